@@ -1,0 +1,427 @@
+"""Settings: what each service reads from the environment, checked once at start.
+
+Entry points call `load`; the rest of the package gets a frozen settings object. Every field's name in upper case is
+its variable, and `doc/configuration.md` is written from the fields (`python -m elastic_inference.config`).
+Nothing reads the environment at import.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from elastic_inference import keys
+from elastic_inference.errors import SettingError
+
+FORMER_NAMES = {
+    "INPUT_QUEUE_HOST": "QUEUE_HOST",
+    "OUTPUT_BROKER_HOST": "BROKER_HOST",
+    "STREAM_BROKER_HOST": "BROKER_HOST",
+    "STREAM_BROKER_PORT": "BROKER_PORT",
+    "STREAM_BROKER_REDIS_HOST": "BROKER_HOST",
+    "STREAM_BROKER_REDIS_PORT": "BROKER_PORT",
+    "CAMERA_INDEX": "CAMERA",
+    "MODEL_DIR": "INFER_MODEL_PATH",
+}
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrFree = Annotated[int, Field(ge=0, le=65535)]
+S = TypeVar("S", bound="CommonSettings")
+
+
+def hide_password(url: str) -> str:
+    """`url` with user and password taken out and the query cut off: fit for a log or a label."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(unreadable URL)"
+    if not parts.scheme or (not parts.netloc and "@" not in url):
+        return url.partition("?")[0]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class RedisTarget(BaseModel):
+    """Where a Redis is and how to log in. `str()` and `repr()` show no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: SecretStr
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: str | None = None
+
+    def __str__(self) -> str:
+        return hide_password(self.url.get_secret_value())
+
+    def __repr__(self) -> str:
+        return f"RedisTarget({self})"
+
+
+class CommonSettings(BaseModel):
+    """What every service reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True, hide_input_in_errors=True)
+    service: ClassVar[str] = "all"
+
+    queue_url: SecretStr | None = Field(
+        None,
+        description="the frame queue's Redis: redis://host:port/db, rediss://, unix://, "
+        "redis+sentinel://h:p,h:p/<name>/<db> or redis+cluster://h:p,…",
+    )
+    queue_host: str = Field("127.0.0.1", description="host of the frame queue, where QUEUE_URL is not set")
+    queue_port: Port = Field(6379, description="port of the frame queue, where QUEUE_URL is not set")
+    queue_username: str | None = Field(None, description="user of the frame queue")
+    queue_password: SecretStr | None = Field(None, description="its password")
+    queue_password_file: Path | None = Field(None, description="a file that holds its password")
+    queue_ca_file: Path | None = Field(None, description="certificate authorities (PEM) for rediss://")
+    broker_url: SecretStr | None = Field(None, description="the stream broker's Redis (default: the queue's)")
+    broker_host: str | None = Field(None, description="host of the broker, where BROKER_URL is not set")
+    broker_port: Port | None = Field(None, description="port of the broker (6379)")
+    broker_username: str | None = Field(None, description="user of the broker (default: the queue's)")
+    broker_password: SecretStr | None = Field(None, description="its password (default: the queue's)")
+    broker_password_file: Path | None = Field(None, description="a file that holds its password")
+    broker_ca_file: Path | None = Field(None, description="certificate authorities (PEM) for rediss://")
+    metrics_port: PortOrFree = Field(
+        0, description="port of /metrics, /healthz and /readyz; 0 takes a free one and logs it (8000 in the images)"
+    )
+    metrics_window_s: float = Field(5.0, ge=1, le=300, description="window of the rates, seconds")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+    log_format: Literal["text", "json"] = Field("text", description="form of the log lines")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("queue_url", "broker_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            scheme, found, rest = value.get_secret_value().partition("://")
+            if not found or scheme not in REDIS_SCHEMES or not rest:
+                raise ValueError(
+                    f"expected a URL that starts with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}"
+                )
+        return value
+
+    @property
+    def queue(self) -> RedisTarget:
+        """The frame queue's Redis."""
+        url = self.queue_url or SecretStr(f"redis://{_host(self.queue_host)}:{self.queue_port}/0")
+        password = self.queue_password or _read_secret("QUEUE_PASSWORD_FILE", self.queue_password_file)
+        ca_file = str(self.queue_ca_file) if self.queue_ca_file else None
+        return RedisTarget(url=url, username=self.queue_username, password=password, ca_file=ca_file)
+
+    @property
+    def broker(self) -> RedisTarget:
+        """The stream broker's Redis; what is not set for it is the queue's."""
+        queue = self.queue
+        if self.broker_url:
+            url = self.broker_url
+        elif self.broker_host or self.broker_port:
+            url = SecretStr(f"redis://{_host(self.broker_host or self.queue_host)}:{self.broker_port or 6379}/0")
+        else:
+            url = queue.url
+        own = self.broker_password or _read_secret("BROKER_PASSWORD_FILE", self.broker_password_file)
+        return RedisTarget(
+            url=url,
+            username=self.broker_username or queue.username,
+            password=own or queue.password,
+            ca_file=str(self.broker_ca_file) if self.broker_ca_file else queue.ca_file,
+        )
+
+
+class QueueRules(BaseModel):
+    """Bounds of the frame queue; the same everywhere in one installation."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stream_queue_depth: int = Field(4, ge=1, le=1024, description="waiting frames of one stream")
+    queue_depth: int = Field(256, ge=1, le=65536, description="waiting frames of plain producers")
+    token_limit: int = Field(4096, ge=1, le=1_000_000, description="waiting frames of one type")
+    max_frame_age_s: float = Field(2.0, ge=0.1, le=3600, description="older waiting frames are dropped, seconds")
+    max_frame_bytes: int = Field(4 * 1024 * 1024, ge=1024, le=512 * 1024 * 1024, description="largest frame message")
+    max_frame_pixels: int = Field(33_000_000, ge=1024, le=1_000_000_000, description="largest picture, pixels")
+
+
+class ProducerSettings(CommonSettings, QueueRules):
+    """What both stream services read."""
+
+    infer_type: tuple[str, ...] = Field(
+        ("people",), description="inference types that get each frame, comma-separated (inference: exactly one)"
+    )
+    stream_name: str | None = Field(
+        None, description="name of the stream (default: host or pod name, `-camera` or `-file`)"
+    )
+    frame_width: int | None = Field(None, ge=16, le=16384, description="resize to this width, pixels")
+    frame_height: int | None = Field(None, ge=16, le=16384, description="resize to this height, pixels")
+    jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of what is encoded here")
+
+    @field_validator("infer_type", mode="before")
+    @classmethod
+    def _types(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("infer_type")
+    @classmethod
+    def _type_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("expected at least one inference type")
+        if len(set(value)) != len(value):
+            raise ValueError("expected each inference type once")
+        for name in value:
+            if not keys.is_name(name):
+                raise ValueError(f"{name[:40]!r}: {keys.NAME_RULE}")
+        return value
+
+    @field_validator("stream_name")
+    @classmethod
+    def _stream_name(cls, value: str | None) -> str | None:
+        if value is not None and not keys.is_name(value):
+            raise ValueError(keys.NAME_RULE)
+        return value
+
+
+class CameraSettings(ProducerSettings):
+    """The camera stream service."""
+
+    service = "camera stream"
+    camera: str = Field("0", description="USB index, /dev/videoN, rtsp://… or http://… (MJPEG)")
+    camera_fps: float = Field(
+        15.0, gt=0, le=240, description="frames a second asked of a USB camera; caps network cameras"
+    )
+    source_stall_s: float = Field(
+        5.0, ge=0.5, le=600, description="no frame for so long is a stall: reconnect, seconds"
+    )
+
+    @field_validator("camera")
+    @classmethod
+    def _camera(cls, value: str) -> str:
+        if value.isdigit() and int(value) < 256:
+            return value
+        if value.startswith("/dev/"):
+            return value
+        if value.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")) and urlsplit(value).hostname:
+            return value
+        raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")
+
+
+class FileSettings(ProducerSettings):
+    """The file stream service."""
+
+    service = "file stream"
+    video_file: Path = Field(..., description="any video file that OpenCV reads; it loops")
+    video_fps: float | None = Field(None, gt=0, le=1000, description="frames a second (default: the file's)")
+
+
+class InferenceSettings(CommonSettings, QueueRules):
+    """The inference service."""
+
+    service = "inference"
+    infer_type: str = Field(
+        "people", description="inference types that get each frame, comma-separated (inference: exactly one)"
+    )
+    infer_model_name: str | None = Field(
+        None, description="model of the catalogue with its precision, such as face-detection-retail-0005_FP32"
+    )
+    infer_model_path: Path | None = Field(None, description="a model file, or the folder to look the name up in")
+    infer_device: str = Field("CPU", description="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:GPU,CPU …")
+    confidence_threshold: float = Field(0.5, ge=0, le=1, description="least confidence of a detection")
+    results_maxlen: int = Field(10_000, ge=0, le=10_000_000, description="entries kept in results_<type>; 0 is off")
+
+    @field_validator("infer_type")
+    @classmethod
+    def _type_name(cls, value: str) -> str:
+        if not keys.is_name(value):
+            raise ValueError(keys.NAME_RULE)
+        return value
+
+
+class WebsocketSettings(CommonSettings):
+    """The websocket server."""
+
+    service = "websocket server"
+    websocket_host: str = Field("0.0.0.0", description="address that the websocket server listens on")  # noqa: S104
+    websocket_port: PortOrFree = Field(31611, description="port that the websocket server listens on; 0 is a free one")
+    max_viewers: int = Field(1000, ge=1, le=100_000, description="open websockets at most")
+    reorder_ms: float = Field(100.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor")
+    allowed_origins: tuple[str, ...] = Field((), description="further origins of browsers, comma-separated")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class GatewaySettings(CommonSettings, QueueRules):
+    """The gateway."""
+
+    service = "gateway"
+    gateway_host: str = Field("0.0.0.0", description="address that the gateway listens on")  # noqa: S104
+    gateway_port: PortOrFree = Field(5000, description="port that the gateway listens on; 0 is a free one")
+    websocket_server_url: str = Field("ws://127.0.0.1:31611", description="where the websocket server is")
+    gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
+    gateway_token_file: Path | None = Field(None, description="a file that holds it")
+    gateway_tls_cert: Path | None = Field(None, description="certificate chain (PEM): serve HTTPS")
+    gateway_tls_key: Path | None = Field(None, description="its key (PEM)")
+    allowed_origins: tuple[str, ...] = Field((), description="further origins of browsers, comma-separated")
+    dashboard_dir: Path | None = Field(None, description="folder of the built dashboard (default: the packaged one)")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("websocket_server_url")
+    @classmethod
+    def _websocket_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme != "ws" or not parts.hostname:
+            raise ValueError("expected ws://host:port")
+        return value
+
+    @property
+    def token(self) -> SecretStr | None:
+        """The token that requests must carry, None where the gateway is open."""
+        return self.gateway_token or _read_secret("GATEWAY_TOKEN_FILE", self.gateway_token_file)
+
+
+def load(settings_class: type[S], environ: Mapping[str, str]) -> S:
+    """Settings of a service from environment variables; an empty variable counts as not set.
+
+    Former names are accepted with one warning each. Raises SettingError that names the variable, its value (never a
+    secret's) and what is accepted.
+    """
+    env = {name: value for name, value in environ.items() if value.strip()}
+    for former, present in FORMER_NAMES.items():
+        if former in env:
+            warnings.warn(f"{former} is the former name of {present}: use {present}", FutureWarning, stacklevel=2)
+            env.setdefault(present, env[former])
+    if "WEBSOCKET_SERVER_HOST" in env:
+        warnings.warn(
+            "WEBSOCKET_SERVER_HOST is the former form of WEBSOCKET_SERVER_URL: use WEBSOCKET_SERVER_URL",
+            FutureWarning,
+            stacklevel=2,
+        )
+        host, port = env["WEBSOCKET_SERVER_HOST"], env.get("WEBSOCKET_SERVER_PORT", "31611")
+        env.setdefault("WEBSOCKET_SERVER_URL", f"ws://{_host(host)}:{port}")
+    values = {name: env[name.upper()] for name in settings_class.model_fields if name.upper() in env}
+    try:
+        settings = settings_class.model_validate(values)
+        settings.broker  # noqa: B018  reads the password files, so that a missing one shows at start
+    except ValidationError as error:
+        raise _setting_error(settings_class, error.errors(include_url=False)[0], values) from None
+    return settings
+
+
+def _setting_error(settings_class: type[BaseModel], first: ErrorDetails, values: Mapping[str, str]) -> SettingError:
+    name = str(first["loc"][0])
+    secret = "SecretStr" in str(settings_class.model_fields[name].annotation)
+    value = "(hidden)" if secret else hide_password(values.get(name, "(not set)"))
+    expected = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "missing":
+        expected = f"it must be set: {settings_class.model_fields[name].description}"
+    return SettingError(name.upper(), value[:200], expected)
+
+
+def _read_secret(variable: str, path: Path | None) -> SecretStr | None:
+    if path is None:
+        return None
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(variable, str(path), f"expected a readable file that holds the secret ({error})") from None
+    if not text:
+        raise SettingError(variable, str(path), "expected a secret in it, the file is empty")
+    return SecretStr(text)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def url_credentials(url: str) -> tuple[str | None, str | None]:
+    """(user, password) written into a URL, percent-decoded; None where there is none."""
+    parts = urlsplit(url)
+    return (
+        unquote(parts.username) if parts.username else None,
+        unquote(parts.password) if parts.password else None,
+    )
+
+
+SETTINGS: tuple[type[CommonSettings], ...] = (
+    CameraSettings,
+    FileSettings,
+    InferenceSettings,
+    WebsocketSettings,
+    GatewaySettings,
+)
+
+
+def settings_markdown() -> str:
+    """`doc/configuration.md`, written from the fields above."""
+    common = set(CommonSettings.model_fields)
+    rules = set(QueueRules.model_fields)
+    readers: dict[str, list[str]] = {}
+    fields: dict[str, Any] = {}
+    for settings_class in SETTINGS:
+        for name, info in settings_class.model_fields.items():
+            fields.setdefault(name, info)
+            readers.setdefault(name, []).append(settings_class.service)
+
+    def rows(names: list[str]) -> list[str]:
+        lines = ["| variable | default | read by | meaning |", "|---|---|---|---|"]
+        for name in names:
+            info = fields[name]
+            default = "required" if info.is_required() else _shown(info.default)
+            by = "all" if len(readers[name]) == len(SETTINGS) else ", ".join(readers[name])
+            bounds = "; ".join(str(mark) for mark in info.metadata if mark.__class__.__module__ == "annotated_types")
+            limits = f" ({_bounds(info.metadata)})" if bounds else ""
+            lines.append(f"| `{name.upper()}` | {default} | {by} | {info.description}{limits} |")
+        return lines
+
+    sections = {
+        "Queue and broker": [name for name in fields if name.startswith(("queue_", "broker_")) and name in common],
+        "Every service": [name for name in fields if name in common and not name.startswith(("queue_", "broker_"))],
+        "Queue rules": [name for name in fields if name in rules],
+        "One service": [name for name in fields if name not in common and name not in rules],
+    }
+    text = [
+        "# Configuration",
+        "",
+        "Every setting is an environment variable. An empty one counts as not set. A wrong value stops the service at",
+        "start with one line that names the variable, its value and what is accepted. This page is written by",
+        "`make docs` from `apps/elastic_inference/config.py`.",
+        "",
+    ]
+    for title, names in sections.items():
+        text += [f"## {title}", "", *rows(names), ""]
+    text += ["## Former names", "", "Accepted with a warning:", "", "| former | use |", "|---|---|"]
+    text += [f"| `{former}` | `{present}` |" for former, present in FORMER_NAMES.items()]
+    text += ["| `WEBSOCKET_SERVER_HOST` | `WEBSOCKET_SERVER_URL` |", ""]
+    return "\n".join(text)
+
+
+def _shown(default: object) -> str:
+    if default is None or default == ():
+        return "–"
+    if isinstance(default, tuple):
+        return f"`{','.join(str(part) for part in default)}`"
+    return f"`{default}`"
+
+
+def _bounds(metadata: list[Any]) -> str:
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    found = [f"{word} {getattr(mark, key)}" for mark in metadata for key, word in words.items() if hasattr(mark, key)]
+    return ", ".join(found)
+
+
+if __name__ == "__main__":
+    print(settings_markdown(), end="")

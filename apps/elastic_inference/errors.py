@@ -1,0 +1,89 @@
+"""Every error that the package raises on purpose.
+
+    ElasticInferenceError
+    ├── SettingError           a setting (environment variable) is wrong; ends the service at start
+    ├── InvalidFrameError      a frame message can't be used; carries the reason that is counted
+    ├── InvalidResultError     a result message can't be read
+    ├── SourceError            a camera or a file can't be opened or read
+    │   └── SourceFatalError   … and trying again won't help (a missing file)
+    ├── ModelError             a model can't be found, loaded, or doesn't fit its adapter
+    ├── DownloadError          a model or clip can't be fetched or fails its checksum
+    └── UnknownStreamError     no such stream in the registry
+
+Each message is one full sentence: what failed, the value, what was expected. Nothing here knows a library.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why a good frame was discarded: label `reason` of `ei_frames_dropped_total`."""
+
+    QUEUE_FULL = "queue_full"
+    QUEUE_MEMORY = "queue_memory"
+    STALE = "stale"
+    SOURCE = "source"
+
+
+class InvalidReason(StrEnum):
+    """Why a frame can't be used: label `reason` of `ei_frames_invalid_total`."""
+
+    NOT_MSGPACK = "not_msgpack"
+    NOT_JPEG = "not_jpeg"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    NAME = "name"
+    CATEGORY = "category"
+    VERSION = "version"
+    FIELDS = "fields"
+    INFERENCE = "inference"
+
+
+class ElasticInferenceError(Exception):
+    """Base of all errors of this package."""
+
+
+class SettingError(ElasticInferenceError):
+    """A setting is wrong: names the variable, its value and what is accepted."""
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        self.name = name
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{name}={value!r} is not accepted: {expected}")
+
+
+class InvalidFrameError(ElasticInferenceError):
+    """A frame message is unusable; `reason` is what gets counted."""
+
+    def __init__(self, reason: InvalidReason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"invalid frame ({reason}): {detail}")
+
+
+class InvalidResultError(ElasticInferenceError):
+    """A result message is malformed or of an unknown version."""
+
+
+class SourceError(ElasticInferenceError):
+    """A source can't be opened or read now; it may work later."""
+
+
+class SourceFatalError(SourceError):
+    """A source can't work until somebody changes something."""
+
+
+class ModelError(ElasticInferenceError):
+    """A model is missing, broken, or does not fit its adapter."""
+
+
+class DownloadError(ElasticInferenceError):
+    """A file can't be fetched, or its size or checksum is wrong."""
+
+
+class UnknownStreamError(ElasticInferenceError):
+    """The registry has no stream of this id."""

@@ -1,0 +1,146 @@
+"""Names of streams, types and pods, and every Redis key and channel, in one place.
+
+Called by whatever talks to Redis. Knows no Redis client. `doc/architecture.md` says what each key holds and how
+long it lives. All queue keys of a type share one slot of a Redis Cluster: `queue_<type>` hashes like
+`{queue_<type>}`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+
+NAME_LIMIT = 128
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME_RULE = "expected a letter or digit, then at most 127 letters, digits, '.', '_' or '-'"
+_OTHER = re.compile(r"[^A-Za-z0-9._-]")
+
+STREAMS = "streams"
+WORKERS = "workers"
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a stream, an inference type or a pod."""
+    return NAME_PATTERN.fullmatch(text) is not None
+
+
+def clean_name(text: str) -> str | None:
+    """A plain producer's stream name made safe: other characters become `_`.
+
+    None when it is empty or longer than 128 characters (an invalid frame). A first character that may not
+    lead a name also becomes `_` and gets an `x` before it, so that the result is always a name.
+    """
+    if not text or len(text) > NAME_LIMIT:
+        return None
+    cleaned = _OTHER.sub("_", text)
+    if cleaned[0] in "._-":
+        cleaned = ("x" + cleaned)[:NAME_LIMIT]
+    return cleaned
+
+
+def stream_id(name: str, infer_type: str) -> str:
+    """`<name>:<type>:inferred`: also the broker's channel and the websocket's path."""
+    return f"{name}:{infer_type}:inferred"
+
+
+def split_stream_id(text: str) -> tuple[str, str] | None:
+    """(name, type) of a stream id, or None when `text` is not one."""
+    parts = text.split(":")
+    if len(parts) != 3 or parts[2] != "inferred" or not is_name(parts[0]) or not is_name(parts[1]):
+        return None
+    return parts[0], parts[1]
+
+
+def pod_name(environ: Mapping[str, str] | None = None) -> str:
+    """This process's name in keys: the host name, with `-<pid>` outside Kubernetes."""
+    env = os.environ if environ is None else environ
+    host = clean_name(socket.gethostname()[:100]) or "host"
+    return host if env.get("KUBERNETES_SERVICE_HOST") else f"{host}-{os.getpid()}"
+
+
+# At the queue's Redis.
+
+
+def plain_queue(infer_type: str) -> str:
+    """List of whole frame messages of plain producers."""
+    return f"queue_{infer_type}"
+
+
+def queue_prefix(infer_type: str) -> str:
+    """What every other queue key of a type starts with."""
+    return f"{{queue_{infer_type}}}:"
+
+
+def tokens(infer_type: str) -> str:
+    """List: one token (a stream's name) per waiting frame."""
+    return f"{{queue_{infer_type}}}:tokens"
+
+
+def waiting(infer_type: str, name: str) -> str:
+    """List: id and time of arrival of each waiting frame of one stream."""
+    return f"{{queue_{infer_type}}}:waiting:{name}"
+
+
+def frame(infer_type: str, name: str, frame_id: str) -> str:
+    """String: one frame message."""
+    return f"{{queue_{infer_type}}}:frame:{name}:{frame_id}"
+
+
+def taken(infer_type: str, pod: str, index: int) -> str:
+    """String: a frame handed to a pod."""
+    return f"{{queue_{infer_type}}}:taken:{pod}:{index}"
+
+
+def order(infer_type: str, name: str) -> str:
+    """Counter: number given to a stream's frames as they are popped."""
+    return f"{{queue_{infer_type}}}:order:{name}"
+
+
+def dropped(infer_type: str) -> str:
+    """Drops at the queue that no pod has taken over yet."""
+    return f"{{queue_{infer_type}}}:dropped"
+
+
+def source(infer_type: str, name: str) -> str:
+    """Hash: what the producer says of its source."""
+    return f"{{queue_{infer_type}}}:source:{name}"
+
+
+def sources(infer_type: str) -> str:
+    """Sorted set: names of a type's producers by the time last seen (ms)."""
+    return f"{{queue_{infer_type}}}:sources"
+
+
+def janitor_lock(infer_type: str) -> str:
+    """String: which gateway runs the janitor of this type, for one second."""
+    return f"{{queue_{infer_type}}}:janitor"
+
+
+# At the broker's Redis.
+
+
+def stream_info(identifier: str) -> str:
+    """Hash: what is known of a stream that is inferred."""
+    return f"stream:{identifier}"
+
+
+def worker_info(infer_type: str, pod: str) -> str:
+    """Hash: rates and model of one inference pod."""
+    return f"worker:{infer_type}:{pod}"
+
+
+def worker_id(infer_type: str, pod: str) -> str:
+    """Member of `workers`."""
+    return f"{infer_type}:{pod}"
+
+
+def watch(identifier: str) -> str:
+    """String: some websocket server has a viewer of this stream."""
+    return f"watch:{identifier}"
+
+
+def results(infer_type: str) -> str:
+    """Stream: every result of a type as JSON, without the picture."""
+    return f"results_{infer_type}"

@@ -1,0 +1,177 @@
+"""A service's life: readiness, liveness, the signal to stop, and the port that shows them beside the metrics.
+
+Called by every entry point. Knows Prometheus' text format, no Redis and no OpenVINO.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+log = logging.getLogger(__name__)
+
+DRAIN_LIMIT_S = 20.0
+
+
+class Lifecycle:
+    """What a service tells the platform about itself. Thread-safe.
+
+    Ready when every part that was declared (`declare`) has been `set_ready`, and until the stop begins. Alive while
+    every part that beats (`beat`) has done so within its limit.
+    """
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._missing: dict[str, str] = {}
+        self._beats: dict[str, tuple[float, float]] = {}
+        self._callbacks: list[Callable[[], None]] = []
+
+    def declare(self, part: str, missing: str = "starting") -> None:
+        """Readiness waits for this part."""
+        self.set_missing(part, missing)
+
+    def set_ready(self, part: str) -> None:
+        """This part works."""
+        with self._lock:
+            was = self._missing.pop(part, None)
+        if was is not None:
+            log.info("%s: ready", part)
+
+    def set_missing(self, part: str, why: str) -> None:
+        """This part does not work: `why` in words."""
+        with self._lock:
+            was = self._missing.get(part)
+            self._missing[part] = why
+        if was is None or (was != why and was == "starting"):
+            log.info("%s: %s", part, why)
+
+    def missing(self) -> dict[str, str]:
+        """What keeps the service from being ready, by part; a stop in progress counts."""
+        with self._lock:
+            found = dict(self._missing)
+        if self._stop.is_set():
+            found["service"] = "stopping"
+        return found
+
+    def beat(self, part: str, limit_s: float = 30.0) -> None:
+        """This part is alive, and will say so again within `limit_s` seconds."""
+        with self._lock:
+            self._beats[part] = (time.monotonic(), limit_s)
+
+    def end_beat(self, part: str) -> None:
+        """This part has ended on purpose."""
+        with self._lock:
+            self._beats.pop(part, None)
+
+    def stuck(self) -> dict[str, float]:
+        """Parts that have not beaten in time, with the seconds since they last did."""
+        now = time.monotonic()
+        with self._lock:
+            return {part: now - at for part, (at, limit_s) in self._beats.items() if now - at > limit_s}
+
+    def stop(self) -> None:
+        """Begins the stop: readiness fails, `stopping` is set, the callbacks run. Calling it again does nothing."""
+        with self._lock:
+            if self._stop.is_set():
+                return
+            self._stop.set()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the stop has begun."""
+        return self._stop.is_set()
+
+    def wait_stop(self, timeout_s: float | None = None) -> bool:
+        """Waits for the stop to begin, `timeout_s` at most; True when it has."""
+        return self._stop.wait(timeout_s)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """`callback` runs when the stop begins (in the signal handler's thread: it must not block)."""
+        with self._lock:
+            self._callbacks.append(callback)
+
+    def install_signal_handlers(self) -> None:
+        """SIGTERM and SIGINT begin the stop; a second one ends the process at once. Main thread only."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            log.info("%s: stopping on %s", self.service, signal.Signals(number).name)
+            self.stop()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+
+class HealthServer:
+    """`/healthz`, `/readyz` and `/metrics` on a port of their own, in a thread of its own."""
+
+    def __init__(self, lifecycle: Lifecycle, registry: CollectorRegistry, port: int, host: str = "") -> None:
+        """Binds `port` (0: a free one; `port` tells which). Raises OSError when it is taken."""
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 10
+
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    encoder, content_type = choose_encoder(self.headers.get("Accept", ""))
+                    self._answer(200, encoder(registry), content_type)
+                elif path == "/healthz":
+                    stuck = {part: round(age_s, 1) for part, age_s in lifecycle.stuck().items()}
+                    self._answer_json(503 if stuck else 200, {"alive": not stuck, "stuck": stuck})
+                elif path == "/readyz":
+                    missing = lifecycle.missing()
+                    self._answer_json(503 if missing else 200, {"ready": not missing, "missing": missing})
+                else:
+                    self._answer_json(
+                        404, {"error": {"code": "not_found", "message": "try /healthz, /readyz, /metrics"}}
+                    )
+
+            def _answer_json(self, status: int, document: dict[str, object]) -> None:
+                self._answer(status, json.dumps(document).encode() + b"\n", "application/json")
+
+            def _answer(self, status: int, body: bytes, content_type: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                log.debug("health: " + format, *args)
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                log.debug("health: a request from %s failed", client_address, exc_info=True)
+
+        self._server = Server((host, port), Handler)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    def start(self) -> None:
+        """Serves from now on."""
+        self._thread.start()
+        log.info("metrics and health at port %d", self.port)
+
+    def close(self) -> None:
+        """Stops serving and frees the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)

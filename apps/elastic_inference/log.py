@@ -1,0 +1,65 @@
+"""Logging: one line an event, as text for people or as JSON for machines, and once-a-minute lines for repeats."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import warnings
+from typing import TextIO
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (Unix seconds), level, logger, message, and the exception where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
+        fields = {
+            "time": round(record.created, 3),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> None:
+    """Sends every log record and warning to `stream` (standard error) in `form`: `text` or `json`."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    if form == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    warnings.formatwarning = lambda message, *_args, **_kwargs: str(message)
+    logging.getLogger("websockets").setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("tornado.access").setLevel(max(logging.WARNING, root.level))
+
+
+class Throttle:
+    """Says whether a repeated event may be logged: once a key and minute, with bounded memory.
+
+    Not thread-safe by design: a race costs one line too many.
+    """
+
+    def __init__(self, interval_s: float = 60.0, max_keys: int = 1024) -> None:
+        self._interval_s = interval_s
+        self._max_keys = max_keys
+        self._last: dict[object, float] = {}
+
+    def allow(self, key: object) -> bool:
+        """True at most once per `key` and interval."""
+        now = time.monotonic()
+        last = self._last.get(key)
+        if last is not None and now - last < self._interval_s:
+            return False
+        if len(self._last) >= self._max_keys:
+            self._last.clear()
+        self._last[key] = now
+        return True

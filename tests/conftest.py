@@ -1,0 +1,55 @@
+"""Fixtures that every kind of test uses: a private Valkey, real models and clips where they can be found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.embedded_valkey import EmbeddedValkey
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def missing_tool(what: str) -> None:
+    """Skips with the reason on a laptop, fails in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[EmbeddedValkey]:
+    """One private Valkey for the whole session; use `valkey` for an empty one."""
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: EmbeddedValkey) -> EmbeddedValkey:
+    """The session's Valkey, emptied. Tests that stop, lock or fill a server start an EmbeddedValkey of their own."""
+    import redis
+
+    with redis.Redis(port=valkey_server.port) as client:
+        client.flushall()
+    return valkey_server
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Folder of real models `<name>/<precision>/<name>.xml`: EI_TEST_MODELS, or `shared/models` beside the project."""
+    folder = Path(os.environ.get("EI_TEST_MODELS", REPOSITORY.parent / "shared" / "models"))
+    if not folder.is_dir():
+        missing_tool(f"the folder of test models ({folder}; set EI_TEST_MODELS)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_videos() -> Path:
+    """Folder of real clips: EI_TEST_VIDEOS, or `shared/videos` beside the project."""
+    folder = Path(os.environ.get("EI_TEST_VIDEOS", REPOSITORY.parent / "shared" / "videos"))
+    if not folder.is_dir():
+        missing_tool(f"the folder of test clips ({folder}; set EI_TEST_VIDEOS)")
+    return folder

@@ -1,0 +1,50 @@
+"""Waiting on conditions with a deadline, never for a fixed time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+# Slow machines stretch every deadline with one factor.
+TIME_FACTOR = float(os.environ.get("EI_TEST_TIME_FACTOR", "1"))
+
+
+def wait_for(
+    condition: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition", every_s: float = 0.02
+) -> T:
+    """The first true value of `condition`; AssertionError that says `what` when it never came."""
+    deadline = time.monotonic() + timeout_s * TIME_FACTOR
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"{what} did not come true within {timeout_s * TIME_FACTOR:.0f} s; last value: {value!r}"
+            )
+        time.sleep(every_s)
+
+
+async def wait_for_async(
+    condition: Callable[[], Awaitable[T] | T],
+    timeout_s: float = 10.0,
+    what: str = "the condition",
+    every_s: float = 0.02,
+) -> T:
+    """As `wait_for`, on the event loop; the condition may be a coroutine function."""
+    deadline = time.monotonic() + timeout_s * TIME_FACTOR
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"{what} did not come true within {timeout_s * TIME_FACTOR:.0f} s; last value: {value!r}"
+            )
+        await asyncio.sleep(every_s)
