@@ -22,6 +22,7 @@ EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})
 EXTRAS["dev"] = [
     "build>=1.3",
     "hypothesis>=6.140",
+    "jsonschema>=4.25",
     "mypy>=1.18",
     "pytest>=8.4",
     "pytest-asyncio>=1.2",

@@ -33,6 +33,8 @@ class Result:
 
     Times are in milliseconds: `age_ms` capture to push, `queue_ms` push to pop, `infer_ms` pop to result.
     `seq` and `ts` are the producer's own, None where it gave none. `width` and `height` are the JPEG's.
+    `arrived_ms` is the arrival at the queue by the Redis server's clock (Unix milliseconds): what a viewer takes its
+    latency from; None where it is not known.
     """
 
     stream: str
@@ -50,6 +52,7 @@ class Result:
     queue_ms: float
     infer_ms: float
     detections: tuple[Detection, ...] = field(default=())
+    arrived_ms: float | None = None
 
 
 def result_json(result: Result) -> bytes:
@@ -70,6 +73,7 @@ def result_json(result: Result) -> bytes:
         "age_ms": round(result.age_ms, 2),
         "queue_ms": round(result.queue_ms, 2),
         "infer_ms": round(result.infer_ms, 2),
+        "arrived_ms": None if result.arrived_ms is None else round(result.arrived_ms, 2),
         "detections": [
             {
                 "label": found.label,
@@ -124,6 +128,7 @@ def parse_result(document: bytes | str) -> Result:
             queue_ms=float(fields["queue_ms"]),
             infer_ms=float(fields["infer_ms"]),
             detections=tuple(_detection(found) for found in fields["detections"]),
+            arrived_ms=None if fields.get("arrived_ms") is None else float(fields["arrived_ms"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidResultError(f"a result with a missing or wrong field: {error!r}") from None
