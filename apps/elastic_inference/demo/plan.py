@@ -1,0 +1,172 @@
+"""What the demo runs: from options to a list of processes. Pure but for looking at ports and files."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from elastic_inference import keys
+from elastic_inference.demo.supervisor import Child
+from elastic_inference.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary
+from elastic_inference.errors import ElasticInferenceError
+
+GATEWAY_PORT = 31002
+QUEUE_PORT = 31003
+WEBSOCKET_PORT = 31611
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream of the demo: a file or a camera, and the types that get its frames."""
+
+    source: str
+    infer_types: tuple[str, ...]
+    name: str
+    is_camera: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the demo needs to know before it starts."""
+
+    streams: tuple[Stream, ...]
+    models_dir: Path
+    state_dir: Path
+    host: str
+    gateway_port: int
+    queue_port: int
+    websocket_port: int
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def infer_types(self) -> tuple[str, ...]:
+        """Each type that some stream feeds, once."""
+        return tuple(dict.fromkeys(kind for stream in self.streams for kind in stream.infer_types))
+
+    @property
+    def address(self) -> str:
+        """Where the dashboard is."""
+        return f"http://{'localhost' if self.host in (LOOPBACK, '0.0.0.0') else self.host}:{self.gateway_port}"  # noqa: S104
+
+
+def stream_name(source: str, taken: Sequence[str]) -> str:
+    """A stream's name made of its source: the file's stem, or the camera's host; numbered where it is taken."""
+    base = source.rpartition("@")[2] if "://" in source else Path(source).stem
+    if "://" in source:
+        base = base.removeprefix(source.split("://", maxsplit=1)[0] + "://").partition("/")[0].partition(":")[0]
+    elif source.isdigit():
+        base = f"camera-{source}"
+    name = keys.clean_name(base[:100]) or "stream"
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
+def choose_port(asked: int | None, usual: int, host: str, option: str) -> int:
+    """The port asked for, which must be free; else the usual one or the next free one above it.
+
+    Raises ElasticInferenceError when the port asked for is taken.
+    """
+    if asked is not None:
+        if not _is_free(asked, host):
+            raise ElasticInferenceError(
+                f"Port {asked} is in use: give another one with {option}, or none to take a free one."
+            )
+        return asked
+    for port in range(usual, usual + 50):
+        if _is_free(port, host):
+            return port
+    return free_port(host)
+
+
+def _is_free(port: int, host: str) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def children(plan: Plan) -> list[Child]:
+    """The processes of a plan, Redis first. Group 0 (producers) ends first, Redis (3) last."""
+    python = (sys.executable, "-m")
+    common = {
+        "QUEUE_HOST": LOOPBACK,
+        "QUEUE_PORT": str(plan.queue_port),
+        "QUEUE_URL": "",
+        "BROKER_URL": "",
+        "BROKER_HOST": "",
+        "BROKER_PORT": "",
+        "METRICS_PORT": "0",
+        **plan.environ,
+    }
+    redis = Child(
+        "redis",
+        (
+            server_binary(),
+            *("--port", str(plan.queue_port), "--bind", LOOPBACK, "--dir", str(plan.state_dir)),
+            *("--save", "", "--appendonly", "no", "--logfile", "", "--loglevel", "warning"),
+            *("--maxmemory", "512mb", "--maxmemory-policy", "noeviction"),
+        ),
+        MALLOC_ENVIRONMENT,
+        group=3,
+    )
+    pods = [
+        Child(
+            f"infer {kind}",
+            (*python, "elastic_inference.inference.service"),
+            {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
+            group=1,
+        )
+        for kind in plan.infer_types
+    ]
+    producers = [
+        Child(
+            f"camera {stream.name}" if stream.is_camera else f"file {stream.name}",
+            (*python, f"elastic_inference.produce.{'camera' if stream.is_camera else 'file'}_service"),
+            {
+                **common,
+                "INFER_TYPE": ",".join(stream.infer_types),
+                "STREAM_NAME": stream.name,
+                "CAMERA" if stream.is_camera else "VIDEO_FILE": stream.source,
+            },
+            group=0,
+        )
+        for stream in plan.streams
+    ]
+    relay = Child(
+        "websocket",
+        (*python, "elastic_inference.relay.service"),
+        {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
+        group=2,
+    )
+    gateway = Child(
+        "gateway",
+        (*python, "elastic_inference.gateway.service"),
+        {
+            **common,
+            "GATEWAY_HOST": plan.host,
+            "GATEWAY_PORT": str(plan.gateway_port),
+            "WEBSOCKET_SERVER_URL": f"ws://{LOOPBACK}:{plan.websocket_port}",
+        },
+        group=2,
+    )
+    return [redis, relay, gateway, *pods, *producers]
+
+
+def state_file(state_dir: Path) -> Path:
+    """Where a running demo says which ports it uses."""
+    return state_dir / "demo.json"
+
+
+def default_state_dir() -> Path:
+    """`.demo` under the working directory."""
+    return Path(os.getcwd()) / ".demo"

@@ -1,0 +1,25 @@
+"""Counts labels of one inference type, read from the broker's `results_<type>` as one of a group of consumers.
+
+Usage: python count_results.py <type> [redis://user:password@host:port/0]
+"""
+
+import json
+import sys
+from collections import Counter
+
+import redis
+
+key = f"results_{sys.argv[1]}"
+broker = redis.Redis.from_url(sys.argv[2] if len(sys.argv) > 2 else "redis://127.0.0.1:31003/0")
+try:
+    broker.xgroup_create(key, "counters", id="$", mkstream=True)
+except redis.ResponseError:
+    pass  # the group is there already
+seen: Counter[str] = Counter()
+while True:
+    for _key, entries in broker.xreadgroup("counters", "counter-1", {key: ">"}, count=100, block=5000) or ():
+        for entry, fields in entries:
+            result = json.loads(fields[b"json"])
+            seen.update(found["label"] for found in result["detections"])
+            broker.xack(key, "counters", entry)
+        print(dict(seen), flush=True)
