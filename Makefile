@@ -5,17 +5,52 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK := container/locks/dev.txt
+DASHBOARD := apps/elastic_inference/gateway/dashboard/index.html
+DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) \
+	apps/elastic_inference/gateway/openapi.json
+ARGS ?=
 
-.PHONY: help install demo test lint types docs clean
+.PHONY: help install demo test test-python lint types docs check-docs clean dashboard
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 
-$(STAMP): setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=…"; exit 1; }
+$(STAMP): setup.py $(wildcard $(LOCK))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -q -e '.[all,dev]'
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -q $(if $(wildcard $(LOCK)),-c $(LOCK)) -e '.[all,dev]'
 	@touch $(STAMP)
 
 install: $(STAMP) ## make .venv with everything
+
+$(DASHBOARD): $(DASHBOARD_SOURCES)
+	@echo "building the dashboard"
+	@cd spa && npm ci --no-audit --no-fund --silent && npm run --silent build
+	@touch $(DASHBOARD)
+
+dashboard: $(DASHBOARD) ## build the dashboard when it is missing or stale
+
+demo: install ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
+	@if node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null; then $(MAKE) --no-print-directory dashboard; \
+	else echo "Node.js 20 or newer is missing: the plain first page is served instead of the dashboard."; fi
+	@exec $(BIN)/ei-demo $(ARGS)
+
+test: install lint types dashboard test-python ## all tests
+
+test-python: install
+	@$(BIN)/pytest $(ARGS)
+
+lint: install ## ruff: style and security rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: install ## mypy, strict
+	@$(BIN)/mypy
+
+docs: install ## write the documents that are made from the code
+	@$(BIN)/python -m elastic_inference.config > doc/configuration.md
+
+clean: ## remove what was made, but not models and videos
+	rm -rf $(VENV) build dist .demo spa/node_modules apps/elastic_inference/gateway/dashboard apps/*.egg-info

@@ -3,6 +3,7 @@
 Usage: python count_results.py <type> [redis://user:password@host:port/0]
 """
 
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -11,10 +12,8 @@ import redis
 
 key = f"results_{sys.argv[1]}"
 broker = redis.Redis.from_url(sys.argv[2] if len(sys.argv) > 2 else "redis://127.0.0.1:31003/0")
-try:
+with contextlib.suppress(redis.ResponseError):  # the group is there already
     broker.xgroup_create(key, "counters", id="$", mkstream=True)
-except redis.ResponseError:
-    pass  # the group is there already
 seen: Counter[str] = Counter()
 while True:
     for _key, entries in broker.xreadgroup("counters", "counter-1", {key: ">"}, count=100, block=5000) or ():
