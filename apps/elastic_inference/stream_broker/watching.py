@@ -1,0 +1,54 @@
+"""Which streams somebody watches, as far as a pod knows, and when to ask again. Pure.
+
+A stream is asked about at most once a second. While its frames keep coming the question rides along with a publish,
+so that it costs no round trip; a stream that is new or was silent is asked about before its frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+ASK_EVERY_S = 1.0
+# Older answers than this don't decide about a frame.
+_TRUST_S = 2.0
+_FORGET_AFTER_S = 600.0
+
+
+class WatchTable:
+    """One thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[bool, float]] = {}
+        self._swept_at = 0.0
+
+    def unknown(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
+        """Streams to ask about before their frames are published, each once."""
+        return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= _TRUST_S]
+
+    def due(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
+        """Streams to ask about along the way, each once."""
+        return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= ASK_EVERY_S]
+
+    def learn(self, stream_id: str, watched: bool, now_s: float) -> None:
+        """The answer for one stream."""
+        self._known[stream_id] = (watched, now_s)
+        if now_s - self._swept_at > _FORGET_AFTER_S:
+            self._swept_at = now_s
+            old = [key for key, (_, at) in self._known.items() if now_s - at > _FORGET_AFTER_S]
+            for key in old:
+                del self._known[key]
+
+    def forget(self) -> None:
+        """After a broken connection: everything is asked anew."""
+        self._known.clear()
+
+    def is_watched(self, stream_id: str) -> bool:
+        """The last answer; False for a stream never asked about."""
+        return self._known.get(stream_id, (False, 0.0))[0]
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _age_s(self, stream_id: str, now_s: float) -> float:
+        known = self._known.get(stream_id)
+        return float("inf") if known is None else now_s - known[1]
