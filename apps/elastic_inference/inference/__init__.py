@@ -1,0 +1,1 @@
+"""Inference: pop frames, run the model, publish results; the model families are in `adapters`."""
