@@ -34,6 +34,7 @@ class Lifecycle:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._missing: dict[str, str] = {}
+        self._degraded: dict[str, str] = {}
         self._beats: dict[str, tuple[float, float]] = {}
         self._callbacks: list[Callable[[], None]] = []
 
@@ -55,6 +56,22 @@ class Lifecycle:
             self._missing[part] = why
         if was is None or (was != why and was == "starting"):
             log.info("%s: %s", part, why)
+
+    def set_degraded(self, part: str, why: str | None) -> None:
+        """What this part does without now, in words; None when it has all it needs. Readiness doesn't depend on it."""
+        with self._lock:
+            was = self._degraded.pop(part, None)
+            if why is not None:
+                self._degraded[part] = why
+        if why is not None and was is None:
+            log.warning("%s: %s", part, why)
+        elif why is None and was is not None:
+            log.info("%s: back", part)
+
+    def degraded(self) -> dict[str, str]:
+        """What a ready service does without now, by part."""
+        with self._lock:
+            return dict(self._degraded)
 
     def missing(self) -> dict[str, str]:
         """What keeps the service from being ready, by part; a stop in progress counts."""
@@ -136,7 +153,10 @@ class HealthServer:
                     self._answer_json(503 if stuck else 200, {"alive": not stuck, "stuck": stuck})
                 elif path == "/readyz":
                     missing = lifecycle.missing()
-                    self._answer_json(503 if missing else 200, {"ready": not missing, "missing": missing})
+                    degraded = lifecycle.degraded()
+                    self._answer_json(
+                        503 if missing else 200, {"ready": not missing, "missing": missing, "degraded": degraded}
+                    )
                 else:
                     self._answer_json(
                         404, {"error": {"code": "not_found", "message": "try /healthz, /readyz, /metrics"}}
