@@ -1,0 +1,238 @@
+"""`ei-demo`, as `make demo` runs it: from nothing to detections in a viewer, and an end that leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+from elastic_inference.embedded_valkey import free_port
+from elastic_inference.result import parse_result, split_message
+from tests.conftest import REPOSITORY
+from tests.support.viewer import Viewer, open_stream
+from tests.support.waiting import wait_for
+
+LABEL_OF_TYPE = {"people": "person", "face": "face"}
+
+
+class Demo:
+    """A running demo in a folder of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.log_path = folder / "demo.log"
+        command = [
+            *(sys.executable, "-m", "elastic_inference.demo.main", "--port", str(self.port)),
+            *("--queue-port", str(free_port())),
+            *("--models-dir", str(REPOSITORY / "models"), "--videos-dir", str(REPOSITORY / "videos")),
+            *options,
+        ]
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder)
+        self.folder = folder
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return json.load(answer)
+
+    def state(self) -> dict[str, Any]:
+        path = self.folder / ".demo" / "demo.json"
+        loaded: dict[str, Any] = json.loads(path.read_text())
+        return loaded
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    running = Demo(tmp_path_factory.mktemp("demo"))
+    try:
+        wait_for(
+            lambda: "First result after" in running.log() or running.process.poll() is not None,
+            120,
+            "the demo's first result",
+        )
+        assert running.process.poll() is None, running.log()[-3000:]
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGINT)
+            running.process.wait(15)
+
+
+def streams(demo: Demo) -> dict[str, dict[str, Any]]:
+    return {each["id"]: each for each in demo.get("/api/streams")["streams"]}
+
+
+def test_the_api_lists_the_streams_with_their_rates(demo: Demo) -> None:
+    def both_run() -> bool:
+        found = streams(demo)
+        return len(found) == 2 and all(each["fps"] > 1 and each["latency_ms"] > 0 for each in found.values())
+
+    wait_for(both_run, 30, "both streams to be inferred")
+    assert set(streams(demo)) == {"bikes:people:inferred", "carphone_pristine:face:inferred"}
+
+
+def test_a_viewer_gets_each_of_the_three_formats(demo: Demo) -> None:
+    base = f"ws://127.0.0.1:{demo.port}/bikes:people:inferred"
+    socket, picture = open_stream(base)
+    socket.close()
+    assert picture[:2] == b"\xff\xd8"
+    socket, message = open_stream(base + "?format=frame")
+    socket.close()
+    document, jpeg = split_message(message)
+    assert parse_result(document).stream == "bikes:people:inferred"
+    assert bytes(jpeg[:2]) == b"\xff\xd8"
+    socket, text = open_stream(base + "?format=json")
+    socket.close()
+    assert isinstance(text, str)
+    assert parse_result(text).type == "people"
+
+
+@pytest.mark.parametrize(("name", "infer_type"), [("bikes", "people"), ("carphone_pristine", "face")])
+def test_each_stream_has_a_confident_detection_of_its_label(demo: Demo, name: str, infer_type: str) -> None:
+    with Viewer(f"ws://127.0.0.1:{demo.port}", f"{name}:{infer_type}:inferred") as viewer:
+        result = viewer.wait_for(
+            lambda each: any(
+                found.label == LABEL_OF_TYPE[infer_type] and found.confidence > 0.5 for found in each.detections
+            ),
+            60,
+            f"a {LABEL_OF_TYPE[infer_type]} in {name}",
+        )
+    assert result.detections[0].box[2] > result.detections[0].box[0]
+
+
+def test_a_snapshot_and_the_first_page(demo: Demo) -> None:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{demo.port}/api/streams/bikes:people:inferred/snapshot.jpg", timeout=10
+    ) as answer:
+        assert answer.read(2) == b"\xff\xd8"
+    with urllib.request.urlopen(f"http://127.0.0.1:{demo.port}/", timeout=5) as answer:
+        assert b"Elastic Inference" in answer.read()
+
+
+def status(demo: Demo, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "elastic_inference.status.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=demo.folder,
+        check=False,
+    )
+
+
+def test_status_finds_every_link_working(demo: Demo) -> None:
+    done = status(demo)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "BROKEN" not in done.stdout
+    assert "comes through" in done.stdout
+
+
+def test_status_names_the_relay_while_it_is_stopped(demo: Demo) -> None:
+    pids = [int(pid) for pid in child_pids(demo.process.pid) if "relay.service" in command_line(pid)]
+    assert pids
+    port = demo.state()["websocket_port"]
+    done = status(
+        demo,
+        "-g",
+        f"http://127.0.0.1:{demo.port}",
+        "-w",
+        "ws://127.0.0.1:1",
+        "-q",
+        "127.0.0.1",
+        "-p",
+        str(demo.state()["queue_port"]),
+    )
+    assert done.returncode == 1
+    assert "First broken link: relay" in done.stdout
+    assert port != 1
+
+
+def test_a_crashed_service_comes_back(demo: Demo) -> None:
+    relay = next(pid for pid in child_pids(demo.process.pid) if "relay.service" in command_line(pid))
+    os.kill(relay, signal.SIGKILL)
+
+    def back() -> bool:
+        return any("relay.service" in command_line(pid) and pid != relay for pid in child_pids(demo.process.pid))
+
+    wait_for(back, 15, "the websocket server to start again")
+    socket, _first = open_stream(f"ws://127.0.0.1:{demo.port}/bikes:people:inferred?format=json", 30)
+    socket.close()
+
+
+def test_ctrl_c_ends_all_within_five_seconds_and_leaves_nothing(demo: Demo) -> None:
+    children = child_pids(demo.process.pid)
+    assert len(children) >= 7
+    with connect(f"ws://127.0.0.1:{demo.port}/bikes:people:inferred", open_timeout=10):
+        began = time.monotonic()
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.process.wait(15) == 0
+    assert time.monotonic() - began < 5
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], demo.log()[-2000:]
+    assert not (demo.folder / ".demo" / "demo.json").exists()
+    assert "Traceback" not in demo.log()
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "elastic_inference.demo.main", "--port", str(port), "--video", __file__],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"Port {port} is in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_clip_is_said_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "elastic_inference.demo.main", "--video", "nowhere.mp4"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: --video nowhere.mp4: there is no such file."
+
+
+def child_pids(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
