@@ -19,6 +19,11 @@ class Backoff:
         self._next_s = min(max(self._next_s * 2, self.first_s), self.limit_s)
         return self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  jitter, not a secret
 
+    @property
+    def waited(self) -> bool:
+        """Whether there was a failure since the last success."""
+        return self._next_s > 0
+
     def reset(self) -> None:
         """After a success: the next failure waits `first_s` again."""
         self._next_s = 0.0

@@ -58,6 +58,14 @@ class ProducerMetrics:
             for kind in infer_types
             for reason in DropReason
         }
+        invalid = Counter(
+            "ei_frames_invalid", "Frames that can't be used.", ("stream", "infer_type", "reason"), registry=registry
+        )
+        self.invalid = {
+            (kind, reason): invalid.labels(stream=stream, infer_type=kind, reason=reason.value)
+            for kind in infer_types
+            for reason in InvalidReason
+        }
         source = ("stream",)
         self.source_up = Gauge("ei_source_up", "1 while the source delivers frames.", source, registry=registry).labels(
             stream=stream
