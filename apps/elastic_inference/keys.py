@@ -103,6 +103,11 @@ def dropped(infer_type: str) -> str:
     return f"{{queue_{infer_type}}}:dropped"
 
 
+def plain_account(infer_type: str) -> str:
+    """Hash: how many plain frames had come by when, from which the janitor tells their age."""
+    return f"{{queue_{infer_type}}}:plain"
+
+
 def source(infer_type: str, name: str) -> str:
     """Hash: what the producer says of its source."""
     return f"{{queue_{infer_type}}}:source:{name}"

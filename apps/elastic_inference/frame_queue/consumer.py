@@ -1,0 +1,267 @@
+"""The pod's end of the frame queue: pops frames in batches, fair by stream, and takes over the drops.
+
+Called by the inference service, from one thread. Knows no engine and no metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import redis
+from redis.exceptions import ResponseError
+
+from elastic_inference import config, keys
+from elastic_inference.errors import DropReason, InvalidFrameError, InvalidReason
+from elastic_inference.frame import Frame
+from elastic_inference.frame_message import unpack_frame
+from elastic_inference.frame_queue.plain_share import PlainShare
+from elastic_inference.frame_queue.scripts import all_scripts, is_missing, script
+from elastic_inference.redis_connection import ANSWER_TIMEOUT_S, Link
+
+log = logging.getLogger(__name__)
+
+MAX_POP_BYTES = 4 * 1024 * 1024
+ORDER_LIFE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class PoppedFrame:
+    """A frame in the hands of a pod.
+
+    `order` rises by one per frame of the stream; `queue_ms` is arrival to pop by the Redis clock (0 for a plain
+    frame, whose arrival nobody stamped); `popped_monotonic` is the pod's `time.monotonic()` at the pop.
+    """
+
+    frame: Frame
+    order: int
+    queue_ms: float
+    popped_monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidFrame:
+    """A popped message that is no usable frame. `stream` is empty where not even that is known."""
+
+    stream: str
+    error: InvalidFrameError
+
+
+@dataclass(slots=True)
+class PopBatch:
+    """What one pop brought: frames in order, drops at the queue that this pod now has to count, what still waits."""
+
+    frames: list[PoppedFrame] = field(default_factory=list)
+    dropped: Counter[DropReason] = field(default_factory=Counter)
+    waiting: int = 0
+    invalid: list[InvalidFrame] = field(default_factory=list)
+
+
+class _Taken(NamedTuple):
+    """One frame of the fair queue as the pop script and the fetch give it."""
+
+    name: str
+    order: int
+    waited_us: int
+    message: bytes | None
+
+
+class QueueConsumer:
+    """Pops from one type's queue. Every method raises REDIS_ERRORS when Redis is away; call again later."""
+
+    def __init__(self, client: redis.Redis, infer_type: str, pod: str, rules: config.QueueRules) -> None:
+        """`client` is connected with `key=keys.plain_queue(infer_type)`; `pod` is unique among the type's pods."""
+        self._link = Link(client)
+        self._type = infer_type
+        self._pod = pod
+        self._rules = rules
+        self._share = PlainShare()
+        self._tokens = keys.tokens(infer_type)
+        self._plain = keys.plain_queue(infer_type)
+        # What a BLPOP brought and no script has got yet; survives an error in between.
+        self._token: bytes | None = None
+        self._message: bytes | None = None
+        self._plain_removed = 0
+        self._plain_waiting = 0
+        self._tokens_waiting = 0
+        self._largest_plain = 0
+
+    def load_scripts(self) -> None:
+        """Loads every script of the queue. `pop` does it by itself whenever the server has lost them."""
+        for reply in self._link.exchange([("SCRIPT", "LOAD", each.text) for each in all_scripts()]):
+            if isinstance(reply, ResponseError):
+                raise reply
+
+    def pop(self, max_frames: int, wait_s: float = 1.0) -> PopBatch:
+        """At most `max_frames` frames and MAX_POP_BYTES; waits up to `wait_s` (under 4 s) while there are none.
+
+        An empty batch after the wait is normal. Waiting costs the server nothing and wakes one pod per frame.
+        """
+        batch = PopBatch()
+        self._take(batch, max_frames)
+        if batch.frames or batch.invalid:
+            return batch
+        if self._tokens_waiting or self._plain_waiting:
+            # A turn was kept for plain frames, and there were none.
+            self._take(batch, max_frames)
+        elif wait_s > 0:
+            (got,) = self._link.exchange(
+                [("BLPOP", self._tokens, self._plain, f"{wait_s:.3f}")], wait_s + ANSWER_TIMEOUT_S
+            )
+            if isinstance(got, ResponseError):
+                raise got
+            if got is not None:
+                key, value = got
+                if key == self._tokens.encode():
+                    self._token = value
+                else:
+                    self._message = value
+                    self._plain_removed += 1
+                self._take(batch, max_frames)
+        return batch
+
+    def close(self) -> None:
+        """Puts back what a broken-off wait holds, as far as Redis answers, and closes the connection.
+
+        Raises REDIS_ERRORS when it can't: then the token's frame is handed out with its stream's next one.
+        """
+        try:
+            if self._token is not None:
+                self._link.exchange([("LPUSH", self._tokens, self._token)])
+                self._token = None
+            if self._message is not None:
+                self._link.exchange([("LPUSH", self._plain, self._message)])
+                self._message = None
+        finally:
+            self._link.close()
+
+    def _take(self, batch: PopBatch, max_frames: int) -> None:
+        now = time.monotonic()
+        turns = self._share.turns(max_frames, now) if self._plain_waiting or self._message else 0
+        wanted = max(max_frames - turns, 1 if self._token is not None else 0)
+        # Fetching what is not there costs time; what was not foreseen is fetched in a second round trip.
+        foreseen = min(wanted, max(1, self._tokens_waiting))
+        tokens_left, plain_left, drops, taken = self._run_pop(wanted, foreseen)
+        popped = time.monotonic()
+        fair_frames = len(taken)
+        for each in taken:
+            self._add_fair(batch, each, popped)
+        batch.dropped.update(drops)
+        self._tokens_waiting, self._plain_waiting = tokens_left, plain_left
+        messages = self._pop_plain(max_frames - fair_frames, turns)
+        self._add_plain(batch, messages)
+        batch.waiting = self._tokens_waiting + self._plain_waiting
+
+    def _run_pop(self, wanted: int, foreseen: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
+        reported = self._plain_removed
+        command: list[Any] = [
+            *("EVALSHA", script("pop").sha, 4),
+            *(self._tokens, self._plain, keys.dropped(self._type), keys.plain_account(self._type)),
+            *(keys.queue_prefix(self._type), self._pod, wanted, int(self._rules.max_frame_age_s * 1e6)),
+            *(MAX_POP_BYTES, ORDER_LIFE_MS, self._rules.queue_depth, reported),
+        ]
+        if self._token is not None:
+            command += ["1", self._token]
+        fetches = [("GETDEL", keys.taken(self._type, self._pod, index)) for index in range(wanted)]
+        reply, *messages = self._link.exchange([tuple(command), *fetches[:foreseen]])
+        if is_missing(reply):
+            self.load_scripts()
+            reply, *messages = self._link.exchange([tuple(command), *fetches[:foreseen]])
+        if isinstance(reply, ResponseError):
+            raise reply
+        self._token = None
+        self._plain_removed -= reported
+        tokens_left, plain_left, drop_pairs, found = reply
+        count = len(found) // 3
+        if count > foreseen:
+            messages += self._link.exchange(fetches[foreseen:count])
+        drops: Counter[DropReason] = Counter()
+        for reason, number in zip(drop_pairs[::2], drop_pairs[1::2], strict=True):
+            drops[DropReason(reason.decode())] += int(number)
+        taken = [
+            _Taken(found[3 * index].decode(), found[3 * index + 1], found[3 * index + 2], messages[index])
+            for index in range(count)
+        ]
+        return tokens_left, plain_left, drops, taken
+
+    def _pop_plain(self, room: int, turns: int) -> list[bytes]:
+        """Plain messages for this batch, the one in hand first."""
+        messages = [self._message] if self._message is not None else []
+        self._message = None
+        if self._tokens_waiting:
+            room = min(room, turns)
+        size = sum(map(len, messages))
+        # A list tells no sizes: the largest of late stands for each.
+        fits = (MAX_POP_BYTES - size) // (self._largest_plain or MAX_POP_BYTES)
+        count = min(room - len(messages), self._plain_waiting, fits if messages else max(1, fits))
+        if count > 0:
+            (got,) = self._link.exchange([("LPOP", self._plain, count)])
+            if isinstance(got, ResponseError):
+                self._message = messages[0] if messages else None
+                raise got
+            got = got or []
+            self._plain_removed += len(got)
+            self._plain_waiting = max(0, self._plain_waiting - len(got))
+            messages += got
+        if messages:
+            self._largest_plain = max(*map(len, messages), int(self._largest_plain * 0.9), 1)
+            if self._tokens_waiting:
+                self._share.spend(len(messages))
+        return messages
+
+    def _add_fair(self, batch: PopBatch, taken: _Taken, popped: float) -> None:
+        name = taken.name
+        self._share.saw_fair(name, popped)
+        if taken.message is None:
+            # It expired between the script and the fetch.
+            batch.dropped[DropReason.STALE] += 1
+            return
+        frame = self._unpack(batch, taken.message, name)
+        if frame is None:
+            return
+        if frame.name != name:
+            error = InvalidFrameError(InvalidReason.NAME, f"a message of {frame.name!r} in the stream {name!r}")
+            batch.invalid.append(InvalidFrame(name, error))
+            return
+        batch.frames.append(PoppedFrame(frame, taken.order, taken.waited_us / 1000, popped))
+
+    def _add_plain(self, batch: PopBatch, messages: Sequence[bytes]) -> None:
+        if not messages:
+            return
+        popped = time.monotonic()
+        frames = []
+        for message in messages:
+            frame = self._unpack(batch, message, "")
+            if frame is not None:
+                frames.append(frame)
+                self._share.saw_plain(frame.name, popped)
+        if not frames:
+            return
+        counts = Counter(frame.name for frame in frames)
+        command = (
+            *("EVALSHA", script("order").sha, len(counts)),
+            *(keys.order(self._type, name) for name in counts),
+            *(ORDER_LIFE_MS, *counts.values()),
+        )
+        (reply,) = self._link.exchange([command])
+        if is_missing(reply):
+            self.load_scripts()
+            (reply,) = self._link.exchange([command])
+        if isinstance(reply, ResponseError):
+            raise reply
+        next_order = {name: last - counts[name] + 1 for name, last in zip(counts, reply, strict=True)}
+        for frame in frames:
+            batch.frames.append(PoppedFrame(frame, next_order[frame.name], 0.0, popped))
+            next_order[frame.name] += 1
+
+    def _unpack(self, batch: PopBatch, message: bytes, name: str) -> Frame | None:
+        rules = self._rules
+        try:
+            return unpack_frame(message, self._type, max_bytes=rules.max_frame_bytes, max_pixels=rules.max_frame_pixels)
+        except InvalidFrameError as error:
+            batch.invalid.append(InvalidFrame(name, error))
+            return None

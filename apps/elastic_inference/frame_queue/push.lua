@@ -1,0 +1,47 @@
+#!lua
+-- Enters frames of one stream that were SET just before, in the same pipeline. Refused as a whole when memory is out.
+-- KEYS: tokens, waiting:<name>, dropped
+-- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, id of each frame, oldest first
+-- Returns how many frames (of any stream) were dropped as queue_full; they are counted in `dropped`.
+local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
+local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local count = #ARGV - 4
+local all = redis.call('LLEN', tokens)
+local own = redis.call('LLEN', waiting)
+local over = math.max(0, own + count - depth)
+local add = count - over
+-- A pod that died with a token in hand left its frame without one: the stream's frames get theirs back.
+if all == 0 then add = add + own end
+local cut = math.max(0, all + add - limit)
+local planned = over + cut
+if planned > 0 then redis.call('HINCRBY', dropped, 'queue_full', planned) end
+
+local clock = redis.call('TIME')
+local stamp = string.format('%.0f ', clock[1] * 1000000 + clock[2])
+local entries = {}
+for i = 1, count do entries[i] = stamp .. ARGV[i + 4] end
+redis.call('RPUSH', waiting, unpack(entries))
+
+local gone = 0
+local function discard(stream, entry)
+  gone = gone + 1
+  redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. string.sub(entry, string.find(entry, ' ', 1, true) + 1))
+end
+if over > 0 then
+  for _, entry in ipairs(redis.call('LPOP', waiting, over)) do discard(name, entry) end
+end
+if add == 1 then
+  redis.call('RPUSH', tokens, name)
+elseif add > 1 then
+  local names = {}
+  for i = 1, add do names[i] = name end
+  redis.call('RPUSH', tokens, unpack(names))
+end
+if cut > 0 then
+  for _, victim in ipairs(redis.call('LPOP', tokens, cut)) do
+    local entry = redis.call('LPOP', prefix .. 'waiting:' .. victim)
+    if entry then discard(victim, entry) end
+  end
+end
+if gone ~= planned then redis.call('HINCRBY', dropped, 'queue_full', gone - planned) end
+return gone
