@@ -23,6 +23,7 @@ EXTRAS["dev"] = [
     "build>=1.3",
     "hypothesis>=6.140",
     "jsonschema>=4.25",
+    "kubernetes-validate>=1.36",
     "mypy>=1.18",
     "pytest>=8.4",
     "pytest-asyncio>=1.2",

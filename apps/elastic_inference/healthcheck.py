@@ -1,0 +1,39 @@
+"""What an image's HEALTHCHECK runs: asks the service in the same container whether it is alive.
+
+Only the standard library, so that it costs little when it runs every few seconds. Kubernetes has probes of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+
+TIMEOUT_S = 2.0
+
+
+def check(port: int) -> str:
+    """Why the service at `port` of this host is not alive; empty when it is."""
+    url = f"http://127.0.0.1:{port}/healthz"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=TIMEOUT_S):
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"{url} answered {error.code}: {error.read(400).decode(errors='replace').strip()}"
+    except OSError as error:
+        return f"{url} can't be reached: {error}"
+
+
+def main() -> int:
+    """Exit code 0 when the service is alive, else 1 and the reason."""
+    port = os.environ.get("METRICS_PORT", "8000")
+    why = check(int(port)) if port.isdigit() else f"METRICS_PORT is {port!r}: expected a port"
+    if why:
+        sys.stderr.write(f"{why}\n")
+    return 1 if why else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

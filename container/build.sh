@@ -1,0 +1,281 @@
+#!/usr/bin/env bash
+# Builds, publishes or saves the images. `container/build.sh -h` says how.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e ENGINE] [-p PLATFORMS] [-m MODELS]
+                          [-v CLIPS] [-h]
+
+  -r REGISTRY   where images belong: localhost:5000, registry.example.org/team, …
+  -a ACTION     build, publish (what was built), save (one archive per image into container/save/), all (build and
+                publish; the default)
+  -c COMPONENT  css (camera stream), fss (file stream), ois (inference), wss (websocket server), gws (gateway), all
+                (the default)
+  -g TAG        tag of the images (default: the project's version)
+  -e ENGINE     docker, podman or buildah (default: the first that is found and answers)
+  -p PLATFORMS  such as linux/amd64,linux/arm64 (default: this machine's)
+  -m MODELS     models of the inference image: a folder, whose files are taken as they are, the URL of a mirror, or
+                none (default: tools/download-models.sh fetches them)
+  -v CLIPS      sample clips of the file stream image: a folder or none (default: tools/download-sample-videos.sh)
+  -h            this text
+
+Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim); EI_ENGINE_ARGS, further arguments of the engine's
+build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, further Debian packages of the inference image, such as drivers.
+http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and NPM_CONFIG_REGISTRY are passed on when they are set.
+TEXT
+}
+
+die() {
+    echo "build: $*" >&2
+    exit "${status:-1}"
+}
+wrong() { status=2 die "$* (see -h)"; }
+say() { echo "build: $*"; }
+
+registry="" action=all component=all tag="" engine="" platforms="" models="" clips=""
+while getopts ":r:a:c:g:e:p:m:v:h" option; do
+    case $option in
+    r) registry=$OPTARG ;;
+    a) action=$OPTARG ;;
+    c) component=$OPTARG ;;
+    g) tag=$OPTARG ;;
+    e) engine=$OPTARG ;;
+    p) platforms=$OPTARG ;;
+    m) models=$OPTARG ;;
+    v) clips=$OPTARG ;;
+    h) usage; exit 0 ;;
+    :) wrong "-$OPTARG needs a value" ;;
+    *) wrong "unknown option -$OPTARG" ;;
+    esac
+done
+shift $((OPTIND - 1))
+[[ $# -eq 0 ]] || wrong "unexpected argument '$1'"
+
+[[ -n $registry ]] || wrong "-r REGISTRY is required, for instance -r localhost:5000"
+[[ $registry != *://* ]] || wrong "-r $registry: expected a registry without http://, such as localhost:5000"
+registry=${registry%/}
+[[ $registry =~ ^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._/-]+)?$ ]] \
+    || wrong "-r $registry: expected host[:port][/path] in lower case"
+[[ $action =~ ^(build|publish|save|all)$ ]] || wrong "-a $action: expected build, publish, save or all"
+case $component in
+css) images=(ei-camera-stream-service) ;;
+fss) images=(ei-file-stream-service) ;;
+ois) images=(ei-inference-service) ;;
+wss) images=(ei-websocket-server) ;;
+gws) images=(ei-gateway-server) ;;
+all) images=(ei-camera-stream-service ei-file-stream-service ei-inference-service ei-websocket-server ei-gateway-server) ;;
+*) wrong "-c $component: expected css, fss, ois, wss, gws or all" ;;
+esac
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' apps/elastic_inference/__init__.py)
+tag=${tag:-$version}
+[[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || wrong "-g $tag: expected letters, digits, '.', '_' and '-'"
+[[ $tag != latest ]] || wrong "-g latest: a tag that moves can't be rolled back; give a version"
+[[ -z $platforms || $platforms =~ ^[a-z0-9]+/[a-z0-9/]+(,[a-z0-9]+/[a-z0-9/]+)*$ ]] \
+    || wrong "-p $platforms: expected a list such as linux/amd64,linux/arm64"
+case $models in
+'' | none | http://* | https://*) ;;
+*) [[ -d $models ]] || wrong "-m $models: expected a folder, a URL or none" ;;
+esac
+case $clips in
+'' | none) ;;
+*) [[ -d $clips ]] || wrong "-v $clips: expected a folder or none" ;;
+esac
+
+answers() { # engine: it is there and can work
+    case $1 in
+    docker) docker info >/dev/null 2>&1 ;;
+    *) "$1" --version >/dev/null 2>&1 ;;
+    esac
+}
+case $engine in
+docker | podman | buildah)
+    command -v "$engine" >/dev/null || die "$engine is not installed"
+    answers "$engine" || die "$engine does not answer: is its daemon running, and may this user talk to it?"
+    ;;
+'')
+    for candidate in docker podman buildah; do
+        command -v "$candidate" >/dev/null || continue
+        if answers "$candidate"; then
+            engine=$candidate
+            break
+        fi
+        say "$candidate does not answer, looking for another engine"
+    done
+    [[ -n $engine ]] || die "no engine found: install docker, podman or buildah"
+    ;;
+*) wrong "-e $engine: expected docker, podman or buildah" ;;
+esac
+
+read -r -a engine_args <<<"${EI_ENGINE_ARGS:-}"
+read -r -a push_args <<<"${EI_PUSH_ARGS:-}"
+if [[ $engine != docker && $registry =~ ^(localhost|127\.0\.0\.1)(:|/|$) ]]; then
+    push_args+=(--tls-verify=false) # docker does so for loopback without being told
+fi
+revision=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+build_args=(
+    --build-arg "BASE_IMAGE=${BASE_IMAGE:-docker.io/library/debian:trixie-slim}"
+    --build-arg "VERSION=$tag"
+    --build-arg "REVISION=$revision"
+    --build-arg "CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+)
+for name in http_proxy https_proxy no_proxy PIP_INDEX_URL NPM_CONFIG_REGISTRY; do
+    [[ -z ${!name:-} ]] || build_args+=(--build-arg "$name=${!name}")
+done
+[[ $platforms == *,* ]] && several=1 || several=""
+logs=build/logs
+save=container/save
+
+fetch_models() {
+    local file known=apps/elastic_inference/catalogue/catalogue.yaml
+    mkdir -p build/models
+    case $models in
+    none)
+        rm -rf build/models/*
+        say "no models go into the inference image: mount a folder at /opt/ei/models"
+        ;;
+    http://* | https://*)
+        tools/download-models.sh --mirror "$models" --output build/models || die "the models can't be fetched from $models"
+        ;;
+    '')
+        tools/download-models.sh --output build/models \
+            || say "warning: not every model could be fetched; what is missing falls back to an embedded model or is left out"
+        ;;
+    *)
+        rm -rf build/models/*
+        cp -rL "$models"/. build/models/
+        while IFS= read -r -d '' file; do
+            case $file in *.xml | *.bin | *.onnx | *.tflite | *.pb) ;; *) continue ;; esac
+            grep -q "$(sha384sum "$file" | cut -d' ' -f1)\|$(sha256sum "$file" | cut -d' ' -f1)" "$known" \
+                || say "warning: ${file#build/models/} is not the catalogue's file (its checksum differs); it is taken as it is"
+        done < <(find build/models -type f -print0 | sort -z)
+        tools/download-models.sh --embedded --output build/models \
+            || say "warning: the embedded models could not be fetched"
+        ;;
+    esac
+}
+
+fetch_clips() {
+    mkdir -p build/videos
+    case $clips in
+    none) rm -rf build/videos/* ;;
+    '') tools/download-sample-videos.sh --output build/videos || say "warning: the sample clips could not be fetched" ;;
+    *)
+        rm -rf build/videos/*
+        cp -rL "$clips"/. build/videos/
+        ;;
+    esac
+}
+
+report() { # image log: why it failed
+    tail -n 15 "$2" >&2
+    if grep -qiE 'unauthorized|denied|authentication required|no basic auth' "$2"; then
+        die "$1: the registry refused it: log in first with '$engine login ${registry%%/*}'"
+    elif grep -qiE 'connection refused|no such host|i/o timeout|server gave HTTP response' "$2"; then
+        die "$1: a registry can't be reached (is $registry right and running? is the base image here?); all of it: $2"
+    fi
+    die "$1 failed; all of it: $2"
+}
+
+run() { # image log command...
+    local image=$1 log=$2
+    shift 2
+    "$@" >"$log" 2>&1 || report "$image" "$log"
+}
+
+build_one() { # name reference log
+    local command=("$engine" build) arguments=(-f "container/$1.Dockerfile" "${build_args[@]}")
+    [[ $1 != ei-inference-service || -z ${EXTRA_PACKAGES:-} ]] || arguments+=(--build-arg "EXTRA_PACKAGES=$EXTRA_PACKAGES")
+    [[ $engine == docker ]] || arguments+=(--format docker) # OCI's format has no HEALTHCHECK
+    if [[ -n $platforms ]]; then
+        arguments+=(--platform "$platforms")
+        [[ $engine != docker ]] || command=(docker buildx build)
+    fi
+    if [[ -n $several && $engine != docker ]]; then
+        "$engine" manifest rm "$2" >/dev/null 2>&1 || true
+        arguments+=(--manifest "$2")
+    else
+        arguments+=(-t "$2")
+    fi
+    run "$1" "$3" "${command[@]}" "${engine_args[@]}" "${arguments[@]}" .
+}
+
+publish_one() { # name reference log
+    if [[ -n $several && $engine == docker ]]; then
+        run "$1" "$3" docker buildx build "${engine_args[@]}" "${build_args[@]}" -f "container/$1.Dockerfile" \
+            --platform "$platforms" -t "$2" "${push_args[@]}" --push .
+    elif [[ -n $several ]]; then
+        run "$1" "$3" "$engine" manifest push --all "${push_args[@]}" "$2" "docker://$2"
+    else
+        run "$1" "$3" "$engine" push "${push_args[@]}" "$2"
+    fi
+}
+
+save_one() { # name reference log
+    local archive=$save/$1-$tag.tar
+    rm -f "$archive"
+    if [[ -n $several && $engine == docker ]]; then
+        run "$1" "$3" docker buildx build "${engine_args[@]}" "${build_args[@]}" -f "container/$1.Dockerfile" \
+            --platform "$platforms" -t "$2" --output "type=oci,dest=$archive" .
+    elif [[ -n $several ]]; then
+        run "$1" "$3" "$engine" manifest push --all "$2" "oci-archive:$archive:$2"
+    else
+        case $engine in
+        docker) run "$1" "$3" docker save -o "$archive" "$2" ;;
+        podman) run "$1" "$3" podman save --format docker-archive -o "$archive" "$2" ;;
+        buildah) run "$1" "$3" buildah push "$2" "docker-archive:$archive:$2" ;;
+        esac
+    fi
+}
+
+size_of() { # reference: megabytes unpacked
+    local bytes
+    case $engine in
+    buildah) bytes=$(buildah inspect --type image --format '{{.Docker.Size}}' "$1" 2>/dev/null || echo 0) ;;
+    *) bytes=$("$engine" image inspect --format '{{.Size}}' "$1" 2>/dev/null || echo 0) ;;
+    esac
+    echo "$(((${bytes:-0} + 500000) / 1000000)) MB"
+}
+
+mkdir -p "$logs" build/models build/videos
+if [[ $action == build || $action == all ]]; then
+    [[ " ${images[*]} " != *" ei-inference-service "* ]] || fetch_models
+    [[ " ${images[*]} " != *" ei-file-stream-service "* ]] || fetch_clips
+fi
+count=${#images[@]}
+number=0
+summary=()
+[[ $action != save ]] || mkdir -p "$save"
+for name in "${images[@]}"; do
+    number=$((number + 1))
+    reference=$registry/$name:$tag
+    started=$SECONDS
+    done_words=()
+    if [[ $action == build || $action == all ]]; then
+        say "[$number/$count] $name: building with $engine"
+        build_one "$name" "$reference" "$logs/$name.build.log"
+        done_words+=(built)
+    fi
+    if [[ $action == publish || $action == save ]] && [[ -z $several ]]; then
+        size=$(size_of "$reference")
+        [[ $size != "0 MB" ]] || die "$reference is not here: build it first (-a build)"
+    fi
+    if [[ $action == publish || $action == all ]]; then
+        say "[$number/$count] $name: publishing to $registry"
+        publish_one "$name" "$reference" "$logs/$name.publish.log"
+        done_words+=(published)
+    elif [[ $action == save ]]; then
+        say "[$number/$count] $name: saving to $save/$name-$tag.tar"
+        save_one "$name" "$reference" "$logs/$name.save.log"
+        done_words+=("saved in $save/")
+    fi
+    [[ -n $several ]] && size="$platforms" || size=$(size_of "$reference")
+    summary+=("$(printf '  %-70s %10s  %4d s  %s' "$reference" "$size" $((SECONDS - started)) "$(IFS=,; echo "${done_words[*]}")")")
+done
+echo
+printf '%s\n' "  image                                                                    unpacked" "${summary[@]}"
+if [[ " ${images[*]} " == *" ei-inference-service "* && $action != publish && $action != save ]]; then
+    echo "  models in the inference image: $(find build/models -type f -size +0 -printf '%P\n' | grep -E '\.(xml|onnx|tflite|pb)$' | sort | tr '\n' ' ')"
+fi

@@ -1,0 +1,45 @@
+# The image of ei-inference-service. Built by container/build.sh from the project's root folder.
+ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
+
+FROM ${BASE_IMAGE} AS build
+COPY container/stages /stages
+# further Debian packages with their dependencies, such as the drivers of a GPU: doc/deployment.md
+ARG EXTRA_PACKAGES=
+RUN /stages/system-root.sh /system ${EXTRA_PACKAGES}
+ARG PIP_INDEX_URL
+COPY container/locks/inference.txt container/locks/build.txt /locks/
+RUN /stages/packages.sh /locks/inference.txt /packages
+COPY setup.py pyproject.toml README.md /source/
+COPY apps /source/apps
+RUN /stages/application.sh /source /application
+
+FROM scratch
+COPY --from=build /system /
+COPY --from=build /packages /
+COPY build/models /opt/ei/models
+COPY --from=build /application /
+ENV PATH=/opt/ei/bin:/usr/bin \
+    HOME=/tmp \
+    LANG=C.UTF-8 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    METRICS_PORT=8000 \
+    INFER_MODEL_PATH=/opt/ei/models
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.healthcheck"]
+ENTRYPOINT ["ei-inference-service"]
+# the image proves that it holds all that its service loads
+RUN ["python", "-c", "import elastic_inference.inference.service, openvino, cv2, simplejpeg"]
+# what changes with every build comes last, so that the layers above are kept
+ARG VERSION=0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="Elastic Inference inference" \
+    org.opencontainers.image.description="Takes frames from the queue, infers with OpenVINO, publishes results" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}"

@@ -1,0 +1,41 @@
+# The image of ei-websocket-server. Built by container/build.sh from the project's root folder.
+ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
+
+FROM ${BASE_IMAGE} AS build
+COPY container/stages /stages
+RUN /stages/system-root.sh /system
+ARG PIP_INDEX_URL
+COPY container/locks/websocket.txt container/locks/build.txt /locks/
+RUN /stages/packages.sh /locks/websocket.txt /packages
+COPY setup.py pyproject.toml README.md /source/
+COPY apps /source/apps
+RUN /stages/application.sh /source /application
+
+FROM scratch
+COPY --from=build /system /
+COPY --from=build /packages /
+COPY --from=build /application /
+ENV PATH=/opt/ei/bin:/usr/bin \
+    HOME=/tmp \
+    LANG=C.UTF-8 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    METRICS_PORT=8000
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000 31611
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.healthcheck"]
+ENTRYPOINT ["ei-websocket-server"]
+# the image proves that it holds all that its service loads
+RUN ["python", "-c", "import elastic_inference.relay.service, cv2, simplejpeg"]
+# what changes with every build comes last, so that the layers above are kept
+ARG VERSION=0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="Elastic Inference websocket server" \
+    org.opencontainers.image.description="Sends results to viewers" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}"

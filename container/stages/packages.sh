@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs the locked packages of one service into ROOT/opt/ei, a virtual environment, and takes out what no service
+# uses at run time. Runs in the build stage after system-root.sh.
+# Usage: packages.sh LOCK ROOT
+set -eu
+lock=$1
+root=$2
+python3 -m venv /tmp/pip
+python3 -m venv --without-pip "$root/opt/ei"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_ROOT_USER_ACTION=ignore
+/tmp/pip/bin/pip --python "$root/opt/ei/bin/python" install -q --no-cache-dir --no-deps --only-binary :all: --require-hashes -r "$lock"
+
+site=$(echo "$root"/opt/ei/lib/python3*/site-packages)
+# OpenCV's wheel brings an OpenBLAS of 38 MB for 16 functions; Debian's LAPACK has the same ones in 8 MB
+triplet=$(cd /usr/lib && ls -d -- *-linux-gnu)
+if [ -d "$site/opencv_python_headless.libs" ]; then
+    cd "$site/opencv_python_headless.libs"
+    for library in libopenblas*; do ln -sf "/usr/lib/$triplet/lapack/liblapack.so.3" "$library"; done
+    rm -f libgfortran-* libquadmath-*
+fi
+# tests, compiler helpers, headers, type stubs
+cd "$site"
+find . -type d \( -name tests -o -name test -o -name include \) -path './numpy/*' -prune -exec rm -rf {} +
+rm -rf numpy/f2py numpy/distutils cv2/data openvino/include openvino/cmake
+find . \( -name '*.pyi' -o -name '*.a' -o -name '*.lib' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete
+find "$root/opt/ei/bin" -type f ! -name 'python*' -delete

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Writes container/locks/*.txt anew from setup.py: every package that an image, or the development environment, gets,
+# pinned with the hashes of all its files, for Python 3.11 and later on every platform.
+# Usage: tools/update-locks.sh [-h]       Needs Python 3.11 and the package index that pip is set up for.
+set -euo pipefail
+
+case ${1:-} in
+    -h | --help) sed -n '2,4p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
+    '') ;;
+    *) echo "update-locks: unknown argument '$1' (see -h)" >&2; exit 2 ;;
+esac
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install -q --disable-pip-version-check uv
+lock() { # name argument...
+    local name=$1
+    shift
+    echo "container/locks/$name.txt"
+    {
+        echo "# Written by tools/update-locks.sh from setup.py."
+        "$folder/venv/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+            --no-annotate --upgrade "$@"
+    } >"$folder/$name.txt"
+    mv "$folder/$name.txt" "container/locks/$name.txt"
+}
+mkdir -p container/locks
+for extra in camera file inference websocket gateway; do lock "$extra" setup.py --extra "$extra"; done
+echo 'setuptools>=80' >"$folder/build.in"
+lock build "$folder/build.in"
+lock dev setup.py --extra all --extra dev
