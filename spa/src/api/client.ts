@@ -1,0 +1,49 @@
+/** REST calls to the gateway. Knows no view; every failure is an `ApiError` with a sentence to show. */
+import type { ApiErrorBody, Session } from './types'
+
+export class ApiError extends Error {
+  constructor(
+    /** HTTP status, 0 where the server could not be reached. */
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+async function call<T>(path: string, init?: RequestInit): Promise<T> {
+  let response: Response
+  try {
+    response = await fetch(path, { ...init, headers: { Accept: 'application/json', ...init?.headers } })
+  } catch {
+    throw new ApiError(0, 'unreachable', 'The server does not answer.')
+  }
+  const body: unknown = await response.json().catch(() => null)
+  if (!response.ok) {
+    const error = (body as ApiErrorBody | null)?.error
+    throw new ApiError(response.status, error?.code ?? 'unknown', error?.message ?? `The server answered ${response.status}.`)
+  }
+  return body as T
+}
+
+export const getSession = (): Promise<Session> => call('/api/session')
+
+export const login = (token: string): Promise<Session> =>
+  call('/api/login', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ token }) })
+
+export const logout = (): Promise<Session> =>
+  call('/api/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })
+
+/** Address of a stream's websocket, as seen from this page. */
+export function socketAddress(id: string, at: Location = location): string {
+  return `${at.protocol === 'https:' ? 'wss' : 'ws'}://${at.host}/${encodePath(id)}`
+}
+
+/** Address of a stream's REST document. */
+export function restAddress(id: string, at: Location = location): string {
+  return `${at.origin}/api/streams/${encodePath(id)}`
+}
+
+// A colon is allowed in a path, and the ids read better with it.
+const encodePath = (id: string): string => encodeURIComponent(id).replaceAll('%3A', ':')

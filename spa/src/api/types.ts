@@ -1,0 +1,19 @@
+/** The gateway's types by short names. All are generated from its OpenAPI document: `npm run types`. */
+import type { components } from './schema'
+
+type Schemas = components['schemas']
+export type Stream = Schemas['Stream']
+export type Streams = Schemas['Streams']
+export type Stats = Schemas['Stats']
+export type TypeStats = Schemas['TypeStats']
+export type TotalStats = Schemas['TotalStats']
+export type Worker = Schemas['Worker']
+export type Session = Schemas['Session']
+export type ApiErrorBody = Schemas['Error']
+export type Detection = Schemas['Detection']
+export type Result = Schemas['Result']
+export type HelloEvent = Schemas['HelloEvent']
+export type TimeEvent = Schemas['TimeEvent']
+export type StreamsEvent = Schemas['StreamsEvent']
+export type StatsEvent = Schemas['StatsEvent']
+export type ProblemEvent = Schemas['ProblemEvent']

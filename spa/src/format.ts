@@ -1,0 +1,37 @@
+/** Numbers and times as the dashboard shows them. */
+
+const NARROW_SPACE = '\u202f'
+
+/** Frames a second, without decimals; `–` where unknown. */
+export const fps = (value: number | null | undefined): string =>
+  value == null || !Number.isFinite(value) ? '–' : grouped(Math.round(value))
+
+/** Whole milliseconds; seconds from 10 s on. */
+export function milliseconds(value: number | null | undefined): string {
+  if (value == null || !Number.isFinite(value)) return '–'
+  return value < 10_000 ? `${grouped(Math.round(value))} ms` : `${Math.round(value / 1000)} s`
+}
+
+/** A count with thin-space groups: 12 345. */
+export function grouped(value: number): string {
+  if (!Number.isFinite(value)) return '–'
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+(?!\d))/g, NARROW_SPACE)
+}
+
+/** Number of pods: one decimal under ten, none above. */
+export const pods = (value: number): string => (value < 9.95 ? String(Math.round(value * 10) / 10) : grouped(value))
+
+/** A duration in words: 12 s, 3 min, 2 h. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) return '0 s'
+  if (seconds < 90) return `${Math.round(seconds)} s`
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`
+  return `${Math.round(seconds / 3600)} h`
+}
+
+/** Time of day, local: 14:03:09. */
+export const clockTime = (unixMs: number): string =>
+  new Date(unixMs).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
+
+/** `1 stream`, `2 streams`. */
+export const plural = (count: number, one: string, many = `${one}s`): string => `${grouped(count)} ${count === 1 ? one : many}`

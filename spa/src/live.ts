@@ -1,0 +1,144 @@
+/**
+ * What the page knows of the server at this moment: session, streams, pool, connection. One for the whole page.
+ *
+ * Views read it; only this file talks to the event stream.
+ */
+import { computed, readonly, ref, shallowRef } from 'vue'
+
+import { ApiError, getSession, logout as endSession } from './api/client'
+import { EventConnection } from './api/events'
+import { ServerClock } from './api/server_clock'
+import type { Session, Stats, Stream } from './api/types'
+import { usePainter } from './painter/painter'
+import { PoolHistory } from './pool/history'
+
+export type Connection = 'connecting' | 'live' | 'offline'
+
+const session = shallowRef<Session | null>(null)
+const sessionProblem = ref<string | null>(null)
+const connection = ref<Connection>('connecting')
+const offlineSinceMs = ref<number | null>(null)
+const streams = shallowRef<readonly Stream[] | null>(null)
+const stats = shallowRef<Stats | null>(null)
+const missing = shallowRef<Readonly<Record<string, string>>>({})
+const version = ref('')
+/** Ticks twice a second, for everything that shows an age. */
+const nowMs = ref(Date.now())
+const clock = new ServerClock()
+const history = new PoolHistory()
+let events: EventConnection | null = null
+let ticking = false
+
+const needsLogin = computed(() => session.value?.login_required === true && !session.value.logged_in)
+
+function learnTime(serverMs: number, localMs: number): void {
+  clock.learn(serverMs, localMs)
+  usePainter().clock(clock.offsetMs)
+}
+
+/** Asks who we are; connects where we may. */
+async function start(): Promise<void> {
+  tick()
+  try {
+    session.value = await getSession()
+    sessionProblem.value = null
+  } catch (error) {
+    sessionProblem.value = error instanceof ApiError ? error.message : 'The server does not answer.'
+    setTimeout(() => void start(), 2000)
+    return
+  }
+  version.value = session.value.version
+  if (!needsLogin.value) connect()
+}
+
+function connect(): void {
+  events ??= new EventConnection({
+    time: learnTime,
+    hello: (event) => {
+      version.value = event.version
+    },
+    streams: (event) => {
+      streams.value = event.streams
+      missing.value = event.missing
+    },
+    stats: (event) => {
+      stats.value = event
+      missing.value = event.missing
+    },
+    problem: (event) => {
+      missing.value = event.missing
+    },
+    opened: () => {
+      connection.value = 'live'
+      offlineSinceMs.value = null
+    },
+    lost: () => {
+      connection.value = 'offline'
+      offlineSinceMs.value ??= Date.now()
+      void checkSession()
+    },
+  })
+  connection.value = 'connecting'
+  events.open()
+}
+
+/** A lost connection may be a session that ended: then the login page comes. */
+async function checkSession(): Promise<void> {
+  try {
+    session.value = await getSession()
+  } catch {
+    return // the server is away: the banner says so already
+  }
+  if (needsLogin.value) forget()
+}
+
+function loggedIn(now: Session): void {
+  session.value = now
+  if (!needsLogin.value) connect()
+}
+
+async function logout(): Promise<void> {
+  session.value = await endSession()
+  forget()
+}
+
+function forget(): void {
+  events?.close()
+  streams.value = null
+  stats.value = null
+  missing.value = {}
+  connection.value = 'connecting'
+  offlineSinceMs.value = null
+}
+
+function tick(): void {
+  if (ticking) return
+  ticking = true
+  setInterval(() => {
+    nowMs.value = Date.now()
+  }, 500)
+  setInterval(() => {
+    history.sample(Date.now(), connection.value === 'live' ? (stats.value?.types ?? null) : null)
+  }, 1000)
+}
+
+export function useLive() {
+  return {
+    session: readonly(session),
+    sessionProblem: readonly(sessionProblem),
+    needsLogin,
+    connection: readonly(connection),
+    offlineSinceMs: readonly(offlineSinceMs),
+    streams,
+    stats,
+    missing,
+    version: readonly(version),
+    nowMs: readonly(nowMs),
+    history,
+    /** The server's Unix seconds as local Unix ms. */
+    localMs: (serverS: number): number => serverS * 1000 - (clock.offsetMs ?? 0),
+    start,
+    loggedIn,
+    logout,
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Boxes over a picture: where they go in whole device pixels, and drawing them.
+ *
+ * Called by the tile painter and for snapshots. Knows no stream. A box is a line of 2 px in its label's colour over a
+ * dark one of 4 px, so that it shows on any picture; under 0.5 of confidence it is 1 px. A plate such as
+ * `person 93` sits on its top edge, inside the picture, and is left out where the box is smaller than the plate.
+ */
+import { labelColour, wantsDarkText } from './label_colour'
+import type { Found } from './result_message'
+
+export type Context2D = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D
+
+export interface Area {
+  x: number
+  y: number
+  width: number
+  height: number
+}
+
+export interface BoxOptions {
+  boxes: boolean
+  labels: boolean
+  /** Least confidence shown, 0..1. */
+  threshold: number
+  /** Labels to show; null shows all. */
+  only: ReadonlySet<string> | null
+}
+
+/** What compare says of one detection: whether the other stream has it too. */
+export type Mark = 'both' | 'only'
+
+const DARK = '#0e1116'
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
+
+/** Where a frame of this size goes in a canvas: as large as fits, in the middle, in whole pixels. */
+export function letterbox(frameWidth: number, frameHeight: number, width: number, height: number): Area {
+  const scale = Math.min(width / frameWidth, height / frameHeight)
+  const w = Math.max(1, Math.round(frameWidth * scale))
+  const h = Math.max(1, Math.round(frameHeight * scale))
+  return { x: Math.floor((width - w) / 2), y: Math.floor((height - h) / 2), width: w, height: h }
+}
+
+/** A box in whole pixels of the canvas. */
+export function place(found: Found, area: Area): Area {
+  const x = area.x + Math.round(found.x0 * area.width)
+  const y = area.y + Math.round(found.y0 * area.height)
+  return {
+    x,
+    y,
+    width: Math.max(1, area.x + Math.round(found.x1 * area.width) - x),
+    height: Math.max(1, area.y + Math.round(found.y1 * area.height) - y),
+  }
+}
+
+export const isShown = (found: Found, options: BoxOptions): boolean =>
+  found.confidence >= options.threshold && (options.only === null || options.only.has(found.label))
+
+export const plateText = (found: Found): string => `${found.label} ${Math.round(found.confidence * 100)}`
+
+/** Draws into `area` of the context; `ratio` is device pixels per CSS pixel. Returns how many boxes were drawn. */
+export function drawBoxes(
+  context: Context2D,
+  found: readonly Found[],
+  area: Area,
+  ratio: number,
+  options: BoxOptions,
+  marks: readonly Mark[] | null = null,
+): number {
+  if (!options.boxes) return 0
+  const shown: { one: Found; box: Area; mark: Mark | null; dim: boolean }[] = []
+  found.forEach((one, index) => {
+    if (!isShown(one, options)) return
+    const mark = marks?.[index] ?? null
+    shown.push({ one, box: place(one, area), mark, dim: mark === 'both' })
+  })
+  if (!shown.length) return 0
+  const line = Math.max(1, Math.round(2 * ratio))
+  context.save()
+  context.beginPath()
+  context.rect(area.x, area.y, area.width, area.height)
+  context.clip()
+  context.strokeStyle = DARK
+  context.lineWidth = 2 * line
+  context.beginPath()
+  for (const { box, dim } of shown) if (!dim) context.rect(box.x, box.y, box.width, box.height)
+  context.stroke()
+  for (const { one, box, mark, dim } of shown) {
+    context.strokeStyle = labelColour(one.label)
+    context.lineWidth = dim || one.confidence < 0.5 ? Math.max(1, line / 2) : mark === 'only' ? line * 1.5 : line
+    if (dim) {
+      context.globalAlpha = 0.55
+      context.setLineDash([3 * ratio, 3 * ratio])
+    }
+    context.strokeRect(box.x, box.y, box.width, box.height)
+    if (dim) {
+      context.globalAlpha = 1
+      context.setLineDash([])
+    }
+  }
+  if (options.labels) drawPlates(context, shown, area, ratio)
+  context.restore()
+  return shown.length
+}
+
+function drawPlates(
+  context: Context2D,
+  shown: readonly { one: Found; box: Area; dim: boolean }[],
+  area: Area,
+  ratio: number,
+): void {
+  const size = Math.round(12 * ratio)
+  context.font = `600 ${size}px ${FONT}`
+  context.textBaseline = 'middle'
+  const pad = Math.round(4 * ratio)
+  const height = Math.round(16 * ratio)
+  // Several classes of one whole frame share a box: their plates go under each other, the best one first.
+  const rows = new Map<string, number>()
+  for (let index = shown.length - 1; index >= 0; index -= 1) {
+    const { one, box, dim } = shown[index]!
+    if (dim || height > box.height || box.width < 3 * pad) continue
+    const text = plateText(one)
+    const width = Math.ceil(textWidth(context, text, size)) + 2 * pad
+    if (width > box.width) continue
+    const key = `${box.x},${box.y},${box.width},${box.height}`
+    const row = rows.get(key) ?? 0
+    const above = box.y - height
+    const x = Math.min(Math.max(box.x, area.x), area.x + area.width - width)
+    const y = (above >= area.y ? above : Math.max(box.y, area.y)) + row * height
+    if (y + height > area.y + area.height) continue
+    rows.set(key, row + 1)
+    const colour = labelColour(one.label)
+    context.fillStyle = colour
+    context.fillRect(x, y, width, height)
+    context.fillStyle = wantsDarkText(colour) ? DARK : '#ffffff'
+    context.fillText(text, x + pad, y + height / 2 + ratio * 0.5)
+  }
+}
+
+// Measuring text costs more than drawing a box, and the same few texts come again and again.
+const widths = new Map<string, number>()
+
+function textWidth(context: Context2D, text: string, size: number): number {
+  const key = `${size} ${text}`
+  let width = widths.get(key)
+  if (width === undefined) {
+    if (widths.size > 4000) widths.clear()
+    width = context.measureText(text).width
+    widths.set(key, width)
+  }
+  return width
+}

@@ -1,0 +1,169 @@
+/**
+ * The painter: all tiles of the page, one animation loop, two reports a second.
+ *
+ * Runs in a worker where the browser has OffscreenCanvas, else on the page itself; it is told what to do by commands
+ * and knows no view.
+ */
+import type { BoxOptions } from './boxes'
+import { compareFound } from './difference'
+import type { Command, Event, PainterTotals } from './protocol'
+import { StepGroup } from './step_group'
+import { type PictureFrame, Tile, type TileHost } from './tile'
+
+export const REPORT_MS = 500
+const MOST_LATENCIES = 500
+
+export class Engine implements TileHost {
+  options: BoxOptions = { boxes: true, labels: true, threshold: 0, only: null }
+  clockOffsetMs: number | null = null
+  private readonly tiles = new Map<number, Tile>()
+  private group: StepGroup<PictureFrame> | null = null
+  private differences = false
+  private stepBusy = false
+  private stepWaiting: Map<number, PictureFrame> | null = null
+  private totals: PainterTotals = newTotals()
+  private lastReportMs = 0
+  private running = false
+
+  constructor(
+    private readonly tell: (event: Event) => void,
+    private readonly nextFrame: (call: (nowMs: number) => void) => void,
+  ) {}
+
+  handle(command: Command): void {
+    switch (command.do) {
+      case 'open': {
+        const tile = new Tile(command.tile, command.address, command.canvas, this)
+        this.tiles.set(command.tile, tile)
+        tile.setLive(command.live)
+        this.start()
+        break
+      }
+      case 'close':
+        this.tiles.get(command.tile)?.close()
+        this.tiles.delete(command.tile)
+        break
+      case 'size':
+        this.tiles.get(command.tile)?.setSize(command.width, command.height, command.ratio)
+        break
+      case 'live':
+        this.tiles.get(command.tile)?.setLive(command.live)
+        break
+      case 'options':
+        this.options = { ...command.options, only: command.options.only && new Set(command.options.only) }
+        for (const tile of this.tiles.values()) tile.refresh()
+        break
+      case 'step':
+        this.group = command.tiles.length > 1 ? new StepGroup(command.tiles) : null
+        this.differences = command.differences
+        for (const tile of this.tiles.values()) {
+          tile.grouped = command.tiles.includes(tile.id)
+          tile.inStep = true
+        }
+        break
+      case 'clock':
+        this.clockOffsetMs = command.offsetMs
+        break
+      case 'snapshot':
+        void this.snapshot(command.tile, command.request)
+        break
+    }
+  }
+
+  private start(): void {
+    if (this.running) return
+    this.running = true
+    const loop = (): void => {
+      if (!this.tiles.size) {
+        this.running = false
+        return
+      }
+      const now = performance.now()
+      for (const tile of this.tiles.values()) tile.paint(now)
+      if (now - this.lastReportMs >= REPORT_MS) this.report(now)
+      this.nextFrame(loop)
+    }
+    this.nextFrame(loop)
+  }
+
+  private report(nowMs: number): void {
+    this.lastReportMs = nowMs
+    this.tell({ is: 'report', tiles: [...this.tiles.values()].map((tile) => tile.report(nowMs)), totals: this.totals })
+    this.totals = newTotals()
+  }
+
+  private async snapshot(id: number, request: number): Promise<void> {
+    let jpeg: Blob | null = null
+    try {
+      jpeg = (await this.tiles.get(id)?.snapshot()) ?? null
+    } catch {
+      // No picture: the page says so.
+    }
+    this.tell({ is: 'snapshot', request, jpeg })
+  }
+
+  // What tiles tell.
+
+  stepped(tile: Tile, frame: PictureFrame): boolean {
+    if (!this.group || !tile.grouped) return false
+    const set = this.group.add(tile.id, frame, frame.cameMs)
+    if (set) {
+      if (this.stepWaiting) this.totals.superseded += this.stepWaiting.size
+      this.stepWaiting = set
+      if (!this.stepBusy) void this.paintSteps()
+    }
+    return true
+  }
+
+  /** Decodes a set together and hands it to the tiles in the same moment, so that one loop paints all of it. */
+  private async paintSteps(): Promise<void> {
+    this.stepBusy = true
+    while (this.stepWaiting && this.group) {
+      const set = this.stepWaiting
+      this.stepWaiting = null
+      const { inStep } = this.group
+      const frames = inStep && this.differences ? withMarks(set) : set
+      const decoded = await Promise.all(
+        [...frames].map(async ([id, frame]) => {
+          const tile = this.tiles.get(id)
+          return tile ? ([tile, await tile.decode(frame)] as const) : null
+        }),
+      )
+      for (const entry of decoded) {
+        if (!entry) continue
+        const [tile, picture] = entry
+        tile.inStep = inStep
+        if (picture) tile.put(picture)
+      }
+    }
+    this.stepBusy = false
+  }
+
+  painted(latencyMs: number | null): void {
+    this.totals.painted += 1
+    if (latencyMs !== null && this.totals.latencies.length < MOST_LATENCIES) this.totals.latencies.push(latencyMs)
+  }
+
+  received(): void {
+    this.totals.received += 1
+  }
+
+  superseded(): void {
+    this.totals.superseded += 1
+  }
+}
+
+const newTotals = (): PainterTotals => ({ received: 0, painted: 0, superseded: 0, latencies: [] })
+
+/** Each frame's detections marked against the first other one's. */
+function withMarks(set: Map<number, PictureFrame>): Map<number, PictureFrame> {
+  const entries = [...set]
+  const [first] = entries
+  if (!first || entries.length < 2) return set
+  const marked = new Map<number, PictureFrame>()
+  for (const [index, [id, frame]] of entries.entries()) {
+    const other = index === 0 ? entries[1]! : first
+    marked.set(id, { ...frame, marks: compareFound(frame.result.found, other[1].result.found)[0] })
+  }
+  return marked
+}

@@ -1,0 +1,105 @@
+/**
+ * The page's side of the painter: starts the worker, hands canvases over, spreads the reports.
+ *
+ * Where the browser has no OffscreenCanvas, the same engine runs on the page.
+ */
+import { Engine } from './engine'
+import type { Command, Event, PainterTotals, PaintOptions, TileReport } from './protocol'
+
+type ReportHandler = (report: TileReport) => void
+
+class Painter {
+  private readonly handlers = new Map<number, ReportHandler>()
+  private readonly snapshots = new Map<number, (jpeg: Blob | null) => void>()
+  private readonly send: (command: Command, transfer?: Transferable[]) => void
+  private readonly offscreen: boolean
+  private nextTile = 1
+  private nextRequest = 1
+  /** Sums since the page was opened; read by the budget measurement. */
+  readonly totals = { received: 0, painted: 0, superseded: 0 }
+  onTotals: ((totals: PainterTotals) => void) | null = null
+
+  constructor() {
+    this.offscreen =
+      typeof Worker !== 'undefined' &&
+      typeof OffscreenCanvas !== 'undefined' &&
+      'transferControlToOffscreen' in HTMLCanvasElement.prototype
+    if (this.offscreen) {
+      const worker = new Worker(new URL('./painter.worker.ts', import.meta.url), { type: 'module', name: 'painter' })
+      worker.onmessage = (event: MessageEvent<Event>) => this.take(event.data)
+      this.send = (command, transfer = []) => worker.postMessage(command, transfer)
+    } else {
+      const engine = new Engine(
+        (event) => this.take(event),
+        (call) => requestAnimationFrame(call),
+      )
+      this.send = (command) => engine.handle(command)
+    }
+  }
+
+  /** Takes a canvas that nothing has drawn on; returns the tile's number. */
+  open(canvas: HTMLCanvasElement, address: string, live: boolean, onReport: ReportHandler): number {
+    const tile = this.nextTile++
+    this.handlers.set(tile, onReport)
+    if (this.offscreen) {
+      const handed = canvas.transferControlToOffscreen()
+      this.send({ do: 'open', tile, address, canvas: handed, live }, [handed])
+    } else this.send({ do: 'open', tile, address, canvas, live })
+    return tile
+  }
+
+  close(tile: number): void {
+    this.handlers.delete(tile)
+    this.send({ do: 'close', tile })
+  }
+
+  size(tile: number, width: number, height: number, ratio: number): void {
+    this.send({ do: 'size', tile, width, height, ratio })
+  }
+
+  live(tile: number, live: boolean): void {
+    this.send({ do: 'live', tile, live })
+  }
+
+  options(options: PaintOptions): void {
+    this.send({ do: 'options', options: { ...options, only: options.only && [...options.only] } })
+  }
+
+  step(tiles: number[], differences: boolean): void {
+    this.send({ do: 'step', tiles, differences })
+  }
+
+  clock(offsetMs: number | null): void {
+    this.send({ do: 'clock', offsetMs })
+  }
+
+  /** The tile's picture as a JPEG with its boxes; null before the first. */
+  snapshot(tile: number): Promise<Blob | null> {
+    const request = this.nextRequest++
+    return new Promise((resolve) => {
+      this.snapshots.set(request, resolve)
+      this.send({ do: 'snapshot', tile, request })
+    })
+  }
+
+  private take(event: Event): void {
+    if (event.is === 'snapshot') {
+      this.snapshots.get(event.request)?.(event.jpeg)
+      this.snapshots.delete(event.request)
+      return
+    }
+    this.totals.received += event.totals.received
+    this.totals.painted += event.totals.painted
+    this.totals.superseded += event.totals.superseded
+    this.onTotals?.(event.totals)
+    for (const report of event.tiles) this.handlers.get(report.tile)?.(report)
+  }
+}
+
+let painter: Painter | null = null
+
+/** The page's one painter, started at the first call. */
+export function usePainter(): Painter {
+  painter ??= new Painter()
+  return painter
+}

@@ -1,0 +1,125 @@
+/**
+ * The binary result message of `?format=frame`: 4 bytes big-endian length, JSON, JPEG.
+ *
+ * Pure. Everything in it comes from outside, so every field that is used is checked here; what can't be shown is
+ * refused with a reason to count. Nothing after this looks at raw JSON.
+ */
+import type { Result } from '../api/types'
+
+export interface Found {
+  /** One line of at most 40 characters. */
+  readonly label: string
+  /** 0..1 */
+  readonly confidence: number
+  /** Edges of the box, 0..1 of the frame, clipped to it, never empty. */
+  readonly x0: number
+  readonly y0: number
+  readonly x1: number
+  readonly y1: number
+}
+
+export interface FrameResult {
+  readonly model: string
+  readonly precision: string
+  readonly device: string
+  readonly pod: string
+  readonly order: number
+  readonly seq: number | null
+  readonly width: number
+  readonly height: number
+  readonly ageMs: number
+  readonly queueMs: number
+  readonly inferMs: number
+  readonly arrivedMs: number | null
+  /** Sorted by confidence, the best last, so that it is painted on top. */
+  readonly found: readonly Found[]
+  /** Detections left out since their box or confidence made no sense. */
+  readonly refused: number
+}
+
+export type SkipReason = 'malformed' | 'version' | 'picture'
+
+export type Parsed =
+  | { readonly result: FrameResult; readonly jpeg: Uint8Array<ArrayBuffer> }
+  | { readonly skip: SkipReason }
+
+export const RESULT_VERSION = 1
+/** As many as are drawn by the server, too. */
+export const MOST_DETECTIONS = 1000
+const LABEL_LIMIT = 40
+const MOST_JSON_BYTES = 1024 * 1024
+const decoder = new TextDecoder()
+
+export function parseMessage(message: ArrayBuffer): Parsed {
+  if (message.byteLength < 4) return { skip: 'malformed' }
+  const length = new DataView(message).getUint32(0)
+  if (length > MOST_JSON_BYTES || 4 + length > message.byteLength) return { skip: 'malformed' }
+  let document: unknown
+  try {
+    document = JSON.parse(decoder.decode(new Uint8Array(message, 4, length)))
+  } catch {
+    return { skip: 'malformed' }
+  }
+  const result = parseResult(document)
+  if ('skip' in result) return result
+  const jpeg = new Uint8Array(message, 4 + length)
+  if (jpeg.length < 4 || jpeg[0] !== 0xff || jpeg[1] !== 0xd8) return { skip: 'picture' }
+  return { result, jpeg }
+}
+
+export function parseResult(document: unknown): FrameResult | { readonly skip: SkipReason } {
+  if (typeof document !== 'object' || document === null) return { skip: 'malformed' }
+  const fields = document as Partial<Record<keyof Result, unknown>>
+  if (fields.v !== RESULT_VERSION) return { skip: 'version' }
+  const { order, width, height } = fields
+  if (!isFinite(order) || !isFinite(width) || !isFinite(height) || width < 1 || height < 1) return { skip: 'malformed' }
+  if (!Array.isArray(fields.detections)) return { skip: 'malformed' }
+  const found: Found[] = []
+  let refused = Math.max(0, fields.detections.length - MOST_DETECTIONS)
+  for (const raw of fields.detections.slice(0, MOST_DETECTIONS) as unknown[]) {
+    const one = parseDetection(raw)
+    if (one) found.push(one)
+    else refused += 1
+  }
+  found.sort((a, b) => a.confidence - b.confidence)
+  return {
+    model: shortText(fields.model),
+    precision: shortText(fields.precision),
+    device: shortText(fields.device),
+    pod: shortText(fields.pod),
+    order,
+    seq: isFinite(fields.seq) ? fields.seq : null,
+    width,
+    height,
+    ageMs: duration(fields.age_ms),
+    queueMs: duration(fields.queue_ms),
+    inferMs: duration(fields.infer_ms),
+    arrivedMs: isFinite(fields.arrived_ms) ? fields.arrived_ms : null,
+    found,
+    refused,
+  }
+}
+
+function parseDetection(raw: unknown): Found | null {
+  if (typeof raw !== 'object' || raw === null) return null
+  const { label, confidence, box } = raw as { label?: unknown; confidence?: unknown; box?: unknown }
+  if (!isFinite(confidence) || !Array.isArray(box) || box.length !== 4) return null
+  const edges = box as unknown[]
+  if (!edges.every(isFinite)) return null
+  const [x0, y0, x1, y1] = (edges as number[]).map((edge) => Math.min(1, Math.max(0, edge))) as [number, number, number, number]
+  if (x1 <= x0 || y1 <= y0) return null
+  return { label: oneLine(label), confidence: Math.min(1, Math.max(0, confidence)), x0, y0, x1, y1 }
+}
+
+/** A label in one line of at most 40 characters, without control characters. */
+export function oneLine(label: unknown): string {
+  const text = typeof label === 'string' ? label : '?'
+  // Cut before the characters are looked at: a label of ten thousand of them costs no more than one of forty.
+  const characters = Array.from(text.slice(0, 4 * LABEL_LIMIT))
+  const clean = characters.map((character) => (/\p{C}/u.test(character) && !/\p{Cf}/u.test(character) ? '?' : character))
+  return clean.length > LABEL_LIMIT ? `${clean.slice(0, LABEL_LIMIT - 1).join('')}…` : clean.join('')
+}
+
+const isFinite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
+const duration = (value: unknown): number => (isFinite(value) ? Math.max(0, value) : 0)
+const shortText = (value: unknown): string => (typeof value === 'string' ? value.slice(0, 128) : '')

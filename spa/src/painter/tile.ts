@@ -1,0 +1,288 @@
+/**
+ * One tile: takes a stream's messages, decodes the newest picture and paints it with its boxes.
+ *
+ * Runs in the painter's worker (or on the page where there is no OffscreenCanvas). The engine calls `paint` from its
+ * one animation loop. At most one picture is being decoded and one waits; older ones are never decoded.
+ */
+import { type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Mark } from './boxes'
+import { Feed } from './feed'
+import { MeanMeter, RateMeter } from './meter'
+import type { TileReport } from './protocol'
+import { type FrameResult, parseMessage } from './result_message'
+
+export interface PictureFrame {
+  readonly seq: number | null
+  readonly result: FrameResult
+  readonly jpeg: Uint8Array<ArrayBuffer>
+  /** When it came, ms on the monotonic clock. */
+  readonly cameMs: number
+  readonly marks: readonly Mark[] | null
+}
+
+interface Decoded {
+  readonly frame: PictureFrame
+  readonly bitmap: ImageBitmap
+}
+
+export interface TileHost {
+  options: BoxOptions
+  clockOffsetMs: number | null
+  /** A frame came in: true where a step group takes it. */
+  stepped(tile: Tile, frame: PictureFrame): boolean
+  painted(latencyMs: number | null): void
+  received(): void
+  superseded(): void
+}
+
+// A worker's and a page's own clocks start at different times: Unix ms with the precision of the monotonic clock.
+const unixNow = (): number => performance.timeOrigin + performance.now()
+
+export class Tile {
+  private readonly feed: Feed
+  private readonly context: Context2D
+  private readonly painted = new RateMeter()
+  private readonly means = {
+    camera: new MeanMeter(),
+    queue: new MeanMeter(),
+    inference: new MeanMeter(),
+    relay: new MeanMeter(),
+    total: new MeanMeter(),
+  }
+  private readonly skipped = { malformed: 0, version: 0, picture: 0, boxes: 0 }
+  private waiting: PictureFrame | null = null
+  private decoding = false
+  private ready: Decoded | null = null
+  private shown: Decoded | null = null
+  private ratio = 1
+  private dirty = false
+  private closed = false
+  private lastFrameMs: number | null = null
+  private sums = new Map<string, number>()
+  private frames = 0
+  /** Set by the engine for tiles of a step group. */
+  inStep = true
+  grouped = false
+
+  constructor(
+    readonly id: number,
+    address: string,
+    private readonly canvas: OffscreenCanvas | HTMLCanvasElement,
+    private readonly host: TileHost,
+  ) {
+    // The picture covers the tile: a canvas without alpha needs no blending.
+    const context = canvas.getContext('2d', { alpha: false }) as Context2D | null
+    if (!context) throw new Error('The browser gives no 2D canvas.')
+    this.context = context
+    this.feed = new Feed(address, (data) => this.take(data))
+  }
+
+  setLive(live: boolean): void {
+    if (live) this.feed.start()
+    else {
+      this.feed.stop()
+      this.waiting = null
+      this.painted.reset()
+    }
+  }
+
+  setSize(width: number, height: number, ratio: number): void {
+    if (this.canvas.width === width && this.canvas.height === height && this.ratio === ratio) return
+    this.canvas.width = width
+    this.canvas.height = height
+    this.ratio = ratio
+    this.dirty = true
+  }
+
+  /** Options have changed: paint the same picture again. */
+  refresh(): void {
+    this.dirty = true
+  }
+
+  close(): void {
+    this.closed = true
+    this.feed.stop()
+    this.ready?.bitmap.close()
+    this.shown?.bitmap.close()
+    this.ready = this.shown = null
+    this.waiting = null
+  }
+
+  private take(data: ArrayBuffer): void {
+    this.host.received()
+    const parsed = parseMessage(data)
+    if ('skip' in parsed) {
+      this.skipped[parsed.skip] += 1
+      return
+    }
+    const { result, jpeg } = parsed
+    this.skipped.boxes += result.refused
+    this.lastFrameMs = Date.now()
+    const frame: PictureFrame = { seq: result.seq, result, jpeg, cameMs: performance.now(), marks: null }
+    if (!this.host.stepped(this, frame)) this.offer(frame)
+  }
+
+  /** Decodes a frame as soon as the decoder is free; a newer one takes its place until then. */
+  offer(frame: PictureFrame): void {
+    if (this.waiting) this.host.superseded()
+    this.waiting = frame
+    if (!this.decoding) void this.decodeWaiting()
+  }
+
+  private async decodeWaiting(): Promise<void> {
+    this.decoding = true
+    while (this.waiting && !this.closed) {
+      const frame = this.waiting
+      this.waiting = null
+      const decoded = await this.decode(frame)
+      if (decoded) this.put(decoded)
+    }
+    this.decoding = false
+  }
+
+  /** The picture at the size at which it is shown; null (and counted) where it is no picture. */
+  async decode(frame: PictureFrame): Promise<Decoded | null> {
+    const { width, height } = frame.result
+    const area = letterbox(width, height, this.canvas.width || 1, this.canvas.height || 1)
+    const blob = new Blob([frame.jpeg], { type: 'image/jpeg' })
+    try {
+      // Smaller than the frame: let the decoder's thread scale it. Larger: the canvas scales it while painting.
+      const bitmap =
+        area.width < width * 0.75
+          ? await createImageBitmap(blob, { resizeWidth: area.width, resizeHeight: area.height, resizeQuality: 'medium' })
+          : await createImageBitmap(blob)
+      return { frame, bitmap }
+    } catch {
+      this.skipped.picture += 1
+      return null
+    }
+  }
+
+  put(decoded: Decoded): void {
+    if (this.closed) {
+      decoded.bitmap.close()
+      return
+    }
+    if (this.ready) {
+      this.host.superseded()
+      this.ready.bitmap.close()
+    }
+    this.ready = decoded
+  }
+
+  /** Called once per animation frame. */
+  paint(nowMs: number): void {
+    if (!this.ready && !this.dirty) return
+    if (!this.canvas.width || !this.canvas.height) return
+    const fresh = this.ready
+    if (fresh) {
+      this.shown?.bitmap.close()
+      this.shown = fresh
+      this.ready = null
+    }
+    this.dirty = false
+    const { context, canvas } = this
+    if (!this.shown) {
+      context.fillStyle = '#000'
+      context.fillRect(0, 0, canvas.width, canvas.height)
+      return
+    }
+    const { frame, bitmap } = this.shown
+    const area = letterbox(frame.result.width, frame.result.height, canvas.width, canvas.height)
+    if (area.width < canvas.width || area.height < canvas.height) {
+      context.fillStyle = '#000'
+      context.fillRect(0, 0, canvas.width, canvas.height)
+    }
+    if (bitmap.width === area.width && bitmap.height === area.height) context.drawImage(bitmap, area.x, area.y)
+    else context.drawImage(bitmap, area.x, area.y, area.width, area.height)
+    drawBoxes(context, frame.result.found, area, this.ratio, this.host.options, frame.marks)
+    if (fresh) this.count(frame, nowMs)
+  }
+
+  private count(frame: PictureFrame, nowMs: number): void {
+    const { result } = frame
+    this.painted.add(nowMs)
+    this.frames += 1
+    for (const one of result.found) {
+      if (isShown(one, this.host.options)) this.sums.set(one.label, (this.sums.get(one.label) ?? 0) + 1)
+    }
+    this.means.camera.add(result.ageMs)
+    this.means.queue.add(result.queueMs)
+    this.means.inference.add(result.inferMs)
+    let total: number | null = null
+    if (result.arrivedMs !== null && this.host.clockOffsetMs !== null) {
+      total = Math.max(0, unixNow() + this.host.clockOffsetMs - result.arrivedMs)
+      this.means.total.add(total)
+      this.means.relay.add(Math.max(0, total - result.queueMs - result.inferMs))
+    }
+    this.host.painted(total)
+  }
+
+  /** What has happened since the last call. */
+  report(nowMs: number): TileReport {
+    const counts = new Map<string, number>()
+    for (const one of this.shown?.frame.result.found ?? []) {
+      if (isShown(one, this.host.options)) counts.set(one.label, (counts.get(one.label) ?? 0) + 1)
+    }
+    const camera = this.means.camera.take()
+    const queue = this.means.queue.take()
+    const inference = this.means.inference.take()
+    const relay = this.means.relay.take()
+    const total = this.means.total.take()
+    const result = this.shown?.frame.result
+    const report: TileReport = {
+      tile: this.id,
+      link: this.feed.state,
+      fps: this.painted.rate(nowMs),
+      latency: camera === null || queue === null || inference === null ? null : { camera, queue, inference, relay, total },
+      counts: [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 50),
+      sums: [...this.sums].slice(0, 50),
+      frames: this.frames,
+      lastFrameMs: this.lastFrameMs,
+      skipped: { ...this.skipped },
+      seq: result?.seq ?? null,
+      width: result?.width ?? 0,
+      height: result?.height ?? 0,
+      model: result?.model ?? '',
+      precision: result?.precision ?? '',
+      device: result?.device ?? '',
+      pod: result?.pod ?? '',
+      onlyHere: this.shown?.frame.marks ? this.shown.frame.marks.filter((mark) => mark === 'only').length : null,
+      inStep: this.inStep,
+    }
+    this.sums = new Map()
+    this.frames = 0
+    return report
+  }
+
+  /** The picture as shown, in its own size, with the boxes drawn; null before the first. */
+  async snapshot(): Promise<Blob | null> {
+    const frame = this.shown?.frame
+    if (!frame) return null
+    const bitmap = await createImageBitmap(new Blob([frame.jpeg], { type: 'image/jpeg' }))
+    const ratio = Math.max(1, Math.round(Math.min(bitmap.width, bitmap.height) / 540))
+    const area = { x: 0, y: 0, width: bitmap.width, height: bitmap.height }
+    if (typeof OffscreenCanvas !== 'undefined') {
+      const canvas = new OffscreenCanvas(bitmap.width, bitmap.height)
+      drawSnapshot(canvas.getContext('2d')!, bitmap, frame, area, ratio, this.host.options)
+      return canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 })
+    }
+    const canvas = document.createElement('canvas')
+    canvas.width = bitmap.width
+    canvas.height = bitmap.height
+    drawSnapshot(canvas.getContext('2d')!, bitmap, frame, area, ratio, this.host.options)
+    return new Promise((resolve) => canvas.toBlob(resolve, 'image/jpeg', 0.92))
+  }
+}
+
+function drawSnapshot(
+  context: Context2D,
+  bitmap: ImageBitmap,
+  frame: PictureFrame,
+  area: { x: number; y: number; width: number; height: number },
+  ratio: number,
+  options: BoxOptions,
+): void {
+  context.drawImage(bitmap, 0, 0)
+  bitmap.close()
+  drawBoxes(context, frame.result.found, area, ratio, options)
+}
