@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from redis.exceptions import RedisError
+
 from elastic_inference.backoff import Backoff
 from elastic_inference.errors import DropReason
 from elastic_inference.frame import Frame
@@ -20,6 +22,8 @@ from elastic_inference.produce.source_watch import SourceReport
 from elastic_inference.redis_connection import REDIS_ERRORS
 
 log = logging.getLogger("ei.produce")
+# Besides a Redis that is away, one that refuses: a missing right, a wrong kind of key. Neither may end a camera.
+QUEUE_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError)
 
 
 class Outlet:
@@ -59,7 +63,7 @@ class Outlet:
             return
         try:
             outcome = self._producer.push(frame)
-        except REDIS_ERRORS as error:
+        except QUEUE_ERRORS as error:
             self._failed(error)
             self.drop()
             return
@@ -68,6 +72,8 @@ class Outlet:
             self._metrics.pushed[self.infer_type].inc()
         for reason, number in outcome.dropped.items():
             self._metrics.dropped[self.infer_type, reason].inc(number)
+        if outcome.invalid is not None:
+            self._metrics.invalid[self.infer_type, outcome.invalid].inc()
 
     def report(self, source: SourceReport, dropped: int) -> None:
         """Tells the queue of the source; `dropped` are the frames dropped before any outlet."""
@@ -75,10 +81,14 @@ class Outlet:
             return
         try:
             self._producer.report_source(source.state.value, source.fps, source.reconnects, dropped + self._dropped)
-        except REDIS_ERRORS as error:
+        except QUEUE_ERRORS as error:
             self._failed(error)
             return
         self._worked()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._producer.close()
 
     def drop(self) -> None:
         """Counts a frame that could not be pushed here."""
@@ -88,14 +98,12 @@ class Outlet:
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._backoff.next_s()
         why = self._explain(error)
-        if self._throttle.allow(why) or not self._away:
+        if self._throttle.allow("away") or not self._away:
             log.warning("%s: %s; frames are dropped until it works again", self._part, why)
         self._away = True
         self._lifecycle.set_missing(self._part, why)
 
     def _worked(self) -> None:
-        if self._away:
-            log.info("%s: works again", self._part)
-            self._away = False
+        self._away = False
         self._backoff.reset()
         self._lifecycle.set_ready(self._part)

@@ -94,6 +94,8 @@ class Producer:
         finally:
             self._lifecycle.stop()
             self._reader.close(timeout_s=1.0)
+            for outlet in self._outlets:
+                outlet.close()
 
     def _push(self, number: int, picture: Picture) -> None:
         if not any(outlet.open for outlet in self._outlets):
@@ -139,7 +141,7 @@ class Producer:
 
     def _outlet(self, infer_type: str) -> Outlet:
         settings = self._settings
-        client = connect(settings.queue, key=keys.tokens(infer_type), name=self._name)
+        client = connect(settings.queue, key=keys.plain_queue(infer_type), name=self._name)
         return Outlet(
             infer_type,
             QueueProducer(client, infer_type, self._name, settings),
