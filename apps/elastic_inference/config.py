@@ -267,6 +267,7 @@ class GatewaySettings(CommonSettings, QueueRules):
     gateway_host: str = Field("0.0.0.0", description="address that the gateway listens on")  # noqa: S104
     gateway_port: PortOrFree = Field(5000, description="port that the gateway listens on; 0 is a free one")
     websocket_server_url: str = Field("ws://127.0.0.1:31611", description="where the websocket server is")
+    max_viewers: int = Field(1000, ge=1, le=100_000, description="open websockets at most")
     gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
     gateway_token_file: Path | None = Field(None, description="a file that holds it")
     gateway_tls_cert: Path | None = Field(None, description="certificate chain (PEM): serve HTTPS")

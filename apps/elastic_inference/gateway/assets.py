@@ -1,0 +1,105 @@
+"""The dashboard's files: found safely, kept in memory with their compressed form.
+
+Called by the page handler. Knows files, no HTTP library. A page is some hundred kB: each file is read once and again
+when it has changed on disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+INDEX = "index.html"
+# What names a file rather than a route of the page: a wrong one is a 404, not the page again.
+FILE_SUFFIXES = frozenset(
+    (
+        *(".js", ".mjs", ".css", ".map", ".json", ".html", ".txt", ".xml", ".webmanifest", ".wasm"),
+        *(".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".woff", ".woff2", ".ttf", ".php", ".env"),
+    )
+)
+# Never a route of the page: they live on the port for metrics, and a probe must not take the page for a yes.
+RESERVED = frozenset(("api", "metrics", "healthz", "readyz"))
+_COMPRESSIBLE = ("text/", "application/json", "application/javascript", "application/wasm", "image/svg+xml")
+_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html"}
+_TYPES |= {".svg": "image/svg+xml", ".json": "application/json", ".woff2": "font/woff2", ".map": "application/json"}
+_TYPES |= {".webmanifest": "application/manifest+json", ".ico": "image/x-icon", ".wasm": "application/wasm"}
+_MAX_FILE_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file: its bytes, their gzip form where that is smaller, its type and tag."""
+
+    body: bytes
+    compressed: bytes | None
+    content_type: str
+    etag: str
+    immutable: bool
+
+
+class AssetFolder:
+    """The files below one folder, by URL path."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._kept: dict[str, tuple[int, int, Asset]] = {}
+
+    @property
+    def has_index(self) -> bool:
+        """Whether there is a page at all."""
+        return (self.root / INDEX).is_file()
+
+    def find(self, path: str) -> Asset | None:
+        """The file at a decoded URL path; the index for the page's own routes; None when it is neither."""
+        relative = path.lstrip("/")
+        found = self._read(relative or INDEX)
+        if found is None and is_route(relative):
+            found = self._read(INDEX)
+        return found
+
+    def _read(self, relative: str) -> Asset | None:
+        if "\0" in relative or "\\" in relative or any(part in ("..", ".") for part in relative.split("/")):
+            return None
+        file = self.root / relative
+        try:
+            resolved = file.resolve(strict=True)
+            if not resolved.is_relative_to(self.root) or not resolved.is_file():
+                return None
+            status = resolved.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            key = str(resolved)
+            kept = self._kept.get(key)
+            if kept and kept[:2] == stamp:
+                return kept[2]
+            if status.st_size > _MAX_FILE_BYTES:
+                return None
+            asset = _load(resolved.read_bytes(), PurePosixPath(relative))
+        except (OSError, ValueError):  # too long a name, no permission: as if it were not there
+            return None
+        self._kept[key] = (*stamp, asset)
+        return asset
+
+
+def is_route(relative: str) -> bool:
+    """Whether a path without a file may be a route of the page (`pool`, `stream/<id>`)."""
+    parts = PurePosixPath(relative).parts
+    if not parts or parts[0] in RESERVED or parts[0] == "assets":
+        return False
+    return not parts[-1].startswith(".") and PurePosixPath(parts[-1]).suffix.lower() not in FILE_SUFFIXES
+
+
+def _load(body: bytes, path: PurePosixPath) -> Asset:
+    suffix = path.suffix.lower()
+    content_type = _TYPES.get(suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    compressed = None
+    if content_type.startswith(_COMPRESSIBLE) and len(body) > 512:
+        squeezed = gzip.compress(body, 9, mtime=0)
+        compressed = squeezed if len(squeezed) < len(body) else None
+    if content_type.startswith("text/"):
+        content_type += "; charset=utf-8"
+    # The build names the files below assets/ by their content.
+    immutable = len(path.parts) > 1 and path.parts[0] == "assets"
+    return Asset(body, compressed, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', immutable)
