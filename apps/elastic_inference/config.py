@@ -233,7 +233,12 @@ class InferenceSettings(CommonSettings, QueueRules):
     )
     infer_model_path: Path | None = Field(None, description="a model file, or the folder to look the name up in")
     infer_device: str = Field("CPU", description="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:GPU,CPU …")
-    confidence_threshold: float = Field(0.5, ge=0, le=1, description="least confidence of a detection")
+    model_cache_dir: Path | None = Field(
+        None, description="a folder to write to: compiled models are kept there, for a faster start"
+    )
+    confidence_threshold: float = Field(
+        0.5, ge=0, le=1, description="least confidence of a detection (not set: the model's own, where it has one)"
+    )
     results_maxlen: int = Field(10_000, ge=0, le=10_000_000, description="entries kept in results_<type>; 0 is off")
 
     @field_validator("infer_type")

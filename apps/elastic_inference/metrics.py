@@ -35,6 +35,7 @@ class InferenceMetrics:
         self.scale_ratio = gauge("ei_scale_ratio", "Demand over this pod's capacity: 2 is twice the pods, 0.5 half.")
         self.inferred = counter("ei_frames_inferred", "Frames inferred and published.")
         self.popped = counter("ei_frames_popped", "Frames taken from the queue.")
+        self.lost = counter("ei_frames_lost", "Frames popped whose result could not be published in time.")
         self.inference_s = histogram("ei_inference_seconds", "Pop to result.")
         self.queue_wait_s = histogram("ei_queue_wait_seconds", "Arrival at the queue to pop.")
         self.end_to_end_s = histogram("ei_end_to_end_seconds", "Capture to result.")

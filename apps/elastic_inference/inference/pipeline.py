@@ -1,0 +1,391 @@
+"""The inference flow of one pod: pop, decode, infer, publish, each in threads of its own.
+
+    pop thread ──tasks──► worker threads, one per inference request ──outbox──► publish thread
+
+Called by `service`. The pop thread takes no more frames than the workers will start on within a few hundredths of a
+second, so that what waits does so in the queue, where the newest frames win. Workers decode, infer and read the
+model's output; JPEG decoding, resizing and inference leave the interpreter to the others. The publish thread sends
+what has gathered, each stream in its own order. A stop ends the pop thread first, and then each thread once what it
+was given is done: no frame is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from elastic_inference import keys
+from elastic_inference.backoff import Backoff
+from elastic_inference.errors import DropReason, InvalidFrameError, InvalidReason
+from elastic_inference.frame_queue import PopBatch, PoppedFrame, QueueConsumer
+from elastic_inference.inference.engine import Engine
+from elastic_inference.inference.ordering import Place, StreamOrder
+from elastic_inference.inference.utilisation import DropTakes, Reading, Sample, Utilisation
+from elastic_inference.inference.worker import FrameWorker
+from elastic_inference.lifecycle import DRAIN_LIMIT_S, Lifecycle
+from elastic_inference.log import Throttle
+from elastic_inference.metrics import InferenceMetrics
+from elastic_inference.redis_connection import REDIS_ERRORS
+from elastic_inference.result import Detection, Result
+from elastic_inference.stream_broker import ResultPublisher
+
+log = logging.getLogger(__name__)
+
+POP_WAIT_S = 1.0
+TICK_S = 0.5
+REPORT_EVERY_S = 1.0
+# What is popped ahead keeps the workers busy for so long while the next batch is fetched.
+AHEAD_S = 0.03
+MAX_AHEAD = 16
+# While results come faster, they are published together at this pace: a publish costs much more than a result.
+GATHER_S = 0.01
+# Results that could not be published for so long are given up, and counted as lost.
+PUBLISH_LIMIT_S = 10.0
+# Leaves a drain the time to close its connections within DRAIN_LIMIT_S.
+_DRAIN_MARGIN_S = 3.0
+
+Outgoing = tuple[Result, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What each result says of the pod that made it, and the least confidence of its detections."""
+
+    infer_type: str
+    pod: str
+    model: str
+    precision: str
+    threshold: float
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    popped: PoppedFrame
+    stream: str
+    place: Place[Outgoing]
+
+
+class Pipeline:
+    """One pod's flow; `run` it once."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        consumer: QueueConsumer,
+        publisher: ResultPublisher,
+        identity: Identity,
+        metrics: InferenceMetrics,
+        lifecycle: Lifecycle,
+        explain: Callable[[Exception, str], str],
+    ) -> None:
+        """`explain` says in a line what a Redis error means, for `queue` or `broker`."""
+        self._engine = engine
+        self._consumer = consumer
+        self._publisher = publisher
+        self._identity = identity
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._explain = explain
+        self._workers = [FrameWorker(engine, slot, identity.threshold) for slot in engine.slots()]
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wants_room = False
+        self._ahead = 1
+        self._lock = threading.Lock()
+        self._order: StreamOrder[Outgoing] = StreamOrder()
+        self._outbox: list[Outgoing] = []
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._in_hand = 0
+        self._max_in_hand = 1
+        self._inferred = 0
+        self._rated_drops = 0
+        self._spoilt_s = 0.0
+        self._never_starved = True
+        self._popping_since: float | None = None
+        self._reading: Reading | None = None
+        self._throttle = Throttle()
+        self._drain_until = float("inf")
+
+    def run(self, utilisation: Utilisation, takes: DropTakes, first_fps: float) -> None:
+        """Runs until the lifecycle stops and what is in hand is published.
+
+        `first_fps` is the warm-up's capacity, frames a second: it says how many frames to pop ahead.
+        """
+        self._ahead = max(1, min(MAX_AHEAD, round(first_fps * AHEAD_S)))
+        # What is decoded, waiting or unpublished: bounds memory while the broker is away.
+        self._max_in_hand = 4 * (len(self._workers) + self._ahead)
+        self._takes = takes
+        workers = [
+            threading.Thread(target=self._work, args=(worker, f"infer-{index}"), name=f"infer-{index}")
+            for index, worker in enumerate(self._workers)
+        ]
+        pop = threading.Thread(target=self._pop, name="pop")
+        publish = threading.Thread(target=self._publish, name="publish")
+        for thread in (publish, *workers, pop):
+            thread.start()
+        while not self._lifecycle.wait_stop(TICK_S):
+            self._measure(utilisation)
+        self._drain_until = time.monotonic() + DRAIN_LIMIT_S - _DRAIN_MARGIN_S
+        self._room.put(None)
+        pop.join()
+        for _ in workers:
+            self._tasks.put(None)
+        for thread in workers:
+            thread.join()
+        self._wake.put(False)
+        publish.join()
+        log.info("drained: %d frames inferred in all", self._inferred)
+
+    # The pop thread.
+
+    def _pop(self) -> None:
+        backoff = Backoff()
+        connected = False
+        while not self._lifecycle.stopping:
+            self._lifecycle.beat("pop")
+            if not self._wait_for_room():
+                continue
+            try:
+                if not connected:
+                    self._consumer.load_scripts()
+                    connected = True
+                    backoff.reset()
+                    self._lifecycle.set_ready("queue")
+                self._popping_since = asked_at = time.monotonic()
+                batch = self._consumer.pop(self._ahead, POP_WAIT_S)
+                self._popping_since = None
+            except REDIS_ERRORS as error:
+                connected = False
+                self._popping_since = None
+                self._lost_contact("queue", error)
+                self._lifecycle.wait_stop(backoff.next_s())
+                continue
+            except Exception as error:  # a refusal or a bug: the pod must go on trying
+                connected = False
+                self._popping_since = None
+                self._lost_contact("queue", error)
+                if self._throttle.allow(("pop", type(error))):
+                    log.exception("a pop failed")
+                self._lifecycle.wait_stop(backoff.next_s())
+                continue
+            self._accept(batch, asked_at)
+        self._lifecycle.end_beat("pop")
+
+    def _wait_for_room(self) -> bool:
+        """Waits until few frames wait for a worker; False when it is time to look around first."""
+        low = self._ahead // 2
+        self._wants_room = True
+        while self._tasks.qsize() > low or self._in_hand >= self._max_in_hand:
+            try:
+                self._room.get(timeout=1.0)
+            except queue.Empty:
+                return False
+            if self._lifecycle.stopping:
+                return False
+            self._wants_room = True
+        self._wants_room = False
+        return True
+
+    def _accept(self, batch: PopBatch, asked_at: float) -> None:
+        now = time.monotonic()
+        metrics = self._metrics
+        longest_ms = 0.0
+        tasks = []
+        with self._lock:
+            for popped in batch.frames:
+                stream = keys.stream_id(popped.frame.name, self._identity.infer_type)
+                tasks.append(_Task(popped, stream, self._order.take_place(stream)))
+                longest_ms = max(longest_ms, popped.queue_ms)
+            self._in_hand += len(tasks)
+        for task in tasks:
+            self._tasks.put(task)
+        # A frame that had waited longer than this pop took was there before the pod asked.
+        if batch.waiting == 0 and longest_ms / 1000 <= now - asked_at:
+            self._never_starved = False
+        for task in tasks:
+            metrics.queue_wait_s.observe(task.popped.queue_ms / 1000)
+        if tasks or batch.invalid:
+            metrics.popped.inc(len(tasks) + len(batch.invalid))
+        for invalid in batch.invalid:
+            self._count_invalid(invalid.stream, invalid.error)
+        rated = 0
+        for reason, count in batch.dropped.items():
+            metrics.dropped[reason].inc(count)
+            if reason in (DropReason.QUEUE_FULL, DropReason.STALE):
+                rated += count
+        self._rated_drops += self._takes.take(now, rated)
+
+    # The worker threads.
+
+    def _work(self, worker: FrameWorker, part: str) -> None:
+        while (task := self._tasks.get()) is not None:
+            if self._wants_room and self._tasks.qsize() <= self._ahead // 2:
+                self._wants_room = False
+                self._room.put(None)
+            self._lifecycle.beat(part, 60.0)
+            outgoing: Outgoing | None = None
+            began_s = time.thread_time()
+            frame = task.popped.frame
+            try:
+                if time.monotonic() < self._drain_until:
+                    outgoing = self._result(task, worker.infer(frame)), frame.data
+                else:
+                    self._metrics.lost.inc()
+            except InvalidFrameError as error:
+                self._count_invalid(task.stream, error)
+            except RuntimeError as error:
+                text = (str(error).strip().splitlines() or [repr(error)])[-1]
+                self._count_invalid(task.stream, InvalidFrameError(InvalidReason.INFERENCE, text[:200]))
+            except Exception as error:  # one frame's trouble must not end the worker
+                self._count_invalid(task.stream, InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:200]))
+                log.exception("a frame of %s failed", task.stream)
+            self._finish(task, outgoing, began_s)
+            self._lifecycle.end_beat(part)
+
+    def _finish(self, task: _Task, outgoing: Outgoing | None, began_s: float) -> None:
+        spent_s = 0.0 if outgoing is not None else time.thread_time() - began_s
+        with self._lock:
+            if outgoing is not None:
+                self._inferred += 1
+            else:
+                self._in_hand -= 1
+                self._spoilt_s += spent_s
+            ready = self._order.finish(task.place, outgoing)
+            wake = bool(ready) and not self._outbox
+            self._outbox += ready
+        if wake:
+            self._wake.put(True)
+
+    def _result(self, task: _Task, detections: list[Detection]) -> Result:
+        popped, identity = task.popped, self._identity
+        frame = popped.frame
+        arrived_ms = self._publisher.server_ms(popped.popped_monotonic)
+        return Result(
+            stream=task.stream,
+            type=identity.infer_type,
+            model=identity.model,
+            precision=identity.precision,
+            device=self._engine.device,
+            order=popped.order,
+            seq=frame.seq,
+            ts=frame.ts,
+            width=frame.width,
+            height=frame.height,
+            pod=identity.pod,
+            age_ms=frame.age_ms,
+            queue_ms=popped.queue_ms,
+            infer_ms=(time.monotonic() - popped.popped_monotonic) * 1000,
+            detections=tuple(detections),
+            arrived_ms=None if arrived_ms is None else arrived_ms - popped.queue_ms,
+        )
+
+    def _count_invalid(self, stream: str, error: InvalidFrameError) -> None:
+        self._metrics.invalid[error.reason].inc()
+        if self._throttle.allow((stream, error.reason)):
+            log.warning("stream %s: %s; skipped (said once a minute)", stream or "(unknown)", error)
+
+    # The publish thread.
+
+    def _publish(self) -> None:
+        self._lifecycle.beat("publish")
+        report_at = time.monotonic()
+        sent_at = 0.0
+        going = True
+        while going or self._outbox:
+            with contextlib.suppress(queue.Empty):
+                going = self._wake.get(timeout=max(0.0, report_at - time.monotonic())) and going
+            if going and self._outbox:
+                pause_s = sent_at + GATHER_S - time.monotonic()
+                if pause_s > 0:
+                    time.sleep(pause_s)
+            with self._lock:
+                batch, self._outbox = self._outbox, []
+            if batch:
+                sent_at = time.monotonic()
+                self._send(batch)
+            if time.monotonic() >= report_at:
+                report_at = time.monotonic() + REPORT_EVERY_S
+                self._lifecycle.beat("publish")
+                self._report()
+        try:
+            self._publisher.remove_worker()
+        except REDIS_ERRORS as error:
+            log.debug("could not leave the registry: %s", error)
+        self._lifecycle.end_beat("publish")
+
+    def _send(self, batch: list[Outgoing]) -> None:
+        backoff = Backoff()
+        until = min(time.monotonic() + PUBLISH_LIMIT_S, self._drain_until + 1.0)
+        sent = False
+        while True:
+            try:
+                self._publisher.publish(batch)
+                sent = True
+                break
+            except REDIS_ERRORS as error:
+                self._lost_contact("broker", error)
+            except Exception:  # results that can't be sent must not end the thread
+                log.exception("a publish failed")
+                break
+            self._lifecycle.beat("publish")
+            if time.monotonic() >= until:
+                break
+            time.sleep(min(backoff.next_s(), max(0.0, until - time.monotonic())))
+        with self._lock:
+            self._in_hand -= len(batch)
+        if self._wants_room:
+            self._room.put(None)
+        metrics = self._metrics
+        if not sent:
+            metrics.lost.inc(len(batch))
+            log.warning("%d results are lost: they could not be published", len(batch))
+            return
+        self._lifecycle.set_ready("broker")
+        metrics.inferred.inc(len(batch))
+        for result, _ in batch:
+            metrics.inference_s.observe(result.infer_ms / 1000)
+            metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
+
+    def _report(self) -> None:
+        reading, identity = self._reading, self._identity
+        rates = (reading.infer_fps, reading.drop_fps, reading.scale_ratio) if reading else (0.0, 0.0, 0.0)
+        try:
+            self._publisher.report_worker(
+                *rates, device=self._engine.device, model=identity.model, precision=identity.precision
+            )
+        except REDIS_ERRORS as error:
+            self._lost_contact("broker", error)
+        except Exception:  # a report that fails must not end the thread
+            log.exception("a report failed")
+        else:
+            self._lifecycle.set_ready("broker")
+
+    # The main thread.
+
+    def _measure(self, utilisation: Utilisation) -> None:
+        now = time.monotonic()
+        since = self._popping_since
+        # In a pop since before the last look: it waits for frames.
+        starving = since is not None and now - since > TICK_S / 2
+        with self._lock:
+            inferred, spoilt_s = self._inferred, self._spoilt_s
+        waited = self._never_starved and not starving
+        self._never_starved = True
+        used_s = time.process_time() - spoilt_s if self._engine.on_cpu else self._engine.busy_s()
+        reading = utilisation.add(Sample(now, used_s, inferred, self._rated_drops, waited))
+        self._reading = reading
+        self._metrics.infer_fps.set(reading.infer_fps)
+        self._metrics.drop_fps.set(reading.drop_fps)
+        self._metrics.scale_ratio.set(reading.scale_ratio)
+
+    def _lost_contact(self, part: str, error: Exception) -> None:
+        text = self._explain(error, part)
+        self._lifecycle.set_missing(part, text)
+        if self._throttle.allow((part, "away")):
+            log.warning("%s", text)
