@@ -16,7 +16,7 @@ from functools import partial
 
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from elastic_inference.config import RedisTarget, WebsocketSettings
 from elastic_inference.errors import SettingError
@@ -77,8 +77,6 @@ class Watcher:
                 continue
 
     async def _watch(self, wanted: list[str]) -> None:
-        if not wanted:
-            return
         try:
             for start in range(0, len(wanted), _WATCH_BATCH):
                 await self._registry.watch(wanted[start : start + _WATCH_BATCH])
@@ -120,12 +118,16 @@ async def serve(
         executor = ThreadPoolExecutor(_DRAW_THREADS, thread_name_prefix="draw")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         streams = StreamRegistry(client)
-        watcher = Watcher(streams, lambda why: lifecycle.set_degraded("watch keys", why))
+
+        def report(part: str) -> Callable[[str | None], None]:
+            return lambda why: lifecycle.set_degraded(part, why and explain(_as_error(why), broker))
+
+        watcher = Watcher(streams, report("watch keys"))
         hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
         hub.feed = feed = BrokerFeed(
             partial(connect_async, broker, name="ei-websocket-feed"),
             hub,
-            lambda error: lifecycle.set_degraded("stream broker", error and explain(ConnectionError(error), broker)),
+            report("stream broker"),
         )
         server = WebsocketServer(
             hub, metrics, KnownStreams(streams, queue).exists, allowed_origins=settings.allowed_origins, limits=limits
@@ -153,6 +155,10 @@ async def serve(
                 task.cancel()
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
             lifecycle.end_beat("event loop")
+
+
+def _as_error(why: str) -> Exception:
+    return NoPermissionError(why) if "NOPERM" in why or "permission" in why else ConnectionError(why)
 
 
 async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:
