@@ -66,6 +66,7 @@ setup(
             "ei-demo = elastic_inference.demo.main:main",
             "ei-download-models = elastic_inference.catalogue.download_models:main",
             "ei-download-sample-videos = elastic_inference.catalogue.download_videos:main",
+            "ei-plan-capacity = elastic_inference.planning.plan_capacity:main",
             "ei-status = elastic_inference.status.main:main",
         ]
     },
