@@ -113,9 +113,13 @@ def plan(demand: Demand, measured: Measured, layout: Layout) -> Sheet:
     )
     viewer_mb_s = relay_frames_s * message / 1e6
     gateways = max(1, math.ceil(viewer_mb_s / measured.gateway_mb_s))
-    nodes, nodes_by = _nodes(
-        demand, layout, pods, producer_cores, (redis_in + redis_out) / 1e6 + 2 * viewer_mb_s, measured
-    )
+    needs = {
+        "cores": (pods * layout.pod_cores + producer_cores) / layout.node_cores,
+        "pods": (pods + demand.cameras) / NODE_PODS,
+        # Each byte leaves one node and enters another; what viewers get passes relay and gateway.
+        "network": 2 * ((redis_in + redis_out) / 1e6 + 2 * viewer_mb_s) / measured.network_mb_s,
+    }
+    nodes_by = max(needs, key=lambda need: needs[need])
     per_type = math.ceil(shards / demand.types)
     return Sheet(
         frames_s=frames_s,

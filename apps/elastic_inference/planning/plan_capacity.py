@@ -61,9 +61,8 @@ def _text(demand: Demand, layout: Layout, sheet: Sheet) -> str:
         ("gateways", f"{sheet.gateway_replicas:,}"),
         ("nodes", f"{sheet.nodes:,} of {layout.node_cores:g} cores (by their {sheet.nodes_by})"),
     ]
-    lines = [
-        f"{demand.cameras:,} cameras of {demand.fps:g} fps, {demand.frame_bytes / 1000:g} kB a frame, types: {demand.types}"
-    ]
+    kilobytes = demand.frame_bytes / 1000
+    lines = [f"{demand.cameras:,} cameras of {demand.fps:g} fps, {kilobytes:g} kB a frame, {demand.types} types"]
     lines += [f"  {name:<18} {value}" for name, value in rows]
     if sheet.bottlenecks:
         lines += ["", "What gives way on the way there, and what removes it:"]
