@@ -7,7 +7,7 @@ retries by itself: services back off in their own way. Knows no key and no queue
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -27,7 +27,6 @@ from redis.exceptions import (
     ConnectionError,
     NoPermissionError,
     ReadOnlyError,
-    ResponseError,
     TimeoutError,
     TryAgainError,
 )
@@ -35,6 +34,9 @@ from redis.retry import Retry
 
 from elastic_inference import config
 from elastic_inference.errors import SettingError
+from elastic_inference.redis_link import Link
+
+__all__ = ["REDIS_ERRORS", "Link", "connect", "connect_async", "connect_nodes_async", "explain", "is_cluster"]
 
 CONNECT_TIMEOUT_S = 3.0
 # Longer than any blocking command of ours (BLPOP: 1 s), short enough to notice a dead peer.
@@ -150,49 +152,6 @@ def explain(error: Exception, target: config.RedisTarget) -> str:
     if isinstance(error, NoPermissionError):
         return f"Redis at {target} does not allow this user a command or key: {_short(text)}"
     return f"Redis at {target} is away: {_short(text)}"
-
-
-class Link:
-    """One connection of a client, for pipelines with little overhead. One thread.
-
-    redis-py's own pipeline costs more time than the queue's server-side work, see `tests/bench/queue.py`.
-    """
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._pool = client.connection_pool
-        self._connection: Any = None
-
-    def exchange(self, commands: Sequence[tuple[Any, ...]], timeout_s: float = ANSWER_TIMEOUT_S) -> list[Any]:
-        """Sends all commands at once and returns one raw reply (bytes, int, list, None) each.
-
-        A command's own error reply is returned in its place as a ResponseError, not raised, unless it is one of
-        REDIS_ERRORS. Raises REDIS_ERRORS; the connection is then closed, and the next call makes another.
-        """
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = self._pool.get_connection()
-        replies: list[Any] = []
-        try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            for _ in commands:
-                try:
-                    replies.append(connection.read_response(timeout=timeout_s))
-                except REDIS_ERRORS:
-                    raise
-                except ResponseError as error:
-                    replies.append(error)
-        except BaseException:
-            # Replies may be left unread: this connection can't be used again.
-            connection.disconnect()
-            raise
-        return replies
-
-    def close(self) -> None:
-        """Gives the connection back."""
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._pool.release(self._connection)
-            self._connection = None
 
 
 def _short(text: str) -> str:

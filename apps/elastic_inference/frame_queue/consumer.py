@@ -21,7 +21,7 @@ from elastic_inference.frame import Frame
 from elastic_inference.frame_message import unpack_frame
 from elastic_inference.frame_queue.plain_share import PlainShare
 from elastic_inference.frame_queue.scripts import all_scripts, is_missing, script
-from elastic_inference.redis_connection import ANSWER_TIMEOUT_S, Link
+from elastic_inference.redis_link import Link
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +109,7 @@ class QueueConsumer:
             # A turn was kept for plain frames, and there were none.
             self._take(batch, max_frames)
         elif wait_s > 0:
-            (got,) = self._link.exchange(
-                [("BLPOP", self._tokens, self._plain, f"{wait_s:.3f}")], wait_s + ANSWER_TIMEOUT_S
-            )
+            (got,) = self._link.exchange([("BLPOP", self._tokens, self._plain, f"{wait_s:.3f}")])
             if isinstance(got, ResponseError):
                 raise got
             if got is not None:
@@ -143,9 +141,7 @@ class QueueConsumer:
         now = time.monotonic()
         turns = self._share.turns(max_frames, now) if self._plain_waiting or self._message else 0
         wanted = max(max_frames - turns, 1 if self._token is not None else 0)
-        # Fetching what is not there costs time; what was not foreseen is fetched in a second round trip.
-        foreseen = min(wanted, max(1, self._tokens_waiting))
-        tokens_left, plain_left, drops, taken = self._run_pop(wanted, foreseen)
+        tokens_left, plain_left, drops, taken = self._run_pop(wanted)
         popped = time.monotonic()
         fair_frames = len(taken)
         for each in taken:
@@ -156,7 +152,7 @@ class QueueConsumer:
         self._add_plain(batch, messages)
         batch.waiting = self._tokens_waiting + self._plain_waiting
 
-    def _run_pop(self, wanted: int, foreseen: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
+    def _run_pop(self, wanted: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
         reported = self._plain_removed
         command: list[Any] = [
             *("EVALSHA", script("pop").sha, 4),
@@ -167,18 +163,16 @@ class QueueConsumer:
         if self._token is not None:
             command += ["1", self._token]
         fetches = [("GETDEL", keys.taken(self._type, self._pod, index)) for index in range(wanted)]
-        reply, *messages = self._link.exchange([tuple(command), *fetches[:foreseen]])
+        reply, *messages = self._link.exchange([tuple(command), *fetches])
         if is_missing(reply):
             self.load_scripts()
-            reply, *messages = self._link.exchange([tuple(command), *fetches[:foreseen]])
+            reply, *messages = self._link.exchange([tuple(command), *fetches])
         if isinstance(reply, ResponseError):
             raise reply
         self._token = None
         self._plain_removed -= reported
         tokens_left, plain_left, drop_pairs, found = reply
         count = len(found) // 3
-        if count > foreseen:
-            messages += self._link.exchange(fetches[foreseen:count])
         drops: Counter[DropReason] = Counter()
         for reason, number in zip(drop_pairs[::2], drop_pairs[1::2], strict=True):
             drops[DropReason(reason.decode())] += int(number)

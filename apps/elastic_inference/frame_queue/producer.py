@@ -21,7 +21,7 @@ from elastic_inference.frame import Frame
 from elastic_inference.frame_message import pack_frame
 from elastic_inference.frame_queue.scripts import is_missing, script
 from elastic_inference.log import Throttle
-from elastic_inference.redis_connection import Link
+from elastic_inference.redis_link import Link
 
 log = logging.getLogger(__name__)
 

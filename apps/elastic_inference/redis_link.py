@@ -1,0 +1,162 @@
+"""One connection to Redis for pipelines that carry pictures, with as little copying as the protocol allows.
+
+Called by the frame queue. redis-py makes the connection (login, TLS, Sentinel, cluster); the bytes go past its own
+pipeline, which costs more time per frame than the server needs (`tests/bench/frame_queue.py`). Knows no key.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+import redis
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+
+# Larger arguments are sent from where they lie; smaller ones are cheaper to copy.
+_COPY_LIMIT_BYTES = 8192
+_READ_BYTES = 256 * 1024
+# IOV_MAX on Linux is 1024 pieces a call.
+_MAX_PIECES = 1000
+_ERRORS: dict[str, type[Exception]] = {
+    "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
+    "LOADING": BusyLoadingError,
+    "MASTERDOWN": MasterDownError,
+    "MOVED": MovedError,
+    "NOAUTH": AuthenticationError,
+    "NOPERM": NoPermissionError,
+    "NOSCRIPT": NoScriptError,
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
+}
+# These mean that the server can't serve now, whatever is asked: they are raised, and the connection is made anew.
+_AWAY = (ConnectionError, AskError, ClusterDownError, ReadOnlyError, TryAgainError)
+
+
+class Link:
+    """A connection of `client`'s pool, for pipelines. One thread."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Nothing is sent before the first exchange. The link keeps one connection of the pool until `close`."""
+        self._pool = client.connection_pool
+        self._connection: Any = None
+        self._reader = _new_reader()
+        self._buffer = bytearray(_READ_BYTES)
+
+    def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Sends all commands at once and returns one raw reply (bytes, int, list, None) for each.
+
+        A command's own error is returned in its place as a ResponseError. Raises REDIS_ERRORS when the server is
+        away or silent for ANSWER_TIMEOUT_S; the next call connects again.
+        """
+        try:
+            return self._exchange(commands)
+        except BaseException as error:
+            # Replies may be left unread: this connection can't be used again.
+            self._drop_connection()
+            if isinstance(error, OSError):
+                silent = isinstance(error, builtins.TimeoutError)
+                raise (TimeoutError if silent else ConnectionError)(f"the connection to Redis broke: {error}") from None
+            raise
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._drop_connection()
+        if self._connection is not None:
+            self._pool.release(self._connection)
+            self._connection = None
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if self._connection is None:
+            self._connection = self._pool.get_connection()
+        if self._connection._sock is None:
+            self._connection.connect()
+        sock = self._connection._sock
+        _send(sock, _pack(commands))
+        reader, buffer = self._reader, self._buffer
+        replies: list[Any] = []
+        while len(replies) < len(commands):
+            reply = reader.gets()
+            if reply is False:
+                size = sock.recv_into(buffer)
+                if size == 0:
+                    raise ConnectionError("Redis closed the connection")
+                reader.feed(buffer, 0, size)
+            elif isinstance(reply, _AWAY):
+                raise reply
+            else:
+                replies.append(reply)
+        return replies
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+        self._reader = _new_reader()
+
+
+def _new_reader() -> Any:
+    return hiredis.Reader(protocolError=ConnectionError, replyError=_reply_error)
+
+
+def _reply_error(text: str) -> Exception:
+    code, _, rest = text.partition(" ")
+    kind = _ERRORS.get(code)
+    if kind in (AskError, MovedError):
+        return kind(rest)
+    return kind(text) if kind else ResponseError(text)
+
+
+def _pack(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The commands in Redis' protocol, in pieces; large arguments are not copied."""
+    pieces: list[Any] = []
+    small: list[bytes] = []
+    for command in commands:
+        large = [arg for arg in command if isinstance(arg, bytes) and len(arg) > _COPY_LIMIT_BYTES]
+        if not large:
+            small.append(hiredis.pack_command(command))
+            continue
+        small.append(b"*%d\r\n" % len(command))
+        for arg in command:
+            data = arg if isinstance(arg, bytes) else str(arg).encode()
+            small.append(b"$%d\r\n" % len(data))
+            if len(data) > _COPY_LIMIT_BYTES:
+                pieces += (b"".join(small), data)
+                small = [b"\r\n"]
+            else:
+                small += (data, b"\r\n")
+    pieces.append(b"".join(small))
+    return pieces
+
+
+def _send(sock: Any, pieces: list[Any]) -> None:
+    """Sends all pieces, with one system call where that is possible: the server wakes up once."""
+    if len(pieces) == 1 or isinstance(sock, ssl.SSLSocket):
+        sock.sendall(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return
+    for start in range(0, len(pieces), _MAX_PIECES):
+        part = pieces[start : start + _MAX_PIECES]
+        sent = sock.sendmsg(part)
+        while sent < sum(map(len, part)):
+            while part and sent >= len(part[0]):
+                sent -= len(part.pop(0))
+            part[0] = memoryview(part[0])[sent:]
+            sent = sock.sendmsg(part)

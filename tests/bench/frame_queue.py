@@ -1,0 +1,131 @@
+"""Speed of the frame queue: push and pop of 50 kB frames, over raw pipelined RPUSH and LPOP on the same connection.
+
+`make bench` calls `run`. By hand: `.venv/bin/python tests/bench/frame_queue.py [rounds] [seconds a round]`.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import SecretStr
+
+from elastic_inference import config, keys
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.frame import Frame
+from elastic_inference.frame_message import pack_frame
+from elastic_inference.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.redis_connection import connect
+from elastic_inference.redis_link import Link
+
+FRAME_BYTES = 50_000
+# A JPEG's start, frame header (768x432) and nothing that a decoder would like: the queue reads no further.
+JPEG_HEAD = bytes.fromhex("ffd8ffc0000b0801b00300010111 00".replace(" ", ""))
+BATCHES = (1, 4, 16)
+STREAMS = (1, 16, 256)
+TYPE = "bench"
+RULES = config.QueueRules(stream_queue_depth=64)
+
+
+def run(rounds: int = 8, seconds: float = 0.5) -> list[dict[str, Any]]:
+    """Records {name, ratio, spread, fps, raw_fps}: ratio and spread (quartile distance) of alternating rounds."""
+    records = []
+    with EmbeddedValkey() as server:
+        target = config.RedisTarget(url=SecretStr(server.url))
+        bench = _Bench(target)
+        bench.measure(bench.queue_round(4, 16), 0.3)
+        for batch in BATCHES:
+            records.append(_record(f"queue, batch {batch}", bench, batch, 16, rounds, seconds))
+        for streams in STREAMS:
+            if streams != 16:
+                records.append(_record(f"queue, batch 4, {streams} streams", bench, 4, streams, rounds, seconds))
+        bench.close()
+    return records
+
+
+class _Bench:
+    """Both ways over one server; distinct buffers, so that no cache flatters either."""
+
+    def __init__(self, target: config.RedisTarget) -> None:
+        self._link = Link(connect(target))
+        self._consumer = QueueConsumer(connect(target), TYPE, "pod", RULES)
+        self._consumer.load_scripts()
+        self._frames: dict[str, list[Frame]] = {}
+        self._producers: list[QueueProducer] = []
+        for index in range(max(STREAMS)):
+            name = f"cam-{index}"
+            self._producers.append(QueueProducer(connect(target), TYPE, name, RULES))
+        self._pictures = [JPEG_HEAD + os.urandom(FRAME_BYTES - len(JPEG_HEAD)) for _ in range(64)]
+        self._messages = [pack_frame(Frame("cam-0", TYPE, picture)) for picture in self._pictures]
+
+    def queue_round(self, batch: int, streams: int) -> Callable[[int], int]:
+        """One batch of one stream in, one batch out."""
+        pictures = self._pictures
+
+        def step(turn: int) -> int:
+            index = turn % streams
+            name = f"cam-{index}"
+            frames = [Frame(name, TYPE, pictures[(turn * batch + at) % len(pictures)], at) for at in range(batch)]
+            self._producers[index].push_batch(frames)
+            popped = self._consumer.pop(batch, 0)
+            if len(popped.frames) != batch:
+                raise AssertionError(f"{len(popped.frames)} frames came back, {batch} went in")
+            return batch
+
+        return step
+
+    def raw_round(self, batch: int) -> Callable[[int], int]:
+        """The same number of messages through a list, one pipeline each way."""
+        queue = keys.plain_queue("raw")
+        pops = [("LPOP", queue)] * batch
+
+        def step(turn: int) -> int:
+            messages = self._messages
+            self._link.exchange(
+                [("RPUSH", queue, messages[(turn * batch + at) % len(messages)]) for at in range(batch)]
+            )
+            return len(self._link.exchange(pops))
+
+        return step
+
+    def measure(self, step: Callable[[int], int], seconds: float) -> float:
+        """Frames a second."""
+        frames, turn = 0, 0
+        begin = time.perf_counter()
+        while (spent := time.perf_counter() - begin) < seconds:
+            frames += step(turn)
+            turn += 1
+        return frames / spent
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._link.close()
+        for producer in self._producers:
+            producer.close()
+
+
+def _record(name: str, bench: _Bench, batch: int, streams: int, rounds: int, seconds: float) -> dict[str, Any]:
+    ours, raw = bench.queue_round(batch, streams), bench.raw_round(batch)
+    pairs = []
+    for number in range(rounds):
+        order = (ours, raw) if number % 2 == 0 else (raw, ours)
+        figures = {step: bench.measure(step, seconds) for step in order}
+        pairs.append((figures[ours], figures[raw]))
+    ratios = sorted(mine / plain for mine, plain in pairs)
+    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+    return {
+        "name": name,
+        "ratio": round(statistics.median(ratios), 3),
+        "spread": round(quartiles[2] - quartiles[0], 3),
+        "fps": round(statistics.median(mine for mine, _ in pairs)),
+        "raw_fps": round(statistics.median(plain for _, plain in pairs)),
+    }
+
+
+if __name__ == "__main__":
+    for record in run(*(int(text) for text in sys.argv[1:2]), *(float(text) for text in sys.argv[2:3])):
+        print(record)
