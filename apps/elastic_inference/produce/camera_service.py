@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from prometheus_client import CollectorRegistry
 
@@ -37,3 +38,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
 def main() -> int:
     """Runs the service; the process's exit code."""
     return run_service(CameraSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from prometheus_client import CollectorRegistry
 
@@ -40,3 +41,7 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
 def main() -> int:
     """Runs the service; the process's exit code."""
     return run_service(FileSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -47,6 +47,7 @@ class SourceWatch:
         self._state = SourceState.RECONNECTING
         self._open = False
         self._opened_once = False
+        self._read_hangs = False  # a stall was noticed from outside: the read's own failure is still to come
         self._last = 0.0
         self._frames: deque[float] = deque()
         self._reconnects = 0
@@ -80,17 +81,22 @@ class SourceWatch:
             if not self._open or silent_s < self._stall_s:
                 return False
             self._stall()
+            self._read_hangs = True
         log.warning("%s has stalled: no frame for %.1f s; opening it again", self._what, silent_s)
         return True
 
     def failed(self, now: float, why: str) -> None:
-        """Opening or reading failed; `why` is a sentence without secrets. A silence as long as a stall is one."""
+        """Opening or reading failed; `why` is a sentence without secrets. A silence as long as a stall is one.
+
+        A stalled source stays so until its next frame, or until it can't even be opened.
+        """
         with self._lock:
             if self._open and now - self._last >= 0.9 * self._stall_s:
                 self._stall()
-            elif self._open or self._state is not SourceState.STALLED:
+            elif not self._read_hangs:
                 self._state = SourceState.RECONNECTING
             self._open = False
+            self._read_hangs = False
         if self._throttle.allow(why):
             log.warning("%s Trying again.", why)
 

@@ -32,7 +32,9 @@ class MultipartReader:
     def __init__(self, boundary: bytes, max_part_bytes: int) -> None:
         """A part of more than `max_part_bytes` is skipped and counted in `oversize`."""
         self._delimiter = re.compile(rb"(?:^|\n)-{0,6}" + re.escape(boundary) + rb"(?:--)?[ \t]*\r?\n")
+        self._boundary = boundary
         self._keep = len(boundary) + 16
+        self._scanned = 0  # bytes at the buffer's start that hold no boundary
         self._max = max_part_bytes
         self._buffer = bytearray()
         self._in_part = False
@@ -52,7 +54,7 @@ class MultipartReader:
     def _step(self, parts: list[bytes]) -> bool:
         if self._skip:
             taken = min(self._skip, len(self._buffer))
-            del self._buffer[:taken]
+            self._cut(taken)
             self._skip -= taken
             return self._skip == 0
         if not self._in_part:
@@ -62,13 +64,13 @@ class MultipartReader:
                 return False
             self._part(parts, self._left, self._left)
             return True
-        found = self._delimiter.search(self._buffer)
+        found = self._find_delimiter()
         if found is None:
             if len(self._buffer) > self._max + self._keep:
                 self.oversize += 1
                 self._in_part = False
                 self._passed = 0
-                del self._buffer[: -self._keep]
+                self._cut(len(self._buffer) - self._keep)
             return False
         end = found.start()
         if end and self._buffer[end - 1] == 0x0D:
@@ -82,19 +84,30 @@ class MultipartReader:
             self.oversize += 1
         elif end:
             parts.append(bytes(self._buffer[:end]))
-        del self._buffer[:cut]
+        self._cut(cut)
         self._in_part = False
         self._passed = 0
 
+    def _find_delimiter(self) -> re.Match[bytes] | None:
+        if self._buffer.find(self._boundary, self._scanned) < 0:
+            self._scanned = max(0, len(self._buffer) - self._keep)
+            return None
+        return self._delimiter.search(self._buffer, max(0, self._scanned - self._keep))
+
+    def _cut(self, size: int) -> None:
+        del self._buffer[:size]
+        self._scanned = 0
+
     def _find_part(self) -> bool:
         """Passes what is before the next boundary, and its header."""
-        found = self._delimiter.search(self._buffer)
+        found = self._find_delimiter()
         if found is None:
             surplus = len(self._buffer) - self._keep
             if surplus > 0:
-                del self._buffer[:surplus]
+                self._cut(surplus)
                 self._passed += surplus
-            if self._passed > self._max:
+            # Room for the rest of an oversize part.
+            if self._passed > 8 * self._max:
                 raise SourceError(f"The camera sends no boundary within {self._passed} bytes: it is no MJPEG stream.")
             return False
         head = re.compile(rb"\r?\n\r?\n").search(self._buffer, found.end() - 1)
@@ -105,7 +118,7 @@ class MultipartReader:
         if head.end() - found.end() > MAX_HEADER_BYTES:
             raise SourceError(f"The camera sends a part whose header is longer than {MAX_HEADER_BYTES} bytes.")
         length = _LENGTH.search(bytes(self._buffer[found.end() : head.end()]))
-        del self._buffer[: head.end()]
+        self._cut(head.end())
         self._in_part = True
         self._left = int(length.group(1)) if length else None
         if self._left is not None and self._left > self._max:
