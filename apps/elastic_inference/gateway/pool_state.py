@@ -25,7 +25,6 @@ T = TypeVar("T")
 FRESH_S = 0.5
 READ_LIMIT_S = 3.0
 TYPES_EVERY_S = 10.0
-CLOCK_EVERY_S = 15.0
 HOUSEKEEPING_EVERY_S = 1.0
 # A websocket server that refused a viewer so long ago is asked again before anybody is told that it is away.
 TUNNEL_PROBLEM_LIFE_S = 30.0
@@ -68,7 +67,6 @@ class PoolState:
         self._readings = Readings()
         self._types: tuple[str, ...] = ()
         self._types_at = float("-inf")
-        self._clock_at = float("-inf")
         self._clock_offset_s = 0.0
         self._read_at = float("-inf")
         self._known = {"queue": False, "broker": False}
@@ -136,11 +134,10 @@ class PoolState:
                 self._metrics.queue_length.remove(gone)
                 self._readings.sources.pop(gone, None)
             self._types, self._types_at = found, now
-        if now - self._clock_at >= CLOCK_EVERY_S:
-            before = time.time()
-            seconds, micros = await self._clock.time()
-            self._clock_offset_s = seconds + micros / 1e6 - (before + time.time()) / 2
-            self._clock_at = now
+        # Each time: a queue without types must be seen to answer, too.
+        before = time.time()
+        seconds, micros = await self._clock.time()
+        self._clock_offset_s = seconds + micros / 1e6 - (before + time.time()) / 2
 
     async def _refresh(self) -> None:
         if time.monotonic() - self._read_at >= FRESH_S:
