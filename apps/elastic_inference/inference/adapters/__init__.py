@@ -95,6 +95,8 @@ class GuessingAdapter:
 
 def guess_family(model: Any) -> str:
     """The family of an `openvino.Model` by its outputs. Raises ModelError that says what was found."""
+    if model_api.is_named(model):
+        return "model-api"
     if ssd.fits(model):
         return "ssd"
     if blazeface.fits(model):
@@ -107,6 +109,6 @@ def guess_family(model: Any) -> str:
         return "model-api"
     raise ModelError(
         f"No adapter is known for this model: it has {describe(model)}. Expected one of: ssd ({ssd.EXPECTED}); "
-        f"blazeface ({blazeface.EXPECTED}); tf-detection ({tf_detection.EXPECTED}); yolox ({yolox.EXPECTED}); or name "
-        "adapter and labels in a file beside the model (doc/models.md)."
+        f"blazeface ({blazeface.EXPECTED}); tf-detection ({tf_detection.EXPECTED}); yolox ({yolox.EXPECTED}); "
+        f"model-api ({model_api.EXPECTED}). Or name adapter and labels in a file beside the model (doc/models.md)."
     )
