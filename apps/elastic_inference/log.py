@@ -26,13 +26,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+class TextFormatter(logging.Formatter):
+    """Time, level, logger and message for people; the package's own name is left out of its loggers' names."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(short)s: %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        record.short = record.name.removeprefix("elastic_inference.").removeprefix("ei.")
+        return super().format(record)
+
+
 def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> None:
     """Sends every log record and warning to `stream` (standard error) in `form`: `text` or `json`."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    if form == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -38,7 +38,7 @@ class Running(System):
         self.gateway()
         for service in self.services:
             service.wait_ready()
-        self.camera = self.file(clips["carphone"], "face", "phone", {"VIDEO_FPS": str(FPS)}).wait_ready()
+        self.camera = self.file(clips["carphone_pristine"], "face", "phone", {"VIDEO_FPS": str(FPS)}).wait_ready()
 
     def viewer(self) -> Viewer:
         return Viewer(f"ws://127.0.0.1:{self.gateway_port}", STREAM)

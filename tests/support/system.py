@@ -46,7 +46,7 @@ class ServiceProcess:
         """Starts it; `wait_ready` waits."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", MODULES[self.kind]],
+                [sys.executable, "-c", f"import sys; from {MODULES[self.kind]} import main; sys.exit(main())"],
                 env=self._environ,
                 stdout=log,
                 stderr=log,

@@ -101,7 +101,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
     fetch_embedded(models_dir)
     if not sources:
         clips = fetch_clips(options.videos_dir.resolve())
-        sources = [["video", str(clips["bikes"]), "people"], ["video", str(clips["carphone"]), "face"]]
+        sources = [["video", str(clips["bikes"]), "people"], ["video", str(clips["carphone_pristine"]), "face"]]
     streams: list[plans.Stream] = []
     for kind, source, types in sources:
         if kind == "video" and not Path(source).is_file():
@@ -165,7 +165,8 @@ class FirstResults:
         except (redis.RedisError, OSError):
             return None  # not up yet, or being restarted: asked again in half a second
         for _identifier, fields in entries or ():
-            return parse_result(next(iter(fields.values())))
+            if fields:
+                return parse_result(next(iter(fields.values())))
         return None
 
 

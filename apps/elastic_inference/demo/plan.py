@@ -97,7 +97,10 @@ def _is_free(port: int, host: str) -> bool:
 
 def children(plan: Plan) -> list[Child]:
     """The processes of a plan, Redis first. Group 0 (producers) ends first, Redis (3) last."""
-    python = (sys.executable, "-m")
+
+    def python(module: str) -> tuple[str, ...]:
+        return (sys.executable, "-c", f"import sys; from elastic_inference.{module} import main; sys.exit(main())")
+
     common = {
         "QUEUE_HOST": LOOPBACK,
         "QUEUE_PORT": str(plan.queue_port),
@@ -122,7 +125,7 @@ def children(plan: Plan) -> list[Child]:
     pods = [
         Child(
             f"infer {kind}",
-            (*python, "elastic_inference.inference.service"),
+            python("inference.service"),
             {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
             group=1,
         )
@@ -131,7 +134,7 @@ def children(plan: Plan) -> list[Child]:
     producers = [
         Child(
             f"camera {stream.name}" if stream.is_camera else f"file {stream.name}",
-            (*python, f"elastic_inference.produce.{'camera' if stream.is_camera else 'file'}_service"),
+            python(f"produce.{'camera' if stream.is_camera else 'file'}_service"),
             {
                 **common,
                 "INFER_TYPE": ",".join(stream.infer_types),
@@ -144,13 +147,13 @@ def children(plan: Plan) -> list[Child]:
     ]
     relay = Child(
         "websocket",
-        (*python, "elastic_inference.relay.service"),
+        python("relay.service"),
         {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
         group=2,
     )
     gateway = Child(
         "gateway",
-        (*python, "elastic_inference.gateway.service"),
+        python("gateway.service"),
         {
             **common,
             "GATEWAY_HOST": plan.host,

@@ -9,7 +9,7 @@ import redis
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
-from elastic_inference.config import RedisTarget
+from elastic_inference.config import QueueRules, RedisTarget
 from elastic_inference.frame_queue import QueueMonitor
 from elastic_inference.redis_connection import REDIS_ERRORS, connect_async
 from elastic_inference.status.findings import Facts, Source
@@ -44,15 +44,14 @@ async def look(
 
 async def _queue(target: RedisTarget, facts: Facts) -> None:
     try:
-        client = connect_async(target, name="ei-status")
+        monitor = QueueMonitor(target, QueueRules.model_validate({}), "ei-status")
         try:
             async with asyncio.timeout(LIMIT_S):
-                monitor = QueueMonitor(client)
                 for kind in await monitor.types():
                     facts.waiting[kind] = await monitor.length(kind)
                     facts.sources += [Source(each.name, kind, each.state) for each in await monitor.sources(kind)]
         finally:
-            await client.aclose()
+            await monitor.close()
     except TimeoutError:
         facts.queue_error = f"no answer within {LIMIT_S:.0f} s"
     except _LOGIN_ERRORS as error:

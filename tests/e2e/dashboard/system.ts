@@ -1,0 +1,213 @@
+/** Starts the real services for a test: a private Valkey, relay, gateway, a publisher of known results, inference. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export const repository = join(dirname(fileURLToPath(import.meta.url)), '../../..')
+const python = join(repository, '.venv/bin/python')
+
+export const timeFactor = Number(process.env.EI_TEST_TIME_FACTOR ?? '1')
+
+/** A service has ended while it was waited for: no use to wait on. */
+class EndedError extends Error {}
+
+const shown = (value: unknown): string => (value instanceof Error ? `${value.message} ${value.cause ? String(value.cause) : ''}` : JSON.stringify(value))
+
+/** Waits until `condition` gives something true; says what never came. */
+export async function waitFor<T>(what: string, condition: () => T | Promise<T>, timeoutMs = 15_000): Promise<NonNullable<T>> {
+  const deadline = Date.now() + timeoutMs * timeFactor
+  let last: unknown
+  for (;;) {
+    try {
+      const value = await condition()
+      if (value) return value as NonNullable<T>
+      last = value
+    } catch (error) {
+      if (error instanceof EndedError) throw error
+      last = error
+    }
+    if (Date.now() > deadline) throw new Error(`${what} did not come true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+/** A child process whose last words are kept for the error message. */
+export class Service {
+  readonly words: string[] = []
+  private constructor(
+    readonly name: string,
+    readonly child: ChildProcess,
+  ) {}
+
+  static start(name: string, command: string, args: string[], env: Record<string, string> = {}, keepOutput = true): Service {
+    const child = spawn(command, args, {
+      cwd: repository,
+      env: { ...process.env, PYTHONUNBUFFERED: '1', ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    const service = new Service(name, child)
+    child.on('error', (error) => service.words.push(error.message))
+    for (const output of keepOutput ? [child.stdout!, child.stderr!] : [child.stderr!]) {
+      createInterface(output).on('line', (line) => {
+        service.words.push(line)
+        if (service.words.length > 200) service.words.shift()
+      })
+    }
+    return service
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (!this.running) return
+    const ended = once(this.child, 'exit')
+    this.child.kill(signal)
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), 15_000)
+    await ended
+    clearTimeout(timer)
+  }
+}
+
+interface Answer {
+  ready?: boolean
+  done?: string
+  counts?: Record<string, number>
+}
+
+/** The publisher process and its commands. */
+export class Publisher {
+  private readonly answers: ((answer: Answer) => void)[] = []
+  private constructor(readonly service: Service) {
+    createInterface(service.child.stdout!).on('line', (line) => this.answers.shift()?.(JSON.parse(line) as Answer))
+    service.child.on('exit', () => {
+      for (const resolve of this.answers.splice(0)) resolve({})
+    })
+  }
+
+  static async start(brokerUrl: string, streams: string[], more: string[] = []): Promise<Publisher> {
+    const service = Service.start('publisher', python, ['tests/support/result_publisher.py', '--broker-url', brokerUrl, '--streams', streams.join(','), ...more], {}, false)
+    const publisher = new Publisher(service)
+    const first = await publisher.next()
+    if (!first.ready) throw new Error(`the publisher did not start:\n${service.words.join('\n')}`)
+    return publisher
+  }
+
+  private next(): Promise<Answer> {
+    return new Promise((resolve) => this.answers.push(resolve))
+  }
+
+  async tell(command: Record<string, unknown>): Promise<Answer> {
+    const answer = this.next()
+    this.service.child.stdin!.write(`${JSON.stringify(command)}\n`)
+    return answer
+  }
+
+  async counts(): Promise<Record<string, number>> {
+    return (await this.tell({ do: 'counts' })).counts ?? {}
+  }
+
+  async stop(): Promise<void> {
+    this.service.child.stdin!.end()
+    await this.service.stop()
+  }
+}
+
+const VALKEY = `
+import sys
+from elastic_inference.embedded_valkey import EmbeddedValkey
+with EmbeddedValkey(int(sys.argv[1])):
+    print("up", flush=True)
+    sys.stdin.read()
+`
+
+/** Valkey, relay and gateway on free ports. */
+export class System {
+  private readonly services: Service[] = []
+  brokerUrl = ''
+  /** The dashboard's address, without a slash at the end. */
+  url = ''
+  relay!: Service
+  gateway!: Service
+  private relayPort = 0
+  private gatewayPort = 0
+  private environment: Record<string, string> = {}
+
+  static async start(options: { token?: string } = {}): Promise<System> {
+    const system = new System()
+    try {
+      await system.begin(options.token)
+    } catch (error) {
+      await system.stop()
+      throw new Error(`the system did not start:\n${system.words()}`, { cause: error })
+    }
+    return system
+  }
+
+  private async begin(token?: string): Promise<void> {
+    const [valkeyPort, relayPort, gatewayPort] = [await freePort(), await freePort(), await freePort()]
+    const valkey = Service.start('valkey', python, ['-c', VALKEY, String(valkeyPort)])
+    this.services.push(valkey)
+    await waitFor('Valkey', () => valkey.words.includes('up') || ended(valkey))
+    this.brokerUrl = `redis://127.0.0.1:${valkeyPort}/0`
+    this.relayPort = relayPort
+    this.gatewayPort = gatewayPort
+    this.environment = {
+      QUEUE_URL: this.brokerUrl,
+      WEBSOCKET_HOST: '127.0.0.1',
+      WEBSOCKET_PORT: String(relayPort),
+      WEBSOCKET_SERVER_URL: `ws://127.0.0.1:${relayPort}`,
+      GATEWAY_HOST: '127.0.0.1',
+      GATEWAY_PORT: String(gatewayPort),
+      ...(token ? { GATEWAY_TOKEN: token } : {}),
+    }
+    this.url = `http://127.0.0.1:${gatewayPort}`
+    this.startRelay()
+    await this.startGateway()
+  }
+
+  startRelay(): void {
+    this.relay = this.start('relay', 'apps/websocket_server.py')
+  }
+
+  async startGateway(): Promise<void> {
+    this.gateway = this.start('gateway', 'apps/gateway_server.py')
+    await waitFor('the gateway', async () => (await fetch(`${this.url}/api/session`)).ok || ended(this.gateway), 30_000)
+  }
+
+  /** Another of our services, against this system's Redis. */
+  start(name: string, file: string, env: Record<string, string> = {}): Service {
+    const service = Service.start(name, python, [file], { ...this.environment, ...env })
+    this.services.push(service)
+    return service
+  }
+
+  async stop(): Promise<void> {
+    for (const service of this.services.reverse()) await service.stop()
+  }
+
+  /** For a failure's message. */
+  words(): string {
+    return this.services.map((service) => `--- ${service.name}\n${service.words.slice(-25).join('\n')}`).join('\n')
+  }
+}
+
+function ended(service: Service): false {
+  if (!service.running) throw new EndedError(`${service.name} ended:\n${service.words.join('\n')}`)
+  return false
+}

@@ -1,0 +1,91 @@
+/**
+ * Compares what a tile shows with what was published: each shape of one plain colour must lie inside the box that is
+ * drawn in its label's colour, edge on edge. Both are read from one screenshot, so it doesn't matter which frame it is.
+ */
+import type { Locator, Page } from 'playwright-core'
+
+import { labelColour } from '../../../spa/src/painter/label_colour'
+
+/** Shapes of the test publisher: fill colour and label. */
+export const SHAPES = [
+  { fill: [255, 0, 255], label: 'person' },
+  { fill: [0, 255, 255], label: 'car' },
+  { fill: [160, 255, 0], label: 'bike' },
+] as const
+
+export interface ShapeSeen {
+  label: string
+  fill: { left: number; top: number; right: number; bottom: number } | null
+  line: { left: number; top: number; right: number; bottom: number } | null
+}
+
+/** Extents of each shape and of the line around it, in pixels of the screenshot of one canvas. */
+export async function shapesOf(page: Page, canvas: Locator): Promise<ShapeSeen[]> {
+  const picture = (await canvas.screenshot({ animations: 'disabled' })).toString('base64')
+  const wanted = SHAPES.map((shape) => ({ label: shape.label, fill: [...shape.fill], line: rgb(labelColour(shape.label)) }))
+  return page.evaluate(
+    async ({ picture, wanted }) => {
+      const bytes = Uint8Array.from(atob(picture), (character) => character.charCodeAt(0))
+      const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
+      const surface = new OffscreenCanvas(bitmap.width, bitmap.height)
+      const context = surface.getContext('2d')!
+      context.drawImage(bitmap, 0, 0)
+      const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height)
+      // A picture is a JPEG, scaled and smoothed: near is near enough. Lines are drawn by the browser: exact.
+      const near = (at: number, colour: number[], tolerance: number): boolean =>
+        Math.abs(data[at]! - colour[0]!) <= tolerance && Math.abs(data[at + 1]! - colour[1]!) <= tolerance && Math.abs(data[at + 2]! - colour[2]!) <= tolerance
+      const extent = (colour: number[], tolerance: number, area: { left: number; top: number; right: number; bottom: number }) => {
+        let found: { left: number; top: number; right: number; bottom: number } | null = null
+        for (let y = Math.max(0, area.top); y < Math.min(height, area.bottom); y += 1) {
+          for (let x = Math.max(0, area.left); x < Math.min(width, area.right); x += 1) {
+            if (!near((y * width + x) * 4, colour, tolerance)) continue
+            found ??= { left: x, top: y, right: x + 1, bottom: y + 1 }
+            found.left = Math.min(found.left, x)
+            found.right = Math.max(found.right, x + 1)
+            found.bottom = y + 1
+          }
+        }
+        return found
+      }
+      return wanted.map(({ label, fill, line }) => {
+        const shape = extent(fill, 60, { left: 0, top: 0, right: width, bottom: height })
+        // Only around the shape: chips and other boxes have the same colours. The plate above belongs to the box.
+        const margin = 6
+        const around = shape && { left: shape.left - margin, top: shape.top - margin, right: shape.right + margin, bottom: shape.bottom + margin }
+        return { label, fill: shape, line: around && extent(line, 24, around) }
+      })
+    },
+    { picture, wanted },
+  )
+}
+
+/** Largest distance between an edge of a shape and the middle of the line around it, px; Infinity without a line. */
+export function deviation(seen: ShapeSeen): number {
+  const { fill, line } = seen
+  if (!fill || !line) return Number.POSITIVE_INFINITY
+  // The line of 2 px and the dark one under it of 4 px lie over the edge: the fill ends 2 px inside, the line 1 px outside.
+  return Math.max(
+    Math.abs(fill.left - 2 - (line.left + 1)),
+    Math.abs(fill.right + 2 - (line.right - 1)),
+    Math.abs(fill.bottom + 2 - (line.bottom - 1)),
+  )
+}
+
+/** Checks some tiles of the grid; the top edge is left out, since a plate may lie on it. */
+export async function checkTiles(page: Page, _clip = '', most = 4): Promise<{ checked: number; worst: number }> {
+  const canvases = page.locator('article.tile canvas')
+  let checked = 0
+  let worst = 0
+  for (let index = 0; index < Math.min(most, await canvases.count()); index += 1) {
+    for (const seen of await shapesOf(page, canvases.nth(index))) {
+      worst = Math.max(worst, deviation(seen))
+      checked += 1
+    }
+  }
+  return { checked, worst }
+}
+
+function rgb(colour: string): number[] {
+  const value = Number.parseInt(colour.slice(1), 16)
+  return [value >> 16, (value >> 8) & 255, value & 255]
+}
