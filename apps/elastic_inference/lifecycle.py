@@ -183,7 +183,8 @@ class HealthServer:
 
         self._server = Server((host, port), Handler)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        # `shutdown` waits for the poll: half a second, the default, is long for a service that has drained.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
 
     def start(self) -> None:
         """Serves from now on."""

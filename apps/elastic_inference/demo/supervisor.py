@@ -138,25 +138,30 @@ class Supervisor:
                 self.say(name, line.decode(errors="replace").rstrip())
 
     def _end(self) -> None:
-        deadline = time.monotonic() + STOP_LIMIT_S
+        """SIGTERM group by group, each with its share of the time to end; SIGKILL for what is left at the limit."""
+        limit = time.monotonic() + STOP_LIMIT_S
         groups = sorted({child.group for child in self.children})
         for position, group in enumerate(groups):
             ending = [child for child in self.children if child.group == group and child.running]
             for child in ending:
                 _signal(child, signal.SIGTERM)
-            # Each group may use its share of what is left.
-            share_s = max(deadline - time.monotonic(), 0.0) / (len(groups) - position)
-            limit = time.monotonic() + share_s
-            for child in ending:
-                if child.process is not None:
-                    try:
-                        child.process.wait(max(limit - time.monotonic(), 0.0))
-                    except subprocess.TimeoutExpired:
-                        self.say(child.name, "did not end in time, killed")
-                        _signal(child, signal.SIGKILL)
-                        child.process.wait()
+            share_s = max(limit - time.monotonic(), 0.0) / (len(groups) - position)
+            _wait(ending, time.monotonic() + share_s)
+        _wait(self.children, limit)
+        for child in self.children:
+            if child.process is not None and child.running:
+                self.say(child.name, "did not end in time, killed")
+                _signal(child, signal.SIGKILL)
+                child.process.wait()
         for thread in self._readers:
             thread.join(0.5)
+
+
+def _wait(children: Sequence[Child], limit: float) -> None:
+    for child in children:
+        if child.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(limit - time.monotonic(), 0.0))
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
