@@ -21,6 +21,7 @@ $(STAMP): setup.py $(LOCK)
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -q --require-hashes -r $(LOCK)
+	@$(BIN)/pip install --disable-pip-version-check -q --no-deps --require-hashes -r container/locks/model-api.txt
 	@$(BIN)/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 

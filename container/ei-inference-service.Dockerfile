@@ -7,8 +7,8 @@ COPY container/stages /stages
 ARG EXTRA_PACKAGES=
 RUN /stages/system-root.sh /system ${EXTRA_PACKAGES}
 ARG PIP_INDEX_URL
-COPY container/locks/inference.txt container/locks/build.txt /locks/
-RUN /stages/packages.sh /locks/inference.txt /packages
+COPY container/locks/inference.txt container/locks/model-api.txt container/locks/build.txt /locks/
+RUN cat /locks/model-api.txt >>/locks/inference.txt && /stages/packages.sh /locks/inference.txt /packages
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application

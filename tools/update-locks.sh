@@ -29,4 +29,7 @@ mkdir -p container/locks
 for extra in camera file inference websocket gateway; do lock "$extra" setup.py --extra "$extra"; done
 echo 'setuptools>=80' >"$folder/build.in"
 lock build "$folder/build.in"
+# asks for OpenCV 4 but works with 5: installed without its dependencies, which the inference service has
+echo 'openvino-model-api>=0.4.7' >"$folder/model-api.in"
+lock model-api --no-deps "$folder/model-api.in"
 lock dev setup.py --extra all --extra dev
