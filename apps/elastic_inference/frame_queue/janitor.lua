@@ -33,10 +33,10 @@ for _, name in ipairs(names) do
   local left = usable('LLEN', waiting) or 0
   while left > 0 do
     local entry = redis.call('LINDEX', waiting, 0)
-    local blank = string.find(entry, ' ', 1, true)
-    if blank and now - tonumber(string.sub(entry, 1, blank - 1)) <= max_age then break end
+    local stamp = string.match(entry, '^(%d+) ')
+    if stamp and now - stamp <= max_age then break end
     redis.call('LPOP', waiting)
-    redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. string.sub(entry, (blank or 0) + 1))
+    redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. string.match(entry, '[^ ]*$'))
     left, stale = left - 1, stale + 1
   end
   -- As many tokens as frames, also after a pod died with a token in hand.

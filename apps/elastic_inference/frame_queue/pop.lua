@@ -16,7 +16,6 @@ local function length(key)
   redis.call('UNLINK', key)
   return 0
 end
-length(tokens)
 local plain_left = length(plain)
 local drops = redis.pcall('HGETALL', dropped)
 if drops.err then drops = {} redis.call('UNLINK', dropped) end
@@ -61,18 +60,20 @@ local function take(name)
       if type(entry) == 'table' then redis.call('UNLINK', waiting) end
       break
     end
-    local blank = string.find(entry, ' ', 1, true)
-    local waited = blank and now - tonumber(string.sub(entry, 1, blank - 1))
-    local key = prefix .. 'frame:' .. name .. ':' .. string.sub(entry, (blank or 0) + 1)
-    local size = redis.pcall('STRLEN', key)
-    if not waited or waited > max_age or type(size) ~= 'number' or size == 0 then
+    local stamp, size, id = string.match(entry, '^(%d+) (%d+) (.+)$')
+    local waited = stamp and now - stamp
+    local key = prefix .. 'frame:' .. name .. ':' .. (id or '')
+    size = tonumber(size)
+    if not waited or waited > max_age then
       redis.call('UNLINK', key)
       gone = gone + 1
     elseif taken > 0 and bytes + size > max_bytes then
       redis.call('LPUSH', waiting, entry)
       full = true
+    elseif redis.pcall('RENAME', key, prefix .. 'taken:' .. pod .. ':' .. taken).err then
+      -- It has expired.
+      gone = gone + 1
     else
-      redis.call('RENAME', key, prefix .. 'taken:' .. pod .. ':' .. taken)
       frames[taken * 3 + 1], frames[taken * 3 + 2], frames[taken * 3 + 3] = name, number(name), math.max(0, waited)
       taken, bytes, used = taken + 1, bytes + size, 1
     end
@@ -85,7 +86,17 @@ local function take(name)
   end
 end
 
-local hand = ARGV[9] and {ARGV[10]} or want > 0 and redis.call('LPOP', tokens, want)
+local function next_tokens(count)
+  if count <= 0 then return false end
+  local found = redis.pcall('LPOP', tokens, count)
+  if found and found.err then
+    redis.call('UNLINK', tokens)
+    return false
+  end
+  return found
+end
+
+local hand = ARGV[9] and {ARGV[10]} or next_tokens(want)
 while hand do
   for i, name in ipairs(hand) do
     if not full then
@@ -104,7 +115,7 @@ while hand do
       break
     end
   end
-  hand = not full and taken < want and redis.call('LPOP', tokens, want - taken)
+  hand = not full and next_tokens(want - taken)
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
 return {redis.call('LLEN', tokens), plain_left, drops, frames}

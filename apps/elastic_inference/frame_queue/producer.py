@@ -147,7 +147,9 @@ class QueueProducer:
         commands: list[tuple[Any, ...]] = [
             ("SET", key, message, "PX", self._life_ms) for key, message in zip(frame_keys, messages, strict=True)
         ]
-        commands.append((*self._enter, *ids))
+        commands.append(
+            (*self._enter, *(f"{len(message)} {frame_id}" for message, frame_id in zip(messages, ids, strict=True)))
+        )
         entered = self._link.exchange(commands)[-1]
         if is_missing(entered):
             self._plain_until = time.monotonic() + PLAIN_FORM_S

@@ -1,7 +1,7 @@
 #!lua
 -- Enters frames of one stream that were SET just before, in the same pipeline. Refused as a whole when memory is out.
 -- KEYS: tokens, waiting:<name>, dropped
--- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, id of each frame, oldest first
+-- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first
 -- Returns how many frames (of any stream) were dropped as queue_full; they are counted in `dropped`.
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -25,7 +25,7 @@ redis.call('RPUSH', waiting, unpack(entries))
 local gone = 0
 local function discard(stream, entry)
   gone = gone + 1
-  redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. string.sub(entry, string.find(entry, ' ', 1, true) + 1))
+  redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. string.match(entry, '[^ ]*$'))
 end
 if over > 0 then
   for _, entry in ipairs(redis.call('LPOP', waiting, over)) do discard(name, entry) end
