@@ -1,0 +1,109 @@
+"""RTSP against a real server (GStreamer's), and USB as far as it goes without a camera."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import simplejpeg
+
+from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.errors import SourceError
+from elastic_inference.source.rtsp import open_rtsp
+from tests.conftest import missing_tool
+from tests.support.producer import ProducerUnderTest
+from tests.support.rtsp_server import RtspServer, available
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _gstreamer() -> None:
+    if not available():
+        missing_tool("GStreamer's RTSP server (Debian: gir1.2-gst-rtsp-server-1.0 and gstreamer1.0-plugins-*)")
+
+
+@pytest.mark.parametrize("codec", ["h264", "jpeg"])
+def test_pictures_come_decoded(codec: str) -> None:
+    with RtspServer(free_port(), codec=codec) as server:
+        source = open_rtsp(server.url, 20)
+        for _ in range(3):
+            source.grab()
+        pixels = source.retrieve().pixels
+        assert pixels is not None
+        assert pixels.shape == (240, 320, 3)
+        # The test picture: a white ball on black.
+        assert pixels.max() > 200
+        assert pixels.mean() < 60
+        source.close()
+    assert "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ
+
+
+def test_logins_and_what_is_not_there() -> None:
+    with RtspServer(free_port(), user="bob", password="s3cr3t") as server:
+        source = open_rtsp(server.url.replace("//", "//bob:s3cr3t@"), 20)
+        source.grab()
+        source.close()
+        for url in (
+            server.url,
+            server.url.replace("//", "//bob:wr0ng@"),
+            server.url.replace("//", "//bob:s3cr3t@") + "-not?key=s3cr3t",
+            f"rtsp://bob:s3cr3t@127.0.0.1:{free_port()}/x",
+        ):
+            with pytest.raises(SourceError, match="can't be opened") as caught:
+                open_rtsp(url, 10)
+            assert not any(secret in str(caught.value) for secret in ("s3cr3t", "wr0ng", "bob"))
+
+
+def test_a_camera_that_dies_returns_and_freezes(valkey: EmbeddedValkey) -> None:
+    server = RtspServer(free_port(), user="bob", password="s3cr3t")
+    camera = server.url.replace("//", "//bob:s3cr3t@")
+    with ProducerUnderTest("camera", valkey, {"CAMERA": camera, "SOURCE_STALL_S": "2", "CAMERA_FPS": "5"}) as gate:
+        # Started before the camera is there: it waits for it.
+        gate.wait_state("reconnecting")
+        with server:
+            gate.service.wait_ready()
+            first = gate.wait_state("live")
+            (frame, *_) = gate.frames(1)
+            assert (frame.width, frame.height) == (320, 240)
+            assert simplejpeg.decode_jpeg(frame.data, "BGR").max() > 200
+            assert frame.age_ms < 5000
+
+            server.kill()
+            gate.wait_state("reconnecting")
+            server.start()
+            again = gate.wait_state("live")
+            assert int(again["reconnects"]) == int(first["reconnects"]) + 1
+
+            server.freeze()
+            gate.wait_state("stalled")
+            stalled = wait_for(lambda: gate.service.metric("ei_source_stalls_total"), what="a stall in the metrics")
+            assert stalled >= 1
+            server.thaw()
+            gate.wait_state("live", timeout_s=60)
+
+            server.freeze()
+            gate.wait_state("stalled")
+            # A read that hangs must not hold up the end.
+            shown = gate.everything()
+            assert gate.service.terminate(timeout_s=10) == 0
+        assert "s3cr3t" not in shown + gate.service.log()
+        assert f"rtsp://127.0.0.1:{server.port}/stream" in shown
+
+
+def test_a_usb_camera_that_is_not_there_is_waited_for(valkey: EmbeddedValkey) -> None:
+    with ProducerUnderTest("camera", valkey, {"CAMERA": "213"}) as gate:
+        gate.wait_state("reconnecting")
+        wait_for(lambda: "/dev/video213 does not exist" in gate.service.log(), what="a line that names the device")
+        assert "Traceback" not in gate.service.log()
+        assert gate.service.metric("ei_source_up") == 0
+        assert gate.service.terminate() == 0
+
+
+@pytest.mark.parametrize("camera", ["ftp://camera/video", "video0", "-1", "http://", "rtsp:///stream"])
+def test_a_wrong_camera_setting_stops_the_service(valkey: EmbeddedValkey, camera: str) -> None:
+    with ProducerUnderTest("camera", valkey, {"CAMERA": camera}) as gate:
+        assert gate.service.process is not None
+        assert gate.service.process.wait(60) == 2
+        lines = gate.service.log().strip().splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith("error: CAMERA=")
