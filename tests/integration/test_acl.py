@@ -1,0 +1,152 @@
+"""Each Redis user does its work, and nothing else, on a server whose `default` user is off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from elastic_inference import config, keys
+from elastic_inference.acl import USERS, render_acl
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.redis_connection import connect
+from support.jpeg import tiny_jpeg
+
+RULES = config.QueueRules(token_limit=5)
+PASSWORDS = {user: f"secret of {user}" for user in USERS}
+
+
+@pytest.fixture(scope="module")
+def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    acl_file: Path = tmp_path_factory.mktemp("acl") / "users.acl"
+    acl_file.write_text(render_acl(PASSWORDS))
+    with EmbeddedValkey(options=("--aclfile", str(acl_file))) as server:
+        yield server
+
+
+def target(server: EmbeddedValkey, user: str | None) -> config.RedisTarget:
+    password = SecretStr(PASSWORDS[user]) if user else None
+    return config.RedisTarget(url=SecretStr(server.url), username=user, password=password)
+
+
+def client(server: EmbeddedValkey, user: str | None) -> redis.Redis:
+    return connect(target(server, user), name=f"test-{user}")
+
+
+def frame(name: str, seq: int = 0) -> Frame:
+    return Frame(name, "people", tiny_jpeg(), seq)
+
+
+def test_the_file_holds_no_password_and_no_way_in_without_one(locked_server: EmbeddedValkey) -> None:
+    text = render_acl(PASSWORDS)
+    assert not any(password in text for password in PASSWORDS.values())
+    with pytest.raises(AuthenticationError):
+        client(locked_server, None).ping()
+
+
+@pytest.mark.parametrize(
+    "passwords", [{}, {**PASSWORDS, "guest": "x"}, {**PASSWORDS, "camera": ""}], ids=["none", "unknown", "empty"]
+)
+def test_passwords_must_be_complete(passwords: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="password"):
+        render_acl(passwords)
+
+
+async def test_queue_works_with_each_user_in_its_place(locked_server: EmbeddedValkey) -> None:
+    with client(locked_server, "admin") as admin:
+        admin.flushall()
+    camera = QueueProducer(client(locked_server, "camera"), "people", "gate-1", RULES)
+    other = QueueProducer(client(locked_server, "camera"), "people", "gate-2", RULES)
+    worker = QueueConsumer(client(locked_server, "worker"), "people", "pod-1", RULES)
+    monitor = QueueMonitor(target(locked_server, "viewer"), RULES)
+    camera.push(frame("gate-1"))  # the plain form: nobody has loaded the scripts yet
+    await monitor.load_scripts("people")
+    assert worker.pop(8, 0).frames[0].frame.name == "gate-1"
+    for seq in range(8):  # over STREAM_QUEUE_DEPTH and over TOKEN_LIMIT
+        other.push(frame("gate-2", seq))
+        camera.push(frame("gate-1", seq))
+    camera.report_source("live", 15.0, 0, 0)
+    assert await monitor.types() == ["people"]
+    assert [source.name for source in await monitor.sources("people")] == ["gate-1"]
+    assert await monitor.run_janitor("people", "gateway-1")
+    waiting = await monitor.length("people")
+    popped = worker.pop(16, 0)
+    while more := worker.pop(16, 0).frames:
+        popped.frames.extend(more)
+    assert len(popped.frames) == waiting
+    assert waiting + sum(popped.dropped.values()) == 16
+    worker.pop(1, 0.01)
+    with client(locked_server, "admin") as admin:
+        admin.script_flush()
+    assert worker.pop(1, 0.01).frames == []  # loads them again by itself
+    await monitor.close()
+    for end in (camera, other, worker):
+        end.close()
+
+
+CAMERA_MUST_NOT: list[tuple[str | int, ...]] = [
+    ("GET", keys.frame("people", "gate-1", "x")),
+    ("GETDEL", keys.frame("people", "gate-1", "x")),
+    ("SET", keys.frame("people", "gate-1", "x"), "y", "GET"),
+    ("LPOP", keys.plain_queue("people")),
+    ("LRANGE", keys.plain_queue("people"), 0, -1),
+    ("EVAL", "while true do end", 0),
+    ("SCRIPT", "FLUSH"),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("SUBSCRIBE", "gate-1:people:inferred"),
+    ("PUBLISH", "gate-1:people:inferred", "x"),
+    ("ZADD", "streams", 1, "x"),
+    ("HSET", "stream:gate-1:people:inferred", "fps", 1),
+    ("XADD", "results_people", "*", "a", "b"),
+    ("CONFIG", "GET", "*"),
+    ("KEYS", "*"),
+    ("FLUSHALL",),
+    ("ACL", "LIST"),
+]
+OTHERS_MUST_NOT: list[tuple[str, tuple[str | int, ...]]] = [
+    ("worker", ("SUBSCRIBE", "gate-1:people:inferred")),
+    ("worker", ("EVAL", "return 1", 0)),
+    ("worker", ("SET", "watch:gate-1:people:inferred", "1")),
+    ("worker", ("SCAN", 0)),
+    ("worker", ("CONFIG", "GET", "*")),
+    ("worker", ("FLUSHALL",)),
+    ("viewer", ("PUBLISH", "gate-1:people:inferred", "x")),
+    ("viewer", ("XADD", "results_people", "*", "a", "b")),
+    ("viewer", ("ZADD", "streams", 1, "x")),
+    ("viewer", ("EVAL", "return 1", 0)),
+    ("viewer", ("GETDEL", keys.frame("people", "gate-1", "x"))),
+    ("viewer", ("FLUSHALL",)),
+    ("scaler", ("LPOP", keys.tokens("people"))),
+    ("scaler", ("GET", keys.frame("people", "gate-1", "x"))),
+    ("scaler", ("LLEN", "streams")),
+    ("scaler", ("RPUSH", keys.plain_queue("people"), "x")),
+]
+
+
+@pytest.mark.parametrize("command", CAMERA_MUST_NOT, ids=lambda command: " ".join(map(str, command))[:40])
+def test_camera_may_not(locked_server: EmbeddedValkey, command: tuple[str | int, ...]) -> None:
+    with client(locked_server, "camera") as camera, pytest.raises(NoPermissionError):
+        camera.execute_command(*command)
+
+
+@pytest.mark.parametrize(("user", "command"), OTHERS_MUST_NOT, ids=lambda part: str(part)[:40])
+def test_others_may_not(locked_server: EmbeddedValkey, user: str, command: tuple[str | int, ...]) -> None:
+    with client(locked_server, user) as other, pytest.raises(NoPermissionError):
+        other.execute_command(*command)
+
+
+def test_scaler_reads_lengths_as_keda_asks_for_them(locked_server: EmbeddedValkey) -> None:
+    script = "local kind = redis.call('type', KEYS[1]).ok if kind == 'none' then return 0 end "
+    script += "return redis.call('llen', KEYS[1])"
+    with client(locked_server, "scaler") as scaler, client(locked_server, "admin") as admin:
+        admin.flushall()
+        admin.rpush(keys.tokens("people"), "gate-1", "gate-1")
+        assert scaler.llen(keys.tokens("people")) == 2
+        assert scaler.eval(script, 1, keys.tokens("people")) == 2
+        assert scaler.eval(script, 1, keys.plain_queue("people")) == 0
