@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from elastic_inference.embedded_valkey import free_port
 from elastic_inference.result import parse_result, split_message
 from tests.conftest import REPOSITORY
-from tests.support.viewer import Viewer, open_stream
+from tests.support.viewer import Viewer, first_message
 from tests.support.waiting import wait_for
 
 LABEL_OF_TYPE = {"people": "person", "face": "face"}
@@ -86,16 +86,15 @@ def test_the_api_lists_the_streams_with_their_rates(demo: Demo) -> None:
 
 def test_a_viewer_gets_each_of_the_three_formats(demo: Demo) -> None:
     base = f"ws://127.0.0.1:{demo.port}/bikes:people:inferred"
-    socket, picture = open_stream(base)
-    socket.close()
+    picture = first_message(base)
+    assert isinstance(picture, bytes)
     assert picture[:2] == b"\xff\xd8"
-    socket, message = open_stream(base + "?format=frame")
-    socket.close()
+    message = first_message(base + "?format=frame")
+    assert isinstance(message, bytes)
     document, jpeg = split_message(message)
     assert parse_result(document).stream == "bikes:people:inferred"
     assert bytes(jpeg[:2]) == b"\xff\xd8"
-    socket, text = open_stream(base + "?format=json")
-    socket.close()
+    text = first_message(base + "?format=json")
     assert isinstance(text, str)
     assert parse_result(text).type == "people"
 
@@ -168,8 +167,7 @@ def test_a_crashed_service_comes_back(demo: Demo) -> None:
         return any("relay.service" in command_line(pid) and pid != relay for pid in child_pids(demo.process.pid))
 
     wait_for(back, 15, "the websocket server to start again")
-    socket, _first = open_stream(f"ws://127.0.0.1:{demo.port}/bikes:people:inferred?format=json", 30)
-    socket.close()
+    assert first_message(f"ws://127.0.0.1:{demo.port}/bikes:people:inferred?format=json", 30)
 
 
 def test_ctrl_c_ends_all_within_five_seconds_and_leaves_nothing(demo: Demo) -> None:

@@ -35,7 +35,7 @@ def test_vehicles_in_a_car_park(system: System, shared_models: Path, shared_vide
         "INFER_MODEL_PATH": str(shared_models),
     }
     system.infer("car-int8", model).wait_ready()
-    system.file(shared_videos / "car-detection.mp4", "car-int8", "park", {"VIDEO_FPS": "4"})
+    system.file(shared_videos / "car-detection.mp4", "car-int8", "park", {"VIDEO_FPS": "12"})
     with view(system, "park", "car-int8") as viewer:
         result = viewer.wait_for(lambda each: confident(each, "vehicle"), 60, "a vehicle in the car park")
     assert (result.width, result.height) == (768, 432)

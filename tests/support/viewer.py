@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
@@ -15,19 +14,17 @@ from elastic_inference.result import Result, parse_result, split_message
 from tests.support.waiting import wait_for
 
 
-def open_stream(url: str, timeout_s: float = 20) -> Any:
-    """An open websocket; waits while the stream is not known yet (close code 4404) or the server is not up."""
+def first_message(url: str, timeout_s: float = 20) -> str | bytes:
+    """The first message of a stream; tries again while the stream is not known yet or the server is not up."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            socket = connect(url, open_timeout=5, max_size=None, compression=None)
-            first = socket.recv(timeout=3)
+            with connect(url, open_timeout=5, max_size=None, compression=None) as socket:
+                return socket.recv(timeout=3)
         except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-            continue
-        return socket, first
 
 
 class Viewer:
