@@ -173,6 +173,19 @@ def test_results_come_in_rising_order(relay: Relay, client: redis.Redis) -> None
         assert orders(viewer, 1) == [1_000_000]
 
 
+def test_a_batch_after_a_pause_arrives_whole(relay: Relay, client: redis.Redis) -> None:
+    """Pods publish several frames of one stream at once: a burst is not a backlog."""
+    with relay.open() as viewer:
+        wait_subscribed(client, relay)
+        for start in (1, 11):
+            with client.pipeline(transaction=False) as pipe:
+                for order in range(start, start + 10):
+                    pipe.publish(STREAM, message(order, BIG_JPEG))
+                pipe.execute()
+            assert orders(viewer, 10) == list(range(start, start + 10))
+            time.sleep(0.4)
+
+
 def test_unreadable_results_are_counted_and_skipped(relay: Relay, client: redis.Redis) -> None:
     with relay.open() as viewer, relay.open(f"/{STREAM}") as drawn:
         wait_subscribed(client, relay, 2)
@@ -321,8 +334,17 @@ def test_broker_that_hangs_is_noticed(client: redis.Redis) -> None:
                 wait_for(lambda: "stream broker" in relay.lifecycle.degraded(), 20, "the silence to be noticed")
             finally:
                 os.kill(server.pid, 18)
-            wait_for(lambda: own.publish(STREAM, message(2)) == 1, 15, "the subscription again")
-            assert orders(viewer, 1) == [2]
+            order = 1
+
+            def received_again() -> bool:
+                # Valkey may still count the subscription of the connection that was given up.
+                nonlocal order
+                order += 1
+                own.publish(STREAM, message(order))
+                return relay.metric("ei_viewer_frames_sent_total") >= 2
+
+            wait_for(received_again, 15, "pictures again")
+            assert orders(viewer, 1)[0] >= 2
 
 
 def test_viewers_of_many_streams(relay: Relay, client: redis.Redis) -> None:

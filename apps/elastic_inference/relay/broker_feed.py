@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import hiredis
 import redis.asyncio as aioredis
+from redis.exceptions import ConnectionError, NoPermissionError, RedisError
 
 from elastic_inference.backoff import Backoff
-from elastic_inference.redis_connection import REDIS_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 class _FeedProtocol(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, listener: Listener) -> None:
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.transport = transport
         self.heard_at_s = asyncio.get_running_loop().time()
         self._loop = asyncio.get_running_loop()
@@ -64,24 +64,25 @@ class _FeedProtocol(asyncio.Protocol):
                 if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
                     self._listener.on_message(reply[1], reply[2])
                 elif isinstance(reply, hiredis.ReplyError):
-                    self._end(f"the broker answered: {reply}")
+                    refused = NoPermissionError if str(reply).startswith("NOPERM") else ConnectionError
+                    self._end(refused(f"the broker answered: {reply}"))
                     return
             self._listener.on_read(drained=len(data) < READ_BYTES)
         except hiredis.HiredisError as error:
-            self._end(f"the broker's answer can't be read: {error}")
+            self._end(ConnectionError(f"the broker's answer can't be read: {error}"))
         except Exception as error:
             log.exception("a message could not be handled")
-            self._end(f"a message could not be handled: {error}")
+            self._end(ConnectionError(f"a message could not be handled: {error}"))
 
     def eof_received(self) -> None:
-        self._end("the broker closed the connection")
+        self._end(ConnectionError("it closed the connection"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._end(str(error) if error else "the connection to the broker is closed")
+        self._end(error or ConnectionError("the connection is closed"))
 
-    def _end(self, why: str) -> None:
+    def _end(self, error: Exception) -> None:
         if not self.lost.done():
-            self.lost.set_result(why)
+            self.lost.set_result(error)
 
 
 class BrokerFeed:
@@ -91,7 +92,7 @@ class BrokerFeed:
         self,
         connect: Callable[[], aioredis.Redis],
         listener: Listener,
-        report: Callable[[str | None], None],
+        report: Callable[[Exception | None], None],
     ) -> None:
         """`connect` makes a client for the broker; `report` is told why the feed is away, or None when it is back."""
         self._connect = connect
@@ -123,13 +124,13 @@ class BrokerFeed:
         backoff = Backoff(first_s=0.1, limit_s=1.0)
         while True:
             try:
-                why = await self._run_once(backoff)
-            except REDIS_ERRORS as error:
-                why = str(error) or type(error).__name__
+                why: Exception = await self._run_once(backoff)
+            except (RedisError, OSError) as error:
+                why = error
             self._report(why)
             await asyncio.sleep(backoff.next_s())
 
-    async def _run_once(self, backoff: Backoff) -> str:
+    async def _run_once(self, backoff: Backoff) -> Exception:
         client = self._connect()
         connection: Any = None
         try:
@@ -162,7 +163,7 @@ class BrokerFeed:
             protocol.send(b"SUBSCRIBE", *names[start : start + _CHUNK])
 
     @staticmethod
-    async def _watch_over(protocol: _FeedProtocol) -> str:
+    async def _watch_over(protocol: _FeedProtocol) -> Exception:
         loop = asyncio.get_running_loop()
         while True:
             done, _ = await asyncio.wait({protocol.lost}, timeout=PING_S)
@@ -170,7 +171,7 @@ class BrokerFeed:
                 return protocol.lost.result()
             silent_s = loop.time() - protocol.heard_at_s
             if silent_s > SILENT_S:
-                return f"the broker has been silent for {silent_s:.0f} s"
+                return ConnectionError(f"it has been silent for {silent_s:.0f} s")
             if silent_s > PING_S / 2:
                 protocol.send(b"PING")
 

@@ -18,9 +18,9 @@ from elastic_inference.relay.watched_stream import WatchedStream
 
 log = logging.getLogger(__name__)
 
-# The broker's messages have piled up for so long: the server is behind, and sends only the newest of each stream.
-_BEHIND_AFTER_S = 0.25
-_FLUSH_EVERY_S = 0.1
+# More messages of the broker have been waiting for so long: the server is behind.
+BEHIND_AFTER_S = 0.25
+FLUSH_EVERY_S = 0.1
 
 
 class Feed(Protocol):
@@ -31,6 +31,34 @@ class Feed(Protocol):
 
     def unsubscribe(self, channel: str) -> None:
         """No more."""
+
+
+class Backlog:
+    """Whether the server keeps up with the broker, by its reads. Pure; times in seconds of one clock.
+
+    A read that leaves something waiting is no sign yet: pods publish in batches. When none has emptied the socket for
+    BEHIND_AFTER_S, more comes than can be sent on, and only the newest of each stream is worth sending.
+    """
+
+    def __init__(self) -> None:
+        self._waiting_since_s: float | None = None
+        self._flushed_at_s = 0.0
+
+    def behind(self, now_s: float) -> bool:
+        """Whether messages should be held and all but the newest skipped."""
+        return self._waiting_since_s is not None and now_s - self._waiting_since_s > BEHIND_AFTER_S
+
+    def read(self, now_s: float, *, drained: bool) -> bool:
+        """A read is through; True when what is held should be sent now."""
+        if drained:
+            self._waiting_since_s = None
+        elif self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+        return drained or now_s - self._flushed_at_s > FLUSH_EVERY_S
+
+    def flushed(self, now_s: float) -> None:
+        """What was held has been sent."""
+        self._flushed_at_s = now_s
 
 
 class Hub:
@@ -53,7 +81,7 @@ class Hub:
         self._throttle = Throttle()
         self._streams: dict[bytes, WatchedStream] = {}
         self._loop = asyncio.get_running_loop()
-        self._drained_at_s = self._flushed_at_s = self._loop.time()
+        self._backlog = Backlog()
         self._held: dict[WatchedStream, None] = {}
 
     def __contains__(self, stream_id: str) -> bool:
@@ -101,21 +129,18 @@ class Hub:
         stream = self._streams.get(channel)
         if stream is None:
             return
-        behind = self._loop.time() - self._drained_at_s > _BEHIND_AFTER_S
+        behind = self._backlog.behind(self._loop.time())
         if behind:
             self._held[stream] = None
         stream.receive(message, hold=behind)
 
     def on_read(self, *, drained: bool) -> None:
         """A read of the broker's messages is through."""
-        now_s = self._loop.time()
-        if drained:
-            self._drained_at_s = now_s
-        if self._held and (drained or now_s - self._flushed_at_s > _FLUSH_EVERY_S):
+        if self._backlog.read(self._loop.time(), drained=drained) and self._held:
             held, self._held = self._held, {}
             for stream in held:
                 stream.flush()
-            self._flushed_at_s = self._loop.time()
+            self._backlog.flushed(self._loop.time())
 
     def _count(self) -> None:
         self._metrics.streams.set(len(self._streams))

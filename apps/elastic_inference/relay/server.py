@@ -76,11 +76,15 @@ class WebsocketServer:
         # What a stranger sends wrong is answered and counted, not logged with a traceback.
         quiet = logging.getLogger("ei.websocket.library")
         quiet.setLevel(logging.CRITICAL)
+
+        class BoundedViewer(Viewer):
+            max_connections = self._limits.max_viewers + _SPARE_CONNECTIONS
+
         self._server = await serve(
             self._handle,
             host,
             port,
-            create_connection=Viewer,
+            create_connection=BoundedViewer,
             compression=None,
             process_request=self._check,
             process_response=self._count_refusal,
@@ -119,8 +123,6 @@ class WebsocketServer:
                 HTTPStatus.FORBIDDEN,
                 "pages of this origin may not watch: see ALLOWED_ORIGINS of the websocket server\n",
             )
-        if self._server is not None and self._inside >= self._limits.max_viewers + _SPARE_CONNECTIONS:
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections, try again later\n")
         try:
             connection.wanted = parse_target(request.path)
         except BadRequestError as error:
@@ -130,8 +132,6 @@ class WebsocketServer:
     def _count_refusal(self, _connection: ServerConnection, _request: Request, response: Response) -> None:
         if response.status_code == HTTPStatus.FORBIDDEN:
             self._metrics.refused["origin"].inc()
-        elif response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-            self._metrics.refused["limit"].inc()
         elif response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._metrics.refused["request"].inc()
 

@@ -16,7 +16,7 @@ from functools import partial
 
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
 from elastic_inference.config import RedisTarget, WebsocketSettings
 from elastic_inference.errors import SettingError
@@ -44,7 +44,7 @@ _SPARE_FILES = 1024
 class Watcher:
     """Says at the broker which streams are watched: at once for a new one, every 3 s for all."""
 
-    def __init__(self, registry: StreamRegistry, report: Callable[[str | None], None]) -> None:
+    def __init__(self, registry: StreamRegistry, report: Callable[[Exception | None], None]) -> None:
         """`report` is told why the broker can't be told, or None when it was."""
         self._registry = registry
         self._report = report
@@ -81,7 +81,7 @@ class Watcher:
             for start in range(0, len(wanted), _WATCH_BATCH):
                 await self._registry.watch(wanted[start : start + _WATCH_BATCH])
         except (RedisError, OSError) as error:
-            self._report(str(error))
+            self._report(error)
         else:
             self._report(None)
 
@@ -119,8 +119,8 @@ async def serve(
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         streams = StreamRegistry(client)
 
-        def report(part: str) -> Callable[[str | None], None]:
-            return lambda why: lifecycle.set_degraded(part, why and explain(_as_error(why), broker))
+        def report(part: str) -> Callable[[Exception | None], None]:
+            return lambda error: lifecycle.set_degraded(part, None if error is None else explain(error, broker))
 
         watcher = Watcher(streams, report("watch keys"))
         hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
@@ -155,10 +155,6 @@ async def serve(
                 task.cancel()
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
             lifecycle.end_beat("event loop")
-
-
-def _as_error(why: str) -> Exception:
-    return NoPermissionError(why) if "NOPERM" in why or "permission" in why else ConnectionError(why)
 
 
 async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:

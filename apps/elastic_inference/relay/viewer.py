@@ -45,12 +45,17 @@ class Viewer(ServerConnection):
 
     wanted: ViewerRequest
     on_sent_later: Callable[[int], None] = staticmethod(_nothing)
+    # Open connections of the server at most, handshakes in progress included; more are dropped.
+    max_connections: int | None = None
     _slot: bytes | None = None
     _paused_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bounds what the kernel and asyncio queue."""
         super().connection_made(transport)
+        if self.max_connections is not None and len(self.server.handler_tasks) > self.max_connections:
+            self.transport.abort()
+            return
         # 0: writing pauses as soon as the socket did not take a frame whole, and goes on when all of it is gone.
         self.transport.set_write_buffer_limits(high=0)
         connection = transport.get_extra_info("socket")
