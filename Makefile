@@ -52,7 +52,7 @@ types: install ## mypy, strict
 	@$(BIN)/mypy
 
 docs: install ## write the documents that are made from the code
-	@$(BIN)/python -m elastic_inference.config > doc/configuration.md
+	@$(BIN)/python -m elastic_inference.config_document > doc/configuration.md
 
 clean: ## remove what was made, but not models and videos
 	rm -rf $(VENV) build dist .demo spa/node_modules apps/elastic_inference/gateway/dashboard apps/*.egg-info

@@ -1,7 +1,7 @@
 """Settings: what each service reads from the environment, checked once at start.
 
 Entry points call `load`; the rest of the package gets a frozen settings object. Every field's name in upper case is
-its variable, and `doc/configuration.md` is written from the fields (`python -m elastic_inference.config`).
+its variable; `config_document` writes `doc/configuration.md` from the fields.
 Nothing reads the environment at import.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -360,74 +360,3 @@ def url_credentials(url: str) -> tuple[str | None, str | None]:
         unquote(parts.username) if parts.username else None,
         unquote(parts.password) if parts.password else None,
     )
-
-
-SETTINGS: tuple[type[CommonSettings], ...] = (
-    CameraSettings,
-    FileSettings,
-    InferenceSettings,
-    WebsocketSettings,
-    GatewaySettings,
-)
-
-
-def settings_markdown() -> str:
-    """`doc/configuration.md`, written from the fields above."""
-    common = set(CommonSettings.model_fields)
-    rules = set(QueueRules.model_fields)
-    readers: dict[str, list[str]] = {}
-    fields: dict[str, Any] = {}
-    for settings_class in SETTINGS:
-        for name, info in settings_class.model_fields.items():
-            fields.setdefault(name, info)
-            readers.setdefault(name, []).append(settings_class.service)
-
-    def rows(names: list[str]) -> list[str]:
-        lines = ["| variable | default | read by | meaning |", "|---|---|---|---|"]
-        for name in names:
-            info = fields[name]
-            default = "required" if info.is_required() else _shown(info.default)
-            by = "all" if len(readers[name]) == len(SETTINGS) else ", ".join(readers[name])
-            bounds = "; ".join(str(mark) for mark in info.metadata if mark.__class__.__module__ == "annotated_types")
-            limits = f" ({_bounds(info.metadata)})" if bounds else ""
-            lines.append(f"| `{name.upper()}` | {default} | {by} | {info.description}{limits} |")
-        return lines
-
-    sections = {
-        "Queue and broker": [name for name in fields if name.startswith(("queue_", "broker_")) and name in common],
-        "Every service": [name for name in fields if name in common and not name.startswith(("queue_", "broker_"))],
-        "Queue rules": [name for name in fields if name in rules],
-        "One service": [name for name in fields if name not in common and name not in rules],
-    }
-    text = [
-        "# Configuration",
-        "",
-        "Every setting is an environment variable. An empty one counts as not set. A wrong value stops the service at",
-        "start with one line that names the variable, its value and what is accepted. This page is written by",
-        "`make docs` from `apps/elastic_inference/config.py`.",
-        "",
-    ]
-    for title, names in sections.items():
-        text += [f"## {title}", "", *rows(names), ""]
-    text += ["## Former names", "", "Accepted with a warning:", "", "| former | use |", "|---|---|"]
-    text += [f"| `{former}` | `{present}` |" for former, present in FORMER_NAMES.items()]
-    text += ["| `WEBSOCKET_SERVER_HOST` | `WEBSOCKET_SERVER_URL` |", ""]
-    return "\n".join(text)
-
-
-def _shown(default: object) -> str:
-    if default is None or default == ():
-        return "–"
-    if isinstance(default, tuple):
-        return f"`{','.join(str(part) for part in default)}`"
-    return f"`{default}`"
-
-
-def _bounds(metadata: list[Any]) -> str:
-    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-    found = [f"{word} {getattr(mark, key)}" for mark in metadata for key, word in words.items() if hasattr(mark, key)]
-    return ", ".join(found)
-
-
-if __name__ == "__main__":
-    print(settings_markdown(), end="")
