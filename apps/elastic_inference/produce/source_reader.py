@@ -51,6 +51,7 @@ class SourceReader:
         self._source: Source | None = None
         self._lock = threading.Lock()
         self._sequence = 0
+        self._began = 0.0  # when the current read began
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
         self.fatal: BaseException | None = None
 
@@ -83,7 +84,8 @@ class SourceReader:
                 except SourceError as error:
                     if self._lifecycle.stopping:
                         break
-                    self._watch.failed(time.monotonic(), str(error))
+                    now = time.monotonic()
+                    self._watch.failed(now, str(error), now - self._began)
                     self._lifecycle.set_missing(PART, str(error))
                     self._lifecycle.wait_stop(self._backoff.next_s())
         except BaseException as error:  # noqa: BLE001  the top of the thread: the producer raises it in the main one
@@ -99,6 +101,7 @@ class SourceReader:
                 self._source = source
             self._watch.opened(time.monotonic())
             while not self._lifecycle.stopping:
+                self._began = time.monotonic()
                 source.grab()
                 self._lifecycle.beat(PART, HANG_LIMIT_S)
                 self._take(source)

@@ -85,13 +85,14 @@ class SourceWatch:
         log.warning("%s has stalled: no frame for %.1f s; opening it again", self._what, silent_s)
         return True
 
-    def failed(self, now: float, why: str) -> None:
+    def failed(self, now: float, why: str, waited_s: float = 0.0) -> None:
         """Opening or reading failed; `why` is a sentence without secrets. A silence as long as a stall is one.
 
+        So is a read that waited long before it failed (`waited_s`): what came just before it may have been old.
         A stalled source stays so until its next frame, or until it can't even be opened.
         """
         with self._lock:
-            if self._open and now - self._last >= 0.9 * self._stall_s:
+            if self._open and (now - self._last >= 0.9 * self._stall_s or waited_s >= 0.45 * self._stall_s):
                 self._stall()
             elif not self._read_hangs:
                 self._state = SourceState.RECONNECTING

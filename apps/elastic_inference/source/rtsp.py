@@ -26,6 +26,8 @@ def open_rtsp(url: str, stall_s: float) -> CaptureSource:
     silence()
     timeout_ms = max(1, round(stall_s * 1000))
     options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
+    # With more, FFmpeg decodes as many frames at once and hands each out that many frames late.
+    options += [cv2.CAP_PROP_N_THREADS, 1]
     given = os.environ.get(_VARIABLE)
     # A read is tried up to three times: half the time each makes a hanging one end after 1 to 1.5 times `stall_s`.
     os.environ[_VARIABLE] = given if given is not None else f"{_OPTIONS}|timeout;{timeout_ms * 500}"

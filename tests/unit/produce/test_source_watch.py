@@ -74,6 +74,13 @@ def test_a_read_that_times_out_before_the_check_is_a_stall_too(watch: SourceWatc
     assert watch.report(3.0).state is SourceState.RECONNECTING
 
 
+def test_a_long_read_that_fails_is_a_stall_though_an_old_frame_came_late(watch: SourceWatch) -> None:
+    watch.opened(0.0)
+    watch.frame(5.0)
+    watch.failed(6.0, "Nothing came.", waited_s=1.0)
+    assert watch.report(6.0).state is SourceState.STALLED
+
+
 def test_repeated_failures_are_logged_once(watch: SourceWatch, caplog: pytest.LogCaptureFixture) -> None:
     for second in range(5):
         watch.failed(float(second), "It can't be reached.")
