@@ -5,6 +5,7 @@ Called by the download commands and the demo. Knows no model; a member of a pack
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import os
@@ -16,14 +17,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from elastic_inference import __version__
 from elastic_inference.backoff import Backoff
 from elastic_inference.catalogue.entries import FileEntry
 from elastic_inference.catalogue.progress import Progress, Silent
 from elastic_inference.catalogue.wheels import take_member
-from elastic_inference.config import hide_password
+from elastic_inference.config import hide_password, url_credentials
 from elastic_inference.errors import DownloadError
 
 TRIES = 5
@@ -99,7 +100,7 @@ class Fetcher:
                 if error.code not in _RETRIED_STATUS:
                     raise DownloadError(f"{shown} answers {error.code} {error.reason}. {_ADVICE}.") from None
                 reason = f"{error.code} {error.reason}"
-            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
                 cause = error.reason if isinstance(error, urllib.error.URLError) else error
                 if isinstance(cause, ssl.SSLCertVerificationError):
                     raise DownloadError(
@@ -122,7 +123,10 @@ class Fetcher:
         headers = {"User-Agent": f"elastic-inference/{__version__}", "Accept-Encoding": "identity"}
         if held:
             headers["Range"] = f"bytes={held}-"
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310  http or https: _is_url and the catalogue
+        plain, authorization = _take_login(url)
+        if authorization:
+            headers["Authorization"] = authorization
+        request = urllib.request.Request(plain, headers=headers)  # noqa: S310  http or https: _is_url and the catalogue
         with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:  # noqa: S310
             continued = answer.status == http.HTTPStatus.PARTIAL_CONTENT and str(
                 answer.headers.get("Content-Range", "")
@@ -166,6 +170,16 @@ def check(path: Path, entry: FileEntry, source: str) -> None:
 def _digest(path: Path, entry: FileEntry) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, entry.checksum[0]).hexdigest()
+
+
+def _take_login(url: str) -> tuple[str, str | None]:
+    """(URL without user and password, Authorization header for them or None): urllib does not read them there."""
+    user, password = url_credentials(url)
+    if user is None:
+        return url, None
+    parts = urlsplit(url)
+    token = base64.b64encode(f"{user}:{password or ''}".encode()).decode()
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), f"Basic {token}"
 
 
 def _is_url(mirror: str) -> bool:

