@@ -1,0 +1,348 @@
+"""The queue's rules, one by one, on a real server."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import redis
+
+from elastic_inference import config, keys
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.errors import DropReason, InvalidReason
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import MAX_POP_BYTES, QueueMonitor
+from support.jpeg import tiny_jpeg
+from support.queue_bench import TYPE, QueueBench
+from support.waiting import wait_for, wait_for_async
+
+
+def test_a_frame_comes_out_as_it_went_in(bench: QueueBench) -> None:
+    frame = Frame("cam-1", TYPE, tiny_jpeg(640, 480), seq=7, ts=1790000000.5, age_ms=3.5)
+    assert bench.producer("cam-1").push(frame).pushed
+    begin = time.time()
+    (popped,) = bench.pop().frames
+    assert (popped.frame.width, popped.frame.height) == (640, 480)
+    assert (popped.frame.data, popped.frame.seq, popped.frame.ts, popped.frame.age_ms) == (
+        *(frame.data, 7, 1790000000.5, 3.5),
+    )
+    assert 0 <= popped.queue_ms < 60_000
+    assert popped.popped_monotonic <= time.monotonic()
+    assert abs(popped.order / 1e6 - begin) < 60, "a stream's first number is the Redis clock in µs"
+
+
+def test_full_stream_drops_its_own_oldest(bench: QueueBench) -> None:
+    bench.push("other")
+    for _ in range(10):
+        bench.push("cam-1")
+    batch = bench.pop()
+    assert [frame.frame.seq for frame in batch.frames if frame.frame.name == "cam-1"] == [7, 8, 9, 10]
+    assert [frame.frame.name for frame in batch.frames].count("other") == 1
+    assert batch.dropped == {DropReason.QUEUE_FULL: 6}
+    assert bench.pop().dropped == {}, "each drop is reported once"
+    bench.check_books()
+
+
+def test_token_limit_takes_the_oldest_streams_frame(valkey: EmbeddedValkey) -> None:
+    with QueueBench(valkey, config.QueueRules(token_limit=3)) as bench:
+        for name in ("a", "b", "c", "d"):
+            bench.push(name)
+        batch = bench.pop()
+        assert [frame.frame.name for frame in batch.frames] == ["b", "c", "d"]
+        assert batch.dropped == {DropReason.QUEUE_FULL: 1}
+        bench.check_books()
+
+
+def test_stale_frames_are_passed_over(bench: QueueBench) -> None:
+    bench.push("slow", 3)
+    bench.push("cam-1")
+    bench.make_stale("slow", 2)
+    batch = bench.pop()
+    assert [(frame.frame.name, frame.frame.seq) for frame in batch.frames] == [("slow", 3), ("cam-1", 1)]
+    assert batch.dropped == {DropReason.STALE: 2}
+    assert batch.waiting == 0
+    bench.check_books()
+
+
+def test_expired_frame_is_stale(bench: QueueBench) -> None:
+    bench.push("cam-1", 2)
+    bench.redis.unlink(*bench.redis.keys(keys.frame(TYPE, "cam-1", "") + "*-0"))
+    batch = bench.pop()
+    assert [frame.frame.seq for frame in batch.frames] == [2]
+    assert batch.dropped == {DropReason.STALE: 1}
+    bench.check_order()
+
+
+def test_janitor_drops_what_no_pod_takes(bench: QueueBench) -> None:
+    bench.push("cam-1", 3)
+    bench.push_plain("old", 300)
+    bench.make_stale("cam-1", 2)
+    bench.run_janitor()
+    assert bench.plain_waiting() == bench.rules.queue_depth
+    assert bench.untaken_drops() == {"stale": 2, "queue_full": 44}
+    assert bench.token_counts() == {"cam-1": 1}
+    bench.check_books()
+    assert bench.pop(1).dropped == {DropReason.STALE: 2, DropReason.QUEUE_FULL: 44}
+
+
+def test_janitor_tells_the_age_of_plain_frames(valkey: EmbeddedValkey) -> None:
+    with QueueBench(valkey, config.QueueRules(max_frame_age_s=0.3)) as bench:
+        bench.push_plain("old", 10)
+        bench.pop(2)
+        bench.run_janitor()
+        assert bench.untaken_drops() == {}
+
+        def janitor_drops() -> int:
+            bench.run_janitor()
+            return bench.untaken_drops()["stale"]
+
+        assert wait_for(janitor_drops, what="plain frames going stale", every_s=0.1) == 10 - bench.popped
+        bench.push_plain("old", 3)
+        bench.run_janitor()
+        assert bench.plain_waiting() == 3, "fresh ones stay"
+        bench.check_books()
+
+
+async def test_one_janitor_a_second(valkey: EmbeddedValkey) -> None:
+    with QueueBench(valkey) as bench:
+        first, second = (QueueMonitor(bench.target, bench.rules) for _ in range(2))
+        assert await first.run_janitor(TYPE, "gateway-1")
+        assert not await second.run_janitor(TYPE, "gateway-2")
+        await wait_for_async(lambda: second.run_janitor(TYPE, "gateway-2"), 5, "the lock's end")
+        await first.close()
+        await second.close()
+
+
+def test_a_pop_ends_at_its_bytes(bench: QueueBench) -> None:
+    for index in range(8):
+        bench.push(f"cam-{index}", size=1024 * 1024)
+    sizes = []
+    while batch := bench.pop(8).frames:
+        sizes.append(sum(len(frame.frame.data) for frame in batch))
+    assert max(sizes) <= MAX_POP_BYTES
+    assert len(sizes) == 3
+    assert bench.popped == 8
+    bench.check_order()
+    for _ in range(3):
+        bench.push_plain("old", 4, size=1024 * 1024)
+    assert bench.drain() == 12
+
+
+def test_frames_live_a_bounded_time(bench: QueueBench) -> None:
+    bench.push("cam-1", 2)
+    (key, _) = bench.redis.keys(keys.frame(TYPE, "cam-1", "") + "*")
+    assert 0 < bench.redis.pttl(key) <= 7000
+    # A pod that dies between the script and the fetch leaves the frame under its name, with the same end.
+    bench.redis.evalsha(
+        *(_pop_sha(), 4, keys.tokens(TYPE), keys.plain_queue(TYPE), keys.dropped(TYPE), keys.plain_account(TYPE)),
+        *(keys.queue_prefix(TYPE), "dead", 1, 2_000_000, MAX_POP_BYTES, 60_000, 256, 0),
+    )
+    assert 0 < bench.redis.pttl(keys.taken(TYPE, "dead", 0)) <= 7000
+    assert 50_000 < bench.redis.pttl(keys.order(TYPE, "cam-1")) <= 60_000
+
+
+def _pop_sha() -> str:
+    from elastic_inference.frame_queue.scripts import script
+
+    return script("pop").sha
+
+
+def test_an_idle_pod_waits_without_asking(bench: QueueBench) -> None:
+    bench.pop()
+    calls = int(bench.redis.info("stats")["total_commands_processed"])
+    begin = time.monotonic()
+    assert bench.pop(wait_s=0.5).frames == []
+    assert time.monotonic() - begin >= 0.4
+    assert int(bench.redis.info("stats")["total_commands_processed"]) - calls < 30
+    # … and is woken by the frame.
+    threading.Timer(0.1, lambda: bench.push("cam-1")).start()
+    batch = bench.pop(wait_s=3.0)
+    assert len(batch.frames) == 1
+    assert bench.token_counts() == bench.waiting_counts()
+
+
+def test_a_frame_wakes_one_pod(bench: QueueBench) -> None:
+    got: dict[str, int] = {}
+
+    def wait(pod: str) -> None:
+        got[pod] = len(bench.consumer(pod).pop(8, 2.0).frames)
+
+    pods = [threading.Thread(target=wait, args=(f"pod-{index}",)) for index in range(3)]
+    for index in range(3):
+        bench.consumer(f"pod-{index}")
+    for pod in pods:
+        pod.start()
+    wait_for(lambda: bench.redis.info("clients")["blocked_clients"] == 3, what="three blocked pods")
+    bench.push("cam-1")
+    wait_for(lambda: bench.redis.info("clients")["blocked_clients"] <= 2, what="a pod to wake")
+    assert bench.redis.info("clients")["blocked_clients"] == 2
+    for pod in pods:
+        pod.join()
+    assert sorted(got.values()) == [0, 0, 1]
+
+
+def test_a_dead_pods_token_is_given_again(bench: QueueBench) -> None:
+    bench.push("cam-1")
+    assert bench.redis.blpop([keys.tokens(TYPE)], 1)  # and the pod dies
+    bench.push("cam-1")
+    assert bench.token_counts() == bench.waiting_counts() == {"cam-1": 2}
+    assert [frame.frame.seq for frame in bench.pop().frames] == [1, 2]
+    bench.check_books()
+
+
+def test_producer_without_scripts_pushes_the_plain_form(bench: QueueBench) -> None:
+    bench.redis.script_flush()
+    bench.push("cam-1")
+    assert bench.plain_waiting() == 1
+    assert bench.frame_keys() == 0
+    assert [frame.frame.seq for frame in bench.pop().frames] == [1]  # the pod brings the scripts back
+
+    def own_form() -> bool:
+        bench.push("cam-1")
+        scripted = bool(bench.token_counts())
+        bench.drain()
+        return scripted
+
+    wait_for(own_form, what="the producer's return to the script")
+    bench.check_books()
+    bench.check_order()
+
+
+def test_out_of_memory_is_a_counted_drop_and_pops_go_on() -> None:
+    with EmbeddedValkey(options=("--maxmemory", "4mb")) as server, QueueBench(server) as bench:
+        taken = refused = 0
+        for index in range(40):
+            frame = Frame(f"cam-{index}", TYPE, tiny_jpeg(padding=200_000), seq=1)
+            outcome = bench.producer(f"cam-{index}").push(frame)
+            assert outcome.frames + outcome.dropped.get(DropReason.QUEUE_MEMORY, 0) == 1
+            taken += outcome.frames
+            refused += not outcome.pushed
+        bench.producer("cam-0").report_source("live", 1, 0, 0)
+        assert taken
+        assert refused
+        assert bench.frame_keys() == taken
+        bench.pushed = taken
+        assert bench.drain() == taken
+        bench.check_books()
+        # The server frees its clients' buffers in its own time.
+        wait_for(
+            lambda: bench.producer("cam-0").push(Frame("cam-0", TYPE, tiny_jpeg())).pushed, what="a push that is taken"
+        )
+
+
+def test_too_large_a_frame_is_not_sent(valkey: EmbeddedValkey) -> None:
+    with QueueBench(valkey, config.QueueRules(max_frame_bytes=2048)) as bench:
+        outcome = bench.producer("cam-1").push(Frame("cam-1", TYPE, tiny_jpeg(padding=3000)))
+        assert outcome.invalid is InvalidReason.TOO_LARGE
+        assert not outcome.pushed
+        assert bench.redis.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"", InvalidReason.EMPTY),
+        (b"\xc1", InvalidReason.NOT_MSGPACK),
+        (b"\x93\x01\x02\x03", InvalidReason.NOT_MSGPACK),
+        (b"x" * 5_000_000, InvalidReason.TOO_LARGE),
+    ],
+    ids=["empty", "never used byte", "array", "5 MB"],
+)
+def test_junk_is_invalid_and_hurts_nobody(bench: QueueBench, message: bytes, reason: InvalidReason) -> None:
+    bench.push_junk(message)
+    bench.push_plain("old")
+    bench.push("cam-1")
+    bench.drain()
+    assert bench.popped == 2
+    assert bench.invalid == 1
+    bench.push_junk(message)
+    assert [found.error.reason for found in bench.pop().invalid] == [reason]
+
+
+def test_message_under_another_streams_name_is_invalid(bench: QueueBench) -> None:
+    assert bench.producer("cam-1").push(Frame("cam-2", TYPE, tiny_jpeg())).pushed
+    (invalid,) = bench.pop().invalid
+    assert (invalid.stream, invalid.error.reason) == ("cam-1", InvalidReason.NAME)
+
+
+@pytest.mark.parametrize(
+    "key", [keys.tokens(TYPE), keys.plain_queue(TYPE), keys.dropped(TYPE), keys.plain_account(TYPE)]
+)
+def test_a_key_of_the_wrong_type_does_not_stall_the_type(bench: QueueBench, key: str) -> None:
+    bench.redis.set(key, "x")
+    bench.pop()
+    bench.run_janitor()
+    bench.push("cam-1")
+    bench.push_plain("old")
+    bench.drain()
+    assert set(bench.orders) == {"cam-1", "old"}
+
+
+def test_wrong_keys_of_a_stream_hurt_no_other(bench: QueueBench) -> None:
+    bench.push("cam-1")
+    bench.push("cam-2")
+    bench.redis.set(keys.waiting(TYPE, "cam-1"), "x")
+    bench.redis.set(keys.order(TYPE, "cam-2"), "x")
+    assert [frame.frame.name for frame in bench.pop().frames] == ["cam-2"]
+    bench.push("cam-1")
+    assert [frame.frame.name for frame in bench.pop().frames] == ["cam-1"]
+
+
+def test_order_is_shared_by_pods_and_by_both_forms(bench: QueueBench) -> None:
+    for turn in range(30):
+        bench.push("cam-1") if turn % 3 else bench.push_plain("cam-1")
+        bench.pop(1, pod=f"pod-{turn % 2}")
+    bench.drain()
+    bench.check_order()
+    assert len(bench.orders["cam-1"]) == 30
+
+
+async def test_monitor_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> None:
+    with QueueBench(valkey) as bench:
+        monitor = QueueMonitor(bench.target, bench.rules, "test")
+        assert await monitor.types() == []
+        bench.push_plain("old", 2)
+        bench.redis.rpush(keys.plain_queue("car-fp32"), "x")
+        bench.redis.rpush("queue_not:a:type", "x")
+        bench.push("cam-1")
+        bench.producer("cam-1").report_source("stalled", 14.966, 2, 5)
+        assert await monitor.types() == ["car-fp32", TYPE]
+        assert await monitor.length(TYPE) == 3
+        (source,) = await monitor.sources(TYPE)
+        assert (source.name, source.type, source.state) == ("cam-1", TYPE, "stalled")
+        assert (source.fps, source.reconnects, source.dropped) == (14.97, 2, 5)
+        assert abs(source.last_seen - time.time()) < 60
+        assert 0 < bench.redis.pttl(keys.source(TYPE, "cam-1")) <= 10_000
+        await monitor.close()
+
+
+def test_two_producers_of_one_name_are_told(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:
+    with QueueBench(bench.server) as other:
+        for _ in range(3):
+            bench.producer("cam-1").report_source("live", 15, 0, 0)
+        assert not caplog.messages, "one alone is not"
+        for _ in range(2):
+            other.producer("cam-1").report_source("live", 15, 0, 0)
+            bench.producer("cam-1").report_source("live", 15, 0, 0)
+    told = [message for message in caplog.messages if "same name" in message]
+    assert len(told) == 2, "each once a minute"
+
+
+def test_redis_restarts_under_both_ends() -> None:
+    server = EmbeddedValkey()
+    with server, QueueBench(server) as bench:
+        bench.push("cam-1", 2)
+        before = bench.pop().frames[-1].order
+        bench.push("cam-1")
+        server.kill()
+        for end in (lambda: bench.push("cam-1"), bench.pop):
+            with pytest.raises(redis.ConnectionError):
+                end()
+        server.start()
+        bench.pushed = bench.popped = 0
+        bench.push("cam-1")  # the plain form
+        after = bench.pop().frames
+        assert [frame.frame.seq for frame in after] == [5]
+        assert after[0].order > before
+        bench.check_books()

@@ -1,0 +1,161 @@
+"""A queue of one type on a real server, with both ends, a look inside and the books that must add up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from typing import Any
+
+import msgpack
+import redis
+from pydantic import SecretStr
+
+from elastic_inference import config, keys
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.errors import DropReason
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import PopBatch, QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.redis_connection import connect
+from support.jpeg import tiny_jpeg
+
+TYPE = "people"
+
+
+class QueueBench:
+    """Counts what goes in and what comes out."""
+
+    def __init__(self, server: EmbeddedValkey, rules: config.QueueRules | None = None) -> None:
+        self.server = server
+        self.rules = rules or config.QueueRules()
+        self.target = config.RedisTarget(url=SecretStr(server.url))
+        self.redis: redis.Redis = connect(self.target)
+        self.pushed = 0
+        self.popped = 0
+        self.invalid = 0
+        self.dropped: Counter[DropReason] = Counter()
+        self.orders: dict[str, list[int]] = defaultdict(list)
+        self.seqs: dict[str, list[int | None]] = defaultdict(list)
+        self._producers: dict[str, QueueProducer] = {}
+        self._consumers: dict[str, QueueConsumer] = {}
+        self._next_seq: Counter[str] = Counter()
+        self.consumer().load_scripts()
+
+    def producer(self, name: str) -> QueueProducer:
+        if name not in self._producers:
+            self._producers[name] = QueueProducer(connect(self.target), TYPE, name, self.rules)
+        return self._producers[name]
+
+    def consumer(self, pod: str = "pod-1") -> QueueConsumer:
+        if pod not in self._consumers:
+            self._consumers[pod] = QueueConsumer(connect(self.target), TYPE, pod, self.rules)
+        return self._consumers[pod]
+
+    def push(self, name: str, count: int = 1, size: int = 0) -> None:
+        """One batch of frames through the push script."""
+        frames = []
+        for _ in range(count):
+            self._next_seq[name] += 1
+            frames.append(Frame(name, TYPE, tiny_jpeg(padding=size), self._next_seq[name]))
+        outcome = self.producer(name).push_batch(frames)
+        assert outcome.pushed, outcome
+        self.pushed += count
+
+    def push_plain(self, name: str, count: int = 1, size: int = 0) -> None:
+        """Frames of an old producer: the three-key message."""
+        message = msgpack.packb({"name": name, "category": TYPE, "data": tiny_jpeg(padding=size)})
+        self.redis.rpush(keys.plain_queue(TYPE), *[message] * count)
+        self.pushed += count
+
+    def push_junk(self, message: bytes = b"junk") -> None:
+        """What is no frame."""
+        self.redis.rpush(keys.plain_queue(TYPE), message)
+        self.pushed += 1
+
+    def pop(self, count: int = 16, pod: str = "pod-1", wait_s: float = 0.0) -> PopBatch:
+        """One pop, entered in the books."""
+        batch = self.consumer(pod).pop(count, wait_s)
+        assert len(batch.frames) + len(batch.invalid) <= count
+        self.popped += len(batch.frames)
+        self.invalid += len(batch.invalid)
+        self.dropped.update(batch.dropped)
+        for frame in batch.frames:
+            self.orders[frame.frame.name].append(frame.order)
+            self.seqs[frame.frame.name].append(frame.frame.seq)
+        return batch
+
+    def drain(self) -> int:
+        """Pops all that waits; how many frames came."""
+        before = self.popped
+        while (batch := self.pop()).frames or batch.invalid:
+            pass
+        return self.popped - before
+
+    def run_janitor(self) -> None:
+        """One run, whoever holds the lock."""
+
+        async def run() -> None:
+            monitor = QueueMonitor(self.target, self.rules)
+            self.redis.delete(keys.janitor_lock(TYPE))
+            try:
+                assert await monitor.run_janitor(TYPE, "test")
+            finally:
+                await monitor.close()
+
+        asyncio.run(run())
+
+    def make_stale(self, name: str, count: int = 1) -> int:
+        """Makes the stream's oldest `count` waiting frames older than MAX_FRAME_AGE_S; how many there were."""
+        waiting = keys.waiting(TYPE, name)
+        entries: Any = self.redis.lrange(waiting, 0, count - 1)
+        age_us = int(self.rules.max_frame_age_s * 1e6) + 1_000_000
+        for index, entry in enumerate(entries):
+            stamp, rest = entry.split(b" ", 1)
+            self.redis.lset(waiting, index, b"%d %s" % (int(stamp) - age_us, rest))
+        return len(entries)
+
+    def token_counts(self) -> Counter[str]:
+        tokens: Any = self.redis.lrange(keys.tokens(TYPE), 0, -1)
+        return Counter(name.decode() for name in tokens)
+
+    def waiting_counts(self) -> Counter[str]:
+        prefix = keys.waiting(TYPE, "")
+        found: Counter[str] = Counter()
+        for key in self.redis.scan_iter(match=prefix.replace("[", "\\[") + "*"):
+            found[key.decode().removeprefix(prefix)] = self.redis.llen(key)
+        return found
+
+    def frame_keys(self) -> int:
+        return sum(1 for _ in self.redis.scan_iter(match=keys.queue_prefix(TYPE) + "frame:*"))
+
+    def untaken_drops(self) -> Counter[str]:
+        drops: Any = self.redis.hgetall(keys.dropped(TYPE))
+        return Counter({reason.decode(): int(count) for reason, count in drops.items()})
+
+    def plain_waiting(self) -> int:
+        return int(self.redis.llen(keys.plain_queue(TYPE)))
+
+    def check_books(self, lost: int = 0) -> None:
+        """pushed = inferred + dropped + invalid + waiting + lost."""
+        waiting = sum(self.waiting_counts().values()) + self.plain_waiting()
+        dropped = sum(self.dropped.values()) + sum(self.untaken_drops().values())
+        parts = {"popped": self.popped, "dropped": dropped, "invalid": self.invalid, "waiting": waiting, "lost": lost}
+        assert self.pushed == sum(parts.values()), (self.pushed, parts)
+
+    def check_order(self) -> None:
+        """Gapless and rising for each stream, frames of our producers in the order of their making."""
+        for name, orders in self.orders.items():
+            assert orders == list(range(orders[0], orders[0] + len(orders))), (name, orders)
+        for name, seqs in self.seqs.items():
+            own = [seq for seq in seqs if seq is not None]
+            assert own == sorted(set(own)), (name, seqs)
+
+    def close(self) -> None:
+        for end in (*self._producers.values(), *self._consumers.values()):
+            end.close()
+        self.redis.close()
+
+    def __enter__(self) -> QueueBench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
