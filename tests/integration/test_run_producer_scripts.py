@@ -1,0 +1,259 @@
+"""tools/run-css.sh and run-fss.sh: real scripts, real services; a stand-in only for the container engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import redis
+
+from elastic_inference import keys
+from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from tests.conftest import REPOSITORY
+from tests.support.waiting import wait_for
+
+TOOLS = REPOSITORY / "tools"
+SECRET = "pa55-of-the-camera"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Nothing of this process's settings; `docker` writes down what it was called with."""
+    engine = tmp_path / "bin" / "docker"
+    engine.parent.mkdir()
+    call = str(tmp_path / "call.json")
+    engine.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        f"json.dump({{'argv': sys.argv[1:], 'environ': dict(os.environ)}}, open({call!r}, 'w'))\n"
+    )
+    engine.chmod(0o755)
+    kept = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
+    return {**kept, "PATH": f"{engine.parent}:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "my clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(10):
+        writer.write(np.full((48, 64, 3), number * 20, np.uint8))
+    writer.release()
+    return path
+
+
+def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(TOOLS / script), *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("script", ["run-css.sh", "run-fss.sh"])
+def test_help(script: str, environ: dict[str, str]) -> None:
+    done = run(script, "-h", environ=environ)
+    assert done.returncode == 0
+    assert "usage:" in done.stdout
+    assert "31003" in done.stdout
+
+
+@pytest.mark.parametrize("script", ["run-css.sh", "run-fss.sh"])
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((), "-v is missing"),
+        (("-v",), "-v needs a value"),
+        (("-v", "0", "-x"), "-x is unknown"),
+        (("-v", "0", "word"), "'word' is not an option"),
+        (("-v", "0", "-p", "99999"), "expected a port"),
+        (("-v", "0", "-p", "x"), "expected a port"),
+        (("-v", "0", "-q", "a b"), "is no address"),
+        (("-v", "0", "-q", "127.0.0.1", "-u", "camera"), "needs a password"),
+    ],
+)
+def test_mistakes_are_one_line(script: str, arguments: tuple[str, ...], why: str, environ: dict[str, str]) -> None:
+    done = run(script, *arguments, environ=environ)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def dashboard() -> Iterator[int]:
+    """A web server's port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("script", ["run-css.sh", "run-fss.sh"])
+def test_the_dashboards_port_is_told_from_the_queues(script: str, dashboard: int, environ: dict[str, str]) -> None:
+    done = run(script, "-v", "0", "-q", "127.0.0.1", "-p", str(dashboard), environ=environ)
+    assert done.returncode == 2
+    assert "answers HTTP" in done.stderr
+    assert "31003" in done.stderr
+
+
+def test_a_file_streams_into_the_queue_with_a_login(clip: Path, environ: dict[str, str]) -> None:
+    with (
+        EmbeddedValkey(options=("--user", "camera", "on", f">{SECRET}", "~*", "+@all")) as server,
+        subprocess.Popen(
+            [
+                *(str(TOOLS / "run-fss.sh"), "-v", str(clip), "-t", "face,people", "-s", "gate"),
+                *("-q", "127.0.0.1", "-p", str(server.port), "-u", "camera"),
+            ],
+            env={**environ, "QUEUE_PASSWORD": SECRET},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        try:
+            client = redis.Redis(port=server.port)
+            for infer_type in ("face", "people"):
+                wait_for(
+                    lambda kind=infer_type: client.llen(keys.plain_queue(kind)),
+                    30,
+                    f"frames of {infer_type} at the queue",
+                )
+            client.close()
+            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert b"ei-file-stream-service" in shown
+            assert SECRET.encode() not in shown
+        finally:
+            process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+        assert SECRET not in errors
+
+
+def test_a_cameras_password_leaves_argv_with_the_start(environ: dict[str, str]) -> None:
+    camera = f"rtsp://bob:{SECRET}@127.0.0.1:{free_port()}/x"
+    with subprocess.Popen(
+        [str(TOOLS / "run-css.sh"), "-v", camera, "-p", str(free_port()), "-f", "5"],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_for(
+                lambda: b"ei-camera-stream-service" in Path(f"/proc/{process.pid}/cmdline").read_bytes(),
+                30,
+                "the service",
+            )
+            assert SECRET.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        finally:
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert SECRET not in errors
+
+
+def test_the_password_is_asked_for_in_a_terminal(environ: dict[str, str], tmp_path: Path) -> None:
+    terminal, child_end = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [
+                str(TOOLS / "run-css.sh"),
+                "-v",
+                "rtsp://camera/x",
+                "-p",
+                str(free_port()),
+                "-u",
+                "camera",
+                "-y",
+                "registry",
+            ],
+            env=environ,
+            stdin=child_end,
+            stdout=subprocess.DEVNULL,
+            stderr=child_end,
+        ) as process:
+            shown = b""
+            while b"Password of camera" not in shown:
+                shown += os.read(terminal, 1000)
+            os.write(terminal, SECRET.encode() + b"\n")
+            assert process.wait(30) == 0
+    finally:
+        os.close(child_end)
+        os.close(terminal)
+    call = json.loads((tmp_path / "call.json").read_text())
+    assert call["environ"]["QUEUE_PASSWORD"] == SECRET
+    assert SECRET not in " ".join(call["argv"])
+
+
+def test_an_image_gets_its_settings_by_name_only(environ: dict[str, str], tmp_path: Path) -> None:
+    secret_file = tmp_path / "password"
+    secret_file.write_text(SECRET + "\n")
+    camera = f"http://bob:{SECRET}@camera/video"
+    done = run(
+        *("run-css.sh", "-v", camera, "-q", "queue.example", "-p", str(free_port()), "-t", "people", "-s", "gate"),
+        *("-f", "7", "-u", "camera", "-y", "registry.example:5000/ei/"),
+        environ={
+            **environ,
+            "QUEUE_PASSWORD_FILE": str(secret_file),
+            "EI_ENGINE_ARGS": "--memory 512m",
+            "EI_TAG": "1.2",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    call = json.loads((tmp_path / "call.json").read_text())
+    argv = call["argv"]
+    assert argv[0] == "run"
+    assert argv[-1] == "registry.example:5000/ei/ei-camera-stream-service:1.2"
+    assert argv[argv.index("--memory") + 1] == "512m"
+    named = [argv[index + 1] for index, word in enumerate(argv) if word == "-e"]
+    assert {"CAMERA", "CAMERA_FPS", "INFER_TYPE", "STREAM_NAME", "QUEUE_HOST", "QUEUE_PASSWORD"} <= set(named)
+    assert not any("=" in name for name in named)
+    assert SECRET not in " ".join(argv)
+    assert call["environ"]["QUEUE_PASSWORD"] == SECRET
+    assert call["environ"]["CAMERA"] == camera
+    assert "--device" not in argv
+
+
+def test_a_usb_camera_is_passed_into_the_container(environ: dict[str, str], tmp_path: Path) -> None:
+    done = run("run-css.sh", "-v", "213", "-p", str(free_port()), "-y", "registry", environ=environ)
+    assert done.returncode == 2
+    assert "/dev/video213 does not exist" in done.stderr
+    # Any device will do for the arguments.
+    done = run("run-css.sh", "-v", "/dev/null", "-p", str(free_port()), "-y", "registry", environ=environ)
+    assert done.returncode == 0, done.stderr
+    argv = json.loads((tmp_path / "call.json").read_text())["argv"]
+    assert argv[argv.index("--device") + 1] == "/dev/null"
+    assert argv[argv.index("--group-add") + 1] == str(Path("/dev/null").stat().st_gid)
+
+
+def test_a_file_is_mounted_into_the_container(environ: dict[str, str], clip: Path, tmp_path: Path) -> None:
+    done = run("run-fss.sh", "-v", str(clip), "-p", str(free_port()), "-y", "registry", environ=environ)
+    assert done.returncode == 0, done.stderr
+    call = json.loads((tmp_path / "call.json").read_text())
+    mount = call["argv"][call["argv"].index("--mount") + 1]
+    assert mount == f"type=bind,source={clip},target=/videos/{clip.name},readonly"
+    assert call["environ"]["VIDEO_FILE"] == f"/videos/{clip.name}"
+    done = run("run-fss.sh", "-v", str(tmp_path / "missing.mp4"), "-p", str(free_port()), "-y", "r", environ=environ)
+    assert done.returncode == 2
+    assert "missing.mp4" in done.stderr
