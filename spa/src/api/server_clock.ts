@@ -4,7 +4,7 @@
  * A time arrives late by the network's delay and never early, so of several samples the one with the smallest
  * (local - server) is nearest to the truth. Samples are forgotten after a while, since clocks drift.
  */
-const KEPT = 8
+const KEPT = 60
 
 export class ServerClock {
   private samples: number[] = []

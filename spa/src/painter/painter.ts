@@ -6,6 +6,9 @@
 import { Engine } from './engine'
 import type { Command, Event, PainterTotals, PaintOptions, TileReport } from './protocol'
 
+/** Event on `window`, twice a second: what the painter received and painted since the last one. */
+export const TOTALS_EVENT = 'ei:painter'
+
 type ReportHandler = (report: TileReport) => void
 
 class Painter {
@@ -15,9 +18,6 @@ class Painter {
   private readonly offscreen: boolean
   private nextTile = 1
   private nextRequest = 1
-  /** Sums since the page was opened; read by the budget measurement. */
-  readonly totals = { received: 0, painted: 0, superseded: 0 }
-  onTotals: ((totals: PainterTotals) => void) | null = null
 
   constructor() {
     this.offscreen =
@@ -88,10 +88,8 @@ class Painter {
       this.snapshots.delete(event.request)
       return
     }
-    this.totals.received += event.totals.received
-    this.totals.painted += event.totals.painted
-    this.totals.superseded += event.totals.superseded
-    this.onTotals?.(event.totals)
+    // For measurements from outside; nothing in the page listens.
+    dispatchEvent(new CustomEvent<PainterTotals>(TOTALS_EVENT, { detail: event.totals }))
     for (const report of event.tiles) this.handlers.get(report.tile)?.(report)
   }
 }

@@ -5,6 +5,7 @@
  * one animation loop. At most one picture is being decoded and one waits; older ones are never decoded.
  */
 import { type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Mark } from './boxes'
+import { decodePicture, type Drawable } from './decode'
 import { Feed } from './feed'
 import { MeanMeter, RateMeter } from './meter'
 import type { TileReport } from './protocol'
@@ -21,7 +22,7 @@ export interface PictureFrame {
 
 interface Decoded {
   readonly frame: PictureFrame
-  readonly bitmap: ImageBitmap
+  readonly picture: Drawable
 }
 
 export interface TileHost {
@@ -101,8 +102,8 @@ export class Tile {
   close(): void {
     this.closed = true
     this.feed.stop()
-    this.ready?.bitmap.close()
-    this.shown?.bitmap.close()
+    this.ready?.picture.source.close()
+    this.shown?.picture.source.close()
     this.ready = this.shown = null
     this.waiting = null
   }
@@ -143,14 +144,8 @@ export class Tile {
   async decode(frame: PictureFrame): Promise<Decoded | null> {
     const { width, height } = frame.result
     const area = letterbox(width, height, this.canvas.width || 1, this.canvas.height || 1)
-    const blob = new Blob([frame.jpeg], { type: 'image/jpeg' })
     try {
-      // Smaller than the frame: let the decoder's thread scale it. Larger: the canvas scales it while painting.
-      const bitmap =
-        area.width < width * 0.75
-          ? await createImageBitmap(blob, { resizeWidth: area.width, resizeHeight: area.height, resizeQuality: 'medium' })
-          : await createImageBitmap(blob)
-      return { frame, bitmap }
+      return { frame, picture: await decodePicture(frame.jpeg, width, height, area) }
     } catch {
       this.skipped.picture += 1
       return null
@@ -159,12 +154,12 @@ export class Tile {
 
   put(decoded: Decoded): void {
     if (this.closed) {
-      decoded.bitmap.close()
+      decoded.picture.source.close()
       return
     }
     if (this.ready) {
       this.host.superseded()
-      this.ready.bitmap.close()
+      this.ready.picture.source.close()
     }
     this.ready = decoded
   }
@@ -175,7 +170,7 @@ export class Tile {
     if (!this.canvas.width || !this.canvas.height) return
     const fresh = this.ready
     if (fresh) {
-      this.shown?.bitmap.close()
+      this.shown?.picture.source.close()
       this.shown = fresh
       this.ready = null
     }
@@ -186,14 +181,14 @@ export class Tile {
       context.fillRect(0, 0, canvas.width, canvas.height)
       return
     }
-    const { frame, bitmap } = this.shown
+    const { frame, picture } = this.shown
     const area = letterbox(frame.result.width, frame.result.height, canvas.width, canvas.height)
     if (area.width < canvas.width || area.height < canvas.height) {
       context.fillStyle = '#000'
       context.fillRect(0, 0, canvas.width, canvas.height)
     }
-    if (bitmap.width === area.width && bitmap.height === area.height) context.drawImage(bitmap, area.x, area.y)
-    else context.drawImage(bitmap, area.x, area.y, area.width, area.height)
+    if (picture.width === area.width && picture.height === area.height) context.drawImage(picture.source, area.x, area.y)
+    else context.drawImage(picture.source, area.x, area.y, area.width, area.height)
     drawBoxes(context, frame.result.found, area, this.ratio, this.host.options, frame.marks)
     if (fresh) this.count(frame, nowMs)
   }
@@ -210,9 +205,10 @@ export class Tile {
     this.means.inference.add(result.inferMs)
     let total: number | null = null
     if (result.arrivedMs !== null && this.host.clockOffsetMs !== null) {
-      total = Math.max(0, unixNow() + this.host.clockOffsetMs - result.arrivedMs)
+      // Two clocks are compared, so never less than what one clock has measured.
+      total = Math.max(result.queueMs + result.inferMs, unixNow() + this.host.clockOffsetMs - result.arrivedMs)
       this.means.total.add(total)
-      this.means.relay.add(Math.max(0, total - result.queueMs - result.inferMs))
+      this.means.relay.add(total - result.queueMs - result.inferMs)
     }
     this.host.painted(total)
   }

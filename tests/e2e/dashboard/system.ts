@@ -144,8 +144,6 @@ export class System {
   url = ''
   relay!: Service
   gateway!: Service
-  private relayPort = 0
-  private gatewayPort = 0
   private environment: Record<string, string> = {}
 
   static async start(options: { token?: string } = {}): Promise<System> {
@@ -165,8 +163,6 @@ export class System {
     this.services.push(valkey)
     await waitFor('Valkey', () => valkey.words.includes('up') || ended(valkey))
     this.brokerUrl = `redis://127.0.0.1:${valkeyPort}/0`
-    this.relayPort = relayPort
-    this.gatewayPort = gatewayPort
     this.environment = {
       QUEUE_URL: this.brokerUrl,
       WEBSOCKET_HOST: '127.0.0.1',

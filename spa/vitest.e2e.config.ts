@@ -1,0 +1,26 @@
+import { fileURLToPath } from 'node:url'
+
+import { defineConfig } from 'vitest/config'
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+// The tests live beside the project's other end-to-end tests, their tools in this folder's node_modules.
+export default defineConfig({
+  root: here('..'),
+  cacheDir: here('./node_modules/.vite-e2e'),
+  resolve: {
+    alias: {
+      '@': here('./src'),
+      'playwright-core': here('./node_modules/playwright-core/index.mjs'),
+      'axe-core': here('./node_modules/axe-core/axe.js'),
+    },
+  },
+  test: {
+    include: [process.env.EI_E2E_INCLUDE ?? 'tests/e2e/dashboard/*.e2e.ts'],
+    // One browser and one set of services at a time: they share two cores.
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
+    reporters: ['default'],
+  },
+})
