@@ -136,6 +136,15 @@ async def connect_nodes_async(target: config.RedisTarget, name: str = "") -> lis
     ]
 
 
+async def close_async(client: redis.asyncio.Redis) -> None:
+    """Closes the client, and where sentinels found its server, the connections to them too."""
+    sentinels = getattr(client.connection_pool, "sentinel_manager", None)
+    await client.aclose()
+    if sentinels is not None:
+        for each in sentinels.sentinels:
+            await each.aclose()
+
+
 def is_cluster(target: config.RedisTarget) -> bool:
     """Whether the target is a Redis Cluster, where each client needs a key."""
     return _parse(target).scheme.endswith("+cluster")

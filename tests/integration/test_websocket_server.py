@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from pydantic import SecretStr
 
 from elastic_inference import keys
 from elastic_inference.config import RedisTarget, WebsocketSettings
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.embedded_valkey import EmbeddedValkey, free_port, server_binary
 from elastic_inference.lifecycle import Lifecycle
 from elastic_inference.relay.server import Limits
 from elastic_inference.relay.service import serve
@@ -490,15 +492,12 @@ def target_unix(server: EmbeddedValkey) -> dict[str, Any]:
 
 
 def target_login(server: EmbeddedValkey) -> dict[str, Any]:
+    """The viewer of the users that an installation gets."""
+    rules = (files("elastic_inference") / "acl" / "users.acl").read_text()
+    (viewer,) = (line for line in rules.splitlines() if line.startswith("user viewer "))
     with redis.Redis(port=server.port) as admin:
-        admin.acl_setuser(
-            "viewer",
-            enabled=True,
-            passwords=["+secret"],
-            keys=["stream:*", "watch:*", "streams"],
-            channels=["*:inferred"],
-            commands=["+@connection", "+exists", "+set", "+subscribe", "+unsubscribe", "+ping"],
-        )
+        words = viewer.replace("{hash}", hashlib.sha256(b"secret").hexdigest()).split()[1:]
+        admin.execute_command("ACL SETUSER", *words)
     return {"queue_url": server.url, "queue_username": "viewer", "queue_password": "secret"}
 
 
@@ -511,8 +510,36 @@ def test_other_ways_to_the_broker(target: Callable[[EmbeddedValkey], dict[str, A
             wait_for(lambda: own.publish(STREAM, message(1)) == 1, what="the subscription")
             assert orders(viewer, 1) == [1]
             wait_for(lambda: own.exists(keys.watch(STREAM)), what="the watch key")
+            own.zadd(keys.sources("people"), {"pushed": own.time()[0] * 1000})
             with relay.open("/nobody:people:inferred") as nobody:
                 assert nobody.read_close_code() == 4404
+            with relay.open("/pushed:people:inferred"):
+                wait_for(lambda: relay.metric("ei_viewers") == 2, what="the viewer of a stream that is only pushed")
+            assert relay.lifecycle.degraded() == {}
+
+
+def test_broker_found_by_a_sentinel(valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path) -> None:
+    port, config = free_port(), tmp_path / "sentinel.conf"
+    config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {valkey.port} 1\n")
+    with (tmp_path / "log").open("wb") as log:
+        sentinel = subprocess.Popen([server_binary(), str(config), "--sentinel"], stdout=log, cwd=tmp_path)
+    try:
+        with redis.Redis(port=port) as asked:
+
+            def knows() -> bool:
+                try:
+                    return bool(asked.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"))
+                except redis.ConnectionError:
+                    return False
+
+            wait_for(knows, what="the sentinel")
+        url = f"redis+sentinel://127.0.0.1:{port}/main/0"
+        with Relay(queue_url=url) as relay, relay.open() as viewer:
+            wait_for(lambda: client.publish(STREAM, message(1)) == 1, what="the subscription")
+            assert orders(viewer, 1) == [1]
+    finally:
+        sentinel.terminate()
+        sentinel.wait(10)
 
 
 def test_broker_behind_tls(valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path) -> None:

@@ -90,12 +90,15 @@ class BrokerFeed:
 
     def __init__(
         self,
-        connect: Callable[[], aioredis.Redis],
+        client: aioredis.Redis,
         listener: Listener,
         report: Callable[[Exception | None], None],
     ) -> None:
-        """`connect` makes a client for the broker; `report` is told why the feed is away, or None when it is back."""
-        self._connect = connect
+        """`client` is the feed's own, for its address and login; the caller closes it.
+
+        `report` is told why the feed is away, or None when it is back.
+        """
+        self._pool = client.connection_pool
         self._listener = listener
         self._report = report
         self._wanted: dict[bytes, None] = {}
@@ -131,10 +134,8 @@ class BrokerFeed:
             await asyncio.sleep(backoff.next_s())
 
     async def _run_once(self, backoff: Backoff) -> Exception:
-        client = self._connect()
-        connection: Any = None
+        connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
             protocol = self._take_over(connection)
             self._subscribe_all(protocol, self._wanted)
             self._protocol = protocol
@@ -143,10 +144,8 @@ class BrokerFeed:
             return await self._watch_over(protocol)
         finally:
             self._protocol = None
-            if connection is not None:
-                await connection.disconnect(nowait=True)
-                await client.connection_pool.release(connection)
-            await client.aclose()
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
 
     def _take_over(self, connection: Any) -> _FeedProtocol:
         # redis-py has no public way to its transport; tests/integration/test_websocket_server.py shows when it moves.

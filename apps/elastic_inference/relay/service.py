@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
@@ -22,7 +21,7 @@ from elastic_inference.config import RedisTarget, WebsocketSettings
 from elastic_inference.errors import SettingError
 from elastic_inference.lifecycle import Lifecycle
 from elastic_inference.metrics import RelayMetrics
-from elastic_inference.redis_connection import connect_async, explain
+from elastic_inference.redis_connection import close_async, connect_async, explain
 from elastic_inference.relay.broker_feed import BrokerFeed
 from elastic_inference.relay.hub import Hub
 from elastic_inference.relay.known_streams import KnownStreams
@@ -125,7 +124,7 @@ async def serve(
         watcher = Watcher(streams, report("watch keys"))
         hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
         hub.feed = feed = BrokerFeed(
-            partial(connect_async, broker, name="ei-websocket-feed"),
+            await _client(stack, broker, "ei-websocket-feed"),
             hub,
             report("stream broker"),
         )
@@ -159,7 +158,7 @@ async def serve(
 
 async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:
     client = connect_async(target, name=name)
-    stack.push_async_callback(client.aclose)
+    stack.push_async_callback(close_async, client)
     return client
 
 
