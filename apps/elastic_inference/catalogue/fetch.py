@@ -31,6 +31,13 @@ TRIES = 5
 TIMEOUT_S = 30.0
 _CHUNK = 256 * 1024
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CONNECTION_ERRORS = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
 _ADVICE = (
     "Check the network (http_proxy and https_proxy are honoured), or fetch the files elsewhere and give --mirror with "
     "their folder or URL"
@@ -100,7 +107,7 @@ class Fetcher:
                 if error.code not in _RETRIED_STATUS:
                     raise DownloadError(f"{shown} answers {error.code} {error.reason}. {_ADVICE}.") from None
                 reason = f"{error.code} {error.reason}"
-            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            except _CONNECTION_ERRORS as error:
                 cause = error.reason if isinstance(error, urllib.error.URLError) else error
                 if isinstance(cause, ssl.SSLCertVerificationError):
                     raise DownloadError(
