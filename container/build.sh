@@ -137,11 +137,14 @@ fetch_models() {
         say "no models go into the inference image: mount a folder at /opt/ei/models"
         ;;
     http://* | https://*)
-        tools/download-models.sh --mirror "$models" --output build/models || die "the models can't be fetched from $models"
+        tools/download-models.sh --defaults --mirror "$models" -o build/models \
+            || die "the models can't be fetched from $models"
         ;;
     '')
-        tools/download-models.sh --output build/models \
-            || say "warning: not every model could be fetched; what is missing falls back to an embedded model or is left out"
+        tools/download-models.sh --defaults -o build/models || {
+            say "warning: not every model could be fetched; a type without its model falls back to an embedded one or is left out"
+            tools/download-models.sh --embedded -o build/models || say "warning: nor could the embedded models"
+        }
         ;;
     *)
         rm -rf build/models/*
@@ -151,7 +154,7 @@ fetch_models() {
             grep -q "$(sha384sum "$file" | cut -d' ' -f1)\|$(sha256sum "$file" | cut -d' ' -f1)" "$known" \
                 || say "warning: ${file#build/models/} is not the catalogue's file (its checksum differs); it is taken as it is"
         done < <(find build/models -type f -print0 | sort -z)
-        tools/download-models.sh --embedded --output build/models \
+        tools/download-models.sh --embedded -o build/models \
             || say "warning: the embedded models could not be fetched"
         ;;
     esac
@@ -161,7 +164,7 @@ fetch_clips() {
     mkdir -p build/videos
     case $clips in
     none) rm -rf build/videos/* ;;
-    '') tools/download-sample-videos.sh --output build/videos || say "warning: the sample clips could not be fetched" ;;
+    '') tools/download-sample-videos.sh -o build/videos || say "warning: the sample clips could not be fetched" ;;
     *)
         rm -rf build/videos/*
         cp -rL "$clips"/. build/videos/

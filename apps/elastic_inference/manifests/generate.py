@@ -1,0 +1,229 @@
+"""Writes the manifests: which template goes where, with which values. Called by the command only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elastic_inference.manifests import available, credentials
+from elastic_inference.manifests.options import Options
+from elastic_inference.manifests.template import TemplateError, loops, render
+
+SUFFIX = ".template"
+CORE = "elastic-inference.yaml"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file that was written."""
+
+    path: Path
+    holds_secrets: bool
+
+
+class Generator:
+    """Renders the templates of a project for one set of options."""
+
+    def __init__(self, project: Path, options: Options) -> None:
+        """`project` is the folder that holds `kubernetes/`. Raises TemplateError where it does not."""
+        self.kubernetes = project / "kubernetes"
+        if not self.kubernetes.is_dir():
+            raise TemplateError(f"{self.kubernetes} is missing: expected the project's folder of templates")
+        self._options = options
+        models = Path(options.models) if options.models else _prepared(project / "build" / "models")
+        clips = Path(options.clips) if options.clips else _prepared(project / "build" / "videos")
+        for folder in (models, clips):
+            if folder is not None and not folder.is_dir():
+                raise TemplateError(f"{folder} is missing: expected a folder")
+        self.types, self.notes = available.choose_types(models)
+        self._clips = clips
+        self.users_acl = ""
+
+    def run(self) -> list[Written]:
+        """Writes what the options ask for. Raises TemplateError."""
+        options = self._options
+        if options.secret_only:
+            target = Path(options.output) if options.output else self.kubernetes / "secret.yaml"
+            return [self._write(target, "#@ include credentials.part\n", "secret", {})]
+        if options.model:
+            return self._own_type()
+        if options.camera:
+            return self._own_camera()
+        source = Path(options.template)
+        if source.is_dir():
+            templates = sorted(source.glob(f"*{SUFFIX}"))
+            if not templates:
+                raise TemplateError(f"{source} holds no *.yaml{SUFFIX}")
+            folder = Path(options.output) if options.output else source
+            if folder.exists() and not folder.is_dir():
+                raise TemplateError(f"-o {folder}: expected a folder, since {source} is one")
+            return [written for each in templates for written in self._from_template(each, folder / each.stem)]
+        if not source.is_file():
+            raise TemplateError(f"-f {source}: there is no such file or folder")
+        if source.suffix != SUFFIX:
+            raise TemplateError(f"-f {source}: expected a file that ends in .yaml{SUFFIX}, or a folder of them")
+        target = Path(options.output) if options.output else source.with_suffix("")
+        return self._from_template(source, target / source.stem if target.is_dir() else target)
+
+    def _from_template(self, source: Path, target: Path) -> list[Written]:
+        feeds = available.SAMPLES.get(source.name.partition(".")[0], ((), ()))[0]
+        if source.parent.name == "sample-infer" and feeds and not set(feeds) & set(self.types):
+            target.unlink(missing_ok=True)
+            self.notes.append(f"{target.name} is left out: its types are")
+            return []
+        return [self._write(target, source.read_text(), str(source), {})]
+
+    def _own_type(self) -> list[Written]:
+        name, model = self._options.types[0], self._options.model
+        by_path = "/" in model
+        entry = {"TYPE": name, "MODEL_NAME": "" if by_path else model, "MODEL_PATH": model if by_path else ""}
+        folder = Path(self._options.output) if self._options.output else self.kubernetes / "types" / name
+        if folder.exists() and not folder.is_dir():
+            raise TemplateError(f"-o {folder}: expected a folder")
+        sample = "#@ include file-stream.part\n"
+        clip = available.choose_clip(self._clips, ["bikes.mp4"])
+        values = {"NAME": name, "STREAM": f"sample-{name}", "FEEDS": name, "VIDEO_FILE": f"/opt/ei/videos/{clip}"}
+        lists = {"TYPES": [entry]}
+        written = [
+            self._write(
+                folder / "deployment.yaml",
+                "#@ for TYPE in TYPES\n#@ include inference.part\n#@ end\n",
+                "deployment",
+                lists,
+            ),
+            self._write(folder / "sample.yaml", sample, "sample", {}, values),
+        ]
+        parts = {"monitor.yaml": self.kubernetes / "monitoring"}
+        if self._options.autoscaler != "none":
+            parts["autoscaler.yaml"] = self.kubernetes / "scale" / self._options.autoscaler
+        for file, source in parts.items():
+            text = self._loops_of(source)
+            if text:
+                written.append(self._write(folder / file, text, str(source), lists))
+            elif file == "autoscaler.yaml":
+                known = sorted(path.name for path in (self.kubernetes / "scale").glob("*/"))
+                raise TemplateError(
+                    f"-a {self._options.autoscaler}: expected one of {', '.join(known) or '(none there)'}, or none"
+                )
+        return written
+
+    def _loops_of(self, folder: Path) -> str:
+        """What the templates of a folder, its sub-folders included, say once for each type."""
+        found = []
+        for source in sorted(folder.rglob(f"*{SUFFIX}")):
+            body = loops(source.read_text(), str(source), "TYPES")
+            if body:
+                found.append(body)
+        return "---\n".join(found)
+
+    def _own_camera(self) -> list[Written]:
+        camera = self._options.camera
+        if camera is None:
+            raise TemplateError("no camera was given")
+        usb_group = "44" if camera.device else ""
+        values = {
+            "NAME": camera.name,
+            "STREAM": camera.name,
+            "FEEDS": ",".join(self._options.types),
+            "CAMERA_URL": camera.url,
+            "CAMERA_SECRET": "" if camera.device else camera.secret or f"ei-camera-{camera.name}",
+            "CAMERA_ADDRESS": camera.address,
+            "CAMERA_PORT": str(camera.port or 1),
+            "CAMERA_ANY_PORT": "" if camera.port else "yes",
+            "USB_DEVICE": camera.device,
+            "SUPPLEMENTAL_GROUP": usb_group,
+        }
+        target = (
+            Path(self._options.output) if self._options.output else self.kubernetes / "camera" / f"{camera.name}.yaml"
+        )
+        return [self._write(target, "#@ include camera.part\n", "camera", {}, values)]
+
+    def _write(
+        self,
+        target: Path,
+        template: str,
+        name: str,
+        lists: Mapping[str, Sequence[Mapping[str, str]]],
+        further: Mapping[str, str] | None = None,
+    ) -> Written:
+        core = [{"TYPE": each, "MODEL_NAME": "", "MODEL_PATH": ""} for each in self.types]
+        ports = [{"REDIS_PORT": each} for each in self._options.redis_ports]
+        values = {**self._values(target), **(further or {})}
+        all_lists = {"TYPES": core, "EXTERNAL_REDIS_PORTS": ports, **lists}
+        text = render(template, name, values, all_lists, self._part)
+        secret = "\nkind: Secret\n" in text
+        _write_file(target, text, private=secret)
+        return Written(target, secret)
+
+    def _part(self, name: str) -> str:
+        if name == "users.acl":
+            return self.users_acl
+        path = self.kubernetes / "parts" / name
+        if not path.is_file():
+            raise KeyError(name)
+        return path.read_text()
+
+    def _values(self, target: Path) -> dict[str, str]:
+        options = self._options
+        kept = credentials.fresh(credentials.read_kept(target))
+        self.users_acl = credentials.users_file(kept)
+        scheme = "rediss" if options.redis_tls else "redis"
+        values = {
+            **options.settings,
+            "REGISTRY": options.registry,
+            "TAG": options.tag,
+            "SECRET": options.secret,
+            "GATEWAY_USER": "viewer",
+            "CREDENTIALS": "" if options.existing_secret else "yes",
+            "WITH_TOKEN": "" if options.open_dashboard else "yes",
+            "TOKEN_POD": "",
+            "DEVICE": options.device,
+            "ACCELERATOR": options.accelerator,
+            "QUEUE_URL": options.redis_url or f"{scheme}://ei-redis-svc:6379/0",
+            "EXTERNAL_REDIS": "yes" if options.redis_url else "",
+            "REDIS_TLS": options.redis_tls,
+            "REDIS_CA": options.redis_ca,
+            "POD_CIDR_4": next((cidr for cidr in options.pod_cidrs if ":" not in cidr), ""),
+            "POD_CIDR_6": next((cidr for cidr in options.pod_cidrs if ":" in cidr), ""),
+        }
+        for sample, (feeds, clips) in available.SAMPLES.items():
+            served = [each for each in feeds if each in self.types]
+            values[f"FEEDS_{sample.upper()}"] = ",".join(served)
+            values[f"CLIP_{sample.upper()}"] = f"/opt/ei/videos/{available.choose_clip(self._clips, clips)}"
+        for key, value in kept.items():
+            values[key.upper().replace("-", "_")] = value
+        # pods are replaced when what they read at start changes; a Secret of one's own is not known here
+        read = [values[key] for key in ("QUEUE_URL", "LOG_FORMAT", "LOG_LEVEL", "MAX_FRAME_BYTES", "MAX_FRAME_AGE_S")]
+        values["SETTINGS_HASH"] = _hash(read)
+        parts = [
+            (self.kubernetes / "parts" / "redis.part").read_text(),
+            values["REDIS_MAXMEMORY"],
+            values["MAX_FRAME_BYTES"],
+        ]
+        values["REDIS_HASH"] = _hash([*parts, options.secret if options.existing_secret else self.users_acl])
+        return values
+
+
+def _prepared(folder: Path) -> Path | None:
+    """What build.sh left in `folder`; None where nothing was built on this machine."""
+    return folder if folder.is_dir() and any(folder.iterdir()) else None
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _write_file(target: Path, text: str, private: bool) -> None:
+    """Whole or not at all; readable by its owner only when it holds secrets."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        temporary.replace(target)
+    except OSError as error:
+        raise TemplateError(f"{target} can't be written: {error.strerror}") from None
