@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 # A pod's first rates are over at least so long: one early frame must not read as a flood.
 FIRST_SPAN_S = 2.0
+# A pod that uses nearly all and drops this share of its demand is full, though its queue ran empty now and then.
+_FULL_BUSY = 0.8
+_FULL_DROPS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class Utilisation:
         used = max(0.0, sample.used_s - first.used_s) / span_s
         waited = whole_window and all(each.waited for each in list(samples)[1:])
         busy = self._busy(used, waited)
+        if busy >= _FULL_BUSY and drop_fps > _FULL_DROPS * (infer_fps + drop_fps):
+            busy = 1.0
         if infer_fps > 0 and busy > 0:
             self._capacity_fps = infer_fps / busy
         capacity_fps = self._capacity_fps
