@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from elastic_inference.catalogue.find import ModelSpec, find_model
-from elastic_inference.inference.adapters import adapter_for
+from elastic_inference.catalogue.find import find_model
 from elastic_inference.result import Detection
-from tests.support.small_models import Runner, read_model
+from tests.support.small_models import Runner, runner_of
 
 Frame = npt.NDArray[np.uint8]
 Plain = tuple[int, float, list[float]]  # class, confidence, box as shares of the frame
@@ -35,11 +34,6 @@ def frames(clip: Path, every: int) -> list[Frame]:
     capture.release()
     assert taken, f"{clip} has no frames"
     return taken
-
-
-def runner_of(spec: ModelSpec) -> Runner:
-    adapter = adapter_for(spec)
-    return Runner(adapter, adapter.prepare(read_model(spec.path)))
 
 
 def cut(box: list[float]) -> list[float]:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elastic_inference.inference.adapters import Adapter, PreparedModel, fit, place
+from elastic_inference.catalogue.find import ModelSpec
+from elastic_inference.inference.adapters import (
+    Adapter,
+    AdapterOptions,
+    PreparedModel,
+    fit,
+    guess_family,
+    make_adapter,
+    place,
+)
 from elastic_inference.inference.runtime import load_openvino
 from elastic_inference.result import Detection
 
@@ -56,6 +65,9 @@ class Runner:
         return self.adapter.decode(self.outputs(bgr), place(width, height, self.prepared), threshold)
 
 
-def read_model(path: Any) -> Any:
-    """An `openvino.Model` of a file."""
-    return load_openvino().Core().read_model(str(path))
+def runner_of(spec: ModelSpec) -> Runner:
+    """The model of `spec` with the adapter that the catalogue or its outputs name."""
+    model = load_openvino().Core().read_model(str(spec.path))
+    options = AdapterOptions(labels=spec.labels, colour=spec.colour, mean=spec.mean, scale=spec.scale)
+    adapter = make_adapter(spec.adapter or guess_family(model), options)
+    return Runner(adapter, adapter.prepare(model))
