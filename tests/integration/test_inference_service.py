@@ -1,0 +1,345 @@
+"""The inference service as a process, on a real Valkey with a real model."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import msgpack
+import numpy as np
+import pytest
+import redis
+import simplejpeg
+
+from elastic_inference import keys
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.errors import DropReason
+from elastic_inference.frame_queue import QueueConsumer
+from elastic_inference.result import Result, parse_result, split_message
+from support.inference_pod import Feeder, Pod, running_pod
+from support.waiting import TIME_FACTOR, wait_for
+
+SIZE = (768, 432)
+STREAM = "cam-0:face:inferred"
+
+
+@pytest.fixture(scope="module")
+def picture(shared_videos: Path) -> bytes:
+    """A frame with two faces, as a JPEG of 768x432."""
+    reader = cv2.VideoCapture(str(shared_videos / "head-pose-face-detection-female-and-male.gif"))
+    good, frame = reader.read()
+    reader.release()
+    assert good
+    frame = cv2.resize(frame, SIZE)
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(frame), 80, "BGR", "420")
+
+
+@pytest.fixture
+def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
+    with redis.Redis(port=valkey.port) as client:
+        yield client
+
+
+@pytest.fixture
+def pod(valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path) -> Iterator[Pod]:
+    with running_pod(valkey, tmp_path, shared_models) as pod:
+        yield pod.wait_ready()
+
+
+@pytest.fixture
+def feeder(valkey: EmbeddedValkey) -> Iterator[Feeder]:
+    feeder = Feeder(valkey)
+    yield feeder
+    feeder.close()
+
+
+def results(client: redis.Redis) -> list[Result]:
+    return [parse_result(fields[b"json"]) for _, fields in client.xrange(keys.results("face"))]
+
+
+def accounted(pod: Pod) -> int:
+    names = ("ei_frames_inferred_total", "ei_frames_dropped_total", "ei_frames_invalid_total", "ei_frames_lost_total")
+    return int(sum(pod.metric(name) for name in names))
+
+
+def test_faces_are_found_and_everything_is_said_about_them(
+    pod: Pod, feeder: Feeder, client: redis.Redis, picture: bytes
+) -> None:
+    client.set(keys.watch(STREAM), 1)
+    with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(STREAM)
+        wait_for(lambda: dict(client.pubsub_numsub(STREAM)).get(STREAM.encode()) == 1)
+        feeder.push(picture, *SIZE)
+        message = wait_for(lambda: pubsub.get_message(timeout=0.1), 10, "the published result")
+    document, jpeg = split_message(message["data"])
+    assert bytes(jpeg) == picture
+    found = parse_result(document)
+    assert (found.stream, found.type, found.model) == (STREAM, "face", "face-detection-retail-0005")
+    assert (found.precision, found.device, found.seq, found.ts) == ("FP32", "CPU", 1, 1.79e9)
+    assert (found.width, found.height, found.age_ms) == (*SIZE, 1.0)
+    assert found.queue_ms >= 0
+    assert found.infer_ms > 0
+    assert found.arrived_ms is not None
+    assert abs(found.arrived_ms / 1000 - client.time()[0]) < 30
+    assert len(found.detections) == 2
+    assert all(each.label == "face" and each.confidence > 0.5 for each in found.detections)
+    assert json.loads(document)["v"] == 1
+    (entry,) = results(client)
+    assert entry == found
+    wait_for(lambda: client.hgetall(keys.stream_info(STREAM)), what="the stream in the registry")
+    assert client.zscore(keys.STREAMS, STREAM)
+
+
+def test_numbers_in_the_worker_hash_are_those_of_metrics(
+    pod: Pod, feeder: Feeder, client: redis.Redis, picture: bytes
+) -> None:
+    for _ in range(30):
+        feeder.push(picture, *SIZE)
+        time.sleep(0.02)
+    (member,) = wait_for(lambda: client.zrange(keys.WORKERS, 0, -1), what="the worker")
+    key = f"worker:{member.decode()}"
+    wait_for(lambda: float(client.hget(key, "infer_fps") or 0) > 0, what="a rate in the worker hash")
+
+    def rates() -> tuple[float, ...]:
+        return tuple(round(pod.metric(name), 2) for name in ("ei_infer_fps", "ei_drop_fps", "ei_scale_ratio"))
+
+    def shown() -> tuple[float, ...]:
+        names = ("infer_fps", "drop_fps", "scale_ratio")
+        return tuple(round(float(value or -1), 2) for value in client.hmget(key, names))
+
+    wait_for(lambda: rates() == shown(), 30, "the same numbers in both places")
+    assert client.hget(key, "device") == b"CPU"
+    assert client.hget(key, "model") == b"face-detection-retail-0005"
+    assert 10_000 < client.pttl(key) <= 15_000
+    assert pod.stop() == 0
+    assert client.zrange(keys.WORKERS, 0, -1) == []
+    assert not client.exists(key)
+
+
+def test_broken_frames_are_counted_and_hurt_nobody(
+    pod: Pod, valkey: EmbeddedValkey, client: redis.Redis, picture: bytes
+) -> None:
+    feeder = Feeder(valkey, streams=2)
+    for _ in range(5):
+        feeder.push(picture[: len(picture) // 2], *SIZE, stream="cam-1")
+        feeder.push(picture, *SIZE, stream="cam-0")
+        time.sleep(0.05)
+    queue = keys.plain_queue("face")
+    whole = {"name": "plain", "category": "face", "data": picture}
+    for message in (
+        b"",
+        b"garbage",
+        msgpack.packb(whole | {"category": "car"}),
+        msgpack.packb(whole | {"data": b"GIF89a"}),
+    ):
+        client.rpush(queue, message)
+    client.rpush(queue, msgpack.packb(whole))
+    wait_for(lambda: len(results(client)) >= 6, 15, "the good frames' results")
+    wait_for(lambda: accounted(pod) == 15, 10, "all frames counted")
+    feeder.close()
+    streams = [found.stream for found in results(client)]
+    assert sorted(streams) == [STREAM] * 5 + ["plain:face:inferred"]
+    reasons = {"truncated": 5, "empty": 1, "not_msgpack": 1, "category": 1, "not_jpeg": 1}
+    for reason, count in reasons.items():
+        assert pod.metric("ei_frames_invalid_total", reason=reason) == count, reason
+    assert pod.metric("ei_frames_popped_total") == 15
+    assert pod.log.read_text().count("truncated") == 1
+    assert "Traceback" not in pod.log.read_text()
+
+
+def test_results_of_a_stream_leave_in_order(
+    pod: Pod, valkey: EmbeddedValkey, client: redis.Redis, picture: bytes
+) -> None:
+    feeder = Feeder(valkey, streams=3, stream_queue_depth=64)
+    large = simplejpeg.encode_jpeg(np.full((2160, 3840, 3), 90, np.uint8), 80, "BGR", "420")
+    for index in range(60):
+        if index % 7 == 0:
+            feeder.push(large, 3840, 2160, stream=f"cam-{index % 3}")
+        else:
+            feeder.push(picture, *SIZE, stream=f"cam-{index % 3}")
+    wait_for(lambda: accounted(pod) >= 60, 30, "all frames counted")
+    feeder.close()
+    by_stream: dict[str, list[int]] = {}
+    for found in results(client):
+        by_stream.setdefault(found.stream, []).append(found.order)
+    assert len(by_stream) == 3
+    for orders in by_stream.values():
+        assert orders == sorted(orders)
+        assert len(set(orders)) == len(orders)
+
+
+def test_a_stop_in_mid_inference_loses_no_frame(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
+) -> None:
+    feeder = Feeder(valkey, streams=4, stream_queue_depth=64, max_frame_age_s=60)
+    with running_pod(valkey, tmp_path, shared_models, STREAM_QUEUE_DEPTH="64", MAX_FRAME_AGE_S="60") as pod:
+        pod.wait_ready()
+        for index in range(256):
+            feeder.push(picture, *SIZE, stream=f"cam-{index % 4}")
+        wait_for(lambda: len(results(client)) >= 3, 15, "first results")
+        assert pod.stop() == 0
+    feeder.close()
+    done = len(results(client))
+    consumer = QueueConsumer(redis.Redis(port=valkey.port), "face", "auditor", feeder.rules)
+    left, drops = 0, 0
+    while batch := consumer.pop(64, 0):
+        if not batch.frames:
+            drops += sum(batch.dropped.values())
+            break
+        left += len(batch.frames)
+        drops += sum(batch.dropped.values())
+    consumer.close()
+    assert done + left + drops == 256
+    assert drops == 0
+
+
+def test_drops_at_the_queue_are_counted_once_with_their_reason(
+    pod: Pod, valkey: EmbeddedValkey, picture: bytes
+) -> None:
+    feeder = Feeder(valkey, streams=2)
+    for index in range(400):
+        feeder.push(picture, *SIZE, stream=f"cam-{index % 2}")
+    wait_for(lambda: accounted(pod) == 400, 30, "all frames counted")
+    feeder.close()
+    assert pod.metric("ei_frames_dropped_total", reason=DropReason.QUEUE_FULL.value) > 0
+    assert pod.metric("ei_frames_inferred_total") > 0
+
+
+def test_redis_killed_and_started_again_under_load(tmp_path: Path, shared_models: Path, picture: bytes) -> None:
+    with EmbeddedValkey() as server, running_pod(server, tmp_path, shared_models) as pod:
+        pod.wait_ready()
+        feeder = Feeder(server)
+        for _ in range(10):
+            feeder.push(picture, *SIZE)
+            time.sleep(0.02)
+        wait_for(lambda: pod.metric("ei_frames_inferred_total") > 0, 10, "the first result")
+        feeder.close()
+        server.kill()
+        wait_for(lambda: not pod.ready(), 10, "readiness to fail")
+        assert set(pod.missing()) <= {"queue", "broker"}
+        assert pod.get("/healthz")[0] == 200
+        before = pod.metric("ei_frames_inferred_total")
+        server.start()
+        back_at = time.monotonic()
+        wait_for(pod.ready, 10, "readiness to come back")
+        feeder = Feeder(server)
+
+        def infers() -> bool:
+            feeder.push(picture, *SIZE)
+            return pod.metric("ei_frames_inferred_total") > before
+
+        wait_for(infers, 10, "results after the restart", every_s=0.1)
+        assert time.monotonic() - back_at < 5 * TIME_FACTOR
+        feeder.close()
+        assert pod.stop() == 0
+        assert "Traceback" not in pod.log.read_text()
+
+
+def test_it_starts_without_redis_and_waits_for_it(tmp_path: Path, shared_models: Path) -> None:
+    with EmbeddedValkey() as server:
+        server.stop()
+        with running_pod(server, tmp_path, shared_models) as pod:
+            wait_for(lambda: pod.get("/readyz")[0] == 503 and "model" not in pod.missing(), 30, "the model to be ready")
+            assert set(pod.missing()) == {"queue", "broker"}
+            assert pod.get("/healthz")[0] == 200
+            server.start()
+            pod.wait_ready(10)
+            assert pod.stop() == 0
+
+
+def test_two_pods_share_a_queue_and_each_frame_is_inferred_once(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
+) -> None:
+    feeder = Feeder(valkey, streams=4, stream_queue_depth=64, max_frame_age_s=60)
+    rules = {"STREAM_QUEUE_DEPTH": "64", "MAX_FRAME_AGE_S": "60"}
+    with (
+        running_pod(valkey, tmp_path, shared_models, **rules) as first,
+        running_pod(valkey, tmp_path, shared_models, **rules) as second,
+    ):
+        first.wait_ready()
+        second.wait_ready()
+        for index in range(200):
+            feeder.push(picture, *SIZE, stream=f"cam-{index % 4}")
+            time.sleep(0.002)
+        wait_for(lambda: accounted(first) + accounted(second) == 200, 30, "all frames counted")
+        assert min(accounted(first), accounted(second)) > 0
+        assert len(client.zrange(keys.WORKERS, 0, -1)) == 2
+    feeder.close()
+    seen = [(found.stream, found.order) for found in results(client)]
+    assert len(seen) == len(set(seen)) == 200
+
+
+def test_a_pod_that_waits_costs_next_to_nothing(pod: Pod) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def cpu_s() -> float:
+        fields = Path(f"/proc/{pod.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    time.sleep(1)
+    before, began = cpu_s(), time.monotonic()
+    time.sleep(5)
+    share = (cpu_s() - before) / (time.monotonic() - began)
+    assert share < 0.03
+    memory = pod.metric("process_resident_memory_bytes")
+    assert memory < 400e6
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"INFER_DEVICE": "FPGA"}, ("INFER_DEVICE", "FPGA", "CPU")),
+        ({"INFER_DEVICE": "HETERO:FPGA,CPU"}, ("INFER_DEVICE", "FPGA")),
+        ({"INFER_MODEL_NAME": "no-such-model_FP32"}, ("no-such-model",)),
+        ({"INFER_MODEL_PATH": "/nowhere/at/all"}, ("/nowhere/at/all",)),
+        ({"MODEL_CACHE_DIR": "/proc/nowhere"}, ("MODEL_CACHE_DIR", "/proc/nowhere")),
+        ({"CONFIDENCE_THRESHOLD": "2"}, ("CONFIDENCE_THRESHOLD", "2")),
+        ({"QUEUE_URL": "http://127.0.0.1"}, ("QUEUE_URL",)),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_line(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, settings: dict[str, str], words: tuple[str, ...]
+) -> None:
+    with running_pod(valkey, tmp_path, shared_models, **settings) as pod:
+        assert pod.process.wait(30 * TIME_FACTOR) in (1, 2)
+        text = pod.log.read_text()
+    assert "Traceback" not in text
+    (line,) = [each for each in text.splitlines() if each.startswith("error: ")]
+    for word in words:
+        assert word in line
+
+
+def test_models_are_kept_compiled_where_a_folder_is_given(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
+) -> None:
+    cache = tmp_path / "cache"
+    with running_pod(valkey, tmp_path, shared_models, MODEL_CACHE_DIR=str(cache)) as pod:
+        pod.wait_ready()
+    assert list(cache.glob("*.blob"))
+
+
+def test_auto_is_a_device(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
+) -> None:
+    with running_pod(valkey, tmp_path, shared_models, INFER_DEVICE="AUTO") as pod:
+        pod.wait_ready()
+        feeder = Feeder(valkey)
+        feeder.push(picture, *SIZE)
+        wait_for(lambda: results(client), 10, "a result")
+        feeder.close()
+        assert results(client)[0].device == "CPU"
+
+
+def test_openvino_sends_and_says_nothing_of_its_own(pod: Pod) -> None:
+    maps = Path(f"/proc/{pod.process.pid}/maps").read_text()
+    assert "openvino" in maps
+    text = pod.log.read_text().lower()
+    assert "telemetry" not in text
+    assert "warning" not in text
+    buffer = io.StringIO(text)
+    assert all("deprecat" not in line for line in buffer)

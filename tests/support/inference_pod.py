@@ -1,0 +1,154 @@
+"""The inference service as a process, and frames to feed it, for the integration tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from elastic_inference import config, keys
+from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueProducer
+from elastic_inference.redis_connection import connect
+from support.waiting import TIME_FACTOR, wait_for
+
+SCRIPT = Path(sys.executable).with_name("ei-inference-service")
+
+
+class Pod:
+    """One running service."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path, cgroup: Path | None = None) -> None:
+        """`cgroup`: a folder of cgroup v1 whose quota the process gets before it starts."""
+        self.port = free_port()
+        self.log = log
+        command = [str(SCRIPT)]
+        if cgroup is not None:
+            command = ["sh", "-c", f'echo $$ > "{cgroup}/cgroup.procs" && exec "$0"', str(SCRIPT)]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **environ, "METRICS_PORT": str(self.port)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def get(self, path: str) -> tuple[int, str]:
+        """(status, body); status 0 while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def ready(self) -> bool:
+        """Whether it says so; AssertionError when it has ended."""
+        assert self.process.poll() is None, self.log.read_text()
+        return self.get("/readyz")[0] == 200
+
+    def missing(self) -> dict[str, str]:
+        """What it waits for."""
+        found: dict[str, str] = json.loads(self.get("/readyz")[1])["missing"]
+        return found
+
+    def wait_ready(self, timeout_s: float = 30.0) -> Pod:
+        """Waits until it is ready."""
+        wait_for(self.ready, timeout_s, f"readiness ({self.log.name})")
+        return self
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of this name with these labels."""
+        status, text = self.get("/metrics")
+        assert status == 200
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """SIGTERM and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s * TIME_FACTOR)
+
+
+@contextmanager
+def running_pod(
+    server: EmbeddedValkey, folder: Path, models: Path, *, cgroup: Path | None = None, **settings: str
+) -> Iterator[Pod]:
+    """A pod of the type `face` with face-detection-retail-0005 FP32; it is ended whatever happens."""
+    environ = {
+        "QUEUE_URL": server.url,
+        "INFER_TYPE": "face",
+        "INFER_MODEL_NAME": "face-detection-retail-0005_FP32",
+        "INFER_MODEL_PATH": str(models),
+        **settings,
+    }
+    number = len(list(folder.glob("pod-*.log")))
+    pod = Pod(environ, folder / f"pod-{number}.log", cgroup)
+    try:
+        yield pod
+    finally:
+        if pod.process.poll() is None:
+            pod.process.terminate()
+            try:
+                pod.process.wait(25)
+            except subprocess.TimeoutExpired:
+                pod.process.kill()
+                pod.process.wait()
+
+
+class Feeder:
+    """Pushes frames of some streams into the type `face`."""
+
+    def __init__(self, server: EmbeddedValkey, streams: int = 1, **rules: float) -> None:
+        self.rules = config.QueueRules(**rules)
+        target = config.RedisTarget(url=SecretStr(server.url))
+        key = keys.plain_queue("face")
+        self._producers = {
+            f"cam-{index}": QueueProducer(connect(target, key=key), "face", f"cam-{index}", self.rules)
+            for index in range(streams)
+        }
+        self._seq = dict.fromkeys(self._producers, 0)
+        self.pushed = 0
+
+    def push(self, data: bytes, width: int, height: int, stream: str = "cam-0") -> None:
+        """One frame."""
+        seq = self._seq[stream] = self._seq[stream] + 1
+        outcome = self._producers[stream].push(Frame(stream, "face", data, seq, 1.79e9, 1.0, width, height))
+        assert outcome.pushed, outcome
+        self.pushed += 1
+
+    def pace(self, fps: float, seconds: float, data: bytes, size: tuple[int, int], arrivals: Iterator[float]) -> None:
+        """Pushes for `seconds` at the times that `arrivals` gives (seconds between), the streams in turn."""
+        names = list(self._producers)
+        began = time.monotonic()
+        due = 0.0
+        turn = 0
+        while (now := time.monotonic() - began) < seconds:
+            if due > now:
+                time.sleep(min(due - now, 0.05))
+                continue
+            self.push(data, *size, stream=names[turn % len(names)])
+            turn += 1
+            due += next(arrivals) / fps
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for producer in self._producers.values():
+            producer.close()
