@@ -87,7 +87,7 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
         sentinels: Any = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
             list(place.hosts), sentinel_kwargs=sentinel_options, **_tls(target, place), **options
         )
-        client: redis.Redis = sentinels.master_for(place.path, redis_class=redis.Redis)
+        client: redis.Redis = sentinels.master_for(place.path, redis_class=_SentinelClient)
         return client
     if place.scheme.endswith("+cluster"):
         pool = redis.ConnectionPool(
@@ -96,7 +96,7 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
             **_tls_files(target, place),
             **options,
         )
-        return redis.Redis(connection_pool=pool)
+        return redis.Redis.from_pool(pool)
     (host, port) = place.hosts[0]
     return redis.Redis(host=host, port=port, **_tls(target, place), **options)
 
@@ -112,7 +112,7 @@ def connect_async(target: config.RedisTarget, *, key: str | None = None, name: s
         sentinels: Any = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
             list(place.hosts), sentinel_kwargs=sentinel_options, **_tls(target, place), **options
         )
-        client: redis.asyncio.Redis = sentinels.master_for(place.path, redis_class=redis.asyncio.Redis)
+        client: redis.asyncio.Redis = sentinels.master_for(place.path, redis_class=_AsyncSentinelClient)
         return client
     if place.scheme.endswith("+cluster"):
         pool = redis.asyncio.ConnectionPool(
@@ -121,7 +121,7 @@ def connect_async(target: config.RedisTarget, *, key: str | None = None, name: s
             **_tls_files(target, place),
             **options,
         )
-        return redis.asyncio.Redis(connection_pool=pool)
+        return redis.asyncio.Redis.from_pool(pool)
     (host, port) = place.hosts[0]
     return redis.asyncio.Redis(host=host, port=port, **_tls(target, place), **options)
 
@@ -324,14 +324,36 @@ class _SlotFinder:
 
 
 def _ranges(answer: Any, asked: str) -> list[tuple[int, int, str, int]]:
-    """(first slot, last slot, host, port) of redis-py's {(first, last): {"primary": (host, port), …}}."""
+    """(first slot, last slot, host, port) of CLUSTER SLOTS, raw or as redis-py parses it, which differs by version."""
+    if isinstance(answer, dict):
+        answer = [(first, last, nodes["primary"]) for (first, last), nodes in answer.items()]
     found = []
-    for (first, last), nodes in answer.items():
-        host, port = nodes["primary"][:2]
+    for first, last, owner, *_ in answer:
+        host, port = owner[:2]
         text = host.decode() if isinstance(host, bytes) else str(host or "")
         # A node that does not know its own address leaves it empty: the one that was asked.
         found.append((int(first), int(last), text or asked, int(port)))
     return found
+
+
+class _SentinelClient(redis.Redis):
+    """Closes its connections to the sentinels too."""
+
+    def close(self) -> None:
+        manager = self.connection_pool.sentinel_manager  # type: ignore[attr-defined]
+        super().close()
+        for sentinel in manager.sentinels:
+            sentinel.close()
+
+
+class _AsyncSentinelClient(redis.asyncio.Redis):
+    """As `_SentinelClient`, for asyncio."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        manager = self.connection_pool.sentinel_manager  # type: ignore[attr-defined]
+        await super().aclose(close_connection_pool)
+        for sentinel in manager.sentinels:
+            await sentinel.aclose()
 
 
 class _SlotConnection(redis.Connection):

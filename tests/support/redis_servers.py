@@ -1,0 +1,140 @@
+"""Real servers in every form that a URL can name: a cluster, sentinels, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+import trustme
+
+from elastic_inference.embedded_valkey import EmbeddedValkey, free_port, server_binary
+from support.waiting import wait_for
+
+SLOTS = 16384
+
+
+@contextlib.contextmanager
+def cluster(size: int) -> Iterator[list[EmbeddedValkey]]:
+    """A cluster of `size` masters without replicas, slots in equal ranges, ready."""
+    with contextlib.ExitStack() as stack:
+        buses = [free_port() for _ in range(size)]
+        servers = [
+            stack.enter_context(EmbeddedValkey(options=("--cluster-enabled", "yes", "--cluster-port", str(bus))))
+            for bus in buses
+        ]
+        clients = [stack.enter_context(redis.Redis(port=server.port)) for server in servers]
+        for index, client in enumerate(clients):
+            first, last = SLOTS * index // size, SLOTS * (index + 1) // size - 1
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            if index:
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
+        wait_for(lambda: all(_cluster_ready(client, size) for client in clients), 30, "the cluster", every_s=0.1)
+        yield servers
+
+
+def _cluster_ready(client: redis.Redis, size: int) -> bool:
+    info: Any = client.execute_command("CLUSTER INFO")
+    return bool(info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == size)
+
+
+@contextlib.contextmanager
+def sentinels(master: EmbeddedValkey, folder: Path, name: str, count: int = 3) -> Iterator[list[int]]:
+    """Ports of `count` sentinels that watch `master` and know each other."""
+    ports = [free_port() for _ in range(count)]
+    processes = []
+    try:
+        for port in ports:
+            conf = folder / f"sentinel-{port}.conf"
+            conf.write_text(
+                f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {master.port} 2\n"
+                f"sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 2000\n"
+            )
+            processes.append(
+                subprocess.Popen(
+                    [server_binary(), str(conf), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+            )
+        for port in ports:
+            wait_for(lambda port=port: _sentinel_knows(port, name, count - 1), 20, "the sentinels", every_s=0.1)
+        yield ports
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(10)
+
+
+def _sentinel_knows(port: int, name: str, others: int) -> bool:
+    with contextlib.suppress(redis.ConnectionError), redis.Redis(port=port) as client:
+        state: Any = client.sentinel_master(name)
+        return int(state["num-other-sentinels"]) == others
+    return False
+
+
+class TlsFront:
+    """A TLS port before a plain server, with a certificate of a throw-away CA: the embedded server speaks no TLS."""
+
+    def __init__(self, server: EmbeddedValkey, folder: Path, host: str = "localhost") -> None:
+        authority = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        authority.cert_pem.write_to_path(str(self.ca_file))
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(host).configure_cert(self._context)
+        self._server = server
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> TlsFront:
+        self._thread.start()
+        assert self._started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task
+            tasks.add(task)
+            with contextlib.suppress(OSError, ssl.SSLError):
+                back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
+                await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
+            tasks.discard(task)
+
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=self._context)
+        self.port = listener.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        listener.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
