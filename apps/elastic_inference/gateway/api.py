@@ -144,15 +144,16 @@ class _SessionAnswers(BaseHandler):
 
     def give_session(self) -> None:
         """Sets the cookie."""
-        self._cookie(self.gateway.auth.issue_session(), SESSION_LIFE_S)
+        self.set_cookie(
+            SESSION_COOKIE, self.gateway.auth.issue_session(), max_age=SESSION_LIFE_S, **self._cookie_options()
+        )
 
     def end_session(self) -> None:
         """Clears the cookie."""
-        self._cookie("", 0)
+        self.clear_cookie(SESSION_COOKIE, **self._cookie_options())
 
-    def _cookie(self, value: str, max_age_s: int) -> None:
-        options: dict[str, Any] = {"httponly": True, "samesite": "Strict", "secure": self.gateway.tls}
-        self.set_cookie(SESSION_COOKIE, value, path="/", max_age=max_age_s, **options)
+    def _cookie_options(self) -> dict[str, Any]:
+        return {"path": "/", "httponly": True, "samesite": "Strict", "secure": self.gateway.tls}
 
 
 class SessionHandler(_SessionAnswers):

@@ -6,7 +6,6 @@ Called by `service` and by tests. Runs on the event loop that started it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -158,9 +157,10 @@ async def _keep_running(run: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    # Again and again: libraries on the way lose a cancellation that meets an answer (asyncio.wait_for of Python 3.11).
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 def find_assets(folder: Path | None) -> AssetFolder:

@@ -1,0 +1,254 @@
+"""The gateway and the websocket server in this process, each on a thread with an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import redis
+import simplejpeg
+from prometheus_client import CollectorRegistry
+
+from elastic_inference import config, keys
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueProducer
+from elastic_inference.gateway.server import GatewayServer
+from elastic_inference.lifecycle import Lifecycle
+from elastic_inference.relay.service import serve
+from elastic_inference.result import Detection, Result
+from elastic_inference.stream_broker import ResultPublisher
+from tests.support.waiting import wait_for
+
+JPEG: bytes = simplejpeg.encode_jpeg(np.full((240, 320, 3), 90, np.uint8), quality=90, colorspace="BGR")
+BOX = (0.25, 0.25, 0.75, 0.75)
+
+
+def a_result(order: int, name: str = "gate-1", kind: str = "people", **changes: Any) -> Result:
+    """A result with one detection in the middle of `JPEG`."""
+    result = Result(
+        stream=keys.stream_id(name, kind),
+        type=kind,
+        model="person-detection-retail-0013",
+        precision="INT8",
+        device="CPU",
+        order=order,
+        seq=order,
+        ts=1.0,
+        width=320,
+        height=240,
+        pod="pod-1",
+        age_ms=8.0,
+        queue_ms=3.1,
+        infer_ms=12.4,
+        detections=(Detection("person", 1, 0.93, BOX),),
+        arrived_ms=1_790_000_000_000.5,
+    )
+    return dataclasses.replace(result, **changes)
+
+
+@dataclasses.dataclass
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return str(self.json["error"]["code"])
+
+
+class Threaded:
+    """Something asynchronous that starts, has a port, and ends with its lifecycle."""
+
+    def __init__(self, service: str) -> None:
+        self.registry = CollectorRegistry()
+        self.lifecycle = Lifecycle(service)
+        self.port = 0
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=service)
+
+    async def main(self, on_port: Callable[[int], None]) -> None:
+        """Until the lifecycle stops."""
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        def take(port: int) -> None:
+            self.port = port
+
+        try:
+            asyncio.run(self.main(take))
+        except BaseException as error:  # noqa: BLE001  raised again by __exit__
+            self._failed = error
+
+    def __enter__(self) -> Any:
+        self._thread.start()
+        wait_for(lambda: self.port or self._failed, what="the port")
+        if self._failed:
+            raise self._failed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lifecycle.stop()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self._failed is not None:
+            raise self._failed
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """A sample's value, None when there is none."""
+        return self.registry.get_sample_value(name, labels)
+
+
+class RunningRelay(Threaded):
+    """The websocket server."""
+
+    def __init__(self, queue_url: str, **settings: str) -> None:
+        super().__init__("websocket server")
+        environ = {"QUEUE_URL": queue_url, "WEBSOCKET_HOST": "127.0.0.1", "WEBSOCKET_PORT": "0", **settings}
+        self._settings = config.load(config.WebsocketSettings, environ)
+
+    async def main(self, on_port: Callable[[int], None]) -> None:
+        await serve(self._settings, self.lifecycle, self.registry, None, on_port)
+
+
+class RunningGateway(Threaded):
+    """The gateway."""
+
+    def __init__(self, queue_url: str, **settings: str) -> None:
+        super().__init__("gateway")
+        environ = {"QUEUE_URL": queue_url, "GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": "0", **settings}
+        self._settings = config.load(config.GatewaySettings, environ)
+        self.tls = "GATEWAY_TLS_CERT" in settings
+
+    async def main(self, on_port: Callable[[int], None]) -> None:
+        server = GatewayServer(self._settings, self.lifecycle, self.registry)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self.lifecycle.on_stop(lambda: loop.call_soon_threadsafe(stop.set) and None)
+        await server.start()
+        on_port(server.port)
+        await stop.wait()
+        await server.close()
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    def connection(self, timeout_s: float = 10) -> http.client.HTTPConnection:
+        """A connection of its own."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+
+    def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
+        """One request; header names have `_` for `-`."""
+        connection = self.connection()
+        try:
+            data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
+            connection.request(method, path, data, {name.replace("_", "-"): text for name, text in headers.items()})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    @contextmanager
+    def events(self, **headers: str) -> Iterator[Iterator[tuple[str, Any]]]:
+        """Events as (kind, document); comments have the kind `:`."""
+        connection = self.connection()
+        try:
+            connection.request("GET", "/api/events", headers=headers)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            yield read_events(answer)
+        finally:
+            connection.close()
+
+
+def read_events(answer: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
+    """Events of an open answer, until it ends."""
+    kind = ""
+    while line := answer.readline():
+        text = line.decode().rstrip("\n")
+        if text.startswith(":"):
+            yield ":", text
+        elif text.startswith("event: "):
+            kind = text[7:]
+        elif text.startswith("data: "):
+            yield kind, json.loads(text[6:])
+
+
+def first_event(events: Iterator[tuple[str, Any]], kind: str, fits: Callable[[Any], bool] = lambda _: True) -> Any:
+    """The next event of a kind that fits."""
+    for found, document in events:
+        if found == kind and fits(document):
+            return document
+    raise AssertionError(f"the events ended without a {kind!r} that fits")
+
+
+class Pool:
+    """A camera and a pod, as Redis sees them: written by the real producer and publisher."""
+
+    def __init__(self, client: redis.Redis, name: str = "gate-1", kind: str = "people") -> None:
+        self.stream_id = keys.stream_id(name, kind)
+        self._name = name
+        self._kind = kind
+        self._producer = QueueProducer(client, kind, name, config.QueueRules())
+        self._publisher = ResultPublisher(client, kind, "pod-1", 100)
+        self._order = 0
+
+    def push(self, state: str = "live") -> None:
+        """One frame into the queue, and what the source is like."""
+        self._producer.push(
+            Frame(name=self._name, category=self._kind, data=JPEG, width=320, height=240, seq=1, ts=1.0)
+        )
+        self._producer.report_source(state, 15.0, 0, 0)
+
+    def publish(self, jpeg: bytes = JPEG, **changes: Any) -> None:
+        """One result, and what the pod is like."""
+        self._order += 1
+        self._publisher.publish([(a_result(self._order, self._name, self._kind, **changes), jpeg)])
+        if self._order % 10 == 1:
+            self._publisher.report_worker(10.0, 2.0, 1.2, device="CPU", model="m", precision="INT8")
+
+    @contextmanager
+    def publishing(self, fps: float = 30.0, jpeg: bytes = JPEG) -> Iterator[None]:
+        """Results at this rate meanwhile; `ts` says when each was published (monotonic seconds)."""
+        import time
+
+        stop = threading.Event()
+        failed: list[Exception] = []
+
+        def run() -> None:
+            next_s = time.monotonic()
+            try:
+                while not stop.is_set():
+                    self.publish(jpeg, ts=time.monotonic())
+                    next_s += 1 / fps
+                    stop.wait(max(0.0, next_s - time.monotonic()))
+            except Exception as error:  # noqa: BLE001  raised again below
+                failed.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(10)
+        if failed:
+            raise failed[0]
