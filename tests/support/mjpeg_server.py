@@ -36,12 +36,22 @@ class MjpegServer:
     (ends the answer), `oversize`, `wrong_boundary`, `garbage`, `plain` (no multipart), `redirect`, `redirect_away`.
     """
 
-    def __init__(self, port: int = 0, *, fps: float = 20, auth: str = "", user: str = "", password: str = "") -> None:
-        """`auth` is `basic` or `digest` with the login it asks for."""
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        fps: float = 20,
+        auth: str = "",
+        user: str = "",
+        password: str = "",
+        picture: bytes = b"",
+    ) -> None:
+        """`auth` is `basic` or `digest` with the login it asks for; `picture` is sent instead of numbered ones."""
         self.mode = "normal"
         self.fps = fps
         self.auth = auth
         self.login = (user, password)
+        self.picture = picture
         self.requests = 0
         self.sent = 0
         self.authorizations: list[str] = []
@@ -130,7 +140,7 @@ class MjpegServer:
 
     def _pieces(self) -> Iterator[bytes]:
         writers: dict[str, Callable[[int], bytes]] = {
-            "normal": lambda number: part(make_jpeg(number)),
+            "normal": lambda number: part(self.picture or make_jpeg(number)),
             "no_length": lambda number: part(make_jpeg(number), length=False),
             "oversize": lambda number: part(b"\xff\xd8" + b"x" * 300_000 + b"\xff\xd9"),
             "wrong_boundary": lambda number: part(make_jpeg(number), boundary="other", length=False),

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from elastic_inference.config import CameraSettings
 from elastic_inference.lifecycle import Lifecycle
+from elastic_inference.memory import keep_freed_memory
 from elastic_inference.produce.pace import CameraCap
 from elastic_inference.produce.producer import Producer
 from elastic_inference.produce.stream_name import default_name
@@ -23,6 +24,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
     name = settings.stream_name or default_name("camera")
     what = camera_label(settings.camera)
     log.info("%s: %s to %s", name, what, ", ".join(settings.infer_type))
+    keep_freed_memory()
     Producer(
         settings=settings,
         name=name,

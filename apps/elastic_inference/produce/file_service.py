@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from elastic_inference.config import FileSettings
 from elastic_inference.lifecycle import Lifecycle
+from elastic_inference.memory import keep_freed_memory
 from elastic_inference.produce.pace import FilePace
 from elastic_inference.produce.producer import Producer
 from elastic_inference.produce.stream_name import default_name
@@ -26,6 +27,7 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
     fps = settings.video_fps or source.fps
     name = settings.stream_name or default_name("file")
     log.info("%s: %s at %.3g frames a second to %s", name, settings.video_file, fps, ", ".join(settings.infer_type))
+    keep_freed_memory()
     Producer(
         settings=settings,
         name=name,

@@ -1,13 +1,18 @@
-"""Which frames go on, and when: the pace of a file and the cap of a camera. Pure, times are handed in.
+"""Which frames go on, and when: the pace of a file and the cap of a camera. Times are handed in.
 
 Called by the source's reader.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from enum import Enum
 from typing import Protocol
+
+from elastic_inference.log import Throttle
+
+log = logging.getLogger("ei.source")
 
 
 class Verdict(Enum):
@@ -41,6 +46,7 @@ class FilePace:
         self._number = -1
         self._drops = 0
         self.restarts = 0
+        self._throttle = Throttle()
 
     def admit(self, now: float) -> tuple[Verdict, float]:
         """See `Gate`."""
@@ -55,6 +61,8 @@ class FilePace:
             self._drops += 1
             return Verdict.DROP, 0.0
         self.restarts += 1
+        if self._throttle.allow("slow"):
+            log.warning("the video can't be read at %.3g frames a second here: it runs slower", 1 / self._interval_s)
         self._drops = 0
         self._start = now
         self._number = 0
