@@ -67,6 +67,7 @@ setup(
             "ei-websocket-server = elastic_inference.relay.service:main",
             "ei-gateway-server = elastic_inference.gateway.service:main",
             "ei-demo = elastic_inference.demo.main:main",
+            "ei-redis = elastic_inference.embedded_valkey_main:main",
             "ei-download-models = elastic_inference.catalogue.download_models:main",
             "ei-download-sample-videos = elastic_inference.catalogue.download_videos:main",
             "ei-plan-capacity = elastic_inference.planning.plan_capacity:main",

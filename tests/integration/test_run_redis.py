@@ -1,0 +1,90 @@
+"""tools/run-redis.sh as its users call it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import redis
+
+from elastic_inference.embedded_valkey import free_port
+from support.waiting import wait_for
+
+SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "run-redis.sh"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_help_and_mistakes(tmp_path: Path) -> None:
+    assert "usage" in run("-h").stdout
+    for arguments in (("-p", "99999"), ("-x",), ("-p",), ("-a", str(tmp_path / "none")), ("-m", "1"), ("extra",)):
+        result = run(*arguments)
+        assert result.returncode == 2, arguments
+        assert "Traceback" not in result.stderr
+        assert "expected" in result.stderr or "-h shows" in result.stderr
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_serves_with_the_queues_settings_until_ctrl_c(tmp_path: Path, locked: bool) -> None:
+    port, users = free_port(), tmp_path / "users.env"
+    command = [str(SCRIPT), "-p", str(port), *(["-u", str(users)] if locked else [])]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: answers(port), what="the server")
+            options = {}
+            if locked:
+                assert stat.S_IMODE(users.stat().st_mode) == 0o600
+                passwords = dict(line.split("=", 1) for line in users.read_text().splitlines())
+                options = {"username": "admin", "password": passwords["admin"]}
+                with pytest.raises(redis.AuthenticationError), redis.Redis(port=port) as client:
+                    client.ping()
+            with redis.Redis(port=port, **options) as client:
+                found = client.config_get("maxmemory*", "proto-max-bulk-len", "save", "appendonly")
+                assert found["maxmemory-policy"] == "noeviction"
+                assert int(found["maxmemory"]) == 512 * 1024 * 1024
+                assert int(found["proto-max-bulk-len"]) == 5 * 1024 * 1024
+                assert (found["save"], found["appendonly"]) == ("", "no")
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert users.exists() is locked
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(redis.ConnectionError), redis.Redis(port=port) as client:
+        try:
+            return bool(client.ping())
+        except redis.AuthenticationError:
+            return True
+    return False
+
+
+def test_image_gets_the_same_settings(tmp_path: Path) -> None:
+    engine = tmp_path / "engine"
+    engine.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    engine.chmod(0o755)
+    users = tmp_path / "users.env"
+    for given, image in (
+        ("registry.example:5000", "registry.example:5000/valkey/valkey:8.1"),
+        ("docker.io/library/redis:7.4", "docker.io/library/redis:7.4"),
+    ):
+        result = subprocess.run(
+            [str(SCRIPT), "-y", given, "-u", str(users)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+            env={"EI_ENGINE": str(engine), "PATH": "/usr/bin:/bin"},
+        )
+        lines = result.stdout.splitlines()
+        assert image in lines
+        assert f"{users.with_suffix('.acl')}:/users.acl:ro" in lines
+        assert lines[lines.index("--aclfile") + 1] == "/users.acl"
+        assert lines[lines.index("--save") + 1] == ""
+        assert ("redis-server" if "redis:" in given else "valkey-server") in lines
