@@ -27,5 +27,5 @@ export default defineConfig({
       '^/[^/]+:[^/]+:inferred': { target: gateway, ws: true },
     },
   },
-  test: { environment: 'happy-dom', include: ['src/**/*.spec.ts'] },
+  test: { environment: 'node', include: ['src/**/*.spec.ts'] },
 })

@@ -3,7 +3,7 @@
  *
  * Called by the tile painter and for snapshots. Knows no stream. A box is a line of 2 px in its label's colour over a
  * dark one of 4 px, so that it shows on any picture; under 0.5 of confidence it is 1 px. A plate such as
- * `person 93` sits on its top edge, inside the picture, and is left out where the box is smaller than the plate.
+ * `person 93` sits on its top edge, inside the picture, and is left out where the box is far smaller or another plate is.
  */
 import { labelColour, wantsDarkText } from './label_colour'
 import type { Found } from './result_message'
@@ -30,6 +30,8 @@ export interface BoxOptions {
 export type Mark = 'both' | 'only'
 
 const DARK = '#0e1116'
+// More text than this is a grey wall; the boxes are all drawn.
+const MOST_PLATES = 100
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
 
 /** Where a frame of this size goes in a canvas: as large as fits, in the middle, in whole pixels. */
@@ -113,28 +115,35 @@ function drawPlates(
   context.textBaseline = 'middle'
   const pad = Math.round(4 * ratio)
   const height = Math.round(16 * ratio)
-  // Several classes of one whole frame share a box: their plates go under each other, the best one first.
-  const rows = new Map<string, number>()
-  for (let index = shown.length - 1; index >= 0; index -= 1) {
+  const placed: Area[] = []
+  // The best come first: a plate that would lie on another one is left out, or goes below it where both have one box.
+  for (let index = shown.length - 1; index >= 0 && placed.length < MOST_PLATES; index -= 1) {
     const { one, box, dim } = shown[index]!
-    if (dim || height > box.height || box.width < 3 * pad) continue
+    if (dim || box.height < height || box.width < height) continue
     const text = plateText(one)
     const width = Math.ceil(textWidth(context, text, size)) + 2 * pad
-    if (width > box.width) continue
-    const key = `${box.x},${box.y},${box.width},${box.height}`
-    const row = rows.get(key) ?? 0
+    // A person is taller than wide: the plate may stand over, but not by more than the box itself.
+    if (width > 2 * box.width || width > area.width) continue
     const above = box.y - height
-    const x = Math.min(Math.max(box.x, area.x), area.x + area.width - width)
-    const y = (above >= area.y ? above : Math.max(box.y, area.y)) + row * height
-    if (y + height > area.y + area.height) continue
-    rows.set(key, row + 1)
+    const plate = {
+      x: Math.min(Math.max(box.x - Math.round(ratio), area.x), area.x + area.width - width),
+      y: above >= area.y ? above : Math.max(box.y, area.y),
+      width,
+      height,
+    }
+    while (placed.some((other) => other.x === plate.x && other.y === plate.y)) plate.y += height
+    if (plate.y + height > area.y + area.height || placed.some((other) => overlaps(plate, other))) continue
+    placed.push(plate)
     const colour = labelColour(one.label)
     context.fillStyle = colour
-    context.fillRect(x, y, width, height)
+    context.fillRect(plate.x, plate.y, width, height)
     context.fillStyle = wantsDarkText(colour) ? DARK : '#ffffff'
-    context.fillText(text, x + pad, y + height / 2 + ratio * 0.5)
+    context.fillText(text, plate.x + pad, plate.y + height / 2 + ratio * 0.5)
   }
 }
+
+const overlaps = (a: Area, b: Area): boolean =>
+  a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
 
 // Measuring text costs more than drawing a box, and the same few texts come again and again.
 const widths = new Map<string, number>()

@@ -28,7 +28,7 @@ export class RateMeter {
 
   private trim(nowMs: number): void {
     let old = 0
-    while (old < this.times.length && this.times[old]! <= nowMs - WINDOW_MS) old += 1
+    while (old < this.times.length && this.times[old]! < nowMs - WINDOW_MS) old += 1
     if (old) this.times.splice(0, old)
   }
 }

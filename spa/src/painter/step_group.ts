@@ -29,7 +29,11 @@ export class StepGroup<T extends Stepped> {
   add(member: number, frame: T, nowMs: number): Map<number, T> | null {
     const own = this.waiting.get(member)
     if (!own) return null
-    if (this.lastSetMs === -Infinity) this.lastSetMs = nowMs
+    if (this.lastSetMs === -Infinity) {
+      this.lastSetMs = nowMs
+      // At the start all are waited for, those that never sent included.
+      for (const one of this.members) this.lastCame.set(one, nowMs)
+    }
     this.lastCame.set(member, nowMs)
     // A producer that restarted counts from the start again: what is held of the old count is of no use.
     if (frame.seq !== null && own.length && frame.seq < (own[own.length - 1]!.seq ?? 0)) own.length = 0

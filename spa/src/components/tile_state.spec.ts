@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest'
+
+import type { Stream } from '@/api/types'
+import type { TileReport } from '@/painter/protocol'
+
+import { skippedText, tileState } from './tile_state'
+
+const stream = { id: 'a:people:inferred', name: 'a', type: 'people', state: 'live', fps: 15 } as Stream
+const report = (more: Partial<TileReport> = {}): TileReport => ({ link: 'open', lastFrameMs: 10_000, skipped: { malformed: 0, version: 0, picture: 0, boxes: 0 }, ...more }) as TileReport
+const state = (s: Partial<Stream>, r: TileReport | null, now: number, paused = false) => tileState({ ...stream, ...s }, r, now, paused, null)
+
+test('a stream lives while frames come, a slow one for three of its intervals', () => {
+  expect(state({}, report(), 11_000).health).toBe('live')
+  expect(state({}, report(), 12_500)).toMatchObject({ health: 'dead', text: 'no frame for 3 s' })
+  expect(state({ fps: 0.2 }, report(), 24_000).health).toBe('live')
+})
+
+test.each<[Partial<Stream>, TileReport | null, string]>([
+  [{}, null, 'connecting'],
+  [{ state: 'waiting' }, null, 'no pod infers people'],
+  [{ state: 'stalled' }, report({ lastFrameMs: 0 }), 'the camera sends nothing'],
+  [{ state: 'reconnecting' }, report({ lastFrameMs: 0 }), 'the camera is being reconnected'],
+  [{}, report({ lastFrameMs: 0, link: 'lost' }), 'connection lost, trying again'],
+  [{}, report({ lastFrameMs: null, link: 'unknown' }), 'the server does not know this stream'],
+  [{}, report({ link: 'full' }), 'the server has too many viewers'],
+  [{}, report({ lastFrameMs: null, skipped: { malformed: 0, version: 5, picture: 0, boxes: 0 } }), 'nothing that arrives can be shown'],
+])('%j with %j says why', (change, given, text) => {
+  expect(state(change, given, 60_000).text).toBe(text)
+})
+
+test('paused is not dead', () => {
+  expect(state({}, report(), 60_000, true)).toMatchObject({ health: 'wait', text: 'paused' })
+})
+
+test('what was skipped is counted by reason', () => {
+  expect(skippedText(report())).toBeNull()
+  expect(skippedText(report({ skipped: { malformed: 1, version: 2, picture: 3, boxes: 4 } }))).toEqual({
+    count: 10,
+    text: 'Skipped: 3 pictures that do not decode, 2 results of another version, 1 malformed messages, 4 impossible boxes',
+  })
+})

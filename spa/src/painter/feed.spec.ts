@@ -1,0 +1,77 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+
+import { Feed } from './feed'
+
+class FakeSocket {
+  binaryType = ''
+  onopen: (() => void) | null = null
+  onmessage: ((event: { data: unknown }) => void) | null = null
+  onclose: ((event: { code: number }) => void) | null = null
+  closed = false
+  constructor(readonly address: string) {}
+  close(): void {
+    this.closed = true
+  }
+}
+
+let sockets: FakeSocket[] = []
+const make = (onMessage: (data: ArrayBuffer) => void = () => {}): Feed =>
+  new Feed('ws://host/gate-1:people:inferred', onMessage, (address) => {
+    const socket = new FakeSocket(address)
+    sockets.push(socket)
+    return socket as unknown as WebSocket
+  })
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  sockets = []
+})
+afterEach(() => void vi.useRealTimers())
+
+test('asks for the frame format and hands messages over', () => {
+  const got: number[] = []
+  const feed = make((data) => got.push(data.byteLength))
+  feed.start()
+  feed.start()
+  expect(sockets).toHaveLength(1)
+  expect(sockets[0]!.address).toBe('ws://host/gate-1:people:inferred?format=frame')
+  sockets[0]!.onopen!()
+  expect(feed.state).toBe('open')
+  sockets[0]!.onmessage!({ data: new ArrayBuffer(5) })
+  sockets[0]!.onmessage!({ data: 'text is not for us' })
+  expect(got).toEqual([5])
+})
+
+test('comes back after growing pauses, and at once afresh after a stop', () => {
+  const feed = make()
+  feed.start()
+  const pauses: number[] = []
+  for (let index = 0; index < 8; index += 1) {
+    sockets.at(-1)!.onclose!({ code: 1006 })
+    expect(feed.state).toBe('lost')
+    const before = Date.now()
+    vi.advanceTimersToNextTimer()
+    pauses.push(Date.now() - before)
+  }
+  expect(sockets).toHaveLength(9)
+  expect(pauses[0]).toBeGreaterThanOrEqual(200)
+  expect(pauses[0]).toBeLessThanOrEqual(400)
+  expect(pauses.at(-1)).toBeGreaterThanOrEqual(4000)
+  expect(Math.max(...pauses)).toBeLessThanOrEqual(8000)
+  feed.stop()
+  expect(sockets.at(-1)!.closed).toBe(true)
+  vi.advanceTimersByTime(60_000)
+  expect(sockets).toHaveLength(9)
+})
+
+test.each([
+  [4404, 'unknown'],
+  [4429, 'full'],
+  [1001, 'lost'],
+] as const)('close code %d means %s', (code, state) => {
+  const feed = make()
+  feed.start()
+  sockets[0]!.onclose!({ code })
+  expect(feed.state).toBe(state)
+  feed.stop()
+})

@@ -1,0 +1,76 @@
+/** uPlot in the page's colours: axes, grid and a legend-free look shared by all charts. Knows no data. */
+import uPlot from 'uplot'
+
+export interface Palette {
+  text: string
+  line: string
+  accent: string
+  good: string
+  warn: string
+  bad: string
+  panel: string
+}
+
+export function palette(): Palette {
+  const style = getComputedStyle(document.documentElement)
+  const value = (name: string): string => style.getPropertyValue(name).trim()
+  return {
+    text: value('--text-2'),
+    line: value('--line'),
+    accent: value('--accent'),
+    good: value('--good'),
+    warn: value('--warn'),
+    bad: value('--bad'),
+    panel: value('--panel'),
+  }
+}
+
+const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
+
+export function timeAxis(colours: Palette): uPlot.Axis {
+  return {
+    stroke: colours.text,
+    font: FONT,
+    grid: { show: false },
+    ticks: { stroke: colours.line, size: 4, width: 1 },
+    size: 26,
+    space: 70,
+    values: (_chart, times) => times.map((time) => clock(time, times)),
+  }
+}
+
+// Seconds only where the marks are closer than a minute.
+function clock(time: number, times: number[]): string {
+  const date = new Date(time * 1000)
+  const close = times.length > 1 && times[1]! - times[0]! < 60
+  const two = (value: number): string => String(value).padStart(2, '0')
+  return `${two(date.getHours())}:${two(date.getMinutes())}${close ? `:${two(date.getSeconds())}` : ''}`
+}
+
+export function valueAxis(colours: Palette, more: Partial<uPlot.Axis> = {}): uPlot.Axis {
+  return {
+    stroke: colours.text,
+    font: FONT,
+    grid: { stroke: colours.line, width: 1 },
+    ticks: { show: false },
+    size: 40,
+    space: 32,
+    ...more,
+  }
+}
+
+/** Points of a series are not drawn, but for a lone value between gaps, which no line would show. */
+export const line = (stroke: string, more: Partial<uPlot.Series> = {}): uPlot.Series => ({
+  stroke,
+  width: 1.5,
+  points: { show: false },
+  spanGaps: false,
+  ...more,
+})
+
+export const stepped = (align: 1 | -1 = 1): uPlot.Series.PathBuilder => uPlot.paths.stepped!({ align })
+
+/** A range from zero that never is a point; `least` keeps noise from filling the chart. */
+export function fromZero(least: number): uPlot.Range.Function {
+  return (_chart, _low, high) => [0, Math.max(least, (Number.isFinite(high) ? high : 0) * 1.1)]
+}
