@@ -32,6 +32,9 @@ from elastic_inference.source.picture import Picture, Source
 log = logging.getLogger("ei.produce")
 REPORT_EVERY_S = 2.0
 TICK_S = 0.25
+# A read that hangs in spite of every time-out leaves only a restart of the process: liveness fails after this long,
+# and twice the stall.
+HANG_LIMIT_S = 80.0
 # Room for what a frame message holds beside the picture: its field names, two names of 128 characters, numbers.
 MESSAGE_OVERHEAD_BYTES = 512
 
@@ -67,6 +70,7 @@ class Producer:
             watch=self._watch,
             slot=self._slot,
             lifecycle=lifecycle,
+            hang_limit_s=HANG_LIMIT_S + 2 * stall_s,
             on_drop=self._count_source_drop,
             on_invalid=self._count_invalid,
         )

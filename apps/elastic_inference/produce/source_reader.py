@@ -20,8 +20,6 @@ from elastic_inference.source.picture import Picture, Source
 
 log = logging.getLogger("ei.source")
 PART = "source"
-# A read that hangs in spite of every time-out leaves only a restart of the process: liveness fails after this long.
-HANG_LIMIT_S = 90.0
 
 
 class SourceReader:
@@ -35,16 +33,21 @@ class SourceReader:
         watch: SourceWatch,
         slot: NewestSlot[tuple[int, Picture]],
         lifecycle: Lifecycle,
+        hang_limit_s: float,
         on_drop: Callable[[], None],
         on_invalid: Callable[[InvalidFrameError], None],
     ) -> None:
-        """`open_source` raises SourceError; `on_drop` and `on_invalid` are called in the reader's thread, for each
-        frame that is dropped, and for each that the source could not hand out."""
+        """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
+
+        `on_drop` and `on_invalid` are called in the reader's thread, for each frame that is dropped, and for each
+        that the source could not hand out.
+        """
         self._open_source = open_source
         self._gate = gate
         self._watch = watch
         self._slot = slot
         self._lifecycle = lifecycle
+        self._hang_limit_s = hang_limit_s
         self._on_drop = on_drop
         self._on_invalid = on_invalid
         self._backoff = Backoff(0.2, 2.0)
@@ -76,7 +79,7 @@ class SourceReader:
     def _run(self) -> None:
         try:
             while not self._lifecycle.stopping:
-                self._lifecycle.beat(PART, HANG_LIMIT_S)
+                self._lifecycle.beat(PART, self._hang_limit_s)
                 try:
                     self._read_on()
                 except SourceFatalError:
@@ -103,7 +106,7 @@ class SourceReader:
             while not self._lifecycle.stopping:
                 self._began = time.monotonic()
                 source.grab()
-                self._lifecycle.beat(PART, HANG_LIMIT_S)
+                self._lifecycle.beat(PART, self._hang_limit_s)
                 self._take(source)
         finally:
             with self._lock:
@@ -123,8 +126,10 @@ class SourceReader:
         if verdict is Verdict.DROP:
             self._on_drop()
             return
-        if wait_s > 0 and self._lifecycle.wait_stop(wait_s):
-            return
+        if wait_s > 0:
+            self._lifecycle.beat(PART, self._hang_limit_s + wait_s)
+            if self._lifecycle.wait_stop(wait_s):
+                return
         try:
             picture = source.retrieve()
         except InvalidFrameError as error:

@@ -1,7 +1,7 @@
 """A network camera that sends MJPEG over HTTP; its JPEGs pass through without being decoded.
 
-Called by `camera`. Only the newest complete picture of what has arrived is handed out. Everything that the camera
-sends is bounded: headers, parts, redirects (to the same host only, since the password goes along).
+Called by `camera`. Everything that the camera sends is bounded: headers, parts, redirects (to the same host only, since
+the password goes along).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import socket
 import ssl
 import time
+from collections import deque
 from urllib.parse import urljoin, urlsplit
 
 from elastic_inference.config import hide_password, url_credentials
@@ -38,6 +39,7 @@ class MjpegSource:
         self._stall_s = stall_s
         self._max_part_bytes = max_part_bytes
         self._picture: Picture | None = None
+        self._pending: deque[Picture] = deque()
         self._oversize = 0
         self._connection, self._socket, self._response = self._open(url)
         try:
@@ -49,7 +51,7 @@ class MjpegSource:
     def grab(self) -> None:
         """Waits for the next part. Raises SourceError: the end, no whole part for `stall_s`, no MJPEG, oversize."""
         deadline = time.monotonic() + self._stall_s
-        while True:
+        while not self._pending:
             if time.monotonic() > deadline:
                 raise SourceError(f"The camera {self._shown} has sent no picture for {self._stall_s:g} s.")
             try:
@@ -62,17 +64,16 @@ class MjpegSource:
                 ) from None
             if not data:
                 raise SourceError(f"The camera {self._shown} has ended its stream.")
-            parts = self._parts.feed(data)
-            if parts:
-                self._picture = Picture(time.time(), time.monotonic(), jpeg=trim_jpeg(parts[-1]))
-                return
+            ts, captured = time.time(), time.monotonic()
+            self._pending.extend(Picture(ts, captured, jpeg=trim_jpeg(part)) for part in self._parts.feed(data))
             if self._parts.oversize > self._oversize:
                 self._oversize = self._parts.oversize
                 self._picture = None
                 return
+        self._picture = self._pending.popleft()
 
     def retrieve(self) -> Picture:
-        """The newest part. Raises InvalidFrameError for one that was too large."""
+        """The part. Raises InvalidFrameError for one that was too large."""
         if self._picture is None:
             raise InvalidFrameError(
                 InvalidReason.TOO_LARGE,
