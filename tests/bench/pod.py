@@ -274,7 +274,7 @@ def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[in
     process = subprocess.Popen(
         [str(BIN / "ei-inference-service")],
         env=environ,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
     )
     try:
         deadline = time.monotonic() + 60
@@ -309,7 +309,7 @@ def feeding(
             *(["--plain"] if plain else []),
         ],
         stdin=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
     )
     assert process.stdin is not None
     process.stdin.write(msgpack.packb(pictures))
