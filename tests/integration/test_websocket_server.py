@@ -452,6 +452,24 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
     assert service.metric("ei_viewer_frames_skipped_total") > 0
 
 
+def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: redis.Redis) -> None:
+    """Sockets hold minutes of JSON: only unanswered pings tell that it lies unread."""
+    with relay.open() as viewer:
+        wait_subscribed(client, relay)
+        order, read = 0, 0
+        began = time.monotonic()
+        behind = []
+        while time.monotonic() - began < 5:
+            for _ in range(3):
+                order += 1
+                client.publish(STREAM, message(order))
+                time.sleep(1 / 30)
+            read = orders(viewer, 1)[0]
+            behind.append(order - read)
+    # 50 were read; without pacing the last one would be number 50 of 150.
+    assert max(behind[-10:]) <= 30, behind
+
+
 def test_sigterm_closes_viewers_with_1001_and_ends(process: tuple[ServiceProcess, int], client: redis.Redis) -> None:
     service, port = process
     deaf = RawViewer(port, f"/{STREAM}?format=frame", receive_buffer_bytes=4096)

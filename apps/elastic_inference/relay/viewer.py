@@ -2,7 +2,8 @@
 
 Made by the server for every TCP connection, fed by `watched_stream`. A frame goes straight to the transport, which
 says when the socket takes no more (`pause_writing`); from then on only the newest frame is kept. The kernel's own
-queue is kept short too (`TCP_NOTSENT_LOWAT`), else a slow viewer would see pictures of seconds ago.
+queue is kept short too (`TCP_NOTSENT_LOWAT`), and what lies unread at the viewer's end is bounded by `pace`; else a
+slow viewer would see pictures of seconds ago.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import Callable
 from enum import Enum, auto
 
 from websockets.asyncio.server import ServerConnection
-from websockets.protocol import State
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event, State
 
+from elastic_inference.relay.pace import Pace
 from elastic_inference.relay.request import ViewerRequest
 
 # Bytes that wait in the kernel unsent before it takes no more: about one frame. Measured: a viewer that reads 10 of
@@ -25,6 +27,8 @@ NOTSENT_LOWAT_BYTES = 64 * 1024
 _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 # Linux' number, for a Python that was built without the name.
 _LINUX_TCP_NOTSENT_LOWAT = 25
+# Final frame, opcode ping, eight bytes: what `pace` asks for.
+_PING_HEAD = b"\x89\x08"
 
 
 class Offer(Enum):
@@ -53,6 +57,7 @@ class Viewer(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bounds what the kernel and asyncio queue."""
         super().connection_made(transport)
+        self._pace = Pace()
         if self.max_connections is not None and len(self.server.handler_tasks) > self.max_connections:
             self.transport.abort()
             return
@@ -69,27 +74,51 @@ class Viewer(ServerConnection):
         """Sends a whole websocket frame now, or keeps it as the newest until the socket takes more."""
         if self.protocol.state is not State.OPEN:
             return Offer.GONE
-        if self.paused:
+        if self.paused or not self._pace.may_send(self.loop.time()):
             replaced = self._slot is not None
             self._slot = frame
             return Offer.REPLACED if replaced else Offer.KEPT
-        self.transport.write(frame)
+        self._write(frame)
         return Offer.SENT
 
     def pause_writing(self) -> None:
         """The transport takes no more."""
         super().pause_writing()
-        self._paused_since_s = time.monotonic()
+        self._pace.paused()
+        self._paused_since_s = self.loop.time()
 
     def resume_writing(self) -> None:
         """The transport takes more: the newest frame goes out."""
         super().resume_writing()
         self._paused_since_s = None
-        frame, self._slot = self._slot, None
-        if frame is not None and self.protocol.state is State.OPEN:
-            self.transport.write(frame)
-            self.on_sent_later(1)
+        self._send_kept()
+
+    def process_event(self, event: Event) -> None:
+        """Takes the answers to our own pings; the rest is the library's."""
+        if (
+            isinstance(event, Frame)
+            and event.opcode is Opcode.PONG
+            and self._pace.answered(bytes(event.data), self.loop.time())
+        ):
+            self._send_kept()
+        else:
+            super().process_event(event)
 
     def stalled_s(self) -> float:
         """For how long the viewer has not read a single frame to its end; 0 while it reads."""
-        return 0.0 if self._paused_since_s is None else time.monotonic() - self._paused_since_s
+        paused_s = 0.0 if self._paused_since_s is None else self.loop.time() - self._paused_since_s
+        return max(paused_s, self._pace.waiting_s(self.loop.time()))
+
+    def _send_kept(self) -> None:
+        if self._slot is None or self.paused or not self._pace.may_send(self.loop.time()):
+            return
+        frame, self._slot = self._slot, None
+        if self.protocol.state is State.OPEN:
+            self._write(frame)
+            self.on_sent_later(1)
+
+    def _write(self, frame: bytes) -> None:
+        self.transport.write(frame)
+        ping = self._pace.sent(self.loop.time())
+        if ping is not None:
+            self.transport.write(_PING_HEAD + ping)
