@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from elastic_inference.acl import USERS, render_acl
+from elastic_inference.manifests.template import TemplateError
 
 TOKEN = "gateway-token"  # noqa: S105  a key's name
 KEYS = (*(f"{user}-password" for user in USERS), TOKEN)
@@ -20,11 +21,13 @@ def fresh(kept: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_kept(manifest: Path) -> dict[str, str]:
-    """The passwords in a manifest that was generated before; empty where there is none."""
+    """The passwords in a manifest that was generated before; empty where there is none. Raises TemplateError."""
     try:
         text = manifest.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise TemplateError(f"{manifest} can't be read, and its passwords must be kept: {error.strerror}") from None
     return {found["key"]: found["value"] for found in _LINE.finditer(text) if found["key"] in KEYS}
 
 

@@ -34,6 +34,8 @@ class Generator:
             raise TemplateError(f"{self.kubernetes} is missing: expected the project's folder of templates")
         self._options = options
         models = Path(options.models) if options.models else _prepared(project / "build" / "models")
+        if options.models == "all":
+            models = None
         clips = Path(options.clips) if options.clips else _prepared(project / "build" / "videos")
         for folder in (models, clips):
             if folder is not None and not folder.is_dir():

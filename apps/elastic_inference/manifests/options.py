@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     more.add_argument(
         "--models",
         metavar="FOLDER",
-        help="the models in the inference image (default: build/models where build.sh left them)",
+        help="the models in the inference image, or all (default: build/models where build.sh left them)",
     )
     more.add_argument("--clips", metavar="FOLDER", help="the clips in the file stream image (default: build/videos)")
     more.add_argument(
@@ -196,14 +196,14 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     camera = _camera(given.name, given.camera)
     if given.model and camera:
         raise TemplateError("-m goes with a type of one's own, -n and -c with a camera: give one of the two")
+    if given.types and not given.model and not camera:
+        raise TemplateError("-t needs -m MODEL (a type of one's own), or -n NAME -c CAMERA (a camera)")
     if not given.template and not given.model and not camera and not given.secret_only:
         raise TemplateError("-f TEMPLATE is required, or -t TYPE -m MODEL, or -n NAME -c CAMERA -t TYPES (see -h)")
     if given.model and len(types) != 1:
         raise TemplateError("-m MODEL needs one type: -t TYPE")
     if camera and not types:
         raise TemplateError("-n NAME needs the types that the camera feeds: -t TYPE[,TYPE]")
-    if given.types and not given.model and not camera:
-        raise TemplateError("-t needs -m MODEL (a type of one's own), or -n NAME -c CAMERA (a camera)")
     if given.model.startswith(("./", "../", "~")) if given.model else False:
         raise TemplateError(
             f"-m {given.model} is a file of this machine: build it into the image (container/build.sh -m FOLDER) and "

