@@ -25,7 +25,7 @@ DRAIN_LIMIT_S = 20.0
 class Lifecycle:
     """What a service tells the platform about itself. Thread-safe.
 
-    Ready when every part that was declared (`declare`) has been `set_ready`, and until the stop begins. Alive while
+    Ready when parts have been declared (`declare`) and each has been `set_ready`, until the stop begins. Alive while
     every part that beats (`beat`) has done so within its limit.
     """
 
@@ -33,6 +33,7 @@ class Lifecycle:
         self.service = service
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._declared = False
         self._missing: dict[str, str] = {}
         self._degraded: dict[str, str] = {}
         self._beats: dict[str, tuple[float, float]] = {}
@@ -40,6 +41,7 @@ class Lifecycle:
 
     def declare(self, part: str, missing: str = "starting") -> None:
         """Readiness waits for this part."""
+        self._declared = True
         self.set_missing(part, missing)
 
     def set_ready(self, part: str) -> None:
@@ -79,6 +81,9 @@ class Lifecycle:
             found = dict(self._missing)
         if self._stop.is_set():
             found["service"] = "stopping"
+        elif not self._declared:
+            # The health port opens before the service has said what it needs: it is not ready by saying nothing.
+            found["service"] = "starting"
         return found
 
     def beat(self, part: str, limit_s: float = 30.0) -> None:
