@@ -57,8 +57,11 @@ async def test_bytes_pass_both_ways_after_what_was_read_before() -> None:
     loop = asyncio.get_running_loop()
 
     async def received(end: socket.socket, count: int) -> bytes:
-        end.settimeout(5)
-        return await loop.run_in_executor(None, lambda: end.recv(count, socket.MSG_WAITALL))
+        end.setblocking(False)
+        data = b""
+        while len(data) < count:
+            data += await asyncio.wait_for(loop.sock_recv(end, count - len(data)), 5)
+        return data
 
     assert await received(joined.server, 11) == b"early,hello"
     assert await received(joined.viewer, 14) == b"answer,welcome"

@@ -1,0 +1,319 @@
+"""Websockets through the gateway, to the real websocket server and to a plain socket that shows what arrives there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.errors import SettingError
+from elastic_inference.result import parse_result, split_message
+from tests.conftest import missing_tool
+from tests.support.gateway import JPEG, Pool, RunningGateway, RunningRelay
+from tests.support.waiting import wait_for
+
+TOKEN = "correct-horse-battery"
+BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
+
+
+@pytest.fixture
+def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
+    with redis.Redis(port=valkey.port) as connection:
+        yield connection
+
+
+@pytest.fixture
+def relay(valkey: EmbeddedValkey) -> Iterator[RunningRelay]:
+    with RunningRelay(valkey.url) as running:
+        yield running
+
+
+def gateway_to(port: int, valkey: EmbeddedValkey, **settings: str) -> RunningGateway:
+    return RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=f"ws://127.0.0.1:{port}", **settings)
+
+
+@contextmanager
+def upstream_that_shows(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """(port, what arrived) of a server that sends `answer` to the first bytes of a connection and then echoes."""
+    heads: list[bytes] = []
+
+    def serve(server: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(5)
+                try:
+                    data = b""
+                    while b"\r\n\r\n" not in data:
+                        data += connection.recv(65536)
+                    heads.append(data)
+                    connection.sendall(answer)
+                    while part := connection.recv(65536):
+                        connection.sendall(part)
+                except OSError:
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        yield server.getsockname()[1], heads
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(10)
+
+
+HANDSHAKE = (
+    b"GET /gate-1:people:inferred?format=json HTTP/1.1\r\nHost: cameras.example:31002\r\nUpgrade: websocket\r\n"
+    b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+def receive(raw: socket.socket, count: int) -> bytes:
+    raw.settimeout(10)
+    received = b""
+    while len(received) < count and (part := raw.recv(count - len(received))):
+        received += part
+    return received
+
+
+def test_all_three_formats_come_through(valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay) -> None:
+    pool = Pool(client)
+    pool.publish()
+    with gateway_to(relay.port, valkey) as gateway, pool.publishing(20):
+        for query in ("", "?format=frame", "?format=json"):
+            with connect(f"ws://{gateway.host}/{pool.stream_id}{query}", max_size=None) as viewer:
+                messages = [viewer.recv(timeout=10) for _ in range(3)]
+            if query == "":
+                assert all(isinstance(each, bytes) and each[:2] == b"\xff\xd8" for each in messages)
+            elif query == "?format=frame":
+                documents = [split_message(each) for each in messages if isinstance(each, bytes)]
+                orders = [parse_result(document).order for document, _ in documents]
+                assert orders == sorted(orders)
+                assert bytes(documents[0][1]) == JPEG
+            else:
+                assert [parse_result(each).stream for each in messages] == [pool.stream_id] * 3
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnels' end")
+        assert gateway.metric("ei_gateway_requests_total", code="1xx") == 3
+
+
+def test_the_websocket_servers_refusals_come_through(valkey: EmbeddedValkey, relay: RunningRelay) -> None:
+    with gateway_to(relay.port, valkey) as gateway, connect(f"ws://{gateway.host}/none:people:inferred") as viewer:
+        with pytest.raises(ConnectionClosed):
+            viewer.recv(timeout=10)
+        assert viewer.close_code == 4404
+
+
+def test_a_slow_viewer_stays_near_the_present(valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay) -> None:
+    pool = Pool(client)
+    pool.publish()
+    ages = []
+    options = {"max_size": None, "max_queue": 1, "compression": None, "close_timeout": 0.5}
+    with (
+        gateway_to(relay.port, valkey) as gateway,
+        pool.publishing(30, BIG_JPEG),
+        connect(f"ws://{gateway.host}/{pool.stream_id}?format=frame", **options) as viewer,
+    ):
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            message = viewer.recv(timeout=10)
+            assert isinstance(message, bytes)
+            sent = parse_result(split_message(message)[0]).ts
+            assert sent is not None
+            ages.append(time.monotonic() - sent)
+            time.sleep(0.1)
+    # Unbounded buffers bring it to 5 s and more in this time.
+    assert sorted(ages[len(ages) // 2 :])[len(ages) // 4] < 2.5
+
+
+def test_only_what_the_websocket_server_needs_goes_to_it(valkey: EmbeddedValkey) -> None:
+    with upstream_that_shows(SWITCHED) as (port, heads), gateway_to(port, valkey, GATEWAY_TOKEN=TOKEN) as gateway:
+        login = gateway.ask("/api/login", "POST", {"token": TOKEN})
+        cookie = login.headers["Set-Cookie"].partition(";")[0]
+        with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+            raw.sendall(
+                HANDSHAKE
+                + f"Authorization: Bearer {TOKEN}\r\nCookie: {cookie}\r\nOrigin: http://cameras.example:31002\r\n"
+                f"X-Forwarded-For: 6.6.6.6\r\nX-Own: 1\r\n\r\nearly".encode()
+            )
+            assert receive(raw, len(SWITCHED) + 5) == SWITCHED + b"early"
+            raw.sendall(b"more")
+            assert receive(raw, 4) == b"more"
+        (head,) = heads
+        assert head.startswith(b"GET /gate-1:people:inferred?format=json HTTP/1.1\r\nHost: cameras.example:31002\r\n")
+        assert b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" in head
+        assert b"X-Forwarded-For: 127.0.0.1\r\n" in head
+        for secret in (TOKEN.encode(), b"ei_session", b"Cookie", b"Authorization", b"X-Own", b"6.6.6.6"):
+            assert secret not in head
+
+
+def test_who_may_open_a_websocket(valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay) -> None:
+    pool = Pool(client)
+    pool.publish()
+    settings = {"GATEWAY_TOKEN": TOKEN, "ALLOWED_ORIGINS": "https://wall.example"}
+    with gateway_to(relay.port, valkey, **settings) as gateway, pool.publishing(20):
+        url = f"ws://{gateway.host}/{pool.stream_id}?format=json"
+        session = gateway.ask("/api/login", "POST", {"token": TOKEN}).headers["Set-Cookie"].partition(";")[0]
+
+        def status(headers: dict[str, str], origin: str | None = None) -> int:
+            try:
+                with connect(url, additional_headers=headers, origin=origin) as viewer:  # type: ignore[arg-type]
+                    viewer.recv(timeout=10)
+                    return 101
+            except InvalidStatus as error:
+                document = json.loads(error.response.body)
+                return error.response.status_code if set(document["error"]) == {"code", "message"} else 0
+
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        assert status({}) == 401
+        assert status({"Authorization": "Bearer wrong"}) == 401
+        assert status(bearer) == 101
+        assert status({"Cookie": session}) == 101
+        assert status({"Cookie": session}, f"http://{gateway.host}") == 101
+        assert status({"Cookie": session}, "https://wall.example") == 101
+        assert status({"Cookie": session}, "https://evil.example") == 403
+        assert status({"Cookie": session}, "null") == 403
+
+
+def test_a_websocket_server_that_is_away_is_a_502_and_shows(valkey: EmbeddedValkey) -> None:
+    port = free_port()
+    with gateway_to(port, valkey) as gateway:
+        url = f"ws://{gateway.host}/gate-1:people:inferred"
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url)
+        assert refused.value.response.status_code == 502
+        assert json.loads(refused.value.response.body)["error"]["code"] == "bad_gateway"
+        assert set(gateway.ask("/api/streams").json["missing"]) == {"websocket_server"}
+        with RunningRelay(valkey.url, WEBSOCKET_PORT=str(port)):
+            with connect(url) as viewer, pytest.raises(ConnectionClosed):
+                viewer.recv(timeout=10)
+            assert gateway.ask("/api/streams").json["missing"] == {}
+
+
+def test_too_many_tunnels_are_refused(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elastic_inference.gateway.server.TUNNELS_OVER_VIEWERS", 0)
+    with upstream_that_shows(SWITCHED) as (port, _), gateway_to(port, valkey, MAX_VIEWERS="1") as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as first:
+            first.sendall(HANDSHAKE + b"\r\n")
+            assert receive(first, len(SWITCHED)) == SWITCHED
+            with pytest.raises(InvalidStatus) as refused:
+                connect(f"ws://{gateway.host}/gate-1:people:inferred")
+            assert refused.value.response.status_code == 429
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the first one's end")
+
+
+@pytest.mark.parametrize("change", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_an_upgrade_with_a_body_is_refused(valkey: EmbeddedValkey, change: bytes) -> None:
+    with upstream_that_shows(SWITCHED) as (port, heads), gateway_to(port, valkey) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+            raw.sendall(HANDSHAKE + change + b"\r\n5\r\nhello\r\n0\r\n\r\n")
+            raw.settimeout(10)
+            assert b" 400 " in raw.recv(65536).split(b"\r\n")[0]
+        assert heads == []
+
+
+def test_the_stop_ends_tunnels_and_events_soon(valkey: EmbeddedValkey) -> None:
+    with upstream_that_shows(SWITCHED) as (port, _):
+        with gateway_to(port, valkey) as gateway:
+            raw = socket.create_connection(("127.0.0.1", gateway.port))
+            raw.sendall(HANDSHAKE + b"\r\n")
+            assert receive(raw, len(SWITCHED)) == SWITCHED
+            events = gateway.connection()
+            events.request("GET", "/api/events")
+            answer = events.getresponse()
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        assert raw.recv(10) == b""
+        answer.read()
+        raw.close()
+        events.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(certificate, key) for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        missing_tool("openssl")
+    return cert, key
+
+
+def test_over_tls(
+    valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay, certificate: tuple[Path, Path]
+) -> None:
+    import http.client
+    import ssl
+
+    cert, key = certificate
+    pool = Pool(client)
+    pool.publish()
+    context = ssl.create_default_context(cafile=str(cert))
+    settings = {"GATEWAY_TLS_CERT": str(cert), "GATEWAY_TLS_KEY": str(key), "GATEWAY_TOKEN": TOKEN}
+    with gateway_to(relay.port, valkey, **settings) as gateway, pool.publishing(30, BIG_JPEG):
+        connection = http.client.HTTPSConnection("127.0.0.1", gateway.port, timeout=10, context=context)
+        connection.request("POST", "/api/login", json.dumps({"token": TOKEN}))
+        cookie = connection.getresponse().headers["Set-Cookie"]
+        connection.close()
+        assert "Secure" in cookie
+        headers = {"Cookie": cookie.partition(";")[0]}
+        url = f"wss://{gateway.host}/{pool.stream_id}?format=frame"
+        with connect(
+            url,
+            ssl=context,
+            additional_headers=headers,
+            origin=f"https://{gateway.host}",
+            max_size=None,  # type: ignore[arg-type]
+        ) as viewer:
+            orders = []
+            for _ in range(20):
+                message = viewer.recv(timeout=10)
+                assert isinstance(message, bytes)
+                document, jpeg = split_message(message)
+                assert bytes(jpeg) == BIG_JPEG
+                orders.append(parse_result(document).order)
+            assert orders == sorted(set(orders))
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnel's end")
+        # Who speaks plain HTTP to it is turned away, and nobody else is hurt.
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with suppress(ConnectionResetError):
+                assert b" 200 " not in raw.recv(1000)
+
+
+@pytest.mark.parametrize("wrong", ["no key", "no cert", "missing", "empty", "folder", "other key"])
+def test_a_bad_certificate_is_a_clear_error(
+    valkey: EmbeddedValkey, certificate: tuple[Path, Path], tmp_path: Path, wrong: str
+) -> None:
+    cert, key = (str(each) for each in certificate)
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    settings: dict[str, Any] = {
+        "no key": {"GATEWAY_TLS_CERT": cert},
+        "no cert": {"GATEWAY_TLS_KEY": key},
+        "missing": {"GATEWAY_TLS_CERT": cert, "GATEWAY_TLS_KEY": str(tmp_path / "none.pem")},
+        "empty": {"GATEWAY_TLS_CERT": cert, "GATEWAY_TLS_KEY": str(empty)},
+        "folder": {"GATEWAY_TLS_CERT": str(tmp_path), "GATEWAY_TLS_KEY": key},
+        "other key": {"GATEWAY_TLS_CERT": key, "GATEWAY_TLS_KEY": cert},
+    }[wrong]
+    with pytest.raises(SettingError, match=r"^GATEWAY_TLS_(CERT|KEY)=.* is not accepted: expected"):
+        gateway_to(1, valkey, **settings).__enter__()
