@@ -82,6 +82,14 @@ class QueueConsumer:
         self._share = PlainShare()
         self._tokens = keys.tokens(infer_type)
         self._plain = keys.plain_queue(infer_type)
+        self._pop_keys: tuple[Any, ...] = (
+            *("EVALSHA", script("pop").sha, 4),
+            *(self._tokens, self._plain, keys.dropped(infer_type), keys.plain_account(infer_type)),
+            *(keys.queue_prefix(infer_type), pod),
+        )
+        age_us = int(rules.max_frame_age_s * 1e6)
+        self._pop_bounds = (age_us, MAX_POP_BYTES, ORDER_LIFE_MS, rules.queue_depth)
+        self._fetches: list[tuple[str, str]] = []
         # What a BLPOP brought and no script has got yet; survives an error in between.
         self._token: bytes | None = None
         self._message: bytes | None = None
@@ -154,15 +162,12 @@ class QueueConsumer:
 
     def _run_pop(self, wanted: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
         reported = self._plain_removed
-        command: list[Any] = [
-            *("EVALSHA", script("pop").sha, 4),
-            *(self._tokens, self._plain, keys.dropped(self._type), keys.plain_account(self._type)),
-            *(keys.queue_prefix(self._type), self._pod, wanted, int(self._rules.max_frame_age_s * 1e6)),
-            *(MAX_POP_BYTES, ORDER_LIFE_MS, self._rules.queue_depth, reported),
-        ]
+        command: list[Any] = [*self._pop_keys, wanted, *self._pop_bounds, reported]
         if self._token is not None:
             command += ["1", self._token]
-        fetches = [("GETDEL", keys.taken(self._type, self._pod, index)) for index in range(wanted)]
+        while len(self._fetches) < wanted:
+            self._fetches.append(("GETDEL", keys.taken(self._type, self._pod, len(self._fetches))))
+        fetches = self._fetches[:wanted]
         reply, *messages = self._link.exchange([tuple(command), *fetches])
         if is_missing(reply):
             self.load_scripts()
