@@ -78,6 +78,8 @@ class Threaded:
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
         self.lifecycle = Lifecycle(service)
+        self.lifecycle.declare("http")
+        self.lifecycle.set_ready("http")
         self.port = 0
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=service)
