@@ -29,6 +29,9 @@ _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _LINUX_TCP_NOTSENT_LOWAT = 25
 # Final frame, opcode ping, eight bytes: what `pace` asks for.
 _PING_HEAD = b"\x89\x08"
+# Its answer: final frame, opcode pong, masked, eight bytes.
+_PONG_HEAD = b"\x8a\x88"
+_PONG_BYTES = 14
 
 
 class Offer(Enum):
@@ -92,6 +95,15 @@ class Viewer(ServerConnection):
         super().resume_writing()
         self._paused_since_s = None
         self._send_kept()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the answer to one of our pings where it comes alone, as it mostly does, at a tenth of the cost."""
+        if len(data) == _PONG_BYTES and data[:2] == _PONG_HEAD and self.protocol.state is State.OPEN:
+            mask, masked = int.from_bytes(data[2:6] * 2, "big"), int.from_bytes(data[6:], "big")
+            if self._pace.answered((mask ^ masked).to_bytes(8, "big"), self.loop.time()):
+                self._send_kept()
+                return
+        super().data_received(data)
 
     def process_event(self, event: Event) -> None:
         """Takes the answers to our own pings; the rest is the library's."""
