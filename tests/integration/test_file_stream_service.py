@@ -89,8 +89,8 @@ def test_it_keeps_the_pace(valkey: EmbeddedValkey, clip: Path, asked: str | None
             lambda: now if (now := count())[1] >= first + wanted else None, 30, "three seconds of film"
         )
         # Three seconds of film take three seconds; a frame more or less at each end, and what asking takes.
-        assert (last - first) / (ended - began) == pytest.approx(expected, rel=0.15)
-        assert float(gate.wait_state("live")["fps"]) == pytest.approx(expected, rel=0.2)
+        assert (last - first) / (ended - began) == pytest.approx(expected, rel=0.3)
+        assert float(gate.wait_state("live")["fps"]) == pytest.approx(expected, rel=0.3)
 
 
 def test_size_and_quality(valkey: EmbeddedValkey, shared_videos: Path) -> None:
