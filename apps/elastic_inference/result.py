@@ -15,6 +15,8 @@ from elastic_inference.errors import InvalidResultError
 RESULT_VERSION = 1
 MAX_RESULT_JSON_BYTES = 1024 * 1024
 _LENGTH = struct.Struct(">I")
+# `json.dumps` with options makes a new encoder at each call, a third of its time here.
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def result_json(result: Result) -> bytes:
             for found in result.detections
         ],
     }
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODE(document).encode()
 
 
 def join_message(document: bytes, jpeg: bytes) -> bytes:

@@ -26,7 +26,7 @@ from elastic_inference.frame_queue import PopBatch, PoppedFrame, QueueConsumer
 from elastic_inference.inference.engine import Engine
 from elastic_inference.inference.ordering import Place, StreamOrder
 from elastic_inference.inference.utilisation import DropTakes, Reading, Sample, Utilisation
-from elastic_inference.inference.worker import FrameWorker
+from elastic_inference.inference.worker import FrameWorker, make_workers
 from elastic_inference.lifecycle import DRAIN_LIMIT_S, Lifecycle
 from elastic_inference.log import Throttle
 from elastic_inference.metrics import InferenceMetrics
@@ -40,10 +40,14 @@ POP_WAIT_S = 1.0
 TICK_S = 0.5
 REPORT_EVERY_S = 1.0
 # What is popped ahead keeps the workers busy for so long while the next batch is fetched.
-AHEAD_S = 0.03
+AHEAD_S = 0.04
 MAX_AHEAD = 16
-# While results come faster, they are published together at this pace: a publish costs much more than a result.
-GATHER_S = 0.01
+# While results come faster, they are published together at this pace: a publish costs much more than a result. Where
+# frames wait for a worker, throughput counts more than a few milliseconds.
+GATHER_S = 0.005
+GATHER_FULL_S = 0.025
+# A worker that has been at one frame for so long hangs: the service is no longer alive.
+STUCK_S = 60.0
 # Results that could not be published for so long are given up, and counted as lost.
 PUBLISH_LIMIT_S = 10.0
 # Leaves a drain the time to close its connections within DRAIN_LIMIT_S.
@@ -92,7 +96,8 @@ class Pipeline:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._explain = explain
-        self._workers = [FrameWorker(engine, slot, identity.threshold) for slot in engine.slots()]
+        self._workers = make_workers(engine, identity.threshold)
+        self._busy_since = [float("inf")] * len(self._workers)
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._wants_room = False
@@ -122,7 +127,7 @@ class Pipeline:
         self._max_in_hand = 4 * (len(self._workers) + self._ahead)
         self._takes = takes
         workers = [
-            threading.Thread(target=self._work, args=(worker, f"infer-{index}"), name=f"infer-{index}")
+            threading.Thread(target=self._work, args=(worker, index), name=f"infer-{index}")
             for index, worker in enumerate(self._workers)
         ]
         pop = threading.Thread(target=self._pop, name="pop")
@@ -131,6 +136,7 @@ class Pipeline:
             thread.start()
         while not self._lifecycle.wait_stop(TICK_S):
             self._measure(utilisation)
+        self._lifecycle.end_beat("infer")
         self._drain_until = time.monotonic() + DRAIN_LIMIT_S - _DRAIN_MARGIN_S
         self._room.put(None)
         pop.join()
@@ -223,17 +229,17 @@ class Pipeline:
 
     # The worker threads.
 
-    def _work(self, worker: FrameWorker, part: str) -> None:
+    def _work(self, worker: FrameWorker, index: int) -> None:
         while (task := self._tasks.get()) is not None:
             if self._wants_room and self._tasks.qsize() <= self._ahead // 2:
                 self._wants_room = False
                 self._room.put(None)
-            self._lifecycle.beat(part, 60.0)
             outgoing: Outgoing | None = None
             began_s = time.thread_time()
+            self._busy_since[index] = time.monotonic()
             frame = task.popped.frame
             try:
-                if time.monotonic() < self._drain_until:
+                if self._busy_since[index] < self._drain_until:
                     outgoing = self._result(task, worker.infer(frame)), frame.data
                 else:
                     self._metrics.lost.inc()
@@ -246,7 +252,7 @@ class Pipeline:
                 self._count_invalid(task.stream, InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:200]))
                 log.exception("a frame of %s failed", task.stream)
             self._finish(task, outgoing, began_s)
-            self._lifecycle.end_beat(part)
+            self._busy_since[index] = float("inf")
 
     def _finish(self, task: _Task, outgoing: Outgoing | None, began_s: float) -> None:
         spent_s = 0.0 if outgoing is not None else time.thread_time() - began_s
@@ -301,7 +307,8 @@ class Pipeline:
             with contextlib.suppress(queue.Empty):
                 going = self._wake.get(timeout=max(0.0, report_at - time.monotonic())) and going
             if going and self._outbox:
-                pause_s = sent_at + GATHER_S - time.monotonic()
+                gather_s = GATHER_FULL_S if self._tasks.qsize() else GATHER_S
+                pause_s = sent_at + gather_s - time.monotonic()
                 if pause_s > 0:
                     time.sleep(pause_s)
             with self._lock:
@@ -370,6 +377,8 @@ class Pipeline:
 
     def _measure(self, utilisation: Utilisation) -> None:
         now = time.monotonic()
+        if now - min(self._busy_since) < STUCK_S:
+            self._lifecycle.beat("infer")
         since = self._popping_since
         # In a pop since before the last look: it waits for frames.
         starving = since is not None and now - since > TICK_S / 2

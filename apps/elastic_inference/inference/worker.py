@@ -24,16 +24,44 @@ WARM_UP_S = 1.0
 _WARM_UP_SIZE = (768, 432)
 
 
+class DecoderStack:
+    """Decoders that workers share. The last one given is taken first: its buffer is still in the processor's cache.
+
+    Any thread may call: `list.append` and `list.pop` are atomic.
+    """
+
+    def __init__(self, colour: str) -> None:
+        self._colour = colour
+        self._free: list[JpegDecoder] = []
+
+    def take(self) -> JpegDecoder:
+        """A decoder that nobody else has now."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return JpegDecoder(self._colour)
+
+    def give(self, decoder: JpegDecoder) -> None:
+        """Takes it back; its last picture is no longer valid."""
+        self._free.append(decoder)
+
+
+def make_workers(engine: Engine, threshold: float) -> list[FrameWorker]:
+    """A worker for each of the engine's requests."""
+    decoders = DecoderStack(engine.prepared.colour)
+    return [FrameWorker(engine, slot, threshold, decoders) for slot in engine.slots()]
+
+
 class FrameWorker:
     """Infers frame after frame with one request and buffers that are used again. One thread at a time."""
 
-    def __init__(self, engine: Engine, slot: Slot, threshold: float) -> None:
-        """`threshold` is the least confidence of a detection."""
+    def __init__(self, engine: Engine, slot: Slot, threshold: float, decoders: DecoderStack) -> None:
+        """`threshold` is the least confidence of a detection; the workers of a pod share `decoders`."""
         self._slot = slot
         self._adapter = engine.adapter
         self._prepared = engine.prepared
         self._threshold = threshold
-        self._decoder = JpegDecoder(engine.prepared.colour)
+        self._decoders = decoders
 
     def infer(self, frame: Frame) -> list[Detection]:
         """The frame's detections, the surest first.
@@ -42,8 +70,12 @@ class FrameWorker:
         """
         prepared = self._prepared
         least = needed_size(frame.width, frame.height, prepared)
-        picture = self._decoder.decode(frame.data, frame.width, frame.height, *least)
-        fit(picture, prepared, out=self._slot.input)
+        decoder = self._decoders.take()
+        try:
+            picture = decoder.decode(frame.data, frame.width, frame.height, *least)
+            fit(picture, prepared, out=self._slot.input)
+        finally:
+            self._decoders.give(decoder)
         outputs = self._slot.infer()
         placement = place(frame.width, frame.height, prepared)
         return self._adapter.decode(dict(enumerate(outputs)), placement, self._threshold)
@@ -70,7 +102,7 @@ def warm_up(engine: Engine, seconds: float = WARM_UP_S) -> WarmUp:
 
     Raises RuntimeError where OpenVINO fails.
     """
-    workers = [FrameWorker(engine, slot, 0.5) for slot in engine.slots()]
+    workers = make_workers(engine, 0.5)
     frame = made_up_frame()
     failures: list[Exception] = []
     counts = [0] * len(workers)
