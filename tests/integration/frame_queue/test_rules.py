@@ -156,9 +156,11 @@ def test_an_idle_pod_waits_without_asking(bench: QueueBench) -> None:
     assert time.monotonic() - begin >= 0.4
     assert int(bench.redis.info("stats")["total_commands_processed"]) - calls < 30
     # … and is woken by the frame.
-    threading.Timer(0.1, lambda: bench.push("cam-1")).start()
-    batch = bench.pop(wait_s=3.0)
-    assert len(batch.frames) == 1
+    pushing = threading.Timer(0.1, lambda: bench.push("cam-1"))
+    pushing.start()
+    wait_for(lambda: bench.pop(wait_s=3.0).frames, what="the frame")
+    pushing.join()
+    assert bench.popped == 1
     assert bench.token_counts() == bench.waiting_counts()
 
 
@@ -166,7 +168,7 @@ def test_a_frame_wakes_one_pod(bench: QueueBench) -> None:
     got: dict[str, int] = {}
 
     def wait(pod: str) -> None:
-        got[pod] = len(bench.consumer(pod).pop(8, 2.0).frames)
+        got[pod] = len(bench.consumer(pod).pop(8, 3.5).frames)
 
     pods = [threading.Thread(target=wait, args=(f"pod-{index}",)) for index in range(3)]
     for index in range(3):
