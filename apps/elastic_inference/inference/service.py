@@ -39,6 +39,10 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     """Loads the model, warms up, infers until the stop, drains. Raises ModelError or SettingError at start."""
     for part in ("model", "queue", "broker"):
         lifecycle.declare(part)
+    pod = keys.pod_name()
+    # Nothing is sent yet, but an address that makes no sense shows before the model takes its time to load.
+    queue_client = connect(settings.queue, key=keys.plain_queue(settings.infer_type), name=f"ei-infer-{pod}")
+    broker_client = connect(settings.broker, name=f"ei-infer-{pod}")
     spec = find_model(settings.infer_model_name, settings.infer_model_path, settings.infer_type)
     allowance = cpu_allowance()
     limit_opencv()
@@ -51,9 +55,6 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         raise ModelError(f"The model {spec.path} can't be run on {engine.device}: {error}") from None
     lifecycle.set_ready("model")
     log.info("%s %s: %.1f frames a second in the warm-up", spec.name, spec.precision, first.fps)
-    pod = keys.pod_name()
-    queue_client = connect(settings.queue, key=keys.plain_queue(settings.infer_type), name=f"ei-infer-{pod}")
-    broker_client = connect(settings.broker, key=keys.STREAMS, name=f"ei-infer-{pod}")
     consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
     publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
     threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
