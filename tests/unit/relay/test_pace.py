@@ -81,9 +81,20 @@ def test_answers_that_are_not_ours_are_left_alone() -> None:
     assert not pace.answered(b"", 0.1)
     assert not pace.answered(b"12345678", 0.1)
     assert not pace.answered(b"pace" + bytes(4), 0.1)
-    assert pace.waiting_s(5.0) == 5.0
-    assert not pace.may_send(5.0)
-    assert pace.answered(ping, 5.0)
-    assert not pace.answered(ping, 5.0)
-    assert pace.waiting_s(6.0) == 0.0
-    assert pace.may_send(6.0)
+    assert pace.answered(ping, 0.1)
+    assert not pace.answered(ping, 0.1)
+    again = pace.sent(2.0)
+    assert again is not None
+    assert pace.may_send(2.15)
+    assert (pace.may_send(2.3), pace.waiting_s(5.0)) == (False, 3.0)
+    assert pace.answered(again, 5.0)
+    assert (pace.may_send(6.0), pace.waiting_s(6.0)) == (True, 0.0)
+
+
+def test_viewer_that_never_answers_is_left_to_its_socket() -> None:
+    pace = Pace()
+    pings = [pace.sent(number / FPS) for number in range(300)]
+    assert pings[0] is not None
+    assert pings[1:] == [None] * 299
+    assert pace.may_send(30.0)
+    assert pace.waiting_s(30.0) == 0.0
