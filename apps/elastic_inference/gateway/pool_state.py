@@ -134,6 +134,10 @@ class PoolState:
                 self._metrics.queue_length.remove(gone)
                 self._readings.sources.pop(gone, None)
             self._types, self._types_at = found, now
+            # As seldom: an INFO costs more than all the rest.
+            memory = await self._clock.info("memory")
+            self._metrics.redis_used.set(memory["used_memory"])
+            self._metrics.redis_limit.set(memory["maxmemory"])
         # Each time: a queue without types must be seen to answer, too.
         before = time.time()
         seconds, micros = await self._clock.time()

@@ -17,8 +17,9 @@ from elastic_inference.errors import ElasticInferenceError
 
 log = logging.getLogger(__name__)
 
-# One frame or two of 50 kB. The kernel doubles what is asked of it.
-UPSTREAM_RECEIVE_BYTES = 128 * 1024
+# The kernel doubles what is asked of it. With 128 kB a viewer that read 10 of 30 frames of 50 kB a second saw them
+# 1.6 s old instead of 1.1 s, and the throughput was the same.
+UPSTREAM_RECEIVE_BYTES = 64 * 1024
 CLIENT_UNSENT_BYTES = 64 * 1024
 CHUNK_BYTES = 128 * 1024
 CONNECT_LIMIT_S = 5.0
