@@ -20,6 +20,7 @@ from elastic_inference.inference.runtime import make_core
 from elastic_inference.inference.utilisation import DropTakes, Utilisation
 from elastic_inference.inference.worker import WarmUp, limit_opencv, warm_up
 from elastic_inference.lifecycle import Lifecycle
+from elastic_inference.memory import keep_freed_memory
 from elastic_inference.metrics import InferenceMetrics
 from elastic_inference.redis_connection import connect, explain
 from elastic_inference.service import run_service
@@ -37,6 +38,7 @@ def main() -> int:
 
 def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Loads the model, warms up, infers until the stop, drains. Raises ModelError or SettingError at start."""
+    keep_freed_memory()
     for part in ("model", "queue", "broker"):
         lifecycle.declare(part)
     pod = keys.pod_name()
