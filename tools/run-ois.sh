@@ -59,6 +59,16 @@ if [[ -n "$registry" && -n "${INFER_MODEL_PATH:-}" ]]; then
         export INFER_MODEL_PATH="/own-models/$(basename -- "$model")"
     fi
 fi
+if [[ -n "$registry" ]]; then
+    # The container's user is not root: it needs the group of the device as well.
+    for device in /dev/dri/renderD128 /dev/accel/accel0; do
+        case "$device:${INFER_DEVICE:-CPU}" in
+        /dev/dri*:*GPU* | /dev/accel*:*NPU*)
+            [[ ! -e "$device" ]] || RUN_ENGINE_ARGS+=(--device "$(dirname "$device")" --group-add "$(stat -c %g "$device")")
+            ;;
+        esac
+    done
+fi
 run_service ei-inference-service ei-inference-service "$registry" \
     INFER_TYPE INFER_MODEL_NAME INFER_MODEL_PATH INFER_DEVICE MODEL_CACHE_DIR CONFIDENCE_THRESHOLD RESULTS_MAXLEN \
     STREAM_QUEUE_DEPTH QUEUE_DEPTH TOKEN_LIMIT MAX_FRAME_AGE_S MAX_FRAME_BYTES MAX_FRAME_PIXELS
