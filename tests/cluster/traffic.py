@@ -1,0 +1,188 @@
+"""Frames into the cluster, results out of it, and the books of both: from outside, as cameras and viewers are."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+from pydantic import SecretStr
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import connect as connect_websocket
+
+from elastic_inference import keys
+from elastic_inference.config import QueueRules, RedisTarget
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueProducer
+from elastic_inference.redis_connection import REDIS_ERRORS, connect
+from tests.support.waiting import wait_for
+
+
+class Camera:
+    """Pushes numbered frames at a steady pace through the node port, as the camera user; survives Redis being away."""
+
+    def __init__(
+        self, address: tuple[str, int], password: str, infer_type: str, *, name: str, jpeg: bytes, fps: float
+    ) -> None:
+        self.name = name
+        self.pushed = 0
+        self.uncertain = 0
+        self.dropped = 0
+        self._target = RedisTarget(
+            url=SecretStr(f"redis://{address[0]}:{address[1]}/0"), username="camera", password=SecretStr(password)
+        )
+        self._type = infer_type
+        self._jpeg = jpeg
+        self._interval_s = 1 / fps
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Camera:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the pushing."""
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        producer: QueueProducer | None = None
+        sequence = 0
+        due = time.monotonic()
+        while not self._stop.is_set():
+            sequence += 1
+            frame = Frame(self.name, self._type, self._jpeg, seq=sequence, ts=time.time())
+            try:
+                if producer is None:
+                    client = connect(self._target, key=keys.plain_queue(self._type), name="test-camera")
+                    producer = QueueProducer(client, self._type, self.name, QueueRules.model_validate({}))
+                    producer.report_source("live", 1 / self._interval_s, 0, 0)
+                if sequence % 20 == 0:
+                    producer.report_source("live", 1 / self._interval_s, 0, 0)
+                outcome = producer.push(frame)
+                self.pushed += 1
+                self.dropped += sum(outcome.dropped.values())
+            except REDIS_ERRORS:
+                self.uncertain += 1  # it may have arrived before the answer was lost
+                producer = None
+                self._stop.wait(0.2)
+            due = max(due + self._interval_s, time.monotonic() - 1)
+            self._stop.wait(max(due - time.monotonic(), 0))
+
+
+class Results:
+    """Reads `results_<type>` as a function or an analytics job would, and remembers which frames were inferred."""
+
+    def __init__(self, address: tuple[str, int], password: str, infer_type: str) -> None:
+        self.inferred: dict[str, set[int]] = {}
+        self.doubles = 0
+        self._address, self._password = address, password
+        self._key = keys.results(infer_type)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Results:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def count(self, name: str) -> int:
+        """Frames of a stream that were inferred."""
+        return len(self.inferred.get(name, ()))
+
+    def _run(self) -> None:
+        last = "0"
+        while not self._stop.is_set():
+            try:
+                with redis.Redis(
+                    host=self._address[0],
+                    port=self._address[1],
+                    username="admin",
+                    password=self._password,
+                    socket_timeout=5,
+                    socket_connect_timeout=3,
+                ) as client:
+                    while not self._stop.is_set():
+                        answer: Any = client.xread({self._key: last}, count=500, block=500)
+                        entries = answer.values() if isinstance(answer, dict) else [each[1] for each in answer or ()]
+                        for group in entries:
+                            rows = group[0] if group and isinstance(group[0], list) else group
+                            for entry_id, fields in rows:
+                                last = entry_id.decode()
+                                self._take(fields)
+            except (redis.RedisError, OSError):
+                self._stop.wait(0.3)
+
+    def _take(self, fields: Mapping[bytes, bytes]) -> None:
+        document = json.loads(next(value for value in fields.values() if value.startswith(b"{")))
+        seen = self.inferred.setdefault(document["stream"].partition(":")[0], set())
+        self.doubles += document["seq"] in seen
+        seen.add(document["seq"])
+
+
+class Watcher:
+    """A viewer at the gateway's node port that comes back when it is cut off, as the dashboard does."""
+
+    def __init__(self, base_url: str, stream_id: str, token: str) -> None:
+        self.results: list[tuple[float, dict[str, Any]]] = []
+        self.cuts: list[float] = []
+        self.refusals: list[str] = []
+        self._url = f"{base_url}/{stream_id}?format=json"
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            opened = False
+            try:
+                with connect_websocket(
+                    self._url, additional_headers=self._headers, open_timeout=3, close_timeout=1, compression=None
+                ) as socket:
+                    opened = True
+                    while not self._stop.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            self.results.append((time.monotonic(), json.loads(socket.recv(timeout=0.2))))
+            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, EOFError) as error:
+                if opened:
+                    self.cuts.append(time.monotonic())
+                self.refusals.append(str(error)[:200])
+                self._stop.wait(0.2)
+
+    def since(self, moment: float) -> list[tuple[float, dict[str, Any]]]:
+        """Results that came after a moment of the monotonic clock."""
+        return [each for each in list(self.results) if each[0] > moment]
+
+    def wait_flowing(self, timeout_s: float, what: str, least: int = 3) -> float:
+        """Waits for `least` further results; the moment of the first of them."""
+        began = time.monotonic()
+        try:
+            wait_for(lambda: len(self.since(began)) >= least, timeout_s, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; last refusals: {self.refusals[-3:]}") from None
+        return self.since(began)[0][0]
+
+    def longest_gap(self, since: float) -> float:
+        """The longest time without a result between `since` and now, in seconds."""
+        moments = [since, *[moment for moment, _ in self.since(since)], time.monotonic()]
+        return max(later - earlier for earlier, later in itertools.pairwise(moments))

@@ -1,0 +1,63 @@
+"""container/compose.yaml: the same images, as closed as in a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from elastic_inference import __version__, config
+from elastic_inference.manifests.options import SETTINGS
+from tests.support.manifests import PROJECT
+
+KNOWN = {
+    "ei-camera-stream-service": config.CameraSettings,
+    "ei-file-stream-service": config.FileSettings,
+    "ei-inference-service": config.InferenceSettings,
+    "ei-websocket-server": config.WebsocketSettings,
+    "ei-gateway-server": config.GatewaySettings,
+}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    found = yaml.safe_load((PROJECT / "container" / "compose.yaml").read_text())
+    assert found["networks"]["inside"] == {"internal": True}
+    services: dict[str, dict[str, Any]] = found["services"]
+    return services
+
+
+def image_of(service: dict[str, Any]) -> tuple[str, str]:
+    """(name, tag) with the variables' defaults."""
+    reference = service["image"].replace("${TAG:-", "").rstrip("}")
+    return reference.rpartition("/")[2].partition(":")[0], reference.rpartition(":")[2]
+
+
+def test_it_runs_our_images_and_the_manifests_redis(services: dict[str, dict[str, Any]]) -> None:
+    assert services["redis"]["image"] == SETTINGS["REDIS_IMAGE"]
+    images = {image_of(each) for name, each in services.items() if name != "redis"}
+    assert {name for name, _ in images} == set(KNOWN)
+    assert {tag for _, tag in images} == {__version__}, "the default tag is the project's version"
+
+
+def test_every_service_is_closed(services: dict[str, dict[str, Any]]) -> None:
+    for name, each in services.items():
+        assert each["read_only"] is True, name
+        assert each["cap_drop"] == ["ALL"], name
+        assert each["security_opt"] == ["no-new-privileges:true"], name
+        assert ("ports" in each) is (name == "gateway"), name
+        assert ("outside" in each["networks"]) is (name in ("gateway", "camera")), name
+
+
+def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, Any]]) -> None:
+    for name, each in services.items():
+        if name != "redis":
+            fields = {field.upper() for field in KNOWN[image_of(each)[0]].model_fields}
+            assert set(each["environment"]) <= fields, name
+
+
+def test_redis_keeps_the_queues_rules(services: dict[str, dict[str, Any]]) -> None:
+    command = services["redis"]["command"]
+    assert command[command.index("--proto-max-bulk-len") + 1] == SETTINGS["MAX_FRAME_BYTES"]
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
