@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import json
@@ -84,7 +85,7 @@ class Results:
 
     def __init__(self, address: tuple[str, int], password: str, infer_type: str) -> None:
         self.inferred: dict[str, set[int]] = {}
-        self.doubles = 0
+        self.doubles: collections.Counter[str] = collections.Counter()
         self._address, self._password = address, password
         self._key = keys.results(infer_type)
         self._stop = threading.Event()
@@ -127,8 +128,9 @@ class Results:
 
     def _take(self, fields: Mapping[bytes, bytes]) -> None:
         document = json.loads(next(value for value in fields.values() if value.startswith(b"{")))
-        seen = self.inferred.setdefault(document["stream"].partition(":")[0], set())
-        self.doubles += document["seq"] in seen
+        name = document["stream"].partition(":")[0]
+        seen = self.inferred.setdefault(name, set())
+        self.doubles[name] += document["seq"] in seen
         seen.add(document["seq"])
 
 

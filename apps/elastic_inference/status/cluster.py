@@ -143,7 +143,9 @@ def _advice(link: Link, names: Sequence[str]) -> str:
 def _inside(run: Kubectl) -> dict[Link, Finding]:
     """What this program says from within the gateway's pod, where all addresses and logins are at hand."""
     try:
-        text = run(["exec", f"deployment/{GATEWAY}", "--", "ei-status", "--inside", "--json"])
+        # code 1 means that it found a broken link, which is an answer
+        walk = "ei-status --inside --json || test $? = 1"
+        text = run(["exec", f"deployment/{GATEWAY}", "--", "sh", "-c", walk])
         rows = json.loads(text)["findings"]
         return {
             Link(row["link"]): Finding(Link(row["link"]), State(row["state"]), row["text"], row["advice"])
