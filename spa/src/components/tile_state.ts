@@ -25,7 +25,8 @@ export function tileState(stream: Stream, report: TileReport | null, nowMs: numb
   const patience = Math.max(DEAD_MS, stream.fps > 0 ? 3000 / stream.fps : 0)
   if (age !== null && age <= patience) return { health: 'live', text: '', detail: '' }
   if (stream.state === 'waiting') return { health: 'dead', text: `no pod infers ${stream.type}`, detail: detail || 'frames arrive and are dropped' }
-  if (stream.state === 'stalled') return { health: 'dead', text: 'the camera sends nothing', detail }
+  // Without a word of the producer, a stream that has ended looks the same.
+  if (stream.state === 'stalled' && stream.source_fps !== null) return { health: 'dead', text: 'the camera sends nothing', detail }
   if (stream.state === 'reconnecting') return { health: 'dead', text: 'the camera is being reconnected', detail }
   if (report?.link === 'lost') return { health: 'dead', text: 'connection lost, trying again', detail }
   if (age !== null) return { health: 'dead', text: `no frame for ${duration(age / 1000)}`, detail }

@@ -27,7 +27,6 @@ export interface WatchedPage {
   page: Page
   /** Errors and warnings of the console, exceptions, requests to other hosts; must stay empty. */
   complaints: string[]
-  close(): Promise<void>
 }
 
 /** A page in a context of its own. `expected` are console lines that a test provokes. */
@@ -48,5 +47,5 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
     if (/^(https?|wss?):$/.test(to.protocol) && to.host !== host) complain(`request to another host: ${request.url()}`)
   })
   await page.goto(url)
-  return { page, complaints, close: () => context.close() }
+  return { page, complaints }
 }

@@ -53,7 +53,7 @@ test(`${streamCount} streams for ${seconds} s`, { timeout: (seconds + 120) * 100
     const heapAfter = await heap()
     const publishedTotal = Object.keys(sent).reduce((sum, id) => sum + sent[id]! - published[id]!, 0)
     const toPaint = totals.latencies.map((latency) => latency - PUBLISH_MS)
-    const boxes = await checkTiles(page, clip)
+    const boxes = await checkTiles(page, 'article.tile', 4)
     console.log(
       [
         `published ${(publishedTotal / took).toFixed(1)} frames/s, received ${(totals.received / took).toFixed(1)}, painted ${(totals.painted / took).toFixed(1)} (${((100 * totals.painted) / publishedTotal).toFixed(1)} %), superseded ${(totals.superseded / took).toFixed(1)}`,

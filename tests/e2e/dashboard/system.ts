@@ -1,7 +1,6 @@
 /** Starts the real services for a test: a private Valkey, relay, gateway, a publisher of known results, inference. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -32,17 +31,6 @@ export async function waitFor<T>(what: string, condition: () => T | Promise<T>, 
     if (Date.now() > deadline) throw new Error(`${what} did not come true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 /** A child process whose last words are kept for the error message. */
@@ -131,8 +119,8 @@ export class Publisher {
 const VALKEY = `
 import sys
 from elastic_inference.embedded_valkey import EmbeddedValkey
-with EmbeddedValkey(int(sys.argv[1])):
-    print("up", flush=True)
+with EmbeddedValkey() as server:
+    print("redis at", server.url, flush=True)
     sys.stdin.read()
 `
 
@@ -146,8 +134,11 @@ export class System {
   gateway!: Service
   private environment: Record<string, string> = {}
 
-  static async start(options: { token?: string } = {}): Promise<System> {
-    const system = new System()
+  private constructor(private readonly host: string) {}
+
+  /** `host` is the address that the gateway listens on. */
+  static async start(options: { token?: string; host?: string } = {}): Promise<System> {
+    const system = new System(options.host ?? '127.0.0.1')
     try {
       await system.begin(options.token)
     } catch (error) {
@@ -158,32 +149,34 @@ export class System {
   }
 
   private async begin(token?: string): Promise<void> {
-    const [valkeyPort, relayPort, gatewayPort] = [await freePort(), await freePort(), await freePort()]
-    const valkey = Service.start('valkey', python, ['-c', VALKEY, String(valkeyPort)])
+    const valkey = Service.start('valkey', python, ['-c', VALKEY])
     this.services.push(valkey)
-    await waitFor('Valkey', () => valkey.words.includes('up') || ended(valkey))
-    this.brokerUrl = `redis://127.0.0.1:${valkeyPort}/0`
+    this.brokerUrl = (await said(valkey, /redis at (\S+)/))[1]!
     this.environment = {
       QUEUE_URL: this.brokerUrl,
       WEBSOCKET_HOST: '127.0.0.1',
-      WEBSOCKET_PORT: String(relayPort),
-      WEBSOCKET_SERVER_URL: `ws://127.0.0.1:${relayPort}`,
-      GATEWAY_HOST: '127.0.0.1',
-      GATEWAY_PORT: String(gatewayPort),
+      // Port 0 is any free one; the services say which.
+      WEBSOCKET_PORT: '0',
+      GATEWAY_HOST: this.host,
+      GATEWAY_PORT: '0',
       ...(token ? { GATEWAY_TOKEN: token } : {}),
     }
-    this.url = `http://127.0.0.1:${gatewayPort}`
-    this.startRelay()
+    await this.startRelay()
     await this.startGateway()
   }
 
-  startRelay(): void {
+  /** Again at the same port, after a stop. */
+  async startRelay(): Promise<void> {
     this.relay = this.start('relay', 'apps/websocket_server.py')
+    const port = (await said(this.relay, /websockets at ws:\/\/[^\s/]*:(\d+)/))[1]!
+    Object.assign(this.environment, { WEBSOCKET_PORT: port, WEBSOCKET_SERVER_URL: `ws://127.0.0.1:${port}` })
   }
 
   async startGateway(): Promise<void> {
     this.gateway = this.start('gateway', 'apps/gateway_server.py')
-    await waitFor('the gateway', async () => (await fetch(`${this.url}/api/session`)).ok || ended(this.gateway), 30_000)
+    const port = (await said(this.gateway, /gateway at http:\/\/[^\s/]*:(\d+)/))[1]!
+    this.environment.GATEWAY_PORT = port
+    this.url = `http://127.0.0.1:${port}`
   }
 
   /** Another of our services, against this system's Redis. */
@@ -203,7 +196,14 @@ export class System {
   }
 }
 
-function ended(service: Service): false {
-  if (!service.running) throw new EndedError(`${service.name} ended:\n${service.words.join('\n')}`)
-  return false
+/** What a service says when it is up. */
+function said(service: Service, pattern: RegExp): Promise<RegExpExecArray> {
+  return waitFor(`${service.name}: ${pattern}`, () => {
+    for (const line of service.words) {
+      const found = pattern.exec(line)
+      if (found) return found
+    }
+    if (!service.running) throw new EndedError(`${service.name} ended:\n${service.words.join('\n')}`)
+    return null
+  }, 30_000)
 }

@@ -1,0 +1,93 @@
+/** Services that go away and come back, and the login. */
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+
+import { openPage, startBrowser } from './browser'
+import { Publisher, System, waitFor } from './system'
+
+const TOKEN = 'open-sesame-4711'
+// What Chromium itself says when a server is away or refuses: the page can't keep it from that.
+const AWAY = [/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_INVALID_HTTP_RESPONSE|WebSocket connection to|status of 50\d/]
+const REFUSED = [/status of 401/, ...AWAY]
+let system: System
+let browser: Browser
+let publisher: Publisher
+
+beforeAll(async () => {
+  ;[system, browser] = await Promise.all([System.start({ token: TOKEN }), startBrowser()])
+  publisher = await Publisher.start(system.brokerUrl, ['gate-1:people', 'gate-2:people'])
+})
+afterAll(async () => {
+  await browser?.close()
+  await publisher?.stop()
+  await system?.stop()
+})
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close()
+})
+
+const live = (page: Page, count: number) => waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count, 30_000)
+
+async function signIn(page: Page): Promise<void> {
+  await page.getByLabel('Token').fill(TOKEN)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+}
+
+test('a token is asked for, checked, and forgotten at sign-out', async () => {
+  const { page, complaints } = await openPage(browser, `${system.url}/pool?q=x`, {}, REFUSED)
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+  expect(await page.locator('article.tile').count()).toBe(0)
+  await page.getByLabel('Token').fill('wrong')
+  await page.keyboard.press('Enter')
+  await page.getByText('This token is wrong.').waitFor()
+  await signIn(page)
+  // Back to where the viewer wanted to go.
+  await page.getByRole('heading', { name: 'Pool' }).waitFor()
+  expect(page.url()).toBe(`${system.url}/pool?q=x`)
+  await page.getByRole('link', { name: 'Streams' }).click()
+  await live(page, 2)
+  const cookies = await page.context().cookies()
+  expect(cookies.every((cookie) => cookie.httpOnly && cookie.sameSite !== 'None')).toBe(true)
+  expect(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }))).not.toContain(TOKEN)
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+  await page.goto(system.url)
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+  expect(complaints).toEqual([])
+})
+
+test('the login leads to no other site', async () => {
+  const { page } = await openPage(browser, `${system.url}/login?next=//evil.example/x`, {}, REFUSED)
+  await signIn(page)
+  await live(page, 2)
+  expect(new URL(page.url()).host).toBe(new URL(system.url).host)
+})
+
+test('a relay that goes away shows on the tiles, and they come back', async () => {
+  const { page, complaints } = await openPage(browser, system.url, {}, REFUSED)
+  await signIn(page)
+  await live(page, 2)
+  await system.relay.stop('SIGKILL')
+  await waitFor('dead tiles', async () => (await page.locator('[data-state="dead"]').count()) === 2)
+  expect(await page.locator('.notice').first().innerText()).toMatch(/connection lost|no frame for/)
+  await system.startRelay()
+  await live(page, 2)
+  expect(complaints).toEqual([])
+})
+
+test('a gateway that goes away is said in a banner, and all comes back without a reload', async () => {
+  const { page, complaints } = await openPage(browser, system.url, {}, REFUSED)
+  await signIn(page)
+  await live(page, 2)
+  await page.evaluate(() => Object.assign(window, { sameDocument: true }))
+  await system.gateway.stop('SIGKILL')
+  await page.getByText(/No connection to the server since \d\d:\d\d:\d\d/).waitFor()
+  expect(await page.locator('article.tile').count()).toBe(2)
+  await system.startGateway()
+  await waitFor('the banner to go', async () => (await page.getByText('No connection to the server').count()) === 0, 30_000)
+  // A restarted gateway may or may not know the old login.
+  if (await page.getByRole('heading', { name: 'Sign in' }).count()) await signIn(page)
+  await live(page, 2)
+  expect(await page.evaluate(() => 'sameDocument' in window)).toBe(true)
+  expect(complaints).toEqual([])
+})

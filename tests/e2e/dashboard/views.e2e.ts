@@ -1,0 +1,172 @@
+/** Compare, pool, accessibility and small screens against real services. */
+import axe from 'axe-core'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+
+import { openPage, startBrowser } from './browser'
+import { Publisher, System, waitFor } from './system'
+import { shapesOf } from './tile_pixels'
+
+// Charts are canvases too; only a stream's picture has a name of its own.
+const PICTURE = 'canvas[role="img"]'
+const STREAMS = ['gate-1:people', 'gate-1:people-int8', 'hall:car']
+let system: System
+let browser: Browser
+let publisher: Publisher
+
+beforeAll(async () => {
+  ;[system, browser] = await Promise.all([System.start(), startBrowser()])
+  publisher = await Publisher.start(system.brokerUrl, STREAMS)
+})
+afterAll(async () => {
+  await browser?.close()
+  await publisher?.stop()
+  await system?.stop()
+})
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close()
+})
+
+const live = (page: Page, count: number) => waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count)
+
+test('compare shows the same picture at the same time, and the differences', async () => {
+  const { page, complaints } = await openPage(browser, `${system.url}/compare`)
+  await live(page, 2)
+  const [left, right] = [page.locator('article.tile').nth(0), page.locator('article.tile').nth(1)]
+  expect(await left.innerText()).toContain('FP32')
+  expect(await right.innerText()).toContain('INT8')
+  await waitFor('in step', async () => (await page.locator('[data-is="step"]').innerText()) === 'in step')
+  // One screenshot of both: the shapes must be at the same place of each picture.
+  const columns = page.locator('.columns')
+  for (let sample = 0; sample < 3; sample += 1) {
+    const [both, a, b] = [await columns.screenshot(), (await left.locator(PICTURE).boundingBox())!, (await right.locator(PICTURE).boundingBox())!]
+    const spread = await page.evaluate(
+      async ({ picture, width, gap }) => {
+        const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(picture), (c) => c.charCodeAt(0))]))
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d')!
+        context.drawImage(bitmap, 0, 0)
+        const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height)
+        const firstMagenta = (from: number): number => {
+          for (let x = from; x < from + width; x += 1) {
+            for (let y = 0; y < bitmap.height; y += 1) {
+              const at = (y * bitmap.width + x) * 4
+              if (data[at]! > 200 && data[at + 1]! < 60 && data[at + 2]! > 200) return x - from
+            }
+          }
+          return Number.NaN
+        }
+        return Math.abs(firstMagenta(0) - firstMagenta(gap))
+      },
+      { picture: both.toString('base64'), width: Math.floor(a.width), gap: Math.round(b.x - a.x) },
+    )
+    expect(spread).toBeLessThanOrEqual(1)
+  }
+  await page.getByRole('button', { name: 'Only differences' }).click()
+  // The smaller model misses a shape half of the time.
+  await waitFor('a difference', async () => (await left.locator('[data-is="only"]').innerText()) === '1 only here')
+  await waitFor('no difference', async () => (await left.locator('[data-is="only"]').innerText()) === '0 only here')
+  for (const what of ['fps', 'latency', 'detections']) expect(await left.locator(`[data-is="${what}"]`).innerText()).toMatch(/\d/)
+  expect(complaints).toEqual([])
+})
+
+test('compare goes on when one of the two stops', async () => {
+  const { page, complaints } = await openPage(browser, `${system.url}/compare/gate-1`)
+  await live(page, 2)
+  await publisher.tell({ do: 'stop', streams: ['gate-1:people-int8:inferred'] })
+  try {
+    await page.locator('[data-stream="gate-1:people-int8:inferred"][data-state="dead"]').waitFor()
+    const canvas = page.locator('[data-stream="gate-1:people:inferred"]').locator(PICTURE)
+    const before = JSON.stringify(await shapesOf(page, canvas))
+    await waitFor('the other one to move', async () => JSON.stringify(await shapesOf(page, canvas)) !== before)
+  } finally {
+    await publisher.tell({ do: 'start', streams: ['gate-1:people-int8:inferred'] })
+  }
+  await live(page, 2)
+  expect(complaints).toEqual([])
+})
+
+test('the pool says in words what its numbers mean, and the charts move', async () => {
+  const { page, complaints } = await openPage(browser, `${system.url}/pool`)
+  const people = page.locator('[data-type="people"]')
+  await waitFor('a quiet pool', async () => /people uses 50 % of its 1 pod/.test(await people.locator('[data-is="sentence"]').innerText()))
+  const chart = people.locator('canvas').first()
+  const picture = async () => (await chart.screenshot()).toString('base64')
+  const before = await waitFor('a curve', async () => picture())
+  await publisher.tell({ do: 'worker', type: 'people', replicas: 1, infer_fps: 42, drop_fps: 58, scale_ratio: 2.4 })
+  await waitFor('the new sentence', async () => (await people.locator('[data-is="sentence"]').innerText()) === 'people needs 2.4 pods and has 1: 58 % of frames are dropped.')
+  await waitFor('another chart', async () => (await picture()) !== before)
+  await waitFor('the total', async () => /58 dropped/.test((await page.locator('[data-total="drop"]').innerText()).replaceAll('\n', ' ')))
+  await publisher.tell({ do: 'worker', type: 'people', replicas: 3, infer_fps: 100, drop_fps: 0, scale_ratio: 0.8 })
+  await waitFor('three workers', async () => (await page.locator('table tbody tr', { hasText: 'pod-people-' }).count()) >= 3)
+  const row = await page.locator('table tbody tr', { hasText: 'pod-people-2' }).innerText()
+  expect(row).toMatch(/people-test-model\s+FP32/)
+  expect(row).toContain('0.80')
+  expect(complaints).toEqual([])
+})
+
+test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async (colorScheme) => {
+  const { page, complaints } = await openPage(browser, system.url, { colorScheme })
+  await live(page, STREAMS.length)
+  // The page's CSP allows no script of ours: axe comes in by the debugger, as any expression does.
+  const check = async (view: string): Promise<void> => {
+    await page.evaluate(axe.source)
+    const found = await page.evaluate(async () => {
+      const { axe: here } = window as unknown as { axe: { run(context: Document, options: object): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }> } }
+      const { violations } = await here.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] })
+      return violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`).join(' | ')}`)
+    })
+    expect(found, view).toEqual([])
+  }
+  await check('streams')
+  await page.locator('details summary').click()
+  await check('filters')
+  await page.goto(`${system.url}/stream/gate-1:people:inferred`)
+  await live(page, 1)
+  await check('one stream')
+  await page.getByRole('link', { name: 'Compare', exact: true }).click()
+  await live(page, 2)
+  await check('compare')
+  await page.getByRole('link', { name: 'Pool' }).click()
+  await page.locator('[data-is="sentence"]').first().waitFor()
+  await check('pool')
+  await page.goto(`${system.url}/?wall`)
+  await live(page, STREAMS.length)
+  await check('wall')
+  await page.goto(`${system.url}/nothing/here`)
+  await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
+  await check('unknown page')
+  expect(complaints).toEqual([])
+})
+
+test('the theme follows the system until it is switched', async () => {
+  const { page } = await openPage(browser, system.url, { colorScheme: 'light' })
+  const theme = () => page.evaluate(() => document.documentElement.dataset.theme)
+  expect(await theme()).toBe('light')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await waitFor('dark', async () => (await theme()) === 'dark')
+  await page.getByRole('button', { name: 'Light theme' }).click()
+  expect(await theme()).toBe('light')
+  await page.reload()
+  await waitFor('still light', async () => (await theme()) === 'light')
+})
+
+test.each([
+  ['phone', 360, 740],
+  ['4K wall', 3840, 2160],
+])('nothing is cut off on a %s', async (_name, width, height) => {
+  const { page, complaints } = await openPage(browser, system.url, { viewport: { width, height } })
+  await live(page, STREAMS.length)
+  for (const path of ['/', '/stream/gate-1:people:inferred', '/compare', '/pool']) {
+    if (path !== '/') await page.goto(system.url + path)
+    await page.getByRole('heading', { level: 1 }).first().waitFor({ state: 'attached' })
+    await waitFor(`no sideways scrolling at ${path}`, () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+  }
+  expect(complaints).toEqual([])
+})
+
+test('with reduced motion nothing turns or fades', async () => {
+  const { page } = await openPage(browser, system.url, { reducedMotion: 'reduce' })
+  await live(page, STREAMS.length)
+  const moving = await page.evaluate(() => document.getAnimations().length)
+  expect(moving).toBe(0)
+})
