@@ -9,7 +9,7 @@ import { checkTiles, deviation, shapesOf } from './tile_pixels'
 const STREAMS = ['gate-1:people', 'gate-1:people-int8', 'gate-2:people', 'hall:car', 'yard-2:car', 'yard-10:car']
 let system: System
 let browser: Browser
-let publisher: Publisher
+let publisher: Publisher | undefined
 
 beforeAll(async () => {
   ;[system, browser] = await Promise.all([System.start(), startBrowser()])
@@ -24,6 +24,10 @@ afterEach(async () => {
   for (const context of browser.contexts()) await context.close()
 })
 
+async function publish(): Promise<void> {
+  publisher ??= await Publisher.start(system.brokerUrl, STREAMS)
+}
+
 const tiles = (page: Page) => page.locator('article.tile')
 const names = (page: Page) => page.locator('article.tile .name').allInnerTexts()
 const tile = (page: Page, id: string) => page.locator(`article.tile[data-stream="${id}:inferred"]`)
@@ -34,13 +38,15 @@ describe('without a stream', () => {
     const { page, complaints } = await openPage(browser, system.url)
     await page.getByRole('heading', { name: 'No stream yet' }).waitFor()
     expect(await page.locator('code', { hasText: 'ei-camera-stream-service' }).count()).toBeGreaterThan(0)
-    publisher = await Publisher.start(system.brokerUrl, STREAMS)
+    await publish()
     await live(page, STREAMS.length)
     expect(complaints).toEqual([])
   })
 })
 
 describe('with streams', () => {
+  beforeAll(publish)
+
   test('tiles show moving pictures, with each box where the result says', async () => {
     const { page, complaints } = await openPage(browser, system.url)
     await live(page, STREAMS.length)
@@ -205,18 +211,20 @@ describe('with streams', () => {
     const { page, complaints } = await openPage(browser, system.url)
     await live(page, STREAMS.length)
     const id = 'hall:car:inferred'
-    await publisher.tell({ do: 'stop', streams: [id] })
+    await publisher!.tell({ do: 'stop', streams: [id] })
     const dead = page.locator(`[data-stream="${id}"][data-state="dead"]`)
     await dead.waitFor()
     expect(await dead.locator('.notice').innerText()).toMatch(/no frame for \d+ s[\s\S]*last frame \d\d:\d\d:\d\d/)
     await waitFor('the tile to go', async () => (await page.locator(`[data-stream="${id}"]`).count()) === 0, 20_000)
-    await publisher.tell({ do: 'start', streams: [id] })
+    await publisher!.tell({ do: 'start', streams: [id] })
     await live(page, STREAMS.length)
     expect(complaints).toEqual([])
   })
 })
 
 describe('bad input', () => {
+  beforeAll(publish)
+
   const id = 'gate-2:people:inferred'
   const hostile = ['<script>document.title="owned"</script>', '<img src=x onerror=alert(1)>', '🚲👨‍👩‍👧', 'x'.repeat(10_000), 'a\u0000\n\u202eb', '']
 
@@ -224,14 +232,14 @@ describe('bad input', () => {
     const { page, complaints } = await openPage(browser, `${system.url}/?q=gate-2`)
     await live(page, 1)
     const shown = (text: RegExp | string) => waitFor(`the tile to say ${text}`, async () => (await tile(page, 'gate-2:people').innerText()).match(text))
-    await publisher.tell({ do: 'override', stream: id, detections: [] })
+    await publisher!.tell({ do: 'override', stream: id, detections: [] })
     await shown('0 detections')
-    await publisher.tell({ do: 'override', stream: id, detections: Array.from({ length: 500 }, (_, index) => ({ label: `thing ${index % 50}`, confidence: 0.3 + (index % 7) / 10, box: [(index % 25) / 25, Math.floor(index / 25) / 20, (index % 25) / 25 + 0.05, Math.floor(index / 25) / 20 + 0.06] })) })
+    await publisher!.tell({ do: 'override', stream: id, detections: Array.from({ length: 500 }, (_, index) => ({ label: `thing ${index % 50}`, confidence: 0.3 + (index % 7) / 10, box: [(index % 25) / 25, Math.floor(index / 25) / 20, (index % 25) / 25 + 0.05, Math.floor(index / 25) / 20 + 0.06] })) })
     await shown('500 detections')
-    await publisher.tell({ do: 'override', stream: id, detections: [{ label: 'person', confidence: 0.9, box: [-3, -0.5, 0.5, 7] }, { label: 'person', confidence: 0.9, box: [0.9, 0.9, 0.1, 0.1] }, { label: 'person', confidence: 0.9, box: [2, 2, 3, 3] }] })
+    await publisher!.tell({ do: 'override', stream: id, detections: [{ label: 'person', confidence: 0.9, box: [-3, -0.5, 0.5, 7] }, { label: 'person', confidence: 0.9, box: [0.9, 0.9, 0.1, 0.1] }, { label: 'person', confidence: 0.9, box: [2, 2, 3, 3] }] })
     await shown('1 detection')
     await shown(/skipped/)
-    await publisher.tell({ do: 'override', stream: id, detections: hostile.map((label, index) => ({ label, confidence: 0.9, box: [index / 6, 0.1, (index + 0.9) / 6, 0.9] })) })
+    await publisher!.tell({ do: 'override', stream: id, detections: hostile.map((label, index) => ({ label, confidence: 0.9, box: [index / 6, 0.1, (index + 0.9) / 6, 0.9] })) })
     await shown('6 detections')
     await page.getByText('Boxes', { exact: true }).first().click()
     expect(await page.getByRole('checkbox', { name: '<script>' }).count()).toBe(1)
@@ -239,7 +247,7 @@ describe('bad input', () => {
     await page.goto(`${system.url}/stream/${id}`)
     await live(page, 1)
     await page.locator('.found', { hasText: '🚲' }).waitFor()
-    await publisher.tell({ do: 'override', stream: id, detections: null })
+    await publisher!.tell({ do: 'override', stream: id, detections: null })
     expect(complaints).toEqual([])
   })
 
@@ -256,7 +264,7 @@ describe('bad input', () => {
     ]
     let sent = 0
     for (const message of messages) {
-      await publisher.tell({ do: 'message', stream: id, ...message })
+      await publisher!.tell({ do: 'message', stream: id, ...message })
       sent += 1
     }
     // The relay may already refuse what it can't read; what reaches the page is counted there.
