@@ -262,7 +262,14 @@ def test_files_are_compressed_tagged_and_cached(valkey: EmbeddedValkey, tmp_path
             assert (page.body, page.headers["Cache-Control"]) == (b"<title>page</title>", "no-cache")
 
 
-def test_a_snapshot_has_the_boxes_and_is_shared(gateway: RunningGateway, client: redis.Redis) -> None:
+def test_a_snapshot_has_the_boxes_and_is_shared(
+    gateway: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A slow machine may start the eight far apart.
+    monkeypatch.setattr("elastic_inference.gateway.snapshots.FRESH_S", 60.0)
+    # Time enough for a pod that asks once a second who watches.
+    monkeypatch.setattr("elastic_inference.gateway.snapshots.WAIT_S", 30.0)
+    client.config_resetstat()
     pool = Pool(client)
     pool.publish()
     path = f"/api/streams/{pool.stream_id}/snapshot.jpg"
@@ -275,7 +282,7 @@ def test_a_snapshot_has_the_boxes_and_is_shared(gateway: RunningGateway, client:
             thread.join()
     assert [each.status for each in answers] == [200] * 8
     assert len({each.body for each in answers}) == 1
-    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] <= 2
+    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 1
     answer = check(answers[0], "/api/streams/{id}/snapshot.jpg")
     drawn = simplejpeg.decode_jpeg(answer.body, "BGR")
     plain = simplejpeg.decode_jpeg(JPEG, "BGR")
@@ -337,7 +344,7 @@ def test_many_clients_cost_redis_as_much_as_one(gateway: RunningGateway, client:
 
     connections = []
     for _ in range(30):
-        connection = gateway.connection()
+        connection = gateway.connection(30)
         connection.request("GET", "/api/events")
         connections.append(connection)
     wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 30, what="30 clients")
