@@ -116,7 +116,8 @@ def test_every_deployment_has_labels_spread_a_budget_and_time_to_drain(core: lis
         }
         assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]["app"] == labels["app"]
         assert labels["app"] in budgets, name
-        assert spec["terminationGracePeriodSeconds"] > 20, "longer than the drain"
+        before = spec["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        assert spec["terminationGracePeriodSeconds"] > 20 + before, "longer than the drain"
         assert spec["automountServiceAccountToken"] is False
         assert spec["serviceAccountName"] == accounts[0]["metadata"]["name"]
 
