@@ -481,7 +481,7 @@ def test_a_missing_secret_is_named_by_the_events(installed: Installation) -> Non
     try:
         installed.apply(folder / "deployment.yaml")
         wait_for(lambda: 'secret "no-such-secret" not found' in installed.kubectl.run("get", "events"), 60, "its event")
-        assert waiting_reason(installed, "ei-infer-nosecret-app") == "ContainerCreating"
+        wait_for(lambda: waiting_reason(installed, "ei-infer-nosecret-app") == "ContainerCreating", 30, "its state")
         goes_on(installed)
     finally:
         installed.remove(folder / "deployment.yaml")
