@@ -101,6 +101,8 @@ class GatewayMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
+        self.redis_used = Gauge("ei_redis_used_memory_bytes", "Memory that the queue's Redis uses.", registry=registry)
+        self.redis_limit = Gauge("ei_redis_maxmemory_bytes", "Its maxmemory; 0 is no limit.", registry=registry)
         self.tunnels = Gauge("ei_gateway_tunnels", "Websockets that pass through.", registry=registry)
         self.event_clients = Gauge("ei_gateway_event_clients", "Open event streams.", registry=registry)
         requests = Counter("ei_gateway_requests", "HTTP requests answered.", ("code",), registry=registry)
