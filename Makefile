@@ -9,9 +9,10 @@ LOCK := container/locks/dev.txt
 DASHBOARD := apps/elastic_inference/gateway/dashboard/index.html
 DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) \
 	apps/elastic_inference/gateway/openapi.json
+NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
-.PHONY: help install demo test test-python lint types docs check-docs clean dashboard
+.PHONY: help install demo test test-python test-dashboard test-cluster lint types docs clean dashboard screenshots
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -27,9 +28,14 @@ $(STAMP): setup.py $(LOCK)
 
 install: $(STAMP) ## make .venv with everything
 
-$(DASHBOARD): $(DASHBOARD_SOURCES)
+$(NODE_STAMP): spa/package.json spa/package-lock.json
+	@echo "installing the dashboard's packages"
+	@cd spa && npm ci --no-audit --no-fund --silent
+	@touch $(NODE_STAMP)
+
+$(DASHBOARD): $(DASHBOARD_SOURCES) | $(NODE_STAMP)
 	@echo "building the dashboard"
-	@cd spa && npm ci --no-audit --no-fund --silent && npm run --silent build
+	@cd spa && npm run --silent build
 	@touch $(DASHBOARD)
 
 dashboard: $(DASHBOARD) ## build the dashboard when it is missing or stale
@@ -39,10 +45,19 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 	else echo "Node.js 20 or newer is missing: the plain first page is served instead of the dashboard."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
-test: install lint types dashboard test-python ## all tests
+test: install lint types dashboard test-python test-dashboard ## all tests
 
-test-python: install
+test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 	@$(BIN)/pytest $(ARGS)
+
+test-dashboard: install dashboard ## the dashboard's tests, those in a real browser included
+	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent && npm run --silent test:e2e
+
+test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
+	@$(BIN)/pytest tests/cluster -m cluster -v $(ARGS)
+
+screenshots: install dashboard ## the pictures of doc/images, from the running system
+	@cd spa && npm run --silent screenshots
 
 lint: install ## ruff: style and security rules
 	@$(BIN)/ruff check .
