@@ -11,7 +11,7 @@ from elastic_inference.acl import USERS, render_acl
 from elastic_inference.manifests.template import TemplateError
 
 TOKEN = "gateway-token"  # noqa: S105  a key's name
-KEYS = (*(f"{user}-password" for user in USERS), TOKEN)
+KEYS = (*(f"{user}-password" for user in USERS), TOKEN, "grafana-password")
 _LINE = re.compile(r'^  (?P<key>[a-z-]+): "(?P<value>[A-Za-z0-9_-]{16,})"$', re.MULTILINE)
 
 

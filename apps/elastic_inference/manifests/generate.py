@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from elastic_inference.manifests import available, credentials
+from elastic_inference.manifests import autoscaling, available, credentials
 from elastic_inference.manifests.options import Options
 from elastic_inference.manifests.template import TemplateError, loops, render
 
@@ -191,6 +191,8 @@ class Generator:
             "POD_CIDR_4": next((cidr for cidr in options.pod_cidrs if ":" not in cidr), ""),
             "POD_CIDR_6": next((cidr for cidr in options.pod_cidrs if ":" in cidr), ""),
         }
+        values.update(autoscaling.keda_redis(options, values["QUEUE_URL"]))
+        values["HPA_CPU_TARGET"] = autoscaling.cpu_target(options.settings["INFER_CPU_LIMIT"])
         for sample, (feeds, clips) in available.SAMPLES.items():
             served = [each for each in feeds if each in self.types]
             values[f"FEEDS_{sample.upper()}"] = ",".join(served)
@@ -205,6 +207,7 @@ class Generator:
             values["REDIS_MAXMEMORY"],
             values["MAX_FRAME_BYTES"],
         ]
+        values["ADAPTER_HASH"] = _hash([self._part("monitoring/adapter-rules.part")])
         values["REDIS_HASH"] = _hash([*parts, options.secret if options.existing_secret else self.users_acl])
         return values
 

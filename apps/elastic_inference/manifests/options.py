@@ -28,6 +28,7 @@ SETTINGS = {
     "REDIS_CPU_REQUEST": "100m",
     "REDIS_CPU_LIMIT": "2",
     "MAX_FRAME_BYTES": "4194304",
+    "MAX_MESSAGE_BYTES": "5242880",  # a result is its frame and up to 1 MiB of JSON
     "MAX_FRAME_AGE_S": "2",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "text",
@@ -39,6 +40,7 @@ SETTINGS = {
     "GATEWAY_REPLICAS": "2",
     "QUEUE_NODE_PORT": "31003",
     "GATEWAY_NODE_PORT": "31002",
+    "SAMPLE_FPS": "",
     "GATEWAY_TLS": "",
     "PULL_SECRET": "",
     "NODE_SELECTOR": "",
@@ -46,6 +48,20 @@ SETTINGS = {
     "USB_NODE": "",
     "USB_RESOURCE": "squat.ai/video",
     "INGRESS_HOST": "video.example.org",
+    # monitoring/ and scale/
+    "PROMETHEUS_IMAGE": "docker.io/prom/prometheus:v3.16.0",
+    "ADAPTER_IMAGE": "registry.k8s.io/prometheus-adapter/prometheus-adapter:v0.12.0",
+    "GRAFANA_IMAGE": "docker.io/grafana/grafana:12.2.0",
+    "GRAFANA_NODE_PORT": "31008",
+    "PROMETHEUS_NODE_PORT": "31009",
+    "PROMETHEUS_URL": "http://ei-prometheus.ei-monitoring.svc:9090",
+    "MIN_REPLICAS": "1",
+    "MAX_REPLICAS": "10",
+    "RATIO_TARGET": "0.8",
+    "SCALE_DOWN_WINDOW_S": "300",
+    "KEDA_COOLDOWN_S": "120",
+    # where the suite will run, for KEDA, which looks at it from its own namespace
+    "NAMESPACE": "default",
 }
 
 

@@ -1,0 +1,155 @@
+"""The monitoring that ships: rules by promtool, every panel and rule against a real Prometheus and real services."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.manifests import PROJECT
+from tests.support.monitoring import (
+    Prometheus,
+    config_map,
+    dashboard_queries,
+    generated,
+    pod,
+    tool,
+    with_static_targets,
+)
+from tests.support.system import System
+from tests.support.viewer import Viewer
+from tests.support.waiting import wait_for
+
+DOCUMENT = PROJECT / "doc" / "inference_metrics.md"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def monitoring(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+    return generated(tmp_path_factory.mktemp("monitoring"), "monitoring")
+
+
+@pytest.fixture(scope="module")
+def rules(monitoring: list[dict[str, object]]) -> str:
+    return config_map(monitoring, "ei-prometheus-config", "rules.yml")
+
+
+@pytest.fixture(scope="module")
+def config(monitoring: list[dict[str, object]]) -> str:
+    return config_map(monitoring, "ei-prometheus-config", "prometheus.yml")
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_promtool_accepts_the_configuration(config: str, rules: str, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(json.dumps(with_static_targets(config, [], tmp_path)))
+    (tmp_path / "rules.yml").write_text(rules)
+    said = run(tool("promtool"), "check", "config", str(tmp_path / "prometheus.yml"))
+    assert re.search(r"[1-9]\d* rules found", said), said
+    interval, timeout = (yaml.safe_load(config)["global"][key] for key in ("scrape_interval", "scrape_timeout"))
+    assert (interval, timeout) == ("5s", "4s"), "as often as METRICS_WINDOW_S"
+
+
+def test_every_rule_does_what_its_examples_say(rules: str, tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(rules)
+    shutil.copy(HERE / "monitoring_rules.yaml", tmp_path / "tests.yml")
+    run(tool("promtool"), "test", "rules", str(tmp_path / "tests.yml"))
+
+
+def test_every_rule_has_an_example(rules: str) -> None:
+    examples = yaml.safe_load((HERE / "monitoring_rules.yaml").read_text())["tests"]
+    expected = [
+        test["alertname"] for each in examples for test in each.get("alert_rule_test", ()) if test["exp_alerts"]
+    ]
+    queries = [test["expr"] for each in examples for test in each.get("promql_expr_test", ())]
+    for group in yaml.safe_load(rules)["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                assert rule["alert"] in expected
+            else:
+                assert any(rule["record"] in query for query in queries), rule["record"]
+
+
+def test_the_operators_rules_are_the_same(rules: str, tmp_path: Path) -> None:
+    operator = generated(tmp_path, "monitoring/operator")
+    by_kind = {each["kind"]: each for each in operator}
+    assert set(by_kind) == {"PodMonitor", "PrometheusRule"}
+    assert by_kind["PrometheusRule"]["spec"] == yaml.safe_load(rules)
+
+
+def test_every_panel_rule_and_documented_metric_is_there(
+    monitoring: list[dict[str, object]],
+    sample_clips: dict[str, Path],
+    embedded_models: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    config, rules = (config_map(monitoring, "ei-prometheus-config", name) for name in ("prometheus.yml", "rules.yml"))
+    dashboard = json.loads(config_map(monitoring, "ei-grafana-dashboard", "elastic-inference.json"))
+    model = {"INFER_MODEL_PATH": str(embedded_models["blazeface"])}
+    with System() as system:
+        services = {
+            "websocket-server": system.websocket_server(),
+            "gateway": system.gateway(),
+            "inference": system.infer("face", model),
+            "producer": system.file(
+                sample_clips["carphone_pristine"], "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}
+            ),
+        }
+        for service in services.values():
+            service.wait_ready()
+        targets = [(pod(f"ei-{part}", part), service.metrics_port) for part, service in services.items()]
+        targets.append((pod("ei-redis", "redis", port="redis"), system.valkey.port))
+        targets.append((pod("ei-old", "inference", phase="Failed"), services["inference"].metrics_port))
+        viewer = Viewer(f"ws://127.0.0.1:{system.gateway_port}", "gate-1:face:inferred")
+        with Prometheus(tmp_path, config, rules, targets) as prometheus, viewer:
+            viewer.wait_for(lambda _: True, 30, "a result")
+            wait_for(lambda: len(prometheus.query("up")) >= len(services), 30, "the first scrapes")
+            labels = {each["metric"]["pod"]: each["metric"] for each in prometheus.query("up")}
+            assert set(labels) == {f"ei-{part}-0" for part in services}
+            assert {key: labels["ei-gateway-0"][key] for key in ("namespace", "app", "component", "job")} == {
+                "namespace": "default",
+                "app": "ei-gateway",
+                "component": "gateway",
+                "job": "elastic-inference",
+            }
+            empty: list[str] = []
+
+            def none_is_empty() -> bool:
+                empty[:] = [name for name, query in dashboard_queries(dashboard) if not prometheus.query(query)]
+                return not empty
+
+            try:
+                wait_for(none_is_empty, 60, "every panel to show something")
+            except AssertionError:
+                pytest.fail(f"panels without data: {empty}")
+            recorded = [
+                rule["record"]
+                for group in yaml.safe_load(rules)["groups"]
+                for rule in group["rules"]
+                if "record" in rule
+            ]
+            wait_for(
+                lambda: all(prometheus.query(name) for name in recorded),
+                90,
+                "every recording rule to have a value",
+            )
+            states = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+            assert {rule["name"]: rule.get("lastError", "") for rule in states if rule["health"] != "ok"} == {}
+            names = {
+                re.sub(r"_(bucket|count|sum|created|total)$", "", name)
+                for name in prometheus.get("label/__name__/values")
+                if name.startswith("ei_")
+            }
+    text = DOCUMENT.read_text()
+    explained = {re.sub(r"_total$", "", name) for name in re.findall(r"^\| `(ei_\w+)`", text, re.MULTILINE)}
+    assert names - explained == set(), "not in doc/inference_metrics.md"
+    assert explained - names == set(), "in doc/inference_metrics.md, but exported by no service"
