@@ -2,9 +2,11 @@
 
 const NARROW_SPACE = '\u202f'
 
-/** Frames a second, without decimals; `–` where unknown. */
-export const fps = (value: number | null | undefined): string =>
-  value == null || !Number.isFinite(value) ? '–' : grouped(Math.round(value))
+/** Frames a second, without decimals but under two; `–` where unknown. */
+export function fps(value: number | null | undefined): string {
+  if (value == null || !Number.isFinite(value)) return '–'
+  return value > 0 && value < 1.95 ? String(Math.round(value * 10) / 10) : grouped(value)
+}
 
 /** Whole milliseconds; seconds from 10 s on. */
 export function milliseconds(value: number | null | undefined): string {

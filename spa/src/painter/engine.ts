@@ -112,7 +112,8 @@ export class Engine implements TileHost {
       this.stepWaiting = set
       if (!this.stepBusy) void this.paintSteps()
     }
-    return true
+    // Until the first common frame, any picture is better than none.
+    return tile.hasPicture
   }
 
   /** Decodes a set together and hands it to the tiles in the same moment, so that one loop paints all of it. */

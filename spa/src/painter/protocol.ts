@@ -33,7 +33,7 @@ export type LinkState =
   /** Too many viewers (4429). */
   | 'full'
 
-/** Mean times of the frames painted since the last report, ms; null where nothing says. */
+/** Mean times of the frames painted last, over half a second, ms; null where nothing says. */
 export interface Latency {
   camera: number
   queue: number

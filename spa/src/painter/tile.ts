@@ -8,7 +8,7 @@ import { type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Ma
 import { decodePicture, type Drawable } from './decode'
 import { Feed } from './feed'
 import { MeanMeter, RateMeter } from './meter'
-import type { TileReport } from './protocol'
+import type { Latency, TileReport } from './protocol'
 import { type FrameResult, parseMessage } from './result_message'
 
 export interface PictureFrame {
@@ -60,6 +60,7 @@ export class Tile {
   private lastFrameMs: number | null = null
   private sums = new Map<string, number>()
   private frames = 0
+  private latency: Latency | null = null
   /** Set by the engine for tiles of a step group. */
   inStep = true
   grouped = false
@@ -75,6 +76,11 @@ export class Tile {
     if (!context) throw new Error('The browser gives no 2D canvas.')
     this.context = context
     this.feed = new Feed(address, (data) => this.take(data))
+  }
+
+  /** Whether it has shown anything yet. */
+  get hasPicture(): boolean {
+    return this.shown !== null || this.ready !== null || this.decoding
   }
 
   setLive(live: boolean): void {
@@ -224,12 +230,14 @@ export class Tile {
     const inference = this.means.inference.take()
     const relay = this.means.relay.take()
     const total = this.means.total.take()
+    // A slow stream paints nothing between two reports: what was measured last still holds.
+    if (camera !== null && queue !== null && inference !== null) this.latency = { camera, queue, inference, relay, total }
     const result = this.shown?.frame.result
     const report: TileReport = {
       tile: this.id,
       link: this.feed.state,
       fps: this.painted.rate(nowMs),
-      latency: camera === null || queue === null || inference === null ? null : { camera, queue, inference, relay, total },
+      latency: this.latency,
       counts: [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 50),
       sums: [...this.sums].slice(0, 50),
       frames: this.frames,

@@ -72,6 +72,9 @@ describe('with streams', () => {
     const { page } = await openPage(browser, `${system.url}/stream/gate-2:people:inferred`, { deviceScaleFactor })
     await live(page, 1)
     const canvas = page.locator('article.stage canvas')
+    // Crisp: the canvas has a pixel for each of the screen's.
+    const { width } = (await canvas.boundingBox())!
+    await waitFor('a canvas in device pixels', () => canvas.evaluate((element, wanted) => Math.abs((element as HTMLCanvasElement).width - wanted) <= 1, width * deviceScaleFactor))
     for (let sample = 0; sample < 3; sample += 1) {
       for (const seen of await shapesOf(page, canvas, deviceScaleFactor)) {
         // A shape moves by five pixels a frame here: a box of the frame before or after would show.
