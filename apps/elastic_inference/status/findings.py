@@ -110,7 +110,7 @@ def _queue(facts: Facts) -> Finding:
         advice = (
             "Give the user with -u and its password in QUEUE_PASSWORD or QUEUE_PASSWORD_FILE."
             if facts.queue_login_refused
-            else "Start Redis (tools/run-redis.sh; in a cluster: kubectl get pods -l app=ei-redis), or correct the "
+            else "Start Redis (tools/run-redis.sh; in a cluster: kubectl get pods -l app=ei-redis-deployment), or correct the "
             "address (-q, -p)."
         )
         return Finding(Link.QUEUE, State.BROKEN, f"{facts.queue_address}: {facts.queue_error}", advice)
@@ -162,7 +162,7 @@ def _relay(facts: Facts) -> Finding:
             Link.RELAY,
             State.BROKEN,
             f"{facts.relay_address}: {facts.relay_error}",
-            "Start it: tools/run-wss.sh. In a cluster: kubectl get pods -l app=ei-websocket-server. "
+            "Start it: tools/run-wss.sh. In a cluster: kubectl get pods -l app=ei-websocket-server-deployment. "
             "WEBSOCKET_SERVER_URL of the gateway must be its address.",
         )
     if not facts.relay_address:
@@ -176,7 +176,7 @@ def _gateway(facts: Facts) -> Finding:
             Link.GATEWAY,
             State.BROKEN,
             f"{facts.gateway_address}: {facts.gateway_error}",
-            "Start it: tools/run-gws.sh. In a cluster: kubectl get pods -l app=ei-gateway-server.",
+            "Start it: tools/run-gws.sh. In a cluster: kubectl get pods -l app=ei-gateway-server-deployment.",
         )
     if not facts.gateway_address:
         return Finding(Link.GATEWAY, State.UNKNOWN, "its address is not known: give it with -g")
