@@ -110,8 +110,8 @@ def _queue(facts: Facts) -> Finding:
         advice = (
             "Give the user with -u and its password in QUEUE_PASSWORD or QUEUE_PASSWORD_FILE."
             if facts.queue_login_refused
-            else "Start Redis (tools/run-redis.sh; in a cluster: kubectl get pods -l app=ei-redis-deployment), or correct the "
-            "address (-q, -p)."
+            else "Start Redis (tools/run-redis.sh; in a cluster: kubectl get pods -l app=ei-redis-deployment), "
+            "or correct the address (-q, -p)."
         )
         return Finding(Link.QUEUE, State.BROKEN, f"{facts.queue_address}: {facts.queue_error}", advice)
     waiting = ", ".join(f"{kind} {count}" for kind, count in sorted(facts.waiting.items())) or "no type yet"
