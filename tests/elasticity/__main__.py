@@ -1,0 +1,205 @@
+"""`make test-elasticity`: the autoscalers against real pods and real frames, judged, plotted and written down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from elastic_inference import __version__
+from tests.elasticity.cluster import DEPLOYMENT, MONITORING, NAMESPACE, QUEUE_NODE_PORT, TYPE, Cluster, wait_until
+from tests.elasticity.load import Load
+from tests.elasticity.plot import plot
+from tests.elasticity.record import Run, Sample
+from tests.elasticity.scenarios import Scenario, default, further
+from tests.elasticity.simulated import simulate_run
+from tests.support.manifests import PROJECT
+
+LATE_S = 25.0
+OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the scenarios; 0 when every bar was met."""
+    options = _parse(arguments)
+    chosen = [*default(options.hold), *(further() if options.all else ())]
+    if options.only:
+        every = [*default(options.hold), *further()]
+        chosen = [each for each in every if each.name in options.only.split(",")]
+        if not chosen:
+            print(f"--only {options.only}: expected some of {', '.join(each.name for each in every)}", file=sys.stderr)
+            return 2
+    failed = []
+    with (
+        tempfile.TemporaryDirectory(prefix="ei-elasticity-") as folder,
+        Cluster(Path(folder), options.registry, options.tag, options.cpu, options.window) as cluster,
+    ):
+        try:
+            cluster.set_up(with_monitoring=not options.keep_monitoring)
+            url = f"redis://{options.node}:{QUEUE_NODE_PORT}/0"
+            with Load(url, TYPE, cluster.secret("camera-password"), cluster.secret("admin-password")) as load:
+                pod_fps = _capacity(cluster, load)
+                print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} frames a second", flush=True)
+                for scenario in chosen:
+                    run = _run(cluster, load, scenario, pod_fps)
+                    run.simulated = simulate_run(run, scenario, options.window)
+                    problems = _problems(run, scenario)
+                    failed += [f"{run.name}: {problem}" for problem in problems]
+                    _write(run, options.out)
+                    print(_line(run), *problems, sep="\n  ", flush=True)
+        finally:
+            if not options.keep:
+                cluster.take_down()
+    for problem in failed:
+        print(f"FAILED {problem}")
+    print(f"{len(chosen)} scenarios, {len(failed)} bars missed")
+    return 1 if failed else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.elasticity", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="also ramps, bursts, broken chains, shipped windows")
+    parser.add_argument("--only", metavar="NAMES", help="some scenarios, by name")
+    parser.add_argument("--registry", default="localhost:5000", help="where the images are (%(default)s)")
+    parser.add_argument("--tag", default=__version__, help="their tag (%(default)s)")
+    parser.add_argument("--node", default="127.0.0.1", help="an address that node ports answer at (%(default)s)")
+    parser.add_argument("--cpu", default="150m", help="CPU limit of a pod (%(default)s)")
+    parser.add_argument("--window", type=int, default=60, help="seconds of the scale-in window (%(default)s)")
+    parser.add_argument("--hold", type=float, default=600, help="seconds to watch after the step up (%(default)s)")
+    parser.add_argument("--out", type=Path, default=PROJECT / "doc" / "elasticity", help="plots and figures go here")
+    parser.add_argument("--keep", action="store_true", help="leave the namespace behind")
+    parser.add_argument("--keep-monitoring", action="store_true", help="monitoring is there: don't apply it")
+    return parser.parse_args(arguments)
+
+
+def _capacity(cluster: Cluster, load: Load) -> float:
+    """Frames a second that one pod infers while frames wait for it all the time."""
+    cluster.use("none")
+    cluster.scale(1)
+    load.follow(lambda _: 150.0)
+    wait_until(lambda: load.inferred > 0, 120, "the first result")
+    time.sleep(8)
+    before, began = load.inferred, time.monotonic()
+    time.sleep(20)
+    found = (load.inferred - before) / (time.monotonic() - began)
+    load.follow(lambda _: 0.0)
+    return found
+
+
+def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Run:
+    load.follow(lambda _: 0.0)
+    cluster.use("none")
+    cluster.scale(scenario.start)
+    dropped_before = _drops(cluster)
+    warm = scenario.demand(0) * pod_fps
+    load.follow(lambda _: warm)
+    time.sleep(12)
+    began_use = time.monotonic()
+    cluster.use(scenario.autoscaler)
+    if scenario.start:
+        took = wait_until(lambda: cluster.autoscaler_sees() is not None, 90, "the autoscaler to see the ratio")
+        print(f"{scenario.name}: the autoscaler sees the ratio after {took:.0f} s", flush=True)
+        time.sleep(max(0.0, 20 - (time.monotonic() - began_use)))
+    run = Run(scenario.name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
+    drops: dict[tuple[str, str], float] = {}
+    load.follow(lambda at_s: scenario.demand(at_s) * pod_fps)
+    began = time.monotonic()
+    waiting = list(scenario.disturb)
+    while (at_s := time.monotonic() - began) < scenario.length_s:
+        while waiting and at_s >= waiting[0][0]:
+            _disturb(cluster, waiting.pop(0)[1])
+        run.samples.append(_sample(cluster, at_s, scenario.demand(at_s) * pod_fps, pod_fps, drops))
+        time.sleep(max(0.05, 1.0 - (time.monotonic() - began - at_s)))
+    run.start_s = max(cluster.pod_starts(), default=0.0)
+    load.follow_nothing()
+    wait_until(lambda: load.waiting() == 0, 30, "the queue to be empty")
+    time.sleep(6)
+    _drops(cluster, drops)
+    run.pushed, run.inferred, run.lost, run.refused = load.pushed, load.inferred, load.lost(), load.refused
+    by_reason: dict[str, int] = {}
+    for key, value in drops.items():
+        by_reason[key[1]] = by_reason.get(key[1], 0) + round(value - dropped_before.get(key, 0.0))
+    run.dropped = {reason: count for reason, count in sorted(by_reason.items()) if count}
+    return run
+
+
+def _sample(
+    cluster: Cluster, at_s: float, demand_fps: float, pod_fps: float, drops: dict[tuple[str, str], float]
+) -> Sample:
+    replicas, ready = cluster.deployment()
+    values: dict[str, list[float]] = {"ei_scale_ratio": [], "ei_drop_fps": []}
+    for each in cluster.query(f'{{__name__=~"ei_scale_ratio|ei_drop_fps",namespace="{NAMESPACE}"}}'):
+        values[each["metric"]["__name__"]].append(float(each["value"][1]))
+    _drops(cluster, drops)
+    ratios = values["ei_scale_ratio"]
+    return Sample(
+        at_s=round(at_s, 1),
+        demand_fps=round(demand_fps, 2),
+        capacity_fps=round(max(ready, 0) * pod_fps, 2),
+        ratio=round(sum(ratios) / len(ratios), 3) if ratios else None,
+        seen=cluster.autoscaler_sees(),
+        replicas=replicas,
+        ready=ready,
+        drop_fps=round(sum(values["ei_drop_fps"]), 2),
+    )
+
+
+def _drops(cluster: Cluster, found: dict[tuple[str, str], float] | None = None) -> dict[tuple[str, str], float]:
+    """The drop counters by (pod, reason), the highest seen: a pod that ends leaves its last value."""
+    found = {} if found is None else found
+    for each in cluster.query(f'ei_frames_dropped_total{{namespace="{NAMESPACE}",component="inference"}}'):
+        key = (each["metric"]["pod"], each["metric"]["reason"])
+        found[key] = max(found.get(key, 0.0), float(each["value"][1]))
+    return found
+
+
+def _disturb(cluster: Cluster, what: str) -> None:
+    print(f"  {what}", flush=True)
+    if what == "kill":
+        pods = cluster.kubectl("-n", NAMESPACE, "get", "pods", "-l", f"app={DEPLOYMENT}", "-o", "name").split()
+        cluster.kubectl("-n", NAMESPACE, "delete", pods[0], "--grace-period=0", "--force", "--wait=false")
+        return
+    part, _, state = what.partition("-")
+    replicas = 1 if state == "on" else 0
+    cluster.kubectl("-n", MONITORING, "scale", f"deployment/{OFF[part]}", f"--replicas={replicas}")
+
+
+def _problems(run: Run, scenario: Scenario) -> list[str]:
+    """Which bars were missed."""
+    problems = []
+    settled = run.settled_s()
+    if settled is None:
+        problems.append(f"{scenario.expected} pods were not Ready to stay")
+    elif run.name == "step-up" and (run.reached_s() or 0) > LATE_S + run.start_s:
+        problems.append(f"{scenario.expected} pods after {run.reached_s():.0f} s, more than {LATE_S:g} s and a start")
+    if run.lost > scenario.may_lose:
+        problems.append(f"{run.lost} frames lost")
+    ups = scenario.name.startswith(("step", "ramp", "all-gone", "shipped", "pod-killed"))
+    if ups and run.oscillations():
+        problems.append(f"{run.oscillations()} oscillations: {run.changes()}")
+    return problems
+
+
+def _line(run: Run) -> str:
+    settled, reached = run.settled_s(), run.reached_s()
+    return (
+        f"{run.name}: {run.expected} pods Ready after {'never' if reached is None else f'{reached:.0f} s'}"
+        f" (to stay: {'never' if settled is None else f'{settled:.0f} s'}; a pod starts in {run.start_s:.0f} s),"
+        f" overshoot {run.overshoot()}, oscillations {run.oscillations()}, changes {run.changes()};"
+        f" pushed {run.pushed}, inferred {run.inferred}, dropped {run.dropped or 0}, lost {run.lost},"
+        f" unaccounted {run.unaccounted()}; simulated {run.simulated}"
+    )
+
+
+def _write(run: Run, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{run.name}.json").write_text(json.dumps(run.as_dict(), separators=(",", ":")) + "\n")
+    (folder / f"{run.name}.svg").write_text(plot(run))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

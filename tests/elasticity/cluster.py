@@ -1,0 +1,187 @@
+"""The suite in a namespace of its own on the cluster that KUBECONFIG names: set up, looked at, taken down."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from elastic_inference.embedded_valkey import free_port
+from tests.support.manifests import PROJECT, generate, load
+
+NAMESPACE = "ei-elasticity"
+MONITORING = "ei-monitoring"
+TYPE = "face"
+DEPLOYMENT = f"ei-infer-{TYPE}-app"
+QUEUE_NODE_PORT = 31103
+MODEL = "/opt/ei/models/blazeface/FP16/blazeface.tflite"
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float, what: str) -> float:
+    """Seconds until `condition` held; AssertionError after `limit_s`."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < limit_s, f"waited {limit_s:g} s in vain for {what}"
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
+class Cluster:
+    """Use as a context: a proxy to the API runs inside it."""
+
+    def __init__(self, folder: Path, registry: str, tag: str, cpu: str, window_s: int) -> None:
+        """`folder` takes the generated manifests; `cpu` limits a pod; `window_s` is that of scaling in."""
+        self._folder, self._registry, self._tag = folder, registry, tag
+        self._settings = {
+            "INFER_CPU_LIMIT": cpu,
+            "INFER_CPU_REQUEST": "50m",
+            "INFER_MEMORY_REQUEST": "128Mi",
+            "SCALE_DOWN_WINDOW_S": str(window_s),
+            "KEDA_COOLDOWN_S": str(window_s),
+            "MAX_REPLICAS": "6",
+            "GATEWAY_REPLICAS": "1",
+            "WEBSOCKET_REPLICAS": "1",
+            "QUEUE_NODE_PORT": str(QUEUE_NODE_PORT),
+            "GATEWAY_NODE_PORT": "31102",
+            "NAMESPACE": NAMESPACE,
+        }
+        self._port = free_port()
+        self._proxy: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Cluster:
+        self._proxy = subprocess.Popen(["kubectl", "proxy", f"--port={self._port}"], stdout=subprocess.DEVNULL)
+        wait_until(lambda: self.get("/readyz") is not None, 30, "kubectl proxy")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._proxy is not None:
+            self._proxy.terminate()
+            self._proxy.wait(10)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """What kubectl prints; AssertionError with its own words when it fails."""
+        done = subprocess.run(
+            ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def get(self, path: str) -> Any:
+        """The API's answer: JSON, or text where it is none; None for an error."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+                body = answer.read()
+        except OSError:
+            return None
+        try:
+            return json.loads(body)
+        except ValueError:
+            return body.decode(errors="replace")
+
+    def query(self, expression: str) -> list[Any]:
+        """Samples of an instant query to Prometheus; none while it is away."""
+        path = f"/api/v1/namespaces/{MONITORING}/services/ei-prometheus:9090/proxy/api/v1/query?"
+        answer = self.get(path + urllib.parse.urlencode({"query": expression}))
+        return list(answer["data"]["result"]) if isinstance(answer, dict) and answer.get("status") == "success" else []
+
+    def deployment(self) -> tuple[int, int]:
+        """(replicas, ready) of the type's pods; (-1, -1) when the API gave no answer."""
+        found = self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{DEPLOYMENT}")
+        if not isinstance(found, dict) or "spec" not in found:
+            return -1, -1
+        return int(found["spec"].get("replicas", 1)), int(found.get("status", {}).get("readyReplicas", 0))
+
+    def autoscaler_sees(self) -> float | None:
+        """The mean ratio that the HPA shows, None for `<unknown>`."""
+        found = self.get(f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers")
+        for item in (found or {}).get("items", ()):
+            for metric in item.get("status", {}).get("currentMetrics") or ():
+                source = metric.get("pods") or metric.get("external") or {}
+                value = source.get("current", {}).get("averageValue")
+                if value is not None and ("pods" in metric or "prometheus" in source["metric"]["name"]):
+                    return float(value[:-1]) / 1000 if value.endswith("m") else float(value)
+        return None
+
+    def pod_starts(self) -> list[float]:
+        """Seconds from creation to Ready of the pods that run."""
+        pods = json.loads(self.kubectl("-n", NAMESPACE, "get", "pods", "-l", f"app={DEPLOYMENT}", "-o", "json"))
+        found = []
+        for pod in pods["items"]:
+            ready = [each for each in pod["status"].get("conditions", ()) if each["type"] == "Ready"]
+            if ready and ready[0]["status"] == "True":
+                found.append(_seconds(ready[0]["lastTransitionTime"]) - _seconds(pod["metadata"]["creationTimestamp"]))
+        return found
+
+    def secret(self, key: str) -> str:
+        """One password of the installation."""
+        document = json.loads(self.kubectl("-n", NAMESPACE, "get", "secret", "ei-credentials", "-o", "json"))
+        return base64.b64decode(document["data"][key]).decode()
+
+    def set_up(self, with_monitoring: bool) -> None:
+        """Core, type and (where it is not there) monitoring, without an autoscaler; waits until all is Ready."""
+        if with_monitoring:
+            self._apply(load(*self._generate("monitoring", "-f", str(PROJECT / "kubernetes" / "monitoring"))), None)
+        self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+        self.kubectl("create", "namespace", NAMESPACE)
+        self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+        core = load(*self._generate("core", "-f", str(PROJECT / "kubernetes/elastic-inference.yaml.template")))
+        self._apply([each for each in core if TYPE_LABEL not in each["metadata"].get("labels", {})], NAMESPACE)
+        self.own_type("hpa-ratio")
+        self._apply(load(self._folder / "type" / "deployment.yaml"), NAMESPACE)
+        for name in ("ei-redis-deployment", "ei-gateway-server-deployment", DEPLOYMENT):
+            self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=240s")
+
+    def own_type(self, autoscaler: str) -> Path:
+        """The manifests of the type with one of the autoscalers; the autoscaler's file."""
+        self._generate("type", "-t", TYPE, "-m", MODEL, "-a", autoscaler)
+        return self._folder / "type" / "autoscaler.yaml"
+
+    def use(self, autoscaler: str) -> None:
+        """Applies one of the autoscalers, and takes away what was there."""
+        self.kubectl("-n", NAMESPACE, "delete", "scaledobject", "--all", "--ignore-not-found", check=False)
+        self.kubectl("-n", NAMESPACE, "delete", "hpa", "--all")
+        if autoscaler == "none":
+            return
+        documents = load(self.own_type(autoscaler))
+        if autoscaler == "keda":
+            whole = load(*self._generate("keda", "-f", str(PROJECT / "kubernetes/scale/keda")))
+            documents = [each for each in whole if each["kind"] == "TriggerAuthentication"] + documents
+        self._apply(documents, NAMESPACE)
+
+    def scale(self, replicas: int) -> None:
+        """Sets the number of pods by hand and waits until so many, and no others, run."""
+        self.kubectl("-n", NAMESPACE, "scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
+        wait_until(lambda: self.deployment() == (replicas, replicas), 180, f"{replicas} pods")
+
+    def take_down(self) -> None:
+        """Removes the namespace (the monitoring stays)."""
+        self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+
+    def _generate(self, name: str, *arguments: str) -> list[Path]:
+        target = self._folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        settings = [part for key, value in self._settings.items() for part in ("--set", f"{key}={value}")]
+        out = target / "core.yaml" if name == "core" else target
+        generate("-r", self._registry, "-g", self._tag, "-o", str(out), *settings, *arguments)
+        return sorted(target.glob("*.yaml"))
+
+    def _apply(self, documents: Sequence[Mapping[str, Any]], namespace: str | None) -> None:
+        where = ("-n", namespace) if namespace else ()
+        text = yaml.safe_dump_all(documents)
+        self.kubectl(*where, "apply", "-f", "-", stdin=text)
+
+
+TYPE_LABEL = "elastic-inference/type"
+
+
+def _seconds(text: str) -> float:
+    return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))

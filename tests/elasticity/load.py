@@ -1,0 +1,140 @@
+"""Cameras with a rate that changes by a plan, and the books of what became of every frame."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import redis
+from pydantic import SecretStr
+
+from elastic_inference import config, keys
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueProducer
+from elastic_inference.redis_connection import REDIS_ERRORS, connect
+from elastic_inference.result import parse_result
+from elastic_inference.stream_broker.publisher import RESULT_FIELD
+
+STREAMS = 8
+# A camera's order number that jumps farther than this began anew (its counter had expired).
+_NEW_ORDER = 1_000_000
+
+
+class Load:
+    """Pushes `rate(seconds since the start)` frames a second, spread over eight streams, as the camera user.
+
+    A second thread reads every result: what was inferred, and by the gapless `order` what was popped and got lost.
+    """
+
+    def __init__(self, url: str, infer_type: str, camera_password: str, admin_password: str) -> None:
+        def target(user: str, password: str) -> config.RedisTarget:
+            return config.RedisTarget(url=SecretStr(url), username=user, password=SecretStr(password))
+
+        self._type = infer_type
+        self._producers = [
+            QueueProducer(
+                connect(target("camera", camera_password)), infer_type, f"camera-{number}", config.QueueRules()
+            )
+            for number in range(STREAMS)
+        ]
+        self._admin: redis.Redis = connect(target("admin", admin_password))
+        self._pictures = [_picture(number) for number in range(8)]
+        self._rate: Callable[[float], float] = lambda _: 0.0
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._push, self._read)]
+        self._orders: dict[str, set[int]] = defaultdict(set)
+        self.pushed = 0
+        self.refused = 0
+        self.inferred = 0
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(15)
+
+    def follow(self, rate: Callable[[float], float]) -> None:
+        """From now on `rate(seconds)` frames a second; the books start anew."""
+        self._began, self._rate = time.monotonic(), rate
+        self.pushed = self.refused = self.inferred = 0
+        self._orders.clear()
+
+    def follow_nothing(self) -> None:
+        """No more frames; the books stay open for what is on its way."""
+        self._rate = lambda _: 0.0
+
+    def lost(self) -> int:
+        """Frames that a pod took and of which no result ever came, between the first and the last result."""
+        missing = 0
+        for orders in list(self._orders.values()):
+            numbers = sorted(orders)
+            gaps = (after - before - 1 for before, after in itertools.pairwise(numbers))
+            missing += sum(gap for gap in gaps if gap < _NEW_ORDER)
+        return missing
+
+    def waiting(self) -> int:
+        """Frames in the queue now."""
+        return int(self._admin.llen(keys.tokens(self._type)))  # type: ignore[arg-type]
+
+    def _push(self) -> None:
+        due, number = time.monotonic(), 0
+        while not self._stop.is_set():
+            rate = self._rate(time.monotonic() - self._began)
+            if rate <= 0:
+                self._stop.wait(0.1)
+                due = time.monotonic()
+                continue
+            due = max(due + 1 / rate, time.monotonic() - 1.0)
+            self._stop.wait(max(0.0, due - time.monotonic()))
+            stream = number % STREAMS
+            frame = Frame(
+                f"camera-{stream}",
+                self._type,
+                self._pictures[number % len(self._pictures)],
+                number // STREAMS,
+                time.time(),
+                0.0,
+                192,
+                144,
+            )
+            try:
+                outcome = self._producers[stream].push(frame)
+            except REDIS_ERRORS:
+                self.refused += 1
+                continue
+            number += 1
+            self.pushed += outcome.pushed
+            self.refused += not outcome.pushed
+
+    def _read(self) -> None:
+        last: bytes | str = "$"
+        name = keys.results(self._type)
+        while not self._stop.is_set():
+            try:
+                answer = self._admin.xread({name: last}, count=500, block=500)
+            except REDIS_ERRORS:
+                self._stop.wait(0.5)
+                continue
+            for _, entries in answer or ():  # type: ignore[union-attr]
+                for identity, fields in entries:
+                    last = identity
+                    result = parse_result(fields[RESULT_FIELD.encode()])
+                    self._orders[result.stream].add(result.order)
+                    self.inferred += 1
+
+
+def _picture(number: int) -> bytes:
+    noise = np.random.default_rng(number).integers(0, 255, (18, 24, 3), dtype=np.uint8)
+    done, data = cv2.imencode(".jpg", cv2.resize(noise, (192, 144)), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    assert done
+    return data.tobytes()

@@ -1,0 +1,104 @@
+"""One run of a scenario, second by second, and what it is judged by. No cluster in here."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Sample:
+    """One second. `ratio` is the mean over the pods by Prometheus, `seen` the autoscaler's; None where unknown."""
+
+    at_s: float
+    demand_fps: float
+    capacity_fps: float
+    ratio: float | None
+    seen: float | None
+    replicas: int
+    ready: int
+    drop_fps: float
+
+
+@dataclass
+class Run:
+    """A scenario's outcome. `expected` is the right number of pods after `changed_at_s`."""
+
+    name: str
+    autoscaler: str
+    pod_fps: float
+    start_s: float
+    changed_at_s: float
+    expected: int
+    samples: list[Sample] = field(default_factory=list)
+    pushed: int = 0
+    inferred: int = 0
+    lost: int = 0
+    refused: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    simulated: dict[str, Any] = field(default_factory=dict)
+
+    def settled_s(self) -> float | None:
+        """From the change to the expected number of Ready pods, to stay so; None when that never came."""
+        found: float | None = None
+        for each in self.samples:
+            if each.at_s < self.changed_at_s or each.replicas < 0:
+                continue
+            if each.replicas == each.ready == self.expected:
+                found = each.at_s - self.changed_at_s if found is None else found
+            elif each.replicas != self.expected:
+                found = None
+        return found
+
+    def reached_s(self) -> float | None:
+        """From the change to the first time that the expected number was Ready."""
+        for each in self.samples:
+            if each.at_s >= self.changed_at_s and each.replicas == each.ready == self.expected:
+                return each.at_s - self.changed_at_s
+        return None
+
+    def overshoot(self) -> int:
+        """Pods beyond the expected number, or beyond what was there before a step down."""
+        after = [each.replicas for each in self.samples if each.at_s >= self.changed_at_s]
+        before = next((each.replicas for each in self.samples if each.replicas >= 0), 0)
+        return max(0, max(after, default=0) - max(self.expected, before))
+
+    def changes(self) -> list[tuple[float, int, int]]:
+        """(second, from, to) of each change of the wanted number of pods after the change of demand."""
+        known = [each for each in self.samples if each.replicas >= 0]
+        return [
+            (after.at_s, before.replicas, after.replicas)
+            for before, after in itertools.pairwise(known)
+            if before.replicas != after.replicas
+        ]
+
+    def oscillations(self) -> int:
+        """Changes of direction beyond the one that the scenario itself asks for."""
+        signs = [1 if after > before else -1 for _, before, after in self.changes()]
+        return sum(first != second for first, second in itertools.pairwise(signs))
+
+    def unaccounted(self) -> int:
+        """Frames pushed that were neither inferred nor counted as dropped or lost."""
+        return self.pushed - self.inferred - self.lost - sum(self.dropped.values())
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """Ready for JSON, with the figures."""
+        return {
+            **asdict(self),
+            "settled_s": self.settled_s(),
+            "reached_s": self.reached_s(),
+            "overshoot": self.overshoot(),
+            "oscillations": self.oscillations(),
+            "changes": self.changes(),
+            "unaccounted": self.unaccounted(),
+        }
+
+
+def from_dict(document: Mapping[str, Any]) -> Run:
+    """A run of its JSON."""
+    names = Run.__dataclass_fields__
+    run = Run(**{key: value for key, value in document.items() if key in names})
+    run.samples = [Sample(**each) for each in document["samples"]]
+    return run

@@ -1,0 +1,98 @@
+"""The scenarios: demand in pods over time, what disturbs, and the number of pods that is right in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TARGET = 0.8
+Disturbance = tuple[float, str]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`demand(s)` is in fully used pods. `start` pods run at the beginning; `changed_s` is when the demand changes.
+
+    `disturb` are (second, what): `kill` a pod, `adapter-off`, `adapter-on`, `prometheus-off`, `prometheus-on`.
+    """
+
+    name: str
+    autoscaler: str
+    start: int
+    changed_s: float
+    length_s: float
+    demand: Callable[[float], float]
+    expected: int
+    disturb: tuple[Disturbance, ...] = ()
+    shipped_windows: bool = False
+    # pods that vanish without a drain take what they had with them
+    may_lose: int = 0
+
+
+def pods(demand: float) -> int:
+    """ceil of demand over target."""
+    return max(1, math.ceil(demand / TARGET - 1e-9))
+
+
+def step(before: float, after: float, at_s: float, until_s: float = math.inf) -> Callable[[float], float]:
+    """One value, then another, then the first again."""
+    return lambda now_s: after if at_s <= now_s < until_s else before
+
+
+LOW, HIGH = 0.6, 2.8  # 1 and 4 pods
+
+
+def default(hold_s: float = 600.0) -> list[Scenario]:
+    """Step up and hold, step down, from zero and back, a pod killed."""
+    return [
+        Scenario("step-up", "hpa-ratio", 1, 60, 60 + hold_s, step(LOW, HIGH, 60), pods(HIGH)),
+        Scenario("step-down", "hpa-ratio", 4, 60, 300, step(HIGH, LOW, 60), 1),
+        Scenario("pod-killed", "hpa-ratio", 3, 60, 240, step(2.1, 2.1, 0), 3, ((60, "kill"),), may_lose=64),
+        Scenario("from-zero", "keda", 0, 45, 330, step(0.0, LOW, 45, 165), 0),
+        Scenario("step-up-keda", "keda", 1, 60, 240, step(LOW, HIGH, 60), pods(HIGH)),
+    ]
+
+
+def further() -> list[Scenario]:
+    """What `--all` adds."""
+    found = []
+    for autoscaler in ("hpa-ratio", "keda"):
+        keda = autoscaler == "keda"
+        suffix = "-keda" if keda else ""
+        middle = "prometheus" if keda else "adapter"
+        chain = step(LOW, HIGH, 120)
+        found += [
+            Scenario(f"ramp{suffix}", autoscaler, 1, 30, 400, _ramp, 4),
+            Scenario(f"burst{suffix}", autoscaler, 1, 60, 300, step(LOW, HIGH, 60, 70), 1),
+            Scenario(f"all-gone{suffix}", autoscaler, 4, 60, 300, step(HIGH, 0.0, 60), 0 if keda else 1),
+            Scenario(
+                f"{middle}-away{suffix}",
+                autoscaler,
+                1,
+                240,
+                420,
+                chain,
+                4,
+                ((90, f"{middle}-off"), (240, f"{middle}-on")),
+            ),
+        ]
+    return [
+        *found,
+        Scenario(
+            "prometheus-away",
+            "hpa-ratio",
+            1,
+            240,
+            420,
+            step(LOW, HIGH, 120),
+            4,
+            ((90, "prometheus-off"), (240, "prometheus-on")),
+        ),
+        Scenario("shipped-windows", "hpa-ratio", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True),
+        Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1),
+    ]
+
+
+def _ramp(now_s: float) -> float:
+    return LOW + (HIGH - LOW) * min(1.0, max(0.0, (now_s - 30) / 240))

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs metrics-server, which hpa-cpu and `kubectl top` need. `tools/install-metrics-server.sh -h`
+set -euo pipefail
+name=install-metrics-server version=v0.9.0
+url=https://github.com/kubernetes-sigs/metrics-server/releases/download/$version/components.yaml
+usage() {
+    cat <<TEXT
+usage: tools/install-metrics-server.sh [--manifest FILE] [--kubelet-insecure-tls] [--dry-run] [-h]
+
+Installs metrics-server $version into kube-system of the cluster that kubectl talks to.
+
+  --manifest FILE          take this file instead of the project's release (an air-gapped site):
+                           $url
+  --kubelet-insecure-tls   for clusters whose kubelets have certificates of their own making (minikube, kind, kubeadm
+                           without serverTLSBootstrap)
+  --dry-run                print what would be applied, to standard output, and change nothing
+  -h                       this text
+TEXT
+}
+insecure=""
+own_option() { [[ $1 == --kubelet-insecure-tls ]] && insecure=1; }
+source "$(dirname "${BASH_SOURCE[0]}")/lib/install.sh"
+read_options "$@"
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+check_cluster
+if [[ -z $dry_run ]] && kubectl get apiservice v1beta1.metrics.k8s.io >/dev/null 2>&1; then
+    if kubectl get --raw /apis/metrics.k8s.io/v1beta1 >/dev/null 2>&1; then
+        say "the cluster has resource metrics already (kubectl top nodes): nothing to do"
+        exit 0
+    fi
+    say "resource metrics are registered but do not answer: applying again"
+fi
+fetch "$folder/components.yaml"
+if [[ -n $insecure ]]; then
+    sed -i '/^ *- --kubelet-use-node-status-port/{p;s/--kubelet-use-node-status-port.*/--kubelet-insecure-tls/}' "$folder/components.yaml"
+    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" || die "the manifest has no argument to add --kubelet-insecure-tls to"
+fi
+if [[ -n $dry_run ]]; then
+    cat "$folder/components.yaml"
+    exit 0
+fi
+kubectl apply -f "$folder/components.yaml"
+kubectl -n kube-system rollout status deployment/metrics-server --timeout=180s \
+    || die "metrics-server does not get Ready: kubectl -n kube-system logs deployment/metrics-server (x509 there: --kubelet-insecure-tls)"
+say "done: kubectl top nodes shows figures within a minute"
