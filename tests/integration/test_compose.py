@@ -59,5 +59,5 @@ def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, 
 
 def test_redis_keeps_the_queues_rules(services: dict[str, dict[str, Any]]) -> None:
     command = services["redis"]["command"]
-    assert command[command.index("--proto-max-bulk-len") + 1] == SETTINGS["MAX_MESSAGE_BYTES"]
+    assert command[command.index("--proto-max-bulk-len") + 1] == str(int(SETTINGS["MAX_FRAME_BYTES"]) + 2**20)
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"

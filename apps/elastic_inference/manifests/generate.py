@@ -175,6 +175,8 @@ class Generator:
         scheme = "rediss" if options.redis_tls else "redis"
         values = {
             **options.settings,
+            # a result is its frame and up to 1 MiB of JSON
+            "MAX_MESSAGE_BYTES": str(int(options.settings["MAX_FRAME_BYTES"]) + 2**20),
             "REGISTRY": options.registry,
             "TAG": options.tag,
             "SECRET": options.secret,

@@ -28,7 +28,6 @@ SETTINGS = {
     "REDIS_CPU_REQUEST": "100m",
     "REDIS_CPU_LIMIT": "2",
     "MAX_FRAME_BYTES": "4194304",
-    "MAX_MESSAGE_BYTES": "5242880",  # a result is its frame and up to 1 MiB of JSON
     "MAX_FRAME_AGE_S": "2",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "text",
@@ -349,4 +348,6 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
         if any(each in value for each in '"\n\\'):
             raise TemplateError(f"--set {name}: expected a value without quotes, backslashes and line ends")
         settings[name] = value
+    if not settings["MAX_FRAME_BYTES"].isdigit():
+        raise TemplateError(f"--set MAX_FRAME_BYTES={settings['MAX_FRAME_BYTES']}: expected a number of bytes")
     return settings
