@@ -2,16 +2,15 @@
 
 The queue's side makes the messages from frames and checks them after the pop; the raw side moves bytes.
 
-`make bench` calls `run`. By hand: `.venv/bin/python tests/bench/frame_queue.py [rounds] [seconds a round]`.
+`python -m tests.bench --only queue` runs it.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import SecretStr
@@ -24,6 +23,7 @@ from elastic_inference.frame_queue import QueueConsumer, QueueProducer
 from elastic_inference.memory import keep_freed_memory
 from elastic_inference.redis_connection import connect
 from elastic_inference.redis_link import Link
+from tests.bench.record import Context, Figure, spread_of
 
 FRAME_BYTES = 50_000
 # A JPEG's start, frame header (768x432) and nothing that a decoder would like: the queue reads no further.
@@ -132,11 +132,11 @@ class _Bench:
         for number in range(rounds):
             figures = {way: self.measure(ways[way], seconds) for way in ((0, 1, 2) if number % 2 == 0 else (2, 1, 0))}
             rows.append([figures[way] for way in range(3)])
-        ratios = sorted(ours / pipeline for ours, pipeline, _ in rows)
-        quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+        ratios = [ours / pipeline for ours, pipeline, _ in rows]
         return {
             "ratio": round(statistics.median(ratios), 3),
-            "spread": round(quartiles[2] - quartiles[0], 3),
+            "spread": round(spread_of(ratios), 3),
+            "rounds": [round(each, 3) for each in ratios],
             "fps": round(statistics.median(row[0] for row in rows)),
             "raw_fps": round(statistics.median(row[1] for row in rows)),
             "over_bare_link": round(statistics.median(ours / link for ours, _, link in rows), 3),
@@ -149,6 +149,26 @@ class _Bench:
             producer.close()
 
 
-if __name__ == "__main__":
-    for record in run(*(int(text) for text in sys.argv[1:2]), *(float(text) for text in sys.argv[2:3])):
-        print(record)
+def figures(context: Context) -> Iterator[Figure]:
+    """The table's lines."""
+    bars = {"batch 1": 0.8, "batch 4": 0.8, "batch 16": 0.65}
+    records = run(context.rounds(8), context.seconds(0.4))
+    for each in records:
+        yield Figure(
+            "queue",
+            f"{each['name'].removeprefix('queue, ')} over raw pipelined RPUSH and LPOP",
+            each["ratio"],
+            spread=each["spread"],
+            least=bars.get(each["name"].removeprefix("queue, ")),
+            rounds=tuple(each["rounds"]),
+            details={name: each[name] for name in ("fps", "raw_fps", "over_bare_link")},
+        )
+    by_streams = [each["ratio"] for each in records if "batch 4" in each["name"]]
+    # Of the ratios: each is measured beside its own raw rounds, the absolute figures minutes apart.
+    yield Figure(
+        "queue",
+        "1, 16 and 256 streams, the slowest ratio over the fastest",
+        round(min(by_streams) / max(by_streams), 3),
+        least=0.9,
+        details={"ratios": by_streams},
+    )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from tests.bench.record import Context, Figure, cpu_s, median_figure, percentile
 
 FRAME_BYTES = 50_000
 VIEWERS = 10
@@ -157,7 +158,11 @@ def running() -> Iterator[tuple[int, int, int]]:
         children = [
             subprocess.Popen([sys.executable, "-m", "tests.bench.gateway", "--serve", str(upstream)]),
             subprocess.Popen(
-                [sys.executable, "-m", "elastic_inference.gateway.service"],
+                [
+                    sys.executable,
+                    "-c",
+                    "import sys; from elastic_inference.gateway.service import main; sys.exit(main())",
+                ],
                 env={
                     **os.environ,
                     "QUEUE_URL": valkey.url,
@@ -186,17 +191,6 @@ def running() -> Iterator[tuple[int, int, int]]:
                 child.wait(10)
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which `share` of them lie."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
-
-
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
     """All figures; times in milliseconds, CPU in percent of a core."""
     ratios, delivered, added, used, idle = [], [], [], [], []
@@ -220,18 +214,35 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         time.sleep(5)
         idle.append((cpu_s(pid) - before) / (time.monotonic() - began) * 100)
 
-    def spread(values: list[float]) -> dict[str, float]:
-        return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
     return {
-        "saturated_over_direct": spread(ratios),
-        "delivered_share": spread(delivered),
-        "p99_over_direct_ms": spread(added),
-        "cpu_percent": spread(used),
-        "idle_cpu_percent": spread(idle),
+        "saturated_over_direct": ratios,
+        "delivered_share": delivered,
+        "p99_over_direct_ms": added,
+        "cpu_percent": used,
+        "idle_cpu_percent": idle,
         "slow_viewer_age_ms_direct": percentile(slow[direct], 0.95) * 1000,
         "slow_viewer_age_ms_tunnel": percentile(slow[tunnel], 0.95) * 1000,
     }
+
+
+def figures(context: Context) -> Iterator[Figure]:
+    """The table's lines."""
+    found = measure(context.rounds(5), context.seconds(2.0))
+    for key, name, unit, bar in (
+        ("saturated_over_direct", "10 viewers, saturated, over direct", "", {"least": 0.45}),
+        ("delivered_share", "10 viewers at 30 fps, delivered", "", {"least": 0.99}),
+        ("p99_over_direct_ms", "10 viewers at 30 fps, p99 over direct", "ms", {"most": 1.0}),
+        ("cpu_percent", "10 viewers at 30 fps, CPU", "% of a core", {"most": 3.0}),
+    ):
+        yield median_figure("gateway", name, found[key], unit=unit, **bar)
+    for key, words, most in (("direct", "directly", 1000), ("tunnel", "through the gateway", 1500)):
+        yield Figure(
+            "gateway",
+            f"a viewer that reads 10 of 30 fps {words}, age p95",
+            round(found[f"slow_viewer_age_ms_{key}"]),
+            "ms",
+            most=most,
+        )
 
 
 def main() -> int:
@@ -249,8 +260,8 @@ def main() -> int:
     figures = measure(options.rounds, options.seconds)
     for name, value in figures.items():
         shown = (
-            f"{value['median']:.2f} ({value['least']:.2f} to {value['most']:.2f})"
-            if isinstance(value, dict)
+            f"{statistics.median(value):.2f} ({min(value):.2f} to {max(value):.2f})"
+            if isinstance(value, list)
             else f"{value:.0f}"
         )
         print(f"{name:28} {shown}")

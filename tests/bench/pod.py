@@ -1,24 +1,21 @@
 """Speed of a pod: frames a second from queue to published result, over OpenVINO's own asynchronous throughput.
 
-`make bench` calls `run`. By hand: `.venv/bin/python tests/bench/pod.py --models FOLDER [--videos FOLDER] [--rounds N]
-[--seconds S] [--apart] [--watched] [--plain] [--case NAME]`. The pod, Valkey and the feeder are processes of their own
-on the same cores; each round measures OpenVINO alone, the straightforward loop and the pod, one after the other.
+The pod, Valkey and the feeder are processes of their own on the same cores, unless a case pins them apart. Each round
+measures every way once, one after the other. `python -m tests.bench --only pod` runs it; `--case` picks cases.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,118 +25,164 @@ import msgpack
 import numpy as np
 import redis
 import simplejpeg
-from pydantic import SecretStr
 
-from elastic_inference import config, keys
+from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
 from elastic_inference.inference.worker import made_up_frame
-from elastic_inference.redis_connection import connect
+from tests.bench.parts_alone import parts_cpu_ms
+from tests.bench.pod_children import LOOP_TYPE, STREAMS, TYPE
+from tests.bench.record import Context, Figure, LeftOut, alternate, cpu_s, median_figure, ratios, rss_mb
 
-TYPE = "bench"
-STREAMS = 8
-# Deep enough that the feeder need not hurry, shallow enough that Valkey's memory stays in the cache's reach.
-WAITING = 32
+PART = "pod"
 RULES = {"STREAM_QUEUE_DEPTH": "64", "MAX_FRAME_AGE_S": "60"}
-BIN = Path(sys.executable).parent
+MARGIN = 0.04
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a model of the models folder, the size of the pictures, and the bar of its ratio."""
+    """A model, the size of the pictures (w, h), and what the ratio must reach; None: the parts' ceiling less 0.04."""
 
     model: str
     size: tuple[int, int]
-    bar: float | None
+    least: float | None = None
+    loop_least: float | None = None
+    # Feeder and Valkey on the first core, the pod and OpenVINO alone on the others.
+    apart: bool = False
+    # Also: all streams watched, a plain producer, openvino-model-api's pipeline.
+    variants: bool = False
+    rounds: int = 5
+
+    @property
+    def name(self) -> str:
+        """As it is shown."""
+        short = self.model.removesuffix("_INT8").removesuffix("_FP32").removesuffix("_FP16")
+        precision = self.model[len(short) + 1 :] or "FP16"
+        short = short.replace("-detection-retail", "").replace("person-vehicle-bike-detection-", "")
+        return f"{short} {precision} {self.size[0]}x{self.size[1]}{', apart' if self.apart else ''}"
 
 
 CASES = (
-    Case("face-detection-retail-0005_FP32", (768, 432), 0.90),
-    Case("face-detection-retail-0005_FP32", (1280, 720), 0.86),
-    Case("face-detection-retail-0005_INT8", (768, 432), None),
-    Case("face-detection-retail-0005_INT8", (1280, 720), None),
+    Case("face-detection-retail-0005_FP32", (768, 432), 0.90, 1.4, variants=True),
+    Case("face-detection-retail-0005_FP32", (1280, 720), 0.86, 1.4),
+    Case("face-detection-retail-0005_INT8", (768, 432), None, 1.4),
+    Case("face-detection-retail-0005_INT8", (1280, 720), None, 1.4),
     Case("person-vehicle-bike-detection-crossroad-0078_INT8", (768, 432), 0.95),
+    Case("blazeface", (768, 432)),
+    Case("face-detection-retail-0005_FP32", (768, 432), apart=True, rounds=3),
 )
 
 
-def run(
-    models: Path,
-    videos: Path | None = None,
-    rounds: int = 5,
-    seconds: float = 4.0,
-    cases: tuple[Case, ...] = CASES,
-    *,
-    apart: bool = False,
-    watched: bool = False,
-    plain: bool = False,
-    with_loop: bool = True,
-) -> list[dict[str, Any]]:
-    """Records {name, ratio, spread, fps, alone_fps, loop_ratio, bar, …}, medians of alternating rounds.
-
-    `apart` pins feeder and Valkey to the first core and the pod to the others; `watched` publishes every picture;
-    `plain` feeds by plain RPUSH instead of the push script.
-    """
-    return [
-        _run_case(case, models, videos, rounds, seconds, apart=apart, watched=watched, plain=plain, with_loop=with_loop)
-        for case in cases
-    ]
+def run(context: Context, wanted: str = "", seconds: float = 2.0) -> Iterator[Figure | LeftOut]:
+    """The figures of all cases whose name has `wanted` in it."""
+    for case in CASES:
+        if wanted and wanted not in case.name:
+            continue
+        models = context.embedded if case.model == "blazeface" else context.models
+        if not _is_there(case, models):
+            yield LeftOut(PART, f"{case.name}: the model is missing")
+        elif case.apart and len(os.sched_getaffinity(0)) < 2:
+            yield LeftOut(PART, f"{case.name}: one core only")
+        else:
+            yield from run_case(case, models, context, context.seconds(seconds))
 
 
-def _run_case(
-    case: Case,
-    models: Path,
-    videos: Path | None,
-    rounds: int,
-    seconds: float,
-    *,
-    apart: bool,
-    watched: bool,
-    plain: bool,
-    with_loop: bool,
-) -> dict[str, Any]:
-    pictures = load_pictures(case.size, videos)
+def _is_there(case: Case, models: Path) -> bool:
+    return (models / case.model.rpartition("_")[0]).is_dir() if "_" in case.model else (models / case.model).is_dir()
+
+
+def run_case(case: Case, models: Path, context: Context, seconds: float) -> Iterator[Figure]:
+    """One case's figures."""
+    pictures = load_pictures(case.size, context.videos)
     cores = sorted(os.sched_getaffinity(0))
-    feeder_cores, pod_cores = (cores[:1], cores[1:]) if apart and len(cores) > 1 else (cores, cores)
-    with EmbeddedValkey() as server:
-        os.sched_setaffinity(server.pid or 0, feeder_cores)
-        with running_pod(server, case.model, models, pod_cores) as pod:
-            alone = Alone(case.model, models, pod_cores, pictures[0])
-            loop = StraightLoop(alone, server, pictures)
-            pairs: list[tuple[float, float, float]] = []
-            for number in range(rounds + 1):
-                steps: list[Any] = [
-                    lambda: alone.measure(seconds),
-                    lambda: pod.measure(pictures, seconds, feeder_cores, watched=watched, plain=plain),
-                    lambda: loop.measure(seconds) if with_loop else 0.0,
-                ]
-                order = (0, 1, 2) if number % 2 == 0 else (1, 0, 2)
-                figures = {at: steps[at]() for at in order}
-                if number:  # the first round warms up
-                    pairs.append((figures[1], figures[0], figures[2]))
-            resident_mb = pod.resident_mb()
-            cpu = pod.cpu_per_frame_ms()
-    ratios = sorted(mine / bare for mine, bare, _ in pairs)
-    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
-    return {
-        "name": f"pod, {case.model}, {case.size[0]}x{case.size[1]}",
-        "ratio": round(statistics.median(ratios), 3),
-        "spread": round(quartiles[2] - quartiles[0], 3),
-        "bar": case.bar,
-        "fps": round(statistics.median(mine for mine, _, _ in pairs), 1),
-        "alone_fps": round(statistics.median(bare for _, bare, _ in pairs), 1),
-        "loop_ratio": round(statistics.median(straight / bare for _, bare, straight in pairs), 3),
-        "over_loop": round(statistics.median(mine / straight for mine, _, straight in pairs), 2) if with_loop else None,
-        "cpu_ms_per_frame": cpu,
-        "alone_cpu_ms_per_frame": alone.cpu_per_frame_ms(),
-        "resident_mb": resident_mb,
-        "picture_bytes": round(statistics.mean(map(len, pictures))),
-    }
+    feeder_cores, pod_cores = (cores[:1], cores[1:]) if case.apart else (cores, cores)
+    rounds = context.rounds(case.rounds)
+    with ExitStack() as stack:
+        server = stack.enter_context(EmbeddedValkey())
+        assert server.pid is not None
+        os.sched_setaffinity(server.pid, feeder_cores)
+        names = ("alone", "loop", "pipeline") if case.variants and _has_model_api() else ("alone", "loop")
+        children = {
+            name: stack.enter_context(Measured(name, case.model, models, server, pod_cores))
+            for name in (names[:1] if case.apart else names)
+        }
+        feeders = {
+            "scripts": stack.enter_context(Feeder(server, pictures, feeder_cores)),
+            **(
+                {"plain": stack.enter_context(Feeder(server, pictures, feeder_cores, plain=True))}
+                if case.variants
+                else {}
+            ),
+            **(
+                {"loop": stack.enter_context(Feeder(server, pictures, feeder_cores, plain=True, kind=LOOP_TYPE))}
+                if not case.apart
+                else {}
+            ),
+        }
+        pod = stack.enter_context(running_pod(server, case.model, models, pod_cores))
+        ways: dict[str, Any] = {
+            "alone": lambda: children["alone"].measure(seconds),
+            "pod": lambda: pod.measure(feeders["scripts"], seconds),
+        }
+        for name in names[1:]:
+            if name in children:
+                ways[name] = lambda name=name: feeders["loop"].during(lambda: children[name].measure(seconds))
+        if case.variants:
+            ways["watched"] = lambda: pod.measure(feeders["scripts"], seconds, watched=True)
+            ways["plain"] = lambda: pod.measure(feeders["plain"], seconds)
+        for way in ways.values():
+            way()  # warms up
+        children["alone"].cpu_ms.clear()
+        pod.shares.clear()
+        fps = dict(zip(ways, alternate(rounds, *ways.values()), strict=True))
+        resident = rss_mb(pod.process.pid)
+    alone_ms = statistics.median(children["alone"].cpu_ms)
+    shares = {name: round(statistics.median(share[name] for share in pod.shares), 3) for name in pod.shares[0]}
+    parts = parts_cpu_ms(case.model, models, pictures)
+    # The parts' own work at the rate at which all cores are busy, with and without Valkey's and the feeder's.
+    around = sum(parts.values())
+    ceiling = alone_ms / (alone_ms + (around if not case.apart else around - parts["server"] - parts["push"]))
+    found = ratios(fps["pod"], fps["alone"])
+    yield median_figure(
+        PART,
+        f"{case.name} over OpenVINO alone",
+        found,
+        least=case.least if case.least is not None or case.apart else round(ceiling - MARGIN, 3),
+        details={
+            "fps": round(statistics.median(fps["pod"]), 1),
+            "alone_fps": round(statistics.median(fps["alone"]), 1),
+            "ceiling_of_the_parts": round(ceiling, 3),
+            "parts_cpu_ms": {name: round(value, 3) for name, value in parts.items()},
+            "alone_cpu_ms_per_frame": round(alone_ms, 3),
+            "cpu_ms_per_frame": shares,
+            "over_alone_by_cpu_time": round(alone_ms / sum(shares.values()), 3),
+            "resident_mb": round(resident, 1),
+            "picture_bytes": round(statistics.mean(map(len, pictures))),
+        },
+    )
+    for name, words, bar in (
+        ("watched", "all watched, over OpenVINO alone", None),
+        ("plain", "plain producer, over OpenVINO alone", None),
+        ("loop", "straightforward loop over OpenVINO alone", None),
+        ("pipeline", "model-api AsyncPipeline over OpenVINO alone", None),
+    ):
+        if name in fps:
+            yield median_figure(PART, f"{case.name} {words}", ratios(fps[name], fps["alone"]), least=bar)
+    if "loop" in fps:
+        loop = ratios(fps["pod"], fps["loop"])
+        yield median_figure(
+            PART, f"{case.name} over the straightforward loop", loop, unit="times", least=case.loop_least
+        )
 
 
-def load_pictures(size: tuple[int, int], videos: Path | None, count: int = 32) -> list[bytes]:
+def _has_model_api() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("model_api") is not None
+
+
+def load_pictures(size: tuple[int, int], videos: Path, count: int = 32) -> list[bytes]:
     """JPEGs of quality 80 of this size (w, h): frames of the first clip of `videos`, or made-up ones."""
-    clips = sorted(each for each in videos.iterdir() if each.suffix in (".mp4", ".gif")) if videos else []
+    clips = sorted(each for each in videos.iterdir() if each.suffix in (".mp4", ".gif")) if videos.is_dir() else []
     if not clips:
         return [made_up_frame(size, seed).data for seed in range(count)]
     clip = next((each for each in clips if "face" in each.name), clips[0])
@@ -155,53 +198,91 @@ def load_pictures(size: tuple[int, int], videos: Path | None, count: int = 32) -
     return pictures
 
 
-class Alone:
-    """OpenVINO by itself, as `benchmark_app` measures it: requests that start again as they end, one fixed input."""
+class Child:
+    """A process of `pod_children`, pinned to cores before it starts a thread; ready when entered."""
 
-    def __init__(self, model: str, models: Path, cores: list[int], picture: bytes) -> None:
-        self._command = [sys.executable, __file__, "alone", "--models", str(models), "--case", model]
-        self._cores = cores
-        self._cpu: list[float] = []
+    def __init__(self, arguments: list[str], cores: list[int], data: bytes | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.pod_children", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
+        )
+        assert self.process.stdin is not None
+        if data is not None:
+            self.process.stdin.write(data)
+            self.process.stdin.close()
+        self.answer()
 
-    def cpu_per_frame_ms(self) -> float:
-        """CPU time for each frame, ms, median of the rounds."""
-        return round(statistics.median(self._cpu), 2)
+    def answer(self) -> dict[str, Any]:
+        """Its next line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process {self.process.args} ended early")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.send_signal(signal.SIGCONT)
+        self.process.wait(20)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+class Measured(Child):
+    """A child that measures when asked."""
+
+    def __init__(self, part: str, model: str, models: Path, server: EmbeddedValkey, cores: list[int]) -> None:
+        super().__init__([part, "--models", str(models), "--model", model, "--redis", str(server.port)], cores)
+        self.cpu_ms: list[float] = []
+
+    def __enter__(self) -> Measured:
+        return self
+
+    def ask(self, seconds: float) -> dict[str, Any]:
+        """Its figures over so many seconds."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{seconds}\n".encode())
+        self.process.stdin.flush()
+        return self.answer()
 
     def measure(self, seconds: float) -> float:
         """Frames a second."""
-        done = subprocess.run(
-            [*self._command, "--seconds", str(seconds)],
-            check=True,
-            capture_output=True,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, self._cores),
+        found = self.ask(seconds)
+        self.cpu_ms.append(found["cpu_ms"])
+        return float(found["fps"])
+
+
+class Feeder(Child):
+    """Keeps frames waiting in the queue of a type while it is let run."""
+
+    def __init__(
+        self, server: EmbeddedValkey, pictures: list[bytes], cores: list[int], *, plain: bool = False, kind: str = TYPE
+    ) -> None:
+        plainly = ["--plain"] if plain else []
+        with redis.Redis(port=server.port) as client:
+            from elastic_inference.config import QueueRules
+            from elastic_inference.frame_queue import QueueConsumer
+
+            QueueConsumer(client, kind, "bench", QueueRules()).load_scripts()
+        super().__init__(
+            ["feed", "--redis", str(server.port), "--kind", kind, *plainly], cores, msgpack.packb(pictures)
         )
-        fps, cpu_ms = done.stdout.split()[-2:]
-        self._cpu.append(float(cpu_ms))
-        return float(fps)
+        self.process.send_signal(signal.SIGSTOP)
 
+    def __enter__(self) -> Feeder:
+        return self
 
-class StraightLoop:
-    """What the known demos do: pop, full decode, synchronous inference, draw, encode, publish; one thread."""
-
-    def __init__(self, alone: Alone, server: EmbeddedValkey, pictures: list[bytes]) -> None:
-        self._alone = alone
-        self._server = server
-        self._pictures = pictures
-
-    def measure(self, seconds: float) -> float:
-        """Frames a second, fed by plain RPUSH from a process of its own."""
-        command = [each if each != "alone" else "loop" for each in self._alone._command]
-        with feeding(self._server, self._pictures, self._alone._cores, plain=True, kind="loop"):
-            done = subprocess.run(
-                [*command, "--seconds", str(seconds), "--redis", str(self._server.port)],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-        with redis.Redis(port=self._server.port) as client:
-            client.delete(keys.plain_queue("loop"))
-        return float(done.stdout.split()[-1])
+    def during(self, measure: Any) -> Any:
+        """What `measure` gives while this feeds."""
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            return measure()
+        finally:
+            self.process.send_signal(signal.SIGSTOP)
 
 
 class Pod:
@@ -211,7 +292,8 @@ class Pod:
         self._server = server
         self._port = port
         self.process = process
-        self._cpu: list[float] = []
+        # CPU time for each frame, ms, of pod, server and feeder.
+        self.shares: list[dict[str, float]] = []
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples in `/metrics`."""
@@ -221,59 +303,50 @@ class Pod:
             float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name
         )
 
-    def measure(
-        self, pictures: list[bytes], seconds: float, feeder_cores: list[int], *, watched: bool, plain: bool
-    ) -> float:
+    def measure(self, feeder: Feeder, seconds: float, *, watched: bool = False) -> float:
         """Frames inferred and published a second, while the queue is never empty."""
         with redis.Redis(port=self._server.port) as client:
-            if watched:
-                for index in range(STREAMS):
-                    client.set(keys.watch(keys.stream_id(f"cam-{index}", TYPE)), 1, ex=3600)
-            with feeding(self._server, pictures, feeder_cores, plain=plain, kind=TYPE):
-                deadline = time.monotonic() + 10
-                before = self.metric("ei_frames_inferred_total")
-                while self.metric("ei_frames_inferred_total") < before + 20 and time.monotonic() < deadline:
-                    time.sleep(0.05)
-                first, first_cpu, began = self._counters()
-                time.sleep(seconds)
-                last, last_cpu, ended = self._counters()
-            client.delete(keys.tokens(TYPE), keys.plain_queue(TYPE))
-        if last > first:
-            self._cpu.append((last_cpu - first_cpu) * 1000 / (last - first))
-        return (last - first) / (ended - began)
+            for index in range(STREAMS if watched else 0):
+                client.set(keys.watch(keys.stream_id(f"cam-{index}", TYPE)), 1, ex=60)
+            found: float = feeder.during(lambda: self._measure(feeder, seconds, watched=watched))
+            for index in range(STREAMS if watched else 0):
+                client.delete(keys.watch(keys.stream_id(f"cam-{index}", TYPE)))
+            deadline = time.monotonic() + 10
+            while client.llen(keys.plain_queue(TYPE)) + client.llen(keys.tokens(TYPE)) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        return found
 
-    def _counters(self) -> tuple[float, float, float]:
-        frames = self.metric("ei_frames_inferred_total")
-        ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        cpu = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-        return frames, cpu, time.monotonic()
-
-    def resident_mb(self) -> float:
-        """Resident memory, MB."""
-        return round(self.metric("process_resident_memory_bytes") / 1e6, 1)
-
-    def cpu_per_frame_ms(self) -> float:
-        """CPU time of the pod for each frame, ms, median of the rounds."""
-        return round(statistics.median(self._cpu), 2) if self._cpu else 0.0
+    def _measure(self, feeder: Feeder, seconds: float, *, watched: bool) -> float:
+        name = "ei_frames_inferred_total"
+        deadline = time.monotonic() + 10
+        before = self.metric(name)
+        # What is watched is asked each second.
+        time.sleep(1.2 if watched else 0.1)
+        while self.metric(name) < before + 30 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        pids = {"pod": self.process.pid, "server": self._server.pid or 0, "feeder": feeder.process.pid}
+        first, cpu, began = self.metric(name), {who: cpu_s(pid) for who, pid in pids.items()}, time.monotonic()
+        time.sleep(seconds)
+        frames, ended = self.metric(name) - first, time.monotonic()
+        if frames <= 0:
+            raise RuntimeError("the pod inferred nothing")
+        if not watched:
+            self.shares.append({who: (cpu_s(pid) - cpu[who]) * 1000 / frames for who, pid in pids.items()})
+        return frames / (ended - began)
 
 
 @contextmanager
 def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[int]) -> Iterator[Pod]:
     """The inference service as a process, ready."""
     port = free_port()
-    environ = {
-        **os.environ,
-        **RULES,
-        "QUEUE_URL": server.url,
-        "INFER_TYPE": TYPE,
-        "INFER_MODEL_NAME": model,
-        "INFER_MODEL_PATH": str(models),
-        "METRICS_PORT": str(port),
-        "LOG_LEVEL": "WARNING",
-    }
     process = subprocess.Popen(
-        [str(BIN / "ei-inference-service")],
-        env=environ,
+        [sys.executable, "-c", "import sys; from elastic_inference.inference.service import main; sys.exit(main())"],
+        env={
+            **os.environ,
+            **RULES,
+            **{"QUEUE_URL": server.url, "INFER_TYPE": TYPE, "INFER_MODEL_NAME": model},
+            **{"INFER_MODEL_PATH": str(models), "METRICS_PORT": str(port), "LOG_LEVEL": "WARNING"},
+        },
         preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
     )
     try:
@@ -290,166 +363,3 @@ def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[in
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-@contextmanager
-def feeding(
-    server: EmbeddedValkey, pictures: list[bytes], cores: list[int], *, plain: bool, kind: str
-) -> Iterator[None]:
-    """A feeder process that keeps WAITING frames in the queue of `kind`."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            __file__,
-            "feed",
-            "--redis",
-            str(server.port),
-            "--case",
-            kind,
-            *(["--plain"] if plain else []),
-        ],
-        stdin=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
-    )
-    assert process.stdin is not None
-    process.stdin.write(msgpack.packb(pictures))
-    process.stdin.close()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _feed(port: int, kind: str, *, plain: bool) -> None:
-    pictures = msgpack.unpackb(sys.stdin.buffer.read())
-    size = (0, 0)
-    target = config.RedisTarget(url=SecretStr(f"redis://127.0.0.1:{port}/0"))
-    rules = config.QueueRules(stream_queue_depth=64)
-    client = connect(target)
-    producers = [QueueProducer(connect(target), kind, f"cam-{index}", rules) for index in range(STREAMS)]
-    messages = [
-        msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": picture})
-        for at, picture in enumerate(pictures)
-    ]
-    turn = 0
-    while True:
-        waiting = client.llen(keys.plain_queue(kind) if plain else keys.tokens(kind))
-        room = WAITING - waiting
-        if room < WAITING // 2:
-            time.sleep(0.005)
-            continue
-        if plain:
-            client.rpush(keys.plain_queue(kind), *(messages[(turn + at) % len(messages)] for at in range(room)))
-            turn += room
-            continue
-        for _ in range(room // 4):
-            frames = [
-                Frame(
-                    f"cam-{turn % STREAMS}",
-                    kind,
-                    pictures[(turn * 4 + at) % len(pictures)],
-                    turn * 4 + at,
-                    0.0,
-                    0.0,
-                    *size,
-                )
-                for at in range(4)
-            ]
-            producers[turn % STREAMS].push_batch(frames)
-            turn += 1
-
-
-def _compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
-    from elastic_inference.catalogue import find_model
-    from elastic_inference.inference.adapters import AdapterOptions, make_adapter
-    from elastic_inference.inference.runtime import load_openvino
-
-    openvino = load_openvino()
-    spec = find_model(name, models, TYPE)
-    core = openvino.Core()
-    adapter = make_adapter(spec.adapter or "ssd", AdapterOptions(labels=spec.labels))
-    prepared = adapter.prepare(core.read_model(spec.path))
-    return core.compile_model(prepared.model, "CPU", {"PERFORMANCE_HINT": hint}), prepared, adapter
-
-
-def _alone(models: Path, name: str, seconds: float) -> tuple[float, float]:
-    from openvino import AsyncInferQueue
-
-    compiled, prepared, _adapter = _compiled(models, name, "THROUGHPUT")
-    requests = AsyncInferQueue(compiled, 0)
-    picture = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
-    for request in requests:
-        request.set_input_tensor(type(request.get_input_tensor())(picture.copy()))
-    for _ in range(4 * len(requests)):
-        requests.start_async()
-    requests.wait_all()
-    began, used, count = time.monotonic(), time.process_time(), 0
-    while time.monotonic() - began < seconds:
-        requests.start_async()
-        count += 1
-    requests.wait_all()
-    return count / (time.monotonic() - began), (time.process_time() - used) * 1000 / count
-
-
-def _loop(models: Path, name: str, seconds: float, port: int) -> float:
-    compiled, prepared, adapter = _compiled(models, name, "LATENCY")
-    from elastic_inference.inference.adapters import fit, place
-
-    request = compiled.create_infer_request()
-    client = redis.Redis(port=port)
-    count = 0
-    began = None
-    while began is None or time.monotonic() - began < seconds:
-        _key, message = client.blpop([keys.plain_queue("loop")])
-        fields = msgpack.unpackb(message)
-        picture = cv2.imdecode(np.frombuffer(fields["data"], np.uint8), cv2.IMREAD_COLOR)
-        results = request.infer({prepared.input_name: fit(picture, prepared)})
-        height, width = picture.shape[:2]
-        for found in adapter.decode(list(results.values()), place(width, height, prepared), 0.5):
-            x_min, y_min, x_max, y_max = found.box
-            corners = (int(x_min * width), int(y_min * height)), (int(x_max * width), int(y_max * height))
-            cv2.rectangle(picture, *corners, (0, 255, 0), 2)
-            cv2.putText(picture, found.label, corners[0], cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 255, 0), 2)
-        _good, encoded = cv2.imencode(".jpg", picture)
-        client.publish("loop", encoded.tobytes())
-        if began is None:
-            began = time.monotonic()
-        else:
-            count += 1
-    return count / (time.monotonic() - began)
-
-
-def main() -> None:
-    """Parses the command line; `alone`, `loop` and `feed` are the children's parts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", nargs="?", default="run", choices=("run", "alone", "loop", "feed"))
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--videos", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--case", help="part of the case's name (run), the model (alone, loop), the type (feed)")
-    parser.add_argument("--redis", type=int, default=0)
-    parser.add_argument("--apart", action="store_true")
-    parser.add_argument("--watched", action="store_true")
-    parser.add_argument("--plain", action="store_true")
-    parser.add_argument("--no-loop", action="store_true")
-    given = parser.parse_args()
-    if given.part == "feed":
-        threading.current_thread().name = "feed"
-        _feed(given.redis, given.case, plain=given.plain)
-    elif given.part == "alone":
-        print(*_alone(given.models, given.case, given.seconds))
-    elif given.part == "loop":
-        print(_loop(given.models, given.case, given.seconds, given.redis))
-    else:
-        cases = tuple(
-            case for case in CASES if not given.case or given.case in f"{case.model} {case.size[0]}x{case.size[1]}"
-        )
-        options = {"apart": given.apart, "watched": given.watched, "plain": given.plain, "with_loop": not given.no_loop}
-        for record in run(given.models, given.videos, given.rounds, given.seconds, cases, **options):
-            print(json.dumps(record))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,19 @@
 """What the stream services cost: frames a second per core, over decoding and encoding alone.
 
-`make bench` calls `run`. By hand: `.venv/bin/python -m tests.bench.producers --videos FOLDER [--rounds N]
-[--seconds S]`. A core's frames are those pushed over the CPU time of the whole service process, which other load on
-the machine hardly changes; the bare loop decodes with OpenCV and encodes with simplejpeg, nothing else, once at the
-same pace (a processor that sleeps between frames finds its caches cold) and once as fast as it can.
+`python -m tests.bench --only producers` runs it; alone: `python -m tests.bench.producers -h`. A core's frames are those
+pushed over the CPU time of the whole service process, which other load on the machine hardly changes; the bare loop
+decodes with OpenCV and encodes with simplejpeg, nothing else, once at the same pace (a processor that sleeps between
+frames finds its caches cold) and once as fast as it can.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,14 @@ import cv2
 import numpy as np
 import redis
 import simplejpeg
-from tests.support.mjpeg_server import MjpegServer
-from tests.support.system import ServiceProcess
 
 from elastic_inference import config
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.frame_queue import QueueConsumer
 from elastic_inference.memory import keep_freed_memory
+from tests.bench.record import Context, Figure, LeftOut, cpu_s
+from tests.support.mjpeg_server import MjpegServer
+from tests.support.system import ServiceProcess
 
 CLIP = "car-detection.mp4"
 FPS = 60.0
@@ -91,18 +91,13 @@ def _service(kind: str, environ: Mapping[str, str], valkey: EmbeddedValkey, fold
     try:
         assert service.process is not None
         time.sleep(1)
-        cpu_s, frames = _cpu_s(service.process.pid), service.metric("ei_frames_pushed_total")
+        used_s, frames = cpu_s(service.process.pid), service.metric("ei_frames_pushed_total")
         time.sleep(seconds)
         frames = service.metric("ei_frames_pushed_total") - frames
-        cpu_s = _cpu_s(service.process.pid) - cpu_s
+        used_s = cpu_s(service.process.pid) - used_s
     finally:
         service.terminate()
-    return frames / cpu_s
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return frames / used_s
 
 
 def _bare(clip: Path, seconds: float, fps: float) -> float:
@@ -151,6 +146,21 @@ def _enlarged(clip: Path, target: Path) -> Path:
     writer.release()
     capture.release()
     return target
+
+
+def figures(context: Context) -> Iterator[Figure | LeftOut]:
+    """The table's lines."""
+    if not (context.videos / CLIP).is_file():
+        yield LeftOut("producers", f"the clip {CLIP} is missing")
+        return
+    for each in run(context.videos, context.rounds(3), context.seconds(3.0)):
+        yield Figure(
+            "producers",
+            f"{each['name']}{'' if 'over' in each['name'] else ', over bare decode and encode'}, at 60 fps",
+            each["ratio"],
+            spread=each["spread"],
+            details={name: each[name] for name in ("fps_per_core", "bare_fps_per_core", "over_unpaced")},
+        )
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Speed of the relay: frames delivered to viewers, over a bare `websockets.broadcast` loop.
 
-`make bench` calls `run`. By hand: `.venv/bin/python -m tests.bench.relay [--rounds N] [--seconds S] [--viewers N …]`.
+`python -m tests.bench --only relay` runs it; alone: `python -m tests.bench.relay -h`.
 
 Three processes beside Valkey: the websocket server as a user runs it, fed through Redis; the bare loop, which has its
 frame in memory; and this one, which publishes and reads with as little work as it can. Viewers connect to one of the
@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -30,6 +29,7 @@ import redis
 from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.result import Result, join_message, result_json
+from tests.bench.record import Context, Figure, cpu_s, rss_mb, spread_of
 
 FRAME_BYTES = 50_000
 STREAM = "bench:people:inferred"
@@ -191,7 +191,14 @@ def running() -> Iterator[tuple[int, int, int, int]]:
             **{"METRICS_PORT": str(metrics), "LOG_LEVEL": "WARNING", "MAX_VIEWERS": "2000"},
         }
         children = [
-            subprocess.Popen([sys.executable, "-m", "elastic_inference.relay.service"], env=environ),
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    "import sys; from elastic_inference.relay.service import main; sys.exit(main())",
+                ],
+                env=environ,
+            ),
             subprocess.Popen([sys.executable, "-m", "tests.bench.relay", "--serve-bare", str(bare)]),
         ]
         try:
@@ -211,17 +218,6 @@ def running() -> Iterator[tuple[int, int, int, int]]:
                 child.send_signal(signal.SIGTERM)
             for child in children:
                 child.wait(15)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process, in MB."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def run(
@@ -255,7 +251,7 @@ def run(
             finally:
                 viewers.close()
 
-        def compare(name: str, one: Any, other: Any) -> None:
+        def compare(name: str, one: Any, other: Any, rounds: int) -> None:
             pairs = []
             for number in range(rounds):
                 if number % 2:
@@ -263,13 +259,13 @@ def run(
                 else:
                     first, second = one(), other()
                 pairs.append((first, second))
-            ratios = sorted(mine / plain for mine, plain in pairs)
-            quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+            ratios = [mine / plain for mine, plain in pairs]
             records.append(
                 {
                     "name": name,
                     "ratio": round(statistics.median(ratios), 3),
-                    "spread": round(quartiles[2] - quartiles[0], 3),
+                    "spread": round(spread_of(ratios), 3),
+                    "rounds": [round(each, 3) for each in ratios],
                     "fps": round(statistics.median(mine for mine, _ in pairs)),
                     "raw_fps": round(statistics.median(plain for _, plain in pairs)),
                     "rss_mb": round(rss_mb(pid), 1),
@@ -277,9 +273,28 @@ def run(
             )
 
         for count in viewer_counts:
-            compare(f"relay, {count} viewers", lambda count=count: ours(count), lambda count=count: theirs(count))
-        compare("relay, 100 viewers, one stalled", lambda: ours(99, stalled=1), lambda: ours(99))
+            few = rounds if count >= 100 else max(2, rounds // 2)
+            compare(f"relay, {count} viewers", lambda count=count: ours(count), lambda count=count: theirs(count), few)
+        compare("relay, 100 viewers, one stalled", lambda: ours(99, stalled=1), lambda: ours(99), rounds)
     return records
+
+
+def figures(context: Context) -> Iterator[Figure]:
+    """The table's lines."""
+    for each in run(context.rounds(8), context.seconds(1.0)):
+        if "ratio" not in each:
+            continue
+        bars = {"relay, 100 viewers": 1.0, "relay, 500 viewers": 1.0, "relay, 100 viewers, one stalled": 0.95}
+        stalled = "stalled" in each["name"]
+        yield Figure(
+            "relay",
+            each["name"].removeprefix("relay, ") + (" over none stalled" if stalled else " over a bare broadcast loop"),
+            each["ratio"],
+            spread=each["spread"],
+            least=bars.get(each["name"]),
+            rounds=tuple(each["rounds"]),
+            details={name: each[name] for name in ("fps", "raw_fps", "rss_mb")},
+        )
 
 
 def main() -> int:

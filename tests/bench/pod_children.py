@@ -1,0 +1,246 @@
+"""The processes around a benched pod: OpenVINO alone, the two loops it is compared with, and its feeder.
+
+Started by `pod` as `python -m tests.bench.pod_children <part> …`. The measured ones answer each line of their input, a
+number of seconds, with a line of JSON, so that models are compiled once; the feeder runs until it is ended, and is
+stopped and continued by signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgpack
+import numpy as np
+import redis
+from pydantic import SecretStr
+
+from elastic_inference import config, keys
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueProducer
+from elastic_inference.memory import keep_freed_memory
+from elastic_inference.redis_connection import connect
+from elastic_inference.redis_link import Link
+
+TYPE = "bench"
+LOOP_TYPE = "loop"
+STREAMS = 8
+# Deep enough that the feeder need not hurry, shallow enough that Valkey's memory stays in the cache's reach.
+WAITING = 48
+
+
+def serve(measure: Callable[[float], dict[str, float]]) -> None:
+    """Answers requests until the input ends."""
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(measure(float(line))), flush=True)
+
+
+def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
+    """(compiled model, what its adapter prepared, the adapter): as the pod has them."""
+    from elastic_inference.catalogue import find_model
+    from elastic_inference.inference.adapters import AdapterOptions, make_adapter
+    from elastic_inference.inference.runtime import load_openvino
+
+    openvino = load_openvino()
+    spec = find_model(name, models, TYPE)
+    core = openvino.Core()
+    options = AdapterOptions(labels=spec.labels, colour=spec.colour, mean=spec.mean, scale=spec.scale)
+    adapter = make_adapter(spec.adapter or "ssd", options)
+    prepared = adapter.prepare(core.read_model(spec.path))
+    return core.compile_model(prepared.model, "CPU", {"PERFORMANCE_HINT": hint}), prepared, adapter
+
+
+def alone(models: Path, name: str) -> Callable[[float], dict[str, float]]:
+    """OpenVINO by itself, as `benchmark_app` measures it: requests that start again as they end, one fixed input."""
+    from openvino import AsyncInferQueue
+
+    model, prepared, _adapter = compiled(models, name, "THROUGHPUT")
+    requests = AsyncInferQueue(model, 0)
+    picture = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
+    for request in requests:
+        request.set_input_tensor(type(request.get_input_tensor())(picture.copy()))
+
+    def measure(seconds: float) -> dict[str, float]:
+        for _ in range(4 * len(requests)):
+            requests.start_async()
+        requests.wait_all()
+        began, used, count = time.monotonic(), time.process_time(), 0
+        while time.monotonic() - began < seconds:
+            requests.start_async()
+            count += 1
+        requests.wait_all()
+        spent = time.monotonic() - began
+        return {"fps": count / spent, "cpu_ms": (time.process_time() - used) * 1000 / count}
+
+    return measure
+
+
+def latency(models: Path, name: str) -> Callable[[float], dict[str, float]]:
+    """One inference at a time on all cores, nothing else: the bare latency."""
+    model, prepared, _adapter = compiled(models, name, "LATENCY")
+    request = model.create_infer_request()
+    picture = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
+    request.infer({prepared.input_name: picture})
+
+    def measure(seconds: float) -> dict[str, float]:
+        spent_ms = []
+        until = time.monotonic() + seconds
+        while (began := time.monotonic()) < until:
+            request.infer()
+            spent_ms.append((time.monotonic() - began) * 1000)
+        return {"p50_ms": float(np.percentile(spent_ms, 50)), "p99_ms": float(np.percentile(spent_ms, 99))}
+
+    return measure
+
+
+def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
+    """What the known demos do: pop, full decode, synchronous inference, draw, encode, publish; one thread."""
+    from elastic_inference.inference.adapters import fit, place
+
+    model, prepared, adapter = compiled(models, name, "LATENCY")
+    request = model.create_infer_request()
+    client = redis.Redis(port=port)
+    queue = keys.plain_queue(LOOP_TYPE)
+
+    def step() -> None:
+        _key, message = client.blpop([queue])
+        fields = msgpack.unpackb(message)
+        picture = cv2.imdecode(np.frombuffer(fields["data"], np.uint8), cv2.IMREAD_COLOR)
+        height, width = picture.shape[:2]
+        colours = picture if prepared.colour == "BGR" else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        results = request.infer({prepared.input_name: fit(colours, prepared)})
+        found = adapter.decode(dict(enumerate(results.values())), place(width, height, prepared), 0.5)
+        for each in found:
+            x_min, y_min, x_max, y_max = each.box
+            corners = (int(x_min * width), int(y_min * height)), (int(x_max * width), int(y_max * height))
+            cv2.rectangle(picture, *corners, (0, 255, 0), 2)
+            cv2.putText(picture, each.label, corners[0], cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 255, 0), 2)
+        _good, encoded = cv2.imencode(".jpg", picture)
+        client.publish("loop", encoded.tobytes())
+
+    return _paced(step)
+
+
+def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
+    """openvino-model-api's AsyncPipeline, as its examples use it: pop, decode, submit, take results, publish those.
+
+    Nothing is drawn and no picture is published, so that it does less than the loop and than the pod.
+    """
+    from model_api.adapters import OpenvinoAdapter, create_core
+    from model_api.models import SSD
+    from model_api.pipelines import AsyncPipeline
+
+    from elastic_inference.catalogue import find_model
+
+    spec = find_model(name, models, TYPE)
+    adapter = OpenvinoAdapter(create_core(), str(spec.path), device="CPU", max_num_requests=0)
+    wrapper = SSD(adapter, {"labels": list(spec.labels), "confidence_threshold": 0.5}, preload=False)
+    pipeline = AsyncPipeline(wrapper)
+    client = redis.Redis(port=port)
+    queue = keys.plain_queue(LOOP_TYPE)
+    sent = taken = 0
+
+    def step() -> None:
+        nonlocal sent, taken
+        before = taken
+        while taken == before:
+            found = pipeline.get_result(taken)
+            if found is not None:
+                detections, _meta = found
+                client.publish("loop", str(detections))
+                taken += 1
+            elif pipeline.is_ready():
+                _key, message = client.blpop([queue])
+                picture = cv2.imdecode(np.frombuffer(msgpack.unpackb(message)["data"], np.uint8), cv2.IMREAD_COLOR)
+                pipeline.submit_data(picture, sent, {})
+                sent += 1
+            else:
+                pipeline.await_any()
+
+    return _paced(step)
+
+
+def _paced(step: Callable[[], None]) -> Callable[[float], dict[str, float]]:
+    def measure(seconds: float) -> dict[str, float]:
+        for _ in range(8):
+            step()
+        began, used, count = time.monotonic(), time.process_time(), 0
+        while time.monotonic() - began < seconds:
+            step()
+            count += 1
+        spent = time.monotonic() - began
+        return {"fps": count / spent, "cpu_ms": (time.process_time() - used) * 1000 / count}
+
+    return measure
+
+
+def feed(port: int, kind: str, *, plain: bool) -> None:
+    """Keeps WAITING frames in the queue of `kind`; pictures come as msgpack on the input."""
+    pictures = msgpack.unpackb(sys.stdin.buffer.read())
+    keep_freed_memory()
+    target = config.RedisTarget(url=SecretStr(f"redis://127.0.0.1:{port}/0"))
+    rules = config.QueueRules(stream_queue_depth=64)
+    link = Link(connect(target))
+    producers = [QueueProducer(connect(target), kind, f"cam-{index}", rules) for index in range(STREAMS)]
+    messages = [
+        msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": picture})
+        for at, picture in enumerate(pictures)
+    ]
+    queue = keys.plain_queue(kind) if plain else keys.tokens(kind)
+    turn, pause_s = 0, 0.02
+    print(json.dumps({"ready": True}), flush=True)
+    while True:
+        room = WAITING - link.exchange([("LLEN", queue)])[0]
+        if room < WAITING // 2:
+            time.sleep(pause_s)
+        elif plain:
+            link.exchange([("RPUSH", queue, messages[(turn + at) % len(messages)]) for at in range(room)])
+            turn += room
+            pause_s = _next_pause_s(pause_s, room)
+        else:
+            for _ in range(room // 4):
+                name = f"cam-{turn % STREAMS}"
+                batch = [turn * 4 + at for at in range(4)]
+                producers[turn % STREAMS].push_batch(
+                    [Frame(name, kind, pictures[number % len(pictures)], number) for number in batch]
+                )
+                turn += 1
+            pause_s = _next_pause_s(pause_s, room)
+
+
+def _next_pause_s(pause_s: float, room: int) -> float:
+    """Looks again when half is gone, so that looking costs the cores next to nothing; sooner after coming late."""
+    return max(0.002, pause_s * 0.7) if room > WAITING * 3 // 4 else min(0.1, pause_s * 1.05)
+
+
+def main() -> None:
+    """One part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=("alone", "latency", "loop", "pipeline", "feed"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--model", default="")
+    parser.add_argument("--redis", type=int, default=0)
+    parser.add_argument("--kind", default=TYPE)
+    parser.add_argument("--plain", action="store_true")
+    given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children itself
+    if given.part == "feed":
+        feed(given.redis, given.kind, plain=given.plain)
+    elif given.part == "alone":
+        serve(alone(given.models, given.model))
+    elif given.part == "latency":
+        serve(latency(given.models, given.model))
+    else:
+        serve((straight_loop if given.part == "loop" else pipeline_loop)(given.models, given.model, given.redis))
+
+
+if __name__ == "__main__":
+    main()
