@@ -203,7 +203,7 @@ export interface components {
             fps: number;
             /** @description Frames a second that the source delivers; null where the producer does not say. */
             source_fps: number | null;
-            /** @description Arrival at the queue to result, of the newest results. */
+            /** @description Capture to result, of the newest results. */
             latency_ms: number | null;
             /** @description When the last result or sign of life came, Unix seconds by the server's clock. */
             last_seen: number | null;
@@ -384,7 +384,7 @@ export interface components {
                  * @description A stable word for programs.
                  * @enum {string}
                  */
-                code: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "too_large" | "timeout" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
+                code: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
                 /** @description A sentence for people. */
                 message: string;
             };

@@ -36,6 +36,11 @@ export function tileState(stream: Stream, report: TileReport | null, nowMs: numb
   return { health: 'wait', text: 'connecting', detail: '' }
 }
 
+/** `next`, or `old` where both say the same: a view that watches it is then not drawn again each half second. */
+export function keepState(old: TileState | undefined, next: TileState): TileState {
+  return old && old.health === next.health && old.text === next.text && old.detail === next.detail ? old : next
+}
+
 /** What could not be shown, for a badge: its count and a sentence; null while there is nothing. */
 export function skippedText(report: TileReport | null): { count: number; text: string } | null {
   if (!report) return null

@@ -113,7 +113,11 @@ export class Engine implements TileHost {
       if (!this.stepBusy) void this.paintSteps()
     }
     // Until the first common frame, any picture is better than none.
-    return tile.hasPicture
+    if (!set && !tile.hasPicture) {
+      tile.inStep = false
+      return false
+    }
+    return true
   }
 
   /** Decodes a set together and hands it to the tiles in the same moment, so that one loop paints all of it. */

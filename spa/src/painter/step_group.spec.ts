@@ -26,6 +26,7 @@ test('does not wait for one that has gone', () => {
   group.add(1, frame(1), 0)
   group.add(2, frame(1), 0)
   expect(seqs(group.add(1, frame(2), ACTIVE_MS + 1))).toEqual([[1, 2]])
+  expect(group.inStep).toBe(false)
 })
 
 test('without a common frame each shows its own, and says so', () => {

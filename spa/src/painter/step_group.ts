@@ -9,9 +9,9 @@ export interface Stepped {
 }
 
 /** A member is waited for only while its last frame is younger than this. */
-export const ACTIVE_MS = 1500
+export const ACTIVE_MS = 3000
 /** Without a common frame for so long, each shows its own newest. */
-export const OUT_OF_STEP_MS = 1000
+export const OUT_OF_STEP_MS = 2000
 // Three seconds at 15 fps: further apart, two streams of one source are not worth holding together.
 const KEPT = 45
 
@@ -19,6 +19,7 @@ export class StepGroup<T extends Stepped> {
   private readonly waiting = new Map<number, T[]>()
   private readonly lastCame = new Map<number, number>()
   private lastSetMs = -Infinity
+  /** Whether the last set was one frame of all members. */
   inStep = true
 
   constructor(readonly members: readonly number[]) {
@@ -67,7 +68,8 @@ export class StepGroup<T extends Stepped> {
     }
     if (!set.size) return null
     if (inStep) this.lastSetMs = nowMs
-    this.inStep = inStep
+    // One that shows pictures while the others are gone is in step with nobody.
+    this.inStep = inStep && set.size === this.members.length
     return set
   }
 }

@@ -34,7 +34,7 @@ export function timeAxis(colours: Palette): uPlot.Axis {
     grid: { show: false },
     ticks: { stroke: colours.line, size: 4, width: 1 },
     size: 26,
-    space: 70,
+    space: 90,
     values: (_chart, times) => times.map((time) => clock(time, times)),
   }
 }

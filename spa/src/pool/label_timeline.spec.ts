@@ -2,14 +2,15 @@ import { expect, test } from 'vitest'
 
 import { LabelTimeline } from './label_timeline'
 
-test('means per picture, gaps where nothing was painted, two minutes', () => {
+test('means per picture, the last one held for three seconds, then a gap; two minutes', () => {
   const timeline = new LabelTimeline()
   timeline.add(0, [['person', 14]], 7)
   timeline.add(500, [['car', 7]], 7)
   timeline.add(1000, [], 0)
-  expect(timeline.data()).toEqual([[0, 0.5, 1], [2, 0, null], [null, 1, null]])
-  timeline.add(121_500, [], 1)
-  expect(timeline.data()[0]).toEqual([121.5])
+  timeline.add(3500, [], 0)
+  expect(timeline.data()).toEqual([[0, 0.5, 1, 3.5], [2, 0, 0, null], [null, 1, 1, null]])
+  timeline.add(124_000, [], 1)
+  expect(timeline.data()[0]).toEqual([124])
 })
 
 test('a model that makes up labels does not fill the chart', () => {

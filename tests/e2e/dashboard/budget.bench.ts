@@ -1,7 +1,8 @@
 /**
  * The dashboard's budget: 16 streams of 768x432 at 15 fps through the real broker, relay and gateway into headless
  * Chromium. Prints figures; run it on a quiet machine with `npm run bench`. EI_BENCH_SECONDS and EI_BENCH_STREAMS
- * change the load, EI_BENCH_SOAK=1 watches the heap for five minutes instead.
+ * change the load, EI_BENCH_SOAK=1 watches the heap for five minutes instead, EI_BENCH_STRICT=1 fails when the budget
+ * is missed.
  */
 import { join } from 'node:path'
 import { existsSync } from 'node:fs'
@@ -17,6 +18,7 @@ import { Publisher, repository, System, waitFor } from './system'
 const soak = process.env.EI_BENCH_SOAK === '1'
 const seconds = Number(process.env.EI_BENCH_SECONDS ?? (soak ? '300' : '20'))
 const streamCount = Number(process.env.EI_BENCH_STREAMS ?? '16')
+const strict = process.env.EI_BENCH_STRICT === '1'
 const PUBLISH_MS = 15 // of the test publisher: queue and inference, before the publish
 const clip = join(process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos'), 'car-detection.mp4')
 
@@ -68,12 +70,16 @@ test(`${streamCount} streams for ${seconds} s`, { timeout: (seconds + 120) * 100
     expect(complaints).toEqual([])
     expect(boxes.checked).toBeGreaterThan(0)
     expect(boxes.worst).toBeLessThanOrEqual(3)
-    if (soak) expect(heapAfter).toBeLessThan(heapBefore * 1.3 + 2e6)
-    else {
-      expect(totals.painted / publishedTotal).toBeGreaterThan(0.9)
-      expect(quantile(toPaint, 0.95)).toBeLessThan(250)
-      expect(totals.longTasks).toEqual([])
-    }
+    const budget: [string, boolean][] = soak
+      ? [['the heap does not grow', heapAfter < heapBefore * 1.3 + 2e6]]
+      : [
+          ['at least 90 % painted', totals.painted / publishedTotal >= 0.9],
+          ['under 250 ms at p95', quantile(toPaint, 0.95) < 250],
+          ['no main-thread task over 50 ms', totals.longTasks.length === 0],
+        ]
+    console.log(budget.map(([what, met]) => `${met ? 'met' : 'MISSED'}: ${what}`).join('\n'))
+    // Times depend on who else uses the machine: they are figures, and a gate only where that is asked for.
+    if (strict || soak) expect(budget.filter(([, met]) => !met)).toEqual([])
   } finally {
     await browser.close()
     await system.stop()

@@ -1,9 +1,12 @@
-/** Services that go away and come back, and the login. */
+/** Services that go away and come back, the login, and plain http from another machine. */
+import { networkInterfaces } from 'node:os'
+
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 
 import { openPage, startBrowser } from './browser'
 import { Publisher, System, waitFor } from './system'
+import { checkTiles } from './tile_pixels'
 
 const TOKEN = 'open-sesame-4711'
 // What Chromium itself says when a server is away or refuses: the page can't keep it from that.
@@ -90,4 +93,28 @@ test('a gateway that goes away is said in a banner, and all comes back without a
   await live(page, 2)
   expect(await page.evaluate(() => 'sameDocument' in window)).toBe(true)
   expect(complaints).toEqual([])
+})
+
+const address = Object.values(networkInterfaces())
+  .flat()
+  .find((one) => one && one.family === 'IPv4' && !one.internal)?.address
+
+// Not a secure context: no ImageDecoder, no clipboard, no wake lock.
+test.skipIf(!address)('plain http from another address shows the same pictures', async () => {
+  const open = await System.start({ host: '0.0.0.0' })
+  const streams = await Publisher.start(open.brokerUrl, ['gate-1:people', 'gate-2:people'])
+  try {
+    const { page, complaints } = await openPage(browser, open.url.replace('127.0.0.1', address!))
+    expect(await page.evaluate(() => isSecureContext || 'ImageDecoder' in window)).toBe(false)
+    await live(page, 2)
+    const seen = await checkTiles(page, 'article.tile', 2)
+    expect(seen.checked).toBeGreaterThanOrEqual(5)
+    expect(seen.worst).toBeLessThanOrEqual(2)
+    await page.goto(`${page.url()}?wall`)
+    await live(page, 2)
+    expect(complaints).toEqual([])
+  } finally {
+    await streams.stop()
+    await open.stop()
+  }
 })
