@@ -67,7 +67,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--registry", default="localhost:5000", help="where the images are (%(default)s)")
     parser.add_argument("--tag", default=__version__, help="their tag (%(default)s)")
     parser.add_argument("--node", default="127.0.0.1", help="an address that node ports answer at (%(default)s)")
-    parser.add_argument("--cpu", default="150m", help="CPU limit of a pod (%(default)s)")
+    parser.add_argument("--cpu", default="100m", help="CPU limit of a pod (%(default)s)")
     parser.add_argument("--window", type=int, default=60, help="seconds of the scale-in window (%(default)s)")
     parser.add_argument("--hold", type=float, default=600, help="seconds to watch after the step up (%(default)s)")
     parser.add_argument("--out", type=Path, default=PROJECT / "doc" / "elasticity", help="plots and figures go here")
@@ -94,7 +94,6 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
     load.follow(lambda _: 0.0)
     cluster.use("none")
     cluster.scale(scenario.start)
-    dropped_before = _drops(cluster)
     warm = scenario.demand(0) * pod_fps
     load.follow(lambda _: warm)
     time.sleep(12)
@@ -105,6 +104,7 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
         print(f"{scenario.name}: the autoscaler sees the ratio after {took:.0f} s", flush=True)
         time.sleep(max(0.0, 20 - (time.monotonic() - began_use)))
     run = Run(scenario.name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
+    dropped_before = _drops(cluster)
     drops: dict[tuple[str, str], float] = {}
     load.follow(lambda at_s: scenario.demand(at_s) * pod_fps)
     began = time.monotonic()

@@ -40,7 +40,8 @@ def step(before: float, after: float, at_s: float, until_s: float = math.inf) ->
     return lambda now_s: after if at_s <= now_s < until_s else before
 
 
-LOW, HIGH = 0.6, 2.8  # 1 and 4 pods
+# 1 and 4 pods, each with room to the next number
+LOW, HIGH = 0.5, 2.6
 
 
 def default(hold_s: float = 600.0) -> list[Scenario]:
@@ -48,7 +49,7 @@ def default(hold_s: float = 600.0) -> list[Scenario]:
     return [
         Scenario("step-up", "hpa-ratio", 1, 60, 60 + hold_s, step(LOW, HIGH, 60), pods(HIGH)),
         Scenario("step-down", "hpa-ratio", 4, 60, 300, step(HIGH, LOW, 60), 1),
-        Scenario("pod-killed", "hpa-ratio", 3, 60, 240, step(2.1, 2.1, 0), 3, ((60, "kill"),), may_lose=64),
+        Scenario("pod-killed", "hpa-ratio", 3, 60, 240, step(2.0, 2.0, 0), 3, ((60, "kill"),), may_lose=64),
         Scenario("from-zero", "keda", 0, 45, 330, step(0.0, LOW, 45, 165), 0),
         Scenario("step-up-keda", "keda", 1, 60, 240, step(LOW, HIGH, 60), pods(HIGH)),
     ]

@@ -1,0 +1,153 @@
+"""The capacity planner against a running pod: pods and Redis MB/s at 1, 4 and 16 streams, predicted and measured.
+
+`.venv/bin/python -m tests.bench.planner --model FILE [--fps F] [--seconds S] [--json]`. The pod's speed is measured
+first, as a user would; then streams of 768x432 are pushed at a steady rate. Pods are the ratio's sum over the target;
+Redis counts its own bytes. Prints one line a number of streams; 1 where a prediction is off by more than a fifth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import redis
+from pydantic import SecretStr
+
+from elastic_inference import config
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.frame import Frame
+from elastic_inference.frame_queue import QueueProducer
+from elastic_inference.planning.capacity import Demand, Layout, Measured, plan
+from elastic_inference.redis_connection import connect
+from tests.support.system import ServiceProcess, System
+
+STREAMS = (1, 4, 16)
+SIZE = (768, 432)
+TYPE = "plan"
+OFF_BY = 0.2
+
+
+def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, Any]]:
+    """Records {name, streams, pods, predicted_pods, redis_mb_s, predicted_redis_mb_s, off}."""
+    picture = _picture()
+    records = []
+    with System() as system:
+        pod = system.infer(TYPE, {"INFER_MODEL_PATH": str(model)}).wait_ready()
+        with _Pushing(system.valkey, picture, 16, 400.0):
+            pod_fps = _saturated(pod, seconds)
+        time.sleep(6)
+        layout = Layout(pod_cores=1.0)
+        with redis.Redis(port=system.valkey.port) as admin:
+            for streams in STREAMS:
+                demand = Demand(
+                    cameras=streams, fps=fps, frame_bytes=len(picture), detections=0.0, viewers=0, watched_streams=0
+                )
+                sheet = plan(demand, Measured(fps_per_core=pod_fps), layout)
+                with _Pushing(system.valkey, picture, streams, fps * streams):
+                    time.sleep(6)
+                    before, began, ratios = _bytes(admin), time.monotonic(), []
+                    while time.monotonic() - began < seconds:
+                        time.sleep(1)
+                        ratios.append(pod.metric("ei_scale_ratio"))
+                    elapsed = time.monotonic() - began
+                    mb_s = (_bytes(admin) - before) / elapsed / 1e6
+                predicted = sheet.redis_in_mb_s + sheet.redis_out_mb_s
+                ratio = sum(ratios) / len(ratios)
+                pods = max(1, math.ceil(ratio / layout.target - 1e-9))
+                records.append(
+                    {
+                        "name": f"planner, {streams} streams",
+                        "streams": streams,
+                        "pod_fps": round(pod_fps, 1),
+                        "ratio": round(ratio, 3),
+                        "predicted_ratio": round(sheet.frames_s / pod_fps, 3),
+                        "pods": pods,
+                        "predicted_pods": sheet.pods,
+                        "redis_mb_s": round(mb_s, 3),
+                        "predicted_redis_mb_s": round(predicted, 3),
+                        "off": round(max(abs(predicted / mb_s - 1), abs(sheet.pods / pods - 1)), 3),
+                    }
+                )
+    return records
+
+
+class _Pushing:
+    """Pushes at a steady rate, spread over the streams, while it is entered."""
+
+    def __init__(self, valkey: EmbeddedValkey, picture: bytes, streams: int, rate: float) -> None:
+        client = connect(config.RedisTarget(url=SecretStr(valkey.url)))
+        self._producers = [
+            QueueProducer(client, TYPE, f"plan-{number}", config.QueueRules()) for number in range(streams)
+        ]
+        self._picture, self._rate = picture, rate
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._push, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _push(self) -> None:
+        began, number = time.monotonic(), 0
+        while not self._stop.wait(max(0.0, began + number / self._rate - time.monotonic())):
+            stream = number % len(self._producers)
+            frame = Frame(f"plan-{stream}", TYPE, self._picture, number, time.time(), 0.0, *SIZE)
+            self._producers[stream].push(frame)
+            number += 1
+
+
+def _saturated(pod: ServiceProcess, seconds: float) -> float:
+    time.sleep(4)
+    before, began = pod.metric("ei_frames_inferred_total"), time.monotonic()
+    time.sleep(seconds)
+    return (pod.metric("ei_frames_inferred_total") - before) / (time.monotonic() - began)
+
+
+def _bytes(admin: redis.Redis) -> int:
+    info: dict[str, Any] = admin.info("stats")  # type: ignore[assignment]
+    return int(info["total_net_input_bytes"] + info["total_net_output_bytes"])
+
+
+def _picture() -> bytes:
+    width, height = SIZE
+    small = np.random.default_rng(1).integers(0, 255, (height // 6, width // 6, 3), dtype=np.uint8)
+    return bytes(cv2.imencode(".jpg", cv2.resize(small, SIZE), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the comparison."""
+    parser = argparse.ArgumentParser(prog="planner", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="a model file, or a folder of models")
+    parser.add_argument("--fps", type=float, default=6.0, help="of each stream (%(default)g)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="measured for each (%(default)g)")
+    parser.add_argument("--json", action="store_true", help="the records as JSON")
+    options = parser.parse_args(arguments)
+    records = run(options.model, options.fps, options.seconds)
+    if options.json:
+        print(json.dumps(records, indent=2))
+    else:
+        print("| streams | pods, predicted | pods, measured | Redis MB/s, predicted | Redis MB/s, measured |")
+        print("|---|---|---|---|---|")
+        for each in records:
+            print(
+                f"| {each['streams']} | {each['predicted_pods']} ({each['predicted_ratio'] / 0.8:.2f})"
+                f" | {each['pods']} ({each['ratio'] / 0.8:.2f})"
+                f" | {each['predicted_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
+            )
+    return 1 if any(each["off"] > OFF_BY for each in records) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Writes the measured scenarios, the simulation beside them and the sweep into doc/dynamic_scale.md.
+
+`python -m tests.elasticity.report [--no-sweep]`: reads doc/elasticity/*.json, which `make test-elasticity` leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from elastic_inference.planning.sweep import sweep, table
+from tests.elasticity.plot import plot
+from tests.elasticity.record import Run, from_dict
+from tests.elasticity.scenarios import default, further
+from tests.support.manifests import PROJECT
+
+DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
+FOLDER = PROJECT / "doc" / "elasticity"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Replaces what stands between the document's markers."""
+    parser = argparse.ArgumentParser(prog="report", description=__doc__)
+    parser.add_argument("--no-sweep", action="store_true", help="leave the sweep's table as it is (it takes a minute)")
+    options = parser.parse_args(arguments)
+    text = DOCUMENT.read_text()
+    order = [each.name for each in (*default(), *further())]
+    runs = [from_dict(json.loads(path.read_text())) for path in FOLDER.glob("*.json")]
+    runs.sort(key=lambda run: order.index(run.name))
+    for run in runs:
+        (FOLDER / f"{run.name}.svg").write_text(plot(run))
+    text = _between(text, "measured", measured(runs))
+    text = _between(text, "agreement", agreement(runs))
+    text = _between(text, "plots", "\n".join(f"![{run.name}](elasticity/{run.name}.svg)\n" for run in runs))
+    if not options.no_sweep:
+        text = _between(text, "sweep", table(sweep()))
+    Path(DOCUMENT).write_text(text)
+    return 0
+
+
+def measured(runs: Sequence[Run]) -> str:
+    """What happened, a row a scenario."""
+    lines = [
+        "| scenario | autoscaler | pods in the end | Ready after | overshoot | turns | dropped by reason | lost |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        dropped = ", ".join(f"{reason} {count}" for reason, count in run.dropped.items()) or "0"
+        lines.append(
+            f"| {run.name} | {run.autoscaler} | {run.expected} | {_s(run.reached_s())} (a pod's start: "
+            f"{run.start_s:.0f} s) | {run.overshoot()} | {run.oscillations()} | {dropped} of {run.pushed} "
+            f"| {run.lost} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def agreement(runs: Sequence[Run]) -> str:
+    """The simulation beside the measurement."""
+    lines = [
+        "| scenario | Ready after, measured | simulated | dropped, measured | simulated "
+        "| changes, measured | simulated |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        if not run.simulated:
+            continue
+        part = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
+        lines.append(
+            f"| {run.name} | {_s(run.reached_s())} | {_s(run.simulated['reached_s'])} | {part:.1%} | "
+            f"{run.simulated['dropped_part']:.1%} | {len(run.changes())} | {run.simulated['changes']:g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _between(text: str, name: str, new: str) -> str:
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    assert pattern.search(text), f"{DOCUMENT} has no <!-- {name} -->"
+    return pattern.sub(lambda found: found[1] + new + found[2], text)
+
+
+def _s(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
