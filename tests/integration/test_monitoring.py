@@ -86,6 +86,39 @@ def test_the_operators_rules_are_the_same(rules: str, tmp_path: Path) -> None:
     assert by_kind["PrometheusRule"]["spec"] == yaml.safe_load(rules)
 
 
+def test_the_dashboard_is_whole(monitoring: list[dict[str, object]]) -> None:
+    dashboard = json.loads(config_map(monitoring, "ei-grafana-dashboard", "elastic-inference.json"))
+    sources = yaml.safe_load(config_map(monitoring, "ei-grafana-provisioning", "datasources.yaml"))["datasources"]
+    assert dashboard["uid"]
+    assert dashboard["schemaVersion"] >= 39
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, f"{panel['title']} lies over another panel"
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        if panel["type"] != "row":
+            assert panel["description"], panel["title"]
+            assert panel["targets"], panel["title"]
+            assert {each["datasource"]["uid"] for each in panel["targets"]} == {sources[0]["uid"]}
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_grafana_and_prometheus_are_at_their_node_ports_and_the_password_is_a_secret(
+    monitoring: list[dict[str, object]],
+) -> None:
+    services = {each["metadata"]["name"]: each["spec"] for each in monitoring if each["kind"] == "Service"}  # type: ignore[index]
+    ports = {name: spec["ports"][0].get("nodePort") for name, spec in services.items()}
+    assert ports == {"ei-grafana": 31008, "ei-prometheus": 31009, "ei-prometheus-adapter": None}
+    secrets = [each for each in monitoring if each["kind"] == "Secret"]
+    assert len(secrets) == 1
+    password = secrets[0]["stringData"]["grafana-password"]  # type: ignore[index]
+    assert len(password) >= 24
+    assert str(monitoring).count(password) == 1
+
+
 def test_every_panel_rule_and_documented_metric_is_there(
     monitoring: list[dict[str, object]],
     sample_clips: dict[str, Path],
