@@ -20,7 +20,7 @@ from tests.cluster.traffic import Camera, Results
 from tests.support.manifests import PROJECT, generate
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2700)]
 
 REDIS, RELAY, GATEWAY = "ei-redis-deployment", "ei-websocket-server-deployment", "ei-gateway-server-deployment"
 COUNTED = f"ei-infer-{OWN_TYPE}-app"
