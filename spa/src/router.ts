@@ -16,6 +16,21 @@ export const router = createRouter({
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
 })
 
+// A page that stays open outlives the server's version: the files of a view that it has not opened yet are then gone.
+// Loading the page anew brings the new version; once, so that a server that is broken does not turn it in circles.
+const RELOADED_KEY = 'ei-reloaded'
+const RELOAD_PAUSE_MS = 30_000
+router.onError((_error, to) => {
+  let before = 0
+  try {
+    before = Number(sessionStorage.getItem(RELOADED_KEY) ?? 0)
+    sessionStorage.setItem(RELOADED_KEY, String(Date.now()))
+  } catch {
+    return // without storage nobody knows whether this would go in circles
+  }
+  if (Date.now() - before > RELOAD_PAUSE_MS) location.assign(to.fullPath)
+})
+
 router.afterEach((to, from) => {
   if (to.name !== from.name) document.title = `${String(to.meta.title)} · Elastic Inference`
 })

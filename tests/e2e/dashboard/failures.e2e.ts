@@ -95,6 +95,17 @@ test('a gateway that goes away is said in a banner, and all comes back without a
   expect(complaints).toEqual([])
 })
 
+test('a view whose file is gone after an update of the server loads the page anew', async () => {
+  const { page } = await openPage(browser, system.url, {}, REFUSED)
+  await signIn(page)
+  await live(page, 2)
+  let refused = 0
+  await page.route('**/assets/PoolPage-*.js', (route) => (refused++ === 0 ? route.fulfill({ status: 404 }) : route.continue()))
+  await page.getByRole('link', { name: 'Pool' }).click()
+  await page.getByRole('heading', { name: 'Pool' }).waitFor()
+  expect(refused).toBe(2)
+})
+
 const address = Object.values(networkInterfaces())
   .flat()
   .find((one) => one && one.family === 'IPv4' && !one.internal)?.address
