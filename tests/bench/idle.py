@@ -1,0 +1,165 @@
+"""What is used while nothing happens, and while nobody watches: CPU and memory of each service, bytes to Redis.
+
+One system of real services as a user has it: Valkey, one pod, websocket server, gateway, a camera stream service whose
+camera is away, later a file stream service at 15 frames a second.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from elastic_inference.embedded_valkey import free_port
+from tests.bench.producers import CLIP
+from tests.bench.record import Context, Figure, LeftOut, cpu_s, rss_mb
+from tests.support.raw_viewer import RawViewer
+from tests.support.system import ServiceProcess, System
+from tests.support.waiting import wait_for
+
+PART = "idle"
+MODEL = "face-detection-retail-0005_FP32"
+FPS = 15
+STREAM = "lane:face:inferred"
+
+
+def run(context: Context, seconds: float = 12.0) -> Iterator[Figure | LeftOut]:
+    """The figures."""
+    if not (context.models / MODEL.rpartition("_")[0]).is_dir() or not (context.videos / CLIP).is_file():
+        yield LeftOut(PART, f"{MODEL} or the clip {CLIP} is missing")
+        return
+    seconds = context.seconds(seconds)
+    with System() as system:
+        pod = system.infer("face", {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(context.models)})
+        relay, gateway = system.websocket_server(), system.gateway()
+        away = {"CAMERA": f"http://127.0.0.1:{free_port()}/video", "STREAM_NAME": "away", "INFER_TYPE": "face"}
+        camera = system.service("camera", away)
+        for each in (pod, relay, gateway):
+            each.wait_ready()
+        pids = {"inference": _pid(pod), "websocket server": _pid(relay), "gateway": _pid(gateway)}
+        pids |= {"camera, away": _pid(camera), "Valkey": system.valkey.pid or 0}
+        time.sleep(6)  # the start's own work, and the pod's first window
+        for name, percent in _cpu_percent(pids, seconds).items():
+            yield Figure(PART, f"no frames: CPU of {name}", percent, "% of a core", most=1.0)
+
+        frames_before = pod.metric("ei_frames_inferred_total")
+        film = system.file(context.videos / CLIP, "face", "lane", {"VIDEO_FPS": str(FPS)}).wait_ready()
+        pids["file, 15 fps"] = _pid(film)
+        wait_for(lambda: pod.metric("ei_frames_inferred_total") > frames_before + 20, 30, "frames to be inferred")
+        with redis.Redis(port=system.valkey.port) as client:
+            time.sleep(6)  # whoever watched before is forgotten after 5 s
+            frames, sent, found = _sent(pod, client), 0.0, 0.0
+            percents = _cpu_percent(pids, seconds)
+            after = _sent(pod, client)
+            sent, found = after[1] - frames[1], after[0] - frames[0]
+            detections = _detections(client)
+            for name, percent in percents.items():
+                yield Figure(PART, f"15 fps, nobody watches: CPU of {name}", percent, "% of a core")
+            yield Figure(
+                PART,
+                "nobody watches: bytes to Redis per inferred frame",
+                round(sent / found),
+                "B",
+                most=round(1000 + 100 * detections),
+                details={"detections_per_frame": round(detections, 2)},
+            )
+            viewer = RawViewer(system.gateway_port, f"/{STREAM}", timeout_s=30)
+            until, frames = time.monotonic() + 1.5, None
+            while time.monotonic() < until:
+                viewer.read()
+            frames, until = _sent(pod, client), time.monotonic() + seconds / 2
+            while time.monotonic() < until:
+                viewer.read()
+            after = _sent(pod, client)
+            yield Figure(
+                PART,
+                "one viewer: bytes to Redis per inferred frame",
+                round((after[1] - frames[1]) / (after[0] - frames[0])),
+                "B",
+            )
+            with urllib.request.urlopen(f"{system.gateway_url}/api/streams/{STREAM}/snapshot.jpg", timeout=10):
+                pass
+            viewer.close()
+        del pids["Valkey"]
+        for name, pid in pids.items():
+            words = "websocket server and gateway have drawn" if name in ("websocket server", "gateway") else ""
+            yield Figure(
+                PART,
+                f"resident memory of {name}",
+                round(rss_mb(pid), 1),
+                "MB",
+                most=400 if name == "inference" else 80,
+                details={"note": words} if words else {},
+            )
+
+
+def _pid(service: ServiceProcess) -> int:
+    assert service.process is not None
+    return service.process.pid
+
+
+def _cpu_percent(pids: dict[str, int], seconds: float) -> dict[str, float]:
+    before, began = {name: _run_s(pid) for name, pid in pids.items()}, time.monotonic()
+    time.sleep(seconds)
+    spent = time.monotonic() - began
+    return {name: round((_run_s(pid) - before[name]) / spent * 100, 2) for name, pid in pids.items()}
+
+
+def _run_s(pid: int) -> float:
+    """CPU seconds of all threads; to the nanosecond where the kernel tells, so that idling shows."""
+    try:
+        tasks = Path(f"/proc/{pid}/task")
+        return sum(int((tasks / task / "schedstat").read_text().split()[0]) for task in os.listdir(tasks)) / 1e9
+    except OSError:
+        return cpu_s(pid)
+
+
+def _sent(pod: ServiceProcess, client: redis.Redis) -> tuple[float, float]:
+    """(frames inferred, bytes that the pod's connections have sent to Redis)."""
+    inferred = pod.metric("ei_frames_inferred_total")
+    told = [each for each in client.client_list() if str(each["name"]).startswith("ei-infer")]
+    return inferred, float(sum(int(each["tot-net-in"]) for each in told))
+
+
+def _detections(client: redis.Redis) -> float:
+    """Detections of a frame, the mean of the newest hundred."""
+    import json
+
+    entries = client.xrevrange("results_face", count=100)
+    counts = [len(json.loads(fields[b"json"])["detections"]) for _, fields in entries]
+    return sum(counts) / max(len(counts), 1)
+
+
+def start(context: Context) -> Iterator[Figure | LeftOut]:
+    """Seconds from process start to ready, of each service, the pod with and without the model cache."""
+    part = "start"
+    if not (context.models / MODEL.rpartition("_")[0]).is_dir():
+        yield LeftOut(part, f"{MODEL}: the model is missing")
+        return
+    with System() as system, tempfile.TemporaryDirectory(prefix="ei-bench-") as cache:
+        settings = {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(context.models)}
+
+        def measure(name: str, begin: object, rounds: int) -> Figure:
+            from tests.bench.record import median_figure
+
+            values = []
+            for _ in range(rounds):
+                began = time.monotonic()
+                service: ServiceProcess = begin()  # type: ignore[operator]
+                service.wait_ready()
+                values.append(time.monotonic() - began)
+                service.terminate()
+            return median_figure(part, name, values, unit="s")
+
+        rounds = context.rounds(3)
+        yield measure("inference, no model cache", lambda: system.infer("face", settings), rounds)
+        cached = {**settings, "MODEL_CACHE_DIR": cache}
+        system.infer("face", cached).wait_ready().terminate()
+        yield measure("inference, model cache filled", lambda: system.infer("face", cached), rounds)
+        yield measure("websocket server", system.websocket_server, rounds)
+        yield measure("gateway", system.gateway, rounds)

@@ -1,0 +1,107 @@
+"""What surrounds an inference, measured alone: the CPU time of JPEG, resize, queue and publish for one frame.
+
+Called by `pod`: the engine's own CPU time over that plus these is the most that any arrangement of these parts reaches
+while all cores are busy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pydantic import SecretStr
+
+from elastic_inference import config
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.frame import Frame, jpeg_size
+from elastic_inference.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.inference.adapters import fit
+from elastic_inference.inference.jpeg import JpegDecoder
+from elastic_inference.inference.worker import needed_size
+from elastic_inference.memory import keep_freed_memory
+from elastic_inference.redis_connection import connect
+from elastic_inference.result import Detection, Result
+from elastic_inference.stream_broker import ResultPublisher
+from tests.bench.pod_children import compiled
+from tests.bench.record import cpu_s
+
+_BATCH = 8
+
+
+def parts_cpu_ms(model: str, models: Path, pictures: list[bytes], seconds: float = 0.8) -> dict[str, float]:
+    """CPU ms a frame: `decode`, `resize`, `push` (feeder), `pop`, `publish` (pod), `server` (Valkey, for all three)."""
+    keep_freed_memory()
+    _model, prepared, _adapter = compiled(models, model, "THROUGHPUT")
+    width, height = jpeg_size(pictures[0])
+    least = needed_size(width, height, prepared)
+    decoder = JpegDecoder(prepared.colour)
+    target = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
+    found = {"decode": _cpu_ms(lambda at: decoder.decode(pictures[at % len(pictures)], width, height, *least), seconds)}
+    picture = decoder.decode(pictures[0], width, height, *least)
+    found["resize"] = _cpu_ms(lambda _: fit(picture, prepared, out=target), seconds / 2)
+    return {**found, **_queue(pictures, width, height, seconds)}
+
+
+def _cpu_ms(step: Callable[[int], object], seconds: float) -> float:
+    for at in range(20):
+        step(at)
+    began, used, count = time.monotonic(), time.thread_time(), 0
+    while time.monotonic() - began < seconds:
+        step(count)
+        count += 1
+    return (time.thread_time() - used) * 1000 / count
+
+
+def _queue(pictures: list[bytes], width: int, height: int, seconds: float) -> dict[str, float]:
+    rules = config.QueueRules(stream_queue_depth=64)
+    with EmbeddedValkey() as server:
+        address = config.RedisTarget(url=SecretStr(server.url))
+        producer = QueueProducer(connect(address), "bench", "cam-0", rules)
+        consumer = QueueConsumer(connect(address), "bench", "pod", rules)
+        publisher = ResultPublisher(connect(address), "bench", "pod", 1000)
+        consumer.load_scripts()
+        detection = Detection("face", 1, 0.9, (0.1, 0.1, 0.2, 0.2))
+        spent = dict.fromkeys(("push", "pop", "publish"), 0.0)
+        frames = 0
+        assert server.pid is not None
+
+        def timed(name: str, call: Callable[[], object]) -> object:
+            began = time.thread_time()
+            result = call()
+            spent[name] += time.thread_time() - began
+            return result
+
+        server_s, until = 0.0, time.monotonic() + 2 * seconds
+        while time.monotonic() < until:
+            if frames == 10 * _BATCH:  # warm
+                server_s = cpu_s(server.pid)
+                spent.update(dict.fromkeys(spent, 0.0))
+            batch = [
+                Frame("cam-0", "bench", pictures[(frames + at) % len(pictures)], frames + at) for at in range(_BATCH)
+            ]
+            # The pod is fed in batches of four, and pops and publishes what has gathered.
+            for start in range(0, _BATCH, 4):
+                timed("push", lambda batch=batch, start=start: producer.push_batch(batch[start : start + 4]))
+            popped = timed("pop", lambda: consumer.pop(_BATCH, 0))
+            results = [
+                (
+                    Result(
+                        **{"stream": "cam-0:bench:inferred", "type": "bench", "model": "bench", "precision": "FP32"},
+                        **{"device": "CPU", "order": each.order, "seq": each.frame.seq, "ts": 1.0, "pod": "pod"},
+                        **{"width": width, "height": height, "age_ms": 1.0, "queue_ms": each.queue_ms},
+                        **{"infer_ms": 1.0, "detections": (detection, detection)},
+                    ),
+                    each.frame.data,
+                )
+                for each in popped.frames  # type: ignore[attr-defined]
+            ]
+            timed("publish", lambda results=results: publisher.publish(results))
+            frames += _BATCH
+        counted = frames - 10 * _BATCH
+        found = {name: value * 1000 / counted for name, value in spent.items()}
+        found["server"] = (cpu_s(server.pid) - server_s) * 1000 / counted
+        for each in (producer, consumer, publisher):
+            each.close()
+    return found

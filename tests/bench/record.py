@@ -1,0 +1,129 @@
+"""One figure of a benchmark with its bar, and the arithmetic of alternating rounds. Knows no part and no output."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+MISSED, MET, SHOWN = "missed", "met", ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of the table.
+
+    `value` is a median where `spread` (the distance between its quartiles) is given; `least` or `most` is the bar.
+    `rounds` are the single values, `details` what else was measured with it.
+    """
+
+    part: str
+    name: str
+    value: float
+    unit: str = ""
+    spread: float | None = None
+    least: float | None = None
+    most: float | None = None
+    rounds: tuple[float, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the bar is met, as it is shown: a value that rounds to its bar meets it. Empty without a bar."""
+        if self.least is not None:
+            return MET if round(self.value, 3) >= self.least else MISSED
+        if self.most is not None:
+            return MET if round(self.value, 3) <= self.most else MISSED
+        return SHOWN
+
+    @property
+    def bar(self) -> str:
+        """The bar in words."""
+        if self.least is not None:
+            return f">= {self.least:g}"
+        return "" if self.most is None else f"<= {self.most:g}"
+
+    def as_json(self) -> dict[str, Any]:
+        """For the JSON file."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What could not be measured here, and why."""
+
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the parts are given: where models and clips are, and how much of the full time they may take."""
+
+    models: Path
+    embedded: Path
+    videos: Path
+    quick: bool = False
+
+    def rounds(self, full: int) -> int:
+        """So many rounds: three at least, or two of them in a quick run."""
+        return 2 if self.quick else max(3, full)
+
+    def seconds(self, full: float) -> float:
+        """Length of one measurement."""
+        return full / 2 if self.quick else full
+
+
+def spread_of(values: Sequence[float]) -> float:
+    """Distance between the quartiles."""
+    if len(values) < 2:
+        return 0.0
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return upper - lower
+
+
+def median_figure(part: str, name: str, values: Sequence[float], **rest: Any) -> Figure:
+    """The median of rounds as a figure."""
+    rounded = tuple(round(value, 4) for value in values)
+    return Figure(
+        part, name, round(statistics.median(values), 4), spread=round(spread_of(values), 4), rounds=rounded, **rest
+    )
+
+
+def alternate(rounds: int, *ways: Callable[[], float]) -> list[list[float]]:
+    """Measures all ways once a round, forward in even rounds and backward in odd ones; a list for each way."""
+    found: list[list[float]] = [[] for _ in ways]
+    for number in range(rounds):
+        order = range(len(ways)) if number % 2 == 0 else reversed(range(len(ways)))
+        for at in order:
+            found[at].append(ways[at]())
+    return found
+
+
+def ratios(mine: Sequence[float], bare: Sequence[float]) -> list[float]:
+    """Round by round."""
+    return [one / other for one, other in zip(mine, bare, strict=True)]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of them lie."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used, to a hundredth."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def descriptors(pid: int) -> int:
+    """Open file descriptors of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd"))

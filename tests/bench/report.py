@@ -1,0 +1,66 @@
+"""The table on the terminal, the JSON file, and the plots of a run. Knows no part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.bench.plots import bars
+from tests.bench.record import MISSED, Figure, LeftOut
+
+
+def line(figure: Figure) -> str:
+    """One line of the table."""
+    spread = f"±{figure.spread / 2:.3g}" if figure.spread is not None else ""
+    return f"  {figure.name:66} {_number(figure.value):>9} {figure.unit:11} {spread:8} {figure.bar:10} {figure.verdict}"
+
+
+def head() -> str:
+    """The table's first line."""
+    return f"  {'':66} {'median':>9} {'':11} {'spread':8} {'bar':10}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def markdown(figures: Sequence[Figure], left_out: Sequence[LeftOut]) -> str:
+    """The whole table for `doc/benchmarks.md`."""
+    rows = ["| part | what | median | spread (quartiles) | bar | |", "|---|---|---|---|---|---|"]
+    for each in figures:
+        spread = "" if each.spread is None else f"{each.spread:.3g}"
+        value = f"{_number(each.value)} {each.unit}".strip()
+        rows.append(f"| {each.part} | {each.name} | {value} | {spread} | {each.bar} | {each.verdict} |")
+    rows += [f"| {each.part} | left out: {each.reason} | | | | |" for each in left_out]
+    return "\n".join(rows) + "\n"
+
+
+def write(
+    folder: Path, machine: dict[str, Any], figures: Sequence[Figure], left_out: Sequence[LeftOut], seconds: float
+) -> None:
+    """`results.json`, `table.md` and a plot for each part, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "machine": machine,
+        "seconds": round(seconds),
+        "figures": [each.as_json() for each in figures],
+        "left_out": [{"part": each.part, "reason": each.reason} for each in left_out],
+    }
+    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "table.md").write_text(markdown(figures, left_out))
+    groups: dict[tuple[str, str], list[Figure]] = {}
+    for each in figures:
+        groups.setdefault((each.part, each.unit), []).append(each)
+    numbers: dict[str, int] = {}
+    for (part, unit), group in groups.items():
+        numbers[part] = numbers.get(part, 0) + 1
+        number = "" if numbers[part] == 1 else f"-{numbers[part]}"
+        title = f"{part} ({unit})" if unit else f"{part} (ratio)"
+        (folder / f"{part}{number}.svg").write_text(bars(title, group))
+
+
+def missed(figures: Sequence[Figure]) -> list[Figure]:
+    """Those under their bars."""
+    return [each for each in figures if each.verdict == MISSED]
