@@ -97,6 +97,9 @@ class QueueConsumer:
         self._plain_waiting = 0
         self._tokens_waiting = 0
         self._largest_plain = 0
+        # Whether the last pop left frames, or a wait brought none: then the script looks first, BLPOP after it.
+        self._look_first = True
+        self._last_taken = 1 << 20  # nothing known: ask for all
 
     def load_scripts(self) -> None:
         """Loads every script of the queue. `pop` does it by itself whenever the server has lost them."""
@@ -110,13 +113,16 @@ class QueueConsumer:
         An empty batch after the wait is normal. Waiting costs the server nothing and wakes one pod per frame.
         """
         batch = PopBatch()
-        self._take(batch, max_frames)
-        if batch.frames or batch.invalid:
-            return batch
+        if self._look_first or self._token is not None or self._message is not None or wait_s <= 0:
+            self._take(batch, max_frames)
+            if batch.frames or batch.invalid:
+                return batch
         if self._tokens_waiting or self._plain_waiting:
             # A turn was kept for plain frames, and there were none.
             self._take(batch, max_frames)
         elif wait_s > 0:
+            # Until the wait has brought something: drops are taken over at least once a wait.
+            self._look_first = True
             (got,) = self._link.exchange([("BLPOP", self._tokens, self._plain, f"{wait_s:.3f}")])
             if isinstance(got, ResponseError):
                 raise got
@@ -148,7 +154,12 @@ class QueueConsumer:
     def _take(self, batch: PopBatch, max_frames: int) -> None:
         now = time.monotonic()
         turns = self._share.turns(max_frames, now) if self._plain_waiting or self._message else 0
-        wanted = max(max_frames - turns, 1 if self._token is not None else 0)
+        wanted = max_frames - turns
+        if not self._tokens_waiting:
+            # As far as is known there is nothing, or what has come just now: each frame asked for costs a fetch, there
+            # or not. What is not asked for waits, and the next pop asks for all.
+            wanted = min(wanted, 2 * self._last_taken)
+        wanted = max(wanted, 1 if self._token is not None else 0)
         tokens_left, plain_left, drops, taken = self._run_pop(wanted)
         popped = time.monotonic()
         fair_frames = len(taken)
@@ -159,6 +170,8 @@ class QueueConsumer:
         messages = self._pop_plain(max_frames - fair_frames, turns)
         self._add_plain(batch, messages)
         batch.waiting = self._tokens_waiting + self._plain_waiting
+        self._look_first = batch.waiting > 0
+        self._last_taken = max(1, fair_frames)
 
     def _run_pop(self, wanted: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
         reported = self._plain_removed

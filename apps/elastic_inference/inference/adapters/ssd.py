@@ -55,10 +55,13 @@ class SsdAdapter:
         if self._pair is not None:
             return self._decode_pair(outputs, placement, threshold)
         rows = outputs[0].reshape(-1, 7)
-        ended = rows[:, 0] < 0
-        if ended.any():
-            rows = rows[: int(ended.argmax())]
-        rows = rows[rows[:, 2] >= threshold]
+        sure = np.flatnonzero(rows[:, 2] >= threshold)
+        if not len(sure):
+            return []  # most frames, with one comparison
+        ended = np.flatnonzero(rows[: sure[-1] + 1, 0] < 0)
+        if len(ended):
+            sure = sure[sure < ended[0]]
+        rows = rows[sure]
         return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], placement)
 
     def _decode_pair(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
