@@ -65,7 +65,8 @@ class Kubectl:
         try:
             wait_for(all_there, timeout_s, "every deployment to be rolled out", every_s=1)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.run('get', 'pods', '-o', 'wide')}\n{self.last_events()}") from None
+            pods = self.run("get", "pods", "-o", "wide")
+            raise AssertionError(f"{error}\n{pods}\n{self.last_events()}\n{self.last_words()}") from None
 
     def unready(self) -> list[str]:
         """Deployments that lack a pod, with the number they have."""
@@ -77,6 +78,11 @@ class Kubectl:
             if not settled or counts != [wanted] * 3:
                 missing.append(f"{each['metadata']['name']} {counts} of {wanted}")
         return missing
+
+    def last_words(self) -> str:
+        """The last lines that the pods of each deployment that lacks one wrote."""
+        apps = [each.partition(" ")[0] for each in self.unready()]
+        return "\n".join(f"{app}:\n{self.run('logs', f'deployment/{app}', '--tail=4', check=False)}" for app in apps)
 
     def last_events(self) -> str:
         """The last events, oldest first."""
