@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cluster.set_up(with_monitoring=not options.keep_monitoring)
             url = f"redis://{options.node}:{QUEUE_NODE_PORT}/0"
             with Load(url, TYPE, cluster.secret("camera-password"), cluster.secret("admin-password")) as load:
+                if options.quotas:
+                    return _quotas(cluster, load, options.quotas.split(","))
                 pod_fps = _capacity(cluster, load)
                 print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} frames a second", flush=True)
                 for scenario in chosen:
@@ -64,6 +66,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.elasticity", description=__doc__)
     parser.add_argument("--all", action="store_true", help="also ramps, bursts, broken chains, shipped windows")
     parser.add_argument("--only", metavar="NAMES", help="some scenarios, by name")
+    parser.add_argument("--quotas", metavar="CPUS", help="only measure a pod under these limits, such as 100m,500m,1")
     parser.add_argument("--registry", default="localhost:5000", help="where the images are (%(default)s)")
     parser.add_argument("--tag", default=__version__, help="their tag (%(default)s)")
     parser.add_argument("--node", default="127.0.0.1", help="an address that node ports answer at (%(default)s)")
@@ -72,15 +75,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hold", type=float, default=600, help="seconds to watch after the step up (%(default)s)")
     parser.add_argument("--out", type=Path, default=PROJECT / "doc" / "elasticity", help="plots and figures go here")
     parser.add_argument("--keep", action="store_true", help="leave the namespace behind")
-    parser.add_argument("--keep-monitoring", action="store_true", help="monitoring is there: don't apply it")
+    parser.add_argument(
+        "--keep-monitoring", action="store_true", help="monitoring is applied already: leave it as it is"
+    )
     return parser.parse_args(arguments)
 
 
-def _capacity(cluster: Cluster, load: Load) -> float:
-    """Frames a second that one pod infers while frames wait for it all the time."""
+def _quotas(cluster: Cluster, load: Load, limits: Sequence[str]) -> int:
+    """Prints what a pod infers under each CPU limit, and how long it takes to start, as Markdown."""
+    print("| CPU limit | frames a second | start to Ready |\n|---|---|---|", flush=True)
+    for limit in limits:
+        cluster.limit(limit)
+        print(f"| {limit} | {_capacity(cluster, load, 600.0):.0f} | {max(cluster.pod_starts()):.0f} s |", flush=True)
+    return 0
+
+
+def _capacity(cluster: Cluster, load: Load, rate: float = 150.0) -> float:
+    """Frames a second that one pod infers while frames wait for it all the time: `rate` is pushed."""
     cluster.use("none")
     cluster.scale(1)
-    load.follow(lambda _: 150.0)
+    load.follow(lambda _: rate)
     wait_until(lambda: load.inferred > 0, 120, "the first result")
     time.sleep(8)
     before, began = load.inferred, time.monotonic()
@@ -172,6 +186,8 @@ def _problems(run: Run, scenario: Scenario) -> list[str]:
     """Which bars were missed."""
     problems = []
     settled = run.settled_s()
+    if scenario.start == 0 and run.woken_s() is None:
+        problems.append("no pod came for the first frames")
     if settled is None:
         problems.append(f"{scenario.expected} pods were not Ready to stay")
     elif run.name == "step-up" and (run.reached_s() or 0) > LATE_S + run.start_s:
@@ -185,9 +201,10 @@ def _problems(run: Run, scenario: Scenario) -> list[str]:
 
 
 def _line(run: Run) -> str:
-    settled, reached = run.settled_s(), run.reached_s()
+    settled, reached, woken = run.settled_s(), run.reached_s(), run.woken_s()
+    first = "" if woken is None else f"first pod Ready after {woken:.0f} s, "
     return (
-        f"{run.name}: {run.expected} pods Ready after {'never' if reached is None else f'{reached:.0f} s'}"
+        f"{run.name}: {first}{run.expected} pods Ready after {'never' if reached is None else f'{reached:.0f} s'}"
         f" (to stay: {'never' if settled is None else f'{settled:.0f} s'}; a pod starts in {run.start_s:.0f} s),"
         f" overshoot {run.overshoot()}, oscillations {run.oscillations()}, changes {run.changes()};"
         f" pushed {run.pushed}, inferred {run.inferred}, dropped {run.dropped or 0}, lost {run.lost},"

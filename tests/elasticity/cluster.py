@@ -43,7 +43,9 @@ class Cluster:
         self._folder, self._registry, self._tag = folder, registry, tag
         self._settings = {
             "INFER_CPU_LIMIT": cpu,
-            "INFER_CPU_REQUEST": "50m",
+            # what the pods ask for is little, so that a node of two cores takes them all
+            "INFER_CPU_REQUEST": "20m",
+            "REDIS_CPU_REQUEST": "20m",
             "INFER_MEMORY_REQUEST": "128Mi",
             "SCALE_DOWN_WINDOW_S": str(window_s),
             "KEDA_COOLDOWN_S": str(window_s),
@@ -161,6 +163,12 @@ class Cluster:
         """Sets the number of pods by hand and waits until so many, and no others, run."""
         self.kubectl("-n", NAMESPACE, "scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
         wait_until(lambda: self.deployment() == (replicas, replicas), 180, f"{replicas} pods")
+
+    def limit(self, cpu: str) -> None:
+        """Replaces the type's pods by such with another CPU limit."""
+        self.use("none")
+        self.scale(0)
+        self.kubectl("-n", NAMESPACE, "set", "resources", f"deployment/{DEPLOYMENT}", f"--limits=cpu={cpu}")
 
     def take_down(self) -> None:
         """Removes the namespace (the monitoring stays)."""

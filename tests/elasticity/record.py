@@ -59,6 +59,15 @@ class Run:
                 return each.at_s - self.changed_at_s
         return None
 
+    def woken_s(self) -> float | None:
+        """From the change to the first Ready pod of a type that had none; None when it had some, or got none."""
+        before = [each.replicas for each in self.samples if each.at_s < self.changed_at_s]
+        if any(before):
+            return None
+        later = (each for each in self.samples if each.at_s >= self.changed_at_s and each.ready > 0)
+        found = next(later, None)
+        return None if found is None else found.at_s - self.changed_at_s
+
     def overshoot(self) -> int:
         """Pods beyond the expected number, or beyond what was there before a step down."""
         after = [each.replicas for each in self.samples if each.at_s >= self.changed_at_s]

@@ -51,8 +51,8 @@ def measured(runs: Sequence[Run]) -> str:
     for run in runs:
         dropped = ", ".join(f"{reason} {count}" for reason, count in run.dropped.items()) or "0"
         lines.append(
-            f"| {run.name} | {run.autoscaler} | {run.expected} | {_s(run.reached_s())} (a pod's start: "
-            f"{run.start_s:.0f} s) | {run.overshoot()} | {run.oscillations()} | {dropped} of {run.pushed} "
+            f"| {run.name} | {run.autoscaler} | {run.expected} | {_when(run)} | {run.overshoot()} "
+            f"| {run.oscillations()} | {dropped} of {run.pushed} "
             f"| {run.lost} |"
         )
     return "\n".join(lines) + "\n"
@@ -66,7 +66,7 @@ def agreement(runs: Sequence[Run]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for run in runs:
-        if not run.simulated:
+        if not run.simulated or run.woken_s() is not None:
             continue
         part = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
         lines.append(
@@ -80,6 +80,14 @@ def _between(text: str, name: str, new: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     assert pattern.search(text), f"{DOCUMENT} has no <!-- {name} -->"
     return pattern.sub(lambda found: found[1] + new + found[2], text)
+
+
+def _when(run: Run) -> str:
+    if run.woken_s() is not None:
+        back = next((f"{at_s - run.changed_at_s:.0f} s" for at_s, _, after in run.changes() if after == 0), "never")
+        return f"the first pod {_s(run.woken_s())}, none again {back}"
+    start = f" (a pod's start: {run.start_s:.0f} s)" if run.start_s else ""
+    return _s(run.reached_s()) + start
 
 
 def _s(value: float | None) -> str:

@@ -53,3 +53,8 @@ def test_scenarios_have_names_of_their_own_and_end_where_the_target_says() -> No
         demand = each.demand(each.length_s - 1)
         if demand > 0 and each.name != "from-zero":
             assert each.expected == pods(demand), each.name
+
+
+def test_a_type_that_had_no_pod_is_woken() -> None:
+    assert run([0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0], 0).woken_s() == 2.0
+    assert run([1, 1, 1, 4], [1, 1, 1, 4], 4).woken_s() is None
