@@ -25,7 +25,16 @@ OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the scenarios; 0 when every bar was met."""
-    options = _parse(arguments)
+    try:
+        return _main(_parse(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except AssertionError as error:
+        print(f"elasticity: {error}", file=sys.stderr)
+        return 1
+
+
+def _main(options: argparse.Namespace) -> int:
     chosen = [*default(options.hold), *(further() if options.all else ())]
     if options.only:
         every = [*default(options.hold), *further()]
@@ -47,7 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pod_fps = _capacity(cluster, load)
                 print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} frames a second", flush=True)
                 for scenario in chosen:
-                    run = _run(cluster, load, scenario, pod_fps)
+                    try:
+                        run = _run(cluster, load, scenario, pod_fps)
+                    except AssertionError as error:
+                        failed.append(f"{scenario.name}: {error}")
+                        print(failed[-1], flush=True)
+                        continue
                     run.simulated = simulate_run(run, scenario, options.window)
                     problems = _problems(run, scenario)
                     failed += [f"{run.name}: {problem}" for problem in problems]
@@ -105,6 +119,8 @@ def _capacity(cluster: Cluster, load: Load, rate: float = 150.0) -> float:
 
 
 def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Run:
+    if scenario.autoscaler == "keda":
+        assert cluster.has_keda(), "KEDA is not installed: tools/install-keda.sh"
     load.follow(lambda _: 0.0)
     cluster.use("none")
     cluster.scale(scenario.start)

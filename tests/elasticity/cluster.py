@@ -60,8 +60,15 @@ class Cluster:
         self._proxy: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Cluster:
-        self._proxy = subprocess.Popen(["kubectl", "proxy", f"--port={self._port}"], stdout=subprocess.DEVNULL)
-        wait_until(lambda: self.get("/readyz") is not None, 30, "kubectl proxy")
+        self.kubectl("--request-timeout=10s", "get", "nodes")
+        self._proxy = subprocess.Popen(
+            ["kubectl", "proxy", f"--port={self._port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(lambda: self.get("/readyz") is not None, 30, "kubectl proxy")
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,7 +81,9 @@ class Cluster:
         done = subprocess.run(
             ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=300, check=False
         )
-        assert done.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        assert done.returncode == 0 or not check, (
+            f"kubectl {' '.join(arguments)}: {(done.stderr.strip().splitlines() or [''])[-1]}"
+        )
         return done.stdout
 
     def get(self, path: str) -> Any:
@@ -158,6 +167,10 @@ class Cluster:
             whole = load(*self._generate("keda", "-f", str(PROJECT / "kubernetes/scale/keda")))
             documents = [each for each in whole if each["kind"] == "TriggerAuthentication"] + documents
         self._apply(documents, NAMESPACE)
+
+    def has_keda(self) -> bool:
+        """Whether KEDA is installed."""
+        return self.get("/apis/keda.sh/v1alpha1") is not None
 
     def scale(self, replicas: int) -> None:
         """Sets the number of pods by hand and waits until so many, and no others, run."""
