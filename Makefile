@@ -57,7 +57,7 @@ test-dashboard: install dashboard ## the dashboard's tests, those in a real brow
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi
 
 test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
-	@$(BIN)/pytest tests/cluster -m cluster -v $(ARGS)
+	@$(BIN)/pytest tests/cluster -m cluster -v -s $(ARGS)
 
 screenshots: install dashboard ## the pictures of doc/images, from the running system
 	@cd spa && npm run --silent screenshots
