@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.bench import frame_queue, gateway, idle, latency, pod, producers, relay
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
-from tests.bench.report import head, line, missed, write
+from tests.bench.report import head, line, markdown, missed, refresh, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -89,6 +89,8 @@ def main() -> int:
     folder = options.out or (REPOSITORY / "doc" / "benchmarks" if not (options.only or options.quick) else None)
     if folder is not None:
         write(folder, machine, figures, left_out, spent)
+        if options.out is None:
+            refresh(REPOSITORY / "doc" / "benchmarks.md", machine, markdown(figures, left_out))
         print(f"written to {folder}")
     return 1 if failed else 0
 

@@ -10,6 +10,8 @@ from typing import Any
 from tests.bench.plots import bars
 from tests.bench.record import MISSED, Figure, LeftOut
 
+_BEGIN, _END = "<!-- table begins, written by make bench -->", "<!-- table ends -->"
+
 
 def line(figure: Figure) -> str:
     """One line of the table."""
@@ -59,6 +61,21 @@ def write(
         number = "" if numbers[part] == 1 else f"-{numbers[part]}"
         title = f"{part} ({unit})" if unit else f"{part} (ratio)"
         (folder / f"{part}{number}.svg").write_text(bars(title, group))
+
+
+def refresh(document: Path, machine: dict[str, Any], table: str) -> None:
+    """Puts the table and the machine between the two marks of `doc/benchmarks.md`."""
+    before, mark, rest = document.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not mark or not end:
+        raise ValueError(f"{document} lacks {_BEGIN} or {_END}")
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    told = (
+        f"{machine['when']}, {machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB, "
+        f"Linux {machine['kernel']}, Python {machine['python']}, Valkey {machine['valkey']}, {packages}. "
+        f"Load before {machine['load_before']}; {machine['stolen_percent']} % of the time was stolen by the host."
+    )
+    document.write_text(f"{before}{_BEGIN}\n{told}\n\n{table}{_END}{after}")
 
 
 def missed(figures: Sequence[Figure]) -> list[Figure]:

@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 
 from elastic_inference.frame import Frame
-from elastic_inference.inference.adapters.base import PreparedModel, Resize, fit, place
+from elastic_inference.inference.adapters.base import Placement, PreparedModel, Resize, fit, place
 from elastic_inference.inference.engine import Engine, Slot
 from elastic_inference.inference.jpeg import JpegDecoder
 from elastic_inference.result import Detection
@@ -62,6 +62,9 @@ class FrameWorker:
         self._prepared = engine.prepared
         self._threshold = threshold
         self._decoders = decoders
+        self._size = (0, 0)
+        self._least = (0, 0)
+        self._placement = Placement()
 
     def infer(self, frame: Frame) -> list[Detection]:
         """The frame's detections, the surest first.
@@ -69,16 +72,18 @@ class FrameWorker:
         Raises InvalidFrameError for a JPEG that can't be decoded, RuntimeError where OpenVINO fails.
         """
         prepared = self._prepared
-        least = needed_size(frame.width, frame.height, prepared)
+        if (frame.width, frame.height) != self._size:
+            self._size = (frame.width, frame.height)
+            self._least = needed_size(frame.width, frame.height, prepared)
+            self._placement = place(frame.width, frame.height, prepared)
         decoder = self._decoders.take()
         try:
-            picture = decoder.decode(frame.data, frame.width, frame.height, *least)
+            picture = decoder.decode(frame.data, frame.width, frame.height, *self._least)
             fit(picture, prepared, out=self._slot.input)
         finally:
             self._decoders.give(decoder)
         outputs = self._slot.infer()
-        placement = place(frame.width, frame.height, prepared)
-        return self._adapter.decode(dict(enumerate(outputs)), placement, self._threshold)
+        return self._adapter.decode(outputs, self._placement, self._threshold)
 
 
 def needed_size(width: int, height: int, prepared: PreparedModel) -> tuple[int, int]:

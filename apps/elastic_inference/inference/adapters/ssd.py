@@ -7,16 +7,19 @@ The zoo's detectors take BGR, 0..255.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from elastic_inference.inference.adapters.base import (
+    FEW,
     AdapterOptions,
     Outputs,
     Placement,
     PreparedModel,
     detections,
+    few_detections,
     misfit,
 )
 from elastic_inference.inference.adapters.graph import colour_of, picture_input, take_bytes
@@ -55,14 +58,23 @@ class SsdAdapter:
         if self._pair is not None:
             return self._decode_pair(outputs, placement, threshold)
         rows = outputs[0].reshape(-1, 7)
-        sure = np.flatnonzero(rows[:, 2] >= threshold)
+        (sure,) = (rows[:, 2] >= threshold).nonzero()
         if not len(sure):
             return []  # most frames, with one comparison
+        if sure[-1] < FEW:
+            return self._few(rows[: sure[-1] + 1].tolist(), sure.tolist(), placement)
         ended = np.flatnonzero(rows[: sure[-1] + 1, 0] < 0)
         if len(ended):
             sure = sure[sure < ended[0]]
         rows = rows[sure]
         return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], placement)
+
+    def _few(self, rows: list[list[float]], sure: list[int], placement: Placement) -> list[Detection]:
+        """Of the first rows, those that are sure and before the end mark."""
+        end = next((at for at, row in enumerate(rows) if row[0] < 0), len(rows))
+        chosen = [rows[at] for at in sure if at < end]
+        classes = [int(row[1]) if math.isfinite(row[1]) else -1 for row in chosen]
+        return few_detections(self.labels, classes, [row[2] for row in chosen], [row[3:7] for row in chosen], placement)
 
     def _decode_pair(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
         boxes_at, labels_at = self._pair or (0, 1)
