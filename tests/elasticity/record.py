@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# So soon after a change the pods show it, where there is something to show.
+DIP_S = 15.0
+
 
 @dataclass
 class Sample:
@@ -44,7 +47,7 @@ class Run:
         """From the change to the expected number of Ready pods, to stay so; None when that never came."""
         found: float | None = None
         for each in self.samples:
-            if each.at_s < self.changed_at_s or each.replicas < 0:
+            if each.at_s < self._dip_s() or each.replicas < 0:
                 continue
             if each.replicas == each.ready == self.expected:
                 found = each.at_s - self.changed_at_s if found is None else found
@@ -55,9 +58,17 @@ class Run:
     def reached_s(self) -> float | None:
         """From the change to the first time that the expected number was Ready."""
         for each in self.samples:
-            if each.at_s >= self.changed_at_s and each.replicas == each.ready == self.expected:
+            if each.at_s >= self._dip_s() and each.replicas == each.ready == self.expected:
                 return each.at_s - self.changed_at_s
         return None
+
+    def _dip_s(self) -> float:
+        """When the change shows in the pods: a killed one is missed a second or two later, and counted until then."""
+        for each in self.samples:
+            late_s = each.at_s - self.changed_at_s
+            if 0 <= late_s <= DIP_S and each.ready < self.expected:
+                return each.at_s
+        return self.changed_at_s
 
     def woken_s(self) -> float | None:
         """From the change to the first Ready pod of a type that had none; None when it had some, or got none."""

@@ -49,7 +49,7 @@ def default(hold_s: float = 600.0) -> list[Scenario]:
     return [
         Scenario("step-up", "hpa-ratio", 1, 60, 60 + hold_s, step(LOW, HIGH, 60), pods(HIGH)),
         Scenario("step-down", "hpa-ratio", 4, 60, 300, step(HIGH, LOW, 60), 1),
-        Scenario("pod-killed", "hpa-ratio", 3, 45, 150, step(2.0, 2.0, 0), 3, ((45, "kill"),), may_lose=64),
+        Scenario("pod-killed", "hpa-ratio", 3, 45, 150, step(1.9, 1.9, 0), 3, ((45, "kill"),), may_lose=64),
         Scenario("from-zero", "keda", 0, 30, 240, step(0.0, LOW, 30, 120), 0),
         Scenario("step-up-keda", "keda", 1, 40, 160, step(LOW, HIGH, 40), pods(HIGH)),
     ]

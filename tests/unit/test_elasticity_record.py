@@ -58,3 +58,8 @@ def test_scenarios_have_names_of_their_own_and_end_where_the_target_says() -> No
 def test_a_type_that_had_no_pod_is_woken() -> None:
     assert run([0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0], 0).woken_s() == 2.0
     assert run([1, 1, 1, 4], [1, 1, 1, 4], 4).woken_s() is None
+
+
+def test_a_killed_pod_counts_until_it_is_missed() -> None:
+    found = run([3, 3, 3, 3, 3, 3], [3, 3, 3, 2, 2, 3], 3)
+    assert (found.reached_s(), found.settled_s()) == (3.0, 3.0)
