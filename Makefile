@@ -12,7 +12,7 @@ DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -
 NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
-.PHONY: help install demo test test-python test-dashboard test-cluster lint types docs clean dashboard screenshots
+.PHONY: help install demo test test-python test-dashboard test-cluster test-elasticity bench bench-soak bench-dashboard lint types docs clean dashboard screenshots
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -58,6 +58,18 @@ test-dashboard: install dashboard ## the dashboard's tests, those in a real brow
 
 test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
 	@$(BIN)/pytest tests/cluster -m cluster -v -s $(ARGS)
+
+test-elasticity: install ## the autoscalers against real pods on a real cluster (under 40 minutes; ARGS="-h")
+	@$(BIN)/python -m tests.elasticity $(ARGS)
+
+bench: install dashboard ## every part against the machine's limit, at most 15 minutes (ARGS="-h")
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-soak: install dashboard ## ten minutes of load in which nothing may creep (ARGS="--minutes N")
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
+
+bench-dashboard: install dashboard ## what the dashboard paints of 16 streams, in a real browser
+	@cd spa && npm run --silent bench
 
 screenshots: install dashboard ## the pictures of doc/images, from the running system
 	@cd spa && npm run --silent screenshots
