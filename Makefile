@@ -64,9 +64,14 @@ test-elasticity: install ## the autoscalers against real pods on a real cluster 
 
 bench: install dashboard ## every part against the machine's limit, at most 15 minutes (ARGS="-h")
 	@$(BIN)/python -m tests.bench $(ARGS)
+ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory bench-dashboard
+endif
 
 bench-soak: install dashboard ## ten minutes of load in which nothing may creep (ARGS="--minutes N")
 	@$(BIN)/python -m tests.bench.soak $(ARGS)
+	@echo "the dashboard's heap over five minutes"
+	@cd spa && npm run --silent bench:soak
 
 bench-dashboard: install dashboard ## what the dashboard paints of 16 streams, in a real browser
 	@cd spa && npm run --silent bench
