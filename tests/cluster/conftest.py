@@ -132,13 +132,27 @@ def cluster_environ() -> dict[str, str]:
     if command is None:
         missing_tool("a cluster (set KUBECONFIG or EI_CLUSTER_COMMAND)")
     assert command is not None
-    if subprocess.run([str(command), "up"], timeout=1800, check=False).returncode != 0:
-        subprocess.run([str(command), "up"], check=True, timeout=1800)  # it goes on where it stopped
-    text = subprocess.run([str(command), "env"], check=True, capture_output=True, text=True, timeout=60).stdout
-    found = dict(re.findall(r"\b(KUBECONFIG|PATH)=(\S+)", text))
-    found["PATH"] = found.get("PATH", "$PATH").replace("$PATH", os.environ["PATH"])
+    found = _environ_of(command)
+    # A second `up` on a running cluster writes kube-proxy's settings anew, whereupon kube-proxy ends.
+    if not _is_up(found):
+        if subprocess.run([str(command), "up"], timeout=1800, check=False).returncode != 0:
+            subprocess.run([str(command), "up"], check=True, timeout=1800)  # it goes on where it stopped
+        found = _environ_of(command)
     subprocess.run([str(command), "images", "valkey"], check=True, timeout=900)
     return found
+
+
+def _environ_of(command: Path) -> dict[str, str]:
+    text = subprocess.run([str(command), "env"], check=False, capture_output=True, text=True, timeout=60).stdout
+    found = dict(re.findall(r"\b(KUBECONFIG|PATH)=(\S+)", text))
+    found["PATH"] = found.get("PATH", "$PATH").replace("$PATH", os.environ["PATH"])
+    return found
+
+
+def _is_up(environ: Mapping[str, str]) -> bool:
+    asked = ["kubectl", "get", "--raw", "/readyz", "--request-timeout=5s"]
+    done = subprocess.run(asked, env={**os.environ, **environ}, capture_output=True, timeout=30, check=False)
+    return "KUBECONFIG" in environ and done.returncode == 0
 
 
 @pytest.fixture(scope="session")
