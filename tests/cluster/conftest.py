@@ -133,10 +133,11 @@ def cluster_environ() -> dict[str, str]:
         missing_tool("a cluster (set KUBECONFIG or EI_CLUSTER_COMMAND)")
     assert command is not None
     found = _environ_of(command)
-    # A second `up` on a running cluster writes kube-proxy's settings anew, whereupon kube-proxy ends.
+    # A second `up` on a cluster that runs writes kube-proxy's settings anew, whereupon kube-proxy ends.
     if not _is_up(found):
         if subprocess.run([str(command), "up"], timeout=1800, check=False).returncode != 0:
-            subprocess.run([str(command), "up"], check=True, timeout=1800)  # it goes on where it stopped
+            subprocess.run([str(command), "down"], check=True, timeout=300)
+            subprocess.run([str(command), "up"], check=True, timeout=1800)
         found = _environ_of(command)
     subprocess.run([str(command), "images", "valkey"], check=True, timeout=900)
     return found
