@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.bench import frame_queue, gateway, idle, latency, pod, producers, relay
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
-from tests.bench.report import head, line, markdown, missed, refresh, write
+from tests.bench.report import head, line, markdown, merged, missed, refresh, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--models", type=Path, help="folder of models (EI_TEST_MODELS, or shared/models beside this)")
     parser.add_argument("--videos", type=Path, help="folder of clips (EI_TEST_VIDEOS, or shared/videos beside this)")
     parser.add_argument("--out", type=Path, help="where JSON, table and plots go (a full run: doc/benchmarks)")
+    parser.add_argument("--update", action="store_true", help="with --only: put these parts into doc/benchmarks")
     options = parser.parse_args()
     shared = REPOSITORY.parent / "shared"
     context = Context(
@@ -86,10 +87,14 @@ def main() -> int:
     print(
         f"{len(figures)} figures in {spent:.0f} s, {len(under)} under their bar; stolen {machine['stolen_percent']} %"
     )
-    folder = options.out or (REPOSITORY / "doc" / "benchmarks" if not (options.only or options.quick) else None)
+    usual = REPOSITORY / "doc" / "benchmarks"
+    folder = options.out or (usual if options.update or not (options.only or options.quick) else None)
     if folder is not None:
+        measured = options.only or names
+        if options.update:
+            figures, left_out, machine = merged(folder, figures, left_out, machine, measured=measured, order=names)
         write(folder, machine, figures, left_out, spent)
-        if options.out is None:
+        if folder == usual:
             refresh(REPOSITORY / "doc" / "benchmarks.md", machine, markdown(figures, left_out))
         print(f"written to {folder}")
     return 1 if failed else 0

@@ -281,7 +281,7 @@ def run(
 
 def figures(context: Context) -> Iterator[Figure]:
     """The table's lines."""
-    for each in run(context.rounds(8), context.seconds(1.0)):
+    for each in run(context.rounds(8), context.seconds(0.8)):
         if "ratio" not in each:
             continue
         bars = {"relay, 100 viewers": 1.0, "relay, 500 viewers": 1.0, "relay, 100 viewers, one stalled": 0.95}

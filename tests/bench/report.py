@@ -63,6 +63,31 @@ def write(
         (folder / f"{part}{number}.svg").write_text(bars(title, group))
 
 
+def merged(
+    folder: Path,
+    figures: list[Figure],
+    left_out: list[LeftOut],
+    machine: dict[str, Any],
+    *,
+    measured: Sequence[str],
+    order: Sequence[str],
+) -> tuple[list[Figure], list[LeftOut], dict[str, Any]]:
+    """The last run's results with the parts just `measured` in place of its own, in the table's `order`."""
+    before = json.loads((folder / "results.json").read_text())
+    kept = [
+        Figure(**{key: value for key, value in each.items() if key != "verdict"})
+        for each in before["figures"]
+        if each["part"] not in measured
+    ]
+    missing = [LeftOut(**each) for each in before["left_out"] if each["part"] not in measured]
+    again = {
+        part: {"load_before": machine["load_before"], "stolen_percent": machine["stolen_percent"]} for part in measured
+    }
+    told = {**before["machine"], "measured_again": {**before["machine"].get("measured_again", {}), **again}}
+    by_part = sorted([*kept, *figures], key=lambda each: order.index(each.part))
+    return by_part, [*missing, *left_out], told
+
+
 def refresh(document: Path, machine: dict[str, Any], table: str) -> None:
     """Puts the table and the machine between the two marks of `doc/benchmarks.md`."""
     before, mark, rest = document.read_text().partition(_BEGIN)
@@ -75,6 +100,8 @@ def refresh(document: Path, machine: dict[str, Any], table: str) -> None:
         f"Linux {machine['kernel']}, Python {machine['python']}, Valkey {machine['valkey']}, {packages}. "
         f"Load before {machine['load_before']}; {machine['stolen_percent']} % of the time was stolen by the host."
     )
+    for part, other in machine.get("measured_again", {}).items():
+        told += f" The part {part} was measured again alone, load before {other['load_before']}."
     document.write_text(f"{before}{_BEGIN}\n{told}\n\n{table}{_END}{after}")
 
 

@@ -114,7 +114,7 @@ class QueueConsumer:
         """
         batch = PopBatch()
         if self._look_first or self._token is not None or self._message is not None or wait_s <= 0:
-            self._take(batch, max_frames)
+            self._take(batch, max_frames, sparing=wait_s > 0)
             if batch.frames or batch.invalid:
                 return batch
         if self._tokens_waiting or self._plain_waiting:
@@ -133,7 +133,7 @@ class QueueConsumer:
                 else:
                     self._message = value
                     self._plain_removed += 1
-                self._take(batch, max_frames)
+                self._take(batch, max_frames, sparing=True)
         return batch
 
     def close(self) -> None:
@@ -151,11 +151,11 @@ class QueueConsumer:
         finally:
             self._link.close()
 
-    def _take(self, batch: PopBatch, max_frames: int) -> None:
+    def _take(self, batch: PopBatch, max_frames: int, *, sparing: bool = False) -> None:
         now = time.monotonic()
         turns = self._share.turns(max_frames, now) if self._plain_waiting or self._message else 0
         wanted = max_frames - turns
-        if not self._tokens_waiting:
+        if sparing and not self._tokens_waiting:
             # As far as is known there is nothing, or what has come just now: each frame asked for costs a fetch, there
             # or not. What is not asked for waits, and the next pop asks for all.
             wanted = min(wanted, 2 * self._last_taken)
