@@ -72,18 +72,19 @@ def merged(
     measured: Sequence[str],
     order: Sequence[str],
 ) -> tuple[list[Figure], list[LeftOut], dict[str, Any]]:
-    """The last run's results with the parts just `measured` in place of its own, in the table's `order`."""
+    """The last run's results with the figures just `measured` in place of its own, in the table's `order`."""
+    again = {(each.part, each.name) for each in figures}
     before = json.loads((folder / "results.json").read_text())
     kept = [
         Figure(**{key: value for key, value in each.items() if key != "verdict"})
         for each in before["figures"]
-        if each["part"] not in measured
+        if (each["part"], each["name"]) not in again
     ]
     missing = [LeftOut(**each) for each in before["left_out"] if each["part"] not in measured]
-    again = {
+    loads = {
         part: {"load_before": machine["load_before"], "stolen_percent": machine["stolen_percent"]} for part in measured
     }
-    told = {**before["machine"], "measured_again": {**before["machine"].get("measured_again", {}), **again}}
+    told = {**before["machine"], "measured_again": {**before["machine"].get("measured_again", {}), **loads}}
     by_part = sorted([*kept, *figures], key=lambda each: order.index(each.part))
     return by_part, [*missing, *left_out], told
 

@@ -38,15 +38,17 @@ local frames = {}
 local skip = {}
 
 -- The stream's next number: gapless while the counter lives, from the clock where there is none.
+local kept = {}
 local function number(name)
   local key = prefix .. 'order:' .. name
   local order = redis.pcall('INCR', key)
   if type(order) ~= 'number' or order == 1 then
     order = now
     redis.call('SET', key, string.format('%.0f', now), 'PX', order_life)
-  else
+  elseif not kept[name] then
     redis.call('PEXPIRE', key, order_life)
   end
+  kept[name] = true
   return order
 end
 
