@@ -470,8 +470,9 @@ def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: red
                 time.sleep(1 / 30)
             read = orders(viewer, 1)[0]
             behind.append(order - read)
-    # 50 were read; without pacing the last one would be number 50 of 150.
-    assert max(behind[-10:]) <= 30, behind
+    # 50 were read; without pacing the last one would be number 50 of 150. Small messages fill no buffer, so that a
+    # viewer that turns slow is up to two and a half seconds behind before unanswered pings tell.
+    assert max(behind[-10:]) <= 75, behind
 
 
 def test_sigterm_closes_viewers_with_1001_and_ends(process: tuple[ServiceProcess, int], client: redis.Redis) -> None:
