@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import redis
 
-from elastic_inference import keys
+from elastic_inference import __version__, keys
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
 from tests.conftest import REPOSITORY
 from tests.support.waiting import wait_for
@@ -257,3 +257,23 @@ def test_a_file_is_mounted_into_the_container(environ: dict[str, str], clip: Pat
     done = run("run-fss.sh", "-v", str(tmp_path / "missing.mp4"), "-p", str(free_port()), "-y", "r", environ=environ)
     assert done.returncode == 2
     assert "missing.mp4" in done.stderr
+
+
+def test_an_image_is_that_of_the_project_s_version(environ: dict[str, str], tmp_path: Path) -> None:
+    done = run(
+        *(
+            "run-css.sh",
+            "-v",
+            "http://camera/video",
+            "-q",
+            "queue.example",
+            "-p",
+            str(free_port()),
+            "-y",
+            "registry:5000",
+        ),
+        environ=environ,
+    )
+    assert done.returncode == 0, done.stderr
+    argv = json.loads((tmp_path / "call.json").read_text())["argv"]
+    assert argv[-1] == f"registry:5000/ei-camera-stream-service:{__version__}"

@@ -4,7 +4,7 @@
 #
 #   EI_ENGINE       docker or podman (default: the first of them that is there)
 #   EI_ENGINE_ARGS  further arguments of `<engine> run`, split at blanks
-#   EI_TAG          tag of the images (default: latest)
+#   EI_TAG          tag of the images (default: the project's version, as container/build.sh)
 
 RUN_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 RUN_ENGINE_ARGS=() # what a script adds for its own service: a device, a mounted file
@@ -61,9 +61,16 @@ run_login() {
 run_engine() {
     local engine
     for engine in ${EI_ENGINE:-docker podman}; do
-        command -v "$engine" >/dev/null && echo "$engine" && return
+        command -v "$engine" >/dev/null || continue
+        # a docker client without its engine is of no use
+        [[ -n "${EI_ENGINE:-}" || $engine != docker ]] || docker info >/dev/null 2>&1 || continue
+        echo "$engine" && return
     done
     run_die "-y needs ${EI_ENGINE:-docker or podman}, not found"
+}
+
+run_version() {
+    sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$RUN_ROOT/apps/elastic_inference/__init__.py"
 }
 
 # run_service COMMAND IMAGE REGISTRY VARIABLE…: becomes the service. REGISTRY empty: COMMAND (ei-…) of the virtual
@@ -92,5 +99,5 @@ run_service() {
     done
     # shellcheck disable=SC2206  # split at blanks on purpose
     arguments+=("${RUN_ENGINE_ARGS[@]}" ${EI_ENGINE_ARGS:-})
-    exec "$engine" "${arguments[@]}" "${registry%/}/$image:${EI_TAG:-latest}"
+    exec "$engine" "${arguments[@]}" "${registry%/}/$image:${EI_TAG:-$(run_version)}"
 }
