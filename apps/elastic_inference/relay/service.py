@@ -9,9 +9,10 @@ import asyncio
 import logging
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
@@ -150,10 +151,16 @@ async def serve(
                 task.result()  # a task that ended by itself has failed: a bug, shown with its traceback
         finally:
             await server.close()
-            for task in (*tasks, stopped):
-                task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await _end((*tasks, stopped))
             lifecycle.end_beat("event loop")
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels until all have ended: one cancellation can get lost while a connection is being opened."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.5)
 
 
 async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:
