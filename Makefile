@@ -45,10 +45,17 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 	else echo "Node.js 20 or newer is missing: the plain first page is served instead of the dashboard."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
-test: install lint types dashboard test-python test-dashboard ## all tests
+test: ## all tests
+	@$(MAKE) --no-print-directory -j2 install dashboard
+	@$(MAKE) --no-print-directory lint types test-python test-dashboard
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
+ifeq ($(ARGS),)
+	@$(BIN)/pytest -m "not alone" -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/pytest -m alone
+else
 	@$(BIN)/pytest $(ARGS)
+endif
 
 test-dashboard: install dashboard ## the dashboard's tests, those in a real browser included
 	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent

@@ -30,6 +30,7 @@ EXTRAS["dev"] = [
     "pytest>=8.4",
     "pytest-asyncio>=1.2",
     "pytest-timeout>=2.4",
+    "pytest-xdist>=3.8",
     "ruff>=0.14",
     "setuptools>=80",
     "trustme>=1.2",

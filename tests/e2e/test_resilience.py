@@ -17,6 +17,8 @@ from tests.support.system import ServiceProcess, System
 from tests.support.viewer import Viewer
 from tests.support.waiting import TIME_FACTOR, wait_for
 
+pytestmark = pytest.mark.alone
+
 STREAM = "phone:face:inferred"
 FPS = 30
 BACK_WITHIN_S = 5.0

@@ -25,6 +25,8 @@ from tests.support.gateway import JPEG, Pool, RunningGateway, RunningRelay
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 TOKEN = "correct-horse-battery"
 BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
 

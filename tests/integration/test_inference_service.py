@@ -95,6 +95,7 @@ def test_faces_are_found_and_everything_is_said_about_them(
     assert client.zscore(keys.STREAMS, STREAM)
 
 
+@pytest.mark.alone
 def test_numbers_in_the_worker_hash_are_those_of_metrics(
     pod: Pod, feeder: Feeder, client: redis.Redis, picture: bytes
 ) -> None:
@@ -173,6 +174,7 @@ def test_results_of_a_stream_leave_in_order(
         assert len(set(orders)) == len(orders)
 
 
+@pytest.mark.alone
 def test_a_stop_in_mid_inference_loses_no_frame(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
 ) -> None:
@@ -198,6 +200,7 @@ def test_a_stop_in_mid_inference_loses_no_frame(
     assert drops == 0
 
 
+@pytest.mark.alone
 def test_drops_at_the_queue_are_counted_once_with_their_reason(
     pod: Pod, valkey: EmbeddedValkey, picture: bytes
 ) -> None:
@@ -210,6 +213,7 @@ def test_drops_at_the_queue_are_counted_once_with_their_reason(
     assert pod.metric("ei_frames_inferred_total") > 0
 
 
+@pytest.mark.alone
 def test_redis_killed_and_started_again_under_load(tmp_path: Path, shared_models: Path, picture: bytes) -> None:
     with EmbeddedValkey() as server, running_pod(server, tmp_path, shared_models) as pod:
         pod.wait_ready()
@@ -252,6 +256,7 @@ def test_it_starts_without_redis_and_waits_for_it(tmp_path: Path, shared_models:
             assert pod.stop() == 0
 
 
+@pytest.mark.alone
 def test_two_pods_share_a_queue_and_each_frame_is_inferred_once(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
 ) -> None:
@@ -274,6 +279,7 @@ def test_two_pods_share_a_queue_and_each_frame_is_inferred_once(
     assert len(seen) == len(set(seen)) == 200
 
 
+@pytest.mark.alone
 def test_a_pod_that_waits_costs_next_to_nothing(pod: Pod) -> None:
     ticks = os.sysconf("SC_CLK_TCK")
 

@@ -18,6 +18,8 @@ from support.inference_pod import Feeder, running_pod
 from support.ratio import SIZE, can_make_cgroups, load, quota_cgroup
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 5.0
 
 

@@ -161,6 +161,7 @@ def test_watch_key_is_renewed(relay: Relay, client: redis.Redis) -> None:
         wait_for(lambda: client.exists(keys.watch(STREAM)), 8, what="the watch key again")
 
 
+@pytest.mark.alone
 def test_results_come_in_rising_order(relay: Relay, client: redis.Redis) -> None:
     with relay.open() as viewer:
         wait_subscribed(client, relay)
@@ -175,6 +176,7 @@ def test_results_come_in_rising_order(relay: Relay, client: redis.Redis) -> None
         assert orders(viewer, 1) == [1_000_000]
 
 
+@pytest.mark.alone
 def test_a_batch_after_a_pause_arrives_whole(relay: Relay, client: redis.Redis) -> None:
     """Pods publish several frames of one stream at once: a burst is not a backlog."""
     with relay.open() as viewer:
@@ -283,6 +285,7 @@ def test_viewer_that_answers_no_ping_is_closed(valkey: EmbeddedValkey, client: r
         assert dumb.read_close_code() == 1011
 
 
+@pytest.mark.alone
 def test_viewer_that_reads_nothing_is_cut_off(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     limits = Limits(ping_s=0.5, pong_s=0.5)
     with (
@@ -387,6 +390,7 @@ def rss_bytes(process: subprocess.Popen[bytes]) -> int:
     raise AssertionError("no VmRSS")
 
 
+@pytest.mark.alone
 def test_stalled_viewers_cost_others_nothing_and_memory_stays(
     process: tuple[ServiceProcess, int], client: redis.Redis
 ) -> None:
@@ -416,6 +420,7 @@ def test_stalled_viewers_cost_others_nothing_and_memory_stays(
         viewer.close()
 
 
+@pytest.mark.alone
 def test_slow_viewer_sees_fresh_frames_and_stays_there(
     process: tuple[ServiceProcess, int], client: redis.Redis
 ) -> None:
@@ -456,6 +461,7 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
     assert service.metric("ei_viewer_frames_skipped_total") > 0
 
 
+@pytest.mark.alone
 def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: redis.Redis) -> None:
     """Sockets hold minutes of JSON: only unanswered pings tell that it lies unread."""
     with relay.open() as viewer:
