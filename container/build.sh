@@ -128,6 +128,13 @@ done
 logs=build/logs
 save=container/save
 
+have_downloads() { # makes .venv, whose commands fetch models and clips, where it is missing
+    [[ ! -x .venv/bin/ei-download-models ]] || return 0
+    command -v ei-download-models >/dev/null && return
+    say "a fresh clone: 'make install' brings the commands that fetch models and clips (a few minutes, once)"
+    make --no-print-directory install || say "warning: 'make install' failed, see above"
+}
+
 fetch_models() {
     local file known=apps/elastic_inference/catalogue/catalogue.yaml
     mkdir -p build/models
@@ -244,6 +251,10 @@ size_of() { # reference: megabytes unpacked
 
 mkdir -p "$logs" build/models build/videos
 if [[ $action == build || $action == all ]]; then
+    if [[ " ${images[*]} " == *" ei-inference-service "* && $models != none ]] \
+        || [[ " ${images[*]} " == *" ei-file-stream-service "* && -z $clips ]]; then
+        have_downloads
+    fi
     [[ " ${images[*]} " != *" ei-inference-service "* ]] || fetch_models
     [[ " ${images[*]} " != *" ei-file-stream-service "* ]] || fetch_clips
 fi
@@ -280,5 +291,6 @@ done
 echo
 printf '%s\n' "  image                                                                    unpacked" "${summary[@]}"
 if [[ " ${images[*]} " == *" ei-inference-service "* && $action != publish && $action != save ]]; then
-    echo "  models in the inference image: $(find build/models -type f -size +0 -printf '%P\n' | grep -E '\.(xml|onnx|tflite|pb)$' | sort | tr '\n' ' ')"
+    inside=$(find build/models -type f -size +0 -printf '%P\n' | grep -E '\.(xml|onnx|tflite|pb)$' | sort | tr '\n' ' ') || true
+    echo "  models in the inference image: ${inside:-none, every pod needs a folder mounted at /opt/ei/models}"
 fi

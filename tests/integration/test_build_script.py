@@ -49,6 +49,11 @@ class Builder:
             self._script(
                 tools / name, 'printf "%s\\x1f" "${0##*/}" "$@" >>"$CALLS"; echo >>"$CALLS"; exit ${OFFLINE:-0}'
             )
+        self._script(
+            self.bin / "make",
+            'printf "%s\\x1f" make "$@" >>"$CALLS"; echo >>"$CALLS"; mkdir -p .venv/bin; '
+            "cp tools/download-models.sh .venv/bin/ei-download-models",
+        )
         for engine in engines:
             self._script(self.bin / engine, ENGINE.partition("\n")[2])
         for tool in (
@@ -216,6 +221,17 @@ def test_models_come_from_the_download_or_a_mirror(builder: Builder) -> None:
     assert builder.calls("download-models.sh") == [["download-models.sh", "--defaults", "-o", "build/models"]]
     builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "https://mirror.example/m")
     assert "https://mirror.example/m" in builder.calls("download-models.sh")[-1]
+
+
+def test_a_fresh_clone_is_installed_once_for_its_downloads(builder: Builder) -> None:
+    builder.run("-r", "r.example", "-a", "build", "-c", "wss")
+    builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "none")
+    assert builder.calls("make") == []
+    done = builder.run("-r", "r.example", "-a", "build", "-c", "ois")
+    assert "make install" in done.stdout
+    assert "models in the inference image: none" in done.stdout
+    builder.run("-r", "r.example", "-a", "build", "-c", "fss")
+    assert builder.calls("make") == [["make", "--no-print-directory", "install"]]
 
 
 def test_models_that_cant_be_fetched_are_a_warning(builder: Builder) -> None:
