@@ -55,4 +55,4 @@ engine="$(run_engine)" || exit 2
 server=valkey-server
 [[ "$image" == *valkey* ]] || server=redis-server
 # shellcheck disable=SC2206  # split at blanks on purpose
-exec "$engine" run --rm --init --network host "${mounts[@]}" ${EI_ENGINE_ARGS:-} "$image" "$server" "${settings[@]}"
+exec "$engine" run --rm --network host "${mounts[@]}" ${EI_ENGINE_ARGS:-} "$image" "$server" "${settings[@]}"

@@ -84,7 +84,7 @@ run_service() {
     fi
     engine="$(run_engine)" || exit 2
     export METRICS_PORT="${METRICS_PORT:-0}" # on the host's network several services share its ports
-    local arguments=(run --rm --init --network host)
+    local arguments=(run --rm --network host)
     for name in QUEUE BROKER; do
         # The file may be unreadable for the container's user: its content goes by environment.
         file="${name}_PASSWORD_FILE"
