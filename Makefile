@@ -12,7 +12,7 @@ DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -
 NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
-.PHONY: help install demo test test-python test-dashboard test-cluster test-elasticity bench bench-soak bench-dashboard lint types docs clean dashboard screenshots
+.PHONY: help install demo test test-python test-dashboard test-cluster test-elasticity bench bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -38,10 +38,13 @@ $(DASHBOARD): $(DASHBOARD_SOURCES) | $(NODE_STAMP)
 	@cd spa && npm run --silent build
 	@touch $(DASHBOARD)
 
+has-node:
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null
+
 dashboard: $(DASHBOARD) ## build the dashboard when it is missing or stale
 
 demo: install ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
-	@if node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null; then $(MAKE) --no-print-directory dashboard; \
+	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory dashboard; \
 	else echo "Node.js 20 or newer is missing: the plain first page is served instead of the dashboard."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 

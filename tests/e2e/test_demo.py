@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from websockets.sync.client import connect
 
 from elastic_inference.embedded_valkey import free_port
 from elastic_inference.result import parse_result, split_message
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, missing_tool
 from tests.support.viewer import Viewer, first_message
 from tests.support.waiting import wait_for
 
@@ -236,3 +237,21 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
+
+
+def test_make_demo_knows_whether_the_dashboard_can_be_built(tmp_path: Path) -> None:
+    def asked(path: str) -> int:
+        command = ["make", "--silent", "--directory", str(REPOSITORY), "has-node"]
+        return subprocess.run(command, env={**os.environ, "PATH": path}, timeout=20, check=False).returncode
+
+    if shutil.which("node") is None:
+        missing_tool("Node.js")
+    assert asked(os.environ["PATH"]) == 0
+    # An older one refuses: its version, the real program otherwise.
+    old = tmp_path / "node"
+    old.write_text(
+        f'#!/bin/bash\nexec {shutil.which("node")} -r {tmp_path}/version.cjs "$@"\n',
+    )
+    (tmp_path / "version.cjs").write_text("Object.defineProperty(process.versions, 'node', {value: '18.20.0'})\n")
+    old.chmod(0o755)
+    assert asked(f"{tmp_path}:{os.environ['PATH']}") != 0
