@@ -148,7 +148,7 @@ class BrokerFeed:
             await self._pool.release(connection)
 
     def _take_over(self, connection: Any) -> _FeedProtocol:
-        # redis-py has no public way to its transport; tests/integration/test_websocket_server.py shows when it moves.
+        # redis-py has no public way to its transport; tests/integration/websocket_server shows when it moves.
         transport: asyncio.Transport = connection._writer.transport
         protocol = _FeedProtocol(transport, self._listener)
         transport.set_protocol(protocol)
