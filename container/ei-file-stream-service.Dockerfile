@@ -3,7 +3,8 @@ ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-RUN /stages/system-root.sh /system
+# LAPACK is for OpenCV, see packages.sh
+RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5
 ARG PIP_INDEX_URL
 COPY container/locks/file.txt container/locks/build.txt /locks/
 RUN /stages/packages.sh /locks/file.txt /packages

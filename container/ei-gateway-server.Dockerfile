@@ -14,7 +14,8 @@ RUN npm run build
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-RUN /stages/system-root.sh /system
+# the font of what is drawn into pictures
+RUN /stages/system-root.sh /system fonts-dejavu-core
 ARG PIP_INDEX_URL
 COPY container/locks/gateway.txt container/locks/build.txt /locks/
 RUN /stages/packages.sh /locks/gateway.txt /packages
@@ -40,7 +41,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.healthcheck"]
 ENTRYPOINT ["ei-gateway-server"]
 # the image proves that it holds all that its service loads
-RUN ["python", "-c", "import elastic_inference.gateway.service, cv2, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.gateway.service, numpy, PIL.ImageFont, simplejpeg"]
 # what changes with every build comes last, so that the layers above are kept
 ARG VERSION=0
 ARG REVISION=unknown

@@ -5,7 +5,8 @@ FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
 # further Debian packages with their dependencies, such as the drivers of a GPU: doc/deployment.md
 ARG EXTRA_PACKAGES=
-RUN /stages/system-root.sh /system ${EXTRA_PACKAGES}
+# LAPACK is for OpenCV, see packages.sh
+RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5 ${EXTRA_PACKAGES}
 ARG PIP_INDEX_URL
 COPY container/locks/inference.txt container/locks/model-api.txt container/locks/build.txt /locks/
 RUN cat /locks/model-api.txt >>/locks/inference.txt && /stages/packages.sh /locks/inference.txt /packages

@@ -1,8 +1,8 @@
 """Boxes drawn on a JPEG: for viewers that can only show a picture, and for snapshots.
 
-Called by the relay (plain websocket format) and the gateway (`snapshot.jpg`), in a worker thread: nothing here is
-shared between calls. OpenCV and numpy (30 MB) are loaded at the first picture, so that a service that draws none
-stays small. Knows no Redis and no socket.
+Called by the relay (plain websocket format) and the gateway (`snapshot.jpg`), in a worker thread: what is shared
+between calls is never changed. numpy and Pillow (for its text) are loaded at the first picture, so that a service that
+draws none stays small; OpenCV would take twice their memory. Knows no Redis and no socket.
 
 The look is the dashboard's: a box of 2 px in its label's colour over a dark line of 4 px, thin under 0.5 of
 confidence, and a plate such as `person 93` inside the frame, left out where the box is smaller than the plate.
@@ -10,6 +10,7 @@ confidence, and a plate such as `person 93` inside the frame, left out where the
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from elastic_inference.result import Detection, Result
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from PIL import ImageFont
 
     Picture = npt.NDArray[np.uint8]
 
@@ -37,6 +39,8 @@ _DARK_BGR = (0x16, 0x11, 0x0E)
 _LIGHT_BGR = (0xFF, 0xFF, 0xFF)
 # Rec. 709 luma over which dark text reads better than white on the plate.
 _DARK_TEXT_LUMA = 110
+# Pixels of the text, times the scale.
+_TEXT_SIZE = 11
 _LABEL_LIMIT = 40
 _BOX_LIMIT = 1000
 
@@ -79,8 +83,6 @@ def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80) -> 
 
 def draw_detections(picture: Picture, detections: tuple[Detection, ...]) -> None:
     """Draws into `picture` (height x width x 3, uint8, BGR), in place; the most confident come out on top."""
-    import cv2  # noqa: PLC0415  see the module's docstring
-
     height, width = picture.shape[:2]
     scale = max(1, round(min(width, height) / 1080))
     placed = [
@@ -88,11 +90,11 @@ def draw_detections(picture: Picture, detections: tuple[Detection, ...]) -> None
         for found in sorted(detections, key=_confidence)[-_BOX_LIMIT:]
         if (corners := _pixels(found.box, width, height)) is not None
     ]
-    for _, (left, top, right, bottom) in placed:
-        cv2.rectangle(picture, (left, top), (right, bottom), _DARK_BGR, 4 * scale)
-    for found, (left, top, right, bottom) in placed:
+    for _, corners in placed:
+        _draw_outline(picture, corners, _DARK_BGR, 4 * scale)
+    for found, corners in placed:
         thickness = 2 * scale if _confidence(found) >= 0.5 else scale
-        cv2.rectangle(picture, (left, top), (right, bottom), label_colour(found.label)[::-1], thickness)
+        _draw_outline(picture, corners, label_colour(found.label)[::-1], thickness)
     stacked: dict[tuple[int, int, int, int], int] = {}
     for found, corners in reversed(placed):
         # Several classes of one whole frame share a box: their plates go under each other.
@@ -101,17 +103,30 @@ def draw_detections(picture: Picture, detections: tuple[Detection, ...]) -> None
             stacked[corners] = row + 1
 
 
+def _draw_outline(
+    picture: Picture, corners: tuple[int, int, int, int], bgr: tuple[int, int, int], thickness: int
+) -> None:
+    height, width = picture.shape[:2]
+    left, top, right, bottom = corners
+    outward = thickness // 2
+    inward = thickness - outward
+    x_begin, x_end = max(left - outward, 0), min(right + inward, width)
+    y_begin, y_end = max(top - outward, 0), min(bottom + inward, height)
+    picture[y_begin : top + inward, x_begin:x_end] = bgr
+    picture[max(bottom - outward, 0) : y_end, x_begin:x_end] = bgr
+    picture[y_begin:y_end, x_begin : left + inward] = bgr
+    picture[y_begin:y_end, max(right - outward, 0) : x_end] = bgr
+
+
 def _draw_plate(
     picture: Picture, found: Detection, corners: tuple[int, int, int, int], *, scale: int, row: int
 ) -> bool:
-    import cv2  # noqa: PLC0415  see the module's docstring
-
     height, width = picture.shape[:2]
     left, top, right, bottom = corners
-    text = plate_text(found)
-    font, size, thickness = cv2.FONT_HERSHEY_SIMPLEX, 0.42 * scale, scale
-    (text_width, text_height), base = cv2.getTextSize(text, font, size, thickness)
-    plate_width, plate_height = text_width + 6 * scale, text_height + base + 4 * scale
+    red, green, blue = label_colour(found.label)
+    dark_text = 0.2126 * red + 0.7152 * green + 0.0722 * blue > _DARK_TEXT_LUMA
+    plate = _plate(plate_text(found), scale, (blue, green, red), _DARK_BGR if dark_text else _LIGHT_BGR)
+    plate_height, plate_width = plate.shape[:2]
     if plate_width > right - left or plate_height > bottom - top or plate_width > width or plate_height > height:
         return False
     x = min(max(left, 0), width - plate_width)
@@ -119,20 +134,37 @@ def _draw_plate(
     y = (above if above >= 0 else top) + row * plate_height
     if y + plate_height > height:
         return False
-    red, green, blue = label_colour(found.label)
-    cv2.rectangle(picture, (x, y), (x + plate_width - 1, y + plate_height - 1), (blue, green, red), cv2.FILLED)
-    dark_text = 0.2126 * red + 0.7152 * green + 0.0722 * blue > _DARK_TEXT_LUMA
-    cv2.putText(
-        picture,
-        text,
-        (x + 3 * scale, y + 2 * scale + text_height),
-        font,
-        size,
-        _DARK_BGR if dark_text else _LIGHT_BGR,
-        thickness,
-        cv2.LINE_AA,
-    )
+    picture[y : y + plate_height, x : x + plate_width] = plate
     return True
+
+
+@functools.lru_cache(maxsize=512)
+def _plate(text: str, scale: int, back: tuple[int, int, int], front: tuple[int, int, int]) -> Picture:
+    """The text on its ground (height x width x 3, BGR). A film's labels and percentages come again and again."""
+    import numpy as np  # noqa: PLC0415  see the module's docstring
+    from PIL import Image, ImageDraw  # noqa: PLC0415
+
+    font = _font(scale)
+    ascent, descent = font.getmetrics()
+    size = (math.ceil(font.getlength(text)) + 6 * scale, ascent + descent + 2 * scale)
+    cover = Image.new("L", size)
+    ImageDraw.Draw(cover).text((3 * scale, scale), text, fill=255, font=font)
+    share = np.asarray(cover, np.float32)[:, :, None] / 255
+    mixed = np.array(back, np.float32) * (1 - share) + np.array(front, np.float32) * share
+    plate: Picture = np.rint(mixed).astype(np.uint8)
+    return plate
+
+
+@functools.cache
+def _font(scale: int) -> ImageFont.FreeTypeFont:
+    from PIL import ImageFont  # noqa: PLC0415  see the module's docstring
+
+    try:
+        # Latin, Greek, Cyrillic and more; the images have it, and so have most desktops.
+        return ImageFont.truetype("DejaVuSans.ttf", _TEXT_SIZE * scale)
+    except OSError:
+        # The one that Pillow carries knows ASCII.
+        return ImageFont.load_default(_TEXT_SIZE * scale)  # type: ignore[return-value]
 
 
 def plate_text(found: Detection) -> str:

@@ -9,7 +9,7 @@ shift
 
 base_packages="base-files dash libc6 libgcc-s1 libstdc++6 zlib1g libbz2-1.0 liblzma5 libssl3t64 libexpat1 libffi8
     libuuid1 libzstd1 netbase media-types tzdata libpython3-stdlib libpython3.13-minimal libpython3.13-stdlib
-    python3-minimal python3 python3.13-minimal python3.13 libblas3 liblapack3 libgfortran5"
+    python3-minimal python3 python3.13-minimal python3.13"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # shellcheck disable=SC2086  the list is split on purpose
@@ -42,7 +42,7 @@ for package in $base_packages $further; do
     dpkg-query -s "$package" >"$root/var/lib/dpkg/status.d/$package"
 done
 for library in blas lapack; do # these two are found through Debian's alternatives, which are not copied
-    ln -sf "$library/lib$library.so.3" "$root/usr/lib/$triplet/lib$library.so.3"
+    [ ! -d "$root/usr/lib/$triplet/$library" ] || ln -sf "$library/lib$library.so.3" "$root/usr/lib/$triplet/lib$library.so.3"
 done
 [ -e "$root/usr/bin/sh" ] || ln -s dash "$root/usr/bin/sh"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"

@@ -26,7 +26,8 @@ HOMES = {
     "tornado": {"gateway", "status"},
     "websockets": {"relay"},
     "msgpack": {"frame_message"},
-    "cv2": {"source", "inference", "drawing"},
+    "cv2": {"source", "inference"},
+    "PIL": {"drawing"},
     "simplejpeg": {"source", "inference", "drawing"},
 }
 
