@@ -68,22 +68,33 @@ all) images=(ei-camera-stream-service ei-file-stream-service ei-inference-servic
 *) wrong "-c $component: expected css, fss, ois, wss, gws or all" ;;
 esac
 
+case $models in
+'' | none | http://* | https://*) ;;
+*)
+    [[ -d $models ]] || wrong "-m $models: expected a folder, a URL or none"
+    models=$(realpath -- "$models")
+    ;;
+esac
+case $clips in
+'' | none) ;;
+*)
+    [[ -d $clips ]] || wrong "-v $clips: expected a folder or none"
+    clips=$(realpath -- "$clips")
+    ;;
+esac
+
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# what goes into the images is put together anew there each time
+inputs="$PWD/build/models $PWD/build/videos"
+for folder in "$models" "$clips"; do
+    [[ " $inputs " != *" $folder "* ]] || wrong "$folder is emptied by each build: give the folder that its files came from"
+done
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' apps/elastic_inference/__init__.py)
 tag=${tag:-$version}
 [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || wrong "-g $tag: expected letters, digits, '.', '_' and '-'"
 [[ $tag != latest ]] || wrong "-g latest: a tag that moves can't be rolled back; give a version"
 [[ -z $platforms || $platforms =~ ^[a-z0-9]+/[a-z0-9/]+(,[a-z0-9]+/[a-z0-9/]+)*$ ]] \
     || wrong "-p $platforms: expected a list such as linux/amd64,linux/arm64"
-case $models in
-'' | none | http://* | https://*) ;;
-*) [[ -d $models ]] || wrong "-m $models: expected a folder, a URL or none" ;;
-esac
-case $clips in
-'' | none) ;;
-*) [[ -d $clips ]] || wrong "-v $clips: expected a folder or none" ;;
-esac
-
 answers() { # engine: it is there and can work
     case $1 in
     docker) docker info >/dev/null 2>&1 ;;
@@ -135,57 +146,71 @@ have_downloads() { # makes .venv, whose commands fetch models and clips, where i
     make --no-print-directory install || say "warning: 'make install' failed, see above"
 }
 
+# Fresh folders for what goes into the images; downloads are kept beside them.
 fetch_models() {
-    local file known=apps/elastic_inference/catalogue/catalogue.yaml
-    mkdir -p build/models
+    local file known=apps/elastic_inference/catalogue/catalogue.yaml kept=build/downloads/models
+    rm -rf build/models
+    mkdir -p build/models "$kept"
     case $models in
     none)
-        rm -rf build/models/*
-        say "no models go into the inference image: mount a folder at /opt/ei/models"
+        touch build/models/.none # gen-k8s-yaml.sh reads from this folder what the image holds
+        say "no models go into the inference image"
+        return
         ;;
     http://* | https://*)
-        tools/download-models.sh --defaults --mirror "$models" -o build/models \
-            || die "the models can't be fetched from $models"
+        tools/download-models.sh --defaults --mirror "$models" -o "$kept" || die "the models can't be fetched from $models"
         ;;
     '')
-        tools/download-models.sh --defaults -o build/models || {
+        tools/download-models.sh --defaults -o "$kept" || {
             say "warning: not every model could be fetched; a type without its model falls back to an embedded one or is left out"
-            tools/download-models.sh --embedded -o build/models || say "warning: nor could the embedded models"
+            tools/download-models.sh --embedded -o "$kept" || say "warning: nor could the embedded models"
         }
         ;;
     *)
-        rm -rf build/models/*
         cp -rL "$models"/. build/models/
         while IFS= read -r -d '' file; do
             case $file in *.xml | *.bin | *.onnx | *.tflite | *.pb) ;; *) continue ;; esac
             grep -q "$(sha384sum "$file" | cut -d' ' -f1)\|$(sha256sum "$file" | cut -d' ' -f1)" "$known" \
                 || say "warning: ${file#build/models/} is not the catalogue's file (its checksum differs); it is taken as it is"
         done < <(find build/models -type f -print0 | sort -z)
-        tools/download-models.sh --embedded -o build/models \
-            || say "warning: the embedded models could not be fetched"
+        tools/download-models.sh --embedded -o build/models || say "warning: the embedded models could not be fetched"
+        return
         ;;
     esac
+    cp -r "$kept"/. build/models/
+    find build/models -name '*.part' -delete # half a download, to be resumed next time
 }
 
 fetch_clips() {
-    mkdir -p build/videos
+    rm -rf build/videos
+    mkdir -p build/videos build/downloads/videos
     case $clips in
-    none) rm -rf build/videos/* ;;
-    '') tools/download-sample-videos.sh -o build/videos || say "warning: the sample clips could not be fetched" ;;
-    *)
-        rm -rf build/videos/*
-        cp -rL "$clips"/. build/videos/
+    none) touch build/videos/.none ;;
+    '')
+        tools/download-sample-videos.sh -o build/downloads/videos || say "warning: the sample clips could not be fetched"
+        cp -r build/downloads/videos/. build/videos/
+        find build/videos -name '*.part' -delete
         ;;
+    *) cp -rL "$clips"/. build/videos/ ;;
     esac
 }
 
 report() { # image log: why it failed
     tail -n 15 "$2" >&2
-    if grep -qiE 'unauthorized|denied|authentication required|no basic auth' "$2"; then
-        die "$1: the registry refused it: log in first with '$engine login ${registry%%/*}'"
-    elif grep -qiE 'connection refused|no such host|i/o timeout|server gave HTTP response' "$2"; then
-        die "$1: a registry can't be reached (is $registry right and running? is the base image here?); all of it: $2"
-    fi
+    case $2 in
+    *.publish.log)
+        if grep -qiE 'unauthorized|denied|authentication required|no basic auth' "$2"; then
+            die "$1: the registry refused it: log in first with '$engine login ${registry%%/*}'"
+        elif grep -qiE 'connection refused|no such host|i/o timeout|server gave HTTP response' "$2"; then
+            die "$1: the registry can't be reached (is $registry right and running?); all of it: $2"
+        fi
+        ;;
+    *.build.log)
+        if grep -qiE 'connection refused|no such host|i/o timeout|name resolution|temporary failure' "$2"; then
+            die "$1: something that the build fetches can't be reached (the base image, Debian's packages, PyPI or npm: see above); all of it: $2"
+        fi
+        ;;
+    esac
     die "$1 failed; all of it: $2"
 }
 
@@ -195,13 +220,20 @@ run() { # image log command...
     "$@" >"$log" 2>&1 || report "$image" "$log"
 }
 
-build_one() { # name reference log
-    local command=("$engine" build) arguments=(-f "container/$1.Dockerfile" "${build_args[@]}")
+set_arguments() { # name: what every build of this image is given, in `arguments`
+    arguments=(-f "container/$1.Dockerfile" "${build_args[@]}")
     [[ $1 != ei-inference-service || -z ${EXTRA_PACKAGES:-} ]] || arguments+=(--build-arg "EXTRA_PACKAGES=$EXTRA_PACKAGES")
+}
+
+build_one() { # name reference log
+    local command=("$engine" build) arguments
+    set_arguments "$1"
     [[ $engine == docker ]] || arguments+=(--format docker) # OCI's format has no HEALTHCHECK
     if [[ -n $platforms ]]; then
         arguments+=(--platform "$platforms")
         [[ $engine != docker ]] || command=(docker buildx build)
+        # one platform lands among docker's images; several stay in the builder's cache until they are pushed
+        [[ $engine != docker || -n $several ]] || arguments+=(--load)
     fi
     if [[ -n $several && $engine != docker ]]; then
         "$engine" manifest rm "$2" >/dev/null 2>&1 || true
@@ -213,8 +245,10 @@ build_one() { # name reference log
 }
 
 publish_one() { # name reference log
+    local arguments
+    set_arguments "$1"
     if [[ -n $several && $engine == docker ]]; then
-        run "$1" "$3" docker buildx build "${engine_args[@]}" "${build_args[@]}" -f "container/$1.Dockerfile" \
+        run "$1" "$3" docker buildx build "${engine_args[@]}" "${arguments[@]}" \
             --platform "$platforms" -t "$2" "${push_args[@]}" --push .
     elif [[ -n $several ]]; then
         run "$1" "$3" "$engine" manifest push --all "${push_args[@]}" "$2" "docker://$2"
@@ -224,10 +258,11 @@ publish_one() { # name reference log
 }
 
 save_one() { # name reference log
-    local archive=$save/$1-$tag.tar
+    local archive=$save/$1-$tag.tar arguments
+    set_arguments "$1"
     rm -f "$archive"
     if [[ -n $several && $engine == docker ]]; then
-        run "$1" "$3" docker buildx build "${engine_args[@]}" "${build_args[@]}" -f "container/$1.Dockerfile" \
+        run "$1" "$3" docker buildx build "${engine_args[@]}" "${arguments[@]}" \
             --platform "$platforms" -t "$2" --output "type=oci,dest=$archive" .
     elif [[ -n $several ]]; then
         run "$1" "$3" "$engine" manifest push --all "$2" "oci-archive:$archive:$2"
@@ -249,7 +284,7 @@ size_of() { # reference: megabytes unpacked
     echo "$(((${bytes:-0} + 500000) / 1000000)) MB"
 }
 
-mkdir -p "$logs" build/models build/videos
+mkdir -p "$logs"
 if [[ $action == build || $action == all ]]; then
     if [[ " ${images[*]} " == *" ei-inference-service "* && $models != none ]] \
         || [[ " ${images[*]} " == *" ei-file-stream-service "* && -z $clips ]]; then
@@ -292,5 +327,5 @@ echo
 printf '%s\n' "  image                                                                    unpacked" "${summary[@]}"
 if [[ " ${images[*]} " == *" ei-inference-service "* && $action != publish && $action != save ]]; then
     inside=$(find build/models -type f -size +0 -printf '%P\n' | grep -E '\.(xml|onnx|tflite|pb)$' | sort | tr '\n' ' ') || true
-    echo "  models in the inference image: ${inside:-none, every pod needs a folder mounted at /opt/ei/models}"
+    echo "  models in the inference image: ${inside:-none}"
 fi

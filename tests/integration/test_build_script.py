@@ -75,6 +75,8 @@ class Builder:
             "tr",
             "dirname",
             "cat",
+            "realpath",
+            "touch",
         ):
             found = shutil.which(tool)
             assert found
@@ -195,6 +197,19 @@ def test_several_platforms_with_docker_go_through_buildx(tmp_path: Path) -> None
     assert any("--push" in call for call in builder.calls("docker", "buildx", "build"))
 
 
+def test_every_way_through_buildx_has_the_further_packages(tmp_path: Path) -> None:
+    builder = Builder(tmp_path, ("docker",))
+    given = ("-r", "r.example", "-c", "ois", "-p", "linux/amd64,linux/arm64")
+    assert builder.run(*given, EXTRA_PACKAGES="drivers").returncode == 0
+    assert builder.run(*given, "-a", "save", EXTRA_PACKAGES="drivers").returncode == 0
+    calls = builder.calls("docker", "buildx", "build")
+    assert len(calls) == 3
+    assert all("EXTRA_PACKAGES=drivers" in call for call in calls)
+    # what one platform builds must land where the push looks
+    assert builder.run("-r", "r.example", "-c", "wss", "-p", "linux/arm64").returncode == 0
+    assert "--load" in builder.calls("docker", "buildx", "build")[-1]
+
+
 def test_the_first_engine_that_answers_is_taken(tmp_path: Path) -> None:
     builder = Builder(tmp_path, ("docker", "podman"))
     done = builder.run("-r", "r.example", "-c", "css", "-a", "build", DEAF="1")
@@ -216,9 +231,27 @@ def test_a_folder_of_models_is_taken_as_it_is_with_a_warning_where_it_differs(bu
     assert ["download-models.sh", "--embedded", "-o", "build/models"] in builder.calls("download-models.sh")
 
 
+def test_each_build_puts_its_models_together_anew(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.onnx").write_text("net")
+    where = os.path.relpath(tmp_path / "mine")  # from the caller's folder, not the project's
+    assert builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", where).returncode == 0
+    inside = builder.project / "build" / "models"
+    assert [path.name for path in inside.iterdir()] == ["mine.onnx"]
+    refused = builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", str(inside))
+    assert refused.returncode == 2
+    assert "is emptied by each build" in refused.stderr
+    assert [path.name for path in inside.iterdir()] == ["mine.onnx"], "a refused build must leave its files alone"
+    assert builder.run("-r", "r.example", "-a", "build", "-c", "ois").returncode == 0
+    assert list(inside.iterdir()) == []
+    assert builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "none").returncode == 0
+    # gen-k8s-yaml.sh must see that an image without models was built
+    assert [path.name for path in inside.iterdir()] == [".none"]
+
+
 def test_models_come_from_the_download_or_a_mirror(builder: Builder) -> None:
     builder.run("-r", "r.example", "-a", "build", "-c", "ois")
-    assert builder.calls("download-models.sh") == [["download-models.sh", "--defaults", "-o", "build/models"]]
+    assert builder.calls("download-models.sh") == [["download-models.sh", "--defaults", "-o", "build/downloads/models"]]
     builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "https://mirror.example/m")
     assert "https://mirror.example/m" in builder.calls("download-models.sh")[-1]
 
