@@ -7,11 +7,13 @@ Nothing reads the environment at import.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -30,6 +32,9 @@ FORMER_NAMES = {
     "MODEL_DIR": "INFER_MODEL_PATH",
 }
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+ENCODE_PASSWORD = (
+    "expected no @ behind the host: percent-encode the password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A)"
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrFree = Annotated[int, Field(ge=0, le=65535)]
@@ -37,14 +42,58 @@ S = TypeVar("S", bound="CommonSettings")
 
 
 def hide_password(url: str) -> str:
-    """`url` with user and password taken out and the query cut off: fit for a log or a label."""
+    """`url` with user and password taken out and the query cut off: fit for a log or a label.
+
+    Also where it is mistyped, or the password holds what it should have encoded: then too little shows, not too much.
+    """
+    scheme, found, rest = url.partition("://")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) or not found:
+        scheme, found, rest = "", "", url
+    before, at, behind = rest.rpartition("@")
+    if at and "?" in before:
+        return f"{scheme}{found}(hidden)"  # a password's question mark, or an @ in a query: nobody can tell
+    if at or found:
+        behind = re.split("[?#]", behind, maxsplit=1)[0]
+    return f"{scheme}{found}{behind.partition('?')[0]}"
+
+
+def check_host(host: str) -> str:
+    """`host`, where it is a name or an address alone. Raises ValueError that says what is expected.
+
+    What passes can be looked up without a UnicodeError.
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        if ":" in bare:
+            ipaddress.IPv6Address(bare)
+        bare.encode("idna")
+        good = bool(bare) and not re.search(r"[\s/?#@,\[\]]", bare)
+    except ValueError:  # a UnicodeError is one
+        good = False
+    if not good:
+        raise ValueError("expected a host name or an IP address alone, without scheme, port or path")
+    return host
+
+
+def _split_authority(url: str) -> tuple[str, str]:
+    """(login, host and port) and (path, query and fragment) of a URL; several hosts, as Sentinel has, are fine."""
+    rest = url.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    return authority, rest[len(authority) :]
+
+
+def _check_url(url: str, expected: str) -> None:
+    """Raises ValueError, which says what is `expected`, where the address of a URL can't be used."""
+    if "@" in _split_authority(url)[1]:
+        raise ValueError(ENCODE_PASSWORD)
     try:
         parts = urlsplit(url)
+        check_host(parts.hostname or "")
+        good = parts.port != 0
     except ValueError:
-        return "(unreadable URL)"
-    if not parts.scheme or (not parts.netloc and "@" not in url):
-        return url.partition("?")[0]
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        good = False
+    if not good:
+        raise ValueError(f"{expected}, with a host name or an IP address and a port of 1 to 65535")
 
 
 class RedisTarget(BaseModel):
@@ -84,13 +133,18 @@ class CommonSettings(BaseModel):
     broker_url: SecretStr | None = Field(None, description="the stream broker's Redis (default: the queue's)")
     broker_host: str | None = Field(None, description="host of the broker, where BROKER_URL is not set")
     broker_port: Port | None = Field(None, description="port of the broker (6379)")
-    broker_username: str | None = Field(None, description="user of the broker (default: the queue's)")
-    broker_password: SecretStr | None = Field(None, description="its password (default: the queue's)")
+    broker_username: str | None = Field(
+        None, description="user of the broker (default: the queue's, where BROKER_URL holds no login)"
+    )
+    broker_password: SecretStr | None = Field(
+        None, description="its password (default: the queue's, where BROKER_URL holds no login)"
+    )
     broker_password_file: Path | None = Field(None, description="a file that holds its password")
     broker_ca_file: Path | None = Field(None, description="certificate authorities (PEM) for rediss://")
     metrics_port: PortOrFree = Field(
         0, description="port of /metrics, /healthz and /readyz; 0 takes a free one and logs it (8000 in the images)"
     )
+    metrics_host: str | None = Field(None, description="address that this port listens on (default: all)")
     metrics_window_s: float = Field(5.0, ge=1, le=300, description="window of the rates, seconds")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines")
@@ -109,7 +163,14 @@ class CommonSettings(BaseModel):
                 raise ValueError(
                     f"expected a URL that starts with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}"
                 )
+            if "@" in _split_authority(value.get_secret_value())[1]:
+                raise ValueError(ENCODE_PASSWORD)
         return value
+
+    @field_validator("queue_host", "broker_host", "metrics_host", "websocket_host", "gateway_host", check_fields=False)
+    @classmethod
+    def _hosts(cls, value: str | None) -> str | None:
+        return value if value is None else check_host(value)
 
     @property
     def queue(self) -> RedisTarget:
@@ -121,7 +182,10 @@ class CommonSettings(BaseModel):
 
     @property
     def broker(self) -> RedisTarget:
-        """The stream broker's Redis; what is not set for it is the queue's."""
+        """The stream broker's Redis; what is not set for it is the queue's.
+
+        A BROKER_URL with a login of its own takes none from the queue: that password is for another server.
+        """
         queue = self.queue
         if self.broker_url:
             url = self.broker_url
@@ -130,10 +194,11 @@ class CommonSettings(BaseModel):
         else:
             url = queue.url
         own = self.broker_password or _read_secret("BROKER_PASSWORD_FILE", self.broker_password_file)
+        inherits = url == queue.url or url_credentials(url.get_secret_value()) == (None, None)
         return RedisTarget(
             url=url,
-            username=self.broker_username or queue.username,
-            password=own or queue.password,
+            username=self.broker_username or (queue.username if inherits else None),
+            password=own or (queue.password if inherits else None),
             ca_file=str(self.broker_ca_file) if self.broker_ca_file else queue.ca_file,
         )
 
@@ -208,7 +273,8 @@ class CameraSettings(ProducerSettings):
             return value
         if value.startswith("/dev/"):
             return value
-        if value.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")) and urlsplit(value).hostname:
+        if value.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")):
+            _check_url(value, "expected rtsp://… or http://…")
             return value
         raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")
 
@@ -288,9 +354,9 @@ class GatewaySettings(CommonSettings, QueueRules):
     @field_validator("websocket_server_url")
     @classmethod
     def _websocket_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme != "ws" or not parts.hostname:
+        if not value.lower().startswith("ws://"):
             raise ValueError("expected ws://host:port")
+        _check_url(value, "expected ws://host:port")
         return value
 
     @property
@@ -355,8 +421,5 @@ def _host(host: str) -> str:
 
 def url_credentials(url: str) -> tuple[str | None, str | None]:
     """(user, password) written into a URL, percent-decoded; None where there is none."""
-    parts = urlsplit(url)
-    return (
-        unquote(parts.username) if parts.username else None,
-        unquote(parts.password) if parts.password else None,
-    )
+    user, _, password = _split_authority(url)[0].rpartition("@")[0].partition(":")
+    return unquote(user) or None, unquote(password) or None

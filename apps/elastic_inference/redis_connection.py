@@ -192,7 +192,7 @@ def _parse(target: config.RedisTarget) -> _Place:
         try:
             hosts = tuple(_host_port(part, default_port) for part in hosts_text.split(",") if part)
         except ValueError:
-            raise wrong("expected host:port with a port of 1 to 65535") from None
+            raise wrong("expected host:port, a host name or an IP address and a port of 1 to 65535") from None
         if not hosts or (len(hosts) > 1 and "+" not in scheme):
             raise wrong("expected one host (several only with redis+sentinel:// and redis+cluster://)")
         if scheme.endswith("+sentinel"):
@@ -212,14 +212,16 @@ def _parse(target: config.RedisTarget) -> _Place:
 
 def _host_port(text: str, default_port: int) -> tuple[str, int]:
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, closed, rest = text[1:].partition("]")
+        if not closed or rest[:1] not in ("", ":"):
+            raise ValueError(text)
         port_text = rest.removeprefix(":")
     else:
         host, _, port_text = text.partition(":")
     port = int(port_text or default_port)
-    if not host or not 1 <= port <= 65535:
+    if not 1 <= port <= 65535:
         raise ValueError(text)
-    return host, port
+    return config.check_host(host), port
 
 
 def _options(target: config.RedisTarget, place: _Place, name: str) -> dict[str, Any]:

@@ -237,6 +237,8 @@ def test_a_link_returns_errors_in_their_place(valkey: EmbeddedValkey) -> None:
     [
         "redis://h:99999/0",
         "redis://h:x/0",
+        "redis://192.168..1.5/0",
+        "redis+sentinel://[::1/name",
         "redis:///0",
         "redis://h:1,g:2/0",
         "redis://h/zero",

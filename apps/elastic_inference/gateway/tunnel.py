@@ -55,7 +55,7 @@ async def open_upstream(host: str, port: int, head: bytes) -> tuple[socket.socke
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
             upstream = await _connect(loop, host, port)
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no look-up takes
         raise UpstreamError(f"the websocket server at {host}:{port} can't be reached: {_words(error)}") from None
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):

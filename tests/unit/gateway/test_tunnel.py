@@ -49,6 +49,11 @@ class Joined:
         self.server.close()
 
 
+async def test_a_name_that_no_lookup_takes_is_an_upstream_error() -> None:
+    with pytest.raises(UpstreamError, match="can't be reached"):
+        await open_upstream("192.168..1.5", 1, b"GET / HTTP/1.1\r\n\r\n")
+
+
 async def test_bytes_pass_both_ways_after_what_was_read_before() -> None:
     joined = Joined()
     joined.tunnel.start(b"answer,", b"early,")
