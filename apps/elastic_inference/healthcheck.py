@@ -13,9 +13,9 @@ import urllib.request
 TIMEOUT_S = 2.0
 
 
-def check(port: int) -> str:
-    """Why the service at `port` of this host is not alive; empty when it is."""
-    url = f"http://127.0.0.1:{port}/healthz"
+def check(port: int, host: str = "127.0.0.1") -> str:
+    """Why the service at `port` is not alive; empty when it is."""
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_S):
@@ -29,7 +29,8 @@ def check(port: int) -> str:
 def main() -> int:
     """Exit code 0 when the service is alive, else 1 and the reason."""
     port = os.environ.get("METRICS_PORT", "8000")
-    why = check(int(port)) if port.isdigit() else f"METRICS_PORT is {port!r}: expected a port"
+    host = os.environ.get("METRICS_HOST", "").strip("[] ") or "127.0.0.1"
+    why = check(int(port), host) if port.isdigit() else f"METRICS_PORT is {port!r}: expected a port"
     if why:
         sys.stderr.write(f"{why}\n")
     return 1 if why else 0

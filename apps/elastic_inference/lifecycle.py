@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -142,7 +143,7 @@ class HealthServer:
     """`/healthz`, `/readyz` and `/metrics` on a port of their own, in a thread of its own."""
 
     def __init__(self, lifecycle: Lifecycle, registry: CollectorRegistry, port: int, host: str = "") -> None:
-        """Binds `port` (0: a free one; `port` tells which). Raises OSError when it is taken."""
+        """Binds `port` (0: a free one; `port` tells which) at `host`, empty for all. Raises OSError when it is taken."""
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -182,11 +183,12 @@ class HealthServer:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
             def handle_error(self, request: object, client_address: object) -> None:
                 log.debug("health: a request from %s failed", client_address, exc_info=True)
 
-        self._server = Server((host, port), Handler)
+        self._server = Server((host.strip("[]"), port), Handler)
         self.port: int = self._server.server_address[1]
         # `shutdown` waits for the poll: half a second, the default, is long for a service that has drained.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)

@@ -15,11 +15,13 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from elastic_inference import __version__, config
-from elastic_inference.errors import ElasticInferenceError, SettingError
+from elastic_inference.errors import ElasticInferenceError, ModelError, SettingError, SourceFatalError
 from elastic_inference.lifecycle import HealthServer, Lifecycle
 from elastic_inference.log import set_up_logging
 
 EXIT_SETTING = 2
+# As a wrong setting, this needs somebody: starting again changes nothing.
+EXIT_FATAL = 3
 S = TypeVar("S", bound=config.CommonSettings)
 
 
@@ -28,7 +30,8 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
 
     `run` gets the checked settings, the lifecycle (signal handlers are installed) and a fresh metrics registry; it
     returns once it has drained. An ElasticInferenceError ends the service with one line on standard error: code 2
-    for a setting, 1 otherwise. Other exceptions are bugs and show their traceback.
+    for a setting, 3 for a model or a source that can't work until somebody changes something, 1 otherwise. Other
+    exceptions are bugs and show their traceback.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -45,9 +48,12 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         try:
-            health = HealthServer(lifecycle, registry, settings.metrics_port)
+            health = HealthServer(lifecycle, registry, settings.metrics_port, settings.metrics_host or "")
         except OSError as error:
-            raise SettingError("METRICS_PORT", settings.metrics_port, f"expected a free port ({error})") from None
+            where = f" of the address {settings.metrics_host}" if settings.metrics_host else ""
+            raise SettingError(
+                "METRICS_PORT", settings.metrics_port, f"expected a free port{where} ({error})"
+            ) from None
         log.info("%s %s", settings_class.service, __version__)
         health.start()
         try:
@@ -59,4 +65,6 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         return 0
     except ElasticInferenceError as error:
         print(f"error: {error}", file=sys.stderr)
-        return EXIT_SETTING if isinstance(error, SettingError) else 1
+        if isinstance(error, SettingError):
+            return EXIT_SETTING
+        return EXIT_FATAL if isinstance(error, (ModelError, SourceFatalError)) else 1

@@ -174,7 +174,7 @@ def test_what_is_no_video_ends_with_one_line(valkey: EmbeddedValkey, tmp_path: P
     for path in (tmp_path / "missing.mp4", tmp_path, text):
         with ProducerUnderTest("file", valkey, {"VIDEO_FILE": str(path), "LOG_LEVEL": "ERROR"}) as gate:
             assert gate.service.process is not None
-            assert gate.service.process.wait(60) == 1
+            assert gate.service.process.wait(60) == 3
             lines = gate.service.log().strip().splitlines()
             assert len(lines) == 1
             assert lines[0].startswith("error: ")

@@ -78,6 +78,17 @@ def test_port_in_use_is_an_os_error() -> None:
         HealthServer(Lifecycle("test"), CollectorRegistry(), taken.getsockname()[1], "127.0.0.1")
 
 
+def test_the_port_listens_where_it_is_told_to() -> None:
+    server = HealthServer(Lifecycle("test"), CollectorRegistry(), 0, "127.0.0.2")
+    server.start()
+    try:
+        socket.create_connection(("127.0.0.2", server.port), 5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), 5)
+    finally:
+        server.close()
+
+
 def test_signal_begins_the_stop_once() -> None:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     calls: list[int] = []

@@ -94,7 +94,7 @@ run_service() {
         fi
         for file in URL HOST PORT USERNAME PASSWORD; do set -- "$@" "${name}_$file"; done
     done
-    for name in "$@" METRICS_PORT METRICS_WINDOW_S LOG_LEVEL LOG_FORMAT; do
+    for name in "$@" METRICS_HOST METRICS_PORT METRICS_WINDOW_S LOG_LEVEL LOG_FORMAT; do
         [[ -z "${!name:-}" ]] || arguments+=(-e "$name")
     done
     # shellcheck disable=SC2206  # split at blanks on purpose

@@ -23,7 +23,8 @@ from elastic_inference.backoff import Backoff
 
 STOP_LIMIT_S = 4.0  # then SIGKILL; the demo promises an end within 5 s
 STEADY_S = 20.0  # a child that ran for so long starts its backoff anew
-EXIT_SETTING = 2
+# A wrong setting, and a model or a source that can't work until somebody changes something.
+EXITS_FOR_GOOD = (2, 3)
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 _PR_SET_PDEATHSIG = 1
 
@@ -33,7 +34,7 @@ class Child:
     """One process to keep running.
 
     `group` orders the end: a lower group gets SIGTERM first, so that producers end before pods and pods before
-    Redis. A child that exits with code 2 (a wrong setting) is not started again: the supervisor gives up.
+    Redis. A child that exits with code 2 or 3 would do so again: it is not started again, the supervisor gives up.
     """
 
     name: str
@@ -106,7 +107,7 @@ class Supervisor:
         if code is None:
             return
         child.process = None
-        if code == EXIT_SETTING and now - child.started < STEADY_S:
+        if code in EXITS_FOR_GOOD and now - child.started < STEADY_S:
             self.failure = f"{child.name} can't start: its reason is in the line above."
             return
         if now - child.started > STEADY_S:

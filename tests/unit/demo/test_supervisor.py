@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.support.waiting import wait_for
 
 from elastic_inference.demo.supervisor import Child, Supervisor, preload
@@ -46,16 +47,17 @@ def test_lines_carry_the_name_of_their_child() -> None:
 
 def test_a_crashed_child_starts_again() -> None:
     out = io.StringIO()
-    child = Child("crash", python("import os; os._exit(3)"))
+    child = Child("crash", python("import os; os._exit(4)"))
     supervisor = Supervisor([child], out)
     assert run(supervisor, lambda: child.starts >= 3) == 0
     assert child.starts >= 3
-    assert "ended with code 3; it starts again in" in out.getvalue()
+    assert "ended with code 4; it starts again in" in out.getvalue()
 
 
-def test_a_child_with_a_wrong_setting_ends_all() -> None:
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_child_that_cannot_work_ends_all(code: int) -> None:
     other = Child("other", python("import time; time.sleep(60)"))
-    supervisor = Supervisor([other, Child("wrong", python("import sys; sys.exit(2)"))], io.StringIO())
+    supervisor = Supervisor([other, Child("wrong", python(f"import sys; sys.exit({code})"))], io.StringIO())
     assert run(supervisor, lambda: False) == 1
     assert supervisor.failure is not None
     assert "wrong" in supervisor.failure
