@@ -223,6 +223,9 @@ def test_nothing_but_python_is_needed(project: Path) -> None:
         (["-n", "gate", "-c", "rtsp://x/1"], "needs the types"),
         (["-n", "Gate 1", "-c", "rtsp://x/1", "-t", "people"], "-n Gate 1: expected"),
         (["-f", "x", "--redis-url", "redis://u:p@h:1/0"], "without a password"),
+        (["-f", "x", "--redis-url", "redis+cluster://a:1"], "give it one with --broker-url"),
+        (["-f", "x", "--broker-url", "redis+cluster://a:1"], "--broker-url redis+cluster://a:1: expected"),
+        (["-f", "x", "--broker-url", "redis://u:p@h:1/0"], "without a password"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from elastic_inference.config import GatewaySettings
+from elastic_inference.config import load as load_settings
 from tests.support.manifests import (
     BUILT_IN,
     PROJECT,
@@ -32,6 +34,10 @@ VARIANTS = {
     "npu": ["-d", "NPU"],
     "tls": ["--redis-tls", "redis-tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "PULL_SECRET=pull"],
     "external": ["--redis-url", "redis+sentinel://a.example:26379,b.example:26379/main/0", "--redis-ca", "ca"],
+    "cluster": [
+        *("--redis-url", "redis+cluster://a.example:7001,b.example:7002"),
+        *("--broker-url", "rediss://broker.example:6380/0", "--redis-ca", "ca"),
+    ],
     "own secret": ["--existing-secret", "mine", "--open-dashboard"],
 }
 
@@ -249,6 +255,28 @@ def test_an_external_redis_takes_the_place_of_ours(tmp_path: Path) -> None:
     source = labels_of(documents, "gateway")
     reachable = {port for port in (6379, 26379, 443) if allowed(policies, source, Peer(address="192.0.2.1"), port)}
     assert reachable == {6379, 26379}
+
+
+def test_a_cluster_for_the_queue_comes_with_a_broker_of_its_own(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["cluster"])
+    environ = next(each for each in documents if name_of(each) == "ConfigMap/ei-settings")["data"]
+    settings = load_settings(GatewaySettings, environ)
+    assert str(settings.queue) == "redis+cluster://a.example:7001,b.example:7002"
+    assert str(settings.broker) == "rediss://broker.example:6380/0"
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "gateway")
+    ports = (6379, 6380, 7001, 7002, 443)
+    reachable = {port for port in ports if allowed(policies, source, Peer(address="192.0.2.1"), port)}
+    assert reachable == {6380, 7001, 7002}
+
+
+def test_a_broker_elsewhere_leaves_the_queues_redis_here(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--broker-url", "redis://broker.example/0")
+    assert valid(documents) == []
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "inference")
+    assert allowed(policies, source, labels_of(documents, "redis"), 6379)
+    assert allowed(policies, source, Peer(address="192.0.2.1"), 6379)
 
 
 def test_a_camera_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:

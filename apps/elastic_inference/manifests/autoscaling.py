@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 from elastic_inference.manifests.options import Options
+from elastic_inference.manifests.redis_address import addresses
 from elastic_inference.manifests.template import TemplateError
 
 # The part of a pod's CPU limit that the CPU autoscaler aims at.
@@ -25,10 +26,10 @@ def cpu_target(limit: str) -> str:
 def keda_redis(options: Options, queue_url: str) -> dict[str, str]:
     """How KEDA's trigger reaches the queue: its kind, addresses as seen from another namespace, database, TLS."""
     scheme, _, rest = queue_url.partition("://")
-    authority, _, path = rest.partition("?")[0].partition("/")
-    addresses = [each if ":" in each else f"{each}:6379" for each in authority.rpartition("@")[2].split(",")]
+    path = rest.partition("?")[0].partition("/")[2]
+    servers = addresses(queue_url)
     if not options.redis_url:
-        addresses = [f"ei-redis-svc.{options.settings['NAMESPACE']}.svc:6379"]
+        servers = [f"ei-redis-svc.{options.settings['NAMESPACE']}.svc:6379"]
     kind, key = "redis", "address"
     if scheme.endswith("+cluster"):
         kind, key = "redis-cluster", "addresses"
@@ -40,7 +41,7 @@ def keda_redis(options: Options, queue_url: str) -> dict[str, str]:
     return {
         "KEDA_REDIS": kind,
         "KEDA_ADDRESS_KEY": key,
-        "KEDA_REDIS_ADDRESS": ",".join(addresses),
+        "KEDA_REDIS_ADDRESS": ",".join(servers),
         "KEDA_SENTINEL_MASTER": parts[0] if kind == "redis-sentinel" and parts else "",
         "KEDA_DATABASE": "" if kind == "redis-cluster" else database,
         "KEDA_TLS": "yes" if scheme.startswith("rediss") else "",

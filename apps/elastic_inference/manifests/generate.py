@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elastic_inference.manifests import autoscaling, available, credentials
-from elastic_inference.manifests.options import Options
+from elastic_inference.manifests.options import LABEL, Options
 from elastic_inference.manifests.template import TemplateError, loops, render
 
 SUFFIX = ".template"
@@ -131,6 +131,7 @@ class Generator:
             "STREAM": camera.name,
             "FEEDS": ",".join(self._options.types),
             "CAMERA_URL": camera.url,
+            "CAMERA_HASH": _slow_hash(camera.url, camera.name),
             "CAMERA_SECRET": "" if camera.device else camera.secret or f"ei-camera-{camera.name}",
             "CAMERA_ADDRESS": camera.address,
             "CAMERA_PORT": str(camera.port or 1),
@@ -168,6 +169,9 @@ class Generator:
             raise KeyError(name)
         return path.read_text()
 
+    def _rendered(self, part: str, values: Mapping[str, str]) -> str:
+        return render(self._part(part), part, values, {}, self._part)
+
     def _values(self, target: Path) -> dict[str, str]:
         options = self._options
         kept = credentials.fresh(credentials.read_kept(target))
@@ -179,14 +183,19 @@ class Generator:
             "MAX_MESSAGE_BYTES": str(int(options.settings["MAX_FRAME_BYTES"]) + 2**20),
             "REGISTRY": options.registry,
             "TAG": options.tag,
+            "VERSION": options.tag,
+            # an upgrade of the suite must leave Redis' pod as it is
+            "REDIS_VERSION": _version(options.settings["REDIS_IMAGE"]),
             "SECRET": options.secret,
             "GATEWAY_USER": "viewer",
             "CREDENTIALS": "" if options.existing_secret else "yes",
+            "WITH_PASSWORDS": "",
             "WITH_TOKEN": "" if options.open_dashboard else "yes",
             "TOKEN_POD": "",
             "DEVICE": options.device,
             "ACCELERATOR": options.accelerator,
             "QUEUE_URL": options.redis_url or f"{scheme}://ei-redis-svc:6379/0",
+            "BROKER_URL": options.broker_url,
             "EXTERNAL_REDIS": "yes" if options.redis_url else "",
             "REDIS_TLS": options.redis_tls,
             "REDIS_CA": options.redis_ca,
@@ -202,15 +211,14 @@ class Generator:
         for key, value in kept.items():
             values[key.upper().replace("-", "_")] = value
         # pods are replaced when what they read at start changes; a Secret of one's own is not known here
-        read = [values[key] for key in ("QUEUE_URL", "LOG_FORMAT", "LOG_LEVEL", "MAX_FRAME_BYTES", "MAX_FRAME_AGE_S")]
-        values["SETTINGS_HASH"] = _hash(read)
-        parts = [
-            (self.kubernetes / "parts" / "redis.part").read_text(),
-            values["REDIS_MAXMEMORY"],
-            values["MAX_FRAME_BYTES"],
-        ]
+        values["SETTINGS_HASH"] = _hash([self._rendered("settings.part", values)])
+        values["WORKER_HASH"] = _hash([kept["worker-password"]])
+        values["VIEWER_HASH"] = _hash([kept["viewer-password"]])
+        token = "" if options.open_dashboard else kept[credentials.TOKEN]
+        values["GATEWAY_HASH"] = _hash([kept["viewer-password"], token])
         values["ADAPTER_HASH"] = _hash([self._part("monitoring/adapter-rules.part")])
-        values["REDIS_HASH"] = _hash([*parts, options.secret if options.existing_secret else self.users_acl])
+        conf = self._rendered("valkey-conf.part", values)
+        values["REDIS_HASH"] = _hash([conf, options.secret if options.existing_secret else self.users_acl])
         return values
 
 
@@ -221,6 +229,17 @@ def _prepared(folder: Path) -> Path | None:
 
 def _hash(parts: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _slow_hash(text: str, salt: str) -> str:
+    """For what may hold a password that people chose: who reads a pod's annotations must not be able to guess it."""
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), salt.encode(), 600_000).hex()[:8]
+
+
+def _version(image: str) -> str:
+    """The tag of an image where it fits into a label, else nothing."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    return tag if LABEL.fullmatch(tag) else ""
 
 
 def _write_file(target: Path, text: str, private: bool) -> None:

@@ -10,58 +10,19 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from elastic_inference import __version__
+from elastic_inference.manifests.redis_address import ports
+from elastic_inference.manifests.settings import SETTINGS, parse_settings
 from elastic_inference.manifests.template import TemplateError
 
 # Names of objects and labels: RFC 1123, short enough that `ei-infer-<type>-app` and a pod's suffix still fit.
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?")
 _REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9._/-]+)?")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_REDIS_URL = re.compile(r"(redis|rediss)(\+sentinel|\+cluster)?://[^@\s]+")
+# A label's value: an image's tag becomes one, and may be longer or end in another character.
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_REDIS_URL = re.compile(r"(redis|rediss)(\+sentinel|\+cluster)?://[^@\s\"\\]+")
+_BROKER_URL = re.compile(r"(redis|rediss)(\+sentinel)?://[^@\s\"\\]+")
 _CAMERA_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-
-# Defaults of what `--set` changes.
-SETTINGS = {
-    "REDIS_IMAGE": "docker.io/valkey/valkey:8.1",
-    "REDIS_MAXMEMORY": "768mb",
-    "REDIS_MEMORY_LIMIT": "1Gi",
-    "REDIS_CPU_REQUEST": "100m",
-    "REDIS_CPU_LIMIT": "2",
-    "MAX_FRAME_BYTES": "4194304",
-    "MAX_FRAME_AGE_S": "2",
-    "LOG_LEVEL": "INFO",
-    "LOG_FORMAT": "text",
-    "INFER_CPU_REQUEST": "150m",
-    "INFER_CPU_LIMIT": "2",
-    "INFER_MEMORY_REQUEST": "256Mi",
-    "INFER_MEMORY_LIMIT": "1Gi",
-    "WEBSOCKET_REPLICAS": "2",
-    "GATEWAY_REPLICAS": "2",
-    "QUEUE_NODE_PORT": "31003",
-    "GATEWAY_NODE_PORT": "31002",
-    "SAMPLE_FPS": "",
-    "GATEWAY_TLS": "",
-    "PULL_SECRET": "",
-    "NODE_SELECTOR": "",
-    "RENDER_GROUP": "",
-    "USB_NODE": "",
-    "USB_RESOURCE": "squat.ai/video",
-    "INGRESS_HOST": "video.example.org",
-    # monitoring/ and scale/
-    "PROMETHEUS_IMAGE": "docker.io/prom/prometheus:v3.16.0",
-    "ADAPTER_IMAGE": "registry.k8s.io/prometheus-adapter/prometheus-adapter:v0.12.0",
-    "GRAFANA_IMAGE": "docker.io/grafana/grafana:12.2.0",
-    "GRAFANA_NODE_PORT": "31008",
-    "PROMETHEUS_NODE_PORT": "31009",
-    "PROMETHEUS_URL": "http://ei-prometheus.ei-monitoring.svc:9090",
-    "MIN_REPLICAS": "1",
-    "MAX_REPLICAS": "10",
-    "RATIO_TARGET": "0.8",
-    "SCALE_DOWN_WINDOW_S": "300",
-    "KEDA_COOLDOWN_S": "120",
-    # where the suite will run, for KEDA, which looks at it from its own namespace
-    "NAMESPACE": "default",
-}
 
 
 @dataclass(frozen=True)
@@ -96,6 +57,7 @@ class Options:
     device: str = "CPU"
     accelerator: str = ""
     redis_url: str = ""
+    broker_url: str = ""
     redis_ports: tuple[str, ...] = ()
     redis_tls: str = ""
     redis_ca: str = ""
@@ -168,7 +130,12 @@ def _parser() -> argparse.ArgumentParser:
         help="an external Redis: redis://, rediss://, redis+sentinel://, redis+cluster:// (no password in it)",
     )
     more.add_argument(
-        "--redis-ports", metavar="PORTS", help="ports that an external Redis answers at (default: those of the URL)"
+        "--broker-url",
+        metavar="URL",
+        help="a Redis of its own for results: redis://, rediss:// or redis+sentinel:// (needed with redis+cluster://)",
+    )
+    more.add_argument(
+        "--redis-ports", metavar="PORTS", help="ports that an external queue answers at (default: those of its URL)"
     )
     more.add_argument(
         "--redis-tls", metavar="SECRET", help="serve Redis over TLS with this Secret's tls.crt, tls.key and ca.crt"
@@ -199,7 +166,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     if not given.registry:
         raise TemplateError("-r REGISTRY is required, for instance -r localhost:5000 (see -h)")
     _check("-r", given.registry.rstrip("/"), _REGISTRY, "host[:port][/path] in lower case, without http://")
-    _check("-g", given.tag, _TAG, "letters, digits, '.', '_' and '-'")
+    _check("-g", given.tag, LABEL, "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends")
     if given.tag == "latest":
         raise TemplateError("-g latest: a tag that moves can't be rolled back; give a version")
     if given.autoscaler != "none":
@@ -234,6 +201,17 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         )
         if given.redis_tls:
             raise TemplateError("--redis-tls is for the Redis in the cluster, --redis-ca for an external one")
+        if "+cluster" in given.redis_url and not given.broker_url:
+            raise TemplateError(
+                "--redis-url redis+cluster://…: the broker can't lie in a cluster, give it one with --broker-url URL"
+            )
+    if given.broker_url:
+        _check(
+            "--broker-url",
+            given.broker_url,
+            _BROKER_URL,
+            "redis://host:port/db, rediss:// or redis+sentinel://, without a password",
+        )
     return Options(
         registry=given.registry.rstrip("/"),
         template=given.template or "",
@@ -251,12 +229,13 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         device=device,
         accelerator=accelerator,
         redis_url=given.redis_url or "",
-        redis_ports=_redis_ports(given.redis_url, given.redis_ports),
+        broker_url=given.broker_url or "",
+        redis_ports=_redis_ports(given.redis_url, given.redis_ports, given.broker_url),
         redis_tls=given.redis_tls or "",
         redis_ca=given.redis_ca or given.redis_tls or "",
         models=given.models or "",
         clips=given.clips or "",
-        settings=_settings(given.settings),
+        settings=parse_settings(given.settings),
     )
 
 
@@ -327,27 +306,10 @@ def _pod_cidrs(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _redis_ports(url: str | None, ports: str | None) -> tuple[str, ...]:
-    if not url:
-        return ()
-    found = ports.split(",") if ports else re.findall(r":(\d+)(?=[,/?]|$)", url.partition("://")[2]) or ["6379"]
-    for port in found:
-        if not port.strip().isdigit() or not 0 < int(port) < 65536:
-            raise TemplateError(f"--redis-ports {ports}: expected ports such as 6379,26379")
-    if "+sentinel" in url and not ports:
-        found.append("6379")
-    return tuple(dict.fromkeys(port.strip() for port in found))
-
-
-def _settings(given: Sequence[str]) -> dict[str, str]:
-    settings = dict(SETTINGS)
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or name not in SETTINGS:
-            raise TemplateError(f"--set {text}: expected NAME=VALUE with NAME one of {', '.join(sorted(SETTINGS))}")
-        if any(each in value for each in '"\n\\'):
-            raise TemplateError(f"--set {name}: expected a value without quotes, backslashes and line ends")
-        settings[name] = value
-    if not settings["MAX_FRAME_BYTES"].isdigit():
-        raise TemplateError(f"--set MAX_FRAME_BYTES={settings['MAX_FRAME_BYTES']}: expected a number of bytes")
-    return settings
+def _redis_ports(queue_url: str | None, queue_ports: str | None, broker_url: str | None) -> tuple[str, ...]:
+    """What pods may reach outside: the queue's ports as they were named, or by its URL, and the broker's."""
+    found = [port.strip() for port in queue_ports.split(",")] if queue_ports else ports(queue_url or "")
+    for port in (*found, *ports(broker_url or "")):
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise TemplateError(f"--redis-ports {','.join(found)}: expected ports such as 6379,26379")
+    return tuple(dict.fromkeys([*found, *ports(broker_url or "")]))

@@ -34,11 +34,12 @@ def test_keda_asks_the_clusters_redis_by_its_full_name() -> None:
                 "KEDA_DATABASE": "1",
             },
         ),
+        ("redis+sentinel://a,[fd00::1]/main", {"KEDA_REDIS_ADDRESS": "a:26379,[fd00::1]:26379"}),
         ("redis+cluster://a:7000,b:7000", {"KEDA_REDIS": "redis-cluster", "KEDA_DATABASE": ""}),
     ],
 )
 def test_keda_knows_every_kind_of_external_redis(url: str, expected: dict[str, str]) -> None:
-    values = keda_redis(options("--redis-url", url), url)
+    values = keda_redis(options("--redis-url", url, "--broker-url", "redis://broker.example"), url)
     assert {key: values[key] for key in expected} == expected
 
 

@@ -1,0 +1,65 @@
+"""What `--set NAME=VALUE` changes, with its defaults. Pure; called by the options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from elastic_inference.manifests.template import TemplateError
+
+# Defaults of what `--set` changes.
+SETTINGS = {
+    "REDIS_IMAGE": "docker.io/valkey/valkey:8.1",
+    "REDIS_MAXMEMORY": "768mb",
+    "REDIS_MEMORY_LIMIT": "1Gi",
+    "REDIS_CPU_REQUEST": "100m",
+    "REDIS_CPU_LIMIT": "2",
+    "MAX_FRAME_BYTES": "4194304",
+    "MAX_FRAME_AGE_S": "2",
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "text",
+    "INFER_CPU_REQUEST": "150m",
+    "INFER_CPU_LIMIT": "2",
+    "INFER_MEMORY_REQUEST": "256Mi",
+    "INFER_MEMORY_LIMIT": "1Gi",
+    "WEBSOCKET_REPLICAS": "2",
+    "GATEWAY_REPLICAS": "2",
+    "QUEUE_NODE_PORT": "31003",
+    "GATEWAY_NODE_PORT": "31002",
+    "SAMPLE_FPS": "",
+    "GATEWAY_TLS": "",
+    "PULL_SECRET": "",
+    "NODE_SELECTOR": "",
+    "RENDER_GROUP": "",
+    "USB_NODE": "",
+    "USB_RESOURCE": "squat.ai/video",
+    "INGRESS_HOST": "video.example.org",
+    # monitoring/ and scale/
+    "PROMETHEUS_IMAGE": "docker.io/prom/prometheus:v3.16.0",
+    "ADAPTER_IMAGE": "registry.k8s.io/prometheus-adapter/prometheus-adapter:v0.12.0",
+    "GRAFANA_IMAGE": "docker.io/grafana/grafana:12.2.0",
+    "GRAFANA_NODE_PORT": "31008",
+    "PROMETHEUS_NODE_PORT": "31009",
+    "PROMETHEUS_URL": "http://ei-prometheus.ei-monitoring.svc:9090",
+    "MIN_REPLICAS": "1",
+    "MAX_REPLICAS": "10",
+    "RATIO_TARGET": "0.8",
+    "SCALE_DOWN_WINDOW_S": "300",
+    "KEDA_COOLDOWN_S": "120",
+    # where the suite will run, for KEDA, which looks at it from its own namespace
+    "NAMESPACE": "default",
+}
+
+
+def parse_settings(given: Sequence[str]) -> dict[str, str]:
+    """Every setting with its value: the default, or the one given as `NAME=VALUE`. Raises TemplateError."""
+    settings = dict(SETTINGS)
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in SETTINGS:
+            raise TemplateError(f"--set {text}: expected NAME=VALUE with NAME one of {', '.join(sorted(SETTINGS))}")
+        if any(each in value for each in '"\n\\'):
+            raise TemplateError(f"--set {name}: expected a value without quotes, backslashes and line ends")
+        settings[name] = value
+    if not settings["MAX_FRAME_BYTES"].isdigit():
+        raise TemplateError(f"--set MAX_FRAME_BYTES={settings['MAX_FRAME_BYTES']}: expected a number of bytes")
+    return settings
