@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from elastic_inference import config, keys
 from elastic_inference.errors import DropReason, InvalidFrameError, InvalidReason
@@ -21,6 +21,7 @@ from elastic_inference.frame import Frame
 from elastic_inference.frame_message import unpack_frame
 from elastic_inference.frame_queue.plain_share import PlainShare
 from elastic_inference.frame_queue.scripts import all_scripts, is_missing, script
+from elastic_inference.log import Throttle
 from elastic_inference.redis_link import Link
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,16 @@ class QueueConsumer:
         age_us = int(rules.max_frame_age_s * 1e6)
         self._pop_bounds = (age_us, MAX_POP_BYTES, ORDER_LIFE_MS, rules.queue_depth)
         self._fetches: list[tuple[str, str]] = []
-        # What a BLPOP brought and no script has got yet; survives an error in between.
+        # What a BLPOP or an LPOP brought and no script has got yet; survives an error in between.
         self._token: bytes | None = None
-        self._message: bytes | None = None
+        self._messages: list[bytes] = []
         self._plain_removed = 0
         self._plain_waiting = 0
         self._tokens_waiting = 0
         self._largest_plain = 0
+        # Plain frames had a turn, and the pop's bytes left no room for one.
+        self._plain_passed_over = False
+        self._throttle = Throttle()
         # Whether the last pop left frames, or a wait brought none: then the script looks first, BLPOP after it.
         self._look_first = True
         self._last_taken = 1 << 20  # nothing known: ask for all
@@ -111,12 +115,30 @@ class QueueConsumer:
         """At most `max_frames` frames and MAX_POP_BYTES; waits up to `wait_s` (under 4 s) while there are none.
 
         An empty batch after the wait is normal. Waiting costs the server nothing and wakes one pod per frame.
+        Raises only while it has nothing to hand out: what came before an error is returned, drops included.
         """
         batch = PopBatch()
-        if self._look_first or self._token is not None or self._message is not None or wait_s <= 0:
+        try:
+            self._pop(batch, max_frames, wait_s)
+        except (OSError, RedisError) as error:
+            self._look_first = True
+            if not (batch.frames or batch.invalid or batch.dropped):
+                raise
+            # Where Redis is away, the next call says so; a refusal may hide behind frames of the other form for good.
+            if isinstance(error, ResponseError) and self._throttle.allow(str(error)[:40]):
+                log.warning("part of a pop from the queue of %s failed: %s", self._type, error)
+        return batch
+
+    @property
+    def plain_in_hand(self) -> int:
+        """Plain frames taken from Redis and not handed out yet."""
+        return len(self._messages)
+
+    def _pop(self, batch: PopBatch, max_frames: int, wait_s: float) -> None:
+        if self._look_first or self._token is not None or self._messages or wait_s <= 0:
             self._take(batch, max_frames, sparing=wait_s > 0)
             if batch.frames or batch.invalid:
-                return batch
+                return
         if self._tokens_waiting or self._plain_waiting:
             # A turn was kept for plain frames, and there were none.
             self._take(batch, max_frames)
@@ -131,30 +153,38 @@ class QueueConsumer:
                 if key == self._tokens.encode():
                     self._token = value
                 else:
-                    self._message = value
+                    self._messages.append(value)
                     self._plain_removed += 1
                 self._take(batch, max_frames, sparing=True)
-        return batch
 
     def close(self) -> None:
-        """Puts back what a broken-off wait holds, as far as Redis answers, and closes the connection.
+        """Puts back what a broken-off pop holds, as far as Redis answers, and closes the connection.
 
-        Raises REDIS_ERRORS when it can't: then the token's frame is handed out with its stream's next one.
+        Raises REDIS_ERRORS or ResponseError when it can't: then the token's frame is handed out with its stream's next
+        one, and `plain_in_hand` says how many plain frames are lost.
         """
         try:
             if self._token is not None:
-                self._link.exchange([("LPUSH", self._tokens, self._token)])
+                self._put_back(self._tokens, [self._token])
                 self._token = None
-            if self._message is not None:
-                self._link.exchange([("LPUSH", self._plain, self._message)])
-                self._message = None
+            if self._messages:
+                self._put_back(self._plain, self._messages)
+                self._messages = []
         finally:
             self._link.close()
 
+    def _put_back(self, key: str, values: Sequence[bytes]) -> None:
+        """In front of all others, in their order."""
+        (reply,) = self._link.exchange([("LPUSH", key, *reversed(values))])
+        if isinstance(reply, ResponseError):
+            raise reply
+
     def _take(self, batch: PopBatch, max_frames: int, *, sparing: bool = False) -> None:
         now = time.monotonic()
-        turns = self._share.turns(max_frames, now) if self._plain_waiting or self._message else 0
-        wanted = max_frames - turns
+        turns = self._share.turns(max_frames, now) if self._plain_waiting or self._messages else 0
+        turns = max(turns, min(len(self._messages), max_frames))
+        # Large frames of the fair queue leave no bytes to large plain ones: they take turns by pops then.
+        wanted = 0 if self._plain_passed_over and turns else max_frames - turns
         if sparing and not self._tokens_waiting:
             # As far as is known there is nothing, or what has come just now: each frame asked for costs a fetch, there
             # or not. What is not asked for waits, and the next pop asks for all.
@@ -162,16 +192,16 @@ class QueueConsumer:
         wanted = max(wanted, 1 if self._token is not None else 0)
         tokens_left, plain_left, drops, taken = self._run_pop(wanted)
         popped = time.monotonic()
-        fair_frames = len(taken)
         for each in taken:
             self._add_fair(batch, each, popped)
         batch.dropped.update(drops)
         self._tokens_waiting, self._plain_waiting = tokens_left, plain_left
-        messages = self._pop_plain(max_frames - fair_frames, turns)
-        self._add_plain(batch, messages)
+        self._last_taken = max(1, len(taken))
+        batch.waiting = tokens_left + plain_left
+        fair_bytes = sum(len(each.message or b"") for each in taken)
+        self._add_plain(batch, self._pop_plain(max_frames - len(taken), turns, fair_bytes))
         batch.waiting = self._tokens_waiting + self._plain_waiting
         self._look_first = batch.waiting > 0
-        self._last_taken = max(1, fair_frames)
 
     def _run_pop(self, wanted: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
         reported = self._plain_removed
@@ -200,30 +230,32 @@ class QueueConsumer:
         ]
         return tokens_left, plain_left, drops, taken
 
-    def _pop_plain(self, room: int, turns: int) -> list[bytes]:
-        """Plain messages for this batch, the one in hand first."""
-        messages = [self._message] if self._message is not None else []
-        self._message = None
+    def _pop_plain(self, room: int, turns: int, fair_bytes: int) -> int:
+        """Fetches plain messages for this batch, after those in hand; how many of all in hand belong to it."""
         if self._tokens_waiting:
             room = min(room, turns)
-        size = sum(map(len, messages))
-        # A list tells no sizes: the largest of late stands for each.
-        fits = (MAX_POP_BYTES - size) // (self._largest_plain or MAX_POP_BYTES)
-        count = min(room - len(messages), self._plain_waiting, fits if messages else max(1, fits))
+        size = fair_bytes + sum(map(len, self._messages))
+        # A list tells no sizes: the largest of late stands for each, all that a pop may hold where none is known.
+        fits = max(0, MAX_POP_BYTES - size) // (self._largest_plain or MAX_POP_BYTES)
+        if size == 0:
+            fits = max(1, fits)
+        count = min(room - len(self._messages), self._plain_waiting)
+        self._plain_passed_over = count > 0 and fits == 0 and not self._messages
+        count = min(count, fits)
         if count > 0:
             (got,) = self._link.exchange([("LPOP", self._plain, count)])
             if isinstance(got, ResponseError):
-                self._message = messages[0] if messages else None
                 raise got
             got = got or []
             self._plain_removed += len(got)
             self._plain_waiting = max(0, self._plain_waiting - len(got))
-            messages += got
-        if messages:
-            self._largest_plain = max(*map(len, messages), int(self._largest_plain * 0.9), 1)
+            self._messages += got
+        taken = min(room, len(self._messages))
+        if taken > 0:
+            self._largest_plain = max(*map(len, self._messages[:taken]), int(self._largest_plain * 0.9), 1)
             if self._tokens_waiting:
-                self._share.spend(len(messages))
-        return messages
+                self._share.spend(taken)
+        return taken
 
     def _add_fair(self, batch: PopBatch, taken: _Taken, popped: float) -> None:
         name = taken.name
@@ -241,16 +273,19 @@ class QueueConsumer:
             return
         batch.frames.append(PoppedFrame(frame, taken.order, taken.waited_us / 1000, popped))
 
-    def _add_plain(self, batch: PopBatch, messages: Sequence[bytes]) -> None:
-        if not messages:
+    def _add_plain(self, batch: PopBatch, count: int) -> None:
+        """Moves the first `count` messages in hand into the batch; on an error those that are frames stay in hand."""
+        if count <= 0:
             return
         popped = time.monotonic()
-        frames = []
-        for message in messages:
+        frames, good = [], []
+        for message in self._messages[:count]:
             frame = self._unpack(batch, message, "")
             if frame is not None:
                 frames.append(frame)
+                good.append(message)
                 self._share.saw_plain(frame.name, popped)
+        self._messages[:count] = good
         if not frames:
             return
         counts = Counter(frame.name for frame in frames)
@@ -265,6 +300,7 @@ class QueueConsumer:
             (reply,) = self._link.exchange([command])
         if isinstance(reply, ResponseError):
             raise reply
+        del self._messages[: len(good)]
         next_order = {name: last - counts[name] + 1 for name, last in zip(counts, reply, strict=True)}
         for frame in frames:
             batch.frames.append(PoppedFrame(frame, next_order[frame.name], 0.0, popped))

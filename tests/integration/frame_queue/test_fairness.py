@@ -13,7 +13,17 @@ TICKS_PER_S = 60
 AGELESS = config.QueueRules(max_frame_age_s=3600)
 
 
-def simulate(bench: QueueBench, fps: dict[str, float], pod_fps: float, seconds: int, plain_fps: float = 0) -> Counter:
+# What an empty server takes, some 2 MB, and room for what may wait: nothing that grows with time.
+MEMORY_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+def used_memory(bench: QueueBench) -> int:
+    return int(bench.redis.info("memory")["used_memory"])
+
+
+def simulate(
+    bench: QueueBench, fps: dict[str, float], pod_fps: float, seconds: int, *, plain_fps: float = 0, size: int = 0
+) -> Counter:
     """Frames popped by stream, from a pod that takes at most 8 a time. The first quarter does not count."""
     due: Counter[str] = Counter()
     credit = plain_due = 0.0
@@ -24,7 +34,7 @@ def simulate(bench: QueueBench, fps: dict[str, float], pod_fps: float, seconds: 
             due[name] += rate / TICKS_PER_S if tick else (index * 0.618) % 1
             if due[name] >= 1:
                 due[name] -= 1
-                bench.push(name)
+                bench.push(name, size=size)
         plain_due += plain_fps / TICKS_PER_S
         if plain_due >= 1:
             bench.push_plain("flood", int(plain_due))
@@ -42,14 +52,18 @@ def simulate(bench: QueueBench, fps: dict[str, float], pod_fps: float, seconds: 
 
 def test_slow_stream_beside_a_fast_one(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey, AGELESS) as bench:
-        popped = simulate(bench, {"fast": 30, "slow": 5}, pod_fps=10, seconds=20)
+        popped = simulate(bench, {"fast": 30, "slow": 5}, pod_fps=10, seconds=20, size=40_000)
         bench.check_books()
         bench.check_order()
+        # 700 frames of 40 kB were pushed and 200 popped: what waits is bounded, and so is what it takes.
+        assert bench.frame_keys() <= 2 * AGELESS.stream_queue_depth
+        memory = used_memory(bench)
         bench.drain()
         bench.check_books()
     assert popped["slow"] / 15 >= 4
     assert 4 <= popped["fast"] / 15 <= 6
     assert popped.total() >= 0.95 * 10 * 15
+    assert memory < MEMORY_LIMIT_BYTES
 
 
 def test_hundred_streams_and_a_flood(valkey: EmbeddedValkey) -> None:
@@ -59,7 +73,7 @@ def test_hundred_streams_and_a_flood(valkey: EmbeddedValkey) -> None:
         popped = simulate(bench, fps, pod_fps, seconds, plain_fps=600)
         bench.check_books()
         bench.check_order()
-        memory = int(bench.redis.info("memory")["used_memory"])
+        memory = used_memory(bench)
     fair = pod_fps * seconds * 0.75 / (len(fps) + 1)
     worst = min(popped[name] for name in fps)
     assert worst >= 0.8 * fair, (worst, fair, popped.most_common(3))

@@ -1,0 +1,156 @@
+"""A pop that breaks off half way: what it had brought is handed out or put back. And pops of very large frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgpack
+import pytest
+import redis
+from redis.exceptions import NoPermissionError
+
+from elastic_inference import keys
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.errors import DropReason, InvalidReason
+from elastic_inference.frame_queue import MAX_POP_BYTES, consumer
+from elastic_inference.frame_queue.scripts import script
+from elastic_inference.redis_link import Link
+from support.queue_bench import TYPE, QueueBench
+
+ORDER = script("order").sha
+REFUSED = NoPermissionError("NOPERM this user has no permissions to run the 'lpop' command")
+BROKEN = redis.ConnectionError("the connection to Redis broke")
+
+
+class BreakingLink(Link):
+    """Fails at every exchange that holds the word `at`: raises an error, or answers with a refusal."""
+
+    at = ""
+    error: Exception = BROKEN
+
+    def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if self.at and any(self.at in command for command in commands):
+            if isinstance(self.error, redis.ResponseError):
+                return [self.error] * len(commands)
+            raise type(self.error)(*self.error.args)
+        return super().exchange(commands)
+
+
+@pytest.fixture
+def bench(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueBench]:
+    monkeypatch.setattr(consumer, "Link", BreakingLink)
+    monkeypatch.setattr(BreakingLink, "at", "")
+    with QueueBench(valkey) as found:
+        yield found
+
+
+@pytest.mark.parametrize("error", [BROKEN, REFUSED, OSError("gone")], ids=["away", "refused", "OSError"])
+@pytest.mark.parametrize("at", ["LPOP", ORDER], ids=["LPOP", "order script"])
+def test_fair_frames_and_drops_survive_a_plain_part_that_fails(
+    bench: QueueBench, monkeypatch: pytest.MonkeyPatch, at: str, error: Exception
+) -> None:
+    bench.push("cam-1", 6)  # two too many
+    bench.push_plain("old", 3)
+    bench.push_junk()
+    monkeypatch.setattr(BreakingLink, "at", at)
+    monkeypatch.setattr(BreakingLink, "error", error)
+    batch = bench.pop()
+    assert len(batch.frames) == 4
+    assert batch.dropped == {DropReason.QUEUE_FULL: 2}
+    with pytest.raises(type(error)):
+        bench.pop()
+    monkeypatch.setattr(BreakingLink, "at", "")
+    bench.drain()
+    assert len(bench.orders["old"]) == 3
+    assert bench.invalid == 1
+    bench.check_books()
+    bench.check_order()
+
+
+def test_drops_survive_a_wait_that_fails(bench: QueueBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.push("cam-1", 2)
+    bench.make_stale("cam-1", 2)
+    monkeypatch.setattr(BreakingLink, "at", "BLPOP")
+    assert bench.pop(wait_s=0.2).dropped == {DropReason.STALE: 2}
+    with pytest.raises(redis.ConnectionError):
+        bench.pop(wait_s=0.2)
+    bench.check_books()
+
+
+@pytest.mark.parametrize("at", [script("pop").sha, ORDER], ids=["pop script", "order script"])
+def test_a_stop_puts_back_what_is_in_hand_in_its_order(
+    bench: QueueBench, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    bench.pop()
+    assert bench.pop(wait_s=0.05).frames == []
+    for seq in range(3):
+        message = {"name": "old", "category": TYPE, "data": b"\xff\xd8\xff\xc0\0\x11\x08\0\x01\0\x01\x03", "seq": seq}
+        bench.redis.rpush(keys.plain_queue(TYPE), msgpack.packb(message))
+    bench.pushed += 3
+    monkeypatch.setattr(BreakingLink, "at", at)
+    end = bench.consumer()
+    end._look_first = at == ORDER  # otherwise BLPOP brings the first
+    with pytest.raises(redis.ConnectionError):
+        bench.pop(wait_s=0.5)
+    assert end.plain_in_hand + bench.plain_waiting() == 3
+    assert end.plain_in_hand
+    end.close()
+    assert end.plain_in_hand == 0
+    assert bench.plain_waiting() == 3
+    monkeypatch.setattr(BreakingLink, "at", "")
+    batch = bench.pop(pod="pod-2")
+    batch.frames += bench.pop(pod="pod-2").frames
+    assert [each.frame.seq for each in batch.frames] == [0, 1, 2]
+
+
+def test_what_can_not_be_put_back_is_told(bench: QueueBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.push_plain("old")
+    monkeypatch.setattr(BreakingLink, "at", ORDER)
+    with pytest.raises(redis.ConnectionError):
+        bench.pop()
+    monkeypatch.setattr(BreakingLink, "at", "LPUSH")
+    end = bench.consumer()
+    with pytest.raises(redis.ConnectionError):
+        end.close()
+    assert end.plain_in_hand == 1
+    monkeypatch.setattr(BreakingLink, "at", "")
+    end.close()
+    assert (end.plain_in_hand, bench.plain_waiting()) == (0, 1)
+
+
+def test_both_forms_share_the_bytes_of_a_pop(bench: QueueBench) -> None:
+    bench.push_plain("old", 12, size=1024 * 1024)
+    for index in range(12):
+        bench.push(f"cam-{index}", size=1024 * 1024)
+    sizes = []
+    while batch := bench.pop(8).frames:
+        sizes.append(sum(len(popped.frame.data) for popped in batch))
+    assert max(sizes) <= MAX_POP_BYTES
+    assert bench.popped == 24
+    bench.check_order()
+
+
+def test_plain_frames_of_any_size_are_served_beside_large_fair_ones(bench: QueueBench) -> None:
+    bench.push_plain("old", 4, size=3 * 1024 * 1024)
+    served = 0
+    for _ in range(12):
+        bench.push("cam-1", size=3 * 1024 * 1024)
+        names = [popped.frame.name for popped in bench.pop(8).frames]
+        assert len(names) == 1, "two of them are more than a pop may hold"
+        served += names == ["old"]
+    assert served == 4
+    assert len(bench.orders["cam-1"]) >= 4
+
+
+def test_a_plain_message_of_fifty_megabytes_is_too_large_and_hurts_nobody(bench: QueueBench) -> None:
+    bench.push("cam-1")
+    bench.push_junk(b"x" * 50_000_000)
+    bench.push_plain("old", 3)
+    bench.push("cam-2")
+    found = []
+    while (batch := bench.pop()).frames or batch.invalid:
+        found += [each.error.reason for each in batch.invalid]
+    assert found == [InvalidReason.TOO_LARGE]
+    assert {name: len(orders) for name, orders in bench.orders.items()} == {"cam-1": 1, "cam-2": 1, "old": 3}
+    bench.check_books()
