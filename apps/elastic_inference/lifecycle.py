@@ -143,7 +143,7 @@ class HealthServer:
     """`/healthz`, `/readyz` and `/metrics` on a port of their own, in a thread of its own."""
 
     def __init__(self, lifecycle: Lifecycle, registry: CollectorRegistry, port: int, host: str = "") -> None:
-        """Binds `port` (0: a free one; `port` tells which) at `host`, empty for all. Raises OSError when it is taken."""
+        """Binds `port` (0: a free one; `port` tells which) at `host`, empty: all. Raises OSError when it is taken."""
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

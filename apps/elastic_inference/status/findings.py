@@ -52,6 +52,7 @@ class Facts:
     queue_address: str = ""
     queue_error: str | None = None
     queue_login_refused: bool = False
+    queue_is_http: bool = False
     broker_error: str | None = None
     sources: list[Source] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
@@ -106,6 +107,13 @@ def _camera(facts: Facts) -> Finding:
 
 
 def _queue(facts: Facts) -> Finding:
+    if facts.queue_is_http:
+        return Finding(
+            Link.QUEUE,
+            State.BROKEN,
+            f"{facts.queue_address} answers HTTP: 31002 is the dashboard, the queue is 31003",
+            "Give the queue's port with -p 31003.",
+        )
     if facts.queue_error:
         advice = (
             "Give the user with -u and its password in QUEUE_PASSWORD or QUEUE_PASSWORD_FILE."

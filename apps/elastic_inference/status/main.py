@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from elastic_inference import config
-from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.errors import ElasticInferenceError, SettingError
 from elastic_inference.status import cluster
 from elastic_inference.status.findings import Finding, find, first_broken
 
@@ -75,17 +76,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _walk(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
     addresses = options.queue or options.gateway or options.websocket
-    state = Path(".demo/demo.json")
     if options.inside:
         return _inside(), []
-    if options.kubernetes or (not addresses and not state.exists()):
-        run = cluster.kubectl(options.namespace)
-        return cluster.look(run), cluster.autoscaler_conflicts(run)
+    demo = None if options.kubernetes or addresses else running_demo(Path(".demo/demo.json"))
+    if demo is not None:
+        target = config.RedisTarget.model_validate({"url": f"redis://127.0.0.1:{demo['queue_port']}/0"})
+        # The demo's gateway takes its token from the environment, and so does who asks it.
+        names = ("GATEWAY_TOKEN", "GATEWAY_TOKEN_FILE")
+        token = config.load(config.GatewaySettings, {name: os.environ.get(name, "") for name in names}).token
+        relay = f"ws://127.0.0.1:{demo['websocket_port']}"
+        return _look(target, target, relay, demo["gateway"], token.get_secret_value() if token else ""), []
     if addresses:
         return _at_addresses(options), []
-    demo = json.loads(state.read_text())
-    target = config.RedisTarget.model_validate({"url": f"redis://127.0.0.1:{demo['queue_port']}/0"})
-    return _look(target, target, f"ws://127.0.0.1:{demo['websocket_port']}", demo["gateway"], ""), []
+    run = cluster.kubectl(options.namespace)
+    return cluster.look(run), cluster.autoscaler_conflicts(run)
+
+
+def running_demo(state: Path) -> dict[str, Any] | None:
+    """What the demo of this folder says of itself; None where none runs, though a killed one may have left the file."""
+    try:
+        demo = json.loads(state.read_text())
+        pid, _, _, _ = demo["pid"], demo["queue_port"], demo["websocket_port"], demo["gateway"]
+        os.kill(pid, 0)
+        # Another process may have got the number since.
+        command = Path(f"/proc/{pid}/cmdline")
+        alive = not command.exists() or b"demo" in command.read_bytes()
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return demo if alive else None
 
 
 def _inside() -> list[Finding]:
@@ -107,7 +125,14 @@ def _at_addresses(options: argparse.Namespace) -> list[Finding]:
         environ["QUEUE_USERNAME"] = options.user
         if not environ.get("QUEUE_PASSWORD") and not environ.get("QUEUE_PASSWORD_FILE") and sys.stdin.isatty():
             environ["QUEUE_PASSWORD"] = getpass.getpass(f"Password of {options.user}: ")
-    settings = config.load(config.GatewaySettings, environ)
+    try:
+        if options.websocket:
+            environ["WEBSOCKET_SERVER_URL"] = options.websocket
+        settings = config.load(config.GatewaySettings, environ)
+    except SettingError as error:
+        if options.websocket and error.name == "WEBSOCKET_SERVER_URL":
+            raise SettingError("-w", error.value, error.expected) from None
+        raise
     token = settings.token.get_secret_value() if settings.token else ""
     gateway = (options.gateway or "").rstrip("/")
     if gateway and not gateway.startswith(("http://", "https://")):

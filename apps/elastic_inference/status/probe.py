@@ -11,11 +11,13 @@ from tornado.websocket import WebSocketClosedError, websocket_connect
 
 from elastic_inference.config import QueueRules, RedisTarget
 from elastic_inference.frame_queue import QueueMonitor
-from elastic_inference.redis_connection import REDIS_ERRORS, connect_async
+from elastic_inference.redis_connection import connect_async
 from elastic_inference.status.findings import Facts, Source
 from elastic_inference.stream_broker import StreamRegistry
 
 LIMIT_S = 5.0
+# Not only REDIS_ERRORS: what answers may be no Redis, and its keys may be anything.
+_FAILURES = (redis.RedisError, OSError)
 _LOGIN_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 
 
@@ -30,6 +32,8 @@ async def look(
     """Facts about the system at these addresses; empty addresses are not looked at."""
     facts = Facts(queue_address=str(queue), relay_address=relay_url, gateway_address=gateway_url)
     await _queue(queue, facts)
+    if facts.queue_error and not facts.queue_login_refused:
+        facts.queue_is_http = await _answers_http(queue)
     await _broker(broker, facts)
     if relay_url:
         parts = urlsplit(relay_url)
@@ -57,8 +61,26 @@ async def _queue(target: RedisTarget, facts: Facts) -> None:
     except _LOGIN_ERRORS as error:
         facts.queue_error = f"the login is refused ({error})"
         facts.queue_login_refused = True
-    except REDIS_ERRORS as error:
-        facts.queue_error = str(error) or type(error).__name__
+    except _FAILURES as error:
+        facts.queue_error = " ".join(str(error).split())[:200] or type(error).__name__
+
+
+async def _answers_http(target: RedisTarget) -> bool:
+    """Whether a web server answers where Redis was expected: Redis refuses a GET of three words."""
+    url = target.url.get_secret_value()
+    if not url.startswith("redis://"):
+        return False
+    try:
+        parts = urlsplit(url)
+        async with asyncio.timeout(LIMIT_S):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 6379)
+            try:
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                return await reader.readexactly(5) == b"HTTP/"
+            finally:
+                writer.close()
+    except (OSError, EOFError, TimeoutError, ValueError):
+        return False
 
 
 async def _broker(target: RedisTarget, facts: Facts) -> None:
@@ -74,8 +96,8 @@ async def _broker(target: RedisTarget, facts: Facts) -> None:
             await client.aclose()
     except TimeoutError:
         facts.broker_error = f"{target}: no answer within {LIMIT_S:.0f} s"
-    except REDIS_ERRORS as error:
-        facts.broker_error = f"{target}: {error}"
+    except _FAILURES as error:
+        facts.broker_error = f"{target}: {' '.join(str(error).split())[:200]}"
 
 
 async def _connects(host: str, port: int) -> str | None:
