@@ -18,7 +18,8 @@ usage: run-redis.sh [-p PORT] [-b ADDRESS] [-m MB] [-a FILE | -u FILE] [-y REGIS
                with its tag (docker.io/valkey/valkey:8.1, or any Redis from 7)
   -h           this text
 
-Nothing is kept on disk: frames are worth nothing after seconds.
+Nothing is kept on disk: frames are worth nothing after seconds. MAX_FRAME_BYTES in the environment says how large a
+frame may be (4194304); give the services the same.
 TEXT
 }
 

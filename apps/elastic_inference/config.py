@@ -32,7 +32,7 @@ FORMER_NAMES = {
     "MODEL_DIR": "INFER_MODEL_PATH",
 }
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-ENCODE_PASSWORD = (
+NOT_ENCODED = (
     "expected no @ behind the host: percent-encode the password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A)"
 )
 
@@ -85,7 +85,7 @@ def _split_authority(url: str) -> tuple[str, str]:
 def _check_url(url: str, expected: str) -> None:
     """Raises ValueError, which says what is `expected`, where the address of a URL can't be used."""
     if "@" in _split_authority(url)[1]:
-        raise ValueError(ENCODE_PASSWORD)
+        raise ValueError(NOT_ENCODED)
     try:
         parts = urlsplit(url)
         check_host(parts.hostname or "")
@@ -164,7 +164,7 @@ class CommonSettings(BaseModel):
                     f"expected a URL that starts with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}"
                 )
             if "@" in _split_authority(value.get_secret_value())[1]:
-                raise ValueError(ENCODE_PASSWORD)
+                raise ValueError(NOT_ENCODED)
         return value
 
     @field_validator("queue_host", "broker_host", "metrics_host", "websocket_host", "gateway_host", check_fields=False)
@@ -391,6 +391,15 @@ def load(settings_class: type[S], environ: Mapping[str, str]) -> S:
     except ValidationError as error:
         raise _setting_error(settings_class, error.errors(include_url=False)[0], values) from None
     return settings
+
+
+def queue_rules(environ: Mapping[str, str]) -> QueueRules:
+    """The bounds of the frame queue alone. Raises SettingError as `load` does."""
+    values = {name: environ[name.upper()] for name in QueueRules.model_fields if environ.get(name.upper(), "").strip()}
+    try:
+        return QueueRules.model_validate(values)
+    except ValidationError as error:
+        raise _setting_error(QueueRules, error.errors(include_url=False)[0], values) from None
 
 
 def _setting_error(settings_class: type[BaseModel], first: ErrorDetails, values: Mapping[str, str]) -> SettingError:

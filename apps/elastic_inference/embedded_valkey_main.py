@@ -14,21 +14,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from elastic_inference import config
 from elastic_inference.acl import USERS, render_acl
-from elastic_inference.embedded_valkey import MALLOC_ENVIRONMENT, server_binary
+from elastic_inference.embedded_valkey import MALLOC_ENVIRONMENT, server_binary, server_settings
 from elastic_inference.errors import ElasticInferenceError, SettingError
-from elastic_inference.frame import DEFAULT_MAX_FRAME_BYTES
-
-# A result is its frame and up to 1 MiB of JSON.
-MAX_MESSAGE_BYTES = DEFAULT_MAX_FRAME_BYTES + 1024 * 1024
-
-
-def server_settings(port: int, bind: str, memory_mb: int, acl_file: str | None) -> list[str]:
-    """Arguments of the server, the same for the embedded one and for an image."""
-    settings = ["--port", str(port), "--bind", *bind.split(","), "--protected-mode", "no"]
-    settings += ["--maxmemory", f"{memory_mb}mb", "--maxmemory-policy", "noeviction"]
-    settings += ["--proto-max-bulk-len", str(MAX_MESSAGE_BYTES), "--save", "", "--appendonly", "no"]
-    return [*settings, "--aclfile", acl_file] if acl_file else settings
 
 
 def read_passwords(path: Path) -> dict[str, str]:
@@ -53,7 +42,11 @@ def read_passwords(path: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until it is told to stop; its exit code. With `--print-settings` only says how."""
-    parser = argparse.ArgumentParser("ei-redis", description="The frame queue's and broker's server on this machine.")
+    parser = argparse.ArgumentParser(
+        "ei-redis",
+        description="The frame queue's and broker's server on this machine. MAX_FRAME_BYTES in the environment says "
+        "how large a frame may be (4 MiB).",
+    )
     parser.add_argument("-p", "--port", type=int, default=31003, help="TCP port (31003)")
     parser.add_argument("-b", "--bind", help="addresses to listen on (127.0.0.1; with users: all)")
     parser.add_argument("-m", "--memory-mb", type=int, default=512, help="memory at most, MB (512)")
@@ -74,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.users:
             acl_file = _write_acl(options.users)
         bind = options.bind or ("*,-::*" if acl_file else "127.0.0.1")
-        settings = server_settings(options.port, bind, options.memory_mb, acl_file)
+        max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
+        settings = server_settings(options.port, bind, options.memory_mb, max_frame_bytes)
+        settings += ["--aclfile", acl_file] if acl_file else []
         if options.print_settings:
             print("\n".join(settings))
             return 0

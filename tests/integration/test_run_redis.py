@@ -6,6 +6,7 @@ import contextlib
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def answers(port: int) -> bool:
         except redis.AuthenticationError:
             return True
     return False
+
+
+def test_the_largest_message_follows_the_largest_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_FRAME_BYTES", str(20 * 1024 * 1024))
+    lines = ei_redis("--print-settings").stdout.splitlines()
+    assert lines[lines.index("--proto-max-bulk-len") + 1] == str(21 * 1024 * 1024)
+    monkeypatch.setenv("MAX_FRAME_BYTES", "much")
+    refused = ei_redis("--print-settings")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: MAX_FRAME_BYTES='much' is not accepted")
+
+
+def ei_redis(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "elastic_inference.embedded_valkey_main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_image_gets_the_same_settings(tmp_path: Path) -> None:
