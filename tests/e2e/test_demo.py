@@ -219,6 +219,20 @@ def test_a_missing_clip_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip() == "error: --video nowhere.mp4: there is no such file."
 
 
+def test_what_is_no_video_ends_the_demo(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("hello\n" * 100)
+    running = Demo(tmp_path, "--video", str(text), "--type", "people")
+    try:
+        assert running.process.wait(60) == 1
+    finally:
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGINT)
+            running.process.wait(15)
+    assert "error: file notes can't start: its reason is in the line above." in running.log()
+    assert "starts again" not in running.log()
+
+
 def child_pids(parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from elastic_inference import keys
+from elastic_inference import config, keys
 from elastic_inference.demo import plan as plans
 from elastic_inference.demo.supervisor import Supervisor, preload
 from elastic_inference.errors import ElasticInferenceError, SettingError
@@ -25,10 +25,12 @@ EPILOG = """\
 examples:
   ei-demo --video shop.mp4 --type people
   ei-demo --camera 0 --type face
-  ei-demo --camera rtsp://user:password@camera/stream --type people
+  CAMERA=rtsp://user:password@camera/stream ei-demo --camera env --type people
   ei-demo --models-dir models --video cars.mp4 --type car-int8,car-fp32
 
---video, --camera and --type may be repeated; the n-th --type belongs to the n-th source, in the order given."""
+--video, --camera and --type may be repeated; the n-th --type belongs to the n-th source, in the order given.
+What follows --camera shows in the list of processes: with a password in it, give the address in the variable CAMERA
+and say --camera env."""
 
 
 class _Source(argparse.Action):
@@ -63,7 +65,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--video", action=_Source, metavar="FILE", help="a clip to stream in a loop")
     parser.add_argument(
-        "--camera", action=_Source, metavar="CAMERA", help="0, /dev/video0, rtsp://… or http://… (MJPEG)"
+        "--camera",
+        action=_Source,
+        metavar="CAMERA",
+        help="0, /dev/video0, rtsp://…, http://… (MJPEG), or env: what CAMERA holds",
     )
     parser.add_argument(
         "--type", action=_Source, metavar="TYPE", help="inference types of the source before it (people)"
@@ -96,7 +101,10 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
     from elastic_inference.catalogue.download_models import fetch_embedded  # noqa: PLC0415  slow to import
     from elastic_inference.catalogue.download_videos import fetch_clips  # noqa: PLC0415
 
-    sources = list(options.sources)
+    sources = [
+        [kind, camera_address(text), types] if kind == "camera" else [kind, text, types]
+        for kind, text, types in options.sources
+    ]
     models_dir = options.models_dir.resolve()
     fetch_embedded(models_dir)
     if not sources:
@@ -113,8 +121,14 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
         where = str(Path(source).resolve()) if kind == "video" else source
         name = plans.stream_name(source, [stream.name for stream in streams])
         streams.append(plans.Stream(where, names, name, is_camera=kind == "camera"))
+    max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
     state_dir = plans.default_state_dir()
-    state_dir.mkdir(mode=0o700, exist_ok=True)
+    try:
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ElasticInferenceError(
+            f"The folder {state_dir} can't be made ({error.strerror}): run the demo from a folder that can be written."
+        ) from None
     return plans.Plan(
         streams=tuple(streams),
         models_dir=models_dir,
@@ -123,7 +137,36 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
         gateway_port=plans.choose_port(options.port, plans.GATEWAY_PORT, options.host, "--port"),
         queue_port=plans.choose_port(options.queue_port, plans.QUEUE_PORT, plans.LOOPBACK, "--queue-port"),
         websocket_port=plans.choose_port(None, plans.WEBSOCKET_PORT, plans.LOOPBACK, ""),
+        max_frame_bytes=max_frame_bytes,
     )
+
+
+def camera_address(text: str) -> str:
+    """The address that --camera names, `env` for that in CAMERA. Raises SettingError for one that can't be."""
+    if text == "env" and not os.environ.get("CAMERA", "").strip():
+        raise SettingError("--camera", text, "expected the camera's address in the environment: CAMERA=rtsp://…")
+    try:
+        return config.load(config.CameraSettings, {"CAMERA": os.environ["CAMERA"] if text == "env" else text}).camera
+    except SettingError as error:
+        raise SettingError("CAMERA" if text == "env" else "--camera", error.value, error.expected) from None
+
+
+def write_state(plan: plans.Plan) -> None:
+    """Tells `ei-status` what runs where. Whole or not at all: somebody may read it at any time."""
+    state = plans.state_file(plan.state_dir)
+    new = state.with_suffix(".new")
+    document = {
+        "pid": os.getpid(),
+        "gateway": plan.address,
+        "queue_port": plan.queue_port,
+        "websocket_port": plan.websocket_port,
+        "types": plan.infer_types,
+    }
+    try:
+        new.write_text(json.dumps(document))
+        new.replace(state)
+    except OSError as error:
+        raise ElasticInferenceError(f"The file {state} can't be written: {error.strerror}.") from None
 
 
 class FirstResults:
@@ -176,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preload()
     try:
         plan = make_plan(options)
+        supervisor = Supervisor(plans.children(plan))
+        write_state(plan)
     except KeyboardInterrupt:
         return 130
     except ElasticInferenceError as error:
@@ -183,25 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, SettingError) else 1
     if options.port is None and plan.gateway_port != plans.GATEWAY_PORT:
         print(f"Port {plans.GATEWAY_PORT} is in use: the dashboard is at {plan.gateway_port}.")
-    state = plans.state_file(plan.state_dir)
-    state.write_text(
-        json.dumps(
-            {
-                "pid": os.getpid(),
-                "gateway": plan.address,
-                "queue_port": plan.queue_port,
-                "websocket_port": plan.websocket_port,
-                "types": plan.infer_types,
-            }
-        )
-    )
-    supervisor = Supervisor(plans.children(plan))
     names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
     supervisor.say("demo", f"streams: {names}; queue at {plans.LOOPBACK}:{plan.queue_port}")
     try:
         code = supervisor.run(FirstResults(plan, supervisor))
     finally:
-        state.unlink(missing_ok=True)
+        plans.state_file(plan.state_dir).unlink(missing_ok=True)
     if supervisor.failure:
         print(f"error: {supervisor.failure}", file=sys.stderr)
     else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from elastic_inference import keys
+from elastic_inference import config, keys
 from elastic_inference.demo.supervisor import Child
-from elastic_inference.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary
+from elastic_inference.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, server_settings
 from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.frame import DEFAULT_MAX_FRAME_BYTES
 
 GATEWAY_PORT = 31002
 QUEUE_PORT = 31003
@@ -41,6 +44,7 @@ class Plan:
     gateway_port: int
     queue_port: int
     websocket_port: int
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -51,16 +55,19 @@ class Plan:
     @property
     def address(self) -> str:
         """Where the dashboard is."""
-        return f"http://{'localhost' if self.host in (LOOPBACK, '0.0.0.0') else self.host}:{self.gateway_port}"  # noqa: S104
+        host = "localhost" if self.host in (LOOPBACK, "0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
 
 
 def stream_name(source: str, taken: Sequence[str]) -> str:
     """A stream's name made of its source: the file's stem, or the camera's host; numbered where it is taken."""
-    base = source.rpartition("@")[2] if "://" in source else Path(source).stem
     if "://" in source:
-        base = base.removeprefix(source.split("://", maxsplit=1)[0] + "://").partition("/")[0].partition(":")[0]
-    elif source.isdigit():
-        base = f"camera-{source}"
+        try:
+            base = urlsplit(source).hostname or ""
+        except ValueError:
+            base = ""
+    else:
+        base = f"camera-{source}" if source.isdigit() else Path(source).stem
     name = keys.clean_name(base[:100]) or "stream"
     candidate, number = name, 2
     while candidate in taken:
@@ -71,7 +78,7 @@ def stream_name(source: str, taken: Sequence[str]) -> str:
 def choose_port(asked: int | None, usual: int, host: str, option: str) -> int:
     """The port asked for, which must be free; else the usual one or the next free one above it.
 
-    Raises ElasticInferenceError when the port asked for is taken.
+    Raises ElasticInferenceError when the port asked for can't be opened, or this machine has no such address.
     """
     if asked is not None:
         if not _is_free(asked, host):
@@ -86,13 +93,46 @@ def choose_port(asked: int | None, usual: int, host: str, option: str) -> int:
 
 
 def _is_free(port: int, host: str) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
             return False
-        return True
+        if number in (errno.EACCES, errno.EPERM):
+            raise ElasticInferenceError(f"Port {port} can't be opened by this user: give one above 1023.") from None
+        raise ElasticInferenceError(
+            f"--host {host[:100]}: expected an address of this machine, 127.0.0.1 or 0.0.0.0 "
+            f"({getattr(error, 'strerror', None) or error})."
+        ) from None
+    return True
+
+
+def decided_by_the_demo() -> list[str]:
+    """Variables that the demo sets or leaves out: where things are, logins, models, names. Their former names too.
+
+    What the shell holds of them is for another system. How to work (thresholds, quality, the gateway's token, logs)
+    is the user's, and stays.
+    """
+    owners: dict[type[config.CommonSettings], tuple[str, ...]] = {
+        config.CommonSettings: ("queue_", "broker_", "metrics_host", "metrics_port"),
+        config.CameraSettings: ("camera", "infer_type", "stream_name"),
+        config.FileSettings: ("video_file",),
+        config.InferenceSettings: ("infer_model_",),
+        config.WebsocketSettings: ("websocket_",),
+        config.GatewaySettings: ("gateway_host", "gateway_port", "gateway_tls_", "websocket_", "dashboard_dir"),
+    }
+    names = {
+        name.upper()
+        for settings, prefixes in owners.items()
+        for name in settings.model_fields
+        if name.startswith(prefixes) and name not in config.QueueRules.model_fields and name != "camera_fps"
+    }
+    former = {*config.FORMER_NAMES, "WEBSOCKET_SERVER_HOST", "WEBSOCKET_SERVER_PORT"}
+    return sorted(names | former)
 
 
 def children(plan: Plan) -> list[Child]:
@@ -101,13 +141,12 @@ def children(plan: Plan) -> list[Child]:
     def python(module: str) -> tuple[str, ...]:
         return (sys.executable, "-c", f"import sys; from elastic_inference.{module} import main; sys.exit(main())")
 
+    decided = dict.fromkeys(decided_by_the_demo(), "")
     common = {
+        **decided,
         "QUEUE_HOST": LOOPBACK,
         "QUEUE_PORT": str(plan.queue_port),
-        "QUEUE_URL": "",
-        "BROKER_URL": "",
-        "BROKER_HOST": "",
-        "BROKER_PORT": "",
+        "METRICS_HOST": LOOPBACK,
         "METRICS_PORT": "0",
         **plan.environ,
     }
@@ -115,11 +154,10 @@ def children(plan: Plan) -> list[Child]:
         "redis",
         (
             server_binary(),
-            *("--port", str(plan.queue_port), "--bind", LOOPBACK, "--dir", str(plan.state_dir)),
-            *("--save", "", "--appendonly", "no", "--logfile", "", "--loglevel", "warning"),
-            *("--maxmemory", "512mb", "--maxmemory-policy", "noeviction"),
+            *server_settings(plan.queue_port, LOOPBACK, 512, plan.max_frame_bytes),
+            *("--dir", str(plan.state_dir), "--logfile", "", "--loglevel", "warning"),
         ),
-        MALLOC_ENVIRONMENT,
+        {**decided, **MALLOC_ENVIRONMENT},
         group=3,
     )
     pods = [
