@@ -24,6 +24,8 @@ for _, name in ipairs(usable('LRANGE', tokens, 0, -1) or {}) do
   seen[name] = (seen[name] or 0) + 1
 end
 usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - ARGV[4]))
+-- Nobody is seen in the future: whoever may write names could else list one for ever.
+usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + ARGV[4]), '+inf')
 for _, name in ipairs(usable('ZRANGE', sources, 0, -1) or {}) do
   if not seen[name] then names[#names + 1], seen[name] = name, 0 end
 end

@@ -76,8 +76,11 @@ class QueueMonitor:
         """Sources heard of within the last 10 s, sorted by name."""
         client = self._client(infer_type)
         clock: Any = await client.time()
-        since = clock[0] * 1000 + clock[1] // 1000 - SOURCE_SEEN_MS
-        seen: Any = await client.zrangebyscore(keys.sources(infer_type), since, "+inf", withscores=True)
+        now_ms = clock[0] * 1000 + clock[1] // 1000
+        # To the same bound as the janitor's, not to +inf: a camera's login may write any score.
+        seen: Any = await client.zrangebyscore(
+            keys.sources(infer_type), now_ms - SOURCE_SEEN_MS, now_ms + SOURCE_LISTED_MS, withscores=True
+        )
         if not seen:
             return []
         pipe = client.pipeline(transaction=False)

@@ -5,6 +5,7 @@ Called by `pool_state`. `openapi.json` describes every field; a test holds the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from elastic_inference.stream_broker.records import StreamInfo, WorkerInfo
 Document = dict[str, Any]
 # No result for so long, and for three frame intervals, means that a stream is not live.
 QUIET_S = 3.0
+# What was last seen further in the future than two servers' clocks can differ was written by somebody else.
+FUTURE_LIMIT_S = 24 * 3600.0
 SOURCE_STATES = frozenset(("live", "stalled", "reconnecting"))
 
 
@@ -54,8 +57,10 @@ def streams_document(readings: Readings, missing: Mapping[str, str], now_s: floa
         keys.stream_id(source.name, infer_type): (infer_type, source)
         for infer_type, sources in readings.sources.items()
         for source in sources
+        if _is_seen(source.last_seen, now_s)
     }
-    documents = [_inferred(stream, by_id.pop(stream.id, (None, None))[1], now_s) for stream in readings.streams]
+    streams = [stream for stream in readings.streams if _is_seen(stream.last_seen, now_s)]
+    documents = [_inferred(stream, by_id.pop(stream.id, (None, None))[1], now_s) for stream in streams]
     documents += [_pushed(identifier, infer_type, source) for identifier, (infer_type, source) in by_id.items()]
     documents.sort(key=lambda each: (each["type"], each["name"]))
     return {"streams": documents, "missing": dict(missing)}
@@ -65,11 +70,12 @@ def stats_document(
     readings: Readings, streams: Sequence[Document], missing: Mapping[str, str], now_ms: float
 ) -> Document:
     """`Stats`: by type, in total, and the workers."""
+    workers = [worker for worker in readings.workers if _is_seen(worker.last_seen, now_ms / 1000)]
     names = {*readings.lengths, *readings.sources}
-    names |= {worker.type for worker in readings.workers} | {stream["type"] for stream in streams}
+    names |= {worker.type for worker in workers} | {stream["type"] for stream in streams}
     types = []
     for name in sorted(names):
-        pods = [worker for worker in readings.workers if worker.type == name]
+        pods = [worker for worker in workers if worker.type == name]
         types.append(
             {
                 "type": name,
@@ -92,7 +98,7 @@ def stats_document(
             "replicas": sum(each["replicas"] for each in types),
             "streams": len(streams),
         },
-        "workers": [_worker(worker) for worker in sorted(readings.workers, key=lambda each: (each.type, each.pod))],
+        "workers": [_worker(worker) for worker in sorted(workers, key=lambda each: (each.type, each.pod))],
         "missing": dict(missing),
     }
 
@@ -154,6 +160,11 @@ def _worker(worker: WorkerInfo) -> Document:
     }
 
 
+def _is_seen(last_seen: float, now_s: float) -> bool:
+    """Whether it is a time that JSON can hold and a clock can have shown."""
+    return math.isfinite(last_seen) and last_seen <= now_s + FUTURE_LIMIT_S
+
+
 def _round(number: float) -> float:
-    """Not negative, two digits: what a foreign producer wrote must still fit the description."""
-    return max(0.0, round(float(number), 2))
+    """Finite, not negative, two digits: what a foreign producer wrote must still fit the description."""
+    return max(0.0, round(float(number), 2)) if math.isfinite(number) else 0.0

@@ -8,8 +8,9 @@ and `missing` says so.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import redis.asyncio as aioredis
@@ -21,11 +22,16 @@ from elastic_inference.gateway.documents import Document, Readings, stats_docume
 from elastic_inference.metrics import GatewayMetrics
 from elastic_inference.stream_broker.registry import StreamRegistry
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 FRESH_S = 0.5
 READ_LIMIT_S = 3.0
 TYPES_EVERY_S = 10.0
 HOUSEKEEPING_EVERY_S = 1.0
+# Whoever may push may make up types; each costs round trips and labels.
+MAX_TYPES = 256
+TOO_MANY_TYPES_EVERY_S = 60.0
 # A websocket server that refused a viewer so long ago is asked again before anybody is told that it is away.
 TUNNEL_PROBLEM_LIFE_S = 30.0
 
@@ -67,6 +73,8 @@ class PoolState:
         self._readings = Readings()
         self._types: tuple[str, ...] = ()
         self._types_at = float("-inf")
+        self._too_many_told_at = float("-inf")
+        self._last_done = ""
         self._clock_offset_s = 0.0
         self._read_at = float("-inf")
         self._known = {"queue": False, "broker": False}
@@ -116,22 +124,26 @@ class PoolState:
     async def _housekeeping(self) -> bool:
         await self._read_types()
         lengths: dict[str, int | None] = {}
-        for infer_type in self._types:
+        # A round that is cut off goes on where it was: with a slow Redis every type has its turn, not the first alone.
+        behind = [infer_type for infer_type in self._types if infer_type > self._last_done]
+        for infer_type in behind + list(self._types[: len(self._types) - len(behind)]):
             if await self._monitor.run_janitor(infer_type, self._holder):
                 self._metrics.janitor_runs.labels(infer_type=infer_type).inc()
             length = await self._monitor.length(infer_type)
             lengths[infer_type] = length
             self._metrics.queue_length.labels(infer_type=infer_type).set(length)
+            self._last_done = infer_type
         self._readings.lengths = lengths
         return True
 
     async def _read_types(self) -> None:
         now = time.monotonic()
         if now - self._types_at >= TYPES_EVERY_S:
-            found = tuple(sorted(await self._monitor.types()))
+            found = self._bounded(await self._monitor.types(), now)
             for gone in set(self._types) - set(found):
                 # A type that has gone must not stand at its last length for ever.
                 self._metrics.queue_length.remove(gone)
+                self._metrics.janitor_runs.remove(gone)
                 self._readings.sources.pop(gone, None)
             self._types, self._types_at = found, now
             # As seldom: an INFO costs more than all the rest.
@@ -142,6 +154,14 @@ class PoolState:
         before = time.time()
         seconds, micros = await self._clock.time()
         self._clock_offset_s = seconds + micros / 1e6 - (before + time.time()) / 2
+
+    def _bounded(self, types: Sequence[str], now: float) -> tuple[str, ...]:
+        """MAX_TYPES of them at most, sorted: those that were there before come first."""
+        if len(types) > MAX_TYPES and now - self._too_many_told_at >= TOO_MANY_TYPES_EVERY_S:
+            self._too_many_told_at = now
+            log.warning("%d inference types at the queue, %d are looked after: the rest waits", len(types), MAX_TYPES)
+        known = set(self._types)
+        return tuple(sorted(sorted(types, key=lambda name: (name not in known, name))[:MAX_TYPES]))
 
     async def _refresh(self) -> None:
         if time.monotonic() - self._read_at >= FRESH_S:

@@ -319,6 +319,19 @@ async def test_monitor_sees_types_sources_and_lengths(valkey: EmbeddedValkey) ->
         await monitor.close()
 
 
+async def test_a_source_of_the_future_is_not_listed_and_swept(valkey: EmbeddedValkey) -> None:
+    with QueueBench(valkey) as bench:
+        monitor = QueueMonitor(bench.target, bench.rules, "test")
+        bench.producer("cam-1").report_source("live", 15, 0, 0)
+        bench.redis.zadd(keys.sources(TYPE), {"never": float("inf"), "far": (time.time() + 3600) * 1000})
+        for name in ("never", "far"):
+            bench.redis.hset(keys.source(TYPE, name), "state", "live")
+        assert [source.name for source in await monitor.sources(TYPE)] == ["cam-1"]
+        assert await monitor.run_janitor(TYPE, "gateway-1")
+        assert bench.redis.zrange(keys.sources(TYPE), 0, -1) == [b"cam-1"]
+        await monitor.close()
+
+
 def test_two_producers_of_one_name_are_told(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:
     with QueueBench(bench.server) as other:
         for _ in range(3):

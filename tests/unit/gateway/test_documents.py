@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,3 +125,17 @@ def test_stats_sum_pods_and_include_types_without_any() -> None:
 def test_an_unknown_queue_length_is_not_zero() -> None:
     stats = stats_document(Readings(lengths={"people": None}), [], {"queue": "away"}, 0)
     assert stats["totals"]["queue_length"] is None
+
+
+@pytest.mark.parametrize("last_seen", [float("inf"), float("-inf"), float("nan"), NOW_S + 1e9])
+def test_what_was_seen_at_no_possible_time_is_left_out(last_seen: float) -> None:
+    readings = Readings(
+        streams=[inferred(), inferred("bad", age_s=NOW_S - last_seen)],
+        workers=[WorkerInfo("people", "pod", 1.0, 0.0, 1.0, "CPU", "m", "INT8", last_seen)],
+        sources={"people": [Said("x", last_seen=last_seen), Said("y", fps=float("inf"))]},
+    )
+    streams = streams_document(readings, {}, NOW_S)
+    assert [each["name"] for each in streams["streams"]] == ["gate-1", "y"]
+    stats = stats_document(readings, streams["streams"], {}, NOW_S * 1000)
+    assert stats["workers"] == []
+    json.dumps([streams, stats], allow_nan=False)
