@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 
 from elastic_inference.errors import InvalidFrameError, InvalidReason
-from elastic_inference.inference.jpeg import JpegDecoder, divisor
+from elastic_inference.inference.jpeg import MAX_SCANS, JpegDecoder, divisor, one_scan
 
 # 16x16 of RGB (200, 100, 50), in the colour model of printers.
 CMYK_16X16 = (
@@ -119,3 +119,37 @@ def test_after_a_broken_one_the_next_is_fine() -> None:
         with pytest.raises(InvalidFrameError):
             decoder.decode(data[:2000], 640, 480, 320, 240)
         assert decoder.decode(data, 640, 480, 320, 240).shape == (240, 320, 3)
+
+
+def progressive(extra_scans: int = 0) -> bytes:
+    """A progressive JPEG of 64x48, its last scan repeated."""
+    good, encoded = cv2.imencode(".jpg", picture(64, 48), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert good
+    data = encoded.tobytes()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * extra_scans + data[-2:]
+
+
+def test_one_frame_of_very_many_scans_holds_no_worker() -> None:
+    decoder = JpegDecoder("BGR")
+    assert decoder.decode(progressive(), 64, 48, 64, 48).shape == (48, 64, 3)
+    with pytest.raises(InvalidFrameError, match="scans") as raised:
+        decoder.decode(progressive(MAX_SCANS), 64, 48, 64, 48)
+    assert raised.value.reason is InvalidReason.NOT_JPEG
+
+
+def test_a_scan_after_the_only_one_is_never_looked_for() -> None:
+    data = jpeg(64, 48)
+    assert one_scan(data)
+    assert one_scan(simplejpeg.encode_jpeg(picture(64, 48)[:, :, :1].copy(), 90, "GRAY", "Gray"))
+    assert JpegDecoder("BGR").decode(data[:-2] + b"\xff\xda" * 100 + data[-2:], 64, 48, 64, 48).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("lie", [b"\xff\xd0", b"\xff\x01", b"\x00", b"\xff\xd9"], ids=["RST", "TEM", "rubbish", "EOI"])
+def test_in_doubt_there_may_be_more_scans(lie: bytes) -> None:
+    data = jpeg(64, 48)
+    assert not one_scan(data[:2] + lie + data[2:])
+    assert not one_scan(progressive())
+    at = data.index(b"\xff\xda")
+    assert not one_scan(data[: at + 4] + b"\x01" + data[at + 5 :]), "the first of several, each with one component"
+    assert not one_scan(data[:3])
