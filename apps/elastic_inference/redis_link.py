@@ -86,10 +86,14 @@ class Link:
             self._connection = None
 
     def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if self._connection is None:
-            self._connection = self._pool.get_connection()
-        if self._connection._sock is None:
-            self._connection.connect()
+        try:
+            if self._connection is None:
+                self._connection = self._pool.get_connection()
+            if self._connection._sock is None:
+                self._connection.connect()
+        except UnicodeError as error:
+            # A host such as `192.168..1.5`: no name of it can even be looked up.
+            raise ConnectionError(f"the host's name is not a valid one: {error}") from None
         sock = self._connection._sock
         _send(sock, _pack(commands))
         reader, buffer = self._reader, self._buffer

@@ -5,6 +5,7 @@ Called by the inference flow: `compile_engine` once, then one `Slot` per worker 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elastic_inference.errors import ModelError, SettingError
+from elastic_inference.errors import ElasticInferenceError, ModelError, SettingError
 from elastic_inference.inference.adapters import (
     Adapter,
     AdapterOptions,
@@ -22,6 +23,8 @@ from elastic_inference.inference.adapters import (
     make_adapter,
 )
 from elastic_inference.inference.runtime import check_device, load_openvino
+
+log = logging.getLogger(__name__)
 
 # So many requests wait ready for each that runs: an engine thread that ends one finds the next decoded. One was
 # 2 % slower at 768x432, three gained nothing.
@@ -123,16 +126,23 @@ def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOp
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise ModelError(f"OpenVINO can't read the model {path}: {_last_line(error)}") from None
-    adapter = make_adapter(family or guess_family(model), options)
-    prepared = adapter.prepare(model)
+        raise ModelError(f"OpenVINO can't read the model {path}: {reason(error)}") from None
+    try:
+        adapter = make_adapter(family or guess_family(model), options)
+        prepared = adapter.prepare(model)
+    except ElasticInferenceError:
+        raise
+    except Exception as error:
+        # A model of one's own may trip its adapter anywhere; what it was is for the log's lowest level.
+        log.debug("the model's preparation failed", exc_info=True)
+        raise ModelError(f"The model {path} can't be prepared: {reason(error)}") from None
     config = {"PERFORMANCE_HINT": "THROUGHPUT"}
     try:
         compiled = core.compile_model(prepared.model, device, config)
     except RuntimeError as error:
         if "device" in str(error).lower() and "not" in str(error).lower() and device != "CPU":
-            raise SettingError("INFER_DEVICE", device, f"OpenVINO can't use it: {_last_line(error)}") from None
-        raise ModelError(f"OpenVINO can't compile the model {path} for {device}: {_last_line(error)}") from None
+            raise SettingError("INFER_DEVICE", device, f"OpenVINO can't use it: {reason(error)}") from None
+        raise ModelError(f"OpenVINO can't compile the model {path} for {device}: {reason(error)}") from None
     return Engine(compiled, prepared, adapter, device, openvino)
 
 
@@ -145,6 +155,9 @@ def _execution_devices(compiled: Any, device: str) -> tuple[str, ...]:
     return tuple(name.strip("()") for name in names)  # AUTO says (CPU) while it still prepares another
 
 
-def _last_line(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """The last line of an error's text, where OpenVINO says what it is; with its kind where it is no RuntimeError."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(error)
+    if not lines:
+        return repr(error)
+    return lines[-1] if isinstance(error, RuntimeError) else f"{type(error).__name__}: {lines[-1]}"

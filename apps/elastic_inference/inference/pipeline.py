@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from redis.exceptions import RedisError
+
 from elastic_inference import keys
 from elastic_inference.backoff import Backoff
 from elastic_inference.errors import DropReason, InvalidFrameError, InvalidReason
@@ -50,6 +52,8 @@ GATHER_FULL_S = 0.025
 STUCK_S = 60.0
 # Results that could not be published for so long are given up, and counted as lost.
 PUBLISH_LIMIT_S = 10.0
+# A Redis that is away, and one that refuses: a missing right, another server's port. Neither is a bug.
+_CONTACT_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError)
 # Leaves a drain the time to close its connections within DRAIN_LIMIT_S.
 _DRAIN_MARGIN_S = 3.0
 
@@ -166,22 +170,25 @@ class Pipeline:
                 self._popping_since = asked_at = time.monotonic()
                 batch = self._consumer.pop(self._ahead, POP_WAIT_S)
                 self._popping_since = None
-            except REDIS_ERRORS as error:
+            except Exception as error:  # noqa: BLE001  also a bug: the pod must go on trying
                 connected = False
                 self._popping_since = None
-                self._lost_contact("queue", error)
-                self._lifecycle.wait_stop(backoff.next_s())
-                continue
-            except Exception as error:  # a refusal or a bug: the pod must go on trying
-                connected = False
-                self._popping_since = None
-                self._lost_contact("queue", error)
-                if self._throttle.allow(("pop", type(error))):
-                    log.exception("a pop failed")
+                self._failed("queue", error, "a pop")
                 self._lifecycle.wait_stop(backoff.next_s())
                 continue
             self._accept(batch, asked_at)
+        self._close_consumer()
         self._lifecycle.end_beat("pop")
+
+    def _close_consumer(self) -> None:
+        """Puts back what a wait that an outage broke off had brought; what can't be put back is lost, and counted."""
+        try:
+            self._consumer.close()
+        except _CONTACT_ERRORS as error:
+            log.debug("the queue could not be left in order: %s", error)
+        if lost := self._consumer.plain_in_hand:
+            self._metrics.lost.inc(lost)
+            log.warning("%d frames are lost: they could not be put back into the queue", lost)
 
     def _wait_for_room(self) -> bool:
         """Waits until few frames wait for a worker; False when it is time to look around first."""
@@ -250,7 +257,8 @@ class Pipeline:
                 self._count_invalid(task.stream, InvalidFrameError(InvalidReason.INFERENCE, text[:200]))
             except Exception as error:  # one frame's trouble must not end the worker
                 self._count_invalid(task.stream, InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:200]))
-                log.exception("a frame of %s failed", task.stream)
+                if self._throttle.allow((task.stream, type(error))):
+                    log.exception("a frame of %s failed (said once a minute)", task.stream)
             self._finish(task, outgoing, began_s)
             self._busy_since[index] = float("inf")
 
@@ -322,7 +330,7 @@ class Pipeline:
                 self._report()
         try:
             self._publisher.remove_worker()
-        except REDIS_ERRORS as error:
+        except _CONTACT_ERRORS as error:
             log.debug("could not leave the registry: %s", error)
         self._lifecycle.end_beat("publish")
 
@@ -335,11 +343,10 @@ class Pipeline:
                 self._publisher.publish(batch)
                 sent = True
                 break
-            except REDIS_ERRORS as error:
-                self._lost_contact("broker", error)
-            except Exception:  # results that can't be sent must not end the thread
-                log.exception("a publish failed")
-                break
+            except Exception as error:  # noqa: BLE001  results that can't be sent must not end the thread
+                self._failed("broker", error, "a publish")
+                if not isinstance(error, _CONTACT_ERRORS):
+                    break
             self._lifecycle.beat("publish")
             if time.monotonic() >= until:
                 break
@@ -351,7 +358,8 @@ class Pipeline:
         metrics = self._metrics
         if not sent:
             metrics.lost.inc(len(batch))
-            log.warning("%d results are lost: they could not be published", len(batch))
+            if self._throttle.allow("lost"):
+                log.warning("%d results are lost: they could not be published (said once a minute)", len(batch))
             return
         self._lifecycle.set_ready("broker")
         metrics.inferred.inc(len(batch))
@@ -366,10 +374,8 @@ class Pipeline:
             self._publisher.report_worker(
                 *rates, device=self._engine.device, model=identity.model, precision=identity.precision
             )
-        except REDIS_ERRORS as error:
-            self._lost_contact("broker", error)
-        except Exception:  # a report that fails must not end the thread
-            log.exception("a report failed")
+        except Exception as error:  # noqa: BLE001  a report that fails must not end the thread
+            self._failed("broker", error, "a report")
         else:
             self._lifecycle.set_ready("broker")
 
@@ -393,8 +399,10 @@ class Pipeline:
         self._metrics.drop_fps.set(reading.drop_fps)
         self._metrics.scale_ratio.set(reading.scale_ratio)
 
-    def _lost_contact(self, part: str, error: Exception) -> None:
-        text = self._explain(error, part)
+    def _failed(self, part: str, error: Exception, what: str) -> None:
+        """Once a minute and kind of error: one line for Redis' own, where it happened for anything else."""
+        known = isinstance(error, _CONTACT_ERRORS)
+        text = self._explain(error, part) if known else f"{what} failed: {error!r}"
         self._lifecycle.set_missing(part, text)
-        if self._throttle.allow((part, "away")):
-            log.warning("%s", text)
+        if self._throttle.allow((part, type(error))):
+            log.log(logging.WARNING if known else logging.ERROR, "%s", text, exc_info=None if known else error)

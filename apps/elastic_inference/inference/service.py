@@ -14,7 +14,7 @@ from elastic_inference.errors import ModelError
 from elastic_inference.frame_queue import QueueConsumer
 from elastic_inference.inference.adapters import AdapterOptions
 from elastic_inference.inference.cpu_quota import CpuAllowance, cpu_allowance
-from elastic_inference.inference.engine import Engine, compile_engine
+from elastic_inference.inference.engine import Engine, compile_engine, reason
 from elastic_inference.inference.pipeline import Identity, Pipeline
 from elastic_inference.inference.runtime import make_core
 from elastic_inference.inference.utilisation import DropTakes, Utilisation
@@ -53,8 +53,10 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         return
     try:
         first = warm_up(engine)
-    except RuntimeError as error:
-        raise ModelError(f"The model {spec.path} can't be run on {engine.device}: {error}") from None
+    except Exception as error:
+        # OpenVINO that fails, or outputs that the adapter can't read.
+        log.debug("the warm-up failed", exc_info=True)
+        raise ModelError(f"The model {spec.path} can't be run on {engine.device}: {reason(error)}") from None
     lifecycle.set_ready("model")
     log.info("%s %s: %.1f frames a second in the warm-up", spec.name, spec.precision, first.fps)
     consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)

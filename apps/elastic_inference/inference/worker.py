@@ -105,7 +105,7 @@ class WarmUp:
 def warm_up(engine: Engine, seconds: float = WARM_UP_S) -> WarmUp:
     """Runs all of the engine's requests on a made-up picture. The first frame of each is not timed.
 
-    Raises RuntimeError where OpenVINO fails.
+    Raises RuntimeError where OpenVINO fails, anything where the adapter can't read the outputs.
     """
     workers = make_workers(engine, 0.5)
     frame = made_up_frame()

@@ -22,8 +22,9 @@ from elastic_inference.produce.source_watch import SourceReport
 from elastic_inference.redis_connection import REDIS_ERRORS
 
 log = logging.getLogger("ei.produce")
-# Besides a Redis that is away, one that refuses: a missing right, a wrong kind of key. Neither may end a camera.
-QUEUE_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError)
+# Besides a Redis that is away, one that refuses (a missing right, a wrong kind of key) and a host whose name is none.
+# None of them may end a camera.
+QUEUE_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError, UnicodeError)
 
 
 class Outlet:
