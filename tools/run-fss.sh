@@ -49,7 +49,7 @@ run_login QUEUE "$user"
 export VIDEO_FILE="$video"
 if [[ -n "$registry" ]]; then
     [[ -f "$video" && -r "$video" ]] || run_die "-v $video: expected a readable file"
-    RUN_ENGINE_ARGS+=(--mount "type=bind,source=$(realpath -- "$video"),target=/videos/$(basename -- "$video"),readonly")
+    run_mount -v "$(realpath -- "$video")" "/videos/$(basename -- "$video")"
     VIDEO_FILE="/videos/$(basename -- "$video")"
     export STREAM_NAME="${STREAM_NAME:-$(hostname | tr -c 'A-Za-z0-9._\n-' _)-file}"
 fi

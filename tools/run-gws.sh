@@ -56,7 +56,7 @@ if [[ -n "$registry" ]]; then
         [[ -n "${!file:-}" ]] || continue
         [[ -f "${!file}" && -r "${!file}" ]] || run_die "$file=${!file}: expected a readable file"
         export "$file=$(realpath -- "${!file}")"
-        RUN_ENGINE_ARGS+=(--mount "type=bind,source=${!file},target=${!file},readonly")
+        run_mount "$file" "${!file}" "${!file}"
     done
 fi
 run_service ei-gateway-server ei-gateway-server "$registry" \

@@ -51,11 +51,11 @@ if [[ -n "$registry" && -n "${INFER_MODEL_PATH:-}" ]]; then
     [[ -e "$INFER_MODEL_PATH" && -r "$INFER_MODEL_PATH" ]] || run_die "INFER_MODEL_PATH=$INFER_MODEL_PATH: expected a readable file or folder"
     model="$(realpath -- "$INFER_MODEL_PATH")"
     if [[ -d "$model" ]]; then
-        RUN_ENGINE_ARGS+=(--mount "type=bind,source=$model,target=/own-models,readonly")
+        run_mount INFER_MODEL_PATH "$model" /own-models
         export INFER_MODEL_PATH=/own-models
     else
         # The weights and the description lie beside the file: the folder is mounted.
-        RUN_ENGINE_ARGS+=(--mount "type=bind,source=$(dirname -- "$model"),target=/own-models,readonly")
+        run_mount INFER_MODEL_PATH "$(dirname -- "$model")" /own-models
         export INFER_MODEL_PATH="/own-models/$(basename -- "$model")"
     fi
 fi

@@ -45,6 +45,12 @@ run_refuse_http() {
     fi
 }
 
+# run_mount WHAT SOURCE TARGET: adds a read-only mount to RUN_ENGINE_ARGS. A comma would end the source for the engine.
+run_mount() {
+    [[ "$2$3" != *,* ]] || run_die "$1 $2: a path with a comma can't be mounted, rename it or link to it from another folder"
+    RUN_ENGINE_ARGS+=(--mount "type=bind,source=$2,target=$3,readonly")
+}
+
 # run_login PREFIX USER: exports PREFIX_USERNAME; the password is PREFIX_PASSWORD, PREFIX_PASSWORD_FILE or asked for.
 run_login() {
     local password="$1_PASSWORD" file="$1_PASSWORD_FILE" answer=""
