@@ -161,6 +161,11 @@ def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
         fetch(server, tmp_path)
 
 
+def test_a_mirror_that_is_no_url_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"The mirror http://\[::1 can't be read as a URL"):
+        Fetcher(mirror="http://[::1").fetch(entry_of(CONTENT), None, WHERE, tmp_path)
+
+
 def test_a_mirror_has_the_same_relative_paths(tmp_path: Path) -> None:
     entry = entry_of(CONTENT)
     with FileServer({str(WHERE): CONTENT}) as server:

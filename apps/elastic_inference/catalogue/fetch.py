@@ -190,7 +190,10 @@ def _take_login(url: str) -> tuple[str, str | None]:
 
 
 def _is_url(mirror: str) -> bool:
-    scheme = urlsplit(mirror).scheme.lower()
+    try:
+        scheme = urlsplit(mirror).scheme.lower()
+    except ValueError as error:
+        raise DownloadError(f"The mirror {hide_password(mirror)} can't be read as a URL: {error}.") from None
     if scheme in ("http", "https"):
         return True
     if "://" in mirror:
