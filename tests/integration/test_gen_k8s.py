@@ -119,23 +119,26 @@ def test_a_type_without_a_model_is_left_out_with_its_sample(project: Path) -> No
     assert [path.name for path in (project / "kubernetes" / "sample-infer").glob("*.yaml")] == ["people.yaml"]
 
 
+def test_an_image_without_models_has_no_types(project: Path) -> None:
+    (project / "build" / "models").mkdir(parents=True)
+    (project / "build" / "models" / ".none").touch()
+    done = run(project, "-f", "kubernetes/elastic-inference.yaml.template")
+    names = {name_of(each) for each in load(project / "kubernetes" / "elastic-inference.yaml")}
+    assert not any("ei-infer-" in each for each in names)
+    assert done.stdout.count(" is left out: the image has none of ") == 6
+    (project / "build" / "models" / ".none").unlink()
+    assert run(project, "-f", "kubernetes/elastic-inference.yaml.template").stdout == done.stdout
+    own = run(project, "-t", "forklift", "-m", "/models/forklift.xml")
+    assert "left out" not in own.stdout
+
+
 def test_a_type_of_ones_own_comes_from_one_command(project: Path) -> None:
-    scale = project / "kubernetes" / "scale" / "hpa-ratio"
-    monitoring = project / "kubernetes" / "monitoring"
-    for folder, kind in ((scale, "Autoscaler"), (monitoring, "Monitor")):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        text = (
-            "kind: Common\n#@ for TYPE in TYPES\n---\n{kind: @KIND@, metadata: {name: ei-infer-@TYPE@-app}}\n#@ end\n"
-        )
-        (folder / "a.yaml.template").write_text(text.replace("@KIND@", kind))
     done = run(project, "-t", "forklift", "-m", "/opt/ei/models/forklift/forklift.xml")
     assert done.returncode == 0, done.stderr
     folder = project / "kubernetes" / "types" / "forklift"
     made = {path.name: load(path) for path in folder.glob("*.yaml")}
-    assert set(made) == {"deployment.yaml", "monitor.yaml", "autoscaler.yaml", "sample.yaml"}
-    assert [name_of(each) for each in made["monitor.yaml"]] == ["Monitor/ei-infer-forklift-app"]
-    assert [name_of(each) for each in made["autoscaler.yaml"]] == ["Autoscaler/ei-infer-forklift-app"]
+    assert set(made) == {"deployment.yaml", "autoscaler.yaml", "sample.yaml"}
+    assert [name_of(each) for each in made["autoscaler.yaml"]] == ["HorizontalPodAutoscaler/ei-infer-forklift-app"]
     assert "Deployment/ei-infer-forklift-app" in {name_of(each) for each in made["deployment.yaml"]}
     environ = {
         each["name"]: each.get("value")
@@ -147,10 +150,17 @@ def test_a_type_of_ones_own_comes_from_one_command(project: Path) -> None:
     assert name_of(made["sample.yaml"][0]) == "Deployment/ei-sample-forklift-deployment"
 
 
+def test_keda_for_a_type_of_ones_own_says_what_it_needs(project: Path) -> None:
+    done = run(project, "-t", "forklift", "-m", "x_FP32", "-a", "keda")
+    assert "apply kubernetes/scale/keda once" in done.stdout
+    made = load(project / "kubernetes" / "types" / "forklift" / "autoscaler.yaml")
+    assert [name_of(each) for each in made] == ["ScaledObject/ei-infer-forklift-app"]
+
+
 def test_a_model_of_the_catalogue_goes_by_its_name(project: Path) -> None:
     assert run(project, "-t", "cars", "-m", "vehicle-detection-0200_FP32", "-a", "none").returncode == 0
     text = (project / "kubernetes" / "types" / "cars" / "deployment.yaml").read_text()
-    assert "value: vehicle-detection-0200_FP32" in text
+    assert 'name: INFER_MODEL_NAME\n              value: "vehicle-detection-0200_FP32"' in text
     assert "INFER_MODEL_PATH" not in text
 
 
@@ -181,9 +191,46 @@ def test_a_secret_of_ones_own_is_taken_and_none_is_written(project: Path) -> Non
 
 
 def test_the_secret_alone_can_be_made(project: Path) -> None:
-    assert run(project, "--secret-only", "-o", "secret.yaml").returncode == 0
-    (secret,) = load(project / "secret.yaml")
+    assert run(project, "--secret-only").returncode == 0
+    file = project / "kubernetes" / "secret.yaml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    (secret,) = load(file)
     assert set(secret["stringData"]) == {*(f"{user}-password" for user in USERS), "gateway-token", "users.acl"}
+
+
+def test_the_secret_alone_has_the_passwords_of_the_installation(project: Path) -> None:
+    run(project, "--secret-only")
+    run(project, "-f", "kubernetes/elastic-inference.yaml.template")
+    done = run(project, "--secret-only")
+    core = secrets_of(project / "kubernetes" / "elastic-inference.yaml")
+    assert secrets_of(project / "kubernetes" / "secret.yaml") == core
+    assert "the passwords are those of kubernetes/elastic-inference.yaml" in done.stdout
+    (project / "kubernetes" / "elastic-inference.yaml").unlink()
+    run(project, "--secret-only")
+    assert secrets_of(project / "kubernetes" / "secret.yaml") == core
+
+
+@pytest.mark.parametrize("name", ["kubernetes/secret.yaml", "secret.yaml", "kubernetes/camera/gate-1.yaml"])
+def test_a_file_of_secrets_never_reaches_git(name: str) -> None:
+    assert subprocess.run(["git", "check-ignore", "-q", name], cwd=PROJECT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("output", ["there", "new/"])
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--secret-only"], "secret.yaml"),
+        (["-n", "gate-1", "-c", "rtsp://192.0.2.10/1", "-t", "people"], "gate-1.yaml"),
+        (["-f", "kubernetes/elastic-inference.yaml.template"], "elastic-inference.yaml"),
+    ],
+)
+def test_a_folder_for_the_output_gets_the_usual_name(
+    output: str, arguments: list[str], name: str, project: Path
+) -> None:
+    (project / "there").mkdir()
+    done = run(project, *arguments, "-o", output)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (project / output).iterdir()] == [name]
 
 
 def test_an_open_dashboard_asks_for_no_token(project: Path) -> None:
@@ -212,13 +259,26 @@ def test_nothing_but_python_is_needed(project: Path) -> None:
         (["-f", "kubernetes/sample-infer", "-r", "http://x"], "without http://"),
         (["-f", "kubernetes/sample-infer", "--set", "NOPE=1"], "--set NOPE=1: expected NAME=VALUE"),
         (["-f", "kubernetes/sample-infer", "-P", "10.0.0"], "-P 10.0.0: expected a network"),
+        (["-f", "kubernetes/sample-infer", "-P", "10.0.0.1"], "-P 10.0.0.1: expected a network"),
+        (["-f", "kubernetes/sample-infer", "-g", "v" * 64], "expected at most 63"),
+        (["-f", "kubernetes/sample-infer", "-g", "1.0-"], "a letter or digit at both ends"),
+        (["-f", "x", "--set", "GATEWAY_REPLICAS=two"], "--set GATEWAY_REPLICAS=two: expected a number"),
+        (["-f", "x", "--set", "GATEWAY_REPLICAS="], "--set GATEWAY_REPLICAS=: expected a number"),
+        (["-f", "x", "--set", "NODE_SELECTOR=gpu"], "--set NODE_SELECTOR=gpu: expected LABEL=VALUE"),
         (["-f", "kubernetes/sample-infer", "-d", "TPU"], "-d TPU: expected CPU, GPU"),
         (["-f", "kubernetes/sample-infer", "--models", "/nowhere"], "/nowhere is missing"),
         (["-t", "people"], "-t needs -m MODEL"),
         (["-t", "a,b", "-m", "x_FP32"], "-m MODEL needs one type"),
         (["-t", "Fork_Lift", "-m", "x_FP32"], "-t Fork_Lift: expected"),
         (["-t", "x", "-m", "./mine.xml"], "is a file of this machine"),
+        (["-t", "x", "-m", "models/mine.xml"], "-m models/mine.xml: expected"),
+        (["-t", "x", "-m", 'a"b'], "expected a name of the catalogue"),
         (["-n", "gate", "-t", "people"], "go together"),
+        (["-n", "gate", "-c", '/dev/video"0', "-t", "people"], "expected /dev/videoN"),
+        (["-n", "gate", "-c", "0", "-t", "people", "--camera-port", "1"], "--camera-port is for a network camera"),
+        (["-n", "gate", "-c", "url", "-t", "people", "--camera-cidr", "x"], "--camera-cidr x: expected a network"),
+        (["-n", "gate", "-c", "url", "-t", "people", "--camera-port", "0"], "--camera-port 0: expected a port"),
+        (["-f", "x", "--camera-port", "554"], "--camera-port is for a network camera"),
         (["-n", "gate", "-c", "ftp://x", "-t", "people"], "-c: expected rtsp://"),
         (["-n", "gate", "-c", "rtsp://x/1"], "needs the types"),
         (["-n", "Gate 1", "-c", "rtsp://x/1", "-t", "people"], "-n Gate 1: expected"),
@@ -242,7 +302,23 @@ def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str) -> No
 def test_the_registry_is_required_and_help_shows_every_option() -> None:
     assert "-r REGISTRY is required" in generate("-f", "x", expect=2)
     text = generate("-h")
-    for option in ("-f", "-r", "-g", "-o", "-t", "-m", "-n", "-c", "-P", "-d", "--existing-secret", "--open-dashboard"):
+    for option in (
+        "-f",
+        "-r",
+        "-g",
+        "-o",
+        "-t",
+        "-m",
+        "-n",
+        "-c",
+        "-P",
+        "-d",
+        "--existing-secret",
+        "--open-dashboard",
+        "--broker-url",
+        "--camera-cidr",
+        "--camera-port",
+    ):
         assert option in text
 
 

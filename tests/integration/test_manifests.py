@@ -38,6 +38,21 @@ VARIANTS = {
         *("--redis-url", "redis+cluster://a.example:7001,b.example:7002"),
         *("--broker-url", "rediss://broker.example:6380/0", "--redis-ca", "ca"),
     ],
+    "no node ports": ["--set", "QUEUE_NODE_PORT=", "--set", "GATEWAY_NODE_PORT="],
+    "node labels": ["--set", "NODE_SELECTOR=gpu=yes,zone=1"],
+    "words of YAML": [
+        *("-g", "123", "--redis-tls", "true", "--redis-ca", "17", "--existing-secret", "null"),
+        *(
+            "--set",
+            "PULL_SECRET=1e3",
+            "--set",
+            "GATEWAY_TLS=no",
+            "--set",
+            "INFER_CPU_REQUEST=1",
+            "--set",
+            "LOG_LEVEL=0",
+        ),
+    ],
     "own secret": ["--existing-secret", "mine", "--open-dashboard"],
 }
 
@@ -277,6 +292,74 @@ def test_a_broker_elsewhere_leaves_the_queues_redis_here(tmp_path: Path) -> None
     source = labels_of(documents, "inference")
     assert allowed(policies, source, labels_of(documents, "redis"), 6379)
     assert allowed(policies, source, Peer(address="192.0.2.1"), 6379)
+
+
+def test_names_that_yaml_takes_for_numbers_stay_names(tmp_path: Path) -> None:
+    camera = made(tmp_path / "c.yaml", "-n", "17", "-c", "0x1f", "-t", "123", "-g", "8", "--set", "USB_NODE=1")
+    own = made(tmp_path / "type", "-t", "123", "-m", "1e3", "-g", "8", "-a", "keda")
+    usb = made(tmp_path / "u.yaml", "-n", "true", "-c", "0", "-t", "123", "--set", "USB_NODE=1")
+    assert valid([*camera, *own, *usb]) == []
+    for _, pod in workloads([*camera, *own, *usb]):
+        values = [each["value"] for each in pod["spec"]["containers"][0]["env"] if "value" in each]
+        assert all(isinstance(each, str) for each in values)
+    ingress = PROJECT / "kubernetes/ingress/gateway-ingress.yaml.template"
+    assert valid(made(tmp_path / "i.yaml", "-f", str(ingress), "--set", "INGRESS_HOST=1.5")) == []
+
+
+def test_without_a_node_port_redis_is_shut_to_the_outside(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["no node ports"])
+    services = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "Service"}
+    for name in ("ei-redis-svc", "ei-gateway-server-svc"):
+        assert services[name]["type"] == "ClusterIP"
+        assert "nodePort" not in services[name]["ports"][0]
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    redis = labels_of(documents, "redis")
+    assert not allowed(policies, Peer(address="192.0.2.7"), redis, 6379)
+    assert not allowed(policies, Peer({"app": "x"}, address="10.244.3.7"), redis, 6379)
+    assert allowed(policies, labels_of(documents, "gateway"), redis, 6379)
+    assert allowed(policies, Peer(address="192.0.2.7"), labels_of(documents, "gateway"), 5000), "an ingress comes in"
+
+
+def test_a_node_is_chosen_by_its_labels(tmp_path: Path) -> None:
+    for given in ("gpu=yes,zone=1", "gpu: yes, zone: 1"):
+        documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--set", f"NODE_SELECTOR={given}")
+        pods = [pod for name, pod in workloads(documents) if "ei-infer-" in name]
+        assert [pod["spec"]["nodeSelector"] for pod in pods] == [{"gpu": "yes", "zone": "1"}] * 6
+
+
+def test_a_pod_network_is_written_as_a_network(tmp_path: Path) -> None:
+    for given, expected in (("10.244.0.7/16", "10.244.0.0/16"), ("fd00:10:244:0::/56", "fd00:10:244::/56")):
+        documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "-P", given)
+        assert valid(documents) == []
+        assert expected in str(next(each for each in documents if name_of(each) == "NetworkPolicy/ei-redis"))
+
+
+def test_a_camera_whose_address_is_not_known_can_be_given_one(core: list[Document], tmp_path: Path) -> None:
+    common = ("-n", "gate-1", "-t", "people")
+    for camera, port in (("a-secret", 9), ("rtsp://camera.example/1", 554)):
+        documents = made(tmp_path / "c.yaml", *common, "-c", camera)
+        policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+        assert allowed(policies, labels_of(documents, "producer"), Peer(address="192.0.2.99"), port)
+        told = ("--camera-cidr", "192.0.2.8/29", "--camera-port", "8554")
+        documents = made(tmp_path / "c.yaml", *common, "-c", camera, *told)
+        assert valid(documents) == []
+        policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+        source = labels_of(documents, "producer")
+        assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
+        assert not allowed(policies, source, Peer(address="192.0.2.99"), 8554)
+        assert not allowed(policies, source, Peer(address="192.0.2.10"), port)
+
+
+def test_a_camera_that_may_reach_any_address_is_told(tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        return generate("-r", "x", "-n", "gate-1", "-t", "people", "-o", str(tmp_path / "c.yaml"), *arguments)
+
+    assert "may reach any address at any TCP port" in said("-c", "a-secret")
+    assert "may reach any address at TCP port 554" in said("-c", "rtsp://camera.example/1")
+    assert "may reach 192.0.2.8/29 at any TCP port" in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29")
+    assert "may reach" not in said("-c", "rtsp://192.0.2.10/1")
+    assert "may reach" not in said("-c", "0")
+    assert "may reach" not in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29", "--camera-port", "554")
 
 
 def test_a_camera_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:

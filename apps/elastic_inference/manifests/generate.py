@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elastic_inference.manifests import autoscaling, available, credentials
-from elastic_inference.manifests.options import LABEL, Options
+from elastic_inference.manifests.names import LABEL
+from elastic_inference.manifests.options import Options
+from elastic_inference.manifests.settings import node_labels
 from elastic_inference.manifests.template import TemplateError, loops, render
 
 SUFFIX = ".template"
@@ -40,7 +42,9 @@ class Generator:
         for folder in (models, clips):
             if folder is not None and not folder.is_dir():
                 raise TemplateError(f"{folder} is missing: expected a folder")
-        self.types, self.notes = available.choose_types(models)
+        self.types, notes = available.choose_types(models)
+        # a type of one's own, a camera and the Secret have nothing to do with the core's types
+        self.notes = notes if options.template else []
         self._clips = clips
         self.users_acl = ""
 
@@ -48,7 +52,10 @@ class Generator:
         """Writes what the options ask for. Raises TemplateError."""
         options = self._options
         if options.secret_only:
-            target = Path(options.output) if options.output else self.kubernetes / "secret.yaml"
+            target = self._target(self.kubernetes / "secret.yaml")
+            core = self.kubernetes / CORE
+            if credentials.read_kept(core):
+                self.notes.append(f"the passwords are those of {core.relative_to(self.kubernetes.parent)}")
             return [self._write(target, "#@ include credentials.part\n", "secret", {})]
         if options.model:
             return self._own_type()
@@ -67,8 +74,14 @@ class Generator:
             raise TemplateError(f"-f {source}: there is no such file or folder")
         if source.suffix != SUFFIX:
             raise TemplateError(f"-f {source}: expected a file that ends in .yaml{SUFFIX}, or a folder of them")
-        target = Path(options.output) if options.output else source.with_suffix("")
-        return self._from_template(source, target / source.stem if target.is_dir() else target)
+        return self._from_template(source, self._target(source.with_suffix("")))
+
+    def _target(self, usual: Path) -> Path:
+        """Where one file goes: its usual place, the file of `-o`, or the usual name in the folder of `-o`."""
+        given = self._options.output
+        if not given:
+            return usual
+        return Path(given) / usual.name if given.endswith("/") or Path(given).is_dir() else Path(given)
 
     def _from_template(self, source: Path, target: Path) -> list[Written]:
         feeds = available.SAMPLES.get(source.name.partition(".")[0], ((), ()))[0]
@@ -98,18 +111,19 @@ class Generator:
             ),
             self._write(folder / "sample.yaml", sample, "sample", {}, values),
         ]
-        parts = {"monitor.yaml": self.kubernetes / "monitoring"}
         if self._options.autoscaler != "none":
-            parts["autoscaler.yaml"] = self.kubernetes / "scale" / self._options.autoscaler
-        for file, source in parts.items():
+            source = self.kubernetes / "scale" / self._options.autoscaler
             text = self._loops_of(source)
-            if text:
-                written.append(self._write(folder / file, text, str(source), lists))
-            elif file == "autoscaler.yaml":
+            if not text:
                 known = sorted(path.name for path in (self.kubernetes / "scale").glob("*/"))
                 raise TemplateError(
                     f"-a {self._options.autoscaler}: expected one of {', '.join(known) or '(none there)'}, or none"
                 )
+            written.append(self._write(folder / "autoscaler.yaml", text, str(source), lists))
+        if self._options.autoscaler == "keda":
+            self.notes.append(
+                "autoscaler.yaml needs the TriggerAuthentication ei-queue: apply kubernetes/scale/keda once"
+            )
         return written
 
     def _loops_of(self, folder: Path) -> str:
@@ -139,9 +153,9 @@ class Generator:
             "USB_DEVICE": camera.device,
             "SUPPLEMENTAL_GROUP": usb_group,
         }
-        target = (
-            Path(self._options.output) if self._options.output else self.kubernetes / "camera" / f"{camera.name}.yaml"
-        )
+        if camera.note:
+            self.notes.append(camera.note)
+        target = self._target(self.kubernetes / "camera" / f"{camera.name}.yaml")
         return [self._write(target, "#@ include camera.part\n", "camera", {}, values)]
 
     def _write(
@@ -155,7 +169,9 @@ class Generator:
         core = [{"TYPE": each, "MODEL_NAME": "", "MODEL_PATH": ""} for each in self.types]
         ports = [{"REDIS_PORT": each} for each in self._options.redis_ports]
         values = {**self._values(target), **(further or {})}
-        all_lists = {"TYPES": core, "EXTERNAL_REDIS_PORTS": ports, **lists}
+        selector = node_labels(self._options.settings["NODE_SELECTOR"])
+        labels = [{"NODE_LABEL": name, "NODE_LABEL_VALUE": value} for name, value in selector]
+        all_lists = {"TYPES": core, "EXTERNAL_REDIS_PORTS": ports, "NODE_LABELS": labels, **lists}
         text = render(template, name, values, all_lists, self._part)
         secret = "\nkind: Secret\n" in text
         _write_file(target, text, private=secret)
@@ -174,7 +190,11 @@ class Generator:
 
     def _values(self, target: Path) -> dict[str, str]:
         options = self._options
-        kept = credentials.fresh(credentials.read_kept(target))
+        kept = credentials.read_kept(target)
+        if options.secret_only:
+            # other passwords than those of the installation would lock every pod out
+            kept = {**kept, **credentials.read_kept(self.kubernetes / CORE)}
+        kept = credentials.fresh(kept)
         self.users_acl = credentials.users_file(kept)
         scheme = "rediss" if options.redis_tls else "redis"
         values = {
@@ -223,8 +243,8 @@ class Generator:
 
 
 def _prepared(folder: Path) -> Path | None:
-    """What build.sh left in `folder`; None where nothing was built on this machine."""
-    return folder if folder.is_dir() and any(folder.iterdir()) else None
+    """What build.sh left in `folder`, empty with `-m none`; None where nothing was built on this machine."""
+    return folder if folder.is_dir() else None
 
 
 def _hash(parts: Sequence[str]) -> str:

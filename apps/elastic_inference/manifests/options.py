@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from elastic_inference import __version__
+from elastic_inference.manifests.camera import Camera, parse_camera
+from elastic_inference.manifests.names import LABEL, OBJECT_NAME, SECRET_NAME, check, network
 from elastic_inference.manifests.redis_address import ports
 from elastic_inference.manifests.settings import SETTINGS, parse_settings
 from elastic_inference.manifests.template import TemplateError
 
-# Names of objects and labels: RFC 1123, short enough that `ei-infer-<type>-app` and a pod's suffix still fit.
-_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-_SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|/[A-Za-z0-9._/+=, -]+")
 _REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9._/-]+)?")
-# A label's value: an image's tag becomes one, and may be longer or end in another character.
-LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _REDIS_URL = re.compile(r"(redis|rediss)(\+sentinel|\+cluster)?://[^@\s\"\\]+")
 _BROKER_URL = re.compile(r"(redis|rediss)(\+sentinel)?://[^@\s\"\\]+")
-_CAMERA_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-
-
-@dataclass(frozen=True)
-class Camera:
-    """One camera of its own name. Exactly one of `url`, `secret` and `device` is set."""
-
-    name: str
-    url: str = ""
-    secret: str = ""
-    device: str = ""
-    address: str = ""
-    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CAMERA",
         help="its URL, the name of a Secret that holds it under the key url, or /dev/videoN",
     )
+    own.add_argument(
+        "--camera-cidr",
+        metavar="CIDR",
+        help="where the camera is, for its network policy, if a Secret or a host name hides it (default: anywhere)",
+    )
+    own.add_argument("--camera-port", metavar="PORT", help="its TCP port, likewise (default: the URL's, or any)")
     access = parser.add_argument_group("access")
     access.add_argument("--existing-secret", metavar="NAME", help="take this Secret instead of making one")
     access.add_argument("--secret-only", action="store_true", help="write nothing but the Secret")
@@ -165,17 +154,17 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     given = _parser().parse_args(arguments)
     if not given.registry:
         raise TemplateError("-r REGISTRY is required, for instance -r localhost:5000 (see -h)")
-    _check("-r", given.registry.rstrip("/"), _REGISTRY, "host[:port][/path] in lower case, without http://")
-    _check("-g", given.tag, LABEL, "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends")
+    check("-r", given.registry.rstrip("/"), _REGISTRY, "host[:port][/path] in lower case, without http://")
+    check("-g", given.tag, LABEL, "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends")
     if given.tag == "latest":
         raise TemplateError("-g latest: a tag that moves can't be rolled back; give a version")
     if given.autoscaler != "none":
-        _check("-a", given.autoscaler, _OBJECT_NAME, "a folder of kubernetes/scale/, or none")
+        check("-a", given.autoscaler, OBJECT_NAME, "a folder of kubernetes/scale/, or none")
     for name in (given.existing_secret, given.redis_tls, given.redis_ca):
         if name:
-            _check("Secret", name, _SECRET_NAME, "the name of a Secret")
+            check("Secret", name, SECRET_NAME, "the name of a Secret")
     types = _types(given.types)
-    camera = _camera(given.name, given.camera)
+    camera = parse_camera(given.name, given.camera, given.camera_cidr, given.camera_port)
     if given.model and camera:
         raise TemplateError("-m goes with a type of one's own, -n and -c with a camera: give one of the two")
     if given.types and not given.model and not camera:
@@ -191,9 +180,11 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
             f"-m {given.model} is a file of this machine: build it into the image (container/build.sh -m FOLDER) and "
             "give its path there, such as /opt/ei/models/mine/mine.xml"
         )
+    if given.model:
+        check("-m", given.model, _MODEL, "a name of the catalogue, or a path in the image that starts with '/'")
     device, accelerator = _device(given.device)
     if given.redis_url:
-        _check(
+        check(
             "--redis-url",
             given.redis_url,
             _REDIS_URL,
@@ -206,7 +197,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
                 "--redis-url redis+cluster://…: the broker can't lie in a cluster, give it one with --broker-url URL"
             )
     if given.broker_url:
-        _check(
+        check(
             "--broker-url",
             given.broker_url,
             _BROKER_URL,
@@ -239,46 +230,13 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     )
 
 
-def _check(option: str, value: str, pattern: re.Pattern[str], expected: str) -> None:
-    if not pattern.fullmatch(value):
-        raise TemplateError(f"{option} {value}: expected {expected}")
-
-
 def _types(text: str | None) -> tuple[str, ...]:
     types = tuple(part.strip() for part in (text or "").split(",") if part.strip())
     for name in types:
-        _check("-t", name, _OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
+        check("-t", name, OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
     if len(set(types)) != len(types):
         raise TemplateError(f"-t {text}: expected each type once")
     return types
-
-
-def _camera(name: str | None, source: str | None) -> Camera | None:
-    if not name and not source:
-        return None
-    if not name or not source:
-        raise TemplateError("-n NAME and -c CAMERA go together")
-    _check("-n", name, _OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
-    if source.isdigit() or source.startswith("/dev/"):
-        return Camera(name, device=f"/dev/video{source}" if source.isdigit() else source)
-    if "://" not in source:
-        _check("-c", source, _SECRET_NAME, "a URL, the name of a Secret, or /dev/videoN")
-        return Camera(name, secret=source)
-    try:
-        parts = urlsplit(source)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port, parts = None, None, urlsplit("")
-    if parts.scheme not in _CAMERA_PORTS or not host or any(each in source for each in '"\\\n '):
-        raise TemplateError(
-            "-c: expected rtsp://…, rtsps://…, http://… or https://… with a host (special characters as %XX)"
-        )
-    try:
-        address = ipaddress.ip_address(host)
-        cidr = f"{address}/{address.max_prefixlen}"
-    except ValueError:
-        cidr = ""
-    return Camera(name, url=source, address=cidr, port=port or _CAMERA_PORTS[parts.scheme])
 
 
 def _device(text: str) -> tuple[str, str]:
@@ -295,15 +253,10 @@ def _device(text: str) -> tuple[str, str]:
 
 
 def _pod_cidrs(given: Sequence[str]) -> tuple[str, ...]:
-    versions = []
-    for text in given:
-        try:
-            versions.append(ipaddress.ip_network(text).version)
-        except ValueError:
-            raise TemplateError(f"-P {text}: expected a network such as 10.244.0.0/16") from None
-    if len(set(versions)) != len(versions):
+    networks = [network("-P", text) for text in given]
+    if len({each.version for each in networks}) != len(networks):
         raise TemplateError("-P: expected at most one IPv4 and one IPv6 network")
-    return tuple(given)
+    return tuple(str(each) for each in networks)
 
 
 def _redis_ports(queue_url: str | None, queue_ports: str | None, broker_url: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from elastic_inference.manifests.template import TemplateError
@@ -48,6 +49,24 @@ SETTINGS = {
     # where the suite will run, for KEDA, which looks at it from its own namespace
     "NAMESPACE": "default",
 }
+# What the templates write without quotes; the latter may be empty: no node port, no group.
+NUMBERS = (
+    "MAX_FRAME_BYTES",
+    "WEBSOCKET_REPLICAS",
+    "GATEWAY_REPLICAS",
+    "MIN_REPLICAS",
+    "MAX_REPLICAS",
+    "SCALE_DOWN_WINDOW_S",
+    "KEDA_COOLDOWN_S",
+)
+NUMBERS_OR_NOTHING = (
+    "QUEUE_NODE_PORT",
+    "GATEWAY_NODE_PORT",
+    "GRAFANA_NODE_PORT",
+    "PROMETHEUS_NODE_PORT",
+    "RENDER_GROUP",
+)
+_NODE_LABEL = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9./_-]*)(=|: *)(?P<value>[A-Za-z0-9._-]*)")
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, str]:
@@ -60,6 +79,22 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
         if any(each in value for each in '"\n\\'):
             raise TemplateError(f"--set {name}: expected a value without quotes, backslashes and line ends")
         settings[name] = value
-    if not settings["MAX_FRAME_BYTES"].isdigit():
-        raise TemplateError(f"--set MAX_FRAME_BYTES={settings['MAX_FRAME_BYTES']}: expected a number of bytes")
+    for name in NUMBERS + NUMBERS_OR_NOTHING:
+        value = settings[name]
+        if not re.fullmatch("[0-9]+", value) and (value or name in NUMBERS):
+            raise TemplateError(f"--set {name}={value}: expected a number")
+    node_labels(settings["NODE_SELECTOR"])
     return settings
+
+
+def node_labels(text: str) -> list[tuple[str, str]]:
+    """The labels in `NODE_SELECTOR`: `gpu=yes,zone=1`, or as YAML writes them (`gpu: yes`). Raises TemplateError."""
+    found = []
+    for each in text.split(",") if text else ():
+        label = _NODE_LABEL.fullmatch(each.strip())
+        if label is None:
+            raise TemplateError(f"--set NODE_SELECTOR={text}: expected LABEL=VALUE[,LABEL=VALUE]")
+        found.append((label["name"], label["value"]))
+    if len({name for name, _ in found}) != len(found):
+        raise TemplateError(f"--set NODE_SELECTOR={text}: expected each label once")
+    return found
