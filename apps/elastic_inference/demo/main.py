@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 
 from elastic_inference import config, keys
+from elastic_inference.config import url_credentials
 from elastic_inference.demo import plan as plans
 from elastic_inference.demo.supervisor import Supervisor, preload
 from elastic_inference.errors import ElasticInferenceError, SettingError
@@ -226,6 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ElasticInferenceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
+    if any(kind == "camera" and url_credentials(text)[1] for kind, text, _ in options.sources):
+        print("warning: the camera's password shows in the list of processes; CAMERA and --camera env hide it (-h).")
     if options.port is None and plan.gateway_port != plans.GATEWAY_PORT:
         print(f"Port {plans.GATEWAY_PORT} is in use: the dashboard is at {plan.gateway_port}.")
     names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
