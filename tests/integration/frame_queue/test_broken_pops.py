@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -29,12 +29,12 @@ class BreakingLink(Link):
     at = ""
     error: Exception = BROKEN
 
-    def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if self.at and any(self.at in command for command in commands):
+    def exchange_packed(self, pieces: list[Any], count: int) -> list[Any]:
+        if self.at and f"\r\n{self.at}\r\n".encode() in b"".join(pieces):
             if isinstance(self.error, redis.ResponseError):
-                return [self.error] * len(commands)
+                return [self.error] * count
             raise type(self.error)(*self.error.args)
-        return super().exchange(commands)
+        return super().exchange_packed(pieces, count)
 
 
 @pytest.fixture
