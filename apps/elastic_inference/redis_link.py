@@ -7,7 +7,9 @@ pipeline, which costs more time per frame than the server needs (`tests/bench/fr
 from __future__ import annotations
 
 import builtins
+import socket
 import ssl
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,13 +70,20 @@ class Link:
         A command's own error is returned in its place as a ResponseError. Raises REDIS_ERRORS when the server is
         away or silent for ANSWER_TIMEOUT_S; the next call connects again.
         """
+        return self.exchange_packed(_pack(commands), len(commands))
+
+    def exchange_packed(self, pieces: list[Any], count: int) -> list[Any]:
+        """As `exchange`, for `count` commands that are in Redis' protocol already, in pieces of bytes.
+
+        `head` and `arguments` make them: what is the same in every call is packed once. `pieces` is used up.
+        """
         try:
-            return self._exchange(commands)
+            return self._exchange(pieces, count)
         except BaseException as error:
             # Replies may be left unread: this connection can't be used again.
             self._drop_connection()
             if isinstance(error, OSError):
-                silent = isinstance(error, builtins.TimeoutError)
+                silent = isinstance(error, builtins.TimeoutError | BlockingIOError)
                 raise (TimeoutError if silent else ConnectionError)(f"the connection to Redis broke: {error}") from None
             raise
 
@@ -85,7 +94,28 @@ class Link:
             self._pool.release(self._connection)
             self._connection = None
 
-    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _exchange(self, pieces: list[Any], count: int) -> list[Any]:
+        connection = self._connection
+        if connection is None or connection._sock is None:
+            connection = self._connect()
+        sock = connection._sock
+        _send(sock, pieces)
+        reader, buffer = self._reader, self._buffer
+        replies: list[Any] = []
+        while len(replies) < count:
+            reply = reader.gets()
+            if reply is False:
+                size = sock.recv_into(buffer)
+                if size == 0:
+                    raise ConnectionError("Redis closed the connection")
+                reader.feed(buffer, 0, size)
+            elif isinstance(reply, Exception) and isinstance(reply, _AWAY):
+                raise reply
+            else:
+                replies.append(reply)
+        return replies
+
+    def _connect(self) -> Any:
         try:
             if self._connection is None:
                 self._connection = self._pool.get_connection()
@@ -95,21 +125,14 @@ class Link:
             # A host such as `192.168..1.5`: no name of it can even be looked up.
             raise ConnectionError(f"the host's name is not a valid one: {error}") from None
         sock = self._connection._sock
-        _send(sock, _pack(commands))
-        reader, buffer = self._reader, self._buffer
-        replies: list[Any] = []
-        while len(replies) < len(commands):
-            reply = reader.gets()
-            if reply is False:
-                size = sock.recv_into(buffer)
-                if size == 0:
-                    raise ConnectionError("Redis closed the connection")
-                reader.feed(buffer, 0, size)
-            elif isinstance(reply, _AWAY):
-                raise reply
-            else:
-                replies.append(reply)
-        return replies
+        limit_s = sock.gettimeout()
+        if limit_s and not isinstance(sock, ssl.SSLSocket):
+            # The kernel keeps the time: Python's own way is a poll before every call.
+            limit = struct.pack("@ll", int(limit_s), int(limit_s % 1 * 1e6))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            sock.settimeout(None)
+        return self._connection
 
     def _drop_connection(self) -> None:
         if self._connection is not None:
@@ -127,6 +150,17 @@ def _reply_error(text: str) -> Exception:
     if kind in (AskError, MovedError):
         return kind(rest)
     return kind(text) if kind else ResponseError(text)
+
+
+def head(count: int) -> bytes:
+    """The beginning of a command of so many arguments, its name included."""
+    return b"*%d\r\n" % count
+
+
+def arguments(*values: str | int | bytes) -> bytes:
+    """Arguments of a command in Redis' protocol."""
+    packed = (value if isinstance(value, bytes) else str(value).encode() for value in values)
+    return b"".join(b"$%d\r\n%b\r\n" % (len(each), each) for each in packed)
 
 
 def _pack(commands: Sequence[tuple[Any, ...]]) -> list[Any]:

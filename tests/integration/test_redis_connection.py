@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -218,6 +220,25 @@ def test_redis_that_is_away_or_silent_fails_in_time(monkeypatch: pytest.MonkeyPa
             link.exchange([("PING",)])
         link.close()
         assert time.monotonic() - begin < 20
+
+
+def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elastic_inference.redis_connection.ANSWER_TIMEOUT_S", 0.3)
+    with EmbeddedValkey() as server:
+        assert server.pid
+        link = Link(connect(target(server.url)))
+        # What the kernel's buffers still take is a silent read; more than that is a silent write.
+        for size in (10, 50_000_000):
+            assert link.exchange([("PING",)]) == [b"PONG"]
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                begin = time.monotonic()
+                with pytest.raises(redis.TimeoutError):
+                    link.exchange([("SET", "a", bytes(size))])
+                assert 0.2 < time.monotonic() - begin < 5
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+        link.close()
 
 
 def test_a_link_returns_errors_in_their_place(valkey: EmbeddedValkey) -> None:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 from redis.exceptions import RedisError, ResponseError
@@ -22,7 +22,7 @@ from elastic_inference.frame_message import unpack_frame
 from elastic_inference.frame_queue.plain_share import PlainShare
 from elastic_inference.frame_queue.scripts import all_scripts, is_missing, script
 from elastic_inference.log import Throttle
-from elastic_inference.redis_link import Link
+from elastic_inference.redis_link import Link, arguments, head
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +62,6 @@ class PopBatch:
     invalid: list[InvalidFrame] = field(default_factory=list)
 
 
-class _Taken(NamedTuple):
-    """One frame of the fair queue as the pop script and the fetch give it."""
-
-    name: str
-    order: int
-    waited_us: int
-    message: bytes | None
-
-
 class QueueConsumer:
     """Pops from one type's queue. Every method raises REDIS_ERRORS when Redis is away; call again later."""
 
@@ -83,14 +74,17 @@ class QueueConsumer:
         self._share = PlainShare()
         self._tokens = keys.tokens(infer_type)
         self._plain = keys.plain_queue(infer_type)
-        self._pop_keys: tuple[Any, ...] = (
+        begin: tuple[str | int, ...] = (
             *("EVALSHA", script("pop").sha, 4),
             *(self._tokens, self._plain, keys.dropped(infer_type), keys.plain_account(infer_type)),
             *(keys.queue_prefix(infer_type), pod),
         )
-        age_us = int(rules.max_frame_age_s * 1e6)
-        self._pop_bounds = (age_us, MAX_POP_BYTES, ORDER_LIFE_MS, rules.queue_depth)
-        self._fetches: list[tuple[str, str]] = []
+        bounds = (int(rules.max_frame_age_s * 1e6), MAX_POP_BYTES, ORDER_LIFE_MS, rules.queue_depth)
+        # The script's call in Redis' protocol, as far as it is always the same, and the pops that differ in nothing
+        # but the frames wanted, ready to send.
+        self._pop_count = len(begin) + len(bounds) + 2
+        self._pop_begin, self._pop_bounds = arguments(*begin), arguments(*bounds)
+        self._usual_pops: dict[int, bytes] = {}
         # What a BLPOP or an LPOP brought and no script has got yet; survives an error in between.
         self._token: bytes | None = None
         self._messages: list[bytes] = []
@@ -190,45 +184,55 @@ class QueueConsumer:
             # or not. What is not asked for waits, and the next pop asks for all.
             wanted = min(wanted, 2 * self._last_taken)
         wanted = max(wanted, 1 if self._token is not None else 0)
-        tokens_left, plain_left, drops, taken = self._run_pop(wanted)
+        (tokens_left, plain_left, drops, found), messages = self._run_pop(wanted)
         popped = time.monotonic()
-        for each in taken:
-            self._add_fair(batch, each, popped)
-        batch.dropped.update(drops)
+        taken = len(found) // 3
+        for index in range(taken):
+            name, order, waited_us = found[3 * index : 3 * index + 3]
+            self._add_fair(batch, name.decode(), messages[index], order=order, waited_us=waited_us, popped=popped)
+        for reason, number in zip(drops[::2], drops[1::2], strict=True):
+            batch.dropped[DropReason(reason.decode())] += int(number)
         self._tokens_waiting, self._plain_waiting = tokens_left, plain_left
-        self._last_taken = max(1, len(taken))
+        self._last_taken = max(1, taken)
         batch.waiting = tokens_left + plain_left
-        fair_bytes = sum(len(each.message or b"") for each in taken)
-        self._add_plain(batch, self._pop_plain(max_frames - len(taken), turns, fair_bytes))
-        batch.waiting = self._tokens_waiting + self._plain_waiting
+        if plain_left or self._messages:
+            fair_bytes = sum(len(message or b"") for message in messages)
+            self._add_plain(batch, self._pop_plain(max_frames - taken, turns, fair_bytes))
+            batch.waiting = self._tokens_waiting + self._plain_waiting
+        else:
+            self._plain_passed_over = False
         self._look_first = batch.waiting > 0
 
-    def _run_pop(self, wanted: int) -> tuple[int, int, Counter[DropReason], list[_Taken]]:
+    def _run_pop(self, wanted: int) -> tuple[list[Any], list[bytes | None]]:
+        """The script's reply and the messages of the frames that it took (None: expired in between)."""
         reported = self._plain_removed
-        command: list[Any] = [*self._pop_keys, wanted, *self._pop_bounds, reported]
-        if self._token is not None:
-            command += ["1", self._token]
-        while len(self._fetches) < wanted:
-            self._fetches.append(("GETDEL", keys.taken(self._type, self._pod, len(self._fetches))))
-        fetches = self._fetches[:wanted]
-        reply, *messages = self._link.exchange([tuple(command), *fetches])
+        packed = self._packed_pop(wanted, reported)
+        reply, *messages = self._link.exchange_packed([packed], 1 + wanted)
         if is_missing(reply):
             self.load_scripts()
-            reply, *messages = self._link.exchange([tuple(command), *fetches])
+            reply, *messages = self._link.exchange_packed([packed], 1 + wanted)
         if isinstance(reply, ResponseError):
             raise reply
         self._token = None
         self._plain_removed -= reported
-        tokens_left, plain_left, drop_pairs, found = reply
-        count = len(found) // 3
-        drops: Counter[DropReason] = Counter()
-        for reason, number in zip(drop_pairs[::2], drop_pairs[1::2], strict=True):
-            drops[DropReason(reason.decode())] += int(number)
-        taken = [
-            _Taken(found[3 * index].decode(), found[3 * index + 1], found[3 * index + 2], messages[index])
-            for index in range(count)
+        return reply, messages
+
+    def _packed_pop(self, wanted: int, reported: int) -> bytes:
+        """The script's call and the fetches of what it takes."""
+        usual = not reported and self._token is None
+        if usual and (ready := self._usual_pops.get(wanted)):
+            return ready
+        further = () if self._token is None else ("1", self._token)
+        packed = [
+            *(head(self._pop_count + len(further)), self._pop_begin, arguments(wanted)),
+            *(self._pop_bounds, arguments(reported, *further)),
         ]
-        return tokens_left, plain_left, drops, taken
+        for index in range(wanted):
+            packed += (head(2), arguments("GETDEL", keys.taken(self._type, self._pod, index)))
+        joined = b"".join(packed)
+        if usual:
+            self._usual_pops[wanted] = joined
+        return joined
 
     def _pop_plain(self, room: int, turns: int, fair_bytes: int) -> int:
         """Fetches plain messages for this batch, after those in hand; how many of all in hand belong to it."""
@@ -257,21 +261,22 @@ class QueueConsumer:
                 self._share.spend(taken)
         return taken
 
-    def _add_fair(self, batch: PopBatch, taken: _Taken, popped: float) -> None:
-        name = taken.name
+    def _add_fair(
+        self, batch: PopBatch, name: str, message: bytes | None, *, order: int, waited_us: int, popped: float
+    ) -> None:
         self._share.saw_fair(name, popped)
-        if taken.message is None:
+        if message is None:
             # It expired between the script and the fetch.
             batch.dropped[DropReason.STALE] += 1
             return
-        frame = self._unpack(batch, taken.message, name)
+        frame = self._unpack(batch, message, name)
         if frame is None:
             return
         if frame.name != name:
             error = InvalidFrameError(InvalidReason.NAME, f"a message of {frame.name!r} in the stream {name!r}")
             batch.invalid.append(InvalidFrame(name, error))
             return
-        batch.frames.append(PoppedFrame(frame, taken.order, taken.waited_us / 1000, popped))
+        batch.frames.append(PoppedFrame(frame, order, waited_us / 1000, popped))
 
     def _add_plain(self, batch: PopBatch, count: int) -> None:
         """Moves the first `count` messages in hand into the batch; on an error those that are frames stay in hand."""

@@ -21,7 +21,7 @@ from elastic_inference.frame import Frame
 from elastic_inference.frame_message import pack_frame
 from elastic_inference.frame_queue.scripts import is_missing, script
 from elastic_inference.log import Throttle
-from elastic_inference.redis_link import Link
+from elastic_inference.redis_link import Link, arguments, head
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ class PushOutcome:
     invalid: InvalidReason | None = None
 
 
+_ONE_PUSHED = PushOutcome(True, frames=1)
+
+
 class QueueProducer:
     """Pushes one stream's frames into one type's queue. Every method raises REDIS_ERRORS when Redis is away."""
 
@@ -57,17 +60,24 @@ class QueueProducer:
         self._name = name
         self._rules = rules
         self._identity = secrets.token_hex(5)
+        self._id_start = self._identity.encode() + b"-"
         self._count = 0
         self._plain_until = 0.0
         self._other_seen = False
         self._throttle = Throttle()
-        self._frame_prefix = keys.frame(infer_type, name, "")
-        self._life_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
-        self._enter: tuple[Any, ...] = (
+        self._frame_prefix = keys.frame(infer_type, name, "").encode()
+        life_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
+        # The commands of a push in Redis' protocol, as far as they are always the same: `SET key message PX life`, …
+        self._set_begin = head(5) + arguments("SET")
+        self._set_end = b"\r\n" + arguments("PX", life_ms)
+        # … and the script with its arguments, which the frames' own follow.
+        enter: tuple[str | int, ...] = (
             *("EVALSHA", script("push").sha, 3),
             *(keys.tokens(infer_type), keys.waiting(infer_type, name), keys.dropped(infer_type)),
             *(keys.queue_prefix(infer_type), name, rules.stream_queue_depth, rules.token_limit),
         )
+        self._enter_count = len(enter)
+        self._enter = arguments(*enter)
 
     def push(self, frame: Frame) -> PushOutcome:
         """Pushes one frame; its name and category must be this producer's."""
@@ -88,9 +98,11 @@ class QueueProducer:
                     )
             else:
                 messages.append(message)
-        pushed = sum(
-            self._push_messages(messages[start : start + MAX_BATCH]) for start in range(0, len(messages), MAX_BATCH)
-        )
+        pushed = 0
+        for start in range(0, len(messages), MAX_BATCH):
+            pushed += self._push_messages(messages[start : start + MAX_BATCH])
+        if pushed == 1 == len(frames):
+            return _ONE_PUSHED
         refused = len(messages) - pushed
         dropped = {DropReason.QUEUE_MEMORY: refused} if refused else {}
         return PushOutcome(pushed == len(frames), dropped, pushed, invalid)
@@ -141,16 +153,24 @@ class QueueProducer:
             return 0
         if time.monotonic() < self._plain_until:
             return self._push_plain(messages, ())
-        ids = [f"{self._identity}-{self._count + index:x}" for index in range(len(messages))]
+        ids = [b"%b%x" % (self._id_start, number) for number in range(self._count, self._count + len(messages))]
         self._count += len(messages)
+        pieces: list[bytes] = []
+        entries = [self._enter]
+        end = b""
+        for message, frame_id in zip(messages, ids, strict=True):
+            key = self._frame_prefix + frame_id
+            size = len(message)
+            pieces.append(b"%b%b$%d\r\n%b\r\n$%d\r\n" % (end, self._set_begin, len(key), key, size))
+            pieces.append(message)
+            end = self._set_end
+            entry = b"%d %b" % (size, frame_id)
+            entries.append(b"$%d\r\n%b\r\n" % (len(entry), entry))
+        pieces.append(end + head(self._enter_count + len(messages)) + b"".join(entries))
+        entered = self._link.exchange_packed(pieces, len(messages) + 1)[-1]
+        if type(entered) is int:
+            return len(messages)
         frame_keys = [self._frame_prefix + frame_id for frame_id in ids]
-        commands: list[tuple[Any, ...]] = [
-            ("SET", key, message, "PX", self._life_ms) for key, message in zip(frame_keys, messages, strict=True)
-        ]
-        commands.append(
-            (*self._enter, *(f"{len(message)} {frame_id}" for message, frame_id in zip(messages, ids, strict=True)))
-        )
-        entered = self._link.exchange(commands)[-1]
         if is_missing(entered):
             self._plain_until = time.monotonic() + PLAIN_FORM_S
             return self._push_plain(messages, frame_keys)
@@ -162,7 +182,7 @@ class QueueProducer:
             raise entered
         return len(messages)
 
-    def _push_plain(self, messages: Sequence[bytes], orphans: Sequence[str]) -> int:
+    def _push_plain(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
         commands: list[tuple[Any, ...]] = [("UNLINK", *orphans)] if orphans else []
         queue = keys.plain_queue(self._type)
         replies = self._link.exchange([*commands, *(("RPUSH", queue, message) for message in messages)])
