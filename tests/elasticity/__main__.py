@@ -134,6 +134,8 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
         print(f"{scenario.name}: the autoscaler sees the ratio after {took:.0f} s", flush=True)
         time.sleep(max(0.0, 20 - (time.monotonic() - began_use)))
     run = Run(scenario.name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
+    if not scenario.start:
+        load.forget_drops()
     dropped_before = _drops(cluster)
     drops: dict[tuple[str, str], float] = {}
     load.follow(lambda at_s: scenario.demand(at_s) * pod_fps)

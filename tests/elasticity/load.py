@@ -86,6 +86,10 @@ class Load:
         """Frames in the queue now."""
         return int(self._admin.llen(keys.tokens(self._type)))  # type: ignore[arg-type]
 
+    def forget_drops(self) -> None:
+        """Drops at the queue that no pod has taken over yet: with no pod there, they are an earlier scenario's."""
+        self._admin.delete(keys.dropped(self._type))
+
     def _push(self) -> None:
         due, number = time.monotonic(), 0
         while not self._stop.is_set():
