@@ -16,8 +16,10 @@ from elastic_inference.manifests.template import TemplateError
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|/[A-Za-z0-9._/+=, -]+")
 _REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9._/-]+)?")
-_REDIS_URL = re.compile(r"(redis|rediss)(\+sentinel|\+cluster)?://[^@\s\"\\]+")
-_BROKER_URL = re.compile(r"(redis|rediss)(\+sentinel)?://[^@\s\"\\]+")
+_SERVER = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?"
+_SERVERS = f"{_SERVER}(,{_SERVER})*"
+_REDIS_URL = re.compile(rf"(redis|rediss)(\+sentinel|\+cluster)?://{_SERVERS}([/?][^@\s\"\\]*)?")
+_BROKER_URL = re.compile(rf"(redis|rediss)(\+sentinel)?://{_SERVERS}([/?][^@\s\"\\]*)?")
 
 
 @dataclass(frozen=True)
@@ -261,8 +263,9 @@ def _pod_cidrs(given: Sequence[str]) -> tuple[str, ...]:
 
 def _redis_ports(queue_url: str | None, queue_ports: str | None, broker_url: str | None) -> tuple[str, ...]:
     """What pods may reach outside: the queue's ports as they were named, or by its URL, and the broker's."""
-    found = [port.strip() for port in queue_ports.split(",")] if queue_ports else ports(queue_url or "")
-    for port in (*found, *ports(broker_url or "")):
-        if not port.isdigit() or not 0 < int(port) < 65536:
-            raise TemplateError(f"--redis-ports {','.join(found)}: expected ports such as 6379,26379")
-    return tuple(dict.fromkeys([*found, *ports(broker_url or "")]))
+    found = [port.strip() for port in queue_ports.split(",")] if queue_ports and queue_url else ports(queue_url or "")
+    found += ports(broker_url or "")
+    for port in found:
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise TemplateError(f"the port {port} of a Redis: expected ports such as 6379 or --redis-ports 6379,26379")
+    return tuple(dict.fromkeys(found))
