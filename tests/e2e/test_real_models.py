@@ -12,8 +12,7 @@ from elastic_inference.result import Result
 from tests.conftest import REPOSITORY
 from tests.support.system import System
 from tests.support.viewer import Viewer
-
-pytestmark = pytest.mark.alone
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -62,8 +61,11 @@ def test_two_faces_in_both_precisions_side_by_side(system: System, shared_models
     with view(system, "pair", "face-fp32") as plain, view(system, "pair", "face-int8") as quantised:
         for viewer in (plain, quantised):
             viewer.wait_for(lambda each: confident(each, "face", 2), 60, "two faces at once")
-        seen = {each.seq for each in plain.results} & {each.seq for each in quantised.results}
-        assert seen, "both types get the same frames, under the same seq"
+
+        def both() -> set[int | None]:
+            return {each.seq for each in list(plain.results)} & {each.seq for each in list(quantised.results)}
+
+        wait_for(both, 30, "a frame that both types get, under the same seq")
 
 
 def test_objects_of_coco_on_the_street(system: System, shared_models: Path) -> None:
