@@ -275,13 +275,22 @@ save_one() { # name reference log
     fi
 }
 
+is_here() { # reference
+    case $engine in
+    buildah) buildah inspect --type image "$1" >/dev/null 2>&1 ;;
+    *) "$engine" image inspect "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
 size_of() { # reference: megabytes unpacked
     local bytes
     case $engine in
-    buildah) bytes=$(buildah inspect --type image --format '{{.Docker.Size}}' "$1" 2>/dev/null || echo 0) ;;
-    *) bytes=$("$engine" image inspect --format '{{.Size}}' "$1" 2>/dev/null || echo 0) ;;
+    buildah) buildah images --format '{{.Size}}' "$1" 2>/dev/null || echo unknown ;; # it knows no number of bytes
+    *)
+        bytes=$("$engine" image inspect --format '{{.Size}}' "$1" 2>/dev/null) || bytes=0
+        echo "$(((${bytes:-0} + 500000) / 1000000)) MB"
+        ;;
     esac
-    echo "$(((${bytes:-0} + 500000) / 1000000)) MB"
 }
 
 mkdir -p "$logs"
@@ -308,8 +317,7 @@ for name in "${images[@]}"; do
         done_words+=(built)
     fi
     if [[ $action == publish || $action == save ]] && [[ -z $several ]]; then
-        size=$(size_of "$reference")
-        [[ $size != "0 MB" ]] || die "$reference is not here: build it first (-a build)"
+        is_here "$reference" || die "$reference is not here: build it first (-a build)"
     fi
     if [[ $action == publish || $action == all ]]; then
         say "[$number/$count] $name: publishing to $registry"

@@ -22,7 +22,9 @@ IMAGES = (
 ENGINE = """#!/usr/bin/env bash
 printf '%s\\n' "$(printf '%s\\x1f' "${0##*/}" "$@")" >>"$CALLS"
 case "$1 ${2:-}" in
-    "image inspect") echo "${SIZE:-237000000}" ;;
+    "image inspect") [ -z "${ABSENT:-}" ] || exit 125; echo 237000000 ;;
+    "inspect --type") [ -z "${ABSENT:-}" ] || exit 125; echo '{"Docker": {}}' ;; # buildah's has no size
+    "images --format") echo "136 MB" ;;
     push*) [ -z "${REFUSE:-}" ] || { echo "Error: $REFUSE" >&2; exit 125; } ;;
     build*) [ -z "${BREAK:-}" ] || { echo "STEP 7"; echo "Error: $BREAK" >&2; exit 125; } ;;
     info*) [ -z "${DEAF:-}" ] || exit 1 ;;
@@ -323,8 +325,15 @@ def test_a_failed_build_shows_its_end_and_where_all_of_it_is(builder: Builder) -
 
 
 def test_publishing_what_was_not_built_is_told(builder: Builder) -> None:
-    done = builder.run("-r", "r.example", "-a", "publish", "-c", "css", SIZE="0")
+    done = builder.run("-r", "r.example", "-a", "publish", "-c", "css", ABSENT="1")
     assert "is not here: build it first" in done.stderr
+
+
+def test_buildah_publishes_what_it_built_and_tells_its_size(tmp_path: Path) -> None:
+    builder = Builder(tmp_path, ("buildah",))
+    done = builder.run("-r", "r.example", "-a", "publish", "-c", "css")
+    assert done.returncode == 0, done.stderr
+    assert "136 MB" in done.stdout
 
 
 def test_help_names_every_option(builder: Builder) -> None:
