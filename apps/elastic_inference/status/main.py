@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ that kubectl points at."""
 EPILOG = """\
 The password of -u comes from QUEUE_PASSWORD, QUEUE_PASSWORD_FILE or a prompt; the gateway's token from GATEWAY_TOKEN
 or GATEWAY_TOKEN_FILE. Exit code: 0 all well, 1 a link is broken, 2 the walk could not be made."""
+
+# Each argument of a process ends with a zero byte.
+_DEMO_COMMAND = re.compile(rb"(^|[/\0])ei-demo\0|elastic_inference[./]demo[./]main")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -100,7 +104,7 @@ def running_demo(state: Path) -> dict[str, Any] | None:
         os.kill(pid, 0)
         # Another process may have got the number since.
         command = Path(f"/proc/{pid}/cmdline")
-        alive = not command.exists() or b"demo" in command.read_bytes()
+        alive = not command.exists() or bool(_DEMO_COMMAND.search(command.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return demo if alive else None
