@@ -17,6 +17,7 @@ import redis
 from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.status.main import running_demo
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -74,7 +75,8 @@ def test_a_demo_that_was_killed_is_not_believed(tmp_path: Path) -> None:
     assert running_demo(state) is None
     with subprocess.Popen([sys.executable, "-c", "input()", "ei-demo"], stdin=subprocess.PIPE) as process:
         state.write_text(json.dumps({**demo, "pid": process.pid}))
-        assert running_demo(state) == {**demo, "pid": process.pid}
+        # A process that has just begun shows no command yet.
+        assert wait_for(lambda: running_demo(state), 10, "the demo to be seen") == {**demo, "pid": process.pid}
         process.communicate(b"\n")
     assert running_demo(state) is None
     for text in ("", '{"pid": 1', "[]", '{"pid": "x"}'):
