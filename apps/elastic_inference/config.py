@@ -213,7 +213,12 @@ class QueueRules(BaseModel):
     token_limit: int = Field(4096, ge=1, le=1_000_000, description="waiting frames of one type")
     max_frame_age_s: float = Field(2.0, ge=0.1, le=3600, description="older waiting frames are dropped, seconds")
     max_frame_bytes: int = Field(4 * 1024 * 1024, ge=1024, le=512 * 1024 * 1024, description="largest frame message")
-    max_frame_pixels: int = Field(33_000_000, ge=1024, le=1_000_000_000, description="largest picture, pixels")
+    max_frame_pixels: int = Field(
+        33_000_000,
+        ge=1024,
+        le=1_000_000_000,
+        description="largest picture, pixels; over 33 million it is inferred, but not drawn",
+    )
 
 
 class ProducerSettings(CommonSettings, QueueRules):

@@ -25,8 +25,10 @@ from redis.exceptions import (
     AuthorizationError,
     ClusterDownError,
     ConnectionError,
+    InvalidResponse,
     NoPermissionError,
     ReadOnlyError,
+    ResponseError,
     TimeoutError,
     TryAgainError,
 )
@@ -160,6 +162,10 @@ def explain(error: Exception, target: config.RedisTarget) -> str:
         return f"Redis at {target} refuses {user}: {given}, or the user is off ({_short(text)})"
     if isinstance(error, NoPermissionError):
         return f"Redis at {target} does not allow this user a command or key: {_short(text)}"
+    if isinstance(error, InvalidResponse):
+        return f"What answers at {target} is no Redis ({_short(text)}): the frame queue's node port is 31003"
+    if isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS):
+        return f"Redis at {target} refuses a command: {_short(text)}"
     return f"Redis at {target} is away: {_short(text)}"
 
 

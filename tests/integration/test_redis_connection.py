@@ -222,6 +222,13 @@ def test_redis_that_is_away_or_silent_fails_in_time(monkeypatch: pytest.MonkeyPa
         assert time.monotonic() - begin < 20
 
 
+def test_a_refusal_and_a_foreign_server_are_told_from_one_that_is_away() -> None:
+    where = target("redis://queue.example:31002/0")
+    assert "refuses a command" in explain(redis.ResponseError("ERR ACL failure in script"), where)
+    assert "is no Redis" in explain(redis.InvalidResponse("Protocol Error: b'HTTP/1.1 400'"), where)
+    assert "is away" in explain(redis.ConnectionError("Connection refused"), where)
+
+
 def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elastic_inference.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with EmbeddedValkey() as server:
