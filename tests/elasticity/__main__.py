@@ -20,6 +20,7 @@ from tests.elasticity.simulated import simulate_run
 from tests.support.manifests import PROJECT
 
 LATE_S = 25.0
+SHIPPED_WINDOW_S = 300
 OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
 
 
@@ -128,7 +129,7 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
     load.follow(lambda _: warm)
     time.sleep(12)
     began_use = time.monotonic()
-    cluster.use(scenario.autoscaler)
+    cluster.use(scenario.autoscaler, SHIPPED_WINDOW_S if scenario.shipped_windows else None)
     if scenario.start:
         took = wait_until(lambda: cluster.autoscaler_sees() is not None, 90, "the autoscaler to see the ratio")
         print(f"{scenario.name}: the autoscaler sees the ratio after {took:.0f} s", flush=True)
@@ -210,6 +211,9 @@ def _problems(run: Run, scenario: Scenario) -> list[str]:
         problems.append(f"{scenario.expected} pods were not Ready to stay")
     elif run.name == "step-up" and (run.reached_s() or 0) > LATE_S + run.start_s:
         problems.append(f"{scenario.expected} pods after {run.reached_s():.0f} s, more than {LATE_S:g} s and a start")
+    early = [change for change in run.changes() if change[0] < scenario.changed_s + SHIPPED_WINDOW_S - 30]
+    if scenario.shipped_windows and early:
+        problems.append(f"scaled in before the window of {SHIPPED_WINDOW_S} s: {early}")
     if run.lost > scenario.may_lose:
         problems.append(f"{run.lost} frames lost")
     ups = scenario.name.startswith(("step", "ramp", "all-gone", "shipped", "pod-killed"))

@@ -40,15 +40,13 @@ class Cluster:
 
     def __init__(self, folder: Path, registry: str, tag: str, cpu: str, window_s: int) -> None:
         """`folder` takes the generated manifests; `cpu` limits a pod; `window_s` is that of scaling in."""
-        self._folder, self._registry, self._tag = folder, registry, tag
+        self._folder, self._registry, self._tag, self._window_s = folder, registry, tag, window_s
         self._settings = {
             "INFER_CPU_LIMIT": cpu,
             # what the pods ask for is little, so that a node of two cores takes them all
             "INFER_CPU_REQUEST": "20m",
             "REDIS_CPU_REQUEST": "20m",
             "INFER_MEMORY_REQUEST": "128Mi",
-            "SCALE_DOWN_WINDOW_S": str(window_s),
-            "KEDA_COOLDOWN_S": str(window_s),
             "MAX_REPLICAS": "6",
             "GATEWAY_REPLICAS": "1",
             "WEBSOCKET_REPLICAS": "1",
@@ -156,8 +154,10 @@ class Cluster:
         self._generate("type", "-t", TYPE, "-m", MODEL, "-a", autoscaler)
         return self._folder / "type" / "autoscaler.yaml"
 
-    def use(self, autoscaler: str) -> None:
-        """Applies one of the autoscalers, and takes away what was there."""
+    def use(self, autoscaler: str, window_s: int | None = None) -> None:
+        """Applies one of the autoscalers, and takes away what was there; `window_s` replaces that of scaling in."""
+        window = str(window_s or self._window_s)
+        self._settings.update(SCALE_DOWN_WINDOW_S=window, KEDA_COOLDOWN_S=window)
         self.kubectl("-n", NAMESPACE, "delete", "scaledobject", "--all", "--ignore-not-found", check=False)
         self.kubectl("-n", NAMESPACE, "delete", "hpa", "--all")
         if autoscaler == "none":
