@@ -167,9 +167,17 @@ def test_a_cameras_password_leaves_argv_with_the_start(environ: dict[str, str]) 
                 "the service",
             )
             assert SECRET.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        finally:
+            # Once it says what is wrong with the camera, it listens to signals.
+            assert process.stderr
+            errors = ""
+            while "can't be opened" not in errors:
+                line = process.stderr.readline()
+                assert line, errors
+                errors += line
             process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+            errors += process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
         assert SECRET not in errors
 
 
