@@ -44,10 +44,10 @@ python="$RUN_ROOT/.venv/bin/python"
 [[ "${image##*/}" == *:* ]] && [[ "$image" == */* ]] && [[ ! "${image##*/}" =~ ^[^:]+:[0-9]+$ || "$image" == */*/* ]] ||
     image="${image%/}/valkey/valkey:8.1"
 listed="$("$python" -m elastic_inference.embedded_valkey_main "${arguments[@]}" --print-settings)" || exit 2
-settings=() mounts=()
+settings=()
 while IFS= read -r setting; do
     if [[ ${#settings[@]} -gt 0 && "${settings[-1]}" == --aclfile ]]; then
-        mounts=(-v "$setting:/users.acl:ro")
+        run_mount --aclfile "$setting" /users.acl
         setting=/users.acl
     fi
     settings+=("$setting")
@@ -56,4 +56,4 @@ engine="$(run_engine)" || exit 2
 server=valkey-server
 [[ "$image" == *valkey* ]] || server=redis-server
 # shellcheck disable=SC2206  # split at blanks on purpose
-exec "$engine" run --rm --network host "${mounts[@]}" ${EI_ENGINE_ARGS:-} "$image" "$server" "${settings[@]}"
+exec "$engine" run --rm --network host "${RUN_ENGINE_ARGS[@]}" ${EI_ENGINE_ARGS:-} "$image" "$server" "${settings[@]}"

@@ -51,6 +51,7 @@ class Installation:
     gateway_port: int = 31002
     queue_port: int = 31003
     pod_cidr: str = ""
+    image_mb: Mapping[str, int] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict)
     applied: list[Path] = field(default_factory=list)
     jpeg: bytes = b""
@@ -198,12 +199,14 @@ def installed(
     mark = secrets.token_hex(3)
     tag = f"test-{mark}"
     began = time.monotonic()
-    subprocess.run(
-        [str(PROJECT / "container" / "build.sh"), "-r", registry, "-g", tag, "-m", str(shared_models)],
-        check=True,
-        timeout=2400,
-        env={**os.environ, "PATH": os.environ["PATH"]},
-    )
+    build_log = tmp_path_factory.mktemp("build") / "log"
+    command = [str(PROJECT / "container" / "build.sh"), "-r", registry, "-g", tag, "-m", str(shared_models)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as build, build_log.open("w") as copy:
+        assert build.stdout
+        for line in build.stdout:
+            print(line, end="", flush=True)
+            copy.write(line)
+    assert build.returncode == 0
     print(f"\nbuilt and published in {time.monotonic() - began:.0f} s")
     kubectl = Kubectl(f"ei-test-{mark}", cluster_environ)
     nodes = kubectl.get("nodes")["items"]
@@ -212,7 +215,10 @@ def installed(
         "localhost" if "KUBECONFIG" in cluster_environ else addresses["InternalIP"]
     )
     folder = tmp_path_factory.mktemp("manifests")
-    here = Installation(kubectl, registry, tag, node, folder, pod_cidr=_pod_cidr(kubectl, nodes[0]), jpeg=_jpeg())
+    sizes = {name: int(mb) for name, mb in re.findall(r"/(ei-[a-z-]+):\S+ +(\d+) MB", build_log.read_text())}
+    here = Installation(
+        kubectl, registry, tag, node, folder, image_mb=sizes, pod_cidr=_pod_cidr(kubectl, nodes[0]), jpeg=_jpeg()
+    )
     kubectl.run("create", "namespace", kubectl.namespace)
     kubectl.run("label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce=restricted")
     try:

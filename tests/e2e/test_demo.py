@@ -259,7 +259,9 @@ def test_what_is_no_video_ends_the_demo(tmp_path: Path) -> None:
         if running.process.poll() is None:
             running.process.send_signal(signal.SIGINT)
             running.process.wait(15)
-    assert "error: file notes can't start: its reason is in the line above." in running.log()
+    last = running.log().splitlines()[-1]
+    assert last.startswith("error: file notes can't start: "), last
+    assert "notes.txt is no video that OpenCV can read" in last
     assert "starts again" not in running.log()
 
 

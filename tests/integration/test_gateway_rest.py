@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
 import time
@@ -20,32 +19,10 @@ import simplejpeg
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.frame_message import pack_frame
 from elastic_inference.gateway import events as gateway_events
-from elastic_inference.gateway.server import HERE
 from elastic_inference.result import result_json
 from tests.support.gateway import JPEG, Answer, Pool, RunningGateway, a_result, first_event
+from tests.support.openapi import OPENAPI, check, check_schema
 from tests.support.waiting import wait_for
-
-OPENAPI = json.loads((HERE / "openapi.json").read_text())
-TOKEN = "correct-horse-battery"
-
-
-def check_schema(document: Any, name: str) -> None:
-    schema = {"$ref": f"#/components/schemas/{name}", "components": OPENAPI["components"]}
-    jsonschema.Draft202012Validator(schema).validate(document)
-
-
-def check(answer: Answer, path: str, method: str = "get") -> Answer:
-    """Fails unless the description has this status, and the body its form."""
-    described = OPENAPI["paths"][path][method]["responses"]
-    assert str(answer.status) in described, (answer.status, answer.body)
-    ((content_type, media),) = described[str(answer.status)]["content"].items()
-    assert answer.headers["Content-Type"] == content_type
-    if content_type == "application/json":
-        if "$ref" in media["schema"]:
-            check_schema(answer.json, media["schema"]["$ref"].rpartition("/")[2])
-        else:
-            assert isinstance(answer.json, dict)
-    return answer
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +40,6 @@ def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
 @pytest.fixture
 def gateway(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
     with RunningGateway(valkey.url) as running:
-        yield running
-
-
-@pytest.fixture
-def closed(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
-    """A gateway that asks for a token."""
-    with RunningGateway(valkey.url, GATEWAY_TOKEN=TOKEN) as running:
         yield running
 
 
@@ -374,87 +344,6 @@ def test_a_client_that_reads_nothing_does_not_hold_the_others(gateway: RunningGa
         with gateway.events() as events:
             pool.publish()
             first_event(events, "streams", lambda each: len(each["streams"]) == 1)
-
-
-GUARDED = [
-    "/api/streams",
-    "/api/stream",
-    "/api/streams/a:b:inferred",
-    "/api/streams/a:b:inferred/snapshot.jpg",
-    "/api/stats",
-    "/api/events",
-    "/api/openapi.json",
-    "/api/none",
-    "/gate-1:people:inferred",
-]
-
-
-@pytest.mark.parametrize("path", GUARDED)
-def test_with_a_token_everything_asks_for_it(closed: RunningGateway, path: str) -> None:
-    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Cookie": "ei_session=1.9999999999.x.y"}):
-        answer = closed.ask(path, **headers)
-        assert (answer.status, answer.code) == (401, "unauthorized")
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-        check_schema(answer.json, "Error")
-
-
-def test_the_page_and_the_session_are_open(closed: RunningGateway) -> None:
-    assert closed.ask("/").status == 200
-    session = check(closed.ask("/api/session"), "/api/session").json
-    assert (session["login_required"], session["logged_in"]) == (True, False)
-
-
-def test_a_bearer_token_opens(closed: RunningGateway) -> None:
-    assert closed.ask("/api/streams", Authorization=f"Bearer {TOKEN}").status == 200
-    assert closed.ask("/api/streams", Authorization=f"bearer {TOKEN}").status == 200
-    assert closed.ask("/api/streams", Authorization=f"Bearer {TOKEN}x").status == 401
-
-
-def test_login_session_and_logout_over_two_replicas(closed: RunningGateway, valkey: EmbeddedValkey) -> None:
-    login = check(closed.ask("/api/login", "POST", {"token": TOKEN}), "/api/login", "post")
-    cookie = login.headers["Set-Cookie"]
-    assert login.json["logged_in"]
-    assert re.search(r"; HttpOnly", cookie)
-    assert re.search(r"; SameSite=Strict", cookie)
-    assert "Secure" not in cookie
-    assert TOKEN not in cookie
-    session = cookie.partition(";")[0]
-    with RunningGateway(valkey.url, GATEWAY_TOKEN=TOKEN) as replica:
-        for each in (closed, replica):
-            assert each.ask("/api/streams", Cookie=session).status == 200
-            assert each.ask("/api/session", Cookie=session).json["logged_in"]
-            with each.events(Cookie=session) as events:
-                assert next(events)[0] == "hello"
-    logout = check(closed.ask("/api/logout", "POST", Cookie=session), "/api/logout", "post")
-    assert logout.headers["Set-Cookie"].startswith('ei_session="";')
-    assert "expires=" in logout.headers["Set-Cookie"]
-    assert not logout.json["logged_in"]
-
-
-@pytest.mark.parametrize("body", [b"", b"token", b"[]", b'{"token":1}', b'{"token":""}', b"[" * 5000, b"\xff"])
-def test_a_login_that_is_none_is_a_bad_request(closed: RunningGateway, body: bytes) -> None:
-    answer = check(closed.ask("/api/login", "POST", body), "/api/login", "post")
-    assert (answer.status, answer.code) == (400, "bad_request")
-
-
-def test_a_wrong_token_is_refused_and_repeating_it_is_limited(closed: RunningGateway) -> None:
-    statuses = []
-    for _ in range(14):
-        answer = check(closed.ask("/api/login", "POST", {"token": "wrong"}), "/api/login", "post")
-        statuses.append(answer.status)
-    assert statuses[0] == 401
-    assert statuses[-1] == 429
-    assert int(answer.headers["Retry-After"]) >= 1
-    # The right one has to wait too, or the limit would not limit; and gets in after it.
-    wait_for(lambda: closed.ask("/api/login", "POST", {"token": TOKEN}).status == 200, 10, "the login", every_s=0.3)
-
-
-def test_another_sites_page_can_neither_log_in_nor_out(closed: RunningGateway) -> None:
-    for path in ("/api/login", "/api/logout"):
-        answer = closed.ask(path, "POST", {"token": TOKEN}, Origin="https://evil.example")
-        assert (answer.status, answer.code) == (403, "forbidden")
-        assert "Set-Cookie" not in answer.headers
-    assert closed.ask("/api/login", "POST", {"token": TOKEN}, Origin=f"http://{closed.host}").status == 200
 
 
 def test_what_is_too_large_or_not_http_ends_and_hurts_nobody(gateway: RunningGateway) -> None:

@@ -86,6 +86,20 @@ def test_it_is_ready_idle_and_ends_in_order(valkey: EmbeddedValkey, tmp_path: Pa
         gateway.kill()
 
 
+def test_a_wrong_redis_password_is_said_and_waited_out(tmp_path: Path) -> None:
+    with EmbeddedValkey(options=("--requirepass", "right")) as server:
+        environ = {"QUEUE_URL": server.url, "QUEUE_PASSWORD": "wr0ng-one", "GATEWAY_HOST": "127.0.0.1"}
+        gateway = ServiceProcess("gateway", {**environ, "GATEWAY_PORT": "0"}, tmp_path, "gateway").start()
+        try:
+            wait_for(lambda: "its password is wrong" in gateway.log(), 20, "a word on the password")
+            assert gateway.process is not None
+            assert gateway.process.poll() is None, "it waits: a Secret may be put right under it"
+            assert "wr0ng-one" not in gateway.log()
+            assert "Traceback" not in gateway.log()
+        finally:
+            gateway.kill()
+
+
 def test_idle_costs_next_to_nothing(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     environ = {"QUEUE_URL": valkey.url, "GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": "0"}
     import redis

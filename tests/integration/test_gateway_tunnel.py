@@ -21,9 +21,10 @@ from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.errors import SettingError
 from elastic_inference.result import parse_result, split_message
 from tests.conftest import missing_tool
-from tests.support.gateway import JPEG, Pool, RunningGateway, RunningRelay
+from tests.support.gateway import JPEG, Pool, RunningGateway
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
+from tests.support.websocket_server import Relay
 
 pytestmark = pytest.mark.alone
 
@@ -38,8 +39,8 @@ def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def relay(valkey: EmbeddedValkey) -> Iterator[RunningRelay]:
-    with RunningRelay(valkey.url) as running:
+def relay(valkey: EmbeddedValkey) -> Iterator[Relay]:
+    with Relay(queue_url=valkey.url) as running:
         yield running
 
 
@@ -95,7 +96,7 @@ def receive(raw: socket.socket, count: int) -> bytes:
     return received
 
 
-def test_all_three_formats_come_through(valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay) -> None:
+def test_all_three_formats_come_through(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay) -> None:
     pool = Pool(client)
     pool.publish()
     with gateway_to(relay.port, valkey) as gateway, pool.publishing(20):
@@ -115,7 +116,7 @@ def test_all_three_formats_come_through(valkey: EmbeddedValkey, client: redis.Re
         assert gateway.metric("ei_gateway_requests_total", code="1xx") == 3
 
 
-def test_the_websocket_servers_refusals_come_through(valkey: EmbeddedValkey, relay: RunningRelay) -> None:
+def test_the_websocket_servers_refusals_come_through(valkey: EmbeddedValkey, relay: Relay) -> None:
     with gateway_to(relay.port, valkey) as gateway, connect(f"ws://{gateway.host}/none:people:inferred") as viewer:
         with pytest.raises(ConnectionClosed):
             viewer.recv(timeout=10)
@@ -123,7 +124,7 @@ def test_the_websocket_servers_refusals_come_through(valkey: EmbeddedValkey, rel
 
 
 def test_little_lies_between_the_present_and_a_slow_viewer(
-    valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay
+    valkey: EmbeddedValkey, client: redis.Redis, relay: Relay
 ) -> None:
     pool = Pool(client)
     pool.publish()
@@ -167,7 +168,7 @@ def test_only_what_the_websocket_server_needs_goes_to_it(valkey: EmbeddedValkey)
             assert secret not in head
 
 
-def test_who_may_open_a_websocket(valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay) -> None:
+def test_who_may_open_a_websocket(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay) -> None:
     pool = Pool(client)
     pool.publish()
     settings = {"GATEWAY_TOKEN": TOKEN, "ALLOWED_ORIGINS": "https://wall.example"}
@@ -204,7 +205,7 @@ def test_a_websocket_server_that_is_away_is_a_502_and_shows(valkey: EmbeddedValk
         assert refused.value.response.status_code == 502
         assert json.loads(refused.value.response.body)["error"]["code"] == "bad_gateway"
         assert set(gateway.ask("/api/streams").json["missing"]) == {"websocket_server"}
-        with RunningRelay(valkey.url, WEBSOCKET_PORT=str(port)):
+        with Relay(queue_url=valkey.url, port=port):
             with connect(url) as viewer, pytest.raises(ConnectionClosed):
                 viewer.recv(timeout=10)
             assert gateway.ask("/api/streams").json["missing"] == {}
@@ -263,9 +264,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
-def test_over_tls(
-    valkey: EmbeddedValkey, client: redis.Redis, relay: RunningRelay, certificate: tuple[Path, Path]
-) -> None:
+def test_over_tls(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay, certificate: tuple[Path, Path]) -> None:
     import http.client
     import ssl
 

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
 from support.waiting import TIME_FACTOR, wait_for
+from tests.support.scripts import TOOLS, recording_engine
+from tests.support.scripts import run as run_script
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "run-ois.sh"
+SCRIPT = TOOLS / "run-ois.sh"
 SECRET = "pa55-of-the-worker"
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Nothing of this process's settings; `docker` writes down what it was called with."""
-    engine = tmp_path / "bin" / "docker"
-    engine.parent.mkdir()
-    call = str(tmp_path / "call.json")
-    engine.write_text(
-        f"#!{sys.executable}\nimport json, os, sys\n"
-        f"json.dump({{'argv': sys.argv[1:], 'environ': dict(os.environ)}}, open({call!r}, 'w'))\n"
-    )
-    engine.chmod(0o755)
-    return {"HOME": os.environ.get("HOME", "/"), "PATH": f"{engine.parent}:{os.environ['PATH']}"}
+    return recording_engine(tmp_path)
 
 
 def run(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(SCRIPT), *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
+    return run_script("run-ois.sh", *arguments, environ=environ)
 
 
 def test_help_names_every_option(environ: dict[str, str]) -> None:

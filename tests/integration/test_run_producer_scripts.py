@@ -7,10 +7,7 @@ import os
 import pty
 import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -20,27 +17,15 @@ import redis
 
 from elastic_inference import __version__, keys
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from tests.conftest import REPOSITORY
+from tests.support.scripts import TOOLS, recording_engine, run, web_server
 from tests.support.waiting import wait_for
 
-TOOLS = REPOSITORY / "tools"
 SECRET = "pa55-of-the-camera"
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Nothing of this process's settings; `docker` writes down what it was called with."""
-    engine = tmp_path / "bin" / "docker"
-    engine.parent.mkdir()
-    call = str(tmp_path / "call.json")
-    engine.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        f"json.dump({{'argv': sys.argv[1:], 'environ': dict(os.environ)}}, open({call!r}, 'w'))\n"
-    )
-    engine.chmod(0o755)
-    kept = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
-    return {**kept, "PATH": f"{engine.parent}:{os.environ['PATH']}"}
+    return recording_engine(tmp_path)
 
 
 @pytest.fixture
@@ -51,18 +36,6 @@ def clip(tmp_path: Path) -> Path:
         writer.write(np.full((48, 64, 3), number * 20, np.uint8))
     writer.release()
     return path
-
-
-def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(TOOLS / script), *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 @pytest.mark.parametrize("script", ["run-css.sh", "run-fss.sh"])
@@ -97,19 +70,8 @@ def test_mistakes_are_one_line(script: str, arguments: tuple[str, ...], why: str
 
 @pytest.fixture
 def dashboard() -> Iterator[int]:
-    """A web server's port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with web_server() as port:
+        yield port
 
 
 @pytest.mark.parametrize("script", ["run-css.sh", "run-fss.sh"])

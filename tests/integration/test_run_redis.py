@@ -100,7 +100,7 @@ def test_image_gets_the_same_settings(tmp_path: Path) -> None:
         )
         lines = result.stdout.splitlines()
         assert image in lines
-        assert f"{users.with_suffix('.acl')}:/users.acl:ro" in lines
+        assert f"type=bind,source={users.with_suffix('.acl')},target=/users.acl,readonly" in lines
         assert lines[lines.index("--aclfile") + 1] == "/users.acl"
         assert lines[lines.index("--save") + 1] == ""
         assert ("redis-server" if "redis:" in given else "valkey-server") in lines

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from elastic_inference import __version__
 from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from tests.conftest import REPOSITORY
+from tests.support.scripts import TOOLS, recording_engine, run, web_server
 from tests.support.waiting import wait_for
 
-TOOLS = REPOSITORY / "tools"
 SECRET = "pa55-of-the-viewer"
 SCRIPTS = ["run-wss.sh", "run-gws.sh"]
 IMAGES = {"run-wss.sh": "ei-websocket-server", "run-gws.sh": "ei-gateway-server"}
@@ -28,28 +23,7 @@ IMAGES = {"run-wss.sh": "ei-websocket-server", "run-gws.sh": "ei-gateway-server"
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Nothing of this process's settings; `docker` writes down what it was called with."""
-    engine = tmp_path / "bin" / "docker"
-    engine.parent.mkdir()
-    call = str(tmp_path / "call.json")
-    engine.write_text(
-        f"#!{sys.executable}\nimport json, os, sys\n"
-        f"json.dump({{'argv': sys.argv[1:], 'environ': dict(os.environ)}}, open({call!r}, 'w'))\n"
-    )
-    engine.chmod(0o755)
-    return {"HOME": os.environ.get("HOME", "/"), "PATH": f"{engine.parent}:{os.environ['PATH']}"}
-
-
-def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(TOOLS / script), *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
+    return recording_engine(tmp_path)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -100,19 +74,8 @@ def test_a_mistake_in_an_option_of_its_own(
 
 @pytest.fixture
 def dashboard() -> Iterator[int]:
-    """A web server's port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with web_server() as port:
+        yield port
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,24 +15,14 @@ import redis
 from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.status.main import running_demo
+from tests.support.scripts import web_server
 from tests.support.waiting import wait_for
 
 
 @pytest.fixture
 def web_port() -> Iterator[int]:
-    """A web server's port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with web_server() as port:
+        yield port
 
 
 def status(*arguments: str) -> subprocess.CompletedProcess[str]:

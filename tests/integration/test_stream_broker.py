@@ -15,6 +15,7 @@ from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.result import Detection, Result, parse_result, split_message
 from elastic_inference.stream_broker import ResultPublisher, StreamRegistry
+from support.results import make_result
 from support.waiting import wait_for
 
 JPEG = b"\xff\xd8" + b"x" * 50_000
@@ -33,18 +34,15 @@ class Clock:
 
 def result(order: int, name: str = "gate-1", detections: int = 1) -> Result:
     found = Detection("person", 1, 0.93, (0.11, 0.2, 0.31, 0.88))
-    return Result(
+    return make_result(
         stream=keys.stream_id(name, "people"),
-        type="people",
         model="person-detection-retail-0013",
-        precision="FP32",
-        device="CPU",
+        pod="pod-1",
         order=order,
         seq=order,
         ts=1_790_000_000.0,
         width=1280,
         height=720,
-        pod="pod-1",
         age_ms=1.0,
         queue_ms=2.0,
         infer_ms=3.0,

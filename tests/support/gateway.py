@@ -1,4 +1,4 @@
-"""The gateway and the websocket server in this process, each on a thread with an event loop of its own."""
+"""The gateway in this process, on a thread with an event loop of its own, and results for it to show."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 import redis
 import simplejpeg
-from prometheus_client import CollectorRegistry
 
 from elastic_inference import config, keys
 from elastic_inference.frame import Frame
 from elastic_inference.frame_queue import QueueProducer
 from elastic_inference.gateway.server import GatewayServer
-from elastic_inference.lifecycle import Lifecycle
-from elastic_inference.relay.service import serve
-from elastic_inference.result import Detection, Result
+from elastic_inference.result import Result
 from elastic_inference.stream_broker import ResultPublisher
-from tests.support.waiting import wait_for
+from tests.support.results import make_result
+from tests.support.threaded import Threaded
 
 JPEG: bytes = simplejpeg.encode_jpeg(np.full((240, 320, 3), 90, np.uint8), quality=90, colorspace="BGR")
 BOX = (0.25, 0.25, 0.75, 0.75)
@@ -32,25 +30,20 @@ BOX = (0.25, 0.25, 0.75, 0.75)
 
 def a_result(order: int, name: str = "gate-1", kind: str = "people", **changes: Any) -> Result:
     """A result with one detection in the middle of `JPEG`."""
-    result = Result(
-        stream=keys.stream_id(name, kind),
-        type=kind,
-        model="person-detection-retail-0013",
-        precision="INT8",
-        device="CPU",
-        order=order,
-        seq=order,
-        ts=1.0,
-        width=320,
-        height=240,
-        pod="pod-1",
-        age_ms=8.0,
-        queue_ms=3.1,
-        infer_ms=12.4,
-        detections=(Detection("person", 1, 0.93, BOX),),
-        arrived_ms=1_790_000_000_000.5,
-    )
-    return dataclasses.replace(result, **changes)
+    given: dict[str, Any] = {
+        "stream": keys.stream_id(name, kind),
+        "type": kind,
+        "model": "person-detection-retail-0013",
+        "precision": "INT8",
+        "order": order,
+        "seq": order,
+        "pod": "pod-1",
+        "age_ms": 8.0,
+        "queue_ms": 3.1,
+        "infer_ms": 12.4,
+        "arrived_ms": 1_790_000_000_000.5,
+    }
+    return make_result(**{**given, **changes})
 
 
 @dataclasses.dataclass
@@ -72,67 +65,13 @@ class Answer:
         return str(self.json["error"]["code"])
 
 
-class Threaded:
-    """Something asynchronous that starts, has a port, and ends with its lifecycle."""
-
-    def __init__(self, service: str) -> None:
-        self.registry = CollectorRegistry()
-        self.lifecycle = Lifecycle(service)
-        self.lifecycle.declare("http")
-        self.lifecycle.set_ready("http")
-        self.port = 0
-        self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=service)
-
-    async def main(self, on_port: Callable[[int], None]) -> None:
-        """Until the lifecycle stops."""
-        raise NotImplementedError
-
-    def _run(self) -> None:
-        def take(port: int) -> None:
-            self.port = port
-
-        try:
-            asyncio.run(self.main(take))
-        except BaseException as error:  # noqa: BLE001  raised again by __exit__
-            self._failed = error
-
-    def __enter__(self) -> Any:
-        self._thread.start()
-        wait_for(lambda: self.port or self._failed, what="the port")
-        if self._failed:
-            raise self._failed
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lifecycle.stop()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-        if self._failed is not None:
-            raise self._failed
-
-    def metric(self, name: str, **labels: str) -> float | None:
-        """A sample's value, None when there is none."""
-        return self.registry.get_sample_value(name, labels)
-
-
-class RunningRelay(Threaded):
-    """The websocket server."""
-
-    def __init__(self, queue_url: str, **settings: str) -> None:
-        super().__init__("websocket server")
-        environ = {"QUEUE_URL": queue_url, "WEBSOCKET_HOST": "127.0.0.1", "WEBSOCKET_PORT": "0", **settings}
-        self._settings = config.load(config.WebsocketSettings, environ)
-
-    async def main(self, on_port: Callable[[int], None]) -> None:
-        await serve(self._settings, self.lifecycle, self.registry, None, on_port)
-
-
 class RunningGateway(Threaded):
     """The gateway."""
 
     def __init__(self, queue_url: str, **settings: str) -> None:
         super().__init__("gateway")
+        self.lifecycle.declare("http")
+        self.lifecycle.set_ready("http")
         environ = {"QUEUE_URL": queue_url, "GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": "0", **settings}
         self._settings = config.load(config.GatewaySettings, environ)
         self.tls = "GATEWAY_TLS_CERT" in settings

@@ -9,30 +9,15 @@ import pytest
 import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.results import make_result
 
 from elastic_inference.drawing import PALETTE_RGB, draw_detections, draw_result, label_colour, label_hash, plate_text
 from elastic_inference.errors import InvalidFrameError
 from elastic_inference.result import Detection, Result
 
 
-def make_result(*detections: Detection) -> Result:
-    return Result(
-        stream="cam:people:inferred",
-        type="people",
-        model="m",
-        precision="FP32",
-        device="CPU",
-        order=1,
-        seq=1,
-        ts=1.0,
-        width=320,
-        height=240,
-        pod="pod",
-        age_ms=0,
-        queue_ms=0,
-        infer_ms=0,
-        detections=detections,
-    )
+def with_boxes(*detections: Detection) -> Result:
+    return make_result(detections=detections)
 
 
 def detection(label: str = "person", confidence: float = 0.93, box: tuple[float, ...] = (0.25, 0.25, 0.75, 0.75)):
@@ -64,8 +49,8 @@ def test_box_is_drawn_in_its_labels_colour_over_a_dark_line() -> None:
 
 def test_drawn_jpeg_keeps_its_size_and_changes_only_with_detections() -> None:
     jpeg = grey_jpeg()
-    drawn = simplejpeg.decode_jpeg(draw_result(make_result(detection()), jpeg), "RGB")
-    plain = simplejpeg.decode_jpeg(draw_result(make_result(), jpeg), "RGB")
+    drawn = simplejpeg.decode_jpeg(draw_result(with_boxes(detection()), jpeg), "RGB")
+    plain = simplejpeg.decode_jpeg(draw_result(with_boxes(), jpeg), "RGB")
     assert drawn.shape == plain.shape == (240, 320, 3)
     assert np.abs(plain.astype(int) - 128).max() < 8
     assert np.abs(drawn.astype(int) - plain).max() > 60
@@ -109,7 +94,7 @@ def test_five_hundred_boxes() -> None:
         detection(label=f"class {i}", box=(i / 600, (i % 20) / 25, i / 600 + 0.1, (i % 20) / 25 + 0.15))
         for i in range(500)
     )
-    assert draw_result(make_result(*boxes), grey_jpeg())[:2] == b"\xff\xd8"
+    assert draw_result(with_boxes(*boxes), grey_jpeg())[:2] == b"\xff\xd8"
 
 
 edges = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(-0.2, 1.2))
@@ -125,18 +110,18 @@ detections = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(detections, max_size=8), st.sampled_from([(320, 240), (1, 1), (16, 16), (3, 200)]))
 def test_whatever_the_detections_a_picture_comes_out(found: list[Detection], size: tuple[int, int]) -> None:
-    drawn = draw_result(make_result(*found), grey_jpeg(*size))
+    drawn = draw_result(with_boxes(*found), grey_jpeg(*size))
     assert simplejpeg.decode_jpeg(drawn, "RGB").shape == (size[1], size[0], 3)
 
 
 @pytest.mark.parametrize("jpeg", [b"", b"not a jpeg", grey_jpeg()[:20], b"\xff\xd8\xff\xd9", b"\xff\xd8" + bytes(500)])
 def test_undecodable_picture_is_an_invalid_frame(jpeg: bytes) -> None:
     with pytest.raises(InvalidFrameError):
-        draw_result(make_result(detection()), jpeg)
+        draw_result(with_boxes(detection()), jpeg)
 
 
 def test_header_without_a_picture_is_an_invalid_frame() -> None:
     jpeg = grey_jpeg()
     scan = jpeg.index(b"\xff\xda")
     with pytest.raises(InvalidFrameError):
-        draw_result(make_result(detection()), jpeg[:scan])
+        draw_result(with_boxes(detection()), jpeg[:scan])

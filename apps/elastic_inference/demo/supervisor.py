@@ -65,6 +65,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._readers: list[threading.Thread] = []
+        self._last_lines: dict[str, str] = {}
 
     def say(self, name: str, line: str) -> None:
         """One line under a name, whole even when several children talk at once."""
@@ -108,7 +109,11 @@ class Supervisor:
             return
         child.process = None
         if code in EXITS_FOR_GOOD and now - child.started < STEADY_S:
-            self.failure = f"{child.name} can't start: its reason is in the line above."
+            for reader in self._readers:
+                if reader.name == child.name:
+                    reader.join(1)  # its last words may still be in the pipe
+            why = self._last_lines.get(child.name, "").removeprefix("error: ") or f"it ended with code {code}"
+            self.failure = f"{child.name} can't start: {why}"
             return
         if now - child.started > STEADY_S:
             child.backoff.reset()
@@ -129,14 +134,19 @@ class Supervisor:
         child.started = now
         child.starts += 1
         assert child.process.stdout is not None  # noqa: S101  for the type checker: a pipe was asked for
-        reader = threading.Thread(target=self._copy, args=(child.name, child.process.stdout), daemon=True)
+        reader = threading.Thread(
+            target=self._copy, args=(child.name, child.process.stdout), name=child.name, daemon=True
+        )
         reader.start()
         self._readers = [*(thread for thread in self._readers if thread.is_alive()), reader]
 
     def _copy(self, name: str, pipe: IO[bytes]) -> None:
         with pipe:
             while line := pipe.readline(8192):
-                self.say(name, line.decode(errors="replace").rstrip())
+                text = line.decode(errors="replace").rstrip()
+                if text:
+                    self._last_lines[name] = text
+                self.say(name, text)
 
     def _end(self) -> None:
         """SIGTERM group by group, each with its share of the time to end; SIGKILL for what is left at the limit."""

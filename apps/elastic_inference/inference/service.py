@@ -99,11 +99,11 @@ def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllo
     core = make_core(allowance, settings.model_cache_dir)
     engine = compile_engine(core, spec.path, spec.adapter, options, settings.infer_device)
     log.info(
-        "%s on %s: %d requests at a time, %s CPU, loaded in %.1f s",
+        "%s on %s: %d requests at a time, %s, loaded in %.1f s",
         spec.path,
         engine.device,
         engine.streams,
-        f"{allowance.quota:g}" if allowance.quota is not None else f"{allowance.cores} cores, no quota",
+        f"a CPU quota of {allowance.quota:g}" if allowance.quota is not None else f"{allowance.cores} cores",
         time.monotonic() - began_s,
     )
     return engine

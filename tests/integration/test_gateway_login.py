@@ -1,0 +1,109 @@
+"""A gateway with a token: what asks for it, sessions, and who may not log in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from tests.support.gateway import RunningGateway
+from tests.support.openapi import check, check_schema
+from tests.support.waiting import wait_for
+
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New types are found soon: their life in Redis is as long as the time between two scans."""
+    monkeypatch.setattr("elastic_inference.gateway.pool_state.TYPES_EVERY_S", 0.3)
+
+
+@pytest.fixture
+def closed(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
+    """A gateway that asks for a token."""
+    with RunningGateway(valkey.url, GATEWAY_TOKEN=TOKEN) as running:
+        yield running
+
+
+GUARDED = [
+    "/api/streams",
+    "/api/stream",
+    "/api/streams/a:b:inferred",
+    "/api/streams/a:b:inferred/snapshot.jpg",
+    "/api/stats",
+    "/api/events",
+    "/api/openapi.json",
+    "/api/none",
+    "/gate-1:people:inferred",
+]
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_with_a_token_everything_asks_for_it(closed: RunningGateway, path: str) -> None:
+    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Cookie": "ei_session=1.9999999999.x.y"}):
+        answer = closed.ask(path, **headers)
+        assert (answer.status, answer.code) == (401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        check_schema(answer.json, "Error")
+
+
+def test_the_page_and_the_session_are_open(closed: RunningGateway) -> None:
+    assert closed.ask("/").status == 200
+    session = check(closed.ask("/api/session"), "/api/session").json
+    assert (session["login_required"], session["logged_in"]) == (True, False)
+
+
+def test_a_bearer_token_opens(closed: RunningGateway) -> None:
+    assert closed.ask("/api/streams", Authorization=f"Bearer {TOKEN}").status == 200
+    assert closed.ask("/api/streams", Authorization=f"bearer {TOKEN}").status == 200
+    assert closed.ask("/api/streams", Authorization=f"Bearer {TOKEN}x").status == 401
+
+
+def test_login_session_and_logout_over_two_replicas(closed: RunningGateway, valkey: EmbeddedValkey) -> None:
+    login = check(closed.ask("/api/login", "POST", {"token": TOKEN}), "/api/login", "post")
+    cookie = login.headers["Set-Cookie"]
+    assert login.json["logged_in"]
+    assert re.search(r"; HttpOnly", cookie)
+    assert re.search(r"; SameSite=Strict", cookie)
+    assert "Secure" not in cookie
+    assert TOKEN not in cookie
+    session = cookie.partition(";")[0]
+    with RunningGateway(valkey.url, GATEWAY_TOKEN=TOKEN) as replica:
+        for each in (closed, replica):
+            assert each.ask("/api/streams", Cookie=session).status == 200
+            assert each.ask("/api/session", Cookie=session).json["logged_in"]
+            with each.events(Cookie=session) as events:
+                assert next(events)[0] == "hello"
+    logout = check(closed.ask("/api/logout", "POST", Cookie=session), "/api/logout", "post")
+    assert logout.headers["Set-Cookie"].startswith('ei_session="";')
+    assert "expires=" in logout.headers["Set-Cookie"]
+    assert not logout.json["logged_in"]
+
+
+@pytest.mark.parametrize("body", [b"", b"token", b"[]", b'{"token":1}', b'{"token":""}', b"[" * 5000, b"\xff"])
+def test_a_login_that_is_none_is_a_bad_request(closed: RunningGateway, body: bytes) -> None:
+    answer = check(closed.ask("/api/login", "POST", body), "/api/login", "post")
+    assert (answer.status, answer.code) == (400, "bad_request")
+
+
+def test_a_wrong_token_is_refused_and_repeating_it_is_limited(closed: RunningGateway) -> None:
+    statuses = []
+    for _ in range(14):
+        answer = check(closed.ask("/api/login", "POST", {"token": "wrong"}), "/api/login", "post")
+        statuses.append(answer.status)
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    # The right one has to wait too, or the limit would not limit; and gets in after it.
+    wait_for(lambda: closed.ask("/api/login", "POST", {"token": TOKEN}).status == 200, 10, "the login", every_s=0.3)
+
+
+def test_another_sites_page_can_neither_log_in_nor_out(closed: RunningGateway) -> None:
+    for path in ("/api/login", "/api/logout"):
+        answer = closed.ask(path, "POST", {"token": TOKEN}, Origin="https://evil.example")
+        assert (answer.status, answer.code) == (403, "forbidden")
+        assert "Set-Cookie" not in answer.headers
+    assert closed.ask("/api/login", "POST", {"token": TOKEN}, Origin=f"http://{closed.host}").status == 200

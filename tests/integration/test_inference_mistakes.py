@@ -1,0 +1,180 @@
+"""The inference service given what it can't work with: settings, logins, another server, models."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elastic_inference.acl import USERS, render_acl
+from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.inference.runtime import load_openvino
+from support.inference_pod import Pod, running_pod
+from support.small_models import constant_model
+from support.waiting import TIME_FACTOR, wait_for
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"INFER_DEVICE": "FPGA"}, ("INFER_DEVICE", "FPGA", "CPU")),
+        ({"INFER_DEVICE": "HETERO:FPGA,CPU"}, ("INFER_DEVICE", "FPGA")),
+        ({"INFER_MODEL_NAME": "no-such-model_FP32"}, ("no-such-model",)),
+        ({"INFER_MODEL_PATH": "/nowhere/at/all"}, ("/nowhere/at/all",)),
+        ({"MODEL_CACHE_DIR": "/proc/nowhere"}, ("MODEL_CACHE_DIR", "/proc/nowhere")),
+        ({"CONFIDENCE_THRESHOLD": "2"}, ("CONFIDENCE_THRESHOLD", "2")),
+        ({"QUEUE_URL": "http://127.0.0.1"}, ("QUEUE_URL",)),
+        ({"QUEUE_URL": "redis://192.168..1.5:6379"}, ("QUEUE_URL", "192.168..1.5")),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_line(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, settings: dict[str, str], words: tuple[str, ...]
+) -> None:
+    with running_pod(valkey, tmp_path, shared_models, **settings) as pod:
+        assert pod.process.wait(30 * TIME_FACTOR) in (2, 3)
+        text = pod.log.read_text()
+    assert "Traceback" not in text
+    (line,) = [each for each in text.splitlines() if each.startswith("error: ")]
+    for word in words:
+        assert word in line
+
+
+@contextmanager
+def no_redis() -> Iterator[int]:
+    """The port of a server that answers everything with an HTTP error, as the websocket server does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+
+
+def stays_and_says(pod: Pod, words: str) -> str:
+    """The log of a pod that does not get ready, lives, says why, and ends when told."""
+
+    def said() -> bool:
+        assert pod.process.poll() is None, pod.log.read_text()
+        text = pod.log.read_text()
+        # Both ends say it: some more tries of each are to add nothing.
+        return words in text and set(pod.missing()) == {"queue", "broker"}
+
+    wait_for(said, 40, words)
+    time.sleep(3)
+    assert pod.get("/healthz")[0] == 200
+    assert pod.stop() == 0
+    text = pod.log.read_text()
+    assert "Traceback" not in text
+    assert 1 <= sum("WARNING" in line for line in text.splitlines()) <= 4, text
+    return text
+
+
+def test_a_wrong_password_is_said_and_waited_out(tmp_path: Path, shared_models: Path) -> None:
+    with (
+        EmbeddedValkey(options=("--requirepass", "right-one")) as server,
+        running_pod(server, tmp_path, shared_models, QUEUE_PASSWORD="wr0ng-one") as pod,
+    ):
+        text = stays_and_says(pod, "its password is wrong")
+        assert "wr0ng-one" not in text
+
+
+def test_another_users_login_is_said_and_waited_out(tmp_path: Path, shared_models: Path) -> None:
+    acl = tmp_path / "users.acl"
+    acl.write_text(render_acl({user: f"secret of {user}" for user in USERS}))
+    with (
+        EmbeddedValkey(options=("--aclfile", str(acl))) as server,
+        running_pod(server, tmp_path, shared_models, QUEUE_USERNAME="camera", QUEUE_PASSWORD="secret of camera") as pod,
+    ):
+        wait_for(lambda: "does not allow this user" in pod.log.read_text(), 40, "a line about the rights")
+        time.sleep(3)
+        assert pod.stop() == 0
+        text = pod.log.read_text()
+        assert "Traceback" not in text
+        assert text.count("SCRIPT") <= 2, text
+
+
+def test_another_servers_port_is_said_and_waited_out(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
+) -> None:
+    with no_redis() as port, running_pod(valkey, tmp_path, shared_models, QUEUE_URL=f"redis://127.0.0.1:{port}") as pod:
+        stays_and_says(pod, f"127.0.0.1:{port}")
+
+
+def another_shape(folder: Path) -> None:
+    """Neither family: one output of three numbers."""
+    load_openvino().save_model(constant_model([1, 3, 64, 64], {"sums": np.zeros(3)}), folder / "model.xml")
+
+
+def dynamic_batch_that_can_not_be_one(folder: Path) -> None:
+    """An SSD by its output, whose graph holds for batches of two only."""
+    openvino = load_openvino()
+    from openvino import opset13 as ops
+
+    picture = ops.parameter([-1, 3, 64, 64], dtype=np.float32, name="picture")
+    halves = ops.variadic_split(picture, np.int64(0), np.array([1, 1], np.int64))
+    nothing = ops.multiply(ops.reduce_mean(halves.output(0), np.array([0, 1, 2, 3]), keep_dims=False), np.float32(0))
+    boxes = ops.add(ops.constant(np.zeros((1, 1, 10, 7), np.float32)), nothing)
+    openvino.save_model(openvino.Model([ops.result(boxes)], [picture], "two"), folder / "model.xml")
+
+
+def fewer_boxes_than_scores(folder: Path) -> None:
+    """Has the outputs that its adapter asks for; reading them is what fails."""
+    outputs = {
+        "detection_boxes": np.zeros((1, 2, 4)),
+        "detection_classes": np.zeros((1, 10)),
+        "detection_scores": np.full((1, 10), 0.9),
+        "num_detections": np.array([10.0]),
+    }
+    load_openvino().save_model(constant_model([1, 3, 64, 64], outputs), folder / "model.xml")
+
+
+def without_weights(folder: Path) -> None:
+    shutil.copy(folder.parent / "real.xml", folder / "model.xml")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (another_shape, "No adapter is known for this model: it has input picture"),
+        (dynamic_batch_that_can_not_be_one, "can't be prepared"),
+        (fewer_boxes_than_scores, "can't be run on CPU: IndexError"),
+        (without_weights, "model.bin"),
+    ],
+    ids=["another shape", "a reshape that fails", "a decoding that fails", "no weights"],
+)
+def test_a_model_that_does_not_fit_ends_the_start_with_one_line(
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, make: Callable[[Path], None], words: str
+) -> None:
+    name = "face-detection-retail-0005"
+    shutil.copy(shared_models / name / "FP32" / f"{name}.xml", tmp_path / "real.xml")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    make(folder)
+    with running_pod(
+        valkey, tmp_path, shared_models, INFER_MODEL_PATH=str(folder / "model.xml"), INFER_MODEL_NAME=""
+    ) as pod:
+        assert pod.process.wait(60 * TIME_FACTOR) == 3
+        text = pod.log.read_text()
+    assert "Traceback" not in text
+    (line,) = [each for each in text.splitlines() if each.startswith("error: ")]
+    assert words in line

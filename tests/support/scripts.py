@@ -1,0 +1,62 @@
+"""The scripts of `tools/` run from a test: with an engine that writes down its call, and a web server at a port."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+TOOLS = REPOSITORY / "tools"
+
+
+def recording_engine(folder: Path) -> dict[str, str]:
+    """An environment without this process's settings, whose `docker` writes its call to `folder/call.json`."""
+    engine = folder / "bin" / "docker"
+    engine.parent.mkdir()
+    call = str(folder / "call.json")
+    engine.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        f"json.dump({{'argv': sys.argv[1:], 'environ': dict(os.environ)}}, open({call!r}, 'w'))\n"
+    )
+    engine.chmod(0o755)
+    kept = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
+    return {**kept, "PATH": f"{engine.parent}:{os.environ['PATH']}"}
+
+
+def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`tools/<script>` to its end."""
+    return subprocess.run(
+        [str(TOOLS / script), *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def web_server() -> Iterator[int]:
+    """The port of a web server that has nothing to show."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
