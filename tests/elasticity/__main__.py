@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -11,16 +12,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from elastic_inference import __version__
-from tests.elasticity.cluster import DEPLOYMENT, MONITORING, NAMESPACE, QUEUE_NODE_PORT, TYPE, Cluster, wait_until
+from elastic_inference.planning.capacity import Demand, Layout, Measured, plan
+from tests.elasticity.cluster import (
+    DEPLOYMENT,
+    MONITORING,
+    NAMESPACE,
+    QUEUE_NODE_PORT,
+    TYPE,
+    Cluster,
+    cores,
+    wait_until,
+)
 from tests.elasticity.load import Load
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, Sample
-from tests.elasticity.scenarios import Scenario, default, further
+from tests.elasticity.scenarios import TARGET, Scenario, default, further
 from tests.elasticity.simulated import simulate_run
 from tests.support.manifests import PROJECT
 
 LATE_S = 25.0
 SHIPPED_WINDOW_S = 300
+PLANNER_FILE = "planner.json"
+# The test's scale-in window and a pod's start, twice over.
+PLANNER_SETTLES_S = 120.0
+PLANNER_LASTS_S = 40.0
+PLANNER_OFF_BY = 0.2
 OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
 
 
@@ -54,6 +70,8 @@ def _main(options: argparse.Namespace) -> int:
             with Load(url, TYPE, cluster.secret("camera-password"), cluster.secret("admin-password")) as load:
                 if options.quotas:
                     return _quotas(cluster, load, options.quotas.split(","))
+                if options.planner:
+                    return _planner(cluster, load, options.planner, cores(options.cpu), options.out)
                 pod_fps = _capacity(cluster, load)
                 print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} frames a second", flush=True)
                 for scenario in chosen:
@@ -82,6 +100,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="also ramps, bursts, broken chains, shipped windows")
     parser.add_argument("--only", metavar="NAMES", help="some scenarios, by name")
     parser.add_argument("--quotas", metavar="CPUS", help="only measure a pod under these limits, such as 100m,500m,1")
+    parser.add_argument(
+        "--planner",
+        type=float,
+        metavar="FPS",
+        help="only compare tools/plan-capacity with the pool at 1, 4 and 16 streams of so many frames a second",
+    )
     parser.add_argument("--registry", default="localhost:5000", help="where the images are (%(default)s)")
     parser.add_argument("--tag", default=__version__, help="their tag (%(default)s)")
     parser.add_argument("--node", default="127.0.0.1", help="an address that node ports answer at (%(default)s)")
@@ -103,6 +127,48 @@ def _quotas(cluster: Cluster, load: Load, limits: Sequence[str]) -> int:
         cluster.limit(limit)
         print(f"| {limit} | {_capacity(cluster, load, 600.0):.0f} | {max(cluster.pod_starts()):.0f} s |", flush=True)
     return 0
+
+
+def _planner(cluster: Cluster, load: Load, fps: float, pod_cores: float, folder: Path) -> int:
+    """Prints pods and Redis MB/s, planned and measured, and writes them down; 1 where a plan is off by a fifth."""
+    pod_fps = _capacity(cluster, load)
+    print(f"a pod of {pod_cores:g} cores infers {pod_fps:.1f} frames a second", flush=True)
+    frame_bytes = round(sum(map(len, load.pictures)) / len(load.pictures))
+    cluster.use("hpa-ratio")
+    records = []
+    for streams in (1, 4, 16):
+        demand = Demand(cameras=streams, fps=fps, frame_bytes=frame_bytes, detections=0.0, viewers=0, watched_streams=0)
+        sheet = plan(demand, Measured(fps_per_core=pod_fps / pod_cores), Layout(pod_cores, target=TARGET))
+        load.follow(lambda _, rate=fps * streams: rate, streams)  # type: ignore[misc]
+        time.sleep(PLANNER_SETTLES_S)
+        pods, before, began = [], load.redis_bytes(), time.monotonic()
+        frames, ratios = load.inferred, []
+        while time.monotonic() - began < PLANNER_LASTS_S:
+            pods.append(cluster.deployment()[1])
+            ratios.append(cluster.autoscaler_sees() or 0.0)
+            time.sleep(1)
+        spent = time.monotonic() - began
+        taken, given = ((after - then) / spent / 1e6 for after, then in zip(load.redis_bytes(), before, strict=True))
+        records.append(
+            {
+                "streams": streams,
+                "fps": fps,
+                "pod_fps": round(pod_fps, 1),
+                "frame_bytes": frame_bytes,
+                "planned_pods": sheet.pods,
+                "pods": statistics.mode(pods),
+                "ratio": round(statistics.mean(ratios), 3),
+                "inferred_fps": round((load.inferred - frames) / spent, 1),
+                "planned_redis_mb_s": round(sheet.redis_in_mb_s + sheet.redis_out_mb_s, 3),
+                "redis_mb_s": round(taken + given, 3),
+            }
+        )
+        print(json.dumps(records[-1]), flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLANNER_FILE).write_text(json.dumps(records, indent=1) + "\n")
+    off = [abs(each[f"planned_{what}"] / each[what] - 1) for each in records for what in ("pods", "redis_mb_s")]
+    print(f"the plan is off by {max(off):.0%} at most")
+    return 1 if max(off) > PLANNER_OFF_BY else 0
 
 
 def _capacity(cluster: Cluster, load: Load, rate: float = 150.0) -> float:
@@ -203,6 +269,8 @@ def _disturb(cluster: Cluster, what: str) -> None:
 
 def _problems(run: Run, scenario: Scenario) -> list[str]:
     """Which bars were missed."""
+    if run.autoscaler == "hpa-cpu":  # for comparison
+        return [f"{run.lost} frames lost"] if run.lost else []
     problems = []
     settled = run.settled_s()
     if scenario.start == 0 and run.woken_s() is None:

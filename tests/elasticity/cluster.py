@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from elastic_inference.embedded_valkey import free_port
+from tests.elasticity.scenarios import TARGET
 from tests.support.manifests import PROJECT, generate, load
 
 NAMESPACE = "ei-elasticity"
@@ -23,6 +24,7 @@ MONITORING = "ei-monitoring"
 TYPE = "face"
 DEPLOYMENT = f"ei-infer-{TYPE}-app"
 QUEUE_NODE_PORT = 31103
+TYPE_LABEL = "elastic-inference/type"
 MODEL = "/opt/ei/models/blazeface/FP16/blazeface.tflite"
 
 
@@ -41,6 +43,7 @@ class Cluster:
     def __init__(self, folder: Path, registry: str, tag: str, cpu: str, window_s: int) -> None:
         """`folder` takes the generated manifests; `cpu` limits a pod; `window_s` is that of scaling in."""
         self._folder, self._registry, self._tag, self._window_s = folder, registry, tag, window_s
+        self._cpu = cores(cpu)
         self._settings = {
             "INFER_CPU_LIMIT": cpu,
             # what the pods ask for is little, so that a node of two cores takes them all
@@ -48,6 +51,7 @@ class Cluster:
             "REDIS_CPU_REQUEST": "20m",
             "INFER_MEMORY_REQUEST": "128Mi",
             "MAX_REPLICAS": "6",
+            "HPA_CPU_TARGET": f"{round(self._cpu * TARGET * 1000)}m",
             "GATEWAY_REPLICAS": "1",
             "WEBSOCKET_REPLICAS": "1",
             "QUEUE_NODE_PORT": str(QUEUE_NODE_PORT),
@@ -110,14 +114,17 @@ class Cluster:
         return int(found["spec"].get("replicas", 1)), int(found.get("status", {}).get("readyReplicas", 0))
 
     def autoscaler_sees(self) -> float | None:
-        """The mean ratio that the HPA shows, None for `<unknown>`."""
+        """The mean ratio that the HPA shows, or of hpa-cpu the part of the limit; None for `<unknown>`."""
         found = self.get(f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers")
         for item in (found or {}).get("items", ()):
             for metric in item.get("status", {}).get("currentMetrics") or ():
                 source = metric.get("pods") or metric.get("external") or {}
                 value = source.get("current", {}).get("averageValue")
+                if "containerResource" in metric:
+                    used = metric["containerResource"].get("current", {}).get("averageValue")
+                    return None if used is None else cores(used) / self._cpu
                 if value is not None and ("pods" in metric or "prometheus" in source["metric"]["name"]):
-                    return float(value[:-1]) / 1000 if value.endswith("m") else float(value)
+                    return cores(value)
         return None
 
     def pod_starts(self) -> list[float]:
@@ -201,7 +208,9 @@ class Cluster:
         self.kubectl(*where, "apply", "-f", "-", stdin=text)
 
 
-TYPE_LABEL = "elastic-inference/type"
+def cores(quantity: str) -> float:
+    """The number of a Kubernetes quantity: `100m` is 0.1."""
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
 
 def _seconds(text: str) -> float:

@@ -21,12 +21,15 @@ from elastic_inference.result import parse_result
 from elastic_inference.stream_broker.publisher import RESULT_FIELD
 
 STREAMS = 8
+MOST_STREAMS = 16
 # A camera's order number that jumps farther than this began anew (its counter had expired).
 _NEW_ORDER = 1_000_000
+# Of an entry that the watcher reads, beside its JSON: counted on the protocol.
+_ENTRY_BYTES = 54
 
 
 class Load:
-    """Pushes `rate(seconds since the start)` frames a second, spread over eight streams, as the camera user.
+    """Pushes `rate(seconds since the start)` frames a second, spread over its streams, as the camera user.
 
     A second thread reads every result: what was inferred, and by the gapless `order` what was popped and got lost.
     """
@@ -40,10 +43,11 @@ class Load:
             QueueProducer(
                 connect(target("camera", camera_password)), infer_type, f"camera-{number}", config.QueueRules()
             )
-            for number in range(STREAMS)
+            for number in range(MOST_STREAMS)
         ]
         self._admin: redis.Redis = connect(target("admin", admin_password))
-        self._pictures = [_picture(number) for number in range(8)]
+        self.pictures = [_picture(number) for number in range(8)]
+        self._streams = STREAMS
         self._rate: Callable[[float], float] = lambda _: 0.0
         self._began = time.monotonic()
         self._stop = threading.Event()
@@ -52,6 +56,7 @@ class Load:
         self.pushed = 0
         self.refused = 0
         self.inferred = 0
+        self.read_bytes = 0
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -63,9 +68,9 @@ class Load:
         for thread in self._threads:
             thread.join(15)
 
-    def follow(self, rate: Callable[[float], float]) -> None:
-        """From now on `rate(seconds)` frames a second; the books start anew."""
-        self._began, self._rate = time.monotonic(), rate
+    def follow(self, rate: Callable[[float], float], streams: int = STREAMS) -> None:
+        """From now on `rate(seconds)` frames a second over so many streams; the books start anew."""
+        self._began, self._rate, self._streams = time.monotonic(), rate, streams
         self.pushed = self.refused = self.inferred = 0
         self._orders.clear()
 
@@ -86,6 +91,11 @@ class Load:
         """Frames in the queue now."""
         return int(self._admin.llen(keys.tokens(self._type)))  # type: ignore[arg-type]
 
+    def redis_bytes(self) -> tuple[int, int]:
+        """(in, out): bytes that Redis has taken and given since its start, by its own count, less this watcher's."""
+        told: dict[str, int] = self._admin.info("stats")  # type: ignore[assignment]
+        return int(told["total_net_input_bytes"]), int(told["total_net_output_bytes"]) - self.read_bytes
+
     def forget_drops(self) -> None:
         """Drops at the queue that no pod has taken over yet: with no pod there, they are an earlier scenario's."""
         self._admin.delete(keys.dropped(self._type))
@@ -100,12 +110,13 @@ class Load:
                 continue
             due = max(due + 1 / rate, time.monotonic() - 1.0)
             self._stop.wait(max(0.0, due - time.monotonic()))
-            stream = number % STREAMS
+            streams = self._streams
+            stream = number % streams
             frame = Frame(
                 f"camera-{stream}",
                 self._type,
-                self._pictures[number % len(self._pictures)],
-                number // STREAMS,
+                self.pictures[number % len(self.pictures)],
+                number // streams,
                 time.time(),
                 0.0,
                 192,
@@ -132,7 +143,9 @@ class Load:
             for _, entries in answer or ():  # type: ignore[union-attr]
                 for identity, fields in entries:
                     last = identity
-                    result = parse_result(fields[RESULT_FIELD.encode()])
+                    document = fields[RESULT_FIELD.encode()]
+                    self.read_bytes += len(document) + _ENTRY_BYTES
+                    result = parse_result(document)
                     self._orders[result.stream].add(result.order)
                     self.inferred += 1
 

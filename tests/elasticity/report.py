@@ -1,6 +1,7 @@
 """Writes the measured scenarios, the simulation beside them and the sweep into doc/dynamic_scale.md.
 
-`python -m tests.elasticity.report [--no-sweep]`: reads doc/elasticity/*.json, which `make test-elasticity` leaves.
+`python -m tests.elasticity.report [--no-sweep]`: reads doc/elasticity/*.json, which `make test-elasticity` leaves. What
+`--planner` left goes into doc/capacity.md.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from elastic_inference.planning.sweep import sweep, table
+from tests.elasticity.__main__ import PLANNER_FILE
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict
 from tests.elasticity.scenarios import default, further
 from tests.support.manifests import PROJECT
 
 DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
+CAPACITY = PROJECT / "doc" / "capacity.md"
 FOLDER = PROJECT / "doc" / "elasticity"
+PLANNER = FOLDER / PLANNER_FILE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     text = DOCUMENT.read_text()
     order = [each.name for each in (*default(), *further())]
-    runs = [from_dict(json.loads(path.read_text())) for path in FOLDER.glob("*.json")]
+    runs = [from_dict(json.loads(path.read_text())) for path in FOLDER.glob("*.json") if path != PLANNER]
     runs.sort(key=lambda run: order.index(run.name))
     for run in runs:
         (FOLDER / f"{run.name}.svg").write_text(plot(run))
@@ -39,7 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.no_sweep:
         text = _between(text, "sweep", table(sweep()))
     Path(DOCUMENT).write_text(text)
+    if PLANNER.exists():
+        text = _between(CAPACITY.read_text(), "pool", planned(json.loads(PLANNER.read_text())))
+        CAPACITY.write_text(text)
     return 0
+
+
+def planned(records: Sequence[Mapping[str, Any]]) -> str:
+    """The planner beside the pool, a row a number of streams."""
+    lines = [
+        "| streams | frames a second | pods, predicted | pods, measured "
+        "| Redis MB/s, predicted | Redis MB/s, measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each['streams']} | {each['streams'] * each['fps']:g} | {each['planned_pods']} | {each['pods']} "
+        f"| {each['planned_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
+        for each in records
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def measured(runs: Sequence[Run]) -> str:
@@ -78,7 +101,7 @@ def agreement(runs: Sequence[Run]) -> str:
 
 def _between(text: str, name: str, new: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    assert pattern.search(text), f"{DOCUMENT} has no <!-- {name} -->"
+    assert pattern.search(text), f"the document has no <!-- {name} -->"
     return pattern.sub(lambda found: found[1] + new + found[2], text)
 
 

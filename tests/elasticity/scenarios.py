@@ -91,7 +91,10 @@ def further() -> list[Scenario]:
             ((90, "prometheus-off"), (240, "prometheus-on")),
         ),
         Scenario("shipped-windows", "hpa-ratio", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True),
+        Scenario("shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1),
+        # For comparison: it gropes, so nothing but that no frame is lost is asked of it.
+        Scenario("step-up-cpu", "hpa-cpu", 1, 60, 420, step(LOW, HIGH, 60), pods(HIGH)),
     ]
 
 

@@ -8,22 +8,25 @@ stride s and six per cell of stride 2s, s = side / 16; 2304 = one per cell of st
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from elastic_inference.inference.adapters.base import (
+    FEW,
     AdapterOptions,
     Outputs,
     Placement,
     PreparedModel,
     Resize,
     detections,
+    few_detections,
     misfit,
 )
 from elastic_inference.inference.adapters.graph import colour_of, picture_input, take_bytes
-from elastic_inference.inference.adapters.suppression import merge_weighted
+from elastic_inference.inference.adapters.suppression import merge_few, merge_weighted
 from elastic_inference.result import Detection
 
 EXPECTED = "a square input, and outputs 1xNx16 and 1xNx1 with N 896 or 2304"
@@ -63,6 +66,7 @@ class BlazeFaceAdapter:
         self._options = options
         self._roles = (0, 1)
         self._anchors = np.zeros((0, 2), np.float32)
+        self._centres: list[list[float]] = []
         self._side = 1.0
 
     def prepare(self, model: Any) -> PreparedModel:
@@ -75,6 +79,7 @@ class BlazeFaceAdapter:
         self._anchors = anchor_centres(width, count)
         if len(self._anchors) != count:
             raise misfit("blazeface", model, EXPECTED)
+        self._centres = self._anchors.tolist()
         self._roles = roles
         self._side = float(width)
         mean, scale = self._options.mean or (127.5,), self._options.scale or (127.5,)
@@ -91,6 +96,9 @@ class BlazeFaceAdapter:
         chosen = np.flatnonzero(raw_scores >= _logit(threshold))
         if chosen.size == 0:
             return []
+        if chosen.size <= FEW:
+            rows = [(raw_boxes[at, :4].tolist(), float(raw_scores[at]), at) for at in chosen.tolist()]
+            return self._few(rows, placement)
         raw = raw_boxes[chosen, :4].astype(np.float64) / self._side
         centres = raw[:, :2] + self._anchors[chosen]
         halves = raw[:, 2:] / 2
@@ -100,10 +108,25 @@ class BlazeFaceAdapter:
         merged, sure = merge_weighted(boxes[good], scores[good], OVERLAP_LIMIT)
         return detections(self.labels, np.zeros(len(sure), np.int64), sure, merged, placement)
 
+    def _few(self, rows: list[tuple[list[float], float, int]], placement: Placement) -> list[Detection]:
+        """Of the anchors that are sure enough: (raw box, raw score, anchor's number)."""
+        side = self._side
+        boxes, scores = [], []
+        for (x, y, width, height), score, at in rows:
+            half_x, half_y = width / side / 2, height / side / 2
+            x_centre, y_centre = self._centres[at]
+            x_centre, y_centre = x_centre + x / side, y_centre + y / side
+            # A NaN or an infinity makes the sum one.
+            if half_x > 0 and half_y > 0 and math.isfinite(x_centre + y_centre + half_x + half_y):
+                boxes.append([x_centre - half_x, y_centre - half_y, x_centre + half_x, y_centre + half_y])
+                scores.append(1.0 / (1.0 + math.exp(-min(max(score, -80.0), 80.0))))
+        merged, sure = merge_few(boxes, scores, OVERLAP_LIMIT)
+        return few_detections(self.labels, [0] * len(sure), sure, merged, placement)
+
 
 def _logit(share: float) -> float:
     inside = min(max(share, 1e-12), 1.0 - 1e-12)
-    return float(np.log(inside / (1.0 - inside)))
+    return math.log(inside / (1.0 - inside))
 
 
 def _roles(model: Any) -> tuple[int, int] | None:

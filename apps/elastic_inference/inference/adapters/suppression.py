@@ -1,6 +1,7 @@
-"""Non-maximum suppression: of boxes that cover each other, the surest stays. Pure numpy; used by the adapters.
+"""Non-maximum suppression: of boxes that cover each other, the surest stays. Used by the adapters.
 
 All overlaps are computed at once: with 20 boxes that took 120 µs against 410 µs for one row of overlaps at a time.
+`merge_few` is without numpy, for the few boxes of most frames: it looks only at the pairs that matter.
 """
 
 from __future__ import annotations
@@ -67,3 +68,30 @@ def merge_weighted(boxes: Floats, scores: Floats, limit: float) -> tuple[Floats,
             sure.append(float(scores[at]))
             left &= ~group
     return np.array(merged, np.float32).reshape(-1, 4), np.array(sure, np.float32)
+
+
+def merge_few(boxes: list[list[float]], scores: list[float], limit: float) -> tuple[list[list[float]], list[float]]:
+    """As `merge_weighted`, of lists: n boxes of four finite numbers, n scores above 0."""
+    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+    merged: list[list[float]] = []
+    sure: list[float] = []
+    while order:
+        first, *others = order
+        order = []
+        x_min, y_min, x_max, y_max = boxes[first]
+        area = (x_max - x_min) * (y_max - y_min)
+        weight = scores[first]
+        sums = [edge * weight for edge in boxes[first]]
+        for at in others:
+            left, top, right, bottom = boxes[at]
+            across, down = min(x_max, right) - max(x_min, left), min(y_max, bottom) - max(y_min, top)
+            shared = across * down if across > 0 and down > 0 else 0.0
+            if shared > limit * (area + (right - left) * (bottom - top) - shared):
+                score = scores[at]
+                weight += score
+                sums = [edge + other * score for edge, other in zip(sums, boxes[at], strict=True)]
+            else:
+                order.append(at)
+        merged.append([edge / weight for edge in sums])
+        sure.append(scores[first])
+    return merged, sure

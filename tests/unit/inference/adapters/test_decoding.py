@@ -147,6 +147,30 @@ def test_blazeface_boxes_are_relative_to_their_anchors() -> None:
     assert found[0].box == pytest.approx((x - 10 / side, y - 12 / side, x + 10 / side, y + 12 / side), abs=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_few_blazeface_anchors_are_read_as_many_are(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(seed)
+    side, count = 128, 896
+    regressors = random.normal(0, 8, (1, count, 16)).astype(np.float32)
+    regressors[..., 2:4] = random.uniform(-4, 60, (1, count, 2))
+    scores = np.full((1, count, 1), -10.0, np.float32)
+    sure = random.choice(count, 20, replace=False)
+    scores[0, sure, 0] = random.uniform(-1, 6, 20)
+    regressors[0, sure[0], :4], scores[0, sure[0], 0] = (1.0, math.inf, 20.0, 20.0), 3.0
+    regressors[0, sure[1], :4], scores[0, sure[1], 0] = (1.0, 1.0, -20.0, 20.0), 3.0
+    scores[0, sure[2], 0] = math.inf
+    scores[0, sure[3], 0] = math.nan
+    model = constant_model([1, side, side, 3], {"regressors": regressors, "classificators": scores})
+    frame = np.zeros((90, 160, 3), np.uint8)
+    few = runner("blazeface", model).detect(frame)
+    monkeypatch.setattr("elastic_inference.inference.adapters.blazeface.FEW", 0)
+    many = runner("blazeface", model).detect(frame)
+    assert len(few) == len(many) > 3
+    for one, other in zip(few, many, strict=True):
+        assert (one.label, one.confidence) == (other.label, pytest.approx(other.confidence, abs=1e-6))
+        assert one.box == pytest.approx(other.box, abs=1e-6)
+
+
 def test_yolox_against_plain_loops() -> None:
     random = np.random.default_rng(3)
     width, height = 96, 64

@@ -8,6 +8,7 @@ import pytest
 from elastic_inference.inference.adapters.suppression import (
     MOST_CANDIDATES,
     keep_surest,
+    merge_few,
     merge_weighted,
     overlaps,
 )
@@ -59,6 +60,9 @@ def test_merged_boxes_are_means_by_score(seed: int) -> None:
     merged, sure = merge_weighted(boxes, scores, 0.3)
     assert merged == pytest.approx(np.array(expected), abs=1e-5)
     assert list(sure) == sorted(sure, reverse=True)
+    few, few_sure = merge_few(boxes.tolist(), scores.tolist(), 0.3)
+    assert np.array(few) == pytest.approx(np.array(expected), abs=1e-9)
+    assert few_sure == pytest.approx(sure)
 
 
 def test_of_very_many_boxes_only_the_surest_are_looked_at() -> None:
@@ -74,3 +78,4 @@ def test_nothing_gives_nothing() -> None:
     merged, sure = merge_weighted(nothing, np.zeros(0), 0.5)
     assert merged.shape == (0, 4)
     assert sure.size == 0
+    assert merge_few([], [], 0.5) == ([], [])
