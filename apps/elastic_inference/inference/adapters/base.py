@@ -203,7 +203,7 @@ def few_detections(
     labels: tuple[str, ...],
     classes: list[int],
     confidences: list[float],
-    boxes: list[list[float]],
+    boxes: Sequence[Sequence[float]],
     placement: Placement,
 ) -> list[Detection]:
     """As `detections`, of lists: numpy's price per call is more than a few boxes' arithmetic."""

@@ -9,6 +9,7 @@ stride s and six per cell of stride 2s, s = side / 16; 2304 = one per cell of st
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,12 +94,11 @@ class BlazeFaceAdapter:
         raw_boxes = outputs[self._roles[0]].reshape(-1, _COORDINATES)
         raw_scores = outputs[self._roles[1]].reshape(-1)
         # The sigmoid rises, so the raw score is compared with the threshold's own: 0.5 is 0, and few anchors remain.
-        chosen = np.flatnonzero(raw_scores >= _logit(threshold))
+        (chosen,) = (raw_scores >= _logit(threshold)).nonzero()
         if chosen.size == 0:
             return []
         if chosen.size <= FEW:
-            rows = [(raw_boxes[at, :4].tolist(), float(raw_scores[at]), at) for at in chosen.tolist()]
-            return self._few(rows, placement)
+            return self._few(raw_boxes[chosen].tolist(), raw_scores[chosen].tolist(), chosen.tolist(), placement)
         raw = raw_boxes[chosen, :4].astype(np.float64) / self._side
         centres = raw[:, :2] + self._anchors[chosen]
         halves = raw[:, 2:] / 2
@@ -108,22 +108,25 @@ class BlazeFaceAdapter:
         merged, sure = merge_weighted(boxes[good], scores[good], OVERLAP_LIMIT)
         return detections(self.labels, np.zeros(len(sure), np.int64), sure, merged, placement)
 
-    def _few(self, rows: list[tuple[list[float], float, int]], placement: Placement) -> list[Detection]:
-        """Of the anchors that are sure enough: (raw box, raw score, anchor's number)."""
-        side = self._side
+    def _few(
+        self, raw_boxes: list[list[float]], raw_scores: list[float], anchors: list[int], placement: Placement
+    ) -> list[Detection]:
+        """Of the anchors that are sure enough, whose numbers `anchors` are."""
+        pixel = 1.0 / self._side
         boxes, scores = [], []
-        for (x, y, width, height), score, at in rows:
-            half_x, half_y = width / side / 2, height / side / 2
-            x_centre, y_centre = self._centres[at]
-            x_centre, y_centre = x_centre + x / side, y_centre + y / side
+        for raw, score, at in zip(raw_boxes, raw_scores, anchors, strict=True):
+            x, y = self._centres[at]
+            x, y = x + raw[0] * pixel, y + raw[1] * pixel
+            half_x, half_y = raw[2] * pixel / 2, raw[3] * pixel / 2
             # A NaN or an infinity makes the sum one.
-            if half_x > 0 and half_y > 0 and math.isfinite(x_centre + y_centre + half_x + half_y):
-                boxes.append([x_centre - half_x, y_centre - half_y, x_centre + half_x, y_centre + half_y])
+            if half_x > 0 and half_y > 0 and math.isfinite(x + y + half_x + half_y):
+                boxes.append((x - half_x, y - half_y, x + half_x, y + half_y))
                 scores.append(1.0 / (1.0 + math.exp(-min(max(score, -80.0), 80.0))))
         merged, sure = merge_few(boxes, scores, OVERLAP_LIMIT)
         return few_detections(self.labels, [0] * len(sure), sure, merged, placement)
 
 
+@cache
 def _logit(share: float) -> float:
     inside = min(max(share, 1e-12), 1.0 - 1e-12)
     return math.log(inside / (1.0 - inside))

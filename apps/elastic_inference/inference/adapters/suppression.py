@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
+Box = tuple[float, float, float, float]
 
 # More candidates than this are cut before the overlaps are computed, whose number grows with the square.
 MOST_CANDIDATES = 512
@@ -70,28 +71,31 @@ def merge_weighted(boxes: Floats, scores: Floats, limit: float) -> tuple[Floats,
     return np.array(merged, np.float32).reshape(-1, 4), np.array(sure, np.float32)
 
 
-def merge_few(boxes: list[list[float]], scores: list[float], limit: float) -> tuple[list[list[float]], list[float]]:
+def merge_few(boxes: list[Box], scores: list[float], limit: float) -> tuple[list[Box], list[float]]:
     """As `merge_weighted`, of lists: n boxes of four finite numbers, n scores above 0."""
-    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
-    merged: list[list[float]] = []
+    left = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+    merged: list[Box] = []
     sure: list[float] = []
-    while order:
-        first, *others = order
-        order = []
+    while left:
+        first = left[0]
         x_min, y_min, x_max, y_max = boxes[first]
         area = (x_max - x_min) * (y_max - y_min)
         weight = scores[first]
-        sums = [edge * weight for edge in boxes[first]]
-        for at in others:
-            left, top, right, bottom = boxes[at]
-            across, down = min(x_max, right) - max(x_min, left), min(y_max, bottom) - max(y_min, top)
+        x_low, y_low, x_high, y_high = x_min * weight, y_min * weight, x_max * weight, y_max * weight
+        others = []
+        for at in left[1:]:
+            x_1, y_1, x_2, y_2 = boxes[at]
+            across = (x_max if x_max < x_2 else x_2) - (x_min if x_min > x_1 else x_1)
+            down = (y_max if y_max < y_2 else y_2) - (y_min if y_min > y_1 else y_1)
             shared = across * down if across > 0 and down > 0 else 0.0
-            if shared > limit * (area + (right - left) * (bottom - top) - shared):
+            if shared > limit * (area + (x_2 - x_1) * (y_2 - y_1) - shared):
                 score = scores[at]
                 weight += score
-                sums = [edge + other * score for edge, other in zip(sums, boxes[at], strict=True)]
+                x_low, y_low = x_low + x_1 * score, y_low + y_1 * score
+                x_high, y_high = x_high + x_2 * score, y_high + y_2 * score
             else:
-                order.append(at)
-        merged.append([edge / weight for edge in sums])
+                others.append(at)
+        merged.append((x_low / weight, y_low / weight, x_high / weight, y_high / weight))
         sure.append(scores[first])
+        left = others
     return merged, sure

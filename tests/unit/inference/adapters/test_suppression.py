@@ -60,7 +60,7 @@ def test_merged_boxes_are_means_by_score(seed: int) -> None:
     merged, sure = merge_weighted(boxes, scores, 0.3)
     assert merged == pytest.approx(np.array(expected), abs=1e-5)
     assert list(sure) == sorted(sure, reverse=True)
-    few, few_sure = merge_few(boxes.tolist(), scores.tolist(), 0.3)
+    few, few_sure = merge_few([tuple(each) for each in boxes.tolist()], scores.tolist(), 0.3)
     assert np.array(few) == pytest.approx(np.array(expected), abs=1e-9)
     assert few_sure == pytest.approx(sure)
 
