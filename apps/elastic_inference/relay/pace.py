@@ -33,6 +33,8 @@ class Pace:
         self._slow_until_s = self._new_until_s = float("-inf")
         self._paused = False
         self._best_s: float | None = None
+        # Until then a frame may go out and no ping is due, so that neither `may_send` nor `sent` need be asked.
+        self.quiet_until_s = float("-inf")
 
     def may_send(self, now_s: float) -> bool:
         """Whether another frame may go out: no ping has been waiting for longer than the limit."""
@@ -59,12 +61,14 @@ class Pace:
         self._count = (self._count + 1) & 0x7FFFFFFF
         self._probed_at_s = now_s
         self._paused = False
+        self.quiet_until_s = float("-inf")
         self._pending.append((self._count, now_s))
         return b"pace" + self._count.to_bytes(4, "big")
 
     def paused(self) -> None:
         """The socket took no more: reason to look sooner."""
         self._paused = True
+        self.quiet_until_s = float("-inf")
 
     def answered(self, payload: bytes, now_s: float) -> bool:
         """The viewer answered a ping; False when it was none of ours or an old one."""
@@ -81,6 +85,8 @@ class Pace:
         if took_s > self._limit_s():
             self._slow_until_s = now_s + _SLOW_FOR_S
         self._best_s = took_s if self._best_s is None else min(self._best_s, took_s)
+        if not self._pending and not self._paused and now_s >= max(self._slow_until_s, self._new_until_s):
+            self.quiet_until_s = self._probed_at_s + _PROBE_EVERY_S
         return True
 
     def waiting_s(self, now_s: float) -> float:

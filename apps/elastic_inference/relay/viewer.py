@@ -73,10 +73,16 @@ class Viewer(ServerConnection):
                 connection.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def offer(self, frame: bytes) -> Offer:
-        """Sends a whole websocket frame now, or keeps it as the newest until the socket takes more."""
+    def offer(self, frame: bytes, now_s: float) -> Offer:
+        """Sends a whole websocket frame now, or keeps it as the newest until the socket takes more.
+
+        `now_s` is the loop's time, some milliseconds old at most: one reading serves all viewers of a frame.
+        """
         if self.protocol.state is not State.OPEN:
             return Offer.GONE
+        if not self.paused and now_s < self._pace.quiet_until_s:
+            self.transport.write(frame)
+            return Offer.SENT
         if self.paused or not self._pace.may_send(self.loop.time()):
             replaced = self._slot is not None
             self._slot = frame

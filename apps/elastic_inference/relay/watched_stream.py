@@ -122,10 +122,11 @@ class WatchedStream:
 
     def _fan_out(self, viewers: Iterable[Viewer], frame: bytes) -> None:
         sent = skipped = 0
+        now_s = self._loop.time()
         # A copy: a viewer may leave while its neighbour is written to.
         for viewer in tuple(viewers):
             try:
-                offer = viewer.offer(frame)
+                offer = viewer.offer(frame, now_s)
             except Exception:  # one broken viewer must not cost the others their frame
                 log.warning("a viewer of %s could not be written to", self.stream_id, exc_info=True)
                 viewer.transport.abort()

@@ -27,7 +27,9 @@ def watch(reads_fps: float, way_s: float = 0.001, seconds: float = 20.0) -> tupl
     offered = read = 0
 
     def send(made_s: float, now_s: float) -> None:
-        queue.append((made_s, pace.sent(now_s)))
+        ping = pace.sent(now_s)
+        assert ping is None or was_quiet_until_s <= now_s, "a ping was due though the pace said that none would be"
+        queue.append((made_s, ping))
 
     for step in range(int(seconds * 1000)):
         now_s = step / 1000
@@ -39,6 +41,8 @@ def watch(reads_fps: float, way_s: float = 0.001, seconds: float = 20.0) -> tupl
         if now_s >= next_frame_s:
             next_frame_s += 1 / FPS
             offered += 1
+            was_quiet_until_s = pace.quiet_until_s
+            assert pace.may_send(now_s) or was_quiet_until_s <= now_s
             if pace.may_send(now_s):
                 send(now_s, now_s)
             else:
@@ -98,3 +102,19 @@ def test_viewer_that_never_answers_is_left_to_its_socket() -> None:
     assert pings[1:] == [None] * 299
     assert pace.may_send(30.0)
     assert pace.waiting_s(30.0) == 0.0
+
+
+def test_between_the_pings_of_a_viewer_that_keeps_up_nothing_is_asked() -> None:
+    pace = Pace()
+    ping = pace.sent(0.0)
+    assert ping is not None
+    assert pace.quiet_until_s < 0
+    assert pace.answered(ping, 0.01)
+    assert pace.quiet_until_s < 0, "a new viewer is watched closely"
+    ping = pace.sent(2.0)
+    assert ping is not None
+    assert pace.quiet_until_s < 0, "its answer is awaited"
+    assert pace.answered(ping, 2.01)
+    assert 2.5 < pace.quiet_until_s <= 3.0
+    pace.paused()
+    assert pace.quiet_until_s < 0, "the socket took no more"
