@@ -220,7 +220,7 @@ def feed(port: int, kind: str, *, plain: bool) -> None:
 
 def _next_pause_s(pause_s: float, room: int) -> float:
     """Looks again when half is gone, so that looking costs the cores next to nothing; sooner after coming late."""
-    return max(0.002, pause_s * 0.7) if room > WAITING * 3 // 4 else min(0.4, pause_s * 1.05)
+    return max(0.002, pause_s * 0.7) if room > WAITING * 3 // 4 else min(0.1, pause_s * 1.05)
 
 
 def main() -> None:
