@@ -1,7 +1,8 @@
 """The scale ratio against demand over capacity, at shares of a pod's capacity, with quotas and without.
 
 By hand: `PYTHONPATH=tests .venv/bin/python tests/bench/ratio.py --models FOLDER [--quota 0.1] [--seconds S]
-[--model NAME]`. The capacity is what the pod infers when it is fed three times as much.
+[--model NAME]`. The capacity is what the pod infers while it has more than it can do: above 100 % in the reading
+itself, below it the mean of before and after, since what a pod can do under a quota wavers.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ def run(
             guess = 300.0 * min(quota or 2.0, 2.0) / 2
             capacity = load(server, pod, guess * 1.5, seconds).infer_fps
             for at_random in randomly:
-                for share in SHARES:
-                    level = load(server, pod, share * capacity, seconds, randomly=at_random)
-                    true = level.demand_fps / capacity
+                levels = [load(server, pod, share * capacity, seconds, randomly=at_random) for share in SHARES]
+                full = [level.infer_fps for share, level in zip(SHARES, levels, strict=True) if share > 1]
+                for share, level in zip(SHARES, levels, strict=True):
+                    can = level.infer_fps if share > 1 else (capacity + full[0]) / 2
+                    true = level.demand_fps / can
                     records.append(
                         {
                             "quota": quota,
@@ -51,7 +54,7 @@ def run(
                             "share": round(true, 3),
                             "demand_fps": round(level.demand_fps, 1),
                             "infer_fps": round(level.infer_fps, 1),
-                            "capacity_fps": round(capacity, 1),
+                            "capacity_fps": round(can, 1),
                             "ratio": round(level.ratio, 3),
                             "least": round(level.least, 3),
                             "largest": round(level.largest, 3),
@@ -59,6 +62,7 @@ def run(
                         }
                     )
                     print(json.dumps(records[-1]), flush=True)
+                capacity = full[-1]
     return records
 
 
