@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from elastic_inference.embedded_valkey import free_port
-from tests.elasticity.scenarios import TARGET
 from tests.support.manifests import PROJECT, generate, load
 
 NAMESPACE = "ei-elasticity"
@@ -51,7 +50,6 @@ class Cluster:
             "REDIS_CPU_REQUEST": "20m",
             "INFER_MEMORY_REQUEST": "128Mi",
             "MAX_REPLICAS": "6",
-            "HPA_CPU_TARGET": f"{round(self._cpu * TARGET * 1000)}m",
             "GATEWAY_REPLICAS": "1",
             "WEBSOCKET_REPLICAS": "1",
             "QUEUE_NODE_PORT": str(QUEUE_NODE_PORT),
