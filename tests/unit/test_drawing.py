@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.results import make_result
 
+from elastic_inference import drawing
 from elastic_inference.drawing import PALETTE_RGB, draw_detections, draw_result, label_colour, label_hash, plate_text
 from elastic_inference.errors import InvalidFrameError
 from elastic_inference.result import Detection, Result
@@ -70,6 +71,12 @@ def test_plate_stays_inside_the_frame(box: tuple[float, float, float, float]) ->
 
     # The densest row of the colour is the plate's or the box's own edge: never less than a plate of the text's width.
     assert coloured(box) >= 40
+
+
+def test_the_first_picture_loads_the_font_whether_something_was_found_or_not() -> None:
+    drawing._font.cache_clear()
+    drawing.draw_detections(np.zeros((90, 160, 3), np.uint8), ())
+    assert drawing._font.cache_info().currsize == 1
 
 
 def test_small_box_has_no_plate() -> None:
