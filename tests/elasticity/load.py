@@ -25,7 +25,7 @@ MOST_STREAMS = 16
 # A camera's order number that jumps farther than this began anew (its counter had expired).
 _NEW_ORDER = 1_000_000
 # Of an entry that the watcher reads, beside its JSON: counted on the protocol.
-_ENTRY_BYTES = 54
+_ENTRY_BYTES = 48
 
 
 class Load:
