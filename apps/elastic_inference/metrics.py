@@ -101,6 +101,9 @@ class GatewayMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
+        self.workers = Gauge("ei_workers", "Inference pods that report, by type.", ("infer_type",), registry=registry)
+        redis_up = Gauge("ei_redis_up", "Whether the last reading of it worked.", ("part",), registry=registry)
+        self.redis_up = {part: redis_up.labels(part=part) for part in ("queue", "broker")}
         self.redis_used = Gauge("ei_redis_used_memory_bytes", "Memory that the queue's Redis uses.", registry=registry)
         self.redis_limit = Gauge("ei_redis_maxmemory_bytes", "Its maxmemory; 0 is no limit.", registry=registry)
         self.tunnels = Gauge("ei_gateway_tunnels", "Websockets that pass through.", registry=registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -136,6 +137,15 @@ def test_the_queue_length_is_a_metric_and_the_janitor_runs(gateway: RunningGatew
     # Nothing takes them: the janitor drops what is too old, as stale.
     wait_for(lambda: gateway.metric("ei_queue_length", infer_type="people") == 0, 20, "an empty queue")
     assert (gateway.metric("ei_janitor_runs_total", infer_type="people") or 0) >= 1
+
+
+def test_the_pods_that_report_are_a_metric(gateway: RunningGateway, client: redis.Redis) -> None:
+    assert gateway.metric("ei_redis_up", part="broker") == gateway.metric("ei_redis_up", part="queue") == 1
+    idle = Pool(client, "gate-2", "face-int8")
+    idle.push()
+    Pool(client).publish()
+    wait_for(lambda: gateway.metric("ei_workers", infer_type="people") == 1, 25, "the pod")
+    wait_for(lambda: gateway.metric("ei_workers", infer_type="face-int8") == 0, 25, "a type without a pod")
 
 
 def pack_frame_of(name: str) -> bytes:
@@ -381,7 +391,11 @@ def test_redis_away_shows_what_was_known_and_is_back_within_5_s() -> None:
         with RunningGateway(server.url) as gateway, redis.Redis(port=server.port) as client:
             pool = Pool(client)
             pool.publish()
+            pool.push()
             wait_for(lambda: len(streams_by_id(gateway)) == 1, what="the stream")
+            wait_for(lambda: gateway.metric("ei_queue_length", infer_type="people") is not None, 20, "the length")
+            wait_for(lambda: gateway.metric("ei_workers", infer_type="people") == 1, 20, "the pod")
+            assert (gateway.metric("ei_redis_used_memory_bytes") or 0) > 0
             server.kill()
 
             def told() -> Any:
@@ -397,11 +411,17 @@ def test_redis_away_shows_what_was_known_and_is_back_within_5_s() -> None:
             assert snapshot.status == 503
             assert gateway.lifecycle.missing() == {}, "it stays ready"
             assert set(gateway.lifecycle.degraded()) == {"queue", "broker"}
+            assert gateway.metric("ei_redis_up", part="queue") == gateway.metric("ei_redis_up", part="broker") == 0
+            for name in ("ei_queue_length", "ei_workers"):
+                assert gateway.metric(name, infer_type="people") is None, "rules would judge a dead value"
+            assert math.isnan(gateway.metric("ei_redis_used_memory_bytes") or 0)
             server.start()
             fresh = Pool(client)
             wait_for(client.ping, 10, "Redis")
             fresh.publish()
             wait_for(lambda: streams_by_id(gateway) and not gateway.ask("/api/stats").json["missing"], 5, "it is back")
             assert gateway.lifecycle.degraded() == {}
+            wait_for(lambda: (gateway.metric("ei_redis_used_memory_bytes") or 0) > 0, 10, "the memory")
+            wait_for(lambda: gateway.metric("ei_workers", infer_type="people") == 1, 20, "the pod")
     finally:
         server.close()

@@ -1,15 +1,17 @@
 """What the gateway knows of streams and pods: read from Redis in batches, once for all clients, and kept a moment.
 
 Called by the REST handlers (`streams`, `stats`) and the event hub (`subscribe`). While nobody asks, only the types,
-the queue lengths (a metric) and the janitor cost anything. While Redis is away the last that was known is served,
-and `missing` says so.
+the queue lengths and the numbers of pods (metrics) and the janitor cost anything. While Redis is away the last that
+was known is served, and `missing` says so; its metrics are taken away, since rules would judge dead values.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -73,6 +75,8 @@ class PoolState:
         self._readings = Readings()
         self._types: tuple[str, ...] = ()
         self._types_at = float("-inf")
+        self._workers_at = float("-inf")
+        self._counted: set[str] = set()
         self._too_many_told_at = float("-inf")
         self._last_done = ""
         self._clock_offset_s = 0.0
@@ -113,12 +117,14 @@ class PoolState:
         return next((each for each in document["streams"] if each["id"] == stream_id), None)
 
     async def run(self) -> None:
-        """Types, queue lengths and the janitor, each second, until it is cancelled."""
+        """Types, queue lengths, the janitor and (more seldom) the pods, each second, until it is cancelled."""
         while True:
             started = time.monotonic()
             self._report.beat()
             if await self._ask("queue", self._housekeeping):
                 self._known["queue"] = True
+            if started - self._workers_at >= TYPES_EVERY_S and await self._ask("broker", self._count_workers):
+                self._workers_at = started
             await asyncio.sleep(max(0.05, HOUSEKEEPING_EVERY_S - (time.monotonic() - started)))
 
     async def _housekeeping(self) -> bool:
@@ -134,6 +140,17 @@ class PoolState:
             self._metrics.queue_length.labels(infer_type=infer_type).set(length)
             self._last_done = infer_type
         self._readings.lengths = lengths
+        return True
+
+    async def _count_workers(self) -> bool:
+        pods = Counter(worker.type for worker in await self._registry.workers())
+        counted = set(sorted(set(pods).union(self._types))[:MAX_TYPES])
+        for infer_type in counted:
+            self._metrics.workers.labels(infer_type=infer_type).set(pods[infer_type])
+        # Not cleared before: a scrape in between would say that a type has no pod.
+        for gone in self._counted - counted:
+            self._metrics.workers.remove(gone)
+        self._counted = counted
         return True
 
     async def _read_types(self) -> None:
@@ -204,9 +221,24 @@ class PoolState:
             self._report.degraded(part, error)
             # Addresses and accounts are for the log, not for every viewer.
             self._missing[part] = f"the {part}'s Redis does not answer"
-            if part == "queue":
-                self._readings.lengths = dict.fromkeys(self._readings.lengths)
+            self._forget(part)
             return None
         self._missing.pop(part, None)
+        self._metrics.redis_up[part].set(1)
         self._report.degraded(part, None)
         return answer
+
+    def _forget(self, part: str) -> None:
+        metrics = self._metrics
+        metrics.redis_up[part].set(0)
+        if part == "broker":
+            self._workers_at = float("-inf")
+            self._counted.clear()
+            metrics.workers.clear()
+            return
+        self._readings.lengths = dict.fromkeys(self._readings.lengths)
+        metrics.queue_length.clear()
+        metrics.redis_used.set(math.nan)
+        metrics.redis_limit.set(math.nan)
+        # The memory is read again with the types.
+        self._types_at = float("-inf")
