@@ -49,7 +49,7 @@ class Cluster:
             "INFER_CPU_REQUEST": "20m",
             "REDIS_CPU_REQUEST": "20m",
             "INFER_MEMORY_REQUEST": "128Mi",
-            "MAX_REPLICAS": "6",
+            "MAX_REPLICAS": "8",
             "GATEWAY_REPLICAS": "1",
             "WEBSOCKET_REPLICAS": "1",
             "QUEUE_NODE_PORT": str(QUEUE_NODE_PORT),
@@ -125,15 +125,10 @@ class Cluster:
                     return cores(value)
         return None
 
-    def pod_starts(self) -> list[float]:
-        """Seconds from creation to Ready of the pods that run."""
-        pods = json.loads(self.kubectl("-n", NAMESPACE, "get", "pods", "-l", f"app={DEPLOYMENT}", "-o", "json"))
-        found = []
-        for pod in pods["items"]:
-            ready = [each for each in pod["status"].get("conditions", ()) if each["type"] == "Ready"]
-            if ready and ready[0]["status"] == "True":
-                found.append(_seconds(ready[0]["lastTransitionTime"]) - _seconds(pod["metadata"]["creationTimestamp"]))
-        return found
+    def pods(self) -> list[Any]:
+        """The type's pods, as the API gives them; none when it gave no answer."""
+        found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{DEPLOYMENT}")
+        return list(found["items"]) if isinstance(found, dict) and "items" in found else []
 
     def secret(self, key: str) -> str:
         """One password of the installation."""
@@ -143,7 +138,7 @@ class Cluster:
     def set_up(self, with_monitoring: bool) -> None:
         """Core, type and (where it is not there) monitoring, without an autoscaler; waits until all is Ready."""
         if with_monitoring:
-            self._apply(load(*self._generate("monitoring", "-f", str(PROJECT / "kubernetes" / "monitoring"))), None)
+            self._monitor()
         self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
         self.kubectl("create", "namespace", NAMESPACE)
         self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
@@ -153,6 +148,19 @@ class Cluster:
         self._apply(load(self._folder / "type" / "deployment.yaml"), NAMESPACE)
         for name in ("ei-redis-deployment", "ei-gateway-server-deployment", DEPLOYMENT):
             self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=240s")
+
+    def _monitor(self) -> None:
+        served = self.get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.custom.metrics.k8s.io")
+        service = ((served or {}).get("spec") or {}).get("service") or {"namespace": MONITORING}
+        assert service["namespace"] == MONITORING, (
+            f"custom metrics are served by another adapter, in the namespace {service['namespace']}: it would be "
+            "replaced. Take it away, or another cluster"
+        )
+        documents = load(*self._generate("monitoring", "-f", str(PROJECT / "kubernetes" / "monitoring")))
+        if self.get(f"/apis/apps/v1/namespaces/{MONITORING}/deployments/ei-grafana") is not None:
+            # A running Grafana keeps the password that it has.
+            documents = [each for each in documents if each["kind"] != "Secret"]
+        self._apply(documents, None)
 
     def own_type(self, autoscaler: str) -> Path:
         """The manifests of the type with one of the autoscalers; the autoscaler's file."""
@@ -211,5 +219,6 @@ def cores(quantity: str) -> float:
     return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time of the API, to be compared with others."""
     return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))

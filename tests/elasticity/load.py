@@ -17,7 +17,7 @@ from elastic_inference import config, keys
 from elastic_inference.frame import Frame
 from elastic_inference.frame_queue import QueueProducer
 from elastic_inference.redis_connection import REDIS_ERRORS, connect
-from elastic_inference.result import parse_result
+from elastic_inference.result import Result, parse_result
 from elastic_inference.stream_broker.publisher import RESULT_FIELD
 
 STREAMS = 8
@@ -51,6 +51,9 @@ class Load:
         self._rate: Callable[[float], float] = lambda _: 0.0
         self._began = time.monotonic()
         self._stop = threading.Event()
+        self._books = threading.Lock()
+        self._number = 0
+        self._counts_from = 0
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._push, self._read)]
         self._orders: dict[str, set[int]] = defaultdict(set)
         self.pushed = 0
@@ -69,10 +72,15 @@ class Load:
             thread.join(15)
 
     def follow(self, rate: Callable[[float], float], streams: int = STREAMS) -> None:
-        """From now on `rate(seconds)` frames a second over so many streams; the books start anew."""
-        self._began, self._rate, self._streams = time.monotonic(), rate, streams
-        self.pushed = self.refused = self.inferred = 0
-        self._orders.clear()
+        """From now on `rate(seconds)` frames a second over so many streams; the books start anew.
+
+        Frames that were pushed before and are still on their way are in no books, unless `streams` changes.
+        """
+        with self._books:
+            self._began, self._rate, self._streams = time.monotonic(), rate, streams
+            self.pushed = self.refused = self.inferred = 0
+            self._counts_from = self._number
+            self._orders.clear()
 
     def follow_nothing(self) -> None:
         """No more frames; the books stay open for what is on its way."""
@@ -101,7 +109,7 @@ class Load:
         self._admin.delete(keys.dropped(self._type))
 
     def _push(self) -> None:
-        due, number = time.monotonic(), 0
+        due = time.monotonic()
         while not self._stop.is_set():
             rate = self._rate(time.monotonic() - self._began)
             if rate <= 0:
@@ -110,26 +118,21 @@ class Load:
                 continue
             due = max(due + 1 / rate, time.monotonic() - 1.0)
             self._stop.wait(max(0.0, due - time.monotonic()))
-            streams = self._streams
-            stream = number % streams
-            frame = Frame(
-                f"camera-{stream}",
-                self._type,
-                self.pictures[number % len(self.pictures)],
-                number // streams,
-                time.time(),
-                0.0,
-                192,
-                144,
-            )
-            try:
-                outcome = self._producers[stream].push(frame)
-            except REDIS_ERRORS:
-                self.refused += 1
-                continue
-            number += 1
-            self.pushed += outcome.pushed
-            self.refused += not outcome.pushed
+            with self._books:
+                self._push_one()
+
+    def _push_one(self) -> None:
+        seq, stream = divmod(self._number, self._streams)
+        picture = self.pictures[self._number % len(self.pictures)]
+        frame = Frame(f"camera-{stream}", self._type, picture, seq, time.time(), 0.0, 192, 144)
+        try:
+            outcome = self._producers[stream].push(frame)
+        except REDIS_ERRORS:
+            self.refused += 1
+            return
+        self._number += 1
+        self.pushed += outcome.pushed
+        self.refused += not outcome.pushed
 
     def _read(self) -> None:
         last: bytes | str = "$"
@@ -145,9 +148,14 @@ class Load:
                     last = identity
                     document = fields[RESULT_FIELD.encode()]
                     self.read_bytes += len(document) + _ENTRY_BYTES
-                    result = parse_result(document)
-                    self._orders[result.stream].add(result.order)
-                    self.inferred += 1
+                    self._count(parse_result(document))
+
+    def _count(self, result: Result) -> None:
+        with self._books:
+            if (result.seq or 0) * self._streams + int(result.stream.rpartition("-")[2]) < self._counts_from:
+                return
+            self._orders[result.stream].add(result.order)
+            self.inferred += 1
 
 
 def _picture(number: int) -> bytes:

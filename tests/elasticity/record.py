@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tests.elasticity.scenarios import pods
+
 # So soon after a change the pods show it, where there is something to show.
 DIP_S = 15.0
 
@@ -27,7 +29,11 @@ class Sample:
 
 @dataclass
 class Run:
-    """A scenario's outcome. `expected` is the right number of pods after `changed_at_s`."""
+    """A scenario's outcome. `expected` is the right number of pods after `changed_at_s`.
+
+    `start_s` is the longest start, from creation to Ready, of the pods that came after the demand's first change; 0
+    when none did.
+    """
 
     name: str
     autoscaler: str
@@ -49,10 +55,10 @@ class Run:
         for each in self.samples:
             if each.at_s < self._dip_s() or each.replicas < 0:
                 continue
-            if each.replicas == each.ready == self.expected:
-                found = each.at_s - self.changed_at_s if found is None else found
-            elif each.replicas != self.expected:
+            if not each.replicas == each.ready == self.expected:
                 found = None
+            elif found is None:
+                found = each.at_s - self.changed_at_s
         return found
 
     def reached_s(self) -> float | None:
@@ -71,22 +77,30 @@ class Run:
         return self.changed_at_s
 
     def woken_s(self) -> float | None:
-        """From the change to the first Ready pod of a type that had none; None when it had some, or got none."""
-        before = [each.replicas for each in self.samples if each.at_s < self.changed_at_s]
-        if any(before):
+        """From the first demand to the first Ready pod of a type that had none; None when it had some, or got none."""
+        asked_s = next((each.at_s for each in self.samples if each.demand_fps > 0), 0.0)
+        if any(each.replicas for each in self.samples if each.at_s < asked_s) or not self.samples[0].at_s < asked_s:
             return None
-        later = (each for each in self.samples if each.at_s >= self.changed_at_s and each.ready > 0)
+        later = (each.at_s for each in self.samples if each.at_s >= asked_s and each.ready > 0)
         found = next(later, None)
-        return None if found is None else found.at_s - self.changed_at_s
+        return None if found is None else found - asked_s
+
+    def in_the_end(self) -> int:
+        """Pods that were Ready at the last look."""
+        return self.samples[-1].ready
+
+    def most(self) -> int:
+        """The most pods that were wanted."""
+        return max((each.replicas for each in self.samples), default=0)
 
     def overshoot(self) -> int:
-        """Pods beyond the expected number, or beyond what was there before a step down."""
-        after = [each.replicas for each in self.samples if each.at_s >= self.changed_at_s]
+        """Pods beyond what was there at first and what is right for the highest demand."""
         before = next((each.replicas for each in self.samples if each.replicas >= 0), 0)
-        return max(0, max(after, default=0) - max(self.expected, before))
+        highest = max((each.demand_fps for each in self.samples), default=0.0) / self.pod_fps
+        return max(0, self.most() - max(self.expected, before, pods(highest)))
 
     def changes(self) -> list[tuple[float, int, int]]:
-        """(second, from, to) of each change of the wanted number of pods after the change of demand."""
+        """(second, from, to) of each change of the wanted number of pods."""
         known = [each for each in self.samples if each.replicas >= 0]
         return [
             (after.at_s, before.replicas, after.replicas)
@@ -95,7 +109,7 @@ class Run:
         ]
 
     def oscillations(self) -> int:
-        """Changes of direction beyond the one that the scenario itself asks for."""
+        """Changes of direction. What the demand itself asks for is in the scenario's `turns`."""
         signs = [1 if after > before else -1 for _, before, after in self.changes()]
         return sum(first != second for first, second in itertools.pairwise(signs))
 
@@ -109,6 +123,7 @@ class Run:
             **asdict(self),
             "settled_s": self.settled_s(),
             "reached_s": self.reached_s(),
+            "most": self.most(),
             "overshoot": self.overshoot(),
             "oscillations": self.oscillations(),
             "changes": self.changes(),

@@ -1,7 +1,7 @@
 """Writes the measured scenarios, the simulation beside them and the sweep into doc/dynamic_scale.md.
 
 `python -m tests.elasticity.report [--no-sweep]`: reads doc/elasticity/*.json, which `make test-elasticity` leaves. What
-`--planner` left goes into doc/capacity.md.
+`--planner` left goes into doc/capacity.md, what `--quotas` left into the former.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.planning.sweep import sweep, table
-from tests.elasticity.__main__ import PLANNER_FILE
+from tests.elasticity.__main__ import PLANNER_FILE, QUOTAS_FILE
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict
 from tests.elasticity.scenarios import default, further
@@ -25,6 +25,7 @@ DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
 CAPACITY = PROJECT / "doc" / "capacity.md"
 FOLDER = PROJECT / "doc" / "elasticity"
 PLANNER = FOLDER / PLANNER_FILE
+QUOTAS = FOLDER / QUOTAS_FILE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,13 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     text = DOCUMENT.read_text()
     order = [each.name for each in (*default(), *further())]
-    runs = [from_dict(json.loads(path.read_text())) for path in FOLDER.glob("*.json") if path != PLANNER]
+    runs = [from_dict(json.loads(path.read_text())) for path in FOLDER.glob("*.json") if path not in {PLANNER, QUOTAS}]
     runs.sort(key=lambda run: order.index(run.name))
     for run in runs:
         (FOLDER / f"{run.name}.svg").write_text(plot(run))
     text = _between(text, "measured", measured(runs))
     text = _between(text, "agreement", agreement(runs))
     text = _between(text, "plots", "\n".join(f"![{run.name}](elasticity/{run.name}.svg)\n" for run in runs))
+    if QUOTAS.exists():
+        text = _between(text, "quotas", quotas(json.loads(QUOTAS.read_text())))
     if not options.no_sweep:
         text = _between(text, "sweep", table(sweep()))
     Path(DOCUMENT).write_text(text)
@@ -65,18 +68,25 @@ def planned(records: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def quotas(records: Sequence[Mapping[str, Any]]) -> str:
+    """What a pod infers, a row a CPU limit."""
+    lines = ["| CPU limit | frames a second, BlazeFace, 192x144 | start to Ready |", "|---|---|---|"]
+    lines += [f"| {each['cpu']} | {each['fps']:.0f} | {each['start_s']:.0f} s |" for each in records]
+    return "\n".join(lines) + "\n"
+
+
 def measured(runs: Sequence[Run]) -> str:
     """What happened, a row a scenario."""
     lines = [
-        "| scenario | autoscaler | pods in the end | Ready after | overshoot | turns | dropped by reason | lost |",
-        "|---|---|---|---|---|---|---|---|",
+        "| scenario | autoscaler | pods in the end | Ready to stay after | most pods | overshoot | turns "
+        "| dropped by reason | lost | in no book |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         dropped = ", ".join(f"{reason} {count}" for reason, count in run.dropped.items()) or "0"
         lines.append(
-            f"| {run.name} | {run.autoscaler} | {run.expected} | {_when(run)} | {run.overshoot()} "
-            f"| {run.oscillations()} | {dropped} of {run.pushed} "
-            f"| {run.lost} |"
+            f"| {run.name} | {run.autoscaler} | {run.in_the_end()} | {_when(run)} | {run.most()} | {run.overshoot()} "
+            f"| {run.oscillations()} | {dropped} of {run.pushed} | {run.lost} | {run.unaccounted()} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -84,16 +94,16 @@ def measured(runs: Sequence[Run]) -> str:
 def agreement(runs: Sequence[Run]) -> str:
     """The simulation beside the measurement."""
     lines = [
-        "| scenario | Ready after, measured | simulated | dropped, measured | simulated "
+        "| scenario | Ready to stay after, measured | simulated | dropped, measured | simulated "
         "| changes, measured | simulated |",
         "|---|---|---|---|---|---|---|",
     ]
     for run in runs:
-        if not run.simulated or run.woken_s() is not None:
+        if not run.simulated:
             continue
         part = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
         lines.append(
-            f"| {run.name} | {_s(run.reached_s())} | {_s(run.simulated['reached_s'])} | {part:.1%} | "
+            f"| {run.name} | {_s(run.settled_s())} | {_s(run.simulated['settled_s'])} | {part:.1%} | "
             f"{run.simulated['dropped_part']:.1%} | {len(run.changes())} | {run.simulated['changes']:g} |"
         )
     return "\n".join(lines) + "\n"
@@ -106,11 +116,9 @@ def _between(text: str, name: str, new: str) -> str:
 
 
 def _when(run: Run) -> str:
-    if run.woken_s() is not None:
-        back = next((f"{at_s - run.changed_at_s:.0f} s" for at_s, _, after in run.changes() if after == 0), "never")
-        return f"the first pod {_s(run.woken_s())}, none again {back}"
+    woken = "" if run.woken_s() is None else f", the first pod {_s(run.woken_s())} after the first frame"
     start = f" (a pod's start: {run.start_s:.0f} s)" if run.start_s else ""
-    return _s(run.reached_s()) + start
+    return _s(run.settled_s()) + woken + start
 
 
 def _s(value: float | None) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+from tests.elasticity.__main__ import _problems
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, Sample, from_dict
-from tests.elasticity.scenarios import default, further, pods
+from tests.elasticity.scenarios import Scenario, default, further, pods
 
 
 def run(replicas: list[int], ready: list[int], expected: int, changed_at_s: float = 2.0) -> Run:
@@ -26,7 +30,13 @@ def test_a_count_that_does_not_stay_is_not_settled() -> None:
     found = run([1, 1, 4, 4, 5, 5], [1, 1, 4, 4, 4, 5], 4)
     assert found.reached_s() == 0.0
     assert found.settled_s() is None
+    assert found.most() == 5
     assert found.overshoot() == 1
+
+
+def test_pods_that_are_not_ready_to_stay_are_not_settled() -> None:
+    assert run([1, 1, 4, 4, 4, 4], [1, 1, 4, 4, 3, 3], 4).settled_s() is None
+    assert run([1, 1, 4, 4, 4, 4], [1, 1, 4, 3, 4, 4], 4).settled_s() == 2.0
 
 
 def test_a_scale_in_that_is_taken_back_is_two_turns() -> None:
@@ -56,10 +66,76 @@ def test_scenarios_have_names_of_their_own_and_end_where_the_target_says() -> No
 
 
 def test_a_type_that_had_no_pod_is_woken() -> None:
-    assert run([0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0], 0).woken_s() == 2.0
-    assert run([1, 1, 1, 4], [1, 1, 1, 4], 4).woken_s() is None
+    found = run([0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0], 0)
+    assert found.woken_s() is None, "there were frames from the start"
+    for each in found.samples[:2]:
+        each.demand_fps = 0.0
+    assert found.woken_s() == 2.0
+    assert (found.in_the_end(), found.overshoot()) == (0, 0)
 
 
 def test_a_killed_pod_counts_until_it_is_missed() -> None:
     found = run([3, 3, 3, 3, 3, 3], [3, 3, 3, 2, 2, 3], 3)
     assert (found.reached_s(), found.settled_s()) == (3.0, 3.0)
+
+
+def judged(name: str, found: Run) -> list[str]:
+    """What is said of a run of this scenario, with windows of 60 s."""
+    scenario = next(each for each in (*default(), *further()) if each.name == name)
+    found = dataclasses.replace(found, autoscaler=scenario.autoscaler, expected=scenario.expected)
+    found.changed_at_s = scenario.changed_s
+    return _problems(found, scenario, 60)
+
+
+def held(scenario_name: str, *parts: tuple[float, int, int]) -> Run:
+    """A run of so long as the scenario in which from each second on so many pods are (wanted, Ready)."""
+    scenario: Scenario = next(each for each in (*default(), *further()) if each.name == scenario_name)
+    found = Run(scenario_name, scenario.autoscaler, 30.0, 14.0, scenario.changed_s, scenario.expected)
+    for at_s in range(int(scenario.length_s)):
+        wanted, ready = next((wanted, ready) for since_s, wanted, ready in reversed(parts) if at_s >= since_s)
+        found.samples.append(
+            Sample(float(at_s), scenario.demand(at_s) * 30.0, ready * 30.0, 0.8, None, wanted, ready, 0.0)
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("step-up", ((0, 1, 1), (70, 4, 1), (95, 4, 4))),
+        ("step-up-keda", ((0, 1, 1), (50, 4, 1), (75, 4, 4))),
+        ("step-down", ((0, 4, 4), (120, 1, 1))),
+        ("from-zero", ((0, 0, 0), (33, 1, 0), (50, 1, 1), (190, 0, 0))),
+        ("burst", ((0, 1, 1), (75, 4, 1), (90, 4, 4), (150, 1, 1))),
+        ("prometheus-away-keda", ((0, 1, 1), (255, 4, 1), (275, 4, 4))),
+        ("shipped-windows", ((0, 4, 4), (360, 1, 1))),
+    ],
+)
+def test_a_good_run_has_no_problem(name: str, parts: tuple[tuple[float, int, int], ...]) -> None:
+    assert judged(name, held(name, *parts)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "problem"),
+    [
+        ("step-up", ((0, 1, 1), (70, 4, 1), (105, 4, 4)), "Ready after 45 s, more than 39 s"),
+        ("step-up-keda", ((0, 1, 1), (70, 4, 1), (150, 4, 4)), "more than 39 s"),
+        ("step-up", ((0, 1, 1), (70, 4, 1), (85, 4, 4), (100, 4, 3)), "not Ready to stay"),
+        ("step-up", ((0, 1, 1), (70, 4, 4), (300, 3, 3), (330, 4, 4)), "changes of direction"),
+        ("step-down", ((0, 4, 4), (290, 1, 1)), "more than 120 s"),
+        ("from-zero", ((0, 0, 0), (80, 1, 0), (90, 1, 1), (190, 0, 0)), "the first pod after 60.0 s"),
+        ("burst", ((0, 1, 1), (75, 6, 6), (293, 1, 1)), "Ready after 223 s"),
+        ("adapter-away", ((0, 1, 1), (150, 3, 3), (200, 1, 1), (260, 4, 4)), "while nothing was measured"),
+        ("shipped-windows", ((0, 4, 4), (180, 1, 1)), "before the window"),
+    ],
+)
+def test_a_bad_run_has_its_problem(name: str, parts: tuple[tuple[float, int, int], ...], problem: str) -> None:
+    assert problem in "; ".join(judged(name, held(name, *parts)))
+
+
+def test_frames_that_are_in_no_book_are_a_problem() -> None:
+    found = held("step-up", (0, 1, 1), (70, 4, 4))
+    found.pushed, found.inferred = 40_000, 39_500
+    assert "500 frames are in no book" in "; ".join(judged("step-up", found))
+    found.inferred, found.lost = 39_999, 1
+    assert "1 frames lost" in "; ".join(judged("step-up", found))
