@@ -151,8 +151,9 @@ class Load:
                     self._count(parse_result(document))
 
     def _count(self, result: Result) -> None:
+        camera = int(result.stream.partition(":")[0].removeprefix("camera-"))
         with self._books:
-            if (result.seq or 0) * self._streams + int(result.stream.rpartition("-")[2]) < self._counts_from:
+            if (result.seq or 0) * self._streams + camera < self._counts_from:
                 return
             self._orders[result.stream].add(result.order)
             self.inferred += 1
