@@ -5,39 +5,75 @@ name=install-keda version=2.21.0
 url=https://github.com/kedacore/keda/releases/download/v$version/keda-$version.yaml
 usage() {
     cat <<TEXT
-usage: tools/install-keda.sh [--manifest FILE] [--dry-run] [-h]
+usage: tools/install-keda.sh [--manifest FILE] [--force] [--dry-run] [-h]
 
 Installs KEDA $version into the namespace keda of the cluster that kubectl talks to, and labels that namespace so that
-the suite's NetworkPolicies let it ask for the length of the queues (elastic-inference/scaler=allowed).
+the suite's NetworkPolicies let it ask for the length of the queues (elastic-inference/scaler=allowed). Where KEDA
+$version answers already, only that label is set; another one, or one that Helm looks after, is left alone.
 
-  --manifest FILE   take this file instead of the project's release (an air-gapped site):
+  --manifest FILE   take this file instead of the project's release (an air-gapped site, or a file that was checked):
                     $url
+  --force           replace the KEDA that is in the namespace keda
   --dry-run         print what would be applied, to standard output, and change nothing
   -h                this text
+
+The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum with the digest
+that the release's page shows, and give it with --manifest.
 TEXT
 }
-own_option() { return 1; }
-source "$(dirname "${BASH_SOURCE[0]}")/lib/install.sh"
+force=""
+own_option() { [[ $1 == --force ]] && force=1; }
+# shellcheck source=tools/lib/install.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/install.sh"
 read_options "$@"
+
+api=external.metrics.k8s.io
+let_in=(kubectl label namespace keda elastic-inference/scaler=allowed --overwrite)
+
+# Ends the script where the KEDA that is there is to stay.
+look_at_existing() {
+    local label='.metadata.labels.app\.kubernetes\.io' found there by
+    found=$(kubectl -n keda get deployment keda-operator --ignore-not-found -o "jsonpath={$label/version}|{$label/managed-by}") \
+        || die "can't tell whether KEDA is installed"
+    [[ -n $found ]] || return 0
+    there=${found%|*} by=${found#*|}
+    if [[ $there == "$version" ]] && api_answers "$api"; then
+        say "KEDA $version is there and answers: nothing to apply"
+        if [[ -n $dry_run ]]; then echo "# ${let_in[*]}"; else "${let_in[@]}"; fi
+        exit 0
+    fi
+    if [[ $there == "$version" && $by != Helm ]]; then
+        say "KEDA $version is there but does not answer: applying again"
+        return
+    fi
+    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}. To use that one: ${let_in[*]}. To put $version in its place: --force"
+}
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 check_cluster
-if [[ -z $dry_run ]] && owner=$(kubectl get apiservice v1beta1.external.metrics.k8s.io -o 'jsonpath={.spec.service.namespace}/{.spec.service.name}' 2>/dev/null); then
-    [[ $owner == keda/* ]] || die "$owner serves external metrics already, and a cluster has one such server: remove it, or use hpa-ratio"
-fi
+owner=$(api_server "$api")
+[[ -z $owner || $owner == keda/* ]] \
+    || die "$owner serves external metrics already, and a cluster has one such server: remove it, or use hpa-ratio"
+[[ -n $force ]] || look_at_existing
 fetch "$folder/keda.yaml"
 if [[ -n $dry_run ]]; then
     cat "$folder/keda.yaml"
-    echo "# kubectl label namespace keda elastic-inference/scaler=allowed --overwrite"
+    echo "# ${let_in[*]}"
     exit 0
 fi
 # its definitions are longer than a client-side apply can note down
-kubectl apply --server-side --force-conflicts -f "$folder/keda.yaml"
-kubectl label namespace keda elastic-inference/scaler=allowed --overwrite
+kubectl apply --server-side ${force:+--force-conflicts} -f "$folder/keda.yaml" \
+    || die "kubectl could not apply all of it; where it names conflicts with what another tool applied, --force takes that over"
+"${let_in[@]}"
+deployments=$(kubectl -n keda get deployment -o name)
+for part in keda-operator metrics-apiserver; do
+    [[ $deployments == *"$part"* ]] \
+        || die "after that there is no deployment $part in the namespace keda: ${manifest:-$url} is not the whole of KEDA"
+done
 for part in keda-operator keda-metrics-apiserver keda-admission; do
-    deployment=$(kubectl -n keda get deployment -o name | grep -m1 "/$part" || true)
+    deployment=$(grep -m1 "/$part" <<<"$deployments" || true)
     [[ -z $deployment ]] || kubectl -n keda rollout status "$deployment" --timeout=180s \
-        || die "$deployment does not get Ready: kubectl -n keda describe ${deployment#*/}"
+        || die "$deployment does not get Ready: kubectl -n keda describe deployment/${deployment#*/}"
 done
 say "done: tools/gen-k8s-yaml.sh -f kubernetes/scale/keda -r REGISTRY --set NAMESPACE=… is next"

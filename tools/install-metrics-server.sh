@@ -15,21 +15,28 @@ Installs metrics-server $version into kube-system of the cluster that kubectl ta
                            without serverTLSBootstrap)
   --dry-run                print what would be applied, to standard output, and change nothing
   -h                       this text
+
+The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum with the digest
+that the release's page shows, and give it with --manifest.
 TEXT
 }
 insecure=""
 own_option() { [[ $1 == --kubelet-insecure-tls ]] && insecure=1; }
-source "$(dirname "${BASH_SOURCE[0]}")/lib/install.sh"
+# shellcheck source=tools/lib/install.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/install.sh"
 read_options "$@"
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 check_cluster
-if [[ -z $dry_run ]] && kubectl get apiservice v1beta1.metrics.k8s.io >/dev/null 2>&1; then
-    if kubectl get --raw /apis/metrics.k8s.io/v1beta1 >/dev/null 2>&1; then
+owner=$(api_server metrics.k8s.io)
+if [[ -n $owner ]]; then
+    if api_answers metrics.k8s.io; then
         say "the cluster has resource metrics already (kubectl top nodes): nothing to do"
         exit 0
     fi
+    [[ $owner == kube-system/metrics-server ]] \
+        || die "$owner is there for resource metrics but does not answer, and a cluster has one such server: mend or remove it"
     say "resource metrics are registered but do not answer: applying again"
 fi
 fetch "$folder/components.yaml"

@@ -1,7 +1,7 @@
-# Shared by tools/install-*.sh: options, a look at the cluster, fetch or take the manifest, show or apply it.
-# Sourced, with `name`, `version`, `url` and `usage` set.
+# Shared by tools/install-*.sh: options, a look at the cluster, fetch or take the manifest.
+# Sourced, with `name`, `version`, `url`, `usage` and `own_option` set.
 
-dry_run="" manifest="" kubectl_args=()
+dry_run="" manifest=""
 
 die() { echo "$name: $*" >&2; exit "${status:-1}"; }
 wrong() { status=2 die "$* (see -h)"; }
@@ -12,16 +12,17 @@ read_options() {
         case $1 in
         -h | --help) usage; exit 0 ;;
         --dry-run) dry_run=1 ;;
-        --manifest)
-            [[ -n ${2:-} ]] || wrong "--manifest needs a file"
-            manifest=$2
-            shift
+        --manifest | --manifest=*)
+            [[ $1 == *=* ]] || { set -- "$1=${2:-}" "${@:3}"; }
+            manifest=${1#*=}
+            [[ -n $manifest ]] || wrong "--manifest needs a file"
             ;;
         *) own_option "$@" || wrong "unknown argument '$1'" ;;
         esac
         shift
     done
-    [[ -z $manifest || -r $manifest ]] || wrong "--manifest $manifest: there is no such file that can be read"
+    # not -f: what a shell gives for <(…) is a pipe
+    [[ -z $manifest || (-r $manifest && ! -d $manifest) ]] || wrong "--manifest $manifest: expected a file that can be read"
 }
 
 check_cluster() {
@@ -32,6 +33,15 @@ check_cluster() {
     server=$(sed -n '/serverVersion/,/}/s/.*"minor": "\([0-9]*\).*/\1/p' <<<"$found")
     [[ ${server:-0} -ge 33 ]] || say "warning: Kubernetes 1.${server:-?}: 1.33 to 1.36 were tried"
     kubectl auth can-i create clusterroles -q >/dev/null 2>&1 || die "this user may not make cluster roles: an administrator has to"
+}
+
+api_server() { # group: namespace/name of the service that answers for v1beta1 of this API; nothing where none does
+    kubectl get apiservice "v1beta1.$1" --ignore-not-found -o 'jsonpath={.spec.service.namespace}/{.spec.service.name}' \
+        || die "can't tell who serves $1"
+}
+
+api_answers() { # group
+    kubectl get --raw "/apis/$1/v1beta1" >/dev/null 2>&1
 }
 
 fetch() { # file: the manifest, from --manifest or the project's release
