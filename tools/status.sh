@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Why do I see nothing? See `tools/status.sh -h`.
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 if [[ -x $here/.venv/bin/ei-status ]]; then
     exec "$here/.venv/bin/ei-status" "$@"
 elif command -v ei-status >/dev/null; then

@@ -1,4 +1,4 @@
-"""`ei-status` against what is no Redis, a Redis with foreign keys, and options that make no sense."""
+"""`ei-status` against what is no Redis, a Redis with foreign keys, a `kubectl`, and options that make no sense."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.status.cluster import GATEWAY, RELAY
 from elastic_inference.status.main import running_demo
+from tests.conftest import REPOSITORY
 from tests.support.scripts import web_server
 from tests.support.waiting import wait_for
 
@@ -25,9 +28,90 @@ def web_port() -> Iterator[int]:
         yield port
 
 
-def status(*arguments: str) -> subprocess.CompletedProcess[str]:
+def status(
+    *arguments: str, folder: Path | None = None, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "elastic_inference.status.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **(environ or {})},
+    )
+
+
+class Cluster:
+    """A `kubectl` that stands for a cluster in which all is well, with an HPA for its one type."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` takes the program and what it answers."""
+        self.folder = folder
+        (folder / "bin").mkdir()
+        program = folder / "bin" / "kubectl"
+        # the folder "says" holds an answer for each kind, "refuses" kubectl's last words
+        program.write_text(
+            f"""#!/bin/sh
+echo "$*" >> {folder}/asked
+for kind in deployments pods hpa scaledobjects exec; do
+    case "$*" in *" get $kind"* | *" $kind "*)
+        cat {folder}/refuses/$kind >&2 2>/dev/null && exit 1
+        cat {folder}/says/$kind
+        exit ;;
+    esac
+done
+"""
+        )
+        program.chmod(0o755)
+        for name in ("says", "refuses"):
+            (folder / name).mkdir()
+        names = ("ei-sample-people-deployment", "ei-infer-people-app", RELAY, GATEWAY)
+        self.says("deployments", [{"metadata": {"name": name}, **READY} for name in names])
+        self.says("pods", [])
+        self.says("hpa", [autoscaler("own")])
+        self.refuses("scaledobjects", 'error: the server doesn\'t have a resource type "scaledobjects"')
+        links = ("camera", "queue", "worker", "broker", "relay", "gateway")
+        rows = [{"link": link, "state": "ok", "text": "well", "advice": ""} for link in links]
+        (folder / "says" / "exec").write_text(json.dumps({"findings": rows}))
+
+    def says(self, kind: str, items: list[dict[str, Any]]) -> None:
+        (self.folder / "says" / kind).write_text(json.dumps({"items": items}))
+        (self.folder / "refuses" / kind).unlink(missing_ok=True)
+
+    def refuses(self, kind: str, words: str) -> None:
+        (self.folder / "refuses" / kind).write_text(words)
+
+    def status(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        return status(*arguments, folder=self.folder, environ={"PATH": path, "KUBECONFIG": "/nonexistent"})
+
+
+READY = {"spec": {"replicas": 1, "selector": {"matchLabels": {}}}, "status": {"readyReplicas": 1}}
+
+
+def autoscaler(name: str) -> dict[str, Any]:
+    target = {"kind": "Deployment", "name": "ei-infer-people-app"}
+    return {"metadata": {"name": name, "namespace": "video"}, "spec": {"scaleTargetRef": target}}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[None]:
+    """A demo that runs in the folder, as far as its file and a process of its name go."""
+    (tmp_path / ".demo").mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()", "ei-demo"], stdin=subprocess.PIPE) as process:
+        state = {"pid": process.pid, "gateway": "http://localhost:1", "queue_port": 2, "websocket_port": 3}
+        file = tmp_path / ".demo" / "demo.json"
+        file.write_text(json.dumps(state))
+        wait_for(lambda: running_demo(file), 10, "the demo to be seen")
+        yield
+        process.communicate(b"\n")
 
 
 def test_the_dashboards_port_is_told_from_the_queues(web_port: int) -> None:
@@ -70,3 +154,67 @@ def test_a_demo_that_was_killed_is_not_believed(tmp_path: Path) -> None:
     for text in ("", '{"pid": 1', "[]", '{"pid": "x"}'):
         state.write_text(text)
         assert running_demo(state) is None
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_namespace_means_the_cluster_though_a_demo_runs_here(cluster: Cluster) -> None:
+    done = cluster.status("--namespace", "video")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "scaling  ok" in done.stdout
+    asked = (cluster.folder / "asked").read_text().splitlines()
+    assert all(line.startswith("-n video ") for line in asked)
+    # and without one it is the demo
+    assert "127.0.0.1:2" in cluster.status().stdout
+
+
+@pytest.mark.parametrize("look", [["-k"], ["-n", "video"]])
+def test_a_cluster_and_an_address_at_once_are_refused(look: list[str]) -> None:
+    done = status(*look, "-q", "127.0.0.1")
+    assert done.returncode == 2
+    assert "-k and -n look at a cluster" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["pods", "hpa", "scaledobjects"])
+def test_what_may_not_be_listed_is_a_warning_and_the_walk_goes_on(kind: str, cluster: Cluster) -> None:
+    cluster.refuses(kind, f"Error from server (Forbidden): {kind} is forbidden: User x")
+    done = cluster.status("-k")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gateway  ok" in done.stdout
+    assert ("scaling  ok" in done.stdout) is (kind == "pods")
+    assert f"{kind} is forbidden" in done.stdout.split("warning: ", 1)[1]
+
+
+def test_without_the_deployments_there_is_no_walk(cluster: Cluster) -> None:
+    cluster.refuses("deployments", "Error from server (Forbidden): deployments is forbidden")
+    done = cluster.status("-k")
+    assert done.returncode == 2
+    assert "deployments is forbidden" in done.stderr
+
+
+def test_two_autoscalers_are_a_broken_link_with_the_commands_that_delete_either(cluster: Cluster) -> None:
+    cluster.says("scaledobjects", [autoscaler("other")])
+    done = cluster.status("-k")
+    assert done.returncode == 1, done.stderr
+    assert "Every link" not in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("First broken link: scaling. Keep one for Deployment ei-infer-people-app")
+    assert "kubectl -n video delete hpa own or kubectl -n video delete scaledobject other" in last
+    found = json.loads(cluster.status("-k", "--json").stdout)
+    assert found["first_broken"] == "scaling"
+    # what keeps pictures from coming is named first
+    cluster.says("deployments", [])
+    assert json.loads(cluster.status("-k", "--json").stdout)["first_broken"] == "relay"
+
+
+def test_a_link_to_the_script_finds_the_program(tmp_path: Path) -> None:
+    tools = tmp_path / "project" / "tools"
+    program = tmp_path / "project" / ".venv" / "bin" / "ei-status"
+    tools.mkdir(parents=True)
+    program.parent.mkdir(parents=True)
+    (tools / "status.sh").write_bytes((REPOSITORY / "tools" / "status.sh").read_bytes())
+    program.write_text('#!/bin/sh\necho "this one: $*"\n')
+    for file in (tools / "status.sh", program):
+        file.chmod(0o755)
+    (tmp_path / "link").symlink_to(tools / "status.sh")
+    done = subprocess.run([tmp_path / "link", "-k"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "this one: -k\n", done.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from elastic_inference.errors import ElasticInferenceError
@@ -43,14 +43,16 @@ def kubectl(namespace: str | None) -> Kubectl:
     return run
 
 
-def look(run: Kubectl) -> list[Finding]:
-    """One finding a link."""
-    deployments = {
-        item["metadata"]["name"]: item for item in json.loads(run(["get", "deployments", "-o", "json"]))["items"]
-    }
-    pods: list[dict[str, Any]] = json.loads(run(["get", "pods", "-o", "json"]))["items"]
+def look(run: Kubectl) -> tuple[list[Finding], list[str]]:
+    """One finding a link, and a warning for each list that could not be had and can be done without.
+
+    Raises ElasticInferenceError where the deployments can't be listed.
+    """
+    warnings: list[str] = []
+    deployments = {item["metadata"]["name"]: item for item in _items(run, "deployments")}
+    pods = _optional_items(run, "pods", warnings) or []
     asleep: list[str] = []
-    outside: dict[Link, Finding] = {}
+    outside = {Link.SCALING: _scaling(run, warnings)}
     for link, names in _links(deployments).items():
         problems = []
         for name in names:
@@ -72,19 +74,66 @@ def look(run: Kubectl) -> list[Finding]:
                 link, finding.state, f"{finding.text}; scaled to zero: {', '.join(asleep)}", finding.advice
             )
         found.append(finding)
-    return found
+    return found, warnings
 
 
-def autoscaler_conflicts(run: Kubectl) -> list[str]:
-    """Deployments that more than one autoscaler steers: they would undo each other's work."""
-    targets: dict[str, list[str]] = {}
-    for item in json.loads(run(["get", "hpa", "-o", "json"]))["items"]:
-        targets.setdefault(item["spec"]["scaleTargetRef"]["name"], []).append(item["metadata"]["name"])
-    return [
-        f"{deployment} has {len(names)} autoscalers ({', '.join(sorted(names))}): keep one of kubernetes/scale/'s three"
-        for deployment, names in sorted(targets.items())
-        if len(names) > 1
-    ]
+def autoscaler_conflicts(
+    hpas: Iterable[dict[str, Any]], scaled_objects: Iterable[dict[str, Any]]
+) -> dict[str, list[str]]:
+    """What more than one autoscaler steers (`Deployment x`), and those autoscalers (`hpa y`, `scaledobject z`).
+
+    The HPA that KEDA makes for a ScaledObject counts as that ScaledObject.
+    """
+    targets: dict[str, set[str]] = {}
+    for kind, items in (("hpa", hpas), ("scaledobject", scaled_objects)):
+        for item in items:
+            target = item["spec"]["scaleTargetRef"]
+            # KEDA takes a target without a kind for a deployment
+            key = f"{target.get('kind', 'Deployment')} {target['name']}"
+            targets.setdefault(key, set()).add(_owner(item) or f"{kind} {item['metadata']['name']}")
+    return {target: sorted(found) for target, found in sorted(targets.items()) if len(found) > 1}
+
+
+def _owner(item: dict[str, Any]) -> str | None:
+    owners = item["metadata"].get("ownerReferences", ())
+    return next((f"scaledobject {owner['name']}" for owner in owners if owner["kind"] == "ScaledObject"), None)
+
+
+def _scaling(run: Kubectl, warnings: list[str]) -> Finding:
+    hpas = _optional_items(run, "hpa", warnings)
+    scaled_objects = _optional_items(run, "scaledobjects.keda.sh", warnings)
+    every = [*(hpas or ()), *(scaled_objects or ())]
+    conflicts = autoscaler_conflicts(hpas or (), scaled_objects or ())
+    if conflicts:
+        text = "; ".join(
+            f"{target} has {len(names)} autoscalers ({', '.join(names)}), which undo each other's work"
+            for target, names in conflicts.items()
+        )
+        kubectl = f"kubectl -n {every[0]['metadata']['namespace']}"
+        advice = " ".join(
+            f"Keep one for {target} and delete the rest: {' or '.join(f'{kubectl} delete {name}' for name in names)}."
+            for target, names in conflicts.items()
+        )
+        return Finding(Link.SCALING, State.BROKEN, text, advice)
+    if hpas is None or scaled_objects is None:
+        return Finding(Link.SCALING, State.UNKNOWN, "whether autoscalers undo each other's work can't be told")
+    return Finding(Link.SCALING, State.GOOD, "one autoscaler at most for each deployment")
+
+
+def _items(run: Kubectl, kind: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(run(["get", kind, "-o", "json"]))["items"]
+    return items
+
+
+def _optional_items(run: Kubectl, kind: str, warnings: list[str]) -> list[dict[str, Any]] | None:
+    """None, and a warning, where they can't be listed; a cluster that does not know the kind has none of them."""
+    try:
+        return _items(run, kind)
+    except ElasticInferenceError as error:
+        if "have a resource type" in str(error):
+            return []
+        warnings.append(f"{kind} can't be listed ({error})")
+        return None
 
 
 def _links(deployments: dict[str, Any]) -> dict[Link, list[str]]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Link(StrEnum):
-    """The chain, in the order in which frames travel."""
+    """The chain, in the order in which frames travel; last what sets the number of workers in a cluster."""
 
     CAMERA = "camera"
     QUEUE = "queue"
@@ -16,6 +16,7 @@ class Link(StrEnum):
     BROKER = "broker"
     RELAY = "relay"
     GATEWAY = "gateway"
+    SCALING = "scaling"
 
 
 class State(StrEnum):
@@ -67,7 +68,7 @@ class Facts:
 
 
 def find(facts: Facts) -> list[Finding]:
-    """One finding a link, from the camera to the gateway."""
+    """One finding a link, from the camera to the gateway; `cluster` adds the scaling."""
     return [_camera(facts), _queue(facts), _worker(facts), _broker(facts), _relay(facts), _gateway(facts)]
 
 

@@ -31,7 +31,7 @@ _DEMO_COMMAND = re.compile(rb"(^|[/\0])ei-demo\0|elastic_inference[./]demo[./]ma
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options."""
+    """The options; SystemExit with code 2 where they make no sense."""
     parser = argparse.ArgumentParser(
         "status.sh", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,10 +41,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-g", "--gateway", metavar="URL", help="the gateway, such as http://node:31002")
     parser.add_argument("-w", "--websocket", metavar="URL", help="the websocket server, such as ws://127.0.0.1:31611")
     parser.add_argument("-k", "--kubernetes", action="store_true", help="look at the cluster that kubectl points at")
-    parser.add_argument("-n", "--namespace", help="namespace in the cluster")
+    parser.add_argument("-n", "--namespace", help="the same, in this namespace")
     parser.add_argument("--inside", action="store_true", help="look from within the gateway's pod, by its settings")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.kubernetes |= options.namespace is not None
+    if options.kubernetes and (options.queue or options.gateway or options.websocket):
+        parser.error("-k and -n look at a cluster, -q, -g and -w at addresses: give the one or the other")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,8 +96,7 @@ def _walk(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
         return _look(target, target, relay, demo["gateway"], token.get_secret_value() if token else ""), []
     if addresses:
         return _at_addresses(options), []
-    run = cluster.kubectl(options.namespace)
-    return cluster.look(run), cluster.autoscaler_conflicts(run)
+    return cluster.look(cluster.kubectl(options.namespace))
 
 
 def running_demo(state: Path) -> dict[str, Any] | None:
