@@ -1,8 +1,9 @@
 """The capacity planner against a running pod: pods and Redis MB/s at 1, 4 and 16 streams, predicted and measured.
 
-`.venv/bin/python -m tests.bench.planner --model FILE [--fps F] [--seconds S] [--json]`. The pod's speed is measured
-first, as a user would; then streams of 768x432 are pushed at a steady rate. Pods are the ratio's sum over the target;
-Redis counts its own bytes. Prints one line a number of streams; 1 where a prediction is off by more than a fifth.
+`.venv/bin/python -m tests.bench.planner --model FILE [--fps F] [--seconds S] [--json] [--update]`. The pod's speed is
+measured first, as a user would; then streams of 768x432 are pushed at a steady rate. Pods are the ratio's sum over the
+target; Redis counts its own bytes. Prints one line a number of streams; 1 where a prediction is off by more than a
+fifth. `--update` stores the records too; `--document` measures nothing and writes doc/capacity.md from what is stored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,19 @@ from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.frame import Frame
 from elastic_inference.frame_queue import QueueProducer
 from elastic_inference.planning.capacity import Demand, Layout, Measured, plan
+from elastic_inference.planning.plan_capacity import text
 from elastic_inference.redis_connection import connect
+from tests.elasticity.report import CAPACITY, PLANNER, _between, planned
+from tests.support.manifests import PROJECT
 from tests.support.system import ServiceProcess, System
 
 STREAMS = (1, 4, 16)
 SIZE = (768, 432)
 TYPE = "plan"
 OFF_BY = 0.2
+STORED = PROJECT / "doc" / "benchmarks" / "planner.json"
+# The sheet that doc/capacity.md shows.
+MANY = Demand(cameras=100_000, fps=15.0, frame_bytes=50_000), Measured(fps_per_core=110), Layout()
 
 
 def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, Any]]:
@@ -67,11 +75,14 @@ def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, 
                     {
                         "name": f"planner, {streams} streams",
                         "streams": streams,
+                        "fps": fps,
                         "pod_fps": round(pod_fps, 1),
                         "ratio": round(ratio, 3),
                         "predicted_ratio": round(sheet.frames_s / pod_fps, 3),
                         "pods": pods,
+                        "pods_unrounded": round(ratio / layout.target, 3),
                         "predicted_pods": sheet.pods,
+                        "predicted_pods_unrounded": round(sheet.pods_unrounded, 3),
                         "redis_mb_s": round(mb_s, 3),
                         "predicted_redis_mb_s": round(predicted, 3),
                         "off": round(max(abs(predicted / mb_s - 1), abs(sheet.pods / pods - 1)), 3),
@@ -126,26 +137,67 @@ def _picture() -> bytes:
     return bytes(cv2.imencode(".jpg", cv2.resize(small, SIZE), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
 
 
+def compared(records: Sequence[Mapping[str, Any]]) -> str:
+    """The planner beside the pod, a row a number of streams."""
+    lines = [
+        "| streams | pods, predicted | pods, measured | Redis MB/s, predicted | Redis MB/s, measured |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each['streams']} | {each['predicted_pods']} ({each['predicted_pods_unrounded']:.2f})"
+        f" | {each['pods']} ({each['pods_unrounded']:.2f})"
+        f" | {each['predicted_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
+        for each in records
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def bottlenecks() -> str:
+    """What gives way on the way to 100,000 cameras and to twice as many, a row each."""
+    sheet = plan(*MANY)
+    lines = ["| from | what is full | what removes it |", "|---|---|---|"]
+    lines += [f"| {each.when} | {each.full} | {each.cure} |" for each in (*sheet.bottlenecks, *sheet.next_bottlenecks)]
+    return "\n".join(lines) + "\n"
+
+
+def many() -> str:
+    """The sheet for 100,000 cameras, as the command prints it, without the bottlenecks."""
+    demand, _, layout = MANY
+    sheet = replace(plan(*MANY), bottlenecks=(), next_bottlenecks=())
+    return f"```\n{text(demand, layout, sheet)}\n```\n"
+
+
+def document(before: str) -> str:
+    """doc/capacity.md with what stands between its markers made anew."""
+    for name, new in (
+        ("planner", compared(json.loads(STORED.read_text()))),
+        ("pool", planned(json.loads(PLANNER.read_text()))),
+        ("sheet", many()),
+        ("bottlenecks", bottlenecks()),
+    ):
+        before = _between(before, name, new)
+    return before
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the comparison."""
     parser = argparse.ArgumentParser(prog="planner", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="a model file, or a folder of models")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", type=Path, help="a model file, or a folder of models")
+    what.add_argument("--document", action="store_true", help="only write doc/capacity.md from the stored records")
     parser.add_argument("--fps", type=float, default=6.0, help="of each stream (%(default)g)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured for each (%(default)g)")
     parser.add_argument("--json", action="store_true", help="the records as JSON")
+    parser.add_argument("--update", action="store_true", help="store the records and write doc/capacity.md")
     options = parser.parse_args(arguments)
+    if options.document:
+        CAPACITY.write_text(document(CAPACITY.read_text()))
+        return 0
     records = run(options.model, options.fps, options.seconds)
-    if options.json:
-        print(json.dumps(records, indent=2))
-    else:
-        print("| streams | pods, predicted | pods, measured | Redis MB/s, predicted | Redis MB/s, measured |")
-        print("|---|---|---|---|---|")
-        for each in records:
-            print(
-                f"| {each['streams']} | {each['predicted_pods']} ({each['predicted_ratio'] / 0.8:.2f})"
-                f" | {each['pods']} ({each['ratio'] / 0.8:.2f})"
-                f" | {each['predicted_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
-            )
+    print(json.dumps(records, indent=2) if options.json else compared(records))
+    if options.update:
+        STORED.write_text(json.dumps(records, indent=1) + "\n")
+        CAPACITY.write_text(document(CAPACITY.read_text()))
     return 1 if any(each["off"] > OFF_BY for each in records) else 0
 
 

@@ -61,7 +61,8 @@ def planned(records: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {each['streams']} | {each['streams'] * each['fps']:g} | {each['planned_pods']} | {each['pods']} "
+        f"| {each['streams']} | {each['streams'] * each['fps']:g} | {each['planned_pods']} "
+        f"({each['planned_pods_unrounded']:.2f}) | {each['pods']} ({each['pods_unrounded']:.2f}) "
         f"| {each['planned_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
         for each in records
     ]
