@@ -7,6 +7,7 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from elastic_inference.config import GatewaySettings
 from elastic_inference.config import load as load_settings
@@ -246,6 +247,31 @@ def test_policies_speak_of_ports_that_the_pods_have(core: list[Document]) -> Non
         }
         for rule in policy["spec"].get("ingress", ()):
             assert {port["port"] for port in rule["ports"]} <= offered, name_of(policy)
+
+
+def test_monitoring_uses_another_prometheus_and_may_reach_it(tmp_path: Path) -> None:
+    url = "http://prometheus.watch.svc:8080/prom"
+    server = Peer({"app": "prometheus"}, {"team": "watch"}, own_namespace=False, address="10.244.9.9")
+    for given, reached in (((), set()), (("--set", f"PROMETHEUS_URL={url}"), {8080, 9090})):
+        documents = made(tmp_path / f"{len(given)}", "-f", str(PROJECT / "kubernetes/monitoring"), *given)
+        assert valid(documents) == []
+        policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+        pods = {name.removeprefix("Deployment/"): pod for name, pod in workloads(documents)}
+        for name in ("ei-grafana", "ei-prometheus-adapter"):
+            source = Peer(pods[name]["metadata"]["labels"], address="10.244.0.9")
+            assert {port for port in (80, 8080, 9090) if allowed(policies, source, server, port)} == reached, name
+    assert f"--prometheus-url={url}" in pods["ei-prometheus-adapter"]["spec"]["containers"][0]["args"]
+    provisioning = next(each for each in documents if name_of(each) == "ConfigMap/ei-grafana-provisioning")["data"]
+    assert yaml.safe_load(provisioning["datasources.yaml"])["datasources"][0]["url"] == url
+    assert url in pods["ei-grafana"]["metadata"]["annotations"].values(), "another source replaces the pod"
+
+
+@pytest.mark.parametrize("port", [443, 6443, 8443, 16443])
+def test_monitoring_reaches_the_api_server_of_every_kind_of_cluster(port: int, tmp_path: Path) -> None:
+    documents = made(tmp_path, "-f", str(PROJECT / "kubernetes/monitoring"))
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    for name in ("ei-prometheus", "ei-prometheus-adapter"):
+        assert allowed(policies, Peer({"app": name}, address="10.244.0.9"), Peer(address="192.0.2.1"), port), name
 
 
 def test_an_accelerator_comes_through_its_device_plugin(tmp_path: Path) -> None:

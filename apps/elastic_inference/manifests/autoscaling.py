@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from elastic_inference.manifests.options import Options
 from elastic_inference.manifests.redis_address import addresses
+from elastic_inference.manifests.settings import SETTINGS
 from elastic_inference.manifests.template import TemplateError
 
 # The part of a pod's CPU limit that the CPU autoscaler aims at.
@@ -21,6 +22,14 @@ def cpu_target(limit: str) -> str:
     if cores <= 0:
         raise TemplateError(f"--set INFER_CPU_LIMIT={limit}: expected CPU cores such as 2 or 500m")
     return f"{round(cores * 1000 * CPU_PART)}m"
+
+
+def other_prometheus_port(url: str) -> str:
+    """The port of a Prometheus that is not the one of monitoring/; empty for that one."""
+    if url == SETTINGS["PROMETHEUS_URL"]:
+        return ""
+    parts = urlsplit(url)
+    return str(parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def keda_redis(options: Options, queue_url: str) -> dict[str, str]:

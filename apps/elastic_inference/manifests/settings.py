@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from elastic_inference.manifests.template import TemplateError
 
@@ -66,6 +66,7 @@ NUMBERS_OR_NOTHING = (
     "PROMETHEUS_NODE_PORT",
     "RENDER_GROUP",
 )
+_PROMETHEUS_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:(?P<port>[0-9]+))?(/[A-Za-z0-9._~/-]*)?")
 _NODE_LABEL = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9./_-]*)(=|: *)(?P<value>[A-Za-z0-9._-]*)")
 
 
@@ -83,8 +84,27 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
         value = settings[name]
         if not re.fullmatch("[0-9]+", value) and (value or name in NUMBERS):
             raise TemplateError(f"--set {name}={value}: expected a number")
+    _check_scaling(settings)
+    _check_prometheus(settings["PROMETHEUS_URL"])
     node_labels(settings["NODE_SELECTOR"])
     return settings
+
+
+def _check_scaling(settings: Mapping[str, str]) -> None:
+    lowest, highest, target = (settings[name] for name in ("MIN_REPLICAS", "MAX_REPLICAS", "RATIO_TARGET"))
+    if int(lowest) < 1:
+        raise TemplateError(f"--set MIN_REPLICAS={lowest}: expected 1 or more (an HPA can't go to zero, KEDA does)")
+    if int(lowest) > int(highest):
+        raise TemplateError(f"--set MIN_REPLICAS={lowest}: expected at most MAX_REPLICAS, which is {highest}")
+    # both an HPA's quantity and KEDA's threshold; Kubernetes counts in thousandths
+    if not re.fullmatch(r"[0-9]+(\.[0-9]{1,3})?", target) or float(target) == 0:
+        raise TemplateError(f"--set RATIO_TARGET={target}: expected a number above 0 such as 0.8")
+
+
+def _check_prometheus(url: str) -> None:
+    found = _PROMETHEUS_URL.fullmatch(url)
+    if found is None or not 0 < int(found["port"] or 1) < 65536:
+        raise TemplateError(f"--set PROMETHEUS_URL={url}: expected http://host[:port][/path] or https://…")
 
 
 def node_labels(text: str) -> list[tuple[str, str]]:
