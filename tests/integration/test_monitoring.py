@@ -101,9 +101,36 @@ def test_the_dashboard_is_whole(monitoring: list[dict[str, object]]) -> None:
         if panel["type"] != "row":
             assert panel["description"], panel["title"]
             assert panel["targets"], panel["title"]
-            assert {each["datasource"]["uid"] for each in panel["targets"]} == {sources[0]["uid"]}
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_dashboard_asks_the_data_source_that_is_chosen_and_ours_at_first(
+    monitoring: list[dict[str, object]],
+) -> None:
+    dashboard = json.loads(config_map(monitoring, "ei-grafana-dashboard", "elastic-inference.json"))
+    (ours,) = yaml.safe_load(config_map(monitoring, "ei-grafana-provisioning", "datasources.yaml"))["datasources"]
+    chosen, *variables = dashboard["templating"]["list"]
+    assert (chosen["name"], chosen["type"], chosen["query"]) == ("datasource", "datasource", ours["type"])
+    assert chosen["current"] == {"text": ours["name"], "value": ours["uid"]}
+    queried = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    askers = [*variables, *queried, *(target for panel in queried for target in panel["targets"])]
+    assert {each["datasource"]["uid"] for each in askers} == {"${datasource}"}
+
+
+def test_the_dashboard_keeps_namespaces_apart_and_names_the_target(tmp_path: Path) -> None:
+    made = generated(tmp_path, "monitoring", "--set", "RATIO_TARGET=0.65")
+    dashboard = json.loads(config_map(made, "ei-grafana-dashboard", "elastic-inference.json"))
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            if "{{infer_type}}" in target["legendFormat"]:
+                assert "{{namespace}}" in target["legendFormat"], panel["title"]
+            for grouped in re.findall(r"by \(([^)]*)\)", target["expr"]):
+                assert "infer_type" not in grouped or "namespace" in grouped, panel["title"]
+            if "_frames_dropped_" in target["expr"] or "_frames_invalid_" in target["expr"]:
+                assert 'infer_type=~"$infer_type"' in target["expr"], panel["title"]
+    described = {panel["title"]: panel.get("description", "") for panel in dashboard["panels"]}
+    assert "Ratio 0.65 is the target" in described["Scale ratio against pods"]
 
 
 def test_grafana_and_prometheus_are_at_their_node_ports_and_the_password_is_a_secret(

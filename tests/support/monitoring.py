@@ -33,11 +33,11 @@ def tool(name: str) -> str:
     return found
 
 
-def generated(folder: Path, template: str) -> list[dict[str, Any]]:
-    """The documents that the templates under `kubernetes/<template>` give."""
+def generated(folder: Path, template: str, *arguments: str) -> list[dict[str, Any]]:
+    """The documents that the templates under `kubernetes/<template>` give with further `arguments`."""
     out = folder / template.replace("/", "-")
     out.mkdir(parents=True)
-    generate("-r", "registry.example.org", "-f", str(PROJECT / "kubernetes" / template), "-o", str(out))
+    generate("-r", "registry.example.org", "-f", str(PROJECT / "kubernetes" / template), "-o", str(out), *arguments)
     return load(*sorted(out.glob("*.yaml")))
 
 
