@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from elastic_inference.errors import InvalidReason
 from tests.support.manifests import PROJECT
 from tests.support.monitoring import (
     Prometheus,
@@ -131,6 +132,12 @@ def test_the_dashboard_keeps_namespaces_apart_and_names_the_target(tmp_path: Pat
                 assert 'infer_type=~"$infer_type"' in target["expr"], panel["title"]
     described = {panel["title"]: panel.get("description", "") for panel in dashboard["panels"]}
     assert "Ratio 0.65 is the target" in described["Scale ratio against pods"]
+
+
+def test_every_reason_of_an_invalid_frame_is_explained() -> None:
+    explained = DOCUMENT.read_text().partition("Reasons of `ei_frames_invalid_total`")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in explained.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(["reason", *(each.value for each in InvalidReason)])
 
 
 def test_grafana_and_prometheus_are_at_their_node_ports_and_the_password_is_a_secret(
