@@ -89,7 +89,6 @@ def test_the_operators_rules_are_the_same(rules: str, tmp_path: Path) -> None:
 
 def test_the_dashboard_is_whole(monitoring: list[dict[str, object]]) -> None:
     dashboard = json.loads(config_map(monitoring, "ei-grafana-dashboard", "elastic-inference.json"))
-    sources = yaml.safe_load(config_map(monitoring, "ei-grafana-provisioning", "datasources.yaml"))["datasources"]
     assert dashboard["uid"]
     assert dashboard["schemaVersion"] >= 39
     taken: set[tuple[int, int]] = set()
