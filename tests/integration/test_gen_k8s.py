@@ -275,6 +275,7 @@ def test_nothing_but_python_is_needed(project: Path) -> None:
             ["-f", "x", "--set", "PROMETHEUS_URL=http://p:99999"],
             "--set PROMETHEUS_URL=http://p:99999: expected http://",
         ),
+        (["-f", "x", "--set", "ALERTMANAGER=http://a:9093"], "--set ALERTMANAGER=http://a:9093: expected host:port"),
         (["-f", "x", "--set", "NODE_SELECTOR=gpu"], "--set NODE_SELECTOR=gpu: expected LABEL=VALUE"),
         (["-f", "kubernetes/sample-infer", "-d", "TPU"], "-d TPU: expected CPU, GPU"),
         (["-f", "kubernetes/sample-infer", "--models", "/nowhere"], "/nowhere is missing"),

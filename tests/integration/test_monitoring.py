@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from elastic_inference.errors import InvalidReason
-from tests.support.manifests import PROJECT
+from tests.support.manifests import PROJECT, Peer, allowed
 from tests.support.monitoring import (
     Prometheus,
     config_map,
@@ -58,6 +58,20 @@ def test_promtool_accepts_the_configuration(config: str, rules: str, tmp_path: P
     assert re.search(r"[1-9]\d* rules found", said), said
     interval, timeout = (yaml.safe_load(config)["global"][key] for key in ("scrape_interval", "scrape_timeout"))
     assert (interval, timeout) == ("5s", "4s"), "as often as METRICS_WINDOW_S"
+
+
+def test_alerts_reach_an_alertmanager_that_is_named(config: str, tmp_path: Path) -> None:
+    assert "alerting" not in yaml.safe_load(config)
+    made = generated(tmp_path, "monitoring", "--set", "ALERTMANAGER=alertmanager.watch.svc:80")
+    told = config_map(made, "ei-prometheus-config", "prometheus.yml")
+    (tmp_path / "prometheus.yml").write_text(json.dumps(with_static_targets(told, [], tmp_path)))
+    (tmp_path / "rules.yml").write_text(config_map(made, "ei-prometheus-config", "rules.yml"))
+    run(tool("promtool"), "check", "config", str(tmp_path / "prometheus.yml"))
+    (manager,) = yaml.safe_load(told)["alerting"]["alertmanagers"]
+    assert manager["static_configs"] == [{"targets": ["alertmanager.watch.svc:80"]}]
+    policies = [each for each in made if each["kind"] == "NetworkPolicy"]
+    prometheus, elsewhere = Peer({"app": "ei-prometheus"}), Peer(address="10.244.9.9")
+    assert {port for port in (80, 9093, 9095) if allowed(policies, prometheus, elsewhere, port)} == {80, 9093}
 
 
 def test_every_rule_does_what_its_examples_say(rules: str, tmp_path: Path) -> None:

@@ -224,6 +224,7 @@ class Generator:
         }
         values.update(autoscaling.keda_redis(options, values["QUEUE_URL"]))
         values["OTHER_PROMETHEUS_PORT"] = autoscaling.other_prometheus_port(options.settings["PROMETHEUS_URL"])
+        values["ALERTMANAGER_PORT"] = options.settings["ALERTMANAGER"].rpartition(":")[2]
         values["HPA_CPU_TARGET"] = autoscaling.cpu_target(options.settings["INFER_CPU_LIMIT"])
         for sample, (feeds, clips) in available.SAMPLES.items():
             served = [each for each in feeds if each in self.types]

@@ -41,6 +41,8 @@ SETTINGS = {
     "GRAFANA_NODE_PORT": "31008",
     "PROMETHEUS_NODE_PORT": "31009",
     "PROMETHEUS_URL": "http://ei-prometheus.ei-monitoring.svc:9090",
+    # host:port that Prometheus sends alerts to; empty: nobody is told
+    "ALERTMANAGER": "",
     "MIN_REPLICAS": "1",
     "MAX_REPLICAS": "10",
     "RATIO_TARGET": "0.8",
@@ -67,6 +69,7 @@ NUMBERS_OR_NOTHING = (
     "RENDER_GROUP",
 )
 _PROMETHEUS_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:(?P<port>[0-9]+))?(/[A-Za-z0-9._~/-]*)?")
+_HOST_PORT = re.compile(r"[A-Za-z0-9.-]+:[1-9][0-9]{0,4}")
 _NODE_LABEL = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9./_-]*)(=|: *)(?P<value>[A-Za-z0-9._-]*)")
 
 
@@ -86,6 +89,9 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
             raise TemplateError(f"--set {name}={value}: expected a number")
     _check_scaling(settings)
     _check_prometheus(settings["PROMETHEUS_URL"])
+    alertmanager = settings["ALERTMANAGER"]
+    if alertmanager and not _HOST_PORT.fullmatch(alertmanager):
+        raise TemplateError(f"--set ALERTMANAGER={alertmanager}: expected host:port")
     node_labels(settings["NODE_SELECTOR"])
     return settings
 
