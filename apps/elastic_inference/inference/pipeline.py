@@ -114,7 +114,9 @@ class Pipeline:
         self._max_in_hand = 1
         self._inferred = 0
         self._rated_drops = 0
+        # CPU time of all threads on frames that proved broken, and the pop thread's on each frame of its last batch.
         self._spoilt_s = 0.0
+        self._pop_s = 0.0
         self._never_starved = True
         self._popping_since: float | None = None
         self._reading: Reading | None = None
@@ -157,6 +159,7 @@ class Pipeline:
     def _pop(self) -> None:
         backoff = Backoff()
         connected = False
+        began_s = time.thread_time()
         while not self._lifecycle.stopping:
             self._lifecycle.beat("pop")
             if not self._wait_for_room():
@@ -177,6 +180,9 @@ class Pipeline:
                 self._lifecycle.wait_stop(backoff.next_s())
                 continue
             self._accept(batch, asked_at)
+            ended_s = time.thread_time()
+            self._share_out(batch, ended_s - began_s)
+            began_s = ended_s
         self._close_consumer()
         self._lifecycle.end_beat("pop")
 
@@ -234,15 +240,27 @@ class Pipeline:
                 rated += count
         self._rated_drops += self._takes.take(now, rated)
 
+    def _share_out(self, batch: PopBatch, spent_s: float) -> None:
+        """Each frame's part of the CPU time of a pop; what only a worker finds broken adds its own part there."""
+        if count := len(batch.frames) + len(batch.invalid):
+            self._pop_s = spent_s / count
+        if batch.invalid:
+            self._spoil(self._pop_s * len(batch.invalid))
+
+    def _spoil(self, spent_s: float) -> None:
+        with self._lock:
+            self._spoilt_s += spent_s
+
     # The worker threads.
 
     def _work(self, worker: FrameWorker, index: int) -> None:
+        # Taken before the wait for a task, which costs CPU time too.
+        began_s = time.thread_time()
         while (task := self._tasks.get()) is not None:
             if self._wants_room and self._tasks.qsize() <= self._ahead // 2:
                 self._wants_room = False
                 self._room.put(None)
             outgoing: Outgoing | None = None
-            began_s = time.thread_time()
             self._busy_since[index] = time.monotonic()
             frame = task.popped.frame
             try:
@@ -259,17 +277,19 @@ class Pipeline:
                 self._count_invalid(task.stream, InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:200]))
                 if self._throttle.allow((task.stream, type(error))):
                     log.exception("a frame of %s failed (said once a minute)", task.stream)
-            self._finish(task, outgoing, began_s)
+            self._finish(task, outgoing)
             self._busy_since[index] = float("inf")
+            ended_s = time.thread_time()
+            if outgoing is None:
+                self._spoil(ended_s - began_s + self._pop_s)
+            began_s = ended_s
 
-    def _finish(self, task: _Task, outgoing: Outgoing | None, began_s: float) -> None:
-        spent_s = 0.0 if outgoing is not None else time.thread_time() - began_s
+    def _finish(self, task: _Task, outgoing: Outgoing | None) -> None:
         with self._lock:
             if outgoing is not None:
                 self._inferred += 1
             else:
                 self._in_hand -= 1
-                self._spoilt_s += spent_s
             ready = self._order.finish(task.place, outgoing)
             wake = bool(ready) and not self._outbox
             self._outbox += ready
@@ -392,8 +412,11 @@ class Pipeline:
             inferred, spoilt_s = self._inferred, self._spoilt_s
         waited = self._never_starved and not starving
         self._never_starved = True
-        used_s = time.process_time() - spoilt_s if self._engine.on_cpu else self._engine.busy_s()
-        reading = utilisation.add(Sample(now, used_s, inferred, self._rated_drops, waited))
+        if self._engine.on_cpu:
+            used_s = time.process_time() - spoilt_s
+        else:
+            used_s, spoilt_s = self._engine.busy_s(), 0.0
+        reading = utilisation.add(Sample(now, used_s, inferred, self._rated_drops, waited, spoilt_s))
         self._reading = reading
         self._metrics.infer_fps.set(reading.infer_fps)
         self._metrics.drop_fps.set(reading.drop_fps)

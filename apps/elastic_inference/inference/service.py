@@ -15,7 +15,7 @@ from elastic_inference.frame_queue import QueueConsumer
 from elastic_inference.inference.adapters import AdapterOptions
 from elastic_inference.inference.cpu_quota import CpuAllowance, cpu_allowance
 from elastic_inference.inference.engine import Engine, compile_engine, reason
-from elastic_inference.inference.pipeline import Identity, Pipeline
+from elastic_inference.inference.pipeline import POP_WAIT_S, Identity, Pipeline
 from elastic_inference.inference.runtime import make_core
 from elastic_inference.inference.utilisation import DropTakes, Utilisation
 from elastic_inference.inference.worker import WarmUp, limit_opencv, warm_up
@@ -77,7 +77,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     try:
         pipeline.run(
             make_utilisation(engine, allowance, first, settings.metrics_window_s),
-            DropTakes(settings.metrics_window_s),
+            DropTakes(settings.metrics_window_s, POP_WAIT_S),
             first.fps,
         )
     finally:

@@ -22,7 +22,7 @@ class Sample:
 
     `used_s`: seconds of CPU time without that spent on broken frames (or, on an accelerator, of full load).
     `dropped`: drops that count into the rate. `waited`: since the last sample there was no moment in which the pod
-    waited for frames: some were always waiting for it.
+    waited for frames: some were always waiting for it. `spoilt_s`: seconds of CPU time spent on broken frames.
     """
 
     at_s: float
@@ -30,6 +30,7 @@ class Sample:
     inferred: int
     dropped: int
     waited: bool
+    spoilt_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,15 @@ class DropTakes:
     belongs into the counter, but is no rate.
     """
 
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
+    def __init__(self, window_s: float, wait_s: float) -> None:
+        """`wait_s` is how long a pop may wait for a frame: the pod was there meanwhile, however short the window."""
+        self._pause_s = max(window_s, 2 * wait_s)
         self._taken_at_s: float | None = None
 
     def take(self, now_s: float, drops: int) -> int:
         """How many of `drops`, taken over now, count into the rate. Call it at every pop, also with none."""
         last_s, self._taken_at_s = self._taken_at_s, now_s
-        if last_s is None or now_s - last_s > self._window_s:
+        if last_s is None or now_s - last_s > self._pause_s:
             return 0
         return drops
 
@@ -96,7 +98,8 @@ class Utilisation:
         drop_fps = (sample.dropped - first.dropped) / span_s
         used = max(0.0, sample.used_s - first.used_s) / span_s
         waited = whole_window and all(each.waited for each in list(samples)[1:])
-        busy = self._busy(used, waited)
+        spoilt = max(0.0, sample.spoilt_s - first.spoilt_s) / span_s
+        busy = self._busy(used, spoilt, waited)
         if busy >= _FULL_BUSY and drop_fps > _FULL_DROPS * (infer_fps + drop_fps):
             busy = 1.0
         if infer_fps > 0 and busy > 0:
@@ -105,12 +108,12 @@ class Utilisation:
         ratio = (infer_fps + drop_fps) / capacity_fps if capacity_fps > 0 else 0.0
         return Reading(infer_fps, drop_fps, busy, capacity_fps, ratio)
 
-    def _busy(self, used: float, waited: bool) -> float:
+    def _busy(self, used: float, spoilt: float, waited: bool) -> float:
         if waited and used > 0:
             # Whatever the pod could not use, it could not have: frames waited for it all the time.
             if self._fixed is None:
-                self._available = used
-            return 1.0
+                self._available = used + spoilt
+            return used / (used + spoilt)
         if self._fixed is None:
             self._available = max(self._available, used)
         return min(1.0, used / self._available) if self._available > 0 else 0.0

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elastic_inference.inference.pipeline import POP_WAIT_S
 from elastic_inference.inference.utilisation import DropTakes, Reading, Sample, Utilisation
 
 WINDOW_S = 5.0
@@ -150,6 +151,16 @@ def test_less_is_learned_when_others_take_the_machine() -> None:
     assert reading.scale_ratio == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("fixed", [1.5, None])
+def test_broken_frames_that_fill_a_pod_neither_fill_the_ratio_nor_teach_it_less(fixed: float | None) -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=fixed, first_available=1.5, first_fps=100)
+    for tick in range(30):
+        at_s = tick * TICK_S
+        reading = utilisation.add(Sample(at_s, at_s * 0.3, tick * 5, 0, True, at_s * 1.2))
+    assert reading.scale_ratio == pytest.approx(0.2)
+    assert utilisation.available == pytest.approx(1.5)
+
+
 def test_one_window_in_part_is_not_enough_to_learn() -> None:
     utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
     for tick in range(40):
@@ -252,14 +263,22 @@ def test_whatever_comes_the_reading_is_sane(
 
 
 def test_the_first_take_of_drops_is_no_rate() -> None:
-    takes = DropTakes(WINDOW_S)
+    takes = DropTakes(WINDOW_S, POP_WAIT_S)
     assert takes.take(100.0, 100_000) == 0
     assert takes.take(100.1, 3) == 3
 
 
 def test_a_take_after_a_pause_longer_than_the_window_is_no_rate() -> None:
-    takes = DropTakes(WINDOW_S)
+    takes = DropTakes(WINDOW_S, POP_WAIT_S)
     takes.take(0.0, 0)
     assert takes.take(4.9, 5) == 5
     assert takes.take(9.95, 5000) == 0
     assert takes.take(10.0, 7) == 7
+
+
+def test_a_pop_that_waited_for_a_frame_is_no_pause_however_short_the_window() -> None:
+    takes = DropTakes(1.0, POP_WAIT_S)
+    takes.take(0.0, 0)
+    assert takes.take(1.002, 3) == 3
+    assert takes.take(2.2, 4) == 4
+    assert takes.take(5.0, 5000) == 0
