@@ -71,8 +71,9 @@ class Engine:
         self.prepared = prepared
         self.adapter = adapter
         self.streams = max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
-        self.devices = _execution_devices(compiled, device)
-        self.on_cpu = all(name.partition(".")[0] == "CPU" for name in self.devices)
+        self.devices: tuple[str, ...] = (device,)
+        self._settled = False
+        self.look_for_devices()
         self._lock = threading.Lock()
         self._in_flight = 0
         self._busy_s = 0.0
@@ -82,6 +83,29 @@ class Engine:
     def device(self) -> str:
         """What runs the model, such as `CPU` or `GPU.0`."""
         return ",".join(self.devices)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether nothing but CPUs runs the model, so that CPU time says how busy it is."""
+        return all(name.partition(".")[0] == "CPU" for name in self.devices)
+
+    def look_for_devices(self) -> bool:
+        """Asks which devices run the model now; True when they have changed. Costs nothing once they can't any more.
+
+        AUTO begins on the CPU while it prepares an accelerator: until that is there, it says (CPU), in brackets.
+        """
+        if self._settled:
+            return False
+        before = self.devices
+        try:
+            found = self._compiled.get_property("EXECUTION_DEVICES")
+        except RuntimeError:
+            self._settled = True  # a plugin that does not tell
+            return False
+        names = [found] if isinstance(found, str) else list(found)
+        self.devices = tuple(name.strip("()") for name in names)
+        self._settled = not any(name.startswith("(") for name in names)
+        return self.devices != before
 
     def slots(self) -> list[Slot]:
         """New requests for one pipeline: `streams` and some to spare."""
@@ -144,15 +168,6 @@ def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOp
             raise SettingError("INFER_DEVICE", device, f"OpenVINO can't use it: {reason(error)}") from None
         raise ModelError(f"OpenVINO can't compile the model {path} for {device}: {reason(error)}") from None
     return Engine(compiled, prepared, adapter, device, openvino)
-
-
-def _execution_devices(compiled: Any, device: str) -> tuple[str, ...]:
-    try:
-        found = compiled.get_property("EXECUTION_DEVICES")
-    except RuntimeError:
-        found = [device]
-    names = [found] if isinstance(found, str) else list(found)
-    return tuple(name.strip("()") for name in names)  # AUTO says (CPU) while it still prepares another
 
 
 def reason(error: Exception) -> str:

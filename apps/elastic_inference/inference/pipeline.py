@@ -123,9 +123,10 @@ class Pipeline:
         self._throttle = Throttle()
         self._drain_until = float("inf")
 
-    def run(self, utilisation: Utilisation, takes: DropTakes, first_fps: float) -> None:
+    def run(self, make_utilisation: Callable[[], Utilisation], takes: DropTakes, first_fps: float) -> None:
         """Runs until the lifecycle stops and what is in hand is published.
 
+        `make_utilisation` is asked at the start, and again when the engine has moved to another device.
         `first_fps` is the warm-up's capacity, frames a second: it says how many frames to pop ahead.
         """
         self._ahead = max(1, min(MAX_AHEAD, round(first_fps * AHEAD_S)))
@@ -140,7 +141,11 @@ class Pipeline:
         publish = threading.Thread(target=self._publish, name="publish")
         for thread in (publish, *workers, pop):
             thread.start()
+        utilisation = make_utilisation()
         while not self._lifecycle.wait_stop(TICK_S):
+            if self._engine.look_for_devices():
+                log.info("the model now runs on %s", self._engine.device)
+                utilisation = make_utilisation()
             self._measure(utilisation)
         self._lifecycle.end_beat("infer")
         self._drain_until = time.monotonic() + DRAIN_LIMIT_S - _DRAIN_MARGIN_S

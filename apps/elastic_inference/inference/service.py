@@ -76,7 +76,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     )
     try:
         pipeline.run(
-            make_utilisation(engine, allowance, first, settings.metrics_window_s),
+            lambda: make_utilisation(engine, allowance, first, settings.metrics_window_s),
             DropTakes(settings.metrics_window_s, POP_WAIT_S),
             first.fps,
         )
