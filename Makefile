@@ -12,7 +12,7 @@ DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -
 NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
-.PHONY: help install demo test test-python test-dashboard test-cluster test-elasticity bench bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
+.PHONY: help install demo test test-python test-dashboard test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ bench: install dashboard ## every part against the machine's limit, at most 15 m
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory bench-dashboard
 endif
+
+bench-ratio: install ## the scale ratio against demand over capacity, a quarter of an hour as root (ARGS="-h")
+	@$(BIN)/python -m tests.bench.ratio $(ARGS)
 
 bench-soak: install dashboard ## ten minutes of load in which nothing may creep (ARGS="--minutes N")
 	@$(BIN)/python -m tests.bench.soak $(ARGS)

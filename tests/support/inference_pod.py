@@ -22,7 +22,7 @@ from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.frame import Frame
 from elastic_inference.frame_queue import QueueProducer
 from elastic_inference.redis_connection import connect
-from support.waiting import TIME_FACTOR, wait_for
+from tests.support.waiting import TIME_FACTOR, wait_for
 
 SCRIPT = Path(sys.executable).with_name("ei-inference-service")
 
@@ -72,14 +72,18 @@ class Pod:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of this name with these labels."""
+        return self.metrics(name, **labels)[0]
+
+    def metrics(self, *names: str, **labels: str) -> tuple[float, ...]:
+        """For each name the sum of its samples with these labels, all of one scrape."""
         status, text = self.get("/metrics")
         assert status == 200
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        sums = dict.fromkeys(names, 0.0)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name in sums and labels.items() <= sample.labels.items():
+                    sums[sample.name] += sample.value
+        return tuple(sums.values())
 
     def stop(self, timeout_s: float = 20.0) -> int:
         """SIGTERM and the exit code."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import os
 import random
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,30 @@ import redis
 from elastic_inference import keys
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from elastic_inference.inference.worker import made_up_frame
-from support.inference_pod import Feeder, Pod
+from tests.support.inference_pod import Feeder
 
 SIZE = (768, 432)
 STREAMS = 4
 CGROUP = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 100_000
+# Fewer than the streams' queues hold, so that a pod that has caught up drops none.
+BURST = 8
+
+
+class Arrivals(enum.Enum):
+    """When frames come: evenly, at random (a Poisson process), or BURST of them at once."""
+
+    STEADY = "steady"
+    RANDOM = "random"
+    BURSTS = "bursts"
 
 
 @dataclass(frozen=True)
 class Level:
-    """What was asked of a pod and what it said: frames a second, and the ratio's mean, least and largest."""
+    """What was asked of a pod and what it said: frames a second, and the ratio's mean, least and largest.
+
+    `demand_fps` is what was pushed and `infer_fps` what came as results in the broker: neither is the pod's word.
+    """
 
     demand_fps: float
     infer_fps: float
@@ -63,34 +77,56 @@ def quota_cgroup(cores: float) -> Iterator[Path]:
                 time.sleep(0.1)
 
 
-def arrivals(randomly: bool, seed: int = 1) -> Iterator[float]:
+def gaps(arrivals: Arrivals, seed: int = 1) -> Iterator[float]:
     """Times between frames, in units of their mean."""
-    generator = random.Random(seed)  # noqa: S311  a test's
-    return iter(lambda: generator.expovariate(1.0), None) if randomly else itertools.repeat(1.0)
+    if arrivals is Arrivals.RANDOM:
+        generator = random.Random(seed)  # noqa: S311  a test's
+        return iter(lambda: generator.expovariate(1.0), None)
+    if arrivals is Arrivals.BURSTS:
+        return itertools.cycle([0.0] * (BURST - 1) + [float(BURST)])
+    return itertools.repeat(1.0)
 
 
-def load(server: EmbeddedValkey, pod: Pod, fps: float, seconds: float, *, randomly: bool = False) -> Level:
-    """Pushes `fps` frames a second over STREAMS streams for a window and `seconds`, reads during the latter.
+@contextmanager
+def watch(server: EmbeddedValkey) -> Iterator[Callable[[], tuple[float, int]]]:
+    """Reads the only pod's ratio in its worker hash, and how many results it has published, without asking the pod.
 
-    The ratio is read in the pod's worker hash: a scrape costs the pod 2 ms or so, and four a second are a tenth of
-    what a pod of 100m has.
+    A scrape costs the pod 2 ms or so, and four a second are a tenth of what a pod of 100m has.
     """
-    frame = made_up_frame(SIZE)
-    feeder = Feeder(server, streams=STREAMS)
-    settle_s = 7.0
-    thread = threading.Thread(target=feeder.pace, args=(fps, settle_s + seconds, frame.data, SIZE, arrivals(randomly)))
-    thread.start()
-    time.sleep(settle_s)
-    began, pushed, inferred = time.monotonic(), feeder.pushed, pod.metric("ei_frames_inferred_total")
-    ratios = []
     with redis.Redis(port=server.port, decode_responses=True) as client:
         (member,) = client.zrange(keys.WORKERS, 0, -1)
-        worker = keys.worker_info(*member.split(":", 1))
+        infer_type, _, pod = member.partition(":")
+
+        def look() -> tuple[float, int]:
+            ratio = client.hget(keys.worker_info(infer_type, pod), "scale_ratio") or "nan"
+            key = keys.results(infer_type)
+            return float(ratio), client.xinfo_stream(key)["entries-added"] if client.exists(key) else 0
+
+        yield look
+
+
+def load(
+    server: EmbeddedValkey,
+    fps: float,
+    seconds: float,
+    *,
+    arrivals: Arrivals = Arrivals.STEADY,
+    settle_s: float = 7.0,
+) -> Level:
+    """Pushes `fps` frames a second over STREAMS streams for `settle_s` and `seconds`, reads during the latter."""
+    frame = made_up_frame(SIZE)
+    feeder = Feeder(server, streams=STREAMS)
+    thread = threading.Thread(target=feeder.pace, args=(fps, settle_s + seconds, frame.data, SIZE, gaps(arrivals)))
+    thread.start()
+    time.sleep(settle_s)
+    ratios = []
+    with watch(server) as look:
+        began, pushed, (_, published) = time.monotonic(), feeder.pushed, look()
         while thread.is_alive():
-            ratios.append(float(client.hget(worker, "scale_ratio") or "nan"))
+            ratios.append(look()[0])
             thread.join(0.5)
-    spent_s = time.monotonic() - began
+        spent_s = time.monotonic() - began
+        infer_fps = (look()[1] - published) / spent_s
     demand_fps = (feeder.pushed - pushed) / spent_s
-    infer_fps = (pod.metric("ei_frames_inferred_total") - inferred) / spent_s
     feeder.close()
     return Level(demand_fps, infer_fps, statistics.mean(ratios), min(ratios), max(ratios))

@@ -1,0 +1,43 @@
+"""The bars of the ratio's bench, and its table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.bench.ratio import Record, refresh, table
+
+READING = Record(0.5, "steady", 0.5, 50, 50, 100, true=0.5, ratio=0.5, least=0.4, largest=0.6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "true", "ratio", "missed"),
+    [
+        (0.5, 0.5, 0.59, False),
+        (0.5, 0.5, 0.61, True),
+        (0.25, 0.25, 0.14, True),
+        (0.75, 0.75, float("nan"), True),
+        (3.0, 3.0, 2.75, False),
+        (3.0, 3.0, 3.35, True),
+        (1.5, 1.5, 1.34, True),
+    ],
+)
+def test_a_tenth_below_capacity_and_a_tenth_of_the_demand_above(
+    asked: float, true: float, ratio: float, missed: bool
+) -> None:
+    assert replace(READING, asked=asked, true=true, ratio=ratio).missed is missed
+
+
+def test_the_table_goes_between_the_marks(tmp_path: Path) -> None:
+    document = tmp_path / "it.md"
+    document.write_text("before\n<!-- ratio -->\nold\n<!-- /ratio -->\nafter\n")
+    records = [READING, replace(READING, ratio=0.7), replace(READING, quota=None, arrivals="random")]
+    refresh(document, table(records))
+    text = document.read_text()
+    assert text.startswith("before\n<!-- ratio -->\n| quota |")
+    assert "| 0.5 | steady | 0.50 → 0.50, **0.50 → 0.70** |\n| none | random | 0.50 → 0.50 |\n<!-- /ratio -->" in text
+    assert text.endswith("<!-- /ratio -->\nafter\n")
+    document.write_text("nothing")
+    with pytest.raises(ValueError, match="ratio"):
+        refresh(document, table(records))
