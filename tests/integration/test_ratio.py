@@ -23,9 +23,7 @@ from support.waiting import wait_for
 
 pytestmark = pytest.mark.alone
 
-# A window, a report of it, and then what is read.
 WINDOW_S = 3.0
-SETTLE_S = 4.5
 SECONDS = 2.5
 SETTINGS = {"METRICS_WINDOW_S": f"{WINDOW_S:g}"}
 # How often a level may be read anew: other work on the machine takes from what a pod can do.
@@ -41,7 +39,7 @@ def test_the_ratio_is_demand_over_capacity(
     left = RETRIES
 
     def measured(fps: float, arrivals: Arrivals = Arrivals.STEADY) -> Level:
-        return load(valkey, fps, SECONDS, arrivals=arrivals, settle_s=SETTLE_S)
+        return load(valkey, fps, SECONDS, arrivals=arrivals, window_s=WINDOW_S)
 
     def capacity_beside(fps: float) -> float:
         """What the pod does under a flood of about `fps`, whose ratio is right too."""
@@ -121,11 +119,11 @@ def test_broken_frames_do_not_raise_the_ratio(valkey: EmbeddedValkey, tmp_path: 
         def truncated() -> None:
             feeder.push(good[: len(good) // 2], *SIZE, stream=f"cam-{STREAMS}")
 
-        alone = load(valkey, 4, SECONDS, settle_s=SETTLE_S).ratio
+        alone = load(valkey, 4, SECONDS, window_s=WINDOW_S).ratio
         with repeated(garbage, 300):
-            with_garbage = load(valkey, 4, SECONDS, settle_s=SETTLE_S).ratio
+            with_garbage = load(valkey, 4, SECONDS, window_s=WINDOW_S).ratio
         with repeated(truncated, 40):
-            with_truncated = load(valkey, 4, SECONDS, settle_s=SETTLE_S).ratio
+            with_truncated = load(valkey, 4, SECONDS, window_s=WINDOW_S).ratio
         feeder.close()
         assert pod.metric("ei_frames_invalid_total", reason="not_msgpack") > 200 * SECONDS
         assert pod.metric("ei_frames_invalid_total", reason="truncated") > 20 * SECONDS

@@ -25,6 +25,8 @@ SIZE = (768, 432)
 STREAMS = 4
 CGROUP = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 100_000
+# Until the pod has told of a level's first frames.
+SETTLE_S = 2.0
 # Fewer than the streams' queues hold, so that a pod that has caught up drops none.
 BURST = 8
 
@@ -111,17 +113,22 @@ def load(
     seconds: float,
     *,
     arrivals: Arrivals = Arrivals.STEADY,
-    settle_s: float = 7.0,
+    window_s: float = 5.0,
 ) -> Level:
-    """Pushes `fps` frames a second over STREAMS streams for `settle_s` and `seconds`, reads during the latter."""
+    """Pushes `fps` frames a second over STREAMS streams; after a window of the pod it reads the ratio for `seconds`.
+
+    What was pushed and published is counted over that window too, since the first readings tell of it.
+    """
     frame = made_up_frame(SIZE)
     feeder = Feeder(server, streams=STREAMS)
-    thread = threading.Thread(target=feeder.pace, args=(fps, settle_s + seconds, frame.data, SIZE, gaps(arrivals)))
+    duration_s = SETTLE_S + window_s + seconds
+    thread = threading.Thread(target=feeder.pace, args=(fps, duration_s, frame.data, SIZE, gaps(arrivals)))
     thread.start()
-    time.sleep(settle_s)
+    time.sleep(SETTLE_S)
     ratios = []
     with watch(server) as look:
         began, pushed, (_, published) = time.monotonic(), feeder.pushed, look()
+        time.sleep(window_s)
         while thread.is_alive():
             ratios.append(look()[0])
             thread.join(0.5)
