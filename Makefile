@@ -102,6 +102,7 @@ types: install ## mypy, strict
 docs: install ## write the documents that are made from the code
 	@$(BIN)/python -m elastic_inference.config_document > doc/configuration.md
 	@$(BIN)/python -m tests.elasticity.report
+	@$(BIN)/python -m tests.bench.planner --document
 
 clean: ## remove what was made, but not models and videos
 	rm -rf $(VENV) build dist .demo spa/node_modules apps/elastic_inference/gateway/dashboard apps/*.egg-info
