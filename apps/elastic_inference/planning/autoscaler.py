@@ -1,32 +1,33 @@
-"""The Horizontal Pod Autoscaler's documented algorithm, one decision at a time. Pure, no clock.
+"""The Horizontal Pod Autoscaler's algorithm, one decision at a time. Pure, no clock.
 
-Source: Kubernetes documentation, "Horizontal Pod Autoscaling" (algorithm details, configurable scaling behaviour,
-stabilization window, tolerance) and the API's defaults of `autoscaling/v2`.
+Source: the controller of Kubernetes 1.36 (`pkg/controller/podautoscaler`, `horizontal.go` and `replica_calculator.go`),
+whose documentation, "Horizontal Pod Autoscaling", leaves out how pods that start and errors are treated.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Policy:
     """At most `value` pods or percent of change within `period_s` seconds."""
 
-    kind: str  # "Pods" or "Percent"
+    kind: Literal["Pods", "Percent"]
     value: int
     period_s: float
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One half of `behavior`: the most generous policy counts (`selectPolicy: Max`)."""
+    """One half of `behavior`: `select` is `selectPolicy`; without a policy there is no limit."""
 
     window_s: float
     policies: tuple[Policy, ...]
+    select: Literal["Max", "Min", "Disabled"] = "Max"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,47 @@ class AutoscalerSettings:
     down: Direction = Direction(300.0, (Policy("Percent", 100, 15.0),))
     sync_s: float = 15.0
 
+    def on_target(self, usage: float) -> bool:
+        """Whether `usage`, the metric over its target, is near enough to 1 to leave things alone."""
+        return 1 - self.tolerance <= usage <= 1 + self.tolerance
+
+
+def from_pods(
+    settings: AutoscalerSettings, current: int, total: float, measured: int, *, missing: int = 0, pending: int = 0
+) -> int | None:
+    """What a metric of type Pods asks for, as `calcPlainMetricReplicas` does; None (an error) where no pod has one.
+
+    `total` is the metric's sum over the `measured` pods; `missing` pods run without one, `pending` don't run yet. A
+    pod that runs counts with its metric whether it is Ready or not.
+    """
+    if measured == 0:
+        return None
+    usage = _usage(settings, total, measured)
+    if missing == 0 and (pending == 0 or usage <= 1):
+        return current if settings.on_target(usage) else math.ceil(usage * measured)
+    # Running pods without a metric: on target when scaling in, idle when scaling out. Pending ones: idle, or left out.
+    every = measured + missing + (pending if usage > 1 else 0)
+    again = _usage(settings, total + (settings.target * missing if usage < 1 else 0.0), every)
+    wanted = math.ceil(again * every)
+    turned = (usage < 1 < again) or (again < 1 < usage) or (again < 1 and wanted > current)
+    if settings.on_target(again) or turned or (again > 1 and wanted < current):
+        return current
+    return wanted
+
+
+def from_total(settings: AutoscalerSettings, current: int, total: float) -> int:
+    """What an external metric with an average value asks for, as `GetExternalPerPodMetricReplicas` does.
+
+    It is what KEDA's autoscalers have. `total` is shared by `current` pods, at least one, Ready or not.
+    """
+    milli, target = round(total * 1000), round(settings.target * 1000)
+    return current if settings.on_target(milli / (target * current)) else math.ceil(milli / target)
+
+
+def _usage(settings: AutoscalerSettings, total: float, pods: int) -> float:
+    # The controller divides whole thousandths.
+    return round(total * 1000) // pods / round(settings.target * 1000)
+
 
 @dataclass
 class Autoscaler:
@@ -53,69 +95,55 @@ class Autoscaler:
     settings: AutoscalerSettings
     _recommended: deque[tuple[float, int]] = field(default_factory=deque)
     _changes: deque[tuple[float, int]] = field(default_factory=deque)
+    _seen: bool = False
 
-    def decide(self, now_s: float, current: int, ready: Sequence[float], not_ready: int) -> int:
-        """The number of replicas wanted at `now_s`.
+    def decide(self, now_s: float, current: int, proposal: int | None) -> int:
+        """The number of replicas wanted at `now_s`, with `current` in the deployment.
 
-        `current` is the deployment's replicas, `ready` the metric of each Ready pod that has one, `not_ready` the pods
-        without (starting, or not scraped yet). With no metric at all nothing changes, as the controller does.
+        `proposal` is what the metrics ask for, None where they can't be had: then nothing changes, and nothing is
+        remembered. The first look remembers `current`, so that a new autoscaler waits for its windows too.
         """
-        wanted = self._from_metric(current, ready, not_ready)
-        wanted = self._stabilized(now_s, current, wanted)
-        wanted = self._limited(now_s, current, wanted)
+        if not self._seen:
+            self._seen = True
+            self._recommended.append((now_s, current))
+        if proposal is None:
+            return current
+        wanted = self._limited(now_s, current, self._stabilized(now_s, current, proposal))
         wanted = min(max(wanted, self.settings.min_replicas), self.settings.max_replicas)
         if wanted != current:
             self._changes.append((now_s, wanted - current))
         return wanted
 
-    def _from_metric(self, current: int, ready: Sequence[float], not_ready: int) -> int:
-        if not ready:
-            return current
-        target, tolerance = self.settings.target, self.settings.tolerance
-        usage = sum(ready) / len(ready) / target
-        if not_ready == 0:
-            return current if abs(usage - 1) <= tolerance else math.ceil(usage * len(ready) - 1e-9)
-        # Pods without a metric count as idle when scaling out, and as exactly on target when scaling in.
-        assumed = 0.0 if usage > 1 else target
-        every = len(ready) + not_ready
-        again = (sum(ready) + assumed * not_ready) / every / target
-        if abs(again - 1) <= tolerance or (usage > 1) != (again > 1):
-            return current
-        wanted = math.ceil(again * every - 1e-9)
-        if (again < 1 and wanted > current) or (again > 1 and wanted < current):
-            return current
-        return wanted
-
     def _stabilized(self, now_s: float, current: int, wanted: int) -> int:
-        longest = max(self.settings.up.window_s, self.settings.down.window_s)
-        self._recommended.append((now_s, wanted))
-        while self._recommended and self._recommended[0][0] < now_s - longest:
+        up_s, down_s = self.settings.up.window_s, self.settings.down.window_s
+        while self._recommended and self._recommended[0][0] <= now_s - max(up_s, down_s):
             self._recommended.popleft()
-        lowest = min(value for at, value in self._recommended if at >= now_s - self.settings.up.window_s)
-        highest = max(value for at, value in self._recommended if at >= now_s - self.settings.down.window_s)
-        return min(max(current, lowest), highest) if lowest <= highest else wanted
+        lowest = min((value for at, value in self._recommended if at > now_s - up_s), default=wanted)
+        highest = max((value for at, value in self._recommended if at > now_s - down_s), default=wanted)
+        self._recommended.append((now_s, wanted))
+        return min(max(current, min(lowest, wanted)), max(highest, wanted))
 
     def _limited(self, now_s: float, current: int, wanted: int) -> int:
-        up, down = self.settings.up.policies, self.settings.down.policies
-        oldest = max((policy.period_s for policy in (*up, *down)), default=0.0)
-        while self._changes and self._changes[0][0] < now_s - oldest:
+        up, down = self.settings.up, self.settings.down
+        oldest_s = max((policy.period_s for policy in (*up.policies, *down.policies)), default=0.0)
+        while self._changes and self._changes[0][0] <= now_s - oldest_s:
             self._changes.popleft()
-        if wanted > current and up:
-            return min(wanted, max(current, *(self._highest(policy, now_s, current) for policy in up)))
-        if wanted < current and down:
-            return max(wanted, min(current, *(self._lowest(policy, now_s, current) for policy in down)))
+        if wanted > current and up.policies:
+            return min(wanted, max(current, self._limit(up, now_s, current, 1)))
+        if wanted < current and down.policies:
+            return max(wanted, min(current, self._limit(down, now_s, current, -1)))
         return wanted
 
-    def _highest(self, policy: Policy, now_s: float, current: int) -> int:
-        added = sum(change for at, change in self._changes if change > 0 and at > now_s - policy.period_s)
-        began = current - added
-        if policy.kind == "Pods":
-            return began + policy.value
-        return math.ceil(began * (1 + policy.value / 100))
+    def _limit(self, direction: Direction, now_s: float, current: int, sign: int) -> int:
+        if direction.select == "Disabled":
+            return current
+        limits = [self._reach(policy, now_s, current, sign) for policy in direction.policies]
+        return max(limits) if (direction.select == "Max") == (sign > 0) else min(limits)
 
-    def _lowest(self, policy: Policy, now_s: float, current: int) -> int:
-        removed = -sum(change for at, change in self._changes if change < 0 and at > now_s - policy.period_s)
-        began = current + removed
+    def _reach(self, policy: Policy, now_s: float, current: int, sign: int) -> int:
+        # The period's start knows changes of both directions.
+        began = current - sum(change for at, change in self._changes if at > now_s - policy.period_s)
         if policy.kind == "Pods":
-            return began - policy.value
-        return math.floor(began * (1 - policy.value / 100))
+            return began + sign * policy.value
+        reached = began * (1 + sign * policy.value / 100)
+        return math.ceil(reached) if sign > 0 else int(reached)

@@ -8,41 +8,52 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from elastic_inference.planning.autoscaler import Autoscaler, AutoscalerSettings
+from elastic_inference.planning.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
 
 Demand = Callable[[float], float]
+
+
+# A pod's first rates are over at least so long (elastic_inference.inference.utilisation).
+FIRST_SPAN_S = 2
+# KEDA asks for the highest sum of the ratios in so many seconds, of one every `SUBQUERY_S` (kubernetes/scale/keda).
+HIGHEST_S, SUBQUERY_S = 15, 5
 
 
 @dataclass(frozen=True)
 class World:
     """What surrounds the autoscaler. Times in seconds.
 
-    `pod_fps` is what one pod can do; `start_s` from a pod's creation to Ready; `window_s` that of the ratio;
-    `scrape_s` and `query_s` how old a metric gets in Prometheus and in the adapter; `noise` the relative standard
-    deviation of a measured ratio; `metrics_away` spans without metrics.
+    `pod_fps` is what one pod can do; `start_s` from a pod's creation to Ready, the first `pending_s` of it not running;
+    `window_s` that of the ratio; `scrape_s` between Prometheus' scrapes, and both autoscalers ask it at the moment of
+    their look. Frames of `queue_s` wait at most: 4 of a camera of 15 a second. `noise` is the relative standard
+    deviation of a measured ratio, `reads` by how much a pod that is not full reads its ratio too high; `metrics_away`
+    spans without metrics, after which Prometheus starts empty. `keda` takes the sum of the ratios for the mean, wakes
+    from zero and goes back to it, looking every `polling_s`.
     """
 
     pod_fps: float = 20.0
     start_s: float = 8.0
-    window_s: float = 5.0
-    scrape_s: float = 5.0
-    query_s: float = 10.0
+    pending_s: float = 2.0
+    window_s: int = 5
+    scrape_s: int = 5
     noise: float = 0.03
-    queue_s: float = 2.0
+    reads: float = 1.0
+    queue_s: float = 0.27
     keda: bool = False
-    polling_s: float = 15.0
+    polling_s: int = 3
     cooldown_s: float = 120.0
     metrics_away: tuple[tuple[float, float], ...] = ()
     pod_killed_at: tuple[float, ...] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
-    """One second of the outcome; `ratio` is what the autoscaler saw."""
+    """One second of the outcome; `ratio` is the mean over the pods that Prometheus has last."""
 
     at_s: float
     demand_fps: float
@@ -111,86 +122,167 @@ class Outcome:
         return settled
 
     def _demand(self, at_s: float) -> float:
-        around = [step.demand_fps for step in self.steps if abs(step.at_s - at_s) <= 15]
-        return sum(around) / len(around) if around else 0.0
+        begun_s = self.steps[0].at_s
+        around = self.steps[max(0, int(at_s - begun_s) - 15) : int(at_s - begun_s) + 16]
+        return sum(step.demand_fps for step in around) / len(around)
 
 
 class _Pool:
-    """Pods by the time at which they are Ready; Kubernetes ends the youngest first, those not Ready before others."""
+    """Pods by the time at which they are Ready, rising; Kubernetes ends those not Ready and the youngest first."""
 
-    def __init__(self, replicas: int) -> None:
-        self.ready_at: list[float] = [0.0] * replicas
+    def __init__(self, replicas: int, world: World) -> None:
+        self._start_s, self._pending_s = world.start_s, world.pending_s
+        self.ready_at: list[float] = [-math.inf] * replicas
 
-    def resize(self, replicas: int, now_s: float, start_s: float) -> None:
-        self.ready_at = sorted(self.ready_at)[:replicas]
-        self.ready_at += [now_s + start_s] * (replicas - len(self.ready_at))
+    def __len__(self) -> int:
+        return len(self.ready_at)
+
+    def resize(self, replicas: int, now_s: float) -> None:
+        del self.ready_at[replicas:]
+        self.ready_at += [now_s + self._start_s] * (replicas - len(self.ready_at))
+
+    def kill(self, now_s: float) -> None:
+        """One ends, and another takes its place."""
+        if self.ready_at:
+            del self.ready_at[0]
+            self.ready_at.append(now_s + self._start_s)
 
     def ready(self, now_s: float) -> int:
-        return sum(at <= now_s for at in self.ready_at)
+        return bisect_right(self.ready_at, now_s)
+
+    def running(self, now_s: float) -> int:
+        return bisect_right(self.ready_at, now_s + max(0.0, self._start_s - self._pending_s))
+
+
+class _Metrics:
+    """The ratio of each pod over its own window, and what Prometheus has of them."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world, self._chance = world, chance
+        # a pod's part of each second's frames: inferred, dropped
+        self._shares: deque[tuple[float, float]] = deque(maxlen=world.window_s)
+        # (time, sum, pods)
+        self._scrapes: deque[tuple[float, float, int]] = deque(maxlen=HIGHEST_S // world.scrape_s + 2)
+        self._phase = chance.randrange(world.scrape_s)
+
+    def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
+        """Takes one second's frames, in all, and scrapes when it is time."""
+        self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
+        if self.world.metrics_away and self.away(at_s):
+            self._scrapes.clear()
+        elif at_s % self.world.scrape_s == self._phase:
+            self._scrapes.append((at_s, self._sum(at_s, pool, ready), ready))
+
+    def away(self, at_s: float) -> bool:
+        """Whether nobody answers."""
+        return any(begin <= at_s < end for begin, end in self.world.metrics_away)
+
+    def last(self) -> tuple[float, int]:
+        """The sum of the ratios, and of how many pods."""
+        return self._scrapes[-1][1:] if self._scrapes else (0.0, 0)
+
+    def highest(self, now_s: int) -> float:
+        """`max_over_time((sum(ei_scale_ratio))[15s:5s])`: the subquery looks at whole multiples of its step."""
+        found = 0.0
+        newest_s = now_s // SUBQUERY_S * SUBQUERY_S
+        for at_s in range(newest_s, now_s - HIGHEST_S, -SUBQUERY_S):
+            found = max(found, next((each[1] for each in reversed(self._scrapes) if each[0] <= at_s), 0.0))
+        return found
+
+    def _sum(self, now_s: int, pool: _Pool, ready: int) -> float:
+        total = 0.0
+        left = ready
+        while left:
+            # the pods that were Ready at the same time are alike
+            since_s = pool.ready_at[left - 1]
+            grown = now_s - since_s + 1 >= self.world.window_s
+            others = 0 if grown else bisect_right(pool.ready_at, math.nextafter(since_s, -math.inf), 0, left)
+            alike = left - others
+            age_s = self.world.window_s if grown else int(now_s - since_s) + 1
+            spread = self.world.noise / math.sqrt(alike)
+            total += alike * max(0.0, self._ratio(age_s, grown=grown) * self._chance.gauss(1.0, spread))
+            left = others
+        return total
+
+    def _ratio(self, age_s: int, *, grown: bool) -> float:
+        shares = list(self._shares)[-age_s:]
+        frames = sum(done + dropped for done, dropped in shares)
+        if not grown:
+            # what was dropped before its first look is no rate
+            frames -= shares[0][1]
+        ratio = frames / max(len(shares), min(FIRST_SPAN_S, self.world.window_s)) / self.world.pod_fps
+        return ratio if ratio >= 1 else min(1.0, ratio * self.world.reads)
+
+
+class _Keda:
+    """What KEDA itself does: from zero when a trigger is active, back to it when none was for the cooldown."""
+
+    def __init__(self, world: World) -> None:
+        self._cooldown_s = world.cooldown_s
+        self._active_s = 0.0
+
+    def poll(self, now_s: float, replicas: int, waiting: float, ratios: float | None) -> int:
+        """The replicas wanted. `waiting` frames lie in the queue; `ratios` is their sum, None where it can't be had."""
+        if waiting > 0 or (ratios or 0.0) > 0:
+            self._active_s = now_s
+            return max(1, replicas)
+        if ratios is None or now_s - self._active_s <= self._cooldown_s:
+            return replicas
+        return 0
 
 
 def simulate(
-    settings: AutoscalerSettings, world: World, demand: Demand, duration_s: float, *, replicas: int = 1, seed: int = 1
+    settings: AutoscalerSettings,
+    world: World,
+    demand: Demand,
+    duration_s: float,
+    *,
+    replicas: int = 1,
+    seed: int = 1,
+    first_look_s: float | None = None,
 ) -> Outcome:
-    """Runs the loop for `duration_s` seconds from `replicas` pods; the same seed gives the same run."""
+    """Runs the loop for `duration_s` seconds from `replicas` pods; the same seed gives the same run.
+
+    The autoscaler looks first at `first_look_s`, by default some time within its first 15 s.
+    """
     chance = random.Random(seed)  # noqa: S311  a simulation
-    pool, autoscaler, outcome = _Pool(replicas), Autoscaler(settings), Outcome()
-    window: deque[tuple[float, float]] = deque(maxlen=max(1, round(world.window_s)))
-    scraped: deque[tuple[float, list[float]]] = deque(maxlen=64)
-    seen: list[float] = []
-    offset_s = chance.uniform(0, settings.sync_s)
-    waiting, idle_since = 0.0, None if replicas else 0.0
+    pool, autoscaler, outcome = _Pool(replicas, world), Autoscaler(settings), Outcome()
+    metrics, keda = _Metrics(world, chance), _Keda(world)
+    look_s = chance.uniform(0, settings.sync_s) if first_look_s is None else first_look_s
+    waiting = 0.0
     for second in range(int(duration_s)):
-        now_s = float(second)
-        if now_s in world.pod_killed_at and pool.ready_at:
-            pool.ready_at[0] = now_s + world.start_s
-        offered, ready = demand(now_s), pool.ready(now_s)
+        if second in world.pod_killed_at:
+            pool.kill(second)
+        offered, ready = demand(second), pool.ready(second)
         capacity = ready * world.pod_fps
         done = min(offered + waiting, capacity)
         left = offered + waiting - done
         waiting = min(left, offered * world.queue_s)
         dropped = left - waiting
-        window.append((offered, capacity))
-        if second % max(1, round(world.scrape_s)) == 0:
-            scraped.append((now_s, _ratios(window, ready, world.noise, chance)))
-        away = any(begin <= now_s < end for begin, end in world.metrics_away)
-        idle_since = None if offered + waiting > 0 else (now_s if idle_since is None else idle_since)
-        if (now_s - offset_s) % settings.sync_s < 1:
-            seen = [] if away else _fresh(scraped, now_s - chance.uniform(0, world.query_s))
-            current = len(pool.ready_at)
-            if current > 0:
-                measured = [value for value in seen if not math.isnan(value)][:ready]
-                wanted = autoscaler.decide(now_s, current, measured, current - len(measured))
-                pool.resize(wanted, now_s, world.start_s)
-        if world.keda and second % max(1, round(world.polling_s)) == 0:
-            if not pool.ready_at and offered + waiting > 0:
-                pool.resize(1, now_s, world.start_s)
-            elif pool.ready_at and idle_since is not None and now_s - idle_since >= world.cooldown_s:
-                pool.resize(0, now_s, world.start_s)
-        outcome.steps.append(
-            Step(
-                at_s=now_s,
-                demand_fps=offered,
-                capacity_fps=capacity,
-                ratio=sum(seen) / len(seen) if seen else math.nan,
-                replicas=len(pool.ready_at),
-                ready=ready,
-                dropped_fps=dropped,
-            )
-        )
+        metrics.second(second, pool, ready, done, dropped)
+        if second >= look_s:
+            look_s += settings.sync_s
+            # at no replica an HPA rests
+            if len(pool):
+                proposal = _proposal(settings, metrics, pool, second, waiting)
+                pool.resize(autoscaler.decide(second, len(pool), proposal), second)
+        if world.keda and second % world.polling_s == 0:
+            ratios = None if metrics.away(second) else metrics.highest(second)
+            pool.resize(keda.poll(second, len(pool), waiting, ratios), second)
+        total, pods = metrics.last()
+        ratio = total / pods if pods else math.nan
+        outcome.steps.append(Step(second, offered, capacity, ratio, len(pool), ready, dropped))
     return outcome
 
 
-def _ratios(window: deque[tuple[float, float]], ready: int, noise: float, chance: random.Random) -> list[float]:
-    offered = sum(each[0] for each in window)
-    capacity = sum(each[1] for each in window)
-    if ready == 0 or capacity == 0:
-        return []
-    return [max(0.0, offered / capacity * chance.gauss(1.0, noise)) for _ in range(ready)]
-
-
-def _fresh(scraped: deque[tuple[float, list[float]]], at_s: float) -> list[float]:
-    for when_s, values in reversed(scraped):
-        if when_s <= at_s:
-            return values
-    return []
+def _proposal(settings: AutoscalerSettings, metrics: _Metrics, pool: _Pool, now_s: int, waiting: float) -> int | None:
+    if metrics.away(now_s):
+        return None
+    if metrics.world.keda:
+        # The queue's lengths, far from their targets, ask for one pod.
+        return max(from_total(settings, len(pool), metrics.highest(now_s)), int(waiting > 0))
+    total, pods = metrics.last()
+    running = pool.running(now_s)
+    measured = min(pods, running)
+    total *= measured / pods if pods else 0.0
+    return from_pods(settings, len(pool), total, measured, missing=running - measured, pending=len(pool) - running)
