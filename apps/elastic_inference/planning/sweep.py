@@ -80,7 +80,7 @@ class Verdict:
 
     `taken_back` by the name of each case, over all seeds. `dropped_part` is the mean over the cases; `surplus` are
     pods paid for beyond what the frames needed at the target of 1; `step_s` from 2 pods' worth of frames becoming 100
-    until they were there, the slowest seed's.
+    until they were there, the median over the seeds.
     """
 
     combination: Combination
@@ -153,7 +153,7 @@ def judge(
             frames += run.frames
             paid += run.pod_hours
     surplus = paid / (frames / POD_FPS / 3600) - 1
-    step_s = max(_tall_step_s(settings, seed) for seed in seeds)
+    step_s = statistics.median(_tall_step_s(settings, seed) for seed in seeds)
     return Verdict(combination, len(seeds), taken_back, statistics.fmean(dropped_parts), surplus, step_s)
 
 
