@@ -30,7 +30,7 @@ def simulate_run(run: Run, scenario: Scenario, window_s: int) -> dict[str, Any]:
     """
     window = 300.0 if scenario.shipped_windows else float(window_s)
     settings = AutoscalerSettings(
-        target=TARGET, max_replicas=6, up=UP, down=Direction(window, (Policy("Percent", 100, 15.0),))
+        target=TARGET, max_replicas=8, up=UP, down=Direction(window, (Policy("Percent", 100, 15.0),))
     )
     world = _world(run, scenario, window)
     outcomes = [
