@@ -42,8 +42,6 @@ def test_no_value_is_an_error_and_not_a_demand_of_none(trigger: dict[str, str]) 
     [
         pytest.param({PODS[0]: "1.5x20", PODS[1]: "0.9x20", UP: "1x20", WORKERS: "2x20"}, 2.4, id="two pods"),
         pytest.param({PODS[0]: "1.5x20"}, 1.5, id="no gateway"),
-        pytest.param({PODS[0]: "2.4x18 1.2 1.3", UP: "1x20"}, 2.4, id="a dip while a pod joins"),
-        pytest.param({PODS[0]: "2.4x15 0.5x5", UP: "1x20"}, 0.5, id="a demand that fell 25 s ago"),
         pytest.param({UP: "1x20", WORKERS: "0x20"}, 0, id="asleep"),
         pytest.param({UP: "1x20"}, 0, id="asleep and never used"),
         pytest.param({UP: "1x20", WORKERS: "2x20"}, None, id="the pods can't be scraped"),

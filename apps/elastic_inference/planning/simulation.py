@@ -20,8 +20,6 @@ Demand = Callable[[float], float]
 
 # A pod's first rates are over at least so long (elastic_inference.inference.utilisation).
 FIRST_SPAN_S = 2
-# KEDA asks for the highest sum of the ratios in so many seconds, of one every `SUBQUERY_S` (kubernetes/scale/keda).
-HIGHEST_S, SUBQUERY_S = 15, 5
 
 
 @dataclass(frozen=True)
@@ -161,17 +159,17 @@ class _Metrics:
         self.world, self._chance = world, chance
         # a pod's part of each second's frames: inferred, dropped
         self._shares: deque[tuple[float, float]] = deque(maxlen=world.window_s)
-        # (time, sum, pods)
-        self._scrapes: deque[tuple[float, float, int]] = deque(maxlen=HIGHEST_S // world.scrape_s + 2)
+        # the last scrape: sum of the ratios, and of how many pods; None before the first
+        self._last: tuple[float, int] | None = None
         self._phase = chance.randrange(world.scrape_s)
 
     def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
         """Takes one second's frames, in all, and scrapes when it is time."""
         self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
         if self.world.metrics_away and self.away(at_s):
-            self._scrapes.clear()
+            self._last = None
         elif at_s % self.world.scrape_s == self._phase:
-            self._scrapes.append((at_s, self._sum(at_s, pool, ready), ready))
+            self._last = self._sum(at_s, pool, ready), ready
 
     def away(self, at_s: float) -> bool:
         """Whether nobody answers."""
@@ -179,15 +177,13 @@ class _Metrics:
 
     def last(self) -> tuple[float, int]:
         """The sum of the ratios, and of how many pods."""
-        return self._scrapes[-1][1:] if self._scrapes else (0.0, 0)
+        return self._last or (0.0, 0)
 
-    def highest(self, now_s: int) -> float:
-        """`max_over_time((sum(ei_scale_ratio))[15s:5s])`: the subquery looks at whole multiples of its step."""
-        found = 0.0
-        newest_s = now_s // SUBQUERY_S * SUBQUERY_S
-        for at_s in range(newest_s, now_s - HIGHEST_S, -SUBQUERY_S):
-            found = max(found, next((each[1] for each in reversed(self._scrapes) if each[0] <= at_s), 0.0))
-        return found
+    def total(self, replicas: int) -> float | None:
+        """What KEDA's query says: no ratio of a type that has pods is an error (kubernetes/scale/keda)."""
+        if self._last is None or (replicas and not self._last[1]):
+            return None if replicas else 0.0
+        return self._last[0]
 
     def _sum(self, now_s: int, pool: _Pool, ready: int) -> float:
         total = 0.0
@@ -267,7 +263,7 @@ def simulate(
                 proposal = _proposal(settings, metrics, pool, second, waiting)
                 pool.resize(autoscaler.decide(second, len(pool), proposal), second)
         if world.keda and second % world.polling_s == 0:
-            ratios = None if metrics.away(second) else metrics.highest(second)
+            ratios = None if metrics.away(second) else metrics.total(ready)
             pool.resize(keda.poll(second, len(pool), waiting, ratios), second)
         total, pods = metrics.last()
         ratio = total / pods if pods else math.nan
@@ -279,8 +275,9 @@ def _proposal(settings: AutoscalerSettings, metrics: _Metrics, pool: _Pool, now_
     if metrics.away(now_s):
         return None
     if metrics.world.keda:
+        asked = metrics.total(pool.ready(now_s))
         # The queue's lengths, far from their targets, ask for one pod.
-        return max(from_total(settings, len(pool), metrics.highest(now_s)), int(waiting > 0))
+        return None if asked is None else max(from_total(settings, len(pool), asked), int(waiting > 0))
     total, pods = metrics.last()
     running = pool.running(now_s)
     measured = min(pods, running)
