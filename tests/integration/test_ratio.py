@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -30,9 +30,21 @@ SETTINGS = {"METRICS_WINDOW_S": f"{WINDOW_S:g}"}
 RETRIES = 3
 
 
-@pytest.mark.parametrize(("quota", "flood_fps"), [(None, 450.0), (0.5, 150.0)])
-def test_the_ratio_is_demand_over_capacity(
-    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, quota: float | None, flood_fps: float
+# (share of the capacity, arrivals) below a full pod
+WITHOUT_QUOTA = ((0.5, Arrivals.STEADY), (0.5, Arrivals.BURSTS))
+WITH_QUOTA = ((0.75, Arrivals.STEADY), (0.25, Arrivals.STEADY))
+
+
+@pytest.mark.parametrize(
+    ("quota", "flood_fps", "levels"), [(None, 450.0, WITHOUT_QUOTA), (0.5, 150.0, WITH_QUOTA)], ids=["none", "half"]
+)
+def test_the_ratio_is_demand_over_capacity(  # noqa: PLR0917  fixtures
+    valkey: EmbeddedValkey,
+    tmp_path: Path,
+    shared_models: Path,
+    quota: float | None,
+    flood_fps: float,
+    levels: Sequence[tuple[float, Arrivals]],
 ) -> None:
     if quota and not can_make_cgroups():
         pytest.skip("a CPU quota needs root and cgroup v1 here")
@@ -57,8 +69,7 @@ def test_the_ratio_is_demand_over_capacity(
     with group as cgroup, running_pod(valkey, tmp_path, shared_models, cgroup=cgroup, **SETTINGS) as pod:
         pod.wait_ready(60)
         capacity_fps = capacity_beside(1.5 * capacity_beside(flood_fps))
-        below = [(share, Arrivals.STEADY) for share in (0.75, 0.5, 0.25)]
-        for share, arrivals in (*below, (0.5, Arrivals.BURSTS)):
+        for share, arrivals in levels:
             while True:
                 level = measured(share * capacity_fps, arrivals)
                 if level.ratio == pytest.approx(level.demand_fps / capacity_fps, abs=0.15):
