@@ -91,7 +91,8 @@ def _main(options: argparse.Namespace) -> int:
                         failed.append(f"{scenario.name}: {error}")
                         print(failed[-1], flush=True)
                         continue
-                    run.simulated = simulate_run(run, scenario, options.window)
+                    if run.autoscaler != "hpa-cpu":  # which is not simulated
+                        run.simulated = simulate_run(run, scenario, options.window)
                     problems = _problems(run, scenario, options.window)
                     failed += [f"{run.name}: {problem}" for problem in problems]
                     _write(run, options.out)

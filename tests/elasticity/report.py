@@ -100,7 +100,7 @@ def agreement(runs: Sequence[Run]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for run in runs:
-        if not run.simulated:
+        if not run.simulated or run.autoscaler == "hpa-cpu":
             continue
         part = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
         lines.append(
