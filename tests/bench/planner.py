@@ -31,7 +31,8 @@ from elastic_inference.frame_queue import QueueProducer
 from elastic_inference.planning.capacity import Demand, Layout, Measured, plan
 from elastic_inference.planning.plan_capacity import text
 from elastic_inference.redis_connection import connect
-from tests.elasticity.report import CAPACITY, PLANNER, _between, planned
+from tests.elasticity.report import PLANNER
+from tests.support.document import replace_between
 from tests.support.manifests import PROJECT
 from tests.support.system import ServiceProcess, System
 
@@ -39,6 +40,7 @@ STREAMS = (1, 4, 16)
 SIZE = (768, 432)
 TYPE = "plan"
 OFF_BY = 0.2
+CAPACITY = PROJECT / "doc" / "capacity.md"
 STORED = PROJECT / "doc" / "benchmarks" / "planner.json"
 # The sheet that doc/capacity.md shows.
 MANY = Demand(cameras=100_000, fps=15.0, frame_bytes=50_000), Measured(fps_per_core=110), Layout()
@@ -152,6 +154,22 @@ def compared(records: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def planned(records: Sequence[Mapping[str, Any]]) -> str:
+    """The planner beside the pool, a row a number of streams."""
+    lines = [
+        "| streams | frames a second | pods, predicted | pods, measured "
+        "| Redis MB/s, predicted | Redis MB/s, measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each['streams']} | {each['streams'] * each['fps']:g} | {each['planned_pods']} "
+        f"({each['planned_pods_unrounded']:.2f}) | {each['pods']} ({each['pods_unrounded']:.2f}) "
+        f"| {each['planned_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
+        for each in records
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def bottlenecks() -> str:
     """What gives way on the way to 100,000 cameras and to twice as many, a row each."""
     sheet = plan(*MANY)
@@ -175,7 +193,7 @@ def document(before: str) -> str:
         ("sheet", many()),
         ("bottlenecks", bottlenecks()),
     ):
-        before = _between(before, name, new)
+        before = replace_between(before, name, new)
     return before
 
 

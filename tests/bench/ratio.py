@@ -23,6 +23,7 @@ from pathlib import Path
 
 from elastic_inference.embedded_valkey import EmbeddedValkey
 from tests.bench.machine import describe
+from tests.support.document import replace_between
 from tests.support.inference_pod import running_pod
 from tests.support.ratio import Arrivals, can_make_cgroups, load, quota_cgroup
 
@@ -35,7 +36,6 @@ SECONDS = 10.0
 _GUESS_FPS = 300.0
 _DOCUMENT = REPOSITORY / "doc" / "dynamic_scale.md"
 _FOLDER = REPOSITORY / "doc" / "benchmarks"
-_BEGIN, _END = "<!-- ratio -->\n", "<!-- /ratio -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +110,6 @@ def _cell(record: Record) -> str:
     return f"**{text}**" if record.missed else text
 
 
-def refresh(document: Path, text: str) -> None:
-    """Puts the table between the document's marks. Raises ValueError where they are missing."""
-    before, begin, rest = document.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{document} lacks {_BEGIN.strip()} or {_END}")
-    document.write_text(f"{before}{begin}{text}{end}{after}")
-
-
 def main() -> int:
     """0 when every reading is within its bar, 1 when one is not, 2 when there is nothing to measure with."""
     kinds = [each.value for each in Arrivals]
@@ -159,7 +150,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ratio.json").write_text(json.dumps(document, indent=1) + "\n")
     if full and given.out is None:
-        refresh(_DOCUMENT, table(records))
+        _DOCUMENT.write_text(replace_between(_DOCUMENT.read_text(), "ratio", table(records)))
     missed = sum(each.missed for each in records)
     print(f"\n{table(records)}\n{missed} of {len(records)} readings miss their bar")
     return 1 if missed else 0

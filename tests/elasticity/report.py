@@ -1,14 +1,13 @@
 """Writes the measured scenarios, the simulation beside them and the sweep into doc/dynamic_scale.md.
 
 `python -m tests.elasticity.report [--no-sweep]`: reads doc/elasticity/*.json, which `make test-elasticity` leaves. What
-`--planner` left goes into doc/capacity.md, what `--quotas` left into the former.
+`--planner` left is for `python -m tests.bench.planner --document`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from tests.elasticity.__main__ import PLANNER_FILE, QUOTAS_FILE
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict
 from tests.elasticity.scenarios import default, further
+from tests.support.document import replace_between
 from tests.support.manifests import PROJECT
 
 DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
-CAPACITY = PROJECT / "doc" / "capacity.md"
 FOLDER = PROJECT / "doc" / "elasticity"
 PLANNER = FOLDER / PLANNER_FILE
 QUOTAS = FOLDER / QUOTAS_FILE
@@ -39,34 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs.sort(key=lambda run: order.index(run.name))
     for run in runs:
         (FOLDER / f"{run.name}.svg").write_text(plot(run))
-    text = _between(text, "measured", measured(runs))
-    text = _between(text, "agreement", agreement(runs))
-    text = _between(text, "plots", "\n".join(f"![{run.name}](elasticity/{run.name}.svg)\n" for run in runs))
+    text = replace_between(text, "measured", measured(runs))
+    text = replace_between(text, "agreement", agreement(runs))
+    text = replace_between(text, "plots", "\n".join(f"![{run.name}](elasticity/{run.name}.svg)\n" for run in runs))
     if QUOTAS.exists():
-        text = _between(text, "quotas", quotas(json.loads(QUOTAS.read_text())))
+        text = replace_between(text, "quotas", quotas(json.loads(QUOTAS.read_text())))
     if not options.no_sweep:
-        text = _between(text, "sweep", table(sweep()))
+        text = replace_between(text, "sweep", table(sweep()))
     Path(DOCUMENT).write_text(text)
-    if PLANNER.exists():
-        text = _between(CAPACITY.read_text(), "pool", planned(json.loads(PLANNER.read_text())))
-        CAPACITY.write_text(text)
     return 0
-
-
-def planned(records: Sequence[Mapping[str, Any]]) -> str:
-    """The planner beside the pool, a row a number of streams."""
-    lines = [
-        "| streams | frames a second | pods, predicted | pods, measured "
-        "| Redis MB/s, predicted | Redis MB/s, measured |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {each['streams']} | {each['streams'] * each['fps']:g} | {each['planned_pods']} "
-        f"({each['planned_pods_unrounded']:.2f}) | {each['pods']} ({each['pods_unrounded']:.2f}) "
-        f"| {each['planned_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
-        for each in records
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def quotas(records: Sequence[Mapping[str, Any]]) -> str:
@@ -100,7 +80,7 @@ def agreement(runs: Sequence[Run]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for run in runs:
-        if not run.simulated or run.autoscaler == "hpa-cpu":
+        if not run.simulated:
             continue
         part = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
         lines.append(
@@ -108,12 +88,6 @@ def agreement(runs: Sequence[Run]) -> str:
             f"{run.simulated['dropped_part']:.1%} | {len(run.changes())} | {run.simulated['changes']:g} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _between(text: str, name: str, new: str) -> str:
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    assert pattern.search(text), f"the document has no <!-- {name} -->"
-    return pattern.sub(lambda found: found[1] + new + found[2], text)
 
 
 def _when(run: Run) -> str:

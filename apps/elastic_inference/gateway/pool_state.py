@@ -123,7 +123,7 @@ class PoolState:
             self._report.beat()
             if await self._ask("queue", self._housekeeping):
                 self._known["queue"] = True
-            if started - self._workers_at >= TYPES_EVERY_S and await self._ask("broker", self._count_workers):
+            if started - self._workers_at >= TYPES_EVERY_S and await self._ask("broker", self._read_workers):
                 self._workers_at = started
             await asyncio.sleep(max(0.05, HOUSEKEEPING_EVERY_S - (time.monotonic() - started)))
 
@@ -142,8 +142,10 @@ class PoolState:
         self._readings.lengths = lengths
         return True
 
-    async def _count_workers(self) -> bool:
-        pods = Counter(worker.type for worker in await self._registry.workers())
+    async def _read_workers(self) -> bool:
+        self._readings.workers = await self._registry.workers()
+        # With each reading: `ei_redis_up` must not say 1 while a type's pods are not counted.
+        pods = Counter(worker.type for worker in self._readings.workers)
         counted = set(sorted(set(pods).union(self._types))[:MAX_TYPES])
         for infer_type in counted:
             self._metrics.workers.labels(infer_type=infer_type).set(pods[infer_type])
@@ -208,7 +210,7 @@ class PoolState:
 
     async def _read_broker(self) -> bool:
         streams = await self._registry.streams()
-        self._readings.workers = await self._registry.workers()
+        await self._read_workers()
         self._readings.streams = streams
         return True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from tests.bench.ratio import Record, refresh, table
+from tests.bench.ratio import Record, table
+from tests.support.document import replace_between
 
 READING = Record(0.5, "steady", 0.5, 50, 50, 100, true=0.5, ratio=0.5, least=0.4, largest=0.6)
 
@@ -29,15 +29,11 @@ def test_a_tenth_below_capacity_and_a_tenth_of_the_demand_above(
     assert replace(READING, asked=asked, true=true, ratio=ratio).missed is missed
 
 
-def test_the_table_goes_between_the_marks(tmp_path: Path) -> None:
-    document = tmp_path / "it.md"
-    document.write_text("before\n<!-- ratio -->\nold\n<!-- /ratio -->\nafter\n")
+def test_the_table_goes_between_the_marks() -> None:
     records = [READING, replace(READING, ratio=0.7), replace(READING, quota=None, arrivals="random")]
-    refresh(document, table(records))
-    text = document.read_text()
+    text = replace_between("before\n<!-- ratio -->\nold\n<!-- /ratio -->\nafter\n", "ratio", table(records))
     assert text.startswith("before\n<!-- ratio -->\n| quota |")
     assert "| 0.5 | steady | 0.50 → 0.50, **0.50 → 0.70** |\n| none | random | 0.50 → 0.50 |\n<!-- /ratio -->" in text
     assert text.endswith("<!-- /ratio -->\nafter\n")
-    document.write_text("nothing")
     with pytest.raises(ValueError, match="ratio"):
-        refresh(document, table(records))
+        replace_between("nothing", "ratio", table(records))

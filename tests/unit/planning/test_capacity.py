@@ -5,8 +5,7 @@ import re
 import shlex
 
 import pytest
-from tests.bench.planner import document
-from tests.elasticity.report import CAPACITY
+from tests.bench.planner import CAPACITY, document
 
 from elastic_inference.config import GatewaySettings, WebsocketSettings
 from elastic_inference.gateway.pool_state import MAX_TYPES
