@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK := container/locks/dev.txt
-DASHBOARD := apps/elastic_inference/gateway/dashboard/index.html
+DASHBOARD := apps/elastic_inference/flows/gateway/dashboard/index.html
 DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) \
-	apps/elastic_inference/gateway/openapi.json
+	apps/elastic_inference/flows/gateway/openapi.json
 NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
@@ -100,9 +100,9 @@ types: install ## mypy, strict
 	@$(BIN)/mypy
 
 docs: install ## write the documents that are made from the code
-	@$(BIN)/python -m elastic_inference.config_document > doc/configuration.md
+	@$(BIN)/python -m elastic_inference.base.config_document > doc/configuration.md
 	@$(BIN)/python -m tests.elasticity.report
 	@$(BIN)/python -m tests.bench.planner --document
 
 clean: ## remove what was made, but not models and videos
-	rm -rf $(VENV) build dist .demo spa/node_modules apps/elastic_inference/gateway/dashboard apps/*.egg-info
+	rm -rf $(VENV) build dist .demo spa/node_modules apps/elastic_inference/flows/gateway/dashboard apps/*.egg-info

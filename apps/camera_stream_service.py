@@ -1,8 +1,8 @@
-"""Entry point: see `elastic_inference.produce.camera_service`."""
+"""Entry point: see `elastic_inference.flows.produce.camera_service`."""
 
 import sys
 
-from elastic_inference.produce.camera_service import main
+from elastic_inference.flows.produce.camera_service import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""Entry point: see `elastic_inference.produce.file_service`."""
+"""Entry point: see `elastic_inference.flows.produce.file_service`."""
 
 import sys
 
-from elastic_inference.produce.file_service import main
+from elastic_inference.flows.produce.file_service import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""Entry point: see `elastic_inference.gateway.service`."""
+"""Entry point: see `elastic_inference.flows.gateway.gateway_service`."""
 
 import sys
 
-from elastic_inference.gateway.service import main
+from elastic_inference.flows.gateway.gateway_service import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""Entry point: see `elastic_inference.inference.service`."""
+"""Entry point: see `elastic_inference.flows.inference.inference_service`."""
 
 import sys
 
-from elastic_inference.inference.service import main
+from elastic_inference.flows.inference.inference_service import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""Entry point: see `elastic_inference.relay.service`."""
+"""Entry point: see `elastic_inference.flows.relay.websocket_service`."""
 
 import sys
 
-from elastic_inference.relay.service import main
+from elastic_inference.flows.relay.websocket_service import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -148,7 +148,7 @@ have_downloads() { # makes .venv, whose commands fetch models and clips, where i
 
 # Fresh folders for what goes into the images; downloads are kept beside them.
 fetch_models() {
-    local file known=apps/elastic_inference/catalogue/catalogue.yaml kept=build/downloads/models
+    local file known=apps/elastic_inference/adapters/catalogue/catalogue.yaml kept=build/downloads/models
     rm -rf build/models
     mkdir -p build/models "$kept"
     case $models in

@@ -27,10 +27,10 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-file-stream-service"]
 # the image proves that it holds all that its service loads
-RUN ["python", "-c", "import elastic_inference.produce.file_service, cv2, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.flows.produce.file_service, cv2, simplejpeg"]
 # what changes with every build comes last, so that the layers above are kept
 ARG VERSION=0
 ARG REVISION=unknown

@@ -8,7 +8,7 @@ RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --n
 WORKDIR /source/spa
 COPY spa/package.json spa/package-lock.json ./
 RUN npm ci --no-audit --no-fund --loglevel=error
-COPY apps/elastic_inference/gateway/openapi.json /source/apps/elastic_inference/gateway/
+COPY apps/elastic_inference/flows/gateway/openapi.json /source/apps/elastic_inference/flows/gateway/
 COPY spa ./
 RUN npm run build
 
@@ -21,7 +21,7 @@ COPY container/locks/gateway.txt container/locks/build.txt /locks/
 RUN /stages/packages.sh /locks/gateway.txt /packages
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
-COPY --from=dashboard /source/apps/elastic_inference/gateway/dashboard /source/apps/elastic_inference/gateway/dashboard
+COPY --from=dashboard /source/apps/elastic_inference/flows/gateway/dashboard /source/apps/elastic_inference/flows/gateway/dashboard
 RUN /stages/application.sh /source /application
 
 FROM scratch
@@ -38,10 +38,10 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000 5000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-gateway-server"]
 # the image proves that it holds all that its service loads
-RUN ["python", "-c", "import elastic_inference.gateway.service, numpy, PIL.ImageFont, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, numpy, PIL.ImageFont, simplejpeg"]
 # what changes with every build comes last, so that the layers above are kept
 ARG VERSION=0
 ARG REVISION=unknown

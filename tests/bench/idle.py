@@ -15,7 +15,7 @@ from pathlib import Path
 
 import redis
 
-from elastic_inference.embedded_valkey import free_port
+from elastic_inference.commands.embedded_valkey import free_port
 from tests.bench.producers import CLIP
 from tests.bench.record import Context, Figure, LeftOut, cpu_s, rss_mb
 from tests.support.raw_viewer import RawViewer

@@ -22,11 +22,12 @@ from pathlib import Path
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.redis_connection import connect
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
 from tests.bench.pod import Feeder, Measured, load_pictures, running_pod
 from tests.bench.pod_children import STREAMS, TYPE
 from tests.bench.record import Context, Figure, LeftOut, percentile
@@ -83,7 +84,7 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
 
 
 def _relay(server: EmbeddedValkey, folder: Path) -> tuple[ServiceProcess, int]:
-    from elastic_inference.embedded_valkey import free_port
+    from elastic_inference.commands.embedded_valkey import free_port
 
     port = free_port()
     environ = {"QUEUE_URL": server.url, "WEBSOCKET_HOST": "127.0.0.1", "WEBSOCKET_PORT": str(port)}

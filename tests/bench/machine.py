@@ -45,7 +45,7 @@ def _processor() -> str:
 def _valkey() -> str:
     import subprocess
 
-    from elastic_inference.embedded_valkey import server_binary
+    from elastic_inference.commands.embedded_valkey import server_binary
 
     words = subprocess.run([server_binary(), "--version"], check=True, capture_output=True, text=True).stdout.split()
     return next((word[2:] for word in words if word.startswith("v=")), " ".join(words))

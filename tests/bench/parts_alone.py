@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import SecretStr
 
-from elastic_inference import config
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame import Frame, jpeg_size
-from elastic_inference.frame_queue import QueueConsumer, QueueProducer
-from elastic_inference.inference.adapters import fit
-from elastic_inference.inference.jpeg import JpegDecoder
-from elastic_inference.inference.worker import needed_size
-from elastic_inference.memory import keep_freed_memory
-from elastic_inference.redis_connection import connect
-from elastic_inference.result import Detection, Result
-from elastic_inference.stream_broker import ResultPublisher
+from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.base import config
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.frame import Frame, jpeg_size
+from elastic_inference.domain.result import Detection, Result
+from elastic_inference.flows.inference.adapters import fit
+from elastic_inference.flows.inference.jpeg import JpegDecoder
+from elastic_inference.flows.inference.worker import needed_size
 from tests.bench.pod_children import compiled
 from tests.bench.record import cpu_s
 

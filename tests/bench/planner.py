@@ -24,13 +24,13 @@ import numpy as np
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import config
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.planning.capacity import Demand, Layout, Measured, plan
-from elastic_inference.planning.plan_capacity import text
-from elastic_inference.redis_connection import connect
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.planning.capacity import Demand, Layout, Measured, plan
+from elastic_inference.commands.planning.plan_capacity import text
+from elastic_inference.domain.frame import Frame
 from tests.elasticity.report import PLANNER
 from tests.support.document import replace_between
 from tests.support.manifests import PROJECT

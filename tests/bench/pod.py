@@ -26,9 +26,9 @@ import numpy as np
 import redis
 import simplejpeg
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.inference.worker import made_up_frame
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain import keys
+from elastic_inference.flows.inference.worker import made_up_frame
 from tests.bench.parts_alone import parts_cpu_ms
 from tests.bench.pod_children import LOOP_TYPE, STREAMS, TYPE
 from tests.bench.record import Context, Figure, LeftOut, alternate, cpu_s, median_figure, ratios, rss_mb
@@ -264,8 +264,8 @@ class Feeder(Child):
     ) -> None:
         plainly = ["--plain"] if plain else []
         with redis.Redis(port=server.port) as client:
-            from elastic_inference.config import QueueRules
-            from elastic_inference.frame_queue import QueueConsumer
+            from elastic_inference.adapters.frame_queue import QueueConsumer
+            from elastic_inference.base.config import QueueRules
 
             QueueConsumer(client, kind, "bench", QueueRules()).load_scripts()
         super().__init__(
@@ -340,7 +340,11 @@ def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[in
     """The inference service as a process, ready."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from elastic_inference.inference.service import main; sys.exit(main())"],
+        [
+            sys.executable,
+            "-c",
+            "import sys; from elastic_inference.flows.inference.inference_service import main; sys.exit(main())",
+        ],
         env={
             **os.environ,
             **RULES,

@@ -22,12 +22,13 @@ import numpy as np
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.memory import keep_freed_memory
-from elastic_inference.redis_connection import connect
-from elastic_inference.redis_link import Link
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.adapters.redis_link import Link
+from elastic_inference.base import config
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
 
 TYPE = "bench"
 LOOP_TYPE = "loop"
@@ -47,9 +48,9 @@ def serve(measure: Callable[[float], dict[str, float]]) -> None:
 
 def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
     """(compiled model, what its adapter prepared, the adapter): as the pod has them."""
-    from elastic_inference.catalogue import find_model
-    from elastic_inference.inference.adapters import AdapterOptions, make_adapter
-    from elastic_inference.inference.runtime import load_openvino
+    from elastic_inference.adapters.catalogue import find_model
+    from elastic_inference.flows.inference.adapters import AdapterOptions, make_adapter
+    from elastic_inference.flows.inference.runtime import load_openvino
 
     openvino = load_openvino()
     spec = find_model(name, models, TYPE)
@@ -105,7 +106,7 @@ def latency(models: Path, name: str) -> Callable[[float], dict[str, float]]:
 
 def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
     """What the known demos do: pop, full decode, synchronous inference, draw, encode, publish; one thread."""
-    from elastic_inference.inference.adapters import fit, place
+    from elastic_inference.flows.inference.adapters import fit, place
 
     model, prepared, adapter = compiled(models, name, "LATENCY")
     request = model.create_infer_request()
@@ -140,7 +141,7 @@ def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
     from model_api.models import SSD
     from model_api.pipelines import AsyncPipeline
 
-    from elastic_inference.catalogue import find_model
+    from elastic_inference.adapters.catalogue import find_model
 
     spec = find_model(name, models, TYPE)
     adapter = OpenvinoAdapter(create_core(), str(spec.path), device="CPU", max_num_requests=0)

@@ -22,10 +22,10 @@ import numpy as np
 import redis
 import simplejpeg
 
-from elastic_inference import config
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame_queue import QueueConsumer
-from elastic_inference.memory import keep_freed_memory
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.base import config
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.bench.record import Context, Figure, LeftOut, cpu_s
 from tests.support.mjpeg_server import MjpegServer
 from tests.support.system import ServiceProcess

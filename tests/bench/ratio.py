@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.bench.machine import describe
 from tests.support.document import replace_between
 from tests.support.inference_pod import running_pod

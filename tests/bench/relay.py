@@ -26,9 +26,9 @@ from typing import Any
 
 import redis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.result import Result, join_message, result_json
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain import keys
+from elastic_inference.domain.result import Result, join_message, result_json
 from tests.bench.record import Context, Figure, cpu_s, rss_mb, spread_of
 
 FRAME_BYTES = 50_000
@@ -195,7 +195,7 @@ def running() -> Iterator[tuple[int, int, int, int]]:
                 [
                     sys.executable,
                     "-c",
-                    "import sys; from elastic_inference.relay.service import main; sys.exit(main())",
+                    "import sys; from elastic_inference.flows.relay.websocket_service import main; sys.exit(main())",
                 ],
                 env=environ,
             ),

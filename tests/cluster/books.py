@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elastic_inference import keys
+from elastic_inference.domain import keys
 from tests.cluster.conftest import OWN_TYPE, Installation
 from tests.cluster.traffic import Camera, Results
 from tests.support.waiting import wait_for

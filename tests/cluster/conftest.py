@@ -27,7 +27,7 @@ import cv2
 import pytest
 import redis
 
-from elastic_inference.embedded_valkey import free_port
+from elastic_inference.commands.embedded_valkey import free_port
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.traffic import Camera, Results, Watcher
 from tests.conftest import missing_tool

@@ -14,7 +14,7 @@ import redis
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as connect_websocket
 
-from elastic_inference import keys
+from elastic_inference.domain import keys
 from tests.cluster.books import COUNTED, Books
 from tests.cluster.conftest import OWN_TYPE, Installation
 from tests.cluster.foreign_pod import ask_from

@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect as connect_websocket
 
-from elastic_inference import keys
-from elastic_inference.config import QueueRules, RedisTarget
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.redis_connection import REDIS_ERRORS, connect
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect
+from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
 from tests.support.waiting import wait_for
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from elastic_inference.embedded_valkey import free_port
-from elastic_inference.result import Result, parse_result, split_message
+from elastic_inference.commands.embedded_valkey import free_port
+from elastic_inference.domain.result import Result, parse_result, split_message
 from tests.conftest import REPOSITORY, missing_tool
 from tests.support.viewer import Viewer, first_message
 from tests.support.waiting import wait_for
@@ -34,7 +34,7 @@ class Demo:
         self.port = free_port()
         self.log_path = folder / "demo.log"
         command = [
-            *(sys.executable, "-m", "elastic_inference.demo.main", "--port", str(self.port)),
+            *(sys.executable, "-m", "elastic_inference.commands.demo.main", "--port", str(self.port)),
             *("--queue-port", str(free_port())),
             *("--models-dir", str(REPOSITORY / "models"), "--videos-dir", str(REPOSITORY / "videos")),
             *options,
@@ -156,7 +156,7 @@ def test_a_snapshot_and_the_first_page(demo: Demo) -> None:
 
 def status(demo: Demo, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "elastic_inference.status.main", *arguments],
+        [sys.executable, "-m", "elastic_inference.commands.status.main", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -224,7 +224,7 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "elastic_inference.demo.main", "--port", str(port), "--video", __file__],
+            [sys.executable, "-m", "elastic_inference.commands.demo.main", "--port", str(port), "--video", __file__],
             capture_output=True,
             text=True,
             timeout=60,
@@ -238,7 +238,7 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_a_missing_clip_is_said_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "elastic_inference.demo.main", "--video", "nowhere.mp4"],
+        [sys.executable, "-m", "elastic_inference.commands.demo.main", "--video", "nowhere.mp4"],
         capture_output=True,
         text=True,
         timeout=60,

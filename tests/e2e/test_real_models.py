@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.catalogue.download_videos import fetch_clips
-from elastic_inference.result import Result
+from elastic_inference.adapters.catalogue.download_videos import fetch_clips
+from elastic_inference.domain.result import Result
 from tests.conftest import REPOSITORY
 from tests.support.system import System
 from tests.support.viewer import Viewer

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import redis
 
-from elastic_inference import keys
-from elastic_inference.catalogue.download_models import fetch_embedded
-from elastic_inference.catalogue.download_videos import fetch_clips
+from elastic_inference.adapters.catalogue.download_models import fetch_embedded
+from elastic_inference.adapters.catalogue.download_videos import fetch_clips
+from elastic_inference.domain import keys
 from tests.conftest import REPOSITORY
 from tests.support.system import ServiceProcess, System
 from tests.support.viewer import Viewer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference import __version__
-from elastic_inference.planning.capacity import Demand, Layout, Measured, plan
+from elastic_inference.commands.planning.capacity import Demand, Layout, Measured, plan
 from tests.elasticity.cluster import (
     DEPLOYMENT,
     MONITORING,

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from elastic_inference.embedded_valkey import free_port
+from elastic_inference.commands.embedded_valkey import free_port
 from tests.support.manifests import PROJECT, generate, load
 
 NAMESPACE = "ei-elasticity"

@@ -13,12 +13,13 @@ import numpy as np
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.redis_connection import REDIS_ERRORS, connect
-from elastic_inference.result import Result, parse_result
-from elastic_inference.stream_broker.publisher import RESULT_FIELD
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect
+from elastic_inference.adapters.stream_broker.publisher import RESULT_FIELD
+from elastic_inference.base import config
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.result import Result, parse_result
 
 STREAMS = 8
 MOST_STREAMS = 16

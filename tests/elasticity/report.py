@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.planning.sweep import sweep, table
+from elastic_inference.commands.planning.sweep import sweep, table
 from tests.elasticity.__main__ import PLANNER_FILE, QUOTAS_FILE
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict

@@ -6,8 +6,8 @@ import math
 import statistics
 from typing import Any
 
-from elastic_inference.planning.autoscaler import AutoscalerSettings, Direction, Policy
-from elastic_inference.planning.simulation import Outcome, World, simulate
+from elastic_inference.commands.planning.autoscaler import AutoscalerSettings, Direction, Policy
+from elastic_inference.commands.planning.simulation import Outcome, World, simulate
 from tests.elasticity.load import STREAMS
 from tests.elasticity.record import Run, Sample
 from tests.elasticity.scenarios import TARGET, Scenario

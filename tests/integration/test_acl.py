@@ -10,12 +10,13 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from elastic_inference import config, keys
-from elastic_inference.acl import USERS, render_acl
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
-from elastic_inference.redis_connection import connect
+from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.adapters.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
 from support.jpeg import tiny_jpeg
 
 RULES = config.QueueRules(token_limit=5)

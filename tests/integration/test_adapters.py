@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from elastic_inference.catalogue.find import find_model
-from elastic_inference.result import Detection
+from elastic_inference.adapters.catalogue.find import find_model
+from elastic_inference.domain.result import Detection
 from tests.support.small_models import Runner, runner_of
 
 Frame = npt.NDArray[np.uint8]

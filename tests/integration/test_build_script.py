@@ -42,7 +42,7 @@ class Builder:
         self.bin = folder / "bin"
         self.bin.mkdir()
         shutil.copytree(PROJECT / "container", self.project / "container", ignore=shutil.ignore_patterns("save"))
-        for path in ("apps/elastic_inference/__init__.py", "apps/elastic_inference/catalogue/catalogue.yaml"):
+        for path in ("apps/elastic_inference/__init__.py", "apps/elastic_inference/adapters/catalogue/catalogue.yaml"):
             (self.project / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / path, self.project / path)
         tools = self.project / "tools"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.errors import InvalidFrameError, InvalidReason, SourceError
-from elastic_inference.source.mjpeg import MjpegSource
+from elastic_inference.adapters.source.mjpeg import MjpegSource
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
 from tests.support.mjpeg_server import MjpegServer, make_jpeg
 from tests.support.producer import ProducerUnderTest
 from tests.support.waiting import wait_for

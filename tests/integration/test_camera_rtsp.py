@@ -7,9 +7,9 @@ import os
 import pytest
 import simplejpeg
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.errors import SourceError
-from elastic_inference.source.rtsp import open_rtsp
+from elastic_inference.adapters.source.rtsp import open_rtsp
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain.errors import SourceError
 from tests.conftest import missing_tool
 from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_server import RtspServer, available

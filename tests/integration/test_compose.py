@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from elastic_inference import __version__, config
-from elastic_inference.manifests.options import SETTINGS
+from elastic_inference import __version__
+from elastic_inference.base import config
+from elastic_inference.commands.manifests.options import SETTINGS
 from tests.support.manifests import PROJECT
 
 KNOWN = {

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from elastic_inference.catalogue import wheels
-from elastic_inference.catalogue.download_models import default_names, fetch_embedded, fetch_models
-from elastic_inference.catalogue.entries import FileEntry, load_catalogue
-from elastic_inference.catalogue.fetch import Fetcher
-from elastic_inference.embedded_valkey import free_port
-from elastic_inference.errors import DownloadError
+from elastic_inference.adapters.catalogue import wheels
+from elastic_inference.adapters.catalogue.download_models import default_names, fetch_embedded, fetch_models
+from elastic_inference.adapters.catalogue.entries import FileEntry, load_catalogue
+from elastic_inference.adapters.catalogue.fetch import Fetcher
+from elastic_inference.commands.embedded_valkey import free_port
+from elastic_inference.domain.errors import DownloadError
 from tests.support.file_server import FileServer
 
 CONTENT = os.urandom(700_000)
@@ -235,7 +235,7 @@ def test_a_member_of_a_source_archive_is_found_below_its_top_folder(tmp_path: Pa
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "elastic_inference.catalogue.download_models", *arguments],
+        [sys.executable, "-m", "elastic_inference.adapters.catalogue.download_models", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from elastic_inference.catalogue.download_videos import fetch_clips, main
-from elastic_inference.errors import DownloadError
+from elastic_inference.adapters.catalogue.download_videos import fetch_clips, main
+from elastic_inference.domain.errors import DownloadError
 
 
 def test_the_clips_play(sample_clips: dict[str, Path]) -> None:

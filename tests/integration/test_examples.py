@@ -11,8 +11,8 @@ from pathlib import Path
 
 import redis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from tests.conftest import REPOSITORY
 from tests.support.waiting import wait_for
 

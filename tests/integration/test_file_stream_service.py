@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.producer import ProducerUnderTest
 from tests.support.waiting import wait_for
 

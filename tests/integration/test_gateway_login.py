@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.gateway import RunningGateway
 from tests.support.openapi import check, check_schema
 from tests.support.waiting import wait_for
@@ -18,7 +18,7 @@ TOKEN = "correct-horse-battery"
 @pytest.fixture(autouse=True)
 def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """New types are found soon: their life in Redis is as long as the time between two scans."""
-    monkeypatch.setattr("elastic_inference.gateway.pool_state.TYPES_EVERY_S", 0.3)
+    monkeypatch.setattr("elastic_inference.flows.gateway.pool_state.TYPES_EVERY_S", 0.3)
 
 
 @pytest.fixture

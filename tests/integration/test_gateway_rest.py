@@ -17,10 +17,10 @@ import pytest
 import redis
 import simplejpeg
 
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame_message import pack_frame
-from elastic_inference.gateway import events as gateway_events
-from elastic_inference.result import result_json
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.frame_message import pack_frame
+from elastic_inference.domain.result import result_json
+from elastic_inference.flows.gateway import events as gateway_events
 from tests.support.gateway import JPEG, Answer, Pool, RunningGateway, a_result, first_event
 from tests.support.openapi import OPENAPI, check, check_schema
 from tests.support.waiting import wait_for
@@ -29,7 +29,7 @@ from tests.support.waiting import wait_for
 @pytest.fixture(autouse=True)
 def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """New types are found soon: their life in Redis is as long as the time between two scans."""
-    monkeypatch.setattr("elastic_inference.gateway.pool_state.TYPES_EVERY_S", 0.3)
+    monkeypatch.setattr("elastic_inference.flows.gateway.pool_state.TYPES_EVERY_S", 0.3)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_pods_that_report_are_a_metric(gateway: RunningGateway, client: redi
 
 
 def pack_frame_of(name: str) -> bytes:
-    from elastic_inference.frame import Frame
+    from elastic_inference.domain.frame import Frame
 
     return pack_frame(Frame(name=name, category="people", data=JPEG, width=320, height=240, seq=1, ts=1.0))
 
@@ -189,7 +189,7 @@ def test_errors_are_json(gateway: RunningGateway, method: str, path: str, status
 
 
 def test_a_failure_of_ours_is_a_plain_500(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elastic_inference.gateway.api.StatsHandler.document", lambda *_: 1 / 0)
+    monkeypatch.setattr("elastic_inference.flows.gateway.api.StatsHandler.document", lambda *_: 1 / 0)
     answer = gateway.ask("/api/stats")
     assert (answer.status, answer.code) == (500, "internal")
     assert b"ZeroDivision" not in answer.body
@@ -246,9 +246,9 @@ def test_a_snapshot_has_the_boxes_and_is_shared(
     gateway: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A slow machine may start the eight far apart.
-    monkeypatch.setattr("elastic_inference.gateway.snapshots.FRESH_S", 60.0)
+    monkeypatch.setattr("elastic_inference.flows.gateway.snapshots.FRESH_S", 60.0)
     # Time enough for a pod that asks once a second who watches.
-    monkeypatch.setattr("elastic_inference.gateway.snapshots.WAIT_S", 30.0)
+    monkeypatch.setattr("elastic_inference.flows.gateway.snapshots.WAIT_S", 30.0)
     client.config_resetstat()
     pool = Pool(client)
     pool.publish()
@@ -275,7 +275,7 @@ def test_a_snapshot_has_the_boxes_and_is_shared(
 def test_a_snapshot_of_a_stream_that_brings_nothing_says_so(
     gateway: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elastic_inference.gateway.snapshots.WAIT_S", 0.3)
+    monkeypatch.setattr("elastic_inference.flows.gateway.snapshots.WAIT_S", 0.3)
     pool = Pool(client)
     pool.publish()
     answer = check(gateway.ask(f"/api/streams/{pool.stream_id}/snapshot.jpg"), "/api/streams/{id}/snapshot.jpg")
@@ -305,7 +305,7 @@ def test_nothing_is_sent_while_nothing_changes_but_the_clock(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway_events, "KEEPALIVE_S", 1.5)
-    monkeypatch.setattr("elastic_inference.gateway.api.KEEPALIVE_S", 1.5)
+    monkeypatch.setattr("elastic_inference.flows.gateway.api.KEEPALIVE_S", 1.5)
     with gateway.events() as events:
         seen = []
         for kind, document in events:

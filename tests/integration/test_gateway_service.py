@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 
 
 def run_to_end(environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "elastic_inference.gateway.service"]
+    command = [sys.executable, "-m", "elastic_inference.flows.gateway.gateway_service"]
     return subprocess.run(
         command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False
     )

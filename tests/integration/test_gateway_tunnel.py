@@ -17,9 +17,9 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.errors import SettingError
-from elastic_inference.result import parse_result, split_message
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain.errors import SettingError
+from elastic_inference.domain.result import parse_result, split_message
 from tests.conftest import missing_tool
 from tests.support.gateway import JPEG, Pool, RunningGateway
 from tests.support.raw_viewer import RawViewer
@@ -212,7 +212,7 @@ def test_a_websocket_server_that_is_away_is_a_502_and_shows(valkey: EmbeddedValk
 
 
 def test_too_many_tunnels_are_refused(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elastic_inference.gateway.server.TUNNELS_OVER_VIEWERS", 0)
+    monkeypatch.setattr("elastic_inference.flows.gateway.server.TUNNELS_OVER_VIEWERS", 0)
     with upstream_that_shows(SWITCHED) as (port, _), gateway_to(port, valkey, MAX_VIEWERS="1") as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)) as first:
             first.sendall(HANDSHAKE + b"\r\n")

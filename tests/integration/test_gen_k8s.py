@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from elastic_inference.acl import USERS
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.adapters.acl import USERS
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.manifests import PROJECT, SCRIPT, generate, load, name_of, workloads
 
 REGISTRY = ("-r", "localhost:5000")

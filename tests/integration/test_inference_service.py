@@ -16,11 +16,11 @@ import pytest
 import redis
 import simplejpeg
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.errors import DropReason
-from elastic_inference.frame_queue import QueueConsumer
-from elastic_inference.result import Result, parse_result, split_message
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason
+from elastic_inference.domain.result import Result, parse_result, split_message
 from support.gateway import RunningGateway
 from support.inference_pod import Feeder, Pod, running_pod
 from support.waiting import TIME_FACTOR, wait_for

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from elastic_inference.manifests.main import main
+from elastic_inference.commands.manifests.main import main
 from tests.support.manifests import PROJECT, load, name_of, workloads
 
 CORE = str(PROJECT / "kubernetes/elastic-inference.yaml.template")

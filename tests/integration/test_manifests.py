@@ -12,12 +12,12 @@ import redis
 import yaml
 from prometheus_client import CollectorRegistry
 
-from elastic_inference import keys
-from elastic_inference.acl import USERS, render_acl
-from elastic_inference.config import GatewaySettings
-from elastic_inference.config import load as load_settings
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.metrics import GatewayMetrics, InferenceMetrics
+from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.base.config import GatewaySettings
+from elastic_inference.base.config import load as load_settings
+from elastic_inference.base.metrics import GatewayMetrics, InferenceMetrics
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from tests.support.manifests import (
     BUILT_IN,
     PROJECT,

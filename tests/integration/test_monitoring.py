@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from elastic_inference.errors import InvalidReason
+from elastic_inference.domain.errors import InvalidReason
 from tests.support.manifests import PROJECT, Peer, allowed
 from tests.support.monitoring import (
     Prometheus,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.inference.worker import made_up_frame
-from elastic_inference.result import parse_result
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.result import parse_result
+from elastic_inference.flows.inference.worker import made_up_frame
 from support.inference_pod import Feeder, running_pod
 from support.ratio import SIZE, can_make_cgroups, quota_cgroup
 from support.waiting import wait_for

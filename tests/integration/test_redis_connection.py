@@ -14,12 +14,13 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.errors import SettingError
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
-from elastic_inference.redis_connection import REDIS_ERRORS, Link, connect, connect_async, explain
+from elastic_inference.adapters.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.adapters.redis_connection import REDIS_ERRORS, Link, connect, connect_async, explain
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import SettingError
+from elastic_inference.domain.frame import Frame
 from support.jpeg import tiny_jpeg
 from support.redis_servers import TlsFront, cluster, sentinels
 from support.waiting import wait_for
@@ -211,7 +212,7 @@ def test_redis_that_is_away_or_silent_fails_in_time(monkeypatch: pytest.MonkeyPa
     with pytest.raises(REDIS_ERRORS) as caught, connect(nobody) as client:
         client.ping()
     assert "away" in explain(caught.value, nobody)
-    monkeypatch.setattr("elastic_inference.redis_connection.ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("elastic_inference.adapters.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         silent = target(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
         begin = time.monotonic()
@@ -230,7 +231,7 @@ def test_a_refusal_and_a_foreign_server_are_told_from_one_that_is_away() -> None
 
 
 def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elastic_inference.redis_connection.ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("elastic_inference.adapters.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with EmbeddedValkey() as server:
         assert server.pid
         link = Link(connect(target(server.url)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from support.waiting import TIME_FACTOR, wait_for
 from tests.support.scripts import TOOLS, recording_engine
 from tests.support.scripts import run as run_script

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import redis
 
-from elastic_inference import __version__, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference import __version__
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain import keys
 from tests.support.scripts import TOOLS, recording_engine, run, web_server
 from tests.support.waiting import wait_for
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from elastic_inference.embedded_valkey import free_port
+from elastic_inference.commands.embedded_valkey import free_port
 from support.waiting import wait_for
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "run-redis.sh"
@@ -77,7 +77,7 @@ def test_the_largest_message_follows_the_largest_frame(monkeypatch: pytest.Monke
 
 
 def ei_redis(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "elastic_inference.embedded_valkey_main", *arguments]
+    command = [sys.executable, "-m", "elastic_inference.commands.embedded_valkey_main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference import __version__
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from tests.support.scripts import TOOLS, recording_engine, run, web_server
 from tests.support.waiting import wait_for
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import redis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.status.cluster import GATEWAY, RELAY
-from elastic_inference.status.main import running_demo
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.status.cluster import GATEWAY, RELAY
+from elastic_inference.commands.status.main import running_demo
+from elastic_inference.domain import keys
 from tests.conftest import REPOSITORY
 from tests.support.scripts import web_server
 from tests.support.waiting import wait_for
@@ -31,7 +31,7 @@ def web_port() -> Iterator[int]:
 def status(
     *arguments: str, folder: Path | None = None, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "elastic_inference.status.main", *arguments]
+    command = [sys.executable, "-m", "elastic_inference.commands.status.main", *arguments]
     return subprocess.run(
         command,
         capture_output=True,

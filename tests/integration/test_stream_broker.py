@@ -11,10 +11,10 @@ import pytest
 import redis
 import redis.asyncio as aioredis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.result import Detection, Result, parse_result, split_message
-from elastic_inference.stream_broker import ResultPublisher, StreamRegistry
+from elastic_inference.adapters.stream_broker import ResultPublisher, StreamRegistry
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.result import Detection, Result, parse_result, split_message
 from support.results import make_result
 from support.waiting import wait_for
 

@@ -15,12 +15,13 @@ import numpy as np
 import redis
 import simplejpeg
 
-from elastic_inference import config, keys
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.gateway.server import GatewayServer
-from elastic_inference.result import Result
-from elastic_inference.stream_broker import ResultPublisher
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.base import config
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.result import Result
+from elastic_inference.flows.gateway.server import GatewayServer
 from tests.support.results import make_result
 from tests.support.threaded import Threaded
 

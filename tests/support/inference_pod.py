@@ -17,11 +17,12 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueProducer
-from elastic_inference.redis_connection import connect
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
 from tests.support.waiting import TIME_FACTOR, wait_for
 
 SCRIPT = Path(sys.executable).with_name("ei-inference-service")

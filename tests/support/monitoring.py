@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from elastic_inference.embedded_valkey import free_port
+from elastic_inference.commands.embedded_valkey import free_port
 from tests.support.manifests import PROJECT, generate, load
 from tests.support.waiting import wait_for
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from elastic_inference.gateway.server import HERE
+from elastic_inference.flows.gateway.server import HERE
 from tests.support.gateway import Answer
 
 OPENAPI = json.loads((HERE / "openapi.json").read_text())

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import redis
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import QueueConsumer
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 

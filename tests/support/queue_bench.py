@@ -10,12 +10,13 @@ import msgpack
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.errors import DropReason
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import PopBatch, QueueConsumer, QueueMonitor, QueueProducer
-from elastic_inference.redis_connection import connect
+from elastic_inference.adapters.frame_queue import PopBatch, QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason
+from elastic_inference.domain.frame import Frame
 from support.jpeg import tiny_jpeg
 
 TYPE = "people"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import redis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.inference.worker import made_up_frame
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.flows.inference.worker import made_up_frame
 from tests.support.inference_pod import Feeder
 
 SIZE = (768, 432)

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 import trustme
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port, server_binary
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port, server_binary
 from support.waiting import wait_for
 
 SLOTS = 16384

@@ -32,8 +32,8 @@ import numpy as np
 import redis
 import simplejpeg
 
-from elastic_inference.result import Detection, Result, join_message
-from elastic_inference.stream_broker.publisher import ResultPublisher
+from elastic_inference.adapters.stream_broker.publisher import ResultPublisher
+from elastic_inference.domain.result import Detection, Result, join_message
 
 LOOP_FRAMES = 60
 VARIANTS = 4

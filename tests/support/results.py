@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_inference.result import Detection, Result
+from elastic_inference.domain.result import Detection, Result
 
 PERSON = Detection("person", 1, 0.93, (0.25, 0.25, 0.75, 0.75))
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elastic_inference.catalogue.find import ModelSpec
-from elastic_inference.inference.adapters import (
+from elastic_inference.adapters.catalogue.find import ModelSpec
+from elastic_inference.domain.result import Detection
+from elastic_inference.flows.inference.adapters import (
     Adapter,
     AdapterOptions,
     PreparedModel,
@@ -18,8 +19,7 @@ from elastic_inference.inference.adapters import (
     make_adapter,
     place,
 )
-from elastic_inference.inference.runtime import load_openvino
-from elastic_inference.result import Detection
+from elastic_inference.flows.inference.runtime import load_openvino
 
 
 def constant_model(

@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from tests.support.waiting import wait_for
 
 MODULES = {
-    "infer": "elastic_inference.inference.service",
-    "websocket": "elastic_inference.relay.service",
-    "gateway": "elastic_inference.gateway.service",
-    "file": "elastic_inference.produce.file_service",
-    "camera": "elastic_inference.produce.camera_service",
+    "infer": "elastic_inference.flows.inference.inference_service",
+    "websocket": "elastic_inference.flows.relay.websocket_service",
+    "gateway": "elastic_inference.flows.gateway.gateway_service",
+    "file": "elastic_inference.flows.produce.file_service",
+    "camera": "elastic_inference.flows.produce.camera_service",
 }
 
 

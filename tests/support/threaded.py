@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from elastic_inference.lifecycle import Lifecycle
+from elastic_inference.base.lifecycle import Lifecycle
 from tests.support.waiting import wait_for
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
-from elastic_inference.result import Result, parse_result, split_message
+from elastic_inference.domain.result import Result, parse_result, split_message
 from tests.support.waiting import wait_for
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import redis
 import simplejpeg
 
-from elastic_inference.config import WebsocketSettings
-from elastic_inference.relay.server import Limits
-from elastic_inference.relay.service import serve
-from elastic_inference.result import join_message, result_json
+from elastic_inference.base.config import WebsocketSettings
+from elastic_inference.domain.result import join_message, result_json
+from elastic_inference.flows.relay.server import Limits
+from elastic_inference.flows.relay.websocket_service import serve
 from tests.support.raw_viewer import RawViewer
 from tests.support.results import make_result
 from tests.support.threaded import Threaded

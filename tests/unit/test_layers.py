@@ -1,4 +1,4 @@
-"""Dependencies run one way: entry points, flows, adapters, domain. Nothing imports upwards, nothing acts at import."""
+"""Dependencies run one way: commands, flows, adapters, base, domain. Nothing imports upwards or acts at import."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "apps" / "elastic_inference"
 
-DOMAIN = {"errors", "keys", "frame", "frame_message", "result"}
-# What every layer may use: settings, logging and the like. It may use the domain.
-BASE = {"config", "log", "backoff", "lifecycle", "metrics", "memory", "web_origin", "__init__"}
-# Adapters: each wraps outside libraries. They may use base, domain and each other.
-ADAPTERS = {"redis_link", "redis_connection", "frame_queue", "stream_broker", "source", "drawing", "catalogue", "acl"}
-FLOWS = {"produce", "inference", "relay", "gateway"}
-LAYERS = (DOMAIN, BASE, ADAPTERS, FLOWS)
+# From the ground up: each floor is a folder, and may import itself and those below.
+FLOORS = ("domain", "base", "adapters", "flows", "commands")
 DOMAIN_LIBRARIES = {"msgpack", "numpy"}
-# One library, one place: whoever else needs it goes through that place.
+# One library, one place: code elsewhere goes through that place.
 HOMES = {
-    "hiredis": {"redis_link", "relay"},
-    "openvino": {"inference", "catalogue"},
-    "tornado": {"gateway", "status"},
-    "websockets": {"relay"},
-    "msgpack": {"frame_message"},
-    "cv2": {"source", "inference"},
-    "PIL": {"drawing"},
-    "simplejpeg": {"source", "inference", "drawing"},
+    "hiredis": {"adapters.redis_link", "flows.relay"},
+    "openvino": {"flows.inference", "adapters.catalogue"},
+    "tornado": {"flows.gateway", "commands.status"},
+    "websockets": {"flows.relay"},
+    "msgpack": {"domain.frame_message"},
+    "cv2": {"adapters.source", "flows.inference"},
+    "PIL": {"adapters.drawing"},
+    "simplejpeg": {"adapters.source", "flows.inference", "adapters.drawing"},
 }
 
 
+def floor(path: Path) -> str:
+    """The folder below the package's root that a file belongs to; the package's own `__init__` is domain."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else "domain"
+
+
 def unit(path: Path) -> str:
-    """The module or folder of the package that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """The module or folder on its floor, such as `adapters.frame_queue`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:2])
 
 
 def imports(path: Path) -> set[str]:
@@ -45,37 +47,38 @@ def imports(path: Path) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: a relative import"
-            names = [alias.name for alias in node.names] if node.module == "elastic_inference" else []
-            found.update(f"{node.module}.{name}" for name in names)
-            if not names:
-                found.add(node.module)
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
 
 
-def inner(names: set[str]) -> set[str]:
-    """The package's own units among imported modules (`__version__` is the package itself)."""
-    return {name.split(".")[1] for name in names if name.startswith("elastic_inference.") and "__version__" not in name}
+def inner(names: set[str]) -> set[tuple[str, ...]]:
+    """The package's own modules among the imported ones, as parts: (floor, module or folder, …)."""
+    parts = (tuple(name.split(".")[1:]) for name in names if name.startswith("elastic_inference."))
+    return {each for each in parts if each and each[0] != "__version__"}
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+def test_every_module_is_on_a_floor() -> None:
+    flat = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")}
+    assert flat == {"__init__.py", "py.typed", *FLOORS}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_file_imports_upwards(path: Path) -> None:
-    own = unit(path)
-    level = next((index for index, layer in enumerate(LAYERS) if own in layer), None)
-    if level is None:
-        return  # an entry point or a tool: it may use everything
-    allowed = set().union(*LAYERS[: level + 1]) if level < 3 else set().union(*LAYERS[:3]) | {own, "service"}
-    if own == "config":
-        allowed |= {"config_document"}
-    assert inner(imports(path)) <= allowed | {own}
+    level = FLOORS.index(floor(path))
+    for target in inner(imports(path)):
+        assert FLOORS.index(target[0]) <= level, f"{path} imports {'.'.join(target)}"
+        if floor(path) == "flows" and target[0] == "flows" and len(target) > 1:
+            assert ".".join(target[:2]) == unit(path), f"{path} imports another flow: {'.'.join(target)}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_each_library_has_its_place(path: Path) -> None:
     outside = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"elastic_inference"}
-    if unit(path) in DOMAIN:
+    if floor(path) == "domain":
         assert outside <= DOMAIN_LIBRARIES
     for library, homes in HOMES.items():
         assert library not in outside or unit(path) in homes, f"{library} belongs to {', '.join(sorted(homes))}"
@@ -88,7 +91,10 @@ def test_files_stay_small(path: Path) -> None:
 
 
 def test_nothing_happens_at_import() -> None:
-    modules = ("config", "frame_queue", "stream_broker", "redis_connection", "lifecycle", "metrics")
+    modules = (
+        *("base.config", "base.lifecycle", "base.metrics"),
+        *("adapters.frame_queue", "adapters.stream_broker", "adapters.redis_connection"),
+    )
     code = (
         "import os, threading, socket\n"
         "def refuse(*a, **k): raise SystemExit('a socket at import')\n"

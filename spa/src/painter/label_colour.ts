@@ -1,6 +1,6 @@
 /**
  * The colour of a label: the same in every view, every session, and in the pictures that the server draws
- * (`elastic_inference/drawing.py` computes the same).
+ * (`elastic_inference/adapters/drawing.py` computes the same).
  */
 
 /** The Okabe–Ito palette without black: told apart by colour-blind eyes. */

@@ -118,7 +118,7 @@ export class Publisher {
 
 const VALKEY = `
 import sys
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 with EmbeddedValkey() as server:
     print("redis at", server.url, flush=True)
     sys.stdin.read()

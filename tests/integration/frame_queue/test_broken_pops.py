@@ -10,12 +10,12 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.errors import DropReason, InvalidReason
-from elastic_inference.frame_queue import MAX_POP_BYTES, consumer
-from elastic_inference.frame_queue.scripts import script
-from elastic_inference.redis_link import Link
+from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, consumer
+from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.redis_link import Link
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason, InvalidReason
 from support.queue_bench import TYPE, QueueBench
 
 ORDER = script("order").sha

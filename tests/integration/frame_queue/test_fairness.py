@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from elastic_inference import config
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from support.queue_bench import QueueBench
 
 TICKS_PER_S = 60

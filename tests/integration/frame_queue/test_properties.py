@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from support.queue_bench import TYPE, QueueBench
 
 STREAMS = ("cam-1", "cam-2", "cam.3")

@@ -8,11 +8,12 @@ import time
 import pytest
 import redis
 
-from elastic_inference import config, keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.errors import DropReason, InvalidReason
-from elastic_inference.frame import Frame
-from elastic_inference.frame_queue import MAX_POP_BYTES, QueueMonitor
+from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, QueueMonitor
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason, InvalidReason
+from elastic_inference.domain.frame import Frame
 from support.jpeg import tiny_jpeg
 from support.queue_bench import TYPE, QueueBench
 from support.waiting import wait_for, wait_for_async
@@ -143,7 +144,7 @@ def test_frames_live_a_bounded_time(bench: QueueBench) -> None:
 
 
 def _pop_sha() -> str:
-    from elastic_inference.frame_queue.scripts import script
+    from elastic_inference.adapters.frame_queue.scripts import script
 
     return script("pop").sha
 

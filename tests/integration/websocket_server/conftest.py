@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import (

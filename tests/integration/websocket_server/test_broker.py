@@ -19,9 +19,9 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from elastic_inference import keys
-from elastic_inference.config import RedisTarget
-from elastic_inference.embedded_valkey import EmbeddedValkey, free_port, server_binary
+from elastic_inference.base.config import RedisTarget
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port, server_binary
+from elastic_inference.domain import keys
 from tests.conftest import missing_tool
 from tests.support.waiting import TIME_FACTOR, wait_for
 from tests.support.websocket_server import (
@@ -90,7 +90,7 @@ def target_unix(server: EmbeddedValkey) -> dict[str, Any]:
 
 def target_login(server: EmbeddedValkey) -> dict[str, Any]:
     """The viewer of the users that an installation gets."""
-    rules = (files("elastic_inference") / "acl" / "users.acl").read_text()
+    rules = (files("elastic_inference.adapters") / "acl" / "users.acl").read_text()
     (viewer,) = (line for line in rules.splitlines() if line.startswith("user viewer "))
     with redis.Redis(port=server.port) as admin:
         words = viewer.replace("{hash}", hashlib.sha256(b"secret").hexdigest()).split()[1:]

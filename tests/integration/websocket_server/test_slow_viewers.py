@@ -8,9 +8,9 @@ import time
 import pytest
 import redis
 
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.relay.server import Limits
-from elastic_inference.result import parse_result, split_message
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.flows.relay.server import Limits
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess
 from tests.support.waiting import TIME_FACTOR, wait_for

@@ -11,10 +11,10 @@ import pytest
 import redis
 import simplejpeg
 
-from elastic_inference import keys
-from elastic_inference.embedded_valkey import EmbeddedValkey
-from elastic_inference.relay.server import Limits
-from elastic_inference.result import join_message, parse_result, split_message
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.result import join_message, parse_result, split_message
+from elastic_inference.flows.relay.server import Limits
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess
 from tests.support.waiting import TIME_FACTOR, wait_for

@@ -1,0 +1,161 @@
+"""What `catalogue.yaml` and side files say, as checked objects. Reads files, never the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from elastic_inference.domain.errors import ModelError
+
+CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
+PRECISIONS = ("FP32", "FP16", "FP16-INT8")
+MAX_LABEL = 10_000
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Entry):
+    """One file: its name on disk, where it comes from (a URL, or a member of a package) and how it is recognised."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    size: int = Field(gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sha384: str | None = Field(default=None, pattern=r"^[0-9a-f]{96}$")
+    url: str | None = None
+    package: str | None = None
+    member: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> FileEntry:
+        if (self.sha256 is None) == (self.sha384 is None):
+            raise ValueError("expected either sha256 or sha384")
+        if (self.url is None) == (self.package is None) or (self.package is None) != (self.member is None):
+            raise ValueError("expected either url, or package and member")
+        return self
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """(algorithm as hashlib names it, hexadecimal digest)."""
+        return ("sha256", self.sha256) if self.sha256 else ("sha384", self.sha384 or "")
+
+
+class Decoding(_Entry):
+    """How a model is fed and read; a side file beside a model of one's own has just these keys."""
+
+    adapter: str | None = None
+    labels: dict[int, str] | tuple[str, ...] | None = None
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    task: str = "detection"
+    licence: str = ""
+    colour: str | None = Field(default=None, pattern=r"^(BGR|RGB|bgr|rgb)$")
+    mean: tuple[float, ...] | float | None = None
+    scale: tuple[float, ...] | float | None = None
+    wrapper: str | None = None
+    configuration: dict[str, Any] | None = None
+
+    @property
+    def label_list(self) -> tuple[str, ...]:
+        """Labels by class number, '' where a number has none."""
+        if self.labels is None:
+            return ()
+        if isinstance(self.labels, tuple):
+            return self.labels
+        return tuple(self.labels.get(number, "") for number in range(max(self.labels, default=-1) + 1))
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Decoding:
+        if isinstance(self.labels, dict) and any(not 0 <= number <= MAX_LABEL for number in self.labels):
+            raise ValueError(f"expected class numbers of 0 to {MAX_LABEL}")
+        for name in ("mean", "scale"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) not in (1, 3):
+                raise ValueError(f"expected one or three numbers in {name}")
+            if name == "scale" and value is not None and 0 in (value if isinstance(value, tuple) else (value,)):
+                raise ValueError("expected a scale other than 0")
+        return self
+
+
+class ModelEntry(Decoding):
+    """A model of the catalogue; `precisions` maps FP32, FP16 or FP16-INT8 to its files, the graph first."""
+
+    origin: str = ""
+    precisions: dict[str, tuple[FileEntry, ...]]
+
+    @model_validator(mode="after")
+    def _known_precisions(self) -> ModelEntry:
+        for precision, files in self.precisions.items():
+            if precision not in PRECISIONS or not files:
+                raise ValueError(f"{precision}: expected one of {', '.join(PRECISIONS)}, with files")
+        return self
+
+
+class ClipEntry(FileEntry):
+    """A sample clip."""
+
+    shows: str = ""
+    licence: str = ""
+
+
+class Catalogue(_Entry):
+    """All of `catalogue.yaml`."""
+
+    sources: dict[str, str] = {}
+    defaults: dict[str, tuple[str, ...]] = {}
+    embedded: tuple[str, ...] = ()
+    models: dict[str, ModelEntry] = {}
+    clips: dict[str, ClipEntry] = {}
+
+    def url(self, entry: FileEntry) -> str | None:
+        """The entry's URL with its source written out."""
+        return None if entry.url is None else entry.url.format_map(self.sources)
+
+    def relative_path(self, name: str, precision: str, entry: FileEntry) -> PurePosixPath:
+        """Where a model's file lies under the models folder and under a mirror."""
+        return PurePosixPath(name, precision, entry.file)
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """(model, folder of its precision or None) of a name such as `yolox-nano_FP32`; `_INT8` means FP16-INT8."""
+    model, _, suffix = name.rpartition("_")
+    precision = {"INT8": "FP16-INT8", "FP16INT8": "FP16-INT8"}.get(suffix.upper(), suffix.upper())
+    return (model, precision) if model and precision in PRECISIONS else (name, None)
+
+
+def short_precision(folder: str | None) -> str:
+    """The precision as results show it: FP16-INT8 is INT8; '' where it is not known."""
+    return {"FP16-INT8": "INT8", None: ""}.get(folder, folder or "")
+
+
+@cache
+def load_catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
+    """The catalogue of `path`. Raises ModelError where it is missing or wrong."""
+    return Catalogue.model_validate(_read(path, Catalogue, "model catalogue"))
+
+
+def load_side_file(path: Path) -> Decoding:
+    """What the file beside a model of one's own says. Raises ModelError where it is wrong."""
+    return Decoding.model_validate(_read(path, Decoding, "file beside the model"))
+
+
+def _read(path: Path, kind: type[BaseModel], what: str) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The {what} {path} can't be read: {reason}.") from None
+    if not isinstance(document, dict):
+        raise ModelError(f"The {what} {path} holds no keys: expected {', '.join(kind.model_fields)}.")
+    try:
+        kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise ModelError(f"The {what} {path} is wrong at {where}: {first['msg']}.") from None
+    return document

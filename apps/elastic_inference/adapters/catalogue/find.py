@@ -1,0 +1,216 @@
+"""Finds the model that the settings ask for: by name, by path, or the default of the inference type.
+
+Called once at the start of inference, and by the demo. Looks at the disk only; opens no model.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.adapters.catalogue.entries import (
+    PRECISIONS,
+    Catalogue,
+    Decoding,
+    FileEntry,
+    load_catalogue,
+    load_side_file,
+    short_precision,
+    split_name,
+)
+from elastic_inference.domain.errors import ModelError
+
+DEFAULT_FOLDER = Path("models")
+SUFFIXES = (".xml", ".onnx", ".tflite", ".pb")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that is there. `path` is what OpenVINO reads: a file, or the folder of a SavedModel.
+
+    `precision` is as results show it (`FP32`, `FP16`, `INT8`, '' where not known). `adapter` is None where the outputs'
+    shapes have to tell. `threshold` is the model's own least confidence, None where it has none. The rest is as in
+    `AdapterOptions`. `sources` are the catalogue's files, () for a model of one's own.
+    """
+
+    name: str
+    precision: str
+    path: Path
+    task: str = "detection"
+    adapter: str | None = None
+    labels: tuple[str, ...] = ()
+    threshold: float | None = None
+    licence: str = ""
+    colour: str | None = None
+    mean: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+    wrapper: str | None = None
+    configuration: Mapping[str, Any] | None = None
+    sources: tuple[FileEntry, ...] = ()
+
+
+def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: Catalogue | None = None) -> ModelSpec:
+    """The model of INFER_MODEL_NAME, INFER_MODEL_PATH and INFER_TYPE; `path` None is `models` in the working folder.
+
+    Raises ModelError in one sentence that says what is missing and what to do.
+    """
+    known = catalogue or load_catalogue()
+    folder = path or DEFAULT_FOLDER
+    if path is not None and not path.exists():
+        raise ModelError(
+            f"INFER_MODEL_PATH={path} is missing: expected a model file ({', '.join(SUFFIXES)}) or a folder."
+        )
+    if folder.is_file() or (folder / "saved_model.pb").is_file():
+        return _own_model(folder, name, known)
+    if name:
+        return _named(name, folder, known)
+    choices = known.defaults.get(infer_type)
+    if choices is None:
+        raise ModelError(
+            f"INFER_TYPE={infer_type} has no default model (those of {', '.join(known.defaults)} have): set "
+            "INFER_MODEL_NAME or INFER_MODEL_PATH."
+        )
+    for choice in choices:
+        found = _in_catalogue(choice, folder, known)
+        if found is not None:
+            return found
+    raise ModelError(
+        f"No model for INFER_TYPE={infer_type} is in {folder.resolve()}: expected one of {', '.join(choices)}. "
+        f"Run tools/download-models.sh {choices[0]}, or set INFER_MODEL_PATH."
+    )
+
+
+def find_in_folder(folder: Path, name: str, precision: str | None) -> tuple[Path, str | None] | None:
+    """(file, folder of its precision) of a model in a models folder, None where it is not there.
+
+    Looks at `<name>/<precision>/<name>.*`, the same under `intel` and `public` (Open Model Zoo's downloader),
+    `<name>_<precision>/<name>.*`, `<name>_<precision>.*` and `<precision>/<name>.*`; without a precision, the first of
+    FP32, FP16 and FP16-INT8 that is there, then `<name>/<name>.*` and `<name>.*`.
+    """
+    for wanted in (precision,) if precision else PRECISIONS:
+        for stem in _stems(folder, name, wanted):
+            file = _with_suffix(stem)
+            if file is not None:
+                return file, wanted
+    if precision is None:
+        for stem in (folder / name / name, folder / name):
+            file = _with_suffix(stem)
+            if file is not None:
+                return file, None
+    return None
+
+
+def _stems(folder: Path, name: str, precision: str) -> Iterator[Path]:
+    for form in dict.fromkeys((precision, short_precision(precision))):
+        yield folder / name / form / name
+        yield folder / "intel" / name / form / name
+        yield folder / "public" / name / form / name
+        yield folder / f"{name}_{form}" / name
+        yield folder / f"{name}_{form}" / f"{name}_{form}"
+        yield folder / f"{name}_{form}"
+        yield folder / form / name
+
+
+def _with_suffix(stem: Path) -> Path | None:
+    for suffix in SUFFIXES:
+        file = stem.with_name(stem.name + suffix)
+        if file.is_file():
+            return file
+    return None
+
+
+def _in_catalogue(choice: str, folder: Path, catalogue: Catalogue) -> ModelSpec | None:
+    model, precision = split_name(choice)
+    found = find_in_folder(folder, model, precision)
+    if found is None:
+        return None
+    file, held = found
+    entry = catalogue.models[model]
+    return _spec(model, held, _complete(file), entry, entry.precisions.get(held or "", ()))
+
+
+def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
+    model, precision = split_name(name)
+    if model in catalogue.models:
+        spec = _in_catalogue(name, folder, catalogue)
+        if spec is not None:
+            return spec
+        held = [key for key in catalogue.models[model].precisions if key == precision]
+        if precision and not held:
+            raise ModelError(
+                f"INFER_MODEL_NAME={name}: the catalogue has {model} as "
+                f"{', '.join(short_precision(key) for key in catalogue.models[model].precisions)} only."
+            )
+        raise ModelError(
+            f"The model {name} is not in {folder.resolve()}: run tools/download-models.sh {name}, "
+            "or set INFER_MODEL_PATH."
+        )
+    found = find_in_folder(folder, model, precision) or find_in_folder(folder, name, None)
+    if found is not None:
+        return _spec(model, found[1], _complete(found[0]), _side_file(found[0]) or Decoding(), ())
+    close = difflib.get_close_matches(model, catalogue.models, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "tools/download-models.sh --list names the catalogue's."
+    raise ModelError(f"INFER_MODEL_NAME={name} is neither in the catalogue nor in {folder.resolve()}: {hint}")
+
+
+def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
+    file = path / "saved_model.pb" if path.is_dir() else path
+    if file.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"The model file {file} is of no known kind: expected {', '.join(SUFFIXES)}.")
+    path = file.parent if file.name == "saved_model.pb" else file
+    stem = path.name if path.is_dir() else path.stem
+    model, precision = split_name(name or stem)
+    if precision is None and path.parent.name.upper() in PRECISIONS:
+        precision = path.parent.name.upper()
+    beside = _side_file(path)
+    entry = catalogue.models.get(model)
+    if beside is not None:
+        return _spec(model, precision, _complete(path), beside, ())
+    if entry is not None:
+        return _spec(model, precision, _complete(path), entry, entry.precisions.get(precision or "", ()))
+    return _spec(model, precision, _complete(path), Decoding(), ())
+
+
+def _complete(path: Path) -> Path:
+    """`path`, once its weights are known to be there too. Raises ModelError."""
+    if path.suffix.lower() == ".xml" and not path.with_suffix(".bin").is_file():
+        raise ModelError(f"The model {path} has no weights: expected {path.with_suffix('.bin').name} beside it.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ModelError(f"The model file {path} is empty.")
+    return path
+
+
+def _side_file(path: Path) -> Decoding | None:
+    """`<file>.yaml` beside the model: `my.onnx.yaml`, or `my.yaml`."""
+    for beside in (path.with_name(path.name + ".yaml"), path.with_suffix(".yaml")):
+        if beside.is_file():
+            return load_side_file(beside)
+    return None
+
+
+def _spec(
+    name: str, precision: str | None, path: Path, decoding: Decoding, sources: tuple[FileEntry, ...]
+) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        precision=short_precision(precision),
+        path=path,
+        task=decoding.task,
+        adapter=decoding.adapter,
+        labels=decoding.label_list,
+        threshold=decoding.threshold,
+        licence=decoding.licence,
+        colour=decoding.colour.upper() if decoding.colour else None,
+        mean=_numbers(decoding.mean),
+        scale=_numbers(decoding.scale),
+        wrapper=decoding.wrapper,
+        configuration=decoding.configuration,
+        sources=sources,
+    )
+
+
+def _numbers(value: tuple[float, ...] | float | None) -> tuple[float, ...] | None:
+    return (value,) if isinstance(value, (int, float)) else value

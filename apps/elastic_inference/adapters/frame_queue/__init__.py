@@ -1,0 +1,23 @@
+"""The frame queue: producers push, pods pop, the gateway watches. See "Redis keys" in doc/architecture.md."""
+
+from elastic_inference.adapters.frame_queue.consumer import (
+    MAX_POP_BYTES,
+    InvalidFrame,
+    PopBatch,
+    PoppedFrame,
+    QueueConsumer,
+)
+from elastic_inference.adapters.frame_queue.monitor import QueueMonitor, SourceInfo
+from elastic_inference.adapters.frame_queue.producer import PushOutcome, QueueProducer
+
+__all__ = [
+    "MAX_POP_BYTES",
+    "InvalidFrame",
+    "PopBatch",
+    "PoppedFrame",
+    "PushOutcome",
+    "QueueConsumer",
+    "QueueMonitor",
+    "QueueProducer",
+    "SourceInfo",
+]

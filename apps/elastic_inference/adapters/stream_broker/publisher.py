@@ -1,0 +1,187 @@
+"""A pod's side of the stream broker: results, registry and its own rates, one pipeline a batch.
+
+Called by the inference flow's publishing thread. A result costs Redis one entry of `results_<type>` and, only while
+somebody watches its stream, one PUBLISH that carries the picture; once a second and stream its hash. Times in the
+registry are the Redis server's, so that no two machines' clocks are compared.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+from elastic_inference.adapters.redis_connection import Link
+from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, WORKER_LIFE_S, stream_life_s
+from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
+from elastic_inference.adapters.stream_broker.watching import WatchTable
+from elastic_inference.base.log import Throttle
+from elastic_inference.domain import keys
+from elastic_inference.domain.result import Result, join_message, result_json
+
+log = logging.getLogger(__name__)
+
+RESULT_FIELD = "json"
+_CLOCK_EVERY_S = 10.0
+Command = tuple[Any, ...]
+
+
+class ResultPublisher:
+    """Publishes for one pod. One thread at a time, on a client of its own."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        infer_type: str,
+        pod: str,
+        results_maxlen: int,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`results_maxlen`: entries kept in `results_<type>`, roughly; 0 writes none."""
+        self._link = Link(client)
+        self._type = infer_type
+        self._pod = pod
+        self._results_maxlen = results_maxlen
+        self._results_key = keys.results(infer_type)
+        self._monotonic = monotonic
+        self._meter = StreamMeter()
+        self._watching = WatchTable()
+        self._throttle = Throttle()
+        self._server_offset_ms: float | None = None
+        self._clock_read_at = float("-inf")
+        self._cut_at = float("-inf")
+
+    def publish(self, batch: Sequence[tuple[Result, bytes]]) -> None:
+        """Publishes results with their JPEGs, in the order given. One round trip; two where a stream is new.
+
+        Raises one of `redis_connection.REDIS_ERRORS` when Redis is away; what was sent of the batch is unknown then,
+        and publishing it again may repeat entries of `results_<type>` (consumers tell by stream and `order`).
+        What Redis refuses for another reason (memory, rights) is logged once a minute and not repeated.
+        """
+        if not batch:
+            return
+        try:
+            self._publish(batch)
+        except Exception:
+            self._watching.forget()
+            raise
+
+    def report_worker(
+        self, infer_fps: float, drop_fps: float, scale_ratio: float, *, device: str, model: str, precision: str
+    ) -> None:
+        """Refreshes this pod's hash, for 15 s; call it each second. Raises as `publish`."""
+        self._read_clock(self._monotonic())
+        key = keys.worker_info(self._type, self._pod)
+        now_ms = self._server_ms()
+        self._exchange(
+            [
+                (
+                    *("HSET", key, "infer_fps", f"{infer_fps:.3f}", "drop_fps", f"{drop_fps:.3f}"),
+                    *("scale_ratio", f"{scale_ratio:.4f}", "device", device, "model", model, "precision", precision),
+                ),
+                ("EXPIRE", key, int(WORKER_LIFE_S)),
+                ("ZADD", keys.WORKERS, now_ms, keys.worker_id(self._type, self._pod)),
+                ("ZREMRANGEBYSCORE", keys.WORKERS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)),
+            ]
+        )
+
+    def remove_worker(self) -> None:
+        """Takes this pod out of the registry, at the end of its drain. Raises as `publish`."""
+        member = keys.worker_id(self._type, self._pod)
+        self._exchange([("DEL", keys.worker_info(self._type, self._pod)), ("ZREM", keys.WORKERS, member)])
+
+    def server_ms(self, monotonic_s: float) -> float | None:
+        """A time of this process's monotonic clock as the Redis server's, in Unix ms; None before the first contact."""
+        return None if self._server_offset_ms is None else monotonic_s * 1000 + self._server_offset_ms
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        self._link.close()
+
+    def _publish(self, batch: Sequence[tuple[Result, bytes]]) -> None:
+        now_s = self._monotonic()
+        self._read_clock(now_s)
+        streams = [result.stream for result, _ in batch]
+        unknown = self._watching.unknown(streams, now_s)
+        if unknown:
+            self._learn(unknown, self._exchange(_questions(unknown)), now_s)
+        commands: list[Command] = []
+        for result, jpeg in batch:
+            self._add_result(commands, result, jpeg, now_s)
+        due = self._watching.due(streams, now_s)
+        if due:
+            commands += _questions(due)
+        if not commands:
+            return
+        answers = self._exchange(commands)
+        if due:
+            self._learn(due, answers[-len(due) - 1 :], now_s)
+
+    def _add_result(self, commands: list[Command], result: Result, jpeg: bytes, now_s: float) -> None:
+        watched = self._watching.is_watched(result.stream)
+        if watched or self._results_maxlen:
+            document = result_json(result)
+            if self._results_maxlen:
+                commands.append(
+                    ("XADD", self._results_key, "MAXLEN", "~", self._results_maxlen, "*", RESULT_FIELD, document)
+                )
+            if watched:
+                commands.append(("PUBLISH", result.stream, join_message(document, jpeg)))
+        latency_ms = result.age_ms + result.queue_ms + result.infer_ms
+        reading = self._meter.add(result.stream, result.order, latency_ms, now_s)
+        if reading is None:
+            return
+        key = keys.stream_info(result.stream)
+        now_ms = self._server_ms()
+        commands += [
+            (
+                *("HSET", key, "type", result.type, "model", result.model, "precision", result.precision),
+                *("device", result.device, "width", result.width, "height", result.height),
+                *("fps", f"{reading.fps:.2f}", "latency_ms", f"{reading.latency_ms:.2f}", "pod", result.pod),
+            ),
+            ("PEXPIRE", key, int(stream_life_s(reading.fps) * 1000)),
+            ("ZADD", keys.STREAMS, now_ms, result.stream),
+        ]
+        if now_s - self._cut_at >= 1.0:
+            self._cut_at = now_s
+            commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)))
+
+    def _learn(self, stream_ids: list[str], answers: list[Any], now_s: float) -> None:
+        subscribed = _subscribers(answers[-1])
+        for each, exists in zip(stream_ids, answers, strict=False):
+            watched = (isinstance(exists, int) and exists > 0) or subscribed.get(each, 0) > 0
+            self._watching.learn(each, watched, now_s)
+
+    def _exchange(self, commands: list[Command]) -> list[Any]:
+        answers = self._link.exchange(commands)
+        for answer in answers:
+            if isinstance(answer, ResponseError) and self._throttle.allow(str(answer)[:40]):
+                log.warning("Redis refused part of a publish: %s", answer)
+        return answers
+
+    def _read_clock(self, now_s: float) -> None:
+        if now_s - self._clock_read_at < _CLOCK_EVERY_S:
+            return
+        (answer,) = self._exchange([("TIME",)])
+        if isinstance(answer, ResponseError):
+            raise answer
+        self._clock_read_at = self._monotonic()
+        self._server_offset_ms = int(answer[0]) * 1000 + int(answer[1]) / 1000 - self._clock_read_at * 1000
+
+    def _server_ms(self) -> int:
+        return int(self._monotonic() * 1000 + (self._server_offset_ms or 0.0))
+
+
+def _questions(stream_ids: list[str]) -> list[Command]:
+    return [*(("EXISTS", keys.watch(each)) for each in stream_ids), ("PUBSUB", "NUMSUB", *stream_ids)]
+
+
+def _subscribers(counts: Any) -> dict[str, int]:
+    if not isinstance(counts, list):
+        return {}
+    return {channel.decode(): int(number) for channel, number in zip(counts[::2], counts[1::2], strict=True)}

@@ -1,0 +1,112 @@
+"""What the registry keeps of a stream and of a worker, and its form as a Redis hash.
+
+Written by `publisher`, read by `registry`. Knows no Redis client.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from elastic_inference.domain import keys
+
+STREAM_LIFE_S = 10.0
+# A stream of less than a frame in 200 s comes and goes in the list; the sorted sets are cut at this age.
+LONGEST_LIFE_S = 600.0
+WORKER_LIFE_S = 15.0
+WATCH_LIFE_S = 10.0
+
+
+def stream_life_s(fps: float) -> float:
+    """How long a stream is known after its last frame: 10 s or three frame intervals, 600 s at most."""
+    return max(STREAM_LIFE_S, min(3.0 / fps, LONGEST_LIFE_S)) if fps > 0 else STREAM_LIFE_S
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """An inferred stream: `fps` of all pods together, `latency_ms` capture to result, `last_seen` in Unix seconds."""
+
+    id: str
+    name: str
+    type: str
+    model: str
+    precision: str
+    device: str
+    width: int
+    height: int
+    fps: float
+    latency_ms: float
+    pod: str
+    last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One inference pod, with the numbers of its `/metrics`; `last_seen` in Unix seconds."""
+
+    type: str
+    pod: str
+    infer_fps: float
+    drop_fps: float
+    scale_ratio: float
+    device: str
+    model: str
+    precision: str
+    last_seen: float
+
+
+def parse_stream(identifier: str, fields: Mapping[bytes, bytes], last_seen_ms: float) -> StreamInfo | None:
+    """A stream of its hash; None where the hash is gone or is not one of ours."""
+    parts = keys.split_stream_id(identifier)
+    if parts is None or not fields:
+        return None
+    try:
+        return StreamInfo(
+            id=identifier,
+            name=parts[0],
+            type=parts[1],
+            model=_text(fields, b"model"),
+            precision=_text(fields, b"precision"),
+            device=_text(fields, b"device"),
+            width=int(fields[b"width"]),
+            height=int(fields[b"height"]),
+            fps=_number(fields, b"fps"),
+            latency_ms=_number(fields, b"latency_ms"),
+            pod=_text(fields, b"pod"),
+            last_seen=last_seen_ms / 1000,
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float) -> WorkerInfo | None:
+    """A worker of its hash; None where the hash is gone or is not one of ours."""
+    kind, colon, pod = member.partition(":")
+    if not colon or not keys.is_name(kind) or not keys.is_name(pod) or not fields:
+        return None
+    try:
+        return WorkerInfo(
+            type=kind,
+            pod=pod,
+            infer_fps=_number(fields, b"infer_fps"),
+            drop_fps=_number(fields, b"drop_fps"),
+            scale_ratio=_number(fields, b"scale_ratio"),
+            device=_text(fields, b"device"),
+            model=_text(fields, b"model"),
+            precision=_text(fields, b"precision"),
+            last_seen=last_seen_ms / 1000,
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
+    return fields[name].decode()
+
+
+def _number(fields: Mapping[bytes, bytes], name: bytes) -> float:
+    number = float(fields[name])
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number

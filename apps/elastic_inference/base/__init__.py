@@ -1,0 +1,1 @@
+"""What every service shares: settings, logging, lifecycle, metrics. It may import the domain."""

@@ -1,0 +1,114 @@
+"""Every Prometheus metric of the package: names, help, labels, buckets.
+
+Each service builds the group it needs over its own registry, so that tests start afresh. `doc/inference_metrics.md`
+explains each metric to the reader. Label values that are known beforehand exist from the start.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from elastic_inference.domain.errors import DropReason, InvalidReason
+
+# From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class InferenceMetrics:
+    """Metrics of one inference pod, all with the labels `infer_type` and `model`."""
+
+    def __init__(self, registry: CollectorRegistry, infer_type: str, model: str) -> None:
+        names = ("infer_type", "model")
+        own = {"infer_type": infer_type, "model": model}
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, names, registry=registry).labels(**own)
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(name, text, names, registry=registry).labels(**own)
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(name, text, names, registry=registry, buckets=LATENCY_BUCKETS_S).labels(**own)
+
+        self.infer_fps = gauge("ei_infer_fps", "Frames inferred a second, over the window.")
+        self.drop_fps = gauge("ei_drop_fps", "Frames dropped for want of capacity a second, over the window.")
+        self.scale_ratio = gauge("ei_scale_ratio", "Demand over this pod's capacity: 2 is twice the pods, 0.5 half.")
+        self.inferred = counter("ei_frames_inferred", "Frames inferred and published.")
+        self.popped = counter("ei_frames_popped", "Frames taken from the queue.")
+        self.lost = counter("ei_frames_lost", "Frames popped whose result could not be published in time.")
+        self.inference_s = histogram("ei_inference_seconds", "Pop to result.")
+        self.queue_wait_s = histogram("ei_queue_wait_seconds", "Arrival at the queue to pop.")
+        self.end_to_end_s = histogram("ei_end_to_end_seconds", "Capture to result.")
+        drops = Counter("ei_frames_dropped", "Good frames discarded.", (*names, "reason"), registry=registry)
+        invalid = Counter("ei_frames_invalid", "Frames that can't be used.", (*names, "reason"), registry=registry)
+        self.dropped = {reason: drops.labels(**own, reason=reason.value) for reason in DropReason}
+        self.invalid = {reason: invalid.labels(**own, reason=reason.value) for reason in InvalidReason}
+
+
+class ProducerMetrics:
+    """Metrics of one producer: one stream, one or more types."""
+
+    def __init__(self, registry: CollectorRegistry, stream: str, infer_types: tuple[str, ...]) -> None:
+        pushed = Counter("ei_frames_pushed", "Frames pushed to the queue.", ("stream", "infer_type"), registry=registry)
+        drops = Counter(
+            "ei_frames_dropped", "Good frames discarded.", ("stream", "infer_type", "reason"), registry=registry
+        )
+        self.pushed = {kind: pushed.labels(stream=stream, infer_type=kind) for kind in infer_types}
+        self.dropped = {
+            (kind, reason): drops.labels(stream=stream, infer_type=kind, reason=reason.value)
+            for kind in infer_types
+            for reason in DropReason
+        }
+        invalid = Counter(
+            "ei_frames_invalid", "Frames that can't be used.", ("stream", "infer_type", "reason"), registry=registry
+        )
+        self.invalid = {
+            (kind, reason): invalid.labels(stream=stream, infer_type=kind, reason=reason.value)
+            for kind in infer_types
+            for reason in InvalidReason
+        }
+        source = ("stream",)
+        self.source_up = Gauge("ei_source_up", "1 while the source delivers frames.", source, registry=registry).labels(
+            stream=stream
+        )
+        self.source_fps = Gauge(
+            "ei_source_fps", "Frames a second that the source delivers.", source, registry=registry
+        ).labels(stream=stream)
+        self.source_reconnects = Counter(
+            "ei_source_reconnects", "Times that the source was opened again.", source, registry=registry
+        ).labels(stream=stream)
+        self.source_stalls = Counter(
+            "ei_source_stalls", "Times that the source gave no frame for SOURCE_STALL_S.", source, registry=registry
+        ).labels(stream=stream)
+
+
+class RelayMetrics:
+    """Metrics of the websocket server."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.viewers = Gauge("ei_viewers", "Open websockets.", registry=registry)
+        self.streams = Gauge("ei_relay_streams", "Streams that have a viewer.", registry=registry)
+        self.sent = Counter("ei_viewer_frames_sent", "Messages handed to viewers.", registry=registry)
+        self.skipped = Counter("ei_viewer_frames_skipped", "Messages that a slow viewer missed.", registry=registry)
+        self.late = Counter("ei_frames_late", "Results that came after their successor.", registry=registry)
+        self.invalid = Counter("ei_results_invalid", "Results that could not be read.", registry=registry)
+        refused = Counter("ei_viewers_refused", "Websockets refused.", ("reason",), registry=registry)
+        self.refused = {reason: refused.labels(reason=reason) for reason in ("unknown", "limit", "origin", "request")}
+
+
+class GatewayMetrics:
+    """Metrics of the gateway."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
+        self.workers = Gauge("ei_workers", "Inference pods that report, by type.", ("infer_type",), registry=registry)
+        redis_up = Gauge("ei_redis_up", "Whether the last reading of it worked.", ("part",), registry=registry)
+        self.redis_up = {part: redis_up.labels(part=part) for part in ("queue", "broker")}
+        self.redis_used = Gauge("ei_redis_used_memory_bytes", "Memory that the queue's Redis uses.", registry=registry)
+        self.redis_limit = Gauge("ei_redis_maxmemory_bytes", "Its maxmemory; 0 is no limit.", registry=registry)
+        self.tunnels = Gauge("ei_gateway_tunnels", "Websockets that pass through.", registry=registry)
+        self.event_clients = Gauge("ei_gateway_event_clients", "Open event streams.", registry=registry)
+        requests = Counter("ei_gateway_requests", "HTTP requests answered.", ("code",), registry=registry)
+        self.requests = {code: requests.labels(code=code) for code in ("1xx", "2xx", "3xx", "4xx", "5xx")}
+        # Drops that the janitor finds belong to no pod yet: the pods take them over, see InferenceMetrics.
+        self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)

@@ -1,0 +1,71 @@
+"""What every entry point does: read settings, set up logging, serve health, run, drain.
+
+Called by the `main` of each service. Knows no service.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from elastic_inference import __version__
+from elastic_inference.base import config
+from elastic_inference.base.lifecycle import HealthServer, Lifecycle
+from elastic_inference.base.log import set_up_logging
+from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError, SourceFatalError
+
+EXIT_SETTING = 2
+# As a wrong setting, this needs somebody: starting again changes nothing.
+EXIT_FATAL = 3
+S = TypeVar("S", bound=config.CommonSettings)
+
+
+def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorRegistry], None]) -> int:
+    """Runs a service until it is told to stop; the process's exit code.
+
+    `run` gets the checked settings, the lifecycle (signal handlers are installed) and a fresh metrics registry; it
+    returns once it has drained. An ElasticInferenceError ends the service with one line on standard error: code 2
+    for a setting, 3 for a model or a source that can't work until somebody changes something, 1 otherwise. Other
+    exceptions are bugs and show their traceback.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            settings = config.load(settings_class, os.environ)
+        set_up_logging(settings.log_level, settings.log_format)
+        log = logging.getLogger(f"ei.{settings_class.service.replace(' ', '-')}")
+        for warning in caught:
+            log.warning("%s", warning.message)
+        lifecycle = Lifecycle(settings_class.service)
+        lifecycle.install_signal_handlers()
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        try:
+            health = HealthServer(lifecycle, registry, settings.metrics_port, settings.metrics_host or "")
+        except OSError as error:
+            where = f" of the address {settings.metrics_host}" if settings.metrics_host else ""
+            raise SettingError(
+                "METRICS_PORT", settings.metrics_port, f"expected a free port{where} ({error})"
+            ) from None
+        log.info("%s %s", settings_class.service, __version__)
+        health.start()
+        try:
+            run(settings, lifecycle, registry)
+        finally:
+            lifecycle.stop()
+            health.close()
+        log.info("%s: ended", settings_class.service)
+        return 0
+    except ElasticInferenceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, SettingError):
+            return EXIT_SETTING
+        return EXIT_FATAL if isinstance(error, (ModelError, SourceFatalError)) else 1

@@ -1,0 +1,249 @@
+"""`ei-demo`: options, models and clips, the supervisor, and the address once the first result is there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import redis
+
+from elastic_inference.base import config
+from elastic_inference.base.config import url_credentials
+from elastic_inference.commands.demo import plan as plans
+from elastic_inference.commands.demo.supervisor import Supervisor, preload
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import ElasticInferenceError, SettingError
+from elastic_inference.domain.result import Result, parse_result
+
+DESCRIPTION = """\
+Runs the whole suite on this machine: an embedded Valkey, inference services, streams of sample clips, the websocket
+server and the gateway with its dashboard. Without options: faces and people on two sample clips."""
+EPILOG = """\
+examples:
+  ei-demo --video shop.mp4 --type people
+  ei-demo --camera 0 --type face
+  CAMERA=rtsp://user:password@camera/stream ei-demo --camera env --type people
+  ei-demo --models-dir models --video cars.mp4 --type car-int8,car-fp32
+
+--video, --camera and --type may be repeated; the n-th --type belongs to the n-th source, in the order given.
+What follows --camera shows in the list of processes: with a password in it, give the address in the variable CAMERA
+and say --camera env."""
+
+
+class _Source(argparse.Action):
+    """Keeps --video, --camera and --type in the order in which they were given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Adds a source, or the type to the newest source."""
+        sources: list[list[str]] = getattr(namespace, "sources", None) or []
+        text = str(values)
+        if self.dest == "type":
+            for source in sources:
+                if source[2] == "":
+                    source[2] = text
+                    break
+            else:
+                parser.error(f"--type {text}: give its --video or --camera before it")
+        else:
+            sources.append([self.dest, text, ""])
+        namespace.sources = sources
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        "ei-demo", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--video", action=_Source, metavar="FILE", help="a clip to stream in a loop")
+    parser.add_argument(
+        "--camera",
+        action=_Source,
+        metavar="CAMERA",
+        help="0, /dev/video0, rtsp://…, http://… (MJPEG), or env: what CAMERA holds",
+    )
+    parser.add_argument(
+        "--type", action=_Source, metavar="TYPE", help="inference types of the source before it (people)"
+    )
+    parser.add_argument(
+        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="folder of models (%(default)s)"
+    )
+    parser.add_argument(
+        "--videos-dir", type=Path, default=Path("videos"), metavar="DIR", help="folder of sample clips (%(default)s)"
+    )
+    parser.add_argument("--port", type=_port, metavar="PORT", help=f"port of the dashboard ({plans.GATEWAY_PORT})")
+    parser.add_argument(
+        "--queue-port", type=_port, metavar="PORT", help=f"port of the frame queue ({plans.QUEUE_PORT})"
+    )
+    parser.add_argument(
+        "--host", default=plans.LOOPBACK, help="address of the dashboard; 0.0.0.0 opens it to the network (%(default)s)"
+    )
+    parser.set_defaults(sources=[])
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a port from 1 to 65535")
+    return int(text)
+
+
+def make_plan(options: argparse.Namespace) -> plans.Plan:
+    """What to run. Fetches the embedded models and the clips that are needed. Raises ElasticInferenceError."""
+    from elastic_inference.adapters.catalogue.download_models import fetch_embedded  # noqa: PLC0415  slow to import
+    from elastic_inference.adapters.catalogue.download_videos import fetch_clips  # noqa: PLC0415
+
+    sources = [
+        [kind, camera_address(text), types] if kind == "camera" else [kind, text, types]
+        for kind, text, types in options.sources
+    ]
+    models_dir = options.models_dir.resolve()
+    fetch_embedded(models_dir)
+    if not sources:
+        clips = fetch_clips(options.videos_dir.resolve())
+        sources = [["video", str(clips["bikes"]), "people"], ["video", str(clips["carphone_pristine"]), "face"]]
+    streams: list[plans.Stream] = []
+    for kind, source, types in sources:
+        if kind == "video" and not Path(source).is_file():
+            raise ElasticInferenceError(f"--video {source}: there is no such file.")
+        names = tuple(part.strip() for part in (types or "people").split(",") if part.strip())
+        for name in names:
+            if not keys.is_name(name):
+                raise ElasticInferenceError(f"--type {name[:60]!r}: {keys.NAME_RULE}.")
+        where = str(Path(source).resolve()) if kind == "video" else source
+        name = plans.stream_name(source, [stream.name for stream in streams])
+        streams.append(plans.Stream(where, names, name, is_camera=kind == "camera"))
+    max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
+    state_dir = plans.default_state_dir()
+    try:
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ElasticInferenceError(
+            f"The folder {state_dir} can't be made ({error.strerror}): run the demo from a folder that can be written."
+        ) from None
+    return plans.Plan(
+        streams=tuple(streams),
+        models_dir=models_dir,
+        state_dir=state_dir,
+        host=options.host,
+        gateway_port=plans.choose_port(options.port, plans.GATEWAY_PORT, options.host, "--port"),
+        queue_port=plans.choose_port(options.queue_port, plans.QUEUE_PORT, plans.LOOPBACK, "--queue-port"),
+        websocket_port=plans.choose_port(None, plans.WEBSOCKET_PORT, plans.LOOPBACK, ""),
+        max_frame_bytes=max_frame_bytes,
+    )
+
+
+def camera_address(text: str) -> str:
+    """The address that --camera names, `env` for that in CAMERA. Raises SettingError for one that can't be."""
+    if text == "env" and not os.environ.get("CAMERA", "").strip():
+        raise SettingError("--camera", text, "expected the camera's address in the environment: CAMERA=rtsp://…")
+    try:
+        return config.load(config.CameraSettings, {"CAMERA": os.environ["CAMERA"] if text == "env" else text}).camera
+    except SettingError as error:
+        raise SettingError("CAMERA" if text == "env" else "--camera", error.value, error.expected) from None
+
+
+def write_state(plan: plans.Plan) -> None:
+    """Tells `ei-status` what runs where. Whole or not at all: somebody may read it at any time."""
+    state = plans.state_file(plan.state_dir)
+    new = state.with_suffix(".new")
+    document = {
+        "pid": os.getpid(),
+        "gateway": plan.address,
+        "queue_port": plan.queue_port,
+        "websocket_port": plan.websocket_port,
+        "types": plan.infer_types,
+    }
+    try:
+        new.write_text(json.dumps(document))
+        new.replace(state)
+    except OSError as error:
+        raise ElasticInferenceError(f"The file {state} can't be written: {error.strerror}.") from None
+
+
+class FirstResults:
+    """Looks for the first result of each type and tells it once."""
+
+    def __init__(self, plan: plans.Plan, supervisor: Supervisor) -> None:
+        self._plan = plan
+        self._supervisor = supervisor
+        self._started = time.monotonic()
+        self._next = 0.0
+        self._told: set[str] = set()
+        self._client = redis.Redis(port=plan.queue_port, socket_timeout=1, socket_connect_timeout=1)
+
+    def __call__(self) -> None:
+        """Called often; asks Redis twice a second until every type has a result."""
+        now = time.monotonic()
+        if now < self._next or len(self._told) == len(self._plan.infer_types):
+            return
+        self._next = now + 0.5
+        for kind in self._plan.infer_types:
+            if kind in self._told:
+                continue
+            result = self._newest(kind)
+            if result is None:
+                continue
+            if not self._told:
+                print(
+                    f"\n  First result after {now - self._started:.1f} s. Open {self._plan.address} in a browser;",
+                    flush=True,
+                )
+                print("  Ctrl-C ends everything.\n", flush=True)
+            self._told.add(kind)
+            found = ", ".join(sorted({each.label for each in result.detections})) or "nothing in this frame"
+            self._supervisor.say("demo", f"{kind}: results by {result.model} ({found})")
+
+    def _newest(self, kind: str) -> Result | None:
+        try:
+            entries = self._client.xrevrange(keys.results(kind), count=1)
+        except (redis.RedisError, OSError):
+            return None  # not up yet, or being restarted: asked again in half a second
+        for _identifier, fields in entries or ():
+            if fields:
+                return parse_result(next(iter(fields.values())))
+        return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the demo until Ctrl-C; the exit code."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    preload()
+    try:
+        plan = make_plan(options)
+        supervisor = Supervisor(plans.children(plan))
+        write_state(plan)
+    except KeyboardInterrupt:
+        return 130
+    except ElasticInferenceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, SettingError) else 1
+    if any(kind == "camera" and url_credentials(text)[1] for kind, text, _ in options.sources):
+        print("warning: the camera's password shows in the list of processes; CAMERA and --camera env hide it (-h).")
+    if options.port is None and plan.gateway_port != plans.GATEWAY_PORT:
+        print(f"Port {plans.GATEWAY_PORT} is in use: the dashboard is at {plan.gateway_port}.")
+    names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
+    supervisor.say("demo", f"streams: {names}; queue at {plans.LOOPBACK}:{plan.queue_port}")
+    try:
+        code = supervisor.run(FirstResults(plan, supervisor))
+    finally:
+        plans.state_file(plan.state_dir).unlink(missing_ok=True)
+    if supervisor.failure:
+        print(f"error: {supervisor.failure}", file=sys.stderr)
+    else:
+        print("demo: ended")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""What the demo runs: from options to a list of processes. Pure but for looking at ports and files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from elastic_inference.base import config
+from elastic_inference.commands.demo.supervisor import Child
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, server_settings
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
+
+GATEWAY_PORT = 31002
+QUEUE_PORT = 31003
+WEBSOCKET_PORT = 31611
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream of the demo: a file or a camera, and the types that get its frames."""
+
+    source: str
+    infer_types: tuple[str, ...]
+    name: str
+    is_camera: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the demo needs to know before it starts."""
+
+    streams: tuple[Stream, ...]
+    models_dir: Path
+    state_dir: Path
+    host: str
+    gateway_port: int
+    queue_port: int
+    websocket_port: int
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def infer_types(self) -> tuple[str, ...]:
+        """Each type that some stream feeds, once."""
+        return tuple(dict.fromkeys(kind for stream in self.streams for kind in stream.infer_types))
+
+    @property
+    def address(self) -> str:
+        """Where the dashboard is."""
+        host = "localhost" if self.host in (LOOPBACK, "0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
+
+
+def stream_name(source: str, taken: Sequence[str]) -> str:
+    """A stream's name made of its source: the file's stem, or the camera's host; numbered where it is taken."""
+    if "://" in source:
+        try:
+            base = urlsplit(source).hostname or ""
+        except ValueError:
+            base = ""
+    else:
+        base = f"camera-{source}" if source.isdigit() else Path(source).stem
+    name = keys.clean_name(base[:100]) or "stream"
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
+def choose_port(asked: int | None, usual: int, host: str, option: str) -> int:
+    """The port asked for, which must be free; else the usual one or the next free one above it.
+
+    Raises ElasticInferenceError when the port asked for can't be opened, or this machine has no such address.
+    """
+    if asked is not None:
+        if not _is_free(asked, host):
+            raise ElasticInferenceError(
+                f"Port {asked} is in use: give another one with {option}, or none to take a free one."
+            )
+        return asked
+    for port in range(usual, usual + 50):
+        if _is_free(port, host):
+            return port
+    return free_port(host)
+
+
+def _is_free(port: int, host: str) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            return False
+        if number in (errno.EACCES, errno.EPERM):
+            raise ElasticInferenceError(f"Port {port} can't be opened by this user: give one above 1023.") from None
+        raise ElasticInferenceError(
+            f"--host {host[:100]}: expected an address of this machine, 127.0.0.1 or 0.0.0.0 "
+            f"({getattr(error, 'strerror', None) or error})."
+        ) from None
+    return True
+
+
+def decided_by_the_demo() -> list[str]:
+    """Variables that the demo sets or leaves out: where things are, logins, models, names. Their former names too.
+
+    What the shell holds of them is for another system. How to work (thresholds, quality, the gateway's token, logs)
+    is the user's, and stays.
+    """
+    owners: dict[type[config.CommonSettings], tuple[str, ...]] = {
+        config.CommonSettings: ("queue_", "broker_", "metrics_host", "metrics_port"),
+        config.CameraSettings: ("camera", "infer_type", "stream_name"),
+        config.FileSettings: ("video_file",),
+        config.InferenceSettings: ("infer_model_",),
+        config.WebsocketSettings: ("websocket_",),
+        config.GatewaySettings: ("gateway_host", "gateway_port", "gateway_tls_", "websocket_", "dashboard_dir"),
+    }
+    names = {
+        name.upper()
+        for settings, prefixes in owners.items()
+        for name in settings.model_fields
+        if name.startswith(prefixes) and name not in config.QueueRules.model_fields and name != "camera_fps"
+    }
+    former = {*config.FORMER_NAMES, "WEBSOCKET_SERVER_HOST", "WEBSOCKET_SERVER_PORT"}
+    return sorted(names | former)
+
+
+def children(plan: Plan) -> list[Child]:
+    """The processes of a plan, Redis first. Group 0 (producers) ends first, Redis (3) last."""
+
+    def python(module: str) -> tuple[str, ...]:
+        return (sys.executable, "-c", f"import sys; from elastic_inference.{module} import main; sys.exit(main())")
+
+    decided = dict.fromkeys(decided_by_the_demo(), "")
+    common = {
+        **decided,
+        "QUEUE_HOST": LOOPBACK,
+        "QUEUE_PORT": str(plan.queue_port),
+        "METRICS_HOST": LOOPBACK,
+        "METRICS_PORT": "0",
+        **plan.environ,
+    }
+    redis = Child(
+        "redis",
+        (
+            server_binary(),
+            *server_settings(plan.queue_port, LOOPBACK, 512, plan.max_frame_bytes),
+            *("--dir", str(plan.state_dir), "--logfile", "", "--loglevel", "warning"),
+        ),
+        {**decided, **MALLOC_ENVIRONMENT},
+        group=3,
+    )
+    pods = [
+        Child(
+            f"infer {kind}",
+            python("inference.service"),
+            {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
+            group=1,
+        )
+        for kind in plan.infer_types
+    ]
+    producers = [
+        Child(
+            f"camera {stream.name}" if stream.is_camera else f"file {stream.name}",
+            python(f"produce.{'camera' if stream.is_camera else 'file'}_service"),
+            {
+                **common,
+                "INFER_TYPE": ",".join(stream.infer_types),
+                "STREAM_NAME": stream.name,
+                "CAMERA" if stream.is_camera else "VIDEO_FILE": stream.source,
+            },
+            group=0,
+        )
+        for stream in plan.streams
+    ]
+    relay = Child(
+        "websocket",
+        python("relay.service"),
+        {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
+        group=2,
+    )
+    gateway = Child(
+        "gateway",
+        python("gateway.service"),
+        {
+            **common,
+            "GATEWAY_HOST": plan.host,
+            "GATEWAY_PORT": str(plan.gateway_port),
+            "WEBSOCKET_SERVER_URL": f"ws://{LOOPBACK}:{plan.websocket_port}",
+        },
+        group=2,
+    )
+    return [redis, relay, gateway, *pods, *producers]
+
+
+def state_file(state_dir: Path) -> Path:
+    """Where a running demo says which ports it uses."""
+    return state_dir / "demo.json"
+
+
+def default_state_dir() -> Path:
+    """`.demo` under the working directory."""
+    return Path(os.getcwd()) / ".demo"

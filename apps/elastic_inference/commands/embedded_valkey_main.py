@@ -1,0 +1,100 @@
+"""`ei-redis`: the embedded Valkey as a server of its own, with the settings that the frame queue wants.
+
+Called by `tools/run-redis.sh`; for one machine. A cluster runs the official image, see the manifests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary, server_settings
+from elastic_inference.domain.errors import ElasticInferenceError, SettingError
+
+
+def read_passwords(path: Path) -> dict[str, str]:
+    """`user=password` lines of a file; where there is none, it is made (mode 600) with random passwords.
+
+    Raises SettingError for a file that can't be read or written, or lacks a user.
+    """
+    try:
+        if not path.exists():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.writelines(f"{user}={secrets.token_urlsafe(24)}\n" for user in USERS)
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError("-u", str(path), f"expected a file of user=password lines ({error})") from None
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    missing = [user for user in USERS if not found.get(user)]
+    if missing:
+        raise SettingError("-u", str(path), f"expected a line {missing[0]}=<password> in it")
+    return {user: found[user] for user in USERS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the server until it is told to stop; its exit code. With `--print-settings` only says how."""
+    parser = argparse.ArgumentParser(
+        "ei-redis",
+        description="The frame queue's and broker's server on this machine. MAX_FRAME_BYTES in the environment says "
+        "how large a frame may be (4 MiB).",
+    )
+    parser.add_argument("-p", "--port", type=int, default=31003, help="TCP port (31003)")
+    parser.add_argument("-b", "--bind", help="addresses to listen on (127.0.0.1; with users: all)")
+    parser.add_argument("-m", "--memory-mb", type=int, default=512, help="memory at most, MB (512)")
+    parser.add_argument("-a", "--acl-file", type=Path, help="users of this ACL file")
+    parser.add_argument("-u", "--users", type=Path, help="the package's users, passwords from this file (made if new)")
+    parser.add_argument("--print-settings", action="store_true", help="print the server's arguments, one a line")
+    options = parser.parse_args(arguments)
+    try:
+        if not 1 <= options.port <= 65535:
+            raise SettingError("-p", options.port, "expected a port, 1 to 65535")
+        if options.memory_mb < 16:
+            raise SettingError("-m", options.memory_mb, "expected at least 16")
+        if options.acl_file and options.users:
+            raise SettingError("-a", str(options.acl_file), "expected either -a or -u")
+        if options.acl_file and not options.acl_file.is_file():
+            raise SettingError("-a", str(options.acl_file), "expected an ACL file")
+        acl_file = str(options.acl_file.resolve()) if options.acl_file else None
+        if options.users:
+            acl_file = _write_acl(options.users)
+        bind = options.bind or ("*,-::*" if acl_file else "127.0.0.1")
+        max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
+        settings = server_settings(options.port, bind, options.memory_mb, max_frame_bytes)
+        settings += ["--aclfile", acl_file] if acl_file else []
+        if options.print_settings:
+            print("\n".join(settings))
+            return 0
+        command = [server_binary(), *settings]
+    except ElasticInferenceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    folder = tempfile.mkdtemp(prefix="ei-redis-")
+    os.chdir(folder)
+    os.rmdir(folder)  # nothing is written there; it only must not be the user's folder
+    # The server handles the signals itself.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execve(command[0], command, {**os.environ, **MALLOC_ENVIRONMENT})  # noqa: S606  our own binary
+    return 0  # unreachable
+
+
+def _write_acl(users: Path) -> str:
+    path = users.resolve().with_suffix(".acl")
+    try:
+        path.write_text(render_acl(read_passwords(users)))
+    except OSError as error:
+        raise SettingError("-u", str(users), f"expected a folder that can be written ({error})") from None
+    path.chmod(0o644)  # hashes only; a container's user must read it
+    return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Values of the autoscalers' templates that follow from others. Pure; called by the generator."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from elastic_inference.commands.manifests.options import Options
+from elastic_inference.commands.manifests.redis_address import addresses
+from elastic_inference.commands.manifests.settings import SETTINGS
+from elastic_inference.commands.manifests.template import TemplateError
+
+# The part of a pod's CPU limit that the CPU autoscaler aims at.
+CPU_PART = 0.7
+
+
+def cpu_target(limit: str) -> str:
+    """The wanted mean CPU use of a pod, a Kubernetes quantity, from its limit (`2`, `1500m`). Raises TemplateError."""
+    try:
+        cores = float(limit[:-1]) / 1000 if limit.endswith("m") else float(limit)
+    except ValueError:
+        cores = 0.0
+    if cores <= 0:
+        raise TemplateError(f"--set INFER_CPU_LIMIT={limit}: expected CPU cores such as 2 or 500m")
+    return f"{round(cores * 1000 * CPU_PART)}m"
+
+
+def other_prometheus_port(url: str) -> str:
+    """The port of a Prometheus that is not the one of monitoring/; empty for that one."""
+    if url == SETTINGS["PROMETHEUS_URL"]:
+        return ""
+    parts = urlsplit(url)
+    return str(parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def keda_redis(options: Options, queue_url: str) -> dict[str, str]:
+    """How KEDA's trigger reaches the queue: its kind, addresses as seen from another namespace, database, TLS."""
+    scheme, _, rest = queue_url.partition("://")
+    path = rest.partition("?")[0].partition("/")[2]
+    servers = addresses(queue_url)
+    if not options.redis_url:
+        servers = [f"ei-redis-svc.{options.settings['NAMESPACE']}.svc:6379"]
+    kind, key = "redis", "address"
+    if scheme.endswith("+cluster"):
+        kind, key = "redis-cluster", "addresses"
+    elif scheme.endswith("+sentinel"):
+        kind, key = "redis-sentinel", "addresses"
+    parts = [part for part in path.split("/") if part]
+    query = parse_qs(urlsplit(queue_url).query)
+    database = next((part for part in reversed(parts) if part.isdigit()), query.get("db", ["0"])[0])
+    return {
+        "KEDA_REDIS": kind,
+        "KEDA_ADDRESS_KEY": key,
+        "KEDA_REDIS_ADDRESS": ",".join(servers),
+        "KEDA_SENTINEL_MASTER": parts[0] if kind == "redis-sentinel" and parts else "",
+        "KEDA_DATABASE": "" if kind == "redis-cluster" else database,
+        "KEDA_TLS": "yes" if scheme.startswith("rediss") else "",
+    }

@@ -1,0 +1,126 @@
+"""What `--set NAME=VALUE` changes, with its defaults. Pure; called by the options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from elastic_inference.commands.manifests.template import TemplateError
+
+# Defaults of what `--set` changes.
+SETTINGS = {
+    "REDIS_IMAGE": "docker.io/valkey/valkey:8.1",
+    "REDIS_MAXMEMORY": "768mb",
+    "REDIS_MEMORY_LIMIT": "1Gi",
+    "REDIS_CPU_REQUEST": "100m",
+    "REDIS_CPU_LIMIT": "2",
+    "MAX_FRAME_BYTES": "4194304",
+    "MAX_FRAME_AGE_S": "2",
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "text",
+    "INFER_CPU_REQUEST": "150m",
+    "INFER_CPU_LIMIT": "2",
+    "INFER_MEMORY_REQUEST": "256Mi",
+    "INFER_MEMORY_LIMIT": "1Gi",
+    "WEBSOCKET_REPLICAS": "2",
+    "GATEWAY_REPLICAS": "2",
+    "QUEUE_NODE_PORT": "31003",
+    "GATEWAY_NODE_PORT": "31002",
+    "SAMPLE_FPS": "",
+    "GATEWAY_TLS": "",
+    "PULL_SECRET": "",
+    "NODE_SELECTOR": "",
+    "RENDER_GROUP": "",
+    "USB_NODE": "",
+    "USB_RESOURCE": "squat.ai/video",
+    "INGRESS_HOST": "video.example.org",
+    # monitoring/ and scale/
+    "PROMETHEUS_IMAGE": "docker.io/prom/prometheus:v3.16.0",
+    "ADAPTER_IMAGE": "registry.k8s.io/prometheus-adapter/prometheus-adapter:v0.12.0",
+    "GRAFANA_IMAGE": "docker.io/grafana/grafana:12.2.0",
+    "GRAFANA_NODE_PORT": "31008",
+    "PROMETHEUS_NODE_PORT": "31009",
+    "PROMETHEUS_URL": "http://ei-prometheus.ei-monitoring.svc:9090",
+    # host:port that Prometheus sends alerts to; empty: nobody is told
+    "ALERTMANAGER": "",
+    "MIN_REPLICAS": "1",
+    "MAX_REPLICAS": "10",
+    "RATIO_TARGET": "0.8",
+    "SCALE_DOWN_WINDOW_S": "300",
+    "KEDA_COOLDOWN_S": "120",
+    # where the suite will run, for KEDA, which looks at it from its own namespace
+    "NAMESPACE": "default",
+}
+# What the templates write without quotes; the latter may be empty: no node port, no group.
+NUMBERS = (
+    "MAX_FRAME_BYTES",
+    "WEBSOCKET_REPLICAS",
+    "GATEWAY_REPLICAS",
+    "MIN_REPLICAS",
+    "MAX_REPLICAS",
+    "SCALE_DOWN_WINDOW_S",
+    "KEDA_COOLDOWN_S",
+)
+NUMBERS_OR_NOTHING = (
+    "QUEUE_NODE_PORT",
+    "GATEWAY_NODE_PORT",
+    "GRAFANA_NODE_PORT",
+    "PROMETHEUS_NODE_PORT",
+    "RENDER_GROUP",
+)
+_PROMETHEUS_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:(?P<port>[0-9]+))?(/[A-Za-z0-9._~/-]*)?")
+_HOST_PORT = re.compile(r"[A-Za-z0-9.-]+:[1-9][0-9]{0,4}")
+_NODE_LABEL = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9./_-]*)(=|: *)(?P<value>[A-Za-z0-9._-]*)")
+
+
+def parse_settings(given: Sequence[str]) -> dict[str, str]:
+    """Every setting with its value: the default, or the one given as `NAME=VALUE`. Raises TemplateError."""
+    settings = dict(SETTINGS)
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in SETTINGS:
+            raise TemplateError(f"--set {text}: expected NAME=VALUE with NAME one of {', '.join(sorted(SETTINGS))}")
+        if any(each in value for each in '"\n\\'):
+            raise TemplateError(f"--set {name}: expected a value without quotes, backslashes and line ends")
+        settings[name] = value
+    for name in NUMBERS + NUMBERS_OR_NOTHING:
+        value = settings[name]
+        if not re.fullmatch("[0-9]+", value) and (value or name in NUMBERS):
+            raise TemplateError(f"--set {name}={value}: expected a number")
+    _check_scaling(settings)
+    _check_prometheus(settings["PROMETHEUS_URL"])
+    alertmanager = settings["ALERTMANAGER"]
+    if alertmanager and not _HOST_PORT.fullmatch(alertmanager):
+        raise TemplateError(f"--set ALERTMANAGER={alertmanager}: expected host:port")
+    node_labels(settings["NODE_SELECTOR"])
+    return settings
+
+
+def _check_scaling(settings: Mapping[str, str]) -> None:
+    lowest, highest, target = (settings[name] for name in ("MIN_REPLICAS", "MAX_REPLICAS", "RATIO_TARGET"))
+    if int(lowest) < 1:
+        raise TemplateError(f"--set MIN_REPLICAS={lowest}: expected 1 or more (an HPA can't go to zero, KEDA does)")
+    if int(lowest) > int(highest):
+        raise TemplateError(f"--set MIN_REPLICAS={lowest}: expected at most MAX_REPLICAS, which is {highest}")
+    # both an HPA's quantity and KEDA's threshold; Kubernetes counts in thousandths
+    if not re.fullmatch(r"[0-9]+(\.[0-9]{1,3})?", target) or float(target) == 0:
+        raise TemplateError(f"--set RATIO_TARGET={target}: expected a number above 0 such as 0.8")
+
+
+def _check_prometheus(url: str) -> None:
+    found = _PROMETHEUS_URL.fullmatch(url)
+    if found is None or not 0 < int(found["port"] or 1) < 65536:
+        raise TemplateError(f"--set PROMETHEUS_URL={url}: expected http://host[:port][/path] or https://…")
+
+
+def node_labels(text: str) -> list[tuple[str, str]]:
+    """The labels in `NODE_SELECTOR`: `gpu=yes,zone=1`, or as YAML writes them (`gpu: yes`). Raises TemplateError."""
+    found = []
+    for each in text.split(",") if text else ():
+        label = _NODE_LABEL.fullmatch(each.strip())
+        if label is None:
+            raise TemplateError(f"--set NODE_SELECTOR={text}: expected LABEL=VALUE[,LABEL=VALUE]")
+        found.append((label["name"], label["value"]))
+    if len({name for name, _ in found}) != len(found):
+        raise TemplateError(f"--set NODE_SELECTOR={text}: expected each label once")
+    return found

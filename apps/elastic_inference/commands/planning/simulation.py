@@ -1,0 +1,285 @@
+"""The control loop faster than real time: cameras' demand, pods, the ratio's window, scrapes, the adapter, the HPA.
+
+One type at a time, one step a second; pods of one type are alike, so that hours of hundreds of pods take seconds.
+Called by the sweep that chose the shipped settings and by the tests. No Redis, no Kubernetes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from elastic_inference.commands.planning.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
+
+Demand = Callable[[float], float]
+
+
+# A pod's first rates are over at least so long (elastic_inference.flows.inference.utilisation).
+FIRST_SPAN_S = 2
+
+
+@dataclass(frozen=True)
+class World:
+    """What surrounds the autoscaler. Times in seconds.
+
+    `pod_fps` is what one pod can do; `start_s` from a pod's creation to Ready, the first `pending_s` of it not running;
+    `window_s` that of the ratio; `scrape_s` between Prometheus' scrapes, and both autoscalers ask it at the moment of
+    their look. Frames of `queue_s` wait at most: 4 of a camera of 15 a second. `noise` is the relative standard
+    deviation of a measured ratio, `reads` by how much a pod that is not full reads its ratio too high; `metrics_away`
+    spans without metrics, after which Prometheus starts empty. `keda` takes the sum of the ratios for the mean, wakes
+    from zero and goes back to it, looking every `polling_s`.
+    """
+
+    pod_fps: float = 20.0
+    start_s: float = 8.0
+    pending_s: float = 2.0
+    window_s: int = 5
+    scrape_s: int = 5
+    noise: float = 0.03
+    reads: float = 1.0
+    queue_s: float = 0.27
+    keda: bool = False
+    polling_s: int = 3
+    cooldown_s: float = 120.0
+    metrics_away: tuple[tuple[float, float], ...] = ()
+    pod_killed_at: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class Step:
+    """One second of the outcome; `ratio` is the mean over the pods that Prometheus has last."""
+
+    at_s: float
+    demand_fps: float
+    capacity_fps: float
+    ratio: float
+    replicas: int
+    ready: int
+    dropped_fps: float
+
+
+@dataclass
+class Outcome:
+    """A whole run."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def frames(self) -> float:
+        """Frames offered."""
+        return sum(step.demand_fps for step in self.steps)
+
+    @property
+    def dropped_part(self) -> float:
+        """Part of the frames that were dropped, 0..1."""
+        return sum(step.dropped_fps for step in self.steps) / self.frames if self.frames else 0.0
+
+    @property
+    def pod_hours(self) -> float:
+        """Pods paid for."""
+        return sum(step.replicas for step in self.steps) / 3600
+
+    def changes(self) -> list[tuple[float, int, int]]:
+        """(time, from, to) of each change of the replicas."""
+        found = []
+        for before, after in zip(self.steps, self.steps[1:], strict=False):
+            if before.replicas != after.replicas:
+                found.append((after.at_s, before.replicas, after.replicas))
+        return found
+
+    def taken_back(self, within_s: float = 300.0) -> int:
+        """Scale-ins that a scale-out reversed within `within_s` although the demand had not risen by a tenth."""
+        count = 0
+        changes = self.changes()
+        for index, (at_s, before, after) in enumerate(changes):
+            if after >= before:
+                continue
+            for later_s, _, later in changes[index + 1 :]:
+                if later_s - at_s > within_s:
+                    break
+                if later >= before:
+                    demand_then, demand_now = self._demand(at_s), self._demand(later_s)
+                    count += demand_now <= demand_then * 1.1
+                    break
+        return count
+
+    def settled_s(self, since_s: float, replicas: int) -> float | None:
+        """Seconds from `since_s` until `replicas` were Ready and stayed so to the end; None when they never were."""
+        settled: float | None = None
+        for step in self.steps:
+            if step.at_s < since_s:
+                continue
+            if step.ready == replicas and step.replicas == replicas:
+                settled = step.at_s - since_s if settled is None else settled
+            else:
+                settled = None
+        return settled
+
+    def _demand(self, at_s: float) -> float:
+        begun_s = self.steps[0].at_s
+        around = self.steps[max(0, int(at_s - begun_s) - 15) : int(at_s - begun_s) + 16]
+        return sum(step.demand_fps for step in around) / len(around)
+
+
+class _Pool:
+    """Pods by the time at which they are Ready, rising; Kubernetes ends those not Ready and the youngest first."""
+
+    def __init__(self, replicas: int, world: World) -> None:
+        self._start_s, self._pending_s = world.start_s, world.pending_s
+        self.ready_at: list[float] = [-math.inf] * replicas
+
+    def __len__(self) -> int:
+        return len(self.ready_at)
+
+    def resize(self, replicas: int, now_s: float) -> None:
+        del self.ready_at[replicas:]
+        self.ready_at += [now_s + self._start_s] * (replicas - len(self.ready_at))
+
+    def kill(self, now_s: float) -> None:
+        """One ends, and another takes its place."""
+        if self.ready_at:
+            del self.ready_at[0]
+            self.ready_at.append(now_s + self._start_s)
+
+    def ready(self, now_s: float) -> int:
+        return bisect_right(self.ready_at, now_s)
+
+    def running(self, now_s: float) -> int:
+        return bisect_right(self.ready_at, now_s + max(0.0, self._start_s - self._pending_s))
+
+
+class _Metrics:
+    """The ratio of each pod over its own window, and what Prometheus has of them."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world, self._chance = world, chance
+        # a pod's part of each second's frames: inferred, dropped
+        self._shares: deque[tuple[float, float]] = deque(maxlen=world.window_s)
+        # the last scrape: sum of the ratios, and of how many pods; None before the first
+        self._last: tuple[float, int] | None = None
+        self._phase = chance.randrange(world.scrape_s)
+
+    def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
+        """Takes one second's frames, in all, and scrapes when it is time."""
+        self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
+        if self.world.metrics_away and self.away(at_s):
+            self._last = None
+        elif at_s % self.world.scrape_s == self._phase:
+            self._last = self._sum(at_s, pool, ready), ready
+
+    def away(self, at_s: float) -> bool:
+        """Whether nobody answers."""
+        return any(begin <= at_s < end for begin, end in self.world.metrics_away)
+
+    def last(self) -> tuple[float, int]:
+        """The sum of the ratios, and of how many pods."""
+        return self._last or (0.0, 0)
+
+    def total(self, replicas: int) -> float | None:
+        """What KEDA's query says: no ratio of a type that has pods is an error (kubernetes/scale/keda)."""
+        if self._last is None or (replicas and not self._last[1]):
+            return None if replicas else 0.0
+        return self._last[0]
+
+    def _sum(self, now_s: int, pool: _Pool, ready: int) -> float:
+        total = 0.0
+        left = ready
+        while left:
+            # the pods that were Ready at the same time are alike
+            since_s = pool.ready_at[left - 1]
+            grown = now_s - since_s + 1 >= self.world.window_s
+            others = 0 if grown else bisect_right(pool.ready_at, math.nextafter(since_s, -math.inf), 0, left)
+            alike = left - others
+            age_s = self.world.window_s if grown else int(now_s - since_s) + 1
+            spread = self.world.noise / math.sqrt(alike)
+            total += alike * max(0.0, self._ratio(age_s, grown=grown) * self._chance.gauss(1.0, spread))
+            left = others
+        return total
+
+    def _ratio(self, age_s: int, *, grown: bool) -> float:
+        shares = list(self._shares)[-age_s:]
+        frames = sum(done + dropped for done, dropped in shares)
+        if not grown:
+            # what was dropped before its first look is no rate
+            frames -= shares[0][1]
+        ratio = frames / max(len(shares), min(FIRST_SPAN_S, self.world.window_s)) / self.world.pod_fps
+        return ratio if ratio >= 1 else min(1.0, ratio * self.world.reads)
+
+
+class _Keda:
+    """What KEDA itself does: from zero when a trigger is active, back to it when none was for the cooldown."""
+
+    def __init__(self, world: World) -> None:
+        self._cooldown_s = world.cooldown_s
+        self._active_s = 0.0
+
+    def poll(self, now_s: float, replicas: int, waiting: float, ratios: float | None) -> int:
+        """The replicas wanted. `waiting` frames lie in the queue; `ratios` is their sum, None where it can't be had."""
+        if waiting > 0 or (ratios or 0.0) > 0:
+            self._active_s = now_s
+            return max(1, replicas)
+        if ratios is None or now_s - self._active_s <= self._cooldown_s:
+            return replicas
+        return 0
+
+
+def simulate(
+    settings: AutoscalerSettings,
+    world: World,
+    demand: Demand,
+    duration_s: float,
+    *,
+    replicas: int = 1,
+    seed: int = 1,
+    first_look_s: float | None = None,
+) -> Outcome:
+    """Runs the loop for `duration_s` seconds from `replicas` pods; the same seed gives the same run.
+
+    The autoscaler looks first at `first_look_s`, by default some time within its first 15 s.
+    """
+    chance = random.Random(seed)  # noqa: S311  a simulation
+    pool, autoscaler, outcome = _Pool(replicas, world), Autoscaler(settings), Outcome()
+    metrics, keda = _Metrics(world, chance), _Keda(world)
+    look_s = chance.uniform(0, settings.sync_s) if first_look_s is None else first_look_s
+    waiting = 0.0
+    for second in range(int(duration_s)):
+        if second in world.pod_killed_at:
+            pool.kill(second)
+        offered, ready = demand(second), pool.ready(second)
+        capacity = ready * world.pod_fps
+        done = min(offered + waiting, capacity)
+        left = offered + waiting - done
+        waiting = min(left, offered * world.queue_s)
+        dropped = left - waiting
+        metrics.second(second, pool, ready, done, dropped)
+        if second >= look_s:
+            look_s += settings.sync_s
+            # at no replica an HPA rests
+            if len(pool):
+                proposal = _proposal(settings, metrics, pool, second, waiting)
+                pool.resize(autoscaler.decide(second, len(pool), proposal), second)
+        if world.keda and second % world.polling_s == 0:
+            ratios = None if metrics.away(second) else metrics.total(ready)
+            pool.resize(keda.poll(second, len(pool), waiting, ratios), second)
+        total, pods = metrics.last()
+        ratio = total / pods if pods else math.nan
+        outcome.steps.append(Step(second, offered, capacity, ratio, len(pool), ready, dropped))
+    return outcome
+
+
+def _proposal(settings: AutoscalerSettings, metrics: _Metrics, pool: _Pool, now_s: int, waiting: float) -> int | None:
+    if metrics.away(now_s):
+        return None
+    if metrics.world.keda:
+        asked = metrics.total(pool.ready(now_s))
+        # The queue's lengths, far from their targets, ask for one pod.
+        return None if asked is None else max(from_total(settings, len(pool), asked), int(waiting > 0))
+    total, pods = metrics.last()
+    running = pool.running(now_s)
+    measured = min(pods, running)
+    total *= measured / pods if pods else 0.0
+    return from_pods(settings, len(pool), total, measured, missing=running - measured, pending=len(pool) - running)

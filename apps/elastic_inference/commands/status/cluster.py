@@ -1,0 +1,204 @@
+"""The same walk in a Kubernetes cluster, through `kubectl`: deployments and pods first, then a look from inside.
+
+Runs nothing but `kubectl get`, `kubectl logs` and one `kubectl exec` of this same program in the gateway's pod.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from elastic_inference.commands.status.findings import Finding, Link, State
+from elastic_inference.domain.errors import ElasticInferenceError
+
+Kubectl = Callable[[Sequence[str]], str]
+
+REDIS = "ei-redis-deployment"
+RELAY = "ei-websocket-server-deployment"
+GATEWAY = "ei-gateway-server-deployment"
+
+
+def kubectl(namespace: str | None) -> Kubectl:
+    """A function that runs kubectl in a namespace (None: the context's) and gives what it prints.
+
+    Raises ElasticInferenceError with kubectl's own last line.
+    """
+    if shutil.which("kubectl") is None:
+        raise ElasticInferenceError("kubectl is not installed: it is needed to look at a cluster.")
+
+    def run(arguments: Sequence[str]) -> str:
+        command = ["kubectl", *(("-n", namespace) if namespace else ()), "--request-timeout=15s", *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=45, check=False)  # noqa: S603
+        except subprocess.TimeoutExpired:
+            raise ElasticInferenceError(f"kubectl {arguments[0]} gave no answer within 45 s.") from None
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise ElasticInferenceError(f"kubectl {arguments[0]}: {last}")
+        return done.stdout
+
+    return run
+
+
+def look(run: Kubectl) -> tuple[list[Finding], list[str]]:
+    """One finding a link, and a warning for each list that could not be had and can be done without.
+
+    Raises ElasticInferenceError where the deployments can't be listed.
+    """
+    warnings: list[str] = []
+    deployments = {item["metadata"]["name"]: item for item in _items(run, "deployments")}
+    pods = _optional_items(run, "pods", warnings) or []
+    asleep: list[str] = []
+    outside = {Link.SCALING: _scaling(run, warnings)}
+    for link, names in _links(deployments).items():
+        problems = []
+        for name in names:
+            problem = _problem(name, deployments.get(name), pods, run)
+            if problem and link is Link.WORKER and deployments.get(name, {}).get("spec", {}).get("replicas") == 0:
+                asleep.append(name)
+            elif problem:
+                problems.append(problem)
+        if problems:
+            outside[link] = Finding(link, State.BROKEN, "; ".join(problems), _advice(link, names))
+    inside = _inside(run) if Link.GATEWAY not in outside else {}
+    found = []
+    for link in Link:
+        finding = outside.get(link) or inside.get(link)
+        if finding is None:
+            finding = Finding(link, State.UNKNOWN, "its pods are Ready; the gateway is needed to see more")
+        elif link is Link.WORKER and asleep and finding.state is State.BROKEN:
+            finding = Finding(
+                link, finding.state, f"{finding.text}; scaled to zero: {', '.join(asleep)}", finding.advice
+            )
+        found.append(finding)
+    return found, warnings
+
+
+def autoscaler_conflicts(
+    hpas: Iterable[dict[str, Any]], scaled_objects: Iterable[dict[str, Any]]
+) -> dict[str, list[str]]:
+    """What more than one autoscaler steers (`Deployment x`), and those autoscalers (`hpa y`, `scaledobject z`).
+
+    The HPA that KEDA makes for a ScaledObject counts as that ScaledObject.
+    """
+    targets: dict[str, set[str]] = {}
+    for kind, items in (("hpa", hpas), ("scaledobject", scaled_objects)):
+        for item in items:
+            target = item["spec"]["scaleTargetRef"]
+            # KEDA takes a target without a kind for a deployment
+            key = f"{target.get('kind', 'Deployment')} {target['name']}"
+            targets.setdefault(key, set()).add(_owner(item) or f"{kind} {item['metadata']['name']}")
+    return {target: sorted(found) for target, found in sorted(targets.items()) if len(found) > 1}
+
+
+def _owner(item: dict[str, Any]) -> str | None:
+    owners = item["metadata"].get("ownerReferences", ())
+    return next((f"scaledobject {owner['name']}" for owner in owners if owner["kind"] == "ScaledObject"), None)
+
+
+def _scaling(run: Kubectl, warnings: list[str]) -> Finding:
+    hpas = _optional_items(run, "hpa", warnings)
+    scaled_objects = _optional_items(run, "scaledobjects.keda.sh", warnings)
+    every = [*(hpas or ()), *(scaled_objects or ())]
+    conflicts = autoscaler_conflicts(hpas or (), scaled_objects or ())
+    if conflicts:
+        text = "; ".join(
+            f"{target} has {len(names)} autoscalers ({', '.join(names)}), which undo each other's work"
+            for target, names in conflicts.items()
+        )
+        kubectl = f"kubectl -n {every[0]['metadata']['namespace']}"
+        advice = " ".join(
+            f"Keep one for {target} and delete the rest: {' or '.join(f'{kubectl} delete {name}' for name in names)}."
+            for target, names in conflicts.items()
+        )
+        return Finding(Link.SCALING, State.BROKEN, text, advice)
+    if hpas is None or scaled_objects is None:
+        return Finding(Link.SCALING, State.UNKNOWN, "whether autoscalers undo each other's work can't be told")
+    return Finding(Link.SCALING, State.GOOD, "one autoscaler at most for each deployment")
+
+
+def _items(run: Kubectl, kind: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(run(["get", kind, "-o", "json"]))["items"]
+    return items
+
+
+def _optional_items(run: Kubectl, kind: str, warnings: list[str]) -> list[dict[str, Any]] | None:
+    """None, and a warning, where they can't be listed; a cluster that does not know the kind has none of them."""
+    try:
+        return _items(run, kind)
+    except ElasticInferenceError as error:
+        if "have a resource type" in str(error):
+            return []
+        warnings.append(f"{kind} can't be listed ({error})")
+        return None
+
+
+def _links(deployments: dict[str, Any]) -> dict[Link, list[str]]:
+    producers = sorted(name for name in deployments if name.startswith(("ei-sample-", "ei-camera-")))
+    workers = sorted(name for name in deployments if name.startswith("ei-infer-"))
+    return {
+        Link.CAMERA: producers,
+        Link.QUEUE: [REDIS] if REDIS in deployments else [],  # an external Redis has no deployment
+        Link.WORKER: workers,
+        Link.RELAY: [RELAY],
+        Link.GATEWAY: [GATEWAY],
+    }
+
+
+def _problem(name: str, deployment: dict[str, Any] | None, pods: list[dict[str, Any]], run: Kubectl) -> str | None:
+    if deployment is None:
+        return f"{name} does not exist"
+    if deployment["spec"].get("replicas", 1) == 0:
+        return f"{name} is scaled to zero"
+    if deployment.get("status", {}).get("readyReplicas", 0) > 0:
+        return None
+    labels = deployment["spec"]["selector"]["matchLabels"].items()
+    own = [pod for pod in pods if labels <= pod["metadata"].get("labels", {}).items()]
+    reasons = [reason for pod in own if (reason := _pod_reason(pod, run))]
+    return f"{name} has no Ready pod" + (f" ({reasons[0]})" if reasons else "")
+
+
+def _pod_reason(pod: dict[str, Any], run: Kubectl) -> str:
+    status = pod.get("status", {})
+    for container in status.get("containerStatuses", ()):
+        waiting = container.get("state", {}).get("waiting")
+        if waiting:
+            detail = str(waiting.get("message", ""))[:160]
+            if container.get("restartCount", 0) > 0:
+                detail = _last_line(pod["metadata"]["name"], run) or detail
+            return f"{waiting.get('reason', 'waiting')}: {detail}".rstrip(": ")
+    for condition in status.get("conditions", ()):
+        if condition.get("status") == "False" and condition.get("message"):
+            return f"{condition['type']} is false: {condition['message'][:160]}"
+    return str(status.get("phase", ""))
+
+
+def _last_line(pod: str, run: Kubectl) -> str:
+    try:
+        lines = run(["logs", pod, "--previous", "--tail=1"]).strip().splitlines()
+    except ElasticInferenceError:
+        return ""
+    return lines[-1][:200] if lines else ""
+
+
+def _advice(link: Link, names: Sequence[str]) -> str:
+    first = names[0] if names else "…"
+    return f"kubectl describe deployment {first}; kubectl rollout status deployment/{first}; link: {link.value}."
+
+
+def _inside(run: Kubectl) -> dict[Link, Finding]:
+    """What this program says from within the gateway's pod, where all addresses and logins are at hand."""
+    try:
+        # code 1 means that it found a broken link, which is an answer
+        walk = "ei-status --inside --json || test $? = 1"
+        text = run(["exec", f"deployment/{GATEWAY}", "--", "sh", "-c", walk])
+        rows = json.loads(text)["findings"]
+        return {
+            Link(row["link"]): Finding(Link(row["link"]), State(row["state"]), row["text"], row["advice"])
+            for row in rows
+        }
+    except (ElasticInferenceError, ValueError, KeyError) as error:
+        return {Link.GATEWAY: Finding(Link.GATEWAY, State.UNKNOWN, f"a look from inside its pod failed: {error}")}

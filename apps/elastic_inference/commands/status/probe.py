@@ -1,0 +1,155 @@
+"""Looks at Redis, the websocket server and the gateway of a running system. Each look is bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+import redis
+from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
+from tornado.websocket import WebSocketClosedError, websocket_connect
+
+from elastic_inference.adapters.frame_queue import QueueMonitor
+from elastic_inference.adapters.redis_connection import connect_async
+from elastic_inference.adapters.stream_broker import StreamRegistry
+from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.commands.status.findings import Facts, Source
+
+LIMIT_S = 5.0
+# Not only REDIS_ERRORS: what answers may be no Redis, and its keys may be anything.
+_FAILURES = (redis.RedisError, OSError)
+_LOGIN_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+
+
+async def look(
+    queue: RedisTarget,
+    broker: RedisTarget,
+    *,
+    relay_url: str = "",
+    gateway_url: str = "",
+    token: str = "",
+) -> Facts:
+    """Facts about the system at these addresses; empty addresses are not looked at."""
+    facts = Facts(queue_address=str(queue), relay_address=relay_url, gateway_address=gateway_url)
+    await _queue(queue, facts)
+    if facts.queue_error and not facts.queue_login_refused:
+        facts.queue_is_http = await _answers_http(queue)
+    await _broker(broker, facts)
+    if relay_url:
+        parts = urlsplit(relay_url)
+        facts.relay_error = await _connects(parts.hostname or "", parts.port or 80)
+    if gateway_url:
+        facts.gateway_error = await _gateway(gateway_url)
+        if not facts.gateway_error and facts.inferred:
+            facts.picture_stream = min(facts.inferred)
+            facts.picture_error = await _picture(gateway_url, facts.picture_stream, token)
+    return facts
+
+
+async def _queue(target: RedisTarget, facts: Facts) -> None:
+    try:
+        monitor = QueueMonitor(target, QueueRules.model_validate({}), "ei-status")
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                for kind in await monitor.types():
+                    facts.waiting[kind] = await monitor.length(kind)
+                    facts.sources += [Source(each.name, kind, each.state) for each in await monitor.sources(kind)]
+        finally:
+            await monitor.close()
+    except TimeoutError:
+        facts.queue_error = f"no answer within {LIMIT_S:.0f} s"
+    except _LOGIN_ERRORS as error:
+        facts.queue_error = f"the login is refused ({error})"
+        facts.queue_login_refused = True
+    except _FAILURES as error:
+        facts.queue_error = " ".join(str(error).split())[:200] or type(error).__name__
+
+
+async def _answers_http(target: RedisTarget) -> bool:
+    """Whether a web server answers where Redis was expected: Redis refuses a GET of three words."""
+    url = target.url.get_secret_value()
+    if not url.startswith("redis://"):
+        return False
+    try:
+        parts = urlsplit(url)
+        async with asyncio.timeout(LIMIT_S):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 6379)
+            try:
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                return await reader.readexactly(5) == b"HTTP/"
+            finally:
+                writer.close()
+    except (OSError, EOFError, TimeoutError, ValueError):
+        return False
+
+
+async def _broker(target: RedisTarget, facts: Facts) -> None:
+    try:
+        client = connect_async(target, name="ei-status")
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                registry = StreamRegistry(client)
+                for worker in await registry.workers():
+                    facts.workers[worker.type] = facts.workers.get(worker.type, 0) + 1
+                facts.inferred = {stream.id: stream.type for stream in await registry.streams()}
+        finally:
+            await client.aclose()
+    except TimeoutError:
+        facts.broker_error = f"{target}: no answer within {LIMIT_S:.0f} s"
+    except _FAILURES as error:
+        facts.broker_error = f"{target}: {' '.join(str(error).split())[:200]}"
+
+
+async def _connects(host: str, port: int) -> str | None:
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            _reader, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return f"no answer within {LIMIT_S:.0f} s"
+    except OSError as error:
+        return str(error)
+    writer.close()
+    return None
+
+
+async def _gateway(url: str) -> str | None:
+    try:
+        answer = await AsyncHTTPClient().fetch(
+            HTTPRequest(
+                url + "/api/session",
+                connect_timeout=LIMIT_S,
+                request_timeout=LIMIT_S,
+                validate_cert=not _is_loopback(url),
+            ),
+            raise_error=False,
+        )
+    except (OSError, HTTPError, ValueError) as error:
+        return str(error)
+    return None if answer.code == 200 else f"answers {answer.code} where the gateway's /api/session was expected"
+
+
+def _is_loopback(url: str) -> bool:
+    """From within the gateway's own pod its certificate names another host than this one."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+async def _picture(gateway_url: str, stream_id: str, token: str) -> str | None:
+    url = gateway_url.replace("http", "ws", 1) + f"/{stream_id}?format=json"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            socket = await websocket_connect(
+                HTTPRequest(url, headers=headers, connect_timeout=LIMIT_S, validate_cert=not _is_loopback(gateway_url))
+            )
+            message = await socket.read_message()
+            code = socket.close_code
+            socket.close()
+    except TimeoutError:
+        return f"no frame within {LIMIT_S:.0f} s"
+    except HTTPError as error:
+        if error.code == 401:
+            return "it needs the token: set GATEWAY_TOKEN or GATEWAY_TOKEN_FILE"
+        return f"the gateway answers {error.code}"
+    except (OSError, WebSocketClosedError) as error:
+        return str(error)
+    return None if message is not None else f"the websocket was closed with code {code}"

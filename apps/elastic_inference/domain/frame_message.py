@@ -1,0 +1,102 @@
+"""The frame message: a `Frame` as a msgpack map and back, with every check of what comes from outside.
+
+Called by producers (pack) and pods (unpack). Knows msgpack, not Redis.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgpack
+
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import (
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_MAX_FRAME_PIXELS,
+    FRAME_VERSION,
+    Frame,
+    jpeg_size,
+)
+
+
+def pack_frame(frame: Frame) -> bytes:
+    """The frame's message. The picture's bytes are copied once."""
+    message: bytes = msgpack.packb(
+        {
+            "name": frame.name,
+            "category": frame.category,
+            "v": FRAME_VERSION,
+            "seq": frame.seq or 0,
+            "ts": frame.ts or 0.0,
+            "age_ms": frame.age_ms,
+            "width": frame.width,
+            "height": frame.height,
+            "data": frame.data,
+        },
+        use_bin_type=True,
+    )
+    return message
+
+
+def unpack_frame(
+    message: bytes,
+    infer_type: str,
+    *,
+    max_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
+) -> Frame:
+    """The frame of a message from any producer, the three-key form `{name, category, data}` included.
+
+    The name comes back clean (see `keys.clean_name`), width and height as the JPEG's header says.
+    Raises InvalidFrameError with the reason to count; never anything else, whatever the bytes are.
+    """
+    if not message:
+        raise InvalidFrameError(InvalidReason.EMPTY, "an empty message")
+    if len(message) > max_bytes:
+        raise InvalidFrameError(InvalidReason.TOO_LARGE, f"{len(message)} bytes, at most {max_bytes} are accepted")
+    try:
+        fields = msgpack.unpackb(message, raw=False, strict_map_key=True, max_map_len=64, max_array_len=64)
+    except (ValueError, msgpack.UnpackException, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidFrameError(InvalidReason.NOT_MSGPACK, f"not a msgpack map: {error}") from None
+    if not isinstance(fields, dict):
+        raise InvalidFrameError(InvalidReason.NOT_MSGPACK, f"a msgpack {type(fields).__name__}, expected a map")
+    version = fields.get("v", FRAME_VERSION)
+    if version != FRAME_VERSION:
+        shown = version if isinstance(version, int) else type(version).__name__
+        raise InvalidFrameError(InvalidReason.VERSION, f"version {shown}, expected {FRAME_VERSION}")
+    name, category, data = fields.get("name"), fields.get("category"), fields.get("data")
+    if not isinstance(name, str) or (cleaned := keys.clean_name(name)) is None:
+        raise InvalidFrameError(InvalidReason.NAME, "the stream's name is missing, empty or longer than 128 characters")
+    if category != infer_type:
+        shown = category[:40] if isinstance(category, str) else type(category).__name__
+        raise InvalidFrameError(InvalidReason.CATEGORY, f"category {shown!r} in the queue of {infer_type!r}")
+    if not isinstance(data, bytes):
+        raise InvalidFrameError(InvalidReason.FIELDS, f"data is {type(data).__name__}, expected bytes")
+    width, height = jpeg_size(data)
+    if width * height > max_pixels:
+        raise InvalidFrameError(InvalidReason.TOO_LARGE, f"{width}x{height}, at most {max_pixels} pixels are accepted")
+    return Frame(
+        name=cleaned,
+        category=infer_type,
+        data=data,
+        seq=_uint(fields.get("seq")),
+        ts=_finite(fields.get("ts")),
+        age_ms=min(max(_finite(fields.get("age_ms")) or 0.0, 0.0), 3_600_000.0),
+        width=width,
+        height=height,
+    )
+
+
+def _uint(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,209 @@
+"""The handlers of `/api`: streams, snapshot, stats, events, login, the description.
+
+Registered by `application`. They only translate between HTTP and what `pool_state`, `events`, `snapshots` and `auth`
+know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from redis.exceptions import RedisError
+from tornado.iostream import StreamClosedError
+
+from elastic_inference import __version__
+from elastic_inference.domain import keys
+from elastic_inference.flows.gateway.auth import MAX_TOKEN_LENGTH, SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
+from elastic_inference.flows.gateway.documents import Document
+from elastic_inference.flows.gateway.events import KEEPALIVE_S
+from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
+from elastic_inference.flows.gateway.pool_state import NothingKnownError
+from elastic_inference.flows.gateway.snapshots import BusyError, NoFrameError
+
+# A client that takes nothing for so long is gone.
+_STUCK_CLIENT_S = 30.0
+
+
+class ApiHandler(BaseHandler):
+    """Base of the JSON resources."""
+
+    async def head(self, *args: str) -> None:
+        """As GET; Tornado leaves the body out."""
+        await self.get(*args)
+
+    async def get(self, *args: str) -> None:
+        """Answers with `document`."""
+        try:
+            self.answer_json(await self.document(*args))
+        except NothingKnownError:
+            raise ApiError(503, "Redis does not answer, and nothing is known yet: try again in a moment.", 2) from None
+
+    async def document(self, *args: str) -> Document:
+        """The resource."""
+        raise NotImplementedError
+
+
+class StreamsHandler(ApiHandler):
+    """`/api/streams`."""
+
+    async def document(self, *_args: str) -> Document:
+        return await self.gateway.state.streams()
+
+
+class StreamHandler(ApiHandler):
+    """`/api/streams/<id>`."""
+
+    async def document(self, *args: str) -> Document:
+        found = await self.gateway.state.stream(args[0])
+        if found is None:
+            raise ApiError(404, f"There is no stream {args[0][:300]!r}.")
+        return found
+
+
+class StatsHandler(ApiHandler):
+    """`/api/stats`."""
+
+    async def document(self, *_args: str) -> Document:
+        return await self.gateway.state.stats()
+
+
+class OpenapiHandler(BaseHandler):
+    """`/api/openapi.json`."""
+
+    def get(self) -> None:
+        """The description."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(self.gateway.openapi)
+
+    head = get
+
+
+class SnapshotHandler(BaseHandler):
+    """`/api/streams/<id>/snapshot.jpg`."""
+
+    async def get(self, stream_id: str) -> None:
+        """The newest frame, boxes drawn."""
+        try:
+            if keys.split_stream_id(stream_id) is None or await self.gateway.state.stream(stream_id) is None:
+                raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
+            jpeg = await self.gateway.snapshots.take(stream_id)
+        except NoFrameError as error:
+            raise ApiError(504, f"{str(error).rstrip('.')}.", 1) from None
+        except BusyError as error:
+            raise ApiError(429, f"{error}.", 1) from None
+        except (NothingKnownError, RedisError, OSError):
+            raise ApiError(503, "Redis does not answer: try again in a moment.", 2) from None
+        self.set_header("Content-Type", "image/jpeg")
+        self.finish(jpeg)
+
+
+class EventsHandler(BaseHandler):
+    """`/api/events`."""
+
+    async def get(self) -> None:
+        """Events until the client leaves or the gateway stops."""
+        hub = self.gateway.hub
+        if hub.full:
+            raise ApiError(429, "Too many event streams are open: try again later.", 10)
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("X-Accel-Buffering", "no")
+        client = hub.subscribe()
+        self._client = client
+        clock_at = asyncio.get_running_loop().time()
+        try:
+            while not client.closed:
+                events = await client.take(KEEPALIVE_S)
+                now = asyncio.get_running_loop().time()
+                if now - clock_at >= KEEPALIVE_S:
+                    events += hub.keepalive()
+                    clock_at = now
+                if events:
+                    self.write(events)
+                    async with asyncio.timeout(_STUCK_CLIENT_S):
+                        await self.flush()
+        except (StreamClosedError, TimeoutError):
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+        finally:
+            hub.unsubscribe(client)
+
+    def on_connection_close(self) -> None:
+        """Called by Tornado when the client has left."""
+        self._client.close()
+
+
+class _SessionAnswers(BaseHandler):
+    """What session, login and logout share."""
+
+    needs_login = False
+
+    def answer_session(self, logged_in: bool) -> None:
+        """Ends the answer with a `Session`."""
+        required = self.gateway.auth.required
+        self.answer_json({"login_required": required, "logged_in": logged_in or not required, "version": __version__})
+
+    def give_session(self) -> None:
+        """Sets the cookie."""
+        self.set_cookie(
+            SESSION_COOKIE, self.gateway.auth.issue_session(), max_age=SESSION_LIFE_S, **self._cookie_options()
+        )
+
+    def end_session(self) -> None:
+        """Clears the cookie."""
+        self.clear_cookie(SESSION_COOKIE, **self._cookie_options())
+
+    def _cookie_options(self) -> dict[str, Any]:
+        return {"path": "/", "httponly": True, "samesite": "Strict", "secure": self.gateway.tls}
+
+
+class SessionHandler(_SessionAnswers):
+    """`/api/session`."""
+
+    def get(self) -> None:
+        """Whether a login is needed and there; renews a session that is in use."""
+        auth = self.gateway.auth
+        left_s = auth.session_left_s(self.get_cookie(SESSION_COOKIE)) if auth.required else 0.0
+        if 0 < left_s < SESSION_LIFE_S - SESSION_RENEW_AFTER_S:
+            self.give_session()
+        self.answer_session(left_s > 0)
+
+    head = get
+
+
+class LoginHandler(_SessionAnswers):
+    """`/api/login`."""
+
+    def post(self) -> None:
+        """Trades the token for a session."""
+        self.check_origin()
+        try:
+            body = json.loads(self.request.body)
+        except (ValueError, RecursionError):
+            body = None
+        token = body.get("token") if isinstance(body, dict) else None
+        if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN_LENGTH:
+            raise ApiError(400, 'Expected the JSON {"token": "…"}.')
+        if self.gateway.auth.required:
+            self.check_token(token)
+            self.give_session()
+        self.answer_session(True)
+
+
+class LogoutHandler(_SessionAnswers):
+    """`/api/logout`."""
+
+    def post(self) -> None:
+        """Ends this browser's session."""
+        self.check_origin()
+        self.end_session()
+        self.answer_session(False)
+
+
+class UnknownHandler(BaseHandler):
+    """Everything else below `/api`."""
+
+    def prepare(self) -> None:
+        """404 whatever the method; who is not logged in learns nothing of what there is."""
+        self.check_login()
+        raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

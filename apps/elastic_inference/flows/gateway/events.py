@@ -1,0 +1,153 @@
+"""Server-sent events: what changed, put together once and handed to every client.
+
+Called by the events handler, which only writes what a `Subscription` gives it. A slow client gets the newest of each
+kind, never a backlog. While nobody listens, nothing is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from typing import Any
+
+from elastic_inference import __version__
+from elastic_inference.base.metrics import GatewayMetrics
+from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 0.5
+KEEPALIVE_S = 15.0
+MAX_CLIENTS = 500
+
+
+class Subscription:
+    """One client's events: the newest of each kind that it has not got yet."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, bytes] = {}
+        self._changed = asyncio.Event()
+        self.closed = False
+
+    def put(self, kind: str, event: bytes) -> None:
+        """Replaces what is pending of this kind."""
+        self._pending[kind] = event
+        self._changed.set()
+
+    def close(self) -> None:
+        """The client gets what is pending and then the end."""
+        self.closed = True
+        self._changed.set()
+
+    async def take(self, timeout_s: float) -> bytes:
+        """What is pending, joined; waits at most `timeout_s`, then returns nothing."""
+        if not self._pending and not self.closed:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                return b""
+        self._changed.clear()
+        taken = b"".join(self._pending.values())
+        self._pending.clear()
+        return taken
+
+
+class EventHub:
+    """All clients of `/api/events`, on the gateway's event loop."""
+
+    def __init__(self, state: PoolState, metrics: GatewayMetrics) -> None:
+        self._state = state
+        self._metrics = metrics
+        self._clients: set[Subscription] = set()
+        self._latest: dict[str, bytes] = {}
+        self._compared: dict[str, Any] = {}
+        self._wanted = asyncio.Event()
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no further client is taken."""
+        return len(self._clients) >= MAX_CLIENTS
+
+    def subscribe(self) -> Subscription:
+        """A new client: `hello` first, then the newest of each kind."""
+        client = Subscription()
+        client.put("hello", self.event("hello", {"version": __version__, "time_ms": self._time_ms()}))
+        if len(self._clients):
+            for kind, event in self._latest.items():
+                client.put(kind, event)
+        if self._closed:
+            client.close()
+        self._clients.add(client)
+        self._metrics.event_clients.set(len(self._clients))
+        self._wanted.set()
+        return client
+
+    def unsubscribe(self, client: Subscription) -> None:
+        """The client has gone."""
+        self._clients.discard(client)
+        self._metrics.event_clients.set(len(self._clients))
+        if not self._clients:
+            # What is old by the time of the next client must not be its first news.
+            self._latest.clear()
+            self._compared.clear()
+            self._wanted.clear()
+
+    def keepalive(self) -> bytes:
+        """A comment for proxies and the clock for pages, written when a client had nothing else for 15 s."""
+        return b": keepalive\n\n" + self.time_event()
+
+    def time_event(self) -> bytes:
+        """The clock as it is now."""
+        return self.event("time", {"time_ms": self._time_ms()})
+
+    def close(self) -> None:
+        """Ends every client's stream."""
+        self._closed = True
+        for client in self._clients:
+            client.close()
+
+    async def run(self) -> None:
+        """Reads and compares twice a second while somebody listens, until it is cancelled."""
+        while True:
+            await self._wanted.wait()
+            started = time.monotonic()
+            await self._publish()
+            await asyncio.sleep(max(0.05, EVERY_S - (time.monotonic() - started)))
+
+    async def _publish(self) -> None:
+        try:
+            streams = await self._state.streams()
+            stats = await self._state.stats()
+        except NothingKnownError:
+            pass  # the problem event below says so
+        else:
+            self._offer("streams", streams, streams)
+            # A clock that ticks is no news of the pool.
+            still = {**stats, "time_ms": 0, "workers": [{**each, "last_seen": 0} for each in stats["workers"]]}
+            self._offer("stats", stats, still)
+        self._offer("problem", {"missing": self._state.missing()}, self._state.missing())
+
+    def _offer(self, kind: str, document: dict[str, Any], compared: object) -> None:
+        if kind in self._compared and self._compared[kind] == compared:
+            return
+        first = kind not in self._compared
+        self._compared[kind] = compared
+        if kind == "problem" and first and not compared:
+            return
+        event = self.event(kind, document)
+        self._latest[kind] = event
+        for client in self._clients:
+            client.put(kind, event)
+
+    @staticmethod
+    def event(kind: str, document: dict[str, Any]) -> bytes:
+        """One event in its form on the wire."""
+        data = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+        return f"event: {kind}\ndata: {data}\n\n".encode()
+
+    def _time_ms(self) -> int:
+        return round(self._state.now_s() * 1000)

@@ -1,0 +1,58 @@
+"""The gateway service: settings in, `GatewayServer` until the stop. Called by `apps/gateway_server.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.base.config import GatewaySettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.flows.gateway.server import GatewayServer
+
+
+def run(settings: GatewaySettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Serves until the stop begins, then drains. Ready as soon as the port is open: Redis may come later."""
+    lifecycle.declare("http")
+    _raise_file_limit()
+    server = GatewayServer(settings, lifecycle, registry)
+    asyncio.run(_serve(server, lifecycle))
+
+
+async def _serve(server: GatewayServer, lifecycle: Lifecycle) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def begin_stop() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop.set)
+
+    lifecycle.on_stop(begin_stop)
+    if lifecycle.stopping:  # told before it began to listen to that
+        stop.set()
+    await server.start()
+    lifecycle.set_ready("http")
+    await stop.wait()
+    lifecycle.end_beat("event loop")
+    await server.close()
+
+
+def _raise_file_limit() -> None:
+    """A tunnel needs two descriptors, and many systems start processes with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def main() -> int:
+    """Entry point."""
+    return run_service(GatewaySettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

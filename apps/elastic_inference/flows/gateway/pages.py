@@ -1,0 +1,181 @@
+"""The handlers outside `/api`: the dashboard's files, and the tunnel of a websocket.
+
+Registered by `application`. The files are open to everybody, since the login page is one of them; the tunnel is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+
+from elastic_inference.domain import keys
+from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
+from elastic_inference.flows.gateway.tunnel import (
+    SocketTunnel,
+    UpstreamError,
+    bound_client,
+    open_upstream,
+    tunnel_streams,
+)
+
+log = logging.getLogger(__name__)
+
+# What the websocket server needs to see. Logins stay here; the origin is checked here.
+FORWARDED_HEADERS = (
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Protocol",
+    "User-Agent",
+)
+_MAX_EARLY_BYTES = 64 * 1024
+
+
+class PageHandler(BaseHandler):
+    """The dashboard, or the plain first page."""
+
+    needs_login = False
+    _etag: str | None = None
+
+    def get(self) -> None:
+        """A file, or the page for one of its routes."""
+        if self.request.headers.get("Upgrade", "").lower() == "websocket":
+            raise ApiError(404, "Expected the path /<name>:<type>:inferred for a websocket.")
+        try:
+            path = unquote(self.request.path, errors="strict")
+        except UnicodeDecodeError:
+            raise ApiError(400, "The path can't be read.") from None
+        asset = self.gateway.assets.find(path)
+        if asset is None:
+            raise ApiError(404, f"There is nothing at {path[:200]}.")
+        self.set_header("Content-Type", asset.content_type)
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable" if asset.immutable else "no-cache")
+        self._etag = asset.etag
+        body = asset.body
+        if asset.compressed is not None:
+            self.set_header("Vary", "Accept-Encoding")
+            if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+                self.set_header("Content-Encoding", "gzip")
+                self._etag = asset.etag[:-1] + '-gzip"'
+                body = asset.compressed
+        self.finish(body)
+
+    head = get
+
+    def compute_etag(self) -> str | None:
+        """Of the file; Tornado answers 304 by it."""
+        return self._etag
+
+
+class TunnelHandler(BaseHandler):
+    """`/<stream id>` as a websocket."""
+
+    async def get(self, stream_id: str) -> None:
+        """Joins the client to the websocket server; returns when either has ended."""
+        if keys.split_stream_id(stream_id) is None:
+            raise ApiError(404, f"{stream_id[:300]!r} is not a stream's id.")
+        headers = self.request.headers
+        if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in headers.get("Connection", "").lower():
+            self.set_header("Upgrade", "websocket")
+            raise ApiError(426, "This address is a websocket's: open it with ws:// or wss://.")
+        if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
+            raise ApiError(400, "An upgrade to a websocket has no body.")
+        self.check_origin()
+        gateway = self.gateway
+        if len(gateway.tunnels) + gateway.opening >= gateway.max_tunnels:
+            raise ApiError(429, "Too many viewers: try again later.", 10)
+        gateway.opening += 1
+        try:
+            upstream, answer = await open_upstream(*gateway.upstream, self._head(stream_id))
+        except UpstreamError as error:
+            log.warning("%s", error)
+            gateway.state.note_tunnel(False)
+            raise ApiError(502, "The websocket server does not answer: no pictures for now.", 2) from None
+        finally:
+            gateway.opening -= 1
+        gateway.state.note_tunnel(True)
+        stream = self.detach()
+        gateway.busy -= 1
+        try:
+            gateway.metrics.requests[f"{answer[9:10].decode(errors='replace')}xx"].inc()
+        except KeyError:
+            log.warning("the websocket server's answer is not HTTP: %r", answer[:40])
+        try:
+            # From here on nobody else would end the two connections.
+            if isinstance(stream, SSLIOStream):
+                await self._join_streams(stream, answer, upstream)
+            else:
+                await self._join_sockets(stream, answer, upstream)
+        except (OSError, StreamClosedError) as error:
+            log.info("a tunnel ended: %s", error)
+        finally:
+            upstream.close()
+            stream.close()
+
+    async def _join_sockets(self, stream: IOStream, answer: bytes, upstream: socket.socket) -> None:
+        early = _take_early(stream)
+        client = stream.socket.dup()
+        client.setblocking(False)
+        stream.close()
+        bound_client(client)
+        tunnel = SocketTunnel(client, upstream)
+        self._count(tunnel.close)
+        try:
+            tunnel.start(answer, early)
+            await tunnel.done.wait()
+        finally:
+            tunnel.close()
+            self._count_out(tunnel.close)
+
+    async def _join_streams(self, stream: SSLIOStream, answer: bytes, upstream: socket.socket) -> None:
+        bound_client(stream.socket)
+        task = asyncio.create_task(tunnel_streams(stream, upstream, answer, StreamClosedError))
+        self._count(task.cancel)
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+            self._count_out(task.cancel)
+
+    def _count(self, close: Callable[[], object]) -> None:
+        self.gateway.tunnels.add(close)
+        self.gateway.metrics.tunnels.set(len(self.gateway.tunnels))
+
+    def _count_out(self, close: Callable[[], object]) -> None:
+        self.gateway.tunnels.discard(close)
+        self.gateway.metrics.tunnels.set(len(self.gateway.tunnels))
+
+    def _head(self, stream_id: str) -> bytes:
+        """The request as the websocket server gets it."""
+        target = f"/{stream_id}" + (f"?{self.request.query}" if self.request.query else "")
+        lines = [
+            f"GET {target} HTTP/1.1",
+            f"Host: {self.request.host}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"X-Forwarded-For: {self.request.remote_ip}",
+        ]
+        for name in FORWARDED_HEADERS:
+            lines += [f"{name}: {value}" for value in self.request.headers.get_list(name)]
+        head = "\r\n".join(lines)
+        if any(ord(character) < 32 and character not in "\r\n\t" for character in head):
+            raise ApiError(400, "The request holds control characters.")
+        return head.encode("latin-1", "replace") + b"\r\n\r\n"
+
+
+def _take_early(stream: IOStream) -> bytes:
+    """What Tornado has read beyond the request's head; the stream is only good for closing afterwards."""
+    early = b""
+    while len(early) <= _MAX_EARLY_BYTES:
+        read = asyncio.ensure_future(stream.read_bytes(_MAX_EARLY_BYTES, partial=True))
+        if not read.done():
+            # Closing the stream ends this read; nobody waits for it.
+            read.add_done_callback(lambda ended: ended.exception())
+            return early
+        early += read.result()
+    raise StreamClosedError  # nobody says so much before the websocket is open

@@ -1,0 +1,205 @@
+"""The gateway as one object: its sockets, its parts, its start and its end.
+
+Called by `service` and by tests. Runs on the event loop that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from elastic_inference.adapters.frame_queue import QueueMonitor
+from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.config import GatewaySettings, RedisTarget
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import GatewayMetrics
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import SettingError
+from elastic_inference.flows.gateway.application import make_application
+from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
+from elastic_inference.flows.gateway.auth import Authenticator
+from elastic_inference.flows.gateway.events import EventHub
+from elastic_inference.flows.gateway.handlers import Gateway
+from elastic_inference.flows.gateway.pool_state import PoolState
+from elastic_inference.flows.gateway.snapshots import Snapshots
+
+log = logging.getLogger(__name__)
+
+HERE = Path(__file__).parent
+IDLE_LIMIT_S = 60.0
+BODY_LIMIT_S = 10.0
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
+# The websocket server refuses its viewers itself, with a close code that a page can read (4429); only what is beyond
+# that by so much is refused here.
+TUNNELS_OVER_VIEWERS = 64
+CLOSE_LIMIT_S = 3.0
+BEAT_LIMIT_S = 60.0
+
+
+class GatewayServer:
+    """One gateway. Making it checks the settings and binds the port; `start` serves."""
+
+    def __init__(self, settings: GatewaySettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+        """Raises SettingError for a port that is taken, a bad certificate, a folder without a page."""
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._metrics = GatewayMetrics(registry)
+        self._assets = find_assets(settings.dashboard_dir)
+        self._tls = tls_context(settings.gateway_tls_cert, settings.gateway_tls_key)
+        token = settings.token
+        self._auth = Authenticator(token.get_secret_value() if token else None)
+        self._sockets = _bind(settings.gateway_host, settings.gateway_port)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self._running = AsyncExitStack()
+        self._http: HTTPServer | None = None
+        self._gateway: Gateway | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, as seen from this machine."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Serves from now on, whether Redis answers or not."""
+        settings = self._settings
+        name = "ei-gateway-server"
+        broker = connect_async(settings.broker, name=name)
+        self._running.push_async_callback(broker.aclose)
+        # In a cluster any node's clock will do.
+        clock = connect_async(settings.queue, key=keys.plain_queue("clock"), name=name)
+        self._running.push_async_callback(clock.aclose)
+        monitor = QueueMonitor(settings.queue, settings, name)
+        self._running.push_async_callback(monitor.close)
+        registry = StreamRegistry(broker)
+        report = _Report(self._lifecycle, {"queue": settings.queue, "broker": settings.broker})
+        state = PoolState(clock, monitor, registry, metrics=self._metrics, holder=keys.pod_name(), report=report)
+        hub = EventHub(state, self._metrics)
+        parts = urlsplit(settings.websocket_server_url)
+        self._gateway = Gateway(
+            state=state,
+            hub=hub,
+            snapshots=Snapshots(registry, broker),
+            auth=self._auth,
+            metrics=self._metrics,
+            assets=self._assets,
+            openapi=(HERE / "openapi.json").read_bytes(),
+            upstream=(str(parts.hostname), parts.port or 80),
+            max_tunnels=settings.max_viewers + TUNNELS_OVER_VIEWERS,
+            allowed_origins=settings.allowed_origins,
+            tls=self._tls is not None,
+        )
+        for run in (state.run, hub.run):
+            task = asyncio.create_task(_keep_running(run))
+            self._running.push_async_callback(_cancel, task)
+        self._http = HTTPServer(
+            make_application(self._gateway),
+            ssl_options=self._tls,
+            idle_connection_timeout=IDLE_LIMIT_S,
+            body_timeout=BODY_LIMIT_S,
+            max_header_size=MAX_HEAD_BYTES,
+            max_body_size=MAX_BODY_BYTES,
+            max_buffer_size=1024 * 1024,
+        )
+        self._http.add_sockets(self._sockets)
+        log.info("gateway at %s%s", self.url, " (asks for a token)" if self._auth.required else "")
+
+    async def close(self) -> None:
+        """Takes no more requests, ends events and tunnels, lets the rest answer for 3 s, then ends it."""
+        if self._http is None or self._gateway is None:
+            for each in self._sockets:
+                each.close()
+            return
+        self._http.stop()
+        self._gateway.hub.close()
+        for end_tunnel in list(self._gateway.tunnels):
+            end_tunnel()
+        deadline = asyncio.get_running_loop().time() + CLOSE_LIMIT_S
+        while self._gateway.busy and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        await self._http.close_all_connections()
+        await self._running.aclose()
+
+
+class _Report:
+    """Tells the lifecycle what the state says."""
+
+    def __init__(self, lifecycle: Lifecycle, targets: Mapping[str, RedisTarget]) -> None:
+        self._lifecycle = lifecycle
+        self._targets = targets
+
+    def beat(self) -> None:
+        self._lifecycle.beat("event loop", BEAT_LIMIT_S)
+
+    def degraded(self, part: str, error: Exception | None) -> None:
+        self._lifecycle.set_degraded(part, None if error is None else explain(error, self._targets[part]))
+
+
+async def _keep_running(run: Callable[[], Coroutine[None, None, None]]) -> None:
+    while True:
+        try:
+            await run()
+        except Exception:
+            # Top of a task: the gateway goes on serving what it can.
+            log.exception("a task of the gateway failed, it starts again")
+            await asyncio.sleep(1.0)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    # Again and again: libraries on the way lose a cancellation that meets an answer (asyncio.wait_for of Python 3.11).
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+
+
+def find_assets(folder: Path | None) -> AssetFolder:
+    """The dashboard in `folder`, or the packaged one, or the plain first page. Raises SettingError."""
+    if folder is not None:
+        assets = AssetFolder(folder)
+        if not assets.has_index:
+            raise SettingError("DASHBOARD_DIR", str(folder), f"expected the folder of a built page, with {INDEX} in it")
+        return assets
+    packaged = AssetFolder(HERE / "dashboard")
+    return packaged if packaged.has_index else AssetFolder(HERE / "first_page")
+
+
+def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """The context to serve HTTPS with; None where no certificate is set. Raises SettingError."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        missing, given = ("GATEWAY_TLS_CERT", key) if cert is None else ("GATEWAY_TLS_KEY", cert)
+        raise SettingError(missing, "(not set)", f"expected a PEM file, since the other half is set ({given})")
+    for name, path in (("GATEWAY_TLS_CERT", cert), ("GATEWAY_TLS_KEY", key)):
+        if not path.is_file():
+            raise SettingError(name, str(path), "expected a readable PEM file")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Asked for a password, OpenSSL would wait at the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        raise SettingError(
+            "GATEWAY_TLS_CERT", str(cert), f"expected a PEM chain that fits the key {key}, without a password ({error})"
+        ) from None
+    return context
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, address=host or None)
+    except OSError as error:
+        raise SettingError(
+            "GATEWAY_PORT", port, f"expected a free port of the address {host} ({error.strerror or error})"
+        ) from None

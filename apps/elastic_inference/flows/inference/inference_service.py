@@ -1,0 +1,120 @@
+"""The inference service: settings to a running pod. Entry point of `infer_service.py`."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.adapters.catalogue import ModelSpec, find_model
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.adapters.redis_connection import connect, explain
+from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.base.config import InferenceSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import ModelError
+from elastic_inference.flows.inference.adapters import AdapterOptions
+from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance
+from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
+from elastic_inference.flows.inference.pipeline import POP_WAIT_S, Identity, Pipeline
+from elastic_inference.flows.inference.runtime import make_core
+from elastic_inference.flows.inference.utilisation import DropTakes, Utilisation
+from elastic_inference.flows.inference.worker import WarmUp, limit_opencv, warm_up
+
+log = logging.getLogger(__name__)
+
+DEFAULT_THRESHOLD = 0.5
+
+
+def main() -> int:
+    """Runs the service until it is told to stop; the exit code."""
+    return run_service(InferenceSettings, run)
+
+
+def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Loads the model, warms up, infers until the stop, drains. Raises ModelError or SettingError at start."""
+    keep_freed_memory()
+    for part in ("model", "queue", "broker"):
+        lifecycle.declare(part)
+    pod = keys.pod_name()
+    # Nothing is sent yet, but an address that makes no sense shows before the model takes its time to load.
+    queue_client = connect(settings.queue, key=keys.plain_queue(settings.infer_type), name=f"ei-infer-{pod}")
+    broker_client = connect(settings.broker, name=f"ei-infer-{pod}")
+    spec = find_model(settings.infer_model_name, settings.infer_model_path, settings.infer_type)
+    allowance = cpu_allowance()
+    limit_opencv()
+    engine = load_engine(settings, spec, allowance)
+    if lifecycle.stopping:
+        return
+    try:
+        first = warm_up(engine)
+    except Exception as error:
+        # OpenVINO that fails, or outputs that the adapter can't read.
+        log.debug("the warm-up failed", exc_info=True)
+        raise ModelError(f"The model {spec.path} can't be run on {engine.device}: {reason(error)}") from None
+    lifecycle.set_ready("model")
+    log.info("%s %s: %.1f frames a second in the warm-up", spec.name, spec.precision, first.fps)
+    consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
+    publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
+    threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
+    if "confidence_threshold" in settings.model_fields_set:
+        threshold = settings.confidence_threshold
+    targets = {"queue": settings.queue, "broker": settings.broker}
+    pipeline = Pipeline(
+        engine=engine,
+        consumer=consumer,
+        publisher=publisher,
+        identity=Identity(settings.infer_type, pod, spec.name, spec.precision, threshold),
+        metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
+        lifecycle=lifecycle,
+        explain=lambda error, part: explain(error, targets[part]),
+    )
+    try:
+        pipeline.run(
+            lambda: make_utilisation(engine, allowance, first, settings.metrics_window_s),
+            DropTakes(settings.metrics_window_s, POP_WAIT_S),
+            first.fps,
+        )
+    finally:
+        queue_client.close()
+        broker_client.close()
+
+
+def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllowance) -> Engine:
+    """The compiled model of `spec`, on the device and with the cache folder of the settings."""
+    began_s = time.monotonic()
+    options = AdapterOptions(
+        labels=spec.labels,
+        colour=spec.colour,
+        mean=spec.mean,
+        scale=spec.scale,
+        wrapper=spec.wrapper,
+        configuration=spec.configuration,
+    )
+    core = make_core(allowance, settings.model_cache_dir)
+    engine = compile_engine(core, spec.path, spec.adapter, options, settings.infer_device)
+    log.info(
+        "%s on %s: %d requests at a time, %s, loaded in %.1f s",
+        spec.path,
+        engine.device,
+        engine.streams,
+        f"a CPU quota of {allowance.quota:g}" if allowance.quota is not None else f"{allowance.cores} cores",
+        time.monotonic() - began_s,
+    )
+    return engine
+
+
+def make_utilisation(engine: Engine, allowance: CpuAllowance, first: WarmUp, window_s: float) -> Utilisation:
+    """The scale ratio's arithmetic, set up for what this pod can use."""
+    if not engine.on_cpu:
+        return Utilisation(window_s, fixed=1.0, first_available=1.0, first_fps=first.fps)
+    fixed = allowance.limit if allowance.quota is not None else None
+    # Others that start at the same time take from the warm-up, so that it may read low, never high.
+    available = max(first.cores, 0.5 * allowance.threads)
+    fps = first.fps * (fixed or available) / first.cores if first.cores > 0 else first.fps
+    return Utilisation(window_s, fixed=fixed, first_available=available, first_fps=fps)

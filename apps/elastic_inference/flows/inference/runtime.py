@@ -1,0 +1,68 @@
+"""OpenVINO, loaded quietly and set up for this pod's share of the machine.
+
+Called by `engine`. Nothing here knows a model.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.domain.errors import SettingError
+from elastic_inference.flows.inference.cpu_quota import CpuAllowance
+
+_VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
+
+
+def load_openvino() -> Any:
+    """The `openvino` package, with its telemetry kept out: OpenVINO then uses its own empty stand-in."""
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # None makes its import fail
+    import openvino  # noqa: PLC0415  slow to load, and not before the line above
+
+    return openvino
+
+
+def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
+    """An `openvino.Core` whose CPU plugin uses the pod's quota, not the host's cores.
+
+    Under a quota threads are not pinned: a pinned thread would wait for its core while others are free. Raises
+    SettingError for a cache folder that can't be written.
+    """
+    core = load_openvino().Core()
+    if "CPU" in core.available_devices:
+        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": allowance.threads}
+        if allowance.quota is not None:
+            properties["ENABLE_CPU_PINNING"] = False
+            properties["NUM_STREAMS"] = allowance.threads
+        core.set_property("CPU", properties)
+    if cache_dir is not None:
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            probe = cache_dir / ".write-test"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise SettingError("MODEL_CACHE_DIR", str(cache_dir), f"expected a folder to write to ({error})") from None
+        core.set_property({"CACHE_DIR": str(cache_dir)})
+    return core
+
+
+def check_device(core: Any, device: str) -> None:
+    """Raises SettingError that lists the devices where `device` names one that is not there."""
+    available = list(core.available_devices)
+    known = {name.partition(".")[0] for name in available} | set(available)
+    head, colon, rest = device.partition(":")
+    names = [part.strip() for part in (rest if colon else head).split(",")]
+    virtual = head in _VIRTUAL
+    if colon and not virtual:
+        names = [device]
+    for name in names if colon or not virtual else []:
+        plain = re.sub(r"\(\d+\)$", "", name).lstrip("-")  # BATCH:GPU(4), AUTO:-CPU
+        if plain not in known:
+            shown = ", ".join(available) or "none"
+            raise SettingError(
+                "INFER_DEVICE", device, f"no device {plain!r} here; available: {shown}, and AUTO or HETERO over them"
+            )

@@ -1,0 +1,46 @@
+"""The camera stream service: a USB or network camera into the frame queue."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.adapters.source.camera import camera_label, open_camera
+from elastic_inference.base.config import CameraSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.flows.produce.frame_pacing import CameraCap
+from elastic_inference.flows.produce.producer import Producer
+from elastic_inference.flows.produce.stream_name import default_name
+
+log = logging.getLogger("ei.camera-stream")
+
+
+def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Streams until the stop; a camera that is away is opened again and again."""
+    name = settings.stream_name or default_name("camera")
+    what = camera_label(settings.camera)
+    log.info("%s: %s to %s", name, what, ", ".join(settings.infer_type))
+    keep_freed_memory()
+    Producer(
+        settings=settings,
+        name=name,
+        what=what,
+        open_source=lambda: open_camera(settings),
+        gate=CameraCap(settings.camera_fps),
+        stall_s=settings.source_stall_s,
+        lifecycle=lifecycle,
+        registry=registry,
+    ).run()
+
+
+def main() -> int:
+    """Runs the service; the process's exit code."""
+    return run_service(CameraSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

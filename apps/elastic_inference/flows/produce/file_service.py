@@ -1,0 +1,49 @@
+"""The file stream service: a video file, looped at its own pace, into the frame queue."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.adapters.source.file import FileSource
+from elastic_inference.base.config import FileSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.flows.produce.frame_pacing import FilePace
+from elastic_inference.flows.produce.producer import Producer
+from elastic_inference.flows.produce.stream_name import default_name
+
+log = logging.getLogger("ei.file-stream")
+# A file does not stall as a camera does; a share that hangs this long is told as one.
+STALL_S = 30.0
+
+
+def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Streams until the stop. Raises SourceFatalError for a file that is missing or no video."""
+    source = FileSource(settings.video_file)
+    fps = settings.video_fps or source.fps
+    name = settings.stream_name or default_name("file")
+    log.info("%s: %s at %.3g frames a second to %s", name, settings.video_file, fps, ", ".join(settings.infer_type))
+    keep_freed_memory()
+    Producer(
+        settings=settings,
+        name=name,
+        what=f"The video {settings.video_file}",
+        open_source=lambda: source,
+        gate=FilePace(fps),
+        stall_s=max(STALL_S, 3 / fps),
+        lifecycle=lifecycle,
+        registry=registry,
+    ).run()
+
+
+def main() -> int:
+    """Runs the service; the process's exit code."""
+    return run_service(FileSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

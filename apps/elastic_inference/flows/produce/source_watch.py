@@ -1,0 +1,125 @@
+"""What state a source is in: live, stalled or reconnecting, its rate, and how often it had to be opened again.
+
+Written by the reader and the producer's loop, told to the queue and to Prometheus. Knows no kind of source.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import ProducerMetrics
+
+log = logging.getLogger("ei.source")
+
+
+class SourceState(StrEnum):
+    """Field `state` of the queue's `source` hash."""
+
+    LIVE = "live"
+    STALLED = "stalled"
+    RECONNECTING = "reconnecting"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One moment's view of a source; `fps` counts the frames that it was to deliver, over the last seconds."""
+
+    state: SourceState
+    fps: float
+    reconnects: int
+
+
+class SourceWatch:
+    """Thread-safe. All times are monotonic seconds and handed in."""
+
+    def __init__(self, what: str, stall_s: float, metrics: ProducerMetrics, window_s: float = 5.0) -> None:
+        """`what` names the source in logs (no secret in it); no frame for `stall_s` is a stall."""
+        self._what = what
+        self._stall_s = stall_s
+        self._metrics = metrics
+        self._window_s = window_s
+        self._lock = threading.Lock()
+        self._state = SourceState.RECONNECTING
+        self._open = False
+        self._opened_once = False
+        self._read_hangs = False  # a stall was noticed from outside: the read's own failure is still to come
+        self._last = 0.0
+        self._frames: deque[float] = deque()
+        self._reconnects = 0
+        self._throttle = Throttle()
+
+    def opened(self, now: float) -> None:
+        """The source was opened; its first frame may take `stall_s`."""
+        with self._lock:
+            if self._opened_once:
+                self._reconnects += 1
+                self._metrics.source_reconnects.inc()
+            self._opened_once = True
+            self._open = True
+            self._last = now
+
+    def frame(self, now: float, wanted: bool = True) -> None:
+        """A frame came; `wanted` frames make the rate."""
+        with self._lock:
+            self._last = now
+            if wanted:
+                self._frames.append(now)
+            if self._state is SourceState.LIVE:
+                return
+            self._state = SourceState.LIVE
+        log.info("%s is live", self._what)
+
+    def check(self, now: float) -> bool:
+        """Whether the open source has just stalled."""
+        with self._lock:
+            silent_s = now - self._last
+            if not self._open or silent_s < self._stall_s:
+                return False
+            self._stall()
+            self._read_hangs = True
+        log.warning("%s has stalled: no frame for %.1f s; opening it again", self._what, silent_s)
+        return True
+
+    def failed(self, now: float, why: str, waited_s: float = 0.0) -> None:
+        """Opening or reading failed; `why` is a sentence without secrets. A silence as long as a stall is one.
+
+        So is a read that waited long before it failed (`waited_s`): what came just before it may have been old.
+        A stalled source stays so until its next frame, or until it can't even be opened.
+        """
+        with self._lock:
+            if self._open and (now - self._last >= 0.9 * self._stall_s or waited_s >= 0.45 * self._stall_s):
+                self._stall()
+            elif not self._read_hangs:
+                self._state = SourceState.RECONNECTING
+            self._open = False
+            self._read_hangs = False
+        if self._throttle.allow(why):
+            log.warning("%s Trying again.", why)
+
+    def report(self, now: float) -> SourceReport:
+        """The state, told to Prometheus as well."""
+        with self._lock:
+            while self._frames and now - self._frames[0] > self._window_s:
+                self._frames.popleft()
+            fps = 0.0
+            if len(self._frames) > 1:
+                # Intervals, not frames: exact from the second frame on.
+                fps = (len(self._frames) - 1) / max(self._frames[-1] - self._frames[0], 1e-6)
+            if self._state is not SourceState.LIVE:
+                fps = 0.0
+            report = SourceReport(self._state, fps, self._reconnects)
+        self._metrics.source_fps.set(report.fps)
+        self._metrics.source_up.set(report.state is SourceState.LIVE)
+        return report
+
+    def _stall(self) -> None:
+        self._open = False
+        self._frames.clear()
+        if self._state is not SourceState.STALLED:
+            self._state = SourceState.STALLED
+            self._metrics.source_stalls.inc()

@@ -1,0 +1,13 @@
+"""The name of a producer's stream where none is set."""
+
+from __future__ import annotations
+
+import socket
+
+from elastic_inference.domain import keys
+
+
+def default_name(kind: str, host: str | None = None) -> str:
+    """`<host or pod name>-<kind>`, made a valid name: `kind` is `camera` or `file`."""
+    shown = socket.gethostname() if host is None else host
+    return f"{keys.clean_name(shown[: keys.NAME_LIMIT - len(kind) - 2]) or 'host'}-{kind}"

@@ -1,0 +1,147 @@
+"""Who watches what: viewers come and go, subscriptions follow, messages find their stream.
+
+Called by the `server` (viewers) and the `broker_feed` (messages), all on one event loop. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import Protocol
+
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import RelayMetrics
+from elastic_inference.flows.relay.viewer import Viewer
+from elastic_inference.flows.relay.watched_stream import WatchedStream
+
+log = logging.getLogger(__name__)
+
+# More messages of the broker have been waiting for so long: the server is behind.
+BEHIND_AFTER_S = 0.25
+FLUSH_EVERY_S = 0.1
+
+
+class Feed(Protocol):
+    """Where subscriptions are made."""
+
+    def subscribe(self, channel: str) -> None:
+        """From now on."""
+
+    def unsubscribe(self, channel: str) -> None:
+        """No more."""
+
+
+class Backlog:
+    """Whether the server keeps up with the broker, by its reads. Pure; times in seconds of one clock.
+
+    A read that leaves something waiting is no sign yet: pods publish in batches. When none has emptied the socket for
+    BEHIND_AFTER_S, more comes than can be sent on, and only the newest of each stream is worth sending.
+    """
+
+    def __init__(self) -> None:
+        self._waiting_since_s: float | None = None
+        self._flushed_at_s = 0.0
+
+    def behind(self, now_s: float) -> bool:
+        """Whether messages should be held and all but the newest skipped."""
+        return self._waiting_since_s is not None and now_s - self._waiting_since_s > BEHIND_AFTER_S
+
+    def read(self, now_s: float, *, drained: bool) -> bool:
+        """A read is through; True when what is held should be sent now."""
+        if drained:
+            self._waiting_since_s = None
+        elif self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+        return drained or now_s - self._flushed_at_s > FLUSH_EVERY_S
+
+    def flushed(self, now_s: float) -> None:
+        """What was held has been sent."""
+        self._flushed_at_s = now_s
+
+
+class Hub:
+    """All watched streams. `feed` must be set before the first viewer comes."""
+
+    feed: Feed
+
+    def __init__(
+        self,
+        metrics: RelayMetrics,
+        executor: Executor,
+        reorder_s: float,
+        on_watch: Callable[[str], None],
+    ) -> None:
+        """`on_watch` is told of each stream that gets its first viewer."""
+        self._metrics = metrics
+        self._executor = executor
+        self._reorder_s = reorder_s
+        self._on_watch = on_watch
+        self._throttle = Throttle()
+        self._streams: dict[bytes, WatchedStream] = {}
+        self._loop = asyncio.get_running_loop()
+        self._backlog = Backlog()
+        self._held: dict[WatchedStream, None] = {}
+
+    def __contains__(self, stream_id: str) -> bool:
+        return stream_id.encode() in self._streams
+
+    def stream_ids(self) -> list[str]:
+        """Streams that have a viewer."""
+        return [stream.stream_id for stream in self._streams.values()]
+
+    def viewers(self) -> Iterable[Viewer]:
+        """All viewers, a copy."""
+        return [
+            viewer for stream in self._streams.values() for group in stream.viewers.values() for viewer in tuple(group)
+        ]
+
+    def add(self, viewer: Viewer) -> None:
+        """This viewer gets what it `wanted` from now on."""
+        stream_id = viewer.wanted.stream_id
+        stream = self._streams.get(stream_id.encode())
+        if stream is None:
+            stream = WatchedStream(stream_id, self._reorder_s, self._metrics, self._executor, self._throttle)
+            self._streams[stream_id.encode()] = stream
+            self.feed.subscribe(stream_id)
+            self._on_watch(stream_id)
+        viewer.on_sent_later = self._metrics.sent.inc
+        stream.viewers[viewer.wanted.format][viewer] = None
+        self._count()
+
+    def remove(self, viewer: Viewer) -> None:
+        """This viewer has left."""
+        name = viewer.wanted.stream_id.encode()
+        stream = self._streams.get(name)
+        if stream is None:
+            return
+        stream.viewers[viewer.wanted.format].pop(viewer, None)
+        if not len(stream):
+            stream.close()
+            self._held.pop(stream, None)
+            del self._streams[name]
+            self.feed.unsubscribe(viewer.wanted.stream_id)
+        self._count()
+
+    def on_message(self, channel: bytes, message: bytes) -> None:
+        """A message of the broker."""
+        stream = self._streams.get(channel)
+        if stream is None:
+            return
+        behind = self._backlog.behind(self._loop.time())
+        if behind:
+            self._held[stream] = None
+        stream.receive(message, hold=behind)
+
+    def on_read(self, *, drained: bool) -> None:
+        """A read of the broker's messages is through."""
+        if self._backlog.read(self._loop.time(), drained=drained) and self._held:
+            held, self._held = self._held, {}
+            for stream in held:
+                stream.flush()
+            self._backlog.flushed(self._loop.time())
+
+    def _count(self) -> None:
+        self._metrics.streams.set(len(self._streams))
+        self._metrics.viewers.set(sum(map(len, self._streams.values())))

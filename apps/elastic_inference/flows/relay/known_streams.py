@@ -1,0 +1,61 @@
+"""Whether a stream id names a stream: inferred now, or at least pushed by a producer that is alive.
+
+Called by the `server` for each new viewer whose stream nobody watches yet.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.log import Throttle
+from elastic_inference.domain import keys
+
+log = logging.getLogger(__name__)
+
+# As long as a producer's `source` hash lives.
+_SOURCE_LIFE_S = 10
+
+
+class BrokerAwayError(Exception):
+    """Nobody can say now whether the stream exists."""
+
+
+class KnownStreams:
+    """Asks the broker's registry, then the frame queue. One event loop."""
+
+    def __init__(self, registry: StreamRegistry, queue: aioredis.Redis | None) -> None:
+        """`queue` may be None, or a login that may not read the queue's keys: then only inferred streams are known."""
+        self._registry = registry
+        self._queue = queue
+        self._throttle = Throttle()
+
+    async def exists(self, stream_id: str) -> bool:
+        """False also for what is no stream id. Raises BrokerAwayError."""
+        names = keys.split_stream_id(stream_id)
+        if names is None:
+            return False
+        try:
+            if await self._registry.exists(stream_id):
+                return True
+        except (RedisError, OSError) as error:
+            raise BrokerAwayError(str(error)) from error
+        return await self._is_pushed(*names)
+
+    async def _is_pushed(self, name: str, infer_type: str) -> bool:
+        """A stream that waits for its first pod, or whose pods are all gone for the moment."""
+        if self._queue is None:
+            return False
+        try:
+            async with self._queue.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.zscore(keys.sources(infer_type), name)
+                (seconds, _micros), score_ms = await pipe.execute()
+        except (RedisError, OSError) as error:
+            if self._throttle.allow("queue"):
+                log.info("the frame queue does not say which streams are pushed: %s", error)
+            return False
+        return score_ms is not None and float(score_ms) >= (seconds - _SOURCE_LIFE_S) * 1000

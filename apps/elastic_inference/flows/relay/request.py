@@ -1,0 +1,45 @@
+"""What a viewer asks for: stream and format from the request's target. Pure.
+
+Called by `server`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
+
+from elastic_inference.flows.relay.outgoing import Format
+
+# A stream id has at most 2 x 128 + 10 characters, and each may come as %XX.
+MAX_TARGET = 1024
+
+
+class BadRequestError(Exception):
+    """The request's target can't be understood; the message is for the viewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerRequest:
+    """Which stream, in which form. `stream_id` is what was asked for: it need not be a stream's."""
+
+    stream_id: str
+    format: Format
+
+
+def parse_target(target: str) -> ViewerRequest:
+    """`/<stream id>?format=…` read. Other parameters are left alone. Raises BadRequestError."""
+    if len(target) > MAX_TARGET:
+        raise BadRequestError(f"the path has {len(target)} characters, at most {MAX_TARGET} are accepted")
+    path, _, query = target.partition("?")
+    try:
+        stream_id = unquote(path.removeprefix("/"), errors="strict")
+        formats = parse_qs(query, max_num_fields=16).get("format", [""])
+    except ValueError:
+        raise BadRequestError("the path or its query can't be read") from None
+    try:
+        wanted = Format(formats[-1])
+    except ValueError:
+        raise BadRequestError(
+            f"format={formats[-1][:40]!r} is not known: expected frame, json, or none for plain pictures"
+        ) from None
+    return ViewerRequest(stream_id, wanted)

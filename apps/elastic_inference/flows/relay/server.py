@@ -1,0 +1,194 @@
+"""The websocket server itself: who is let in, and how each viewer's time ends.
+
+Made by `service`, and by tests with limits of their own. Handshake, pings and closing are the `websockets` library's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from elastic_inference.base.metrics import RelayMetrics
+from elastic_inference.base.web_origin import is_allowed_origin
+from elastic_inference.domain import keys
+from elastic_inference.flows.relay.hub import Hub
+from elastic_inference.flows.relay.known_streams import BrokerAwayError
+from elastic_inference.flows.relay.request import BadRequestError, parse_target
+from elastic_inference.flows.relay.viewer import Viewer
+
+log = logging.getLogger(__name__)
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_FLOOD = 1008
+CLOSE_TRY_AGAIN = 1013
+CLOSE_UNKNOWN = 4404
+CLOSE_LIMIT = 4429
+# Viewers have nothing to say: what they send is thrown away, and may neither be long nor come in floods.
+_MAX_MESSAGE_BYTES = 1024
+_MAX_MESSAGES = 200
+_FLOOD_WINDOW_S = 10.0
+# Handshakes in progress beside the viewers.
+_SPARE_CONNECTIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the server; times in seconds."""
+
+    max_viewers: int = 1000
+    ping_s: float = 20.0
+    pong_s: float = 20.0
+    open_s: float = 10.0
+    close_s: float = 2.0
+
+
+class WebsocketServer:
+    """Accepts viewers for the `hub`. One event loop."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        metrics: RelayMetrics,
+        exists: Callable[[str], Awaitable[bool]],
+        allowed_origins: Sequence[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
+        """`exists` says whether a stream id is known; it may raise BrokerAwayError."""
+        self._hub = hub
+        self._metrics = metrics
+        self._exists = exists
+        self._allowed_origins = tuple(allowed_origins)
+        self._limits = limits or Limits()
+        self._inside = 0
+        self._server: Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listens; `port` then says where. Raises OSError when the address is taken."""
+        # What a stranger sends wrong is answered and counted, not logged with a traceback.
+        quiet = logging.getLogger("ei.websocket.library")
+        quiet.setLevel(logging.CRITICAL)
+
+        class BoundedViewer(Viewer):
+            max_connections = self._limits.max_viewers + _SPARE_CONNECTIONS
+
+        self._server = await serve(
+            self._handle,
+            host,
+            port,
+            create_connection=BoundedViewer,
+            compression=None,
+            process_request=self._check,
+            process_response=self._count_refusal,
+            server_header=None,
+            open_timeout=self._limits.open_s,
+            ping_interval=self._limits.ping_s,
+            ping_timeout=self._limits.pong_s,
+            close_timeout=self._limits.close_s,
+            max_size=_MAX_MESSAGE_BYTES,
+            max_queue=4,
+            logger=quiet,
+            backlog=1024,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Takes no more viewers and closes the open ones with 1001; those that don't answer in time are cut off."""
+        if self._server is None:
+            return
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._server.close(code=CLOSE_GOING_AWAY, reason="the server is shutting down")
+        try:
+            await asyncio.wait_for(self._server.wait_closed(), self._limits.close_s + 1)
+        except TimeoutError:
+            for viewer in self._hub.viewers():
+                viewer.transport.abort()
+            await asyncio.wait_for(self._server.wait_closed(), self._limits.close_s + 1)
+
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
+        origins, hosts = request.headers.get_all("Origin"), request.headers.get_all("Host")
+        if not is_allowed_origin(origins, hosts, self._allowed_origins):
+            return connection.respond(
+                HTTPStatus.FORBIDDEN,
+                "pages of this origin may not watch: see ALLOWED_ORIGINS of the websocket server\n",
+            )
+        try:
+            connection.wanted = parse_target(request.path)
+        except BadRequestError as error:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        return None
+
+    def _count_refusal(self, _connection: ServerConnection, _request: Request, response: Response) -> None:
+        if response.status_code == HTTPStatus.FORBIDDEN:
+            self._metrics.refused["origin"].inc()
+        elif response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._metrics.refused["request"].inc()
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
+        self._inside += 1
+        try:
+            await self._serve(connection)
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("serving a viewer failed")
+            raise
+        finally:
+            self._inside -= 1
+
+    async def _serve(self, viewer: Viewer) -> None:
+        if self._inside > self._limits.max_viewers:
+            self._metrics.refused["limit"].inc()
+            await viewer.close(CLOSE_LIMIT, f"too many viewers, at most {self._limits.max_viewers}")
+            return
+        stream_id = viewer.wanted.stream_id
+        try:
+            known = stream_id in self._hub or (
+                keys.split_stream_id(stream_id) is not None and await self._exists(stream_id)
+            )
+        except BrokerAwayError:
+            await viewer.close(CLOSE_TRY_AGAIN, "the stream broker can't be reached, try again")
+            return
+        if not known:
+            self._metrics.refused["unknown"].inc()
+            await viewer.close(CLOSE_UNKNOWN, "no such stream")
+            return
+        self._hub.add(viewer)
+        try:
+            await self._ignore_messages(viewer)
+        finally:
+            self._hub.remove(viewer)
+
+    async def _ignore_messages(self, viewer: Viewer) -> None:
+        loop = asyncio.get_running_loop()
+        count, since_s = 0, loop.time()
+        async for _ in viewer:
+            count += 1
+            if count > _MAX_MESSAGES:
+                now_s = loop.time()
+                if now_s - since_s < _FLOOD_WINDOW_S:
+                    await viewer.close(CLOSE_FLOOD, "viewers have nothing to send")
+                    return
+                count, since_s = 0, now_s
+
+    async def _sweep(self) -> None:
+        """Cuts off viewers that read nothing: the library's pings wait in the same full socket as the frames."""
+        limit_s = self._limits.ping_s + self._limits.pong_s
+        while True:
+            await asyncio.sleep(limit_s / 8)
+            for viewer in self._hub.viewers():
+                if viewer.stalled_s() > limit_s:
+                    log.info("a viewer of %s has read nothing for %.0f s: closed", viewer.wanted.stream_id, limit_s)
+                    viewer.transport.abort()

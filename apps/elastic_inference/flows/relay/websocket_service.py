@@ -1,0 +1,194 @@
+"""The websocket server's process: settings in, viewers served, drained on SIGTERM.
+
+The entry point `websocket_server.py` and the console script `ei-websocket-server` call `main`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import redis.asyncio as aioredis
+from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.redis_connection import close_async, connect_async, explain
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.config import RedisTarget, WebsocketSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import RelayMetrics
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.domain.errors import SettingError
+from elastic_inference.flows.relay.broker_feed import BrokerFeed
+from elastic_inference.flows.relay.hub import Hub
+from elastic_inference.flows.relay.known_streams import KnownStreams
+from elastic_inference.flows.relay.server import Limits, WebsocketServer
+
+log = logging.getLogger(__name__)
+
+# `watch:<stream id>` lives 10 s.
+WATCH_EVERY_S = 3.0
+_WATCH_BATCH = 500
+# Drawing is for viewers that can't draw themselves: it must not take the cores from the frames of all others.
+_DRAW_THREADS = 2
+# Beside the viewers: Redis, the health port, handshakes in progress, libraries.
+_SPARE_FILES = 1024
+
+
+class Watcher:
+    """Says at the broker which streams are watched: at once for a new one, every 3 s for all."""
+
+    def __init__(self, registry: StreamRegistry, report: Callable[[Exception | None], None]) -> None:
+        """`report` is told why the broker can't be told, or None when it was."""
+        self._registry = registry
+        self._report = report
+        self._new: dict[str, None] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, stream_id: str) -> None:
+        """This stream has its first viewer."""
+        self._new[stream_id] = None
+        self._wake.set()
+
+    async def run(self, hub: Hub, lifecycle: Lifecycle) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        all_at_s = loop.time()
+        while True:
+            lifecycle.beat("event loop")
+            if loop.time() >= all_at_s:
+                all_at_s = loop.time() + WATCH_EVERY_S
+                wanted = hub.stream_ids()
+            else:
+                wanted = [each for each in self._new if each in hub]
+            self._new.clear()
+            self._wake.clear()
+            await self._watch(wanted)
+            try:
+                async with asyncio.timeout(max(0.0, all_at_s - loop.time())):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _watch(self, wanted: list[str]) -> None:
+        try:
+            for start in range(0, len(wanted), _WATCH_BATCH):
+                await self._registry.watch(wanted[start : start + _WATCH_BATCH])
+        except (RedisError, OSError) as error:
+            self._report(error)
+        else:
+            self._report(None)
+
+
+async def serve(
+    settings: WebsocketSettings,
+    lifecycle: Lifecycle,
+    registry: CollectorRegistry,
+    limits: Limits | None = None,
+    on_port: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serves viewers until the lifecycle stops, then closes them with 1001.
+
+    `on_port` is told the port that is listened on. Raises SettingError when it is taken.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    lifecycle.declare("websocket port")
+
+    def begin_stop() -> None:
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop.set)
+
+    lifecycle.on_stop(begin_stop)
+    if lifecycle.stopping:
+        return
+    metrics = RelayMetrics(registry)
+    limits = limits or Limits(max_viewers=settings.max_viewers)
+    broker = settings.broker
+
+    async with AsyncExitStack() as stack:
+        client = await _client(stack, broker, "ei-websocket-server")
+        queue = await _client(stack, settings.queue, "ei-websocket-server")
+        executor = ThreadPoolExecutor(_DRAW_THREADS, thread_name_prefix="draw")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        streams = StreamRegistry(client)
+
+        def report(part: str) -> Callable[[Exception | None], None]:
+            return lambda error: lifecycle.set_degraded(part, None if error is None else explain(error, broker))
+
+        watcher = Watcher(streams, report("watch keys"))
+        hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
+        hub.feed = feed = BrokerFeed(
+            await _client(stack, broker, "ei-websocket-feed"),
+            hub,
+            report("stream broker"),
+        )
+        server = WebsocketServer(
+            hub, metrics, KnownStreams(streams, queue).exists, allowed_origins=settings.allowed_origins, limits=limits
+        )
+        try:
+            await server.start(settings.websocket_host, settings.websocket_port)
+        except OSError as error:
+            raise SettingError(
+                "WEBSOCKET_PORT",
+                settings.websocket_port,
+                f"expected a free port at {settings.websocket_host} ({error.strerror or error})",
+            ) from None
+        on_port(server.port)
+        log.info("websockets at ws://%s:%d/<stream id>", settings.websocket_host, server.port)
+        lifecycle.set_ready("websocket port")
+        tasks = [asyncio.create_task(feed.run()), asyncio.create_task(watcher.run(hub, lifecycle))]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a task that ended by itself has failed: a bug, shown with its traceback
+        finally:
+            await server.close()
+            await _end((*tasks, stopped))
+            lifecycle.end_beat("event loop")
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels until all have ended: one cancellation can get lost while a connection is being opened."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.5)
+
+
+async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:
+    client = connect_async(target, name=name)
+    stack.push_async_callback(close_async, client)
+    return client
+
+
+def _allow_files(wanted: int) -> None:
+    """Raises the limit of open files, which is 1024 by default on most systems, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if soft != resource.RLIM_INFINITY and most < wanted:
+        log.warning("at most %d files can be open, MAX_VIEWERS asks for %d: raise the limit (ulimit -n)", most, wanted)
+
+
+def run(settings: WebsocketSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """The service, until the lifecycle stops."""
+    _allow_files(settings.max_viewers + _SPARE_FILES)
+    asyncio.run(serve(settings, lifecycle, registry))
+
+
+def main() -> int:
+    """The process's exit code."""
+    return run_service(WebsocketSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The catalogue that ships, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.adapters.catalogue.entries import load_catalogue, load_side_file, short_precision, split_name
+from elastic_inference.domain.errors import ModelError
+from elastic_inference.flows.inference.adapters import FAMILIES
+
+ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/"
+
+
+def test_every_model_can_be_fetched_decoded_and_is_licensed() -> None:
+    catalogue = load_catalogue()
+    assert len(catalogue.models) >= 25
+    for name, model in catalogue.models.items():
+        assert model.adapter in FAMILIES, name
+        assert any(model.label_list), name
+        assert model.licence, name
+        assert model.origin, name
+        for precision, files in model.precisions.items():
+            for entry in files:
+                url = catalogue.url(entry)
+                assert (url or "https://").startswith("https://"), name
+                if url and url.startswith(ZOO):
+                    assert url.endswith(f"models_bin/1/{name}/{precision}/{entry.file}")
+                    assert entry.sha384, name
+            suffixes = [Path(entry.file).suffix for entry in files]
+            assert suffixes in ([".xml", ".bin"], [".onnx"], [".tflite"], [".pb"]), name
+
+
+def test_the_seed_models_are_there_in_their_precisions() -> None:
+    models = load_catalogue().models
+    for name, precisions in {
+        "face-detection-retail-0005": {"FP32", "FP16-INT8"},
+        "person-vehicle-bike-detection-crossroad-0078": {"FP16", "FP32", "FP16-INT8"},
+        "person-detection-retail-0013": {"FP32", "FP16-INT8"},
+        "yolox-nano": {"FP32"},
+    }.items():
+        assert precisions <= set(models[name].precisions), name
+    assert len(models["yolox-nano"].label_list) == 80
+    assert models["person-vehicle-bike-detection-crossroad-0078"].label_list == ("", "person", "vehicle", "bike")
+    assert models["person-vehicle-bike-detection-2000"].label_list == ("vehicle", "person", "bike")
+
+
+def test_defaults_and_embedded_models_exist() -> None:
+    catalogue = load_catalogue()
+    assert {"face-fp32", "face-int8", "people", "car-fp32", "car-int8", "object"} <= set(catalogue.defaults)
+    for choices in (*catalogue.defaults.values(), catalogue.embedded):
+        for choice in choices:
+            model, precision = split_name(choice)
+            assert model in catalogue.models
+            assert precision is None or precision in catalogue.models[model].precisions
+    for name in catalogue.embedded:
+        for files in catalogue.models[name].precisions.values():
+            assert all(entry.package and "==" in entry.package for entry in files)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("face-detection-retail-0005_FP32", ("face-detection-retail-0005", "FP32")),
+        ("face-detection-retail-0005_INT8", ("face-detection-retail-0005", "FP16-INT8")),
+        ("face-detection-retail-0005_FP16-INT8", ("face-detection-retail-0005", "FP16-INT8")),
+        ("yolox-nano_fp32", ("yolox-nano", "FP32")),
+        ("yolox-nano", ("yolox-nano", None)),
+        ("my_model", ("my_model", None)),
+        ("_FP32", ("_FP32", None)),
+    ],
+)
+def test_names_carry_their_precision(name: str, expected: tuple[str, str | None]) -> None:
+    assert split_name(name) == expected
+
+
+def test_int8_is_shown_short() -> None:
+    assert [short_precision(folder) for folder in ("FP16-INT8", "FP32", None)] == ["INT8", "FP32", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("adapter: [", "can't be read"),
+        ("- ssd", "holds no keys: expected adapter, labels"),
+        ("adaptor: ssd", "wrong at adaptor"),
+        ("threshold: 2", "wrong at threshold"),
+        ("labels: {-1: person}", "class numbers of 0 to"),
+        ("scale: 0", "a scale other than 0"),
+        ("mean: [1, 2]", "one or three numbers in mean"),
+    ],
+)
+def test_a_wrong_side_file_is_told_where(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "my.onnx.yaml"
+    file.write_text(text)
+    with pytest.raises(ModelError, match=message) as caught:
+        load_side_file(file)
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)

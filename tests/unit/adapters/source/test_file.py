@@ -1,0 +1,109 @@
+"""Video files: read, loop, refuse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from elastic_inference.adapters.source.file import DEFAULT_FPS, FileSource
+from elastic_inference.domain.errors import SourceFatalError
+
+
+def write_video(path: Path, frames: int, fps: float = 10, codec: str = "MJPG") -> Path:
+    """Frame i is grey of level 20 i."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (64, 48))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), number * 20, np.uint8))
+    writer.release()
+    return path
+
+
+def level(source: FileSource) -> int:
+    source.grab()
+    pixels = source.retrieve().pixels
+    assert pixels is not None
+    return round(float(pixels.mean()) / 20)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v"), ("clip.mkv", "MJPG")])
+def test_every_frame_in_order_and_again_from_the_first(tmp_path: Path, name: str, codec: str) -> None:
+    source = FileSource(write_video(tmp_path / name, 7, codec=codec))
+    assert [level(source) for _ in range(18)] == [0, 1, 2, 3, 4, 5, 6] * 2 + [0, 1, 2, 3]
+    assert source.fps == pytest.approx(10)
+    assert source.loops == 2
+    source.close()
+
+
+def test_a_video_of_one_frame_repeats_it(tmp_path: Path) -> None:
+    source = FileSource(write_video(tmp_path / "still.avi", 1))
+    assert [level(source) for _ in range(4)] == [0, 0, 0, 0]
+    source.close()
+
+
+def test_real_clips(shared_videos: Path) -> None:
+    for name, frames, size in (
+        ("car-detection.mp4", 377, (432, 768)),
+        ("head-pose-face-detection-female-and-male.gif", 56, (270, 480)),
+    ):
+        source = FileSource(shared_videos / name)
+        assert source.fps == pytest.approx(12.5)
+        for _ in range(frames + 1):
+            source.grab()
+        assert source.loops == 1
+        pixels = source.retrieve().pixels
+        assert pixels is not None
+        assert pixels.shape == (*size, 3)
+        source.close()
+
+
+def test_a_still_picture_has_the_default_rate(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    source = FileSource(path)
+    assert source.fps == DEFAULT_FPS
+    assert [level(source) for _ in range(3)] == [0, 0, 0]
+    source.close()
+
+
+def test_what_is_no_video_is_refused_with_one_line(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("hello\n" * 1000)
+    garbage = tmp_path / "garbage.mp4"
+    garbage.write_bytes(os.urandom(20_000))
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    for path, why in (
+        (tmp_path / "missing.mp4", "does not exist"),
+        (tmp_path, "is no file"),
+        (text, "no video"),
+        (garbage, "no video"),
+        (empty, "no video"),
+        (Path("http://127.0.0.1/x.mp4"), "does not exist"),
+    ):
+        with pytest.raises(SourceFatalError, match=why) as caught:
+            FileSource(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_a_video_that_ends_at_frame_0_is_refused(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.avi", 5).read_bytes()
+    # The header stays; no frame's data is left.
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: whole.index(b"movi") + 4])
+    with pytest.raises(SourceFatalError, match=r"ends at frame 0|no video"):
+        FileSource(cut)
+
+
+def test_a_file_that_vanishes_at_the_loop_is_told(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.avi", 3)
+    source = FileSource(path)
+    source.close()  # as after a failed seek: the file must be opened again
+    source._first = False
+    path.unlink()
+    with pytest.raises(SourceFatalError, match="does not exist"):
+        source.grab()

@@ -1,0 +1,42 @@
+"""When a pod asks who watches."""
+
+from __future__ import annotations
+
+from elastic_inference.adapters.stream_broker.watching import WatchTable
+
+
+def test_a_new_stream_is_asked_about_first_and_each_only_once() -> None:
+    table = WatchTable()
+    assert table.unknown(["a", "b", "a"], 0.0) == ["a", "b"]
+    assert not table.is_watched("a")
+
+
+def test_a_steady_stream_is_asked_about_along_the_way_once_a_second() -> None:
+    table = WatchTable()
+    table.learn("a", True, 10.0)
+    assert table.is_watched("a")
+    assert table.due(["a"], 10.9) == []
+    assert table.due(["a", "a"], 11.0) == ["a"]
+    assert table.unknown(["a"], 11.5) == []
+
+
+def test_an_old_answer_decides_nothing() -> None:
+    table = WatchTable()
+    table.learn("a", True, 10.0)
+    assert table.unknown(["a"], 12.0) == ["a"]
+
+
+def test_after_a_lost_connection_everything_is_asked_anew() -> None:
+    table = WatchTable()
+    table.learn("a", True, 10.0)
+    table.forget()
+    assert not table.is_watched("a")
+    assert table.unknown(["a"], 10.1) == ["a"]
+
+
+def test_streams_that_are_gone_are_forgotten() -> None:
+    table = WatchTable()
+    table.learn("old", True, 1000.0)
+    for index in range(3):
+        table.learn("new", True, 2000.0 + index * 700)
+    assert len(table) == 1

@@ -1,0 +1,107 @@
+"""Readiness, liveness, the stop, and the port that shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from elastic_inference.base.lifecycle import HealthServer, Lifecycle
+from support.waiting import wait_for
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Lifecycle, HealthServer]]:
+    registry = CollectorRegistry()
+    Counter("ei_test", "A test.", registry=registry).inc(3)
+    lifecycle = Lifecycle("test")
+    server = HealthServer(lifecycle, registry, 0, "127.0.0.1")
+    server.start()
+    yield lifecycle, server
+    server.close()
+
+
+def ask(server: HealthServer, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_ready_when_every_part_is_and_until_the_stop(served: tuple[Lifecycle, HealthServer]) -> None:
+    lifecycle, server = served
+    status, body = ask(server, "/readyz")
+    assert (status, json.loads(body)["missing"]) == (503, {"service": "starting"}), "nothing is said yet"
+    lifecycle.declare("redis")
+    lifecycle.declare("model")
+    lifecycle.set_ready("model")
+    status, body = ask(server, "/readyz")
+    assert (status, json.loads(body)["missing"]) == (503, {"redis": "starting"})
+    lifecycle.set_ready("redis")
+    assert ask(server, "/readyz")[0] == 200
+    lifecycle.set_missing("redis", "away")
+    assert json.loads(ask(server, "/readyz")[1])["missing"] == {"redis": "away"}
+    lifecycle.set_ready("redis")
+    lifecycle.stop()
+    assert ask(server, "/readyz")[0] == 503
+    assert ask(server, "/healthz")[0] == 200, "a stopping service is alive"
+
+
+def test_a_part_that_stops_beating_is_stuck(served: tuple[Lifecycle, HealthServer]) -> None:
+    lifecycle, server = served
+    lifecycle.beat("loop", 0.05)
+    wait_for(lambda: ask(server, "/healthz")[0] == 503, what="the missed beat")
+    assert "loop" in json.loads(ask(server, "/healthz")[1])["stuck"]
+    lifecycle.beat("loop", 60)
+    assert ask(server, "/healthz")[0] == 200
+    lifecycle.beat("loop", 0.0)
+    lifecycle.end_beat("loop")
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_metrics_and_unknown_paths(served: tuple[Lifecycle, HealthServer]) -> None:
+    assert "ei_test_total 3.0" in ask(served[1], "/metrics?x=1")[1]
+    assert ask(served[1], "/")[0] == 404
+
+
+def test_port_in_use_is_an_os_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        HealthServer(Lifecycle("test"), CollectorRegistry(), taken.getsockname()[1], "127.0.0.1")
+
+
+def test_the_port_listens_where_it_is_told_to() -> None:
+    server = HealthServer(Lifecycle("test"), CollectorRegistry(), 0, "127.0.0.2")
+    server.start()
+    try:
+        socket.create_connection(("127.0.0.2", server.port), 5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), 5)
+    finally:
+        server.close()
+
+
+def test_signal_begins_the_stop_once() -> None:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    calls: list[int] = []
+    try:
+        lifecycle = Lifecycle("test")
+        lifecycle.on_stop(lambda: calls.append(1))
+        lifecycle.install_signal_handlers()
+        assert not lifecycle.wait_stop(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert lifecycle.wait_stop(5)
+        lifecycle.stop()
+        assert calls == [1]
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a second one ends the process"
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

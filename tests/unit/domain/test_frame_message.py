@@ -1,0 +1,105 @@
+"""Frame messages: there and back, the three-key form, and everything that is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.frame_message import pack_frame, unpack_frame
+from support.jpeg import tiny_jpeg
+
+JPEG = tiny_jpeg(64, 48)
+
+
+def message(**changes: Any) -> bytes:
+    fields = {"name": "cam-1", "category": "people", "data": JPEG} | changes
+    packed: bytes = msgpack.packb({key: value for key, value in fields.items() if value is not ...})
+    return packed
+
+
+@given(
+    seq=st.integers(0, 2**63 - 1),
+    ts=st.floats(0, 4e9),
+    age_ms=st.floats(0, 3_600_000),
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True),
+)
+def test_there_and_back(seq: int, ts: float, age_ms: float, name: str) -> None:
+    frame = Frame(name, "people", JPEG, seq, ts, age_ms, 64, 48)
+    assert unpack_frame(pack_frame(frame), "people") == frame
+
+
+def test_three_keys_are_enough() -> None:
+    assert unpack_frame(message(), "people") == Frame("cam-1", "people", JPEG, None, None, 0.0, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"), [("a:b/c", "a_b_c"), ("Tür 🚪", "T_r__"), ("..", "x.."), ("a\nb\x00", "a_b_"), ("_" * 128, None)]
+)
+def test_names_are_cleaned(name: str, clean: str | None) -> None:
+    cleaned = unpack_frame(message(name=name), "people").name
+    assert cleaned == (clean or ("x" + name)[:128])
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ({"seq": -1}, (None, None, 0.0)),
+        ({"seq": True}, (None, None, 0.0)),
+        ({"seq": 2**63}, (None, None, 0.0)),
+        ({"ts": float("nan")}, (None, None, 0.0)),
+        ({"ts": 1790000000 + 3600}, (None, 1790003600.0, 0.0)),
+        ({"age_ms": -5}, (None, None, 0.0)),
+        ({"age_ms": float("inf")}, (None, None, 0.0)),
+        ({"age_ms": 1e12}, (None, None, 3_600_000.0)),
+        ({"width": "wide", "height": -1}, (None, None, 0.0)),
+    ],
+)
+def test_odd_numbers_do_no_harm(fields: dict[str, Any], seen: tuple[int | None, float | None, float]) -> None:
+    frame = unpack_frame(message(**fields), "people")
+    assert (frame.seq, frame.ts, frame.age_ms) == seen
+    assert (frame.width, frame.height) == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", InvalidReason.EMPTY),
+        (b"\xc1", InvalidReason.NOT_MSGPACK),
+        (b"hello", InvalidReason.NOT_MSGPACK),
+        (msgpack.packb([1, 2]), InvalidReason.NOT_MSGPACK),
+        (b"\x91" * 2000 + b"\x01", InvalidReason.NOT_MSGPACK),
+        (message()[:-3], InvalidReason.NOT_MSGPACK),
+        (message(v=2), InvalidReason.VERSION),
+        (message(v="1"), InvalidReason.VERSION),
+        (message(name=...), InvalidReason.NAME),
+        (message(name=""), InvalidReason.NAME),
+        (message(name="n" * 10_000), InvalidReason.NAME),
+        (message(name=b"\xff"), InvalidReason.NAME),
+        (message(category="car"), InvalidReason.CATEGORY),
+        (message(category=...), InvalidReason.CATEGORY),
+        (message(data="text"), InvalidReason.FIELDS),
+        (message(data=...), InvalidReason.FIELDS),
+        (message(data=b""), InvalidReason.EMPTY),
+        (message(data=b"no picture"), InvalidReason.NOT_JPEG),
+        (message(data=JPEG[:8]), InvalidReason.TRUNCATED),
+        (message(data=tiny_jpeg(10_000, 10_000)), InvalidReason.TOO_LARGE),
+        (message(data=tiny_jpeg(padding=5_000_000)), InvalidReason.TOO_LARGE),
+    ],
+)
+def test_reasons(data: bytes, reason: InvalidReason) -> None:
+    with pytest.raises(InvalidFrameError) as caught:
+        unpack_frame(data, "people")
+    assert caught.value.reason is reason
+    assert len(str(caught.value)) < 300, "a log line, whatever came in"
+
+
+@given(st.binary(max_size=300))
+def test_never_another_error(data: bytes) -> None:
+    with pytest.raises(InvalidFrameError):
+        unpack_frame(data, "people")

@@ -1,0 +1,99 @@
+"""The page's files: what is served, what is not."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.flows.gateway.assets import AssetFolder
+from elastic_inference.flows.gateway.server import HERE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "page"
+    (root / "assets").mkdir(parents=True)
+    (root / "index.html").write_text("<title>page</title>" * 100)
+    (root / "assets" / "index-4f2a.js").write_text("x" * 2000)
+    (root / "tiny.css").write_text("a{}")
+    (tmp_path / "secret.txt").write_text("secret")
+    (root / "link.txt").symlink_to(tmp_path / "secret.txt")
+    return root
+
+
+def test_files_have_their_type_and_their_caching(folder: Path) -> None:
+    assets = AssetFolder(folder)
+    script, index = assets.find("/assets/index-4f2a.js"), assets.find("/")
+    assert script is not None
+    assert index is not None
+    assert (script.content_type, script.immutable) == ("text/javascript; charset=utf-8", True)
+    assert (index.content_type, index.immutable) == ("text/html; charset=utf-8", False)
+    assert script.compressed is not None
+    assert gzip.decompress(script.compressed) == script.body == b"x" * 2000
+
+
+def test_what_gzip_does_not_help_stays_as_it_is(folder: Path) -> None:
+    tiny = AssetFolder(folder).find("/tiny.css")
+    assert tiny is not None
+    assert tiny.compressed is None
+
+
+@pytest.mark.parametrize("path", ["/pool", "/compare", "/stream/gate-1.2:people:inferred", "/login/", "//pool"])
+def test_routes_of_the_page_get_the_page(folder: Path, path: str) -> None:
+    found = AssetFolder(folder).find(path)
+    assert found is not None
+    assert found.body.startswith(b"<title>page")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/assets/../../secret.txt",
+        "/..\\secret.txt",
+        "/link.txt",
+        "/secret.txt",
+        "/assets/gone.js",
+        "/assets/none",
+        "/gone.js",
+        "/.env",
+        "/.git/config.json",
+        "/metrics",
+        "/readyz",
+        "/api/none",
+        "/a\0b.js",
+        "/" + "x" * 5000 + ".js",
+        "/etc/passwd.txt",
+    ],
+)
+def test_what_is_not_there_is_not_found(folder: Path, path: str) -> None:
+    assert AssetFolder(folder).find(path) is None
+
+
+def test_a_file_that_changed_is_read_again(folder: Path) -> None:
+    assets = AssetFolder(folder)
+    before = assets.find("/tiny.css")
+    assert assets.find("/tiny.css") is before
+    (folder / "tiny.css").write_text("a{color:red}")
+    after = assets.find("/tiny.css")
+    assert after is not None
+    assert before is not None
+    assert after.body == b"a{color:red}"
+    assert after.etag != before.etag
+
+
+def test_the_first_page_needs_nothing_inline_and_has_all_its_files() -> None:
+    assets = AssetFolder(HERE / "first_page")
+    page = (HERE / "first_page" / "index.html").read_text()
+    assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=|javascript:", page)
+    names = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert {"/page.js", "/page.css", "/icon.svg"} <= set(names)
+    for name in set(names) - {"/api/streams"}:
+        assert assets.find(name) is not None, name
+    script = (HERE / "first_page" / "page.js").read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|https?://", script)
+    for identifier in re.findall(r'element\("([^"]+)"\)', script):
+        assert f'id="{identifier}"' in page

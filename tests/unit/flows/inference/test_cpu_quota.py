@@ -1,0 +1,135 @@
+"""CPU quotas of cgroup v1 and v2, in containers and on hosts, from made-up /proc and /sys trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance, cpu_quota
+
+V1_MOUNT = "32 31 0:29 {root} /sys/fs/cgroup/{folder} rw - cgroup cgroup rw,{controllers}\n"
+V2_MOUNT = "31 23 0:26 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def v1(quota: str, period: str = "100000", folder: str = "sys/fs/cgroup/cpu") -> dict[str, str]:
+    return {f"{folder}/cpu.cfs_quota_us": f"{quota}\n", f"{folder}/cpu.cfs_period_us": f"{period}\n"}
+
+
+def test_v1_in_a_container(tmp_path: Path) -> None:
+    # The host's path shows in /proc, the mount's own root says what it is.
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": V1_MOUNT.format(
+                root="/kubepods/pod1/c1", folder="cpu,cpuacct", controllers="cpu,cpuacct"
+            ),
+            "proc/self/cgroup": "4:cpu,cpuacct:/kubepods/pod1/c1\n1:name=systemd:/\n",
+        }
+        | v1("50000", folder="sys/fs/cgroup/cpu,cpuacct"),
+    )
+    assert cpu_quota(root) == 0.5
+
+
+def test_v1_with_a_path_that_the_container_does_not_see(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
+            "proc/self/cgroup": "1:cpu:/kubepods/pod1/c1\n",
+        }
+        | v1("10000"),
+    )
+    assert cpu_quota(root) == 0.1
+
+
+def test_the_least_quota_of_all_parents_counts(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
+            "proc/self/cgroup": "1:cpu:/outer/inner\n",
+        }
+        | v1("-1")
+        | v1("150000", folder="sys/fs/cgroup/cpu/outer")
+        | v1("400000", folder="sys/fs/cgroup/cpu/outer/inner"),
+    )
+    assert cpu_quota(root) == 1.5
+
+
+def test_v2(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
+            "proc/self/cgroup": "0::/user.slice/a.scope\n",
+            "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n",
+            "sys/fs/cgroup/user.slice/a.scope/cpu.max": "250000 100000\n",
+        },
+    )
+    assert cpu_quota(root) == 2.5
+
+
+def test_v2_in_a_container(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/cpu.max": "10000 100000\n",
+        },
+    )
+    assert cpu_quota(root) == 0.1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"proc/self/mountinfo": "nonsense\n - \n", "proc/self/cgroup": "nonsense\n"},
+        {
+            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/cpu.max": "max 100000\n",
+        },
+        {
+            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/cpu.max": "what is this\n",
+        },
+        {
+            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
+            "proc/self/cgroup": "1:cpu:/\n",
+        }
+        | v1("-1"),
+        {
+            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpuset", controllers="cpuset"),
+            "proc/self/cgroup": "1:cpuset:/\n",
+        }
+        | v1("10000", folder="sys/fs/cgroup/cpuset"),
+    ],
+)
+def test_no_quota(tmp_path: Path, files: dict[str, str]) -> None:
+    assert cpu_quota(tree(tmp_path, files)) is None
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores", "limit", "threads"),
+    [(None, 8, 8.0, 8), (0.1, 8, 0.1, 1), (0.5, 8, 0.5, 1), (1.0, 8, 1.0, 1), (2.5, 8, 2.5, 3), (16.0, 4, 4.0, 4)],
+)
+def test_threads_follow_the_quota(quota: float | None, cores: int, limit: float, threads: int) -> None:
+    allowance = CpuAllowance(quota, cores)
+    assert allowance.limit == pytest.approx(limit)
+    assert allowance.threads == threads
+
+
+def test_this_machine_can_be_read() -> None:
+    assert cpu_allowance().cores >= 1

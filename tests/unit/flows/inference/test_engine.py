@@ -1,0 +1,74 @@
+"""Which devices run a model, now and after AUTO has moved it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elastic_inference.flows.inference.adapters import AdapterOptions, PreparedModel
+from elastic_inference.flows.inference.cpu_quota import CpuAllowance
+from elastic_inference.flows.inference.engine import Engine, compile_engine
+from elastic_inference.flows.inference.runtime import make_core
+
+
+class Compiled:
+    """What `Engine` asks of an `openvino.CompiledModel`; `answers` are those to EXECUTION_DEVICES, the last for ever.
+
+    No machine of the tests has an accelerator that AUTO could move to.
+    """
+
+    def __init__(self, *answers: str | list[str] | None) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    def get_property(self, name: str) -> Any:
+        if name != "EXECUTION_DEVICES":
+            return 1
+        self.asked += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer is None:
+            raise RuntimeError("unsupported property")
+        return answer
+
+
+def engine_of(compiled: Compiled, device: str = "AUTO") -> Engine:
+    adapter: Any = None
+    return Engine(compiled, PreparedModel(None, "input", 300, 300), adapter, device, None)
+
+
+def test_a_device_in_brackets_is_asked_for_until_it_stands() -> None:
+    compiled = Compiled(["(CPU)"], ["(CPU)"], ["GPU.0"])
+    engine = engine_of(compiled)
+    assert (engine.device, engine.on_cpu) == ("CPU", True)
+    assert not engine.look_for_devices()
+    assert engine.look_for_devices()
+    assert (engine.device, engine.on_cpu) == ("GPU.0", False)
+    assert not engine.look_for_devices()
+    assert compiled.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "device", "on_cpu"),
+    [
+        ("CPU", "CPU", True),
+        (["CPU"], "CPU", True),
+        (["GPU.1", "CPU"], "GPU.1,CPU", False),
+        (None, "NPU", False),
+    ],
+)
+def test_a_device_that_stands_is_asked_for_once(answer: str | list[str] | None, device: str, on_cpu: bool) -> None:
+    compiled = Compiled(answer)
+    engine = engine_of(compiled, "NPU")
+    assert not engine.look_for_devices()
+    assert (engine.device, engine.on_cpu) == (device, on_cpu)
+    assert compiled.asked == 1
+
+
+def test_auto_on_a_machine_of_cpus_stays_there(shared_models: Path) -> None:
+    core = make_core(CpuAllowance(None, 1))
+    path = shared_models / "face-detection-retail-0005" / "FP32" / "face-detection-retail-0005.xml"
+    engine = compile_engine(core, path, None, AdapterOptions(), "AUTO")
+    assert (engine.device, engine.on_cpu) == ("CPU", True)
+    assert not engine.look_for_devices()

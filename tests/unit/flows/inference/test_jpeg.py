@@ -1,0 +1,155 @@
+"""JPEGs as they come: reduced scales, odd colour models, broken ones."""
+
+from __future__ import annotations
+
+import base64
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.flows.inference.jpeg import MAX_SCANS, JpegDecoder, divisor, one_scan
+
+# 16x16 of RGB (200, 100, 50), in the colour model of printers.
+CMYK_16X16 = (
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwANCQoLCggNCwoLDg4NDxMgFRMSEhMnHB4XIC4pMTAuKS0sMzpKPjM2RjcsLUBXQUZMTlJT"
+    "UjI+WmFaUGBKUVJP/8AAFAgAEAAQBEMRAE0RAFkRAEsRAP/EABcAAQEBAQAAAAAAAAAAAAAAAAAGBQf/xAAUEAEAAAAAAAAAAAAA"
+    "AAAAAAAA/9oADgRDAE0AWQBLAAA/AKxnI904AAAB/9k="
+)
+
+
+def picture(width: int = 640, height: int = 480) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.dstack((x * 255 // width, y * 255 // height, np.full_like(x, 40))).astype(np.uint8)
+
+
+def jpeg(width: int = 640, height: int = 480, subsampling: str = "420") -> bytes:
+    return simplejpeg.encode_jpeg(picture(width, height), 90, "BGR", subsampling)
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "expected"),
+    [
+        ((1280, 720), (640, 360), 2),
+        ((1280, 720), (641, 360), 1),
+        ((1280, 720), (300, 300), 2),
+        ((768, 432), (300, 300), 1),
+        ((3840, 2160), (300, 300), 4),
+        ((7680, 4320), (300, 300), 8),
+        ((100, 100), (300, 300), 1),
+        ((1281, 721), (161, 91), 8),
+    ],
+)
+def test_the_smallest_scale_that_covers(size: tuple[int, int], least: tuple[int, int], expected: int) -> None:
+    assert divisor(*size, *least) == expected
+
+
+@pytest.mark.parametrize("least", [(640, 480), (320, 240), (160, 120), (80, 60), (1000, 1000)])
+def test_a_reduced_picture_shows_the_same(least: tuple[int, int]) -> None:
+    decoded = JpegDecoder("BGR").decode(jpeg(), 640, 480, *least)
+    assert decoded.shape[1] >= min(least[0], 640)
+    expected = cv2.resize(picture(), (decoded.shape[1], decoded.shape[0]), interpolation=cv2.INTER_AREA)
+    assert np.abs(decoded.astype(int) - expected.astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("size", [(641, 481), (639, 479), (17, 9), (1, 1)])
+def test_odd_sizes(size: tuple[int, int]) -> None:
+    decoded = JpegDecoder("BGR").decode(jpeg(*size), *size, size[0] // 2 or 1, size[1] // 2 or 1)
+    assert decoded.shape[2] == 3
+
+
+def test_the_colours_come_in_the_order_asked_for() -> None:
+    data = jpeg()
+    bgr = JpegDecoder("BGR").decode(data, 640, 480, 640, 480).copy()
+    rgb = JpegDecoder("RGB").decode(data, 640, 480, 640, 480)
+    assert np.array_equal(bgr[:, :, ::-1], rgb)
+
+
+@pytest.mark.parametrize("subsampling", ["444", "422", "420", "440", "411"])
+def test_every_subsampling(subsampling: str) -> None:
+    assert JpegDecoder("BGR").decode(jpeg(subsampling=subsampling), 640, 480, 320, 240).shape == (240, 320, 3)
+
+
+def test_a_grey_jpeg_becomes_three_channels() -> None:
+    data = cv2.imencode(".jpg", picture()[:, :, 0])[1].tobytes()
+    decoded = JpegDecoder("RGB").decode(data, 640, 480, 320, 240)
+    assert decoded.shape == (240, 320, 3)
+    assert np.array_equal(decoded[:, :, 0], decoded[:, :, 2])
+
+
+def test_a_cmyk_jpeg_has_its_colours() -> None:
+    decoded = JpegDecoder("RGB").decode(base64.b64decode(CMYK_16X16), 16, 16, 16, 16)
+    assert np.abs(decoded.astype(int) - (200, 100, 50)).max() < 6
+
+
+def test_a_progressive_jpeg() -> None:
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert JpegDecoder("BGR").decode(data, 640, 480, 320, 240).shape == (240, 320, 3)
+
+
+def test_padding_before_the_end_is_harmless() -> None:
+    data = jpeg()
+    padded = data[:-2] + b"\0" * 20 + data[-2:]
+    assert np.array_equal(
+        JpegDecoder("BGR").decode(padded, 640, 480, 640, 480), JpegDecoder("BGR").decode(data, 640, 480, 640, 480)
+    )
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_cut_off_jpeg_is_truncated(share: float) -> None:
+    data = jpeg()
+    with pytest.raises(InvalidFrameError) as caught:
+        JpegDecoder("BGR").decode(data[: int(len(data) * share)], 640, 480, 320, 240)
+    assert caught.value.reason is InvalidReason.TRUNCATED
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8\xff\xe0" + b"abc" * 50, b"\xff\xd8" + b"\0" * 500, b"GIF89a", b""])
+def test_what_is_no_jpeg_is_said_so(data: bytes) -> None:
+    with pytest.raises(InvalidFrameError) as caught:
+        JpegDecoder("BGR").decode(data, 640, 480, 320, 240)
+    assert caught.value.reason is InvalidReason.NOT_JPEG
+
+
+def test_after_a_broken_one_the_next_is_fine() -> None:
+    decoder = JpegDecoder("BGR")
+    data = jpeg()
+    for _ in range(3):
+        with pytest.raises(InvalidFrameError):
+            decoder.decode(data[:2000], 640, 480, 320, 240)
+        assert decoder.decode(data, 640, 480, 320, 240).shape == (240, 320, 3)
+
+
+def progressive(extra_scans: int = 0) -> bytes:
+    """A progressive JPEG of 64x48, its last scan repeated."""
+    good, encoded = cv2.imencode(".jpg", picture(64, 48), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert good
+    data = encoded.tobytes()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * extra_scans + data[-2:]
+
+
+def test_one_frame_of_very_many_scans_holds_no_worker() -> None:
+    decoder = JpegDecoder("BGR")
+    assert decoder.decode(progressive(), 64, 48, 64, 48).shape == (48, 64, 3)
+    with pytest.raises(InvalidFrameError, match="scans") as raised:
+        decoder.decode(progressive(MAX_SCANS), 64, 48, 64, 48)
+    assert raised.value.reason is InvalidReason.NOT_JPEG
+
+
+def test_a_scan_after_the_only_one_is_never_looked_for() -> None:
+    data = jpeg(64, 48)
+    assert one_scan(data)
+    assert one_scan(simplejpeg.encode_jpeg(picture(64, 48)[:, :, :1].copy(), 90, "GRAY", "Gray"))
+    assert JpegDecoder("BGR").decode(data[:-2] + b"\xff\xda" * 100 + data[-2:], 64, 48, 64, 48).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("lie", [b"\xff\xd0", b"\xff\x01", b"\x00", b"\xff\xd9"], ids=["RST", "TEM", "rubbish", "EOI"])
+def test_in_doubt_there_may_be_more_scans(lie: bytes) -> None:
+    data = jpeg(64, 48)
+    assert not one_scan(data[:2] + lie + data[2:])
+    assert not one_scan(progressive())
+    at = data.index(b"\xff\xda")
+    assert not one_scan(data[: at + 4] + b"\x01" + data[at + 5 :]), "the first of several, each with one component"
+    assert not one_scan(data[:3])

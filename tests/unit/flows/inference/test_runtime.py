@@ -1,0 +1,63 @@
+"""Devices by name, and OpenVINO kept quiet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.domain.errors import SettingError
+from elastic_inference.flows.inference.cpu_quota import CpuAllowance
+from elastic_inference.flows.inference.runtime import check_device, make_core
+
+
+class Machine:
+    """What `check_device` asks of an `openvino.Core`."""
+
+    available_devices = ("CPU", "GPU.0", "GPU.1")
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["CPU", "GPU", "GPU.1", "AUTO", "HETERO", "AUTO:GPU,CPU", "AUTO:-CPU", "HETERO:GPU.0,CPU", "BATCH:GPU(4)"],
+)
+def test_devices_that_are_there(device: str) -> None:
+    check_device(Machine(), device)
+
+
+@pytest.mark.parametrize(
+    "device", ["NPU", "GPU.2", "cpu", "FPGA", "AUTO:NPU", "HETERO:GPU,VPU", "CPU:GPU", "", "CPU,GPU,X"]
+)
+def test_a_device_that_is_not_there_names_those_that_are(device: str) -> None:
+    with pytest.raises(SettingError, match=r"INFER_DEVICE.*CPU, GPU\.0, GPU\.1"):
+        check_device(Machine(), device)
+
+
+@pytest.mark.parametrize(("quota", "threads"), [(0.1, 1), (1.5, 2), (None, 2)])
+def test_threads_follow_the_allowance(quota: float | None, threads: int) -> None:
+    core = make_core(CpuAllowance(quota, 2))
+    assert core.get_property("CPU", "INFERENCE_NUM_THREADS") == threads
+    if quota is not None:
+        assert not core.get_property("CPU", "ENABLE_CPU_PINNING")
+        assert int(core.get_property("CPU", "NUM_STREAMS")) == threads
+
+
+def test_a_cache_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match="MODEL_CACHE_DIR"):
+        make_core(CpuAllowance(None, 1), tmp_path / "file" / "folder")
+
+
+def test_openvinos_telemetry_is_never_loaded() -> None:
+    code = (
+        "import sys, warnings; warnings.simplefilter('error');"
+        "from elastic_inference.flows.inference.runtime import load_openvino; load_openvino().Core();"
+        "assert not sys.modules.get('openvino_telemetry'), 'loaded';"
+        "print(sorted(m for m in sys.modules if m.startswith('openvino_telemetry.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""

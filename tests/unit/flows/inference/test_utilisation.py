@@ -1,0 +1,284 @@
+"""The scale ratio's arithmetic, driven by a simulated pod: no clock, no process, hours in milliseconds."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastic_inference.flows.inference.pipeline import POP_WAIT_S
+from elastic_inference.flows.inference.utilisation import DropTakes, Reading, Sample, Utilisation
+
+WINDOW_S = 5.0
+TICK_S = 0.5
+
+
+@dataclass
+class SimulatedPod:
+    """A pod that can do `capacity_fps` with `available` cores, and a queue that holds `depth` frames."""
+
+    capacity_fps: float
+    available: float
+    depth: int = 4
+    overhead: float = 0.0
+    at_s: float = 0.0
+    used_s: float = 0.0
+    inferred: int = 0
+    dropped: int = 0
+    waiting: float = 0.0
+    starved: bool = False
+    samples: list[Sample] = field(default_factory=list)
+
+    def run(self, seconds: float, arrivals: list[float], utilisation: Utilisation) -> list[Reading]:
+        """Serves arrivals (seconds from now) first come, first served; a sample each half second."""
+        start_s = self.at_s
+        step_s = 1 / 1000
+        budget = 0.0
+        due = 0
+        readings = []
+        next_tick = start_s + TICK_S
+        times = sorted(arrivals)
+        while self.at_s < start_s + seconds:
+            self.at_s += step_s
+            while due < len(times) and start_s + times[due] <= self.at_s:
+                due += 1
+                if self.waiting >= self.depth:
+                    self.dropped += 1
+                else:
+                    self.waiting += 1
+            if self.waiting >= 1:
+                budget += self.capacity_fps * step_s
+                self.used_s += self.available * step_s
+                while budget >= 1 and self.waiting >= 1:
+                    budget -= 1
+                    self.waiting -= 1
+                    self.inferred += 1
+            else:
+                self.starved = True
+                self.used_s += self.overhead * step_s
+            if self.at_s >= next_tick:
+                next_tick += TICK_S
+                sample = Sample(self.at_s, self.used_s, self.inferred, self.dropped, not self.starved)
+                self.starved = False
+                readings.append(utilisation.add(sample))
+        return readings
+
+
+def steady(fps: float, seconds: float) -> list[float]:
+    return [index / fps for index in range(int(fps * seconds))]
+
+
+def random_arrivals(fps: float, seconds: float, seed: int = 1) -> list[float]:
+    generator = random.Random(seed)  # noqa: S311  a test's
+    times, at = [], 0.0
+    while (at := at + generator.expovariate(fps)) < seconds:
+        times.append(at)
+    return times
+
+
+def settled(readings: list[Reading]) -> list[Reading]:
+    return readings[int(2 * WINDOW_S / TICK_S) :]
+
+
+def mean_ratio(readings: list[Reading]) -> float:
+    return sum(each.scale_ratio for each in readings) / len(readings)
+
+
+def with_quota(quota: float, capacity_fps: float) -> Utilisation:
+    return Utilisation(WINDOW_S, fixed=quota, first_available=quota, first_fps=capacity_fps)
+
+
+@pytest.mark.parametrize("quota", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("load", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("arrive", [steady, random_arrivals])
+def test_below_capacity_the_ratio_is_demand_over_capacity(quota: float, load: float, arrive: object) -> None:
+    pod = SimulatedPod(100.0, quota, depth=64)
+    assert callable(arrive)
+    readings = settled(pod.run(60, arrive(100 * load, 60), with_quota(quota, 100)))
+    assert mean_ratio(readings) == pytest.approx(load, abs=0.05)
+    assert max(abs(each.scale_ratio - load) for each in readings) < 0.15
+
+
+@pytest.mark.parametrize("load", [1.5, 3.0])
+@pytest.mark.parametrize("arrive", [steady, random_arrivals])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_above_capacity_the_drops_make_the_ratio(load: float, arrive: object, fixed: bool) -> None:
+    pod = SimulatedPod(100.0, 1.0)
+    utilisation = Utilisation(WINDOW_S, fixed=1.0 if fixed else None, first_available=1.0, first_fps=100)
+    assert callable(arrive)
+    readings = settled(pod.run(40, arrive(100 * load, 40), utilisation))
+    assert mean_ratio(readings) == pytest.approx(load, rel=0.05)
+    assert all(each.busy == 1.0 for each in readings)
+
+
+def test_what_could_not_be_used_under_overload_does_not_lower_the_ratio() -> None:
+    """Queue and feeder take their share of the cores: the pod used 85 % of what the warm-up could, and was full."""
+    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=118)
+    for tick in range(40):
+        at_s = tick * TICK_S
+        reading = utilisation.add(Sample(at_s, at_s * 1.7, int(at_s * 100), int(at_s * 50), False))
+    assert reading.scale_ratio == pytest.approx(1.5, rel=0.02)
+
+
+def test_without_a_quota_what_can_be_used_is_learned_under_load() -> None:
+    pod = SimulatedPod(100.0, 1.7, depth=64)
+    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=1.0, first_fps=60)
+    pod.run(20, steady(200, 20), utilisation)
+    assert utilisation.available == pytest.approx(1.7, rel=0.02)
+    pod.waiting = 0
+    readings = settled(pod.run(30, steady(50, 30), utilisation))
+    assert mean_ratio(readings) == pytest.approx(0.5, abs=0.03)
+
+
+def test_what_is_used_can_be_had_even_where_nothing_waited() -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=0.5, first_fps=10)
+    for tick in range(20):
+        reading = utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 1.5, tick * 10, 0, False))
+    assert utilisation.available == pytest.approx(1.5)
+    assert reading.busy == pytest.approx(1.0)
+
+
+def test_less_is_learned_when_others_take_the_machine() -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
+    for tick in range(30):
+        reading = utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, True))
+    assert utilisation.available == pytest.approx(0.8)
+    assert reading.scale_ratio == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("fixed", [1.5, None])
+def test_broken_frames_that_fill_a_pod_neither_fill_the_ratio_nor_teach_it_less(fixed: float | None) -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=fixed, first_available=1.5, first_fps=100)
+    for tick in range(30):
+        at_s = tick * TICK_S
+        reading = utilisation.add(Sample(at_s, at_s * 0.3, tick * 5, 0, True, at_s * 1.2))
+    assert reading.scale_ratio == pytest.approx(0.2)
+    assert utilisation.available == pytest.approx(1.5)
+
+
+def test_one_window_in_part_is_not_enough_to_learn() -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
+    for tick in range(40):
+        utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, tick % 5 != 0))
+    assert utilisation.available == pytest.approx(2.0)
+
+
+def test_idle_is_zero() -> None:
+    pod = SimulatedPod(100.0, 1.0, overhead=0.005)
+    readings = pod.run(20, [], with_quota(1.0, 100))
+    assert all(each.scale_ratio == 0 for each in readings)
+
+
+def test_with_nothing_inferred_the_last_known_capacity_holds() -> None:
+    utilisation = with_quota(1.0, 50.0)
+    reading = Reading(0, 0, 0, 0, 0)
+    for tick in range(40):
+        reading = utilisation.add(Sample(tick * TICK_S, 0.0, 0, int(tick * TICK_S * 25), False))
+    assert reading.capacity_fps == 50.0
+    assert reading.scale_ratio == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_first_capacity_is_replaced_by_what_is_measured() -> None:
+    pod = SimulatedPod(100.0, 1.0, depth=64)
+    readings = pod.run(20, steady(50, 20), with_quota(1.0, 1000.0))
+    assert readings[-1].capacity_fps == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize("load", [0.1, 0.5, 0.9])
+def test_a_pod_that_starts_does_not_jump(load: float) -> None:
+    pod = SimulatedPod(100.0, 1.0, depth=64)
+    readings = pod.run(10, steady(100 * load, 10), with_quota(1.0, 100))
+    assert max(each.scale_ratio for each in readings) < load + 0.1
+    assert all(later.scale_ratio > earlier.scale_ratio - 0.05 for earlier, later in pairwise(readings))
+
+
+def test_one_frame_right_after_the_start_is_no_flood() -> None:
+    utilisation = with_quota(1.0, 100)
+    utilisation.add(Sample(0.0, 0.0, 0, 0, False))
+    reading = utilisation.add(Sample(0.05, 0.01, 1, 0, False))
+    assert reading.infer_fps <= 0.5
+    assert reading.scale_ratio < 0.01
+
+
+def test_a_stream_that_comes_in_bursts_is_read_by_its_mean() -> None:
+    pod = SimulatedPod(100.0, 1.0, depth=64)
+    bursts = [second + index / 1000 for second in range(40) for index in range(50)]
+    readings = settled(pod.run(40, bursts, with_quota(1.0, 100)))
+    assert all(each.scale_ratio == pytest.approx(0.5, abs=0.12) for each in readings)
+
+
+def test_bursts_that_overflow_are_demand_but_no_overload() -> None:
+    pod = SimulatedPod(100.0, 1.0, depth=4)
+    bursts = [second + index / 10000 for second in range(40) for index in range(10)]
+    readings = settled(pod.run(40, bursts, with_quota(1.0, 100)))
+    assert mean_ratio(readings) == pytest.approx(0.1, abs=0.03)
+    assert all(each.busy < 0.2 for each in readings)
+
+
+def test_an_accelerator_is_read_by_its_requests_in_flight() -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=1.0, first_available=1.0, first_fps=100)
+    for tick in range(30):
+        reading = utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 0.4, tick * 20, 0, False))
+    assert reading.busy == pytest.approx(0.4)
+    assert reading.capacity_fps == pytest.approx(100)
+
+
+def test_a_longer_window_is_kept_whole() -> None:
+    utilisation = Utilisation(30.0, fixed=1.0, first_available=1.0, first_fps=100)
+    for tick in range(200):
+        reading = utilisation.add(Sample(tick * TICK_S, 0.0, 10 if tick >= 100 else 0, 0, False))
+        if 101 <= tick <= 159:
+            assert reading.infer_fps == pytest.approx(10 / 30)
+    assert reading.infer_fps == 0
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.floats(0.01, 3), st.floats(0, 20), st.integers(0, 1000), st.integers(0, 1000), st.booleans()),
+        min_size=1,
+        max_size=60,
+    ),
+    fixed=st.one_of(st.none(), st.floats(0.01, 64)),
+)
+def test_whatever_comes_the_reading_is_sane(
+    steps: list[tuple[float, float, int, int, bool]], fixed: float | None
+) -> None:
+    utilisation = Utilisation(WINDOW_S, fixed=fixed, first_available=1.0, first_fps=10.0)
+    at_s, used_s, inferred, dropped = 0.0, 0.0, 0, 0
+    for seconds, used, more, drops, waited in steps:
+        at_s, used_s, inferred, dropped = at_s + seconds, used_s + used, inferred + more, dropped + drops
+        reading = utilisation.add(Sample(at_s, used_s, inferred, dropped, waited))
+        assert 0 <= reading.busy <= 1
+        assert reading.infer_fps >= 0
+        assert reading.drop_fps >= 0
+        assert math.isfinite(reading.scale_ratio)
+        assert reading.scale_ratio >= 0
+        if reading.drop_fps == 0 and reading.infer_fps > 0:
+            assert reading.scale_ratio <= 1.0 + 1e-9
+
+
+def test_the_first_take_of_drops_is_no_rate() -> None:
+    takes = DropTakes(WINDOW_S, POP_WAIT_S)
+    assert takes.take(100.0, 100_000) == 0
+    assert takes.take(100.1, 3) == 3
+
+
+def test_a_take_after_a_pause_longer_than_the_window_is_no_rate() -> None:
+    takes = DropTakes(WINDOW_S, POP_WAIT_S)
+    takes.take(0.0, 0)
+    assert takes.take(4.9, 5) == 5
+    assert takes.take(9.95, 5000) == 0
+    assert takes.take(10.0, 7) == 7
+
+
+def test_a_pop_that_waited_for_a_frame_is_no_pause_however_short_the_window() -> None:
+    takes = DropTakes(1.0, POP_WAIT_S)
+    takes.take(0.0, 0)
+    assert takes.take(1.002, 3) == 3
+    assert takes.take(2.2, 4) == 4
+    assert takes.take(5.0, 5000) == 0
