@@ -33,7 +33,13 @@ export function duration(seconds: number): string {
 
 /** Time of day, local: 14:03:09. */
 export const clockTime = (unixMs: number): string =>
-  new Date(unixMs).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
+  new Date(unixMs).toLocaleTimeString(undefined, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hour12: false,
+  })
 
 /** `1 stream`, `2 streams`. */
-export const plural = (count: number, one: string, many = `${one}s`): string => `${grouped(count)} ${count === 1 ? one : many}`
+export const plural = (count: number, one: string, many = `${one}s`): string =>
+  `${grouped(count)} ${count === 1 ? one : many}`

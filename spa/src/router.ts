@@ -7,11 +7,28 @@ export const router = createRouter({
   history: createWebHistory(),
   routes: [
     { path: '/', name: 'streams', component: StreamsPage, meta: { title: 'Streams' } },
-    { path: '/stream/:id', name: 'stream', component: () => import('./pages/StreamPage.vue'), props: true, meta: { title: 'Stream' } },
-    { path: '/compare/:name?', name: 'compare', component: () => import('./pages/ComparePage.vue'), props: true, meta: { title: 'Compare' } },
+    {
+      path: '/stream/:id',
+      name: 'stream',
+      component: () => import('./pages/StreamPage.vue'),
+      props: true,
+      meta: { title: 'Stream' },
+    },
+    {
+      path: '/compare/:name?',
+      name: 'compare',
+      component: () => import('./pages/ComparePage.vue'),
+      props: true,
+      meta: { title: 'Compare' },
+    },
     { path: '/pool', name: 'pool', component: () => import('./pages/PoolPage.vue'), meta: { title: 'Pool' } },
     { path: '/login', name: 'login', component: () => import('./pages/LoginPage.vue'), meta: { title: 'Sign in' } },
-    { path: '/:rest(.*)*', name: 'unknown', component: () => import('./pages/UnknownPage.vue'), meta: { title: 'Not found' } },
+    {
+      path: '/:rest(.*)*',
+      name: 'unknown',
+      component: () => import('./pages/UnknownPage.vue'),
+      meta: { title: 'Not found' },
+    },
   ],
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
 })

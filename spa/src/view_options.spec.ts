@@ -57,13 +57,18 @@ test('?wall alone is the wall, and an empty list of labels shows none', () => {
 
 test('search and types filter, names sort by number, the order is stable', () => {
   const streams = [stream('gate-10'), stream('gate-2'), stream('Gate-1', 'car'), stream('hall')]
-  const names = (options: Partial<ViewOptions>) => selectStreams(streams, { ...DEFAULTS, ...options }).map((one) => one.name)
+  const names = (options: Partial<ViewOptions>) =>
+    selectStreams(streams, { ...DEFAULTS, ...options }).map((one) => one.name)
   expect(names({})).toEqual(['Gate-1', 'gate-2', 'gate-10', 'hall'])
   expect(names({ search: ' GATE ' })).toEqual(['Gate-1', 'gate-2', 'gate-10'])
   expect(names({ types: ['car'] })).toEqual(['Gate-1'])
 })
 
 test('trouble first puts what is dead before what lives', () => {
-  const streams = [stream('a'), stream('b', 'people', { state: 'waiting' }), stream('c', 'people', { state: 'stalled' })]
+  const streams = [
+    stream('a'),
+    stream('b', 'people', { state: 'waiting' }),
+    stream('c', 'people', { state: 'stalled' }),
+  ]
   expect(selectStreams(streams, { ...DEFAULTS, sort: 'state' }).map((one) => one.name)).toEqual(['c', 'b', 'a'])
 })

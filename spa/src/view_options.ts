@@ -111,7 +111,9 @@ export function useViewOptions() {
   /** Changes some of them; the address follows without a step in the history. */
   const set = (change: Partial<ViewOptions>): void => {
     const others = Object.fromEntries(
-      Object.entries(route.query).filter(([name]) => !['q', 'type', 'sort', 'size', 'boxes', 'labels', 'min', 'show', 'wall'].includes(name)),
+      Object.entries(route.query).filter(
+        ([name]) => !['q', 'type', 'sort', 'size', 'boxes', 'labels', 'min', 'show', 'wall'].includes(name),
+      ),
     )
     void router.replace({ query: { ...others, ...optionsQuery({ ...options.value, ...change }) } })
   }

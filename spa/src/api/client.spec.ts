@@ -3,7 +3,11 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { ApiError, getSession, login, restAddress, socketAddress } from './client'
 
 afterEach(() => void vi.unstubAllGlobals())
-const answer = (body: string, status = 200) => vi.stubGlobal('fetch', vi.fn(async () => new Response(body, { status })))
+const answer = (body: string, status = 200) =>
+  vi.stubGlobal(
+    'fetch',
+    vi.fn(async () => new Response(body, { status })),
+  )
 
 test('the server’s own sentence is shown', async () => {
   answer('{"error":{"code":"unauthorized","message":"The token is wrong."}}', 401)
@@ -13,7 +17,10 @@ test('the server’s own sentence is shown', async () => {
 test('an answer of something else, and none at all, are errors with a sentence', async () => {
   answer('<html>Bad gateway</html>', 502)
   await expect(getSession()).rejects.toMatchObject({ status: 502, message: 'The server answered 502.' })
-  vi.stubGlobal('fetch', vi.fn(async () => Promise.reject(new TypeError('failed'))))
+  vi.stubGlobal(
+    'fetch',
+    vi.fn(async () => Promise.reject(new TypeError('failed'))),
+  )
   await expect(getSession()).rejects.toMatchObject({ status: 0, code: 'unreachable' })
 })
 

@@ -22,7 +22,11 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
   const body: unknown = await response.json().catch(() => null)
   if (!response.ok) {
     const error = (body as ApiErrorBody | null)?.error
-    throw new ApiError(response.status, error?.code ?? 'unknown', error?.message ?? `The server answered ${response.status}.`)
+    throw new ApiError(
+      response.status,
+      error?.code ?? 'unknown',
+      error?.message ?? `The server answered ${response.status}.`,
+    )
   }
   return body as T
 }
@@ -30,7 +34,11 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
 export const getSession = (): Promise<Session> => call('/api/session')
 
 export const login = (token: string): Promise<Session> =>
-  call('/api/login', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ token }) })
+  call('/api/login', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ token }),
+  })
 
 export const logout = (): Promise<Session> =>
   call('/api/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })

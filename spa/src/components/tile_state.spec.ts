@@ -6,8 +6,15 @@ import type { TileReport } from '@/painter/protocol'
 import { skippedText, tileState } from './tile_state'
 
 const stream = { id: 'a:people:inferred', name: 'a', type: 'people', state: 'live', fps: 15 } as Stream
-const report = (more: Partial<TileReport> = {}): TileReport => ({ link: 'open', lastFrameMs: 10_000, skipped: { malformed: 0, version: 0, picture: 0, boxes: 0 }, ...more }) as TileReport
-const state = (s: Partial<Stream>, r: TileReport | null, now: number, paused = false) => tileState({ ...stream, ...s }, r, now, paused, null)
+const report = (more: Partial<TileReport> = {}): TileReport =>
+  ({
+    link: 'open',
+    lastFrameMs: 10_000,
+    skipped: { malformed: 0, version: 0, picture: 0, boxes: 0 },
+    ...more,
+  }) as TileReport
+const state = (s: Partial<Stream>, r: TileReport | null, now: number, paused = false) =>
+  tileState({ ...stream, ...s }, r, now, paused, null)
 
 test('a stream lives while frames come, a slow one for three of its intervals', () => {
   expect(state({}, report(), 11_000).health).toBe('live')
@@ -24,7 +31,11 @@ test.each<[Partial<Stream>, TileReport | null, string]>([
   [{}, report({ lastFrameMs: 0, link: 'lost' }), 'connection lost, trying again'],
   [{}, report({ lastFrameMs: null, link: 'unknown' }), 'the server does not know this stream'],
   [{}, report({ link: 'full' }), 'the server has too many viewers'],
-  [{}, report({ lastFrameMs: null, skipped: { malformed: 0, version: 5, picture: 0, boxes: 0 } }), 'nothing that arrives can be shown'],
+  [
+    {},
+    report({ lastFrameMs: null, skipped: { malformed: 0, version: 5, picture: 0, boxes: 0 } }),
+    'nothing that arrives can be shown',
+  ],
 ])('%j with %j says why', (change, given, text) => {
   expect(state(change, given, 60_000).text).toBe(text)
 })

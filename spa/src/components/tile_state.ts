@@ -16,17 +16,26 @@ export interface TileState {
 // Two seconds without a frame is dead for a stream of some frames a second; a slow one gets three intervals.
 const DEAD_MS = 2000
 
-export function tileState(stream: Stream, report: TileReport | null, nowMs: number, paused: boolean, lastSeenMs: number | null): TileState {
+export function tileState(
+  stream: Stream,
+  report: TileReport | null,
+  nowMs: number,
+  paused: boolean,
+  lastSeenMs: number | null,
+): TileState {
   const last = report?.lastFrameMs ?? null
-  const detail = last !== null ? `last frame ${clockTime(last)}` : lastSeenMs !== null ? `last seen ${clockTime(lastSeenMs)}` : ''
+  const detail =
+    last !== null ? `last frame ${clockTime(last)}` : lastSeenMs !== null ? `last seen ${clockTime(lastSeenMs)}` : ''
   if (paused) return { health: 'wait', text: 'paused', detail }
   if (report?.link === 'full') return { health: 'dead', text: 'the server has too many viewers', detail }
   const age = last === null ? null : nowMs - last
   const patience = Math.max(DEAD_MS, stream.fps > 0 ? 3000 / stream.fps : 0)
   if (age !== null && age <= patience) return { health: 'live', text: '', detail: '' }
-  if (stream.state === 'waiting') return { health: 'dead', text: `no pod infers ${stream.type}`, detail: detail || 'frames arrive and are dropped' }
+  if (stream.state === 'waiting')
+    return { health: 'dead', text: `no pod infers ${stream.type}`, detail: detail || 'frames arrive and are dropped' }
   // Without a word of the producer, a stream that has ended looks the same.
-  if (stream.state === 'stalled' && stream.source_fps !== null) return { health: 'dead', text: 'the camera sends nothing', detail }
+  if (stream.state === 'stalled' && stream.source_fps !== null)
+    return { health: 'dead', text: 'the camera sends nothing', detail }
   if (stream.state === 'reconnecting') return { health: 'dead', text: 'the camera is being reconnected', detail }
   if (report?.link === 'lost') return { health: 'dead', text: 'connection lost, trying again', detail }
   if (age !== null) return { health: 'dead', text: `no frame for ${duration(age / 1000)}`, detail }

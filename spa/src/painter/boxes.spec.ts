@@ -44,7 +44,10 @@ test.each([
 
 test('a box goes where it is in the frame, in whole pixels', () => {
   expect(place(person, { x: 40, y: 0, width: 240, height: 180 })).toEqual({ x: 100, y: 90, width: 60, height: 90 })
-  expect(place({ ...person, x1: 0.2501, y1: 0.5001 }, { x: 0, y: 0, width: 100, height: 100 })).toMatchObject({ width: 1, height: 1 })
+  expect(place({ ...person, x1: 0.2501, y1: 0.5001 }, { x: 0, y: 0, width: 100, height: 100 })).toMatchObject({
+    width: 1,
+    height: 1,
+  })
 })
 
 test('threshold and labels choose what is shown', () => {
@@ -56,7 +59,13 @@ test('threshold and labels choose what is shown', () => {
 test('lines are 2 px at any pixel ratio, thin under 0.5 of confidence', () => {
   for (const ratio of [1, 2, 3]) {
     const { context, strokes } = paper()
-    drawBoxes(context, [person, { ...person, confidence: 0.4 }], { x: 0, y: 0, width: 800 * ratio, height: 450 * ratio }, ratio, all)
+    drawBoxes(
+      context,
+      [person, { ...person, confidence: 0.4 }],
+      { x: 0, y: 0, width: 800 * ratio, height: 450 * ratio },
+      ratio,
+      all,
+    )
     expect(strokes.map((stroke) => stroke.width)).toEqual([2 * ratio, ratio])
     expect(strokes[0]!.colour).toBe('#009E73')
   }
@@ -78,6 +87,13 @@ test('boxes off draws nothing; of differences, what both have gets no plate', ()
   expect(drawBoxes(off.context, [person], { x: 0, y: 0, width: 800, height: 450 }, 1, { ...all, boxes: false })).toBe(0)
   expect(off.strokes).toEqual([])
   const marked = paper()
-  drawBoxes(marked.context, [person, { ...person, x0: 0.6, x1: 0.9, label: 'car' }], { x: 0, y: 0, width: 800, height: 450 }, 1, all, ['both', 'only'])
+  drawBoxes(
+    marked.context,
+    [person, { ...person, x0: 0.6, x1: 0.9, label: 'car' }],
+    { x: 0, y: 0, width: 800, height: 450 },
+    1,
+    all,
+    ['both', 'only'],
+  )
   expect(marked.texts).toEqual(['car 93'])
 })

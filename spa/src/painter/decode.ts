@@ -34,7 +34,12 @@ export function decodeScale(width: number, height: number, area: Pick<Area, 'wid
 }
 
 /** Rejects where the bytes are no picture. The caller closes `source`. */
-export async function decodePicture(jpeg: Uint8Array<ArrayBuffer>, width: number, height: number, area: Area): Promise<Drawable> {
+export async function decodePicture(
+  jpeg: Uint8Array<ArrayBuffer>,
+  width: number,
+  height: number,
+  area: Area,
+): Promise<Drawable> {
   if (scope.ImageDecoder) {
     const scale = decodeScale(width, height, area)
     const decoder = new scope.ImageDecoder({
@@ -53,7 +58,11 @@ export async function decodePicture(jpeg: Uint8Array<ArrayBuffer>, width: number
   // About as large as the frame, or larger: the canvas scales it while painting.
   const bitmap =
     area.width < width * 0.75
-      ? await createImageBitmap(blob, { resizeWidth: area.width, resizeHeight: area.height, resizeQuality: area.width >= width * 0.4 ? 'low' : 'medium' })
+      ? await createImageBitmap(blob, {
+          resizeWidth: area.width,
+          resizeHeight: area.height,
+          resizeQuality: area.width >= width * 0.4 ? 'low' : 'medium',
+        })
       : await createImageBitmap(blob)
   return { source: bitmap, width: bitmap.width, height: bitmap.height }
 }

@@ -82,7 +82,6 @@ export interface PainterTotals {
 }
 
 export type Event =
-  | { is: 'report'; tiles: TileReport[]; totals: PainterTotals }
-  | { is: 'snapshot'; request: number; jpeg: Blob | null }
+  { is: 'report'; tiles: TileReport[]; totals: PainterTotals } | { is: 'snapshot'; request: number; jpeg: Blob | null }
 
 export type { Mark }

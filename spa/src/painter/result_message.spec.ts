@@ -23,7 +23,11 @@ const good = {
 }
 const JPEG = [0xff, 0xd8, 0xff, 0xd9]
 
-function message(document: string, picture: number[] = JPEG, length = new TextEncoder().encode(document).length): ArrayBuffer {
+function message(
+  document: string,
+  picture: number[] = JPEG,
+  length = new TextEncoder().encode(document).length,
+): ArrayBuffer {
   const json = new TextEncoder().encode(document)
   const bytes = new Uint8Array(4 + json.length + picture.length)
   new DataView(bytes.buffer).setUint32(0, length)

@@ -40,8 +40,7 @@ export interface FrameResult {
 export type SkipReason = 'malformed' | 'version' | 'picture'
 
 export type Parsed =
-  | { readonly result: FrameResult; readonly jpeg: Uint8Array<ArrayBuffer> }
-  | { readonly skip: SkipReason }
+  { readonly result: FrameResult; readonly jpeg: Uint8Array<ArrayBuffer> } | { readonly skip: SkipReason }
 
 export const RESULT_VERSION = 1
 /** As many as are drawn by the server, too. */
@@ -106,7 +105,12 @@ function parseDetection(raw: unknown): Found | null {
   if (!isFinite(confidence) || !Array.isArray(box) || box.length !== 4) return null
   const edges = box as unknown[]
   if (!edges.every(isFinite)) return null
-  const [x0, y0, x1, y1] = (edges as number[]).map((edge) => Math.min(1, Math.max(0, edge))) as [number, number, number, number]
+  const [x0, y0, x1, y1] = (edges as number[]).map((edge) => Math.min(1, Math.max(0, edge))) as [
+    number,
+    number,
+    number,
+    number,
+  ]
   if (x1 <= x0 || y1 <= y0) return null
   return { label: oneLine(label), confidence: Math.min(1, Math.max(0, confidence)), x0, y0, x1, y1 }
 }
@@ -116,7 +120,9 @@ export function oneLine(label: unknown): string {
   const text = typeof label === 'string' ? label : '?'
   // Cut before the characters are looked at: a label of ten thousand of them costs no more than one of forty.
   const characters = Array.from(text.slice(0, 4 * LABEL_LIMIT))
-  const clean = characters.map((character) => (/\p{C}/u.test(character) && !/\p{Cf}/u.test(character) ? '?' : character))
+  const clean = characters.map((character) =>
+    /\p{C}/u.test(character) && !/\p{Cf}/u.test(character) ? '?' : character,
+  )
   return clean.length > LABEL_LIMIT ? `${clean.slice(0, LABEL_LIMIT - 1).join('')}…` : clean.join('')
 }
 

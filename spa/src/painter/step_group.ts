@@ -42,7 +42,8 @@ export class StepGroup<T extends Stepped> {
     if (own.length > KEPT) own.shift()
     const active = this.members.filter((one) => nowMs - (this.lastCame.get(one) ?? -Infinity) < ACTIVE_MS)
     const common = frame.seq === null ? null : this.newestCommon(active)
-    if (common !== null) return this.take(active, (frames) => frames.findIndex((one) => one.seq === common), nowMs, true)
+    if (common !== null)
+      return this.take(active, (frames) => frames.findIndex((one) => one.seq === common), nowMs, true)
     if (nowMs - this.lastSetMs < OUT_OF_STEP_MS) return null
     return this.take(active, (frames) => frames.length - 1, nowMs, false)
   }
@@ -57,7 +58,12 @@ export class StepGroup<T extends Stepped> {
     return null
   }
 
-  private take(active: readonly number[], pick: (frames: T[]) => number, nowMs: number, inStep: boolean): Map<number, T> | null {
+  private take(
+    active: readonly number[],
+    pick: (frames: T[]) => number,
+    nowMs: number,
+    inStep: boolean,
+  ): Map<number, T> | null {
     const set = new Map<number, T>()
     for (const member of active) {
       const frames = this.waiting.get(member)!

@@ -193,7 +193,8 @@ export class Tile {
       context.fillStyle = '#000'
       context.fillRect(0, 0, canvas.width, canvas.height)
     }
-    if (picture.width === area.width && picture.height === area.height) context.drawImage(picture.source, area.x, area.y)
+    if (picture.width === area.width && picture.height === area.height)
+      context.drawImage(picture.source, area.x, area.y)
     else context.drawImage(picture.source, area.x, area.y, area.width, area.height)
     drawBoxes(context, frame.result.found, area, this.ratio, this.host.options, frame.marks)
     if (fresh) this.count(frame, nowMs)
@@ -231,7 +232,8 @@ export class Tile {
     const relay = this.means.relay.take()
     const total = this.means.total.take()
     // A slow stream paints nothing between two reports: what was measured last still holds.
-    if (camera !== null && queue !== null && inference !== null) this.latency = { camera, queue, inference, relay, total }
+    if (camera !== null && queue !== null && inference !== null)
+      this.latency = { camera, queue, inference, relay, total }
     const result = this.shown?.frame.result
     const report: TileReport = {
       tile: this.id,

@@ -62,7 +62,11 @@ export function valueAxis(colours: Palette, more: Partial<uPlot.Axis> = {}): uPl
 
 /** 1500 as 1.5k: an axis has no room for more. */
 export const shortNumber = (value: number | null): string =>
-  value === null ? '' : Math.abs(value) >= 1000 ? `${Math.round(value / 100) / 10}k` : String(Math.round(value * 100) / 100)
+  value === null
+    ? ''
+    : Math.abs(value) >= 1000
+      ? `${Math.round(value / 100) / 10}k`
+      : String(Math.round(value * 100) / 100)
 
 /** Points of a series are not drawn, but for a lone value between gaps, which no line would show. */
 export const line = (stroke: string, more: Partial<uPlot.Series> = {}): uPlot.Series => ({

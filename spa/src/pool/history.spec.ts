@@ -3,7 +3,15 @@ import { expect, test } from 'vitest'
 import type { TypeStats } from '../api/types'
 import { KEPT_S, PoolHistory } from './history'
 
-const stats = (type: string, replicas = 1): TypeStats => ({ type, infer_fps: 15, drop_fps: 0, scale_ratio: 0.5, queue_length: 0, replicas, streams: 1 })
+const stats = (type: string, replicas = 1): TypeStats => ({
+  type,
+  infer_fps: 15,
+  drop_fps: 0,
+  scale_ratio: 0.5,
+  queue_length: 0,
+  replicas,
+  streams: 1,
+})
 
 test('keeps one sample a second for 15 minutes', () => {
   const history = new PoolHistory(null)
@@ -35,7 +43,10 @@ test('no news and a sleeping page are gaps, not zeros', () => {
 
 test('survives a reload, and whatever else lies in the storage', () => {
   const kept = new Map<string, string>()
-  const storage = { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, value: string) => void kept.set(key, value) } as unknown as Storage
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+  } as unknown as Storage
   const history = new PoolHistory(storage)
   for (let second = 1; second <= 15; second += 1) history.sample(second * 1000, [stats('people')])
   expect(new PoolHistory(storage).types.get('people')).toEqual(history.types.get('people'))

@@ -85,7 +85,13 @@ export class PoolHistory {
 
 function empty(length: number): Series {
   const nothing = (): null[] => Array.from({ length }, () => null)
-  return { infer_fps: nothing(), drop_fps: nothing(), scale_ratio: nothing(), queue_length: nothing(), replicas: nothing() }
+  return {
+    infer_fps: nothing(),
+    drop_fps: nothing(),
+    scale_ratio: nothing(),
+    queue_length: nothing(),
+    replicas: nothing(),
+  }
 }
 
 function isKept(value: unknown): value is { times: number[]; types: [string, Series][] } {

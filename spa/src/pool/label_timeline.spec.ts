@@ -8,7 +8,11 @@ test('means per picture, the last one held for three seconds, then a gap; two mi
   timeline.add(500, [['car', 7]], 7)
   timeline.add(1000, [], 0)
   timeline.add(3500, [], 0)
-  expect(timeline.data()).toEqual([[0, 0.5, 1, 3.5], [2, 0, 0, null], [null, 1, 1, null]])
+  expect(timeline.data()).toEqual([
+    [0, 0.5, 1, 3.5],
+    [2, 0, 0, null],
+    [null, 1, 1, null],
+  ])
   timeline.add(124_000, [], 1)
   expect(timeline.data()[0]).toEqual([124])
 })

@@ -21,7 +21,11 @@ export class LabelTimeline {
     if (frames) this.lastPictureMs = nowMs
     const carried = nowMs - this.lastPictureMs < CARRIED_MS
     const now = new Map(sums)
-    this.labels.forEach((label, index) => this.values[index]!.push(frames ? (now.get(label) ?? 0) / frames : carried ? (this.values[index]!.at(-1) ?? null) : null))
+    this.labels.forEach((label, index) =>
+      this.values[index]!.push(
+        frames ? (now.get(label) ?? 0) / frames : carried ? (this.values[index]!.at(-1) ?? null) : null,
+      ),
+    )
     let old = 0
     while (this.times[old]! < (nowMs - KEPT_MS) / 1000) old += 1
     if (!old) return

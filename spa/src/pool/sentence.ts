@@ -12,7 +12,9 @@ export interface Verdict {
 }
 
 /** Frames a second that a type's pods can infer together, by what they say of themselves; null where unknown. */
-export function capacityFps(stats: Pick<TypeStats, 'infer_fps' | 'drop_fps' | 'scale_ratio' | 'replicas'>): number | null {
+export function capacityFps(
+  stats: Pick<TypeStats, 'infer_fps' | 'drop_fps' | 'scale_ratio' | 'replicas'>,
+): number | null {
   if (!stats.replicas || !(stats.scale_ratio > 0)) return null
   return (stats.infer_fps + stats.drop_fps) / stats.scale_ratio
 }
@@ -31,9 +33,16 @@ const percent = (share: number): string => {
 export function verdict(stats: TypeStats): Verdict {
   const { type, replicas, scale_ratio: ratio } = stats
   if (!replicas) {
-    if (!stats.streams && !stats.queue_length) return { mood: 'idle', word: 'no pod', text: `${type} has no pod and no stream.` }
-    const what = stats.streams ? plural(stats.streams, 'stream waits', 'streams wait') : plural(stats.queue_length ?? 0, 'frame waits', 'frames wait')
-    return { mood: 'bad', word: 'no pod', text: `${type} has no pod: ${what}, and what is not inferred within seconds is dropped.` }
+    if (!stats.streams && !stats.queue_length)
+      return { mood: 'idle', word: 'no pod', text: `${type} has no pod and no stream.` }
+    const what = stats.streams
+      ? plural(stats.streams, 'stream waits', 'streams wait')
+      : plural(stats.queue_length ?? 0, 'frame waits', 'frames wait')
+    return {
+      mood: 'bad',
+      word: 'no pod',
+      text: `${type} has no pod: ${what}, and what is not inferred within seconds is dropped.`,
+    }
   }
   const needs = ratio * replicas
   const has = grouped(replicas)
@@ -47,10 +56,28 @@ export function verdict(stats: TypeStats): Verdict {
         : `${type} uses ${percent(ratio)} of its ${plural(replicas, 'pod')}, and still ${percent(share)} of frames are dropped.`
     return { mood: share >= 0.05 ? 'bad' : 'warn', word: 'dropping', text }
   }
-  if (stats.infer_fps < 0.05) return { mood: 'idle', word: 'idle', text: `${type} is idle: ${plural(replicas, 'pod waits', 'pods wait')} for frames.` }
-  if (ratio >= 0.9) return { mood: 'warn', word: 'full', text: `${type} is nearly full: ${pods(needs)} of ${plural(replicas, 'pod')} in use, no frame is dropped.` }
+  if (stats.infer_fps < 0.05)
+    return {
+      mood: 'idle',
+      word: 'idle',
+      text: `${type} is idle: ${plural(replicas, 'pod waits', 'pods wait')} for frames.`,
+    }
+  if (ratio >= 0.9)
+    return {
+      mood: 'warn',
+      word: 'full',
+      text: `${type} is nearly full: ${pods(needs)} of ${plural(replicas, 'pod')} in use, no frame is dropped.`,
+    }
   if (replicas > 1 && needs < (replicas - 1) * 0.8) {
-    return { mood: 'good', word: 'roomy', text: `${type} needs ${pods(needs)} ${podWord} and has ${has}: it can shrink. No frame is dropped.` }
+    return {
+      mood: 'good',
+      word: 'roomy',
+      text: `${type} needs ${pods(needs)} ${podWord} and has ${has}: it can shrink. No frame is dropped.`,
+    }
   }
-  return { mood: 'good', word: 'well', text: `${type} uses ${percent(ratio)} of its ${plural(replicas, 'pod')} for ${fps(stats.infer_fps)} frames a second: no frame is dropped.` }
+  return {
+    mood: 'good',
+    word: 'well',
+    text: `${type} uses ${percent(ratio)} of its ${plural(replicas, 'pod')} for ${fps(stats.infer_fps)} frames a second: no frame is dropped.`,
+  }
 }

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs'
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 
-const executable = process.env.EI_TEST_CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
+const executable =
+  process.env.EI_TEST_CHROMIUM ??
+  ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 
 export function startBrowser(): Promise<Browser> {
   if (!executable) throw new Error('Chromium is missing: install it, or set EI_TEST_CHROMIUM to its path')
@@ -30,7 +32,12 @@ export interface WatchedPage {
 }
 
 /** A page in a context of its own. `expected` are console lines that a test provokes. */
-export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}, expected: RegExp[] = []): Promise<WatchedPage> {
+export async function openPage(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+  expected: RegExp[] = [],
+): Promise<WatchedPage> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   const page = await context.newPage()
   const complaints: string[] = []
@@ -39,7 +46,8 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
     if (!expected.some((pattern) => pattern.test(text))) complaints.push(text)
   }
   page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complain(`${message.type()}: ${message.text()} ${message.location().url}`)
+    if (['error', 'warning'].includes(message.type()))
+      complain(`${message.type()}: ${message.text()} ${message.location().url}`)
   })
   page.on('pageerror', (error) => complain(`exception: ${error.message}`))
   page.on('request', (request) => {

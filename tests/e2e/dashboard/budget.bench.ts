@@ -35,7 +35,11 @@ test(`${streamCount} streams for ${seconds} s`, { timeout: (seconds + 120) * 100
     page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
     page.on('pageerror', (error) => complaints.push(error.message))
     await page.goto(`${system.url}/${process.env.EI_BENCH_QUERY ?? ''}`)
-    await waitFor('all tiles live', async () => (await page.locator('[data-state="live"]').count()) === streamCount, 30_000)
+    await waitFor(
+      'all tiles live',
+      async () => (await page.locator('[data-state="live"]').count()) === streamCount,
+      30_000,
+    )
     await page.waitForTimeout(4000)
     const session = await context.newCDPSession(page)
     const heap = async (): Promise<number> => {
@@ -63,7 +67,10 @@ test(`${streamCount} streams for ${seconds} s`, { timeout: (seconds + 120) * 100
         `main thread: ${totals.longTasks.length} tasks over 50 ms${totals.longTasks.length ? ` (longest ${Math.max(...totals.longTasks).toFixed(0)} ms)` : ''}`,
         `heap: ${(heapBefore / 1e6).toFixed(1)} MB before, ${(heapAfter / 1e6).toFixed(1)} MB after`,
         `boxes checked on ${boxes.checked} shapes, largest deviation ${boxes.worst.toFixed(1)} px`,
-        `cores: ${cpu.filter(([, share]) => share >= 0.005).map(([kind, share]) => `${kind} ${share.toFixed(2)}`).join(', ')}`,
+        `cores: ${cpu
+          .filter(([, share]) => share >= 0.005)
+          .map(([kind, share]) => `${kind} ${share.toFixed(2)}`)
+          .join(', ')}`,
       ].join('\n'),
     )
     await publisher.stop()

@@ -10,7 +10,9 @@ import { checkTiles } from './tile_pixels'
 
 const TOKEN = 'open-sesame-4711'
 // What Chromium itself says when a server is away or refuses: the page can't keep it from that.
-const AWAY = [/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_INVALID_HTTP_RESPONSE|WebSocket connection to|status of 50\d/]
+const AWAY = [
+  /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_INVALID_HTTP_RESPONSE|WebSocket connection to|status of 50\d/,
+]
 const REFUSED = [/status of 401/, ...AWAY]
 let system: System
 let browser: Browser
@@ -29,7 +31,8 @@ afterEach(async () => {
   for (const context of browser.contexts()) await context.close()
 })
 
-const live = (page: Page, count: number) => waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count, 30_000)
+const live = (page: Page, count: number) =>
+  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count, 30_000)
 
 async function signIn(page: Page): Promise<void> {
   await page.getByLabel('Token').fill(TOKEN)
@@ -87,7 +90,11 @@ test('a gateway that goes away is said in a banner, and all comes back without a
   await page.getByText(/No connection to the server since \d\d:\d\d:\d\d/).waitFor()
   expect(await page.locator('article.tile').count()).toBe(2)
   await system.startGateway()
-  await waitFor('the banner to go', async () => (await page.getByText('No connection to the server').count()) === 0, 30_000)
+  await waitFor(
+    'the banner to go',
+    async () => (await page.getByText('No connection to the server').count()) === 0,
+    30_000,
+  )
   // A restarted gateway may or may not know the old login.
   if (await page.getByRole('heading', { name: 'Sign in' }).count()) await signIn(page)
   await live(page, 2)
@@ -100,7 +107,9 @@ test('a view whose file is gone after an update of the server loads the page ane
   await signIn(page)
   await live(page, 2)
   let refused = 0
-  await page.route('**/assets/PoolPage-*.js', (route) => (refused++ === 0 ? route.fulfill({ status: 404 }) : route.continue()))
+  await page.route('**/assets/PoolPage-*.js', (route) =>
+    refused++ === 0 ? route.fulfill({ status: 404 }) : route.continue(),
+  )
   await page.getByRole('link', { name: 'Pool' }).click()
   await page.getByRole('heading', { name: 'Pool' }).waitFor()
   expect(refused).toBe(2)

@@ -21,7 +21,9 @@ export async function collectTotals(context: BrowserContext): Promise<void> {
       kept.superseded += superseded
       kept.latencies.push(...latencies)
     })
-    new PerformanceObserver((list) => kept.longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ entryTypes: ['longtask'] })
+    new PerformanceObserver((list) => kept.longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe(
+      { entryTypes: ['longtask'] },
+    )
   })
 }
 

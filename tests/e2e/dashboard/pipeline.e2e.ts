@@ -12,7 +12,8 @@ const models = process.env.EI_TEST_MODELS ?? join(repository, '../shared/models'
 const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos')
 const clip = join(videos, 'head-pose-face-detection-female-and-male.gif')
 const available = existsSync(join(models, 'face-detection-retail-0005')) && existsSync(clip)
-if (!available && process.env.CI) throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
+if (!available && process.env.CI)
+  throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
 
 let system: System
 let browser: Browser
@@ -25,32 +26,56 @@ afterAll(async () => {
   await system?.stop()
 })
 
-test.skipIf(!available)('real faces are found; a killed inference service shows as such and comes back', { timeout: 150_000 }, async () => {
-  const startInference = (): Service =>
-    system.start('inference', 'apps/infer_service.py', { INFER_TYPE: 'face', INFER_MODEL_NAME: 'face-detection-retail-0005_FP32', INFER_MODEL_PATH: models })
-  system.start('file', 'apps/file_stream_service.py', { INFER_TYPE: 'face', STREAM_NAME: 'interview', VIDEO_FILE: clip, VIDEO_FPS: '10' })
-  let inference = startInference()
-  const { page, complaints } = await openPage(browser, system.url)
-  const tile = page.locator('article.tile[data-stream="interview:face:inferred"]')
-  try {
-    await waitFor('the tile to live', async () => (await tile.getAttribute('data-state')) === 'live', 60_000)
-    await waitFor('a face', async () => /[12] detections?/.test(await tile.innerText()), 30_000)
-    expect(await tile.innerText()).toContain('FP32')
-    // What the page says is what the API says.
-    const stream = (await (await fetch(`${system.url}/api/streams/interview:face:inferred`)).json()) as { model: string; width: number }
-    expect(stream.model).toBe('face-detection-retail-0005')
-    await inference.stop('SIGKILL')
-    await waitFor('the tile to be dead', async () => (await tile.getAttribute('data-state')) === 'dead', 30_000)
-    await waitFor('the reason', async () => (await tile.innerText()).includes('no pod infers face'), 30_000)
-    await page.getByRole('link', { name: 'Pool' }).click()
-    const sentence = page.locator('[data-type="face"] [data-is="sentence"]')
-    await waitFor('the pool to say so', async () => (await sentence.innerText()).startsWith('face has no pod'), 40_000)
-    inference = startInference()
-    await waitFor('the pool to be well again', async () => !(await sentence.innerText()).startsWith('face has no pod'), 60_000)
-    await page.getByRole('link', { name: 'Streams' }).click()
-    await waitFor('the tile to live again', async () => (await tile.getAttribute('data-state')) === 'live', 60_000)
-    expect(complaints).toEqual([])
-  } catch (error) {
-    throw new Error(`${String(error)}\n${system.words()}`, { cause: error })
-  }
-})
+test.skipIf(!available)(
+  'real faces are found; a killed inference service shows as such and comes back',
+  { timeout: 150_000 },
+  async () => {
+    const startInference = (): Service =>
+      system.start('inference', 'apps/infer_service.py', {
+        INFER_TYPE: 'face',
+        INFER_MODEL_NAME: 'face-detection-retail-0005_FP32',
+        INFER_MODEL_PATH: models,
+      })
+    system.start('file', 'apps/file_stream_service.py', {
+      INFER_TYPE: 'face',
+      STREAM_NAME: 'interview',
+      VIDEO_FILE: clip,
+      VIDEO_FPS: '10',
+    })
+    let inference = startInference()
+    const { page, complaints } = await openPage(browser, system.url)
+    const tile = page.locator('article.tile[data-stream="interview:face:inferred"]')
+    try {
+      await waitFor('the tile to live', async () => (await tile.getAttribute('data-state')) === 'live', 60_000)
+      await waitFor('a face', async () => /[12] detections?/.test(await tile.innerText()), 30_000)
+      expect(await tile.innerText()).toContain('FP32')
+      // What the page says is what the API says.
+      const stream = (await (await fetch(`${system.url}/api/streams/interview:face:inferred`)).json()) as {
+        model: string
+        width: number
+      }
+      expect(stream.model).toBe('face-detection-retail-0005')
+      await inference.stop('SIGKILL')
+      await waitFor('the tile to be dead', async () => (await tile.getAttribute('data-state')) === 'dead', 30_000)
+      await waitFor('the reason', async () => (await tile.innerText()).includes('no pod infers face'), 30_000)
+      await page.getByRole('link', { name: 'Pool' }).click()
+      const sentence = page.locator('[data-type="face"] [data-is="sentence"]')
+      await waitFor(
+        'the pool to say so',
+        async () => (await sentence.innerText()).startsWith('face has no pod'),
+        40_000,
+      )
+      inference = startInference()
+      await waitFor(
+        'the pool to be well again',
+        async () => !(await sentence.innerText()).startsWith('face has no pod'),
+        60_000,
+      )
+      await page.getByRole('link', { name: 'Streams' }).click()
+      await waitFor('the tile to live again', async () => (await tile.getAttribute('data-state')) === 'live', 60_000)
+      expect(complaints).toEqual([])
+    } catch (error) {
+      throw new Error(`${String(error)}\n${system.words()}`, { cause: error })
+    }
+  },
+)

@@ -20,13 +20,18 @@ export function processTree(root: number): Sample[] {
       // The command in parentheses may hold blanks.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
-      all.push({ pid: Number(entry), parent: Number(fields[1]), command, cpuS: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S })
+      all.push({
+        pid: Number(entry),
+        parent: Number(fields[1]),
+        command,
+        cpuS: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S,
+      })
     } catch {
       // it has ended meanwhile
     }
   }
   const wanted = new Set([root])
-  for (let grew = true; grew; ) {
+  for (let grew = true; grew;) {
     grew = false
     for (const one of all) {
       if (!wanted.has(one.pid) && wanted.has(one.parent)) {

@@ -19,7 +19,15 @@ const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos'
 const everything = process.env.EI_SCREENSHOTS
 const folder = everything ?? join(repository, 'doc/images')
 const TOKEN = 'screenshots'
-const DOCUMENTED = ['streams-dark-desktop', 'streams-light-desktop', 'streams-dark-phone', 'stream-dark-desktop', 'compare-light-desktop', 'pool-dark-desktop', 'wall-dark-desktop']
+const DOCUMENTED = [
+  'streams-dark-desktop',
+  'streams-light-desktop',
+  'streams-dark-phone',
+  'stream-dark-desktop',
+  'compare-light-desktop',
+  'pool-dark-desktop',
+  'wall-dark-desktop',
+]
 const DEVICES: Record<string, BrowserContextOptions> = {
   desktop: { viewport: { width: 1440, height: 900 } },
   phone: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true },
@@ -85,7 +93,14 @@ test('screenshots', { timeout: 600_000 }, async () => {
       if (path !== undefined) await page.goto('about:blank')
     }
   }
-  const live = (count: number) => (page: Page) => waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) >= count && (await page.locator('[data-is="fps"]').count()) >= 0, 60_000)
+  const live = (count: number) => (page: Page) =>
+    waitFor(
+      `${count} live tiles`,
+      async () =>
+        (await page.locator('[data-state="live"]').count()) >= count &&
+        (await page.locator('[data-is="fps"]').count()) >= 0,
+      60_000,
+    )
   try {
     for (const [device, options] of Object.entries(DEVICES)) {
       for (const colorScheme of ['dark', 'light'] as const) {
@@ -104,12 +119,19 @@ test('screenshots', { timeout: 600_000 }, async () => {
     await onAll('empty', async () => undefined)
     for (const { page } of pages) await page.goto('about:blank')
     for (const pod of PODS) system.start(pod.INFER_TYPE, 'apps/infer_service.py', { ...pod, INFER_MODEL_PATH: models })
-    for (const camera of CAMERAS) system.start(camera.STREAM_NAME, 'apps/file_stream_service.py', { ...camera, FRAME_WIDTH: '768', FRAME_HEIGHT: '432' })
+    for (const camera of CAMERAS)
+      system.start(camera.STREAM_NAME, 'apps/file_stream_service.py', {
+        ...camera,
+        FRAME_WIDTH: '768',
+        FRAME_HEIGHT: '432',
+      })
     const cookie = { Authorization: `Bearer ${TOKEN}` }
     await waitFor(
       'all streams live',
       async () => {
-        const { streams } = (await (await fetch(`${system.url}/api/streams`, { headers: cookie })).json()) as { streams: { state: string }[] }
+        const { streams } = (await (await fetch(`${system.url}/api/streams`, { headers: cookie })).json()) as {
+          streams: { state: string }[]
+        }
         return streams.filter((stream) => stream.state === 'live').length === CAMERAS.length + 1
       },
       120_000,
@@ -121,14 +143,22 @@ test('screenshots', { timeout: 600_000 }, async () => {
     await onAll('streams', settled(1), '/')
     await onAll('wall', settled(6), '/?wall')
     await onAll('compare', settled(2), '/compare/north-gate')
-    await onAll('stream', async (page) => {
-      await settled(1)(page)
-      await page.waitForTimeout(8000)
-    }, '/stream/lobby:face:inferred')
-    await onAll('pool', async (page) => {
-      await page.locator('[data-is="sentence"]').first().waitFor()
-      await page.waitForTimeout(everything ? 15_000 : 40_000)
-    }, '/pool')
+    await onAll(
+      'stream',
+      async (page) => {
+        await settled(1)(page)
+        await page.waitForTimeout(8000)
+      },
+      '/stream/lobby:face:inferred',
+    )
+    await onAll(
+      'pool',
+      async (page) => {
+        await page.locator('[data-is="sentence"]').first().waitFor()
+        await page.waitForTimeout(everything ? 15_000 : 40_000)
+      },
+      '/pool',
+    )
     for (const { page } of pages) {
       await page.goto(system.url)
     }

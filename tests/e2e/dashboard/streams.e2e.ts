@@ -31,7 +31,8 @@ async function publish(): Promise<void> {
 const tiles = (page: Page) => page.locator('article.tile')
 const names = (page: Page) => page.locator('article.tile .name').allInnerTexts()
 const tile = (page: Page, id: string) => page.locator(`article.tile[data-stream="${id}:inferred"]`)
-const live = (page: Page, count: number) => waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count)
+const live = (page: Page, count: number) =>
+  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count)
 
 describe('without a stream', () => {
   test('the page says how to attach one, and shows it without a reload', async () => {
@@ -52,7 +53,10 @@ describe('with streams', () => {
     await live(page, STREAMS.length)
     const canvas = tile(page, 'gate-1:people').locator('canvas')
     const before = await shapesOf(page, canvas)
-    await waitFor('a shape at another place', async () => JSON.stringify(await shapesOf(page, canvas)) !== JSON.stringify(before))
+    await waitFor(
+      'a shape at another place',
+      async () => JSON.stringify(await shapesOf(page, canvas)) !== JSON.stringify(before),
+    )
     const seen = await checkTiles(page, 'article.tile', 3)
     expect(seen.checked).toBeGreaterThanOrEqual(8)
     expect(seen.worst).toBeLessThanOrEqual(2)
@@ -74,7 +78,12 @@ describe('with streams', () => {
     const canvas = page.locator('article.stage canvas')
     // Crisp: the canvas has a pixel for each of the screen's.
     const { width } = (await canvas.boundingBox())!
-    await waitFor('a canvas in device pixels', () => canvas.evaluate((element, wanted) => Math.abs((element as HTMLCanvasElement).width - wanted) <= 1, width * deviceScaleFactor))
+    await waitFor('a canvas in device pixels', () =>
+      canvas.evaluate(
+        (element, wanted) => Math.abs((element as HTMLCanvasElement).width - wanted) <= 1,
+        width * deviceScaleFactor,
+      ),
+    )
     for (let sample = 0; sample < 3; sample += 1) {
       for (const seen of await shapesOf(page, canvas, deviceScaleFactor)) {
         // A shape moves by five pixels a frame here: a box of the frame before or after would show.
@@ -98,7 +107,10 @@ describe('with streams', () => {
     await page.getByText('No stream fits these filters.').waitFor()
     await page.getByRole('button', { name: 'Show all streams' }).click()
     await page.getByLabel('Sort').selectOption('type')
-    await waitFor('sorted by type', async () => (await names(page)).join() === 'hall,yard-2,yard-10,gate-1,gate-2,gate-1')
+    await waitFor(
+      'sorted by type',
+      async () => (await names(page)).join() === 'hall,yard-2,yard-10,gate-1,gate-2,gate-1',
+    )
     const width = async () => (await tiles(page).first().boundingBox())!.width
     const medium = await width()
     await page.getByRole('button', { name: 'Large tiles' }).click()
@@ -110,7 +122,11 @@ describe('with streams', () => {
     const { page } = await openPage(browser, `${system.url}/?q=gate-2`)
     await live(page, 1)
     const canvas = tile(page, 'gate-2:people').locator('canvas')
-    const drawn = async () => (await shapesOf(page, canvas)).filter((seen) => seen.line).map((seen) => seen.label).join()
+    const drawn = async () =>
+      (await shapesOf(page, canvas))
+        .filter((seen) => seen.line)
+        .map((seen) => seen.label)
+        .join()
     await waitFor('all boxes', async () => (await drawn()) === 'person,car,bike')
     await page.goto(`${system.url}/?q=gate-2&min=0.6`)
     await waitFor('those over 60 %', async () => (await drawn()) === 'person,car')
@@ -132,7 +148,10 @@ describe('with streams', () => {
     await waitFor('no viewer of an earlier test', async () => (await viewers()) === 0)
     const { page } = await openPage(browser, `${system.url}/?size=l`, { viewport: { width: 500, height: 500 } })
     await waitFor('the tiles', async () => (await tiles(page).count()) === STREAMS.length)
-    const atTop = await waitFor('some viewers', async () => (await page.locator('[data-state="live"]').count()) > 0 && viewers())
+    const atTop = await waitFor(
+      'some viewers',
+      async () => (await page.locator('[data-state="live"]').count()) > 0 && viewers(),
+    )
     expect(atTop).toBeLessThanOrEqual(3)
     await tiles(page).last().scrollIntoViewIfNeeded()
     await waitFor('the last tile to live', async () => (await tiles(page).last().getAttribute('data-state')) === 'live')
@@ -168,7 +187,9 @@ describe('with streams', () => {
     expect(jpeg.subarray(0, 2).toString('hex')).toBe('ffd8')
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
     await page.getByRole('button', { name: 'Copy websocket address' }).click()
-    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(`${system.url.replace('http', 'ws')}/gate-1:people:inferred`)
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
+      `${system.url.replace('http', 'ws')}/gate-1:people:inferred`,
+    )
     await page.getByRole('button', { name: 'Copy REST address' }).click()
     const address = await page.evaluate(() => navigator.clipboard.readText())
     expect(((await (await fetch(address)).json()) as { name: string }).name).toBe('gate-1')
@@ -182,7 +203,8 @@ describe('with streams', () => {
     await page.keyboard.type('yard')
     await waitFor('two tiles', async () => (await tiles(page).count()) === 2)
     const focusedLabel = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label'))
-    for (let step = 0; step < 30 && !(await focusedLabel())?.startsWith('Open yard-2'); step += 1) await page.keyboard.press('Tab')
+    for (let step = 0; step < 30 && !(await focusedLabel())?.startsWith('Open yard-2'); step += 1)
+      await page.keyboard.press('Tab')
     expect(await focusedLabel()).toBe('Open yard-2, car')
     await page.keyboard.press('ArrowRight')
     expect(await focusedLabel()).toBe('Open yard-10, car')
@@ -196,7 +218,9 @@ describe('with streams', () => {
   })
 
   test('the wall fits all tiles to the screen', async () => {
-    const { page, complaints } = await openPage(browser, `${system.url}/?wall`, { viewport: { width: 1600, height: 900 } })
+    const { page, complaints } = await openPage(browser, `${system.url}/?wall`, {
+      viewport: { width: 1600, height: 900 },
+    })
     await live(page, STREAMS.length)
     for (const box of await tiles(page).all()) {
       const { x, y, width, height } = (await box.boundingBox())!
@@ -229,20 +253,57 @@ describe('bad input', () => {
   beforeAll(publish)
 
   const id = 'gate-2:people:inferred'
-  const hostile = ['<script>document.title="owned"</script>', '<img src=x onerror=alert(1)>', '🚲👨‍👩‍👧', 'x'.repeat(10_000), 'a\u0000\n\u202eb', '']
+  const hostile = [
+    '<script>document.title="owned"</script>',
+    '<img src=x onerror=alert(1)>',
+    '🚲👨‍👩‍👧',
+    'x'.repeat(10_000),
+    'a\u0000\n\u202eb',
+    '',
+  ]
 
   test('odd detections are shown sanely', async () => {
     const { page, complaints } = await openPage(browser, `${system.url}/?q=gate-2`)
     await live(page, 1)
-    const shown = (text: RegExp | string) => waitFor(`the tile to say ${text}`, async () => (await tile(page, 'gate-2:people').innerText()).match(text))
+    const shown = (text: RegExp | string) =>
+      waitFor(`the tile to say ${text}`, async () => (await tile(page, 'gate-2:people').innerText()).match(text))
     await publisher!.tell({ do: 'override', stream: id, detections: [] })
     await shown('0 detections')
-    await publisher!.tell({ do: 'override', stream: id, detections: Array.from({ length: 500 }, (_, index) => ({ label: `thing ${index % 50}`, confidence: 0.3 + (index % 7) / 10, box: [(index % 25) / 25, Math.floor(index / 25) / 20, (index % 25) / 25 + 0.05, Math.floor(index / 25) / 20 + 0.06] })) })
+    await publisher!.tell({
+      do: 'override',
+      stream: id,
+      detections: Array.from({ length: 500 }, (_, index) => ({
+        label: `thing ${index % 50}`,
+        confidence: 0.3 + (index % 7) / 10,
+        box: [
+          (index % 25) / 25,
+          Math.floor(index / 25) / 20,
+          (index % 25) / 25 + 0.05,
+          Math.floor(index / 25) / 20 + 0.06,
+        ],
+      })),
+    })
     await shown('500 detections')
-    await publisher!.tell({ do: 'override', stream: id, detections: [{ label: 'person', confidence: 0.9, box: [-3, -0.5, 0.5, 7] }, { label: 'person', confidence: 0.9, box: [0.9, 0.9, 0.1, 0.1] }, { label: 'person', confidence: 0.9, box: [2, 2, 3, 3] }] })
+    await publisher!.tell({
+      do: 'override',
+      stream: id,
+      detections: [
+        { label: 'person', confidence: 0.9, box: [-3, -0.5, 0.5, 7] },
+        { label: 'person', confidence: 0.9, box: [0.9, 0.9, 0.1, 0.1] },
+        { label: 'person', confidence: 0.9, box: [2, 2, 3, 3] },
+      ],
+    })
     await shown('1 detection')
     await shown(/skipped/)
-    await publisher!.tell({ do: 'override', stream: id, detections: hostile.map((label, index) => ({ label, confidence: 0.9, box: [index / 6, 0.1, (index + 0.9) / 6, 0.9] })) })
+    await publisher!.tell({
+      do: 'override',
+      stream: id,
+      detections: hostile.map((label, index) => ({
+        label,
+        confidence: 0.9,
+        box: [index / 6, 0.1, (index + 0.9) / 6, 0.9],
+      })),
+    })
     await shown('6 detections')
     await page.getByText('Boxes', { exact: true }).first().click()
     expect(await page.getByRole('checkbox', { name: '<script>' }).count()).toBe(1)
@@ -257,8 +318,25 @@ describe('bad input', () => {
   test('what can’t be shown is skipped and counted', async () => {
     const { page, complaints } = await openPage(browser, `${system.url}/?q=gate-2`)
     await live(page, 1)
-    const skipped = async () => Number.parseInt((await page.locator('[data-is="skipped"]').allInnerTexts())[0] ?? '0', 10)
-    const document = { v: 1, stream: id, type: 'people', model: 'm', precision: 'FP32', device: 'CPU', seq: 1, ts: 1, width: 768, height: 432, pod: 'p', age_ms: 1, queue_ms: 1, infer_ms: 1, detections: [] }
+    const skipped = async () =>
+      Number.parseInt((await page.locator('[data-is="skipped"]').allInnerTexts())[0] ?? '0', 10)
+    const document = {
+      v: 1,
+      stream: id,
+      type: 'people',
+      model: 'm',
+      precision: 'FP32',
+      device: 'CPU',
+      seq: 1,
+      ts: 1,
+      width: 768,
+      height: 432,
+      pod: 'p',
+      age_ms: 1,
+      queue_ms: 1,
+      infer_ms: 1,
+      detections: [],
+    }
     const messages = [
       { document, picture: 'broken' },
       { document, picture: 'none' },
@@ -282,13 +360,55 @@ describe('bad input', () => {
     const context = await browser.newContext()
     const page = await context.newPage()
     const complaints: string[] = []
-    page.on('console', (message) => message.type() === 'error' && !/WebSocket/.test(message.text()) && complaints.push(message.text()))
+    page.on(
+      'console',
+      (message) => message.type() === 'error' && !/WebSocket/.test(message.text()) && complaints.push(message.text()),
+    )
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('dialog', (dialog) => complaints.push(dialog.message()))
-    const stream = (name: string, index: number) => ({ id: `${name}:people:inferred`, name, type: index % 2 ? 'people' : name.slice(0, 200), state: 'live', model: name.slice(0, 300), precision: null, width: null, height: null, fps: 15, source_fps: null, latency_ms: null, last_seen: null, url: '/x' })
+    const stream = (name: string, index: number) => ({
+      id: `${name}:people:inferred`,
+      name,
+      type: index % 2 ? 'people' : name.slice(0, 200),
+      state: 'live',
+      model: name.slice(0, 300),
+      precision: null,
+      width: null,
+      height: null,
+      fps: 15,
+      source_fps: null,
+      latency_ms: null,
+      last_seen: null,
+      url: '/x',
+    })
     const streams = { streams: hostile.map(stream), missing: { queue: '<b>gone</b>' } }
-    const stats = { time_ms: Date.now(), types: [{ type: hostile[0], infer_fps: 1, drop_fps: 1, scale_ratio: 2, queue_length: null, replicas: 1, streams: 1 }], totals: { infer_fps: 1, drop_fps: 1, queue_length: null, replicas: 1, streams: 1 }, workers: [{ pod: hostile[1], type: hostile[3], device: null, model: null, precision: null, infer_fps: 1, drop_fps: 0, scale_ratio: 1e9, last_seen: null }], missing: {} }
-    await page.route('**/api/events', (route) => route.fulfill({ contentType: 'text/event-stream', body: `event: hello\ndata: {"version":"1","time_ms":${Date.now()}}\n\nevent: streams\ndata: not JSON\n\nevent: streams\ndata: ${JSON.stringify(streams)}\n\nevent: stats\ndata: ${JSON.stringify(stats)}\n\n` }))
+    const stats = {
+      time_ms: Date.now(),
+      types: [
+        { type: hostile[0], infer_fps: 1, drop_fps: 1, scale_ratio: 2, queue_length: null, replicas: 1, streams: 1 },
+      ],
+      totals: { infer_fps: 1, drop_fps: 1, queue_length: null, replicas: 1, streams: 1 },
+      workers: [
+        {
+          pod: hostile[1],
+          type: hostile[3],
+          device: null,
+          model: null,
+          precision: null,
+          infer_fps: 1,
+          drop_fps: 0,
+          scale_ratio: 1e9,
+          last_seen: null,
+        },
+      ],
+      missing: {},
+    }
+    await page.route('**/api/events', (route) =>
+      route.fulfill({
+        contentType: 'text/event-stream',
+        body: `event: hello\ndata: {"version":"1","time_ms":${Date.now()}}\n\nevent: streams\ndata: not JSON\n\nevent: streams\ndata: ${JSON.stringify(streams)}\n\nevent: stats\ndata: ${JSON.stringify(stats)}\n\n`,
+      }),
+    )
     await page.goto(system.url)
     await waitFor('the tiles', async () => (await tiles(page).count()) === hostile.length)
     expect((await names(page)).some((name) => name.includes('<script>'))).toBe(true)

@@ -13,10 +13,15 @@ export const timeFactor = Number(process.env.EI_TEST_TIME_FACTOR ?? '1')
 /** A service has ended while it was waited for: no use to wait on. */
 class EndedError extends Error {}
 
-const shown = (value: unknown): string => (value instanceof Error ? `${value.message} ${value.cause ? String(value.cause) : ''}` : JSON.stringify(value))
+const shown = (value: unknown): string =>
+  value instanceof Error ? `${value.message} ${value.cause ? String(value.cause) : ''}` : JSON.stringify(value)
 
 /** Waits until `condition` gives something true; says what never came. */
-export async function waitFor<T>(what: string, condition: () => T | Promise<T>, timeoutMs = 15_000): Promise<NonNullable<T>> {
+export async function waitFor<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  timeoutMs = 15_000,
+): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs * timeFactor
   let last: unknown
   for (;;) {
@@ -28,7 +33,8 @@ export async function waitFor<T>(what: string, condition: () => T | Promise<T>, 
       if (error instanceof EndedError) throw error
       last = error
     }
-    if (Date.now() > deadline) throw new Error(`${what} did not come true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
+    if (Date.now() > deadline)
+      throw new Error(`${what} did not come true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
@@ -41,7 +47,13 @@ export class Service {
     readonly child: ChildProcess,
   ) {}
 
-  static start(name: string, command: string, args: string[], env: Record<string, string> = {}, keepOutput = true): Service {
+  static start(
+    name: string,
+    command: string,
+    args: string[],
+    env: Record<string, string> = {},
+    keepOutput = true,
+  ): Service {
     const child = spawn(command, args, {
       cwd: repository,
       env: { ...process.env, PYTHONUNBUFFERED: '1', ...env },
@@ -89,7 +101,13 @@ export class Publisher {
   }
 
   static async start(brokerUrl: string, streams: string[], more: string[] = []): Promise<Publisher> {
-    const service = Service.start('publisher', python, ['tests/support/result_publisher.py', '--broker-url', brokerUrl, '--streams', streams.join(','), ...more], {}, false)
+    const service = Service.start(
+      'publisher',
+      python,
+      ['tests/support/result_publisher.py', '--broker-url', brokerUrl, '--streams', streams.join(','), ...more],
+      {},
+      false,
+    )
     const publisher = new Publisher(service)
     const first = await publisher.next()
     if (!first.ready) throw new Error(`the publisher did not start:\n${service.words.join('\n')}`)
@@ -198,12 +216,16 @@ export class System {
 
 /** What a service says when it is up. */
 function said(service: Service, pattern: RegExp): Promise<RegExpExecArray> {
-  return waitFor(`${service.name}: ${pattern}`, () => {
-    for (const line of service.words) {
-      const found = pattern.exec(line)
-      if (found) return found
-    }
-    if (!service.running) throw new EndedError(`${service.name} ended:\n${service.words.join('\n')}`)
-    return null
-  }, 30_000)
+  return waitFor(
+    `${service.name}: ${pattern}`,
+    () => {
+      for (const line of service.words) {
+        const found = pattern.exec(line)
+        if (found) return found
+      }
+      if (!service.running) throw new EndedError(`${service.name} ended:\n${service.words.join('\n')}`)
+      return null
+    },
+    30_000,
+  )
 }

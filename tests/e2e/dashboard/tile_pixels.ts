@@ -22,7 +22,11 @@ export interface ShapeSeen {
 /** Extents of each shape and of the line around it, in pixels of the screenshot of one canvas. */
 export async function shapesOf(page: Page, canvas: Locator, ratio = 1): Promise<ShapeSeen[]> {
   const picture = (await canvas.screenshot()).toString('base64')
-  const wanted = SHAPES.map((shape) => ({ label: shape.label, fill: [...shape.fill], line: rgb(labelColour(shape.label)) }))
+  const wanted = SHAPES.map((shape) => ({
+    label: shape.label,
+    fill: [...shape.fill],
+    line: rgb(labelColour(shape.label)),
+  }))
   return page.evaluate(
     async ({ picture, wanted, ratio }) => {
       const bytes = Uint8Array.from(atob(picture), (character) => character.charCodeAt(0))
@@ -33,8 +37,14 @@ export async function shapesOf(page: Page, canvas: Locator, ratio = 1): Promise<
       const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height)
       // A picture is a JPEG, scaled and smoothed: its edges are soft. Lines are drawn exactly.
       const near = (at: number, colour: number[], tolerance: number): boolean =>
-        Math.abs(data[at]! - colour[0]!) <= tolerance && Math.abs(data[at + 1]! - colour[1]!) <= tolerance && Math.abs(data[at + 2]! - colour[2]!) <= tolerance
-      const extent = (colour: number[], tolerance: number, area: { left: number; top: number; right: number; bottom: number }) => {
+        Math.abs(data[at]! - colour[0]!) <= tolerance &&
+        Math.abs(data[at + 1]! - colour[1]!) <= tolerance &&
+        Math.abs(data[at + 2]! - colour[2]!) <= tolerance
+      const extent = (
+        colour: number[],
+        tolerance: number,
+        area: { left: number; top: number; right: number; bottom: number },
+      ) => {
         let found: { left: number; top: number; right: number; bottom: number } | null = null
         for (let y = Math.max(0, area.top); y < Math.min(height, area.bottom); y += 1) {
           for (let x = Math.max(0, area.left); x < Math.min(width, area.right); x += 1) {
@@ -51,7 +61,12 @@ export async function shapesOf(page: Page, canvas: Locator, ratio = 1): Promise<
         const shape = extent(fill, 60, { left: 0, top: 0, right: width, bottom: height })
         // Only around the shape: chips and other boxes have the same colours. The plate above belongs to the box.
         const margin = 6 * ratio
-        const around = shape && { left: shape.left - margin, top: shape.top - margin, right: shape.right + margin, bottom: shape.bottom + margin }
+        const around = shape && {
+          left: shape.left - margin,
+          top: shape.top - margin,
+          right: shape.right + margin,
+          bottom: shape.bottom + margin,
+        }
         return { label, fill: shape, line: around && extent(line, 24, around) }
       })
     },
@@ -76,7 +91,11 @@ export function deviation(seen: ShapeSeen, ratio = 1): number {
 }
 
 /** Checks the first tiles of the page; top edges are left out, since a plate may lie on them. */
-export async function checkTiles(page: Page, selector: string, most: number): Promise<{ checked: number; worst: number }> {
+export async function checkTiles(
+  page: Page,
+  selector: string,
+  most: number,
+): Promise<{ checked: number; worst: number }> {
   const canvases = page.locator(`${selector} canvas`)
   let checked = 0
   let worst = 0

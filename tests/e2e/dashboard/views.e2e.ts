@@ -27,7 +27,8 @@ afterEach(async () => {
   for (const context of browser.contexts()) await context.close()
 })
 
-const live = (page: Page, count: number) => waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count)
+const live = (page: Page, count: number) =>
+  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count)
 
 test('compare shows the same picture at the same time, and the differences', async () => {
   const { page, complaints } = await openPage(browser, `${system.url}/compare`)
@@ -39,7 +40,11 @@ test('compare shows the same picture at the same time, and the differences', asy
   // One screenshot of both: the shapes must be at the same place of each picture.
   const columns = page.locator('.columns')
   for (let sample = 0; sample < 3; sample += 1) {
-    const [both, a, b] = [await columns.screenshot(), (await left.locator(PICTURE).boundingBox())!, (await right.locator(PICTURE).boundingBox())!]
+    const [both, a, b] = [
+      await columns.screenshot(),
+      (await left.locator(PICTURE).boundingBox())!,
+      (await right.locator(PICTURE).boundingBox())!,
+    ]
     const spread = await page.evaluate(
       async ({ picture, width, gap }) => {
         const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(picture), (c) => c.charCodeAt(0))]))
@@ -65,7 +70,8 @@ test('compare shows the same picture at the same time, and the differences', asy
   // The smaller model misses a shape half of the time.
   await waitFor('a difference', async () => (await left.locator('[data-is="only"]').innerText()) === '1 only here')
   await waitFor('no difference', async () => (await left.locator('[data-is="only"]').innerText()) === '0 only here')
-  for (const what of ['fps', 'latency', 'detections']) expect(await left.locator(`[data-is="${what}"]`).innerText()).toMatch(/\d/)
+  for (const what of ['fps', 'latency', 'detections'])
+    expect(await left.locator(`[data-is="${what}"]`).innerText()).toMatch(/\d/)
   expect(complaints).toEqual([])
 })
 
@@ -88,20 +94,36 @@ test('compare goes on when one of the two stops', async () => {
 test('the pool says in words what its numbers mean, and the charts move', async () => {
   const { page, complaints } = await openPage(browser, `${system.url}/pool`)
   const people = page.locator('[data-type="people"]')
-  await waitFor('a quiet pool', async () => {
-    const text = await page.locator('body').innerText()
-    // The whole page is the message where this never comes.
-    return /people uses 50 % of its 1 pod/.test(text) ? text : Promise.reject(new Error(`${text}\n${complaints.join('\n')}`))
-  }, 30_000)
+  await waitFor(
+    'a quiet pool',
+    async () => {
+      const text = await page.locator('body').innerText()
+      // The whole page is the message where this never comes.
+      return /people uses 50 % of its 1 pod/.test(text)
+        ? text
+        : Promise.reject(new Error(`${text}\n${complaints.join('\n')}`))
+    },
+    30_000,
+  )
   const chart = people.locator('canvas').first()
   const picture = async () => (await chart.screenshot()).toString('base64')
   const before = await waitFor('a curve', async () => picture())
   await publisher.tell({ do: 'worker', type: 'people', replicas: 1, infer_fps: 42, drop_fps: 58, scale_ratio: 2.4 })
-  await waitFor('the new sentence', async () => (await people.locator('[data-is="sentence"]').innerText()) === 'people needs 2.4 pods and has 1: 58 % of frames are dropped.')
+  await waitFor(
+    'the new sentence',
+    async () =>
+      (await people.locator('[data-is="sentence"]').innerText()) ===
+      'people needs 2.4 pods and has 1: 58 % of frames are dropped.',
+  )
   await waitFor('another chart', async () => (await picture()) !== before)
-  await waitFor('the total', async () => /58 dropped/.test((await page.locator('[data-total="drop"]').innerText()).replaceAll('\n', ' ')))
+  await waitFor('the total', async () =>
+    /58 dropped/.test((await page.locator('[data-total="drop"]').innerText()).replaceAll('\n', ' ')),
+  )
   await publisher.tell({ do: 'worker', type: 'people', replicas: 3, infer_fps: 100, drop_fps: 0, scale_ratio: 0.8 })
-  await waitFor('three workers', async () => (await page.locator('table tbody tr', { hasText: 'pod-people-' }).count()) >= 3)
+  await waitFor(
+    'three workers',
+    async () => (await page.locator('table tbody tr', { hasText: 'pod-people-' }).count()) >= 3,
+  )
   const row = await page.locator('table tbody tr', { hasText: 'pod-people-2' }).innerText()
   expect(row).toMatch(/people-test-model\s+FP32/)
   expect(row).toContain('0.80')
@@ -115,9 +137,21 @@ test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async
   const check = async (view: string): Promise<void> => {
     await page.evaluate(axe.source)
     const found = await page.evaluate(async () => {
-      const { axe: here } = window as unknown as { axe: { run(context: Document, options: object): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }> } }
-      const { violations } = await here.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] })
-      return violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`).join(' | ')}`)
+      const { axe: here } = window as unknown as {
+        axe: {
+          run(
+            context: Document,
+            options: object,
+          ): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }>
+        }
+      }
+      const { violations } = await here.run(document, {
+        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'],
+      })
+      return violations.map(
+        (one) =>
+          `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`).join(' | ')}`,
+      )
     })
     expect(found, view).toEqual([])
   }
@@ -163,7 +197,9 @@ test.each([
   for (const path of ['/', '/stream/gate-1:people:inferred', '/compare', '/pool']) {
     if (path !== '/') await page.goto(system.url + path)
     await page.getByRole('heading', { level: 1 }).first().waitFor({ state: 'attached' })
-    await waitFor(`no sideways scrolling at ${path}`, () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+    await waitFor(`no sideways scrolling at ${path}`, () =>
+      page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+    )
   }
   expect(complaints).toEqual([])
 })
