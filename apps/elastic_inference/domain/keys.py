@@ -1,6 +1,6 @@
 """Names of streams, types and pods, and every Redis key and channel, in one place.
 
-Called by whatever talks to Redis. Knows no Redis client. `doc/architecture.md` says what each key holds and how
+Called by whatever talks to Redis. Knows no Redis client. `doc/redis.md` says what each key holds and how
 long it lives. All queue keys of a type share one slot of a Redis Cluster: `queue_<type>` hashes like
 `{queue_<type>}`.
 """

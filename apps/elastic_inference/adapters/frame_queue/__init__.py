@@ -1,4 +1,4 @@
-"""The frame queue: producers push, pods pop, the gateway watches. See "Redis keys" in doc/architecture.md."""
+"""The frame queue: producers push, pods pop, the gateway watches. See doc/redis.md."""
 
 from elastic_inference.adapters.frame_queue.consumer import (
     MAX_POP_BYTES,

@@ -1,7 +1,7 @@
 """How busy a pod is, and the scale ratio: arithmetic only, fed with samples of counters.
 
 Called twice a second by the inference flow. Knows no clock, no Redis and no OpenVINO. The definitions are in
-`doc/architecture.md`, section Metrics.
+`doc/inference_metrics.md`, "How the ratio is computed".
 """
 
 from __future__ import annotations
