@@ -173,7 +173,7 @@ def test_status_finds_every_link_working(demo: Demo) -> None:
 
 
 def test_status_names_the_relay_while_it_is_stopped(demo: Demo) -> None:
-    pids = [int(pid) for pid in child_pids(demo.process.pid) if "relay.service" in command_line(pid)]
+    pids = [int(pid) for pid in child_pids(demo.process.pid) if "ei-websocket-server" in command_line(pid)]
     assert pids
     port = demo.state()["websocket_port"]
     done = status(
@@ -193,11 +193,11 @@ def test_status_names_the_relay_while_it_is_stopped(demo: Demo) -> None:
 
 
 def test_a_crashed_service_comes_back(demo: Demo) -> None:
-    relay = next(pid for pid in child_pids(demo.process.pid) if "relay.service" in command_line(pid))
+    relay = next(pid for pid in child_pids(demo.process.pid) if "ei-websocket-server" in command_line(pid))
     os.kill(relay, signal.SIGKILL)
 
     def back() -> bool:
-        return any("relay.service" in command_line(pid) and pid != relay for pid in child_pids(demo.process.pid))
+        return any("ei-websocket-server" in command_line(pid) and pid != relay for pid in child_pids(demo.process.pid))
 
     wait_for(back, 15, "the websocket server to start again")
     assert first_message(f"ws://127.0.0.1:{demo.port}/bikes:people:inferred?format=json", 30)

@@ -9,6 +9,7 @@ import yaml
 
 from elastic_inference import __version__
 from elastic_inference.base import config
+from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.manifests.options import SETTINGS
 from tests.support.manifests import PROJECT
 
@@ -58,7 +59,7 @@ def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, 
             assert set(each["environment"]) <= fields, name
 
 
-def test_redis_keeps_the_queues_rules(services: dict[str, dict[str, Any]]) -> None:
-    command = services["redis"]["command"]
-    assert command[command.index("--proto-max-bulk-len") + 1] == str(int(SETTINGS["MAX_FRAME_BYTES"]) + 2**20)
-    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+def test_redis_has_the_settings_of_every_installation(services: dict[str, dict[str, Any]]) -> None:
+    server, *settings = services["redis"]["command"]
+    common = as_arguments(server_settings("512mb", int(SETTINGS["MAX_FRAME_BYTES"])))
+    assert (server, settings) == ("valkey-server", [*common, "--protected-mode", "no"])

@@ -46,11 +46,12 @@ def test_serves_with_the_queues_settings_until_ctrl_c(tmp_path: Path, locked: bo
                 with pytest.raises(redis.AuthenticationError), redis.Redis(port=port) as client:
                     client.ping()
             with redis.Redis(port=port, **options) as client:
-                found = client.config_get("maxmemory*", "proto-max-bulk-len", "save", "appendonly")
+                found = client.config_get("maxmemory*", "proto-max-bulk-len", "save", "appendonly", "client-output*")
                 assert found["maxmemory-policy"] == "noeviction"
                 assert int(found["maxmemory"]) == 512 * 1024 * 1024
                 assert int(found["proto-max-bulk-len"]) == 5 * 1024 * 1024
                 assert (found["save"], found["appendonly"]) == ("", "no")
+                assert f"pubsub {64 * 2**20} {32 * 2**20} 20" in found["client-output-buffer-limit"]
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0

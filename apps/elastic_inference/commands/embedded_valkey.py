@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from elastic_inference.base.redis_server import COMMON_SETTINGS, as_arguments
 from elastic_inference.domain.errors import ElasticInferenceError
 
 # The wheel's server uses glibc's malloc, whose trimming makes large values slow in turns; these keep it steady.
@@ -24,21 +25,7 @@ MALLOC_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TOP_PAD_": "67108864",
 }
-# A result is its frame and up to 1 MiB of JSON.
-RESULT_JSON_BYTES = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-
-
-def server_settings(port: int, bind: str, memory_mb: int, max_frame_bytes: int) -> list[str]:
-    """Arguments of a server for queue and broker, the same for the embedded one and for an image.
-
-    Nothing is kept on disk, and no frame is evicted: a push that finds no memory is refused and counted.
-    """
-    return [
-        *("--port", str(port), "--bind", *bind.split(","), "--protected-mode", "no"),
-        *("--maxmemory", f"{memory_mb}mb", "--maxmemory-policy", "noeviction"),
-        *("--proto-max-bulk-len", str(max_frame_bytes + RESULT_JSON_BYTES), "--save", "", "--appendonly", "no"),
-    ]
 
 
 def server_binary() -> str:
@@ -95,8 +82,8 @@ class EmbeddedValkey:
         command = [
             server_binary(),
             *("--port", str(self.port), "--bind", self.host, "--dir", str(self.folder)),
-            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", ""),
-            *("--maxmemory-policy", "noeviction"),
+            *as_arguments(COMMON_SETTINGS),
+            *("--daemonize", "no", "--logfile", ""),
             *self._options,
         ]
         log_path = self.folder / "valkey.log"

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.base import config
-from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary, server_settings
+from elastic_inference.base.redis_server import as_arguments, server_settings
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 
 
@@ -68,8 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             acl_file = _write_acl(options.users)
         bind = options.bind or ("*,-::*" if acl_file else "127.0.0.1")
         max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
-        settings = server_settings(options.port, bind, options.memory_mb, max_frame_bytes)
-        settings += ["--aclfile", acl_file] if acl_file else []
+        settings = [
+            *("--port", str(options.port), "--bind", *bind.split(","), "--protected-mode", "no"),
+            *as_arguments(server_settings(f"{options.memory_mb}mb", max_frame_bytes)),
+            *(("--aclfile", acl_file) if acl_file else ()),
+        ]
         if options.print_settings:
             print("\n".join(settings))
             return 0

@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from elastic_inference.base import config
+from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.demo.supervisor import Child
-from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, server_settings
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
@@ -139,8 +140,8 @@ def decided_by_the_demo() -> list[str]:
 def children(plan: Plan) -> list[Child]:
     """The processes of a plan, Redis first. Group 0 (producers) ends first, Redis (3) last."""
 
-    def python(module: str) -> tuple[str, ...]:
-        return (sys.executable, "-c", f"import sys; from elastic_inference.{module} import main; sys.exit(main())")
+    def service(command: str) -> tuple[str, ...]:
+        return (sys.executable, str(Path(sys.executable).with_name(command)))
 
     decided = dict.fromkeys(decided_by_the_demo(), "")
     common = {
@@ -155,7 +156,8 @@ def children(plan: Plan) -> list[Child]:
         "redis",
         (
             server_binary(),
-            *server_settings(plan.queue_port, LOOPBACK, 512, plan.max_frame_bytes),
+            *("--port", str(plan.queue_port), "--bind", LOOPBACK, "--protected-mode", "no"),
+            *as_arguments(server_settings("512mb", plan.max_frame_bytes)),
             *("--dir", str(plan.state_dir), "--logfile", "", "--loglevel", "warning"),
         ),
         {**decided, **MALLOC_ENVIRONMENT},
@@ -164,7 +166,7 @@ def children(plan: Plan) -> list[Child]:
     pods = [
         Child(
             f"infer {kind}",
-            python("inference.service"),
+            service("ei-inference-service"),
             {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
             group=1,
         )
@@ -173,7 +175,7 @@ def children(plan: Plan) -> list[Child]:
     producers = [
         Child(
             f"camera {stream.name}" if stream.is_camera else f"file {stream.name}",
-            python(f"produce.{'camera' if stream.is_camera else 'file'}_service"),
+            service(f"ei-{'camera' if stream.is_camera else 'file'}-stream-service"),
             {
                 **common,
                 "INFER_TYPE": ",".join(stream.infer_types),
@@ -186,13 +188,13 @@ def children(plan: Plan) -> list[Child]:
     ]
     relay = Child(
         "websocket",
-        python("relay.service"),
+        service("ei-websocket-server"),
         {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
         group=2,
     )
     gateway = Child(
         "gateway",
-        python("gateway.service"),
+        service("ei-gateway-server"),
         {
             **common,
             "GATEWAY_HOST": plan.host,

@@ -27,7 +27,7 @@ The password of -u comes from QUEUE_PASSWORD, QUEUE_PASSWORD_FILE or a prompt; t
 or GATEWAY_TOKEN_FILE. Exit code: 0 all well, 1 a link is broken, 2 the walk could not be made."""
 
 # Each argument of a process ends with a zero byte.
-_DEMO_COMMAND = re.compile(rb"(^|[/\0])ei-demo\0|elastic_inference[./]demo[./]main")
+_DEMO_COMMAND = re.compile(rb"(^|[/\0])ei-demo\0|elastic_inference[./]commands[./]demo[./]main")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -40,6 +40,12 @@ def test_one_pod_a_type_and_one_producer_a_stream(tmp_path: Path) -> None:
     assert by_name["camera camera-0"].environ["CAMERA"] == "0"
 
 
+def test_every_program_of_the_plan_exists(tmp_path: Path) -> None:
+    for child in plan.children(make(tmp_path)):
+        program = Path(child.command[0] if child.name == "redis" else child.command[1])
+        assert program.is_file(), child.name
+
+
 def test_producers_end_first_and_redis_last(tmp_path: Path) -> None:
     groups = {child.name: child.group for child in plan.children(make(tmp_path))}
     assert groups["file a"] < groups["infer face"] < groups["gateway"] < groups["redis"]

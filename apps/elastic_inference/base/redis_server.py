@@ -1,0 +1,48 @@
+"""Settings of the Redis server itself: one source for the cluster, the demo, compose and `tools/run-redis.sh`.
+
+The manifests take `as_file`, the demo and `ei-redis` take `as_arguments`; a test holds `container/compose.yaml` to the
+same values. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# A result is its frame and up to 1 MiB of JSON.
+RESULT_JSON_BYTES = 1024 * 1024
+
+# The settings that do not depend on the size of the installation.
+COMMON_SETTINGS: Mapping[str, str] = {
+    # Frames are worthless after two seconds and results are the consumers' to keep: nothing is written to disk.
+    "save": "",
+    "appendonly": "no",
+    # A push that finds no memory is refused and counted; nothing is evicted.
+    "maxmemory-policy": "noeviction",
+    # A relay that lags by 64 MB, or by 32 MB for 20 s, is disconnected and connects again. 16 streams at 30 fps with
+    # frames of 130 kB fill the server's default of 32 MB within half a second, a pause that a relay must survive.
+    "client-output-buffer-limit": "pubsub 64mb 32mb 20",
+    "tcp-keepalive": "30",
+}
+
+
+def server_settings(maxmemory: str, max_frame_bytes: int) -> dict[str, str]:
+    """Settings of a server for the frame queue and the stream broker, by name.
+
+    `maxmemory` is in Redis' form (`512mb`); no request may be larger than a result with the largest frame.
+    """
+    return {
+        **COMMON_SETTINGS,
+        "maxmemory": maxmemory,
+        "proto-max-bulk-len": str(max_frame_bytes + RESULT_JSON_BYTES),
+    }
+
+
+def as_arguments(settings: Mapping[str, str]) -> list[str]:
+    """The settings as arguments of the server: `--name value`, several values each as an argument of its own."""
+    return [argument for name, value in settings.items() for argument in (f"--{name}", *(value.split() or [""]))]
+
+
+def as_file(settings: Mapping[str, str]) -> str:
+    """The settings as lines of the server's configuration file."""
+    empty = '""'
+    return "".join(f"{name} {value or empty}\n" for name, value in settings.items())
