@@ -16,8 +16,8 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
 from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.domain.sequence import Sequence
 from elastic_inference.flows.relay.outgoing import Format, Incoming, binary_frame, read_incoming, text_frame
-from elastic_inference.flows.relay.reorder import Reorder
 from elastic_inference.flows.relay.viewer import Offer, Viewer
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class WatchedStream:
         self._metrics = metrics
         self._executor = executor
         self._throttle = throttle
-        self._reorder: Reorder[Incoming] = Reorder(window_s)
+        self._sequence: Sequence[Incoming] = Sequence(window_s)
         self._late_counted = 0
         self._timer: asyncio.TimerHandle | None = None
         self._behind: Incoming | None = None
@@ -56,7 +56,7 @@ class WatchedStream:
             self._count_invalid(error)
             return
         now_s = self._loop.time()
-        passed = self._reorder.push(incoming.order, incoming, now_s, len(message))
+        passed = self._sequence.push(incoming.order, incoming, now_s, len(message))
         if hold:
             for each in passed:
                 if self._behind is not None:
@@ -83,11 +83,11 @@ class WatchedStream:
         self._to_draw = self._behind = None
 
     def _after_push(self) -> None:
-        late = self._reorder.late - self._late_counted
+        late = self._sequence.late - self._late_counted
         if late:
             self._late_counted += late
             self._metrics.late.inc(late)
-        deadline_s = self._reorder.deadline_s()
+        deadline_s = self._sequence.deadline_s()
         if deadline_s is None:
             if self._timer is not None:
                 self._timer.cancel()
@@ -100,7 +100,7 @@ class WatchedStream:
     def _expire(self) -> None:
         self._timer = None
         self.flush()
-        self._send_all(self._reorder.expire(self._loop.time()))
+        self._send_all(self._sequence.expire(self._loop.time()))
         self._after_push()
 
     def _send_all(self, passed: list[Incoming]) -> None:
