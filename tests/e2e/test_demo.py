@@ -261,7 +261,7 @@ def test_what_is_no_video_ends_the_demo(tmp_path: Path) -> None:
             running.process.wait(15)
     last = running.log().splitlines()[-1]
     assert last.startswith("error: file notes can't start: "), last
-    assert "notes.txt is no video that OpenCV can read" in last
+    assert "notes.txt is not a video that OpenCV can read" in last
     assert "starts again" not in running.log()
 
 

@@ -58,7 +58,7 @@ def test_silence_ends_in_an_error_in_time(server: MjpegServer) -> None:
     next_jpeg(source)
     server.mode = "stall"
     began = time.monotonic()
-    with pytest.raises(SourceError, match=r"sent (nothing|no picture) for 0.5 s"):
+    with pytest.raises(SourceError, match=r"sent (nothing|no image) for 0.5 s"):
         grab_all(source)
     assert time.monotonic() - began < 10
     source.close()
@@ -89,15 +89,15 @@ def test_an_oversize_picture_is_counted_and_the_next_one_read(server: MjpegServe
         except InvalidFrameError:
             return False
 
-    wait_for(good, what="a picture that fits")
+    wait_for(good, what="an image that fits")
     source.close()
 
 
 @pytest.mark.parametrize(
     ("mode", "why"),
     [
-        ("garbage", "no boundary|sent no picture"),
-        ("wrong_boundary", "no boundary|sent no picture"),
+        ("garbage", "no boundary|sent no image"),
+        ("wrong_boundary", "no boundary|sent no image"),
         ("plain", "expected multipart"),
     ],
 )
@@ -124,7 +124,7 @@ def test_logins(auth: str) -> None:
         source.close()
         assert server.authorizations[0] == "", "the password must not be sent before it is asked for"
         for wrong in (server.url, server.url.replace("//", "//bob:wr0ng@")):
-            with pytest.raises(SourceError, match="refuses the user or the password") as caught:
+            with pytest.raises(SourceError, match="refuses the user name or password") as caught:
                 open_source(wrong)
             assert "wr0ng" not in str(caught.value)
 
@@ -183,8 +183,8 @@ def test_the_service_passes_pictures_through_reconnects_and_tells_no_secret(
     with ProducerUnderTest("camera", valkey, {"CAMERA": camera, "SOURCE_STALL_S": "1", "CAMERA_FPS": "100"}) as gate:
         gate.service.wait_ready()
         frames = gate.frames(5)
-        pictures = {make_jpeg(number) for number in range(256)}
-        assert all(frame.data in pictures for frame in frames)
+        images = {make_jpeg(number) for number in range(256)}
+        assert all(frame.data in images for frame in frames)
         sequence = [frame.seq for frame in frames]
         assert sequence == sorted(set(sequence), key=lambda number: number or 0)
         assert {(frame.name, frame.category, frame.width, frame.height) for frame in frames} == {

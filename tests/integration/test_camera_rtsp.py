@@ -31,7 +31,7 @@ def test_pictures_come_decoded(codec: str) -> None:
         pixels = source.retrieve().pixels
         assert pixels is not None
         assert pixels.shape == (240, 320, 3)
-        # The test picture: a white ball on black.
+        # The test image: a white ball on black.
         assert pixels.max() > 200
         assert pixels.mean() < 60
         source.close()

@@ -157,7 +157,7 @@ def test_a_mirrors_login_is_sent_but_not_shown(tmp_path: Path) -> None:
 
 def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("a file")
-    with FileServer({"model.bin": CONTENT}) as server, pytest.raises(DownloadError, match="can't be made"):
+    with FileServer({"model.bin": CONTENT}) as server, pytest.raises(DownloadError, match="can't be created"):
         fetch(server, tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_a_mirror_has_the_same_relative_paths(tmp_path: Path) -> None:
     assert (tmp_path / "b" / WHERE).read_bytes() == CONTENT
     with pytest.raises(DownloadError, match=r"The mirror has no .*empty/model/FP32/model\.bin"):
         Fetcher(mirror=str(tmp_path / "empty")).fetch(entry, None, WHERE, tmp_path / "c")
-    with pytest.raises(DownloadError, match=r"of no known kind: expected http\(s\)://… or a folder"):
+    with pytest.raises(DownloadError, match=r"is not supported: expected http\(s\)://… or a folder"):
         Fetcher(mirror="ftp://mirror/models").fetch(entry, None, WHERE, tmp_path / "c")
     (tmp_path / "a" / WHERE).write_bytes(b"damaged")
     with pytest.raises(DownloadError, match="has 7 bytes, expected 700000"):
@@ -196,7 +196,7 @@ def test_pip_that_can_not_fetch_is_told_in_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(
-        DownloadError, match=r"pip can't fetch the package no-such-thing==1 .*PIP_INDEX_URL.*--mirror"
+        DownloadError, match=r"pip can't download the package no-such-thing==1 .*PIP_INDEX_URL.*--mirror"
     ) as caught:
         wheels.take_member("no-such-thing==1", "a", tmp_path / "out", 10)
     assert "\n" not in str(caught.value)

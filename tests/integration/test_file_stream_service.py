@@ -156,7 +156,7 @@ def test_two_producers_of_one_name_are_told(valkey: EmbeddedValkey, clip: Path) 
             )
 
 
-def test_a_picture_over_the_limit_is_counted_and_not_pushed(valkey: EmbeddedValkey, clip: Path) -> None:
+def test_an_image_over_the_limit_is_counted_and_not_pushed(valkey: EmbeddedValkey, clip: Path) -> None:
     with ProducerUnderTest("file", valkey, {"VIDEO_FILE": str(clip), "MAX_FRAME_BYTES": "1100"}) as gate:
         gate.service.wait_ready()
         invalid = wait_for(
@@ -165,7 +165,7 @@ def test_a_picture_over_the_limit_is_counted_and_not_pushed(valkey: EmbeddedValk
         )
         assert [key for key in invalid if 'reason="too_large"' in key]
         assert gate.service.metric("ei_frames_pushed_total") == 0
-        assert gate.service.log().count("a frame is not pushed") == 1
+        assert gate.service.log().count("frame not pushed") == 1
 
 
 def test_what_is_no_video_ends_with_one_line(valkey: EmbeddedValkey, tmp_path: Path) -> None:

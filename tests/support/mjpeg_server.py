@@ -44,14 +44,14 @@ class MjpegServer:
         auth: str = "",
         user: str = "",
         password: str = "",
-        picture: bytes = b"",
+        image: bytes = b"",
     ) -> None:
-        """`auth` is `basic` or `digest` with the login it asks for; `picture` is sent instead of numbered ones."""
+        """`auth` is `basic` or `digest` with the login it asks for; `image` is sent instead of numbered ones."""
         self.mode = "normal"
         self.fps = fps
         self.auth = auth
         self.login = (user, password)
-        self.picture = picture
+        self.image = image
         self.requests = 0
         self.sent = 0
         self.authorizations: list[str] = []
@@ -140,7 +140,7 @@ class MjpegServer:
 
     def _pieces(self) -> Iterator[bytes]:
         writers: dict[str, Callable[[int], bytes]] = {
-            "normal": lambda number: part(self.picture or make_jpeg(number)),
+            "normal": lambda number: part(self.image or make_jpeg(number)),
             "no_length": lambda number: part(make_jpeg(number), length=False),
             "oversize": lambda number: part(b"\xff\xd8" + b"x" * 300_000 + b"\xff\xd9"),
             "wrong_boundary": lambda number: part(make_jpeg(number), boundary="other", length=False),

@@ -69,7 +69,7 @@ class ProducerUnderTest:
             raise AssertionError(f"{error}; shown: {self.source()}; log: {self.service.log()[-2000:]}") from None
 
     def everything(self) -> str:
-        """All that the service shows to others: log, metrics, keys and values at the queue except pictures."""
+        """All that the service shows to others: log, metrics, keys and values at the queue except images."""
         texts = [self.service.log(), str(self.service.metrics())]
         for key in self.client.keys("*"):
             texts.append(key.decode("latin-1"))

@@ -1,4 +1,4 @@
-"""A real RTSP server on loopback: GStreamer's, with a moving test picture in H.264 or MJPEG.
+"""A real RTSP server on loopback: GStreamer's, with a moving test image in H.264 or MJPEG.
 
 As a script it runs under Debian's `/usr/bin/python3` (packages python3-gi, gir1.2-gst-rtsp-server-1.0,
 gstreamer1.0-plugins-{base,good,bad,ugly}); `RtspServer` starts it as a process of its own.

@@ -1,7 +1,7 @@
-"""The catalogue of models and clips: what there is, where a model's files are, and how they get there.
+"""The catalogue of models and clips: which exist, where their files lie, and how to download them.
 
-Inference calls `find_model`; the download commands and the demo call `fetch_embedded` and `fetch_clips`. Knows nothing
-of OpenVINO.
+Inference calls `find_model`; the download commands and the demo call `fetch_embedded` and `fetch_clips`. Does not use
+OpenVINO.
 """
 
 from elastic_inference.adapters.catalogue.entries import Catalogue, load_catalogue

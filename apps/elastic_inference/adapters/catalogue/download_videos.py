@@ -1,4 +1,4 @@
-"""Fetches the sample clips: console command `ei-download-sample-videos`, and `fetch_clips` for the demo."""
+"""Downloads the sample clips: console command `ei-download-sample-videos`, and `fetch_clips` for the demo."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def fetch_clips(
     fetcher: Fetcher | None = None,
     catalogue: Catalogue | None = None,
 ) -> dict[str, Path]:
-    """The sample clips by name (`bikes`: people, `carphone_pristine`: a face); fetched where they are missing.
+    """Returns the sample clips by name (`bikes`: people, `carphone_pristine`: a face); downloads what is missing.
 
-    Idempotent, and quick when all is there. Raises DownloadError.
+    Idempotent, and fast if nothing is missing. Raises DownloadError.
     """
     known = catalogue or load_catalogue()
     through = fetcher or Fetcher(progress=progress or Silent())
@@ -41,17 +41,17 @@ def fetch_clips(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="download-sample-videos",
-        description="Fetches the sample clips into a folder. What is there already is checked, not fetched.",
+        description="Downloads the sample clips into a folder. Files that exist are checked, not downloaded again.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a clip (default: all)")
-    parser.add_argument("--list", action="store_true", help="list the clips and fetch nothing")
+    parser.add_argument("--list", action="store_true", help="list the clips and exit")
     parser.add_argument("-o", "--videos-dir", type=Path, default=DEFAULT_FOLDER, help="folder (default: %(default)s)")
-    parser.add_argument("--mirror", help="folder or URL that has files of the same names: a private or offline mirror")
+    parser.add_argument("--mirror", help="a private or offline mirror: a folder or URL with files of the same names")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 1 for a failed download, 2 for wrong arguments."""
+    """Runs the command. Exit codes: 0, 1 for a failed download, 2 for wrong arguments."""
     options = _parser().parse_args(arguments)
     catalogue = load_catalogue()
     if options.list:

@@ -1,4 +1,4 @@
-"""What `catalogue.yaml` and side files say, as checked objects. Reads files, never the network."""
+"""`catalogue.yaml` and side files as validated objects. Reads files, never the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Entry(BaseModel):
 
 
 class FileEntry(_Entry):
-    """One file: its name on disk, where it comes from (a URL, or a member of a package) and how it is recognised."""
+    """One file: its name on disk, its origin (a URL, or a member of a package), its size and checksum."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     size: int = Field(gt=0)
@@ -47,7 +47,7 @@ class FileEntry(_Entry):
 
 
 class Decoding(_Entry):
-    """How a model is fed and read; a side file beside a model of one's own has just these keys."""
+    """How to preprocess for a model and decode its output; a custom model's side file has exactly these keys."""
 
     adapter: str | None = None
     labels: dict[int, str] | tuple[str, ...] | None = None
@@ -62,7 +62,7 @@ class Decoding(_Entry):
 
     @property
     def label_list(self) -> tuple[str, ...]:
-        """Labels by class number, '' where a number has none."""
+        """Labels by class number; '' for a number without one."""
         if self.labels is None:
             return ()
         if isinstance(self.labels, tuple):
@@ -113,34 +113,34 @@ class Catalogue(_Entry):
     clips: dict[str, ClipEntry] = {}
 
     def url(self, entry: FileEntry) -> str | None:
-        """The entry's URL with its source written out."""
+        """Returns the entry's URL with the source's placeholder filled in."""
         return None if entry.url is None else entry.url.format_map(self.sources)
 
     def relative_path(self, name: str, precision: str, entry: FileEntry) -> PurePosixPath:
-        """Where a model's file lies under the models folder and under a mirror."""
+        """Path of a model's file, relative to the models folder and to a mirror."""
         return PurePosixPath(name, precision, entry.file)
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """(model, folder of its precision or None) of a name such as `yolox-nano_FP32`; `_INT8` means FP16-INT8."""
+    """Splits a name such as `yolox-nano_FP32` into (model, precision folder or None); `_INT8` means FP16-INT8."""
     model, _, suffix = name.rpartition("_")
     precision = {"INT8": "FP16-INT8", "FP16INT8": "FP16-INT8"}.get(suffix.upper(), suffix.upper())
     return (model, precision) if model and precision in PRECISIONS else (name, None)
 
 
 def short_precision(folder: str | None) -> str:
-    """The precision as results show it: FP16-INT8 is INT8; '' where it is not known."""
+    """The precision as results show it: INT8 for FP16-INT8, '' if unknown."""
     return {"FP16-INT8": "INT8", None: ""}.get(folder, folder or "")
 
 
 @cache
 def load_catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
-    """The catalogue of `path`. Raises ModelError where it is missing or wrong."""
+    """Loads a catalogue. Raises ModelError if it is missing or invalid."""
     return Catalogue.model_validate(_read(path, Catalogue, "model catalogue"))
 
 
 def load_side_file(path: Path) -> Decoding:
-    """What the file beside a model of one's own says. Raises ModelError where it is wrong."""
+    """Loads the side file of a custom model. Raises ModelError if it is invalid."""
     return Decoding.model_validate(_read(path, Decoding, "file beside the model"))
 
 
@@ -151,7 +151,7 @@ def _read(path: Path, kind: type[BaseModel], what: str) -> Mapping[str, Any]:
         reason = " ".join(str(error).split())
         raise ModelError(f"The {what} {path} can't be read: {reason}.") from None
     if not isinstance(document, dict):
-        raise ModelError(f"The {what} {path} holds no keys: expected {', '.join(kind.model_fields)}.")
+        raise ModelError(f"The {what} {path} is not a mapping: expected the keys {', '.join(kind.model_fields)}.")
     try:
         kind.model_validate(document)
     except ValidationError as error:

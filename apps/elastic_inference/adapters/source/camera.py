@@ -1,24 +1,24 @@
-"""Opens a camera by its address: a USB index or device, rtsp:// or http:// (MJPEG).
+"""Opens a camera by address: a USB index or device, rtsp:// or http:// (MJPEG).
 
 Called by `produce.camera_service`.
 """
 
 from __future__ import annotations
 
+from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.mjpeg import MjpegSource
-from elastic_inference.adapters.source.picture import Source
 from elastic_inference.adapters.source.rtsp import open_rtsp
 from elastic_inference.adapters.source.usb import open_usb
 from elastic_inference.base.config import CameraSettings, hide_password
 
 
 def camera_label(camera: str) -> str:
-    """The camera's address for logs and errors, without user, password and query."""
+    """Describes the camera in logs and errors, without user, password or query."""
     return f"The camera {hide_password(camera)}"
 
 
 def open_camera(settings: CameraSettings) -> Source:
-    """The open camera of `CAMERA`. Raises SourceError."""
+    """Opens the camera named by `CAMERA`. Raises SourceError."""
     camera = settings.camera
     scheme = camera.partition("://")[0].lower()
     if scheme in ("rtsp", "rtsps"):

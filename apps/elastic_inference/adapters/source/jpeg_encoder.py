@@ -1,6 +1,6 @@
-"""Pictures to JPEG with libjpeg-turbo (simplejpeg), resized first where a size is asked for.
+"""Encodes frames as JPEG with libjpeg-turbo (simplejpeg), resized first if a size is set.
 
-Called by `produce`. A JPEG from the camera passes through untouched unless it must be resized.
+Called by `produce`. A camera's own JPEG passes through unchanged unless it must be resized.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from elastic_inference.adapters.source.picture import Picture
+from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import jpeg_size
 
 
 class JpegEncoder:
-    """Encodes in 4:2:0 at `quality` (1 to 100). `width` or `height` alone keeps the picture's aspect. One thread."""
+    """Encodes in 4:2:0 at `quality` (1 to 100). `width` or `height` alone keeps the aspect ratio. Not thread-safe."""
 
     def __init__(
         self, quality: int = 80, width: int | None = None, height: int | None = None, max_pixels: int = 33_000_000
@@ -26,11 +26,11 @@ class JpegEncoder:
         self._height = height
         self._max_pixels = max_pixels
 
-    def encode(self, picture: Picture) -> tuple[bytes, int, int]:
-        """(JPEG, width, height). Raises InvalidFrameError: a broken JPEG, or more than `max_pixels`."""
-        pixels = picture.pixels
+    def encode(self, frame: CapturedFrame) -> tuple[bytes, int, int]:
+        """Returns (JPEG, width, height). Raises InvalidFrameError for a broken JPEG or more than `max_pixels`."""
+        pixels = frame.pixels
         if pixels is None:
-            data = picture.jpeg or b""
+            data = frame.jpeg or b""
             width, height = jpeg_size(data)
             self._check(width, height)
             target = self.target(width, height)
@@ -50,7 +50,7 @@ class JpegEncoder:
         return data, target[0], target[1]
 
     def target(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) that a picture of this size gets."""
+        """The (width, height) to which a frame of this size is resized."""
         if self._width and self._height:
             return self._width, self._height
         if self._width:
@@ -68,7 +68,7 @@ class JpegEncoder:
     @staticmethod
     def _decode(data: bytes, target: tuple[int, int]) -> npt.NDArray[np.uint8]:
         try:
-            # Decodes at the smallest of libjpeg's scales that still covers the target.
+            # Uses the smallest of libjpeg's scales that still covers the target.
             pixels = simplejpeg.decode_jpeg(data, "BGR", min_width=target[0], min_height=target[1], min_factor=1)
         except ValueError as error:
             raise InvalidFrameError(InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}") from None

@@ -1,7 +1,7 @@
-"""A network camera that sends MJPEG over HTTP; its JPEGs pass through without being decoded.
+"""A network camera that sends MJPEG over HTTP. Its JPEGs pass through undecoded.
 
-Called by `camera`. Everything that the camera sends is bounded: headers, parts, redirects (to the same host only, since
-the password goes along).
+Called by `camera`. Everything that the camera sends is bounded: headers, parts, and redirects, which are followed only
+to the same host because the password is sent again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import time
 from collections import deque
 from urllib.parse import urljoin, urlsplit
 
+from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.multipart import MultipartReader, boundary_of
 from elastic_inference.adapters.source.opencv import trim_jpeg
-from elastic_inference.adapters.source.picture import Picture
 from elastic_inference.base.config import hide_password, url_credentials
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
 
@@ -34,12 +34,12 @@ class MjpegSource:
     """An open MJPEG stream."""
 
     def __init__(self, url: str, stall_s: float, max_part_bytes: int) -> None:
-        """Connects and reads the answer's head, each wait at most `stall_s`. Raises SourceError, no secret in it."""
+        """Connects and reads the response headers, each within `stall_s`. Raises SourceError without secrets."""
         self._shown = hide_password(url)
         self._stall_s = stall_s
         self._max_part_bytes = max_part_bytes
-        self._picture: Picture | None = None
-        self._pending: deque[Picture] = deque()
+        self._frame: CapturedFrame | None = None
+        self._pending: deque[CapturedFrame] = deque()
         self._oversize = 0
         self._connection, self._socket, self._response = self._open(url)
         try:
@@ -49,11 +49,11 @@ class MjpegSource:
             raise
 
     def grab(self) -> None:
-        """Waits for the next part. Raises SourceError: the end, no whole part for `stall_s`, no MJPEG, oversize."""
+        """Waits for the next part. Raises SourceError at the end, after `stall_s` without a part, or if not MJPEG."""
         deadline = time.monotonic() + self._stall_s
         while not self._pending:
             if time.monotonic() > deadline:
-                raise SourceError(f"The camera {self._shown} has sent no picture for {self._stall_s:g} s.")
+                raise SourceError(f"The camera {self._shown} has sent no image for {self._stall_s:g} s.")
             try:
                 data = self._response.read1(_READ_BYTES)
             except TimeoutError:
@@ -65,26 +65,26 @@ class MjpegSource:
             if not data:
                 raise SourceError(f"The camera {self._shown} has ended its stream.")
             ts, captured = time.time(), time.monotonic()
-            self._pending.extend(Picture(ts, captured, jpeg=trim_jpeg(part)) for part in self._parts.feed(data))
+            self._pending.extend(CapturedFrame(ts, captured, jpeg=trim_jpeg(part)) for part in self._parts.feed(data))
             if self._parts.oversize > self._oversize:
                 self._oversize = self._parts.oversize
-                self._picture = None
+                self._frame = None
                 return
-        self._picture = self._pending.popleft()
+        self._frame = self._pending.popleft()
 
-    def retrieve(self) -> Picture:
-        """The part. Raises InvalidFrameError for one that was too large."""
-        if self._picture is None:
+    def retrieve(self) -> CapturedFrame:
+        """Returns the part. Raises InvalidFrameError if it was too large."""
+        if self._frame is None:
             raise InvalidFrameError(
                 InvalidReason.TOO_LARGE,
-                f"the camera {self._shown} sends pictures of more than {self._max_part_bytes} bytes (MAX_FRAME_BYTES)",
+                f"the camera {self._shown} sends images of more than {self._max_part_bytes} bytes (MAX_FRAME_BYTES)",
             )
-        return self._picture
+        return self._frame
 
     def interrupt(self) -> None:
-        """Ends a `grab` that waits, from any thread."""
+        """Ends a blocked `grab`; safe to call from any thread."""
         with contextlib.suppress(OSError):
-            # The plain socket's: TLS would first say goodbye to a camera that no longer answers.
+            # Shut down the TCP socket itself: a TLS shutdown would wait for a camera that no longer answers.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class MjpegSource:
         self._connection.close()
 
     def _open(self, url: str) -> tuple[http.client.HTTPConnection, socket.socket, http.client.HTTPResponse]:
-        """Asks, follows redirects and answers a challenge for the password; the camera's answer 200."""
+        """Sends the request, follows redirects and answers a login challenge, until the camera answers 200."""
         user, password = url_credentials(url)
         authorization: str | None = None
         redirects = 0
@@ -117,7 +117,7 @@ class MjpegSource:
                     continue
             if response.status in (401, 403):
                 raise SourceError(
-                    f"The camera {self._shown} refuses the user or the password (HTTP {response.status}): "
+                    f"The camera {self._shown} refuses the user name or password (HTTP {response.status}): "
                     "expected http://user:password@host/…"
                 )
             raise SourceError(f"The camera {self._shown} answers HTTP {response.status}, expected 200.")
@@ -135,7 +135,7 @@ class MjpegSource:
             else:
                 connection = http.client.HTTPConnection(host, parts.port, timeout=self._stall_s)
             connection.connect()
-            # http.client gives the socket away with the answer; `interrupt` needs it.
+            # http.client drops its reference once the response is read; `interrupt` needs the socket.
             sock: socket.socket = connection.sock
             headers = {"Accept": "multipart/x-mixed-replace, */*;q=0.1", "User-Agent": "elastic-inference"}
             if authorization is not None:
@@ -145,9 +145,9 @@ class MjpegSource:
         except (OSError, http.client.HTTPException, ValueError) as error:
             if connection is not None:
                 connection.close()
-            # Only an OSError's own words: the others quote the address, with a password in its query maybe.
+            # Show only the text of an OSError: others quote the URL, whose query may hold a password.
             why = (error.strerror or str(error)) if isinstance(error, OSError) else type(error).__name__
-            raise SourceError(f"The camera {self._shown} can't be reached: {why or type(error).__name__}.") from None
+            raise SourceError(f"The camera {self._shown} is unreachable: {why or type(error).__name__}.") from None
 
     def _redirect(self, url: str, location: str) -> str:
         try:
@@ -161,9 +161,9 @@ class MjpegSource:
 
 
 def authorize(challenges: list[str], user: str, password: str, target: str) -> str | None:
-    """The Authorization header for a camera's challenges: digest where it is offered, else basic; None for neither.
+    """Returns the Authorization header for a camera's challenges, or None if no scheme fits.
 
-    Digest as RFC 7616 has it: MD5 or SHA-256, quality `auth` or none.
+    Digest is preferred to Basic. It follows RFC 7616 with MD5 or SHA-256, and qop `auth` or none.
     """
     for challenge in challenges:
         scheme, _, rest = challenge.partition(" ")
@@ -184,7 +184,7 @@ def _digest(challenge: str, user: str, password: str, target: str) -> str | None
         return None
 
     def digest(text: str) -> str:
-        # MD5 is what cameras ask for.
+        # Most cameras offer nothing better than MD5.
         return hashlib.new(algorithm.replace("-", ""), text.encode(), usedforsecurity=False).hexdigest()
 
     realm, nonce = fields.get("realm", ""), fields["nonce"]

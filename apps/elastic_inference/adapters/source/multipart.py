@@ -1,7 +1,7 @@
-"""The parts of a `multipart/x-mixed-replace` body, as MJPEG cameras send them. Pure: bytes in, JPEGs out.
+"""Splits a `multipart/x-mixed-replace` body into its parts. Pure: bytes in, JPEGs out.
 
-Called by `mjpeg`. Boundaries are taken as cameras write them, with and without the dashes that belong before them.
-Form: RFC 2046, section 5.1.
+Called by `mjpeg`. Accepts boundaries with and without the leading dashes, since cameras write both.
+Format: RFC 2046, section 5.1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BOUNDARY = re.compile(r"boundary\s*=\s*(\"[^\"]{1,200}\"|[^\s;,]{1,200})", re.I
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary named by a Content-Type, its leading dashes taken off. Raises SourceError where there is none."""
+    """Returns the boundary of a Content-Type without leading dashes. Raises SourceError if there is none."""
     found = _BOUNDARY.search(content_type)
     boundary = found.group(1).strip('"').lstrip("-") if found else ""
     if not content_type.lower().startswith("multipart/") or not boundary:
@@ -27,24 +27,24 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class MultipartReader:
-    """Cuts what is fed into parts. Holds at most `max_part_bytes` and a header."""
+    """Splits the bytes it is fed into parts. Buffers at most `max_part_bytes` and one header."""
 
     def __init__(self, boundary: bytes, max_part_bytes: int) -> None:
         """A part of more than `max_part_bytes` is skipped and counted in `oversize`."""
         self._delimiter = re.compile(rb"(?:^|\n)-{0,6}" + re.escape(boundary) + rb"(?:--)?[ \t]*\r?\n")
         self._boundary = boundary
         self._keep = len(boundary) + 16
-        self._scanned = 0  # bytes at the buffer's start that hold no boundary
+        self._scanned = 0  # leading bytes of the buffer that are known to hold no boundary
         self._max = max_part_bytes
         self._buffer = bytearray()
         self._in_part = False
-        self._left: int | None = None  # bytes of the part, where its header tells; None: until the next boundary
-        self._skip = 0  # bytes of an oversize part to pass over
-        self._passed = 0  # bytes without a boundary
+        self._left: int | None = None  # remaining bytes of the part if its header states a length, else None
+        self._skip = 0  # bytes of an oversize part still to skip
+        self._passed = 0  # bytes skipped without finding a boundary
         self.oversize = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The parts that `data` completes. Raises SourceError for a body that is not made of such parts."""
+        """Returns the parts that `data` completes. Raises SourceError if the body is not multipart."""
         self._buffer += data
         parts: list[bytes] = []
         while self._step(parts):
@@ -75,7 +75,7 @@ class MultipartReader:
         end = found.start()
         if end and self._buffer[end - 1] == 0x0D:
             end -= 1
-        # The delimiter stays: it opens the next part.
+        # Keep the delimiter: it starts the next part.
         self._part(parts, end, found.start())
         return True
 
@@ -99,16 +99,18 @@ class MultipartReader:
         self._scanned = 0
 
     def _find_part(self) -> bool:
-        """Passes what is before the next boundary, and its header."""
+        """Skips to the next boundary and past the part's header."""
         found = self._find_delimiter()
         if found is None:
             surplus = len(self._buffer) - self._keep
             if surplus > 0:
                 self._cut(surplus)
                 self._passed += surplus
-            # Room for the rest of an oversize part.
+            # Allow for the rest of an oversize part.
             if self._passed > 8 * self._max:
-                raise SourceError(f"The camera sends no boundary within {self._passed} bytes: it is no MJPEG stream.")
+                raise SourceError(
+                    f"The camera sends no boundary within {self._passed} bytes: this is not an MJPEG stream."
+                )
             return False
         head = re.compile(rb"\r?\n\r?\n").search(self._buffer, found.end() - 1)
         if head is None:

@@ -1,4 +1,4 @@
-"""A USB camera through OpenCV's V4L2, as JPEG wherever the camera makes JPEG itself.
+"""A USB camera, read through OpenCV's V4L2; frames stay JPEG if the camera makes JPEG itself.
 
 Called by `camera`.
 """
@@ -19,27 +19,27 @@ _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 def open_usb(
     camera: str, fps: float, stall_s: float, width: int | None = None, height: int | None = None
 ) -> CaptureSource:
-    """Opens an index (`0`) or a device (`/dev/video0`), asking it for `fps` and the size where one is given.
+    """Opens an index (`0`) or a device (`/dev/video0`) and requests `fps` and the size, if set.
 
-    The camera may answer with the nearest it can; its pictures then are resized later. Where it makes MJPEG, the
-    pictures are those JPEGs, not decoded. Raises SourceError, which says what is wrong with the device.
+    The camera may choose the nearest mode it has; frames are then resized later. If it makes MJPEG, frames are those
+    JPEGs, undecoded. Raises SourceError with the reason.
     """
     path = f"/dev/video{int(camera)}" if camera.isdigit() else camera
     _check_device(path)
     silence()
-    # OpenCV waits whole seconds for a frame, 10 by default; it reads the variable at each open.
+    # OpenCV waits whole seconds for a frame, 10 by default, and reads this variable at each open.
     os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(max(1, round(stall_s)))
     capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
     if not capture.isOpened():
         capture.release()
-        raise SourceError(f"The camera {path} can't be opened: it is in use, or it is no camera.")
+        raise SourceError(f"The camera {path} can't be opened: it is in use, or it is not a camera.")
     capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
     if width:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
     if height:
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
     capture.set(cv2.CAP_PROP_FPS, fps)
-    # One buffer more than the one being filled: an older picture would only be late.
+    # One buffer beside the one being filled: more would only add delay.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
     raw = int(capture.get(cv2.CAP_PROP_FOURCC)) == _MJPG and capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
     return CaptureSource(capture, f"The camera {path}", raw=bool(raw))
@@ -50,11 +50,11 @@ def _check_device(path: str) -> None:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         raise SourceError(
-            f"The camera {path} does not exist: is it plugged in, and passed into the container?"
+            f"The camera {path} does not exist: is it plugged in, and available in the container?"
         ) from None
     except OSError as error:
-        raise SourceError(f"The camera {path} can't be looked at: {error.strerror}.") from None
+        raise SourceError(f"The camera {path} can't be inspected: {error.strerror}.") from None
     if not stat.S_ISCHR(mode):
-        raise SourceError(f"{path} is no camera: expected a video device such as /dev/video0.")
+        raise SourceError(f"{path} is not a camera: expected a video device such as /dev/video0.")
     if not os.access(path, os.R_OK | os.W_OK):
-        raise SourceError(f"The camera {path} can't be read: this user must be in the group of the device (video).")
+        raise SourceError(f"The camera {path} can't be read: this user must be in the device's group (video).")

@@ -1,1 +1,1 @@
-"""From a source to the frame queue: pace, newest frame only, push, reports, reconnecting. Flows of both producers."""
+"""The flow of both producers: read a source, keep the newest frame, encode it, push it to the frame queue."""

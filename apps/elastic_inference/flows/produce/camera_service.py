@@ -16,11 +16,11 @@ from elastic_inference.flows.produce.frame_pacing import CameraCap
 from elastic_inference.flows.produce.producer import Producer
 from elastic_inference.flows.produce.stream_name import default_name
 
-log = logging.getLogger("ei.camera-stream")
+log = logging.getLogger(__name__)
 
 
 def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-    """Streams until the stop; a camera that is away is opened again and again."""
+    """Streams until told to stop; keeps reopening a camera that is unavailable."""
     name = settings.stream_name or default_name("camera")
     what = camera_label(settings.camera)
     log.info("%s: %s to %s", name, what, ", ".join(settings.infer_type))

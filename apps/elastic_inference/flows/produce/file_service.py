@@ -1,4 +1,4 @@
-"""The file stream service: a video file, looped at its own pace, into the frame queue."""
+"""The file stream service: a video file, looped at its own rate, into the frame queue."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from elastic_inference.flows.produce.frame_pacing import FilePace
 from elastic_inference.flows.produce.producer import Producer
 from elastic_inference.flows.produce.stream_name import default_name
 
-log = logging.getLogger("ei.file-stream")
-# A file does not stall as a camera does; a share that hangs this long is told as one.
+log = logging.getLogger(__name__)
+# Files rarely stall. A network share that hangs this long is reported as stalled.
 STALL_S = 30.0
 
 
 def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-    """Streams until the stop. Raises SourceFatalError for a file that is missing or no video."""
+    """Streams until told to stop. Raises SourceFatalError if the file is missing or is not a video."""
     source = FileSource(settings.video_file)
     fps = settings.video_fps or source.fps
     name = settings.stream_name or default_name("file")

@@ -1,6 +1,6 @@
-"""Which frames go on, and when: the pace of a file and the cap of a camera. Times are handed in.
+"""Decides which frames are used and when: a file's frame rate and a camera's cap. The caller passes the time.
 
-Called by the source's reader.
+Called by `source_reader`.
 """
 
 from __future__ import annotations
@@ -12,40 +12,39 @@ from typing import Protocol
 
 from elastic_inference.base.log import Throttle
 
-log = logging.getLogger("ei.source")
+log = logging.getLogger(__name__)
 
 
 class Verdict(Enum):
-    """What becomes of a grabbed frame."""
+    """What happens to a grabbed frame."""
 
     TAKE = "take"
-    SKIP = "skip"  # not wanted: over the cap
-    DROP = "drop"  # wanted, but too late
+    SKIP = "skip"  # over the cap
+    DROP = "drop"  # too late
 
 
 class Gate(Protocol):
-    """Decides about each grabbed frame."""
+    """Decides on each grabbed frame."""
 
     def admit(self, now: float) -> tuple[Verdict, float]:
-        """The verdict, and how many seconds to wait before the frame is taken; `now` is monotonic, seconds."""
+        """Returns the verdict and the seconds to wait before using the frame; `now` is monotonic seconds."""
 
 
 class FilePace:
-    """Frames at a fixed rate, each due at the start plus its number over the rate, so that nothing drifts.
+    """A fixed rate: frame n is due n intervals after the start, so that errors do not add up.
 
-    A frame that is late by more than a tenth of a second and two intervals is dropped, and the next ones until the
-    schedule is met again: never a burst. Where reading alone is slower than the rate, that would drop everything, so
-    after a second of dropped frames the schedule starts anew: the film then runs slower, and `restarts` counts it.
+    Frames that are late by more than two intervals (at least 0.1 s) are dropped until the schedule is met again, so
+    there is never a burst. If reading is slower than the rate, this would drop everything; after a second of drops
+    the schedule therefore starts again, and the video plays slower.
     """
 
     def __init__(self, fps: float) -> None:
         self._interval_s = 1 / fps
         self._late_s = max(0.1, 2 * self._interval_s)
-        self._most_drops = max(1, math.ceil(fps))
+        self._max_drops = max(1, math.ceil(fps))
         self._start = 0.0
         self._number = -1
         self._drops = 0
-        self.restarts = 0
         self._throttle = Throttle()
 
     def admit(self, now: float) -> tuple[Verdict, float]:
@@ -57,12 +56,11 @@ class FilePace:
         if ahead_s >= -self._late_s:
             self._drops = 0
             return Verdict.TAKE, max(0.0, ahead_s)
-        if self._drops < self._most_drops:
+        if self._drops < self._max_drops:
             self._drops += 1
             return Verdict.DROP, 0.0
-        self.restarts += 1
         if self._throttle.allow("slow"):
-            log.warning("the video can't be read at %.3g frames a second here: it runs slower", 1 / self._interval_s)
+            log.warning("cannot keep up with %.3g fps; playing slower", 1 / self._interval_s)
         self._drops = 0
         self._start = now
         self._number = 0
@@ -70,7 +68,7 @@ class FilePace:
 
 
 class CameraCap:
-    """At most `fps` frames a second, two in a row at most where a camera's frames come unevenly (token bucket)."""
+    """A token bucket: at most `fps` frames a second, and at most two in a row when frames arrive unevenly."""
 
     def __init__(self, fps: float) -> None:
         self._fps = fps

@@ -1,4 +1,4 @@
-"""Room for one picture between the reader and the pusher: a newer one replaces what was not taken in time."""
+"""Holds one frame between the reader and the producer; a newer frame replaces one that was not taken in time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class NewestSlot(Generic[T]):
-    """A hand-over from one thread to another that never blocks the giver."""
+    """Hands items from one thread to another without ever blocking the sender."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -17,7 +17,7 @@ class NewestSlot(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> bool:
-        """Leaves `item`; True when it replaced one that nobody took."""
+        """Stores `item`; returns True if it replaced one that was not taken."""
         with self._condition:
             replaced = self._item is not None
             self._item = item
@@ -25,7 +25,7 @@ class NewestSlot(Generic[T]):
         return replaced
 
     def take(self, timeout_s: float) -> T | None:
-        """The newest item, waited for `timeout_s` at most; None when there was none, or the slot is closed."""
+        """Returns the newest item, waiting at most `timeout_s`; None if there is none or the slot is closed."""
         with self._condition:
             if self._item is None and not self._closed:
                 self._condition.wait(timeout_s)
@@ -33,7 +33,7 @@ class NewestSlot(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Wakes the taker, who no longer waits from now on."""
+        """Wakes the receiver; later calls of `take` do not wait."""
         with self._condition:
             self._closed = True
             self._condition.notify()

@@ -1,7 +1,7 @@
-"""The flow of both stream services: take the newest picture, encode it once, push it to each type, report.
+"""The flow of both stream services: take the newest frame, encode it once, push it to each type, report.
 
-Called by `camera_service` and `file_service`. The source is read in a thread of its own (`source_reader`), so that
-neither a slow queue nor a slow encoder makes the pictures old.
+Called by `camera_service` and `file_service`. A thread of its own reads the source (`source_reader`), so that a slow
+queue or encoder never delays frames.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect, explain
+from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
-from elastic_inference.adapters.source.picture import Picture, Source
 from elastic_inference.base import config
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
@@ -26,22 +26,22 @@ from elastic_inference.domain.errors import DropReason, InvalidFrameError, Inval
 from elastic_inference.domain.frame import Frame
 from elastic_inference.flows.produce.frame_pacing import Gate
 from elastic_inference.flows.produce.newest_slot import NewestSlot
-from elastic_inference.flows.produce.outlet import Outlet
+from elastic_inference.flows.produce.queue_sink import QueueSink
 from elastic_inference.flows.produce.source_reader import SourceReader
 from elastic_inference.flows.produce.source_watch import SourceState, SourceWatch
 
-log = logging.getLogger("ei.produce")
+log = logging.getLogger(__name__)
 REPORT_EVERY_S = 2.0
 TICK_S = 0.25
-# A read that hangs in spite of every time-out leaves only a restart of the process: liveness fails after this long,
-# and twice the stall.
+# If a read hangs despite every time-out, only a restart of the process helps: liveness fails after this long plus
+# twice the stall time.
 HANG_LIMIT_S = 80.0
-# Room for what a frame message holds beside the picture: its field names, two names of 128 characters, numbers.
+# Allowance for a frame message's other fields: field names, two names of 128 characters, numbers.
 MESSAGE_OVERHEAD_BYTES = 512
 
 
 class Producer:
-    """One source into the queues of one or more types, until the lifecycle stops."""
+    """Pushes one source to the queues of one or more types until the lifecycle stops."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Producer:
         lifecycle: Lifecycle,
         registry: CollectorRegistry,
     ) -> None:
-        """`name` is the stream's, `what` names the source in logs: no secret in it."""
+        """`name` is the stream's name; `what` describes the source in logs and must hold no secret."""
         self._settings = settings
         self._name = name
         self._lifecycle = lifecycle
@@ -64,7 +64,7 @@ class Producer:
             settings.jpeg_quality, settings.frame_width, settings.frame_height, settings.max_frame_pixels
         )
         self._watch = SourceWatch(what, stall_s, self._metrics, settings.metrics_window_s)
-        self._slot: NewestSlot[tuple[int, Picture]] = NewestSlot()
+        self._slot: NewestSlot[tuple[int, CapturedFrame]] = NewestSlot()
         self._reader = SourceReader(
             open_source=open_source,
             gate=gate,
@@ -75,14 +75,14 @@ class Producer:
             on_drop=self._count_source_drop,
             on_invalid=self._count_invalid,
         )
-        self._outlets = [self._outlet(infer_type) for infer_type in settings.infer_type]
+        self._sinks = [self._sink(infer_type) for infer_type in settings.infer_type]
         self._source_drops = 0
         self._throttle = Throttle()
         self._reported = SourceState.RECONNECTING
         self._next_report = 0.0
 
     def run(self) -> None:
-        """Runs until the stop. Raises SourceFatalError where the source can't ever work."""
+        """Runs until told to stop. Raises SourceFatalError if the source can never work."""
         self._lifecycle.on_stop(self._slot.close)
         self._reader.start()
         try:
@@ -99,16 +99,16 @@ class Producer:
         finally:
             self._lifecycle.stop()
             self._reader.close(timeout_s=1.0)
-            for outlet in self._outlets:
-                outlet.close()
+            for sink in self._sinks:
+                sink.close()
 
-    def _push(self, number: int, picture: Picture) -> None:
-        if not any(outlet.open for outlet in self._outlets):
-            for outlet in self._outlets:
-                outlet.drop()
+    def _push(self, number: int, captured: CapturedFrame) -> None:
+        if not any(sink.open for sink in self._sinks):
+            for sink in self._sinks:
+                sink.drop()
             return
         try:
-            data, width, height = self._encoder.encode(picture)
+            data, width, height = self._encoder.encode(captured)
             limit = self._settings.max_frame_bytes - MESSAGE_OVERHEAD_BYTES
             if len(data) > limit:
                 raise InvalidFrameError(
@@ -117,10 +117,10 @@ class Producer:
         except InvalidFrameError as error:
             self._count_invalid(error)
             return
-        frame = Frame(self._name, "", data, number, picture.ts, 0.0, width, height)
-        for outlet in self._outlets:
-            age_ms = (time.monotonic() - picture.captured) * 1000
-            outlet.push(replace(frame, category=outlet.infer_type, age_ms=age_ms))
+        frame = Frame(self._name, "", data, number, captured.ts, 0.0, width, height)
+        for sink in self._sinks:
+            age_ms = (time.monotonic() - captured.captured) * 1000
+            sink.push(replace(frame, category=sink.infer_type, age_ms=age_ms))
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -129,11 +129,11 @@ class Producer:
             return
         self._next_report = now + REPORT_EVERY_S
         self._reported = report.state
-        for outlet in self._outlets:
-            outlet.report(report, self._source_drops)
+        for sink in self._sinks:
+            sink.report(report, self._source_drops)
 
     def _count_source_drop(self) -> None:
-        # Only the reader's thread calls this.
+        # Called only in the reader's thread.
         self._source_drops += 1
         for infer_type in self._settings.infer_type:
             self._metrics.dropped[infer_type, DropReason.SOURCE].inc()
@@ -142,12 +142,12 @@ class Producer:
         for infer_type in self._settings.infer_type:
             self._metrics.invalid[infer_type, error.reason].inc()
         if self._throttle.allow(error.reason):
-            log.warning("%s: a frame is not pushed: %s", self._name, error)
+            log.warning("%s: frame not pushed: %s", self._name, error)
 
-    def _outlet(self, infer_type: str) -> Outlet:
+    def _sink(self, infer_type: str) -> QueueSink:
         settings = self._settings
         client = connect(settings.queue, key=keys.plain_queue(infer_type), name=self._name)
-        return Outlet(
+        return QueueSink(
             infer_type,
             QueueProducer(client, infer_type, self._name, settings),
             lambda error: explain(error, settings.queue),

@@ -1,4 +1,4 @@
-"""The thread that reads a source, opens it again when it fails, and leaves the newest picture for the producer.
+"""The thread that reads a source, reopens it when it fails, and hands the newest frame to the producer.
 
 Called by `producer`. Knows no queue.
 """
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from elastic_inference.adapters.source.picture import Picture, Source
+from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.domain.errors import InvalidFrameError, SourceError, SourceFatalError
@@ -18,12 +18,12 @@ from elastic_inference.flows.produce.frame_pacing import Gate, Verdict
 from elastic_inference.flows.produce.newest_slot import NewestSlot
 from elastic_inference.flows.produce.source_watch import SourceWatch
 
-log = logging.getLogger("ei.source")
+log = logging.getLogger(__name__)
 PART = "source"
 
 
 class SourceReader:
-    """Reads until the lifecycle stops. `fatal` is what ended it for good."""
+    """Reads until the lifecycle stops. `fatal` holds the error that ended it for good."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class SourceReader:
         open_source: Callable[[], Source],
         gate: Gate,
         watch: SourceWatch,
-        slot: NewestSlot[tuple[int, Picture]],
+        slot: NewestSlot[tuple[int, CapturedFrame]],
         lifecycle: Lifecycle,
         hang_limit_s: float,
         on_drop: Callable[[], None],
@@ -39,8 +39,7 @@ class SourceReader:
     ) -> None:
         """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
 
-        `on_drop` and `on_invalid` are called in the reader's thread, for each frame that is dropped, and for each
-        that the source could not hand out.
+        `on_drop` is called for each dropped frame and `on_invalid` for each unusable one, both in the reader's thread.
         """
         self._open_source = open_source
         self._gate = gate
@@ -54,24 +53,24 @@ class SourceReader:
         self._source: Source | None = None
         self._lock = threading.Lock()
         self._sequence = 0
-        self._began = 0.0  # when the current read began
+        self._began = 0.0  # when the current read started
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
         self.fatal: BaseException | None = None
 
     def start(self) -> None:
-        """Begins to read."""
-        self._lifecycle.declare(PART, "the source gives no picture yet")
+        """Starts reading."""
+        self._lifecycle.declare(PART, "no frame from the source yet")
         self._thread.start()
 
     def interrupt(self) -> None:
-        """Ends a read that hangs, where the source can; it is then opened again."""
+        """Ends a read that hangs, if the source can; it is then reopened."""
         with self._lock:
             source = self._source
         if source is not None:
             source.interrupt()
 
     def close(self, timeout_s: float) -> bool:
-        """After the stop: waits for the thread; False when its read still hangs (it is a daemon: leave it)."""
+        """Waits for the thread after the stop; False if its read still hangs (a daemon does not block the exit)."""
         self.interrupt()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -91,7 +90,7 @@ class SourceReader:
                     self._watch.failed(now, str(error), now - self._began)
                     self._lifecycle.set_missing(PART, str(error))
                     self._lifecycle.wait_stop(self._backoff.next_s())
-        except BaseException as error:  # noqa: BLE001  the top of the thread: the producer raises it in the main one
+        except BaseException as error:  # noqa: BLE001  top of the thread: the producer raises it in the main thread
             self.fatal = error
         finally:
             self._lifecycle.end_beat(PART)
@@ -131,9 +130,9 @@ class SourceReader:
             if self._lifecycle.wait_stop(wait_s):
                 return
         try:
-            picture = source.retrieve()
+            frame = source.retrieve()
         except InvalidFrameError as error:
             self._on_invalid(error)
             return
-        if self._slot.put((number, picture)):
+        if self._slot.put((number, frame)):
             self._on_drop()

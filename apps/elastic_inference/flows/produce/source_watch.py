@@ -1,6 +1,6 @@
-"""What state a source is in: live, stalled or reconnecting, its rate, and how often it had to be opened again.
+"""Tracks a source's state (live, stalled, reconnecting), its frame rate and how often it was reopened.
 
-Written by the reader and the producer's loop, told to the queue and to Prometheus. Knows no kind of source.
+The reader and the producer's loop update it; it reports to the queue and to Prometheus. Knows no kind of source.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
 
-log = logging.getLogger("ei.source")
+log = logging.getLogger(__name__)
 
 
 class SourceState(StrEnum):
@@ -27,7 +27,7 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """One moment's view of a source; `fps` counts the frames that it was to deliver, over the last seconds."""
+    """A source's state at one moment; `fps` is the rate of the frames under the cap over the last seconds."""
 
     state: SourceState
     fps: float
@@ -35,10 +35,10 @@ class SourceReport:
 
 
 class SourceWatch:
-    """Thread-safe. All times are monotonic seconds and handed in."""
+    """Thread-safe. The caller passes all times, in monotonic seconds."""
 
     def __init__(self, what: str, stall_s: float, metrics: ProducerMetrics, window_s: float = 5.0) -> None:
-        """`what` names the source in logs (no secret in it); no frame for `stall_s` is a stall."""
+        """`what` describes the source in logs, without secrets; `stall_s` without a frame is a stall."""
         self._what = what
         self._stall_s = stall_s
         self._metrics = metrics
@@ -47,14 +47,14 @@ class SourceWatch:
         self._state = SourceState.RECONNECTING
         self._open = False
         self._opened_once = False
-        self._read_hangs = False  # a stall was noticed from outside: the read's own failure is still to come
+        self._read_hangs = False  # `check` has noticed a stall, and the read has not failed yet
         self._last = 0.0
         self._frames: deque[float] = deque()
         self._reconnects = 0
         self._throttle = Throttle()
 
     def opened(self, now: float) -> None:
-        """The source was opened; its first frame may take `stall_s`."""
+        """Call when the source was opened; its first frame may take `stall_s`."""
         with self._lock:
             if self._opened_once:
                 self._reconnects += 1
@@ -64,7 +64,7 @@ class SourceWatch:
             self._last = now
 
     def frame(self, now: float, wanted: bool = True) -> None:
-        """A frame came; `wanted` frames make the rate."""
+        """Call for each frame; only `wanted` frames count towards the rate."""
         with self._lock:
             self._last = now
             if wanted:
@@ -75,21 +75,22 @@ class SourceWatch:
         log.info("%s is live", self._what)
 
     def check(self, now: float) -> bool:
-        """Whether the open source has just stalled."""
+        """Returns True once when the open source stalls."""
         with self._lock:
             silent_s = now - self._last
             if not self._open or silent_s < self._stall_s:
                 return False
             self._stall()
             self._read_hangs = True
-        log.warning("%s has stalled: no frame for %.1f s; opening it again", self._what, silent_s)
+        log.warning("%s has stalled: no frame for %.1f s; reopening it", self._what, silent_s)
         return True
 
     def failed(self, now: float, why: str, waited_s: float = 0.0) -> None:
-        """Opening or reading failed; `why` is a sentence without secrets. A silence as long as a stall is one.
+        """Call when opening or reading failed; `why` is a sentence without secrets.
 
-        So is a read that waited long before it failed (`waited_s`): what came just before it may have been old.
-        A stalled source stays so until its next frame, or until it can't even be opened.
+        A silence as long as `stall_s` counts as a stall, and so does a read that waited long before it failed
+        (`waited_s`), since the frames just before it may have been old. A stalled source stays stalled until its next
+        frame, or until it can't be opened.
         """
         with self._lock:
             if self._open and (now - self._last >= 0.9 * self._stall_s or waited_s >= 0.45 * self._stall_s):
@@ -99,16 +100,16 @@ class SourceWatch:
             self._open = False
             self._read_hangs = False
         if self._throttle.allow(why):
-            log.warning("%s Trying again.", why)
+            log.warning("%s Retrying.", why)
 
     def report(self, now: float) -> SourceReport:
-        """The state, told to Prometheus as well."""
+        """Returns the state, and reports it to Prometheus."""
         with self._lock:
             while self._frames and now - self._frames[0] > self._window_s:
                 self._frames.popleft()
             fps = 0.0
             if len(self._frames) > 1:
-                # Intervals, not frames: exact from the second frame on.
+                # Count intervals, not frames: exact from the second frame on.
                 fps = (len(self._frames) - 1) / max(self._frames[-1] - self._frames[0], 1e-6)
             if self._state is not SourceState.LIVE:
                 fps = 0.0

@@ -1,4 +1,4 @@
-"""The name of a producer's stream where none is set."""
+"""The default name of a producer's stream."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from elastic_inference.domain import keys
 
 
 def default_name(kind: str, host: str | None = None) -> str:
-    """`<host or pod name>-<kind>`, made a valid name: `kind` is `camera` or `file`."""
+    """Returns `<host or pod name>-<kind>` as a valid name; `kind` is `camera` or `file`."""
     shown = socket.gethostname() if host is None else host
     return f"{keys.clean_name(shown[: keys.NAME_LIMIT - len(kind) - 2]) or 'host'}-{kind}"

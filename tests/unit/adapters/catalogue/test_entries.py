@@ -83,7 +83,7 @@ def test_int8_is_shown_short() -> None:
     ("text", "message"),
     [
         ("adapter: [", "can't be read"),
-        ("- ssd", "holds no keys: expected adapter, labels"),
+        ("- ssd", "is not a mapping: expected the keys adapter, labels"),
         ("adaptor: ssd", "wrong at adaptor"),
         ("threshold: 2", "wrong at threshold"),
         ("labels: {-1: person}", "class numbers of 0 to"),

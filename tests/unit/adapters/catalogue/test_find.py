@@ -144,7 +144,7 @@ def test_what_can_not_be_a_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="has no weights"):
         find_model(f"{FACE}_FP32", tmp_path, "face-fp32")
     text = put(tmp_path, "notes.txt")[0]
-    with pytest.raises(ModelError, match=r"of no known kind: expected \.xml, \.onnx, \.tflite, \.pb"):
+    with pytest.raises(ModelError, match=r"has an unknown suffix: expected \.xml, \.onnx, \.tflite, \.pb"):
         find_model(None, text, "people")
     empty = tmp_path / "empty.onnx"
     empty.touch()

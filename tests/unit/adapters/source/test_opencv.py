@@ -33,12 +33,12 @@ def test_a_raw_capture_passes_its_jpegs_through(tmp_path: Path) -> None:
     stored = path.read_bytes()
     for number in range(3):
         source.grab()
-        picture = source.retrieve()
-        assert picture.pixels is None
-        assert picture.jpeg is not None
-        assert picture.jpeg in stored
-        assert simplejpeg.decode_jpeg(picture.jpeg).mean() == pytest.approx(number * 50, abs=3)
-    with pytest.raises(SourceError, match="The camera gives no more pictures"):
+        captured = source.retrieve()
+        assert captured.pixels is None
+        assert captured.jpeg is not None
+        assert captured.jpeg in stored
+        assert simplejpeg.decode_jpeg(captured.jpeg).mean() == pytest.approx(number * 50, abs=3)
+    with pytest.raises(SourceError, match="The camera gives no more frames"):
         source.grab()
     source.close()
 
@@ -48,7 +48,7 @@ def test_a_missing_or_wrong_device_is_said_in_one_line(tmp_path: Path) -> None:
         ("213", "/dev/video213 does not exist"),
         ("/dev/video213", "does not exist"),
         ("/dev/null", "can't be opened"),
-        (str(tmp_path), "is no camera"),
+        (str(tmp_path), "is not a camera"),
     ):
         with pytest.raises(SourceError, match=why) as caught:
             open_usb(camera, 15, 1)

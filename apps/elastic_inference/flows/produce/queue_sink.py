@@ -1,4 +1,4 @@
-"""One stream's way into the queue of one type: push, report, and wait out a Redis that is away.
+"""Sends one stream to the queue of one inference type, and retries while Redis is unavailable.
 
 Called by `producer`, in its thread only.
 """
@@ -21,14 +21,14 @@ from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.flows.produce.source_watch import SourceReport
 
-log = logging.getLogger("ei.produce")
-# Besides a Redis that is away, one that refuses (a missing right, a wrong kind of key) and a host whose name is none.
-# None of them may end a camera.
+log = logging.getLogger(__name__)
+# Redis is unavailable, refuses a command (missing right, wrong type of key), or its host name is invalid.
+# None of these may end a camera.
 QUEUE_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError, UnicodeError)
 
 
-class Outlet:
-    """Never raises for a Redis that is away: the frame is a `source` drop, and readiness fails until it is back."""
+class QueueSink:
+    """Never raises while Redis is unavailable: frames count as `source` drops, and readiness fails until it is back."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Outlet:
         metrics: ProducerMetrics,
         lifecycle: Lifecycle,
     ) -> None:
-        """`explain` says in one line, without a secret, what an error of the queue means."""
+        """`explain` describes a queue error in one line, without secrets."""
         self.infer_type = infer_type
         self._producer = producer
         self._explain = explain
@@ -47,14 +47,14 @@ class Outlet:
         self._part = f"queue of {infer_type}"
         self._backoff = Backoff(0.1, 1.5)
         self._retry_at = 0.0
-        self._away = False
+        self._unavailable = False
         self._throttle = Throttle()
         self._dropped = 0
         lifecycle.declare(self._part, "not connected yet")
 
     @property
     def open(self) -> bool:
-        """Whether a push makes sense now: not while it waits for the next try."""
+        """False while it waits for the next retry."""
         return time.monotonic() >= self._retry_at
 
     def push(self, frame: Frame) -> None:
@@ -77,7 +77,7 @@ class Outlet:
             self._metrics.invalid[self.infer_type, outcome.invalid].inc()
 
     def report(self, source: SourceReport, dropped: int) -> None:
-        """Tells the queue of the source; `dropped` are the frames dropped before any outlet."""
+        """Reports the source's state to the queue; `dropped` counts the frames dropped before any sink."""
         if not self.open:
             return
         try:
@@ -92,19 +92,19 @@ class Outlet:
         self._producer.close()
 
     def drop(self) -> None:
-        """Counts a frame that could not be pushed here."""
+        """Counts a frame that was not pushed."""
         self._dropped += 1
         self._metrics.dropped[self.infer_type, DropReason.SOURCE].inc()
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._backoff.next_s()
         why = self._explain(error)
-        if self._throttle.allow("away") or not self._away:
-            log.warning("%s: %s; frames are dropped until it works again", self._part, why)
-        self._away = True
+        if self._throttle.allow("unavailable") or not self._unavailable:
+            log.warning("%s: %s; dropping frames until it works again", self._part, why)
+        self._unavailable = True
         self._lifecycle.set_missing(self._part, why)
 
     def _worked(self) -> None:
-        self._away = False
+        self._unavailable = False
         self._backoff.reset()
         self._lifecycle.set_ready(self._part)
