@@ -162,7 +162,7 @@ def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_a_mirror_that_is_no_url_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"The mirror http://\[::1 can't be read as a URL"):
+    with pytest.raises(DownloadError, match=r"The mirror http://\[::1 is not a valid URL"):
         Fetcher(mirror="http://[::1").fetch(entry_of(CONTENT), None, WHERE, tmp_path)
 
 
