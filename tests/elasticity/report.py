@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.commands.planning.sweep import sweep, table
 from tests.elasticity.__main__ import PLANNER_FILE, QUOTAS_FILE
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict
 from tests.elasticity.scenarios import default, further
+from tests.simulation.sweep import sweep, table
 from tests.support.document import replace_between
 from tests.support.manifests import PROJECT
 

@@ -6,11 +6,11 @@ import math
 import statistics
 from typing import Any
 
-from elastic_inference.commands.planning.autoscaler import AutoscalerSettings, Direction, Policy
-from elastic_inference.commands.planning.simulation import Outcome, World, simulate
 from tests.elasticity.load import STREAMS
 from tests.elasticity.record import Run, Sample
 from tests.elasticity.scenarios import TARGET, Scenario
+from tests.simulation.autoscaler import AutoscalerSettings, Direction, Policy
+from tests.simulation.simulation import Outcome, World, simulate
 
 UP = Direction(0.0, (Policy("Percent", 400, 15.0), Policy("Pods", 8, 15.0)))
 SEEDS = range(1, 11)

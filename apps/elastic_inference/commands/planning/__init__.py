@@ -1,1 +1,1 @@
-"""Planning without a cluster: the autoscaler's loop simulated, and cameras turned into pods, cores and bandwidth."""
+"""The capacity planner: cameras turned into pods, cores and bandwidth, without a cluster."""

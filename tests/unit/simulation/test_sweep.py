@@ -3,10 +3,7 @@
 import re
 
 import pytest
-from tests.support.manifests import PROJECT
-
-from elastic_inference.commands.manifests.options import SETTINGS
-from elastic_inference.commands.planning.sweep import (
+from tests.simulation.sweep import (
     IN_POLICIES,
     NOISY,
     OUT_POLICIES,
@@ -19,6 +16,9 @@ from elastic_inference.commands.planning.sweep import (
     sweep,
     table,
 )
+from tests.support.manifests import PROJECT
+
+from elastic_inference.commands.manifests.options import SETTINGS
 
 
 @pytest.mark.parametrize(

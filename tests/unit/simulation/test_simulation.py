@@ -4,10 +4,9 @@ import dataclasses
 import math
 
 import pytest
-
-from elastic_inference.commands.planning.autoscaler import AutoscalerSettings, Direction, Policy
-from elastic_inference.commands.planning.simulation import World, simulate
-from elastic_inference.commands.planning.sweep import SHIPPED
+from tests.simulation.autoscaler import AutoscalerSettings, Direction, Policy
+from tests.simulation.simulation import World, simulate
+from tests.simulation.sweep import SHIPPED
 
 SETTINGS = AutoscalerSettings(target=0.8, down=Direction(60.0, (Policy("Percent", 100, 15.0),)))
 WORLD = World(pod_fps=20.0, start_s=8.0, noise=0.0)

@@ -1,8 +1,7 @@
 """The HPA controller's algorithm, case by case, as its source has it."""
 
 import pytest
-
-from elastic_inference.commands.planning.autoscaler import (
+from tests.simulation.autoscaler import (
     Autoscaler,
     AutoscalerSettings,
     Direction,

@@ -1,6 +1,6 @@
 """The sweep that chose the shipped target, windows and policies: combinations through the same demands.
 
-`python -m elastic_inference.commands.planning.sweep` prints it as Markdown; `make docs` puts it into the documentation.
+`python -m tests.simulation.sweep` prints it as Markdown; `make docs` puts it into the documentation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from elastic_inference.commands.planning.autoscaler import AutoscalerSettings, Direction, Policy
-from elastic_inference.commands.planning.simulation import Demand, World, simulate
+from tests.simulation.autoscaler import AutoscalerSettings, Direction, Policy
+from tests.simulation.simulation import Demand, World, simulate
 
 TARGETS = (0.6, 0.7, 0.8, 0.9)
 WINDOWS_S = (0.0, 60.0, 120.0, 300.0)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from elastic_inference.commands.planning.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
+from tests.simulation.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
 
 Demand = Callable[[float], float]
 

@@ -1,0 +1,1 @@
+"""The autoscaler's control loop, simulated: how the shipped settings were chosen."""
