@@ -1,4 +1,4 @@
-"""`ei-status` against what is no Redis, a Redis with foreign keys, a `kubectl`, and options that make no sense."""
+"""`ei-status` with a server that is not Redis, foreign keys in Redis, a `kubectl`, and contradictory options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from elastic_inference.commands.demo import main as demo_main
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.commands.status.cluster import GATEWAY, RELAY
 from elastic_inference.commands.status.main import running_demo
@@ -44,14 +45,14 @@ def status(
 
 
 class Cluster:
-    """A `kubectl` that stands for a cluster in which all is well, with an HPA for its one type."""
+    """A fake `kubectl` of a healthy cluster, with an HPA for its one type."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` takes the program and what it answers."""
+        """`folder` holds the program and its answers."""
         self.folder = folder
         (folder / "bin").mkdir()
         program = folder / "bin" / "kubectl"
-        # the folder "says" holds an answer for each kind, "refuses" kubectl's last words
+        # the folder "says" holds an answer for each kind, "refuses" an error message
         program.write_text(
             f"""#!/bin/sh
 echo "$*" >> {folder}/asked
@@ -73,7 +74,7 @@ done
         self.says("hpa", [autoscaler("own")])
         self.refuses("scaledobjects", 'error: the server doesn\'t have a resource type "scaledobjects"')
         links = ("camera", "queue", "worker", "broker", "relay", "gateway")
-        rows = [{"link": link, "state": "ok", "text": "well", "advice": ""} for link in links]
+        rows = [{"link": link, "state": "ok", "text": "fine", "advice": ""} for link in links]
         (folder / "says" / "exec").write_text(json.dumps({"findings": rows}))
 
     def says(self, kind: str, items: list[dict[str, Any]]) -> None:
@@ -103,25 +104,25 @@ def cluster(tmp_path: Path) -> Cluster:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[None]:
-    """A demo that runs in the folder, as far as its file and a process of its name go."""
+    """A demo that seems to run in the folder: its file, and a process of its name."""
     (tmp_path / ".demo").mkdir()
     with subprocess.Popen([sys.executable, "-c", "input()", "ei-demo"], stdin=subprocess.PIPE) as process:
         state = {"pid": process.pid, "gateway": "http://localhost:1", "queue_port": 2, "websocket_port": 3}
         file = tmp_path / ".demo" / "demo.json"
         file.write_text(json.dumps(state))
-        wait_for(lambda: running_demo(file), 10, "the demo to be seen")
+        wait_for(lambda: running_demo(file), 10, "the demo to be found")
         yield
         process.communicate(b"\n")
 
 
-def test_the_dashboards_port_is_told_from_the_queues(web_port: int) -> None:
+def test_the_dashboards_port_is_not_mistaken_for_the_queues(web_port: int) -> None:
     done = status("-q", "127.0.0.1", "-p", str(web_port))
     assert done.returncode == 1, done.stderr
     assert "answers HTTP: 31002 is the dashboard, the queue is 31003" in done.stdout
     assert "First broken link: queue. Give the queue's port with -p 31003." in done.stdout
 
 
-def test_a_foreign_key_is_told_and_no_traceback(valkey: EmbeddedValkey) -> None:
+def test_a_foreign_key_is_reported_without_a_traceback(valkey: EmbeddedValkey) -> None:
     with redis.Redis(port=valkey.port) as client:
         client.set(keys.tokens("people"), "x")
         client.rpush(keys.plain_queue("people"), "x")
@@ -131,26 +132,27 @@ def test_a_foreign_key_is_told_and_no_traceback(valkey: EmbeddedValkey) -> None:
 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:99999", "127.0.0.1:31611", "ws://[::1"])
-def test_a_websocket_address_that_makes_no_sense_is_one_line(url: str) -> None:
+def test_a_wrong_websocket_address_gives_one_line(url: str) -> None:
     done = status("-w", url)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: -w='{url}' is not accepted: expected ws://host:port")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_demo_that_was_killed_is_not_believed(tmp_path: Path) -> None:
+def test_a_killed_demo_does_not_count(tmp_path: Path) -> None:
     state = tmp_path / "demo.json"
     assert running_demo(state) is None
     demo = {"pid": os.getpid(), "gateway": "http://localhost:1", "queue_port": 2, "websocket_port": 3}
-    # This process is no demo; one that is is called so.
+    # This process is not a demo: the command line decides.
     state.write_text(json.dumps(demo))
     assert running_demo(state) is None
-    with subprocess.Popen([sys.executable, "-c", "input()", "ei-demo"], stdin=subprocess.PIPE) as process:
-        state.write_text(json.dumps({**demo, "pid": process.pid}))
-        # A process that has just begun shows no command yet.
-        assert wait_for(lambda: running_demo(state), 10, "the demo to be seen") == {**demo, "pid": process.pid}
-        process.communicate(b"\n")
-    assert running_demo(state) is None
+    for command in ("ei-demo", demo_main.__name__):
+        with subprocess.Popen([sys.executable, "-c", "input()", command], stdin=subprocess.PIPE) as process:
+            state.write_text(json.dumps({**demo, "pid": process.pid}))
+            # A process that has just started shows no command yet.
+            assert wait_for(lambda: running_demo(state), 10, "the demo to be found") == {**demo, "pid": process.pid}
+            process.communicate(b"\n")
+        assert running_demo(state) is None
     for text in ("", '{"pid": 1', "[]", '{"pid": "x"}'):
         state.write_text(text)
         assert running_demo(state) is None
@@ -163,7 +165,7 @@ def test_a_namespace_means_the_cluster_though_a_demo_runs_here(cluster: Cluster)
     assert "scaling  ok" in done.stdout
     asked = (cluster.folder / "asked").read_text().splitlines()
     assert all(line.startswith("-n video ") for line in asked)
-    # and without one it is the demo
+    # without a namespace it is the demo
     assert "127.0.0.1:2" in cluster.status().stdout
 
 
@@ -171,11 +173,11 @@ def test_a_namespace_means_the_cluster_though_a_demo_runs_here(cluster: Cluster)
 def test_a_cluster_and_an_address_at_once_are_refused(look: list[str]) -> None:
     done = status(*look, "-q", "127.0.0.1")
     assert done.returncode == 2
-    assert "-k and -n look at a cluster" in done.stderr
+    assert "-k and -n check a cluster" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["pods", "hpa", "scaledobjects"])
-def test_what_may_not_be_listed_is_a_warning_and_the_walk_goes_on(kind: str, cluster: Cluster) -> None:
+def test_a_list_that_is_forbidden_is_a_warning_and_the_check_continues(kind: str, cluster: Cluster) -> None:
     cluster.refuses(kind, f"Error from server (Forbidden): {kind} is forbidden: User x")
     done = cluster.status("-k")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -184,7 +186,7 @@ def test_what_may_not_be_listed_is_a_warning_and_the_walk_goes_on(kind: str, clu
     assert f"{kind} is forbidden" in done.stdout.split("warning: ", 1)[1]
 
 
-def test_without_the_deployments_there_is_no_walk(cluster: Cluster) -> None:
+def test_without_the_deployments_the_check_cannot_run(cluster: Cluster) -> None:
     cluster.refuses("deployments", "Error from server (Forbidden): deployments is forbidden")
     done = cluster.status("-k")
     assert done.returncode == 2
@@ -201,7 +203,7 @@ def test_two_autoscalers_are_a_broken_link_with_the_commands_that_delete_either(
     assert "kubectl -n video delete hpa own or kubectl -n video delete scaledobject other" in last
     found = json.loads(cluster.status("-k", "--json").stdout)
     assert found["first_broken"] == "scaling"
-    # what keeps pictures from coming is named first
+    # what stops the video is named first
     cluster.says("deployments", [])
     assert json.loads(cluster.status("-k", "--json").stdout)["first_broken"] == "relay"
 

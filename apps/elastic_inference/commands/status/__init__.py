@@ -1,1 +1,1 @@
-"""`tools/status.sh`: why do I see nothing? Walks from the camera to the browser and names the first broken link."""
+"""`tools/status.sh`: checks each link from the camera to the browser and names the first broken one."""

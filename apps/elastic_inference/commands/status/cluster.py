@@ -1,6 +1,6 @@
-"""The same walk in a Kubernetes cluster, through `kubectl`: deployments and pods first, then a look from inside.
+"""The same check in a Kubernetes cluster, through `kubectl`: deployments and pods first, then from inside.
 
-Runs nothing but `kubectl get`, `kubectl logs` and one `kubectl exec` of this same program in the gateway's pod.
+Runs only `kubectl get`, `kubectl logs` and one `kubectl exec` of this same program in the gateway's pod.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from elastic_inference.commands.status.findings import Finding, Link, State
+from elastic_inference.commands.status.findings import ChainLink, Finding, State
 from elastic_inference.domain.errors import ElasticInferenceError
 
 Kubectl = Callable[[Sequence[str]], str]
@@ -22,12 +22,12 @@ GATEWAY = "ei-gateway-server-deployment"
 
 
 def kubectl(namespace: str | None) -> Kubectl:
-    """A function that runs kubectl in a namespace (None: the context's) and gives what it prints.
+    """A function that runs kubectl in a namespace (None: that of the context) and returns its output.
 
     Raises ElasticInferenceError with kubectl's own last line.
     """
     if shutil.which("kubectl") is None:
-        raise ElasticInferenceError("kubectl is not installed: it is needed to look at a cluster.")
+        raise ElasticInferenceError("kubectl is not installed: it is needed to check a cluster.")
 
     def run(arguments: Sequence[str]) -> str:
         command = ["kubectl", *(("-n", namespace) if namespace else ()), "--request-timeout=15s", *arguments]
@@ -43,33 +43,33 @@ def kubectl(namespace: str | None) -> Kubectl:
     return run
 
 
-def look(run: Kubectl) -> tuple[list[Finding], list[str]]:
-    """One finding a link, and a warning for each list that could not be had and can be done without.
+def check(run: Kubectl) -> tuple[list[Finding], list[str]]:
+    """One finding per link, and a warning for each list that could not be read and is not essential.
 
-    Raises ElasticInferenceError where the deployments can't be listed.
+    Raises ElasticInferenceError if the deployments cannot be listed.
     """
     warnings: list[str] = []
     deployments = {item["metadata"]["name"]: item for item in _items(run, "deployments")}
     pods = _optional_items(run, "pods", warnings) or []
     asleep: list[str] = []
-    outside = {Link.SCALING: _scaling(run, warnings)}
+    outside = {ChainLink.SCALING: _scaling(run, warnings)}
     for link, names in _links(deployments).items():
         problems = []
         for name in names:
             problem = _problem(name, deployments.get(name), pods, run)
-            if problem and link is Link.WORKER and deployments.get(name, {}).get("spec", {}).get("replicas") == 0:
+            if problem and link is ChainLink.WORKER and deployments.get(name, {}).get("spec", {}).get("replicas") == 0:
                 asleep.append(name)
             elif problem:
                 problems.append(problem)
         if problems:
-            outside[link] = Finding(link, State.BROKEN, "; ".join(problems), _advice(link, names))
-    inside = _inside(run) if Link.GATEWAY not in outside else {}
+            outside[link] = Finding.broken(link, "; ".join(problems), _advice(link, names))
+    inside = _inside(run) if ChainLink.GATEWAY not in outside else {}
     found = []
-    for link in Link:
+    for link in ChainLink:
         finding = outside.get(link) or inside.get(link)
         if finding is None:
-            finding = Finding(link, State.UNKNOWN, "its pods are Ready; the gateway is needed to see more")
-        elif link is Link.WORKER and asleep and finding.state is State.BROKEN:
+            finding = Finding.unknown(link, "its pods are Ready; more is known only through the gateway")
+        elif link is ChainLink.WORKER and asleep and finding.state is State.BROKEN:
             finding = Finding(
                 link, finding.state, f"{finding.text}; scaled to zero: {', '.join(asleep)}", finding.advice
             )
@@ -80,15 +80,15 @@ def look(run: Kubectl) -> tuple[list[Finding], list[str]]:
 def autoscaler_conflicts(
     hpas: Iterable[dict[str, Any]], scaled_objects: Iterable[dict[str, Any]]
 ) -> dict[str, list[str]]:
-    """What more than one autoscaler steers (`Deployment x`), and those autoscalers (`hpa y`, `scaledobject z`).
+    """Each target of more than one autoscaler (`Deployment x`), with these autoscalers (`hpa y`, `scaledobject z`).
 
-    The HPA that KEDA makes for a ScaledObject counts as that ScaledObject.
+    The HPA that KEDA creates for a ScaledObject counts as that ScaledObject.
     """
     targets: dict[str, set[str]] = {}
     for kind, items in (("hpa", hpas), ("scaledobject", scaled_objects)):
         for item in items:
             target = item["spec"]["scaleTargetRef"]
-            # KEDA takes a target without a kind for a deployment
+            # For KEDA, a target without a kind is a deployment
             key = f"{target.get('kind', 'Deployment')} {target['name']}"
             targets.setdefault(key, set()).add(_owner(item) or f"{kind} {item['metadata']['name']}")
     return {target: sorted(found) for target, found in sorted(targets.items()) if len(found) > 1}
@@ -114,10 +114,10 @@ def _scaling(run: Kubectl, warnings: list[str]) -> Finding:
             f"Keep one for {target} and delete the rest: {' or '.join(f'{kubectl} delete {name}' for name in names)}."
             for target, names in conflicts.items()
         )
-        return Finding(Link.SCALING, State.BROKEN, text, advice)
+        return Finding.broken(ChainLink.SCALING, text, advice)
     if hpas is None or scaled_objects is None:
-        return Finding(Link.SCALING, State.UNKNOWN, "whether autoscalers undo each other's work can't be told")
-    return Finding(Link.SCALING, State.GOOD, "one autoscaler at most for each deployment")
+        return Finding.unknown(ChainLink.SCALING, "unknown whether autoscalers undo each other's work")
+    return Finding.good(ChainLink.SCALING, "at most one autoscaler per deployment")
 
 
 def _items(run: Kubectl, kind: str) -> list[dict[str, Any]]:
@@ -126,25 +126,25 @@ def _items(run: Kubectl, kind: str) -> list[dict[str, Any]]:
 
 
 def _optional_items(run: Kubectl, kind: str, warnings: list[str]) -> list[dict[str, Any]] | None:
-    """None, and a warning, where they can't be listed; a cluster that does not know the kind has none of them."""
+    """None, and a warning, if they cannot be listed; empty if the cluster does not know the kind."""
     try:
         return _items(run, kind)
     except ElasticInferenceError as error:
         if "have a resource type" in str(error):
             return []
-        warnings.append(f"{kind} can't be listed ({error})")
+        warnings.append(f"{kind} cannot be listed ({error})")
         return None
 
 
-def _links(deployments: dict[str, Any]) -> dict[Link, list[str]]:
+def _links(deployments: dict[str, Any]) -> dict[ChainLink, list[str]]:
     producers = sorted(name for name in deployments if name.startswith(("ei-sample-", "ei-camera-")))
     workers = sorted(name for name in deployments if name.startswith("ei-infer-"))
     return {
-        Link.CAMERA: producers,
-        Link.QUEUE: [REDIS] if REDIS in deployments else [],  # an external Redis has no deployment
-        Link.WORKER: workers,
-        Link.RELAY: [RELAY],
-        Link.GATEWAY: [GATEWAY],
+        ChainLink.CAMERA: producers,
+        ChainLink.QUEUE: [REDIS] if REDIS in deployments else [],  # an external Redis has none
+        ChainLink.WORKER: workers,
+        ChainLink.RELAY: [RELAY],
+        ChainLink.GATEWAY: [GATEWAY],
     }
 
 
@@ -184,21 +184,21 @@ def _last_line(pod: str, run: Kubectl) -> str:
     return lines[-1][:200] if lines else ""
 
 
-def _advice(link: Link, names: Sequence[str]) -> str:
+def _advice(link: ChainLink, names: Sequence[str]) -> str:
     first = names[0] if names else "…"
     return f"kubectl describe deployment {first}; kubectl rollout status deployment/{first}; link: {link.value}."
 
 
-def _inside(run: Kubectl) -> dict[Link, Finding]:
-    """What this program says from within the gateway's pod, where all addresses and logins are at hand."""
+def _inside(run: Kubectl) -> dict[ChainLink, Finding]:
+    """What this program finds inside the gateway's pod, which has all addresses and credentials."""
     try:
-        # code 1 means that it found a broken link, which is an answer
-        walk = "ei-status --inside --json || test $? = 1"
-        text = run(["exec", f"deployment/{GATEWAY}", "--", "sh", "-c", walk])
+        # exit code 1 means that a link is broken, which is an answer
+        command = "ei-status --inside --json || test $? = 1"
+        text = run(["exec", f"deployment/{GATEWAY}", "--", "sh", "-c", command])
         rows = json.loads(text)["findings"]
         return {
-            Link(row["link"]): Finding(Link(row["link"]), State(row["state"]), row["text"], row["advice"])
+            ChainLink(row["link"]): Finding(ChainLink(row["link"]), State(row["state"]), row["text"], row["advice"])
             for row in rows
         }
     except (ElasticInferenceError, ValueError, KeyError) as error:
-        return {Link.GATEWAY: Finding(Link.GATEWAY, State.UNKNOWN, f"a look from inside its pod failed: {error}")}
+        return {ChainLink.GATEWAY: Finding.unknown(ChainLink.GATEWAY, f"the check from inside its pod failed: {error}")}

@@ -1,14 +1,15 @@
-"""From facts about a running system to findings, one a link, and what to do about the first broken one. Pure."""
+"""Turns facts about a running system into one finding per link, with advice for the first broken one. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 
-class Link(StrEnum):
-    """The chain, in the order in which frames travel; last what sets the number of workers in a cluster."""
+class ChainLink(StrEnum):
+    """The links in the order in which frames travel; the last is the autoscaler of a cluster."""
 
     CAMERA = "camera"
     QUEUE = "queue"
@@ -20,7 +21,7 @@ class Link(StrEnum):
 
 
 class State(StrEnum):
-    """What is known of a link."""
+    """The state of a link."""
 
     GOOD = "ok"
     BROKEN = "BROKEN"
@@ -29,16 +30,31 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one link; `advice` says what to do where it is broken."""
+    """The state of one link; `advice` says what to do if it is broken."""
 
-    link: Link
+    link: ChainLink
     state: State
     text: str
     advice: str = ""
 
+    @classmethod
+    def good(cls, link: ChainLink, text: str) -> Self:
+        """The link works."""
+        return cls(link, State.GOOD, text)
+
+    @classmethod
+    def broken(cls, link: ChainLink, text: str, advice: str) -> Self:
+        """The link does not work."""
+        return cls(link, State.BROKEN, text, advice)
+
+    @classmethod
+    def unknown(cls, link: ChainLink, text: str) -> Self:
+        """The link could not be checked, or has nothing to do."""
+        return cls(link, State.UNKNOWN, text)
+
 
 @dataclass(frozen=True)
-class Source:
+class ProducerState:
     """One producer of one type: `state` is `live`, `stalled` or `reconnecting`."""
 
     name: str
@@ -48,14 +64,14 @@ class Source:
 
 @dataclass
 class Facts:
-    """What was seen. A part's `…_error` is None where it works, and a sentence where it doesn't."""
+    """What the checks found. A part's `…_error` is None if it works, otherwise a sentence."""
 
     queue_address: str = ""
     queue_error: str | None = None
     queue_login_refused: bool = False
     queue_is_http: bool = False
     broker_error: str | None = None
-    sources: list[Source] = field(default_factory=list)
+    producers: list[ProducerState] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
     inferred: dict[str, str] = field(default_factory=dict)  # stream id → type
@@ -63,55 +79,54 @@ class Facts:
     relay_error: str | None = None
     gateway_address: str = ""
     gateway_error: str | None = None
-    picture_error: str | None = None
-    picture_stream: str = ""
+    video_error: str | None = None
+    video_stream: str = ""
 
 
 def find(facts: Facts) -> list[Finding]:
-    """One finding a link, from the camera to the gateway; `cluster` adds the scaling."""
+    """One finding per link, from the camera to the gateway; the module `cluster` adds the scaling."""
     return [_camera(facts), _queue(facts), _worker(facts), _broker(facts), _relay(facts), _gateway(facts)]
 
 
 def first_broken(findings: Iterable[Finding]) -> Finding | None:
-    """The link to mend first; None where all is well."""
-    order = list(Link)
+    """The link to fix first; None if no link is broken."""
+    order = list(ChainLink)
     broken = [finding for finding in findings if finding.state is State.BROKEN]
     return min(broken, key=lambda finding: order.index(finding.link), default=None)
 
 
 def _camera(facts: Facts) -> Finding:
+    link = ChainLink.CAMERA
     if facts.queue_error:
-        return Finding(Link.CAMERA, State.UNKNOWN, "can't be told: the queue does not answer")
-    wrong = [source for source in facts.sources if source.state != "live"]
-    if not facts.sources and not any(facts.waiting.values()):
-        return Finding(
-            Link.CAMERA,
-            State.BROKEN,
-            "nobody pushes frames",
-            "Attach a camera or a clip: tools/run-css.sh -v 0 -q <address> -p 31003 -t people, or "
+        return Finding.unknown(link, "unknown: the queue does not answer")
+    down = [each for each in facts.producers if each.state != "live"]
+    if not facts.producers and not any(facts.waiting.values()):
+        return Finding.broken(
+            link,
+            "no producer pushes frames",
+            "Start a camera or a video: tools/run-css.sh -v 0 -q <address> -p 31003 -t people, or "
             "tools/run-fss.sh -v <file> -q <address> -t people. "
             "In a cluster: kubectl apply -f kubernetes/sample-infer/.",
         )
-    if wrong and len(wrong) == len(facts.sources):
-        names = _some(f"{source.name} is {source.state}" for source in wrong)
-        return Finding(
-            Link.CAMERA,
-            State.BROKEN,
+    if down and len(down) == len(facts.producers):
+        names = _some(f"{each.name} is {each.state}" for each in down)
+        return Finding.broken(
+            link,
             f"no source is live: {names}",
-            "Look at the camera's power, network, address and login; its producer's log says why it can't read it.",
+            "Check the camera's power, network, address and login; its producer's log says why it cannot be read.",
         )
-    live = [f"{source.name} → {source.infer_type}" for source in facts.sources if source.state == "live"]
-    text = f"{len(live)} live: {_some(live)}" if live else "frames of plain producers"
-    if wrong:
-        text += f"; {_some(f'{source.name} is {source.state}' for source in wrong)}"
-    return Finding(Link.CAMERA, State.GOOD, text)
+    live = [f"{each.name} → {each.infer_type}" for each in facts.producers if each.state == "live"]
+    text = f"{len(live)} live: {_some(live)}" if live else "frames of legacy producers"
+    if down:
+        text += f"; {_some(f'{each.name} is {each.state}' for each in down)}"
+    return Finding.good(link, text)
 
 
 def _queue(facts: Facts) -> Finding:
+    link = ChainLink.QUEUE
     if facts.queue_is_http:
-        return Finding(
-            Link.QUEUE,
-            State.BROKEN,
+        return Finding.broken(
+            link,
             f"{facts.queue_address} answers HTTP: 31002 is the dashboard, the queue is 31003",
             "Give the queue's port with -p 31003.",
         )
@@ -122,82 +137,79 @@ def _queue(facts: Facts) -> Finding:
             else "Start Redis (tools/run-redis.sh; in a cluster: kubectl get pods -l app=ei-redis-deployment), "
             "or correct the address (-q, -p)."
         )
-        return Finding(Link.QUEUE, State.BROKEN, f"{facts.queue_address}: {facts.queue_error}", advice)
+        return Finding.broken(link, f"{facts.queue_address}: {facts.queue_error}", advice)
     waiting = ", ".join(f"{kind} {count}" for kind, count in sorted(facts.waiting.items())) or "no type yet"
-    return Finding(Link.QUEUE, State.GOOD, f"{facts.queue_address} answers; frames waiting: {waiting}")
+    return Finding.good(link, f"{facts.queue_address} answers; frames waiting: {waiting}")
 
 
 def _worker(facts: Facts) -> Finding:
+    link = ChainLink.WORKER
     if facts.queue_error or facts.broker_error:
-        return Finding(Link.WORKER, State.UNKNOWN, "can't be told: Redis does not answer")
-    wanted = {source.infer_type for source in facts.sources} | {kind for kind, count in facts.waiting.items() if count}
+        return Finding.unknown(link, "unknown: Redis does not answer")
+    wanted = {each.infer_type for each in facts.producers} | {kind for kind, count in facts.waiting.items() if count}
     missing = sorted(kind for kind in wanted if not facts.workers.get(kind))
-    there = ", ".join(f"{kind} {count}" for kind, count in sorted(facts.workers.items()))
+    running = ", ".join(f"{kind} {count}" for kind, count in sorted(facts.workers.items()))
     if missing:
         kind = missing[0]
-        return Finding(
-            Link.WORKER,
-            State.BROKEN,
-            f"nobody infers {_some(missing)}" + (f" (there is: {there})" if there else ""),
+        return Finding.broken(
+            link,
+            f"no pod serves {_some(missing)}" + (f" (running: {running})" if running else ""),
             f"Start one: tools/run-ois.sh -t {kind} -i <queue address>. In a cluster: kubectl get pods -l "
-            f"app=ei-infer-{kind}-app, and kubectl logs of what is not Ready.",
+            f"app=ei-infer-{kind}-app, then kubectl logs of those that are not Ready.",
         )
     if not facts.workers:
-        return Finding(Link.WORKER, State.UNKNOWN, "none, and no frames that ask for one")
-    return Finding(Link.WORKER, State.GOOD, there)
+        return Finding.unknown(link, "no pods, and no frames that need one")
+    return Finding.good(link, running)
 
 
 def _broker(facts: Facts) -> Finding:
+    link = ChainLink.BROKER
     if facts.broker_error:
-        return Finding(
-            Link.BROKER, State.BROKEN, facts.broker_error, "Start Redis, or correct BROKER_URL of workers and gateway."
-        )
+        return Finding.broken(link, facts.broker_error, "Start Redis, or correct BROKER_URL of pods and gateway.")
     if facts.inferred:
-        return Finding(Link.BROKER, State.GOOD, f"{len(facts.inferred)} streams with results: {_some(facts.inferred)}")
-    if facts.workers and any(source.state == "live" for source in facts.sources):
-        return Finding(
-            Link.BROKER,
-            State.BROKEN,
-            "workers are there, but no stream has a result",
-            "Look at the worker's log: frames may be refused (ei_frames_invalid_total), or its model may not load. "
-            "BROKER_URL of the worker must be the one that was asked here.",
+        return Finding.good(link, f"{len(facts.inferred)} streams with results: {_some(facts.inferred)}")
+    if facts.workers and any(each.state == "live" for each in facts.producers):
+        return Finding.broken(
+            link,
+            "pods are running, but no stream has a result",
+            "Check the pod's log: frames may be invalid (ei_frames_invalid_total), or its model may not load. "
+            "The pod's BROKER_URL must be the one that was checked here.",
         )
-    return Finding(Link.BROKER, State.UNKNOWN, "answers, and has no results yet")
+    return Finding.unknown(link, "answers, but has no results yet")
 
 
 def _relay(facts: Facts) -> Finding:
+    link = ChainLink.RELAY
     if facts.relay_error:
-        return Finding(
-            Link.RELAY,
-            State.BROKEN,
+        return Finding.broken(
+            link,
             f"{facts.relay_address}: {facts.relay_error}",
             "Start it: tools/run-wss.sh. In a cluster: kubectl get pods -l app=ei-websocket-server-deployment. "
             "WEBSOCKET_SERVER_URL of the gateway must be its address.",
         )
     if not facts.relay_address:
-        return Finding(Link.RELAY, State.UNKNOWN, "its address is not known; see the gateway")
-    return Finding(Link.RELAY, State.GOOD, f"{facts.relay_address} answers")
+        return Finding.unknown(link, "its address is not known; see the gateway")
+    return Finding.good(link, f"{facts.relay_address} answers")
 
 
 def _gateway(facts: Facts) -> Finding:
+    link = ChainLink.GATEWAY
     if facts.gateway_error:
-        return Finding(
-            Link.GATEWAY,
-            State.BROKEN,
+        return Finding.broken(
+            link,
             f"{facts.gateway_address}: {facts.gateway_error}",
             "Start it: tools/run-gws.sh. In a cluster: kubectl get pods -l app=ei-gateway-server-deployment.",
         )
     if not facts.gateway_address:
-        return Finding(Link.GATEWAY, State.UNKNOWN, "its address is not known: give it with -g")
-    if facts.picture_error:
-        return Finding(
-            Link.GATEWAY,
-            State.BROKEN,
-            f"{facts.gateway_address} answers, but {facts.picture_stream} does not come through: {facts.picture_error}",
-            "Look at the gateway's and the websocket server's logs.",
+        return Finding.unknown(link, "its address is not known: give it with -g")
+    if facts.video_error:
+        return Finding.broken(
+            link,
+            f"{facts.gateway_address} answers, but {facts.video_stream} does not come through: {facts.video_error}",
+            "Check the logs of the gateway and the websocket server.",
         )
-    came = f", {facts.picture_stream} comes through" if facts.picture_stream else ""
-    return Finding(Link.GATEWAY, State.GOOD, f"{facts.gateway_address} answers{came}")
+    came = f", {facts.video_stream} comes through" if facts.video_stream else ""
+    return Finding.good(link, f"{facts.gateway_address} answers{came}")
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

@@ -1,4 +1,4 @@
-"""`ei-status`: options, the walk, and its outcome as text or JSON."""
+"""`ei-status`: options, the check, and its outcome as text or JSON."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from elastic_inference.commands.status.findings import Finding, find, first_brok
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 
 DESCRIPTION = """\
-Why do I see nothing? Walks camera → queue → worker → broker → relay → gateway of a running system, names the first
-broken link and says what to do. Without options it looks at the demo that runs from this folder, else at the cluster
-that kubectl points at."""
+Why do I see nothing? Checks camera → queue → worker → broker → relay → gateway of a running system, names the first
+broken link and says what to do. Without options it checks the demo that runs in this folder, or else the cluster
+of kubectl's current context."""
 EPILOG = """\
 The password of -u comes from QUEUE_PASSWORD, QUEUE_PASSWORD_FILE or a prompt; the gateway's token from GATEWAY_TOKEN
-or GATEWAY_TOKEN_FILE. Exit code: 0 all well, 1 a link is broken, 2 the walk could not be made."""
+or GATEWAY_TOKEN_FILE. Exit code: 0 no broken link, 1 a link is broken, 2 the check could not run."""
 
 # Each argument of a process ends with a zero byte.
 _DEMO_COMMAND = re.compile(rb"(^|[/\0])ei-demo\0|elastic_inference[./]commands[./]demo[./]main")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options; SystemExit with code 2 where they make no sense."""
+    """The options; SystemExit with code 2 if they contradict each other."""
     parser = argparse.ArgumentParser(
         "status.sh", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,22 +40,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-u", "--user", help="user of the frame queue")
     parser.add_argument("-g", "--gateway", metavar="URL", help="the gateway, such as http://node:31002")
     parser.add_argument("-w", "--websocket", metavar="URL", help="the websocket server, such as ws://127.0.0.1:31611")
-    parser.add_argument("-k", "--kubernetes", action="store_true", help="look at the cluster that kubectl points at")
+    parser.add_argument("-k", "--kubernetes", action="store_true", help="check the cluster of kubectl's context")
     parser.add_argument("-n", "--namespace", help="the same, in this namespace")
-    parser.add_argument("--inside", action="store_true", help="look from within the gateway's pod, by its settings")
+    parser.add_argument("--inside", action="store_true", help="check from inside the gateway's pod, with its settings")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     options.kubernetes |= options.namespace is not None
     if options.kubernetes and (options.queue or options.gateway or options.websocket):
-        parser.error("-k and -n look at a cluster, -q, -g and -w at addresses: give the one or the other")
+        parser.error("-k and -n check a cluster, -q, -g and -w addresses: use one or the other")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Walks and prints; the exit code."""
+    """Checks and prints; returns the exit code."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        findings, warnings = _walk(options)
+        findings, warnings = _check(options)
     except KeyboardInterrupt:
         return 130
     except ElasticInferenceError as error:
@@ -78,34 +78,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if broken:
         print(f"\nFirst broken link: {broken.link.value}. {broken.advice}")
         return 1
-    print("\nEvery link that could be looked at works.")
+    print("\nEvery link that could be checked works.")
     return 0
 
 
-def _walk(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
+def _check(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
     addresses = options.queue or options.gateway or options.websocket
     if options.inside:
         return _inside(), []
     demo = None if options.kubernetes or addresses else running_demo(Path(".demo/demo.json"))
     if demo is not None:
         target = config.RedisTarget.model_validate({"url": f"redis://127.0.0.1:{demo['queue_port']}/0"})
-        # The demo's gateway takes its token from the environment, and so does who asks it.
+        # The demo's gateway reads its token from the environment, and so does this command.
         names = ("GATEWAY_TOKEN", "GATEWAY_TOKEN_FILE")
         token = config.load(config.GatewaySettings, {name: os.environ.get(name, "") for name in names}).token
         relay = f"ws://127.0.0.1:{demo['websocket_port']}"
-        return _look(target, target, relay, demo["gateway"], token.get_secret_value() if token else ""), []
+        return _check_addresses(target, target, relay, demo["gateway"], token.get_secret_value() if token else ""), []
     if addresses:
         return _at_addresses(options), []
-    return cluster.look(cluster.kubectl(options.namespace))
+    return cluster.check(cluster.kubectl(options.namespace))
 
 
 def running_demo(state: Path) -> dict[str, Any] | None:
-    """What the demo of this folder says of itself; None where none runs, though a killed one may have left the file."""
+    """The state file of the demo in this folder; None if no demo runs (a killed one leaves its file behind)."""
     try:
         demo = json.loads(state.read_text())
         pid, _, _, _ = demo["pid"], demo["queue_port"], demo["websocket_port"], demo["gateway"]
         os.kill(pid, 0)
-        # Another process may have got the number since.
+        # Another process may have this id by now.
         command = Path(f"/proc/{pid}/cmdline")
         alive = not command.exists() or bool(_DEMO_COMMAND.search(command.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
@@ -118,7 +118,7 @@ def _inside() -> list[Finding]:
     token = settings.token.get_secret_value() if settings.token else ""
     scheme = "https" if settings.gateway_tls_cert else "http"
     gateway = f"{scheme}://127.0.0.1:{settings.gateway_port}"
-    return _look(settings.queue, settings.broker, settings.websocket_server_url, gateway, token)
+    return _check_addresses(settings.queue, settings.broker, settings.websocket_server_url, gateway, token)
 
 
 def _at_addresses(options: argparse.Namespace) -> list[Finding]:
@@ -144,15 +144,15 @@ def _at_addresses(options: argparse.Namespace) -> list[Finding]:
     gateway = (options.gateway or "").rstrip("/")
     if gateway and not gateway.startswith(("http://", "https://")):
         gateway = f"http://{gateway}"
-    return _look(settings.queue, settings.broker, options.websocket or "", gateway, token)
+    return _check_addresses(settings.queue, settings.broker, options.websocket or "", gateway, token)
 
 
-def _look(
+def _check_addresses(
     queue: config.RedisTarget, broker: config.RedisTarget, relay_url: str, gateway_url: str, token: str
 ) -> list[Finding]:
-    from elastic_inference.commands.status.probe import look  # noqa: PLC0415  tornado, only where it is wanted
+    from elastic_inference.commands.status.probe import collect_facts  # noqa: PLC0415  tornado is needed only here
 
-    return find(asyncio.run(look(queue, broker, relay_url=relay_url, gateway_url=gateway_url, token=token)))
+    return find(asyncio.run(collect_facts(queue, broker, relay_url=relay_url, gateway_url=gateway_url, token=token)))
 
 
 if __name__ == "__main__":

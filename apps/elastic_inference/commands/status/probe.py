@@ -1,4 +1,4 @@
-"""Looks at Redis, the websocket server and the gateway of a running system. Each look is bounded in time."""
+"""Checks Redis, the websocket server and the gateway of a running system, each within a time limit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from elastic_inference.adapters.frame_queue import QueueMonitor
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker import StreamRegistry
 from elastic_inference.base.config import QueueRules, RedisTarget
-from elastic_inference.commands.status.findings import Facts, Source
+from elastic_inference.commands.status.findings import Facts, ProducerState
 
 LIMIT_S = 5.0
-# Not only REDIS_ERRORS: what answers may be no Redis, and its keys may be anything.
+# More than REDIS_ERRORS: the server may not be Redis, and its keys may be of any kind.
 _FAILURES = (redis.RedisError, OSError)
 _LOGIN_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 
 
-async def look(
+async def collect_facts(
     queue: RedisTarget,
     broker: RedisTarget,
     *,
@@ -29,7 +29,7 @@ async def look(
     gateway_url: str = "",
     token: str = "",
 ) -> Facts:
-    """Facts about the system at these addresses; empty addresses are not looked at."""
+    """Facts about the system at these addresses; empty addresses are skipped."""
     facts = Facts(queue_address=str(queue), relay_address=relay_url, gateway_address=gateway_url)
     await _queue(queue, facts)
     if facts.queue_error and not facts.queue_login_refused:
@@ -41,8 +41,8 @@ async def look(
     if gateway_url:
         facts.gateway_error = await _gateway(gateway_url)
         if not facts.gateway_error and facts.inferred:
-            facts.picture_stream = min(facts.inferred)
-            facts.picture_error = await _picture(gateway_url, facts.picture_stream, token)
+            facts.video_stream = min(facts.inferred)
+            facts.video_error = await _video(gateway_url, facts.video_stream, token)
     return facts
 
 
@@ -53,20 +53,22 @@ async def _queue(target: RedisTarget, facts: Facts) -> None:
             async with asyncio.timeout(LIMIT_S):
                 for kind in await monitor.types():
                     facts.waiting[kind] = await monitor.length(kind)
-                    facts.sources += [Source(each.name, kind, each.state) for each in await monitor.sources(kind)]
+                    facts.producers += [
+                        ProducerState(each.name, kind, each.state) for each in await monitor.sources(kind)
+                    ]
         finally:
             await monitor.close()
     except TimeoutError:
         facts.queue_error = f"no answer within {LIMIT_S:.0f} s"
     except _LOGIN_ERRORS as error:
-        facts.queue_error = f"the login is refused ({error})"
+        facts.queue_error = f"login refused ({error})"
         facts.queue_login_refused = True
     except _FAILURES as error:
         facts.queue_error = " ".join(str(error).split())[:200] or type(error).__name__
 
 
 async def _answers_http(target: RedisTarget) -> bool:
-    """Whether a web server answers where Redis was expected: Redis refuses a GET of three words."""
+    """Whether a web server answers instead of Redis, which refuses such a GET."""
     url = target.url.get_secret_value()
     if not url.startswith("redis://"):
         return False
@@ -125,15 +127,15 @@ async def _gateway(url: str) -> str | None:
         )
     except (OSError, HTTPError, ValueError) as error:
         return str(error)
-    return None if answer.code == 200 else f"answers {answer.code} where the gateway's /api/session was expected"
+    return None if answer.code == 200 else f"answers /api/session with {answer.code}: not the gateway"
 
 
 def _is_loopback(url: str) -> bool:
-    """From within the gateway's own pod its certificate names another host than this one."""
+    """Inside the gateway's own pod the certificate names another host than the address used."""
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-async def _picture(gateway_url: str, stream_id: str, token: str) -> str | None:
+async def _video(gateway_url: str, stream_id: str, token: str) -> str | None:
     url = gateway_url.replace("http", "ws", 1) + f"/{stream_id}?format=json"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:

@@ -4,25 +4,25 @@ import dataclasses
 
 import pytest
 
-from elastic_inference.commands.status.findings import Facts, Link, Source, State, find, first_broken
+from elastic_inference.commands.status.findings import ChainLink, Facts, ProducerState, State, find, first_broken
 
 
 def healthy() -> Facts:
     return Facts(
         queue_address="redis://q:6379/0",
-        sources=[Source("gate-1", "people", "live")],
+        producers=[ProducerState("gate-1", "people", "live")],
         waiting={"people": 1},
         workers={"people": 2},
         inferred={"gate-1:people:inferred": "people"},
         relay_address="ws://relay:31611",
         gateway_address="http://gateway:31002",
-        picture_stream="gate-1:people:inferred",
+        video_stream="gate-1:people:inferred",
     )
 
 
 def test_a_healthy_system_has_no_broken_link() -> None:
     findings = find(healthy())
-    assert [finding.link for finding in findings] == [link for link in Link if link is not Link.SCALING]
+    assert [finding.link for finding in findings] == [link for link in ChainLink if link is not ChainLink.SCALING]
     assert {finding.state for finding in findings} == {State.GOOD}
     assert first_broken(findings) is None
 
@@ -30,21 +30,26 @@ def test_a_healthy_system_has_no_broken_link() -> None:
 @pytest.mark.parametrize(
     ("change", "link", "text", "advice"),
     [
-        ({"sources": [], "waiting": {}}, Link.CAMERA, "nobody pushes", "run-css.sh"),
-        ({"sources": [Source("gate-1", "people", "stalled")]}, Link.CAMERA, "gate-1 is stalled", "camera's power"),
-        ({"queue_error": "refused"}, Link.QUEUE, "refused", "run-redis.sh"),
-        ({"queue_error": "no", "queue_login_refused": True}, Link.QUEUE, "no", "QUEUE_PASSWORD"),
-        ({"workers": {}}, Link.WORKER, "nobody infers people", "run-ois.sh -t people"),
-        ({"workers": {"face": 1}}, Link.WORKER, "there is: face 1", "ei-infer-people-app"),
-        ({"broker_error": "refused"}, Link.BROKER, "refused", "BROKER_URL"),
-        ({"inferred": {}}, Link.BROKER, "no stream has a result", "worker's log"),
-        ({"relay_error": "refused"}, Link.RELAY, "refused", "run-wss.sh"),
-        ({"gateway_error": "refused"}, Link.GATEWAY, "refused", "run-gws.sh"),
-        ({"picture_error": "no frame within 5 s"}, Link.GATEWAY, "does not come through", "logs"),
+        ({"producers": [], "waiting": {}}, ChainLink.CAMERA, "no producer pushes", "run-css.sh"),
+        (
+            {"producers": [ProducerState("gate-1", "people", "stalled")]},
+            ChainLink.CAMERA,
+            "gate-1 is stalled",
+            "camera's power",
+        ),
+        ({"queue_error": "refused"}, ChainLink.QUEUE, "refused", "run-redis.sh"),
+        ({"queue_error": "no", "queue_login_refused": True}, ChainLink.QUEUE, "no", "QUEUE_PASSWORD"),
+        ({"workers": {}}, ChainLink.WORKER, "no pod serves people", "run-ois.sh -t people"),
+        ({"workers": {"face": 1}}, ChainLink.WORKER, "running: face 1", "ei-infer-people-app"),
+        ({"broker_error": "refused"}, ChainLink.BROKER, "refused", "BROKER_URL"),
+        ({"inferred": {}}, ChainLink.BROKER, "no stream has a result", "pod's log"),
+        ({"relay_error": "refused"}, ChainLink.RELAY, "refused", "run-wss.sh"),
+        ({"gateway_error": "refused"}, ChainLink.GATEWAY, "refused", "run-gws.sh"),
+        ({"video_error": "no frame within 5 s"}, ChainLink.GATEWAY, "does not come through", "logs"),
     ],
 )
 def test_each_broken_link_is_named_with_what_to_do(
-    change: dict[str, object], link: Link, text: str, advice: str
+    change: dict[str, object], link: ChainLink, text: str, advice: str
 ) -> None:
     broken = first_broken(find(dataclasses.replace(healthy(), **change)))  # type: ignore[arg-type]
     assert broken is not None
@@ -57,18 +62,18 @@ def test_the_first_of_several_is_named() -> None:
     facts = dataclasses.replace(healthy(), relay_error="refused", workers={}, gateway_error="refused")
     broken = first_broken(find(facts))
     assert broken is not None
-    assert broken.link is Link.WORKER
+    assert broken.link is ChainLink.WORKER
 
 
-def test_one_dead_camera_among_live_ones_is_told_but_breaks_nothing() -> None:
+def test_one_dead_camera_among_live_ones_is_reported_but_breaks_nothing() -> None:
     facts = healthy()
-    facts.sources.append(Source("gate-2", "people", "reconnecting"))
+    facts.producers.append(ProducerState("gate-2", "people", "reconnecting"))
     findings = find(facts)
     assert first_broken(findings) is None
     assert "gate-2 is reconnecting" in findings[0].text
 
 
-def test_plain_producers_are_no_broken_camera() -> None:
-    findings = find(dataclasses.replace(healthy(), sources=[], waiting={"people": 3}))
+def test_legacy_producers_are_no_broken_camera() -> None:
+    findings = find(dataclasses.replace(healthy(), producers=[], waiting={"people": 3}))
     assert first_broken(findings) is None
-    assert "plain producers" in findings[0].text
+    assert "legacy producers" in findings[0].text
