@@ -87,7 +87,7 @@ class _Bench:
 
     def pipeline_round(self, batch: int) -> Callable[[int], int]:
         """The same number of messages through a list, one pipeline of redis-py each way: what a plain producer does."""
-        queue = keys.plain_queue("raw")
+        queue = keys.legacy_queue("raw")
         client = self._client
 
         def step(turn: int) -> int:
@@ -105,7 +105,7 @@ class _Bench:
 
     def raw_round(self, batch: int) -> Callable[[int], int]:
         """The same, through the connection that the queue itself uses: the floor of the protocol, no work on frames."""
-        queue = keys.plain_queue("raw")
+        queue = keys.legacy_queue("raw")
         pops = [("LPOP", queue)] * batch
 
         def step(turn: int) -> int:

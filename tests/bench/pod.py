@@ -312,7 +312,7 @@ class Pod:
             for index in range(STREAMS if watched else 0):
                 client.delete(keys.watch(keys.stream_id(f"cam-{index}", TYPE)))
             deadline = time.monotonic() + 10
-            while client.llen(keys.plain_queue(TYPE)) + client.llen(keys.tokens(TYPE)) and time.monotonic() < deadline:
+            while client.llen(keys.legacy_queue(TYPE)) + client.llen(keys.tokens(TYPE)) and time.monotonic() < deadline:
                 time.sleep(0.02)
         return found
 

@@ -111,7 +111,7 @@ def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
     model, prepared, adapter = compiled(models, name, "LATENCY")
     request = model.create_infer_request()
     client = redis.Redis(port=port)
-    queue = keys.plain_queue(LOOP_TYPE)
+    queue = keys.legacy_queue(LOOP_TYPE)
 
     def step() -> None:
         _key, message = client.blpop([queue])
@@ -148,7 +148,7 @@ def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
     wrapper = SSD(adapter, {"labels": list(spec.labels), "confidence_threshold": 0.5}, preload=False)
     pipeline = AsyncPipeline(wrapper)
     client = redis.Redis(port=port)
-    queue = keys.plain_queue(LOOP_TYPE)
+    queue = keys.legacy_queue(LOOP_TYPE)
     sent = taken = 0
 
     def step() -> None:
@@ -197,7 +197,7 @@ def feed(port: int, kind: str, *, plain: bool) -> None:
         msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": picture})
         for at, picture in enumerate(pictures)
     ]
-    queue = keys.plain_queue(kind) if plain else keys.tokens(kind)
+    queue = keys.legacy_queue(kind) if plain else keys.tokens(kind)
     turn, pause_s = 0, 0.02
     print(json.dumps({"ready": True}), flush=True)
     while True:

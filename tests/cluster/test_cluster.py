@@ -90,7 +90,7 @@ def test_a_frame_of_a_plain_redis_client_comes_back_as_a_result(installed: Insta
     with installed.redis("camera") as camera, installed.watcher(f"plain-1:{OWN_TYPE}:inferred") as viewer:
 
         def came_back() -> bool:
-            camera.rpush(keys.plain_queue(OWN_TYPE), message)
+            camera.rpush(keys.legacy_queue(OWN_TYPE), message)
             return bool(viewer.results)
 
         wait_for(came_back, PATIENCE_S, "a result of the plain frame", every_s=0.5)
@@ -99,7 +99,7 @@ def test_a_frame_of_a_plain_redis_client_comes_back_as_a_result(installed: Insta
 
 def test_the_camera_user_can_push_and_nothing_else(installed: Installation) -> None:
     attempts: dict[str, Callable[[redis.Redis], object]] = {
-        "read a frame": lambda client: client.lrange(keys.plain_queue(OWN_TYPE), 0, -1),
+        "read a frame": lambda client: client.lrange(keys.legacy_queue(OWN_TYPE), 0, -1),
         "read a key": lambda client: client.get(keys.frame(OWN_TYPE, "plain-1", "1")),
         "read the results": lambda client: client.xrange(keys.results(OWN_TYPE)),
         "list the channels": lambda client: client.pubsub_channels(),
@@ -123,7 +123,7 @@ def test_the_camera_user_can_push_and_nothing_else(installed: Installation) -> N
 
 def test_nobody_gets_in_without_a_password(installed: Installation) -> None:
     with redis.Redis(host=installed.node, port=installed.queue_port, socket_timeout=5) as client:
-        for attempt in (client.ping, lambda: client.rpush(keys.plain_queue("people"), b"x"), client.info):
+        for attempt in (client.ping, lambda: client.rpush(keys.legacy_queue("people"), b"x"), client.info):
             with pytest.raises(redis.AuthenticationError):
                 attempt()
     with (

@@ -64,7 +64,7 @@ class Camera:
             frame = Frame(self.name, self._type, self._jpeg, seq=sequence, ts=time.time())
             try:
                 if producer is None:
-                    client = connect(self._target, key=keys.plain_queue(self._type), name="test-camera")
+                    client = connect(self._target, key=keys.legacy_queue(self._type), name="test-camera")
                     producer = QueueProducer(client, self._type, self.name, QueueRules.model_validate({}))
                     producer.report_source("live", 1 / self._interval_s, 0, 0)
                 if sequence % 20 == 0:

@@ -95,8 +95,8 @@ CAMERA_MUST_NOT: list[tuple[str | int, ...]] = [
     ("GET", keys.frame("people", "gate-1", "x")),
     ("GETDEL", keys.frame("people", "gate-1", "x")),
     ("SET", keys.frame("people", "gate-1", "x"), "y", "GET"),
-    ("LPOP", keys.plain_queue("people")),
-    ("LRANGE", keys.plain_queue("people"), 0, -1),
+    ("LPOP", keys.legacy_queue("people")),
+    ("LRANGE", keys.legacy_queue("people"), 0, -1),
     ("EVAL", "while true do end", 0),
     ("SCRIPT", "FLUSH"),
     ("SCRIPT", "LOAD", "return 1"),
@@ -126,7 +126,7 @@ OTHERS_MUST_NOT: list[tuple[str, tuple[str | int, ...]]] = [
     ("scaler", ("LPOP", keys.tokens("people"))),
     ("scaler", ("GET", keys.frame("people", "gate-1", "x"))),
     ("scaler", ("LLEN", "streams")),
-    ("scaler", ("RPUSH", keys.plain_queue("people"), "x")),
+    ("scaler", ("RPUSH", keys.legacy_queue("people"), "x")),
 ]
 
 
@@ -150,4 +150,4 @@ def test_scaler_reads_lengths_as_keda_asks_for_them(locked_server: EmbeddedValke
         admin.rpush(keys.tokens("people"), "gate-1", "gate-1")
         assert scaler.llen(keys.tokens("people")) == 2
         assert scaler.eval(script, 1, keys.tokens("people")) == 2
-        assert scaler.eval(script, 1, keys.plain_queue("people")) == 0
+        assert scaler.eval(script, 1, keys.legacy_queue("people")) == 0

@@ -141,7 +141,7 @@ def test_broken_frames_are_counted_and_hurt_nobody(
         feeder.push(picture[: len(picture) // 2], *SIZE, stream="cam-1")
         feeder.push(picture, *SIZE, stream="cam-0")
         time.sleep(0.05)
-    queue = keys.plain_queue("face")
+    queue = keys.legacy_queue("face")
     whole = {"name": "plain", "category": "face", "data": picture}
     for message in (
         b"",
@@ -311,7 +311,7 @@ def test_a_stop_puts_back_what_could_not_be_numbered(tmp_path: Path, shared_mode
         client.execute_command("ACL", "SETUSER", "half", "on", "nopass", "~*", "&*", "+@all", "-set")
         with running_pod(server, tmp_path, shared_models, QUEUE_USERNAME="half", QUEUE_PASSWORD="any") as pod:
             pod.wait_ready()
-            queue = keys.plain_queue("face")
+            queue = keys.legacy_queue("face")
             client.rpush(queue, msgpack.packb({"name": "plain", "category": "face", "data": picture}))
             wait_for(lambda: "no permissions to run the 'set'" in pod.log.read_text(), 20, "a line about the rights")
             assert client.llen(queue) == 0

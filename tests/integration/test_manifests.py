@@ -346,7 +346,7 @@ def test_keda_asks_for_what_pods_export_and_for_lengths_as_the_user_that_may(tmp
             assert int(found["listLength"]) > 256 + 4096, "more than both lists hold: they only wake it"
             with redis.Redis(port=server.port, username="scaler", password=passwords["scaler"]) as client:
                 assert client.llen(found["listName"]) == 0
-    assert {each["metadata"]["listName"] for each in lists} == {keys.tokens("people"), keys.plain_queue("people")}
+    assert {each["metadata"]["listName"] for each in lists} == {keys.tokens("people"), keys.legacy_queue("people")}
 
 
 def test_an_accelerator_comes_through_its_device_plugin(tmp_path: Path) -> None:

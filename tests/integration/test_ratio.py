@@ -125,7 +125,7 @@ def test_broken_frames_do_not_raise_the_ratio(valkey: EmbeddedValkey, tmp_path: 
         feeder = Feeder(valkey, streams=STREAMS + 1)
 
         def garbage() -> None:
-            client.rpush(keys.plain_queue("face"), b"\xc1" + good)
+            client.rpush(keys.legacy_queue("face"), b"\xc1" + good)
 
         def truncated() -> None:
             feeder.push(good[: len(good) // 2], *SIZE, stream=f"cam-{STREAMS}")

@@ -160,25 +160,25 @@ async def _types(where: config.RedisTarget) -> list[str]:
 def test_cluster_of_three_spreads_the_types() -> None:
     with cluster(3) as servers:
         where = target("redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers))
-        check_works(where, keys.plain_queue("people"))
+        check_works(where, keys.legacy_queue("people"))
         types = [f"type-{index}" for index in range(12)]
         owners = set()
         for name in types:
-            with connect(where, key=keys.plain_queue(name)) as client:
-                client.rpush(keys.plain_queue(name), "x")
+            with connect(where, key=keys.legacy_queue(name)) as client:
+                client.rpush(keys.legacy_queue(name), "x")
                 owners.add(client.info("server")["tcp_port"])
         assert owners == {server.port for server in servers}
         assert asyncio.run(_types(where)) == sorted(types)
         # The first seed is away: another one answers.
         servers[0].kill()
         last = next(name for name in types if _owned_by(where, name, servers[2].port))
-        with connect(where, key=keys.plain_queue(last)) as client:
-            assert client.llen(keys.plain_queue(last)) == 1
+        with connect(where, key=keys.legacy_queue(last)) as client:
+            assert client.llen(keys.legacy_queue(last)) == 1
 
 
 def _owned_by(where: config.RedisTarget, name: str, port: int) -> bool:
     try:
-        with connect(where, key=keys.plain_queue(name)) as client:
+        with connect(where, key=keys.legacy_queue(name)) as client:
             return bool(client.info("server")["tcp_port"] == port)
     except REDIS_ERRORS:
         return False
@@ -187,7 +187,7 @@ def _owned_by(where: config.RedisTarget, name: str, port: int) -> bool:
 def test_moved_slot_is_found_again() -> None:
     with cluster(2) as (first, second):
         where = target(f"redis+cluster://127.0.0.1:{first.port}")
-        key = keys.plain_queue("people")
+        key = keys.legacy_queue("people")
         link = Link(connect(where, key=key))
         link.exchange([("RPUSH", key, "x"), ("DEL", key)])
         with redis.Redis(port=first.port) as one, redis.Redis(port=second.port) as two:

@@ -100,7 +100,7 @@ def test_a_file_streams_into_the_queue_with_a_login(clip: Path, environ: dict[st
             client = redis.Redis(port=server.port)
             for infer_type in ("face", "people"):
                 wait_for(
-                    lambda kind=infer_type: client.llen(keys.plain_queue(kind)),
+                    lambda kind=infer_type: client.llen(keys.legacy_queue(kind)),
                     30,
                     f"frames of {infer_type} at the queue",
                 )

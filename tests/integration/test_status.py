@@ -125,7 +125,7 @@ def test_the_dashboards_port_is_not_mistaken_for_the_queues(web_port: int) -> No
 def test_a_foreign_key_is_reported_without_a_traceback(valkey: EmbeddedValkey) -> None:
     with redis.Redis(port=valkey.port) as client:
         client.set(keys.tokens("people"), "x")
-        client.rpush(keys.plain_queue("people"), "x")
+        client.rpush(keys.legacy_queue("people"), "x")
     done = status("-q", "127.0.0.1", "-p", str(valkey.port))
     assert done.returncode == 1, done.stderr
     assert "WRONGTYPE" in done.stdout

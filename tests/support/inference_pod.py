@@ -124,7 +124,7 @@ class Feeder:
     def __init__(self, server: EmbeddedValkey, streams: int = 1, **rules: float) -> None:
         self.rules = config.QueueRules(**rules)
         target = config.RedisTarget(url=SecretStr(server.url))
-        key = keys.plain_queue("face")
+        key = keys.legacy_queue("face")
         self._producers = {
             f"cam-{index}": QueueProducer(connect(target, key=key), "face", f"cam-{index}", self.rules)
             for index in range(streams)

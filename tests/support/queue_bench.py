@@ -64,12 +64,12 @@ class QueueBench:
     def push_plain(self, name: str, count: int = 1, size: int = 0) -> None:
         """Frames of an old producer: the three-key message."""
         message = msgpack.packb({"name": name, "category": TYPE, "data": tiny_jpeg(padding=size)})
-        self.redis.rpush(keys.plain_queue(TYPE), *[message] * count)
+        self.redis.rpush(keys.legacy_queue(TYPE), *[message] * count)
         self.pushed += count
 
     def push_junk(self, message: bytes = b"junk") -> None:
         """What is no frame."""
-        self.redis.rpush(keys.plain_queue(TYPE), message)
+        self.redis.rpush(keys.legacy_queue(TYPE), message)
         self.pushed += 1
 
     def pop(self, count: int = 16, pod: str = "pod-1", wait_s: float = 0.0) -> PopBatch:
@@ -133,7 +133,7 @@ class QueueBench:
         return Counter({reason.decode(): int(count) for reason, count in drops.items()})
 
     def plain_waiting(self) -> int:
-        return int(self.redis.llen(keys.plain_queue(TYPE)))
+        return int(self.redis.llen(keys.legacy_queue(TYPE)))
 
     def check_books(self, lost: int = 0) -> None:
         """pushed = inferred + dropped + invalid + waiting + lost."""

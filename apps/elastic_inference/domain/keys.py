@@ -63,7 +63,7 @@ def pod_name(environ: Mapping[str, str] | None = None) -> str:
 # At the queue's Redis.
 
 
-def plain_queue(infer_type: str) -> str:
+def legacy_queue(infer_type: str) -> str:
     """List of whole frame messages of plain producers."""
     return f"queue_{infer_type}"
 
@@ -103,7 +103,7 @@ def dropped(infer_type: str) -> str:
     return f"{{queue_{infer_type}}}:dropped"
 
 
-def plain_account(infer_type: str) -> str:
+def legacy_account(infer_type: str) -> str:
     """Hash: how many plain frames had come by when, from which the janitor tells their age."""
     return f"{{queue_{infer_type}}}:plain"
 

@@ -16,6 +16,7 @@ from elastic_inference.adapters.redis_link import Link
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
+from elastic_inference.domain.sequence import Tombstone
 from support.queue_bench import TYPE, QueueBench
 
 ORDER = script("order").sha
@@ -24,17 +25,24 @@ BROKEN = redis.ConnectionError("the connection to Redis broke")
 
 
 class BreakingLink(Link):
-    """Fails at every exchange that holds the word `at`: raises an error, or answers with a refusal."""
+    """Fails at every exchange that holds the word `at`: raises an error, or answers with a refusal.
+
+    With `expired`, every fetch of a frame finds nothing.
+    """
 
     at = ""
     error: Exception = BROKEN
+    expired = False
 
     def exchange_packed(self, pieces: list[Any], count: int) -> list[Any]:
         if self.at and f"\r\n{self.at}\r\n".encode() in b"".join(pieces):
             if isinstance(self.error, redis.ResponseError):
                 return [self.error] * count
             raise type(self.error)(*self.error.args)
-        return super().exchange_packed(pieces, count)
+        fetches = b"".join(pieces).count(b"\r\nGETDEL\r\n") if self.expired else 0
+        replies = super().exchange_packed(pieces, count)
+        replies[1 : 1 + fetches] = [None] * fetches
+        return replies
 
 
 @pytest.fixture
@@ -78,6 +86,21 @@ def test_drops_survive_a_wait_that_fails(bench: QueueBench, monkeypatch: pytest.
     bench.check_books()
 
 
+def test_a_frame_that_expires_after_it_was_numbered_leaves_a_tombstone(
+    bench: QueueBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.push("cam-1")
+    monkeypatch.setattr(BreakingLink, "expired", True)
+    gone = bench.pop()
+    monkeypatch.setattr(BreakingLink, "expired", False)
+    bench.push("cam-1")
+    (popped,) = bench.pop().frames
+    assert gone.frames == []
+    assert gone.dropped == {DropReason.STALE: 1}
+    assert gone.tombstones == [Tombstone("cam-1:people:inferred", popped.order - 1, "stale")]
+    bench.check_books()
+
+
 @pytest.mark.parametrize("at", [script("pop").sha, ORDER], ids=["pop script", "order script"])
 def test_a_stop_puts_back_what_is_in_hand_in_its_order(
     bench: QueueBench, monkeypatch: pytest.MonkeyPatch, at: str
@@ -86,17 +109,17 @@ def test_a_stop_puts_back_what_is_in_hand_in_its_order(
     assert bench.pop(wait_s=0.05).frames == []
     for seq in range(3):
         message = {"name": "old", "category": TYPE, "data": b"\xff\xd8\xff\xc0\0\x11\x08\0\x01\0\x01\x03", "seq": seq}
-        bench.redis.rpush(keys.plain_queue(TYPE), msgpack.packb(message))
+        bench.redis.rpush(keys.legacy_queue(TYPE), msgpack.packb(message))
     bench.pushed += 3
     monkeypatch.setattr(BreakingLink, "at", at)
     end = bench.consumer()
     end._look_first = at == ORDER  # otherwise BLPOP brings the first
     with pytest.raises(redis.ConnectionError):
         bench.pop(wait_s=0.5)
-    assert end.plain_in_hand + bench.plain_waiting() == 3
-    assert end.plain_in_hand
+    assert end.legacy_in_hand + bench.plain_waiting() == 3
+    assert end.legacy_in_hand
     end.close()
-    assert end.plain_in_hand == 0
+    assert end.legacy_in_hand == 0
     assert bench.plain_waiting() == 3
     monkeypatch.setattr(BreakingLink, "at", "")
     batch = bench.pop(pod="pod-2")
@@ -113,10 +136,10 @@ def test_what_can_not_be_put_back_is_told(bench: QueueBench, monkeypatch: pytest
     end = bench.consumer()
     with pytest.raises(redis.ConnectionError):
         end.close()
-    assert end.plain_in_hand == 1
+    assert end.legacy_in_hand == 1
     monkeypatch.setattr(BreakingLink, "at", "")
     end.close()
-    assert (end.plain_in_hand, bench.plain_waiting()) == (0, 1)
+    assert (end.legacy_in_hand, bench.plain_waiting()) == (0, 1)
 
 
 def test_both_forms_share_the_bytes_of_a_pop(bench: QueueBench) -> None:

@@ -9,11 +9,13 @@ import pytest
 import redis
 
 from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, QueueMonitor
+from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.sequence import Tombstone
 from support.jpeg import tiny_jpeg
 from support.queue_bench import TYPE, QueueBench
 from support.waiting import wait_for, wait_for_async
@@ -136,17 +138,11 @@ def test_frames_live_a_bounded_time(bench: QueueBench) -> None:
     assert 0 < bench.redis.pttl(key) <= 7000
     # A pod that dies between the script and the fetch leaves the frame under its name, with the same end.
     bench.redis.evalsha(
-        *(_pop_sha(), 4, keys.tokens(TYPE), keys.plain_queue(TYPE), keys.dropped(TYPE), keys.plain_account(TYPE)),
-        *(keys.queue_prefix(TYPE), "dead", 1, 2_000_000, MAX_POP_BYTES, 60_000, 256, 0),
+        *(script("pop").sha, 2, keys.tokens(TYPE), keys.dropped(TYPE)),
+        *(keys.queue_prefix(TYPE), "dead", 1, 2_000_000, MAX_POP_BYTES, 60_000),
     )
     assert 0 < bench.redis.pttl(keys.taken(TYPE, "dead", 0)) <= 7000
     assert 50_000 < bench.redis.pttl(keys.order(TYPE, "cam-1")) <= 60_000
-
-
-def _pop_sha() -> str:
-    from elastic_inference.adapters.frame_queue.scripts import script
-
-    return script("pop").sha
 
 
 def test_an_idle_pod_waits_without_asking(bench: QueueBench) -> None:
@@ -269,8 +265,26 @@ def test_message_under_another_streams_name_is_invalid(bench: QueueBench) -> Non
     assert (invalid.stream, invalid.error.reason) == ("cam-1", InvalidReason.NAME)
 
 
+def test_numbered_frames_that_are_invalid_leave_tombstones(bench: QueueBench) -> None:
+    producer = bench.producer("cam-1")
+    for data in (tiny_jpeg(), b"junk", tiny_jpeg(), tiny_jpeg()[:4]):
+        assert producer.push(Frame("cam-1", TYPE, data)).pushed
+    batch = bench.pop()
+    first, third = (popped.order for popped in batch.frames)
+    assert third == first + 2
+    assert batch.tombstones == [
+        Tombstone("cam-1:people:inferred", first + 1, "not_jpeg"),
+        Tombstone("cam-1:people:inferred", first + 3, "truncated"),
+    ]
+    assert [invalid.order for invalid in batch.invalid] == [first + 1, first + 3]
+    bench.push_junk()
+    batch = bench.pop()
+    assert [invalid.order for invalid in batch.invalid] == [None]
+    assert batch.tombstones == [], "a message that tells no stream gets no number"
+
+
 @pytest.mark.parametrize(
-    "key", [keys.tokens(TYPE), keys.plain_queue(TYPE), keys.dropped(TYPE), keys.plain_account(TYPE)]
+    "key", [keys.tokens(TYPE), keys.legacy_queue(TYPE), keys.dropped(TYPE), keys.legacy_account(TYPE)]
 )
 def test_a_key_of_the_wrong_type_does_not_stall_the_type(bench: QueueBench, key: str) -> None:
     bench.redis.set(key, "x")
@@ -306,7 +320,7 @@ async def test_monitor_sees_types_sources_and_lengths(valkey: EmbeddedValkey) ->
         monitor = QueueMonitor(bench.target, bench.rules, "test")
         assert await monitor.types() == []
         bench.push_plain("old", 2)
-        bench.redis.rpush(keys.plain_queue("car-fp32"), "x")
+        bench.redis.rpush(keys.legacy_queue("car-fp32"), "x")
         bench.redis.rpush("queue_not:a:type", "x")
         bench.push("cam-1")
         bench.producer("cam-1").report_source("stalled", 14.966, 2, 5)

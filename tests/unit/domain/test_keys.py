@@ -31,9 +31,9 @@ def test_stream_ids_split_again() -> None:
 
 def test_keys_of_a_type_share_a_slot_and_no_name() -> None:
     made = [
-        *(keys.plain_queue("t"), keys.tokens("t"), keys.waiting("t", "n"), keys.frame("t", "n", "1-a")),
+        *(keys.legacy_queue("t"), keys.tokens("t"), keys.waiting("t", "n"), keys.frame("t", "n", "1-a")),
         *(keys.taken("t", "pod", 0), keys.order("t", "n"), keys.dropped("t"), keys.source("t", "n")),
-        *(keys.sources("t"), keys.janitor_lock("t"), keys.plain_account("t")),
+        *(keys.sources("t"), keys.janitor_lock("t"), keys.legacy_account("t")),
     ]
     assert len({key_slot(key.encode()) for key in made}) == 1
     assert len(set(made)) == len(made)

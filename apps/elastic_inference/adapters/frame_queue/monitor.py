@@ -70,7 +70,7 @@ class QueueMonitor:
         """Frames that wait, those of plain producers included."""
         pipe = self._client(infer_type).pipeline(transaction=False)
         pipe.llen(keys.tokens(infer_type))
-        pipe.llen(keys.plain_queue(infer_type))
+        pipe.llen(keys.legacy_queue(infer_type))
         return int(sum(await pipe.execute()))
 
     async def sources(self, infer_type: str) -> list[SourceInfo]:
@@ -103,8 +103,8 @@ class QueueMonitor:
         if not await client.set(keys.janitor_lock(infer_type), holder, nx=True, px=JANITOR_LOCK_MS):
             return False
         arguments: tuple[Any, ...] = (
-            *(script("janitor").sha, 5, keys.tokens(infer_type), keys.plain_queue(infer_type)),
-            *(keys.dropped(infer_type), keys.sources(infer_type), keys.plain_account(infer_type)),
+            *(script("janitor").sha, 5, keys.tokens(infer_type), keys.legacy_queue(infer_type)),
+            *(keys.dropped(infer_type), keys.sources(infer_type), keys.legacy_account(infer_type)),
             *(keys.queue_prefix(infer_type), int(self._rules.max_frame_age_s * 1e6), self._rules.queue_depth),
             SOURCE_LISTED_MS,
         )
@@ -130,7 +130,7 @@ class QueueMonitor:
             await client.aclose()
 
     def _client(self, infer_type: str) -> redis.asyncio.Redis:
-        key = keys.plain_queue(infer_type) if self._cluster else ""
+        key = keys.legacy_queue(infer_type) if self._cluster else ""
         if key not in self._clients:
             self._clients[key] = connect_async(self._target, key=key or None, name=self._name)
         return self._clients[key]

@@ -1,35 +1,18 @@
 #!lua flags=allow-oom
 -- Hands waiting frames to a pod: renames them to taken:<pod>:<i>, which the pod fetches in the same pipeline.
 -- Must work when memory is out, since nothing else frees any.
--- KEYS: tokens, queue_<type>, dropped, plain
--- ARGV: prefix, pod, frames wanted, MAX_FRAME_AGE in us, MAX_POP_BYTES, life of order in ms, QUEUE_DEPTH,
---       plain frames popped since the last call, '1' and a token that a BLPOP took (or nothing)
--- Returns {tokens left, plain frames left, {reason, count, …}, {name, order, us waited, …}}.
-local tokens, plain, dropped, account = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- KEYS: tokens, dropped
+-- ARGV: prefix, pod, frames wanted, MAX_FRAME_AGE in us, MAX_POP_BYTES, life of order in ms,
+--       a token that a BLPOP took (or nothing)
+-- Returns {tokens left, {reason, count, …}, {name, order, us waited, …}}.
+local tokens, dropped = KEYS[1], KEYS[2]
 local prefix, pod, want, max_age = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local max_bytes, order_life, depth = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local max_bytes, order_life = tonumber(ARGV[5]), ARGV[6]
 
--- A key of the wrong type (somebody's SET) would stall the type for good: it goes.
-local function length(key)
-  local found = redis.pcall('LLEN', key)
-  if type(found) == 'number' then return found end
-  redis.call('UNLINK', key)
-  return 0
-end
-local plain_left = length(plain)
+-- A key of the wrong type (somebody's SET) would stall the type for good: it is deleted, here and below.
 local drops = redis.pcall('HGETALL', dropped)
 if drops.err then drops = {} redis.call('UNLINK', dropped) end
 if #drops > 0 then redis.call('UNLINK', dropped) end
-local removed = tonumber(ARGV[8])
-if plain_left > depth then
-  redis.call('LTRIM', plain, -depth, -1)
-  drops[#drops + 1], drops[#drops + 2] = 'queue_full', plain_left - depth
-  removed = removed + plain_left - depth
-  plain_left = depth
-end
-if removed > 0 and type(redis.pcall('HINCRBY', account, 'removed', removed)) ~= 'number' then
-  redis.call('UNLINK', account)
-end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -98,7 +81,7 @@ local function next_tokens(count)
   return found
 end
 
-local hand = ARGV[9] and {ARGV[10]} or next_tokens(want)
+local hand = ARGV[7] and {ARGV[7]} or next_tokens(want)
 while hand do
   for i, name in ipairs(hand) do
     if not full then
@@ -120,4 +103,4 @@ while hand do
   hand = not full and next_tokens(want - taken)
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
-return {redis.call('LLEN', tokens), plain_left, drops, frames}
+return {redis.call('LLEN', tokens), drops, frames}

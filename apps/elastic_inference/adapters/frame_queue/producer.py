@@ -55,7 +55,7 @@ class QueueProducer:
     """Pushes one stream's frames into one type's queue. Every method raises REDIS_ERRORS when Redis is away."""
 
     def __init__(self, client: redis.Redis, infer_type: str, name: str, rules: config.QueueRules) -> None:
-        """`client` is connected with `key=keys.plain_queue(infer_type)`; `name` passes `keys.is_name`."""
+        """`client` is connected with `key=keys.legacy_queue(infer_type)`; `name` passes `keys.is_name`."""
         self._link = Link(client)
         self._type = infer_type
         self._name = name
@@ -185,7 +185,7 @@ class QueueProducer:
 
     def _push_plain(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
         commands: list[tuple[Any, ...]] = [("UNLINK", *orphans)] if orphans else []
-        queue = keys.plain_queue(self._type)
+        queue = keys.legacy_queue(self._type)
         replies = self._link.exchange([*commands, *(("RPUSH", queue, message) for message in messages)])
         refused = 0
         for reply in replies:

@@ -1,4 +1,4 @@
-"""The queue's server-side scripts: their texts and hashes. Called by producer, consumer and monitor."""
+"""The queue's server-side scripts: their texts and hashes, and how to load and run them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
+
+from elastic_inference.adapters.redis_link import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +24,34 @@ class Script:
 
 @functools.cache
 def script(name: str) -> Script:
-    """`push`, `pop`, `order` or `janitor`, read from the file beside this module."""
+    """`push`, `pop`, `legacy`, `order` or `janitor`, read from the file beside this module."""
     text = (Path(__file__).parent / f"{name}.lua").read_text()
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def all_scripts() -> tuple[Script, ...]:
-    """Every script: whoever may load scripts loads all, so that the producers, who may not, find theirs."""
-    return tuple(script(name) for name in ("push", "pop", "order", "janitor"))
+    """Every script. Whoever may load scripts loads all of them, because producers may not and need theirs."""
+    return tuple(script(name) for name in ("push", "pop", "legacy", "order", "janitor"))
 
 
 def is_missing(reply: object) -> bool:
-    """Whether a reply says that the server does not know the script (it restarted, or nobody loaded it yet)."""
+    """Whether a reply says that the server does not know the script: it restarted, or nobody has loaded it yet."""
     return isinstance(reply, NoScriptError)
+
+
+def load_all(link: Link) -> None:
+    """Loads every script of the queue. Raises REDIS_ERRORS or ResponseError."""
+    for reply in link.exchange([("SCRIPT", "LOAD", each.text) for each in all_scripts()]):
+        if isinstance(reply, ResponseError):
+            raise reply
+
+
+def run_script(link: Link, command: tuple[Any, ...]) -> Any:
+    """The reply to an EVALSHA, whose script is loaded where it is missing. Raises REDIS_ERRORS or ResponseError."""
+    (reply,) = link.exchange([command])
+    if is_missing(reply):
+        load_all(link)
+        (reply,) = link.exchange([command])
+    if isinstance(reply, ResponseError):
+        raise reply
+    return reply

@@ -78,7 +78,7 @@ class GatewayServer:
         broker = connect_async(settings.broker, name=name)
         self._running.push_async_callback(broker.aclose)
         # In a cluster any node's clock will do.
-        clock = connect_async(settings.queue, key=keys.plain_queue("clock"), name=name)
+        clock = connect_async(settings.queue, key=keys.legacy_queue("clock"), name=name)
         self._running.push_async_callback(clock.aclose)
         monitor = QueueMonitor(settings.queue, settings, name)
         self._running.push_async_callback(monitor.close)

@@ -43,7 +43,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         lifecycle.declare(part)
     pod = keys.pod_name()
     # Nothing is sent yet, but an address that makes no sense shows before the model takes its time to load.
-    queue_client = connect(settings.queue, key=keys.plain_queue(settings.infer_type), name=f"ei-infer-{pod}")
+    queue_client = connect(settings.queue, key=keys.legacy_queue(settings.infer_type), name=f"ei-infer-{pod}")
     broker_client = connect(settings.broker, name=f"ei-infer-{pod}")
     spec = find_model(settings.infer_model_name, settings.infer_model_path, settings.infer_type)
     allowance = cpu_allowance()

@@ -197,7 +197,7 @@ class Pipeline:
             self._consumer.close()
         except _CONTACT_ERRORS as error:
             log.debug("the queue could not be left in order: %s", error)
-        if lost := self._consumer.plain_in_hand:
+        if lost := self._consumer.legacy_in_hand:
             self._metrics.lost.inc(lost)
             log.warning("%d frames are lost: they could not be put back into the queue", lost)
 

@@ -146,7 +146,7 @@ class Producer:
 
     def _sink(self, infer_type: str) -> QueueSink:
         settings = self._settings
-        client = connect(settings.queue, key=keys.plain_queue(infer_type), name=self._name)
+        client = connect(settings.queue, key=keys.legacy_queue(infer_type), name=self._name)
         return QueueSink(
             infer_type,
             QueueProducer(client, infer_type, self._name, settings),

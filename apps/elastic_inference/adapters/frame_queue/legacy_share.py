@@ -1,7 +1,7 @@
-"""How many plain frames a pod pops while frames of the fair queue wait. Pure.
+"""How many legacy frames a pod pops while frames of the fair queue wait. Pure.
 
-Plain frames carry no stream's name outside their message, so that they can't queue by stream. They get the share
-that their streams, as far as this pod has seen them, have among all streams: at most half of what is popped.
+The name of a legacy frame's stream is inside its message, so legacy frames cannot queue by stream. They get the share
+that their streams have among all streams that this pod saw lately: at most half of what it pops.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ class _RecentNames:
             self._since = now
 
 
-class PlainShare:
-    """Gives plain frames their turns, with fractions carried over from pop to pop."""
+class LegacyShare:
+    """Gives legacy frames their turns; fractions carry over from pop to pop."""
 
     def __init__(self, window_s: float = 5.0) -> None:
-        self._plain = _RecentNames(window_s)
+        self._legacy = _RecentNames(window_s)
         self._fair = _RecentNames(window_s)
         self._credit = 0.0
 
-    def saw_plain(self, name: str, now: float) -> None:
-        """A plain frame of this stream was popped."""
-        self._plain.add(name, now)
+    def saw_legacy(self, name: str, now: float) -> None:
+        """A legacy frame of this stream was popped."""
+        self._legacy.add(name, now)
 
     def saw_fair(self, name: str, now: float) -> None:
         """A frame of this stream was popped from the fair queue."""
         self._fair.add(name, now)
 
     def turns(self, max_frames: int, now: float) -> int:
-        """Plain frames that the next pop of `max_frames` may hold while others wait: at most half, over time."""
-        plain = max(1, self._plain.count(now))
-        share = min(0.5, plain / (plain + max(1, self._fair.count(now))))
-        # What an earlier pop could not use is kept for one pop only.
+        """Legacy frames that the next pop of `max_frames` may hold while others wait: at most half, over time."""
+        legacy = max(1, self._legacy.count(now))
+        share = min(0.5, legacy / (legacy + max(1, self._fair.count(now))))
+        # Turns that an earlier pop could not use are kept for one pop only.
         self._credit = min(self._credit, 1.0) + max_frames * share
         return min(int(self._credit), max(1, max_frames // 2))
 
     def spend(self, frames: int) -> None:
-        """So many plain frames were popped while others waited."""
+        """Records that `frames` legacy frames were popped while others waited."""
         self._credit = max(0.0, self._credit - frames)

@@ -1,13 +1,13 @@
-"""How many turns plain frames get."""
+"""How many turns legacy frames get."""
 
 from __future__ import annotations
 
 import pytest
 
-from elastic_inference.adapters.frame_queue.plain_share import PlainShare
+from elastic_inference.adapters.frame_queue.legacy_share import LegacyShare
 
 
-def turns(share: PlainShare, pops: int, size: int, now: float) -> int:
+def turns(share: LegacyShare, pops: int, size: int, now: float) -> int:
     total = 0
     for _ in range(pops):
         given = share.turns(size, now)
@@ -17,11 +17,11 @@ def turns(share: PlainShare, pops: int, size: int, now: float) -> int:
     return total
 
 
-@pytest.mark.parametrize(("plain", "fair", "expected"), [(1, 99, 0.01), (1, 1, 0.5), (50, 1, 0.5), (10, 30, 0.25)])
-def test_share_is_that_of_the_streams_and_at_most_half(plain: int, fair: int, expected: float) -> None:
-    share = PlainShare(window_s=5)
-    for index in range(plain):
-        share.saw_plain(f"old-{index}", 1.0)
+@pytest.mark.parametrize(("legacy", "fair", "expected"), [(1, 99, 0.01), (1, 1, 0.5), (50, 1, 0.5), (10, 30, 0.25)])
+def test_share_is_that_of_the_streams_and_at_most_half(legacy: int, fair: int, expected: float) -> None:
+    share = LegacyShare(window_s=5)
+    for index in range(legacy):
+        share.saw_legacy(f"old-{index}", 1.0)
     for index in range(fair):
         share.saw_fair(f"cam-{index}", 1.0)
     for size in (1, 3, 8):
@@ -30,16 +30,16 @@ def test_share_is_that_of_the_streams_and_at_most_half(plain: int, fair: int, ex
 
 
 def test_what_is_not_used_does_not_pile_up() -> None:
-    share = PlainShare()
+    share = LegacyShare()
     for _ in range(100):
         share.turns(8, 1.0)
     assert share.turns(8, 1.0) <= 4
 
 
 def test_streams_that_went_are_forgotten() -> None:
-    share = PlainShare(window_s=1)
+    share = LegacyShare(window_s=1)
     for index in range(99):
         share.saw_fair(f"cam-{index}", 1.0)
-    share.saw_plain("old", 1.0)
+    share.saw_legacy("old", 1.0)
     assert turns(share, 100, 1, 1.5) <= 2
     assert turns(share, 100, 1, 10.0) == 50

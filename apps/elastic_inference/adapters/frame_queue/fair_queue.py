@@ -1,0 +1,119 @@
+"""The fair queue as a pod pops from it: one token per waiting frame, each stream in turn.
+
+Called by `QueueConsumer`. The script `pop.lua` renames frames to keys of this pod; the same exchange fetches them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from elastic_inference.adapters.frame_queue.pop_batch import (
+    MAX_POP_BYTES,
+    ORDER_LIFE_MS,
+    InvalidFrame,
+    PopBatch,
+    PoppedFrame,
+)
+from elastic_inference.adapters.frame_queue.scripts import is_missing, load_all, script
+from elastic_inference.adapters.redis_link import Link, arguments, head
+from elastic_inference.base import config
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
+
+
+class FairQueue:
+    """A `PodQueue`; also claims the drops of all queues of its type."""
+
+    def __init__(self, link: Link, infer_type: str, pod: str, rules: config.QueueRules) -> None:
+        self.key = keys.tokens(infer_type)
+        self.waiting = 0
+        self._link = link
+        self._type = infer_type
+        self._pod = pod
+        self._rules = rules
+        self._token: bytes | None = None
+        self._wanted = 0
+        begin: tuple[str | int, ...] = (
+            *("EVALSHA", script("pop").sha, 2, self.key, keys.dropped(infer_type)),
+            *(keys.queue_prefix(infer_type), pod),
+        )
+        bounds = (int(rules.max_frame_age_s * 1e6), MAX_POP_BYTES, ORDER_LIFE_MS)
+        # The parts of the script's call that never change, packed once; and whole requests by the frames wanted.
+        self._argument_count = len(begin) + 1 + len(bounds)
+        self._begin, self._bounds = arguments(*begin), arguments(*bounds)
+        self._usual_requests: dict[int, bytes] = {}
+
+    @property
+    def in_hand(self) -> int:
+        return 0 if self._token is None else 1
+
+    def keep(self, value: bytes) -> None:
+        self._token = value
+
+    def request(self, wanted: int) -> tuple[bytes, int]:
+        """The script's call, and a fetch for each frame that it may take."""
+        self._wanted = wanted
+        if self._token is not None:
+            return self._packed(wanted, (self._token,)), 1 + wanted
+        ready = self._usual_requests.get(wanted)
+        if ready is None:
+            ready = self._usual_requests[wanted] = self._packed(wanted, ())
+        return ready, 1 + wanted
+
+    def accept(self, replies: list[Any], batch: PopBatch, room: int) -> list[str]:
+        """Adds the frames that the script took, never more than were asked for, and the drops that it claimed."""
+        if is_missing(replies[0]):
+            load_all(self._link)
+            request, count = self.request(self._wanted)
+            replies = self._link.exchange_packed([request], count)
+        if isinstance(replies[0], ResponseError):
+            raise replies[0]
+        self._token = None
+        self.waiting, drops, found = replies[0]
+        for reason, number in zip(drops[::2], drops[1::2], strict=True):
+            batch.dropped[DropReason(reason.decode())] += int(number)
+        popped = time.monotonic()
+        names = []
+        for index in range(len(found) // 3):
+            name, order, waited_us = found[3 * index : 3 * index + 3]
+            text = name.decode()
+            self._add(batch, text, replies[1 + index], order=order, waited_us=waited_us, popped=popped)
+            names.append(text)
+        return names
+
+    def put_back(self) -> None:
+        """Returns the token. Without it, its frame would wait for the next one of its stream."""
+        if self._token is not None:
+            (reply,) = self._link.exchange([("LPUSH", self.key, self._token)])
+            if isinstance(reply, ResponseError):
+                raise reply
+            self._token = None
+
+    def _packed(self, wanted: int, further: tuple[bytes, ...]) -> bytes:
+        pieces = [
+            *(head(self._argument_count + len(further)), self._begin, arguments(wanted), self._bounds),
+            arguments(*further),
+        ]
+        for index in range(wanted):
+            pieces += (head(2), arguments("GETDEL", keys.taken(self._type, self._pod, index)))
+        return b"".join(pieces)
+
+    def _add(
+        self, batch: PopBatch, name: str, message: bytes | None, *, order: int, waited_us: int, popped: float
+    ) -> None:
+        if message is None:
+            # It expired between the script and the fetch.
+            batch.dropped[DropReason.STALE] += 1
+            batch.add_tombstone(name, self._type, order, DropReason.STALE)
+            return
+        frame = batch.unpack(message, self._type, self._rules)
+        if not isinstance(frame, InvalidFrameError):
+            if frame.name == name:
+                batch.frames.append(PoppedFrame(frame, order, waited_us / 1000, popped))
+                return
+            frame = InvalidFrameError(InvalidReason.NAME, f"a message of {frame.name!r} in the stream {name!r}")
+        batch.invalid.append(InvalidFrame(name, frame, order))
+        batch.add_tombstone(name, self._type, order, frame.reason)

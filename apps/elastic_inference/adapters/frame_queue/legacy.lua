@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- Bounds a type's legacy frames, and notes how many left the list. Must work when memory is out.
+-- KEYS: queue_<type>, plain
+-- ARGV: QUEUE_DEPTH, legacy frames popped since the last call
+-- Returns {legacy frames left, dropped as queue_full}.
+local queue, account = KEYS[1], KEYS[2]
+local depth, removed = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+local left = redis.pcall('LLEN', queue)
+if type(left) ~= 'number' then
+  -- A key of the wrong type (somebody's SET) would stall the type for good.
+  redis.call('UNLINK', queue)
+  left = 0
+end
+local over = math.max(0, left - depth)
+if over > 0 then redis.call('LTRIM', queue, over, -1) end
+removed = removed + over
+if removed > 0 and type(redis.pcall('HINCRBY', account, 'removed', removed)) ~= 'number' then
+  redis.call('UNLINK', account)
+end
+return {left - over, over}
