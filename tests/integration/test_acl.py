@@ -13,13 +13,18 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
 from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.sequence import Tombstone
 from support.jpeg import tiny_jpeg
+from support.results import make_result
+from support.waiting import wait_for
 
 RULES = config.QueueRules(token_limit=5)
+STREAM = "gate-1:people:inferred"
 PASSWORDS = {user: f"secret of {user}" for user in USERS}
 
 
@@ -102,6 +107,7 @@ CAMERA_MUST_NOT: list[tuple[str | int, ...]] = [
     ("SCRIPT", "LOAD", "return 1"),
     ("SUBSCRIBE", "gate-1:people:inferred"),
     ("PUBLISH", "gate-1:people:inferred", "x"),
+    ("PUBLISH", "tombstones:gate-1:people:inferred", "x"),
     ("ZADD", "streams", 1, "x"),
     ("HSET", "stream:gate-1:people:inferred", "fps", 1),
     ("XADD", "results_people", "*", "a", "b"),
@@ -140,6 +146,29 @@ def test_camera_may_not(locked_server: EmbeddedValkey, command: tuple[str | int,
 def test_others_may_not(locked_server: EmbeddedValkey, user: str, command: tuple[str | int, ...]) -> None:
     with client(locked_server, user) as other, pytest.raises(NoPermissionError):
         other.execute_command(*command)
+
+
+def test_results_and_tombstones_pass_from_worker_to_viewer(locked_server: EmbeddedValkey) -> None:
+    channels = (STREAM, keys.tombstones(STREAM))
+    with (
+        client(locked_server, "viewer") as viewer,
+        client(locked_server, "worker") as worker,
+        viewer.pubsub() as pubsub,
+    ):
+        viewer.set(keys.watch(STREAM), 1)
+        pubsub.subscribe(*channels)
+        wait_for(lambda: all(count == 1 for _, count in worker.pubsub_numsub(*channels)), what="the subscriptions")
+        ResultPublisher(worker, "people", "pod-1", 10).publish(
+            [(make_result(stream=STREAM), b"jpeg")], [Tombstone(STREAM, 2, "invalid")]
+        )
+        received = set()
+
+        def both() -> bool:
+            if message := pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1):
+                received.add(message["channel"].decode())
+            return received == set(channels)
+
+        wait_for(both, what="both messages")
 
 
 def test_scaler_reads_lengths_as_keda_asks_for_them(locked_server: EmbeddedValkey) -> None:

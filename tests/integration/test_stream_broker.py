@@ -12,9 +12,11 @@ import redis
 import redis.asyncio as aioredis
 
 from elastic_inference.adapters.stream_broker import ResultPublisher, StreamRegistry
+from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Detection, Result, parse_result, split_message
+from elastic_inference.domain.sequence import Tombstone
 from support.results import make_result
 from support.waiting import wait_for
 
@@ -104,6 +106,36 @@ def test_a_watched_stream_is_published_with_its_picture_and_the_other_is_not(cli
     document, jpeg = split_message(messages[0]["data"])
     assert json.loads(document)["order"] == 1
     assert bytes(jpeg) == JPEG
+
+
+def test_tombstones_travel_on_their_own_channel_while_the_stream_is_watched(client: redis.Redis) -> None:
+    client.set(keys.watch(STREAM), 1)
+    broken = [Tombstone(STREAM, 2, "invalid"), Tombstone(keys.stream_id("other", "people"), 5, "invalid")]
+    with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.psubscribe("*")
+        wait_for(lambda: client.pubsub_numpat() == 1)
+        output = publisher(client)
+        output.publish([(result(1), JPEG), (result(3), JPEG)], broken)
+        output.publish([], [Tombstone(STREAM, 4, "stale"), Tombstone(STREAM, 5, "drained")])
+        client.publish("end", b"")
+        messages = list(itertools.takewhile(lambda message: message["channel"] != b"end", pubsub.listen()))
+    own, channel = STREAM.encode(), keys.tombstones(STREAM).encode()
+    assert [message["channel"] for message in messages] == [channel, own, own, channel]
+    assert parse_tombstones(STREAM, messages[0]["data"]) == broken[:1]
+    assert [each.order for each in parse_tombstones(STREAM, messages[3]["data"])] == [4, 5]
+    assert client.xlen(keys.results("people")) == 2
+
+
+def test_tombstones_of_a_stream_that_nobody_watches_cost_a_question_per_second(client: redis.Redis) -> None:
+    clock = Clock()
+    output = publisher(client, clock)
+    output.publish([], [Tombstone(STREAM, 1, "invalid")])
+    client.config_resetstat()
+    for order in range(2, 92):
+        clock.now_s += 1 / 30
+        output.publish([], [Tombstone(STREAM, order, "invalid")])
+    assert calls(client, "publish") == 0
+    assert calls(client, "exists") <= 4
 
 
 def test_a_plain_subscriber_without_a_watch_key_is_served(client: redis.Redis) -> None:

@@ -146,6 +146,11 @@ def watch(identifier: str) -> str:
     return f"watch:{identifier}"
 
 
+def tombstones(identifier: str) -> str:
+    """Channel: which frames of this stream give no result. Beside the stream's own, which carries results only."""
+    return f"tombstones:{identifier}"
+
+
 def results(infer_type: str) -> str:
     """Stream: every result of a type as JSON, without the picture."""
     return f"results_{infer_type}"

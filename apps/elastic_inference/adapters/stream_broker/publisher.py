@@ -1,15 +1,16 @@
-"""A pod's side of the stream broker: results, registry and its own rates, one pipeline a batch.
+"""A pod's side of the stream broker: results, tombstones, registry and its own rates, one pipeline per batch.
 
-Called by the inference flow's publishing thread. A result costs Redis one entry of `results_<type>` and, only while
-somebody watches its stream, one PUBLISH that carries the picture; once a second and stream its hash. Times in the
-registry are the Redis server's, so that no two machines' clocks are compared.
+Called by the inference flow's publishing thread. A result costs Redis one entry of `results_<type>`. Only while
+somebody watches its stream, it also costs one PUBLISH that carries the image. The stream's hash is written once a
+second. A tombstone costs nothing while nobody watches; then it goes to `tombstones:<stream id>` and nowhere else.
+Times in the registry are the Redis server's, so clocks of different machines are never compared.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import redis
@@ -18,10 +19,12 @@ from redis.exceptions import ResponseError
 from elastic_inference.adapters.redis_connection import Link
 from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, WORKER_LIFE_S, stream_life_s
 from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
+from elastic_inference.adapters.stream_broker.tombstones import tombstones_message
 from elastic_inference.adapters.stream_broker.watching import WatchTable
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Result, join_message, result_json
+from elastic_inference.domain.sequence import Tombstone
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +59,17 @@ class ResultPublisher:
         self._clock_read_at = float("-inf")
         self._cut_at = float("-inf")
 
-    def publish(self, batch: Sequence[tuple[Result, bytes]]) -> None:
-        """Publishes results with their JPEGs, in the order given. One round trip; two where a stream is new.
+    def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> None:
+        """Publishes results with their JPEGs, in the order given, and tombstones. One round trip; two for a new stream.
 
-        Raises one of `redis_connection.REDIS_ERRORS` when Redis is away; what was sent of the batch is unknown then,
-        and publishing it again may repeat entries of `results_<type>` (consumers tell by stream and `order`).
+        Raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable. It is unknown then what was sent of
+        the batch; publishing it again may repeat entries of `results_<type>` (consumers tell by stream and `order`).
         What Redis refuses for another reason (memory, rights) is logged once a minute and not repeated.
         """
-        if not batch:
+        if not batch and not tombstones:
             return
         try:
-            self._publish(batch)
+            self._publish(batch, tombstones)
         except Exception:
             self._watching.forget()
             raise
@@ -103,17 +106,18 @@ class ResultPublisher:
         """Gives the connection back."""
         self._link.close()
 
-    def _publish(self, batch: Sequence[tuple[Result, bytes]]) -> None:
+    def _publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone]) -> None:
         now_s = self._monotonic()
         self._read_clock(now_s)
         streams = [result.stream for result, _ in batch]
         unknown = self._watching.unknown(streams, now_s)
         if unknown:
             self._learn(unknown, self._exchange(_questions(unknown)), now_s)
-        commands: list[Command] = []
+        # Tombstones first, so that no result of the batch waits for them.
+        commands = self._bury(tombstones) if tombstones else []
         for result, jpeg in batch:
             self._add_result(commands, result, jpeg, now_s)
-        due = self._watching.due(streams, now_s)
+        due = self._watching.due([*streams, *(each.stream for each in tombstones)], now_s)
         if due:
             commands += _questions(due)
         if not commands:
@@ -121,6 +125,14 @@ class ResultPublisher:
         answers = self._exchange(commands)
         if due:
             self._learn(due, answers[-len(due) - 1 :], now_s)
+
+    def _bury(self, tombstones: Iterable[Tombstone]) -> list[Command]:
+        """One PUBLISH for each watched stream."""
+        by_stream: dict[str, list[Tombstone]] = {}
+        for each in tombstones:
+            if self._watching.is_watched(each.stream):
+                by_stream.setdefault(each.stream, []).append(each)
+        return [("PUBLISH", keys.tombstones(stream), tombstones_message(own)) for stream, own in by_stream.items()]
 
     def _add_result(self, commands: list[Command], result: Result, jpeg: bytes, now_s: float) -> None:
         watched = self._watching.is_watched(result.stream)

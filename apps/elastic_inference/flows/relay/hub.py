@@ -13,6 +13,7 @@ from typing import Protocol
 
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
+from elastic_inference.domain import keys
 from elastic_inference.flows.relay.viewer import Viewer
 from elastic_inference.flows.relay.watched_stream import WatchedStream
 
@@ -80,6 +81,8 @@ class Hub:
         self._on_watch = on_watch
         self._throttle = Throttle()
         self._streams: dict[bytes, WatchedStream] = {}
+        # The same ones by the channel of their tombstones.
+        self._by_tombstones: dict[bytes, WatchedStream] = {}
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog()
         self._held: dict[WatchedStream, None] = {}
@@ -103,7 +106,10 @@ class Hub:
         stream = self._streams.get(stream_id.encode())
         if stream is None:
             stream = WatchedStream(stream_id, self._reorder_s, self._metrics, self._executor, self._throttle)
-            self._streams[stream_id.encode()] = stream
+            tombstones = keys.tombstones(stream_id)
+            self._streams[stream_id.encode()] = self._by_tombstones[tombstones.encode()] = stream
+            # Pods publish both once the stream has a subscriber.
+            self.feed.subscribe(tombstones)
             self.feed.subscribe(stream_id)
             self._on_watch(stream_id)
         viewer.on_sent_later = self._metrics.sent.inc
@@ -120,19 +126,23 @@ class Hub:
         if not len(stream):
             stream.close()
             self._held.pop(stream, None)
-            del self._streams[name]
-            self.feed.unsubscribe(viewer.wanted.stream_id)
+            tombstones = keys.tombstones(stream.stream_id)
+            del self._streams[name], self._by_tombstones[tombstones.encode()]
+            self.feed.unsubscribe(stream.stream_id)
+            self.feed.unsubscribe(tombstones)
         self._count()
 
     def on_message(self, channel: bytes, message: bytes) -> None:
         """A message of the broker."""
-        stream = self._streams.get(channel)
-        if stream is None:
-            return
         behind = self._backlog.behind(self._loop.time())
+        if (stream := self._streams.get(channel)) is not None:
+            stream.receive(message, hold=behind)
+        elif (stream := self._by_tombstones.get(channel)) is not None:
+            stream.receive_tombstones(message, hold=behind)
+        else:
+            return
         if behind:
             self._held[stream] = None
-        stream.receive(message, hold=behind)
 
     def on_read(self, *, drained: bool) -> None:
         """A read of the broker's messages is through."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,14 @@ from elastic_inference.domain.result import RESULT_VERSION, split_message
 
 _FINAL_TEXT = 0x81
 _FINAL_BINARY = 0x82
+# What the JSON of `domain.result` has before and after `order`, and within how many bytes.
+_PREFIX = b'{"v":%d,"stream":"' % RESULT_VERSION
+_PREFIX_BYTES = 4096
+_ORDER = b',"order":'
+_SEQ = b',"seq":'
+_WIDTH = b',"width":'
+_NO_IDENTITY = b',"seq":null,"ts":null'
+_NUMBER_BYTES = 32
 
 
 class Format(StrEnum):
@@ -28,19 +37,55 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One result message from the broker: as it is, its JSON, and its place in the stream."""
+    """One result message from the broker: as it is, its JSON, and its place in the stream.
+
+    `identity` tells frames with the same `order` apart: the producer's `seq` and `ts`; None where it gave neither.
+    """
 
     message: bytes
     document: bytes
     order: int
+    identity: Hashable
 
 
 def read_incoming(message: bytes) -> Incoming:
     """Checks what the relay relies on: the split, version 1, an integer `order`, a JPEG. Raises InvalidResultError.
 
-    The rest of the JSON is the viewer's business; reading all of it would cost as much as sending it.
+    Our own pods' JSON is read up to `order` only: parsing it all would cost as much as sending it. The rest is the
+    viewer's business. JSON of another writer is parsed.
     """
     document, jpeg = split_message(message)
+    order, identity = _read_prefix(document) or _parse(document)
+    if bytes(jpeg[:2]) != b"\xff\xd8":
+        raise InvalidResultError("a result whose image does not start as a JPEG (FF D8)")
+    return Incoming(message, document, order, identity)
+
+
+def _read_prefix(document: bytes) -> tuple[int, Hashable] | None:
+    """`order` and identity of JSON that starts as `domain.result` writes it; None for any other.
+
+    A quote within a JSON string is escaped, so `,"order":` can only be a key; it is the result's own where no object
+    was opened before.
+    """
+    if not document.startswith(_PREFIX) or not document.endswith(b"}"):
+        return None
+    key = document.find(_ORDER, len(_PREFIX), _PREFIX_BYTES)
+    if key < 0 or document.find(b"{", len(_PREFIX), key) >= 0:
+        return None
+    begin = key + len(_ORDER)
+    end = document.find(_SEQ, begin, begin + _NUMBER_BYTES)
+    identity_end = document.find(_WIDTH, end, end + 3 * _NUMBER_BYTES)
+    if end < 0 or identity_end < 0 or not document[begin:end].isdigit():
+        return None
+    try:
+        document.decode()
+    except UnicodeDecodeError:
+        return None
+    identity = document[end:identity_end]
+    return int(document[begin:end]), None if identity == _NO_IDENTITY else identity
+
+
+def _parse(document: bytes) -> tuple[int, Hashable]:
     try:
         fields = json.loads(document.decode())
     except (ValueError, RecursionError) as error:
@@ -50,9 +95,8 @@ def read_incoming(message: bytes) -> Incoming:
     order = fields.get("order")
     if type(order) is not int:
         raise InvalidResultError(f"a result whose order is {type(order).__name__}, expected an integer")
-    if bytes(jpeg[:2]) != b"\xff\xd8":
-        raise InvalidResultError("a result whose picture does not start as a JPEG (FF D8)")
-    return Incoming(message, document, order)
+    seq, ts = fields.get("seq"), fields.get("ts")
+    return order, None if seq is None and ts is None else f"{seq} {ts}"
 
 
 def binary_frame(payload: bytes) -> bytes:

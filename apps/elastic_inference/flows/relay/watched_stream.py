@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import Executor
 
 from elastic_inference.adapters.drawing import draw_result
+from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
@@ -55,16 +56,19 @@ class WatchedStream:
         except InvalidResultError as error:
             self._count_invalid(error)
             return
-        now_s = self._loop.time()
-        passed = self._sequence.push(incoming.order, incoming, now_s, len(message))
-        if hold:
-            for each in passed:
-                if self._behind is not None:
-                    self._metrics.skipped.inc(len(self))
-                self._behind = each
-        else:
-            self._send_all(passed)
-        self._after_push()
+        self._forward(
+            self._sequence.push(incoming.order, incoming, self._loop.time(), len(message), incoming.identity), hold
+        )
+
+    def receive_tombstones(self, message: bytes, *, hold: bool) -> None:
+        """A message of the stream's tombstones: results that waited for these frames pass now."""
+        try:
+            tombstones = parse_tombstones(self.stream_id, message)
+        except InvalidResultError as error:
+            self._count_invalid(error)
+            return
+        for each in tombstones:
+            self._forward(self._sequence.skip(each.order, self._loop.time()), hold)
 
     def flush(self) -> None:
         """Sends what `hold` kept."""
@@ -81,6 +85,16 @@ class WatchedStream:
             self._drawing.cancel()
             self._drawing = None
         self._to_draw = self._behind = None
+
+    def _forward(self, passed: list[Incoming], hold: bool) -> None:
+        if hold:
+            for each in passed:
+                if self._behind is not None:
+                    self._metrics.skipped.inc(len(self))
+                self._behind = each
+        else:
+            self._send_all(passed)
+        self._after_push()
 
     def _after_push(self) -> None:
         late = self._sequence.late - self._late_counted

@@ -1,0 +1,35 @@
+"""Tombstones on their way from a pod to where results are put in order: the message of `tombstones:<stream id>`.
+
+Written by `publisher`, read by the relay. Knows no Redis client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from elastic_inference.domain.errors import InvalidResultError
+from elastic_inference.domain.sequence import Tombstone
+
+VERSION = 1
+
+
+def tombstones_message(tombstones: Iterable[Tombstone]) -> bytes:
+    """One message with all of one stream's tombstones: `{"v":1,"tombstones":[[order, reason], …]}`."""
+    pairs = [[each.order, each.reason] for each in tombstones]
+    return json.dumps({"v": VERSION, "tombstones": pairs}, separators=(",", ":")).encode()
+
+
+def parse_tombstones(stream_id: str, message: bytes) -> list[Tombstone]:
+    """The tombstones of one message. Raises InvalidResultError."""
+    try:
+        fields: Any = json.loads(message)
+        if fields["v"] != VERSION:
+            raise InvalidResultError(f"tombstones of version {fields['v']!r}, expected {VERSION}")
+        found = [Tombstone(stream_id, order, str(reason)) for order, reason in fields["tombstones"]]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InvalidResultError(f"tombstones that cannot be read: {error!r}") from None
+    if not all(type(each.order) is int for each in found):
+        raise InvalidResultError("a tombstone whose order is not an integer")
+    return found
