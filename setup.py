@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "apps/elastic_inference/__init__.py").read_text()).group(1)
 
-CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.10", "msgpack>=1.1"]
+CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.12", "msgpack>=1.1"]
 JPEG = ["numpy>=2", "simplejpeg>=1.9"]
 VIDEO = [*JPEG, "opencv-python-headless>=4.12"]
 DRAWING = [*JPEG, "pillow>=11"]

@@ -136,7 +136,7 @@ class Publisher:
         result = Result(
             **{"stream": STREAM, "type": "people", "model": "bench", "precision": "FP32", "device": "CPU"},
             **{"order": _ORDER, "seq": 1, "ts": 1.0, "width": 768, "height": 432, "pod": "bench"},
-            **{"age_ms": 1.0, "queue_ms": 1.0, "infer_ms": 1.0},
+            **{"age_ms": 1.0, "queue_ms": 1.0, "infer_ms": 1.0, "detections": ()},
         )
         document = result_json(result)
         jpeg = b"\xff\xd8" + os.urandom(FRAME_BYTES - len(document) - 6)

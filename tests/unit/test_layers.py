@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "apps" / "elastic_inference"
 
 # From the ground up: each floor is a folder, and may import itself and those below.
 FLOORS = ("domain", "base", "adapters", "flows", "commands")
-DOMAIN_LIBRARIES = {"msgpack", "numpy"}
+DOMAIN_LIBRARIES = {"msgpack", "numpy", "pydantic", "pydantic_core"}
 # One library, one place: code elsewhere goes through that place.
 HOMES = {
     "hiredis": {"adapters.redis_link", "flows.relay"},

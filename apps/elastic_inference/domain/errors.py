@@ -5,12 +5,11 @@
     ├── InvalidFrameError      a frame message can't be used; carries the reason that is counted
     ├── InvalidResultError     a result message can't be read
     ├── SourceError            a camera or a file can't be opened or read
-    │   └── SourceFatalError   … and trying again won't help (a missing file)
+    │   └── SourceFatalError   and trying again does not help (a missing file)
     ├── ModelError             a model can't be found, loaded, or doesn't fit its adapter
-    ├── DownloadError          a model or clip can't be fetched or fails its checksum
-    └── UnknownStreamError     no such stream in the registry
+    └── DownloadError          a model or clip can't be downloaded or fails its checksum
 
-Each message is one full sentence: what failed, the value, what was expected. Nothing here knows a library.
+Each message is one full sentence: what failed, the value, what was expected.
 """
 
 from __future__ import annotations
@@ -70,11 +69,11 @@ class InvalidResultError(ElasticInferenceError):
 
 
 class SourceError(ElasticInferenceError):
-    """A source can't be opened or read now; it may work later."""
+    """A source can't be opened or read now, but may work later."""
 
 
 class SourceFatalError(SourceError):
-    """A source can't work until somebody changes something."""
+    """A source can't be opened or read until somebody changes something."""
 
 
 class ModelError(ElasticInferenceError):
@@ -82,8 +81,4 @@ class ModelError(ElasticInferenceError):
 
 
 class DownloadError(ElasticInferenceError):
-    """A file can't be fetched, or its size or checksum is wrong."""
-
-
-class UnknownStreamError(ElasticInferenceError):
-    """The registry has no stream of this id."""
+    """A file can't be downloaded, or its size or checksum is wrong."""

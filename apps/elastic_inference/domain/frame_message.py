@@ -1,11 +1,13 @@
-"""The frame message: a `Frame` as a msgpack map and back, with every check of what comes from outside.
+"""The frame message: a `Frame` packed as a msgpack map, and unpacked with every check that input from outside needs.
 
 Called by producers (pack) and pods (unpack). Knows msgpack, not Redis.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import operator
 
 import msgpack
 
@@ -19,23 +21,13 @@ from elastic_inference.domain.frame import (
     jpeg_size,
 )
 
+_KEYS = tuple(field.name for field in dataclasses.fields(Frame))
+_values = operator.attrgetter(*_KEYS)
+
 
 def pack_frame(frame: Frame) -> bytes:
-    """The frame's message. The picture's bytes are copied once."""
-    message: bytes = msgpack.packb(
-        {
-            "name": frame.name,
-            "category": frame.category,
-            "v": FRAME_VERSION,
-            "seq": frame.seq or 0,
-            "ts": frame.ts or 0.0,
-            "age_ms": frame.age_ms,
-            "width": frame.width,
-            "height": frame.height,
-            "data": frame.data,
-        },
-        use_bin_type=True,
-    )
+    """The frame's message: a map with all fields of `Frame`. The image's bytes are copied once."""
+    message: bytes = msgpack.packb(dict(zip(_KEYS, _values(frame), strict=True)))
     return message
 
 
@@ -46,10 +38,10 @@ def unpack_frame(
     max_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
 ) -> Frame:
-    """The frame of a message from any producer, the three-key form `{name, category, data}` included.
+    """The frame of a message from any producer, legacy producers (`{name, category, data}`) included.
 
-    The name comes back clean (see `keys.clean_name`), width and height as the JPEG's header says.
-    Raises InvalidFrameError with the reason to count; never anything else, whatever the bytes are.
+    The name is cleaned (see `keys.clean_name`); width and height are read from the JPEG's header.
+    Raises InvalidFrameError with the reason to count, and nothing else, whatever the bytes are.
     """
     if not message:
         raise InvalidFrameError(InvalidReason.EMPTY, "an empty message")

@@ -1,92 +1,107 @@
 """A result: all detections of one frame, its JSON and its message.
 
-Called by inference (encode), relay and gateway (decode). Pure: standard library only.
+Called by inference (encode), relay and gateway (decode). The fields of `Result` and `Detection` are written down here
+and nowhere else: reader, JSON, JSON Schema, `openapi.json` and the dashboard's types are made from them.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator, with_config
 
 from elastic_inference.domain.errors import InvalidResultError
+from elastic_inference.domain.fields import Attributes, Count, Milliseconds, Name, Pixels, StreamId, rounded
 
-RESULT_VERSION = 1
+RESULT_VERSION: Final = 1
 MAX_RESULT_JSON_BYTES = 1024 * 1024
 _LENGTH = struct.Struct(">I")
-# `json.dumps` with options makes a new encoder at each call, a third of its time here.
-_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_OPEN = ConfigDict(json_schema_extra={"additionalProperties": True})
+
+_Edge = Annotated[float, rounded(5)]
 
 
+@with_config(_OPEN)
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One thing found. `box` is x_min, y_min, x_max, y_max, each 0..1 of the frame; whole-frame classes use 0,0,1,1."""
+    """One object or class found in a frame."""
 
-    label: str
-    label_id: int
-    confidence: float
-    box: tuple[float, float, float, float]
+    label: Annotated[str, Field(description="Name of the class.")]
+    label_id: Annotated[int, Field(description="Number of the class in the model.")]
+    confidence: Annotated[float, Field(ge=0, le=1, description="0..1."), rounded(4)]
+    box: Annotated[
+        tuple[_Edge, _Edge, _Edge, _Edge],
+        Field(
+            description="x_min, y_min, x_max, y_max, each 0..1 of the frame. A class of the whole frame has 0, 0, 1, 1."
+        ),
+    ]
+    attributes: Annotated[
+        Attributes, Field(description="What else is known of this detection, such as a track id. Absent while empty.")
+    ] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@with_config(_OPEN)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All detections of one frame, with where and how long it was on its way.
+    """All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields."""
 
-    Times are in milliseconds: `age_ms` capture to push, `queue_ms` push to pop, `infer_ms` pop to result.
-    `seq` and `ts` are the producer's own, None where it gave none. `width` and `height` are the JPEG's.
-    `arrived_ms` is the arrival at the queue by the Redis server's clock (Unix milliseconds): what a viewer takes its
-    latency from; None where it is not known.
-    """
+    v: Annotated[Literal[1], Field(description="Version of this format.")] = RESULT_VERSION
+    stream: Annotated[StreamId, Field(description="The stream's id.")]
+    type: Annotated[Name, Field(description="The inference type.")]
+    model: Annotated[str, Field(description="The model's name.")]
+    precision: Annotated[str, Field(description="FP32, FP16, INT8 …")]
+    device: Annotated[str, Field(description="OpenVINO device.")]
+    order: Annotated[Count, Field(description="Rises with each frame of the stream, across restarts.")]
+    seq: Annotated[Count | None, Field(description="The producer's own count; null if it gave none.")]
+    ts: Annotated[
+        float | None, Field(description="Time of capture by the producer's clock, Unix seconds; null if it gave none.")
+    ]
+    width: Pixels
+    height: Pixels
+    pod: Annotated[str, Field(description="The pod that ran the inference.")]
+    age_ms: Annotated[Milliseconds, Field(ge=0, description="From capture to arrival at the queue.")]
+    queue_ms: Annotated[Milliseconds, Field(ge=0, description="From arrival at the queue to the pop.")]
+    infer_ms: Annotated[Milliseconds, Field(ge=0, description="From the pop to the result.")]
+    arrived_ms: Annotated[
+        Milliseconds | None,
+        Field(
+            description="Arrival at the queue by the server's clock (that of HelloEvent and TimeEvent), Unix "
+            "milliseconds. The server's time now minus this is the latency from arrival to paint. Absent or null if "
+            "the pod does not know it."
+        ),
+    ] = None
+    detections: Annotated[tuple[Detection, ...], Field(description="In no particular order.")]
+    attributes: Annotated[
+        Attributes, Field(description="What else is known of this frame, such as its zones. Absent while empty.")
+    ] = field(default_factory=dict)
 
-    stream: str
-    type: str
-    model: str
-    precision: str
-    device: str
-    order: int
-    seq: int | None
-    ts: float | None
-    width: int
-    height: int
-    pod: str
-    age_ms: float
-    queue_ms: float
-    infer_ms: float
-    detections: tuple[Detection, ...] = field(default=())
-    arrived_ms: float | None = None
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_version(cls, fields: Any) -> Any:
+        """Refuses JSON without `v`: its default is for results that are made here."""
+        if isinstance(fields, dict) and fields.get("v") != RESULT_VERSION:
+            raise ValueError(f"expected version {RESULT_VERSION}")
+        return fields
+
+
+_RESULT = TypeAdapter(Result)
 
 
 def result_json(result: Result) -> bytes:
-    """The result as compact UTF-8 JSON, without the picture."""
-    document = {
-        "v": RESULT_VERSION,
-        "stream": result.stream,
-        "type": result.type,
-        "model": result.model,
-        "precision": result.precision,
-        "device": result.device,
-        "order": result.order,
-        "seq": result.seq,
-        "ts": result.ts,
-        "width": result.width,
-        "height": result.height,
-        "pod": result.pod,
-        "age_ms": round(result.age_ms, 2),
-        "queue_ms": round(result.queue_ms, 2),
-        "infer_ms": round(result.infer_ms, 2),
-        "arrived_ms": None if result.arrived_ms is None else round(result.arrived_ms, 2),
-        "detections": [
-            {
-                "label": found.label,
-                "label_id": found.label_id,
-                "confidence": round(found.confidence, 4),
-                "box": [round(edge, 5) for edge in found.box],
-            }
-            for found in result.detections
-        ],
-    }
-    return _ENCODE(document).encode()
+    """The result as compact UTF-8 JSON, without the image."""
+    return _RESULT.dump_json(result)
+
+
+def parse_result(document: bytes | str) -> Result:
+    """The `Result` of its JSON. Raises InvalidResultError unless it is a complete result of version 1."""
+    try:
+        return _RESULT.validate_json(document)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, wrong["loc"]))
+        raise InvalidResultError(f"invalid result{f', field {where}' if where else ''}: {wrong['msg']}") from None
 
 
 def join_message(document: bytes, jpeg: bytes) -> bytes:
@@ -97,50 +112,9 @@ def join_message(document: bytes, jpeg: bytes) -> bytes:
 def split_message(message: bytes | memoryview) -> tuple[bytes, memoryview]:
     """(JSON, JPEG) of a result message; the JPEG is a view, not a copy. Raises InvalidResultError."""
     if len(message) < _LENGTH.size:
-        raise InvalidResultError(f"a result message of {len(message)} bytes, expected at least {_LENGTH.size}")
+        raise InvalidResultError(f"a result message has {len(message)} bytes, expected at least {_LENGTH.size}")
     (length,) = _LENGTH.unpack_from(message)
     if length > MAX_RESULT_JSON_BYTES or _LENGTH.size + length > len(message):
-        raise InvalidResultError(f"a result message of {len(message)} bytes says its JSON has {length}")
+        raise InvalidResultError(f"a result message of {len(message)} bytes claims {length} bytes of JSON")
     view = memoryview(message)
     return bytes(view[4 : 4 + length]), view[4 + length :]
-
-
-def parse_result(document: bytes | str) -> Result:
-    """A `Result` of its JSON. Raises InvalidResultError for anything that is not version 1 in full."""
-    try:
-        fields: Any = json.loads(document)
-    except (ValueError, RecursionError) as error:
-        raise InvalidResultError(f"a result that is not JSON: {error}") from None
-    if not isinstance(fields, dict) or fields.get("v") != RESULT_VERSION:
-        raise InvalidResultError(f"a result of another version than {RESULT_VERSION}")
-    try:
-        return Result(
-            stream=str(fields["stream"]),
-            type=str(fields["type"]),
-            model=str(fields["model"]),
-            precision=str(fields["precision"]),
-            device=str(fields["device"]),
-            order=int(fields["order"]),
-            seq=None if fields.get("seq") is None else int(fields["seq"]),
-            ts=None if fields.get("ts") is None else float(fields["ts"]),
-            width=int(fields["width"]),
-            height=int(fields["height"]),
-            pod=str(fields["pod"]),
-            age_ms=float(fields["age_ms"]),
-            queue_ms=float(fields["queue_ms"]),
-            infer_ms=float(fields["infer_ms"]),
-            detections=tuple(_detection(found) for found in fields["detections"]),
-            arrived_ms=None if fields.get("arrived_ms") is None else float(fields["arrived_ms"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InvalidResultError(f"a result with a missing or wrong field: {error!r}") from None
-
-
-def _detection(fields: Any) -> Detection:
-    x_min, y_min, x_max, y_max = (float(edge) for edge in fields["box"])
-    return Detection(
-        label=str(fields["label"]),
-        label_id=int(fields["label_id"]),
-        confidence=float(fields["confidence"]),
-        box=(x_min, y_min, x_max, y_max),
-    )

@@ -1,11 +1,13 @@
-"""Results: JSON, message, and what is refused."""
+"""Results: their JSON, their message, and what is refused."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter
 
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.result import Detection, Result, join_message, parse_result, result_json, split_message
@@ -48,3 +50,59 @@ def test_short_messages(message: bytes) -> None:
 def test_wrong_documents(document: bytes) -> None:
     with pytest.raises(InvalidResultError):
         parse_result(document)
+
+
+def test_attributes_travel_from_encode_through_parse() -> None:
+    track = {"track": {"id": 7, "since_s": 1.5}, "zones": ["gate", "belt"]}
+    (found,) = RESULT.detections
+    marked = replace(RESULT, detections=(replace(found, attributes=track),), attributes={"scene": "night", "lux": None})
+    document = result_json(marked)
+    assert parse_result(document) == marked
+    fields = json.loads(document)
+    assert fields["attributes"] == {"scene": "night", "lux": None}
+    assert fields["detections"][0]["attributes"] == track
+
+
+def test_what_a_newer_pod_adds_is_kept_or_ignored() -> None:
+    fields = json.loads(result_json(RESULT))
+    newer = {**fields, "attributes": {"unheard_of": [1, {"a": None}]}, "new_field": 1}
+    newer["detections"] = [{**fields["detections"][0], "new_field": [1]}]
+    assert parse_result(json.dumps(newer)) == replace(RESULT, attributes={"unheard_of": [1, {"a": None}]})
+
+
+def test_empty_attributes_are_left_out_of_the_json() -> None:
+    assert b"attributes" not in result_json(RESULT)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        *("track", ["track"], None, {"": 1}, {"n" * 65: 1}, {"big": "x" * 5000}),
+        {str(number): number for number in range(33)},
+    ],
+)
+def test_attributes_are_bounded(attributes: object) -> None:
+    fields = json.loads(result_json(RESULT))
+    for wrong in (
+        {**fields, "attributes": attributes},
+        {**fields, "detections": [{**fields["detections"][0], "attributes": attributes}]},
+    ):
+        with pytest.raises(InvalidResultError, match="attributes"):
+            parse_result(json.dumps(wrong))
+
+
+@pytest.mark.parametrize("missing", [each.name for each in dataclass_fields(Result) if each.name != "attributes"])
+def test_a_missing_field_is_named(missing: str) -> None:
+    document = json.loads(result_json(RESULT))
+    del document[missing]
+    if missing == "arrived_ms":
+        assert parse_result(json.dumps(document)).arrived_ms is None
+        return
+    with pytest.raises(InvalidResultError, match="version 1" if missing == "v" else missing):
+        parse_result(json.dumps(document))
+
+
+def test_the_dashboard_schema_has_the_fields_of_the_class() -> None:
+    schema = TypeAdapter(Result).json_schema()
+    assert list(schema["properties"]) == [each.name for each in dataclass_fields(Result)]
+    assert list(json.loads(result_json(RESULT))) == [name for name in schema["properties"] if name != "attributes"]

@@ -1,0 +1,45 @@
+"""Field types that frames, results and the gateway's documents share, with their limits and their rounding.
+
+A document is a dataclass whose annotations hold everything else that is known of a field: pydantic derives the reader,
+the JSON and the JSON Schema from them.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, JsonValue, PlainSerializer
+from pydantic_core import to_json
+
+from elastic_inference.domain import keys
+
+MAX_ATTRIBUTES = 32
+MAX_ATTRIBUTE_NAME = 64
+MAX_ATTRIBUTES_BYTES = 4096
+_NAME = keys.NAME_PATTERN.pattern
+
+
+def rounded(digits: int) -> PlainSerializer:
+    """Rounds a number as it becomes JSON."""
+    return PlainSerializer(lambda number: round(number, digits), return_type=float)
+
+
+def _limit_size(attributes: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(to_json(attributes))
+    if size > MAX_ATTRIBUTES_BYTES:
+        raise ValueError(f"attributes of {size} bytes of JSON, at most {MAX_ATTRIBUTES_BYTES} are accepted")
+    return attributes
+
+
+Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+StreamId = Annotated[str, Field(pattern=f"^{_NAME}:{_NAME}:inferred$")]
+Milliseconds = Annotated[float, rounded(2)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=1, description="Of the frame, pixels.")]
+Attributes = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=MAX_ATTRIBUTE_NAME)], JsonValue],
+    Field(max_length=MAX_ATTRIBUTES, exclude_if=operator.not_),
+    AfterValidator(_limit_size),
+]
