@@ -21,9 +21,9 @@ from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame, jpeg_size
 from elastic_inference.domain.result import Detection, Result
-from elastic_inference.flows.inference.adapters import fit
+from elastic_inference.flows.inference.adapters import preprocess
+from elastic_inference.flows.inference.frame_detector import min_decoded_size
 from elastic_inference.flows.inference.jpeg import JpegDecoder
-from elastic_inference.flows.inference.worker import needed_size
 from tests.bench.pod_children import compiled
 from tests.bench.record import cpu_s
 
@@ -35,12 +35,12 @@ def parts_cpu_ms(model: str, models: Path, pictures: list[bytes], seconds: float
     keep_freed_memory()
     _model, prepared, _adapter = compiled(models, model, "THROUGHPUT")
     width, height = jpeg_size(pictures[0])
-    least = needed_size(width, height, prepared)
+    least = min_decoded_size(width, height, prepared)
     decoder = JpegDecoder(prepared.colour)
     target = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
     found = {"decode": _cpu_ms(lambda at: decoder.decode(pictures[at % len(pictures)], width, height, *least), seconds)}
     picture = decoder.decode(pictures[0], width, height, *least)
-    found["resize"] = _cpu_ms(lambda _: fit(picture, prepared, out=target), seconds / 2)
+    found["resize"] = _cpu_ms(lambda _: preprocess(picture, prepared, out=target), seconds / 2)
     return {**found, **_queue(pictures, width, height, seconds)}
 
 

@@ -28,7 +28,7 @@ import simplejpeg
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.domain import keys
-from elastic_inference.flows.inference.worker import made_up_frame
+from elastic_inference.flows.inference.warm_up import synthetic_frame
 from tests.bench.parts_alone import parts_cpu_ms
 from tests.bench.pod_children import LOOP_TYPE, STREAMS, TYPE
 from tests.bench.record import Context, Figure, LeftOut, alternate, cpu_s, median_figure, ratios, rss_mb
@@ -184,7 +184,7 @@ def load_pictures(size: tuple[int, int], videos: Path, count: int = 32) -> list[
     """JPEGs of quality 80 of this size (w, h): frames of the first clip of `videos`, or made-up ones."""
     clips = sorted(each for each in videos.iterdir() if each.suffix in (".mp4", ".gif")) if videos.is_dir() else []
     if not clips:
-        return [made_up_frame(size, seed).data for seed in range(count)]
+        return [synthetic_frame(size, seed).data for seed in range(count)]
     clip = next((each for each in clips if "face" in each.name), clips[0])
     reader = cv2.VideoCapture(str(clip))
     pictures = []

@@ -106,7 +106,7 @@ def latency(models: Path, name: str) -> Callable[[float], dict[str, float]]:
 
 def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
     """What the known demos do: pop, full decode, synchronous inference, draw, encode, publish; one thread."""
-    from elastic_inference.flows.inference.adapters import fit, place
+    from elastic_inference.flows.inference.adapters import letterbox_of, preprocess
 
     model, prepared, adapter = compiled(models, name, "LATENCY")
     request = model.create_infer_request()
@@ -119,8 +119,8 @@ def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
         picture = cv2.imdecode(np.frombuffer(fields["data"], np.uint8), cv2.IMREAD_COLOR)
         height, width = picture.shape[:2]
         colours = picture if prepared.colour == "BGR" else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        results = request.infer({prepared.input_name: fit(colours, prepared)})
-        found = adapter.decode(dict(enumerate(results.values())), place(width, height, prepared), 0.5)
+        results = request.infer({prepared.input_name: preprocess(colours, prepared)})
+        found = adapter.decode(dict(enumerate(results.values())), letterbox_of(width, height, prepared), 0.5)
         for each in found:
             x_min, y_min, x_max, y_max = each.box
             corners = (int(x_min * width), int(y_min * height)), (int(x_max * width), int(y_max * height))

@@ -13,7 +13,7 @@ import pytest
 
 from elastic_inference.adapters.catalogue.find import find_model
 from elastic_inference.domain.result import Detection
-from tests.support.small_models import Runner, runner_of
+from tests.support.small_models import Runner, overlap, runner_of
 
 Frame = npt.NDArray[np.uint8]
 Plain = tuple[int, float, list[float]]  # class, confidence, box as shares of the frame
@@ -38,15 +38,6 @@ def frames(clip: Path, every: int) -> list[Frame]:
 
 def cut(box: list[float]) -> list[float]:
     return [min(max(edge, 0.0), 1.0) for edge in box]
-
-
-def overlap(one: list[float], other: list[float]) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - shared)
 
 
 def plain_ssd(outputs: list[npt.NDArray[np.float32]], _: Frame) -> list[Plain]:

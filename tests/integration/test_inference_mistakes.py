@@ -155,9 +155,9 @@ def without_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (another_shape, "No adapter is known for this model: it has input picture"),
-        (dynamic_batch_that_can_not_be_one, "can't be prepared"),
-        (fewer_boxes_than_scores, "can't be run on CPU: IndexError"),
+        (another_shape, "No adapter is known for this model: it has input image"),
+        (dynamic_batch_that_can_not_be_one, "cannot be prepared"),
+        (fewer_boxes_than_scores, "cannot be run on CPU: IndexError"),
         (without_weights, "model.bin"),
     ],
     ids=["another shape", "a reshape that fails", "a decoding that fails", "no weights"],

@@ -13,7 +13,7 @@ import redis
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import parse_result
-from elastic_inference.flows.inference.worker import made_up_frame
+from elastic_inference.flows.inference.warm_up import synthetic_frame
 from support.inference_pod import Feeder, running_pod
 from support.ratio import SIZE, can_make_cgroups, quota_cgroup
 from support.waiting import wait_for
@@ -28,7 +28,7 @@ def test_two_streams_share_a_pod_that_can_do_a_third(
 ) -> None:
     if not can_make_cgroups():
         pytest.skip("a CPU quota needs root and cgroup v1 here")
-    picture = made_up_frame(SIZE).data
+    picture = synthetic_frame(SIZE).data
     # A tenth of a core makes some 10 frames a second of face-detection-retail-0005.
     with quota_cgroup(0.1) as cgroup, running_pod(valkey, tmp_path, shared_models, cgroup=cgroup) as pod:
         pod.wait_ready(120)

@@ -16,7 +16,7 @@ import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.flows.inference.worker import made_up_frame
+from elastic_inference.flows.inference.warm_up import synthetic_frame
 from support.inference_pod import Feeder, running_pod
 from support.ratio import SIZE, STREAMS, Arrivals, Level, can_make_cgroups, load, quota_cgroup
 from support.waiting import wait_for
@@ -82,7 +82,7 @@ def test_the_ratio_is_demand_over_capacity(  # noqa: PLR0917  fixtures
 def test_drops_that_piled_up_while_no_pod_ran_are_no_demand(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
-    frame = made_up_frame(SIZE)
+    frame = synthetic_frame(SIZE)
     feeder = Feeder(valkey)
     for _ in range(1000):
         feeder.push(frame.data, *SIZE)
@@ -114,7 +114,7 @@ def test_drops_that_piled_up_while_no_pod_ran_are_no_demand(
 
 def test_broken_frames_do_not_raise_the_ratio(valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path) -> None:
     """Few good frames alone, and then with many that a pod rejects at the pop, and many that can't be decoded."""
-    good = made_up_frame(SIZE).data
+    good = synthetic_frame(SIZE).data
     group = quota_cgroup(0.2) if can_make_cgroups() else nullcontext(None)
     with (
         group as cgroup,

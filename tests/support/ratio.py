@@ -18,7 +18,7 @@ import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.flows.inference.worker import made_up_frame
+from elastic_inference.flows.inference.warm_up import synthetic_frame
 from tests.support.inference_pod import Feeder
 
 SIZE = (768, 432)
@@ -119,7 +119,7 @@ def load(
 
     What was pushed and published is counted over that window too, since the first readings tell of it.
     """
-    frame = made_up_frame(SIZE)
+    frame = synthetic_frame(SIZE)
     feeder = Feeder(server, streams=STREAMS)
     duration_s = SETTLE_S + window_s + seconds
     thread = threading.Thread(target=feeder.pace, args=(fps, duration_s, frame.data, SIZE, gaps(arrivals)))

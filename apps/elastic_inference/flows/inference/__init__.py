@@ -1,1 +1,1 @@
-"""Inference: pop frames, run the model, publish results; the model families are in `adapters`."""
+"""Inference: pops frames, runs the model and publishes results. The model families are in `adapters`."""

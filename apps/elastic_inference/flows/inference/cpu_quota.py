@@ -1,4 +1,4 @@
-"""How much CPU this process may use: its cgroup's quota (v1 and v2) and the cores that it may run on.
+"""How much CPU this process may use: its cgroup's quota (v1 and v2), and the cores that it may run on.
 
 Called once at start by the inference service. Reads `/proc` and `/sys/fs/cgroup`; knows no OpenVINO.
 """
@@ -15,24 +15,24 @@ _ROOT = Path("/")
 
 @dataclass(frozen=True, slots=True)
 class CpuAllowance:
-    """`quota` in cores (0.5: half of one), None without a quota; `cores` that the scheduler may use."""
+    """`quota` in cores (0.5: half a core), None without a quota; `cores`: how many the scheduler may use."""
 
     quota: float | None
     cores: int
 
     @property
     def limit(self) -> float:
-        """Cores' worth of CPU time that can be had at most."""
+        """The maximum CPU time, in cores."""
         return min(float(self.cores), self.quota) if self.quota is not None else float(self.cores)
 
     @property
     def threads(self) -> int:
-        """Threads that keep this allowance busy: the limit, rounded up."""
+        """How many threads keep this allowance busy: the limit, rounded up."""
         return max(1, min(self.cores, int(-(-self.limit // 1))))
 
 
 def cpu_allowance(root: Path = _ROOT) -> CpuAllowance:
-    """The allowance of this process. `root` is the file system's root (tests have their own)."""
+    """The allowance of this process. `root` is the root of the file system (tests pass their own)."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -41,10 +41,10 @@ def cpu_allowance(root: Path = _ROOT) -> CpuAllowance:
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """The least quota of this process's cgroup and those above it, in cores; None where there is none.
+    """The lowest quota of this process's cgroup and its ancestors, in cores; None without a quota.
 
     A container sees its own cgroup as the root of the mount, while `/proc/self/cgroup` may still name the host's
-    path: the mount's own root in `mountinfo` tells what to take off.
+    path. The mount's root in `mountinfo` tells which prefix to remove.
     """
     quotas = [quota for folder in _folders(root) if (quota := _folder_quota(folder)) is not None]
     return min(quotas, default=None)
@@ -66,7 +66,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, PurePosixPath, int]]:
-    """(mount point, the cgroup at it, 1 or 2) of the hierarchies that may hold a CPU quota."""
+    """(mount point, root cgroup of the mount, version 1 or 2) of the hierarchies that may hold a CPU quota."""
     for line in _lines(root / "proc/self/mountinfo"):
         before, dash, after = line.partition(" - ")
         fields, kinds = before.split(), after.split()

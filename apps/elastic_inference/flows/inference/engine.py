@@ -1,6 +1,7 @@
-"""A compiled model and its inference requests, each with an input of its own that pictures are written into.
+"""A compiled model and its inference requests, each with an input buffer of its own.
 
-Called by the inference flow: `compile_engine` once, then one `Slot` per worker thread. Knows OpenVINO; knows no queue.
+Called by the inference flow: `compile_engine` once, then one `InferenceRequest` for each worker thread. Knows OpenVINO,
+no queue.
 """
 
 from __future__ import annotations
@@ -22,33 +23,34 @@ from elastic_inference.flows.inference.adapters import (
     guess_family,
     make_adapter,
 )
+from elastic_inference.flows.inference.arrays import Image
 from elastic_inference.flows.inference.runtime import check_device, load_openvino
 
 log = logging.getLogger(__name__)
 
-# So many requests wait ready for each that runs: an engine thread that ends one finds the next decoded. One was
-# 2 % slower at 768x432, three gained nothing.
+# So many requests more than run at a time: an engine thread that ends one finds the next frame decoded. One was 2 %
+# slower at 768x432, three gained nothing.
 SPARE_REQUESTS = 2
 
 
-class Slot:
-    """One request: write a picture into `input` (1 x H x W x 3, uint8), then `infer`. One thread at a time."""
+class InferenceRequest:
+    """Write an image into `input` (1 x H x W x 3, uint8), then call `infer`. One thread at a time."""
 
     def __init__(self, engine: Engine, request: Any, prepared: PreparedModel, openvino: Any) -> None:
         self._engine = engine
         self._request = request
-        self.input: npt.NDArray[np.uint8] = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
+        self.input: Image = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
         request.set_input_tensor(openvino.Tensor(self.input, shared_memory=True))
-        # The output tensors stay the same from one inference to the next unless their shape is dynamic.
+        # Unless its shape is dynamic, an output keeps its tensor from one inference to the next.
         self._outputs = [
             None if port.partial_shape.is_dynamic else request.get_output_tensor(index).data
             for index, port in enumerate(prepared.model.outputs)
         ]
 
     def infer(self) -> list[npt.NDArray[Any]]:
-        """Infers the picture in `input`; the outputs in the model's order, valid until the next `infer`.
+        """Infers the image in `input`. Returns the outputs in the model's order, valid until the next `infer`.
 
-        Raises RuntimeError when OpenVINO can't.
+        Raises RuntimeError where OpenVINO fails.
         """
         self._engine.enter()
         try:
@@ -81,18 +83,18 @@ class Engine:
 
     @property
     def device(self) -> str:
-        """What runs the model, such as `CPU` or `GPU.0`."""
+        """The devices that run the model, such as `CPU` or `GPU.0`."""
         return ",".join(self.devices)
 
     @property
     def on_cpu(self) -> bool:
-        """Whether nothing but CPUs runs the model, so that CPU time says how busy it is."""
+        """Whether only CPUs run the model, so that CPU time tells how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
 
     def look_for_devices(self) -> bool:
-        """Asks which devices run the model now; True when they have changed. Costs nothing once they can't any more.
+        """Asks which devices run the model now; True if they have changed. Costs nothing once they are final.
 
-        AUTO begins on the CPU while it prepares an accelerator: until that is there, it says (CPU), in brackets.
+        AUTO starts on the CPU while it prepares an accelerator. Until that is ready, it reports (CPU), in brackets.
         """
         if self._settled:
             return False
@@ -100,17 +102,17 @@ class Engine:
         try:
             found = self._compiled.get_property("EXECUTION_DEVICES")
         except RuntimeError:
-            self._settled = True  # a plugin that does not tell
+            self._settled = True  # this plugin does not tell
             return False
         names = [found] if isinstance(found, str) else list(found)
         self.devices = tuple(name.strip("()") for name in names)
         self._settled = not any(name.startswith("(") for name in names)
         return self.devices != before
 
-    def slots(self) -> list[Slot]:
+    def requests(self) -> list[InferenceRequest]:
         """New requests for one pipeline: `streams` and some to spare."""
         return [
-            Slot(self, self._compiled.create_infer_request(), self.prepared, self._openvino)
+            InferenceRequest(self, self._compiled.create_infer_request(), self.prepared, self._openvino)
             for _ in range(self.streams + SPARE_REQUESTS)
         ]
 
@@ -139,9 +141,9 @@ class Engine:
 
 
 def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOptions, device: str) -> Engine:
-    """Reads, prepares and compiles a model for `device`; `family` None: the outputs' shapes tell the adapter.
+    """Reads, prepares and compiles a model for `device`. With `family` None the outputs' shapes tell the adapter.
 
-    Raises ModelError for a file that is missing, broken or does not fit the adapter, SettingError for the device.
+    Raises ModelError for a file that is missing, broken or not made for the adapter, SettingError for the device.
     """
     check_device(core, device)
     openvino = load_openvino()
@@ -150,28 +152,28 @@ def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOp
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise ModelError(f"OpenVINO can't read the model {path}: {reason(error)}") from None
+        raise ModelError(f"OpenVINO cannot read the model {path}: {reason(error)}") from None
     try:
         adapter = make_adapter(family or guess_family(model), options)
         prepared = adapter.prepare(model)
     except ElasticInferenceError:
         raise
     except Exception as error:
-        # A model of one's own may trip its adapter anywhere; what it was is for the log's lowest level.
+        # A user's own model may fail anywhere in the adapter; the traceback goes to the debug log.
         log.debug("the model's preparation failed", exc_info=True)
-        raise ModelError(f"The model {path} can't be prepared: {reason(error)}") from None
+        raise ModelError(f"The model {path} cannot be prepared: {reason(error)}") from None
     config = {"PERFORMANCE_HINT": "THROUGHPUT"}
     try:
         compiled = core.compile_model(prepared.model, device, config)
     except RuntimeError as error:
         if "device" in str(error).lower() and "not" in str(error).lower() and device != "CPU":
-            raise SettingError("INFER_DEVICE", device, f"OpenVINO can't use it: {reason(error)}") from None
-        raise ModelError(f"OpenVINO can't compile the model {path} for {device}: {reason(error)}") from None
+            raise SettingError("INFER_DEVICE", device, f"OpenVINO cannot use it: {reason(error)}") from None
+        raise ModelError(f"OpenVINO cannot compile the model {path} for {device}: {reason(error)}") from None
     return Engine(compiled, prepared, adapter, device, openvino)
 
 
 def reason(error: Exception) -> str:
-    """The last line of an error's text, where OpenVINO says what it is; with its kind where it is no RuntimeError."""
+    """The last line of an error's text, where OpenVINO names the cause; with its class if it is no RuntimeError."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return repr(error)

@@ -1,4 +1,4 @@
-"""The inference service: settings to a running pod. Entry point of `infer_service.py`."""
+"""The inference service: from settings to a running pod. Entry point of `infer_service.py`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters import AdapterOptions
 from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
-from elastic_inference.flows.inference.pipeline import POP_WAIT_S, Identity, Pipeline
+from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
+from elastic_inference.flows.inference.result_builder import PodInfo
 from elastic_inference.flows.inference.runtime import make_core
-from elastic_inference.flows.inference.utilisation import DropTakes, Utilisation
-from elastic_inference.flows.inference.worker import WarmUp, limit_opencv, warm_up
+from elastic_inference.flows.inference.utilisation import Utilisation
+from elastic_inference.flows.inference.warm_up import WarmUp, limit_opencv, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def main() -> int:
-    """Runs the service until it is told to stop; the exit code."""
+    """Runs the service until it is told to stop, and returns the exit code."""
     return run_service(InferenceSettings, run)
 
 
@@ -42,7 +43,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     for part in ("model", "queue", "broker"):
         lifecycle.declare(part)
     pod = keys.pod_name()
-    # Nothing is sent yet, but an address that makes no sense shows before the model takes its time to load.
+    # Nothing is sent yet, but an invalid address is reported before the model loads, which takes a while.
     queue_client = connect(settings.queue, key=keys.legacy_queue(settings.infer_type), name=f"ei-infer-{pod}")
     broker_client = connect(settings.broker, name=f"ei-infer-{pod}")
     spec = find_model(settings.infer_model_name, settings.infer_model_path, settings.infer_type)
@@ -54,9 +55,9 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     try:
         first = warm_up(engine)
     except Exception as error:
-        # OpenVINO that fails, or outputs that the adapter can't read.
+        # OpenVINO fails, or the adapter cannot read the outputs.
         log.debug("the warm-up failed", exc_info=True)
-        raise ModelError(f"The model {spec.path} can't be run on {engine.device}: {reason(error)}") from None
+        raise ModelError(f"The model {spec.path} cannot be run on {engine.device}: {reason(error)}") from None
     lifecycle.set_ready("model")
     log.info("%s %s: %.1f frames a second in the warm-up", spec.name, spec.precision, first.fps)
     consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
@@ -69,24 +70,21 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         engine=engine,
         consumer=consumer,
         publisher=publisher,
-        identity=Identity(settings.infer_type, pod, spec.name, spec.precision, threshold),
+        info=PodInfo(settings.infer_type, pod, spec.name, spec.precision),
+        tuning=Tuning(threshold, first.fps, settings.metrics_window_s),
         metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
         lifecycle=lifecycle,
         explain=lambda error, part: explain(error, targets[part]),
     )
     try:
-        pipeline.run(
-            lambda: make_utilisation(engine, allowance, first, settings.metrics_window_s),
-            DropTakes(settings.metrics_window_s, POP_WAIT_S),
-            first.fps,
-        )
+        pipeline.run(lambda: make_utilisation(engine, allowance, first, settings.metrics_window_s))
     finally:
         queue_client.close()
         broker_client.close()
 
 
 def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllowance) -> Engine:
-    """The compiled model of `spec`, on the device and with the cache folder of the settings."""
+    """Compiles the model of `spec`, with the device and the cache folder of the settings."""
     began_s = time.monotonic()
     options = AdapterOptions(
         labels=spec.labels,
@@ -110,11 +108,11 @@ def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllo
 
 
 def make_utilisation(engine: Engine, allowance: CpuAllowance, first: WarmUp, window_s: float) -> Utilisation:
-    """The scale ratio's arithmetic, set up for what this pod can use."""
+    """The calculation of the load, set up for the CPU or accelerator of this pod."""
     if not engine.on_cpu:
         return Utilisation(window_s, fixed=1.0, first_available=1.0, first_fps=first.fps)
     fixed = allowance.limit if allowance.quota is not None else None
-    # Others that start at the same time take from the warm-up, so that it may read low, never high.
+    # Other pods that start at the same time slow the warm-up, so that it may read low, never high.
     available = max(first.cores, 0.5 * allowance.threads)
     fps = first.fps * (fixed or available) / first.cores if first.cores > 0 else first.fps
     return Utilisation(window_s, fixed=fixed, first_available=available, first_fps=fps)

@@ -1,45 +1,43 @@
-"""JPEG to pixels at the smallest scale that still covers a model's input.
+"""Decodes JPEGs at the smallest scale that still covers a model's input.
 
-Called by the inference flow's workers, each with a decoder of its own. Knows simplejpeg (libjpeg-turbo) and, for what
-that does not take, OpenCV; both leave the interpreter to others while they work.
+Called by the workers, each with a decoder of its own. Knows simplejpeg (libjpeg-turbo) and, for what that cannot read,
+OpenCV. Both release the interpreter lock while they work.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.flows.inference.arrays import Image
 
-Picture = npt.NDArray[np.uint8]
-
-# libjpeg-turbo has fast code for these only: 3/4 and 5/8 were slower than full scale.
+# libjpeg-turbo has fast code only for these: 3/4 and 5/8 were slower than full scale.
 _DIVISORS = (8, 4, 2)
-# A progressive picture has some ten scans. Each one costs a pass over all pixels, however few bytes it has: 4 MiB hold
-# 70,000, which kept a worker busy for most of an hour (33 million pixels, 35 ms a scan).
+# A progressive JPEG has some ten scans. Each scan costs a pass over all pixels, however few bytes it has. 4 MiB hold
+# 70,000 scans, which kept a worker busy for most of an hour (33 million pixels, 35 ms a scan).
 MAX_SCANS = 32
 _SCAN_START = b"\xff\xda"
-# SOF0, SOF1 and SOF9: a picture of which one scan may hold everything. ITU-T T.81, table B.1.
+# SOF0, SOF1 and SOF9: one scan may hold the whole image. ITU-T T.81, table B.1.
 _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _OTHER_FRAMES = frozenset(range(0xC0, 0xD0)) - _SEQUENTIAL - {0xC4, 0xC8, 0xCC}
-# Some cameras put padding before the end marker; the picture is whole.
+# Some cameras put padding before the end marker; the image is complete.
 _HARMLESS = "extraneous bytes before marker"
 
 
-def divisor(width: int, height: int, least_width: int, least_height: int) -> int:
-    """The largest of 1, 2, 4 and 8 by which a picture of this size (pixels) still has the least size."""
+def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
+    """The largest of 1, 2, 4 and 8 that still leaves an image of this size (pixels) the minimum size."""
     for each in _DIVISORS:
-        if -(-width // each) >= least_width and -(-height // each) >= least_height:
+        if -(-width // each) >= min_width and -(-height // each) >= min_height:
             return each
     return 1
 
 
 def one_scan(data: bytes) -> bool:
-    """Whether the header says that the first scan is the only one: decoders end after it. False in doubt.
+    """Whether the header says that the first scan is the only one, after which decoders end. False in doubt.
 
-    Spares nearly every frame the search through its bytes: 0.1 ms of a 768x432 picture.
+    Saves nearly every frame the search through its bytes: 0.1 ms for one of 768x432.
     """
     at, parts, end = 2, 0, len(data)
     while at + 9 < end and data[at] == 0xFF:
@@ -55,25 +53,25 @@ def one_scan(data: bytes) -> bool:
 
 
 class JpegDecoder:
-    """Decodes into one buffer that it keeps: a picture is valid until the next `decode`. One thread."""
+    """Decodes into one buffer that it keeps: an image is valid until the next `decode`. One thread."""
 
     def __init__(self, colour: str) -> None:
         """`colour` is `BGR` or `RGB`, the order of the channels."""
         self._colour = colour
         self._buffer = np.empty(0, np.uint8)
 
-    def decode(self, data: bytes, width: int, height: int, least_width: int, least_height: int) -> Picture:
-        """The picture, H x W x 3, uint8; `width` and `height` are what the JPEG's header says.
+    def decode(self, data: bytes, width: int, height: int, min_width: int, min_height: int) -> Image:
+        """The image, H x W x 3, uint8; `width` and `height` are those of the JPEG's header.
 
-        Raises InvalidFrameError: `truncated` where data is missing, `not_jpeg` for anything else that can't be decoded,
+        Raises InvalidFrameError: `truncated` if data is missing, `not_jpeg` for anything else that cannot be decoded,
         and for more than MAX_SCANS scans.
         """
         if not one_scan(data):
-            # Within a scan FF is followed by 00, so that this finds markers only (a thumbnail's too).
+            # Within a scan 00 follows each FF, so this finds markers only (also those of a thumbnail).
             scans = data.count(_SCAN_START)
             if scans > MAX_SCANS:
-                raise InvalidFrameError(InvalidReason.NOT_JPEG, f"{scans} scans, at most {MAX_SCANS} are decoded")
-        by = divisor(width, height, least_width, least_height)
+                raise InvalidFrameError(InvalidReason.NOT_JPEG, f"{scans} scans; at most {MAX_SCANS} are accepted")
+        by = divisor(width, height, min_width, min_height)
         out_width, out_height = -(-width // by), -(-height // by)
         size = out_width * out_height * 3
         if self._buffer.size < size:
@@ -83,8 +81,8 @@ class JpegDecoder:
         except ValueError as error:
             return self._second_try(data, out_width, out_height, by, error)
 
-    def _fast(self, data: bytes, width: int, height: int, reduced: bool, *, strict: bool) -> Picture:
-        picture: Picture = simplejpeg.decode_jpeg(
+    def _fast(self, data: bytes, width: int, height: int, reduced: bool, *, strict: bool) -> Image:
+        image: Image = simplejpeg.decode_jpeg(
             data,
             self._colour,
             fastdct=True,
@@ -94,21 +92,21 @@ class JpegDecoder:
             buffer=self._buffer,
             strict=strict,
         )
-        return picture
+        return image
 
-    def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Picture:
+    def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image:
         text = str(error)
         if _HARMLESS in text:
             return self._fast(data, width, height, by > 1, strict=False)
         if "premature end" in text.lower():
             raise InvalidFrameError(InvalidReason.TRUNCATED, text) from None
-        # Colour models that libjpeg-turbo's simple interface does not convert (CMYK, YCCK) and odd subsamplings.
+        # Rare subsamplings, and colour models that libjpeg-turbo's simple interface does not convert (CMYK, YCCK).
         try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as other:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(other).strip()[:200]) from None
-        if picture is None:
+        if image is None:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, text)
         if self._colour == "RGB":
-            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        return np.asarray(picture, np.uint8)
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return np.asarray(image, np.uint8)

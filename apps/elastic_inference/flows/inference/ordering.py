@@ -1,6 +1,6 @@
-"""Brings results that finish in any order back into each stream's own. Pure.
+"""Brings frames that finish in any order back into each stream's own order. Pure.
 
-Called by the inference flow under its lock. A stream whose frame takes long holds back its own later results only.
+Called by the `outbox` under its lock. A slow frame holds back only the later frames of its own stream.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
-class Place(Generic[T]):
-    """A frame's place among those of its stream that this pod has in hand."""
+class Slot(Generic[T]):
+    """One frame's position among the unfinished frames of its stream in this pod."""
 
     stream: str
     done: bool = False
-    result: T | None = None
+    item: T | None = None
 
 
 class StreamOrder(Generic[T]):
-    """Places of the frames in hand. Not thread-safe."""
+    """The slots of all unfinished frames. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._open: dict[str, deque[Place[T]]] = {}
+        self._open: dict[str, deque[Slot[T]]] = {}
 
-    def take_place(self, stream: str) -> Place[T]:
-        """A place behind those already taken for `stream`: call it in the order of the frames."""
-        place: Place[T] = Place(stream)
-        self._open.setdefault(stream, deque()).append(place)
-        return place
+    def reserve(self, stream: str) -> Slot[T]:
+        """A slot behind the existing slots of `stream`. Call it in the order of the frames."""
+        slot: Slot[T] = Slot(stream)
+        self._open.setdefault(stream, deque()).append(slot)
+        return slot
 
-    def finish(self, place: Place[T], result: T | None) -> list[T]:
-        """Fills a place (None: the frame has no result); the results that may be published now, in order."""
-        place.done, place.result = True, result
-        waiting = self._open[place.stream]
+    def finish(self, slot: Slot[T], item: T | None) -> list[T]:
+        """Fills a slot and returns the items that may leave now, in order. With None the frame leaves nothing."""
+        slot.done, slot.item = True, item
+        waiting = self._open[slot.stream]
         ready: list[T] = []
         while waiting and waiting[0].done:
             head = waiting.popleft()
-            if head.result is not None:
-                ready.append(head.result)
+            if head.item is not None:
+                ready.append(head.item)
         if not waiting:
-            del self._open[place.stream]
+            del self._open[slot.stream]
         return ready
 
     def __len__(self) -> int:
-        return sum(len(places) for places in self._open.values())
+        return sum(len(slots) for slots in self._open.values())

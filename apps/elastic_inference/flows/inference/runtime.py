@@ -1,6 +1,6 @@
-"""OpenVINO, loaded quietly and set up for this pod's share of the machine.
+"""Loads OpenVINO without its telemetry, and sets it up for this pod's share of the machine.
 
-Called by `engine`. Nothing here knows a model.
+Called by `engine` and `inference_service`. Knows no model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
 
 
 def load_openvino() -> Any:
-    """The `openvino` package, with its telemetry kept out: OpenVINO then uses its own empty stand-in."""
+    """The `openvino` package without telemetry: OpenVINO falls back to its own empty stand-in."""
     modules: dict[str, Any] = sys.modules
     modules.setdefault("openvino_telemetry", None)  # None makes its import fail
     import openvino  # noqa: PLC0415  slow to load, and not before the line above
@@ -26,10 +26,10 @@ def load_openvino() -> Any:
 
 
 def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
-    """An `openvino.Core` whose CPU plugin uses the pod's quota, not the host's cores.
+    """An `openvino.Core` whose CPU plugin uses the pod's quota, not all cores of the host.
 
     Under a quota threads are not pinned: a pinned thread would wait for its core while others are free. Raises
-    SettingError for a cache folder that can't be written.
+    SettingError for a cache folder that is not writable.
     """
     core = load_openvino().Core()
     if "CPU" in core.available_devices:
@@ -45,13 +45,13 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise SettingError("MODEL_CACHE_DIR", str(cache_dir), f"expected a folder to write to ({error})") from None
+            raise SettingError("MODEL_CACHE_DIR", str(cache_dir), f"expected a writable folder ({error})") from None
         core.set_property({"CACHE_DIR": str(cache_dir)})
     return core
 
 
 def check_device(core: Any, device: str) -> None:
-    """Raises SettingError that lists the devices where `device` names one that is not there."""
+    """Raises SettingError, which lists the available devices, if `device` names another one."""
     available = list(core.available_devices)
     known = {name.partition(".")[0] for name in available} | set(available)
     head, colon, rest = device.partition(":")

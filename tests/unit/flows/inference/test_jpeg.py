@@ -20,17 +20,17 @@ CMYK_16X16 = (
 )
 
 
-def picture(width: int = 640, height: int = 480) -> np.ndarray:
+def colours(width: int = 640, height: int = 480) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width]
     return np.dstack((x * 255 // width, y * 255 // height, np.full_like(x, 40))).astype(np.uint8)
 
 
 def jpeg(width: int = 640, height: int = 480, subsampling: str = "420") -> bytes:
-    return simplejpeg.encode_jpeg(picture(width, height), 90, "BGR", subsampling)
+    return simplejpeg.encode_jpeg(colours(width, height), 90, "BGR", subsampling)
 
 
 @pytest.mark.parametrize(
-    ("size", "least", "expected"),
+    ("size", "minimum", "expected"),
     [
         ((1280, 720), (640, 360), 2),
         ((1280, 720), (641, 360), 1),
@@ -42,15 +42,15 @@ def jpeg(width: int = 640, height: int = 480, subsampling: str = "420") -> bytes
         ((1281, 721), (161, 91), 8),
     ],
 )
-def test_the_smallest_scale_that_covers(size: tuple[int, int], least: tuple[int, int], expected: int) -> None:
-    assert divisor(*size, *least) == expected
+def test_the_smallest_scale_that_covers(size: tuple[int, int], minimum: tuple[int, int], expected: int) -> None:
+    assert divisor(*size, *minimum) == expected
 
 
-@pytest.mark.parametrize("least", [(640, 480), (320, 240), (160, 120), (80, 60), (1000, 1000)])
-def test_a_reduced_picture_shows_the_same(least: tuple[int, int]) -> None:
-    decoded = JpegDecoder("BGR").decode(jpeg(), 640, 480, *least)
-    assert decoded.shape[1] >= min(least[0], 640)
-    expected = cv2.resize(picture(), (decoded.shape[1], decoded.shape[0]), interpolation=cv2.INTER_AREA)
+@pytest.mark.parametrize("minimum", [(640, 480), (320, 240), (160, 120), (80, 60), (1000, 1000)])
+def test_a_reduced_image_shows_the_same(minimum: tuple[int, int]) -> None:
+    decoded = JpegDecoder("BGR").decode(jpeg(), 640, 480, *minimum)
+    assert decoded.shape[1] >= min(minimum[0], 640)
+    expected = cv2.resize(colours(), (decoded.shape[1], decoded.shape[0]), interpolation=cv2.INTER_AREA)
     assert np.abs(decoded.astype(int) - expected.astype(int)).mean() < 3
 
 
@@ -73,7 +73,7 @@ def test_every_subsampling(subsampling: str) -> None:
 
 
 def test_a_grey_jpeg_becomes_three_channels() -> None:
-    data = cv2.imencode(".jpg", picture()[:, :, 0])[1].tobytes()
+    data = cv2.imencode(".jpg", colours()[:, :, 0])[1].tobytes()
     decoded = JpegDecoder("RGB").decode(data, 640, 480, 320, 240)
     assert decoded.shape == (240, 320, 3)
     assert np.array_equal(decoded[:, :, 0], decoded[:, :, 2])
@@ -85,7 +85,7 @@ def test_a_cmyk_jpeg_has_its_colours() -> None:
 
 
 def test_a_progressive_jpeg() -> None:
-    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    data = cv2.imencode(".jpg", colours(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     assert JpegDecoder("BGR").decode(data, 640, 480, 320, 240).shape == (240, 320, 3)
 
 
@@ -123,7 +123,7 @@ def test_after_a_broken_one_the_next_is_fine() -> None:
 
 def progressive(extra_scans: int = 0) -> bytes:
     """A progressive JPEG of 64x48, its last scan repeated."""
-    good, encoded = cv2.imencode(".jpg", picture(64, 48), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    good, encoded = cv2.imencode(".jpg", colours(64, 48), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
     assert good
     data = encoded.tobytes()
     scan = data[data.rindex(b"\xff\xda") : -2]
@@ -141,7 +141,7 @@ def test_one_frame_of_very_many_scans_holds_no_worker() -> None:
 def test_a_scan_after_the_only_one_is_never_looked_for() -> None:
     data = jpeg(64, 48)
     assert one_scan(data)
-    assert one_scan(simplejpeg.encode_jpeg(picture(64, 48)[:, :, :1].copy(), 90, "GRAY", "Gray"))
+    assert one_scan(simplejpeg.encode_jpeg(colours(64, 48)[:, :, :1].copy(), 90, "GRAY", "Gray"))
     assert JpegDecoder("BGR").decode(data[:-2] + b"\xff\xda" * 100 + data[-2:], 64, 48, 64, 48).shape == (48, 64, 3)
 
 

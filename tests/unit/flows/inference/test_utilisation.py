@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastic_inference.flows.inference.pipeline import POP_WAIT_S
-from elastic_inference.flows.inference.utilisation import DropTakes, Reading, Sample, Utilisation
+from elastic_inference.flows.inference.intake import POP_WAIT_S
+from elastic_inference.flows.inference.utilisation import ClaimedDrops, LoadReading, LoadSample, Utilisation
 
 WINDOW_S = 5.0
 TICK_S = 0.5
@@ -32,9 +32,9 @@ class SimulatedPod:
     dropped: int = 0
     waiting: float = 0.0
     starved: bool = False
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[LoadSample] = field(default_factory=list)
 
-    def run(self, seconds: float, arrivals: list[float], utilisation: Utilisation) -> list[Reading]:
+    def run(self, seconds: float, arrivals: list[float], utilisation: Utilisation) -> list[LoadReading]:
         """Serves arrivals (seconds from now) first come, first served; a sample each half second."""
         start_s = self.at_s
         step_s = 1 / 1000
@@ -63,7 +63,7 @@ class SimulatedPod:
                 self.used_s += self.overhead * step_s
             if self.at_s >= next_tick:
                 next_tick += TICK_S
-                sample = Sample(self.at_s, self.used_s, self.inferred, self.dropped, not self.starved)
+                sample = LoadSample(self.at_s, self.used_s, self.inferred, self.dropped, not self.starved)
                 self.starved = False
                 readings.append(utilisation.add(sample))
         return readings
@@ -81,11 +81,11 @@ def random_arrivals(fps: float, seconds: float, seed: int = 1) -> list[float]:
     return times
 
 
-def settled(readings: list[Reading]) -> list[Reading]:
+def settled(readings: list[LoadReading]) -> list[LoadReading]:
     return readings[int(2 * WINDOW_S / TICK_S) :]
 
 
-def mean_ratio(readings: list[Reading]) -> float:
+def mean_ratio(readings: list[LoadReading]) -> float:
     return sum(each.scale_ratio for each in readings) / len(readings)
 
 
@@ -121,7 +121,7 @@ def test_what_could_not_be_used_under_overload_does_not_lower_the_ratio() -> Non
     utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=118)
     for tick in range(40):
         at_s = tick * TICK_S
-        reading = utilisation.add(Sample(at_s, at_s * 1.7, int(at_s * 100), int(at_s * 50), False))
+        reading = utilisation.add(LoadSample(at_s, at_s * 1.7, int(at_s * 100), int(at_s * 50), False))
     assert reading.scale_ratio == pytest.approx(1.5, rel=0.02)
 
 
@@ -138,7 +138,7 @@ def test_without_a_quota_what_can_be_used_is_learned_under_load() -> None:
 def test_what_is_used_can_be_had_even_where_nothing_waited() -> None:
     utilisation = Utilisation(WINDOW_S, fixed=None, first_available=0.5, first_fps=10)
     for tick in range(20):
-        reading = utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 1.5, tick * 10, 0, False))
+        reading = utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 1.5, tick * 10, 0, False))
     assert utilisation.available == pytest.approx(1.5)
     assert reading.busy == pytest.approx(1.0)
 
@@ -146,7 +146,7 @@ def test_what_is_used_can_be_had_even_where_nothing_waited() -> None:
 def test_less_is_learned_when_others_take_the_machine() -> None:
     utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
     for tick in range(30):
-        reading = utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, True))
+        reading = utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, True))
     assert utilisation.available == pytest.approx(0.8)
     assert reading.scale_ratio == pytest.approx(1.0)
 
@@ -156,7 +156,7 @@ def test_broken_frames_that_fill_a_pod_neither_fill_the_ratio_nor_teach_it_less(
     utilisation = Utilisation(WINDOW_S, fixed=fixed, first_available=1.5, first_fps=100)
     for tick in range(30):
         at_s = tick * TICK_S
-        reading = utilisation.add(Sample(at_s, at_s * 0.3, tick * 5, 0, True, at_s * 1.2))
+        reading = utilisation.add(LoadSample(at_s, at_s * 0.3, tick * 5, 0, True, at_s * 1.2))
     assert reading.scale_ratio == pytest.approx(0.2)
     assert utilisation.available == pytest.approx(1.5)
 
@@ -164,7 +164,7 @@ def test_broken_frames_that_fill_a_pod_neither_fill_the_ratio_nor_teach_it_less(
 def test_one_window_in_part_is_not_enough_to_learn() -> None:
     utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
     for tick in range(40):
-        utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, tick % 5 != 0))
+        utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, tick % 5 != 0))
     assert utilisation.available == pytest.approx(2.0)
 
 
@@ -176,9 +176,9 @@ def test_idle_is_zero() -> None:
 
 def test_with_nothing_inferred_the_last_known_capacity_holds() -> None:
     utilisation = with_quota(1.0, 50.0)
-    reading = Reading(0, 0, 0, 0, 0)
+    reading = LoadReading(0, 0, 0, 0, 0)
     for tick in range(40):
-        reading = utilisation.add(Sample(tick * TICK_S, 0.0, 0, int(tick * TICK_S * 25), False))
+        reading = utilisation.add(LoadSample(tick * TICK_S, 0.0, 0, int(tick * TICK_S * 25), False))
     assert reading.capacity_fps == 50.0
     assert reading.scale_ratio == pytest.approx(0.5, abs=0.03)
 
@@ -199,8 +199,8 @@ def test_a_pod_that_starts_does_not_jump(load: float) -> None:
 
 def test_one_frame_right_after_the_start_is_no_flood() -> None:
     utilisation = with_quota(1.0, 100)
-    utilisation.add(Sample(0.0, 0.0, 0, 0, False))
-    reading = utilisation.add(Sample(0.05, 0.01, 1, 0, False))
+    utilisation.add(LoadSample(0.0, 0.0, 0, 0, False))
+    reading = utilisation.add(LoadSample(0.05, 0.01, 1, 0, False))
     assert reading.infer_fps <= 0.5
     assert reading.scale_ratio < 0.01
 
@@ -223,7 +223,7 @@ def test_bursts_that_overflow_are_demand_but_no_overload() -> None:
 def test_an_accelerator_is_read_by_its_requests_in_flight() -> None:
     utilisation = Utilisation(WINDOW_S, fixed=1.0, first_available=1.0, first_fps=100)
     for tick in range(30):
-        reading = utilisation.add(Sample(tick * TICK_S, tick * TICK_S * 0.4, tick * 20, 0, False))
+        reading = utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 0.4, tick * 20, 0, False))
     assert reading.busy == pytest.approx(0.4)
     assert reading.capacity_fps == pytest.approx(100)
 
@@ -231,7 +231,7 @@ def test_an_accelerator_is_read_by_its_requests_in_flight() -> None:
 def test_a_longer_window_is_kept_whole() -> None:
     utilisation = Utilisation(30.0, fixed=1.0, first_available=1.0, first_fps=100)
     for tick in range(200):
-        reading = utilisation.add(Sample(tick * TICK_S, 0.0, 10 if tick >= 100 else 0, 0, False))
+        reading = utilisation.add(LoadSample(tick * TICK_S, 0.0, 10 if tick >= 100 else 0, 0, False))
         if 101 <= tick <= 159:
             assert reading.infer_fps == pytest.approx(10 / 30)
     assert reading.infer_fps == 0
@@ -252,7 +252,7 @@ def test_whatever_comes_the_reading_is_sane(
     at_s, used_s, inferred, dropped = 0.0, 0.0, 0, 0
     for seconds, used, more, drops, waited in steps:
         at_s, used_s, inferred, dropped = at_s + seconds, used_s + used, inferred + more, dropped + drops
-        reading = utilisation.add(Sample(at_s, used_s, inferred, dropped, waited))
+        reading = utilisation.add(LoadSample(at_s, used_s, inferred, dropped, waited))
         assert 0 <= reading.busy <= 1
         assert reading.infer_fps >= 0
         assert reading.drop_fps >= 0
@@ -262,23 +262,23 @@ def test_whatever_comes_the_reading_is_sane(
             assert reading.scale_ratio <= 1.0 + 1e-9
 
 
-def test_the_first_take_of_drops_is_no_rate() -> None:
-    takes = DropTakes(WINDOW_S, POP_WAIT_S)
-    assert takes.take(100.0, 100_000) == 0
-    assert takes.take(100.1, 3) == 3
+def test_the_first_claim_of_drops_is_no_rate() -> None:
+    claimed = ClaimedDrops(WINDOW_S, POP_WAIT_S)
+    assert claimed.rated(100.0, 100_000) == 0
+    assert claimed.rated(100.1, 3) == 3
 
 
-def test_a_take_after_a_pause_longer_than_the_window_is_no_rate() -> None:
-    takes = DropTakes(WINDOW_S, POP_WAIT_S)
-    takes.take(0.0, 0)
-    assert takes.take(4.9, 5) == 5
-    assert takes.take(9.95, 5000) == 0
-    assert takes.take(10.0, 7) == 7
+def test_a_claim_after_a_pause_longer_than_the_window_is_no_rate() -> None:
+    claimed = ClaimedDrops(WINDOW_S, POP_WAIT_S)
+    claimed.rated(0.0, 0)
+    assert claimed.rated(4.9, 5) == 5
+    assert claimed.rated(9.95, 5000) == 0
+    assert claimed.rated(10.0, 7) == 7
 
 
 def test_a_pop_that_waited_for_a_frame_is_no_pause_however_short_the_window() -> None:
-    takes = DropTakes(1.0, POP_WAIT_S)
-    takes.take(0.0, 0)
-    assert takes.take(1.002, 3) == 3
-    assert takes.take(2.2, 4) == 4
-    assert takes.take(5.0, 5000) == 0
+    claimed = ClaimedDrops(1.0, POP_WAIT_S)
+    claimed.rated(0.0, 0)
+    assert claimed.rated(1.002, 3) == 3
+    assert claimed.rated(2.2, 4) == 4
+    assert claimed.rated(5.0, 5000) == 0

@@ -1,9 +1,13 @@
 """BlazeFace, MediaPipe's face detector (Bazarevsky et al., 2019), in its three published forms.
 
-Input RGB, -1..1, letterboxed in the middle of a black square of 128, 192 or 256 pixels. Outputs: 1 x n x 16 (centre,
-size and six key points in pixels of the input, the centre relative to an anchor's) and 1 x n x 1 (score before the
-sigmoid). Anchors are the centres of grid cells (MediaPipe's SSD anchors with fixed size): 896 = two per cell of
-stride s and six per cell of stride 2s, s = side / 16; 2304 = one per cell of stride 4 of the 192 pixel form.
+Input: RGB, -1..1, letterboxed in the middle of a black square of 128, 192 or 256 pixels.
+
+Outputs: 1 x n x 16 (centre, size and six key points in pixels of the input, the centre relative to an anchor's) and
+1 x n x 1 (score before the sigmoid).
+
+Anchors are the centres of grid cells (MediaPipe's SSD anchors with fixed size). 896 anchors are two for each cell of
+stride s and six for each cell of stride 2s, with s = side / 16. 2304 anchors are one for each cell of stride 4 of the
+192 pixel form.
 """
 
 from __future__ import annotations
@@ -16,18 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import (
-    FEW,
-    AdapterOptions,
-    Outputs,
-    Placement,
-    PreparedModel,
-    Resize,
-    detections,
-    few_detections,
-    misfit,
-)
-from elastic_inference.flows.inference.adapters.graph import colour_of, picture_input, take_bytes
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.boxes import FEW_BOXES, detections, few_detections
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
 from elastic_inference.flows.inference.adapters.suppression import merge_few, merge_weighted
 
 EXPECTED = "a square input, and outputs 1xNx16 and 1xNx1 with N 896 or 2304"
@@ -36,15 +32,15 @@ OVERLAP_LIMIT = 0.3
 _COORDINATES = 16
 
 
-def fits(model: Any) -> bool:
-    """Whether the outputs are BlazeFace's."""
+def matches(model: Any) -> bool:
+    """Whether the outputs are those of BlazeFace."""
     return _roles(model) is not None
 
 
 def anchor_centres(side: int, count: int) -> npt.NDArray[np.float32]:
     """Centres (`count` x 2: x, y as shares) of the anchors of a model with a square input of `side` pixels.
 
-    Raises ValueError where no published layout has that many.
+    Raises ValueError if no published layout has that many anchors.
     """
     layouts = {896: ((side // 16, 2), (side // 8, 6)), 2304: ((4, 1),)}
     if count not in layouts:
@@ -62,7 +58,7 @@ class BlazeFaceAdapter:
     """Decodes anchors, then merges overlapping boxes weighted by score."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` may name class 0 otherwise than `face`."""
+        """`options.labels` may give class 0 another name than `face`."""
         self.labels = options.labels or ("face",)
         self._options = options
         self._roles = (0, 1)
@@ -72,58 +68,58 @@ class BlazeFaceAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = picture_input("blazeface", model)
+        layout, width, height = image_input("blazeface", model)
         roles = _roles(model)
         if roles is None or width != height:
-            raise misfit("blazeface", model, EXPECTED)
+            raise mismatch("blazeface", model, EXPECTED)
         count = int(model.outputs[roles[0]].partial_shape[1].get_length())
         self._anchors = anchor_centres(width, count)
         if len(self._anchors) != count:
-            raise misfit("blazeface", model, EXPECTED)
+            raise mismatch("blazeface", model, EXPECTED)
         self._centres = self._anchors.tolist()
         self._roles = roles
         self._side = float(width)
         mean, scale = self._options.mean or (127.5,), self._options.scale or (127.5,)
-        built, name = take_bytes(model, layout, mean, scale)
+        built, name = accept_bytes(model, layout, mean, scale)
         return PreparedModel(
             built, name, width, height, colour_of(self._options, "RGB"), Resize.LETTERBOX, fill=0, centred=True
         )
 
-    def decode(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         raw_boxes = outputs[self._roles[0]].reshape(-1, _COORDINATES)
         raw_scores = outputs[self._roles[1]].reshape(-1)
-        # The sigmoid rises, so the raw score is compared with the threshold's own: 0.5 is 0, and few anchors remain.
+        # The sigmoid is monotonic, so raw scores are compared with the threshold's logit; few anchors remain.
         (chosen,) = (raw_scores >= _logit(threshold)).nonzero()
         if chosen.size == 0:
             return []
-        if chosen.size <= FEW:
-            return self._few(raw_boxes[chosen].tolist(), raw_scores[chosen].tolist(), chosen.tolist(), placement)
+        if chosen.size <= FEW_BOXES:
+            return self._few(raw_boxes[chosen].tolist(), raw_scores[chosen].tolist(), chosen.tolist(), letterbox)
         raw = raw_boxes[chosen, :4].astype(np.float64) / self._side
         centres = raw[:, :2] + self._anchors[chosen]
         halves = raw[:, 2:] / 2
         boxes = np.concatenate((centres - halves, centres + halves), axis=1)
         scores = 1.0 / (1.0 + np.exp(-np.clip(raw_scores[chosen].astype(np.float64), -80.0, 80.0)))
         good = np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & (halves > 0).all(axis=1)
-        merged, sure = merge_weighted(boxes[good], scores[good], OVERLAP_LIMIT)
-        return detections(self.labels, np.zeros(len(sure), np.int64), sure, merged, placement)
+        merged, kept = merge_weighted(boxes[good], scores[good], OVERLAP_LIMIT)
+        return detections(self.labels, np.zeros(len(kept), np.int64), kept, merged, letterbox)
 
     def _few(
-        self, raw_boxes: list[list[float]], raw_scores: list[float], anchors: list[int], placement: Placement
+        self, raw_boxes: list[list[float]], raw_scores: list[float], anchors: list[int], letterbox: Letterbox
     ) -> list[Detection]:
-        """Of the anchors that are sure enough, whose numbers `anchors` are."""
+        """As `decode`, for the few anchors above the threshold; `anchors` are their numbers."""
         pixel = 1.0 / self._side
         boxes, scores = [], []
         for raw, score, at in zip(raw_boxes, raw_scores, anchors, strict=True):
             x, y = self._centres[at]
             x, y = x + raw[0] * pixel, y + raw[1] * pixel
             half_x, half_y = raw[2] * pixel / 2, raw[3] * pixel / 2
-            # A NaN or an infinity makes the sum one.
+            # A NaN or an infinity anywhere makes the sum one.
             if half_x > 0 and half_y > 0 and math.isfinite(x + y + half_x + half_y):
                 boxes.append((x - half_x, y - half_y, x + half_x, y + half_y))
                 scores.append(1.0 / (1.0 + math.exp(-min(max(score, -80.0), 80.0))))
-        merged, sure = merge_few(boxes, scores, OVERLAP_LIMIT)
-        return few_detections(self.labels, [0] * len(sure), sure, merged, placement)
+        merged, kept = merge_few(boxes, scores, OVERLAP_LIMIT)
+        return few_detections(self.labels, [0] * len(kept), kept, merged, letterbox)
 
 
 @cache
@@ -133,7 +129,7 @@ def _logit(share: float) -> float:
 
 
 def _roles(model: Any) -> tuple[int, int] | None:
-    """(index of boxes, index of scores), None where the outputs are others."""
+    """(index of boxes, index of scores), None for other outputs."""
     if len(model.outputs) != 2:
         return None
     shapes = [port.partial_shape for port in model.outputs]

@@ -1,4 +1,4 @@
-"""Builds the preprocessing of a one-picture model into its OpenVINO graph. Used by the adapters only."""
+"""Builds the preprocessing of a model with one image input into its OpenVINO graph. Used by the adapters only."""
 
 from __future__ import annotations
 
@@ -6,44 +6,45 @@ from collections.abc import Sequence
 from typing import Any
 
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters.base import COLOURS, AdapterOptions, misfit
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, mismatch
+from elastic_inference.flows.inference.adapters.preprocessing import COLOURS
 
 MAX_SIDE = 8192
 
 
-def picture_input(family: str, model: Any, size: tuple[int, int] | None = None) -> tuple[str, int, int]:
+def image_input(family: str, model: Any, size: tuple[int, int] | None = None) -> tuple[str, int, int]:
     """(layout, width, height) of the model's only input, `NCHW` or `NHWC`; dynamic sides become `size` (w, h).
 
-    A dynamic batch becomes 1. Raises ModelError for more inputs than one, or one that is no colour picture.
+    A dynamic batch becomes 1. Raises ModelError for several inputs, or for one that is not a colour image.
     """
-    expected = "one input, a picture of 3 channels, 1x3xHxW or 1xHxWx3"
+    expected = "one input, an image with 3 channels, 1x3xHxW or 1xHxWx3"
     if len(model.inputs) != 1:
-        raise misfit(family, model, expected)
+        raise mismatch(family, model, expected)
     shape = model.inputs[0].partial_shape
     if shape.rank.is_dynamic or shape.rank.get_length() != 4:
-        raise misfit(family, model, expected)
+        raise mismatch(family, model, expected)
     sides = [None if side.is_dynamic else side.get_length() for side in shape]
     if sides[3] == 3 and sides[1] != 3:
         layout, height, width = "NHWC", sides[1], sides[2]
     elif sides[1] == 3:
         layout, height, width = "NCHW", sides[2], sides[3]
     else:
-        raise misfit(family, model, expected)
+        raise mismatch(family, model, expected)
     if (width is None or height is None) and size is None:
-        raise misfit(family, model, "a fixed width and height")
+        raise mismatch(family, model, "a fixed width and height")
     width, height = width or (size or (0, 0))[0], height or (size or (0, 0))[1]
     if sides[0] not in (None, 1) or not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise misfit(family, model, expected)
+        raise mismatch(family, model, expected)
     wanted = [1, 3, height, width] if layout == "NCHW" else [1, height, width, 3]
     if shape.is_dynamic:
         model.reshape(wanted)
     return layout, width, height
 
 
-def take_bytes(
+def accept_bytes(
     model: Any, layout: str, mean: Sequence[float] | None = None, scale: Sequence[float] | None = None
 ) -> tuple[Any, str]:
-    """(model, name of its input) that takes uint8 NHWC and does layout, conversion, mean and scale in its graph."""
+    """(model, name of its input): it takes uint8 NHWC, and its graph does layout, conversion, mean and scale."""
     from openvino import Layout, Type  # noqa: PLC0415  slow to load
     from openvino.preprocess import PrePostProcessor  # noqa: PLC0415
 
@@ -67,8 +68,20 @@ def take_bytes(
     return built, names[0] if names else ""
 
 
+def grid_cells(model: Any, strides: Sequence[int]) -> int | None:
+    """How many cells of these strides, all together, cover the model's only input; None if its size is not fixed."""
+    if len(model.inputs) != 1:
+        return None
+    shape = model.inputs[0].partial_shape
+    if shape.is_dynamic or shape.rank.get_length() != 4:
+        return None
+    sides = [int(side.get_length()) for side in shape]
+    height, width = sides[2:] if sides[1] == 3 else sides[1:3]
+    return sum((height // stride) * (width // stride) for stride in strides)
+
+
 def colour_of(options: AdapterOptions, default: str) -> str:
-    """The colour order to feed: the options', else the family's own."""
+    """The colour order of the input: that of the options, else the family's own."""
     colour = (options.colour or default).upper()
     if colour not in COLOURS:
         raise ModelError(f"The colour order {options.colour!r} is not known: expected BGR or RGB.")

@@ -1,11 +1,12 @@
 """Models that the package openvino-model-api knows: further YOLOs, classification, segmentation, anomalies.
 
-The wrapper that a model names in itself (`model_info/model_type`), or a side file, decodes; pictures, resizing and
-placement stay this project's own. So the wrapper is told that the frame has the shape of its input, and its boxes are
-placed afterwards. Its integer boxes are kept fine by telling it a larger frame than there is.
+The outputs are decoded by the wrapper that the model itself (`model_info/model_type`) or a side file names. Decoding
+JPEGs and preprocessing remain this project's own. So the wrapper is told that the frame has the shape of its input,
+and its boxes are mapped to the frame afterwards. Its boxes are whole pixels; a frame size larger than the real one
+keeps them exact.
 
 A class of the whole frame (classification, anomaly) is a detection with the box 0, 0, 1, 1; a segment's box is its
-bounds. The package is optional: `pip install 'elastic-inference[model-api]'`.
+bounding box. The package is optional: `pip install 'elastic-inference[model-api]'`.
 """
 
 from __future__ import annotations
@@ -19,24 +20,18 @@ import numpy as np
 
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import (
-    AdapterOptions,
-    Outputs,
-    Placement,
-    PreparedModel,
-    Resize,
-    detections,
-    label_of,
-)
-from elastic_inference.flows.inference.adapters.graph import colour_of, picture_input, take_bytes
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
+from elastic_inference.flows.inference.adapters.boxes import detections, label_of
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, grid_cells, image_input
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
 
 EXPECTED = "a model_type that Model API knows, or 1x(4+classes)xN of YOLOv8 and later"
 INSTALL = "pip install 'elastic-inference[model-api]' (or: pip install --no-deps openvino-model-api)"
 KINDS = ("detection", "instance segmentation", "classification", "segmentation", "anomaly detection")
-# A wrapper's boxes are whole pixels of the frame that it is told; 16 times the input makes them exact enough.
-FINER = 16
-# A segment smaller than this share of the picture is noise.
-LEAST_SEGMENT = 0.001
+# A wrapper's boxes are whole pixels of the frame size it is given; 16 times the input makes them exact enough.
+OVERSIZE = 16
+# A segment smaller than this share of the image is noise.
+MIN_SEGMENT = 0.001
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 _STRIDES = (8, 16, 32)
 _RESIZE = {
@@ -47,17 +42,17 @@ _RESIZE = {
 
 
 def is_named(model: Any) -> bool:
-    """Whether the model names its wrapper, and with it its preprocessing."""
+    """Whether the model names its wrapper, and thereby its preprocessing."""
     return bool(model.has_rt_info(["model_info", "model_type"]))
 
 
-def fits(model: Any) -> bool:
+def matches(model: Any) -> bool:
     """Whether the model names its wrapper, or has the output of YOLOv8 and later."""
     return is_named(model) or _is_yolov8(model)
 
 
 class ModelApiAdapter:
-    """Hands the outputs to a wrapper of Model API, one picture at a time."""
+    """Hands the outputs of one frame at a time to a wrapper of Model API."""
 
     def __init__(self, options: AdapterOptions) -> None:
         """`options.wrapper` and `options.configuration` go to the wrapper, as do labels, mean, scale and colour."""
@@ -72,7 +67,7 @@ class ModelApiAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = picture_input("model-api", model)
+        layout, width, height = image_input("model-api", model)
         self._wrapper, graph = _wrap(model, self._wrapper_name(model), self._configuration())
         self._kind = _kind_of(self._wrapper)
         parameters = self._wrapper.params
@@ -81,20 +76,20 @@ class ModelApiAdapter:
                 f"The model's resize_type {parameters.resize_type!r} is not supported: expected {', '.join(_RESIZE)}."
             )
         self.labels = tuple(parameters.labels or ()) if self._kind != "anomaly detection" else self.labels
-        finer = FINER if self._kind == "detection" else 1
-        self._shape = (height * finer, width * finer, 3)
+        oversize = OVERSIZE if self._kind == "detection" else 1
+        self._shape = (height * oversize, width * oversize, 3)
         self._names = list(graph.get_output_layers())
-        built, name = take_bytes(
+        built, name = accept_bytes(
             graph.model, layout, _several(parameters.mean_values), _several(parameters.scale_values)
         )
         resize, centred = _RESIZE[parameters.resize_type]
         colour = colour_of(self._options, "RGB" if parameters.reverse_input_channels else "BGR")
         return PreparedModel(built, name, width, height, colour, resize, int(parameters.pad_value or 0), centred)
 
-    def decode(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         self._set_threshold(threshold)
-        # Wrappers compute in place, and request buffers are reused: hence the copy.
+        # A copy: wrappers compute in place, and the request's buffers are reused.
         named = {name: np.array(outputs[index]) for index, name in enumerate(self._names)}
         meta = {"original_shape": self._shape, "resized_shape": (self._shape[1], self._shape[0], 3)}
         _, meta = self._wrapper.preprocess({}, meta)
@@ -109,12 +104,12 @@ class ModelApiAdapter:
         if self._kind == "anomaly detection":
             return self._anomaly(result, threshold)
         if self._kind == "segmentation":
-            return self._segments(result, placement, threshold)
+            return self._segments(result, letterbox, threshold)
         scores = np.asarray(result.scores, np.float32)
-        sure = scores >= threshold
+        chosen = scores >= threshold
         size = np.array((self._shape[1], self._shape[0]) * 2, np.float32)
-        boxes = np.asarray(result.bboxes, np.float32).reshape(-1, 4)[sure] / size
-        return detections(self.labels, np.asarray(result.labels)[sure], scores[sure], boxes, placement)
+        boxes = np.asarray(result.bboxes, np.float32).reshape(-1, 4)[chosen] / size
+        return detections(self.labels, np.asarray(result.labels)[chosen], scores[chosen], boxes, letterbox)
 
     def _anomaly(self, result: Any, threshold: float) -> list[Detection]:
         score = float(result.pred_score or 0.0)
@@ -123,8 +118,8 @@ class ModelApiAdapter:
         label = str(result.pred_label or label_of(self.labels, 1))
         return [Detection(label, 1, min(score, 1.0), _WHOLE)]
 
-    def _segments(self, result: Any, placement: Placement, threshold: float) -> list[Detection]:
-        """Bounds of each connected segment; class 0 is the background, its confidence the mean over the segment."""
+    def _segments(self, result: Any, letterbox: Letterbox, threshold: float) -> list[Detection]:
+        """The bounding box of each connected segment, with the mean confidence over it. Class 0 is the background."""
         classes, soft = np.asarray(result.resultImage, np.uint8), np.asarray(result.soft_prediction)
         height, width = classes.shape[:2]
         numbers, confidences, boxes = [], [], []
@@ -132,11 +127,11 @@ class ModelApiAdapter:
             count, marks, stats, _ = cv2.connectedComponentsWithStats((classes == number).astype(np.uint8))
             for mark in range(1, count):
                 left, top, wide, high, area = stats[mark].tolist()
-                if area < LEAST_SEGMENT * width * height:
+                if area < MIN_SEGMENT * width * height:
                     continue
                 share = float(soft[..., number][marks == mark].mean()) if soft.ndim == 3 else 1.0
                 if share >= threshold:
-                    # Model API's labels of segments do not count the background.
+                    # Model API's labels do not include the background.
                     numbers.append(number - 1)
                     confidences.append(share)
                     boxes.append((left / width, top / height, (left + wide) / width, (top + high) / height))
@@ -145,14 +140,14 @@ class ModelApiAdapter:
             np.array(numbers, np.int64),
             np.array(confidences, np.float32),
             np.array(boxes, np.float32).reshape(-1, 4),
-            placement,
+            letterbox,
         )
 
     def _wrapper_name(self, model: Any) -> str | None:
-        """The side file's wrapper, else what the outputs tell; None leaves it to the model."""
+        """The wrapper of the side file, else the one that the outputs tell. None: the one that the model names."""
         if self._options.wrapper:
             return self._options.wrapper
-        # Ultralytics writes YOLO for all its versions, which Model API takes for version 3.
+        # Ultralytics writes YOLO for all its versions, which Model API reads as version 3.
         return "YOLOv8" if _is_yolov8(model) else None
 
     def _configuration(self) -> dict[str, Any]:
@@ -167,7 +162,7 @@ class ModelApiAdapter:
         return configuration
 
     def _set_threshold(self, threshold: float) -> None:
-        """The wrapper's own least confidence; the same in each call of one service."""
+        """Sets the wrapper's own minimum confidence, which is the same in all calls of one pod."""
         if threshold == self._threshold or "confidence_threshold" not in self._wrapper.get_cached_parameters():
             return
         with self._lock:
@@ -176,7 +171,7 @@ class ModelApiAdapter:
 
 
 def _wrap(model: Any, name: str | None, configuration: dict[str, Any]) -> tuple[Any, Any]:
-    """(wrapper, its hold on the graph). Raises ModelError where the package is missing or the model does not fit."""
+    """(wrapper, its view of the graph). Raises ModelError if the package is missing or cannot read the model."""
     try:
         from model_api.adapters import OpenvinoAdapter  # noqa: PLC0415  optional, and slow to load
         from model_api.models import Model  # noqa: PLC0415
@@ -185,7 +180,7 @@ def _wrap(model: Any, name: str | None, configuration: dict[str, Any]) -> tuple[
         raise ModelError(f"The adapter 'model-api' needs a package that is missing ({error}): {INSTALL}.") from None
 
     class Graph(OpenvinoAdapter):  # type: ignore[misc]
-        """Model API's view of a graph that is compiled and run elsewhere; its preprocessing is left out."""
+        """Model API's view of a graph that is compiled and run elsewhere, without preprocessing."""
 
         def __init__(self) -> None:
             self.model = model
@@ -195,10 +190,10 @@ def _wrap(model: Any, name: str | None, configuration: dict[str, Any]) -> tuple[
             self.use_python_preprocessing = False
 
         def embed_preprocessing(self, *_: Any, **__: Any) -> None:
-            """Nothing: `take_bytes` does it from the wrapper's parameters."""
+            """Does nothing: `accept_bytes` does it with the wrapper's parameters."""
 
         def load_model(self) -> None:
-            """Nothing: the engine compiles the model."""
+            """Does nothing: the engine compiles the model."""
 
     graph = Graph()
     try:
@@ -220,7 +215,7 @@ def _kind_of(wrapper: Any) -> str:
         "anomaly detection": (models.AnomalyDetection,),
         "detection": (models.DetectionModel,),
     }
-    # YOLOX's wrapper resizes in Python; this project has an adapter of its own for it.
+    # The wrapper of YOLOX resizes in Python; this project has its own adapter for that family.
     if not isinstance(wrapper, models.YOLOX):
         for kind, classes in kinds.items():
             if isinstance(wrapper, classes):
@@ -235,13 +230,11 @@ def _several(values: Sequence[float] | None) -> list[float] | None:
 
 
 def _is_yolov8(model: Any) -> bool:
-    """One output 1 x (4 + classes) x n, n the cells of strides 8, 16 and 32."""
-    if len(model.outputs) != 1 or len(model.inputs) != 1:
+    """Whether the output is 1 x (4 + classes) x n, with n the cells of strides 8, 16 and 32."""
+    if len(model.outputs) != 1:
         return False
-    ports = (model.inputs[0].partial_shape, model.outputs[0].partial_shape)
-    if any(shape.is_dynamic for shape in ports) or (len(ports[0]), len(ports[1])) != (4, 3):
+    shape = model.outputs[0].partial_shape
+    if shape.is_dynamic or len(shape) != 3:
         return False
-    pictured = [int(side.get_length()) for side in ports[0]]
-    height, width = pictured[2:] if pictured[1] == 3 else pictured[1:3]
-    _, numbers, cells = (int(side.get_length()) for side in ports[1])
-    return 4 < numbers < cells == sum((height // stride) * (width // stride) for stride in _STRIDES)
+    _, numbers, cells = (int(side.get_length()) for side in shape)
+    return 4 < numbers < cells == grid_cells(model, _STRIDES)

@@ -1,8 +1,8 @@
 """SSD detectors of the Open Model Zoo, in both of its output forms.
 
-One output 1 x 1 x n x 7 (image number, class, confidence, x_min, y_min, x_max, y_max as shares), ended by an image
-number below 0; or `boxes` n x 5 (x_min, y_min, x_max, y_max in pixels of the input, confidence) and `labels` n.
-The zoo's detectors take BGR, 0..255.
+Either one output 1 x 1 x n x 7: image number, class, confidence, then x_min, y_min, x_max, y_max as shares; a negative
+image number ends the list. Or two outputs: `boxes` n x 5 (x_min, y_min, x_max, y_max in pixels of the input,
+confidence) and `labels` n. The zoo's detectors take BGR, 0..255.
 """
 
 from __future__ import annotations
@@ -13,22 +13,15 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import (
-    FEW,
-    AdapterOptions,
-    Outputs,
-    Placement,
-    PreparedModel,
-    detections,
-    few_detections,
-    misfit,
-)
-from elastic_inference.flows.inference.adapters.graph import colour_of, picture_input, take_bytes
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.boxes import FEW_BOXES, detections, few_detections
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
 
 EXPECTED = "one output 1x1xNx7, or two: boxes Nx5 and labels N"
 
 
-def fits(model: Any) -> bool:
+def matches(model: Any) -> bool:
     """Whether the outputs have one of the two forms."""
     return _one_output(model) or _two_outputs(model) is not None
 
@@ -37,7 +30,7 @@ class SsdAdapter:
     """Decodes `DetectionOutput` rows, or boxes and labels."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels by class number, and the preprocessing where it is not BGR 0..255."""
+        """`options` give the labels by class number, and the preprocessing if it is not BGR 0..255."""
         self.labels = options.labels
         self._options = options
         self._pair: tuple[int, int] | None = None
@@ -45,44 +38,44 @@ class SsdAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = picture_input("ssd", model)
+        layout, width, height = image_input("ssd", model)
         self._pair = None if _one_output(model) else _two_outputs(model)
         if self._pair is None and not _one_output(model):
-            raise misfit("ssd", model, EXPECTED)
+            raise mismatch("ssd", model, EXPECTED)
         self._size = np.array((width, height, width, height), np.float32)
-        built, name = take_bytes(model, layout, self._options.mean, self._options.scale)
+        built, name = accept_bytes(model, layout, self._options.mean, self._options.scale)
         return PreparedModel(built, name, width, height, colour_of(self._options, "BGR"))
 
-    def decode(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         if self._pair is not None:
-            return self._decode_pair(outputs, placement, threshold)
+            return self._decode_pair(outputs, letterbox, threshold)
         rows = outputs[0].reshape(-1, 7)
-        (sure,) = (rows[:, 2] >= threshold).nonzero()
-        if not len(sure):
-            return []  # most frames, with one comparison
-        if sure[-1] < FEW:
-            return self._few(rows[: sure[-1] + 1].tolist(), sure.tolist(), placement)
-        ended = np.flatnonzero(rows[: sure[-1] + 1, 0] < 0)
+        (chosen,) = (rows[:, 2] >= threshold).nonzero()
+        if not len(chosen):
+            return []  # most frames end here, after one comparison
+        if chosen[-1] < FEW_BOXES:
+            return self._few(rows[: chosen[-1] + 1].tolist(), chosen.tolist(), letterbox)
+        ended = np.flatnonzero(rows[: chosen[-1] + 1, 0] < 0)
         if len(ended):
-            sure = sure[sure < ended[0]]
-        rows = rows[sure]
-        return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], placement)
+            chosen = chosen[chosen < ended[0]]
+        rows = rows[chosen]
+        return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], letterbox)
 
-    def _few(self, rows: list[list[float]], sure: list[int], placement: Placement) -> list[Detection]:
-        """Of the first rows, those that are sure and before the end mark."""
+    def _few(self, rows: list[list[float]], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
+        """As `decode`, for few rows; `chosen` are the numbers of those above the threshold."""
         end = next((at for at, row in enumerate(rows) if row[0] < 0), len(rows))
-        chosen = [rows[at] for at in sure if at < end]
-        classes = [int(row[1]) if math.isfinite(row[1]) else -1 for row in chosen]
-        return few_detections(self.labels, classes, [row[2] for row in chosen], [row[3:7] for row in chosen], placement)
+        found = [rows[at] for at in chosen if at < end]
+        classes = [int(row[1]) if math.isfinite(row[1]) else -1 for row in found]
+        return few_detections(self.labels, classes, [row[2] for row in found], [row[3:7] for row in found], letterbox)
 
-    def _decode_pair(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
+    def _decode_pair(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         boxes_at, labels_at = self._pair or (0, 1)
         rows = outputs[boxes_at].reshape(-1, 5)
         classes = outputs[labels_at].reshape(-1)[: len(rows)]
-        sure = rows[:, 4] >= threshold
-        rows = rows[sure]
-        return detections(self.labels, _numbers(classes[sure]), rows[:, 4], rows[:, :4] / self._size, placement)
+        chosen = rows[:, 4] >= threshold
+        rows = rows[chosen]
+        return detections(self.labels, _numbers(classes[chosen]), rows[:, 4], rows[:, :4] / self._size, letterbox)
 
 
 def _numbers(classes: Any) -> Any:
@@ -94,7 +87,7 @@ def _one_output(model: Any) -> bool:
 
 
 def _two_outputs(model: Any) -> tuple[int, int] | None:
-    """(index of boxes, index of labels), None where there is no such pair."""
+    """(index of boxes, index of labels), None if there is no such pair."""
     boxes = [at for at, port in enumerate(model.outputs) if _ends_with(port, 2, 5)]
     labels = [at for at, port in enumerate(model.outputs) if _rank(port) == 1]
     return (boxes[0], labels[0]) if len(boxes) == 1 and len(labels) == 1 else None

@@ -1,7 +1,7 @@
-"""Non-maximum suppression: of boxes that cover each other, the surest stays. Used by the adapters.
+"""Non-maximum suppression: of boxes that overlap, the one with the highest score stays. Used by the adapters.
 
-All overlaps are computed at once: with 20 boxes that took 120 µs against 410 µs for one row of overlaps at a time.
-`merge_few` is without numpy, for the few boxes of most frames: it looks only at the pairs that matter.
+All overlaps are computed at once: with 20 boxes that took 120 µs, against 410 µs for one row of overlaps at a time.
+`merge_few` does without numpy, for the few boxes of most frames: it looks only at the pairs that matter.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+from elastic_inference.flows.inference.arrays import Floats
+
 Box = tuple[float, float, float, float]
 
-# More candidates than this are cut before the overlaps are computed, whose number grows with the square.
-MOST_CANDIDATES = 512
+# The number of overlaps grows with the square of the candidates, so only the highest scores are looked at.
+MAX_CANDIDATES = 512
 
 
 def overlaps(boxes: Floats) -> Floats:
-    """Intersection over union of each of n boxes (n x 4, xyxy) with each, n x n; 0 where both are empty."""
+    """Intersection over union of each pair of n boxes (n x 4, xyxy), n x n; 0 where both are empty."""
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     sides = np.maximum(high - low, 0)
@@ -30,12 +31,13 @@ def overlaps(boxes: Floats) -> Floats:
     return result
 
 
-def keep_surest(boxes: Floats, scores: Floats, classes: npt.NDArray[Any], limit: float) -> npt.NDArray[np.intp]:
-    """Indices of the boxes that stay, surest first: none overlaps a surer one of its class by more than `limit`.
+def keep_highest(boxes: Floats, scores: Floats, classes: npt.NDArray[Any], limit: float) -> npt.NDArray[np.intp]:
+    """Indices of the boxes that stay, highest score first.
 
-    `boxes` n x 4, `scores` and `classes` n, all finite; of more than `MOST_CANDIDATES` only the surest are looked at.
+    A box is dropped if it overlaps one of its class with a higher score by more than `limit`. `boxes` n x 4, `scores`
+    and `classes` n, all finite. Only the MAX_CANDIDATES highest scores are looked at.
     """
-    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
     if order.size == 0:
         return order
     kinds = classes[order]
@@ -50,32 +52,33 @@ def keep_surest(boxes: Floats, scores: Floats, classes: npt.NDArray[Any], limit:
 
 
 def merge_weighted(boxes: Floats, scores: Floats, limit: float) -> tuple[Floats, Floats]:
-    """(boxes, scores) where boxes that overlap the surest by more than `limit` become one, their mean by score.
+    """(boxes, scores): boxes that overlap by more than `limit` become one, their mean weighted by score.
 
-    The merged box has the surest one's score. BlazeFace's own form of suppression (Bazarevsky et al., 2019, section 3).
+    The merged box has the highest score of its group. BlazeFace's own form of suppression (Bazarevsky et al., 2019,
+    section 3).
     """
-    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
     boxes, scores = boxes[order], scores[order]
     covered = overlaps(boxes) > limit
     left = np.ones(order.size, bool)
     merged: list[Floats] = []
-    sure: list[float] = []
+    highest: list[float] = []
     for at in range(order.size):
         if left[at]:
             group = left & covered[at]
             group[at] = True
             weights = np.where(group, scores, 0)
             merged.append(weights @ boxes / weights.sum())
-            sure.append(float(scores[at]))
+            highest.append(float(scores[at]))
             left &= ~group
-    return np.array(merged, np.float32).reshape(-1, 4), np.array(sure, np.float32)
+    return np.array(merged, np.float32).reshape(-1, 4), np.array(highest, np.float32)
 
 
 def merge_few(boxes: list[Box], scores: list[float], limit: float) -> tuple[list[Box], list[float]]:
-    """As `merge_weighted`, of lists: n boxes of four finite numbers, n scores above 0."""
+    """As `merge_weighted`, for lists: n boxes of four finite numbers, n scores above 0."""
     left = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
     merged: list[Box] = []
-    sure: list[float] = []
+    highest: list[float] = []
     while left:
         first = left[0]
         x_min, y_min, x_max, y_max = boxes[first]
@@ -96,6 +99,6 @@ def merge_few(boxes: list[Box], scores: list[float], limit: float) -> tuple[list
             else:
                 others.append(at)
         merged.append((x_low / weight, y_low / weight, x_high / weight, y_high / weight))
-        sure.append(scores[first])
+        highest.append(scores[first])
         left = others
-    return merged, sure
+    return merged, highest

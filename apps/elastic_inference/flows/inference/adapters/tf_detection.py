@@ -1,9 +1,11 @@
 """Detectors of the TensorFlow Object Detection API, as frozen graph, SavedModel or TensorFlow Lite.
 
 Four outputs, found by name or, in TensorFlow Lite, by their published order: detection_boxes 1 x n x 4 (y_min, x_min,
-y_max, x_max as shares), detection_classes 1 x n, detection_scores 1 x n, num_detections 1. The input is RGB, 0..255, in
-frozen graphs of any size (they resize on their own: fed at 300 x 300, their training's size, unless the model says
-another). Frozen graphs count classes from 1, TensorFlow Lite from 0: the labels follow the model's own numbers.
+y_max, x_max as shares), detection_classes 1 x n, detection_scores 1 x n, num_detections 1.
+
+The input is RGB, 0..255. Frozen graphs take any size, since they resize by themselves: they get 300 x 300, the size
+of their training, unless the model has a fixed one. Frozen graphs count classes from 1, TensorFlow Lite from 0: the
+labels follow the model's own numbers.
 """
 
 from __future__ import annotations
@@ -13,36 +15,31 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import (
-    AdapterOptions,
-    Outputs,
-    Placement,
-    PreparedModel,
-    detections,
-    misfit,
-)
-from elastic_inference.flows.inference.adapters.graph import colour_of, picture_input, take_bytes
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.boxes import detections
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
 
 EXPECTED = "outputs detection_boxes 1xNx4, detection_classes 1xN, detection_scores 1xN and num_detections 1"
 DYNAMIC_SIZE = (300, 300)
 _WORDS = {"boxes": "detection_boxes", "classes": "detection_classes", "scores": "detection_scores", "count": "num_det"}
-# TensorFlow Lite's names tell only the order: (boxes, classes, scores, count) of the two exporters.
+# TensorFlow Lite's names tell only the order of the outputs, which differs between its two exporters.
 _LITE_ORDER = {
     "TFLite_Detection_PostProcess": ("boxes", "classes", "scores", "count"),
     "StatefulPartitionedCall": ("scores", "boxes", "count", "classes"),
 }
 
 
-def fits(model: Any) -> bool:
+def matches(model: Any) -> bool:
     """Whether the four outputs are there."""
     return _roles(model) is not None
 
 
 class TfDetectionAdapter:
-    """Reads the four outputs; suppression is done in the graph."""
+    """Reads the four outputs; the graph has done the suppression."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels by the model's own class numbers."""
+        """`options` give the labels by the model's own class numbers."""
         self.labels = options.labels
         self._options = options
         self._roles = {"boxes": 0, "classes": 1, "scores": 2, "count": 3}
@@ -51,16 +48,16 @@ class TfDetectionAdapter:
         """See `Adapter.prepare`."""
         roles = _roles(model)
         if roles is None:
-            raise misfit("tf-detection", model, EXPECTED)
+            raise mismatch("tf-detection", model, EXPECTED)
         self._roles = roles
-        layout, width, height = picture_input("tf-detection", model, DYNAMIC_SIZE)
+        layout, width, height = image_input("tf-detection", model, DYNAMIC_SIZE)
         mean, scale = self._options.mean, self._options.scale
         if mean is None and scale is None and _takes_lite_floats(model):
             mean, scale = (127.5,), (127.5,)
-        built, name = take_bytes(model, layout, mean, scale)
+        built, name = accept_bytes(model, layout, mean, scale)
         return PreparedModel(built, name, width, height, colour_of(self._options, "RGB"))
 
-    def decode(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         scores = outputs[self._roles["scores"]].reshape(-1)
         count = outputs[self._roles["count"]].reshape(-1)
@@ -71,17 +68,17 @@ class TfDetectionAdapter:
             return []
         boxes = outputs[self._roles["boxes"]].reshape(-1, 4)[chosen][:, [1, 0, 3, 2]]
         classes = np.nan_to_num(outputs[self._roles["classes"]].reshape(-1)[chosen], nan=-1.0).astype(np.int64)
-        return detections(self.labels, classes, scores[chosen], boxes, placement)
+        return detections(self.labels, classes, scores[chosen], boxes, letterbox)
 
 
 def _takes_lite_floats(model: Any) -> bool:
-    """TensorFlow Lite exports without quantisation want -1..1; frozen graphs scale on their own."""
+    """Whether it is an unquantised TensorFlow Lite export, which takes -1..1; frozen graphs scale by themselves."""
     names = " ".join(name for port in model.outputs for name in port.get_names())
     return "float" in model.inputs[0].get_element_type().get_type_name() and any(word in names for word in _LITE_ORDER)
 
 
 def _roles(model: Any) -> dict[str, int] | None:
-    """Index of each output by its role, None where one is missing."""
+    """The index of each output by its role; None if one is missing."""
     names = [" ".join(sorted(port.get_names())) for port in model.outputs]
     found: dict[str, int] = {}
     for role, word in _WORDS.items():

@@ -1,8 +1,10 @@
 """YOLOX (Ge et al., 2021), as its release exports it.
 
-Input BGR, 0..255 as floats, letterboxed at the top left, filled with 114. Output 1 x n x (5 + classes): centre, size,
-objectness and class scores per cell of strides 8, 16, 32 (row by row); centre = (raw + cell) * stride, size =
-exp(raw) * stride, in pixels of the input. Objectness and classes have their sigmoid in the graph.
+Input: BGR, 0..255 as floats, letterboxed at the top left, filled with 114.
+
+Output: 1 x n x (5 + classes), which is centre, size, objectness and class scores for each cell of strides 8, 16 and 32,
+row by row. In pixels of the input, centre = (raw + cell) * stride and size = exp(raw) * stride. The graph has applied
+the sigmoid to objectness and classes.
 """
 
 from __future__ import annotations
@@ -13,29 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import (
-    AdapterOptions,
-    Outputs,
-    Placement,
-    PreparedModel,
-    Resize,
-    detections,
-    misfit,
-)
-from elastic_inference.flows.inference.adapters.graph import colour_of, picture_input, take_bytes
-from elastic_inference.flows.inference.adapters.suppression import keep_surest
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.boxes import detections
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, grid_cells, image_input
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
+from elastic_inference.flows.inference.adapters.suppression import keep_highest
 
 EXPECTED = "one output 1xNx(5+classes), N the cells of strides 8, 16 and 32"
 STRIDES = (8, 16, 32)
 FILL = 114
-# The release's value in its demo.
+# The value in the release's demo.
 OVERLAP_LIMIT = 0.45
-# exp() of more than this is a box far beyond any input: cut before it overflows.
+# exp() of more than this is a box far larger than any input, and may overflow.
 _MAX_LOG_SIZE = 10.0
 
 
 def grid(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(cell n x 2: column, row; stride n x 1) of an input of that size, in the order of the output."""
+    """(cells n x 2: column and row, strides n x 1) of an input of this size, in the order of the output."""
     cells, strides = [], []
     for stride in STRIDES:
         rows, columns = np.mgrid[0 : height // stride, 0 : width // stride]
@@ -45,17 +41,10 @@ def grid(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def fits(model: Any) -> bool:
-    """Whether output and input sizes go together as YOLOX's do."""
-    sides = _sides(model)
-    if sides is None or len(model.inputs) != 1:
-        return False
-    shape = model.inputs[0].partial_shape
-    if shape.is_dynamic or shape.rank.get_length() != 4:
-        return False
-    pictured = [int(side.get_length()) for side in shape]
-    height, width = pictured[2:] if pictured[1] == 3 else pictured[1:3]
-    return sides[0] == sum((height // stride) * (width // stride) for stride in STRIDES)
+def matches(model: Any) -> bool:
+    """Whether the output has a row for each cell of the input."""
+    rows = _rows(model)
+    return rows is not None and rows == grid_cells(model, STRIDES)
 
 
 class YoloxAdapter:
@@ -70,18 +59,18 @@ class YoloxAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = picture_input("yolox", model)
-        if not fits(model):
-            raise misfit("yolox", model, EXPECTED)
+        layout, width, height = image_input("yolox", model)
+        if not matches(model):
+            raise mismatch("yolox", model, EXPECTED)
         self._cells, self._strides = grid(width, height)
         self._size = np.array((width, height, width, height), np.float32)
-        built, name = take_bytes(model, layout, self._options.mean, self._options.scale)
+        built, name = accept_bytes(model, layout, self._options.mean, self._options.scale)
         return PreparedModel(built, name, width, height, colour_of(self._options, "BGR"), Resize.LETTERBOX, fill=FILL)
 
-    def decode(self, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         rows = outputs[0].reshape(len(self._cells), -1)
-        # A class score is at most 1, so objectness alone rules out nearly every cell.
+        # Class scores are at most 1, so objectness alone rules out nearly every cell.
         chosen = np.flatnonzero(rows[:, 4] >= threshold)
         if chosen.size == 0:
             return []
@@ -94,16 +83,16 @@ class YoloxAdapter:
         centres = (found[:, :2] + self._cells[chosen]) * strides
         halves = np.exp(np.minimum(found[:, 2:4], _MAX_LOG_SIZE)) * strides / 2
         boxes = np.concatenate((centres - halves, centres + halves), axis=1)
-        kept = keep_surest(boxes, scores, classes, OVERLAP_LIMIT)
-        return detections(self.labels, classes[kept], scores[kept], boxes[kept] / self._size, placement)
+        kept = keep_highest(boxes, scores, classes, OVERLAP_LIMIT)
+        return detections(self.labels, classes[kept], scores[kept], boxes[kept] / self._size, letterbox)
 
 
-def _sides(model: Any) -> tuple[int, int] | None:
-    """(cells, numbers per cell) of the only output, None where it has another form."""
+def _rows(model: Any) -> int | None:
+    """The number of rows of the only output; None where it has another form."""
     if len(model.outputs) != 1:
         return None
     shape = model.outputs[0].partial_shape
     if shape.is_dynamic or shape.rank.get_length() != 3 or int(shape[0].get_length()) != 1:
         return None
-    cells, numbers = int(shape[1].get_length()), int(shape[2].get_length())
-    return (cells, numbers) if numbers > 5 else None
+    rows, numbers = int(shape[1].get_length()), int(shape[2].get_length())
+    return rows if numbers > 5 else None

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.small_models import Runner, constant_model
+from tests.support.small_models import Runner, constant_model, overlap
 
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters import AdapterOptions, guess_family, make_adapter
-from elastic_inference.flows.inference.adapters.base import Placement
+from elastic_inference.flows.inference.adapters import AdapterOptions, Letterbox, guess_family, make_adapter
 from elastic_inference.flows.inference.adapters.blazeface import anchor_centres
 
 GREY = np.full((90, 160, 3), 127, np.uint8)
@@ -163,7 +162,7 @@ def test_a_few_blazeface_anchors_are_read_as_many_are(seed: int, monkeypatch: py
     model = constant_model([1, side, side, 3], {"regressors": regressors, "classificators": scores})
     frame = np.zeros((90, 160, 3), np.uint8)
     few = runner("blazeface", model).detect(frame)
-    monkeypatch.setattr("elastic_inference.flows.inference.adapters.blazeface.FEW", 0)
+    monkeypatch.setattr("elastic_inference.flows.inference.adapters.blazeface.FEW_BOXES", 0)
     many = runner("blazeface", model).detect(frame)
     assert len(few) == len(many) > 3
     for one, other in zip(few, many, strict=True):
@@ -195,7 +194,7 @@ def test_yolox_against_plain_loops() -> None:
         candidates.append((score, number, (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)))
     kept: list[tuple[float, int, tuple[float, ...]]] = []
     for candidate in sorted(candidates, reverse=True):
-        if all(candidate[1] != other[1] or _overlap(candidate[2], other[2]) <= 0.45 for other in kept):
+        if all(candidate[1] != other[1] or overlap(candidate[2], other[2]) <= 0.45 for other in kept):
             kept.append(candidate)
     expected = []
     for score, number, box in kept:
@@ -209,27 +208,18 @@ def test_yolox_against_plain_loops() -> None:
     assert [(one.label_id, one.confidence, list(one.box)) for one in found] == expected
 
 
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - shared)
-
-
 def test_yolox_finds_nothing_in_outputs_that_are_not_finite() -> None:
     raw = np.full((1, 84, 7), np.nan, np.float32)
     adapter = make_adapter("yolox")
     adapter.prepare(constant_model([1, 3, 64, 64], {"output": raw}))
-    assert adapter.decode([raw], Placement(), 0.5) == []
-    assert adapter.decode([np.full_like(raw, np.inf)], Placement(), 0.5) == []
+    assert adapter.decode([raw], Letterbox(), 0.5) == []
+    assert adapter.decode([np.full_like(raw, np.inf)], Letterbox(), 0.5) == []
 
 
 @pytest.mark.parametrize("family", ["ssd", "tf-detection", "blazeface", "yolox"])
 def test_a_model_of_another_form_is_refused_with_what_was_found_and_expected(family: str) -> None:
     model = constant_model([1, 3, 32, 32], {"logits": np.zeros((1, 10), np.float32)})
-    with pytest.raises(ModelError, match=rf"'{family}': it has .*picture \[1x3x32x32\].*\[1x10\].*; expected .*N"):
+    with pytest.raises(ModelError, match=rf"'{family}': it has .*image \[1x3x32x32\].*\[1x10\].*; expected .*N"):
         make_adapter(family).prepare(model)
     with pytest.raises(ModelError, match=r"No adapter is known.*1x10.*doc/models\.md"):
         guess_family(model)

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.support.small_models import overlap
 
 from elastic_inference.flows.inference.adapters.suppression import (
-    MOST_CANDIDATES,
-    keep_surest,
+    MAX_CANDIDATES,
+    keep_highest,
     merge_few,
     merge_weighted,
     overlaps,
 )
-
-
-def plain_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - shared)
 
 
 def random_boxes(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,7 +24,7 @@ def random_boxes(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def test_overlap_is_intersection_over_union() -> None:
     boxes, _, _ = random_boxes(1, 50)
-    expected = np.array([[plain_overlap(one, other) for other in boxes] for one in boxes])
+    expected = np.array([[overlap(one, other) for other in boxes] for one in boxes])
     assert overlaps(boxes) == pytest.approx(expected)
     assert overlaps(np.zeros((1, 4))) == pytest.approx(np.zeros((1, 1)))
 
@@ -42,9 +34,9 @@ def test_the_surest_of_each_class_stays(seed: int) -> None:
     boxes, scores, classes = random_boxes(seed, 80)
     kept: list[int] = []
     for index in sorted(range(80), key=lambda at: -scores[at]):
-        if all(classes[index] != classes[other] or plain_overlap(boxes[index], boxes[other]) <= 0.4 for other in kept):
+        if all(classes[index] != classes[other] or overlap(boxes[index], boxes[other]) <= 0.4 for other in kept):
             kept.append(index)
-    assert keep_surest(boxes, scores, classes, 0.4).tolist() == kept
+    assert keep_highest(boxes, scores, classes, 0.4).tolist() == kept
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,7 +45,7 @@ def test_merged_boxes_are_means_by_score(seed: int) -> None:
     left = sorted(range(40), key=lambda at: -scores[at])
     expected = []
     while left:
-        group = [at for at in left if at == left[0] or plain_overlap(boxes[left[0]], boxes[at]) > 0.3]
+        group = [at for at in left if at == left[0] or overlap(boxes[left[0]], boxes[at]) > 0.3]
         weight = sum(scores[at] for at in group)
         expected.append([sum(boxes[at][edge] * scores[at] for at in group) / weight for edge in range(4)])
         left = [at for at in left if at not in group]
@@ -66,15 +58,15 @@ def test_merged_boxes_are_means_by_score(seed: int) -> None:
 
 
 def test_of_very_many_boxes_only_the_surest_are_looked_at() -> None:
-    boxes, scores, _ = random_boxes(9, MOST_CANDIDATES + 50)
+    boxes, scores, _ = random_boxes(9, MAX_CANDIDATES + 50)
     classes = np.arange(len(scores))
-    kept = keep_surest(boxes, scores, classes, 0.4)
-    assert kept.tolist() == np.argsort(-scores, kind="stable")[:MOST_CANDIDATES].tolist()
+    kept = keep_highest(boxes, scores, classes, 0.4)
+    assert kept.tolist() == np.argsort(-scores, kind="stable")[:MAX_CANDIDATES].tolist()
 
 
 def test_nothing_gives_nothing() -> None:
     nothing = np.zeros((0, 4))
-    assert keep_surest(nothing, np.zeros(0), np.zeros(0), 0.5).size == 0
+    assert keep_highest(nothing, np.zeros(0), np.zeros(0), 0.5).size == 0
     merged, sure = merge_weighted(nothing, np.zeros(0), 0.5)
     assert merged.shape == (0, 4)
     assert sure.size == 0

@@ -1,4 +1,4 @@
-"""The least size of a decoded frame, shared decoders, and the warm-up on a real small engine."""
+"""The minimum size of a decoded frame, shared decoders, and the frame of the warm-up."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pytest
 from elastic_inference.domain.errors import InvalidFrameError
 from elastic_inference.domain.frame import jpeg_size
 from elastic_inference.flows.inference.adapters import PreparedModel, Resize
+from elastic_inference.flows.inference.frame_detector import DecoderStack, min_decoded_size
 from elastic_inference.flows.inference.jpeg import divisor
-from elastic_inference.flows.inference.worker import DecoderStack, made_up_frame, needed_size
+from elastic_inference.flows.inference.warm_up import synthetic_frame
 
 
 def prepared(width: int, height: int, resize: Resize = Resize.STRETCH) -> PreparedModel:
@@ -16,28 +17,28 @@ def prepared(width: int, height: int, resize: Resize = Resize.STRETCH) -> Prepar
 
 
 def test_a_stretched_frame_must_cover_both_sides() -> None:
-    assert needed_size(1280, 720, prepared(300, 300)) == (300, 300)
+    assert min_decoded_size(1280, 720, prepared(300, 300)) == (300, 300)
 
 
 def test_a_letterboxed_frame_must_cover_its_part_only() -> None:
-    least = needed_size(1280, 720, prepared(416, 416, Resize.LETTERBOX))
-    assert least == (416, 234)
-    assert divisor(1280, 720, *least) == 2
+    minimum = min_decoded_size(1280, 720, prepared(416, 416, Resize.LETTERBOX))
+    assert minimum == (416, 234)
+    assert divisor(1280, 720, *minimum) == 2
 
 
 def test_a_decoder_is_used_by_one_at_a_time_and_again() -> None:
     decoders = DecoderStack("BGR")
-    first, second = decoders.take(), decoders.take()
+    first, second = decoders.borrow(), decoders.borrow()
     assert first is not second
-    decoders.give(second)
-    decoders.give(first)
-    assert decoders.take() is first
+    decoders.give_back(second)
+    decoders.give_back(first)
+    assert decoders.borrow() is first
 
 
 @pytest.mark.parametrize("size", [(768, 432), (1280, 720)])
-def test_the_made_up_frame_is_like_a_cameras(size: tuple[int, int]) -> None:
-    frame = made_up_frame(size)
+def test_the_synthetic_frame_is_like_a_cameras(size: tuple[int, int]) -> None:
+    frame = synthetic_frame(size)
     assert jpeg_size(frame.data) == size == (frame.width, frame.height)
     assert 0.5 < len(frame.data) * 8 / (size[0] * size[1]) < 4
     with pytest.raises(InvalidFrameError):
-        DecoderStack("BGR").take().decode(frame.data[:-100], *size, 300, 300)
+        DecoderStack("BGR").borrow().decode(frame.data[:-100], *size, 300, 300)

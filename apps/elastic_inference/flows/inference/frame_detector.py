@@ -1,0 +1,89 @@
+"""One frame's way through the model: decode, preprocess, infer, read the outputs.
+
+Called by the `workers`, one `FrameDetector` a thread, and by `warm_up`. Knows no queue and no broker.
+"""
+
+from __future__ import annotations
+
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.result import Detection
+from elastic_inference.flows.inference.adapters.preprocessing import (
+    Letterbox,
+    PreparedModel,
+    Resize,
+    letterbox_of,
+    preprocess,
+)
+from elastic_inference.flows.inference.engine import Engine, InferenceRequest
+from elastic_inference.flows.inference.jpeg import JpegDecoder
+
+
+class DecoderStack:
+    """Decoders that the workers share. The last one returned is handed out first: its buffer is still in the CPU cache.
+
+    Thread-safe: `list.append` and `list.pop` are atomic.
+    """
+
+    def __init__(self, colour: str) -> None:
+        self._colour = colour
+        self._free: list[JpegDecoder] = []
+
+    def borrow(self) -> JpegDecoder:
+        """A decoder that nobody else has now."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return JpegDecoder(self._colour)
+
+    def give_back(self, decoder: JpegDecoder) -> None:
+        """Returns a decoder; its last image is no longer valid."""
+        self._free.append(decoder)
+
+
+def make_detectors(engine: Engine, threshold: float) -> list[FrameDetector]:
+    """A detector for each of the engine's requests."""
+    decoders = DecoderStack(engine.prepared.colour)
+    return [FrameDetector(engine, request, threshold, decoders) for request in engine.requests()]
+
+
+class FrameDetector:
+    """Infers frame after frame with one request, and reuses its buffers. One thread at a time."""
+
+    def __init__(self, engine: Engine, request: InferenceRequest, threshold: float, decoders: DecoderStack) -> None:
+        """`threshold` is the minimum confidence of a detection; the detectors of a pod share `decoders`."""
+        self._request = request
+        self._adapter = engine.adapter
+        self._prepared = engine.prepared
+        self._threshold = threshold
+        self._decoders = decoders
+        # Worked out again when the size of the frames changes.
+        self._frame_size = (0, 0)
+        self._min_size = (0, 0)
+        self._letterbox = Letterbox()
+
+    def infer(self, frame: Frame) -> list[Detection]:
+        """The frame's detections, highest confidence first.
+
+        Raises InvalidFrameError for a JPEG that cannot be decoded, RuntimeError where OpenVINO fails.
+        """
+        prepared = self._prepared
+        if (frame.width, frame.height) != self._frame_size:
+            self._frame_size = (frame.width, frame.height)
+            self._min_size = min_decoded_size(frame.width, frame.height, prepared)
+            self._letterbox = letterbox_of(frame.width, frame.height, prepared)
+        decoder = self._decoders.borrow()
+        try:
+            image = decoder.decode(frame.data, frame.width, frame.height, *self._min_size)
+            preprocess(image, prepared, out=self._request.input)
+        finally:
+            self._decoders.give_back(decoder)
+        outputs = self._request.infer()
+        return self._adapter.decode(outputs, self._letterbox, self._threshold)
+
+
+def min_decoded_size(width: int, height: int, prepared: PreparedModel) -> tuple[int, int]:
+    """The minimum size (w, h) in pixels at which a decoded frame still covers the model's input."""
+    if prepared.resize is Resize.STRETCH:
+        return prepared.width, prepared.height
+    ratio = min(prepared.width / width, prepared.height / height)
+    return round(width * ratio), round(height * ratio)

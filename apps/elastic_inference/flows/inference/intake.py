@@ -1,0 +1,126 @@
+"""The pop thread: takes frames from the queue whenever the workers are about to need them.
+
+Run by the `pipeline`. It pops no more frames than the workers will start within a few hundredths of a second. The
+others wait in the queue, where the newest frames win.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol
+
+from elastic_inference.adapters.frame_queue import PopBatch
+from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.domain import keys
+from elastic_inference.flows.inference.invalid_frames import InvalidFrames
+from elastic_inference.flows.inference.load_meter import LoadMeter
+from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
+from elastic_inference.flows.inference.task_queue import Task, TaskQueue
+
+log = logging.getLogger(__name__)
+
+POP_WAIT_S = 1.0
+_LOOK_UP_EVERY_S = 1.0
+
+
+class Consumer(Protocol):
+    """The pod's end of the frame queue; see `QueueConsumer`."""
+
+    @property
+    def legacy_in_hand(self) -> int:
+        """Legacy frames taken from Redis and not handed out yet."""
+
+    def load_scripts(self) -> None:
+        """Loads the queue's scripts."""
+
+    def pop(self, max_frames: int, wait_s: float = ...) -> PopBatch:
+        """The next frames."""
+
+    def close(self) -> None:
+        """Puts back what it holds."""
+
+
+class Intake:
+    """From the queue to the workers. `run` is the body of one thread."""
+
+    def __init__(
+        self,
+        *,
+        consumer: Consumer,
+        infer_type: str,
+        tasks: TaskQueue,
+        outbox: Outbox,
+        meter: LoadMeter,
+        invalid: InvalidFrames,
+        metrics: InferenceMetrics,
+        lifecycle: Lifecycle,
+        health: RedisHealth,
+    ) -> None:
+        self._consumer = consumer
+        self._type = infer_type
+        self._tasks = tasks
+        self._outbox = outbox
+        self._meter = meter
+        self._invalid = invalid
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._health = health
+
+    def run(self) -> None:
+        """Pops until the lifecycle stops (and `tasks.interrupt` is called), then closes the consumer."""
+        backoff = Backoff()
+        connected = False
+        began_s = time.thread_time()
+        while not self._lifecycle.stopping:
+            self._lifecycle.beat("pop")
+            if not self._tasks.wait_for_room(_LOOK_UP_EVERY_S):
+                continue
+            try:
+                if not connected:
+                    self._consumer.load_scripts()
+                    connected = True
+                    backoff.reset()
+                    self._health.works()
+                self._meter.pop_begins(time.monotonic())
+                batch = self._consumer.pop(self._tasks.ahead, POP_WAIT_S)
+            except Exception as error:  # noqa: BLE001  even after a bug the pod must go on trying
+                connected = False
+                self._meter.pop_fails()
+                self._health.failed(error, "a pop")
+                self._lifecycle.wait_stop(backoff.next_s())
+                continue
+            self._accept(batch)
+            ended_s = time.thread_time()
+            self._meter.pop_costs(batch, ended_s - began_s)
+            began_s = ended_s
+        self._close()
+        self._lifecycle.end_beat("pop")
+
+    def _accept(self, batch: PopBatch) -> None:
+        now_s = time.monotonic()
+        streams = [keys.stream_id(popped.frame.name, self._type) for popped in batch.frames]
+        slots = self._outbox.reserve(streams)
+        self._tasks.add([Task(*parts) for parts in zip(batch.frames, streams, slots, strict=True)])
+        self._meter.pop_ends(batch, now_s)
+        for popped in batch.frames:
+            self._metrics.queue_wait_s.observe(popped.queue_ms / 1000)
+        if count := len(batch.frames) + len(batch.invalid):
+            self._metrics.popped.inc(count)
+        for invalid in batch.invalid:
+            self._invalid.count(invalid.stream, invalid.error)
+        for reason, count in batch.dropped.items():
+            self._metrics.dropped[reason].inc(count)
+
+    def _close(self) -> None:
+        """Puts back what an interrupted wait had brought. What cannot be put back is lost, and counted."""
+        try:
+            self._consumer.close()
+        except CONTACT_ERRORS as error:
+            log.debug("the queue could not be left in order: %s", error)
+        if lost := self._consumer.legacy_in_hand:
+            self._metrics.lost.inc(lost)
+            log.warning("%d frames are lost: they could not be put back into the queue", lost)

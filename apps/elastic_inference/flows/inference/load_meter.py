@@ -1,0 +1,110 @@
+"""Gathers what the pod's threads do and turns it into the pod's load, twice a second.
+
+The pop thread and the workers report to it, the main thread measures, the publish thread reads `reading`. The
+arithmetic is in `utilisation`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from elastic_inference.adapters.frame_queue import PopBatch
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.domain.errors import DropReason
+from elastic_inference.flows.inference.utilisation import ClaimedDrops, LoadReading, LoadSample, Utilisation
+
+MEASURE_EVERY_S = 0.5
+# Drops for lack of capacity. Drops for lack of Redis memory, or at the source, say nothing about the pods.
+_RATED = (DropReason.QUEUE_FULL, DropReason.STALE)
+
+
+class LoadedEngine(Protocol):
+    """The part of `Engine` that tells how busy it is."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether only CPUs run the model."""
+
+    def busy_s(self) -> float:
+        """Seconds of full load since the start."""
+
+
+class LoadMeter:
+    """The load of one pod. Each method names the thread that may call it."""
+
+    def __init__(
+        self,
+        engine: LoadedEngine,
+        claimed: ClaimedDrops,
+        metrics: InferenceMetrics,
+        cpu_s: Callable[[], float] = time.process_time,
+    ) -> None:
+        """`cpu_s`: CPU seconds of this process since its start."""
+        self.reading: LoadReading | None = None
+        self._engine = engine
+        self._claimed = claimed
+        self._metrics = metrics
+        self._cpu_s = cpu_s
+        self._rated_drops = 0
+        self._never_starved = True
+        self._popping_since_s: float | None = None
+        # CPU time that the last pop took for each of its frames.
+        self._pop_s = 0.0
+        # CPU time of all threads on frames that turned out to be broken.
+        self._wasted_s = 0.0
+        self._lock = threading.Lock()
+
+    def pop_begins(self, now_s: float) -> None:
+        """Pop thread: asks the queue for frames."""
+        self._popping_since_s = now_s
+
+    def pop_fails(self) -> None:
+        """Pop thread: the queue could not be asked."""
+        self._popping_since_s = None
+
+    def pop_ends(self, batch: PopBatch, now_s: float) -> None:
+        """Pop thread: the queue has answered."""
+        asked_at_s, self._popping_since_s = self._popping_since_s, None
+        longest_ms = max((popped.queue_ms for popped in batch.frames), default=0.0)
+        # A frame that has waited longer than this pop took was there before the pod asked.
+        if batch.waiting == 0 and asked_at_s is not None and longest_ms / 1000 <= now_s - asked_at_s:
+            self._never_starved = False
+        rated = sum(batch.dropped[reason] for reason in _RATED) if batch.dropped else 0
+        self._rated_drops += self._claimed.rated(now_s, rated)
+
+    def pop_costs(self, batch: PopBatch, spent_s: float) -> None:
+        """Pop thread: CPU seconds from one batch to the next. Each frame bears an equal part."""
+        if count := len(batch.frames) + len(batch.invalid):
+            self._pop_s = spent_s / count
+        if batch.invalid:
+            self._waste(self._pop_s * len(batch.invalid))
+
+    def frame_wasted(self, spent_s: float) -> None:
+        """Worker: CPU seconds on a frame that turned out to be broken."""
+        self._waste(spent_s + self._pop_s)
+
+    def measure(self, utilisation: Utilisation, now_s: float, inferred: int) -> None:
+        """Main thread: a new `reading`. `inferred` counts frames since the start."""
+        since_s = self._popping_since_s
+        # In one pop since before the last measurement: the pod waits for frames.
+        starving = since_s is not None and now_s - since_s > MEASURE_EVERY_S / 2
+        waited = self._never_starved and not starving
+        self._never_starved = True
+        if self._engine.on_cpu:
+            with self._lock:
+                wasted_s = self._wasted_s
+            used_s = self._cpu_s() - wasted_s
+        else:
+            used_s, wasted_s = self._engine.busy_s(), 0.0
+        reading = utilisation.add(LoadSample(now_s, used_s, inferred, self._rated_drops, waited, wasted_s))
+        self.reading = reading
+        self._metrics.infer_fps.set(reading.infer_fps)
+        self._metrics.drop_fps.set(reading.drop_fps)
+        self._metrics.scale_ratio.set(reading.scale_ratio)
+
+    def _waste(self, spent_s: float) -> None:
+        with self._lock:
+            self._wasted_s += spent_s

@@ -1,0 +1,163 @@
+"""The publish thread: gathers finished frames, puts them in order and sends them to the broker.
+
+Run by the `pipeline`; the pop thread reserves a slot for each frame, the workers fill the slots. The results of each
+stream leave in the stream's order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.flows.inference.ordering import Slot, StreamOrder
+from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
+from elastic_inference.flows.inference.task_queue import Outgoing, TaskQueue
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY_S = 1.0
+# Results that come faster than this are published together: a publish costs far more than a result in it. While
+# frames wait for a worker, throughput matters more than a few milliseconds.
+GATHER_S = 0.005
+GATHER_FULL_S = 0.025
+# Results that could not be published for this long are given up, and counted as lost.
+PUBLISH_LIMIT_S = 10.0
+
+
+class Publisher(Protocol):
+    """The pod's side of the stream broker; see `ResultPublisher`."""
+
+    def publish(self, batch: Sequence[Outgoing]) -> None:
+        """Sends results."""
+
+    def remove_worker(self) -> None:
+        """Takes the pod out of the registry."""
+
+
+class Outbox:
+    """From the workers to the broker. `run` is the body of one thread."""
+
+    def __init__(
+        self,
+        *,
+        publisher: Publisher,
+        report: Callable[[], None],
+        tasks: TaskQueue,
+        metrics: InferenceMetrics,
+        lifecycle: Lifecycle,
+        health: RedisHealth,
+    ) -> None:
+        """`report` refreshes the pod's entry in the registry; it is called each second and may raise."""
+        self._publisher = publisher
+        self._report_worker = report
+        self._tasks = tasks
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._health = health
+        self._lock = threading.Lock()
+        self._order: StreamOrder[Outgoing] = StreamOrder()
+        self._ready: list[Outgoing] = []
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._drain_until_s = float("inf")
+        self._throttle = Throttle()
+
+    def reserve(self, streams: Sequence[str]) -> list[Slot[Outgoing]]:
+        """Pop thread: a slot for each popped frame, given by its stream, in the order of the frames."""
+        with self._lock:
+            return [self._order.reserve(stream) for stream in streams]
+
+    def finish(self, slot: Slot[Outgoing], outgoing: Outgoing | None) -> None:
+        """Worker: what became of the slot's frame. Call it exactly once for each slot."""
+        with self._lock:
+            ready = self._order.finish(slot, outgoing)
+            wake = bool(ready) and not self._ready
+            self._ready += ready
+        if wake:
+            self._wake.put(True)
+        if outgoing is None:
+            self._tasks.release(1)
+
+    def drain(self, until_s: float) -> None:
+        """From this monotonic time on nothing is tried again."""
+        self._drain_until_s = until_s
+
+    def close(self) -> None:
+        """After the last slot is finished: `run` sends the rest and returns."""
+        self._wake.put(False)
+
+    def run(self) -> None:
+        """Publishes and reports until `close`."""
+        self._lifecycle.beat("publish")
+        report_at_s = time.monotonic()
+        sent_at_s = 0.0
+        going = True
+        while going or self._ready:
+            with contextlib.suppress(queue.Empty):
+                going = self._wake.get(timeout=max(0.0, report_at_s - time.monotonic())) and going
+            if going and self._ready:
+                gather_s = GATHER_FULL_S if self._tasks.waiting else GATHER_S
+                pause_s = sent_at_s + gather_s - time.monotonic()
+                if pause_s > 0:
+                    time.sleep(pause_s)
+            with self._lock:
+                batch, self._ready = self._ready, []
+            if batch:
+                sent_at_s = time.monotonic()
+                self._send(batch)
+            if time.monotonic() >= report_at_s:
+                report_at_s = time.monotonic() + REPORT_EVERY_S
+                self._lifecycle.beat("publish")
+                self._report()
+        try:
+            self._publisher.remove_worker()
+        except CONTACT_ERRORS as error:
+            log.debug("the pod could not leave the registry: %s", error)
+        self._lifecycle.end_beat("publish")
+
+    def _send(self, batch: list[Outgoing]) -> None:
+        sent = self._try_to_publish(batch)
+        self._tasks.release(len(batch))
+        metrics = self._metrics
+        if not sent:
+            metrics.lost.inc(len(batch))
+            if self._throttle.allow("lost"):
+                log.warning("%d results are lost: they could not be published (logged once a minute)", len(batch))
+            return
+        self._health.works()
+        metrics.inferred.inc(len(batch))
+        for result, _ in batch:
+            metrics.inference_s.observe(result.infer_ms / 1000)
+            metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
+
+    def _try_to_publish(self, batch: list[Outgoing]) -> bool:
+        backoff = Backoff()
+        until_s = min(time.monotonic() + PUBLISH_LIMIT_S, self._drain_until_s + 1.0)
+        while True:
+            try:
+                self._publisher.publish(batch)
+                return True
+            except Exception as error:  # noqa: BLE001  results that cannot be sent must not end the thread
+                self._health.failed(error, "a publish")
+                if not isinstance(error, CONTACT_ERRORS):
+                    return False
+            self._lifecycle.beat("publish")
+            if time.monotonic() >= until_s:
+                return False
+            time.sleep(min(backoff.next_s(), max(0.0, until_s - time.monotonic())))
+
+    def _report(self) -> None:
+        try:
+            self._report_worker()
+        except Exception as error:  # noqa: BLE001  a report that fails must not end the thread
+            self._health.failed(error, "a report")
+        else:
+            self._health.works()

@@ -1,0 +1,100 @@
+"""Times a model before its first frame, so that a new pod knows its capacity. Called by `inference_service`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from elastic_inference.domain.frame import Frame
+from elastic_inference.flows.inference.engine import Engine
+from elastic_inference.flows.inference.frame_detector import FrameDetector, make_detectors
+
+# Enough for a first estimate, short enough for a pod with a tenth of a core.
+WARM_UP_S = 1.0
+_FRAME_SIZE = (768, 432)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """A pod's capacity before its first frame: frames a second, and the cores used meanwhile."""
+
+    fps: float
+    cores: float
+
+
+def warm_up(engine: Engine, seconds: float = WARM_UP_S) -> WarmUp:
+    """Runs all of the engine's requests on a synthetic frame. The first frame of each is not timed.
+
+    Raises RuntimeError where OpenVINO fails, and whatever the adapter raises where it cannot read the outputs.
+    """
+    return _Timing(make_detectors(engine, 0.5), seconds).run()
+
+
+class _Timing:
+    """Starts all detectors together after their first frame, and lets each finish its last."""
+
+    def __init__(self, detectors: Sequence[FrameDetector], seconds: float) -> None:
+        self._detectors = detectors
+        self._seconds = seconds
+        self._frame = synthetic_frame()
+        self._counts = [0] * len(detectors)
+        self._failures: list[Exception] = []
+        # Passed twice: when all are ready, and when the end time is set.
+        self._barrier = threading.Barrier(len(detectors) + 1)
+        self._until_s = 0.0
+
+    def run(self) -> WarmUp:
+        threads = [
+            threading.Thread(target=self._work, args=(index,), name=f"warm-up-{index}")
+            for index in range(len(self._detectors))
+        ]
+        for thread in threads:
+            thread.start()
+        began_s = used_s = 0.0
+        try:
+            self._barrier.wait()
+            began_s, used_s = time.monotonic(), time.process_time()
+            self._until_s = began_s + self._seconds
+            self._barrier.wait()
+        except threading.BrokenBarrierError:
+            pass  # the failure is raised below
+        for thread in threads:
+            thread.join()
+        for error in self._failures:
+            if not isinstance(error, threading.BrokenBarrierError):
+                raise error
+        spent_s = time.monotonic() - began_s
+        return WarmUp(sum(self._counts) / spent_s, (time.process_time() - used_s) / spent_s)
+
+    def _work(self, index: int) -> None:
+        detector = self._detectors[index]
+        try:
+            detector.infer(self._frame)
+            self._barrier.wait()
+            self._barrier.wait()
+            while time.monotonic() < self._until_s or self._counts[index] == 0:
+                detector.infer(self._frame)
+                self._counts[index] += 1
+        except Exception as error:  # noqa: BLE001  raised again by `run`, in the caller's thread
+            self._failures.append(error)
+            self._barrier.abort()
+
+
+def synthetic_frame(size: tuple[int, int] = _FRAME_SIZE, seed: int = 1) -> Frame:
+    """A frame with soft shapes, about as hard to decode as a camera's: some 50 kB at 768x432."""
+    width, height = size
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    image = cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), 60, "BGR", "420")
+    return Frame("warm-up", "warm-up", data, width=width, height=height)
+
+
+def limit_opencv() -> None:
+    """Keeps OpenCV in the calling thread: its own threads would compete with the workers."""
+    cv2.setNumThreads(1)

@@ -1,0 +1,128 @@
+"""The worker threads: each takes a frame, infers it and hands the result to the outbox.
+
+Run by the `pipeline`, one worker for each inference request. JPEG decoding, resizing and inference release the
+interpreter lock. A broken frame never ends a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.result import Detection
+from elastic_inference.flows.inference.invalid_frames import InvalidFrames
+from elastic_inference.flows.inference.load_meter import LoadMeter
+from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.result_builder import ResultBuilder
+from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
+
+log = logging.getLogger(__name__)
+
+# A worker that has spent this long on one frame is stuck: the service is no longer alive.
+STUCK_S = 60.0
+_MAX_DETAIL = 200
+
+
+class Detector(Protocol):
+    """Finds things in one frame; see `FrameDetector`."""
+
+    def infer(self, frame: Frame) -> list[Detection]:
+        """The frame's detections."""
+
+
+class WorkerPool:
+    """All workers of a pod."""
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        *,
+        tasks: TaskQueue,
+        outbox: Outbox,
+        results: ResultBuilder,
+        meter: LoadMeter,
+        invalid: InvalidFrames,
+        metrics: InferenceMetrics,
+    ) -> None:
+        """One worker, and one thread, for each of `detectors`."""
+        self._tasks = tasks
+        self._outbox = outbox
+        self._results = results
+        self._meter = meter
+        self._invalid = invalid
+        self._metrics = metrics
+        self._throttle = Throttle()
+        self._drain_until_s = float("inf")
+        # One entry a worker, written by that worker alone.
+        self._busy_since_s = [float("inf")] * len(detectors)
+        self._inferred = [0] * len(detectors)
+        self._threads = [
+            threading.Thread(target=self._work, args=(detector, index), name=f"infer-{index}")
+            for index, detector in enumerate(detectors)
+        ]
+
+    @property
+    def inferred(self) -> int:
+        """Frames inferred since the start."""
+        return sum(self._inferred)
+
+    def stuck(self, now_s: float) -> bool:
+        """Whether a worker has spent STUCK_S on one frame."""
+        return now_s - min(self._busy_since_s) >= STUCK_S
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def drain(self, until_s: float) -> None:
+        """Frames that no worker has begun by this monotonic time are given up, and counted as lost."""
+        self._drain_until_s = until_s
+
+    def join(self) -> None:
+        """After the last frame was added: waits until all are done and the threads have ended."""
+        self._tasks.end(len(self._threads))
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, detector: Detector, index: int) -> None:
+        # Read before the wait for a frame, which costs CPU time too.
+        began_s = time.thread_time()
+        while (task := self._tasks.take()) is not None:
+            self._busy_since_s[index] = time.monotonic()
+            outgoing: Outgoing | None = None
+            if self._busy_since_s[index] < self._drain_until_s:
+                outgoing = self._infer(detector, task)
+            else:
+                self._metrics.lost.inc()
+            if outgoing is not None:
+                self._inferred[index] += 1
+            self._outbox.finish(task.slot, outgoing)
+            self._busy_since_s[index] = float("inf")
+            ended_s = time.thread_time()
+            if outgoing is None:
+                self._meter.frame_wasted(ended_s - began_s)
+            began_s = ended_s
+
+    def _infer(self, detector: Detector, task: Task) -> Outgoing | None:
+        frame = task.popped.frame
+        try:
+            return self._results.build(task.stream, task.popped, detector.infer(frame)), frame.data
+        except InvalidFrameError as error:
+            found = error
+        except RuntimeError as error:
+            text = (str(error).strip().splitlines() or [repr(error)])[-1]
+            found = InvalidFrameError(InvalidReason.INFERENCE, text[:_MAX_DETAIL])
+        except Exception as error:  # one bad frame must not end the worker
+            found = InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:_MAX_DETAIL])
+            if self._throttle.allow((task.stream, type(error))):
+                log.exception("a frame of %s failed (logged once a minute)", task.stream)
+        self._invalid.count(task.stream, found)
+        return None
