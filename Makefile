@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK := container/locks/dev.txt
 DASHBOARD := apps/elastic_inference/flows/gateway/dashboard/index.html
-DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) \
-	apps/elastic_inference/flows/gateway/openapi.json
+OPENAPI := apps/elastic_inference/flows/gateway/openapi.json
+DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) $(OPENAPI)
 NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
@@ -101,6 +101,9 @@ types: install ## mypy, strict
 
 docs: install ## write the documents that are made from the code
 	@$(BIN)/python -m elastic_inference.base.config_document > doc/configuration.md
+	@$(BIN)/python -m elastic_inference.flows.gateway.openapi > $(OPENAPI)
+	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory $(NODE_STAMP) && cd spa && npm run --silent types; \
+	else echo "Node.js 20 or newer is missing: spa/src/api/schema.d.ts stays as it is."; fi
 	@$(BIN)/python -m tests.elasticity.report
 	@$(BIN)/python -m tests.bench.planner --document
 

@@ -18,12 +18,18 @@ from elastic_inference.domain.fields import Attributes, Count, Milliseconds, Nam
 RESULT_VERSION: Final = 1
 MAX_RESULT_JSON_BYTES = 1024 * 1024
 _LENGTH = struct.Struct(">I")
-_OPEN = ConfigDict(json_schema_extra={"additionalProperties": True})
+
+
+def _received(schema: dict[str, Any]) -> None:
+    """JSON Schema of a result on the wire: `v` is there, and so may be fields of a newer version."""
+    schema["additionalProperties"] = True
+    schema["required"].insert(0, "v")
+
 
 _Edge = Annotated[float, rounded(5)]
 
 
-@with_config(_OPEN)
+@with_config(ConfigDict(json_schema_extra={"additionalProperties": True}))
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One object or class found in a frame."""
@@ -42,7 +48,7 @@ class Detection:
     ] = field(default_factory=dict)
 
 
-@with_config(_OPEN)
+@with_config(ConfigDict(json_schema_extra=_received))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields."""

@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All streams, those that are pushed but not inferred included. */
+        /** All streams, including those that are pushed but not inferred. */
         get: operations["listStreams"];
         put?: never;
         post?: never;
@@ -28,7 +28,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All streams, those that are pushed but not inferred included. */
+        /** All streams, including those that are pushed but not inferred. */
         get: operations["listStreamsFormerPath"];
         put?: never;
         post?: never;
@@ -96,7 +96,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Server-sent events: hello, time, streams, stats, problem; the data of each is the JSON of HelloEvent, TimeEvent, StreamsEvent, StatsEvent, ProblemEvent. */
+        /** Server-sent events: hello, time, streams, stats, problem. The data of each is JSON of the schema HelloEvent, TimeEvent, StreamsEvent, StatsEvent, ProblemEvent. */
         get: operations["events"];
         put?: never;
         post?: never;
@@ -113,7 +113,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether a login is needed and there. */
+        /** Whether a login is needed, and whether this request has one. */
         get: operations["getSession"];
         put?: never;
         post?: never;
@@ -178,6 +178,168 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description One object or class found in a frame. */
+        Detection: {
+            /** @description Name of the class. */
+            label: string;
+            /** @description Number of the class in the model. */
+            label_id: number;
+            /** @description 0..1. */
+            confidence: number;
+            /** @description x_min, y_min, x_max, y_max, each 0..1 of the frame. A class of the whole frame has 0, 0, 1, 1. */
+            box: [
+                number,
+                number,
+                number,
+                number
+            ];
+            /** @description What else is known of this detection, such as a track id. Absent while empty. */
+            attributes?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description Why the request failed. */
+        Error: {
+            error: components["schemas"]["ErrorDetail"];
+        };
+        /**
+         * @description A stable word for programs.
+         * @enum {string}
+         */
+        ErrorCode: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
+        /** @description The error. */
+        ErrorDetail: {
+            code: components["schemas"]["ErrorCode"];
+            /** @description A sentence for people. */
+            message: string;
+        };
+        /**
+         * @description One image of one stream, as a producer pushes it: a msgpack map with these keys.
+         *
+         *     A legacy producer sends `name`, `category` and `data` alone. A pod ignores `width` and `height` of the message and
+         *     reads them from the JPEG's header.
+         */
+        Frame: {
+            /** @description The stream's name. */
+            name: string;
+            /** @description The inference type. */
+            category: string;
+            /**
+             * Format: binary
+             * @description The image as JPEG.
+             */
+            data: string;
+            /** @description Counts from the producer's start. */
+            seq?: number | null;
+            /** @description Time of capture, Unix seconds by the producer's clock: shown, never used in a subtraction. */
+            ts?: number | null;
+            /** @description From capture to push, milliseconds by the producer's monotonic clock. */
+            age_ms?: number;
+            /** @description Of the image, pixels. */
+            width?: number;
+            /** @description Of the image, pixels. */
+            height?: number;
+            /**
+             * @description Version of this format.
+             * @constant
+             */
+            v?: 1;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description First event of /api/events. */
+        HelloEvent: {
+            /** @description The server's version. */
+            version: string;
+            /** @description The server's clock (that of the frame queue's Redis), Unix milliseconds. */
+            time_ms: number;
+        };
+        JsonValue: unknown;
+        /** @description A login. Further fields are ignored. */
+        Login: {
+            /** @description GATEWAY_TOKEN, as the administrator gave it. */
+            token: string;
+        };
+        /** @description Event `problem`: another part stopped or started to answer; `missing` is empty when all is healthy again. */
+        ProblemEvent: {
+            /** @description Parts that do not answer now (queue, broker, websocket_server), each with a sentence; empty when all is healthy. The rest of the document is then the last known state. */
+            missing: {
+                [key: string]: string;
+            };
+        };
+        /** @description All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields. */
+        Result: {
+            /**
+             * @description Version of this format.
+             * @constant
+             */
+            v: 1;
+            /** @description The stream's id. */
+            stream: string;
+            /** @description The inference type. */
+            type: string;
+            /** @description The model's name. */
+            model: string;
+            /** @description FP32, FP16, INT8 … */
+            precision: string;
+            /** @description OpenVINO device. */
+            device: string;
+            /** @description Rises with each frame of the stream, across restarts. */
+            order: number;
+            /** @description The producer's own count; null if it gave none. */
+            seq: number | null;
+            /** @description Time of capture by the producer's clock, Unix seconds; null if it gave none. */
+            ts: number | null;
+            /** @description Of the frame, pixels. */
+            width: number;
+            /** @description Of the frame, pixels. */
+            height: number;
+            /** @description The pod that ran the inference. */
+            pod: string;
+            /** @description From capture to arrival at the queue. */
+            age_ms: number;
+            /** @description From arrival at the queue to the pop. */
+            queue_ms: number;
+            /** @description From the pop to the result. */
+            infer_ms: number;
+            /** @description Arrival at the queue by the server's clock (that of HelloEvent and TimeEvent), Unix milliseconds. The server's time now minus this is the latency from arrival to paint. Absent or null if the pod does not know it. */
+            arrived_ms?: number | null;
+            /** @description In no particular order. */
+            detections: components["schemas"]["Detection"][];
+            /** @description What else is known of this frame, such as its zones. Absent while empty. */
+            attributes?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description Whether this browser may use the API. */
+        Session: {
+            /** @description Whether the server asks for a token at all. */
+            login_required: boolean;
+            /** @description Whether this request carried a valid login; true if none is needed. */
+            logged_in: boolean;
+            /** @description The server's version. */
+            version: string;
+        };
+        /** @description The pool at this moment. */
+        Stats: {
+            /** @description The server's clock when this document was made, Unix milliseconds. */
+            time_ms: number;
+            /** @description Sorted by type; types with frames but no pod are included. */
+            types: components["schemas"]["TypeStats"][];
+            totals: components["schemas"]["TotalStats"];
+            /** @description Sorted by type and pod. */
+            workers: components["schemas"]["Worker"][];
+            /** @description Parts that do not answer now (queue, broker, websocket_server), each with a sentence; empty when all is healthy. The rest of the document is then the last known state. */
+            missing: {
+                [key: string]: string;
+            };
+        };
+        /** @description Event `stats`: first at the start, then after changes of anything but the time, at most twice a second. */
+        StatsEvent: components["schemas"]["Stats"];
         /** @description A stream, inferred or only pushed. */
         Stream: {
             /** @description <name>:<type>:inferred; also the path of its websocket. */
@@ -186,67 +348,75 @@ export interface components {
             name: string;
             /** @description The inference type. */
             type: string;
-            /**
-             * @description live: results arrive; waiting: frames are pushed and nothing infers them; stalled, reconnecting: what the producer says of its source.
-             * @enum {string}
-             */
-            state: "live" | "waiting" | "stalled" | "reconnecting";
-            /** @description The model's name; null until a result was seen. */
+            state: components["schemas"]["StreamState"];
+            /** @description The model's name; null before the first result. */
             model: string | null;
-            /** @description FP32, FP16, INT8 …; null until a result was seen. */
+            /** @description FP32, FP16, INT8 …; null before the first result. */
             precision: string | null;
             /** @description Of the frame, pixels. */
             width: number | null;
             /** @description Of the frame, pixels. */
             height: number | null;
-            /** @description Results a second. */
+            /** @description Results per second. */
             fps: number;
-            /** @description Frames a second that the source delivers; null where the producer does not say. */
+            /** @description Frames per second that the source delivers; null if the producer does not report it. */
             source_fps: number | null;
-            /** @description Capture to result, of the newest results. */
+            /** @description From capture to result, for the newest results. */
             latency_ms: number | null;
-            /** @description When the last result or sign of life came, Unix seconds by the server's clock. */
+            /** @description When the last result or report of the source came, Unix seconds by the server's clock. */
             last_seen: number | null;
             /** @description Address of the websocket, relative to this server's root (/<id>). */
             url: string;
         };
+        /**
+         * @description live: results arrive; waiting: frames are pushed but not inferred; stalled, reconnecting: the source's state.
+         * @enum {string}
+         */
+        StreamState: "live" | "waiting" | "stalled" | "reconnecting";
         /** @description All streams. */
         Streams: {
             /** @description Sorted by type and name. */
             streams: components["schemas"]["Stream"][];
-            /** @description What does not answer at the moment, by part (queue, broker, websocket_server), in words; empty when all is well. The rest of the document is then the last that was known. */
+            /** @description Parts that do not answer now (queue, broker, websocket_server), each with a sentence; empty when all is healthy. The rest of the document is then the last known state. */
             missing: {
                 [key: string]: string;
             };
+        };
+        /** @description Event `streams`: all streams, first at the start, then after changes, at most twice a second. */
+        StreamsEvent: components["schemas"]["Streams"];
+        /** @description Event `time`, every 15 s: the server's clock. */
+        TimeEvent: {
+            /** @description The server's clock (that of the frame queue's Redis), Unix milliseconds. */
+            time_ms: number;
+        };
+        /** @description Sums over all types. */
+        TotalStats: {
+            /** @description Frames inferred per second. */
+            infer_fps: number;
+            /** @description Frames dropped per second because capacity was short. */
+            drop_fps: number;
+            /** @description Frames waiting; null if the queue does not answer. */
+            queue_length: number | null;
+            /** @description Pods that reported in the last 15 seconds. */
+            replicas: number;
+            /** @description All streams. */
+            streams: number;
         };
         /** @description One inference type: sums over its pods. */
         TypeStats: {
             /** @description The inference type. */
             type: string;
-            /** @description Frames inferred a second. */
+            /** @description Frames inferred per second. */
             infer_fps: number;
-            /** @description Frames dropped for want of capacity a second. */
+            /** @description Frames dropped per second because capacity was short. */
             drop_fps: number;
-            /** @description Mean demand over capacity of its pods: 2 is twice the pods, 0.5 half; 0 without a pod. */
+            /** @description Mean of demand divided by capacity over the type's pods: 2 asks for twice the pods, 0.5 for half; 0 without a pod. */
             scale_ratio: number;
-            /** @description Frames waiting; null when the queue does not answer. */
+            /** @description Frames waiting; null if the queue does not answer. */
             queue_length: number | null;
-            /** @description Pods that reported lately. */
+            /** @description Pods that reported in the last 15 seconds. */
             replicas: number;
             /** @description Streams of this type. */
-            streams: number;
-        };
-        /** @description Sums over all types. */
-        TotalStats: {
-            /** @description Frames inferred a second. */
-            infer_fps: number;
-            /** @description Frames dropped for want of capacity a second. */
-            drop_fps: number;
-            /** @description Frames waiting; null when the queue does not answer. */
-            queue_length: number | null;
-            /** @description Pods that reported lately. */
-            replicas: number;
-            /** @description Streams. */
             streams: number;
         };
         /** @description One inference pod. */
@@ -261,133 +431,14 @@ export interface components {
             model: string | null;
             /** @description FP32, FP16, INT8 … */
             precision: string | null;
-            /** @description Frames inferred a second. */
+            /** @description Frames inferred per second. */
             infer_fps: number;
-            /** @description Frames dropped for want of capacity a second. */
+            /** @description Frames dropped per second because capacity was short. */
             drop_fps: number;
-            /** @description Demand over this pod's capacity. */
+            /** @description Demand divided by this pod's capacity. */
             scale_ratio: number;
             /** @description When it last reported, Unix seconds by the server's clock. */
             last_seen: number | null;
-        };
-        /** @description The pool at this moment. */
-        Stats: {
-            /** @description The server's clock when this was put together, Unix milliseconds. */
-            time_ms: number;
-            /** @description Sorted by type; types with frames but no pod are included. */
-            types: components["schemas"]["TypeStats"][];
-            totals: components["schemas"]["TotalStats"];
-            /** @description Sorted by type and pod. */
-            workers: components["schemas"]["Worker"][];
-            /** @description What does not answer at the moment, by part (queue, broker, websocket_server), in words; empty when all is well. The rest of the document is then the last that was known. */
-            missing: {
-                [key: string]: string;
-            };
-        };
-        /** @description One thing found. */
-        Detection: {
-            /** @description Its class in words. */
-            label: string;
-            /** @description Its class as the model numbers it. */
-            label_id: number;
-            /** @description 0..1. */
-            confidence: number;
-            /** @description x_min, y_min, x_max, y_max, each 0..1 of the frame. */
-            box: number[];
-        } & {
-            [key: string]: unknown;
-        };
-        /** @description All detections of one frame: the JSON part of the websocket's messages. Readers ignore fields that they don't know. */
-        Result: {
-            /**
-             * @description Version of this form.
-             * @constant
-             */
-            v: 1;
-            /** @description The stream's id. */
-            stream: string;
-            /** @description The inference type. */
-            type: string;
-            /** @description The model's name. */
-            model: string;
-            /** @description FP32, FP16, INT8 … */
-            precision: string;
-            /** @description OpenVINO device. */
-            device: string;
-            /** @description Rises by one per frame of the stream, over restarts. */
-            order: number;
-            /** @description The producer's own count; null where it gave none. */
-            seq: number | null;
-            /** @description Capture by the producer's clock, Unix seconds; null where it gave none. */
-            ts: number | null;
-            /** @description Of the frame, pixels. */
-            width: number;
-            /** @description Of the frame, pixels. */
-            height: number;
-            /** @description The pod that inferred it. */
-            pod: string;
-            /** @description Capture to arrival at the queue. */
-            age_ms: number;
-            /** @description Arrival at the queue to pop. */
-            queue_ms: number;
-            /** @description Pop to result. */
-            infer_ms: number;
-            /** @description Arrival at the queue by the server's clock (that of Hello and Time events), Unix milliseconds: its distance to now, offset taken into account, is the latency from arrival to paint. Absent or null where the pod does not say. */
-            arrived_ms?: number | null;
-            /** @description In no particular order. */
-            detections: components["schemas"]["Detection"][];
-        } & {
-            [key: string]: unknown;
-        };
-        /** @description First event of /api/events. */
-        HelloEvent: {
-            /** @description The server's version. */
-            version: string;
-            /** @description The server's clock (the frame queue's Redis), Unix milliseconds. */
-            time_ms: number;
-        };
-        /** @description Event `time`, every 15 s: the server's clock again. */
-        TimeEvent: {
-            /** @description The server's clock (the frame queue's Redis), Unix milliseconds. */
-            time_ms: number;
-        };
-        /** @description Event `streams`: all streams, at the start and whenever something of them changed, at most twice a second. */
-        StreamsEvent: components["schemas"]["Streams"];
-        /** @description Event `stats`: at the start and whenever something but the time changed, at most twice a second. */
-        StatsEvent: components["schemas"]["Stats"];
-        /** @description Event `problem`: what does not answer has changed; empty again when all is well. */
-        ProblemEvent: {
-            /** @description What does not answer at the moment, by part (queue, broker, websocket_server), in words; empty when all is well. The rest of the document is then the last that was known. */
-            missing: {
-                [key: string]: string;
-            };
-        };
-        /** @description Whether this browser may use the API. */
-        Session: {
-            /** @description Whether the server asks for a token at all. */
-            login_required: boolean;
-            /** @description Whether this request carried a valid login; true where none is needed. */
-            logged_in: boolean;
-            /** @description The server's version. */
-            version: string;
-        };
-        /** @description A login. */
-        Login: {
-            /** @description GATEWAY_TOKEN, as the administrator gave it. */
-            token: string;
-        };
-        /** @description What went wrong. */
-        Error: {
-            /** @description The error. */
-            error: {
-                /**
-                 * @description A stable word for programs.
-                 * @enum {string}
-                 */
-                code: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
-                /** @description A sentence for people. */
-                message: string;
-            };
         };
     };
     responses: never;
@@ -425,7 +476,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known. */
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis does not answer and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -463,7 +523,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known. */
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis does not answer and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -513,7 +582,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known. */
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis does not answer and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -563,7 +641,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known. */
+            /** @description Too many snapshots at once, or too many wrong tokens from this address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis does not answer and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -610,7 +697,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known. */
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis does not answer and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -648,7 +744,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many at once, or too many failed logins. */
+            /** @description Too many event streams, or too many wrong tokens from this address. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -719,7 +815,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description The request comes from another site. */
+            /** @description The request comes from a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -728,7 +824,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many failed logins: try again later. */
+            /** @description Too many wrong tokens from this address: try again later. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -757,7 +853,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            /** @description The request comes from another site. */
+            /** @description The request comes from a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -788,6 +884,15 @@ export interface operations {
             };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

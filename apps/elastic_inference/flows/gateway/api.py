@@ -7,21 +7,22 @@ know.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from redis.exceptions import RedisError
 from tornado.iostream import StreamClosedError
 
 from elastic_inference import __version__
 from elastic_inference.domain import keys
-from elastic_inference.flows.gateway.auth import MAX_TOKEN_LENGTH, SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
-from elastic_inference.flows.gateway.documents import Document
+from elastic_inference.domain.rest import Login, Session
+from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.pool_state import NothingKnownError
 from elastic_inference.flows.gateway.snapshots import BusyError, NoFrameError
 
+_LOGIN = TypeAdapter(Login)
 # A client that takes nothing for so long is gone.
 _STUCK_CLIENT_S = 30.0
 
@@ -40,7 +41,7 @@ class ApiHandler(BaseHandler):
         except NothingKnownError:
             raise ApiError(503, "Redis does not answer, and nothing is known yet: try again in a moment.", 2) from None
 
-    async def document(self, *args: str) -> Document:
+    async def document(self, *args: str) -> object:
         """The resource."""
         raise NotImplementedError
 
@@ -48,14 +49,14 @@ class ApiHandler(BaseHandler):
 class StreamsHandler(ApiHandler):
     """`/api/streams`."""
 
-    async def document(self, *_args: str) -> Document:
+    async def document(self, *_args: str) -> object:
         return await self.gateway.state.streams()
 
 
 class StreamHandler(ApiHandler):
     """`/api/streams/<id>`."""
 
-    async def document(self, *args: str) -> Document:
+    async def document(self, *args: str) -> object:
         found = await self.gateway.state.stream(args[0])
         if found is None:
             raise ApiError(404, f"There is no stream {args[0][:300]!r}.")
@@ -65,7 +66,7 @@ class StreamHandler(ApiHandler):
 class StatsHandler(ApiHandler):
     """`/api/stats`."""
 
-    async def document(self, *_args: str) -> Document:
+    async def document(self, *_args: str) -> object:
         return await self.gateway.state.stats()
 
 
@@ -141,7 +142,7 @@ class _SessionAnswers(BaseHandler):
     def answer_session(self, logged_in: bool) -> None:
         """Ends the answer with a `Session`."""
         required = self.gateway.auth.required
-        self.answer_json({"login_required": required, "logged_in": logged_in or not required, "version": __version__})
+        self.answer_json(Session(login_required=required, logged_in=logged_in or not required, version=__version__))
 
     def give_session(self) -> None:
         """Sets the cookie."""
@@ -178,12 +179,9 @@ class LoginHandler(_SessionAnswers):
         """Trades the token for a session."""
         self.check_origin()
         try:
-            body = json.loads(self.request.body)
-        except (ValueError, RecursionError):
-            body = None
-        token = body.get("token") if isinstance(body, dict) else None
-        if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN_LENGTH:
-            raise ApiError(400, 'Expected the JSON {"token": "…"}.')
+            token = _LOGIN.validate_json(self.request.body).token
+        except ValidationError:
+            raise ApiError(400, 'Expected the JSON {"token": "…"}.') from None
         if self.gateway.auth.required:
             self.check_token(token)
             self.give_session()

@@ -1,4 +1,4 @@
-"""The routes of the gateway. Called by `server`."""
+"""The gateway's Tornado application: the REST routes, the tunnel and the page. Called by `server`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tornado.web import Application, RequestHandler
 
 from elastic_inference.flows.gateway import api, pages
 from elastic_inference.flows.gateway.handlers import Gateway
+from elastic_inference.flows.gateway.routes import ROUTES
 
 # A stream's id, its colons quoted or not.
 _STREAM_ID = r"/([^/]+(?::|%3[Aa])[^/]+(?::|%3[Aa])inferred)"
@@ -17,15 +18,7 @@ def make_application(gateway: Gateway) -> Application:
     """The Tornado application over a gateway's parts."""
     shared: dict[str, Any] = {"gateway": gateway}
     routes: list[tuple[str, type[RequestHandler]]] = [
-        (r"/api/streams?", api.StreamsHandler),
-        (r"/api/streams/([^/]+)", api.StreamHandler),
-        (r"/api/streams/([^/]+)/snapshot\.jpg", api.SnapshotHandler),
-        (r"/api/stats", api.StatsHandler),
-        (r"/api/events", api.EventsHandler),
-        (r"/api/openapi\.json", api.OpenapiHandler),
-        (r"/api/session", api.SessionHandler),
-        (r"/api/login", api.LoginHandler),
-        (r"/api/logout", api.LogoutHandler),
+        *((route.pattern, route.handler) for route in ROUTES),
         (r"/api(?:/.*)?", api.UnknownHandler),
         (_STREAM_ID, pages.TunnelHandler),
         (r"/.*", pages.PageHandler),

@@ -16,11 +16,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from elastic_inference.domain.rest import MAX_TOKEN_LENGTH
+
 SESSION_COOKIE = "ei_session"
 SESSION_LIFE_S = 7 * 24 * 3600
 # A wall display stays logged in: a session older than this is renewed when the page asks for it.
 SESSION_RENEW_AFTER_S = 24 * 3600
-MAX_TOKEN_LENGTH = 1024
 _VERSION = "1"
 
 

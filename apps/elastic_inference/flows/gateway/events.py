@@ -7,13 +7,16 @@ kind, never a backlog. While nobody listens, nothing is read.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
+from dataclasses import replace
 from typing import Any
+
+from pydantic_core import to_json
 
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
+from elastic_inference.domain.rest import HelloEvent, ProblemEvent, TimeEvent
 from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
 
 log = logging.getLogger(__name__)
@@ -75,7 +78,7 @@ class EventHub:
     def subscribe(self) -> Subscription:
         """A new client: `hello` first, then the newest of each kind."""
         client = Subscription()
-        client.put("hello", self.event("hello", {"version": __version__, "time_ms": self._time_ms()}))
+        client.put("hello", self.event("hello", HelloEvent(__version__, self._time_ms())))
         if len(self._clients):
             for kind, event in self._latest.items():
                 client.put(kind, event)
@@ -102,7 +105,7 @@ class EventHub:
 
     def time_event(self) -> bytes:
         """The clock as it is now."""
-        return self.event("time", {"time_ms": self._time_ms()})
+        return self.event("time", TimeEvent(self._time_ms()))
 
     def close(self) -> None:
         """Ends every client's stream."""
@@ -127,11 +130,12 @@ class EventHub:
         else:
             self._offer("streams", streams, streams)
             # A clock that ticks is no news of the pool.
-            still = {**stats, "time_ms": 0, "workers": [{**each, "last_seen": 0} for each in stats["workers"]]}
+            still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer("stats", stats, still)
-        self._offer("problem", {"missing": self._state.missing()}, self._state.missing())
+        missing = self._state.missing()
+        self._offer("problem", ProblemEvent(missing), missing)
 
-    def _offer(self, kind: str, document: dict[str, Any], compared: object) -> None:
+    def _offer(self, kind: str, document: object, compared: object) -> None:
         if kind in self._compared and self._compared[kind] == compared:
             return
         first = kind not in self._compared
@@ -144,10 +148,9 @@ class EventHub:
             client.put(kind, event)
 
     @staticmethod
-    def event(kind: str, document: dict[str, Any]) -> bytes:
+    def event(kind: str, document: object) -> bytes:
         """One event in its form on the wire."""
-        data = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-        return f"event: {kind}\ndata: {data}\n\n".encode()
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), to_json(document))
 
     def _time_ms(self) -> int:
         return round(self._state.now_s() * 1000)

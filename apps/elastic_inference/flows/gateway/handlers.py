@@ -5,7 +5,6 @@ Base of the handlers in `api` and `pages`. Knows Tornado.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -13,10 +12,12 @@ from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any
 
+from pydantic_core import to_json
 from tornado.web import HTTPError, RequestHandler
 
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin
+from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit
 from elastic_inference.flows.gateway.events import EventHub
@@ -26,16 +27,16 @@ from elastic_inference.flows.gateway.snapshots import Snapshots
 log = logging.getLogger(__name__)
 
 CODES = {
-    400: "bad_request",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    426: "bad_request",
-    429: "too_many",
-    502: "bad_gateway",
-    503: "unavailable",
-    504: "no_frame",
+    400: ErrorCode.BAD_REQUEST,
+    401: ErrorCode.UNAUTHORIZED,
+    403: ErrorCode.FORBIDDEN,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    426: ErrorCode.BAD_REQUEST,
+    429: ErrorCode.TOO_MANY,
+    502: ErrorCode.BAD_GATEWAY,
+    503: ErrorCode.UNAVAILABLE,
+    504: ErrorCode.NO_FRAME,
 }
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
@@ -133,10 +134,10 @@ class BaseHandler(RequestHandler):
         if not is_allowed_origin(headers.get_list("Origin"), headers.get_list("Host"), self.gateway.allowed_origins):
             raise ApiError(403, "Pages of this origin may not do this: see ALLOWED_ORIGINS.")
 
-    def answer_json(self, document: dict[str, Any]) -> None:
+    def answer_json(self, document: object) -> None:
         """Ends the answer with a document."""
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode())
+        self.finish(to_json(document))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error as JSON, whoever raised it."""
@@ -156,8 +157,8 @@ class BaseHandler(RequestHandler):
             self.set_header("WWW-Authenticate", 'Bearer realm="elastic-inference"')
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        code = CODES.get(status_code, "internal" if status_code >= 500 else "bad_request")
-        self.answer_json({"error": {"code": code, "message": message}})
+        code = CODES.get(status_code, ErrorCode.INTERNAL if status_code >= 500 else ErrorCode.BAD_REQUEST)
+        self.answer_json(Error(ErrorDetail(code, message)))
 
     def allowed_methods(self) -> list[str]:
         """Methods that this handler has."""

@@ -22,7 +22,8 @@ from elastic_inference.adapters.frame_queue import QueueMonitor
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.flows.gateway.documents import Document, Readings, stats_document, streams_document
+from elastic_inference.domain.pool import Stats, Stream, Streams
+from elastic_inference.flows.gateway.documents import PoolRecords, stats_document, streams_document
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class PoolState:
         self._metrics = metrics
         self._holder = holder
         self._report = report
-        self._readings = Readings()
+        self._records = PoolRecords()
         self._types: tuple[str, ...] = ()
         self._types_at = float("-inf")
         self._workers_at = float("-inf")
@@ -101,20 +102,20 @@ class PoolState:
         """Whether the websocket server just took a viewer or could not be reached."""
         self._tunnel_problem_at = float("-inf") if works else time.monotonic()
 
-    async def streams(self) -> Document:
+    async def streams(self) -> Streams:
         """`Streams`, at most half a second old while Redis answers. Raises NothingKnownError."""
         await self._refresh()
-        return streams_document(self._readings, self.missing(), self.now_s())
+        return streams_document(self._records, self.missing(), self.now_s())
 
-    async def stats(self) -> Document:
+    async def stats(self) -> Stats:
         """`Stats`; as `streams`."""
         streams = await self.streams()
-        return stats_document(self._readings, streams["streams"], self.missing(), self.now_s() * 1000)
+        return stats_document(self._records, streams.streams, self.missing(), self.now_s() * 1000)
 
-    async def stream(self, stream_id: str) -> Document | None:
+    async def stream(self, stream_id: str) -> Stream | None:
         """One stream of `streams`, None when there is none of this id."""
         document = await self.streams()
-        return next((each for each in document["streams"] if each["id"] == stream_id), None)
+        return next((each for each in document.streams if each.id == stream_id), None)
 
     async def run(self) -> None:
         """Types, queue lengths, the janitor and (more seldom) the pods, each second, until it is cancelled."""
@@ -139,13 +140,13 @@ class PoolState:
             lengths[infer_type] = length
             self._metrics.queue_length.labels(infer_type=infer_type).set(length)
             self._last_done = infer_type
-        self._readings.lengths = lengths
+        self._records.lengths = lengths
         return True
 
     async def _read_workers(self) -> bool:
-        self._readings.workers = await self._registry.workers()
+        self._records.workers = await self._registry.workers()
         # With each reading: `ei_redis_up` must not say 1 while a type's pods are not counted.
-        pods = Counter(worker.type for worker in self._readings.workers)
+        pods = Counter(worker.type for worker in self._records.workers)
         counted = set(sorted(set(pods).union(self._types))[:MAX_TYPES])
         for infer_type in counted:
             self._metrics.workers.labels(infer_type=infer_type).set(pods[infer_type])
@@ -163,7 +164,7 @@ class PoolState:
                 # A type that has gone must not stand at its last length for ever.
                 self._metrics.queue_length.remove(gone)
                 self._metrics.janitor_runs.remove(gone)
-                self._readings.sources.pop(gone, None)
+                self._records.sources.pop(gone, None)
             self._types, self._types_at = found, now
             # As seldom: an INFO costs more than all the rest.
             memory = await self._clock.info("memory")
@@ -203,15 +204,15 @@ class PoolState:
         await self._read_types()
         lengths: dict[str, int | None] = {}
         for infer_type in self._types:
-            self._readings.sources[infer_type] = await self._monitor.sources(infer_type)
+            self._records.sources[infer_type] = await self._monitor.sources(infer_type)
             lengths[infer_type] = await self._monitor.length(infer_type)
-        self._readings.lengths = lengths
+        self._records.lengths = lengths
         return True
 
     async def _read_broker(self) -> bool:
         streams = await self._registry.streams()
         await self._read_workers()
-        self._readings.streams = streams
+        self._records.streams = streams
         return True
 
     async def _ask(self, part: str, read: Callable[[], Awaitable[T]]) -> T | None:
@@ -238,7 +239,7 @@ class PoolState:
             self._counted.clear()
             metrics.workers.clear()
             return
-        self._readings.lengths = dict.fromkeys(self._readings.lengths)
+        self._records.lengths = dict.fromkeys(self._records.lengths)
         metrics.queue_length.clear()
         metrics.redis_used.set(math.nan)
         metrics.redis_limit.set(math.nan)

@@ -1,0 +1,135 @@
+"""The streams and the pods of the pool, as the gateway's REST documents and events show them.
+
+Made by the gateway from what Redis holds. Each field is described here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, with_config
+
+from elastic_inference.domain.fields import Count, Name, Rate, StreamId
+
+CLOSED = ConfigDict(extra="forbid")
+
+Missing = Annotated[
+    dict[str, str],
+    Field(
+        description="Parts that do not answer now (queue, broker, websocket_server), each with a sentence; empty when "
+        "all is healthy. The rest of the document is then the last known state."
+    ),
+]
+QueueLength = Annotated[Count | None, Field(description="Frames waiting; null if the queue does not answer.")]
+InferFps = Annotated[Rate, Field(description="Frames inferred per second.")]
+DropFps = Annotated[Rate, Field(description="Frames dropped per second because capacity was short.")]
+Replicas = Annotated[Count, Field(description="Pods that reported in the last 15 seconds.")]
+_Pixels = Annotated[Count | None, Field(description="Of the frame, pixels.")]
+
+
+class StreamState(StrEnum):
+    """live: results arrive; waiting: frames are pushed but not inferred; stalled, reconnecting: the source's state."""
+
+    LIVE = "live"
+    WAITING = "waiting"
+    STALLED = "stalled"
+    RECONNECTING = "reconnecting"
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream, inferred or only pushed."""
+
+    id: Annotated[StreamId, Field(description="<name>:<type>:inferred; also the path of its websocket.")]
+    name: Annotated[Name, Field(description="The stream's name.")]
+    type: Annotated[Name, Field(description="The inference type.")]
+    state: StreamState
+    model: Annotated[str | None, Field(description="The model's name; null before the first result.")]
+    precision: Annotated[str | None, Field(description="FP32, FP16, INT8 …; null before the first result.")]
+    width: _Pixels
+    height: _Pixels
+    fps: Annotated[Rate, Field(description="Results per second.")]
+    source_fps: Annotated[
+        Rate | None,
+        Field(description="Frames per second that the source delivers; null if the producer does not report it."),
+    ]
+    latency_ms: Annotated[Rate | None, Field(description="From capture to result, for the newest results.")]
+    last_seen: Annotated[
+        Rate | None,
+        Field(description="When the last result or report of the source came, Unix seconds by the server's clock."),
+    ]
+    url: Annotated[str, Field(description="Address of the websocket, relative to this server's root (/<id>).")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """All streams."""
+
+    streams: Annotated[tuple[Stream, ...], Field(description="Sorted by type and name.")]
+    missing: Missing
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class TypeStats:
+    """One inference type: sums over its pods."""
+
+    type: Annotated[Name, Field(description="The inference type.")]
+    infer_fps: InferFps
+    drop_fps: DropFps
+    scale_ratio: Annotated[
+        Rate,
+        Field(
+            description="Mean of demand divided by capacity over the type's pods: 2 asks for twice the pods, 0.5 for "
+            "half; 0 without a pod."
+        ),
+    ]
+    queue_length: QueueLength
+    replicas: Replicas
+    streams: Annotated[Count, Field(description="Streams of this type.")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class TotalStats:
+    """Sums over all types."""
+
+    infer_fps: InferFps
+    drop_fps: DropFps
+    queue_length: QueueLength
+    replicas: Replicas
+    streams: Annotated[Count, Field(description="All streams.")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One inference pod."""
+
+    pod: Annotated[str, Field(description="The pod's name.")]
+    type: Annotated[Name, Field(description="The inference type that it serves.")]
+    device: Annotated[str | None, Field(description="OpenVINO device: CPU, GPU, NPU …")]
+    model: Annotated[str | None, Field(description="The model's name.")]
+    precision: Annotated[str | None, Field(description="FP32, FP16, INT8 …")]
+    infer_fps: InferFps
+    drop_fps: DropFps
+    scale_ratio: Annotated[Rate, Field(description="Demand divided by this pod's capacity.")]
+    last_seen: Annotated[Rate | None, Field(description="When it last reported, Unix seconds by the server's clock.")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The pool at this moment."""
+
+    time_ms: Annotated[Rate, Field(description="The server's clock when this document was made, Unix milliseconds.")]
+    types: Annotated[
+        tuple[TypeStats, ...], Field(description="Sorted by type; types with frames but no pod are included.")
+    ]
+    totals: TotalStats
+    workers: Annotated[tuple[Worker, ...], Field(description="Sorted by type and pod.")]
+    missing: Missing

@@ -1,0 +1,124 @@
+"""The rest of the gateway's documents: events, session, login and error. Each field is described here, nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, with_config
+
+from elastic_inference.domain.fields import Rate
+from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
+
+MAX_TOKEN_LENGTH = 1024
+
+ServerTimeMs = Annotated[
+    Rate, Field(description="The server's clock (that of the frame queue's Redis), Unix milliseconds.")
+]
+ServerVersion = Annotated[str, Field(description="The server's version.")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class HelloEvent:
+    """First event of /api/events."""
+
+    version: ServerVersion
+    time_ms: ServerTimeMs
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class TimeEvent:
+    """Event `time`, every 15 s: the server's clock."""
+
+    time_ms: ServerTimeMs
+
+
+StreamsEvent = Annotated[
+    Streams,
+    Field(description="Event `streams`: all streams, first at the start, then after changes, at most twice a second."),
+]
+StatsEvent = Annotated[
+    Stats,
+    Field(
+        description="Event `stats`: first at the start, then after changes of anything but the time, at most twice a "
+        "second."
+    ),
+]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class ProblemEvent:
+    """Event `problem`: another part stopped or started to answer; `missing` is empty when all is healthy again."""
+
+    missing: Missing
+
+
+# The events of /api/events by their name.
+EVENTS = {
+    "hello": HelloEvent,
+    "time": TimeEvent,
+    "streams": StreamsEvent,
+    "stats": StatsEvent,
+    "problem": ProblemEvent,
+}
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Whether this browser may use the API."""
+
+    login_required: Annotated[bool, Field(description="Whether the server asks for a token at all.")]
+    logged_in: Annotated[bool, Field(description="Whether this request carried a valid login; true if none is needed.")]
+    version: ServerVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login. Further fields are ignored."""
+
+    token: Annotated[
+        str,
+        Field(
+            description="GATEWAY_TOKEN, as the administrator gave it.",
+            min_length=1,
+            max_length=MAX_TOKEN_LENGTH,
+            json_schema_extra={"writeOnly": True},
+        ),
+    ]
+
+
+class ErrorCode(StrEnum):
+    """A stable word for programs."""
+
+    BAD_REQUEST = "bad_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_MANY = "too_many"
+    NO_FRAME = "no_frame"
+    UNAVAILABLE = "unavailable"
+    BAD_GATEWAY = "bad_gateway"
+    INTERNAL = "internal"
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class ErrorDetail:
+    """The error."""
+
+    code: ErrorCode
+    message: Annotated[str, Field(description="A sentence for people.")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why the request failed."""
+
+    error: ErrorDetail
