@@ -69,6 +69,7 @@ setup(
             "ei-inference-service = elastic_inference.flows.inference.inference_service:main",
             "ei-websocket-server = elastic_inference.flows.relay.websocket_service:main",
             "ei-gateway-server = elastic_inference.flows.gateway.gateway_service:main",
+            "ei-housekeeping-service = elastic_inference.flows.housekeeping.housekeeping_service:main",
             "ei-demo = elastic_inference.commands.demo.main:main",
             "ei-redis = elastic_inference.commands.embedded_valkey_main:main",
             "ei-download-models = elastic_inference.adapters.catalogue.download_models:main",

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.adapters.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
@@ -70,18 +70,19 @@ async def test_queue_works_with_each_user_in_its_place(locked_server: EmbeddedVa
     camera = QueueProducer(client(locked_server, "camera"), "people", "gate-1", RULES)
     other = QueueProducer(client(locked_server, "camera"), "people", "gate-2", RULES)
     worker = QueueConsumer(client(locked_server, "worker"), "people", "pod-1", RULES)
-    monitor = QueueMonitor(target(locked_server, "viewer"), RULES)
+    reader = QueueReader(target(locked_server, "viewer"))
+    janitor = Janitor(reader.clients, RULES, "replica-1")
     camera.push(frame("gate-1"))  # the plain form: nobody has loaded the scripts yet
-    await monitor.load_scripts("people")
+    await janitor.load_scripts("people")
     assert worker.pop(8, 0).frames[0].frame.name == "gate-1"
     for seq in range(8):  # over STREAM_QUEUE_DEPTH and over TOKEN_LIMIT
         other.push(frame("gate-2", seq))
         camera.push(frame("gate-1", seq))
     camera.report_source("live", 15.0, 0, 0)
-    assert await monitor.types() == ["people"]
-    assert [source.name for source in await monitor.sources("people")] == ["gate-1"]
-    assert await monitor.run_janitor("people", "gateway-1")
-    waiting = await monitor.length("people")
+    assert await reader.types() == ["people"]
+    assert [source.name for source in await reader.sources("people")] == ["gate-1"]
+    assert await janitor.run("people")
+    waiting = await reader.length("people")
     popped = worker.pop(16, 0)
     while more := worker.pop(16, 0).frames:
         popped.frames.extend(more)
@@ -91,7 +92,7 @@ async def test_queue_works_with_each_user_in_its_place(locked_server: EmbeddedVa
     with client(locked_server, "admin") as admin:
         admin.script_flush()
     assert worker.pop(1, 0.01).frames == []  # loads them again by itself
-    await monitor.close()
+    await reader.close()
     for end in (camera, other, worker):
         end.close()
 

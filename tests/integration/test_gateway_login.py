@@ -18,7 +18,7 @@ TOKEN = "correct-horse-battery"
 @pytest.fixture(autouse=True)
 def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """New types are found soon: their life in Redis is as long as the time between two scans."""
-    monkeypatch.setattr("elastic_inference.flows.gateway.pool_state.TYPES_EVERY_S", 0.3)
+    monkeypatch.setattr("elastic_inference.adapters.frame_queue.reader.TYPES_EVERY_S", 0.3)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import threading
 import time
@@ -16,7 +15,6 @@ import redis
 import simplejpeg
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.domain.frame_message import pack_frame
 from elastic_inference.flows.gateway import events as gateway_events
 from tests.support.gateway import JPEG, Answer, Pool, RunningGateway, first_event
 from tests.support.openapi import OPENAPI, check, check_schema
@@ -26,7 +24,7 @@ from tests.support.waiting import wait_for
 @pytest.fixture(autouse=True)
 def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """New types are found soon: their life in Redis is as long as the time between two scans."""
-    monkeypatch.setattr("elastic_inference.flows.gateway.pool_state.TYPES_EVERY_S", 0.3)
+    monkeypatch.setattr("elastic_inference.adapters.frame_queue.reader.TYPES_EVERY_S", 0.3)
 
 
 @pytest.fixture
@@ -114,31 +112,6 @@ def test_stats_count_pods_streams_and_what_waits(gateway: RunningGateway, client
     assert stats["totals"]["infer_fps"] == 10.0
     assert [(each["pod"], each["device"]) for each in stats["workers"]] == [("pod-1", "CPU")]
     assert abs(stats["time_ms"] / 1000 - time.time()) < 60
-
-
-def test_the_queue_length_is_a_metric_and_the_janitor_runs(gateway: RunningGateway, client: redis.Redis) -> None:
-    frame = pack_frame_of("gate-9")
-    for _ in range(3):
-        client.rpush("queue_people", frame)
-    wait_for(lambda: gateway.metric("ei_queue_length", infer_type="people") == 3, 20, "the length")
-    # Nothing takes them: the janitor drops what is too old, as stale.
-    wait_for(lambda: gateway.metric("ei_queue_length", infer_type="people") == 0, 20, "an empty queue")
-    assert (gateway.metric("ei_janitor_runs_total", infer_type="people") or 0) >= 1
-
-
-def test_the_pods_that_report_are_a_metric(gateway: RunningGateway, client: redis.Redis) -> None:
-    assert gateway.metric("ei_redis_up", part="broker") == gateway.metric("ei_redis_up", part="queue") == 1
-    idle = Pool(client, "gate-2", "face-int8")
-    idle.push()
-    Pool(client).publish()
-    wait_for(lambda: gateway.metric("ei_workers", infer_type="people") == 1, 25, "the pod")
-    wait_for(lambda: gateway.metric("ei_workers", infer_type="face-int8") == 0, 25, "a type without a pod")
-
-
-def pack_frame_of(name: str) -> bytes:
-    from elastic_inference.domain.frame import Frame
-
-    return pack_frame(Frame(name=name, category="people", data=JPEG, width=320, height=240, seq=1, ts=1.0))
 
 
 @pytest.mark.parametrize(
@@ -380,9 +353,6 @@ def test_redis_away_shows_what_was_known_and_is_back_within_5_s() -> None:
             pool.publish()
             pool.push()
             wait_for(lambda: len(streams_by_id(gateway)) == 1, what="the stream")
-            wait_for(lambda: gateway.metric("ei_queue_length", infer_type="people") is not None, 20, "the length")
-            wait_for(lambda: gateway.metric("ei_workers", infer_type="people") == 1, 20, "the pod")
-            assert (gateway.metric("ei_redis_used_memory_bytes") or 0) > 0
             server.kill()
 
             def told() -> Any:
@@ -398,17 +368,11 @@ def test_redis_away_shows_what_was_known_and_is_back_within_5_s() -> None:
             assert snapshot.status == 503
             assert gateway.lifecycle.missing() == {}, "it stays ready"
             assert set(gateway.lifecycle.degraded()) == {"queue", "broker"}
-            assert gateway.metric("ei_redis_up", part="queue") == gateway.metric("ei_redis_up", part="broker") == 0
-            for name in ("ei_queue_length", "ei_workers"):
-                assert gateway.metric(name, infer_type="people") is None, "rules would judge a dead value"
-            assert math.isnan(gateway.metric("ei_redis_used_memory_bytes") or 0)
             server.start()
             fresh = Pool(client)
             wait_for(client.ping, 10, "Redis")
             fresh.publish()
             wait_for(lambda: streams_by_id(gateway) and not gateway.ask("/api/stats").json["missing"], 5, "it is back")
             assert gateway.lifecycle.degraded() == {}
-            wait_for(lambda: (gateway.metric("ei_redis_used_memory_bytes") or 0) > 0, 10, "the memory")
-            wait_for(lambda: gateway.metric("ei_workers", infer_type="people") == 1, 20, "the pod")
     finally:
         server.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
-from tests.support.system import ServiceProcess
+from tests.support.system import ServiceProcess, cpu_s
 from tests.support.waiting import wait_for
 
 
@@ -49,11 +49,6 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
         done = run_to_end({"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": port})
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: GATEWAY_PORT={port} is not accepted: expected a free port")
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_it_is_ready_idle_and_ends_in_order(valkey: EmbeddedValkey, tmp_path: Path) -> None:
@@ -110,7 +105,6 @@ def test_idle_costs_next_to_nothing(valkey: EmbeddedValkey, tmp_path: Path) -> N
             client.rpush(f"{{queue_{kind}}}:tokens", "none")
     gateway = ServiceProcess("gateway", environ, tmp_path, "gateway").start().wait_ready()
     try:
-        wait_for(lambda: 'ei_queue_length{infer_type="people"}' in gateway.metrics(), 20, "the types")
         assert gateway.process is not None
         before, began = cpu_s(gateway.process.pid), time.monotonic()
         time.sleep(4)  # a measurement, not a wait

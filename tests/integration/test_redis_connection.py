@@ -14,7 +14,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from elastic_inference.adapters.frame_queue import QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, Link, connect, connect_async, explain
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
@@ -147,14 +147,15 @@ def _answers(ask: Callable[[], object]) -> bool:
 
 
 async def _types(where: config.RedisTarget) -> list[str]:
-    monitor = QueueMonitor(where, RULES)
+    reader = QueueReader(where)
+    janitor = Janitor(reader.clients, RULES, "test")
     try:
-        for name in await monitor.types():
-            await monitor.run_janitor(name, "test")
-            assert await monitor.length(name) >= 0
-        return await monitor.types()
+        for name in await reader.types():
+            await janitor.run(name)
+            assert await reader.length(name) >= 0
+        return await reader.types()
     finally:
-        await monitor.close()
+        await reader.close()
 
 
 def test_cluster_of_three_spreads_the_types() -> None:

@@ -10,7 +10,7 @@ import msgpack
 import redis
 from pydantic import SecretStr
 
-from elastic_inference.adapters.frame_queue import PopBatch, QueueConsumer, QueueMonitor, QueueProducer
+from elastic_inference.adapters.frame_queue import Janitor, PopBatch, QueueConsumer, QueueProducer, QueueReader
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -95,12 +95,12 @@ class QueueBench:
         """One run, whoever holds the lock."""
 
         async def run() -> None:
-            monitor = QueueMonitor(self.target, self.rules)
+            reader = QueueReader(self.target)
             self.redis.delete(keys.janitor_lock(TYPE))
             try:
-                assert await monitor.run_janitor(TYPE, "test")
+                assert await Janitor(reader.clients, self.rules, "test").run(TYPE)
             finally:
-                await monitor.close()
+                await reader.close()
 
         asyncio.run(run())
 

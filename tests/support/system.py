@@ -21,9 +21,16 @@ MODULES = {
     "infer": "elastic_inference.flows.inference.inference_service",
     "websocket": "elastic_inference.flows.relay.websocket_service",
     "gateway": "elastic_inference.flows.gateway.gateway_service",
+    "housekeeping": "elastic_inference.flows.housekeeping.housekeeping_service",
     "file": "elastic_inference.flows.produce.file_service",
     "camera": "elastic_inference.flows.produce.camera_service",
 }
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class ServiceProcess:
@@ -88,6 +95,14 @@ class ServiceProcess:
                 key, _, value = line.rpartition(" ")
                 found[key] = float(value)
         return found
+
+    def ready(self) -> dict[str, Any]:
+        """What /readyz says."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/readyz", timeout=5) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            return dict(json.load(error))
 
     def metric(self, name: str) -> float:
         """The sum over all label values of one metric."""

@@ -336,7 +336,13 @@ class WebsocketSettings(CommonSettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-class GatewaySettings(CommonSettings, QueueRules):
+class HousekeepingSettings(CommonSettings, QueueRules):
+    """Housekeeping."""
+
+    service = "housekeeping"
+
+
+class GatewaySettings(CommonSettings):
     """The gateway."""
 
     service = "gateway"

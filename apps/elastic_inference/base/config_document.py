@@ -10,6 +10,7 @@ from elastic_inference.base.config import (
     CommonSettings,
     FileSettings,
     GatewaySettings,
+    HousekeepingSettings,
     InferenceSettings,
     QueueRules,
     WebsocketSettings,
@@ -21,6 +22,7 @@ SETTINGS: tuple[type[CommonSettings], ...] = (
     InferenceSettings,
     WebsocketSettings,
     GatewaySettings,
+    HousekeepingSettings,
 )
 
 

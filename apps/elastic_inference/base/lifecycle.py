@@ -5,6 +5,8 @@ Called by every entry point. Knows Prometheus' text format, no Redis and no Open
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import signal
@@ -126,6 +128,19 @@ class Lifecycle:
         """`callback` runs when the stop begins (in the signal handler's thread: it must not block)."""
         with self._lock:
             self._callbacks.append(callback)
+
+    def stop_event(self) -> asyncio.Event:
+        """An event of the running loop that is set when the stop begins."""
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+
+        def begin() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                loop.call_soon_threadsafe(event.set)
+
+        self.on_stop(begin)
+        if self.stopping:
+            event.set()
+        return event
 
     def install_signal_handlers(self) -> None:
         """SIGTERM and SIGINT begin the stop; a second one ends the process at once. Main thread only."""

@@ -100,15 +100,23 @@ class GatewayMetrics:
     """Metrics of the gateway."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
-        self.workers = Gauge("ei_workers", "Inference pods that report, by type.", ("infer_type",), registry=registry)
-        redis_up = Gauge("ei_redis_up", "Whether the last reading of it worked.", ("part",), registry=registry)
-        self.redis_up = {part: redis_up.labels(part=part) for part in ("queue", "broker")}
-        self.redis_used = Gauge("ei_redis_used_memory_bytes", "Memory that the queue's Redis uses.", registry=registry)
-        self.redis_limit = Gauge("ei_redis_maxmemory_bytes", "Its maxmemory; 0 is no limit.", registry=registry)
-        self.tunnels = Gauge("ei_gateway_tunnels", "Websockets that pass through.", registry=registry)
+        self.tunnels = Gauge("ei_gateway_tunnels", "Open websocket tunnels.", registry=registry)
         self.event_clients = Gauge("ei_gateway_event_clients", "Open event streams.", registry=registry)
         requests = Counter("ei_gateway_requests", "HTTP requests answered.", ("code",), registry=registry)
         self.requests = {code: requests.labels(code=code) for code in ("1xx", "2xx", "3xx", "4xx", "5xx")}
-        # Drops that the janitor finds belong to no pod yet: the pods take them over, see InferenceMetrics.
+
+
+class HousekeepingMetrics:
+    """Metrics of housekeeping. Each replica exports the same figures, except for its own janitor runs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
+        self.workers = Gauge("ei_workers", "Inference pods that report, by type.", ("infer_type",), registry=registry)
+        redis_up = Gauge("ei_redis_up", "Whether the last read of this part worked.", ("part",), registry=registry)
+        self.redis_up = {part: redis_up.labels(part=part) for part in ("queue", "broker")}
+        self.redis_used = Gauge("ei_redis_used_memory_bytes", "Memory used by the queue's Redis.", registry=registry)
+        self.redis_limit = Gauge(
+            "ei_redis_maxmemory_bytes", "maxmemory of the queue's Redis; 0 means unlimited.", registry=registry
+        )
+        # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)

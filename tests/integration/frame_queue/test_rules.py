@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 
-from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, QueueMonitor
+from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -109,12 +109,12 @@ def test_janitor_tells_the_age_of_plain_frames(valkey: EmbeddedValkey) -> None:
 
 async def test_one_janitor_a_second(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
-        first, second = (QueueMonitor(bench.target, bench.rules) for _ in range(2))
-        assert await first.run_janitor(TYPE, "gateway-1")
-        assert not await second.run_janitor(TYPE, "gateway-2")
-        await wait_for_async(lambda: second.run_janitor(TYPE, "gateway-2"), 5, "the lock's end")
-        await first.close()
-        await second.close()
+        reader = QueueReader(bench.target)
+        first, second = (Janitor(reader.clients, bench.rules, f"replica-{number}") for number in (1, 2))
+        assert await first.run(TYPE)
+        assert not await second.run(TYPE)
+        await wait_for_async(lambda: second.run(TYPE), 5, "the lock's end")
+        await reader.close()
 
 
 def test_a_pop_ends_at_its_bytes(bench: QueueBench) -> None:
@@ -315,36 +315,36 @@ def test_order_is_shared_by_pods_and_by_both_forms(bench: QueueBench) -> None:
     assert len(bench.orders["cam-1"]) == 30
 
 
-async def test_monitor_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> None:
+async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
-        monitor = QueueMonitor(bench.target, bench.rules, "test")
-        assert await monitor.types() == []
+        reader = QueueReader(bench.target, "test")
+        assert await reader.types() == []
         bench.push_plain("old", 2)
         bench.redis.rpush(keys.legacy_queue("car-fp32"), "x")
         bench.redis.rpush("queue_not:a:type", "x")
         bench.push("cam-1")
         bench.producer("cam-1").report_source("stalled", 14.966, 2, 5)
-        assert await monitor.types() == ["car-fp32", TYPE]
-        assert await monitor.length(TYPE) == 3
-        (source,) = await monitor.sources(TYPE)
+        assert await reader.types() == ["car-fp32", TYPE]
+        assert await reader.length(TYPE) == 3
+        (source,) = await reader.sources(TYPE)
         assert (source.name, source.type, source.state) == ("cam-1", TYPE, "stalled")
         assert (source.fps, source.reconnects, source.dropped) == (14.97, 2, 5)
         assert abs(source.last_seen - time.time()) < 60
         assert 0 < bench.redis.pttl(keys.source(TYPE, "cam-1")) <= 10_000
-        await monitor.close()
+        await reader.close()
 
 
 async def test_a_source_of_the_future_is_not_listed_and_swept(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
-        monitor = QueueMonitor(bench.target, bench.rules, "test")
+        reader = QueueReader(bench.target, "test")
         bench.producer("cam-1").report_source("live", 15, 0, 0)
         bench.redis.zadd(keys.sources(TYPE), {"never": float("inf"), "far": (time.time() + 3600) * 1000})
         for name in ("never", "far"):
             bench.redis.hset(keys.source(TYPE, name), "state", "live")
-        assert [source.name for source in await monitor.sources(TYPE)] == ["cam-1"]
-        assert await monitor.run_janitor(TYPE, "gateway-1")
+        assert [source.name for source in await reader.sources(TYPE)] == ["cam-1"]
+        assert await Janitor(reader.clients, bench.rules, "replica-1").run(TYPE)
         assert bench.redis.zrange(keys.sources(TYPE), 0, -1) == [b"cam-1"]
-        await monitor.close()
+        await reader.close()
 
 
 def test_two_producers_of_one_name_are_told(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:

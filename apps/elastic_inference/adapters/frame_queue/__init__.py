@@ -1,23 +1,21 @@
-"""The frame queue: producers push, pods pop, the gateway watches. See doc/redis.md."""
+"""The frame queue: producers push, pods pop, the gateway reads, housekeeping cleans up. See `doc/redis.md`."""
 
 from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
-from elastic_inference.adapters.frame_queue.monitor import QueueMonitor, SourceInfo
-from elastic_inference.adapters.frame_queue.pop_batch import (
-    MAX_POP_BYTES,
-    InvalidFrame,
-    PopBatch,
-    PoppedFrame,
-)
+from elastic_inference.adapters.frame_queue.janitor import Janitor
+from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
 from elastic_inference.adapters.frame_queue.producer import PushOutcome, QueueProducer
+from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
 
 __all__ = [
     "MAX_POP_BYTES",
     "InvalidFrame",
+    "Janitor",
+    "KnownTypes",
     "PopBatch",
     "PoppedFrame",
     "PushOutcome",
     "QueueConsumer",
-    "QueueMonitor",
     "QueueProducer",
+    "QueueReader",
     "SourceInfo",
 ]

@@ -9,10 +9,10 @@ import redis
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
-from elastic_inference.adapters.frame_queue import QueueMonitor
+from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker import StreamRegistry
-from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.status.findings import Facts, ProducerState
 
 LIMIT_S = 5.0
@@ -48,16 +48,16 @@ async def collect_facts(
 
 async def _queue(target: RedisTarget, facts: Facts) -> None:
     try:
-        monitor = QueueMonitor(target, QueueRules.model_validate({}), "ei-status")
+        reader = QueueReader(target, "ei-status")
         try:
             async with asyncio.timeout(LIMIT_S):
-                for kind in await monitor.types():
-                    facts.waiting[kind] = await monitor.length(kind)
+                for kind in await reader.types():
+                    facts.waiting[kind] = await reader.length(kind)
                     facts.producers += [
-                        ProducerState(each.name, kind, each.state) for each in await monitor.sources(kind)
+                        ProducerState(each.name, kind, each.state) for each in await reader.sources(kind)
                     ]
         finally:
-            await monitor.close()
+            await reader.close()
     except TimeoutError:
         facts.queue_error = f"no answer within {LIMIT_S:.0f} s"
     except _LOGIN_ERRORS as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
 import sys
 
@@ -24,16 +23,7 @@ def run(settings: GatewaySettings, lifecycle: Lifecycle, registry: CollectorRegi
 
 
 async def _serve(server: GatewayServer, lifecycle: Lifecycle) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def begin_stop() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
-            loop.call_soon_threadsafe(stop.set)
-
-    lifecycle.on_stop(begin_stop)
-    if lifecycle.stopping:  # told before it began to listen to that
-        stop.set()
+    stop = lifecycle.stop_event()
     await server.start()
     lifecycle.set_ready("http")
     await stop.wait()

@@ -1,40 +1,31 @@
 """What the gateway knows of streams and pods: read from Redis in batches, once for all clients, and kept a moment.
 
-Called by the REST handlers (`streams`, `stats`) and the event hub (`subscribe`). While nobody asks, only the types,
-the queue lengths and the numbers of pods (metrics) and the janitor cost anything. While Redis is away the last that
-was known is served, and `missing` says so; its metrics are taken away, since rules would judge dead values.
+Called by the REST handlers (`streams`, `stats`) and the event hub (`subscribe`). While nobody asks, only the types, the
+pods and a look at the clock cost anything. While Redis is unavailable the last known state is served, and `missing`
+says so.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.frame_queue import QueueMonitor
+from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
-from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.flows.gateway.documents import PoolRecords, stats_document, streams_document
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 FRESH_S = 0.5
 READ_LIMIT_S = 3.0
-TYPES_EVERY_S = 10.0
-HOUSEKEEPING_EVERY_S = 1.0
-# Whoever may push may make up types; each costs round trips and labels.
-MAX_TYPES = 256
-TOO_MANY_TYPES_EVERY_S = 60.0
+LOOK_EVERY_S = 1.0
+WORKERS_EVERY_S = 10.0
 # A websocket server that refused a viewer so long ago is asked again before anybody is told that it is away.
 TUNNEL_PROBLEM_LIFE_S = 30.0
 
@@ -59,27 +50,19 @@ class PoolState:
     def __init__(
         self,
         clock: aioredis.Redis,
-        monitor: QueueMonitor,
+        reader: QueueReader,
         registry: StreamRegistry,
         *,
-        metrics: GatewayMetrics,
-        holder: str,
         report: Report,
     ) -> None:
-        """`clock` is a client of the queue's Redis; `holder` names this gateway in the janitor's lock."""
+        """`clock` is a client of the queue's Redis."""
         self._clock = clock
-        self._monitor = monitor
+        self._reader = reader
         self._registry = registry
-        self._metrics = metrics
-        self._holder = holder
         self._report = report
         self._records = PoolRecords()
-        self._types: tuple[str, ...] = ()
-        self._types_at = float("-inf")
+        self._types = KnownTypes(reader)
         self._workers_at = float("-inf")
-        self._counted: set[str] = set()
-        self._too_many_told_at = float("-inf")
-        self._last_done = ""
         self._clock_offset_s = 0.0
         self._read_at = float("-inf")
         self._known = {"queue": False, "broker": False}
@@ -118,70 +101,30 @@ class PoolState:
         return next((each for each in document.streams if each.id == stream_id), None)
 
     async def run(self) -> None:
-        """Types, queue lengths, the janitor and (more seldom) the pods, each second, until it is cancelled."""
+        """Looks at Redis each second, and at the pods every 10 s, until it is cancelled."""
         while True:
             started = time.monotonic()
             self._report.beat()
-            if await self._ask("queue", self._housekeeping):
+            if await self._ask("queue", self._read_types):
                 self._known["queue"] = True
-            if started - self._workers_at >= TYPES_EVERY_S and await self._ask("broker", self._read_workers):
+            if started - self._workers_at >= WORKERS_EVERY_S and await self._ask("broker", self._read_workers):
                 self._workers_at = started
-            await asyncio.sleep(max(0.05, HOUSEKEEPING_EVERY_S - (time.monotonic() - started)))
-
-    async def _housekeeping(self) -> bool:
-        await self._read_types()
-        lengths: dict[str, int | None] = {}
-        # A round that is cut off goes on where it was: with a slow Redis every type has its turn, not the first alone.
-        behind = [infer_type for infer_type in self._types if infer_type > self._last_done]
-        for infer_type in behind + list(self._types[: len(self._types) - len(behind)]):
-            if await self._monitor.run_janitor(infer_type, self._holder):
-                self._metrics.janitor_runs.labels(infer_type=infer_type).inc()
-            length = await self._monitor.length(infer_type)
-            lengths[infer_type] = length
-            self._metrics.queue_length.labels(infer_type=infer_type).set(length)
-            self._last_done = infer_type
-        self._records.lengths = lengths
-        return True
+            await asyncio.sleep(max(0.05, LOOK_EVERY_S - (time.monotonic() - started)))
 
     async def _read_workers(self) -> bool:
         self._records.workers = await self._registry.workers()
-        # With each reading: `ei_redis_up` must not say 1 while a type's pods are not counted.
-        pods = Counter(worker.type for worker in self._records.workers)
-        counted = set(sorted(set(pods).union(self._types))[:MAX_TYPES])
-        for infer_type in counted:
-            self._metrics.workers.labels(infer_type=infer_type).set(pods[infer_type])
-        # Not cleared before: a scrape in between would say that a type has no pod.
-        for gone in self._counted - counted:
-            self._metrics.workers.remove(gone)
-        self._counted = counted
         return True
 
-    async def _read_types(self) -> None:
-        now = time.monotonic()
-        if now - self._types_at >= TYPES_EVERY_S:
-            found = self._bounded(await self._monitor.types(), now)
-            for gone in set(self._types) - set(found):
-                # A type that has gone must not stand at its last length for ever.
-                self._metrics.queue_length.remove(gone)
-                self._metrics.janitor_runs.remove(gone)
+    async def _read_types(self) -> bool:
+        before = set(self._types.names)
+        if await self._types.refresh():
+            for gone in before - set(self._types.names):
                 self._records.sources.pop(gone, None)
-            self._types, self._types_at = found, now
-            # As seldom: an INFO costs more than all the rest.
-            memory = await self._clock.info("memory")
-            self._metrics.redis_used.set(memory["used_memory"])
-            self._metrics.redis_limit.set(memory["maxmemory"])
-        # Each time: a queue without types must be seen to answer, too.
-        before = time.time()
+        # Each time: a queue without types must also be seen to answer.
+        asked_s = time.time()
         seconds, micros = await self._clock.time()
-        self._clock_offset_s = seconds + micros / 1e6 - (before + time.time()) / 2
-
-    def _bounded(self, types: Sequence[str], now: float) -> tuple[str, ...]:
-        """MAX_TYPES of them at most, sorted: those that were there before come first."""
-        if len(types) > MAX_TYPES and now - self._too_many_told_at >= TOO_MANY_TYPES_EVERY_S:
-            self._too_many_told_at = now
-            log.warning("%d inference types at the queue, %d are looked after: the rest waits", len(types), MAX_TYPES)
-        known = set(self._types)
-        return tuple(sorted(sorted(types, key=lambda name: (name not in known, name))[:MAX_TYPES]))
+        self._clock_offset_s = seconds + micros / 1e6 - (asked_s + time.time()) / 2
+        return True
 
     async def _refresh(self) -> None:
         if time.monotonic() - self._read_at >= FRESH_S:
@@ -203,9 +146,9 @@ class PoolState:
     async def _read_queue(self) -> bool:
         await self._read_types()
         lengths: dict[str, int | None] = {}
-        for infer_type in self._types:
-            self._records.sources[infer_type] = await self._monitor.sources(infer_type)
-            lengths[infer_type] = await self._monitor.length(infer_type)
+        for infer_type in self._types.names:
+            self._records.sources[infer_type] = await self._reader.sources(infer_type)
+            lengths[infer_type] = await self._reader.length(infer_type)
         self._records.lengths = lengths
         return True
 
@@ -227,21 +170,12 @@ class PoolState:
             self._forget(part)
             return None
         self._missing.pop(part, None)
-        self._metrics.redis_up[part].set(1)
         self._report.degraded(part, None)
         return answer
 
     def _forget(self, part: str) -> None:
-        metrics = self._metrics
-        metrics.redis_up[part].set(0)
         if part == "broker":
             self._workers_at = float("-inf")
-            self._counted.clear()
-            metrics.workers.clear()
-            return
-        self._records.lengths = dict.fromkeys(self._records.lengths)
-        metrics.queue_length.clear()
-        metrics.redis_used.set(math.nan)
-        metrics.redis_limit.set(math.nan)
-        # The memory is read again with the types.
-        self._types_at = float("-inf")
+        else:
+            self._records.lengths = dict.fromkeys(self._records.lengths)
+            self._types.expire()

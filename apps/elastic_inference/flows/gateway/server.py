@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from elastic_inference.adapters.frame_queue import QueueMonitor
+from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import GatewaySettings, RedisTarget
@@ -80,11 +80,11 @@ class GatewayServer:
         # In a cluster any node's clock will do.
         clock = connect_async(settings.queue, key=keys.legacy_queue("clock"), name=name)
         self._running.push_async_callback(clock.aclose)
-        monitor = QueueMonitor(settings.queue, settings, name)
-        self._running.push_async_callback(monitor.close)
+        reader = QueueReader(settings.queue, name)
+        self._running.push_async_callback(reader.close)
         registry = StreamRegistry(broker)
         report = _Report(self._lifecycle, {"queue": settings.queue, "broker": settings.broker})
-        state = PoolState(clock, monitor, registry, metrics=self._metrics, holder=keys.pod_name(), report=report)
+        state = PoolState(clock, reader, registry, report=report)
         hub = EventHub(state, self._metrics)
         parts = urlsplit(settings.websocket_server_url)
         self._gateway = Gateway(

@@ -7,6 +7,7 @@ import shlex
 import pytest
 from tests.bench.planner import CAPACITY, document
 
+from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.base.config import GatewaySettings, WebsocketSettings
 from elastic_inference.commands.planning.capacity import (
     GATEWAY_TYPES,
@@ -19,7 +20,6 @@ from elastic_inference.commands.planning.capacity import (
     plan,
 )
 from elastic_inference.commands.planning.plan_capacity import main
-from elastic_inference.flows.gateway.pool_state import MAX_TYPES
 
 QUICK = Measured(fps_per_core=100)
 

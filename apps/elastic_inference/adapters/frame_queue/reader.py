@@ -1,0 +1,184 @@
+"""Reads the frame queues of all types: which types and sources there are, and how many frames wait.
+
+Called by the gateway, housekeeping and `ei-status`, on their event loops. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio
+
+from elastic_inference.adapters.redis_connection import connect_async, connect_nodes_async, is_cluster
+from elastic_inference.base import config
+from elastic_inference.domain import keys
+
+log = logging.getLogger(__name__)
+
+SOURCE_SEEN_MS = 10_000
+SOURCE_LISTED_MS = 60_000
+TYPES_EVERY_S = 10.0
+# Whoever may push may invent types, and each costs round trips and labels.
+MAX_TYPES = 256
+TOO_MANY_TYPES_EVERY_S = 60.0
+_TYPE_KEY = re.compile(r"queue_(?P<legacy>[^:{}]+)|\{queue_(?P<own>[^:{}]+)\}:(?:sources|tokens)")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """A producer's report about its source. `last_seen` is in Unix seconds by the Redis clock."""
+
+    name: str
+    type: str
+    state: str
+    fps: float
+    reconnects: int
+    dropped: int
+    last_seen: float
+
+
+class QueueClients:
+    """Connections to the queue's Redis: one, or one for each type in a Redis Cluster."""
+
+    def __init__(self, target: config.RedisTarget, name: str) -> None:
+        """`name` shows in Redis' CLIENT LIST."""
+        self.target = target
+        self.name = name
+        self.cluster = is_cluster(target)
+        self._clients: dict[str, redis.asyncio.Redis] = {}
+
+    def of(self, infer_type: str) -> redis.asyncio.Redis:
+        """The client for the keys of a type."""
+        key = keys.legacy_queue(infer_type) if self.cluster else ""
+        if key not in self._clients:
+            self._clients[key] = connect_async(self.target, key=key or None, name=self.name)
+        return self._clients[key]
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        clients = list(self._clients.values())
+        self._clients.clear()
+        for client in clients:
+            await client.aclose()
+
+
+class QueueReader:
+    """Reads the queues of all types. Every method raises REDIS_ERRORS when Redis is unavailable."""
+
+    def __init__(self, target: config.RedisTarget, name: str = "") -> None:
+        """`name` shows in Redis' CLIENT LIST."""
+        self.clients = QueueClients(target, name)
+
+    async def types(self) -> list[str]:
+        """Inference types that have a queue or a producer now, sorted. Scans the key space: at most every 10 s."""
+        found = set()
+        clients = self.clients
+        nodes = await connect_nodes_async(clients.target, clients.name) if clients.cluster else [clients.of("")]
+        try:
+            for node in nodes:
+                for pattern in ("queue_*", "{queue_*}:[st]o[uk]*s"):
+                    async for key in node.scan_iter(match=pattern, count=1000):
+                        match = _TYPE_KEY.fullmatch(key.decode(errors="replace"))
+                        name = match and (match["legacy"] or match["own"])
+                        if name and keys.is_name(name):
+                            found.add(name)
+        finally:
+            if clients.cluster:
+                for node in nodes:
+                    await node.aclose()
+        return sorted(found)
+
+    async def length(self, infer_type: str) -> int:
+        """Frames that wait, legacy ones included."""
+        pipe = self.clients.of(infer_type).pipeline(transaction=False)
+        pipe.llen(keys.tokens(infer_type))
+        pipe.llen(keys.legacy_queue(infer_type))
+        return int(sum(await pipe.execute()))
+
+    async def sources(self, infer_type: str) -> list[SourceInfo]:
+        """Sources that reported within the last 10 s, sorted by name."""
+        client = self.clients.of(infer_type)
+        clock: Any = await client.time()
+        now_ms = clock[0] * 1000 + clock[1] // 1000
+        # The janitor's upper bound, not +inf: a camera's login may write any score.
+        seen: Any = await client.zrangebyscore(
+            keys.sources(infer_type), now_ms - SOURCE_SEEN_MS, now_ms + SOURCE_LISTED_MS, withscores=True
+        )
+        if not seen:
+            return []
+        pipe = client.pipeline(transaction=False)
+        for name, _ in seen:
+            pipe.hgetall(keys.source(infer_type, name.decode(errors="replace")))
+        found = []
+        for (name, score), fields in zip(seen, await pipe.execute(raise_on_error=False), strict=True):
+            text = name.decode(errors="replace")
+            if fields and isinstance(fields, dict) and keys.is_name(text):
+                found.append(_source(text, infer_type, score, fields))
+        return sorted(found, key=lambda source: source.name)
+
+    async def ping(self) -> None:
+        """Returns if the server answers."""
+        await self.clients.of("").ping()
+
+    async def memory(self) -> tuple[int, int]:
+        """(bytes used, maxmemory) of the server; in a Redis Cluster, of one node. 0 means unlimited."""
+        found = await self.clients.of("").info("memory")
+        return found["used_memory"], found["maxmemory"]
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.clients.close()
+
+
+class KnownTypes:
+    """The types in use, read again every 10 s: at most MAX_TYPES, those that were there before come first."""
+
+    def __init__(self, reader: QueueReader) -> None:
+        self.names: tuple[str, ...] = ()
+        self._reader = reader
+        self._read_at = float("-inf")
+        self._too_many_logged_at = float("-inf")
+
+    async def refresh(self) -> bool:
+        """Reads the types if they are due; whether it did. Raises REDIS_ERRORS."""
+        now = time.monotonic()
+        if now - self._read_at < TYPES_EVERY_S:
+            return False
+        self.names = self._bounded(await self._reader.types(), now)
+        self._read_at = now
+        return True
+
+    def expire(self) -> None:
+        """Makes the next `refresh` read again."""
+        self._read_at = float("-inf")
+
+    def _bounded(self, types: Sequence[str], now: float) -> tuple[str, ...]:
+        if len(types) > MAX_TYPES and now - self._too_many_logged_at >= TOO_MANY_TYPES_EVERY_S:
+            self._too_many_logged_at = now
+            log.warning("the queue has %d inference types: only %d are served", len(types), MAX_TYPES)
+        known = set(self.names)
+        return tuple(sorted(sorted(types, key=lambda name: (name not in known, name))[:MAX_TYPES]))
+
+
+def _source(name: str, infer_type: str, seen_ms: float, fields: dict[bytes, bytes]) -> SourceInfo:
+    def number(field: bytes) -> float:
+        try:
+            value = float(fields.get(field, b"0"))
+        except ValueError:
+            return 0.0
+        return value if 0 <= value < 1e15 else 0.0
+
+    return SourceInfo(
+        name=name,
+        type=infer_type,
+        state=fields.get(b"state", b"").decode(errors="replace")[:32],
+        fps=number(b"fps"),
+        reconnects=int(number(b"reconnects")),
+        dropped=int(number(b"dropped")),
+        last_seen=seen_ms / 1000,
+    )

@@ -1,0 +1,57 @@
+"""The housekeeping service: settings in, rounds until the stop. Called by `apps/housekeeping_service.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.config import HousekeepingSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import HousekeepingMetrics
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.domain import keys
+from elastic_inference.flows.housekeeping.rounds import Housekeeping
+
+CLIENT_NAME = "ei-housekeeping"
+
+
+def run(settings: HousekeepingSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Runs rounds until the stop begins. Ready while both parts of Redis answer."""
+    for part in ("queue", "broker"):
+        lifecycle.declare(part)
+    asyncio.run(_serve(settings, lifecycle, registry))
+
+
+async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    stop = lifecycle.stop_event()
+    targets = {"queue": settings.queue, "broker": settings.broker}
+    reader = QueueReader(settings.queue, CLIENT_NAME)
+    broker = connect_async(settings.broker, name=CLIENT_NAME)
+    rounds = Housekeeping(
+        reader,
+        Janitor(reader.clients, settings, keys.pod_name()),
+        StreamRegistry(broker),
+        metrics=HousekeepingMetrics(registry),
+        lifecycle=lifecycle,
+        explain=lambda error, part: explain(error, targets[part]),
+    )
+    try:
+        await rounds.run(stop)
+    finally:
+        lifecycle.end_beat("rounds")
+        await reader.close()
+        await broker.aclose()
+
+
+def main() -> int:
+    """Entry point."""
+    return run_service(HousekeepingSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The rounds of housekeeping: each second the janitor and the length of every queue, every 10 s the pods.
+
+Called by `housekeeping_service`. Several replicas may run: locks in Redis share the janitor's work among them, and
+each exports the same figures. A figure that cannot be read is removed, because rules would judge its last value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueReader
+from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import HousekeepingMetrics
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 1.0
+WORKERS_EVERY_S = 10.0
+READ_LIMIT_S = 3.0
+BEAT_LIMIT_S = 30.0
+
+
+class Housekeeping:
+    """One replica's rounds, on its event loop."""
+
+    def __init__(
+        self,
+        reader: QueueReader,
+        janitor: Janitor,
+        registry: StreamRegistry,
+        *,
+        metrics: HousekeepingMetrics,
+        lifecycle: Lifecycle,
+        explain: Callable[[Exception, str], str],
+    ) -> None:
+        """`explain` says in a line what a Redis error means, for `queue` or `broker`."""
+        self._reader = reader
+        self._janitor = janitor
+        self._registry = registry
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._explain = explain
+        self._types = KnownTypes(reader)
+        self._workers_at = float("-inf")
+        self._counted: set[str] = set()
+        self._last_done = ""
+        self._throttle = Throttle()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Rounds until the stop. A bug in a round is logged; liveness fails when no round ends for BEAT_LIMIT_S."""
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                await self._round(started)
+                self._lifecycle.beat("rounds", BEAT_LIMIT_S)
+            except Exception:
+                log.exception("a round failed")
+            try:
+                async with asyncio.timeout(max(0.05, ROUND_S - (time.monotonic() - started))):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def _round(self, now: float) -> None:
+        await self._ask("queue", self._clean_up)
+        if now - self._workers_at >= WORKERS_EVERY_S and await self._ask("broker", self._count_workers):
+            self._workers_at = now
+
+    async def _clean_up(self) -> None:
+        await self._read_types()
+        names = self._types.names
+        # A round that was cut off continues where it stopped: if Redis is slow, every type still gets its turn.
+        behind = [name for name in names if name > self._last_done]
+        for infer_type in behind + list(names[: len(names) - len(behind)]):
+            if await self._janitor.run(infer_type):
+                self._metrics.janitor_runs.labels(infer_type=infer_type).inc()
+            length = await self._reader.length(infer_type)
+            self._metrics.queue_length.labels(infer_type=infer_type).set(length)
+            self._last_done = infer_type
+
+    async def _read_types(self) -> None:
+        before = self._types.names
+        if not await self._types.refresh():
+            if not before:
+                await self._reader.ping()  # a queue without types must also be seen to answer
+            return
+        for gone in set(before) - set(self._types.names):
+            # A type that is gone must not keep its last length.
+            self._metrics.queue_length.remove(gone)
+            self._metrics.janitor_runs.remove(gone)
+        # Only as often as the types: an INFO costs more than all the rest.
+        used, limit = await self._reader.memory()
+        self._metrics.redis_used.set(used)
+        self._metrics.redis_limit.set(limit)
+
+    async def _count_workers(self) -> None:
+        pods = Counter(worker.type for worker in await self._registry.workers())
+        counted = set(sorted(set(pods).union(self._types.names))[:MAX_TYPES])
+        for infer_type in counted:
+            self._metrics.workers.labels(infer_type=infer_type).set(pods[infer_type])
+        # Removed last: a scrape between clearing and setting would say that a type has no pod.
+        for gone in self._counted - counted:
+            self._metrics.workers.remove(gone)
+        self._counted = counted
+
+    async def _ask(self, part: str, read: Callable[[], Awaitable[None]]) -> bool:
+        """Whether `read` succeeded in time; its outcome becomes readiness and `ei_redis_up`."""
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                await read()
+        except (RedisError, OSError, TimeoutError) as error:
+            text = self._explain(error, part)
+            self._lifecycle.set_missing(part, text)
+            if self._throttle.allow((part, type(error))):
+                log.warning("%s", text)
+            self._metrics.redis_up[part].set(0)
+            self._forget(part)
+            return False
+        self._metrics.redis_up[part].set(1)
+        self._lifecycle.set_ready(part)
+        return True
+
+    def _forget(self, part: str) -> None:
+        metrics = self._metrics
+        if part == "broker":
+            self._workers_at = float("-inf")
+            self._counted.clear()
+            metrics.workers.clear()
+            return
+        metrics.queue_length.clear()
+        metrics.redis_used.set(math.nan)
+        metrics.redis_limit.set(math.nan)
+        # The memory is read again with the types.
+        self._types.expire()
