@@ -86,7 +86,7 @@ class _Bench:
         return step
 
     def pipeline_round(self, batch: int) -> Callable[[int], int]:
-        """The same number of messages through a list, one pipeline of redis-py each way: what a plain producer does."""
+        """The same number of messages through a list, one redis-py pipeline each way: what a legacy producer does."""
         queue = keys.legacy_queue("raw")
         client = self._client
 
@@ -160,7 +160,7 @@ def figures(context: Context) -> Iterator[Figure]:
             f"{each['name'].removeprefix('queue, ')} over raw pipelined RPUSH and LPOP",
             each["ratio"],
             spread=each["spread"],
-            least=bars.get(each["name"].removeprefix("queue, ")),
+            minimum=bars.get(each["name"].removeprefix("queue, ")),
             rounds=tuple(each["rounds"]),
             details={name: each[name] for name in ("fps", "raw_fps", "over_bare_link")},
         )
@@ -170,6 +170,6 @@ def figures(context: Context) -> Iterator[Figure]:
         "queue",
         "1, 16 and 256 streams, the slowest ratio over the fastest",
         round(min(by_streams) / max(by_streams), 3),
-        least=0.9,
+        minimum=0.9,
         details={"ratios": by_streams},
     )

@@ -1,7 +1,7 @@
-"""What is used while nothing happens, and while nobody watches: CPU and memory of each service, bytes to Redis.
+"""CPU and memory of each service, and bytes to Redis, while nothing happens and while nobody watches.
 
 One system of real services as a user has it: Valkey, one pod, websocket server, gateway, a camera stream service whose
-camera is away, later a file stream service at 15 frames a second.
+camera is unreachable, later a file stream service at 15 fps.
 """
 
 from __future__ import annotations
@@ -37,65 +37,70 @@ def run(context: Context, seconds: float = 12.0) -> Iterator[Figure | LeftOut]:
     with System() as system:
         pod = system.infer("face", {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(context.models)})
         relay, gateway = system.websocket_server(), system.gateway()
-        away = {"CAMERA": f"http://127.0.0.1:{free_port()}/video", "STREAM_NAME": "away", "INFER_TYPE": "face"}
-        camera = system.service("camera", away)
+        unreachable = {"CAMERA": f"http://127.0.0.1:{free_port()}/video", "STREAM_NAME": "away", "INFER_TYPE": "face"}
+        camera = system.service("camera", unreachable)
         for each in (pod, relay, gateway):
             each.wait_ready()
         pids = {"inference": _pid(pod), "websocket server": _pid(relay), "gateway": _pid(gateway)}
-        pids |= {"camera, away": _pid(camera), "Valkey": system.valkey.pid or 0}
-        time.sleep(6)  # the start's own work, and the pod's first window
+        pids |= {"unreachable camera": _pid(camera), "Valkey": system.valkey.pid or 0}
+        time.sleep(6)  # the services' own start, and the pod's first window
         for name, percent in _cpu_percent(pids, seconds).items():
-            yield Figure(PART, f"no frames: CPU of {name}", percent, "% of a core", most=1.0)
+            yield Figure(PART, f"no frames: CPU of {name}", percent, "% of a core", maximum=1.0)
 
-        frames_before = pod.metric("ei_frames_inferred_total")
+        frames = pod.metric("ei_frames_inferred_total")
         film = system.file(context.videos / CLIP, "face", "lane", {"VIDEO_FPS": str(FPS)}).wait_ready()
         pids["file, 15 fps"] = _pid(film)
-        wait_for(lambda: pod.metric("ei_frames_inferred_total") > frames_before + 20, 30, "frames to be inferred")
+        wait_for(lambda: pod.metric("ei_frames_inferred_total") > frames + 20, 30, "frames to be inferred")
         with redis.Redis(port=system.valkey.port) as client:
-            time.sleep(6)  # whoever watched before is forgotten after 5 s
-            frames, sent, found = _sent(pod, client), 0.0, 0.0
-            percents = _cpu_percent(pids, seconds)
-            after = _sent(pod, client)
-            sent, found = after[1] - frames[1], after[0] - frames[0]
-            detections = _detections(client)
-            for name, percent in percents.items():
-                yield Figure(PART, f"15 fps, nobody watches: CPU of {name}", percent, "% of a core")
-            yield Figure(
-                PART,
-                "nobody watches: bytes to Redis per inferred frame",
-                round(sent / found),
-                "B",
-                most=round(1000 + 100 * detections),
-                details={"detections_per_frame": round(detections, 2)},
-            )
-            viewer = RawViewer(system.gateway_port, f"/{STREAM}", timeout_s=30)
-            until, frames = time.monotonic() + 1.5, None
-            while time.monotonic() < until:
-                viewer.read()
-            frames, until = _sent(pod, client), time.monotonic() + seconds / 2
-            while time.monotonic() < until:
-                viewer.read()
-            after = _sent(pod, client)
-            yield Figure(
-                PART,
-                "one viewer: bytes to Redis per inferred frame",
-                round((after[1] - frames[1]) / (after[0] - frames[0])),
-                "B",
-            )
-            with urllib.request.urlopen(f"{system.gateway_url}/api/streams/{STREAM}/snapshot.jpg", timeout=10):
-                pass
-            viewer.close()
+            time.sleep(6)  # a former viewer is forgotten after 5 s
+            yield from _unwatched(pod, client, pids, seconds)
+            yield from _watched(system, pod, client, seconds)
         del pids["Valkey"]
-        for name, pid in pids.items():
-            words = "websocket server and gateway have drawn" if name in ("websocket server", "gateway") else ""
-            yield Figure(
-                PART,
-                f"resident memory of {name}",
-                round(rss_mb(pid), 1),
-                "MB",
-                most=400 if name == "inference" else 80,
-                details={"note": words} if words else {},
-            )
+        yield from _memory(pids)
+
+
+def _unwatched(
+    pod: ServiceProcess, client: redis.Redis, pids: dict[str, int], seconds: float
+) -> Iterator[Figure | LeftOut]:
+    before = _sent(pod, client)
+    percents = _cpu_percent(pids, seconds)
+    after = _sent(pod, client)
+    detections = _detections(client)
+    for name, percent in percents.items():
+        yield Figure(PART, f"15 fps, nobody watches: CPU of {name}", percent, "% of a core")
+    yield Figure(
+        PART,
+        "nobody watches: bytes to Redis per inferred frame",
+        round((after[1] - before[1]) / (after[0] - before[0])),
+        "B",
+        maximum=round(1000 + 100 * detections),
+        details={"detections_per_frame": round(detections, 2)},
+    )
+
+
+def _watched(system: System, pod: ServiceProcess, client: redis.Redis, seconds: float) -> Iterator[Figure]:
+    viewer = RawViewer(system.gateway_port, f"/{STREAM}", timeout_s=30)
+    _read_for(viewer, 1.5)
+    before = _sent(pod, client)
+    _read_for(viewer, seconds / 2)
+    after = _sent(pod, client)
+    per_frame = round((after[1] - before[1]) / (after[0] - before[0]))
+    yield Figure(PART, "one viewer: bytes to Redis per inferred frame", per_frame, "B")
+    with urllib.request.urlopen(f"{system.gateway_url}/api/streams/{STREAM}/snapshot.jpg", timeout=10):
+        pass
+    viewer.close()
+
+
+def _read_for(viewer: RawViewer, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        viewer.read()
+
+
+def _memory(pids: dict[str, int]) -> Iterator[Figure]:
+    for name, pid in pids.items():
+        maximum = 400 if name == "inference" else 80
+        yield Figure(PART, f"resident memory of {name}", round(rss_mb(pid), 1), "MB", maximum=maximum)
 
 
 def _pid(service: ServiceProcess) -> int:
@@ -127,7 +132,7 @@ def _sent(pod: ServiceProcess, client: redis.Redis) -> tuple[float, float]:
 
 
 def _detections(client: redis.Redis) -> float:
-    """Detections of a frame, the mean of the newest hundred."""
+    """Detections per frame, the mean of the newest hundred."""
     import json
 
     entries = client.xrevrange("results_face", count=100)
@@ -136,7 +141,7 @@ def _detections(client: redis.Redis) -> float:
 
 
 def start(context: Context) -> Iterator[Figure | LeftOut]:
-    """Seconds from process start to ready, of each service, the pod with and without the model cache."""
+    """Seconds from process start to ready, for each service; the pod with and without the model cache."""
     part = "start"
     if not (context.models / MODEL.rpartition("_")[0]).is_dir():
         yield LeftOut(part, f"{MODEL}: the model is missing")

@@ -73,7 +73,7 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
                         f"push to {name}, {load:.0%} load, p{share * 100:.0f}",
                         round(percentile(values, share), 2),
                         "ms",
-                        most=None if most is None else round(most, 2),
+                        maximum=None if most is None else round(most, 2),
                         details={
                             "frames": traffic.pushed,
                             "arrived": len(values),

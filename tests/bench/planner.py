@@ -1,9 +1,10 @@
 """The capacity planner against a running pod: pods and Redis MB/s at 1, 4 and 16 streams, predicted and measured.
 
 `.venv/bin/python -m tests.bench.planner --model FILE [--fps F] [--seconds S] [--json] [--update]`. The pod's speed is
-measured first, as a user would; then streams of 768x432 are pushed at a steady rate. Pods are the ratio's sum over the
-target; Redis counts its own bytes. Prints one line a number of streams; 1 where a prediction is off by more than a
-fifth. `--update` stores the records too; `--document` measures nothing and writes doc/capacity.md from what is stored.
+measured first, as a user would; then streams of 768x432 are pushed at a steady rate. Pods are the sum of the ratios
+divided by the target; Redis counts its own bytes. Prints one line per number of streams; the exit code is 1 if a
+prediction is off by more than a fifth. `--update` also stores the records; `--document` measures nothing and writes
+doc/capacity.md from the stored records.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.commands.planning.capacity import Demand, Layout, Measured, plan
+from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.plan_capacity import text
+from elastic_inference.commands.planning.sheet import Demand, Layout, Measured
 from elastic_inference.domain.frame import Frame
 from tests.elasticity.report import PLANNER
-from tests.support.document import replace_between
+from tests.support.document import markdown_table, replace_between
 from tests.support.manifests import PROJECT
 from tests.support.system import ServiceProcess, System
 
@@ -40,29 +42,30 @@ STREAMS = (1, 4, 16)
 SIZE = (768, 432)
 TYPE = "plan"
 OFF_BY = 0.2
+_COMPARED = ("pods, predicted", "pods, measured", "Redis MB/s, predicted", "Redis MB/s, measured")
 CAPACITY = PROJECT / "doc" / "capacity.md"
 STORED = PROJECT / "doc" / "benchmarks" / "planner.json"
-# The sheet that doc/capacity.md shows.
+# The demand of the sheet in doc/capacity.md.
 MANY = Demand(cameras=100_000, fps=15.0, frame_bytes=50_000), Measured(fps_per_core=110), Layout()
 
 
 def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, Any]]:
     """Records {name, streams, pods, predicted_pods, redis_mb_s, predicted_redis_mb_s, off}."""
-    picture = _picture()
+    image = _test_image()
     records = []
     with System() as system:
         pod = system.infer(TYPE, {"INFER_MODEL_PATH": str(model)}).wait_ready()
-        with _Pushing(system.valkey, picture, 16, 400.0):
+        with _Pushing(system.valkey, image, 16, 400.0):
             pod_fps = _saturated(pod, seconds)
         time.sleep(6)
         layout = Layout(pod_cores=1.0)
         with redis.Redis(port=system.valkey.port) as admin:
             for streams in STREAMS:
                 demand = Demand(
-                    cameras=streams, fps=fps, frame_bytes=len(picture), detections=0.0, viewers=0, watched_streams=0
+                    cameras=streams, fps=fps, frame_bytes=len(image), detections=0.0, viewers=0, watched_streams=0
                 )
                 sheet = plan(demand, Measured(fps_per_core=pod_fps), layout)
-                with _Pushing(system.valkey, picture, streams, fps * streams):
+                with _Pushing(system.valkey, image, streams, fps * streams):
                     time.sleep(6)
                     before, began, ratios = _bytes(admin), time.monotonic(), []
                     while time.monotonic() - began < seconds:
@@ -94,14 +97,14 @@ def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, 
 
 
 class _Pushing:
-    """Pushes at a steady rate, spread over the streams, while it is entered."""
+    """A context in which frames are pushed at a steady rate, spread over the streams."""
 
-    def __init__(self, valkey: EmbeddedValkey, picture: bytes, streams: int, rate: float) -> None:
+    def __init__(self, valkey: EmbeddedValkey, image: bytes, streams: int, rate: float) -> None:
         client = connect(config.RedisTarget(url=SecretStr(valkey.url)))
         self._producers = [
             QueueProducer(client, TYPE, f"plan-{number}", config.QueueRules()) for number in range(streams)
         ]
-        self._picture, self._rate = picture, rate
+        self._image, self._rate = image, rate
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._push, daemon=True)
 
@@ -116,7 +119,7 @@ class _Pushing:
         began, number = time.monotonic(), 0
         while not self._stop.wait(max(0.0, began + number / self._rate - time.monotonic())):
             stream = number % len(self._producers)
-            frame = Frame(f"plan-{stream}", TYPE, self._picture, number, time.time(), 0.0, *SIZE)
+            frame = Frame(f"plan-{stream}", TYPE, self._image, number, time.time(), 0.0, *SIZE)
             self._producers[stream].push(frame)
             number += 1
 
@@ -133,60 +136,54 @@ def _bytes(admin: redis.Redis) -> int:
     return int(info["total_net_input_bytes"] + info["total_net_output_bytes"])
 
 
-def _picture() -> bytes:
+def _test_image() -> bytes:
     width, height = SIZE
     small = np.random.default_rng(1).integers(0, 255, (height // 6, width // 6, 3), dtype=np.uint8)
     return bytes(cv2.imencode(".jpg", cv2.resize(small, SIZE), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
 
 
 def compared(records: Sequence[Mapping[str, Any]]) -> str:
-    """The planner beside the pod, a row a number of streams."""
-    lines = [
-        "| streams | pods, predicted | pods, measured | Redis MB/s, predicted | Redis MB/s, measured |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {each['streams']} | {each['predicted_pods']} ({each['predicted_pods_unrounded']:.2f})"
-        f" | {each['pods']} ({each['pods_unrounded']:.2f})"
-        f" | {each['predicted_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
+    """The plan beside one pod, a row per number of streams."""
+    rows = [
+        (
+            each["streams"],
+            f"{each['predicted_pods']} ({each['predicted_pods_unrounded']:.2f})",
+            f"{each['pods']} ({each['pods_unrounded']:.2f})",
+            f"{each['predicted_redis_mb_s']:.2f}",
+            f"{each['redis_mb_s']:.2f}",
+        )
         for each in records
     ]
-    return "\n".join(lines) + "\n"
+    return markdown_table(("streams", *_COMPARED), rows)
 
 
 def planned(records: Sequence[Mapping[str, Any]]) -> str:
-    """The planner beside the pool, a row a number of streams."""
-    lines = [
-        "| streams | frames a second | pods, predicted | pods, measured "
-        "| Redis MB/s, predicted | Redis MB/s, measured |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {each['streams']} | {each['streams'] * each['fps']:g} | {each['planned_pods']} "
-        f"({each['planned_pods_unrounded']:.2f}) | {each['pods']} ({each['pods_unrounded']:.2f}) "
-        f"| {each['planned_redis_mb_s']:.2f} | {each['redis_mb_s']:.2f} |"
-        for each in records
-    ]
-    return "\n".join(lines) + "\n"
+    """The plan beside the pool, a row per number of streams."""
+    rows = []
+    for each in records:
+        plan_pods = f"{each['planned_pods']} ({each['planned_pods_unrounded']:.2f})"
+        pods = f"{each['pods']} ({each['pods_unrounded']:.2f})"
+        redis_mb_s = (f"{each['planned_redis_mb_s']:.2f}", f"{each['redis_mb_s']:.2f}")
+        rows.append((each["streams"], f"{each['streams'] * each['fps']:g}", plan_pods, pods, *redis_mb_s))
+    return markdown_table(("streams", "frames per second", *_COMPARED), rows)
 
 
 def bottlenecks() -> str:
-    """What gives way on the way to 100,000 cameras and to twice as many, a row each."""
+    """The bottlenecks up to 100,000 cameras and up to twice as many, a row each."""
     sheet = plan(*MANY)
-    lines = ["| from | what is full | what removes it |", "|---|---|---|"]
-    lines += [f"| {each.when} | {each.full} | {each.cure} |" for each in (*sheet.bottlenecks, *sheet.next_bottlenecks)]
-    return "\n".join(lines) + "\n"
+    rows = [(each.when, each.full, each.cure) for each in (*sheet.bottlenecks, *sheet.next_bottlenecks)]
+    return markdown_table(("from", "bottleneck", "fix"), rows)
 
 
 def many() -> str:
-    """The sheet for 100,000 cameras, as the command prints it, without the bottlenecks."""
+    """The sheet for 100,000 cameras as the command prints it, without the bottlenecks."""
     demand, _, layout = MANY
     sheet = replace(plan(*MANY), bottlenecks=(), next_bottlenecks=())
     return f"```\n{text(demand, layout, sheet)}\n```\n"
 
 
 def document(before: str) -> str:
-    """doc/capacity.md with what stands between its markers made anew."""
+    """doc/capacity.md with the text between its marks generated anew."""
     for name, new in (
         ("planner", compared(json.loads(STORED.read_text()))),
         ("pool", planned(json.loads(PLANNER.read_text()))),
@@ -204,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--model", type=Path, help="a model file, or a folder of models")
     what.add_argument("--document", action="store_true", help="only write doc/capacity.md from the stored records")
     parser.add_argument("--fps", type=float, default=6.0, help="of each stream (%(default)g)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="measured for each (%(default)g)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="duration of each measurement (%(default)g)")
     parser.add_argument("--json", action="store_true", help="the records as JSON")
     parser.add_argument("--update", action="store_true", help="store the records and write doc/capacity.md")
     options = parser.parse_args(arguments)

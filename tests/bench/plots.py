@@ -17,7 +17,7 @@ _STYLE = (
 
 def bars(title: str, figures: Sequence[Figure]) -> str:
     """Each figure a bar with its spread; a mark where its bar is. Orange where it is missed."""
-    top = max((max(each.value, each.least or 0, each.most or 0) for each in figures), default=1.0) or 1.0
+    top = max((max(each.value, each.minimum or 0, each.maximum or 0) for each in figures), default=1.0) or 1.0
     scale = _WIDTH / top / 1.05
     height = 44 + _ROW * len(figures)
     parts = [_head(title, _LEFT + _WIDTH + _RIGHT, height)]
@@ -31,7 +31,7 @@ def bars(title: str, figures: Sequence[Figure]) -> str:
         if each.spread:
             low, high = (_LEFT + (each.value + sign * each.spread / 2) * scale for sign in (-1, 1))
             parts.append(f'<path d="M{low:.1f} {y + 8}H{high:.1f}" stroke="#888" stroke-width="3"/>')
-        bar = each.least if each.least is not None else each.most
+        bar = each.minimum if each.minimum is not None else each.maximum
         if bar is not None:
             x = _LEFT + bar * scale
             parts.append(f'<path d="M{x:.1f} {y - 3}v23" stroke="#d62728" stroke-width="2"/>')

@@ -44,11 +44,11 @@ class Case:
 
     model: str
     size: tuple[int, int]
-    least: float | None = None
-    loop_least: float | None = None
+    minimum: float | None = None
+    loop_minimum: float | None = None
     # Feeder and Valkey on the first core, the pod and OpenVINO alone on the others.
     apart: bool = False
-    # Also: all streams watched, a plain producer, openvino-model-api's pipeline.
+    # Also: all streams watched, a legacy producer, openvino-model-api's pipeline.
     variants: bool = False
     rounds: int = 5
 
@@ -146,7 +146,7 @@ def run_case(case: Case, models: Path, context: Context, seconds: float) -> Iter
         PART,
         f"{case.name} over OpenVINO alone",
         found,
-        least=case.least if case.least is not None or case.apart else round(ceiling - MARGIN, 3),
+        minimum=case.minimum if case.minimum is not None or case.apart else round(ceiling - MARGIN, 3),
         details={
             "fps": round(statistics.median(fps["pod"]), 1),
             "alone_fps": round(statistics.median(fps["alone"]), 1),
@@ -161,16 +161,16 @@ def run_case(case: Case, models: Path, context: Context, seconds: float) -> Iter
     )
     for name, words, bar in (
         ("watched", "all watched, over OpenVINO alone", None),
-        ("plain", "plain producer, over OpenVINO alone", None),
+        ("plain", "legacy producer, over OpenVINO alone", None),
         ("loop", "straightforward loop over OpenVINO alone", None),
         ("pipeline", "model-api AsyncPipeline over OpenVINO alone", None),
     ):
         if name in fps:
-            yield median_figure(PART, f"{case.name} {words}", ratios(fps[name], fps["alone"]), least=bar)
+            yield median_figure(PART, f"{case.name} {words}", ratios(fps[name], fps["alone"]), minimum=bar)
     if "loop" in fps:
         loop = ratios(fps["pod"], fps["loop"])
         yield median_figure(
-            PART, f"{case.name} over the straightforward loop", loop, unit="times", least=case.loop_least
+            PART, f"{case.name} over the straightforward loop", loop, unit="times", minimum=case.loop_minimum
         )
 
 

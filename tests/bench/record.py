@@ -16,7 +16,7 @@ MISSED, MET, SHOWN = "missed", "met", ""
 class Figure:
     """A line of the table.
 
-    `value` is a median where `spread` (the distance between its quartiles) is given; `least` or `most` is the bar.
+    `value` is a median where `spread` (the distance between its quartiles) is given; `minimum` or `maximum` is the bar.
     `rounds` are the single values, `details` what else was measured with it.
     """
 
@@ -25,26 +25,26 @@ class Figure:
     value: float
     unit: str = ""
     spread: float | None = None
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     rounds: tuple[float, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
         """Whether the bar is met, as it is shown: a value that rounds to its bar meets it. Empty without a bar."""
-        if self.least is not None:
-            return MET if round(self.value, 3) >= self.least else MISSED
-        if self.most is not None:
-            return MET if round(self.value, 3) <= self.most else MISSED
+        if self.minimum is not None:
+            return MET if round(self.value, 3) >= self.minimum else MISSED
+        if self.maximum is not None:
+            return MET if round(self.value, 3) <= self.maximum else MISSED
         return SHOWN
 
     @property
     def bar(self) -> str:
         """The bar in words."""
-        if self.least is not None:
-            return f">= {self.least:g}"
-        return "" if self.most is None else f"<= {self.most:g}"
+        if self.minimum is not None:
+            return f">= {self.minimum:g}"
+        return "" if self.maximum is None else f"<= {self.maximum:g}"
 
     def as_json(self) -> dict[str, Any]:
         """For the JSON file."""

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import os
 import selectors
-import signal
 import socket
 import statistics
 import subprocess
@@ -29,6 +28,7 @@ import redis
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Result, join_message, result_json
+from tests.bench.processes import listening
 from tests.bench.record import Context, Figure, cpu_s, rss_mb, spread_of
 
 FRAME_BYTES = 50_000
@@ -201,23 +201,10 @@ def running() -> Iterator[tuple[int, int, int, int]]:
             ),
             subprocess.Popen([sys.executable, "-m", "tests.bench.relay", "--serve-bare", str(bare)]),
         ]
-        try:
-            for port in (relay, bare):
-                deadline = time.monotonic() + 30
-                while True:
-                    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                        break
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"nothing listens at port {port}")
-                    time.sleep(0.05)
+        with listening(children, (relay, bare)):
             with redis.Redis(port=valkey.port) as client:
                 client.hset(keys.stream_info(STREAM), "type", "people")
             yield relay, bare, valkey.port, children[0].pid
-        finally:
-            for child in children:
-                child.send_signal(signal.SIGTERM)
-            for child in children:
-                child.wait(15)
 
 
 def run(
@@ -291,7 +278,7 @@ def figures(context: Context) -> Iterator[Figure]:
             each["name"].removeprefix("relay, ") + (" over none stalled" if stalled else " over a bare broadcast loop"),
             each["ratio"],
             spread=each["spread"],
-            least=bars.get(each["name"]),
+            minimum=bars.get(each["name"]),
             rounds=tuple(each["rounds"]),
             details={name: each[name] for name in ("fps", "raw_fps", "rss_mb")},
         )

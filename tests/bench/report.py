@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.bench.plots import bars
 from tests.bench.record import MISSED, Figure, LeftOut
+from tests.support.document import markdown_table
 
 _BEGIN, _END = "<!-- table begins, written by make bench -->", "<!-- table ends -->"
 
@@ -30,13 +31,13 @@ def _number(value: float) -> str:
 
 def markdown(figures: Sequence[Figure], left_out: Sequence[LeftOut]) -> str:
     """The whole table for `doc/benchmarks.md`."""
-    rows = ["| part | what | median | spread (quartiles) | bar | |", "|---|---|---|---|---|---|"]
+    rows = []
     for each in figures:
         spread = "" if each.spread is None else f"{each.spread:.3g}"
         value = f"{_number(each.value)} {each.unit}".strip()
-        rows.append(f"| {each.part} | {each.name} | {value} | {spread} | {each.bar} | {each.verdict} |")
-    rows += [f"| {each.part} | left out: {each.reason} | | | | |" for each in left_out]
-    return "\n".join(rows) + "\n"
+        rows.append((each.part, each.name, value, spread, each.bar, each.verdict))
+    rows += [(each.part, f"left out: {each.reason}", "", "", "", "") for each in left_out]
+    return markdown_table(("part", "what", "median", "spread (quartiles)", "bar", ""), rows)
 
 
 def write(

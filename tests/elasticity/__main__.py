@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference import __version__
-from elastic_inference.commands.planning.capacity import Demand, Layout, Measured, plan
+from elastic_inference.commands.planning.capacity import plan
+from elastic_inference.commands.planning.sheet import Demand, Layout, Measured
 from tests.elasticity.cluster import (
     DEPLOYMENT,
     MONITORING,
@@ -321,7 +322,7 @@ def _late(run: Run, scenario: Scenario, window_s: int) -> list[str]:
     found = []
     settled, woken = run.settled_s(), run.woken_s()
     goes = SHIPPED_WINDOW_S if scenario.shipped_windows else window_s
-    limit_s = scenario.within_s + (goes if scenario.expected < run.most() else run.start_s)
+    limit_s = scenario.within_s + (goes if scenario.expected < run.peak() else run.start_s)
     if scenario.start == 0 and (woken is None or woken > WAKES_WITHIN_S + run.start_s):
         found.append(f"the first pod after {woken} s, more than {WAKES_WITHIN_S:g} s and a start")
     if settled is None:
@@ -351,7 +352,7 @@ def _line(run: Run) -> str:
     return (
         f"{run.name}: {first}{run.expected} pods Ready after {'never' if reached is None else f'{reached:.0f} s'}"
         f" (to stay: {'never' if settled is None else f'{settled:.0f} s'}; a pod starts in {run.start_s:.0f} s),"
-        f" at most {run.most()}, overshoot {run.overshoot()}, turns {run.oscillations()}, changes {run.changes()};"
+        f" at most {run.peak()}, overshoot {run.overshoot()}, turns {run.oscillations()}, changes {run.changes()};"
         f" pushed {run.pushed}, inferred {run.inferred}, dropped {run.dropped or 0}, lost {run.lost},"
         f" unaccounted {run.unaccounted()}; simulated {run.simulated}"
     )

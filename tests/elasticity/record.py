@@ -89,7 +89,7 @@ class Run:
         """Pods that were Ready at the last look."""
         return self.samples[-1].ready
 
-    def most(self) -> int:
+    def peak(self) -> int:
         """The most pods that were wanted."""
         return max((each.replicas for each in self.samples), default=0)
 
@@ -97,7 +97,7 @@ class Run:
         """Pods beyond what was there at first and what is right for the highest demand."""
         before = next((each.replicas for each in self.samples if each.replicas >= 0), 0)
         highest = max((each.demand_fps for each in self.samples), default=0.0) / self.pod_fps
-        return max(0, self.most() - max(self.expected, before, pods(highest)))
+        return max(0, self.peak() - max(self.expected, before, pods(highest)))
 
     def changes(self) -> list[tuple[float, int, int]]:
         """(second, from, to) of each change of the wanted number of pods."""
@@ -123,7 +123,7 @@ class Run:
             **asdict(self),
             "settled_s": self.settled_s(),
             "reached_s": self.reached_s(),
-            "most": self.most(),
+            "peak": self.peak(),
             "overshoot": self.overshoot(),
             "oscillations": self.oscillations(),
             "changes": self.changes(),

@@ -1,7 +1,7 @@
-"""Writes the measured scenarios, the simulation beside them and the sweep into doc/dynamic_scale.md.
+"""Writes the measured scenarios, their simulation and the sweep into doc/dynamic_scale.md.
 
-`python -m tests.elasticity.report [--no-sweep]`: reads doc/elasticity/*.json, which `make test-elasticity` leaves. What
-`--planner` left is for `python -m tests.bench.planner --document`.
+`python -m tests.elasticity.report [--no-sweep]` reads doc/elasticity/*.json, which `make test-elasticity` writes. The
+file of its option `--planner` is read by `python -m tests.bench.planner --document`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict
 from tests.elasticity.scenarios import default, further
 from tests.simulation.sweep import sweep, table
-from tests.support.document import replace_between
+from tests.support.document import markdown_table, replace_between
 from tests.support.manifests import PROJECT
 
 DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
@@ -28,7 +28,7 @@ QUOTAS = FOLDER / QUOTAS_FILE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Replaces what stands between the document's markers."""
+    """Replaces the text between the document's marks."""
     parser = argparse.ArgumentParser(prog="report", description=__doc__)
     parser.add_argument("--no-sweep", action="store_true", help="leave the sweep's table as it is (it takes a minute)")
     options = parser.parse_args(arguments)
@@ -50,48 +50,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def quotas(records: Sequence[Mapping[str, Any]]) -> str:
-    """What a pod infers, a row a CPU limit."""
-    lines = ["| CPU limit | frames a second, BlazeFace, 192x144 | start to Ready |", "|---|---|---|"]
-    lines += [f"| {each['cpu']} | {each['fps']:.0f} | {each['start_s']:.0f} s |" for each in records]
-    return "\n".join(lines) + "\n"
+    """The rate of a pod, a row per CPU limit."""
+    rows = [(each["cpu"], f"{each['fps']:.0f}", f"{each['start_s']:.0f} s") for each in records]
+    return markdown_table(("CPU limit", "fps, BlazeFace, 192x144", "start to Ready"), rows)
 
 
 def measured(runs: Sequence[Run]) -> str:
-    """What happened, a row a scenario."""
-    lines = [
-        "| scenario | autoscaler | pods in the end | Ready to stay after | most pods | overshoot | turns "
-        "| dropped by reason | lost | in no book |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    """What happened, a row per scenario."""
+    columns = (
+        "scenario",
+        "autoscaler",
+        "pods at the end",
+        "time to settle",
+        "peak pods",
+        "overshoot",
+        "turns",
+        "dropped, by reason",
+        "lost",
+        "unaccounted",
+    )
+    rows = []
     for run in runs:
         dropped = ", ".join(f"{reason} {count}" for reason, count in run.dropped.items()) or "0"
-        lines.append(
-            f"| {run.name} | {run.autoscaler} | {run.in_the_end()} | {_when(run)} | {run.most()} | {run.overshoot()} "
-            f"| {run.oscillations()} | {dropped} of {run.pushed} | {run.lost} | {run.unaccounted()} |"
-        )
-    return "\n".join(lines) + "\n"
+        figures = (run.in_the_end(), _when(run), run.peak(), run.overshoot(), run.oscillations())
+        account = (f"{dropped} of {run.pushed}", run.lost, run.unaccounted())
+        rows.append((run.name, run.autoscaler, *figures, *account))
+    return markdown_table(columns, rows)
 
 
 def agreement(runs: Sequence[Run]) -> str:
     """The simulation beside the measurement."""
-    lines = [
-        "| scenario | Ready to stay after, measured | simulated | dropped, measured | simulated "
-        "| changes, measured | simulated |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ("scenario", "time to settle", "simulated", "dropped", "simulated", "changes", "simulated")
+    rows = []
     for run in runs:
-        if not run.simulated:
-            continue
-        part = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
-        lines.append(
-            f"| {run.name} | {_s(run.settled_s())} | {_s(run.simulated['settled_s'])} | {part:.1%} | "
-            f"{run.simulated['dropped_part']:.1%} | {len(run.changes())} | {run.simulated['changes']:g} |"
-        )
-    return "\n".join(lines) + "\n"
+        found = run.simulated
+        if found:
+            dropped = sum(run.dropped.values()) / run.pushed if run.pushed else 0.0
+            times = (_s(run.settled_s()), _s(found["settled_s"]))
+            drops = (f"{dropped:.1%}", f"{found['dropped_part']:.1%}")
+            rows.append((run.name, *times, *drops, len(run.changes()), f"{found['changes']:g}"))
+    return markdown_table(columns, rows)
 
 
 def _when(run: Run) -> str:
-    woken = "" if run.woken_s() is None else f", the first pod {_s(run.woken_s())} after the first frame"
+    woken = "" if run.woken_s() is None else f", the first pod after {_s(run.woken_s())}"
     start = f" (a pod's start: {run.start_s:.0f} s)" if run.start_s else ""
     return _s(run.settled_s()) + woken + start
 

@@ -24,29 +24,30 @@ FIRST_SPAN_S = 2
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds the autoscaler. Times in seconds.
-
-    `pod_fps` is what one pod can do; `start_s` from a pod's creation to Ready, the first `pending_s` of it not running;
-    `window_s` that of the ratio; `scrape_s` between Prometheus' scrapes, and both autoscalers ask it at the moment of
-    their look. Frames of `queue_s` wait at most: 4 of a camera of 15 a second. `noise` is the relative standard
-    deviation of a measured ratio, `reads` by how much a pod that is not full reads its ratio too high; `metrics_away`
-    spans without metrics, after which Prometheus starts empty. `keda` takes the sum of the ratios for the mean, wakes
-    from zero and goes back to it, looking every `polling_s`.
-    """
+    """What surrounds the autoscaler. Times in seconds."""
 
     pod_fps: float = 20.0
+    """What one pod can do."""
     start_s: float = 8.0
+    """From a pod's creation to Ready; it does not run in the first `pending_s` of it."""
     pending_s: float = 2.0
+    pod_killed_at: tuple[float, ...] = ()
     window_s: int = 5
+    """The window of the ratio."""
     scrape_s: int = 5
+    """Between Prometheus' scrapes; both autoscalers query it whenever they decide."""
+    metrics_away: tuple[tuple[float, float], ...] = ()
+    """Spans without metrics, after which Prometheus starts empty."""
     noise: float = 0.03
+    """Relative standard deviation of a measured ratio."""
     reads: float = 1.0
+    """Factor by which a pod that is not full reads its ratio too high."""
     queue_s: float = 0.27
+    """How long a frame can wait: 4 frames of a camera of 15 fps."""
     keda: bool = False
+    """Use the sum of the ratios instead of the mean, start from zero and return to it, polling every `polling_s`."""
     polling_s: int = 3
     cooldown_s: float = 120.0
-    metrics_away: tuple[tuple[float, float], ...] = ()
-    pod_killed_at: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -91,8 +92,8 @@ class Outcome:
                 found.append((after.at_s, before.replicas, after.replicas))
         return found
 
-    def taken_back(self, within_s: float = 300.0) -> int:
-        """Scale-ins that a scale-out reversed within `within_s` although the demand had not risen by a tenth."""
+    def reversals(self, within_s: float = 300.0) -> int:
+        """Scale-ins that a scale-out reversed within `within_s`, though the demand had not risen by a tenth."""
         count = 0
         changes = self.changes()
         for index, (at_s, before, after) in enumerate(changes):

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from tests.simulation.autoscaler import AutoscalerSettings, Direction, Policy
 from tests.simulation.simulation import Demand, World, simulate
+from tests.support.document import markdown_table
 
 TARGETS = (0.6, 0.7, 0.8, 0.9)
 WINDOWS_S = (0.0, 60.0, 120.0, 300.0)
@@ -78,14 +79,14 @@ class Case:
 class Verdict:
     """One combination over all cases and `seeds` seeds.
 
-    `taken_back` by the name of each case, over all seeds. `dropped_part` is the mean over the cases; `surplus` are
+    `reversals` by the name of each case, over all seeds. `dropped_part` is the mean over the cases; `surplus` are
     pods paid for beyond what the frames needed at the target of 1; `step_s` from 2 pods' worth of frames becoming 100
     until they were there, the median over the seeds.
     """
 
     combination: Combination
     seeds: int
-    taken_back: dict[str, int]
+    reversals: dict[str, int]
     dropped_part: float
     surplus: float
     step_s: float
@@ -141,20 +142,20 @@ def judge(
 ) -> Verdict:
     """One combination over all cases, `day_s` of the day each, with every seed; for an HPA or for KEDA's."""
     settings = combination.settings()
-    taken_back: dict[str, int] = {}
+    reversals: dict[str, int] = {}
     dropped_parts: list[float] = []
     frames, paid = 0.0, 0.0
     for seed in seeds:
         for case in cases(day_s, seed):
             world = World(pod_fps=POD_FPS, noise=case.noise, keda=keda)
             run = simulate(settings, world, case.demand, case.length_s, replicas=case.start, seed=seed)
-            taken_back[case.name] = taken_back.get(case.name, 0) + run.taken_back()
+            reversals[case.name] = reversals.get(case.name, 0) + run.reversals()
             dropped_parts.append(run.dropped_part)
             frames += run.frames
             paid += run.pod_hours
     surplus = paid / (frames / POD_FPS / 3600) - 1
     step_s = statistics.median(_tall_step_s(settings, seed) for seed in seeds)
-    return Verdict(combination, len(seeds), taken_back, statistics.fmean(dropped_parts), surplus, step_s)
+    return Verdict(combination, len(seeds), reversals, statistics.fmean(dropped_parts), surplus, step_s)
 
 
 def _tall_step_s(settings: AutoscalerSettings, seed: int) -> float:
@@ -166,29 +167,35 @@ def _tall_step_s(settings: AutoscalerSettings, seed: int) -> float:
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """Markdown; the shipped combination in bold."""
-    lines = [
-        "| target | scale-in window | scale-in policy | scale-out window | scale-out policy "
-        "| taken back a run | of these in the noisy case | frames dropped | pods beyond the need "
-        "| step from 2 to 100 pods |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    columns = (
+        "target",
+        "scale-in window",
+        "scale-in policy",
+        "scale-out window",
+        "scale-out policy",
+        "reversals per run",
+        "of these in the noisy case",
+        "frames dropped",
+        "surplus pods",
+        "step from 2 to 100 pods",
+    )
+    rows = []
     for each in verdicts:
         one = each.combination
+        scale_in = (f"{one.in_window_s:.0f} s", one.in_policy)
+        scale_out = (f"{one.out_window_s:.0f} s", one.out_policy)
+        reversals = (sum(each.reversals.values()), each.reversals[NOISY])
+        outcome = (f"{each.dropped_part:.2%}", f"{each.surplus:.0%}", f"{each.step_s:.0f} s")
+        mark = "**" if one == SHIPPED else ""
         cells = (
             f"{one.target:g}",
-            f"{one.in_window_s:.0f} s",
-            one.in_policy,
-            f"{one.out_window_s:.0f} s",
-            one.out_policy,
-            f"{sum(each.taken_back.values()) / each.seeds:.3g}",
-            f"{each.taken_back[NOISY] / each.seeds:.3g}",
-            f"{each.dropped_part:.2%}",
-            f"{each.surplus:.0%}",
-            f"{each.step_s:.0f} s",
+            *scale_in,
+            *scale_out,
+            *(f"{count / each.seeds:.3g}" for count in reversals),
+            *outcome,
         )
-        mark = "**" if one == SHIPPED else ""
-        lines.append("| " + " | ".join(f"{mark}{cell}{mark}" for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"{mark}{cell}{mark}" for cell in cells])
+    return markdown_table(columns, rows)
 
 
 def _hours(text: str) -> float:

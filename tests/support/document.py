@@ -1,6 +1,8 @@
-"""Parts of a document that are made from what was measured."""
+"""Parts of a document that are generated from measurements."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 
 def replace_between(text: str, name: str, new: str) -> str:
@@ -11,3 +13,10 @@ def replace_between(text: str, name: str, new: str) -> str:
     if not begun or not ended:
         raise ValueError(f"the document has no {begin.strip()} … {end}")
     return f"{before}{begin}{new}{end}{after}"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    head, rule, *body = ("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join((head, rule.replace(" ", ""), *body)) + "\n"

@@ -30,7 +30,7 @@ def test_a_count_that_does_not_stay_is_not_settled() -> None:
     found = run([1, 1, 4, 4, 5, 5], [1, 1, 4, 4, 4, 5], 4)
     assert found.reached_s() == 0.0
     assert found.settled_s() is None
-    assert found.most() == 5
+    assert found.peak() == 5
     assert found.overshoot() == 1
 
 

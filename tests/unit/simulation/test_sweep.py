@@ -28,15 +28,15 @@ def test_the_shipped_settings_take_nothing_back(hours: int, seeds: range, *, ked
     """The sweep itself has the ten hours with each of its twenty seeds, which takes half a minute."""
     verdict = judge(SHIPPED, hours * 3600, seeds, keda=keda)
     # With 12 % of noise, twice what was measured, chance may do it once in a while.
-    noisy = verdict.taken_back.pop(NOISY)
-    assert set(verdict.taken_back.values()) == {0}
+    noisy = verdict.reversals.pop(NOISY)
+    assert set(verdict.reversals.values()) == {0}
     assert noisy <= 2
     assert verdict.dropped_part < 0.05
     assert verdict.step_s < 60
 
 
 def test_without_a_window_scale_ins_are_taken_back() -> None:
-    assert sum(judge(Combination(0.9, 0.0), 3600, seeds=(1,)).taken_back.values()) > 0
+    assert sum(judge(Combination(0.9, 0.0), 3600, seeds=(1,)).reversals.values()) > 0
 
 
 def test_the_shipped_settings_are_those_of_the_manifests() -> None:

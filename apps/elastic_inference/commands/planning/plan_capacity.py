@@ -1,4 +1,4 @@
-"""`ei-plan-capacity`: how many pods, cores, Redis shards and relays a number of cameras needs, as text or JSON."""
+"""`ei-plan-capacity`: the pods, cores, Redis shards and relays that cameras need, as text or JSON."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
-from elastic_inference.commands.planning.capacity import Demand, Layout, Measured, Sheet, plan
+from elastic_inference.commands.planning.capacity import plan
+from elastic_inference.commands.planning.sheet import Demand, Layout, Measured, RedisRates, Sheet
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
+
+Inputs = TypeVar("Inputs", Demand, RedisRates, Measured, Layout)
 
 EPILOG = """\
 example, with the pod's figure from `make bench`:
@@ -19,31 +24,20 @@ The formulas are in doc/capacity.md. Measure --fps-per-core with your model on y
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the sheet; the exit code."""
+    """Prints the sheet; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    demand = Demand(
-        cameras=options.cameras,
-        fps=options.fps,
+    demand = _chosen(
+        Demand,
+        options,
         frame_bytes=round(options.frame_kb * 1000) if options.frame_kb else _frame_bytes(options.size),
-        types=options.types,
-        detections=options.detections,
-        viewers=options.viewers,
         watched_streams=options.watched if options.watched is not None else min(options.viewers, options.cameras),
     )
     if demand.frame_bytes > DEFAULT_MAX_FRAME_BYTES:
-        size, most = demand.frame_bytes / 1000, DEFAULT_MAX_FRAME_BYTES / 1000
-        parser.error(f"a frame of {size:,.0f} kB: expected at most {most:,.0f} (MAX_FRAME_BYTES)")
-    measured = Measured(
-        fps_per_core=options.fps_per_core,
-        producer_fps_per_core=options.producer_fps_per_core,
-        shard_mb_s=options.shard_mb_s,
-        shard_frames_s=options.shard_frames_s,
-        relay_frames_s=options.relay_frames_s,
-        gateway_mb_s=options.gateway_mb_s,
-        network_mb_s=options.network_mb_s,
-    )
-    layout = Layout(pod_cores=options.pod_cores, node_cores=options.node_cores, target=options.target)
+        size, limit = demand.frame_bytes / 1000, DEFAULT_MAX_FRAME_BYTES / 1000
+        parser.error(f"a frame of {size:,.0f} kB: expected at most {limit:,.0f} (MAX_FRAME_BYTES)")
+    measured = _chosen(Measured, options, redis=_chosen(RedisRates, options))
+    layout = _chosen(Layout, options)
     try:
         sheet = plan(demand, measured, layout)
     except ValueError as error:
@@ -55,11 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _chosen(kind: type[Inputs], options: argparse.Namespace, **given: Any) -> Inputs:
+    """Inputs of this kind: each field is an option of the same name, or given."""
+    names = {each.name for each in fields(kind)} - given.keys()
+    values = {name: getattr(options, name) for name in names}
+    return kind(**values, **given)
+
+
 def text(demand: Demand, layout: Layout, sheet: Sheet) -> str:
     """The sheet as it is printed."""
     by = f" (by their {sheet.nodes_by})" if sheet.nodes > 1 else ""
     rows = [
-        ("frames to infer", f"{sheet.frames_s:,.0f} a second"),
+        ("frames to infer", f"{sheet.frames_s:,.0f} per second"),
         (
             "inference pods",
             f"{sheet.pods:,} of {_count(layout.pod_cores, 'core')} at a ratio of {layout.target:g} "
@@ -86,8 +87,8 @@ def text(demand: Demand, layout: Layout, sheet: Sheet) -> str:
     lines = [head + _count(demand.types, "type")]
     lines += [f"  {name:<18} {value}" for name, value in rows]
     for title, found in (
-        ("What gives way on the way there, and what removes it:", sheet.bottlenecks),
-        ("What comes next, up to twice as much:", sheet.next_bottlenecks),
+        ("Bottlenecks up to this load, and their fixes:", sheet.bottlenecks),
+        ("Bottlenecks up to twice this load:", sheet.next_bottlenecks),
     ):
         if found:
             lines += ["", title]
@@ -107,12 +108,12 @@ def _count(number: float, noun: str) -> str:
 
 
 def _amount(value: float) -> str:
-    """With two digits after the point where it is small."""
+    """Three significant digits if it is small."""
     return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
 
 
 def _frame_bytes(size: tuple[int, int]) -> int:
-    """About 0.15 bytes a pixel: JPEG of quality 80, 4:2:0, as measured on the sample clips."""
+    """About 0.15 bytes per pixel: JPEG of quality 80, 4:2:0, as measured on the sample clips."""
     return round(size[0] * size[1] * 0.15)
 
 
@@ -124,69 +125,33 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--cameras", type=_number(int, 1, 10_000_000), required=True, help="how many cameras")
-    add(
-        "--fps-per-core", type=_number(float, 0.01, 1e6), required=True, help="frames a second one core of a pod infers"
-    )
-    add("--fps", type=_number(float, 0.01, 1000), default=15.0, help="frames a second of a camera (%(default)s)")
-    add(
-        "--size",
-        type=_size,
-        default=(768, 432),
-        metavar="WxH",
-        help="picture size (768x432), unless --frame-kb is given",
-    )
-    add("--frame-kb", type=_number(float, 0.1, DEFAULT_MAX_FRAME_BYTES / 1000), help="kilobytes of a frame's JPEG")
-    add("--types", type=_number(int, 1, 1000), default=1, help="inference types that get each frame (%(default)s)")
-    add("--detections", type=_number(float, 0, 1000), default=3.0, help="detections of a frame (%(default)s)")
-    add("--viewers", type=_number(int, 0, 10_000_000), default=10, help="open websockets (%(default)s)")
+    add("--cameras", type=_number(int, 1, 10_000_000), required=True, help="number of cameras")
+    add("--fps-per-core", type=_number(float, 0.01, 1e6), required=True, help="fps that a pod infers per core")
+    add("--size", type=_size, default=(768, 432), metavar="WxH", help="frame size (768x432), without --frame-kb")
+    add("--frame-kb", type=_number(float, 0.1, DEFAULT_MAX_FRAME_BYTES / 1000), help="kB of a frame's JPEG")
+    add("--viewers", type=_number(int, 0, 10_000_000), default=Demand.viewers, help="open websockets (%(default)s)")
     add("--watched", type=_number(int, 0, 10_000_000), help="streams that have a viewer (as many as viewers)")
-    add("--pod-cores", type=_number(float, 0.05, 1000), default=1.0, help="cores of an inference pod (%(default)s)")
-    add("--node-cores", type=_number(float, 1, 1000), default=8.0, help="cores of a node (%(default)s)")
-    add(
-        "--target",
-        type=_number(float, 0.05, 1),
-        default=0.8,
-        help="the autoscaler's target for the ratio (%(default)s)",
-    )
-    add(
-        "--producer-fps-per-core",
-        type=_number(float, 0.1, 1e6),
-        default=Measured.producer_fps_per_core,
-        help="frames a second one core of a producer decodes and encodes (%(default)s)",
-    )
-    add(
-        "--shard-mb-s",
-        type=_number(float, 0.1, 1e6),
-        default=Measured.shard_mb_s,
-        help="MB/s of one Redis process, in and out together (%(default)s)",
-    )
-    add(
-        "--shard-frames-s",
-        type=_number(float, 1, 1e7),
-        default=Measured.shard_frames_s,
-        help="frames a second of one Redis (%(default)s)",
-    )
-    add(
-        "--relay-frames-s",
-        type=_number(float, 1, 1e7),
-        default=Measured.relay_frames_s,
-        help="frames to viewers of one relay (%(default)s)",
-    )
-    add(
-        "--gateway-mb-s",
-        type=_number(float, 0.1, 1e6),
-        default=Measured.gateway_mb_s,
-        help="MB/s of one gateway (%(default)s)",
-    )
-    add(
-        "--network-mb-s",
-        type=_number(float, 0.1, 1e6),
-        default=Measured.network_mb_s,
-        help="MB/s of a node's network, each way (%(default)s)",
-    )
+    add("--types", type=_number(int, 1, 1000), default=Demand.types, help="types that get each frame (%(default)s)")
+    for name, low, high, default, text in _RATES:
+        add(name, type=_number(float, low, high), default=default, help=f"{text} (%(default)s)")
     add("--json", action="store_true", help="print JSON")
     return parser
+
+
+# option, lowest and highest value, default, help
+_RATES = (
+    ("--fps", 0.01, 1000, Demand.fps, "fps of a camera"),
+    ("--detections", 0, 1000, Demand.detections, "detections per frame"),
+    ("--pod-cores", 0.05, 1000, Layout.pod_cores, "cores of an inference pod"),
+    ("--node-cores", 1, 1000, Layout.node_cores, "cores of a node"),
+    ("--target", 0.05, 1, Layout.target, "the autoscaler's target for the ratio"),
+    ("--producer-fps-per-core", 0.1, 1e6, Measured.producer_fps_per_core, "fps that a producer encodes per core"),
+    ("--shard-mb-s", 0.1, 1e6, RedisRates.shard_mb_s, "MB/s of one Redis process, in and out together"),
+    ("--shard-frames-s", 1, 1e7, RedisRates.shard_frames_s, "frames per second of one Redis process"),
+    ("--relay-frames-s", 1, 1e7, Measured.relay_frames_s, "frames per second to the viewers of one websocket server"),
+    ("--gateway-mb-s", 0.1, 1e6, Measured.gateway_mb_s, "MB/s of one gateway"),
+    ("--network-mb-s", 0.1, 1e6, Measured.network_mb_s, "MB/s of a node's network, each way"),
+)
 
 
 def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:

@@ -179,37 +179,39 @@ def _broker(facts: Facts) -> Finding:
 
 
 def _relay(facts: Facts) -> Finding:
-    link = ChainLink.RELAY
-    if facts.relay_error:
-        return Finding.broken(
-            link,
-            f"{facts.relay_address}: {facts.relay_error}",
-            "Start it: tools/run-wss.sh. In a cluster: kubectl get pods -l app=ei-websocket-server-deployment. "
-            "WEBSOCKET_SERVER_URL of the gateway must be its address.",
-        )
-    if not facts.relay_address:
-        return Finding.unknown(link, "its address is not known; see the gateway")
-    return Finding.good(link, f"{facts.relay_address} answers")
+    return _server(
+        ChainLink.RELAY,
+        facts.relay_address,
+        facts.relay_error,
+        hint="see the gateway",
+        advice="Start it: tools/run-wss.sh. In a cluster: kubectl get pods -l app=ei-websocket-server-deployment. "
+        "WEBSOCKET_SERVER_URL of the gateway must be its address.",
+    )
 
 
 def _gateway(facts: Facts) -> Finding:
-    link = ChainLink.GATEWAY
-    if facts.gateway_error:
-        return Finding.broken(
-            link,
-            f"{facts.gateway_address}: {facts.gateway_error}",
-            "Start it: tools/run-gws.sh. In a cluster: kubectl get pods -l app=ei-gateway-server-deployment.",
-        )
-    if not facts.gateway_address:
-        return Finding.unknown(link, "its address is not known: give it with -g")
+    found = _server(
+        ChainLink.GATEWAY,
+        facts.gateway_address,
+        facts.gateway_error,
+        hint="give it with -g",
+        advice="Start it: tools/run-gws.sh. In a cluster: kubectl get pods -l app=ei-gateway-server-deployment.",
+    )
+    if found.state is not State.GOOD or not facts.video_stream:
+        return found
     if facts.video_error:
-        return Finding.broken(
-            link,
-            f"{facts.gateway_address} answers, but {facts.video_stream} does not come through: {facts.video_error}",
-            "Check the logs of the gateway and the websocket server.",
-        )
-    came = f", {facts.video_stream} comes through" if facts.video_stream else ""
-    return Finding.good(link, f"{facts.gateway_address} answers{came}")
+        text = f"{found.text}, but {facts.video_stream} does not come through: {facts.video_error}"
+        return Finding.broken(found.link, text, "Check the logs of the gateway and the websocket server.")
+    return Finding.good(found.link, f"{found.text}, {facts.video_stream} comes through")
+
+
+def _server(link: ChainLink, address: str, error: str | None, *, hint: str, advice: str) -> Finding:
+    """`hint` says where to find an address that is not known."""
+    if error:
+        return Finding.broken(link, f"{address}: {error}", advice)
+    if not address:
+        return Finding.unknown(link, f"its address is not known: {hint}")
+    return Finding.good(link, f"{address} answers")
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

@@ -58,13 +58,9 @@ async def _queue(target: RedisTarget, facts: Facts) -> None:
                     ]
         finally:
             await reader.close()
-    except TimeoutError:
-        facts.queue_error = f"no answer within {LIMIT_S:.0f} s"
-    except _LOGIN_ERRORS as error:
-        facts.queue_error = f"login refused ({error})"
-        facts.queue_login_refused = True
     except _FAILURES as error:
-        facts.queue_error = " ".join(str(error).split())[:200] or type(error).__name__
+        facts.queue_error = _in_words(error)
+        facts.queue_login_refused = isinstance(error, _LOGIN_ERRORS)
 
 
 async def _answers_http(target: RedisTarget) -> bool:
@@ -96,10 +92,16 @@ async def _broker(target: RedisTarget, facts: Facts) -> None:
                 facts.inferred = {stream.id: stream.type for stream in await registry.streams()}
         finally:
             await client.aclose()
-    except TimeoutError:
-        facts.broker_error = f"{target}: no answer within {LIMIT_S:.0f} s"
     except _FAILURES as error:
-        facts.broker_error = f"{target}: {' '.join(str(error).split())[:200]}"
+        facts.broker_error = f"{target}: {_in_words(error)}"
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {LIMIT_S:.0f} s"
+    if isinstance(error, _LOGIN_ERRORS):
+        return f"login refused ({error})"
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 async def _connects(host: str, port: int) -> str | None:

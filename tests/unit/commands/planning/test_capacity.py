@@ -9,17 +9,16 @@ from tests.bench.planner import CAPACITY, document
 
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.base.config import GatewaySettings, WebsocketSettings
-from elastic_inference.commands.planning.capacity import (
-    GATEWAY_TYPES,
+from elastic_inference.commands.planning.capacity import GATEWAY_TYPES, plan
+from elastic_inference.commands.planning.plan_capacity import main
+from elastic_inference.commands.planning.sheet import (
     SERVER_VIEWERS,
     Bottleneck,
     Demand,
     Layout,
     Measured,
     Sheet,
-    plan,
 )
-from elastic_inference.commands.planning.plan_capacity import main
 
 QUICK = Measured(fps_per_core=100)
 
@@ -93,7 +92,7 @@ def test_a_broker_is_not_sharded() -> None:
     # 24,000 results a second, 12,000 for a process: a suite for each half.
     sheet = plan(unwatched(1600, frame_bytes=1_000), QUICK, Layout())
     assert sheet.brokers == 2
-    assert "suite a site" in named(sheet, "broker (").cure
+    assert "installation per site" in named(sheet, "broker (").cure
 
 
 def test_a_shard_is_no_faster_than_the_link_of_its_node_in_either_direction() -> None:
@@ -123,7 +122,7 @@ def test_a_node_takes_whole_pods() -> None:
 
 
 def test_a_pod_larger_than_a_node_is_refused() -> None:
-    with pytest.raises(ValueError, match="A pod of 16 cores fits no node of 8 cores"):
+    with pytest.raises(ValueError, match="A pod of 16 cores does not fit a node of 8 cores"):
         plan(unwatched(1), QUICK, Layout(pod_cores=16, node_cores=8))
 
 
@@ -217,7 +216,7 @@ def test_small_numbers_are_neither_rounded_away_nor_plural(capsys: pytest.Captur
         (["--cameras", "1", "--size", "²²²x²²²"], "expected WIDTHxHEIGHT"),
         (["--cameras", "1", "--frame-kb", "5000"], "expected 0.1 to 4,194.304"),
         (["--cameras", "1", "--size", "16000x16000"], "MAX_FRAME_BYTES"),
-        (["--cameras", "1", "--pod-cores", "16"], "fits no node"),
+        (["--cameras", "1", "--pod-cores", "16"], "does not fit a node"),
     ],
 )
 def test_wrong_options_are_named(wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
