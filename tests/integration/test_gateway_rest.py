@@ -14,11 +14,12 @@ import pytest
 import redis
 import simplejpeg
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.flows.gateway import events as gateway_events
 from tests.support.gateway import JPEG, Answer, Pool, RunningGateway, first_event
 from tests.support.openapi import OPENAPI, check, check_schema
 from tests.support.waiting import wait_for
+from tests.support.websocket_server import Relay
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,14 @@ def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
 def gateway(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
     with RunningGateway(valkey.url) as running:
         yield running
+
+
+@pytest.fixture
+def gateway_with_relay(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
+    with Relay(queue_url=valkey.url) as relay:
+        url = f"ws://127.0.0.1:{relay.port}"
+        with RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=url) as running:
+            yield running
 
 
 def raw_answer(gateway: RunningGateway, request: bytes) -> bytes:
@@ -203,26 +212,26 @@ def test_files_are_compressed_tagged_and_cached(valkey: EmbeddedValkey, tmp_path
 
 
 def test_a_snapshot_has_the_boxes_and_is_shared(
-    gateway: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    gateway_with_relay: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A slow machine may start the eight far apart.
-    monkeypatch.setattr("elastic_inference.flows.gateway.snapshots.FRESH_S", 60.0)
+    monkeypatch.setattr("elastic_inference.flows.relay.snapshots.FRESH_S", 60.0)
     # Time enough for a pod that asks once a second who watches.
-    monkeypatch.setattr("elastic_inference.flows.gateway.snapshots.WAIT_S", 30.0)
+    monkeypatch.setattr("elastic_inference.flows.relay.snapshots.WAIT_S", 30.0)
     client.config_resetstat()
     pool = Pool(client)
     pool.publish()
     path = f"/api/streams/{pool.stream_id}/snapshot.jpg"
     answers: list[Answer] = []
     with pool.publishing(10):
-        threads = [threading.Thread(target=lambda: answers.append(gateway.ask(path))) for _ in range(8)]
+        threads = [threading.Thread(target=lambda: answers.append(gateway_with_relay.ask(path))) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert [each.status for each in answers] == [200] * 8
     assert len({each.body for each in answers}) == 1
-    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 1
+    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 2, "results and tombstones"
     answer = check(answers[0], "/api/streams/{id}/snapshot.jpg")
     drawn = simplejpeg.decode_jpeg(answer.body, "BGR")
     plain = simplejpeg.decode_jpeg(JPEG, "BGR")
@@ -233,16 +242,27 @@ def test_a_snapshot_has_the_boxes_and_is_shared(
 
 
 def test_a_snapshot_of_a_stream_that_brings_nothing_says_so(
-    gateway: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    gateway_with_relay: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elastic_inference.flows.gateway.snapshots.WAIT_S", 0.3)
+    monkeypatch.setattr("elastic_inference.flows.relay.snapshots.WAIT_S", 0.3)
     pool = Pool(client)
     pool.publish()
-    answer = check(gateway.ask(f"/api/streams/{pool.stream_id}/snapshot.jpg"), "/api/streams/{id}/snapshot.jpg")
+    path = f"/api/streams/{pool.stream_id}/snapshot.jpg"
+    answer = check(gateway_with_relay.ask(path), "/api/streams/{id}/snapshot.jpg")
     assert (answer.status, answer.code) == (504, "no_frame")
     with pool.publishing(20, b"no picture"):
-        answer = check(gateway.ask(f"/api/streams/{pool.stream_id}/snapshot.jpg"), "/api/streams/{id}/snapshot.jpg")
+        answer = check(gateway_with_relay.ask(path), "/api/streams/{id}/snapshot.jpg")
     assert (answer.status, answer.code) == (504, "no_frame")
+
+
+def test_a_snapshot_without_the_websocket_server_says_so(client: redis.Redis, valkey: EmbeddedValkey) -> None:
+    with RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=f"ws://127.0.0.1:{free_port()}") as gateway:
+        pool = Pool(client)
+        pool.publish()
+        path = f"/api/streams/{pool.stream_id}/snapshot.jpg"
+        answer = check(gateway.ask(path), "/api/streams/{id}/snapshot.jpg")
+    assert (answer.status, answer.code) == (503, "unavailable")
+    assert "websocket server is unreachable" in answer.json["error"]["message"]
 
 
 def test_events_say_hello_then_what_changes(gateway: RunningGateway, client: redis.Redis) -> None:

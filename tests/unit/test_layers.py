@@ -84,6 +84,12 @@ def test_each_library_has_its_place(path: Path) -> None:
         assert library not in outside or unit(path) in homes, f"{library} belongs to {', '.join(sorted(homes))}"
 
 
+def test_only_the_relay_draws() -> None:
+    """The gateway's image has no Pillow and no numpy."""
+    users = {unit(path) for path in FILES if ("adapters", "drawing") in inner(imports(path))}
+    assert users == {"flows.relay"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_small(path: Path) -> None:
     # About 400 lines: a little over is fine, twice that is another module.

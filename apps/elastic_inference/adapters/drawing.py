@@ -1,11 +1,11 @@
-"""Boxes drawn on a JPEG: for viewers that can only show a picture, and for snapshots.
+"""Boxes drawn on a JPEG: for viewers that can only show an image, and for snapshots.
 
-Called by the relay (plain websocket format) and the gateway (`snapshot.jpg`), in a worker thread: what is shared
-between calls is never changed. numpy and Pillow (for its text) are loaded at the first picture, so that a service that
-draws none stays small; OpenCV would take twice their memory. Knows no Redis and no socket.
+Called by the relay in worker threads, so shared state is never changed. numpy and Pillow (for its text) are loaded with
+the first frame: a websocket server that draws nothing stays small. OpenCV would take twice their memory. Knows no Redis
+and no socket.
 
-The look is the dashboard's: a box of 2 px in its label's colour over a dark line of 4 px, thin under 0.5 of
-confidence, and a plate such as `person 93` inside the frame, left out where the box is smaller than the plate.
+The look is the dashboard's: a box of 2 px in its label's colour over a dark line of 4 px, thinner below a confidence of
+0.5, and a plate such as `person 93` inside the frame. There is no plate where the box is smaller than it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import ImageFont
 
-    Picture = npt.NDArray[np.uint8]
+    # height x width x 3, BGR.
+    Pixels = npt.NDArray[np.uint8]
 
-# The Okabe–Ito palette without black, as RGB: told apart by colour-blind eyes.
+# The Okabe–Ito palette without black, as RGB: colour-blind people can tell its colours apart.
 PALETTE_RGB: tuple[tuple[int, int, int], ...] = (
     (0xE6, 0x9F, 0x00),
     (0x56, 0xB4, 0xE9),
@@ -61,8 +62,8 @@ def label_colour(label: str) -> tuple[int, int, int]:
 def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80) -> bytes:
     """`jpeg` with the result's boxes drawn in, as a new JPEG (4:2:0) of `quality` 1..100.
 
-    Boxes are clipped to the picture; those with a NaN or without area are left out; at most 1000 are drawn. Raises
-    InvalidFrameError when the picture can't be decoded or has more than 33 million pixels. Thread-safe.
+    Boxes are clipped to the image; those with a NaN or without area are left out; at most 1000 are drawn. Raises
+    InvalidFrameError when the image cannot be decoded or has more than 33 million pixels. Thread-safe.
     """
     import simplejpeg  # noqa: PLC0415  see the module's docstring
 
@@ -72,20 +73,20 @@ def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80) -> 
             InvalidReason.TOO_LARGE, f"{width}x{height}, at most {DEFAULT_MAX_FRAME_PIXELS} pixels are drawn on"
         )
     try:
-        # Not strict: what a camera sends with a stray byte is still worth showing.
-        picture: Picture = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
+        # Not strict: an image with a stray byte is still worth showing.
+        pixels: Pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
     except (ValueError, OverflowError) as error:
-        raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG can't be decoded ({error})") from None
-    draw_detections(picture, result.detections)
-    encoded: bytes = simplejpeg.encode_jpeg(picture, quality=quality, colorspace="BGR", colorsubsampling="420")
+        raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG cannot be decoded ({error})") from None
+    draw_detections(pixels, result.detections)
+    encoded: bytes = simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="BGR", colorsubsampling="420")
     return encoded
 
 
-def draw_detections(picture: Picture, detections: tuple[Detection, ...]) -> None:
-    """Draws into `picture` (height x width x 3, uint8, BGR), in place; the most confident come out on top."""
-    height, width = picture.shape[:2]
+def draw_detections(pixels: Pixels, detections: tuple[Detection, ...]) -> None:
+    """Draws into `pixels` (height x width x 3, uint8, BGR), in place; the most confident come out on top."""
+    height, width = pixels.shape[:2]
     scale = max(1, round(min(width, height) / 1080))
-    # With the first picture, not with the first label in one: a service's memory would rise by 6 MB hours later.
+    # Loaded with the first frame, not with the first label: memory must not rise by 6 MB hours later.
     _font(scale)
     placed = [
         (found, corners)
@@ -93,37 +94,35 @@ def draw_detections(picture: Picture, detections: tuple[Detection, ...]) -> None
         if (corners := _pixels(found.box, width, height)) is not None
     ]
     for _, corners in placed:
-        _draw_outline(picture, corners, _DARK_BGR, 4 * scale)
+        _draw_outline(pixels, corners, _DARK_BGR, 4 * scale)
     for found, corners in placed:
         thickness = 2 * scale if _confidence(found) >= 0.5 else scale
-        _draw_outline(picture, corners, label_colour(found.label)[::-1], thickness)
+        _draw_outline(pixels, corners, label_colour(found.label)[::-1], thickness)
     stacked: dict[tuple[int, int, int, int], int] = {}
     for found, corners in reversed(placed):
-        # Several classes of one whole frame share a box: their plates go under each other.
+        # Several classes of a whole frame share one box: their plates are stacked.
         row = stacked.get(corners, 0)
-        if _draw_plate(picture, found, corners, scale=scale, row=row):
+        if _draw_plate(pixels, found, corners, scale=scale, row=row):
             stacked[corners] = row + 1
 
 
 def _draw_outline(
-    picture: Picture, corners: tuple[int, int, int, int], bgr: tuple[int, int, int], thickness: int
+    pixels: Pixels, corners: tuple[int, int, int, int], bgr: tuple[int, int, int], thickness: int
 ) -> None:
-    height, width = picture.shape[:2]
+    height, width = pixels.shape[:2]
     left, top, right, bottom = corners
     outward = thickness // 2
     inward = thickness - outward
     x_begin, x_end = max(left - outward, 0), min(right + inward, width)
     y_begin, y_end = max(top - outward, 0), min(bottom + inward, height)
-    picture[y_begin : top + inward, x_begin:x_end] = bgr
-    picture[max(bottom - outward, 0) : y_end, x_begin:x_end] = bgr
-    picture[y_begin:y_end, x_begin : left + inward] = bgr
-    picture[y_begin:y_end, max(right - outward, 0) : x_end] = bgr
+    pixels[y_begin : top + inward, x_begin:x_end] = bgr
+    pixels[max(bottom - outward, 0) : y_end, x_begin:x_end] = bgr
+    pixels[y_begin:y_end, x_begin : left + inward] = bgr
+    pixels[y_begin:y_end, max(right - outward, 0) : x_end] = bgr
 
 
-def _draw_plate(
-    picture: Picture, found: Detection, corners: tuple[int, int, int, int], *, scale: int, row: int
-) -> bool:
-    height, width = picture.shape[:2]
+def _draw_plate(pixels: Pixels, found: Detection, corners: tuple[int, int, int, int], *, scale: int, row: int) -> bool:
+    height, width = pixels.shape[:2]
     left, top, right, bottom = corners
     red, green, blue = label_colour(found.label)
     dark_text = 0.2126 * red + 0.7152 * green + 0.0722 * blue > _DARK_TEXT_LUMA
@@ -136,13 +135,13 @@ def _draw_plate(
     y = (above if above >= 0 else top) + row * plate_height
     if y + plate_height > height:
         return False
-    picture[y : y + plate_height, x : x + plate_width] = plate
+    pixels[y : y + plate_height, x : x + plate_width] = plate
     return True
 
 
 @functools.lru_cache(maxsize=512)
-def _plate(text: str, scale: int, back: tuple[int, int, int], front: tuple[int, int, int]) -> Picture:
-    """The text on its ground (height x width x 3, BGR). A film's labels and percentages come again and again."""
+def _plate(text: str, scale: int, back: tuple[int, int, int], front: tuple[int, int, int]) -> Pixels:
+    """The text on its background (height x width x 3, BGR). Cached: labels and percentages repeat."""
     import numpy as np  # noqa: PLC0415  see the module's docstring
     from PIL import Image, ImageDraw  # noqa: PLC0415
 
@@ -153,7 +152,7 @@ def _plate(text: str, scale: int, back: tuple[int, int, int], front: tuple[int, 
     ImageDraw.Draw(cover).text((3 * scale, scale), text, fill=255, font=font)
     share = np.asarray(cover, np.float32)[:, :, None] / 255
     mixed = np.array(back, np.float32) * (1 - share) + np.array(front, np.float32) * share
-    plate: Picture = np.rint(mixed).astype(np.uint8)
+    plate: Pixels = np.rint(mixed).astype(np.uint8)
     return plate
 
 
@@ -162,10 +161,10 @@ def _font(scale: int) -> ImageFont.FreeTypeFont:
     from PIL import ImageFont  # noqa: PLC0415  see the module's docstring
 
     try:
-        # Latin, Greek, Cyrillic and more; the images have it, and so have most desktops.
+        # Latin, Greek, Cyrillic and more. The container image has it, and so do most desktops.
         return ImageFont.truetype("DejaVuSans.ttf", _TEXT_SIZE * scale)
     except OSError:
-        # The one that Pillow carries knows ASCII.
+        # Pillow's own font has ASCII only.
         return ImageFont.load_default(_TEXT_SIZE * scale)  # type: ignore[return-value]
 
 
@@ -183,7 +182,7 @@ def _confidence(found: Detection) -> float:
 
 
 def _pixels(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the box's outline in pixels within the picture; None for a NaN or no area."""
+    """Left, top, right, bottom of the box's outline in pixels of the image; None for a NaN or no area."""
     if any(math.isnan(edge) for edge in box):
         return None
     x_min, y_min, x_max, y_max = (min(max(edge, 0.0), 1.0) for edge in box)

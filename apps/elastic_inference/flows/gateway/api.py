@@ -20,7 +20,7 @@ from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S,
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.pool_state import NothingKnownError
-from elastic_inference.flows.gateway.snapshots import BusyError, NoFrameError
+from elastic_inference.flows.gateway.snapshots import SnapshotError
 
 _LOGIN = TypeAdapter(Login)
 # A client that takes nothing for so long is gone.
@@ -90,10 +90,8 @@ class SnapshotHandler(BaseHandler):
             if keys.split_stream_id(stream_id) is None or await self.gateway.state.stream(stream_id) is None:
                 raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
             jpeg = await self.gateway.snapshots.take(stream_id)
-        except NoFrameError as error:
-            raise ApiError(504, f"{str(error).rstrip('.')}.", 1) from None
-        except BusyError as error:
-            raise ApiError(429, f"{error}.", 1) from None
+        except SnapshotError as error:
+            raise ApiError(error.status, str(error), 2 if error.status == 503 else 1) from None
         except (NothingKnownError, RedisError, OSError):
             raise ApiError(503, "Redis does not answer: try again in a moment.", 2) from None
         self.set_header("Content-Type", "image/jpeg")

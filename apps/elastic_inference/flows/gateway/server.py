@@ -87,15 +87,18 @@ class GatewayServer:
         state = PoolState(clock, reader, registry, report=report)
         hub = EventHub(state, self._metrics)
         parts = urlsplit(settings.websocket_server_url)
+        upstream = (str(parts.hostname), parts.port or 80)
+        snapshots = Snapshots(*upstream)
+        self._running.callback(snapshots.close)
         self._gateway = Gateway(
             state=state,
             hub=hub,
-            snapshots=Snapshots(registry, broker),
+            snapshots=snapshots,
             auth=self._auth,
             metrics=self._metrics,
             assets=self._assets,
             openapi=(HERE / "openapi.json").read_bytes(),
-            upstream=(str(parts.hostname), parts.port or 80),
+            upstream=upstream,
             max_tunnels=settings.max_viewers + TUNNELS_OVER_VIEWERS,
             allowed_origins=settings.allowed_origins,
             tls=self._tls is not None,

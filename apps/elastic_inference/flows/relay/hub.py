@@ -27,6 +27,10 @@ FLUSH_EVERY_S = 0.1
 class Feed(Protocol):
     """Where subscriptions are made."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether subscriptions are in effect now."""
+
     def subscribe(self, channel: str) -> None:
         """From now on."""
 
@@ -102,7 +106,33 @@ class Hub:
 
     def add(self, viewer: Viewer) -> None:
         """This viewer gets what it `wanted` from now on."""
-        stream_id = viewer.wanted.stream_id
+        stream = self._open(viewer.wanted.stream_id)
+        viewer.on_sent_later = self._metrics.sent.inc
+        stream.viewers[viewer.wanted.format][viewer] = None
+        self._count()
+
+    def remove(self, viewer: Viewer) -> None:
+        """This viewer has left."""
+        stream = self._streams.get(viewer.wanted.stream_id.encode())
+        if stream is not None:
+            stream.viewers[viewer.wanted.format].pop(viewer, None)
+            self._close_if_unused(stream)
+            self._count()
+
+    async def next_message(self, stream_id: str) -> bytes:
+        """The next result message of a stream, whoever watches it. Waits as long as none comes."""
+        stream = self._open(stream_id)
+        message: asyncio.Future[bytes] = self._loop.create_future()
+        stream.waiting.add(message)
+        self._count()
+        try:
+            return await message
+        finally:
+            stream.waiting.discard(message)
+            self._close_if_unused(stream)
+            self._count()
+
+    def _open(self, stream_id: str) -> WatchedStream:
         stream = self._streams.get(stream_id.encode())
         if stream is None:
             stream = WatchedStream(stream_id, self._reorder_s, self._metrics, self._executor, self._throttle)
@@ -112,25 +142,17 @@ class Hub:
             self.feed.subscribe(tombstones)
             self.feed.subscribe(stream_id)
             self._on_watch(stream_id)
-        viewer.on_sent_later = self._metrics.sent.inc
-        stream.viewers[viewer.wanted.format][viewer] = None
-        self._count()
+        return stream
 
-    def remove(self, viewer: Viewer) -> None:
-        """This viewer has left."""
-        name = viewer.wanted.stream_id.encode()
-        stream = self._streams.get(name)
-        if stream is None:
+    def _close_if_unused(self, stream: WatchedStream) -> None:
+        if stream.is_used:
             return
-        stream.viewers[viewer.wanted.format].pop(viewer, None)
-        if not len(stream):
-            stream.close()
-            self._held.pop(stream, None)
-            tombstones = keys.tombstones(stream.stream_id)
-            del self._streams[name], self._by_tombstones[tombstones.encode()]
-            self.feed.unsubscribe(stream.stream_id)
-            self.feed.unsubscribe(tombstones)
-        self._count()
+        stream.close()
+        self._held.pop(stream, None)
+        tombstones = keys.tombstones(stream.stream_id)
+        del self._streams[stream.stream_id.encode()], self._by_tombstones[tombstones.encode()]
+        self.feed.unsubscribe(stream.stream_id)
+        self.feed.unsubscribe(tombstones)
 
     def on_message(self, channel: bytes, message: bytes) -> None:
         """A message of the broker."""

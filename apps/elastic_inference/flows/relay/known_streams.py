@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _SOURCE_LIFE_S = 10
 
 
-class BrokerAwayError(Exception):
+class BrokerUnavailableError(Exception):
     """Nobody can say now whether the stream exists."""
 
 
@@ -34,7 +34,7 @@ class KnownStreams:
         self._throttle = Throttle()
 
     async def exists(self, stream_id: str) -> bool:
-        """False also for what is no stream id. Raises BrokerAwayError."""
+        """False also for what is no stream id. Raises BrokerUnavailableError."""
         names = keys.split_stream_id(stream_id)
         if names is None:
             return False
@@ -42,7 +42,7 @@ class KnownStreams:
             if await self._registry.exists(stream_id):
                 return True
         except (RedisError, OSError) as error:
-            raise BrokerAwayError(str(error)) from error
+            raise BrokerUnavailableError(str(error)) from error
         return await self._is_pushed(*names)
 
     async def _is_pushed(self, name: str, infer_type: str) -> bool:

@@ -12,6 +12,7 @@ from elastic_inference.flows.relay.outgoing import Format
 
 # A stream id has at most 2 x 128 + 10 characters, and each may come as %XX.
 MAX_TARGET = 1024
+SNAPSHOT = "/snapshot.jpg"
 
 
 class BadRequestError(Exception):
@@ -24,6 +25,14 @@ class ViewerRequest:
 
     stream_id: str
     format: Format
+
+
+def snapshot_stream(target: str) -> str | None:
+    """The stream id of `/<stream id>/snapshot.jpg`, None for any other target."""
+    path = target.partition("?")[0]
+    if len(target) > MAX_TARGET or not path.endswith(SNAPSHOT):
+        return None
+    return unquote(path.removeprefix("/").removesuffix(SNAPSHOT), errors="replace")
 
 
 def parse_target(target: str) -> ViewerRequest:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -19,8 +20,9 @@ from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin
 from elastic_inference.domain import keys
 from elastic_inference.flows.relay.hub import Hub
-from elastic_inference.flows.relay.known_streams import BrokerAwayError
-from elastic_inference.flows.relay.request import BadRequestError, parse_target
+from elastic_inference.flows.relay.known_streams import BrokerUnavailableError
+from elastic_inference.flows.relay.request import BadRequestError, parse_target, snapshot_stream
+from elastic_inference.flows.relay.snapshots import BROKER_UNAVAILABLE, SnapshotError, Snapshots
 from elastic_inference.flows.relay.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -57,13 +59,16 @@ class WebsocketServer:
         hub: Hub,
         metrics: RelayMetrics,
         exists: Callable[[str], Awaitable[bool]],
+        snapshots: Snapshots,
+        *,
         allowed_origins: Sequence[str] = (),
         limits: Limits | None = None,
     ) -> None:
-        """`exists` says whether a stream id is known; it may raise BrokerAwayError."""
+        """`exists` says whether a stream id is known; it may raise BrokerUnavailableError."""
         self._hub = hub
         self._metrics = metrics
         self._exists = exists
+        self._snapshots = snapshots
         self._allowed_origins = tuple(allowed_origins)
         self._limits = limits or Limits()
         self._inside = 0
@@ -107,6 +112,7 @@ class WebsocketServer:
             return
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._snapshots.close()
         self._server.close(code=CLOSE_GOING_AWAY, reason="the server is shutting down")
         try:
             await asyncio.wait_for(self._server.wait_closed(), self._limits.close_s + 1)
@@ -115,7 +121,10 @@ class WebsocketServer:
                 viewer.transport.abort()
             await asyncio.wait_for(self._server.wait_closed(), self._limits.close_s + 1)
 
-    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _check(
+        self, connection: ServerConnection, request: Request
+    ) -> Response | Coroutine[None, None, Response] | None:
+        """The answer to what is not let in as a viewer; None for a viewer."""
         assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
         origins, hosts = request.headers.get_all("Origin"), request.headers.get_all("Host")
         if not is_allowed_origin(origins, hosts, self._allowed_origins):
@@ -123,16 +132,36 @@ class WebsocketServer:
                 HTTPStatus.FORBIDDEN,
                 "pages of this origin may not watch: see ALLOWED_ORIGINS of the websocket server\n",
             )
+        stream_id = snapshot_stream(request.path)
+        if stream_id is not None:
+            return self._snapshot(connection, stream_id)
         try:
             connection.wanted = parse_target(request.path)
         except BadRequestError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         return None
 
-    def _count_refusal(self, _connection: ServerConnection, _request: Request, response: Response) -> None:
+    async def _snapshot(self, connection: ServerConnection, stream_id: str) -> Response:
+        try:
+            jpeg = await self._snapshots.take(stream_id)
+        except SnapshotError as error:
+            return connection.respond(HTTPStatus(error.status), f"{error}\n")
+        except BrokerUnavailableError:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{BROKER_UNAVAILABLE}\n")
+        headers = {
+            "Connection": "close",
+            "Content-Length": str(len(jpeg)),
+            "Content-Type": "image/jpeg",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
+        return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, Headers(headers), jpeg)
+
+    def _count_refusal(self, _connection: ServerConnection, request: Request, response: Response) -> None:
         if response.status_code == HTTPStatus.FORBIDDEN:
             self._metrics.refused["origin"].inc()
-        elif response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        elif response.status_code != HTTPStatus.SWITCHING_PROTOCOLS and snapshot_stream(request.path) is None:
             self._metrics.refused["request"].inc()
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -158,7 +187,7 @@ class WebsocketServer:
             known = stream_id in self._hub or (
                 keys.split_stream_id(stream_id) is not None and await self._exists(stream_id)
             )
-        except BrokerAwayError:
+        except BrokerUnavailableError:
             await viewer.close(CLOSE_TRY_AGAIN, "the stream broker can't be reached, try again")
             return
         if not known:

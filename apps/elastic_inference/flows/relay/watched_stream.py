@@ -32,6 +32,8 @@ class WatchedStream:
     ) -> None:
         self.stream_id = stream_id
         self.viewers: dict[Format, dict[Viewer, None]] = {each: {} for each in Format}
+        # Snapshots that wait for the next message.
+        self.waiting: set[asyncio.Future[bytes]] = set()
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
         self._executor = executor
@@ -46,6 +48,11 @@ class WatchedStream:
     def __len__(self) -> int:
         return sum(map(len, self.viewers.values()))
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a viewer or a snapshot needs this stream."""
+        return bool(self.waiting) or any(self.viewers.values())
+
     def receive(self, message: bytes, *, hold: bool) -> None:
         """A message of the broker: what is next in order goes to the viewers, or waits for `flush` when `hold`.
 
@@ -56,6 +63,9 @@ class WatchedStream:
         except InvalidResultError as error:
             self._count_invalid(error)
             return
+        for waiting in self.waiting:
+            if not waiting.done():
+                waiting.set_result(message)
         self._forward(
             self._sequence.push(incoming.order, incoming, self._loop.time(), len(message), incoming.identity), hold
         )

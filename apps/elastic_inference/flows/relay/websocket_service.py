@@ -29,6 +29,7 @@ from elastic_inference.flows.relay.broker_feed import BrokerFeed
 from elastic_inference.flows.relay.hub import Hub
 from elastic_inference.flows.relay.known_streams import KnownStreams
 from elastic_inference.flows.relay.server import Limits, WebsocketServer
+from elastic_inference.flows.relay.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +130,14 @@ async def serve(
             hub,
             report("stream broker"),
         )
+        exists = KnownStreams(streams, queue).exists
         server = WebsocketServer(
-            hub, metrics, KnownStreams(streams, queue).exists, allowed_origins=settings.allowed_origins, limits=limits
+            hub,
+            metrics,
+            exists,
+            Snapshots(hub, executor, exists),
+            allowed_origins=settings.allowed_origins,
+            limits=limits,
         )
         try:
             await server.start(settings.websocket_host, settings.websocket_port)
