@@ -55,8 +55,13 @@ def test_every_service_is_closed(services: dict[str, dict[str, Any]]) -> None:
 def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, Any]]) -> None:
     for name, each in services.items():
         if name != "redis":
-            fields = {field.upper() for field in KNOWN[image_of(each)[0]].model_fields}
-            assert set(each["environment"]) <= fields, name
+            known = config.HousekeepingSettings if "entrypoint" in each else KNOWN[image_of(each)[0]]
+            assert set(each["environment"]) <= {field.upper() for field in known.model_fields}, name
+
+
+def test_a_service_of_anothers_image_names_its_command(services: dict[str, dict[str, Any]]) -> None:
+    commands = {name: each["entrypoint"] for name, each in services.items() if "entrypoint" in each}
+    assert commands == {"housekeeping": ["ei-housekeeping-service"]}
 
 
 def test_redis_has_the_settings_of_every_installation(services: dict[str, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""tools/run-wss.sh and run-gws.sh: the real scripts and services; a stand-in only for the container engine."""
+"""tools/run-wss.sh, run-gws.sh and run-hks.sh: real scripts and services; a stand-in only for the container engine."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from tests.support.scripts import TOOLS, recording_engine, run, web_server
 from tests.support.waiting import wait_for
 
 SECRET = "pa55-of-the-viewer"
-SCRIPTS = ["run-wss.sh", "run-gws.sh"]
-IMAGES = {"run-wss.sh": "ei-websocket-server", "run-gws.sh": "ei-gateway-server"}
+SCRIPTS = ["run-wss.sh", "run-gws.sh", "run-hks.sh"]
+COMMANDS = {"run-wss.sh": "ei-websocket-server", "run-gws.sh": "ei-gateway-server"}
+COMMANDS["run-hks.sh"] = "ei-housekeeping-service"
+IMAGES = {**COMMANDS, "run-hks.sh": "ei-gateway-server"}
+LISTENS = {"run-wss.sh": ["-w"], "run-gws.sh": ["-w", "-g"], "run-hks.sh": []}
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def test_help_names_every_option(script: str, environ: dict[str, str]) -> None:
     done = run(script, "-h", environ=environ)
     assert done.returncode == 0
-    options = ("-i", "-p", "-w", "-u", "-y", "-h", *(("-g",) if script == "run-gws.sh" else ()))
+    options = ("-i", "-p", "-u", "-y", "-h", *LISTENS[script])
     assert all(f"  {option} " in done.stdout for option in options)
 
 
@@ -85,9 +88,10 @@ def test_the_dashboards_port_is_told_from_the_queues(script: str, dashboard: int
     assert "answers HTTP: 31002 is the dashboard, the frame queue is port 31003" in done.stderr
 
 
-@pytest.mark.parametrize(("script", "listen"), [("run-wss.sh", "-w"), ("run-gws.sh", "-g")])
-def test_it_becomes_the_service_with_a_login(script: str, listen: str, environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_becomes_the_service_with_a_login(script: str, environ: dict[str, str]) -> None:
     metrics = free_port()
+    listen = [option for flag in LISTENS[script][-1:] for option in (flag, "0")]
     settings = {"QUEUE_PASSWORD": SECRET, "METRICS_PORT": str(metrics), "METRICS_HOST": "127.0.0.1"}
 
     def connected() -> bool:
@@ -101,7 +105,7 @@ def test_it_becomes_the_service_with_a_login(script: str, listen: str, environ: 
     with (
         EmbeddedValkey(options=("--user", "viewer", "on", f">{SECRET}", "~*", "&*", "+@all")) as server,
         subprocess.Popen(
-            [*(str(TOOLS / script), "-i", "127.0.0.1", "-p", str(server.port)), *("-u", "viewer", listen, "0")],
+            [*(str(TOOLS / script), "-i", "127.0.0.1", "-p", str(server.port)), *("-u", "viewer", *listen)],
             env=environ | settings,
             stderr=subprocess.PIPE,
             text=True,
@@ -110,7 +114,7 @@ def test_it_becomes_the_service_with_a_login(script: str, listen: str, environ: 
         try:
             wait_for(connected, 30, "the service to be ready")
             shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-            assert IMAGES[script].encode() in shown
+            assert COMMANDS[script].encode() in shown
             assert SECRET.encode() not in shown
         finally:
             process.send_signal(signal.SIGTERM)
@@ -123,7 +127,8 @@ def test_it_becomes_the_service_with_a_login(script: str, listen: str, environ: 
 def test_an_image_gets_its_settings_by_name_only(script: str, environ: dict[str, str], tmp_path: Path) -> None:
     secret_file = tmp_path / "password"
     secret_file.write_text(SECRET + "\n")
-    settings = {"QUEUE_PASSWORD_FILE": str(secret_file), "ALLOWED_ORIGINS": "https://a.example"}
+    own = {"ALLOWED_ORIGINS": "https://a.example", "MAX_FRAME_AGE_S": "3"}
+    settings = {"QUEUE_PASSWORD_FILE": str(secret_file), **own}
     done = run(
         *(script, "-i", "127.0.0.1", "-p", str(free_port()), "-u", "viewer", "-y", "registry.example:5000/ei/"),
         environ=environ | settings,
@@ -133,7 +138,9 @@ def test_an_image_gets_its_settings_by_name_only(script: str, environ: dict[str,
     argv = call["argv"]
     assert argv[-1] == f"registry.example:5000/ei/{IMAGES[script]}:{__version__}"
     named = [argv[index + 1] for index, word in enumerate(argv) if word == "-e"]
-    assert {"QUEUE_HOST", "QUEUE_PORT", "QUEUE_USERNAME", "QUEUE_PASSWORD", "ALLOWED_ORIGINS"} <= set(named)
+    read = "MAX_FRAME_AGE_S" if script == "run-hks.sh" else "ALLOWED_ORIGINS"
+    assert {"QUEUE_HOST", "QUEUE_PORT", "QUEUE_USERNAME", "QUEUE_PASSWORD", read} <= set(named)
+    assert ("--entrypoint" in argv) is (COMMANDS[script] != IMAGES[script]), "another service of the same image"
     assert not any("=" in name for name in named)
     assert SECRET not in " ".join(argv)
     assert call["environ"]["QUEUE_PASSWORD"] == SECRET

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import redis
 
 from elastic_inference.commands.demo import main as demo_main
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.commands.status.cluster import GATEWAY, RELAY
+from elastic_inference.commands.status.cluster import GATEWAY, HOUSEKEEPING, RELAY
 from elastic_inference.commands.status.main import running_demo
 from elastic_inference.domain import keys
 from tests.conftest import REPOSITORY
 from tests.support.scripts import web_server
+from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 
 
@@ -68,12 +70,12 @@ done
         program.chmod(0o755)
         for name in ("says", "refuses"):
             (folder / name).mkdir()
-        names = ("ei-sample-people-deployment", "ei-infer-people-app", RELAY, GATEWAY)
+        names = ("ei-sample-people-deployment", "ei-infer-people-app", RELAY, GATEWAY, HOUSEKEEPING)
         self.says("deployments", [{"metadata": {"name": name}, **READY} for name in names])
         self.says("pods", [])
         self.says("hpa", [autoscaler("own")])
         self.refuses("scaledobjects", 'error: the server doesn\'t have a resource type "scaledobjects"')
-        links = ("camera", "queue", "worker", "broker", "relay", "gateway")
+        links = ("camera", "queue", "worker", "broker", "relay", "gateway", "housekeeping")
         rows = [{"link": link, "state": "ok", "text": "fine", "advice": ""} for link in links]
         (folder / "says" / "exec").write_text(json.dumps({"findings": rows}))
 
@@ -162,7 +164,7 @@ def test_a_killed_demo_does_not_count(tmp_path: Path) -> None:
 def test_a_namespace_means_the_cluster_though_a_demo_runs_here(cluster: Cluster) -> None:
     done = cluster.status("--namespace", "video")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "scaling  ok" in done.stdout
+    assert "scaling      ok" in done.stdout
     asked = (cluster.folder / "asked").read_text().splitlines()
     assert all(line.startswith("-n video ") for line in asked)
     # without a namespace it is the demo
@@ -181,8 +183,8 @@ def test_a_list_that_is_forbidden_is_a_warning_and_the_check_continues(kind: str
     cluster.refuses(kind, f"Error from server (Forbidden): {kind} is forbidden: User x")
     done = cluster.status("-k")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "gateway  ok" in done.stdout
-    assert ("scaling  ok" in done.stdout) is (kind == "pods")
+    assert "gateway      ok" in done.stdout
+    assert ("scaling      ok" in done.stdout) is (kind == "pods")
     assert f"{kind} is forbidden" in done.stdout.split("warning: ", 1)[1]
 
 
@@ -220,3 +222,15 @@ def test_a_link_to_the_script_finds_the_program(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tools / "status.sh")
     done = subprocess.run([tmp_path / "link", "-k"], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "this one: -k\n", done.stderr
+
+
+def test_whether_a_janitor_runs_is_seen_in_redis(valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    with redis.Redis(port=valkey.port) as client:
+        client.zadd(keys.sources("people"), {"gate-1": time.time() * 1000})
+        assert "housekeeping BROKEN  no janitor runs" in status("-q", "127.0.0.1", "-p", str(valkey.port)).stdout
+        service = ServiceProcess("housekeeping", {"QUEUE_URL": valkey.url}, tmp_path, "housekeeping").start()
+        try:
+            service.wait_ready()
+            assert "housekeeping ok      the janitor runs" in status("-q", "127.0.0.1", "-p", str(valkey.port)).stdout
+        finally:
+            service.kill()

@@ -64,7 +64,7 @@ def pod_name(environ: Mapping[str, str] | None = None) -> str:
 
 
 def legacy_queue(infer_type: str) -> str:
-    """List of whole frame messages of plain producers."""
+    """List of whole frame messages of legacy producers."""
     return f"queue_{infer_type}"
 
 
@@ -104,7 +104,7 @@ def dropped(infer_type: str) -> str:
 
 
 def legacy_account(infer_type: str) -> str:
-    """Hash: how many plain frames had come by when, from which the janitor tells their age."""
+    """Hash: how many legacy frames had arrived by when, from which the janitor tells their age."""
     return f"{{queue_{infer_type}}}:plain"
 
 
@@ -119,7 +119,7 @@ def sources(infer_type: str) -> str:
 
 
 def janitor_lock(infer_type: str) -> str:
-    """String: which gateway runs the janitor of this type, for one second."""
+    """String: which replica of housekeeping runs the janitor of this type, for one second."""
     return f"{{queue_{infer_type}}}:janitor"
 
 

@@ -121,6 +121,10 @@ class QueueReader:
                 found.append(_source(text, infer_type, score, fields))
         return sorted(found, key=lambda source: source.name)
 
+    async def janitor_runs(self, infer_type: str) -> bool:
+        """Whether a janitor has taken the lock of this type within the last second."""
+        return bool(await self.clients.of(infer_type).exists(keys.janitor_lock(infer_type)))
+
     async def ping(self) -> None:
         """Returns if the server answers."""
         await self.clients.of("").ping()

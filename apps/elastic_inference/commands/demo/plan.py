@@ -203,7 +203,8 @@ def children(plan: Plan) -> list[Child]:
         },
         group=2,
     )
-    return [redis, relay, gateway, *pods, *producers]
+    housekeeping = Child("housekeeping", service("ei-housekeeping-service"), common, group=2)
+    return [redis, relay, gateway, housekeeping, *pods, *producers]
 
 
 def state_file(state_dir: Path) -> Path:

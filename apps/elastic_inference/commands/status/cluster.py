@@ -19,6 +19,7 @@ Kubectl = Callable[[Sequence[str]], str]
 REDIS = "ei-redis-deployment"
 RELAY = "ei-websocket-server-deployment"
 GATEWAY = "ei-gateway-server-deployment"
+HOUSEKEEPING = "ei-housekeeping-deployment"
 
 
 def kubectl(namespace: str | None) -> Kubectl:
@@ -145,6 +146,7 @@ def _links(deployments: dict[str, Any]) -> dict[ChainLink, list[str]]:
         ChainLink.WORKER: workers,
         ChainLink.RELAY: [RELAY],
         ChainLink.GATEWAY: [GATEWAY],
+        ChainLink.HOUSEKEEPING: [HOUSEKEEPING],
     }
 
 

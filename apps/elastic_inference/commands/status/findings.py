@@ -9,7 +9,7 @@ from typing import Self
 
 
 class ChainLink(StrEnum):
-    """The links in the order in which frames travel; the last is the autoscaler of a cluster."""
+    """The links in the order in which frames travel, then what serves no frame: housekeeping and the autoscaler."""
 
     CAMERA = "camera"
     QUEUE = "queue"
@@ -17,6 +17,7 @@ class ChainLink(StrEnum):
     BROKER = "broker"
     RELAY = "relay"
     GATEWAY = "gateway"
+    HOUSEKEEPING = "housekeeping"
     SCALING = "scaling"
 
 
@@ -75,6 +76,7 @@ class Facts:
     waiting: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
     inferred: dict[str, str] = field(default_factory=dict)  # stream id → type
+    janitor_runs: bool | None = None  # None where no type needs one
     relay_address: str = ""
     relay_error: str | None = None
     gateway_address: str = ""
@@ -84,8 +86,9 @@ class Facts:
 
 
 def find(facts: Facts) -> list[Finding]:
-    """One finding per link, from the camera to the gateway; the module `cluster` adds the scaling."""
-    return [_camera(facts), _queue(facts), _worker(facts), _broker(facts), _relay(facts), _gateway(facts)]
+    """One finding per link, from the camera to housekeeping; the module `cluster` adds the scaling."""
+    checks = (_camera, _queue, _worker, _broker, _relay, _gateway, _housekeeping)
+    return [check(facts) for check in checks]
 
 
 def first_broken(findings: Iterable[Finding]) -> Finding | None:
@@ -212,6 +215,21 @@ def _server(link: ChainLink, address: str, error: str | None, *, hint: str, advi
     if not address:
         return Finding.unknown(link, f"its address is not known: {hint}")
     return Finding.good(link, f"{address} answers")
+
+
+def _housekeeping(facts: Facts) -> Finding:
+    link = ChainLink.HOUSEKEEPING
+    if facts.queue_error:
+        return Finding.unknown(link, "unknown: the queue does not answer")
+    if facts.janitor_runs is None:
+        return Finding.unknown(link, "no type in the queue needs it yet")
+    if not facts.janitor_runs:
+        return Finding.broken(
+            link,
+            "no janitor runs: queues are not trimmed, and their lengths and ei_workers may be missing",
+            "Start it: tools/run-hks.sh. In a cluster: kubectl get pods -l app=ei-housekeeping-deployment.",
+        )
+    return Finding.good(link, "the janitor runs")
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1 if broken else 0
     for each in findings:
-        print(f"{each.link.value:<8} {each.state.value:<7} {each.text}")
+        print(f"{each.link.value:<12} {each.state.value:<7} {each.text}")
     for warning in warnings:
         print(f"warning: {warning}")
     if broken:

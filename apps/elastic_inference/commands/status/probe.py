@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from urllib.parse import urlsplit
 
 import redis
@@ -16,6 +17,8 @@ from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.status.findings import Facts, ProducerState
 
 LIMIT_S = 5.0
+# Two of the janitor's rounds.
+JANITOR_LIMIT_S = 2.5
 # More than REDIS_ERRORS: the server may not be Redis, and its keys may be of any kind.
 _FAILURES = (redis.RedisError, OSError)
 _LOGIN_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
@@ -56,11 +59,21 @@ async def _queue(target: RedisTarget, facts: Facts) -> None:
                     facts.producers += [
                         ProducerState(each.name, kind, each.state) for each in await reader.sources(kind)
                     ]
+                if facts.waiting:
+                    facts.janitor_runs = await _janitor_runs(reader, min(facts.waiting))
         finally:
             await reader.close()
     except _FAILURES as error:
         facts.queue_error = _in_words(error)
         facts.queue_login_refused = isinstance(error, _LOGIN_ERRORS)
+
+
+async def _janitor_runs(reader: QueueReader, infer_type: str) -> bool:
+    """Whether some replica takes the lock of a type: each holds it for most of a second."""
+    until = time.monotonic() + JANITOR_LIMIT_S
+    while not (found := await reader.janitor_runs(infer_type)) and time.monotonic() < until:
+        await asyncio.sleep(0.1)
+    return found
 
 
 async def _answers_http(target: RedisTarget) -> bool:

@@ -30,6 +30,7 @@ def test_one_pod_a_type_and_one_producer_a_stream(tmp_path: Path) -> None:
         "redis",
         "websocket",
         "gateway",
+        "housekeeping",
         "infer people",
         "infer face",
         "file a",
@@ -113,6 +114,7 @@ def test_the_shells_settings_of_another_system_reach_no_child(tmp_path: Path) ->
     settings_of = {
         "websocket": config.WebsocketSettings,
         "gateway": config.GatewaySettings,
+        "housekeeping": config.HousekeepingSettings,
         "infer people": config.InferenceSettings,
         "file a": config.FileSettings,
         "camera camera-0": config.CameraSettings,

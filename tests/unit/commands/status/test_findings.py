@@ -17,6 +17,7 @@ def healthy() -> Facts:
         relay_address="ws://relay:31611",
         gateway_address="http://gateway:31002",
         video_stream="gate-1:people:inferred",
+        janitor_runs=True,
     )
 
 
@@ -46,6 +47,7 @@ def test_a_healthy_system_has_no_broken_link() -> None:
         ({"relay_error": "refused"}, ChainLink.RELAY, "refused", "run-wss.sh"),
         ({"gateway_error": "refused"}, ChainLink.GATEWAY, "refused", "run-gws.sh"),
         ({"video_error": "no frame within 5 s"}, ChainLink.GATEWAY, "does not come through", "logs"),
+        ({"janitor_runs": False}, ChainLink.HOUSEKEEPING, "no janitor runs", "run-hks.sh"),
     ],
 )
 def test_each_broken_link_is_named_with_what_to_do(
