@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
 from elastic_inference.adapters.redis_connection import connect
-from elastic_inference.adapters.redis_link import Link
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -58,7 +58,7 @@ class _Bench:
 
     def __init__(self, target: config.RedisTarget) -> None:
         self._client = connect(target)
-        self._link = Link(connect(target))
+        self._link = PipelineConnection(connect(target))
         self._consumer = QueueConsumer(connect(target), TYPE, "pod", RULES)
         self._consumer.load_scripts()
         self._frames: dict[str, list[Frame]] = {}

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
-from elastic_inference.adapters.redis_link import Link
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.domain import keys
@@ -191,7 +191,7 @@ def feed(port: int, kind: str, *, plain: bool) -> None:
     keep_freed_memory()
     target = config.RedisTarget(url=SecretStr(f"redis://127.0.0.1:{port}/0"))
     rules = config.QueueRules(stream_queue_depth=64)
-    link = Link(connect(target))
+    link = PipelineConnection(connect(target))
     producers = [QueueProducer(connect(target), kind, f"cam-{index}", rules) for index in range(STREAMS)]
     messages = [
         msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": picture})

@@ -297,7 +297,7 @@ def test_nothing_but_python_is_needed(project: Path) -> None:
         (["-f", "x", "--redis-url", "redis://u:p@h:1/0"], "without a password"),
         (["-f", "x", "--redis-url", "redis+cluster://a:1"], "give it one with --broker-url"),
         (["-f", "x", "--redis-url", "redis://h:abc/0"], "--redis-url redis://h:abc/0: expected"),
-        (["-f", "x", "--redis-url", "redis://h:70000/0"], "the port 70000 of a Redis"),
+        (["-f", "x", "--redis-url", "redis://h:70000/0"], "redis://h:70000/0: expected host:port"),
         (["-f", "x", "--redis-url", "redis://h:1/0", "--redis-ports", "1,x"], "the port x of a Redis"),
         (["-f", "x", "--broker-url", "redis+cluster://a:1"], "--broker-url redis+cluster://a:1: expected"),
         (["-f", "x", "--broker-url", "redis://u:p@h:1/0"], "without a password"),

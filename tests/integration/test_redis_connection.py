@@ -15,7 +15,8 @@ import redis
 from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader
-from elastic_inference.adapters.redis_connection import REDIS_ERRORS, Link, connect, connect_async, explain
+from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect, connect_async, explain
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.domain import keys
@@ -89,7 +90,7 @@ def test_refused_login_is_told_without_the_password(password: str | None) -> Non
         with pytest.raises(REDIS_ERRORS) as caught, connect(where) as client:
             client.ping()
         with pytest.raises(REDIS_ERRORS):
-            Link(connect(where)).exchange([("PING",)])
+            PipelineConnection(connect(where)).exchange([("PING",)])
         text = explain(caught.value, where)
         assert f"127.0.0.1:{server.port}" in text
         assert ("'camera'" in text and "password is wrong" in text) if password else "none is set" in text
@@ -123,7 +124,7 @@ def test_sentinels_name_the_master_and_its_successor(tmp_path: Path) -> None:
             check_works(where)
             with redis.Redis(port=ports[0]) as sentinel:
                 wait_for(lambda: sentinel.sentinel_slaves("eye"), 20, "the sentinels' knowing the replica")
-                link = Link(connect(where))
+                link = PipelineConnection(connect(where))
                 link.exchange([("SET", "a", "b")])
                 master.kill()
                 wait_for(
@@ -189,7 +190,7 @@ def test_moved_slot_is_found_again() -> None:
     with cluster(2) as (first, second):
         where = target(f"redis+cluster://127.0.0.1:{first.port}")
         key = keys.legacy_queue("people")
-        link = Link(connect(where, key=key))
+        link = PipelineConnection(connect(where, key=key))
         link.exchange([("RPUSH", key, "x"), ("DEL", key)])
         with redis.Redis(port=first.port) as one, redis.Redis(port=second.port) as two:
             slot = int(one.execute_command("CLUSTER", "KEYSLOT", key))
@@ -217,7 +218,7 @@ def test_redis_that_is_away_or_silent_fails_in_time(monkeypatch: pytest.MonkeyPa
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         silent = target(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
         begin = time.monotonic()
-        link = Link(connect(silent))
+        link = PipelineConnection(connect(silent))
         with pytest.raises(redis.TimeoutError):
             link.exchange([("PING",)])
         link.close()
@@ -235,7 +236,7 @@ def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("elastic_inference.adapters.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with EmbeddedValkey() as server:
         assert server.pid
-        link = Link(connect(target(server.url)))
+        link = PipelineConnection(connect(target(server.url)))
         # What the kernel's buffers still take is a silent read; more than that is a silent write.
         for size in (10, 50_000_000):
             assert link.exchange([("PING",)]) == [b"PONG"]
@@ -251,7 +252,7 @@ def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_link_returns_errors_in_their_place(valkey: EmbeddedValkey) -> None:
-    link = Link(connect(target(valkey.url)))
+    link = PipelineConnection(connect(target(valkey.url)))
     replies = link.exchange([("SET", "a", b"x" * 20_000), ("LPUSH", "a", 1), ("STRLEN", "a"), ("EVALSHA", "f" * 40, 0)])
     assert replies[0] == b"OK"
     assert isinstance(replies[1], redis.ResponseError)

@@ -16,7 +16,7 @@ FLOORS = ("domain", "base", "adapters", "flows", "commands")
 DOMAIN_LIBRARIES = {"msgpack", "numpy", "pydantic", "pydantic_core"}
 # One library, one place: code elsewhere goes through that place.
 HOMES = {
-    "hiredis": {"adapters.redis_link", "flows.relay"},
+    "hiredis": {"adapters.redis_pipeline", "flows.relay"},
     "openvino": {"flows.inference", "adapters.catalogue"},
     "tornado": {"flows.gateway", "commands.status"},
     "websockets": {"flows.relay"},

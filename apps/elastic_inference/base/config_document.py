@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_inference.base.config import (
-    FORMER_NAMES,
-    CameraSettings,
-    CommonSettings,
-    FileSettings,
-    GatewaySettings,
-    HousekeepingSettings,
-    InferenceSettings,
-    QueueRules,
-    WebsocketSettings,
-)
-
-SETTINGS: tuple[type[CommonSettings], ...] = (
-    CameraSettings,
-    FileSettings,
-    InferenceSettings,
-    WebsocketSettings,
-    GatewaySettings,
-    HousekeepingSettings,
-)
+from elastic_inference.base.config import FORMER_NAMES, SERVICES, CommonSettings, QueueRules
 
 
 def settings_markdown() -> str:
-    """`doc/configuration.md`, written from the fields above."""
+    """The text of `doc/configuration.md`."""
     common = set(CommonSettings.model_fields)
     rules = set(QueueRules.model_fields)
     readers: dict[str, list[str]] = {}
     fields: dict[str, Any] = {}
-    for settings_class in SETTINGS:
+    for settings_class in SERVICES:
         for name, info in settings_class.model_fields.items():
             fields.setdefault(name, info)
             readers.setdefault(name, []).append(settings_class.service)
@@ -42,9 +23,9 @@ def settings_markdown() -> str:
         for name in names:
             info = fields[name]
             default = "required" if info.is_required() else _shown(info.default)
-            by = "all" if len(readers[name]) == len(SETTINGS) else ", ".join(readers[name])
-            bounds = "; ".join(str(mark) for mark in info.metadata if mark.__class__.__module__ == "annotated_types")
-            limits = f" ({_bounds(info.metadata)})" if bounds else ""
+            by = "all" if len(readers[name]) == len(SERVICES) else ", ".join(readers[name])
+            bounds = _bounds(info.metadata)
+            limits = f" ({bounds})" if bounds else ""
             lines.append(f"| `{name.upper()}` | {default} | {by} | {info.description}{limits} |")
         return lines
 
@@ -58,8 +39,8 @@ def settings_markdown() -> str:
         "# Configuration",
         "",
         "Every setting is an environment variable. An empty one counts as not set. A wrong value stops the service at",
-        "start with one line that names the variable, its value and what is accepted. This page is written by",
-        "`make docs` from `apps/elastic_inference/base/config.py`.",
+        "start with one line that names the variable, its value and what is accepted. `make docs` writes this page",
+        "from `apps/elastic_inference/base/settings/`.",
         "",
     ]
     for title, names in sections.items():

@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError
 
 from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, consumer
 from elastic_inference.adapters.frame_queue.scripts import script
-from elastic_inference.adapters.redis_link import Link
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
@@ -24,7 +24,7 @@ REFUSED = NoPermissionError("NOPERM this user has no permissions to run the 'lpo
 BROKEN = redis.ConnectionError("the connection to Redis broke")
 
 
-class BreakingLink(Link):
+class BreakingLink(PipelineConnection):
     """Fails at every exchange that holds the word `at`: raises an error, or answers with a refusal.
 
     With `expired`, every fetch of a frame finds nothing.
@@ -47,7 +47,7 @@ class BreakingLink(Link):
 
 @pytest.fixture
 def bench(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueBench]:
-    monkeypatch.setattr(consumer, "Link", BreakingLink)
+    monkeypatch.setattr(consumer, "PipelineConnection", BreakingLink)
     monkeypatch.setattr(BreakingLink, "at", "")
     with QueueBench(valkey) as found:
         yield found

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.base import config
-from elastic_inference.base.config_document import SETTINGS, settings_markdown
+from elastic_inference.base.config_document import settings_markdown
+from elastic_inference.base.url import hide_password
 from elastic_inference.domain.errors import SettingError
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "doc" / "configuration.md"
@@ -18,7 +19,7 @@ def test_document_is_written_from_the_fields() -> None:
     assert DOCUMENT.read_text() == settings_markdown(), "run `make docs`"
 
 
-@pytest.mark.parametrize("settings_class", SETTINGS, ids=lambda found: found.__name__)
+@pytest.mark.parametrize("settings_class", config.SERVICES, ids=lambda found: found.__name__)
 def test_defaults_are_valid(settings_class: type[config.CommonSettings]) -> None:
     settings = config.load(settings_class, NEEDED.get(settings_class, {}))
     assert str(settings.queue) == str(settings.broker) == "redis://127.0.0.1:6379/0"
@@ -123,7 +124,7 @@ def test_no_secret_shows() -> None:
     ],
 )
 def test_hide_password(url: str, shown: str) -> None:
-    assert config.hide_password(url) == shown
+    assert hide_password(url) == shown
 
 
 @pytest.mark.parametrize(

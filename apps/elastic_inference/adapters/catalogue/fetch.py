@@ -24,7 +24,7 @@ from elastic_inference.adapters.catalogue.entries import FileEntry
 from elastic_inference.adapters.catalogue.progress import Progress, Silent
 from elastic_inference.adapters.catalogue.wheels import take_member
 from elastic_inference.base.backoff import Backoff
-from elastic_inference.base.config import hide_password, url_credentials
+from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import DownloadError
 
 TRIES = 5

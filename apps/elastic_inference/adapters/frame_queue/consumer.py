@@ -17,7 +17,7 @@ from elastic_inference.adapters.frame_queue.legacy_queue import LegacyQueue
 from elastic_inference.adapters.frame_queue.legacy_share import LegacyShare
 from elastic_inference.adapters.frame_queue.pop_batch import PodQueue, PopBatch
 from elastic_inference.adapters.frame_queue.scripts import load_all
-from elastic_inference.adapters.redis_link import Link
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.log import Throttle
 
@@ -29,7 +29,7 @@ class QueueConsumer:
 
     def __init__(self, client: redis.Redis, infer_type: str, pod: str, rules: config.QueueRules) -> None:
         """`client` is connected with `key=keys.legacy_queue(infer_type)`; `pod` is unique among the type's pods."""
-        self._link = Link(client)
+        self._link = PipelineConnection(client)
         self._type = infer_type
         self._fair = FairQueue(self._link, infer_type, pod, rules)
         self._legacy = LegacyQueue(self._link, infer_type, rules)

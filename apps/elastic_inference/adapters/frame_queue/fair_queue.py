@@ -18,7 +18,7 @@ from elastic_inference.adapters.frame_queue.pop_batch import (
     PoppedFrame,
 )
 from elastic_inference.adapters.frame_queue.scripts import is_missing, load_all, script
-from elastic_inference.adapters.redis_link import Link, arguments, head
+from elastic_inference.adapters.redis_pipeline import PipelineConnection, arguments, head
 from elastic_inference.base import config
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
@@ -27,7 +27,7 @@ from elastic_inference.domain.errors import DropReason, InvalidFrameError, Inval
 class FairQueue:
     """A `PodQueue`; also claims the drops of all queues of its type."""
 
-    def __init__(self, link: Link, infer_type: str, pod: str, rules: config.QueueRules) -> None:
+    def __init__(self, link: PipelineConnection, infer_type: str, pod: str, rules: config.QueueRules) -> None:
         self.key = keys.tokens(infer_type)
         self.waiting = 0
         self._link = link

@@ -20,7 +20,7 @@ from elastic_inference.adapters.frame_queue.pop_batch import (
     PoppedFrame,
 )
 from elastic_inference.adapters.frame_queue.scripts import run_script, script
-from elastic_inference.adapters.redis_link import Link, arguments, head
+from elastic_inference.adapters.redis_pipeline import PipelineConnection, arguments, head
 from elastic_inference.base import config
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidFrameError
@@ -30,7 +30,7 @@ from elastic_inference.domain.frame import Frame
 class LegacyQueue:
     """A `PodQueue`. The list holds at most QUEUE_DEPTH frames; a pop that finds more drops the oldest."""
 
-    def __init__(self, link: Link, infer_type: str, rules: config.QueueRules) -> None:
+    def __init__(self, link: PipelineConnection, infer_type: str, rules: config.QueueRules) -> None:
         self.key = keys.legacy_queue(infer_type)
         self.waiting = 0
         # Whether the last pop had a turn for legacy frames, but no bytes left for one.

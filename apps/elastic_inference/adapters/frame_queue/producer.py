@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from elastic_inference.adapters.frame_queue.scripts import is_missing, script
-from elastic_inference.adapters.redis_link import Link, arguments, head
+from elastic_inference.adapters.redis_pipeline import PipelineConnection, arguments, head
 from elastic_inference.base import config
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
@@ -56,7 +56,7 @@ class QueueProducer:
 
     def __init__(self, client: redis.Redis, infer_type: str, name: str, rules: config.QueueRules) -> None:
         """`client` is connected with `key=keys.legacy_queue(infer_type)`; `name` passes `keys.is_name`."""
-        self._link = Link(client)
+        self._link = PipelineConnection(client)
         self._type = infer_type
         self._name = name
         self._rules = rules

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from elastic_inference.adapters.redis_link import Link
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ def is_missing(reply: object) -> bool:
     return isinstance(reply, NoScriptError)
 
 
-def load_all(link: Link) -> None:
+def load_all(link: PipelineConnection) -> None:
     """Loads every script of the queue. Raises REDIS_ERRORS or ResponseError."""
     for reply in link.exchange([("SCRIPT", "LOAD", each.text) for each in all_scripts()]):
         if isinstance(reply, ResponseError):
             raise reply
 
 
-def run_script(link: Link, command: tuple[Any, ...]) -> Any:
+def run_script(link: PipelineConnection, command: tuple[Any, ...]) -> Any:
     """The reply to an EVALSHA, whose script is loaded where it is missing. Raises REDIS_ERRORS or ResponseError."""
     (reply,) = link.exchange([command])
     if is_missing(reply):

@@ -9,7 +9,8 @@ from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.mjpeg import MjpegSource
 from elastic_inference.adapters.source.rtsp import open_rtsp
 from elastic_inference.adapters.source.usb import open_usb
-from elastic_inference.base.config import CameraSettings, hide_password
+from elastic_inference.base.config import CameraSettings
+from elastic_inference.base.url import hide_password
 
 
 def camera_label(camera: str) -> str:

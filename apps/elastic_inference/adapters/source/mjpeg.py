@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.multipart import MultipartReader, boundary_of
 from elastic_inference.adapters.source.opencv import trim_jpeg
-from elastic_inference.base.config import hide_password, url_credentials
+from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
 
 MAX_REDIRECTS = 3

@@ -10,7 +10,7 @@ import os
 import cv2
 
 from elastic_inference.adapters.source.opencv import CaptureSource, silence
-from elastic_inference.base.config import hide_password
+from elastic_inference.base.url import hide_password
 from elastic_inference.domain.errors import SourceError
 
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"

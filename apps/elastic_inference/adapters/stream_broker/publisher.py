@@ -16,7 +16,7 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from elastic_inference.adapters.redis_connection import Link
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, WORKER_LIFE_S, stream_life_s
 from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
 from elastic_inference.adapters.stream_broker.tombstones import tombstones_message
@@ -46,7 +46,7 @@ class ResultPublisher:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`results_maxlen`: entries kept in `results_<type>`, roughly; 0 writes none."""
-        self._link = Link(client)
+        self._link = PipelineConnection(client)
         self._type = infer_type
         self._pod = pod
         self._results_maxlen = results_maxlen

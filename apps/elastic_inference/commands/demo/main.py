@@ -13,7 +13,7 @@ from pathlib import Path
 import redis
 
 from elastic_inference.base import config
-from elastic_inference.base.config import url_credentials
+from elastic_inference.base.url import url_credentials
 from elastic_inference.commands.demo import plan as plans
 from elastic_inference.commands.demo.supervisor import Supervisor, preload
 from elastic_inference.domain import keys

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from elastic_inference.commands.manifests.options import Options
-from elastic_inference.commands.manifests.redis_address import addresses
+from elastic_inference.commands.manifests.redis_address import parse
 from elastic_inference.commands.manifests.settings import SETTINGS
 from elastic_inference.commands.manifests.template import TemplateError
 
@@ -34,24 +34,20 @@ def other_prometheus_port(url: str) -> str:
 
 def keda_redis(options: Options, queue_url: str) -> dict[str, str]:
     """How KEDA's trigger reaches the queue: its kind, addresses as seen from another namespace, database, TLS."""
-    scheme, _, rest = queue_url.partition("://")
-    path = rest.partition("?")[0].partition("/")[2]
-    servers = addresses(queue_url)
+    url = parse(queue_url)
+    servers = url.addresses
     if not options.redis_url:
         servers = [f"ei-redis-svc.{options.settings['NAMESPACE']}.svc:6379"]
     kind, key = "redis", "address"
-    if scheme.endswith("+cluster"):
+    if url.is_cluster:
         kind, key = "redis-cluster", "addresses"
-    elif scheme.endswith("+sentinel"):
+    elif url.is_sentinel:
         kind, key = "redis-sentinel", "addresses"
-    parts = [part for part in path.split("/") if part]
-    query = parse_qs(urlsplit(queue_url).query)
-    database = next((part for part in reversed(parts) if part.isdigit()), query.get("db", ["0"])[0])
     return {
         "KEDA_REDIS": kind,
         "KEDA_ADDRESS_KEY": key,
         "KEDA_REDIS_ADDRESS": ",".join(servers),
-        "KEDA_SENTINEL_MASTER": parts[0] if kind == "redis-sentinel" and parts else "",
-        "KEDA_DATABASE": "" if kind == "redis-cluster" else database,
-        "KEDA_TLS": "yes" if scheme.startswith("rediss") else "",
+        "KEDA_SENTINEL_MASTER": url.master,
+        "KEDA_DATABASE": "" if url.is_cluster else str(url.database),
+        "KEDA_TLS": "yes" if url.is_tls else "",
     }

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import re
+from elastic_inference.base.redis_url import REDIS_PORT, RedisUrl, parse_redis_url
+from elastic_inference.commands.manifests.template import TemplateError
 
-REDIS_PORT = "6379"
-SENTINEL_PORT = "26379"
-_PORT = re.compile(r":(\d+)$")
+
+def parse(url: str) -> RedisUrl:
+    """The URL taken apart. Raises TemplateError if it makes no sense."""
+    try:
+        return parse_redis_url(url)
+    except ValueError as error:
+        raise TemplateError(f"{url}: {error}") from None
 
 
 def addresses(url: str) -> list[str]:
-    """`host:port` of each server that the URL names, sentinels for `+sentinel`; empty for an empty URL."""
-    scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2]
-    default = SENTINEL_PORT if scheme.endswith("+sentinel") else REDIS_PORT
-    hosts = [each for each in authority.split(",") if each]
-    return [each if _PORT.search(each) else f"{each}:{default}" for each in hosts]
+    """`host:port` of each server in the URL, sentinels for `+sentinel`; empty for an empty URL."""
+    return parse(url).addresses if url else []
 
 
 def ports(url: str) -> list[str]:
-    """The ports of those servers, and behind sentinels the master's usual one, which the URL does not name."""
-    found = [each.rpartition(":")[2] for each in addresses(url)]
-    return list(dict.fromkeys([*found, REDIS_PORT] if "+sentinel://" in url else found))
+    """The ports of those servers, and behind sentinels the master's usual port, which the URL does not contain."""
+    if not url:
+        return []
+    parsed = parse(url)
+    found = [str(port) for _, port in parsed.hosts]
+    return list(dict.fromkeys([*found, str(REDIS_PORT)] if parsed.is_sentinel else found))

@@ -18,7 +18,7 @@ import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.redis_connection import close_async, connect_async, explain
+from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
 from elastic_inference.base.lifecycle import Lifecycle
@@ -172,7 +172,7 @@ async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:
     client = connect_async(target, name=name)
-    stack.push_async_callback(close_async, client)
+    stack.push_async_callback(client.aclose)
     return client
 
 

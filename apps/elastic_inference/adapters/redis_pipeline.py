@@ -54,7 +54,7 @@ _ERRORS: dict[str, type[Exception]] = {
 _AWAY = (ConnectionError, AskError, ClusterDownError, ReadOnlyError, TryAgainError)
 
 
-class Link:
+class PipelineConnection:
     """A connection of `client`'s pool, for pipelines. One thread."""
 
     def __init__(self, client: redis.Redis) -> None:

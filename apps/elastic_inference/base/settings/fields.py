@@ -1,0 +1,58 @@
+"""Types and checks that several settings share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import SettingError
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrFree = Annotated[int, Field(ge=0, le=65535)]
+
+
+@dataclass(frozen=True)
+class HostPath:
+    """How a file or folder of the host gets into a container: `tools/run-*.sh -y` follows it.
+
+    `secret`: the content is passed in the environment, since the container's user may not read the file. `read` and
+    `write`: it is mounted, at `folder` or else at its own path. `model`: as `read`, with the files beside it.
+    """
+
+    use: Literal["secret", "read", "write", "model"]
+    folder: str = ""
+
+
+SecretFile = Annotated[Path | None, HostPath("secret")]
+ReadablePath = Annotated[Path | None, HostPath("read")]
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+def check_name(name: str) -> str:
+    """`name` if it can be the name of a stream or a type. Otherwise raises ValueError."""
+    if not keys.is_name(name):
+        raise ValueError(keys.NAME_RULE)
+    return name
+
+
+def read_secret(variable: str, path: Path | None) -> SecretStr | None:
+    """The secret in a file, None without one. Raises SettingError for a file that is empty or can't be read."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(variable, str(path), f"expected a readable file that holds the secret ({error})") from None
+    if not text:
+        raise SettingError(variable, str(path), "expected a secret in the file, which is empty")
+    return SecretStr(text)

@@ -1,0 +1,10 @@
+"""Settings of housekeeping."""
+
+from elastic_inference.base.settings.common import CommonSettings, QueueRules
+
+
+class HousekeepingSettings(CommonSettings, QueueRules):
+    """Housekeeping."""
+
+    service = "housekeeping"
+    command = "ei-housekeeping-service"

@@ -1,0 +1,39 @@
+"""Settings of the inference service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from elastic_inference.base.settings.common import CommonSettings, QueueRules
+from elastic_inference.base.settings.fields import HostPath, check_name
+from elastic_inference.base.settings.producer import INFER_TYPE_TEXT
+
+
+class InferenceSettings(CommonSettings, QueueRules):
+    """The inference service."""
+
+    service = "inference"
+    command = "ei-inference-service"
+    infer_type: str = Field("people", description=INFER_TYPE_TEXT)
+    infer_model_name: str | None = Field(
+        None, description="model of the catalogue with its precision, such as face-detection-retail-0005_FP32"
+    )
+    infer_model_path: Annotated[Path | None, HostPath("model", "/own-models")] = Field(
+        None, description="a model file, or the folder that holds the model of that name"
+    )
+    infer_device: str = Field("CPU", description="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:GPU,CPU …")
+    model_cache_dir: Annotated[Path | None, HostPath("write")] = Field(
+        None, description="a writable folder: compiled models are kept there, for a faster start"
+    )
+    confidence_threshold: float = Field(
+        0.5, ge=0, le=1, description="minimum confidence of a detection (not set: the model's own, if it has one)"
+    )
+    results_maxlen: int = Field(10_000, ge=0, le=10_000_000, description="entries kept in results_<type>; 0 is off")
+
+    @field_validator("infer_type")
+    @classmethod
+    def _type_name(cls, value: str) -> str:
+        return check_name(value)

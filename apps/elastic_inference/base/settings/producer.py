@@ -1,0 +1,81 @@
+"""Settings of the camera stream service and the file stream service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from elastic_inference.base.settings.common import CommonSettings, QueueRules
+from elastic_inference.base.settings.fields import CommaSeparated, HostPath, check_name
+from elastic_inference.base.url import check_url
+from elastic_inference.domain import keys
+
+INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
+
+
+class ProducerSettings(CommonSettings, QueueRules):
+    """What both stream services read."""
+
+    infer_type: CommaSeparated = Field(("people",), description=INFER_TYPE_TEXT)
+    stream_name: str | None = Field(
+        None, description="name of the stream (default: host or pod name, `-camera` or `-file`)"
+    )
+    frame_width: int | None = Field(None, ge=16, le=16384, description="resize to this width, pixels")
+    frame_height: int | None = Field(None, ge=16, le=16384, description="resize to this height, pixels")
+    jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of frames that are encoded here")
+
+    @field_validator("infer_type")
+    @classmethod
+    def _type_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("expected at least one inference type")
+        if len(set(value)) != len(value):
+            raise ValueError("expected each inference type once")
+        for name in value:
+            if not keys.is_name(name):
+                raise ValueError(f"{name[:40]!r}: {keys.NAME_RULE}")
+        return value
+
+    @field_validator("stream_name")
+    @classmethod
+    def _stream_name(cls, value: str | None) -> str | None:
+        return value if value is None else check_name(value)
+
+
+class CameraSettings(ProducerSettings):
+    """The camera stream service."""
+
+    service = "camera stream"
+    command = "ei-camera-stream-service"
+    camera: str = Field("0", description="USB index, /dev/videoN, rtsp://… or http://… (MJPEG)")
+    camera_fps: float = Field(
+        15.0, gt=0, le=240, description="frames per second requested from a USB camera; limits network cameras"
+    )
+    source_stall_s: float = Field(
+        5.0, ge=0.5, le=600, description="no frame for this long is a stall: reconnect, seconds"
+    )
+
+    @field_validator("camera")
+    @classmethod
+    def _camera(cls, value: str) -> str:
+        if value.isdigit() and int(value) < 256:
+            return value
+        if value.startswith("/dev/"):
+            return value
+        if value.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")):
+            check_url(value, "expected rtsp://… or http://…")
+            return value
+        raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")
+
+
+class FileSettings(ProducerSettings):
+    """The file stream service."""
+
+    service = "file stream"
+    command = "ei-file-stream-service"
+    video_file: Annotated[Path, HostPath("read", "/videos")] = Field(
+        ..., description="any video file that OpenCV reads; it loops"
+    )
+    video_fps: float | None = Field(None, gt=0, le=1000, description="frames per second (default: the file's)")

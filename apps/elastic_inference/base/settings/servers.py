@@ -1,0 +1,57 @@
+"""Settings of the websocket server and the gateway."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, field_validator
+
+from elastic_inference.base.settings.common import CommonSettings
+from elastic_inference.base.settings.fields import CommaSeparated, PortOrFree, ReadablePath, SecretFile, read_secret
+from elastic_inference.base.url import check_url
+
+WEBSOCKET_PORT = 31611
+MAX_VIEWERS_TEXT = "maximum of open websockets"
+ALLOWED_ORIGINS_TEXT = "further origins of browsers, comma-separated"
+
+
+class WebsocketSettings(CommonSettings):
+    """The websocket server."""
+
+    service = "websocket server"
+    command = "ei-websocket-server"
+    websocket_host: str = Field("0.0.0.0", description="address that the websocket server listens on")  # noqa: S104
+    websocket_port: PortOrFree = Field(
+        WEBSOCKET_PORT, description="port that the websocket server listens on; 0 takes a free one"
+    )
+    max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
+    reorder_ms: float = Field(100.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor")
+    allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
+
+
+class GatewaySettings(CommonSettings):
+    """The gateway."""
+
+    service = "gateway"
+    command = "ei-gateway-server"
+    gateway_host: str = Field("0.0.0.0", description="address that the gateway listens on")  # noqa: S104
+    gateway_port: PortOrFree = Field(5000, description="port that the gateway listens on; 0 takes a free one")
+    websocket_server_url: str = Field(f"ws://127.0.0.1:{WEBSOCKET_PORT}", description="address of the websocket server")
+    max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
+    gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
+    gateway_token_file: SecretFile = Field(None, description="a file that holds it")
+    gateway_tls_cert: ReadablePath = Field(None, description="certificate chain (PEM): serve HTTPS")
+    gateway_tls_key: ReadablePath = Field(None, description="its key (PEM)")
+    allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
+    dashboard_dir: ReadablePath = Field(None, description="folder of the built dashboard (default: the packaged one)")
+
+    @field_validator("websocket_server_url")
+    @classmethod
+    def _websocket_url(cls, value: str) -> str:
+        if not value.lower().startswith("ws://"):
+            raise ValueError("expected ws://host:port")
+        check_url(value, "expected ws://host:port")
+        return value
+
+    @property
+    def token(self) -> SecretStr | None:
+        """The token that requests must carry; None if the gateway is open."""
+        return self.gateway_token or read_secret("GATEWAY_TOKEN_FILE", self.gateway_token_file)
