@@ -36,12 +36,13 @@ def run(context: Context, seconds: float = 12.0) -> Iterator[Figure | LeftOut]:
     seconds = context.seconds(seconds)
     with System() as system:
         pod = system.infer("face", {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(context.models)})
-        relay, gateway = system.websocket_server(), system.gateway()
+        relay, gateway, housekeeping = system.websocket_server(), system.gateway(), system.housekeeping()
         unreachable = {"CAMERA": f"http://127.0.0.1:{free_port()}/video", "STREAM_NAME": "away", "INFER_TYPE": "face"}
         camera = system.service("camera", unreachable)
-        for each in (pod, relay, gateway):
+        for each in (pod, relay, gateway, housekeeping):
             each.wait_ready()
         pids = {"inference": _pid(pod), "websocket server": _pid(relay), "gateway": _pid(gateway)}
+        pids |= {"housekeeping": _pid(housekeeping)}
         pids |= {"unreachable camera": _pid(camera), "Valkey": system.valkey.pid or 0}
         time.sleep(6)  # the services' own start, and the pod's first window
         for name, percent in _cpu_percent(pids, seconds).items():

@@ -143,7 +143,8 @@ def soak(models: Path, videos: Path, minutes: float) -> dict[str, Any]:
     with System() as system:
         pod = system.infer("face", {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(models)}).wait_ready()
         relay, gateway = system.websocket_server().wait_ready(), system.gateway().wait_ready()
-        services = {"inference": pod, "websocket server": relay, "gateway": gateway}
+        housekeeping = system.housekeeping().wait_ready()
+        services = {"inference": pod, "websocket server": relay, "gateway": gateway, "housekeeping": housekeeping}
         for name, fps in STREAMS.items():
             film = system.file(videos / CLIP, "face", name, {"VIDEO_FPS": str(fps)}).wait_ready()
             services[f"file, {fps} fps"] = film

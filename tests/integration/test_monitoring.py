@@ -179,6 +179,7 @@ def test_every_panel_rule_and_documented_metric_is_there(
         services = {
             "websocket-server": system.websocket_server(),
             "gateway": system.gateway(),
+            "housekeeping": system.housekeeping(),
             "inference": system.infer("face", model),
             "producer": system.file(
                 sample_clips["carphone_pristine"], "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}

@@ -206,6 +206,10 @@ class System:
             },
         )
 
+    def housekeeping(self) -> ServiceProcess:
+        """Housekeeping."""
+        return self.service("housekeeping")
+
     def get(self, path: str) -> Any:
         """The JSON answer of the gateway."""
         with urllib.request.urlopen(self.gateway_url + path, timeout=5) as answer:
