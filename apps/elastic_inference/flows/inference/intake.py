@@ -110,6 +110,8 @@ class Intake:
             self._metrics.queue_wait_s.observe(popped.queue_ms / 1000)
         if count := len(batch.frames) + len(batch.invalid):
             self._metrics.popped.inc(count)
+        if batch.tombstones:
+            self._outbox.bury(batch.tombstones)
         for invalid in batch.invalid:
             self._invalid.count(invalid.stream, invalid.error)
         for reason, count in batch.dropped.items():

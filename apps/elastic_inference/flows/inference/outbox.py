@@ -1,7 +1,7 @@
-"""The publish thread: gathers finished frames, puts them in order and sends them to the broker.
+"""The publish thread: gathers results and tombstones, puts the results in order and sends all to the broker.
 
-Run by the `pipeline`; the pop thread reserves a slot for each frame, the workers fill the slots. The results of each
-stream leave in the stream's order.
+Run by the `pipeline`. The pop thread reserves a slot for each frame, and a worker ends each slot with a result or a
+tombstone. The results of a stream leave in its order. Tombstones leave at once, since their receiver orders them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.ordering import Slot, StreamOrder
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
 from elastic_inference.flows.inference.task_queue import Outgoing, TaskQueue
@@ -31,13 +33,19 @@ GATHER_S = 0.005
 GATHER_FULL_S = 0.025
 # Results that could not be published for this long are given up, and counted as lost.
 PUBLISH_LIMIT_S = 10.0
+# Nobody waits longer for a tombstone.
+TOMBSTONE_LIMIT_S = 1.0
+# Bounds the memory while the broker is unavailable; the oldest go first.
+MAX_TOMBSTONES = 4096
+# The reason in the tombstone of a frame that was lost in the pod.
+LOST = "lost"
 
 
 class Publisher(Protocol):
     """The pod's side of the stream broker; see `ResultPublisher`."""
 
-    def publish(self, batch: Sequence[Outgoing]) -> None:
-        """Sends results."""
+    def publish(self, batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ...) -> None:
+        """Sends results and tombstones."""
 
     def remove_worker(self) -> None:
         """Takes the pod out of the registry."""
@@ -66,6 +74,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._order: StreamOrder[Outgoing] = StreamOrder()
         self._ready: list[Outgoing] = []
+        self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._drain_until_s = float("inf")
         self._throttle = Throttle()
@@ -75,16 +84,32 @@ class Outbox:
         with self._lock:
             return [self._order.reserve(stream) for stream in streams]
 
-    def finish(self, slot: Slot[Outgoing], outgoing: Outgoing | None) -> None:
-        """Worker: what became of the slot's frame. Call it exactly once for each slot."""
+    def finish(self, slot: Slot[Outgoing], outgoing: Outgoing) -> None:
+        """Worker: the slot's frame has a result. Each slot ends with one `finish` or `discard`."""
         with self._lock:
             ready = self._order.finish(slot, outgoing)
             wake = bool(ready) and not self._ready
             self._ready += ready
         if wake:
             self._wake.put(True)
-        if outgoing is None:
-            self._tasks.release(1)
+
+    def discard(self, slot: Slot[Outgoing], tombstone: Tombstone) -> None:
+        """Worker: the slot's frame gives no result."""
+        with self._lock:
+            wake = not (self._ready or self._tombstones)
+            self._ready += self._order.finish(slot, None)
+            self._tombstones.append(tombstone)
+        self._tasks.release(1)
+        if wake:
+            self._wake.put(True)
+
+    def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        """Any thread: frames without a slot that give no result."""
+        with self._lock:
+            wake = not (self._ready or self._tombstones)
+            self._tombstones += tombstones
+        if wake:
+            self._wake.put(True)
 
     def drain(self, until_s: float) -> None:
         """From this monotonic time on nothing is tried again."""
@@ -100,19 +125,21 @@ class Outbox:
         report_at_s = time.monotonic()
         sent_at_s = 0.0
         going = True
-        while going or self._ready:
+        while going or self._ready or self._tombstones:
             with contextlib.suppress(queue.Empty):
                 going = self._wake.get(timeout=max(0.0, report_at_s - time.monotonic())) and going
-            if going and self._ready:
+            if going and (self._ready or self._tombstones):
                 gather_s = GATHER_FULL_S if self._tasks.waiting else GATHER_S
                 pause_s = sent_at_s + gather_s - time.monotonic()
                 if pause_s > 0:
                     time.sleep(pause_s)
             with self._lock:
                 batch, self._ready = self._ready, []
-            if batch:
+                tombstones = tuple(self._tombstones)
+                self._tombstones.clear()
+            if batch or tombstones:
                 sent_at_s = time.monotonic()
-                self._send(batch)
+                self._send(batch, tombstones)
             if time.monotonic() >= report_at_s:
                 report_at_s = time.monotonic() + REPORT_EVERY_S
                 self._lifecycle.beat("publish")
@@ -123,14 +150,12 @@ class Outbox:
             log.debug("the pod could not leave the registry: %s", error)
         self._lifecycle.end_beat("publish")
 
-    def _send(self, batch: list[Outgoing]) -> None:
-        sent = self._try_to_publish(batch)
+    def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
+        sent = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch))
         metrics = self._metrics
         if not sent:
-            metrics.lost.inc(len(batch))
-            if self._throttle.allow("lost"):
-                log.warning("%d results are lost: they could not be published (logged once a minute)", len(batch))
+            self._give_up(batch)
             return
         self._health.works()
         metrics.inferred.inc(len(batch))
@@ -138,12 +163,22 @@ class Outbox:
             metrics.inference_s.observe(result.infer_ms / 1000)
             metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
 
-    def _try_to_publish(self, batch: list[Outgoing]) -> bool:
+    def _give_up(self, batch: list[Outgoing]) -> None:
+        """Counts results that could not be published. Their tombstones get one more chance, in the next batch."""
+        if not batch:
+            return
+        self.bury([Tombstone(result.stream, result.order, LOST) for result, _ in batch])
+        self._metrics.lost.inc(len(batch))
+        if self._throttle.allow("lost"):
+            log.warning("%d results are lost: they could not be published (logged once a minute)", len(batch))
+
+    def _try_to_publish(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> bool:
         backoff = Backoff()
-        until_s = min(time.monotonic() + PUBLISH_LIMIT_S, self._drain_until_s + 1.0)
+        limit_s = PUBLISH_LIMIT_S if batch else TOMBSTONE_LIMIT_S
+        until_s = min(time.monotonic() + limit_s, self._drain_until_s + 1.0)
         while True:
             try:
-                self._publisher.publish(batch)
+                self._publisher.publish(batch, tombstones)
                 return True
             except Exception as error:  # noqa: BLE001  results that cannot be sent must not end the thread
                 self._health.failed(error, "a publish")

@@ -20,7 +20,7 @@ AHEAD_S = 0.04
 MAX_AHEAD = 16
 
 Outgoing = tuple[Result, bytes]
-"""A result and the JPEG that it describes."""
+"""A result and the JPEG of its frame."""
 
 
 @dataclass(slots=True, eq=False)

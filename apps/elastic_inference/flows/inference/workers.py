@@ -1,4 +1,4 @@
-"""The worker threads: each takes a frame, infers it and hands the result to the outbox.
+"""The worker threads: each takes a frame, infers it and hands a result or a tombstone to the outbox.
 
 Run by the `pipeline`, one worker for each inference request. JPEG decoding, resizing and inference release the
 interpreter lock. A broken frame never ends a worker.
@@ -17,9 +17,10 @@ from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
+from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.invalid_frames import InvalidFrames
 from elastic_inference.flows.inference.load_meter import LoadMeter
-from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.outbox import LOST, Outbox
 from elastic_inference.flows.inference.result_builder import ResultBuilder
 from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
 
@@ -97,21 +98,24 @@ class WorkerPool:
         began_s = time.thread_time()
         while (task := self._tasks.take()) is not None:
             self._busy_since_s[index] = time.monotonic()
-            outgoing: Outgoing | None = None
-            if self._busy_since_s[index] < self._drain_until_s:
-                outgoing = self._infer(detector, task)
+            in_time = self._busy_since_s[index] < self._drain_until_s
+            found = self._infer(detector, task) if in_time else self._lose(task)
+            if wasted := isinstance(found, Tombstone):
+                self._outbox.discard(task.slot, found)
             else:
-                self._metrics.lost.inc()
-            if outgoing is not None:
                 self._inferred[index] += 1
-            self._outbox.finish(task.slot, outgoing)
+                self._outbox.finish(task.slot, found)
             self._busy_since_s[index] = float("inf")
             ended_s = time.thread_time()
-            if outgoing is None:
+            if wasted:
                 self._meter.frame_wasted(ended_s - began_s)
             began_s = ended_s
 
-    def _infer(self, detector: Detector, task: Task) -> Outgoing | None:
+    def _lose(self, task: Task) -> Tombstone:
+        self._metrics.lost.inc()
+        return Tombstone(task.stream, task.popped.order, LOST)
+
+    def _infer(self, detector: Detector, task: Task) -> Outgoing | Tombstone:
         frame = task.popped.frame
         try:
             return self._results.build(task.stream, task.popped, detector.infer(frame)), frame.data
@@ -125,4 +129,4 @@ class WorkerPool:
             if self._throttle.allow((task.stream, type(error))):
                 log.exception("a frame of %s failed (logged once a minute)", task.stream)
         self._invalid.count(task.stream, found)
-        return None
+        return Tombstone(task.stream, task.popped.order, found.reason)

@@ -1,0 +1,115 @@
+"""Parts of a pod for unit tests: popped frames, tasks, an outbox with a publisher that records, all without Redis."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.adapters.frame_queue import PoppedFrame
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.result import Result
+from elastic_inference.domain.sequence import Tombstone
+from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.redis_health import RedisHealth
+from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
+from tests.support.results import make_result
+
+STREAM = "cam:face:inferred"
+
+
+def popped(order: int, queue_ms: float = 1.0, name: str = "cam") -> PoppedFrame:
+    """A popped frame without an image."""
+    return PoppedFrame(Frame(name, "face", b"jpeg", order, None, 0.0, 8, 8), order, queue_ms, 0.0)
+
+
+def outgoing(order: int, stream: str = STREAM) -> Outgoing:
+    """A result with its JPEG."""
+    return make_result(stream=stream, order=order), b"jpeg"
+
+
+class RecordingPublisher:
+    """Keeps what it is given. `errors` are raised first, one for each call."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.tombstones: list[Tombstone] = []
+        self.errors: list[Exception] = []
+        self.removed = False
+
+    def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> None:
+        """Raises the next error, or keeps the orders of the results and the tombstones."""
+        if self.errors:
+            raise self.errors.pop(0)
+        if batch:
+            self.batches.append([result.order for result, _ in batch])
+        self.tombstones += tombstones
+
+    def remove_worker(self) -> None:
+        """Notes it."""
+        self.removed = True
+
+    @property
+    def orders(self) -> list[int]:
+        """The orders of all results."""
+        return [order for batch in self.batches for order in batch]
+
+
+class Parts:
+    """A task queue and an outbox, wired as the pipeline does it. `start` runs the outbox; leaving ends it."""
+
+    def __init__(self, ahead: int = 4) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = InferenceMetrics(self.registry, "face", "model")
+        self.lifecycle = Lifecycle("inference")
+        self.tasks = TaskQueue(2, ahead)
+        self.publisher = RecordingPublisher()
+        self.reports = 0
+        self.outbox = Outbox(
+            publisher=self.publisher,
+            report=self._report,
+            tasks=self.tasks,
+            metrics=self.metrics,
+            lifecycle=self.lifecycle,
+            health=self.health("broker"),
+        )
+        self._thread = threading.Thread(target=self.outbox.run)
+
+    def health(self, part: str) -> RedisHealth:
+        """Readiness of `queue` or `broker`; errors are explained by their text."""
+        self.lifecycle.declare(part)
+        return RedisHealth(part, self.lifecycle, str)
+
+    def add(self, *orders: int, stream: str = STREAM) -> list[Task]:
+        """Frames of one stream, in the hands of the workers."""
+        slots = self.outbox.reserve([stream] * len(orders))
+        tasks = [Task(popped(order), stream, slot) for order, slot in zip(orders, slots, strict=True)]
+        self.tasks.add(tasks)
+        return tasks
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample's value, 0 when there is none."""
+        return self.registry.get_sample_value(name, {"infer_type": "face", "model": "model", **labels}) or 0.0
+
+    def start(self) -> None:
+        """Runs the outbox in a thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Ends the outbox once all is sent."""
+        self.outbox.close()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def __enter__(self) -> Parts:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def _report(self) -> None:
+        self.reports += 1

@@ -1,0 +1,125 @@
+"""The outbox alone: order, gathering, tombstones, a broker that is unavailable, and the drain."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis.exceptions import ConnectionError
+from tests.support.pod_parts import STREAM, Parts, outgoing
+from tests.support.waiting import wait_for
+
+from elastic_inference.domain.sequence import Tombstone
+from elastic_inference.flows.inference import outbox as module
+from elastic_inference.flows.inference.outbox import LOST, MAX_TOMBSTONES
+
+
+def test_results_leave_in_the_order_of_their_stream() -> None:
+    parts = Parts()
+    tasks = {task.popped.order: task for task in parts.add(1, 2, 3)}
+    with parts:
+        for order in (3, 1, 2):
+            parts.outbox.finish(tasks[order].slot, outgoing(order))
+    assert parts.publisher.orders == [1, 2, 3]
+    assert parts.metric("ei_frames_inferred_total") == 3
+    assert parts.tasks.in_hand == 0
+    assert parts.publisher.removed
+
+
+def test_results_that_come_fast_are_published_together() -> None:
+    parts = Parts(ahead=16)
+    tasks = parts.add(*range(16))
+    with parts:
+        for task in tasks:
+            parts.outbox.finish(task.slot, outgoing(task.popped.order))
+    assert parts.publisher.orders == list(range(16))
+    assert len(parts.publisher.batches) <= 3
+
+
+def test_a_frame_without_a_result_leaves_a_tombstone_and_holds_back_nobody() -> None:
+    parts = Parts()
+    first, second = parts.add(1, 2)
+    grave = Tombstone(STREAM, 1, "truncated")
+    with parts:
+        parts.outbox.finish(second.slot, outgoing(2))
+        parts.outbox.discard(first.slot, grave)
+        wait_for(lambda: parts.publisher.orders == [2], what="the second frame's result")
+        parts.outbox.bury([Tombstone(STREAM, 3, "stale")])
+        wait_for(lambda: len(parts.publisher.tombstones) == 2, what="a tombstone without a result beside it")
+    assert parts.publisher.tombstones == [grave, Tombstone(STREAM, 3, "stale")]
+    assert parts.tasks.in_hand == 0
+
+
+def test_a_tombstone_waits_for_no_frame_before_it() -> None:
+    parts = Parts()
+    first, second = parts.add(1, 2)
+    with parts:
+        parts.outbox.discard(second.slot, Tombstone(STREAM, 2, "truncated"))
+        wait_for(lambda: parts.publisher.tombstones, what="the tombstone")
+        assert parts.publisher.orders == []
+        parts.outbox.finish(first.slot, outgoing(1))
+    assert parts.publisher.orders == [1]
+
+
+def test_a_broker_that_comes_back_gets_everything() -> None:
+    parts = Parts()
+    (task,) = parts.add(1)
+    parts.publisher.errors = [ConnectionError("refused")] * 2
+    with parts:
+        parts.outbox.discard(parts.add(0)[0].slot, Tombstone(STREAM, 0, "truncated"))
+        parts.outbox.finish(task.slot, outgoing(1))
+        wait_for(lambda: parts.publisher.orders == [1], what="the result")
+        wait_for(lambda: "broker" not in parts.lifecycle.missing(), what="readiness")
+    assert parts.publisher.tombstones == [Tombstone(STREAM, 0, "truncated")]
+    assert parts.metric("ei_frames_lost_total") == 0
+
+
+def test_what_cannot_be_published_in_time_is_lost_and_leaves_tombstones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUBLISH_LIMIT_S", 0.0)
+    parts = Parts()
+    tasks = parts.add(1, 2)
+    parts.publisher.errors = [ConnectionError("refused")]
+    for task in tasks:
+        parts.outbox.finish(task.slot, outgoing(task.popped.order))
+    with parts:
+        wait_for(lambda: parts.publisher.tombstones, what="the tombstones")
+    assert parts.publisher.orders == []
+    assert parts.publisher.tombstones == [Tombstone(STREAM, 1, LOST), Tombstone(STREAM, 2, LOST)]
+    assert parts.metric("ei_frames_lost_total") == 2
+    assert parts.tasks.in_hand == 0
+
+
+def test_a_bug_in_the_publisher_loses_its_batch_only() -> None:
+    parts = Parts()
+    first, second = parts.add(1, 2)
+    parts.publisher.errors = [ValueError("a bug")]
+    with parts:
+        parts.outbox.finish(first.slot, outgoing(1))
+        wait_for(lambda: parts.metric("ei_frames_lost_total") == 1, what="the loss")
+        parts.outbox.finish(second.slot, outgoing(2))
+    assert parts.publisher.orders == [2]
+
+
+def test_a_drain_with_the_broker_unavailable_ends() -> None:
+    parts = Parts()
+    (task,) = parts.add(1)
+    parts.publisher.errors = [ConnectionError("refused")] * 1000
+    parts.outbox.finish(task.slot, outgoing(1))
+    parts.outbox.drain(time.monotonic() - 10)
+    parts.start()
+    parts.end()
+    assert parts.metric("ei_frames_lost_total") == 1
+
+
+def test_tombstones_are_bounded_while_nothing_can_be_sent() -> None:
+    parts = Parts()
+    parts.outbox.bury([Tombstone(STREAM, order, "stale") for order in range(MAX_TOMBSTONES + 10)])
+    with parts:
+        wait_for(lambda: parts.publisher.tombstones, what="the tombstones")
+    assert [each.order for each in parts.publisher.tombstones] == list(range(10, MAX_TOMBSTONES + 10))
+
+
+def test_the_pod_is_reported_without_any_frame() -> None:
+    parts = Parts()
+    with parts:
+        wait_for(lambda: parts.reports >= 2, what="two reports")
