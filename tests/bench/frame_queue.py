@@ -1,7 +1,6 @@
-"""Speed of the frame queue: push and pop of 50 kB frames, over raw pipelined RPUSH and LPOP of ready messages.
+"""Speed of the frame queue: push and pop of 50 kB frames, compared with pipelined RPUSH and LPOP of ready messages.
 
-The queue's side makes the messages from frames and checks them after the pop; the raw side moves bytes.
-
+The queue's side packs frames into messages and checks them after the pop; the raw side only moves bytes.
 `python -m tests.bench --only queue` runs it.
 """
 
@@ -27,7 +26,7 @@ from elastic_inference.domain.frame_message import pack_frame
 from tests.bench.record import Context, Figure, spread_of
 
 FRAME_BYTES = 50_000
-# A JPEG's start, frame header (768x432) and nothing that a decoder would like: the queue reads no further.
+# The start of a JPEG and its frame header (768x432), no image: the queue reads no further.
 JPEG_HEAD = bytes.fromhex("ffd8ffc0000b0801b00300010111 00".replace(" ", ""))
 BATCHES = (1, 4, 16)
 STREAMS = (1, 16, 256)
@@ -54,7 +53,7 @@ def run(rounds: int = 8, seconds: float = 0.5) -> list[dict[str, Any]]:
 
 
 class _Bench:
-    """Both ways over one server; distinct buffers, so that no cache flatters either."""
+    """Both sides on one server, with distinct buffers, so that no cache favours either."""
 
     def __init__(self, target: config.RedisTarget) -> None:
         self._client = connect(target)
@@ -66,17 +65,17 @@ class _Bench:
         for index in range(max(STREAMS)):
             name = f"cam-{index}"
             self._producers.append(QueueProducer(connect(target), TYPE, name, RULES))
-        self._pictures = [JPEG_HEAD + os.urandom(FRAME_BYTES - len(JPEG_HEAD)) for _ in range(64)]
-        self._messages = [pack_frame(Frame("cam-0", TYPE, picture)) for picture in self._pictures]
+        self._images = [JPEG_HEAD + os.urandom(FRAME_BYTES - len(JPEG_HEAD)) for _ in range(64)]
+        self._messages = [pack_frame(Frame("cam-0", TYPE, image)) for image in self._images]
 
     def queue_round(self, batch: int, streams: int) -> Callable[[int], int]:
         """One batch of one stream in, one batch out."""
-        pictures = self._pictures
+        images = self._images
 
         def step(turn: int) -> int:
             index = turn % streams
             name = f"cam-{index}"
-            frames = [Frame(name, TYPE, pictures[(turn * batch + at) % len(pictures)], at) for at in range(batch)]
+            frames = [Frame(name, TYPE, images[(turn * batch + at) % len(images)], at) for at in range(batch)]
             self._producers[index].push_batch(frames)
             popped = self._consumer.pop(batch, 0)
             if len(popped.frames) != batch:
@@ -104,7 +103,7 @@ class _Bench:
         return step
 
     def raw_round(self, batch: int) -> Callable[[int], int]:
-        """The same, through the connection that the queue itself uses: the floor of the protocol, no work on frames."""
+        """The same through the queue's own kind of connection: the cost of the protocol, without work on frames."""
         queue = keys.legacy_queue("raw")
         pops = [("LPOP", queue)] * batch
 
@@ -165,7 +164,7 @@ def figures(context: Context) -> Iterator[Figure]:
             details={name: each[name] for name in ("fps", "raw_fps", "over_bare_link")},
         )
     by_streams = [each["ratio"] for each in records if "batch 4" in each["name"]]
-    # Of the ratios: each is measured beside its own raw rounds, the absolute figures minutes apart.
+    # Compare ratios: each has its own raw rounds beside it, while the absolute figures are minutes apart.
     yield Figure(
         "queue",
         "1, 16 and 256 streams, the slowest ratio over the fastest",

@@ -1,4 +1,4 @@
-"""KEDA's query: what it says of a pool that works, sleeps, or can't be seen. By promtool, on the generated manifest."""
+"""KEDA's query for a pool that works, sleeps, or cannot be scraped: promtool runs it from the generated manifest."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PODS = (
     f'ei_scale_ratio{{{N},infer_type="face-fp32",pod="a"}}',
     f'ei_scale_ratio{{{N},infer_type="face-fp32",pod="b"}}',
 )
-UP = f'ei_redis_up{{{N},part="broker",pod="g1"}}'
-WORKERS = f'ei_workers{{{N},infer_type="face-fp32",pod="g1"}}'
+UP = f'ei_redis_up{{{N},part="broker",pod="h1"}}'
+WORKERS = f'ei_workers{{{N},infer_type="face-fp32",pod="h1"}}'
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def trigger(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(found)
 
 
-def test_no_value_is_an_error_and_not_a_demand_of_none(trigger: dict[str, str]) -> None:
+def test_a_missing_value_is_an_error_and_not_a_demand_of_zero(trigger: dict[str, str]) -> None:
     assert trigger["ignoreNullValues"] == "false"
 
 
@@ -41,11 +41,11 @@ def test_no_value_is_an_error_and_not_a_demand_of_none(trigger: dict[str, str]) 
     ("series", "expected"),
     [
         pytest.param({PODS[0]: "1.5x20", PODS[1]: "0.9x20", UP: "1x20", WORKERS: "2x20"}, 2.4, id="two pods"),
-        pytest.param({PODS[0]: "1.5x20"}, 1.5, id="no gateway"),
+        pytest.param({PODS[0]: "1.5x20"}, 1.5, id="no housekeeping"),
         pytest.param({UP: "1x20", WORKERS: "0x20"}, 0, id="asleep"),
         pytest.param({UP: "1x20"}, 0, id="asleep and never used"),
-        pytest.param({UP: "1x20", WORKERS: "2x20"}, None, id="the pods can't be scraped"),
-        pytest.param({UP: "0x20"}, None, id="the broker is away"),
+        pytest.param({UP: "1x20", WORKERS: "2x20"}, None, id="the pods cannot be scraped"),
+        pytest.param({UP: "0x20"}, None, id="the broker is unavailable"),
         pytest.param({}, None, id="a Prometheus that has just started"),
         pytest.param({PODS[0].replace("face-fp32", "face-int8"): "1x20"}, None, id="another type"),
         pytest.param({PODS[0].replace("default", "other"): "1x20"}, None, id="another namespace"),

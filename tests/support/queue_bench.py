@@ -1,4 +1,4 @@
-"""A queue of one type on a real server, with both ends, a look inside and the books that must add up."""
+"""A queue of one type on a real server: both ends, a view inside, and the account that must add up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPE = "people"
 
 
 class QueueBench:
-    """Counts what goes in and what comes out."""
+    """Counts frames pushed and popped."""
 
     def __init__(self, server: EmbeddedValkey, rules: config.QueueRules | None = None) -> None:
         self.server = server
@@ -61,19 +61,19 @@ class QueueBench:
         assert outcome.pushed, outcome
         self.pushed += count
 
-    def push_plain(self, name: str, count: int = 1, size: int = 0) -> None:
-        """Frames of an old producer: the three-key message."""
+    def push_legacy(self, name: str, count: int = 1, size: int = 0) -> None:
+        """Frames of a legacy producer: the message of three keys."""
         message = msgpack.packb({"name": name, "category": TYPE, "data": tiny_jpeg(padding=size)})
         self.redis.rpush(keys.legacy_queue(TYPE), *[message] * count)
         self.pushed += count
 
     def push_junk(self, message: bytes = b"junk") -> None:
-        """What is no frame."""
+        """A message that is no frame."""
         self.redis.rpush(keys.legacy_queue(TYPE), message)
         self.pushed += 1
 
     def pop(self, count: int = 16, pod: str = "pod-1", wait_s: float = 0.0) -> PopBatch:
-        """One pop, entered in the books."""
+        """One pop, added to the account."""
         batch = self.consumer(pod).pop(count, wait_s)
         assert len(batch.frames) + len(batch.invalid) <= count
         self.popped += len(batch.frames)
@@ -85,11 +85,18 @@ class QueueBench:
         return batch
 
     def drain(self) -> int:
-        """Pops all that waits; how many frames came."""
+        """Pops until nothing waits; how many frames that were."""
         before = self.popped
         while (batch := self.pop()).frames or batch.invalid:
             pass
         return self.popped - before
+
+    def drain_sizes(self, count: int) -> list[int]:
+        """As `drain`, by pops of at most `count` frames; the bytes of each pop."""
+        sizes = []
+        while batch := self.pop(count).frames:
+            sizes.append(sum(len(popped.frame.data) for popped in batch))
+        return sizes
 
     def run_janitor(self) -> None:
         """One run, whoever holds the lock."""
@@ -105,7 +112,7 @@ class QueueBench:
         asyncio.run(run())
 
     def make_stale(self, name: str, count: int = 1) -> int:
-        """Makes the stream's oldest `count` waiting frames older than MAX_FRAME_AGE_S; how many there were."""
+        """Makes the oldest `count` waiting frames of a stream older than MAX_FRAME_AGE_S; how many there were."""
         waiting = keys.waiting(TYPE, name)
         entries: Any = self.redis.lrange(waiting, 0, count - 1)
         age_us = int(self.rules.max_frame_age_s * 1e6) + 1_000_000
@@ -128,22 +135,22 @@ class QueueBench:
     def frame_keys(self) -> int:
         return sum(1 for _ in self.redis.scan_iter(match=keys.queue_prefix(TYPE) + "frame:*"))
 
-    def untaken_drops(self) -> Counter[str]:
+    def unclaimed_drops(self) -> Counter[str]:
         drops: Any = self.redis.hgetall(keys.dropped(TYPE))
         return Counter({reason.decode(): int(count) for reason, count in drops.items()})
 
-    def plain_waiting(self) -> int:
+    def legacy_waiting(self) -> int:
         return int(self.redis.llen(keys.legacy_queue(TYPE)))
 
-    def check_books(self, lost: int = 0) -> None:
+    def check_account(self, lost: int = 0) -> None:
         """pushed = inferred + dropped + invalid + waiting + lost."""
-        waiting = sum(self.waiting_counts().values()) + self.plain_waiting()
-        dropped = sum(self.dropped.values()) + sum(self.untaken_drops().values())
+        waiting = sum(self.waiting_counts().values()) + self.legacy_waiting()
+        dropped = sum(self.dropped.values()) + sum(self.unclaimed_drops().values())
         parts = {"popped": self.popped, "dropped": dropped, "invalid": self.invalid, "waiting": waiting, "lost": lost}
         assert self.pushed == sum(parts.values()), (self.pushed, parts)
 
     def check_order(self) -> None:
-        """Gapless and rising for each stream, frames of our producers in the order of their making."""
+        """Each stream's numbers rise without a gap, and our producers' frames keep their order."""
         for name, orders in self.orders.items():
             assert orders == list(range(orders[0], orders[0] + len(orders))), (name, orders)
         for name, seqs in self.seqs.items():

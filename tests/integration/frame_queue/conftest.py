@@ -1,4 +1,4 @@
-"""A plain server and one in cluster mode; every queue test runs on the first, the properties on both."""
+"""A single server and one in cluster mode: all queue tests run on the first, the properties on both."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from support.redis_servers import cluster
 
 @pytest.fixture(scope="package")
 def cluster_server() -> Iterator[EmbeddedValkey]:
-    """One server that is a whole cluster: all slots are its own."""
+    """One server that owns all slots of a cluster."""
     with cluster(1) as (server,):
         yield server
 
 
 @pytest.fixture
 def bench(valkey: EmbeddedValkey) -> Iterator[QueueBench]:
-    """An empty queue of type `people` with its scripts loaded."""
+    """An empty queue of type `people`, with its scripts loaded."""
     with QueueBench(valkey) as found:
         yield found

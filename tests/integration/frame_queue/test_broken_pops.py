@@ -1,4 +1,4 @@
-"""A pop that breaks off half way: what it had brought is handed out or put back. And pops of very large frames."""
+"""A pop that fails halfway: what it had popped is returned or put back. And pops of very large frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BROKEN = redis.ConnectionError("the connection to Redis broke")
 
 
 class BreakingLink(PipelineConnection):
-    """Fails at every exchange that holds the word `at`: raises an error, or answers with a refusal.
+    """Fails at every exchange that contains the word `at`: raises `error`, or returns it if it is a refusal.
 
     With `expired`, every fetch of a frame finds nothing.
     """
@@ -53,13 +53,13 @@ def bench(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Q
         yield found
 
 
-@pytest.mark.parametrize("error", [BROKEN, REFUSED, OSError("gone")], ids=["away", "refused", "OSError"])
+@pytest.mark.parametrize("error", [BROKEN, REFUSED, OSError("gone")], ids=["unavailable", "refused", "OSError"])
 @pytest.mark.parametrize("at", ["LPOP", ORDER], ids=["LPOP", "order script"])
-def test_fair_frames_and_drops_survive_a_plain_part_that_fails(
+def test_fair_frames_and_drops_survive_a_legacy_part_that_fails(
     bench: QueueBench, monkeypatch: pytest.MonkeyPatch, at: str, error: Exception
 ) -> None:
     bench.push("cam-1", 6)  # two too many
-    bench.push_plain("old", 3)
+    bench.push_legacy("old", 3)
     bench.push_junk()
     monkeypatch.setattr(BreakingLink, "at", at)
     monkeypatch.setattr(BreakingLink, "error", error)
@@ -72,7 +72,7 @@ def test_fair_frames_and_drops_survive_a_plain_part_that_fails(
     bench.drain()
     assert len(bench.orders["old"]) == 3
     assert bench.invalid == 1
-    bench.check_books()
+    bench.check_account()
     bench.check_order()
 
 
@@ -83,7 +83,7 @@ def test_drops_survive_a_wait_that_fails(bench: QueueBench, monkeypatch: pytest.
     assert bench.pop(wait_s=0.2).dropped == {DropReason.STALE: 2}
     with pytest.raises(redis.ConnectionError):
         bench.pop(wait_s=0.2)
-    bench.check_books()
+    bench.check_account()
 
 
 def test_a_frame_that_expires_after_it_was_numbered_leaves_a_tombstone(
@@ -98,7 +98,7 @@ def test_a_frame_that_expires_after_it_was_numbered_leaves_a_tombstone(
     assert gone.frames == []
     assert gone.dropped == {DropReason.STALE: 1}
     assert gone.tombstones == [Tombstone("cam-1:people:inferred", popped.order - 1, "stale")]
-    bench.check_books()
+    bench.check_account()
 
 
 @pytest.mark.parametrize("at", [script("pop").sha, ORDER], ids=["pop script", "order script"])
@@ -116,19 +116,19 @@ def test_a_stop_puts_back_what_is_in_hand_in_its_order(
     end._look_first = at == ORDER  # otherwise BLPOP brings the first
     with pytest.raises(redis.ConnectionError):
         bench.pop(wait_s=0.5)
-    assert end.legacy_in_hand + bench.plain_waiting() == 3
+    assert end.legacy_in_hand + bench.legacy_waiting() == 3
     assert end.legacy_in_hand
     end.close()
     assert end.legacy_in_hand == 0
-    assert bench.plain_waiting() == 3
+    assert bench.legacy_waiting() == 3
     monkeypatch.setattr(BreakingLink, "at", "")
     batch = bench.pop(pod="pod-2")
     batch.frames += bench.pop(pod="pod-2").frames
     assert [each.frame.seq for each in batch.frames] == [0, 1, 2]
 
 
-def test_what_can_not_be_put_back_is_told(bench: QueueBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.push_plain("old")
+def test_what_cannot_be_put_back_is_reported(bench: QueueBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.push_legacy("old")
     monkeypatch.setattr(BreakingLink, "at", ORDER)
     with pytest.raises(redis.ConnectionError):
         bench.pop()
@@ -139,23 +139,21 @@ def test_what_can_not_be_put_back_is_told(bench: QueueBench, monkeypatch: pytest
     assert end.legacy_in_hand == 1
     monkeypatch.setattr(BreakingLink, "at", "")
     end.close()
-    assert (end.legacy_in_hand, bench.plain_waiting()) == (0, 1)
+    assert (end.legacy_in_hand, bench.legacy_waiting()) == (0, 1)
 
 
 def test_both_forms_share_the_bytes_of_a_pop(bench: QueueBench) -> None:
-    bench.push_plain("old", 12, size=1024 * 1024)
+    bench.push_legacy("old", 12, size=1024 * 1024)
     for index in range(12):
         bench.push(f"cam-{index}", size=1024 * 1024)
-    sizes = []
-    while batch := bench.pop(8).frames:
-        sizes.append(sum(len(popped.frame.data) for popped in batch))
+    sizes = bench.drain_sizes(8)
     assert max(sizes) <= MAX_POP_BYTES
     assert bench.popped == 24
     bench.check_order()
 
 
-def test_plain_frames_of_any_size_are_served_beside_large_fair_ones(bench: QueueBench) -> None:
-    bench.push_plain("old", 4, size=3 * 1024 * 1024)
+def test_legacy_frames_of_any_size_are_served_beside_large_fair_ones(bench: QueueBench) -> None:
+    bench.push_legacy("old", 4, size=3 * 1024 * 1024)
     served = 0
     for _ in range(12):
         bench.push("cam-1", size=3 * 1024 * 1024)
@@ -166,14 +164,14 @@ def test_plain_frames_of_any_size_are_served_beside_large_fair_ones(bench: Queue
     assert len(bench.orders["cam-1"]) >= 4
 
 
-def test_a_plain_message_of_fifty_megabytes_is_too_large_and_hurts_nobody(bench: QueueBench) -> None:
+def test_a_legacy_message_of_fifty_megabytes_is_too_large_and_hurts_nobody(bench: QueueBench) -> None:
     bench.push("cam-1")
     bench.push_junk(b"x" * 50_000_000)
-    bench.push_plain("old", 3)
+    bench.push_legacy("old", 3)
     bench.push("cam-2")
     found = []
     while (batch := bench.pop()).frames or batch.invalid:
         found += [each.error.reason for each in batch.invalid]
     assert found == [InvalidReason.TOO_LARGE]
     assert {name: len(orders) for name, orders in bench.orders.items()} == {"cam-1": 1, "cam-2": 1, "old": 3}
-    bench.check_books()
+    bench.check_account()

@@ -1,4 +1,4 @@
-"""Every stream gets its share of a pod that is too slow. Time is counted in ticks, so that no machine is too slow."""
+"""Every stream gets its share of a pod that is too slow. Time is counted in ticks, so these tests suit any machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from support.queue_bench import QueueBench
 
 TICKS_PER_S = 60
-# Ticks pass faster or slower than seconds: nothing may go stale by the server's clock.
+# A tick may take any time, so no frame may go stale by the server's clock.
 AGELESS = config.QueueRules(max_frame_age_s=3600)
 
 
-# What an empty server takes, some 2 MB, and room for what may wait: nothing that grows with time.
+# An empty server takes 2 MB; the rest is for what may wait. Nothing may grow with time.
 MEMORY_LIMIT_BYTES = 16 * 1024 * 1024
 
 
@@ -22,11 +22,11 @@ def used_memory(bench: QueueBench) -> int:
 
 
 def simulate(
-    bench: QueueBench, fps: dict[str, float], pod_fps: float, seconds: int, *, plain_fps: float = 0, size: int = 0
+    bench: QueueBench, fps: dict[str, float], pod_fps: float, seconds: int, *, legacy_fps: float = 0, size: int = 0
 ) -> Counter:
-    """Frames popped by stream, from a pod that takes at most 8 a time. The first quarter does not count."""
+    """Frames popped by stream, from a pod that pops at most 8 at a time. The first quarter does not count."""
     due: Counter[str] = Counter()
-    credit = plain_due = 0.0
+    credit = legacy_due = 0.0
     popped: Counter[str] = Counter()
     for tick in range(seconds * TICKS_PER_S):
         for index, (name, rate) in enumerate(fps.items()):
@@ -35,10 +35,10 @@ def simulate(
             if due[name] >= 1:
                 due[name] -= 1
                 bench.push(name, size=size)
-        plain_due += plain_fps / TICKS_PER_S
-        if plain_due >= 1:
-            bench.push_plain("flood", int(plain_due))
-            plain_due %= 1
+        legacy_due += legacy_fps / TICKS_PER_S
+        if legacy_due >= 1:
+            bench.push_legacy("flood", int(legacy_due))
+            legacy_due %= 1
         if tick % TICKS_PER_S == TICKS_PER_S - 1:
             bench.run_janitor()
         credit = min(credit + pod_fps / TICKS_PER_S, 8)
@@ -53,13 +53,13 @@ def simulate(
 def test_slow_stream_beside_a_fast_one(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey, AGELESS) as bench:
         popped = simulate(bench, {"fast": 30, "slow": 5}, pod_fps=10, seconds=20, size=40_000)
-        bench.check_books()
+        bench.check_account()
         bench.check_order()
-        # 700 frames of 40 kB were pushed and 200 popped: what waits is bounded, and so is what it takes.
+        # 700 frames of 40 kB were pushed and 200 popped: their number and their memory are bounded.
         assert bench.frame_keys() <= 2 * AGELESS.stream_queue_depth
         memory = used_memory(bench)
         bench.drain()
-        bench.check_books()
+        bench.check_account()
     assert popped["slow"] / 15 >= 4
     assert 4 <= popped["fast"] / 15 <= 6
     assert popped.total() >= 0.95 * 10 * 15
@@ -70,8 +70,8 @@ def test_hundred_streams_and_a_flood(valkey: EmbeddedValkey) -> None:
     fps = {f"cam-{index}": 30.0 if index % 2 else 5.0 for index in range(100)}
     seconds, pod_fps = 6, sum(fps.values()) / 5
     with QueueBench(valkey, AGELESS) as bench:
-        popped = simulate(bench, fps, pod_fps, seconds, plain_fps=600)
-        bench.check_books()
+        popped = simulate(bench, fps, pod_fps, seconds, legacy_fps=600)
+        bench.check_account()
         bench.check_order()
         memory = used_memory(bench)
     fair = pod_fps * seconds * 0.75 / (len(fps) + 1)
@@ -81,27 +81,27 @@ def test_hundred_streams_and_a_flood(valkey: EmbeddedValkey) -> None:
     assert memory < 64 * 1024 * 1024
 
 
-def test_plain_frames_alone_get_the_whole_pod(bench: QueueBench) -> None:
+def test_legacy_frames_alone_get_the_whole_pod(bench: QueueBench) -> None:
     for _ in range(4):
-        bench.push_plain("old", 16)
-        while bench.plain_waiting():
+        bench.push_legacy("old", 16)
+        while bench.legacy_waiting():
             assert len(bench.pop(16).frames) >= 1
     assert bench.popped == 64
 
 
 def test_flood_gets_at_most_half_of_each_pop(bench: QueueBench) -> None:
-    bench.push_plain("old", 200)
-    bench.pop(2)  # now the pod knows of them
+    bench.push_legacy("old", 200)
+    bench.pop(2)  # now the pod knows about them
     for turn in range(30):
         for index in range(8):
             bench.push(f"cam-{(turn * 8 + index) % 40}")
         names = [frame.frame.name for frame in bench.pop(8).frames]
         assert names.count("old") <= 4
-    assert bench.orders["old"], "plain frames are not starved either"
+    assert bench.orders["old"], "legacy frames are not starved either"
 
 
 def test_one_frame_a_pop_serves_both_kinds(bench: QueueBench) -> None:
-    bench.push_plain("old", 40)
+    bench.push_legacy("old", 40)
     kinds: Counter[str] = Counter()
     for _ in range(40):
         bench.push("cam-1")

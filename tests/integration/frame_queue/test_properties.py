@@ -1,4 +1,4 @@
-"""Whatever producers, pods, janitor and time do in whatever order: the books add up and the bounds hold."""
+"""Random histories of producers, pods, janitor and time: the account adds up and the bounds hold."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.bench.drain()
-        self.bench.check_books()
+        self.bench.check_account()
         assert self.bench.token_counts().total() == self.bench.frame_keys() == 0
         self.bench.close()
 
@@ -40,8 +40,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.bench.push(name, count)
 
     @rule(name=st.sampled_from(["old-1", "old-2"]), count=st.integers(1, 8))
-    def push_plain(self, name: str, count: int) -> None:
-        self.bench.push_plain(name, count)
+    def push_legacy(self, name: str, count: int) -> None:
+        self.bench.push_legacy(name, count)
 
     @rule(message=st.binary(max_size=40))
     def push_junk(self, message: bytes) -> None:
@@ -51,9 +51,9 @@ class QueueMachine(RuleBasedStateMachine):
     def pop(self, count: int, pod: str) -> None:
         tokens_before = self.bench.token_counts().total()
         batch = self.bench.pop(count, pod)
-        plain = sum(1 for frame in batch.frames if frame.frame.name.startswith("old")) + len(batch.invalid)
+        legacy = sum(1 for frame in batch.frames if frame.frame.name.startswith("old")) + len(batch.invalid)
         if tokens_before >= count and self.bench.token_counts():
-            assert plain <= max(1, count // 2)
+            assert legacy <= max(1, count // 2)
 
     @rule(name=streams, count=st.integers(1, 3))
     def frames_grow_old(self, name: str, count: int) -> None:
@@ -68,7 +68,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def run_janitor(self) -> None:
         self.bench.run_janitor()
-        assert self.bench.plain_waiting() <= RULES.queue_depth
+        assert self.bench.legacy_waiting() <= RULES.queue_depth
 
     @precondition(lambda self: self.bench.token_counts())
     @rule()
@@ -82,8 +82,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.bench.consumer().load_scripts()
 
     @invariant()
-    def books_add_up(self) -> None:
-        self.bench.check_books()
+    def account_adds_up(self) -> None:
+        self.bench.check_account()
 
     @invariant()
     def as_many_tokens_as_frames(self) -> None:

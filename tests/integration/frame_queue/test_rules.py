@@ -44,17 +44,17 @@ def test_full_stream_drops_its_own_oldest(bench: QueueBench) -> None:
     assert [frame.frame.name for frame in batch.frames].count("other") == 1
     assert batch.dropped == {DropReason.QUEUE_FULL: 6}
     assert bench.pop().dropped == {}, "each drop is reported once"
-    bench.check_books()
+    bench.check_account()
 
 
-def test_token_limit_takes_the_oldest_streams_frame(valkey: EmbeddedValkey) -> None:
+def test_token_limit_drops_the_oldest_token_with_its_frame(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey, config.QueueRules(token_limit=3)) as bench:
         for name in ("a", "b", "c", "d"):
             bench.push(name)
         batch = bench.pop()
         assert [frame.frame.name for frame in batch.frames] == ["b", "c", "d"]
         assert batch.dropped == {DropReason.QUEUE_FULL: 1}
-        bench.check_books()
+        bench.check_account()
 
 
 def test_stale_frames_are_passed_over(bench: QueueBench) -> None:
@@ -65,7 +65,7 @@ def test_stale_frames_are_passed_over(bench: QueueBench) -> None:
     assert [(frame.frame.name, frame.frame.seq) for frame in batch.frames] == [("slow", 3), ("cam-1", 1)]
     assert batch.dropped == {DropReason.STALE: 2}
     assert batch.waiting == 0
-    bench.check_books()
+    bench.check_account()
 
 
 def test_expired_frame_is_stale(bench: QueueBench) -> None:
@@ -77,34 +77,34 @@ def test_expired_frame_is_stale(bench: QueueBench) -> None:
     bench.check_order()
 
 
-def test_janitor_drops_what_no_pod_takes(bench: QueueBench) -> None:
+def test_janitor_drops_what_no_pod_pops(bench: QueueBench) -> None:
     bench.push("cam-1", 3)
-    bench.push_plain("old", 300)
+    bench.push_legacy("old", 300)
     bench.make_stale("cam-1", 2)
     bench.run_janitor()
-    assert bench.plain_waiting() == bench.rules.queue_depth
-    assert bench.untaken_drops() == {"stale": 2, "queue_full": 44}
+    assert bench.legacy_waiting() == bench.rules.queue_depth
+    assert bench.unclaimed_drops() == {"stale": 2, "queue_full": 44}
     assert bench.token_counts() == {"cam-1": 1}
-    bench.check_books()
+    bench.check_account()
     assert bench.pop(1).dropped == {DropReason.STALE: 2, DropReason.QUEUE_FULL: 44}
 
 
-def test_janitor_tells_the_age_of_plain_frames(valkey: EmbeddedValkey) -> None:
+def test_janitor_derives_the_age_of_legacy_frames(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey, config.QueueRules(max_frame_age_s=0.3)) as bench:
-        bench.push_plain("old", 10)
+        bench.push_legacy("old", 10)
         bench.pop(2)
         bench.run_janitor()
-        assert bench.untaken_drops() == {}
+        assert bench.unclaimed_drops() == {}
 
         def janitor_drops() -> int:
             bench.run_janitor()
-            return bench.untaken_drops()["stale"]
+            return bench.unclaimed_drops()["stale"]
 
-        assert wait_for(janitor_drops, what="plain frames going stale", every_s=0.1) == 10 - bench.popped
-        bench.push_plain("old", 3)
+        assert wait_for(janitor_drops, what="legacy frames going stale", every_s=0.1) == 10 - bench.popped
+        bench.push_legacy("old", 3)
         bench.run_janitor()
-        assert bench.plain_waiting() == 3, "fresh ones stay"
-        bench.check_books()
+        assert bench.legacy_waiting() == 3, "fresh ones stay"
+        bench.check_account()
 
 
 async def test_one_janitor_a_second(valkey: EmbeddedValkey) -> None:
@@ -120,15 +120,13 @@ async def test_one_janitor_a_second(valkey: EmbeddedValkey) -> None:
 def test_a_pop_ends_at_its_bytes(bench: QueueBench) -> None:
     for index in range(8):
         bench.push(f"cam-{index}", size=1024 * 1024)
-    sizes = []
-    while batch := bench.pop(8).frames:
-        sizes.append(sum(len(frame.frame.data) for frame in batch))
+    sizes = bench.drain_sizes(8)
     assert max(sizes) <= MAX_POP_BYTES
     assert len(sizes) == 3
     assert bench.popped == 8
     bench.check_order()
     for _ in range(3):
-        bench.push_plain("old", 4, size=1024 * 1024)
+        bench.push_legacy("old", 4, size=1024 * 1024)
     assert bench.drain() == 12
 
 
@@ -136,7 +134,7 @@ def test_frames_live_a_bounded_time(bench: QueueBench) -> None:
     bench.push("cam-1", 2)
     (key, _) = bench.redis.keys(keys.frame(TYPE, "cam-1", "") + "*")
     assert 0 < bench.redis.pttl(key) <= 7000
-    # A pod that dies between the script and the fetch leaves the frame under its name, with the same end.
+    # A pod that dies between the script and the fetch leaves the frame under its own name, with the same lifetime.
     bench.redis.evalsha(
         *(script("pop").sha, 2, keys.tokens(TYPE), keys.dropped(TYPE)),
         *(keys.queue_prefix(TYPE), "dead", 1, 2_000_000, MAX_POP_BYTES, 60_000),
@@ -152,7 +150,7 @@ def test_an_idle_pod_waits_without_asking(bench: QueueBench) -> None:
     assert bench.pop(wait_s=0.5).frames == []
     assert time.monotonic() - begin >= 0.4
     assert int(bench.redis.info("stats")["total_commands_processed"]) - calls < 30
-    # … and is woken by the frame.
+    # … and a frame wakes it.
     pushing = threading.Timer(0.1, lambda: bench.push("cam-1"))
     pushing.start()
     wait_for(lambda: bench.pop(wait_s=3.0).frames, what="the frame")
@@ -181,21 +179,21 @@ def test_a_frame_wakes_one_pod(bench: QueueBench) -> None:
     assert sorted(got.values()) == [0, 0, 1]
 
 
-def test_a_dead_pods_token_is_given_again(bench: QueueBench) -> None:
+def test_a_dead_pods_token_is_replaced(bench: QueueBench) -> None:
     bench.push("cam-1")
     assert bench.redis.blpop([keys.tokens(TYPE)], 1)  # and the pod dies
     bench.push("cam-1")
     assert bench.token_counts() == bench.waiting_counts() == {"cam-1": 2}
     assert [frame.frame.seq for frame in bench.pop().frames] == [1, 2]
-    bench.check_books()
+    bench.check_account()
 
 
-def test_producer_without_scripts_pushes_the_plain_form(bench: QueueBench) -> None:
+def test_producer_without_scripts_pushes_the_legacy_form(bench: QueueBench) -> None:
     bench.redis.script_flush()
     bench.push("cam-1")
-    assert bench.plain_waiting() == 1
+    assert bench.legacy_waiting() == 1
     assert bench.frame_keys() == 0
-    assert [frame.frame.seq for frame in bench.pop().frames] == [1]  # the pod brings the scripts back
+    assert [frame.frame.seq for frame in bench.pop().frames] == [1]  # the pod loads the scripts again
 
     def own_form() -> bool:
         bench.push("cam-1")
@@ -204,11 +202,11 @@ def test_producer_without_scripts_pushes_the_plain_form(bench: QueueBench) -> No
         return scripted
 
     wait_for(own_form, what="the producer's return to the script")
-    bench.check_books()
+    bench.check_account()
     bench.check_order()
 
 
-def test_out_of_memory_is_a_counted_drop_and_pops_go_on() -> None:
+def test_out_of_memory_is_a_counted_drop_and_pops_continue() -> None:
     with EmbeddedValkey(options=("--maxmemory", "4mb")) as server, QueueBench(server) as bench:
         taken = refused = 0
         for index in range(40):
@@ -223,10 +221,10 @@ def test_out_of_memory_is_a_counted_drop_and_pops_go_on() -> None:
         assert bench.frame_keys() == taken
         bench.pushed = taken
         assert bench.drain() == taken
-        bench.check_books()
-        # The server frees its clients' buffers in its own time.
+        bench.check_account()
+        # The server frees its clients' buffers some time later.
         wait_for(
-            lambda: bench.producer("cam-0").push(Frame("cam-0", TYPE, tiny_jpeg())).pushed, what="a push that is taken"
+            lambda: bench.producer("cam-0").push(Frame("cam-0", TYPE, tiny_jpeg())).pushed, what="a push that succeeds"
         )
 
 
@@ -250,7 +248,7 @@ def test_too_large_a_frame_is_not_sent(valkey: EmbeddedValkey) -> None:
 )
 def test_junk_is_invalid_and_hurts_nobody(bench: QueueBench, message: bytes, reason: InvalidReason) -> None:
     bench.push_junk(message)
-    bench.push_plain("old")
+    bench.push_legacy("old")
     bench.push("cam-1")
     bench.drain()
     assert bench.popped == 2
@@ -291,7 +289,7 @@ def test_a_key_of_the_wrong_type_does_not_stall_the_type(bench: QueueBench, key:
     bench.pop()
     bench.run_janitor()
     bench.push("cam-1")
-    bench.push_plain("old")
+    bench.push_legacy("old")
     bench.drain()
     assert set(bench.orders) == {"cam-1", "old"}
 
@@ -308,7 +306,7 @@ def test_wrong_keys_of_a_stream_hurt_no_other(bench: QueueBench) -> None:
 
 def test_order_is_shared_by_pods_and_by_both_forms(bench: QueueBench) -> None:
     for turn in range(30):
-        bench.push("cam-1") if turn % 3 else bench.push_plain("cam-1")
+        bench.push("cam-1") if turn % 3 else bench.push_legacy("cam-1")
         bench.pop(1, pod=f"pod-{turn % 2}")
     bench.drain()
     bench.check_order()
@@ -319,7 +317,7 @@ async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> 
     with QueueBench(valkey) as bench:
         reader = QueueReader(bench.target, "test")
         assert await reader.types() == []
-        bench.push_plain("old", 2)
+        bench.push_legacy("old", 2)
         bench.redis.rpush(keys.legacy_queue("car-fp32"), "x")
         bench.redis.rpush("queue_not:a:type", "x")
         bench.push("cam-1")
@@ -334,7 +332,7 @@ async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> 
         await reader.close()
 
 
-async def test_a_source_of_the_future_is_not_listed_and_swept(valkey: EmbeddedValkey) -> None:
+async def test_a_source_of_the_future_is_not_listed_and_is_removed(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
         reader = QueueReader(bench.target, "test")
         bench.producer("cam-1").report_source("live", 15, 0, 0)
@@ -347,16 +345,16 @@ async def test_a_source_of_the_future_is_not_listed_and_swept(valkey: EmbeddedVa
         await reader.close()
 
 
-def test_two_producers_of_one_name_are_told(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_producers_of_one_name_are_reported(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:
     with QueueBench(bench.server) as other:
         for _ in range(3):
             bench.producer("cam-1").report_source("live", 15, 0, 0)
-        assert not caplog.messages, "one alone is not"
+        assert not caplog.messages, "one alone is not reported"
         for _ in range(2):
             other.producer("cam-1").report_source("live", 15, 0, 0)
             bench.producer("cam-1").report_source("live", 15, 0, 0)
-    told = [message for message in caplog.messages if "same name" in message]
-    assert len(told) == 2, "each once a minute"
+    reported = [message for message in caplog.messages if "same name" in message]
+    assert len(reported) == 2, "each once a minute"
 
 
 def test_redis_restarts_under_both_ends() -> None:
@@ -371,8 +369,8 @@ def test_redis_restarts_under_both_ends() -> None:
                 end()
         server.start()
         bench.pushed = bench.popped = 0
-        bench.push("cam-1")  # the plain form
+        bench.push("cam-1")  # the legacy form
         after = bench.pop().frames
         assert [frame.frame.seq for frame in after] == [5]
         assert after[0].order > before
-        bench.check_books()
+        bench.check_account()

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Numbers for frames of plain producers, whose stream is known only once a pod has unpacked them.
+-- Numbers legacy frames, whose stream is known only once a pod has unpacked them.
 -- KEYS: order:<name> of each stream
 -- ARGV: life of order in ms, how many numbers for each
--- Returns the last number of each: they are consecutive.
+-- Returns the last number of each stream; its numbers are consecutive.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local last = {}

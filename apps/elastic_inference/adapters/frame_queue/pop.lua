@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Hands waiting frames to a pod: renames them to taken:<pod>:<i>, which the pod fetches in the same pipeline.
+-- Hands waiting frames to a pod: renames them to taken:<pod>:<i>, and the same pipeline fetches them.
 -- Must work when memory is out, since nothing else frees any.
 -- KEYS: tokens, dropped
 -- ARGV: prefix, pod, frames wanted, MAX_FRAME_AGE in us, MAX_POP_BYTES, life of order in ms,
@@ -20,7 +20,7 @@ local taken, bytes, stale, full = 0, 0, 0, false
 local frames = {}
 local skip = {}
 
--- The stream's next number: gapless while the counter lives, from the clock where there is none.
+-- The stream's next number: without gaps while the counter lives, and starting from the clock where there is none.
 local kept = {}
 local function number(name)
   local key = prefix .. 'order:' .. name
@@ -35,7 +35,7 @@ local function number(name)
   return order
 end
 
--- Takes the stream's oldest frame that is fresh. A turn passes over stale frames, so that a slow stream keeps its share.
+-- Takes the stream's oldest fresh frame. Stale ones are skipped within the same turn, so a slow stream keeps its share.
 local function take(name)
   local waiting = prefix .. 'waiting:' .. name
   local gone, used = 0, 0
@@ -64,7 +64,7 @@ local function take(name)
     end
   end
   stale = stale + gone
-  -- As many tokens as frames: of those that went, this turn's token pays for one (unless it is put back).
+  -- As many tokens as frames: this turn's token stands for one frame that left, unless it is put back.
   local surplus = full and gone or gone + used - 1
   if surplus > 0 then
     skip[name] = (skip[name] or 0) + surplus - redis.call('LREM', tokens, -surplus, name)

@@ -1,6 +1,6 @@
 """The producer's end of the frame queue: one stream into one type.
 
-Called by the stream services, from one thread. Knows what the ACL user *camera* may do, and no more.
+Called by the stream services, from one thread. It uses only what the ACL user *camera* may do.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 FRAME_LIFE_EXTRA_S = 5.0
 SOURCE_LIFE_S = 10.0
-# After NOSCRIPT the plain form serves for so long, before the script is tried again.
-PLAIN_FORM_S = 0.5
+# How long after NOSCRIPT frames are pushed in the legacy form, before the script is tried again.
+LEGACY_FORM_S = 0.5
 MAX_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class PushOutcome:
-    """What became of a push.
+    """The result of a push.
 
-    `pushed`: all frames entered the queue, `frames` counts them. `dropped`: what the producer has to count itself
-    (`queue_memory`); drops by the queue's rules are counted at the queue and taken over by the pods. `invalid`: the
+    `pushed`: all frames entered the queue; `frames` is their number. `dropped`: drops that the producer must count
+    itself (`queue_memory`); drops by the queue's rules are counted at the queue, and pods claim them. `invalid`: a
     message was larger than MAX_FRAME_BYTES and was not sent.
     """
 
@@ -52,7 +52,7 @@ _ONE_PUSHED = PushOutcome(True, frames=1)
 
 
 class QueueProducer:
-    """Pushes one stream's frames into one type's queue. Every method raises REDIS_ERRORS when Redis is away."""
+    """Pushes one stream's frames into one type's queue. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, client: redis.Redis, infer_type: str, name: str, rules: config.QueueRules) -> None:
         """`client` is connected with `key=keys.legacy_queue(infer_type)`; `name` passes `keys.is_name`."""
@@ -63,15 +63,15 @@ class QueueProducer:
         self._identity = secrets.token_hex(5)
         self._id_start = self._identity.encode() + b"-"
         self._count = 0
-        self._plain_until = 0.0
+        self._legacy_until = 0.0
         self._other_seen = False
         self._throttle = Throttle()
         self._frame_prefix = keys.frame(infer_type, name, "").encode()
         life_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
-        # The commands of a push in Redis' protocol, as far as they are always the same: `SET key message PX life`, …
+        # The parts of a push that never change, in Redis' protocol: `SET key message PX life` of each frame …
         self._set_begin = head(5) + arguments("SET")
         self._set_end = b"\r\n" + arguments("PX", life_ms)
-        # … and the script with its arguments, which the frames' own follow.
+        # … and the script with its arguments; those of the frames follow.
         enter: tuple[str | int, ...] = (
             *("EVALSHA", script("push").sha, 3),
             *(keys.tokens(infer_type), keys.waiting(infer_type, name), keys.dropped(infer_type)),
@@ -81,7 +81,7 @@ class QueueProducer:
         self._enter = arguments(*enter)
 
     def push(self, frame: Frame) -> PushOutcome:
-        """Pushes one frame; its name and category must be this producer's."""
+        """Pushes one frame, whose name and category must be this producer's."""
         return self.push_batch((frame,))
 
     def push_batch(self, frames: Sequence[Frame]) -> PushOutcome:
@@ -109,17 +109,17 @@ class QueueProducer:
         return PushOutcome(pushed == len(frames), dropped, pushed, invalid)
 
     def report_source(self, state: str, fps: float, reconnects: int, dropped: int) -> None:
-        """Tells what is known of the source, once a second: `live`, `stalled` or `reconnecting`, for 10 s.
+        """Reports the source's state: `live`, `stalled` or `reconnecting`. It expires after 10 s; call each second.
 
-        `fps` is what the source delivers, `reconnects` and `dropped` count from the producer's start. Logs (once a
-        minute) when another producer uses the same name.
+        `fps` is what the source delivers; `reconnects` and `dropped` count from the producer's start. Logs, once a
+        minute, that another producer uses the same name.
         """
         source = keys.source(self._type, self._name)
         clock, owner = self._link.exchange([("TIME",), ("HGET", source, "producer")])
         for reply in (clock, owner):
             if isinstance(reply, ResponseError):
                 raise reply
-        # Another's mark once is a predecessor's; after ours was there, it is a rival's.
+        # A foreign mark found at the start is a predecessor's. One that has replaced ours is a rival's.
         rival = owner is not None and owner.decode() != self._identity
         if rival and self._other_seen and self._throttle.allow("rival"):
             log.warning(
@@ -140,7 +140,7 @@ class QueueProducer:
             ]
         )
         for reply in replies:
-            # Out of memory: the frames' fate is counted by push, and the state can wait.
+            # Out of memory: push counts the lost frames, and the report can wait.
             if isinstance(reply, ResponseError) and not isinstance(reply, OutOfMemoryError):
                 raise reply
 
@@ -149,11 +149,11 @@ class QueueProducer:
         self._link.close()
 
     def _push_messages(self, messages: Sequence[bytes]) -> int:
-        """How many of the messages the queue took: all or, when memory is out, fewer."""
+        """How many of the messages entered the queue: all or, if Redis is out of memory, fewer."""
         if not messages:
             return 0
-        if time.monotonic() < self._plain_until:
-            return self._push_plain(messages, ())
+        if time.monotonic() < self._legacy_until:
+            return self._push_legacy(messages, ())
         ids = [b"%b%x" % (self._id_start, number) for number in range(self._count, self._count + len(messages))]
         self._count += len(messages)
         pieces: list[bytes] = []
@@ -173,17 +173,17 @@ class QueueProducer:
             return len(messages)
         frame_keys = [self._frame_prefix + frame_id for frame_id in ids]
         if is_missing(entered):
-            self._plain_until = time.monotonic() + PLAIN_FORM_S
-            return self._push_plain(messages, frame_keys)
+            self._legacy_until = time.monotonic() + LEGACY_FORM_S
+            return self._push_legacy(messages, frame_keys)
         if isinstance(entered, OutOfMemoryError):
-            # Frames that were SET before memory ran out would only block it.
+            # Frames that were SET before the memory ran out would only take up more of it.
             self._link.exchange([("UNLINK", *frame_keys)])
             return 0
         if isinstance(entered, ResponseError):
             raise entered
         return len(messages)
 
-    def _push_plain(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
+    def _push_legacy(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
         commands: list[tuple[Any, ...]] = [("UNLINK", *orphans)] if orphans else []
         queue = keys.legacy_queue(self._type)
         replies = self._link.exchange([*commands, *(("RPUSH", queue, message) for message in messages)])

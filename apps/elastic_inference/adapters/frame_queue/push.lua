@@ -1,8 +1,8 @@
 #!lua
--- Enters frames of one stream that were SET just before, in the same pipeline. Refused as a whole when memory is out.
+-- Enters frames of one stream that the same pipeline has just SET. Redis refuses it as a whole when memory is out.
 -- KEYS: tokens, waiting:<name>, dropped
 -- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first
--- Returns how many frames (of any stream) were dropped as queue_full; they are counted in `dropped`.
+-- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`.
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local count = #ARGV - 4
@@ -10,7 +10,8 @@ local all = redis.call('LLEN', tokens)
 local own = redis.call('LLEN', waiting)
 local over = math.max(0, own + count - depth)
 local add = count - over
--- A pod that died with a token in hand left its frame without one: the stream's frames get theirs back.
+-- A pod that died with a token in hand left its frame without one. If the type has no token left, this stream's frames
+-- get new ones.
 if all == 0 then add = add + own end
 local cut = math.max(0, all + add - limit)
 local planned = over + cut
