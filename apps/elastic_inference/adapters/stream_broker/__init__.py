@@ -1,7 +1,7 @@
-"""The stream broker: results to whoever watches, and the registry of streams and workers, in Redis.
+"""The stream broker in Redis: results for those who watch, and the registry of streams and workers.
 
-`publisher` is the pod's side (threads), `registry` that of the gateway and the relay (asyncio); `records` is what
-both write and read, `stream_meter` and `watching` are their bookkeeping without any I/O.
+`publisher` is the pod's side (threads), `registry` that of the gateway and the relay (asyncio). Both share `records`.
+`tombstones` is the message for frames without a result; `stream_meter` and `watching` keep state without any I/O.
 """
 
 from elastic_inference.adapters.stream_broker.publisher import ResultPublisher

@@ -34,7 +34,7 @@ Command = tuple[Any, ...]
 
 
 class ResultPublisher:
-    """Publishes for one pod. One thread at a time, on a client of its own."""
+    """Publishes for one pod. One thread at a time, with a client that nobody else uses."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ResultPublisher:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`results_maxlen`: entries kept in `results_<type>`, roughly; 0 writes none."""
+        """`results_maxlen` is about how many entries `results_<type>` keeps; 0 writes none."""
         self._link = PipelineConnection(client)
         self._type = infer_type
         self._pod = pod
@@ -77,7 +77,7 @@ class ResultPublisher:
     def report_worker(
         self, infer_fps: float, drop_fps: float, scale_ratio: float, *, device: str, model: str, precision: str
     ) -> None:
-        """Refreshes this pod's hash, for 15 s; call it each second. Raises as `publish`."""
+        """Writes this pod's hash, which lives for 15 s; call it every second. Raises as `publish`."""
         self._read_clock(self._monotonic())
         key = keys.worker_info(self._type, self._pod)
         now_ms = self._server_ms()
@@ -94,16 +94,16 @@ class ResultPublisher:
         )
 
     def remove_worker(self) -> None:
-        """Takes this pod out of the registry, at the end of its drain. Raises as `publish`."""
+        """Removes this pod from the registry, at the end of its drain. Raises as `publish`."""
         member = keys.worker_id(self._type, self._pod)
         self._exchange([("DEL", keys.worker_info(self._type, self._pod)), ("ZREM", keys.WORKERS, member)])
 
     def server_ms(self, monotonic_s: float) -> float | None:
-        """A time of this process's monotonic clock as the Redis server's, in Unix ms; None before the first contact."""
+        """Converts this process's monotonic time to the Redis server's, in Unix ms; None before the first contact."""
         return None if self._server_offset_ms is None else monotonic_s * 1000 + self._server_offset_ms
 
     def close(self) -> None:
-        """Gives the connection back."""
+        """Returns the connection to its pool."""
         self._link.close()
 
     def _publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone]) -> None:

@@ -1,4 +1,4 @@
-"""What the registry keeps of a stream and of a worker, and its form as a Redis hash.
+"""The registry's records of streams and workers, and their form as Redis hashes.
 
 Written by `publisher`, read by `registry`. Knows no Redis client.
 """
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from elastic_inference.domain import keys
 
 STREAM_LIFE_S = 10.0
-# A stream of less than a frame in 200 s comes and goes in the list; the sorted sets are cut at this age.
+# Entries of the sorted sets are removed at this age. A stream slower than one frame in 200 s thus comes and goes.
 LONGEST_LIFE_S = 600.0
 WORKER_LIFE_S = 15.0
 WATCH_LIFE_S = 10.0
 
 
 def stream_life_s(fps: float) -> float:
-    """How long a stream is known after its last frame: 10 s or three frame intervals, 600 s at most."""
+    """How long a stream stays listed after its last frame: 10 s or three frame intervals, at most 600 s."""
     return max(STREAM_LIFE_S, min(3.0 / fps, LONGEST_LIFE_S)) if fps > 0 else STREAM_LIFE_S
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """An inferred stream: `fps` of all pods together, `latency_ms` capture to result, `last_seen` in Unix seconds."""
+    """An inferred stream. `fps` counts all pods, `latency_ms` is capture to result, `last_seen` in Unix seconds."""
 
     id: str
     name: str
@@ -43,7 +43,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One inference pod, with the numbers of its `/metrics`; `last_seen` in Unix seconds."""
+    """One inference pod with the values of its `/metrics`; `last_seen` in Unix seconds."""
 
     type: str
     pod: str
@@ -57,7 +57,7 @@ class WorkerInfo:
 
 
 def parse_stream(identifier: str, fields: Mapping[bytes, bytes], last_seen_ms: float) -> StreamInfo | None:
-    """A stream of its hash; None where the hash is gone or is not one of ours."""
+    """Reads a stream from its hash; None where the hash has expired or is not ours."""
     parts = keys.split_stream_id(identifier)
     if parts is None or not fields:
         return None
@@ -81,7 +81,7 @@ def parse_stream(identifier: str, fields: Mapping[bytes, bytes], last_seen_ms: f
 
 
 def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float) -> WorkerInfo | None:
-    """A worker of its hash; None where the hash is gone or is not one of ours."""
+    """Reads a worker from its hash; None where the hash has expired or is not ours."""
     kind, colon, pod = member.partition(":")
     if not colon or not keys.is_name(kind) or not keys.is_name(pod) or not fields:
         return None

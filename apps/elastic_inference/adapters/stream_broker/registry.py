@@ -1,6 +1,6 @@
-"""What is inferred and by whom, and saying that somebody watches: the gateway's and the relay's side (asyncio).
+"""Reads the registry of streams and workers, and marks streams as watched. asyncio.
 
-Knows the broker's keys and no HTTP.
+Called by the gateway, the relay and housekeeping. Knows the broker's keys and no HTTP.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from elastic_inference.adapters.stream_broker.records import (
 )
 from elastic_inference.domain import keys
 
-# Hashes asked for in one round trip: thousands of streams must not make one huge answer.
+# Hashes read per round trip, so that thousands of streams do not make one huge answer.
 _CHUNK = 500
 
 
 class StreamRegistry:
-    """Reads the registry. Every call raises one of `redis_connection.REDIS_ERRORS` when Redis is away."""
+    """Reads the registry. Every call raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable."""
 
     def __init__(self, client: aioredis.Redis) -> None:
         self._client = client
 
     async def streams(self) -> list[StreamInfo]:
-        """Streams that were inferred within 10 s or three frame intervals, by id."""
+        """Streams inferred within the last 10 s or three frame intervals, sorted by id."""
         found = []
         for member, score, fields in await self._read(keys.STREAMS, keys.stream_info):
             stream = parse_stream(member, fields, score)
@@ -40,7 +40,7 @@ class StreamRegistry:
         return sorted(found, key=lambda each: each.id)
 
     async def workers(self) -> list[WorkerInfo]:
-        """Pods that reported within 15 s, by type and name."""
+        """Pods that reported within the last 15 s, sorted by type and name."""
         found = []
         for member, score, fields in await self._read(keys.WORKERS, _worker_key):
             worker = parse_worker(member, fields, score)
@@ -53,7 +53,7 @@ class StreamRegistry:
         return bool(await self._client.exists(keys.stream_info(stream_id)))
 
     async def watch(self, stream_ids: Iterable[str]) -> None:
-        """Says for the next 10 s that somebody watches these streams; call it every 3 s while it is so."""
+        """Marks these streams as watched for 10 s; call it every 3 s while they are."""
         wanted = list(stream_ids)
         if not wanted:
             return

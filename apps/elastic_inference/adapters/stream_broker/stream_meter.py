@@ -1,8 +1,8 @@
-"""Frames a second and latency of each stream that a pod sees. Pure: fed with results and times.
+"""Frames per second and latency of each stream that a pod sees. Pure: fed with results and times.
 
-The rate comes from the progress of `order`, which the queue counts over all pods: every pod of a type arrives at the
-stream's rate, not at its own share, and needs no word with the others. (Frames that were popped and could not be
-decoded count as well.)
+The rate comes from the progress of `order`, which counts a stream's frames over all pods. So every pod computes the
+rate of the whole stream, not of its own share, without asking the others. Popped frames that could not be decoded count
+too.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 WINDOW_S = 5.0
 REPORT_EVERY_S = 1.0
 FORGET_AFTER_S = 600.0
-# An `order` that outruns this is not progress but a counter that began anew, after Redis lost it.
+# An `order` that rises or falls faster than this belongs to a new counter, after Redis lost the former one.
 _FASTEST_FPS = 10_000.0
 
 
 @dataclass(slots=True)
 class StreamReading:
-    """One stream's figures at a time to report them."""
+    """Rate and latency of one stream, to be reported."""
 
     fps: float
     latency_ms: float
@@ -36,21 +36,21 @@ class _Stream:
 
 
 class StreamMeter:
-    """One thread. Streams not seen for ten minutes are forgotten."""
+    """Rates and latencies of all streams of a pod. One thread. Forgets streams not seen for ten minutes."""
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
         self._swept_at = 0.0
 
     def add(self, stream_id: str, order: int, latency_ms: float, now_s: float) -> StreamReading | None:
-        """Takes one result; its stream's figures once a second, None in between."""
+        """Adds one result; returns its stream's reading once a second, otherwise None."""
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._streams[stream_id] = _Stream()
         stream.seen_at = now_s
         stream.latency_sum_ms += latency_ms
         stream.latency_count += 1
-        if stream.points and self._began_anew(stream, order, now_s):
+        if stream.points and self._was_reset(stream, order, now_s):
             stream.points.clear()
             stream.top = order
         stream.top = max(stream.top, order)
@@ -71,7 +71,7 @@ class StreamMeter:
         return len(self._streams)
 
     @staticmethod
-    def _began_anew(stream: _Stream, order: int, now_s: float) -> bool:
+    def _was_reset(stream: _Stream, order: int, now_s: float) -> bool:
         last_s, last_order = stream.points[-1]
         return abs(order - last_order) > _FASTEST_FPS * (now_s - last_s + 1.0)
 

@@ -1,7 +1,7 @@
-"""Which streams somebody watches, as far as a pod knows, and when to ask again. Pure.
+"""Which streams are watched, as far as a pod knows, and when to ask again. Pure.
 
-A stream is asked about at most once a second. While its frames keep coming the question rides along with a publish,
-so that it costs no round trip; a stream that is new or was silent is asked about before its frame.
+A pod asks about a stream at most once a second. While frames keep coming, the question is part of a publish and costs
+no round trip. It asks about a stream that is new or was silent before it publishes the stream's frame.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 ASK_EVERY_S = 1.0
-# Older answers than this don't decide about a frame.
+# An older answer does not decide whether a frame is published.
 _TRUST_S = 2.0
 _FORGET_AFTER_S = 600.0
 
 
 class WatchTable:
-    """One thread."""
+    """The last answer for each stream. One thread."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[bool, float]] = {}
         self._swept_at = 0.0
 
     def unknown(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
-        """Streams to ask about before their frames are published, each once."""
+        """Streams to ask about before their frames are published, without repeats."""
         return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= _TRUST_S]
 
     def due(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
-        """Streams to ask about along the way, each once."""
+        """Streams to ask about within a publish, without repeats."""
         return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= ASK_EVERY_S]
 
     def learn(self, stream_id: str, watched: bool, now_s: float) -> None:
-        """The answer for one stream."""
+        """Notes the answer for one stream."""
         self._known[stream_id] = (watched, now_s)
         if now_s - self._swept_at > _FORGET_AFTER_S:
             self._swept_at = now_s
@@ -39,11 +39,11 @@ class WatchTable:
                 del self._known[key]
 
     def forget(self) -> None:
-        """After a broken connection: everything is asked anew."""
+        """Forgets all answers, after a broken connection."""
         self._known.clear()
 
     def is_watched(self, stream_id: str) -> bool:
-        """The last answer; False for a stream never asked about."""
+        """The last answer; False for a stream that was never asked about."""
         return self._known.get(stream_id, (False, 0.0))[0]
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""The websocket server: from the broker's channels to viewers, newest frame first."""
+"""The websocket server: forwards results from the broker's channels to viewers, the newest frame first."""

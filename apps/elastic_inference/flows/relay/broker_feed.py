@@ -1,8 +1,8 @@
-"""The broker's channels: one connection to Redis that carries every subscription, and comes back by itself.
+"""The broker's channels: one connection to Redis that carries every subscription and reconnects by itself.
 
-Called by the `hub`. Address, login, TLS, sentinel and unix sockets are redis-py's business (`redis_connection`): it
-opens the connection; then this module's protocol takes the transport over and reads with hiredis. Fed by redis-py's
-own pub/sub, the relay reached 0.8 of a bare broadcast loop, this way 1.09.
+Called by the `hub`. redis-py opens the connection, with address, login, TLS, Sentinel and Unix sockets
+(`redis_connection`). Then the protocol of this module reads from its transport with hiredis. With redis-py's own
+pub/sub the relay reached 0.8 of a bare broadcast loop, with this 1.09.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from elastic_inference.base.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-# asyncio reads at most so much at a time: less means that nothing more was waiting.
+# The most that asyncio reads at a time. A shorter read means that nothing more was waiting.
 READ_BYTES = 256 * 1024
-# A broker that says nothing is asked every PING_S, and given up after SILENT_S.
+# A silent broker gets a PING every PING_S; after SILENT_S the connection is closed.
 PING_S = 1.5
 SILENT_S = 4.5
 _CHUNK = 500
-# A result message has at most 4 MiB of picture and 1 MiB of JSON; the broker may be misconfigured.
+# hiredis keeps a read buffer up to this size while it is empty. Large messages may exceed it.
 _IDLE_BUFFER_BYTES = 1024 * 1024
 
 
 class Listener(Protocol):
-    """What the feed calls, all on the event loop."""
+    """What the feed calls, on the event loop."""
 
     def on_message(self, channel: bytes, message: bytes) -> None:
         """One message of a channel."""
 
     def on_read(self, *, drained: bool) -> None:
-        """All messages of one read have been handed over; `drained`: nothing more is waiting now."""
+        """All messages of one read have been delivered. `drained` says that no more are waiting."""
 
 
 class _FeedProtocol(asyncio.Protocol):
@@ -65,20 +65,20 @@ class _FeedProtocol(asyncio.Protocol):
                     self._listener.on_message(reply[1], reply[2])
                 elif isinstance(reply, hiredis.ReplyError):
                     refused = NoPermissionError if str(reply).startswith("NOPERM") else ConnectionError
-                    self._end(refused(f"the broker answered: {reply}"))
+                    self._end(refused(f"the broker answered {reply}"))
                     return
             self._listener.on_read(drained=len(data) < READ_BYTES)
         except hiredis.HiredisError as error:
-            self._end(ConnectionError(f"the broker's answer can't be read: {error}"))
+            self._end(ConnectionError(f"the broker's answer is not Redis' protocol: {error}"))
         except Exception as error:
-            log.exception("a message could not be handled")
-            self._end(ConnectionError(f"a message could not be handled: {error}"))
+            log.exception("handling a message failed")
+            self._end(ConnectionError(f"handling a message failed: {error}"))
 
     def eof_received(self) -> None:
-        self._end(ConnectionError("it closed the connection"))
+        self._end(ConnectionError("the broker closed the connection"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._end(error or ConnectionError("the connection is closed"))
+        self._end(error or ConnectionError("the connection was closed"))
 
     def _end(self, error: Exception) -> None:
         if not self.lost.done():
@@ -86,7 +86,7 @@ class _FeedProtocol(asyncio.Protocol):
 
 
 class BrokerFeed:
-    """Keeps one connection with all wanted subscriptions while `run` runs. One event loop."""
+    """Keeps one connection with all subscriptions open while `run` runs. One event loop."""
 
     def __init__(
         self,
@@ -94,9 +94,9 @@ class BrokerFeed:
         listener: Listener,
         report: Callable[[Exception | None], None],
     ) -> None:
-        """`client` is the feed's own, for its address and login; the caller closes it.
+        """`client` is used by the feed alone, for its address and login; the caller closes it.
 
-        `report` is told why the feed is away, or None when it is back.
+        `report` is called with the reason when the connection is lost, and with None when it is back.
         """
         self._pool = client.connection_pool
         self._listener = listener
@@ -110,20 +110,20 @@ class BrokerFeed:
         return self._protocol is not None
 
     def subscribe(self, channel: str) -> None:
-        """Messages of this channel are wanted from now on."""
+        """Delivers the messages of this channel from now on."""
         name = channel.encode()
         self._wanted[name] = None
         if self._protocol is not None:
             self._protocol.send(b"SUBSCRIBE", name)
 
     def unsubscribe(self, channel: str) -> None:
-        """… and are not any more."""
+        """Stops delivering the messages of this channel."""
         name = channel.encode()
         if self._wanted.pop(name, _MISSING) is None and self._protocol is not None:
             self._protocol.send(b"UNSUBSCRIBE", name)
 
     async def run(self) -> None:
-        """Until cancelled: connects, subscribes to all that is wanted, and does so again when the broker comes back."""
+        """Connects and subscribes, again after each failure, until cancelled."""
         backoff = Backoff(first_s=0.1, limit_s=1.0)
         while True:
             try:
@@ -136,19 +136,19 @@ class BrokerFeed:
     async def _run_once(self, backoff: Backoff) -> Exception:
         connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            protocol = self._take_over(connection)
+            protocol = self._attach(connection)
             self._subscribe_all(protocol, self._wanted)
             self._protocol = protocol
             backoff.reset()
             self._report(None)
-            return await self._watch_over(protocol)
+            return await self._until_lost(protocol)
         finally:
             self._protocol = None
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
 
-    def _take_over(self, connection: Any) -> _FeedProtocol:
-        # redis-py has no public way to its transport; tests/integration/websocket_server shows when it moves.
+    def _attach(self, connection: Any) -> _FeedProtocol:
+        # redis-py does not expose its transport; tests/integration/websocket_server fails if this attribute moves.
         transport: asyncio.Transport = connection._writer.transport
         protocol = _FeedProtocol(transport, self._listener)
         transport.set_protocol(protocol)
@@ -162,7 +162,7 @@ class BrokerFeed:
             protocol.send(b"SUBSCRIBE", *names[start : start + _CHUNK])
 
     @staticmethod
-    async def _watch_over(protocol: _FeedProtocol) -> Exception:
+    async def _until_lost(protocol: _FeedProtocol) -> Exception:
         loop = asyncio.get_running_loop()
         while True:
             done, _ = await asyncio.wait({protocol.lost}, timeout=PING_S)
@@ -170,7 +170,7 @@ class BrokerFeed:
                 return protocol.lost.result()
             silent_s = loop.time() - protocol.heard_at_s
             if silent_s > SILENT_S:
-                return ConnectionError(f"it has been silent for {silent_s:.0f} s")
+                return ConnectionError(f"the broker has been silent for {silent_s:.0f} s")
             if silent_s > PING_S / 2:
                 protocol.send(b"PING")
 

@@ -1,6 +1,6 @@
-"""Who watches what: viewers come and go, subscriptions follow, messages find their stream.
+"""Who watches which stream: keeps viewers, subscribes for them, and passes each message to its stream.
 
-Called by the `server` (viewers) and the `broker_feed` (messages), all on one event loop. Knows no HTTP.
+Called by the `server` (viewers), `snapshots` and the `broker_feed` (messages), all on one event loop. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from elastic_inference.flows.relay.watched_stream import WatchedStream
 
 log = logging.getLogger(__name__)
 
-# More messages of the broker have been waiting for so long: the server is behind.
+# The server is behind once messages of the broker have been waiting for this long.
 BEHIND_AFTER_S = 0.25
 FLUSH_EVERY_S = 0.1
 
 
 class Feed(Protocol):
-    """Where subscriptions are made."""
+    """The connection to the broker's channels."""
 
     @property
     def connected(self) -> bool:
         """Whether subscriptions are in effect now."""
 
     def subscribe(self, channel: str) -> None:
-        """From now on."""
+        """Starts delivering a channel's messages."""
 
     def unsubscribe(self, channel: str) -> None:
-        """No more."""
+        """Stops it."""
 
 
 class Backlog:
-    """Whether the server keeps up with the broker, by its reads. Pure; times in seconds of one clock.
+    """Decides from its reads whether the server keeps up with the broker. Pure; times in seconds of one clock.
 
-    A read that leaves something waiting is no sign yet: pods publish in batches. When none has emptied the socket for
-    BEHIND_AFTER_S, more comes than can be sent on, and only the newest of each stream is worth sending.
+    Pods publish in batches, so a read that leaves messages waiting means nothing yet. If no read has emptied the socket
+    for BEHIND_AFTER_S, more arrives than can be forwarded, and only the newest result of each stream is worth sending.
     """
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class Backlog:
         self._flushed_at_s = 0.0
 
     def behind(self, now_s: float) -> bool:
-        """Whether messages should be held and all but the newest skipped."""
+        """Whether to keep only the newest message of each stream."""
         return self._waiting_since_s is not None and now_s - self._waiting_since_s > BEHIND_AFTER_S
 
     def read(self, now_s: float, *, drained: bool) -> bool:
-        """A read is through; True when what is held should be sent now."""
+        """Notes the end of a read; True when held messages should be sent now."""
         if drained:
             self._waiting_since_s = None
         elif self._waiting_since_s is None:
@@ -62,12 +62,12 @@ class Backlog:
         return drained or now_s - self._flushed_at_s > FLUSH_EVERY_S
 
     def flushed(self, now_s: float) -> None:
-        """What was held has been sent."""
+        """Notes that held messages were sent."""
         self._flushed_at_s = now_s
 
 
 class Hub:
-    """All watched streams. `feed` must be set before the first viewer comes."""
+    """All watched streams. `feed` must be set before the first viewer is added."""
 
     feed: Feed
 
@@ -78,7 +78,7 @@ class Hub:
         reorder_s: float,
         on_watch: Callable[[str], None],
     ) -> None:
-        """`on_watch` is told of each stream that gets its first viewer."""
+        """`on_watch` is called when a stream gets its first viewer."""
         self._metrics = metrics
         self._executor = executor
         self._reorder_s = reorder_s
@@ -95,24 +95,24 @@ class Hub:
         return stream_id.encode() in self._streams
 
     def stream_ids(self) -> list[str]:
-        """Streams that have a viewer."""
+        """Streams that are watched."""
         return [stream.stream_id for stream in self._streams.values()]
 
     def viewers(self) -> Iterable[Viewer]:
-        """All viewers, a copy."""
+        """A copy of the list of viewers."""
         return [
             viewer for stream in self._streams.values() for group in stream.viewers.values() for viewer in tuple(group)
         ]
 
     def add(self, viewer: Viewer) -> None:
-        """This viewer gets what it `wanted` from now on."""
+        """Sends this viewer the stream that it `wanted` from now on."""
         stream = self._open(viewer.wanted.stream_id)
         viewer.on_sent_later = self._metrics.sent.inc
         stream.viewers[viewer.wanted.format][viewer] = None
         self._count()
 
     def remove(self, viewer: Viewer) -> None:
-        """This viewer has left."""
+        """Forgets a viewer that has left."""
         stream = self._streams.get(viewer.wanted.stream_id.encode())
         if stream is not None:
             stream.viewers[viewer.wanted.format].pop(viewer, None)
@@ -120,7 +120,7 @@ class Hub:
             self._count()
 
     async def next_message(self, stream_id: str) -> bytes:
-        """The next result message of a stream, whoever watches it. Waits as long as none comes."""
+        """The next result message of a stream, watched or not. Waits without a limit."""
         stream = self._open(stream_id)
         message: asyncio.Future[bytes] = self._loop.create_future()
         stream.waiting.add(message)
@@ -155,7 +155,7 @@ class Hub:
         self.feed.unsubscribe(tombstones)
 
     def on_message(self, channel: bytes, message: bytes) -> None:
-        """A message of the broker."""
+        """Passes a message on to its stream."""
         behind = self._backlog.behind(self._loop.time())
         if (stream := self._streams.get(channel)) is not None:
             stream.receive(message, hold=behind)
@@ -167,7 +167,7 @@ class Hub:
             self._held[stream] = None
 
     def on_read(self, *, drained: bool) -> None:
-        """A read of the broker's messages is through."""
+        """Sends held messages where that is due."""
         if self._backlog.read(self._loop.time(), drained=drained) and self._held:
             held, self._held = self._held, {}
             for stream in held:

@@ -1,6 +1,6 @@
-"""Whether a stream id names a stream: inferred now, or at least pushed by a producer that is alive.
+"""Whether a stream exists: inferred now, or at least pushed by a live producer.
 
-Called by the `server` for each new viewer whose stream nobody watches yet.
+Called by the `server` for each new viewer of a stream that nobody watches yet, and for snapshots.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from elastic_inference.domain import keys
 
 log = logging.getLogger(__name__)
 
-# As long as a producer's `source` hash lives.
+# The lifetime of a producer's `source` hash.
 _SOURCE_LIFE_S = 10
 
 
 class BrokerUnavailableError(Exception):
-    """Nobody can say now whether the stream exists."""
+    """The broker is unavailable, so it is unknown whether the stream exists."""
 
 
 class KnownStreams:
     """Asks the broker's registry, then the frame queue. One event loop."""
 
     def __init__(self, registry: StreamRegistry, queue: aioredis.Redis | None) -> None:
-        """`queue` may be None, or a login that may not read the queue's keys: then only inferred streams are known."""
+        """Without `queue`, or where its login may not read the queue's keys, only inferred streams are known."""
         self._registry = registry
         self._queue = queue
         self._throttle = Throttle()
 
     async def exists(self, stream_id: str) -> bool:
-        """False also for what is no stream id. Raises BrokerUnavailableError."""
+        """Whether there is such a stream; False for a malformed id. Raises BrokerUnavailableError."""
         names = keys.split_stream_id(stream_id)
         if names is None:
             return False
@@ -46,7 +46,7 @@ class KnownStreams:
         return await self._is_pushed(*names)
 
     async def _is_pushed(self, name: str, infer_type: str) -> bool:
-        """A stream that waits for its first pod, or whose pods are all gone for the moment."""
+        """Whether a producer pushes frames, even if no pod infers them yet or at the moment."""
         if self._queue is None:
             return False
         try:
@@ -56,6 +56,6 @@ class KnownStreams:
                 (seconds, _micros), score_ms = await pipe.execute()
         except (RedisError, OSError) as error:
             if self._throttle.allow("queue"):
-                log.info("the frame queue does not say which streams are pushed: %s", error)
+                log.info("cannot ask the frame queue which streams are pushed: %s", error)
             return False
         return score_ms is not None and float(score_ms) >= (seconds - _SOURCE_LIFE_S) * 1000

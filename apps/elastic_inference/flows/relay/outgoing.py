@@ -1,7 +1,7 @@
-"""A result as it arrives, and the websocket frames made of it. Pure.
+"""A result as it arrives, and the websocket frames made from it. Pure.
 
-A frame is built once for all viewers of one format: header and payload in one piece of memory that every viewer's
-socket is fed from (RFC 6455, section 5.2: servers don't mask). Called by `watched_stream`.
+Called by `watched_stream`. A websocket frame is built once for all viewers of a format, since servers do not mask
+(RFC 6455, section 5.2): header and payload are one bytes object that is written to every viewer's socket.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from elastic_inference.domain.result import RESULT_VERSION, split_message
 
 _FINAL_TEXT = 0x81
 _FINAL_BINARY = 0x82
-# What the JSON of `domain.result` has before and after `order`, and within how many bytes.
+# What surrounds `order` in the JSON of `domain.result`, and how far from its start to look for it.
 _PREFIX = b'{"v":%d,"stream":"' % RESULT_VERSION
 _PREFIX_BYTES = 4096
 _ORDER = b',"order":'
@@ -28,16 +28,16 @@ _NUMBER_BYTES = 32
 
 
 class Format(StrEnum):
-    """What a viewer asked for with `?format=`."""
+    """What a viewer asked for with `?format=`; `DRAWN` is a JPEG with boxes."""
 
-    PICTURE = ""
+    DRAWN = ""
     FRAME = "frame"
     JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One result message from the broker: as it is, its JSON, and its place in the stream.
+    """One result message from the broker, with its JSON and its `order`.
 
     `identity` tells frames with the same `order` apart: the producer's `seq` and `ts`; None where it gave neither.
     """
@@ -49,10 +49,10 @@ class Incoming:
 
 
 def read_incoming(message: bytes) -> Incoming:
-    """Checks what the relay relies on: the split, version 1, an integer `order`, a JPEG. Raises InvalidResultError.
+    """Checks what the relay relies on: two parts, version 1, an integer `order`, a JPEG. Raises InvalidResultError.
 
-    Our own pods' JSON is read up to `order` only: parsing it all would cost as much as sending it. The rest is the
-    viewer's business. JSON of another writer is parsed.
+    JSON of our own pods is read only up to `ts`, since parsing it whole would cost as much as sending it. Any other
+    JSON is parsed. The viewer checks the rest.
     """
     document, jpeg = split_message(message)
     order, identity = _read_prefix(document) or _parse(document)
@@ -64,8 +64,8 @@ def read_incoming(message: bytes) -> Incoming:
 def _read_prefix(document: bytes) -> tuple[int, Hashable] | None:
     """`order` and identity of JSON that starts as `domain.result` writes it; None for any other.
 
-    A quote within a JSON string is escaped, so `,"order":` can only be a key; it is the result's own where no object
-    was opened before.
+    Quotes inside JSON strings are escaped, so `,"order":` can only be a key. It is the result's own key if no object
+    was opened before it.
     """
     if not document.startswith(_PREFIX) or not document.endswith(b"}"):
         return None
@@ -78,7 +78,7 @@ def _read_prefix(document: bytes) -> tuple[int, Hashable] | None:
     if end < 0 or identity_end < 0 or not document[begin:end].isdigit():
         return None
     try:
-        document.decode()
+        document.decode()  # browsers close a websocket on text that is not UTF-8
     except UnicodeDecodeError:
         return None
     identity = document[end:identity_end]

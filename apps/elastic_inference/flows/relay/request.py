@@ -1,4 +1,4 @@
-"""What a viewer asks for: stream and format from the request's target. Pure.
+"""Reads stream and format from a request's target. Pure.
 
 Called by `server`.
 """
@@ -10,18 +10,18 @@ from urllib.parse import parse_qs, unquote
 
 from elastic_inference.flows.relay.outgoing import Format
 
-# A stream id has at most 2 x 128 + 10 characters, and each may come as %XX.
+# A stream id has at most 2 x 128 + 10 characters, each of which may be written as %XX.
 MAX_TARGET = 1024
 SNAPSHOT = "/snapshot.jpg"
 
 
 class BadRequestError(Exception):
-    """The request's target can't be understood; the message is for the viewer."""
+    """The request's target is invalid; the message is for the viewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewerRequest:
-    """Which stream, in which form. `stream_id` is what was asked for: it need not be a stream's."""
+    """Stream and format. `stream_id` is as requested: such a stream need not exist."""
 
     stream_id: str
     format: Format
@@ -36,7 +36,7 @@ def snapshot_stream(target: str) -> str | None:
 
 
 def parse_target(target: str) -> ViewerRequest:
-    """`/<stream id>?format=…` read. Other parameters are left alone. Raises BadRequestError."""
+    """Reads `/<stream id>?format=…` and ignores other parameters. Raises BadRequestError."""
     if len(target) > MAX_TARGET:
         raise BadRequestError(f"the path has {len(target)} characters, at most {MAX_TARGET} are accepted")
     path, _, query = target.partition("?")
@@ -44,11 +44,11 @@ def parse_target(target: str) -> ViewerRequest:
         stream_id = unquote(path.removeprefix("/"), errors="strict")
         formats = parse_qs(query, max_num_fields=16).get("format", [""])
     except ValueError:
-        raise BadRequestError("the path or its query can't be read") from None
+        raise BadRequestError("the path or its query is not valid") from None
     try:
         wanted = Format(formats[-1])
     except ValueError:
         raise BadRequestError(
-            f"format={formats[-1][:40]!r} is not known: expected frame, json, or none for plain pictures"
+            f"format={formats[-1][:40]!r} is unknown: expected frame, json, or none for images with boxes"
         ) from None
     return ViewerRequest(stream_id, wanted)

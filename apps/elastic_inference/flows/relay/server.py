@@ -1,6 +1,6 @@
-"""The websocket server itself: who is let in, and how each viewer's time ends.
+"""Accepts or refuses viewers, closes them, and answers requests for snapshots.
 
-Made by `service`, and by tests with limits of their own. Handshake, pings and closing are the `websockets` library's.
+Made by `websocket_service`, and by tests with other limits. The `websockets` library does handshake, pings and closing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLOSE_FLOOD = 1008
 CLOSE_TRY_AGAIN = 1013
 CLOSE_UNKNOWN = 4404
 CLOSE_LIMIT = 4429
-# Viewers have nothing to say: what they send is thrown away, and may neither be long nor come in floods.
+# What viewers send is discarded. It may be neither long nor come in floods.
 _MAX_MESSAGE_BYTES = 1024
 _MAX_MESSAGES = 200
 _FLOOD_WINDOW_S = 10.0
@@ -42,7 +42,7 @@ _SPARE_CONNECTIONS = 256
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the server; times in seconds."""
+    """Limits of the server; times in seconds."""
 
     max_viewers: int = 1000
     ping_s: float = 20.0
@@ -64,7 +64,7 @@ class WebsocketServer:
         allowed_origins: Sequence[str] = (),
         limits: Limits | None = None,
     ) -> None:
-        """`exists` says whether a stream id is known; it may raise BrokerUnavailableError."""
+        """`exists` says whether there is such a stream; it may raise BrokerUnavailableError."""
         self._hub = hub
         self._metrics = metrics
         self._exists = exists
@@ -77,9 +77,9 @@ class WebsocketServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listens; `port` then says where. Raises OSError when the address is taken."""
-        # What a stranger sends wrong is answered and counted, not logged with a traceback.
-        quiet = logging.getLogger("ei.websocket.library")
+        """Starts to listen on `port`, or on a free one for 0. Raises OSError when the address is taken."""
+        # Wrong requests are answered and counted; the library would log each with a traceback.
+        quiet = logging.getLogger(f"{__name__}.library")
         quiet.setLevel(logging.CRITICAL)
 
         class BoundedViewer(Viewer):
@@ -107,7 +107,7 @@ class WebsocketServer:
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """Takes no more viewers and closes the open ones with 1001; those that don't answer in time are cut off."""
+        """Accepts no more viewers and closes the open ones with 1001; those that do not answer in time are cut off."""
         if self._server is None:
             return
         if self._sweeper is not None:
@@ -124,13 +124,13 @@ class WebsocketServer:
     def _check(
         self, connection: ServerConnection, request: Request
     ) -> Response | Coroutine[None, None, Response] | None:
-        """The answer to what is not let in as a viewer; None for a viewer."""
+        """The answer to anything but an acceptable viewer; None for such a viewer."""
         assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
         origins, hosts = request.headers.get_all("Origin"), request.headers.get_all("Host")
         if not is_allowed_origin(origins, hosts, self._allowed_origins):
             return connection.respond(
                 HTTPStatus.FORBIDDEN,
-                "pages of this origin may not watch: see ALLOWED_ORIGINS of the websocket server\n",
+                "pages of this origin are not allowed: see ALLOWED_ORIGINS of the websocket server\n",
             )
         stream_id = snapshot_stream(request.path)
         if stream_id is not None:
@@ -188,7 +188,7 @@ class WebsocketServer:
                 keys.split_stream_id(stream_id) is not None and await self._exists(stream_id)
             )
         except BrokerUnavailableError:
-            await viewer.close(CLOSE_TRY_AGAIN, "the stream broker can't be reached, try again")
+            await viewer.close(CLOSE_TRY_AGAIN, "the stream broker is unavailable, try again")
             return
         if not known:
             self._metrics.refused["unknown"].inc()
@@ -208,16 +208,16 @@ class WebsocketServer:
             if count > _MAX_MESSAGES:
                 now_s = loop.time()
                 if now_s - since_s < _FLOOD_WINDOW_S:
-                    await viewer.close(CLOSE_FLOOD, "viewers have nothing to send")
+                    await viewer.close(CLOSE_FLOOD, "viewers may not send messages")
                     return
                 count, since_s = 0, now_s
 
     async def _sweep(self) -> None:
-        """Cuts off viewers that read nothing: the library's pings wait in the same full socket as the frames."""
+        """Cuts off viewers that read nothing: the library's pings are stuck in the same full socket as the frames."""
         limit_s = self._limits.ping_s + self._limits.pong_s
         while True:
             await asyncio.sleep(limit_s / 8)
             for viewer in self._hub.viewers():
                 if viewer.stalled_s() > limit_s:
-                    log.info("a viewer of %s has read nothing for %.0f s: closed", viewer.wanted.stream_id, limit_s)
+                    log.info("closed a viewer of %s that has read nothing for %.0f s", viewer.wanted.stream_id, limit_s)
                     viewer.transport.abort()

@@ -11,9 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
-from elastic_inference.adapters.drawing import draw_result
 from elastic_inference.domain.errors import ElasticInferenceError, InvalidFrameError, InvalidResultError
-from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.flows.relay.drawn_frames import draw_message
 from elastic_inference.flows.relay.hub import Hub
 
 WAIT_S = 3.0
@@ -82,11 +81,6 @@ class Snapshots:
                 raise SnapshotError(503, BROKER_UNAVAILABLE) from None
             raise SnapshotError(504, f"No frame of {stream_id} came within {WAIT_S:.0f} s.") from None
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, _draw, message)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, draw_message, message)
         except (InvalidResultError, InvalidFrameError) as error:
             raise SnapshotError(504, f"The newest frame of {stream_id} cannot be drawn: {error}.") from None
-
-
-def _draw(message: bytes) -> bytes:
-    document, jpeg = split_message(message)
-    return draw_result(parse_result(document), jpeg)

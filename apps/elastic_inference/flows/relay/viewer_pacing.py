@@ -1,30 +1,30 @@
-"""How far one viewer is behind, by the pings it has not answered yet. Pure: times in seconds of one clock.
+"""How far one viewer is behind, judged by the pings it has not answered yet. Pure: times in seconds of one clock.
 
-The socket tells when it takes no more, but not what lies unread at the other end: the viewer's kernel accepts megabytes
-and acknowledges them, and small messages never fill it. So now and then a ping follows a frame. A viewer answers it
-when it has read that far; until then, past a limit, it is sent nothing. A viewer that has never answered is left to
-its socket, and to the library's own pings. Called by `viewer`.
+Called by `viewer`. A socket says when it is full, but not what lies unread at the other end: the viewer's kernel
+accepts and acknowledges megabytes, and small messages never fill it. So a ping follows a frame now and then. A viewer
+answers it when it has read that far. While an answer is overdue, the viewer is sent nothing. A viewer that has never
+answered is limited by its socket and by the library's own pings alone.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-# An answer that takes longer than this, and than twice the viewer's best, comes from a viewer that reads too slowly.
-# A viewer that reads 10 of 30 frames a second is about three times as far behind.
-_LEAST_LIMIT_S = 0.2
-# A ping and its answer cost about as much as two frames sent: few pings while all is well.
+# An answer is overdue after this time and after twice the viewer's best time. A viewer that reads 10 of 30 frames per
+# second is about three times as far behind.
+_MINIMUM_LIMIT_S = 0.2
+# A ping and its answer cost about as much as sending two frames, so a viewer that keeps up gets few.
 _PROBE_EVERY_S = 1.0
 _PROBE_PAUSED_EVERY_S = 0.5
-# A slow viewer gets one with nearly each frame until it has kept up for so long; a new one is watched as closely.
+# A slow viewer gets a ping with nearly each frame until it has kept up for _SLOW_FOR_S; so does a new viewer.
 _PROBE_SLOW_EVERY_S = 0.05
 _SLOW_FOR_S = 2.0
 _PROBE_NEW_EVERY_S = 0.1
 _NEW_FOR_S = 1.0
 
 
-class Pace:
-    """One viewer's."""
+class ViewerPacing:
+    """The pings of one viewer."""
 
     def __init__(self) -> None:
         self._pending: deque[tuple[int, float]] = deque()
@@ -33,18 +33,18 @@ class Pace:
         self._slow_until_s = self._new_until_s = float("-inf")
         self._paused = False
         self._best_s: float | None = None
-        # Until then a frame may go out and no ping is due, so that neither `may_send` nor `sent` need be asked.
+        # Until then frames may be sent and no ping is due, so `may_send` and `sent` need not be called.
         self.quiet_until_s = float("-inf")
 
     def may_send(self, now_s: float) -> bool:
-        """Whether another frame may go out: no ping has been waiting for longer than the limit."""
+        """Whether to send another frame now: no ping is overdue."""
         if not self._pending or now_s - self._pending[0][1] <= self._limit_s():
             return True
         self._slow_until_s = now_s + _SLOW_FOR_S
         return False
 
     def sent(self, now_s: float) -> bytes | None:
-        """A frame went out; the payload of the ping that should follow it, if any."""
+        """Notes a frame that was sent; returns the payload of the ping to send after it, if any."""
         if self._count == 0:
             self._new_until_s = now_s + _NEW_FOR_S
         since_s = now_s - self._probed_at_s
@@ -66,12 +66,12 @@ class Pace:
         return b"pace" + self._count.to_bytes(4, "big")
 
     def paused(self) -> None:
-        """The socket took no more: reason to look sooner."""
+        """Notes that the socket is full: the next ping comes sooner."""
         self._paused = True
         self.quiet_until_s = float("-inf")
 
     def answered(self, payload: bytes, now_s: float) -> bool:
-        """The viewer answered a ping; False when it was none of ours or an old one."""
+        """Notes the answer to a ping; False for an old ping or one of somebody else."""
         if len(payload) != 8 or payload[:4] != b"pace":
             return False
         number = int.from_bytes(payload[4:], "big")
@@ -90,8 +90,8 @@ class Pace:
         return True
 
     def waiting_s(self, now_s: float) -> float:
-        """For how long the oldest ping has not been answered; 0 where none is open or none ever was answered."""
+        """Age of the oldest unanswered ping; 0 where there is none or this viewer never answered one."""
         return now_s - self._pending[0][1] if self._pending and self._best_s is not None else 0.0
 
     def _limit_s(self) -> float:
-        return float("inf") if self._best_s is None else max(_LEAST_LIMIT_S, 2 * self._best_s)
+        return float("inf") if self._best_s is None else max(_MINIMUM_LIMIT_S, 2 * self._best_s)

@@ -1,7 +1,6 @@
-"""One stream that somebody watches: its viewers by format, its order, and its drawn pictures.
+"""One stream that is watched: puts its results in order and sends them to its viewers, by format.
 
-Made by the `hub` for the first viewer, fed with the broker's messages. Everything runs on the event loop but the
-drawing, which a worker thread does once per frame for all viewers of the format, newest frame only.
+Made by the `hub` for the first viewer or snapshot, fed with the broker's messages. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
-from elastic_inference.adapters.drawing import draw_result
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
-from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
-from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.sequence import Sequence
+from elastic_inference.flows.relay.drawn_frames import DrawnFrames
 from elastic_inference.flows.relay.outgoing import Format, Incoming, binary_frame, read_incoming, text_frame
 from elastic_inference.flows.relay.viewer import Offer, Viewer
 
@@ -25,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class WatchedStream:
-    """One event loop."""
+    """The viewers of one stream, and its results on their way to them. One event loop."""
 
     def __init__(
         self, stream_id: str, window_s: float, metrics: RelayMetrics, executor: Executor, throttle: Throttle
@@ -36,16 +34,16 @@ class WatchedStream:
         self.waiting: set[asyncio.Future[bytes]] = set()
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
-        self._executor = executor
         self._throttle = throttle
         self._sequence: Sequence[Incoming] = Sequence(window_s)
         self._late_counted = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._behind: Incoming | None = None
-        self._to_draw: bytes | None = None
-        self._drawing: asyncio.Task[None] | None = None
+        # While the server is behind: the newest result that passed.
+        self._kept: Incoming | None = None
+        self._drawn = DrawnFrames(executor, self._send_drawn, self._count_invalid)
 
     def __len__(self) -> int:
+        """How many viewers it has."""
         return sum(map(len, self.viewers.values()))
 
     @property
@@ -54,9 +52,9 @@ class WatchedStream:
         return bool(self.waiting) or any(self.viewers.values())
 
     def receive(self, message: bytes, *, hold: bool) -> None:
-        """A message of the broker: what is next in order goes to the viewers, or waits for `flush` when `hold`.
+        """Takes a result message; sends what is next in order to the viewers.
 
-        `hold` is for a server that is behind: of all that arrives until `flush` only the newest is sent.
+        With `hold`, which is for a server that is behind, only the newest result until `flush` is sent, at `flush`.
         """
         try:
             incoming = read_incoming(message)
@@ -71,7 +69,7 @@ class WatchedStream:
         )
 
     def receive_tombstones(self, message: bytes, *, hold: bool) -> None:
-        """A message of the stream's tombstones: results that waited for these frames pass now."""
+        """Takes a message of tombstones; sends the results that waited for these frames."""
         try:
             tombstones = parse_tombstones(self.stream_id, message)
         except InvalidResultError as error:
@@ -82,31 +80,29 @@ class WatchedStream:
 
     def flush(self) -> None:
         """Sends what `hold` kept."""
-        newest, self._behind = self._behind, None
+        newest, self._kept = self._kept, None
         if newest is not None:
             self._send(newest)
 
     def close(self) -> None:
-        """The last viewer has left."""
+        """Stops timer and drawing: nobody needs this stream any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._drawing is not None:
-            self._drawing.cancel()
-            self._drawing = None
-        self._to_draw = self._behind = None
+        self._drawn.close()
+        self._kept = None
 
     def _forward(self, passed: list[Incoming], hold: bool) -> None:
         if hold:
             for each in passed:
-                if self._behind is not None:
+                if self._kept is not None:
                     self._metrics.skipped.inc(len(self))
-                self._behind = each
+                self._kept = each
         else:
             self._send_all(passed)
-        self._after_push()
+        self._count_and_schedule()
 
-    def _after_push(self) -> None:
+    def _count_and_schedule(self) -> None:
         late = self._sequence.late - self._late_counted
         if late:
             self._late_counted += late
@@ -125,34 +121,33 @@ class WatchedStream:
         self._timer = None
         self.flush()
         self._send_all(self._sequence.expire(self._loop.time()))
-        self._after_push()
+        self._count_and_schedule()
 
     def _send_all(self, passed: list[Incoming]) -> None:
         for each in passed:
             self._send(each)
 
     def _send(self, incoming: Incoming) -> None:
-        whole, text, drawn = (self.viewers[each] for each in (Format.FRAME, Format.JSON, Format.PICTURE))
+        whole, text, drawn = (self.viewers[each] for each in (Format.FRAME, Format.JSON, Format.DRAWN))
         if whole:
             self._fan_out(whole, binary_frame(incoming.message))
         if text:
             self._fan_out(text, text_frame(incoming.document))
-        if drawn:
-            if self._to_draw is not None:
-                self._metrics.skipped.inc(len(drawn))
-            self._to_draw = incoming.message
-            if self._drawing is None:
-                self._drawing = self._loop.create_task(self._draw_newest())
+        if drawn and self._drawn.draw(incoming.message):
+            self._metrics.skipped.inc(len(drawn))
+
+    def _send_drawn(self, jpeg: bytes) -> None:
+        self._fan_out(self.viewers[Format.DRAWN], binary_frame(jpeg))
 
     def _fan_out(self, viewers: Iterable[Viewer], frame: bytes) -> None:
         sent = skipped = 0
         now_s = self._loop.time()
-        # A copy: a viewer may leave while its neighbour is written to.
+        # A copy: a viewer may leave while another is written to.
         for viewer in tuple(viewers):
             try:
                 offer = viewer.offer(frame, now_s)
             except Exception:  # one broken viewer must not cost the others their frame
-                log.warning("a viewer of %s could not be written to", self.stream_id, exc_info=True)
+                log.warning("writing to a viewer of %s failed", self.stream_id, exc_info=True)
                 viewer.transport.abort()
                 continue
             if offer is Offer.SENT:
@@ -164,29 +159,7 @@ class WatchedStream:
         if skipped:
             self._metrics.skipped.inc(skipped)
 
-    async def _draw_newest(self) -> None:
-        try:
-            while self._to_draw is not None and self.viewers[Format.PICTURE]:
-                message, self._to_draw = self._to_draw, None
-                try:
-                    frame = await self._loop.run_in_executor(self._executor, _drawn_frame, message)
-                except (InvalidResultError, InvalidFrameError) as error:
-                    self._count_invalid(error)
-                    continue
-                self._fan_out(self.viewers[Format.PICTURE], frame)
-        except Exception:
-            log.exception("drawing %s failed", self.stream_id)
-            self._metrics.invalid.inc()
-        finally:
-            self._drawing = None
-
     def _count_invalid(self, error: Exception) -> None:
         self._metrics.invalid.inc()
         if self._throttle.allow(self.stream_id):
             log.warning("%s: skipped %s", self.stream_id, error)
-
-
-def _drawn_frame(message: bytes) -> bytes:
-    """In a worker thread: the websocket frame with the drawn picture."""
-    document, jpeg = split_message(message)
-    return binary_frame(draw_result(parse_result(document), jpeg))

@@ -1,4 +1,4 @@
-"""The websocket server's process: settings in, viewers served, drained on SIGTERM.
+"""The websocket server's process: reads its settings, serves viewers, closes them on SIGTERM.
 
 The entry point `websocket_server.py` and the console script `ei-websocket-server` call `main`.
 """
@@ -36,29 +36,29 @@ log = logging.getLogger(__name__)
 # `watch:<stream id>` lives 10 s.
 WATCH_EVERY_S = 3.0
 _WATCH_BATCH = 500
-# Drawing is for viewers that can't draw themselves: it must not take the cores from the frames of all others.
+# Drawing is for viewers that cannot draw: it must not slow down the frames of all others.
 _DRAW_THREADS = 2
-# Beside the viewers: Redis, the health port, handshakes in progress, libraries.
+# Files open beside the viewers' sockets: Redis, the health port, handshakes in progress, libraries.
 _SPARE_FILES = 1024
 
 
 class Watcher:
-    """Says at the broker which streams are watched: at once for a new one, every 3 s for all."""
+    """Tells the broker which streams are watched: a new one at once, all of them every 3 s."""
 
     def __init__(self, registry: StreamRegistry, report: Callable[[Exception | None], None]) -> None:
-        """`report` is told why the broker can't be told, or None when it was."""
+        """`report` is called with the reason when the broker cannot be told, and with None when it was."""
         self._registry = registry
         self._report = report
         self._new: dict[str, None] = {}
         self._wake = asyncio.Event()
 
     def add(self, stream_id: str) -> None:
-        """This stream has its first viewer."""
+        """Tells the broker about a stream that has its first viewer."""
         self._new[stream_id] = None
         self._wake.set()
 
     async def run(self, hub: Hub, lifecycle: Lifecycle) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         loop = asyncio.get_running_loop()
         all_at_s = loop.time()
         while True:
@@ -96,7 +96,7 @@ async def serve(
 ) -> None:
     """Serves viewers until the lifecycle stops, then closes them with 1001.
 
-    `on_port` is told the port that is listened on. Raises SettingError when it is taken.
+    `on_port` is called with the port that the server listens on. Raises SettingError when it is taken.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -155,7 +155,7 @@ async def serve(
         try:
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # a task that ended by itself has failed: a bug, shown with its traceback
+                task.result()  # a task that ended by itself has failed: raise its error
         finally:
             await server.close()
             await _end((*tasks, stopped))
@@ -163,7 +163,7 @@ async def serve(
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels until all have ended: one cancellation can get lost while a connection is being opened."""
+    """Cancels until all have ended: a cancellation can get lost while a connection is being opened."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
@@ -177,17 +177,19 @@ async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aior
 
 
 def _allow_files(wanted: int) -> None:
-    """Raises the limit of open files, which is 1024 by default on most systems, as far as the system lets us."""
+    """Raises the limit of open files (by default 1024 on most systems) as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if soft != resource.RLIM_INFINITY and most < wanted:
-        log.warning("at most %d files can be open, MAX_VIEWERS asks for %d: raise the limit (ulimit -n)", most, wanted)
+    if soft == resource.RLIM_INFINITY:
+        return
+    highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < highest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+    if highest < wanted:
+        log.warning("MAX_VIEWERS needs %d open files, the limit is %d: raise it (ulimit -n)", wanted, highest)
 
 
 def run(settings: WebsocketSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-    """The service, until the lifecycle stops."""
+    """Runs the service until the lifecycle stops."""
     _allow_files(settings.max_viewers + _SPARE_FILES)
     asyncio.run(serve(settings, lifecycle, registry))
 

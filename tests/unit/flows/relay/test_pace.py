@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elastic_inference.flows.relay.viewer_pacing import Pace
+from elastic_inference.flows.relay.viewer_pacing import ViewerPacing
 
 FPS = 30
 
@@ -19,7 +19,7 @@ def watch(reads_fps: float, way_s: float = 0.001, seconds: float = 20.0) -> tupl
     The viewer's kernel takes everything at once, without bound: the case that the socket never tells about. The newest
     frame is kept while the pace says no. Steps of 1 ms.
     """
-    pace, kept = Pace(), None
+    pace, kept = ViewerPacing(), None
     queue: deque[tuple[float, bytes | None]] = deque()
     answers: deque[tuple[float, bytes]] = deque()
     ages: list[float] = []
@@ -73,13 +73,13 @@ def test_fast_viewer_loses_nothing_however_long_its_way(way_s: float) -> None:
 
 
 def test_pings_are_few_while_all_is_well() -> None:
-    pace = Pace()
+    pace = ViewerPacing()
     pings = [ping for number in range(300) if (ping := pace.sent(number / FPS)) and pace.answered(ping, number / FPS)]
     assert 9 <= len(pings) <= 20, "10 in the first second, one in each other"
 
 
 def test_answers_that_are_not_ours_are_left_alone() -> None:
-    pace = Pace()
+    pace = ViewerPacing()
     ping = pace.sent(0.0)
     assert ping is not None
     assert not pace.answered(b"", 0.1)
@@ -96,7 +96,7 @@ def test_answers_that_are_not_ours_are_left_alone() -> None:
 
 
 def test_viewer_that_never_answers_is_left_to_its_socket() -> None:
-    pace = Pace()
+    pace = ViewerPacing()
     pings = [pace.sent(number / FPS) for number in range(300)]
     assert pings[0] is not None
     assert pings[1:] == [None] * 299
@@ -105,7 +105,7 @@ def test_viewer_that_never_answers_is_left_to_its_socket() -> None:
 
 
 def test_between_the_pings_of_a_viewer_that_keeps_up_nothing_is_asked() -> None:
-    pace = Pace()
+    pace = ViewerPacing()
     ping = pace.sent(0.0)
     assert ping is not None
     assert pace.quiet_until_s < 0

@@ -15,12 +15,12 @@ from elastic_inference.flows.relay.request import BadRequestError, ViewerRequest
 @pytest.mark.parametrize(
     ("target", "stream_id", "form"),
     [
-        ("/cam:people:inferred", "cam:people:inferred", Format.PICTURE),
-        ("/cam:people:inferred?", "cam:people:inferred", Format.PICTURE),
-        ("/cam:people:inferred?format=", "cam:people:inferred", Format.PICTURE),
+        ("/cam:people:inferred", "cam:people:inferred", Format.DRAWN),
+        ("/cam:people:inferred?", "cam:people:inferred", Format.DRAWN),
+        ("/cam:people:inferred?format=", "cam:people:inferred", Format.DRAWN),
         ("/cam:people:inferred?format=frame", "cam:people:inferred", Format.FRAME),
         ("/cam%3Apeople%3Ainferred?x=1&format=json", "cam:people:inferred", Format.JSON),
-        ("/", "", Format.PICTURE),
+        ("/", "", Format.DRAWN),
     ],
 )
 def test_reads_stream_and_format(target: str, stream_id: str, form: Format) -> None:
@@ -33,8 +33,8 @@ def test_reads_stream_and_format(target: str, stream_id: str, form: Format) -> N
         ("/cam:people:inferred?format=gif", "expected frame, json"),
         ("/cam:people:inferred?format=FRAME", "expected frame, json"),
         ("/" + "x" * 2000, "at most 1024"),
-        ("/%ff%fe", "can't be read"),
-        ("/a?" + "&".join(f"p{i}=1" for i in range(40)), "can't be read"),
+        ("/%ff%fe", "is not valid"),
+        ("/a?" + "&".join(f"p{i}=1" for i in range(40)), "is not valid"),
     ],
 )
 def test_says_what_is_wrong(target: str, words: str) -> None:

@@ -1,0 +1,68 @@
+"""Draws one stream's newest frame in a worker thread, once for all viewers that want it drawn.
+
+Owned by a `watched_stream`. While a frame is being drawn, only the newest of those that arrive is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from elastic_inference.adapters.drawing import draw_result
+from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
+from elastic_inference.domain.result import parse_result, split_message
+
+log = logging.getLogger(__name__)
+
+
+class DrawnFrames:
+    """One event loop; `on_jpeg` and `on_invalid` are called on it."""
+
+    def __init__(
+        self, executor: Executor, on_jpeg: Callable[[bytes], None], on_invalid: Callable[[Exception], None]
+    ) -> None:
+        self._executor = executor
+        self._on_jpeg = on_jpeg
+        self._on_invalid = on_invalid
+        self._newest: bytes | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def draw(self, message: bytes) -> bool:
+        """Draws a result message as soon as the previous one is done; True where it replaces one that waited."""
+        replaced = self._newest is not None
+        self._newest = message
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        return replaced
+
+    def close(self) -> None:
+        """Draws no more."""
+        self._newest = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._newest is not None:
+                message, self._newest = self._newest, None
+                try:
+                    jpeg = await loop.run_in_executor(self._executor, draw_message, message)
+                except (InvalidResultError, InvalidFrameError) as error:
+                    self._on_invalid(error)
+                else:
+                    self._on_jpeg(jpeg)
+        except Exception as error:
+            log.exception("drawing a frame failed")
+            self._on_invalid(error)
+        finally:
+            self._task = None
+
+
+def draw_message(message: bytes) -> bytes:
+    """The JPEG of a result message with its boxes. Raises InvalidResultError or InvalidFrameError. Thread-safe."""
+    document, jpeg = split_message(message)
+    return draw_result(parse_result(document), jpeg)
