@@ -227,7 +227,7 @@ class _Load:
         """The part of one server that this fills, and its nearest limit. A node's link has two directions."""
         parts = {
             "its process's MB/s": (self.in_mb_s + self.out_mb_s) / measured.redis.shard_mb_s,
-            "its process's frames a second": self.frames_s / measured.redis.shard_frames_s,
+            "its process's frames per second": self.frames_s / measured.redis.shard_frames_s,
             "its node's network": max(self.in_mb_s, self.out_mb_s) / measured.network_mb_s,
         }
         by = max(parts, key=lambda each: parts[each])
