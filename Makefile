@@ -45,7 +45,7 @@ dashboard: $(DASHBOARD) ## build the dashboard when it is missing or stale
 
 demo: install ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
 	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory dashboard; \
-	else echo "Node.js 20 or newer is missing: the plain first page is served instead of the dashboard."; fi
+	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
 test: ## all tests

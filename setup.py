@@ -55,7 +55,6 @@ setup(
             "**/*.yaml",
             "**/*.json",
             "**/*.acl",
-            "flows/gateway/first_page/*",
             "flows/gateway/dashboard/**/*",
         ]
     },

@@ -78,7 +78,7 @@ def test_detections_arrive_through_the_node_port(installed: Installation, stream
 def test_the_dashboard_is_there_for_those_who_have_the_token(installed: Installation) -> None:
     status, page, kind = installed.http("/")
     assert (status, kind.partition(";")[0]) == (200, "text/html")
-    assert b'id="app"' in page, "the built dashboard, not the plain first page"
+    assert b'id="app"' in page, "the built dashboard, not the notice that it is missing"
     assert {str(each["type"]) for each in streams(installed)} >= {"face-fp32", "face-int8", "people", "object"}
     assert installed.http("/api/streams", token=False)[0] == 401
     with pytest.raises(InvalidStatus, match="401"):

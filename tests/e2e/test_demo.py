@@ -145,7 +145,7 @@ def test_each_stream_has_a_detection_where_its_picture_shows_one(demo: Demo, str
     assert overlap(surest.box, sight.box) > 0.5, f"frame {result.seq}: {surest}"
 
 
-def test_a_snapshot_and_the_first_page(demo: Demo) -> None:
+def test_a_snapshot_and_the_page(demo: Demo) -> None:
     with urllib.request.urlopen(
         f"http://127.0.0.1:{demo.port}/api/streams/bikes:people:inferred/snapshot.jpg", timeout=10
     ) as answer:

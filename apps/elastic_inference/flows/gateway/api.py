@@ -1,7 +1,6 @@
-"""The handlers of `/api`: streams, snapshot, stats, events, login, the description.
+"""The handlers of `/api`: streams, snapshot, stats, events, login and the API's description.
 
-Registered by `application`. They only translate between HTTP and what `pool_state`, `events`, `snapshots` and `auth`
-know.
+Registered in `routes`. They only translate between HTTP and `pool_state`, `events`, `snapshots` and `auth`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from elastic_inference.flows.gateway.pool_state import NothingKnownError
 from elastic_inference.flows.gateway.snapshots import SnapshotError
 
 _LOGIN = TypeAdapter(Login)
-# A client that takes nothing for so long is gone.
+# A client that reads nothing for this long is disconnected.
 _STUCK_CLIENT_S = 30.0
 
 
@@ -31,18 +30,18 @@ class ApiHandler(BaseHandler):
     """Base of the JSON resources."""
 
     async def head(self, *args: str) -> None:
-        """As GET; Tornado leaves the body out."""
+        """Like GET; Tornado leaves out the body."""
         await self.get(*args)
 
     async def get(self, *args: str) -> None:
-        """Answers with `document`."""
+        """Answers with the JSON of `document`."""
         try:
             self.answer_json(await self.document(*args))
         except NothingKnownError:
-            raise ApiError(503, "Redis does not answer, and nothing is known yet: try again in a moment.", 2) from None
+            raise ApiError(503, "Redis is unavailable and nothing is known yet: try again in a moment.", 2) from None
 
     async def document(self, *args: str) -> object:
-        """The resource."""
+        """The resource, as a model of the domain."""
         raise NotImplementedError
 
 
@@ -74,7 +73,7 @@ class OpenapiHandler(BaseHandler):
     """`/api/openapi.json`."""
 
     def get(self) -> None:
-        """The description."""
+        """Answers with the API's description."""
         self.set_header("Content-Type", "application/json")
         self.finish(self.gateway.openapi)
 
@@ -85,7 +84,7 @@ class SnapshotHandler(BaseHandler):
     """`/api/streams/<id>/snapshot.jpg`."""
 
     async def get(self, stream_id: str) -> None:
-        """The newest frame, boxes drawn."""
+        """Answers with the newest frame as a JPEG with boxes."""
         try:
             if keys.split_stream_id(stream_id) is None or await self.gateway.state.stream(stream_id) is None:
                 raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
@@ -93,7 +92,7 @@ class SnapshotHandler(BaseHandler):
         except SnapshotError as error:
             raise ApiError(error.status, str(error), 2 if error.status == 503 else 1) from None
         except (NothingKnownError, RedisError, OSError):
-            raise ApiError(503, "Redis does not answer: try again in a moment.", 2) from None
+            raise ApiError(503, "Redis is unavailable: try again in a moment.", 2) from None
         self.set_header("Content-Type", "image/jpeg")
         self.finish(jpeg)
 
@@ -102,7 +101,7 @@ class EventsHandler(BaseHandler):
     """`/api/events`."""
 
     async def get(self) -> None:
-        """Events until the client leaves or the gateway stops."""
+        """Sends events until the client leaves or the gateway stops."""
         hub = self.gateway.hub
         if hub.full:
             raise ApiError(429, "Too many event streams are open: try again later.", 10)
@@ -132,45 +131,45 @@ class EventsHandler(BaseHandler):
         self._client.close()
 
 
-class _SessionAnswers(BaseHandler):
-    """What session, login and logout share."""
+class _SessionBase(BaseHandler):
+    """Base of session, login and logout."""
 
     needs_login = False
 
     def answer_session(self, logged_in: bool) -> None:
-        """Ends the answer with a `Session`."""
+        """Answers with a `Session`."""
         required = self.gateway.auth.required
         self.answer_json(Session(login_required=required, logged_in=logged_in or not required, version=__version__))
 
-    def give_session(self) -> None:
-        """Sets the cookie."""
+    def set_session(self) -> None:
+        """Sets the session cookie."""
         self.set_cookie(
             SESSION_COOKIE, self.gateway.auth.issue_session(), max_age=SESSION_LIFE_S, **self._cookie_options()
         )
 
-    def end_session(self) -> None:
-        """Clears the cookie."""
+    def clear_session(self) -> None:
+        """Clears the session cookie."""
         self.clear_cookie(SESSION_COOKIE, **self._cookie_options())
 
     def _cookie_options(self) -> dict[str, Any]:
         return {"path": "/", "httponly": True, "samesite": "Strict", "secure": self.gateway.tls}
 
 
-class SessionHandler(_SessionAnswers):
+class SessionHandler(_SessionBase):
     """`/api/session`."""
 
     def get(self) -> None:
-        """Whether a login is needed and there; renews a session that is in use."""
+        """Answers whether a login is needed and present; renews a session in use."""
         auth = self.gateway.auth
         left_s = auth.session_left_s(self.get_cookie(SESSION_COOKIE)) if auth.required else 0.0
         if 0 < left_s < SESSION_LIFE_S - SESSION_RENEW_AFTER_S:
-            self.give_session()
+            self.set_session()
         self.answer_session(left_s > 0)
 
     head = get
 
 
-class LoginHandler(_SessionAnswers):
+class LoginHandler(_SessionBase):
     """`/api/login`."""
 
     def post(self) -> None:
@@ -182,24 +181,24 @@ class LoginHandler(_SessionAnswers):
             raise ApiError(400, 'Expected the JSON {"token": "…"}.') from None
         if self.gateway.auth.required:
             self.check_token(token)
-            self.give_session()
+            self.set_session()
         self.answer_session(True)
 
 
-class LogoutHandler(_SessionAnswers):
+class LogoutHandler(_SessionBase):
     """`/api/logout`."""
 
     def post(self) -> None:
         """Ends this browser's session."""
         self.check_origin()
-        self.end_session()
+        self.clear_session()
         self.answer_session(False)
 
 
 class UnknownHandler(BaseHandler):
-    """Everything else below `/api`."""
+    """Every other path below `/api`."""
 
     def prepare(self) -> None:
-        """404 whatever the method; who is not logged in learns nothing of what there is."""
+        """Answers 404 to every method, but 401 first: without a login nobody learns which paths exist."""
         self.check_login()
         raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

@@ -10,12 +10,12 @@ from elastic_inference.flows.gateway import api, pages
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.routes import ROUTES
 
-# A stream's id, its colons quoted or not.
+# A stream id; its colons may be percent-encoded.
 _STREAM_ID = r"/([^/]+(?::|%3[Aa])[^/]+(?::|%3[Aa])inferred)"
 
 
 def make_application(gateway: Gateway) -> Application:
-    """The Tornado application over a gateway's parts."""
+    """The Tornado application that serves a gateway."""
     shared: dict[str, Any] = {"gateway": gateway}
     routes: list[tuple[str, type[RequestHandler]]] = [
         *((route.pattern, route.handler) for route in ROUTES),

@@ -1,7 +1,7 @@
-"""The dashboard's files: found safely, kept in memory with their compressed form.
+"""The dashboard's files: looked up safely, and kept in memory together with their compressed form.
 
-Called by the page handler. Knows files, no HTTP library. A page is some hundred kB: each file is read once and again
-when it has changed on disk.
+Called by the page handler. Knows no HTTP library. The whole dashboard has a few hundred kB: each file is read once,
+and again when it has changed on disk.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 INDEX = "index.html"
-# What names a file rather than a route of the page: a wrong one is a 404, not the page again.
+# A path with one of these suffixes is a file: where there is none, the answer is 404 instead of the page.
 FILE_SUFFIXES = frozenset(
     (
         *(".js", ".mjs", ".css", ".map", ".json", ".html", ".txt", ".xml", ".webmanifest", ".wasm"),
         *(".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".woff", ".woff2", ".ttf", ".php", ".env"),
     )
 )
-# Never a route of the page: they live on the port for metrics, and a probe must not take the page for a yes.
+# Never a route of the page. Metrics and health have a port of their own, and a probe of this port must fail.
 RESERVED = frozenset(("api", "metrics", "healthz", "readyz"))
 _COMPRESSIBLE = ("text/", "application/json", "application/javascript", "application/wasm", "image/svg+xml")
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html"}
@@ -31,7 +31,7 @@ _MAX_FILE_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file: its bytes, their gzip form where that is smaller, its type and tag."""
+    """One file. `compressed` is its gzip form, or None where that is not smaller."""
 
     body: bytes
     compressed: bytes | None
@@ -41,7 +41,7 @@ class Asset:
 
 
 class AssetFolder:
-    """The files below one folder, by URL path."""
+    """The files in one folder and its subfolders, by URL path."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
@@ -49,11 +49,11 @@ class AssetFolder:
 
     @property
     def has_index(self) -> bool:
-        """Whether there is a page at all."""
+        """Whether the folder holds a built page."""
         return (self.root / INDEX).is_file()
 
     def find(self, path: str) -> Asset | None:
-        """The file at a decoded URL path; the index for the page's own routes; None when it is neither."""
+        """The file at a decoded URL path, the index for a route of the page, or None."""
         relative = path.lstrip("/")
         found = self._read(relative or INDEX)
         if found is None and is_route(relative):
@@ -77,7 +77,7 @@ class AssetFolder:
             if status.st_size > _MAX_FILE_BYTES:
                 return None
             asset = _load(resolved.read_bytes(), PurePosixPath(relative))
-        except (OSError, ValueError):  # too long a name, no permission: as if it were not there
+        except (OSError, ValueError):  # the name is too long, or permission is denied: not found
             return None
         self._kept[key] = (*stamp, asset)
         return asset
@@ -96,10 +96,10 @@ def _load(body: bytes, path: PurePosixPath) -> Asset:
     content_type = _TYPES.get(suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     compressed = None
     if content_type.startswith(_COMPRESSIBLE) and len(body) > 512:
-        squeezed = gzip.compress(body, 9, mtime=0)
-        compressed = squeezed if len(squeezed) < len(body) else None
+        smaller = gzip.compress(body, 9, mtime=0)
+        compressed = smaller if len(smaller) < len(body) else None
     if content_type.startswith("text/"):
         content_type += "; charset=utf-8"
-    # The build names the files below assets/ by their content.
+    # The build puts a hash of the content into the names of files in assets/.
     immutable = len(path.parts) > 1 and path.parts[0] == "assets"
     return Asset(body, compressed, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', immutable)

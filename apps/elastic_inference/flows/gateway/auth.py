@@ -1,8 +1,8 @@
-"""Who may use the gateway: the token, signed sessions, and the limit on failed tries.
+"""Who may use the gateway: the token, signed sessions, and the limit on wrong tokens.
 
-Called by the request handlers. Pure: knows no HTTP library and no socket. Every replica with the same token accepts
-the same sessions, since their key is made from the token; so nothing is stored, and a logout ends a session in its
-own browser only. A new token ends them all.
+Called by the request handlers. Pure: knows no HTTP library and no socket. Sessions are not stored: they are signed
+with a key made from the token, so every replica with the same token accepts them. A logout ends a session in its own
+browser only; a new token ends all sessions.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from elastic_inference.domain.rest import MAX_TOKEN_LENGTH
 
 SESSION_COOKIE = "ei_session"
 SESSION_LIFE_S = 7 * 24 * 3600
-# A wall display stays logged in: a session older than this is renewed when the page asks for it.
+# An older session is renewed when the page asks for it, so that a wall display stays logged in.
 SESSION_RENEW_AFTER_S = 24 * 3600
 _VERSION = "1"
 
 
 class Authenticator:
-    """Checks tokens and sessions. Without a token everything is allowed."""
+    """Checks tokens and sessions. Without a token, everything is allowed."""
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` returns Unix seconds."""
         self._token = None if token is None else token.encode()
         self._clock = clock
         self._key = hmac.digest(self._token or secrets.token_bytes(32), b"elastic-inference session", hashlib.sha256)
@@ -40,7 +40,7 @@ class Authenticator:
         return self._token is not None
 
     def is_token(self, text: str) -> bool:
-        """Whether `text` is the token; takes the same time for every wrong one of the same length."""
+        """Whether `text` is the token; takes equally long for all wrong ones of the same length."""
         if self._token is None or len(text) > MAX_TOKEN_LENGTH:
             return False
         return hmac.compare_digest(
@@ -48,13 +48,13 @@ class Authenticator:
         )
 
     def issue_session(self) -> str:
-        """A new session's cookie value: expiry, a random part, and their signature; the token is not in it."""
+        """Cookie value of a new session: expiry, a random part and their signature, but not the token."""
         expiry = int(self._clock()) + SESSION_LIFE_S
         body = f"{_VERSION}.{expiry}.{secrets.token_urlsafe(12)}"
         return f"{body}.{self._sign(body)}"
 
     def session_left_s(self, value: str | None) -> float:
-        """Seconds that a session is still good for; 0 when it is expired, forged or missing."""
+        """Seconds until a session expires; 0 if it has expired, is forged or missing."""
         if not value or len(value) > 256:
             return 0.0
         body, _, signature = value.rpartition(".")
@@ -71,7 +71,7 @@ class Authenticator:
 
 
 class FailureLimit:
-    """How often an address may try a wrong token: `burst` times at once, then one per `interval_s`. Bounded memory."""
+    """Limits wrong tokens per address: `burst` at once, then one per `interval_s`. Its memory is bounded."""
 
     def __init__(
         self,
@@ -84,16 +84,16 @@ class FailureLimit:
         self._interval_s = interval_s
         self._max = max_addresses
         self._clock = clock
-        # Address -> the time at which all its failures are forgotten (a leaking bucket in one number).
+        # Address -> the time at which all its failures are forgotten: a leaky bucket in one number.
         self._clear_at: OrderedDict[str, float] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0 when it may now."""
+        """Seconds until this address may try again; 0 if it may try now."""
         clear_at = self._clear_at.get(_network(address), 0.0)
         return max(0.0, clear_at - self._clock() - (self._burst - 1) * self._interval_s)
 
     def failed(self, address: str) -> None:
-        """Counts a failure of this address."""
+        """Counts a wrong token from this address."""
         key = _network(address)
         self._clear_at[key] = max(self._clear_at.get(key, 0.0), self._clock()) + self._interval_s
         self._clear_at.move_to_end(key)
@@ -105,7 +105,7 @@ class FailureLimit:
 
 
 def _network(address: str) -> str:
-    """IPv6 hosts choose among 2^64 addresses: they count as one."""
+    """The address to count by: an IPv6 host has 2^64 of them, which count as one."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
-"""Server-sent events: what changed, put together once and handed to every client.
+"""Server-sent events: each change is encoded once and sent to every client.
 
-Called by the events handler, which only writes what a `Subscription` gives it. A slow client gets the newest of each
-kind, never a backlog. While nobody listens, nothing is read.
+Called by the events handler, which writes what its `Subscription` returns. A slow client gets the newest event of
+each kind, never a backlog. Redis is read only while a client is connected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_CLIENTS = 500
 
 
 class Subscription:
-    """One client's events: the newest of each kind that it has not got yet."""
+    """One client's pending events: the newest of each kind."""
 
     def __init__(self) -> None:
         self._pending: dict[str, bytes] = {}
@@ -35,17 +35,17 @@ class Subscription:
         self.closed = False
 
     def put(self, kind: str, event: bytes) -> None:
-        """Replaces what is pending of this kind."""
+        """Replaces the pending event of this kind."""
         self._pending[kind] = event
         self._changed.set()
 
     def close(self) -> None:
-        """The client gets what is pending and then the end."""
+        """Ends the client's stream after the pending events."""
         self.closed = True
         self._changed.set()
 
     async def take(self, timeout_s: float) -> bytes:
-        """What is pending, joined; waits at most `timeout_s`, then returns nothing."""
+        """The pending events as bytes; empty if none comes within `timeout_s`."""
         if not self._pending and not self.closed:
             try:
                 async with asyncio.timeout(timeout_s):
@@ -66,17 +66,17 @@ class EventHub:
         self._metrics = metrics
         self._clients: set[Subscription] = set()
         self._latest: dict[str, bytes] = {}
-        self._compared: dict[str, Any] = {}
-        self._wanted = asyncio.Event()
+        self._last_compared: dict[str, Any] = {}
+        self._has_clients = asyncio.Event()
         self._closed = False
 
     @property
     def full(self) -> bool:
-        """Whether no further client is taken."""
+        """Whether further clients are refused."""
         return len(self._clients) >= MAX_CLIENTS
 
     def subscribe(self) -> Subscription:
-        """A new client: `hello` first, then the newest of each kind."""
+        """Adds a client. It gets `hello` first, then the newest event of each kind."""
         client = Subscription()
         client.put("hello", self.event("hello", HelloEvent(__version__, self._time_ms())))
         if len(self._clients):
@@ -86,37 +86,37 @@ class EventHub:
             client.close()
         self._clients.add(client)
         self._metrics.event_clients.set(len(self._clients))
-        self._wanted.set()
+        self._has_clients.set()
         return client
 
     def unsubscribe(self, client: Subscription) -> None:
-        """The client has gone."""
+        """Removes a client."""
         self._clients.discard(client)
         self._metrics.event_clients.set(len(self._clients))
         if not self._clients:
-            # What is old by the time of the next client must not be its first news.
+            # The next client must not start with stale events.
             self._latest.clear()
-            self._compared.clear()
-            self._wanted.clear()
+            self._last_compared.clear()
+            self._has_clients.clear()
 
     def keepalive(self) -> bytes:
-        """A comment for proxies and the clock for pages, written when a client had nothing else for 15 s."""
+        """A comment that keeps proxies from closing the connection, and the clock for pages; sent every 15 s."""
         return b": keepalive\n\n" + self.time_event()
 
     def time_event(self) -> bytes:
-        """The clock as it is now."""
+        """The event `time`."""
         return self.event("time", TimeEvent(self._time_ms()))
 
     def close(self) -> None:
-        """Ends every client's stream."""
+        """Ends all clients' streams."""
         self._closed = True
         for client in self._clients:
             client.close()
 
     async def run(self) -> None:
-        """Reads and compares twice a second while somebody listens, until it is cancelled."""
+        """Reads and compares twice a second while a client is connected, until cancelled."""
         while True:
-            await self._wanted.wait()
+            await self._has_clients.wait()
             started = time.monotonic()
             await self._publish()
             await asyncio.sleep(max(0.05, EVERY_S - (time.monotonic() - started)))
@@ -129,17 +129,17 @@ class EventHub:
             pass  # the problem event below says so
         else:
             self._offer("streams", streams, streams)
-            # A clock that ticks is no news of the pool.
+            # Times change always: they alone are no reason for an event.
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer("stats", stats, still)
         missing = self._state.missing()
         self._offer("problem", ProblemEvent(missing), missing)
 
     def _offer(self, kind: str, document: object, compared: object) -> None:
-        if kind in self._compared and self._compared[kind] == compared:
+        if kind in self._last_compared and self._last_compared[kind] == compared:
             return
-        first = kind not in self._compared
-        self._compared[kind] = compared
+        first = kind not in self._last_compared
+        self._last_compared[kind] = compared
         if kind == "problem" and first and not compared:
             return
         event = self.event(kind, document)
@@ -149,7 +149,7 @@ class EventHub:
 
     @staticmethod
     def event(kind: str, document: object) -> bytes:
-        """One event in its form on the wire."""
+        """One event in the format of server-sent events."""
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), to_json(document))
 
     def _time_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""The gateway service: settings in, `GatewayServer` until the stop. Called by `apps/gateway_server.py`."""
+"""The gateway service: runs a `GatewayServer` with the settings until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elastic_inference.flows.gateway.server import GatewayServer
 
 
 def run(settings: GatewaySettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-    """Serves until the stop begins, then drains. Ready as soon as the port is open: Redis may come later."""
+    """Serves until the stop, then drains. Ready as soon as the port is open, even while Redis is unavailable."""
     lifecycle.declare("http")
     _raise_file_limit()
     server = GatewayServer(settings, lifecycle, registry)
@@ -32,7 +32,7 @@ async def _serve(server: GatewayServer, lifecycle: Lifecycle) -> None:
 
 
 def _raise_file_limit() -> None:
-    """A tunnel needs two descriptors, and many systems start processes with 1024."""
+    """Each tunnel needs two descriptors, and many systems start processes with a limit of 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,4 @@
-"""What every answer of the gateway shares: headers, JSON errors, the check of token, session and origin.
-
-Base of the handlers in `api` and `pages`. Knows Tornado.
-"""
+"""Base of the handlers in `api` and `pages`: headers, JSON errors, and the check of token, session and origin."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 @dataclass
 class Gateway:
-    """What the handlers work with."""
+    """The parts of the gateway that the handlers use."""
 
     state: PoolState
     hub: EventHub
@@ -57,15 +54,15 @@ class Gateway:
     allowed_origins: tuple[str, ...] = ()
     tls: bool = False
     failures: FailureLimit = field(default_factory=FailureLimit)
-    # How to end each open tunnel; `opening` more are being joined.
+    # For each open tunnel, the function that ends it; `opening` more are being connected.
     tunnels: set[Callable[[], object]] = field(default_factory=set)
     opening: int = 0
-    # Requests that are being answered, events and tunnels included.
+    # Requests being answered, events and tunnels included.
     busy: int = 0
 
 
 class ApiError(HTTPError):
-    """An answer that is an error: its status, and a sentence for people."""
+    """An error to answer with: its status and a sentence for people."""
 
     def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(status)
@@ -74,7 +71,7 @@ class ApiError(HTTPError):
 
 
 class BaseHandler(RequestHandler):
-    """Every handler of the gateway. `needs_login` is false for what the login itself takes."""
+    """Base of every handler. `needs_login` is false for what a browser needs in order to log in."""
 
     needs_login = True
     gateway: Gateway
@@ -89,7 +86,7 @@ class BaseHandler(RequestHandler):
         self.gateway.busy -= 1
 
     def set_default_headers(self) -> None:
-        """Also called when an error starts the answer anew."""
+        """Called by Tornado for each request, and again when an error replaces the answer."""
         host = self.request.host
         own = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
         self.set_header("Server", "elastic-inference")
@@ -104,7 +101,7 @@ class BaseHandler(RequestHandler):
         )
 
     def prepare(self) -> None:
-        """Refuses who may not be here, before anything is read or done."""
+        """Checks the login before anything is read or done."""
         if self.needs_login:
             self.check_login()
 
@@ -115,11 +112,11 @@ class BaseHandler(RequestHandler):
             return
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            raise ApiError(401, "This needs a login: send the token as 'Authorization: Bearer …' or log in.")
+            raise ApiError(401, "Login required: send the token as 'Authorization: Bearer …', or log in.")
         self.check_token(credentials.strip())
 
     def check_token(self, token: str) -> None:
-        """Raises ApiError 401 for a wrong token, 429 after too many of this address."""
+        """Raises ApiError 401 for a wrong token, or 429 after too many wrong ones from this address."""
         address = str(self.request.remote_ip)
         wait_s = self.gateway.failures.wait_s(address)
         if wait_s > 0:
@@ -129,30 +126,30 @@ class BaseHandler(RequestHandler):
             raise ApiError(401, "The token is wrong.")
 
     def check_origin(self) -> None:
-        """Raises ApiError 403 for a page of another site. Programs send no origin and may."""
+        """Raises ApiError 403 for a page of another site. Programs send no origin and are accepted."""
         headers = self.request.headers
         if not is_allowed_origin(headers.get_list("Origin"), headers.get_list("Host"), self.gateway.allowed_origins):
-            raise ApiError(403, "Pages of this origin may not do this: see ALLOWED_ORIGINS.")
+            raise ApiError(403, "Pages of this origin are not allowed: see ALLOWED_ORIGINS.")
 
     def answer_json(self, document: object) -> None:
-        """Ends the answer with a document."""
+        """Answers with a document of the domain."""
         self.set_header("Content-Type", "application/json")
         self.finish(to_json(document))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Every error as JSON, whoever raised it."""
+        """Answers with the JSON error, whoever raised it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, ApiError):
             message = error.text
             if error.retry_after_s is not None:
                 self.set_header("Retry-After", str(max(1, round(error.retry_after_s))))
         elif status_code == 405:
-            message = f"{self.request.method} is not possible here."
+            message = f"{self.request.method} is not allowed here."
         elif status_code == 404:
             message = f"There is nothing at {self.request.path[:200]}."
         else:
-            phrase = responses.get(status_code, "This can't be answered")
-            message = f"{phrase}." if status_code < 500 else "The gateway failed at this: its log says why."
+            phrase = responses.get(status_code, "Bad request")
+            message = f"{phrase}." if status_code < 500 else "Internal error; see the gateway log."
         if status_code == 401:
             self.set_header("WWW-Authenticate", 'Bearer realm="elastic-inference"')
         if status_code == 405:
@@ -161,7 +158,7 @@ class BaseHandler(RequestHandler):
         self.answer_json(Error(ErrorDetail(code, message)))
 
     def allowed_methods(self) -> list[str]:
-        """Methods that this handler has."""
+        """The methods that this handler serves."""
         return [
             name
             for name in ("GET", "HEAD", "POST")
@@ -169,11 +166,11 @@ class BaseHandler(RequestHandler):
         ]
 
     def compute_etag(self) -> str | None:
-        """None: what is never stored needs no tag."""
+        """None: answers that are never stored need no tag."""
         return None
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        """A refusal is no news; anything else is a bug and shows its traceback."""
+        """Logs a refusal at debug level; anything else is a bug and gets its traceback."""
         if isinstance(value, HTTPError):
             log.debug("%s %s: %s", self.request.method, self.request.path, value)
         elif isinstance(value, NothingKnownError):

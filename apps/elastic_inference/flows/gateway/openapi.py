@@ -1,8 +1,6 @@
-"""The description of the API, made from the routes and the domain's models: `make docs` writes it as `openapi.json`.
+"""The API's description, made from the routes and the domain's models.
 
-    python -m elastic_inference.flows.gateway.openapi > openapi.json
-
-The gateway serves the file that is written; the dashboard's types are made from it.
+`make docs` writes it to `openapi.json`. The gateway serves that file, and the dashboard's types are made from it.
 """
 
 from __future__ import annotations
@@ -74,7 +72,7 @@ def document() -> dict[str, Any]:
 
 
 def schemas(models: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schemas of the models and of all that they refer to, by name."""
+    """The JSON Schemas of the models and of everything that they refer to, by name."""
     inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (name, "validation", TypeAdapter(model)) for name, model in models.items()
     ]
@@ -88,7 +86,7 @@ def schemas(models: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """Without titles, which repeat the names, and without defaults, which are not sent."""
+    """The schema without titles, which repeat the names, and without defaults, which nobody sends."""
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
     if not isinstance(schema, dict):
@@ -132,7 +130,7 @@ def _content(body: Any) -> dict[str, Any]:
 
 
 def text() -> str:
-    """The document as it is written."""
+    """The document as it stands in `openapi.json`."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

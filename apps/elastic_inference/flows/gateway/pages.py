@@ -1,6 +1,7 @@
-"""The handlers outside `/api`: the dashboard's files, and the tunnel of a websocket.
+"""The handlers outside `/api`: the dashboard's files and the websocket tunnel.
 
-Registered by `application`. The files are open to everybody, since the login page is one of them; the tunnel is not.
+Registered by `application`. Everybody may read the files, since the login page is one of them; the tunnel needs a
+login.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from elastic_inference.flows.gateway.tunnel import (
 
 log = logging.getLogger(__name__)
 
-# What the websocket server needs to see. Logins stay here; the origin is checked here.
+# Headers that the websocket server needs. The gateway keeps logins to itself, and checks the origin itself.
 FORWARDED_HEADERS = (
     "Sec-WebSocket-Key",
     "Sec-WebSocket-Version",
@@ -34,24 +35,34 @@ FORWARDED_HEADERS = (
     "User-Agent",
 )
 _MAX_EARLY_BYTES = 64 * 1024
+NO_DASHBOARD = """Elastic Inference: the dashboard is not built.
+
+Build it with "make dashboard" (Node.js 20 or newer), or set DASHBOARD_DIR to the folder of a built one.
+Everything else is served: REST at /api/streams (described at /api/openapi.json), and live video by websocket at
+/<stream id>.
+"""
 
 
 class PageHandler(BaseHandler):
-    """The dashboard, or the plain first page."""
+    """The dashboard's files. Without a built dashboard, `/` says how to build one."""
 
     needs_login = False
     _etag: str | None = None
 
     def get(self) -> None:
-        """A file, or the page for one of its routes."""
+        """Answers with a file, or with the page for one of its routes."""
         if self.request.headers.get("Upgrade", "").lower() == "websocket":
             raise ApiError(404, "Expected the path /<name>:<type>:inferred for a websocket.")
         try:
             path = unquote(self.request.path, errors="strict")
         except UnicodeDecodeError:
-            raise ApiError(400, "The path can't be read.") from None
+            raise ApiError(400, "The path is not valid UTF-8.") from None
         asset = self.gateway.assets.find(path)
         if asset is None:
+            if path == "/":
+                self.set_header("Content-Type", "text/plain; charset=utf-8")
+                self.finish(NO_DASHBOARD)
+                return
             raise ApiError(404, f"There is nothing at {path[:200]}.")
         self.set_header("Content-Type", asset.content_type)
         self.set_header("Cache-Control", "public, max-age=31536000, immutable" if asset.immutable else "no-cache")
@@ -68,7 +79,7 @@ class PageHandler(BaseHandler):
     head = get
 
     def compute_etag(self) -> str | None:
-        """Of the file; Tornado answers 304 by it."""
+        """The file's tag; Tornado answers 304 if the client has it."""
         return self._etag
 
 
@@ -76,13 +87,13 @@ class TunnelHandler(BaseHandler):
     """`/<stream id>` as a websocket."""
 
     async def get(self, stream_id: str) -> None:
-        """Joins the client to the websocket server; returns when either has ended."""
+        """Connects the client to the websocket server; returns when either side has closed."""
         if keys.split_stream_id(stream_id) is None:
             raise ApiError(404, f"{stream_id[:300]!r} is not a stream's id.")
         headers = self.request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in headers.get("Connection", "").lower():
             self.set_header("Upgrade", "websocket")
-            raise ApiError(426, "This address is a websocket's: open it with ws:// or wss://.")
+            raise ApiError(426, "This is a websocket: open it with ws:// or wss://.")
         if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
             raise ApiError(400, "An upgrade to a websocket has no body.")
         self.check_origin()
@@ -95,7 +106,7 @@ class TunnelHandler(BaseHandler):
         except UpstreamError as error:
             log.warning("%s", error)
             gateway.state.note_tunnel(False)
-            raise ApiError(502, "The websocket server does not answer: no pictures for now.", 2) from None
+            raise ApiError(502, "The websocket server is unreachable; live video is unavailable.", 2) from None
         finally:
             gateway.opening -= 1
         gateway.state.note_tunnel(True)
@@ -106,7 +117,7 @@ class TunnelHandler(BaseHandler):
         except KeyError:
             log.warning("the websocket server's answer is not HTTP: %r", answer[:40])
         try:
-            # From here on nobody else would end the two connections.
+            # Nobody else closes the two connections from here on.
             if isinstance(stream, SSLIOStream):
                 await self._join_streams(stream, answer, upstream)
             else:
@@ -118,40 +129,40 @@ class TunnelHandler(BaseHandler):
             stream.close()
 
     async def _join_sockets(self, stream: IOStream, answer: bytes, upstream: socket.socket) -> None:
-        early = _take_early(stream)
+        early = _read_early(stream)
         client = stream.socket.dup()
         client.setblocking(False)
         stream.close()
         bound_client(client)
         tunnel = SocketTunnel(client, upstream)
-        self._count(tunnel.close)
+        self._add(tunnel.close)
         try:
             tunnel.start(answer, early)
             await tunnel.done.wait()
         finally:
             tunnel.close()
-            self._count_out(tunnel.close)
+            self._remove(tunnel.close)
 
     async def _join_streams(self, stream: SSLIOStream, answer: bytes, upstream: socket.socket) -> None:
         bound_client(stream.socket)
         task = asyncio.create_task(tunnel_streams(stream, upstream, answer, StreamClosedError))
-        self._count(task.cancel)
+        self._add(task.cancel)
         try:
             await asyncio.wait([task])
         finally:
             task.cancel()
-            self._count_out(task.cancel)
+            self._remove(task.cancel)
 
-    def _count(self, close: Callable[[], object]) -> None:
+    def _add(self, close: Callable[[], object]) -> None:
         self.gateway.tunnels.add(close)
         self.gateway.metrics.tunnels.set(len(self.gateway.tunnels))
 
-    def _count_out(self, close: Callable[[], object]) -> None:
+    def _remove(self, close: Callable[[], object]) -> None:
         self.gateway.tunnels.discard(close)
         self.gateway.metrics.tunnels.set(len(self.gateway.tunnels))
 
     def _head(self, stream_id: str) -> bytes:
-        """The request as the websocket server gets it."""
+        """The request's head for the websocket server."""
         target = f"/{stream_id}" + (f"?{self.request.query}" if self.request.query else "")
         lines = [
             f"GET {target} HTTP/1.1",
@@ -164,18 +175,18 @@ class TunnelHandler(BaseHandler):
             lines += [f"{name}: {value}" for value in self.request.headers.get_list(name)]
         head = "\r\n".join(lines)
         if any(ord(character) < 32 and character not in "\r\n\t" for character in head):
-            raise ApiError(400, "The request holds control characters.")
+            raise ApiError(400, "The request contains control characters.")
         return head.encode("latin-1", "replace") + b"\r\n\r\n"
 
 
-def _take_early(stream: IOStream) -> bytes:
-    """What Tornado has read beyond the request's head; the stream is only good for closing afterwards."""
+def _read_early(stream: IOStream) -> bytes:
+    """Bytes that Tornado has read beyond the request's head. Afterwards the stream can only be closed."""
     early = b""
     while len(early) <= _MAX_EARLY_BYTES:
         read = asyncio.ensure_future(stream.read_bytes(_MAX_EARLY_BYTES, partial=True))
         if not read.done():
-            # Closing the stream ends this read; nobody waits for it.
+            # Closing the stream ends this read, and nobody awaits it.
             read.add_done_callback(lambda ended: ended.exception())
             return early
         early += read.result()
-    raise StreamClosedError  # nobody says so much before the websocket is open
+    raise StreamClosedError  # no client sends this much before the websocket is open

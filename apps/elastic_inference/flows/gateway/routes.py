@@ -1,7 +1,7 @@
-"""The REST routes: for each path its handler, and what the API's description says of it.
+"""The REST routes: for each path its handler and its description.
 
-`application` serves them, `openapi` describes them. An endpoint is a handler in `api`, a model in the domain and an
-entry here.
+`application` serves them, `openapi` describes them. To add an endpoint, write a handler in `api`, a model in
+`domain.rest` and an entry here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from elastic_inference.flows.gateway import api
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
 NO_STREAM = "No such stream."
-REDIS_SILENT = "Redis does not answer and nothing is known yet."
+REDIS_UNAVAILABLE = "Redis is unavailable and nothing is known yet."
 OTHER_SITE = "The request comes from a page of another site."
 
 
@@ -30,9 +30,9 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path with one method. `returns` and `accepts` are models or media types; `errors` is by status.
+    """One path with one method. `returns` and `accepts` are models or media types; `errors` maps status to description.
 
-    The errors of the login check (401 and 429) are added to every handler that needs a login.
+    `openapi` adds the errors of the login check (401 and 429) where the handler needs a login.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Route:
 
     @property
     def pattern(self) -> str:
-        """The path as Tornado's regular expression; each `{parameter}` is an argument of the handler."""
+        """The path as a regular expression for Tornado; each `{parameter}` becomes an argument of the handler."""
         return re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(self.path))
 
 
@@ -59,7 +59,7 @@ def _streams(path: str, operation: str) -> Route:
         "All streams, including those that are pushed but not inferred.",
         "The streams.",
         Streams,
-        errors={503: REDIS_SILENT},
+        errors={503: REDIS_UNAVAILABLE},
     )
 
 
@@ -73,7 +73,7 @@ ROUTES = (
         "One stream.",
         "The stream.",
         Stream,
-        errors={404: NO_STREAM, 503: REDIS_SILENT},
+        errors={404: NO_STREAM, 503: REDIS_UNAVAILABLE},
     ),
     Route(
         "/api/streams/{id}/snapshot.jpg",
@@ -85,7 +85,7 @@ ROUTES = (
         errors={
             404: NO_STREAM,
             429: "Too many snapshots at once, or too many wrong tokens from this address.",
-            503: REDIS_SILENT,
+            503: REDIS_UNAVAILABLE,
             504: "No frame came in time.",
         },
     ),
@@ -96,7 +96,7 @@ ROUTES = (
         "Rates, queue lengths and pods by type.",
         "The pool.",
         Stats,
-        errors={503: REDIS_SILENT},
+        errors={503: REDIS_UNAVAILABLE},
     ),
     Route(
         "/api/events",

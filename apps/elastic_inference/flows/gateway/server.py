@@ -1,6 +1,6 @@
-"""The gateway as one object: its sockets, its parts, its start and its end.
+"""The gateway as one object: sockets, parts, start and stop.
 
-Called by `service` and by tests. Runs on the event loop that started it.
+Called by `gateway_service` and by tests. Runs on the event loop that started it.
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ from elastic_inference.flows.gateway.snapshots import Snapshots
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
+DASHBOARD = HERE / "dashboard"
 IDLE_LIMIT_S = 60.0
 BODY_LIMIT_S = 10.0
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 16 * 1024
-# The websocket server refuses its viewers itself, with a close code that a page can read (4429); only what is beyond
-# that by so much is refused here.
+# The websocket server itself refuses viewers over its limit, with a close code that a page can read (4429). The
+# gateway refuses them only when there are this many more.
 TUNNELS_OVER_VIEWERS = 64
 CLOSE_LIMIT_S = 3.0
 BEAT_LIMIT_S = 60.0
 
 
 class GatewayServer:
-    """One gateway. Making it checks the settings and binds the port; `start` serves."""
+    """One gateway. The constructor checks the settings and binds the port; `start` serves."""
 
     def __init__(self, settings: GatewaySettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-        """Raises SettingError for a port that is taken, a bad certificate, a folder without a page."""
+        """Raises SettingError for a port in use, a bad certificate, or a folder without a page."""
         self._settings = settings
         self._lifecycle = lifecycle
         self._metrics = GatewayMetrics(registry)
@@ -68,16 +69,16 @@ class GatewayServer:
 
     @property
     def url(self) -> str:
-        """Where it is, as seen from this machine."""
+        """Address of the gateway on this machine."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Serves from now on, whether Redis answers or not."""
+        """Starts to serve, whether Redis is available or not."""
         settings = self._settings
         name = "ei-gateway-server"
         broker = connect_async(settings.broker, name=name)
         self._running.push_async_callback(broker.aclose)
-        # In a cluster any node's clock will do.
+        # In a Redis Cluster, any node's clock will do.
         clock = connect_async(settings.queue, key=keys.legacy_queue("clock"), name=name)
         self._running.push_async_callback(clock.aclose)
         reader = QueueReader(settings.queue, name)
@@ -116,10 +117,10 @@ class GatewayServer:
             max_buffer_size=1024 * 1024,
         )
         self._http.add_sockets(self._sockets)
-        log.info("gateway at %s%s", self.url, " (asks for a token)" if self._auth.required else "")
+        log.info("listening at %s%s", self.url, " (token required)" if self._auth.required else "")
 
     async def close(self) -> None:
-        """Takes no more requests, ends events and tunnels, lets the rest answer for 3 s, then ends it."""
+        """Accepts no more requests, ends events and tunnels, and gives other requests 3 s to finish."""
         if self._http is None or self._gateway is None:
             for each in self._sockets:
                 each.close()
@@ -136,7 +137,7 @@ class GatewayServer:
 
 
 class _Report:
-    """Tells the lifecycle what the state says."""
+    """Passes the pool state's health on to the lifecycle."""
 
     def __init__(self, lifecycle: Lifecycle, targets: Mapping[str, RedisTarget]) -> None:
         self._lifecycle = lifecycle
@@ -154,47 +155,50 @@ async def _keep_running(run: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
             await run()
         except Exception:
-            # Top of a task: the gateway goes on serving what it can.
-            log.exception("a task of the gateway failed, it starts again")
+            # Top of a task: the gateway keeps serving what it can.
+            log.exception("a background task failed; it restarts")
             await asyncio.sleep(1.0)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    # Again and again: libraries on the way lose a cancellation that meets an answer (asyncio.wait_for of Python 3.11).
+    # Repeated, since a cancellation that arrives together with an answer gets lost (asyncio.wait_for in Python 3.11).
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
 
 
 def find_assets(folder: Path | None) -> AssetFolder:
-    """The dashboard in `folder`, or the packaged one, or the plain first page. Raises SettingError."""
+    """The dashboard in `folder`, or the packaged one, which may not be built. Raises SettingError."""
     if folder is not None:
         assets = AssetFolder(folder)
         if not assets.has_index:
-            raise SettingError("DASHBOARD_DIR", str(folder), f"expected the folder of a built page, with {INDEX} in it")
+            raise SettingError(
+                "DASHBOARD_DIR", str(folder), f"expected the folder of a built dashboard, with {INDEX} in it"
+            )
         return assets
-    packaged = AssetFolder(HERE / "dashboard")
-    return packaged if packaged.has_index else AssetFolder(HERE / "first_page")
+    return AssetFolder(DASHBOARD)
 
 
 def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """The context to serve HTTPS with; None where no certificate is set. Raises SettingError."""
+    """The context for HTTPS, or None without a certificate. Raises SettingError."""
     if cert is None and key is None:
         return None
     if cert is None or key is None:
         missing, given = ("GATEWAY_TLS_CERT", key) if cert is None else ("GATEWAY_TLS_KEY", cert)
-        raise SettingError(missing, "(not set)", f"expected a PEM file, since the other half is set ({given})")
+        raise SettingError(missing, "(not set)", f"expected a PEM file to go with {given}")
     for name, path in (("GATEWAY_TLS_CERT", cert), ("GATEWAY_TLS_KEY", key)):
         if not path.is_file():
             raise SettingError(name, str(path), "expected a readable PEM file")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Asked for a password, OpenSSL would wait at the terminal.
+        # Without a password given here, OpenSSL would prompt for one at the terminal.
         context.load_cert_chain(cert, key, password="")
     except (OSError, ValueError) as error:  # SSLError is an OSError
         raise SettingError(
-            "GATEWAY_TLS_CERT", str(cert), f"expected a PEM chain that fits the key {key}, without a password ({error})"
+            "GATEWAY_TLS_CERT",
+            str(cert),
+            f"expected a PEM chain for the key {key}, and a key without a password ({error})",
         ) from None
     return context
 
@@ -204,5 +208,5 @@ def _bind(host: str, port: int) -> list[socket.socket]:
         return bind_sockets(port, address=host or None)
     except OSError as error:
         raise SettingError(
-            "GATEWAY_PORT", port, f"expected a free port of the address {host} ({error.strerror or error})"
+            "GATEWAY_PORT", port, f"expected a free port at the address {host} ({error.strerror or error})"
         ) from None

@@ -1,7 +1,7 @@
-"""The tunnel: an upgraded connection passed to the websocket server and back, byte for byte.
+"""The tunnel: passes an upgraded connection to the websocket server and back, byte for byte.
 
-Called by the tunnel handler. Parses nothing and keeps little: a viewer that reads slowly must be felt by the
-websocket server, which then skips frames. So every buffer between the two is bounded, those of the kernel included.
+Called by the tunnel handler. Parses nothing. All buffers on the way are small, those of the kernel included: the
+websocket server has to notice a slow viewer, since it then skips frames.
 """
 
 from __future__ import annotations
@@ -17,59 +17,59 @@ from elastic_inference.domain.errors import ElasticInferenceError
 
 log = logging.getLogger(__name__)
 
-# The kernel doubles what is asked of it. With 128 kB a viewer that read 10 of 30 frames of 50 kB a second saw them
-# 1.6 s old instead of 1.1 s, and the throughput was the same.
+# The kernel doubles this value. With 128 kB, a viewer that read 10 of 30 frames per second (50 kB each) saw them 1.6 s
+# old instead of 1.1 s, at the same throughput.
 UPSTREAM_RECEIVE_BYTES = 64 * 1024
 CLIENT_UNSENT_BYTES = 64 * 1024
 CHUNK_BYTES = 128 * 1024
 CONNECT_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
-# After one side has ended, the other gets so long to take what is left and to end too.
+# After one side has closed, the other has this long to receive what is left and to close too.
 LINGER_S = 5.0
 _TCP_NOTSENT_LOWAT = 25 if not hasattr(socket, "TCP_NOTSENT_LOWAT") else socket.TCP_NOTSENT_LOWAT
 
 
 class UpstreamError(ElasticInferenceError):
-    """The websocket server can't be reached or does not answer."""
+    """The websocket server is unreachable or does not answer."""
 
 
 class ByteStream(Protocol):
-    """What the tunnel needs of a TLS connection: Tornado's IOStream has it."""
+    """The part of Tornado's IOStream that the tunnel needs for a TLS connection."""
 
     def read_bytes(self, num_bytes: int, partial: bool = False) -> Awaitable[bytes]:
-        """At most `num_bytes`, as soon as there are any."""
+        """At most `num_bytes`, as soon as any have arrived."""
 
     def write(self, data: bytes | memoryview) -> Awaitable[None]:
-        """Done when `data` is with the kernel."""
+        """Completes when the kernel has accepted `data`."""
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
 
 
 async def open_upstream(host: str, port: int, head: bytes) -> tuple[socket.socket, bytes]:
-    """A connection to the websocket server that has got the request `head`, and the first bytes of its answer.
+    """Connects to the websocket server and sends it the request `head`; returns the connection and its first answer.
 
-    Raises UpstreamError when it refuses, is away or stays silent.
+    Raises UpstreamError if the server is unreachable, refuses or does not answer.
     """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
             upstream = await _connect(loop, host, port)
-    except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no look-up takes
-        raise UpstreamError(f"the websocket server at {host}:{port} can't be reached: {_words(error)}") from None
+    except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: not a valid host name
+        raise UpstreamError(f"the websocket server at {host}:{port} is unreachable: {_reason(error)}") from None
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
             await loop.sock_sendall(upstream, head)
             answer = await loop.sock_recv(upstream, CHUNK_BYTES)
     except (OSError, TimeoutError) as error:
         upstream.close()
-        raise UpstreamError(f"the websocket server at {host}:{port} does not answer: {_words(error)}") from None
+        raise UpstreamError(f"the websocket server at {host}:{port} does not answer: {_reason(error)}") from None
     except BaseException:
         upstream.close()
         raise
     if not answer:
         upstream.close()
-        raise UpstreamError(f"the websocket server at {host}:{port} ended the connection")
+        raise UpstreamError(f"the websocket server at {host}:{port} closed the connection")
     return upstream, answer
 
 
@@ -80,7 +80,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> soc
         upstream = socket.socket(family, kind, protocol)
         try:
             upstream.setblocking(False)
-            # Before connect: the window is agreed on then.
+            # Before connect, since it decides the TCP window.
             upstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UPSTREAM_RECEIVE_BYTES)
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_connect(upstream, address)
@@ -96,17 +96,17 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> soc
 
 
 def bound_client(client: socket.socket) -> None:
-    """Lets little wait unsent in the kernel, whatever the size of the send buffer."""
+    """Limits how much the kernel keeps unsent, whatever the size of its send buffer."""
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    with contextlib.suppress(OSError):  # not known to every kernel: the viewer then lags more
+    with contextlib.suppress(OSError):  # unknown to some kernels: the viewer then lags more
         client.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, CLIENT_UNSENT_BYTES)
 
 
 class SocketTunnel:
-    """Two plain sockets joined by callbacks of the event loop: no task and no future per message.
+    """Joins two sockets by callbacks of the event loop: no task and no future per message.
 
-    Owns both sockets from the start. `done` is set when both are closed.
+    Owns both sockets. `done` is set when both are closed.
     """
 
     def __init__(self, client: socket.socket, upstream: socket.socket) -> None:
@@ -118,13 +118,13 @@ class SocketTunnel:
         self._linger: asyncio.TimerHandle | None = None
 
     def start(self, to_client: bytes, to_upstream: bytes) -> None:
-        """Begins, with what had been read of either side before."""
+        """Starts with the bytes that were already read from either side."""
         self._down.start(to_client)
         if not self.done.is_set():
             self._up.start(to_upstream)
 
     def close(self) -> None:
-        """Ends both connections at once. Calling it again does nothing."""
+        """Closes both connections at once. Calling it again does nothing."""
         if self.done.is_set():
             return
         self.done.set()
@@ -143,7 +143,7 @@ class SocketTunnel:
 
 
 class _Pump:
-    """One direction: read what is there, write it, and read no more until it is written."""
+    """One direction: reads what has arrived, and reads again once that is written."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class _Pump:
         if not count:
             self._loop.remove_reader(self._source)
             self.ended = True
-            with contextlib.suppress(OSError):  # the other side may have gone already
+            with contextlib.suppress(OSError):  # the other side may have closed already
                 self._sink.shutdown(socket.SHUT_WR)
             self._on_end()
             return
@@ -195,7 +195,7 @@ class _Pump:
             self._loop.add_reader(self._source, self._read)
 
     def _write(self) -> bool:
-        """Writes as much as the sink takes; True when nothing is left. After a failure nothing is pending."""
+        """Writes as much as the sink accepts; True when nothing is left. After a failure nothing is pending."""
         try:
             sent = self._sink.send(self._pending)
         except (BlockingIOError, InterruptedError):
@@ -211,9 +211,9 @@ class _Pump:
 async def tunnel_streams(
     client: ByteStream, upstream: socket.socket, to_client: bytes, closed: type[Exception]
 ) -> None:
-    """The same for a TLS connection, whose socket can't be taken over; `closed` is what its end raises.
+    """As `SocketTunnel`, for a TLS connection, whose bare socket is of no use. Its end raises `closed`.
 
-    Returns when either side has ended; both are closed then.
+    Returns when either side has closed; then both are closed.
     """
     loop = asyncio.get_running_loop()
 
@@ -240,5 +240,5 @@ async def tunnel_streams(
         client.close()
 
 
-def _words(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return "no answer in time" if isinstance(error, TimeoutError) else (getattr(error, "strerror", None) or str(error))
