@@ -1,8 +1,7 @@
-"""What the gateway knows of streams and pods: read from Redis in batches, once for all clients, and kept a moment.
+"""The state of streams and pods, read from Redis in batches, shared by all clients and cached for half a second.
 
-Called by the REST handlers (`streams`, `stats`) and the event hub (`subscribe`). While nobody asks, only the types, the
-pods and a look at the clock cost anything. While Redis is unavailable the last known state is served, and `missing`
-says so.
+Called by the REST handlers and the event hub. Without a client, only types, pods and the clock are read. While Redis is
+unavailable, the last known state is served and `missing` says so.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from elastic_inference.flows.gateway.documents import PoolRecords, stats_documen
 T = TypeVar("T")
 FRESH_S = 0.5
 READ_LIMIT_S = 3.0
-LOOK_EVERY_S = 1.0
+READ_EVERY_S = 1.0
 WORKERS_EVERY_S = 10.0
-# A websocket server that refused a viewer so long ago is asked again before anybody is told that it is away.
+# The websocket server counts as unreachable for this long after it was so for a viewer.
 TUNNEL_PROBLEM_LIFE_S = 30.0
 
 
 class NothingKnownError(ElasticInferenceError):
-    """Redis does not answer, and never has."""
+    """Redis is unavailable and was so since the start."""
 
 
 class Report(Protocol):
-    """Whom the state tells how it is."""
+    """Receives the state's health."""
 
     def beat(self) -> None:
-        """The loop runs: each second."""
+        """Called each second while the loop runs."""
 
     def degraded(self, part: str, error: Exception | None) -> None:
-        """Why `queue` or `broker` does not answer, or None when it does: after each reading."""
+        """Called after each reading of `queue` or `broker`, with the error or None."""
 
 
 class PoolState:
@@ -71,37 +70,37 @@ class PoolState:
         self._reading: asyncio.Task[None] | None = None
 
     def now_s(self) -> float:
-        """The server's clock (the queue's Redis, this machine's until it is known), Unix seconds."""
+        """Unix seconds by the clock of the queue's Redis, or of this machine until that is known."""
         return time.time() + self._clock_offset_s
 
     def missing(self) -> dict[str, str]:
-        """What does not answer, by part."""
+        """The parts that do not answer, each with a sentence."""
         found = dict(self._missing)
         if time.monotonic() - self._tunnel_problem_at < TUNNEL_PROBLEM_LIFE_S:
-            found["websocket_server"] = "the websocket server can't be reached: no pictures for now"
+            found["websocket_server"] = "the websocket server is unreachable; live video is unavailable"
         return found
 
     def note_tunnel(self, works: bool) -> None:
-        """Whether the websocket server just took a viewer or could not be reached."""
+        """Notes whether the websocket server accepted a viewer or was unreachable."""
         self._tunnel_problem_at = float("-inf") if works else time.monotonic()
 
     async def streams(self) -> Streams:
-        """`Streams`, at most half a second old while Redis answers. Raises NothingKnownError."""
+        """All streams, at most half a second old while Redis is available. Raises NothingKnownError."""
         await self._refresh()
         return streams_document(self._records, self.missing(), self.now_s())
 
     async def stats(self) -> Stats:
-        """`Stats`; as `streams`."""
+        """The pool's statistics, as old as `streams`. Raises NothingKnownError."""
         streams = await self.streams()
         return stats_document(self._records, streams.streams, self.missing(), self.now_s() * 1000)
 
     async def stream(self, stream_id: str) -> Stream | None:
-        """One stream of `streams`, None when there is none of this id."""
+        """The stream with this id, or None. Raises NothingKnownError."""
         document = await self.streams()
         return next((each for each in document.streams if each.id == stream_id), None)
 
     async def run(self) -> None:
-        """Looks at Redis each second, and at the pods every 10 s, until it is cancelled."""
+        """Reads types and clock each second and pods every 10 s, until cancelled."""
         while True:
             started = time.monotonic()
             self._report.beat()
@@ -109,7 +108,7 @@ class PoolState:
                 self._known["queue"] = True
             if started - self._workers_at >= WORKERS_EVERY_S and await self._ask("broker", self._read_workers):
                 self._workers_at = started
-            await asyncio.sleep(max(0.05, LOOK_EVERY_S - (time.monotonic() - started)))
+            await asyncio.sleep(max(0.05, READ_EVERY_S - (time.monotonic() - started)))
 
     async def _read_workers(self) -> bool:
         self._records.workers = await self._registry.workers()
@@ -120,7 +119,7 @@ class PoolState:
         if await self._types.refresh():
             for gone in before - set(self._types.names):
                 self._records.sources.pop(gone, None)
-        # Each time: a queue without types must also be seen to answer.
+        # Each time, since a queue without types must also be seen to answer.
         asked_s = time.time()
         seconds, micros = await self._clock.time()
         self._clock_offset_s = seconds + micros / 1e6 - (asked_s + time.time()) / 2
@@ -130,7 +129,7 @@ class PoolState:
         if time.monotonic() - self._read_at >= FRESH_S:
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read())
-            # Shielded: one client that leaves must not take the answer from the others.
+            # Shielded, since a client that leaves must not cancel the reading for the others.
             await asyncio.shield(self._reading)
         if not any(self._known.values()):
             raise NothingKnownError("; ".join(f"{part}: {why}" for part, why in sorted(self._missing.items())))
