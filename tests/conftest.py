@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 
@@ -41,11 +42,16 @@ def valkey_server() -> Iterator[EmbeddedValkey]:
 @pytest.fixture
 def valkey(valkey_server: EmbeddedValkey) -> EmbeddedValkey:
     """The session's Valkey, emptied. Tests that stop, lock or fill a server start an EmbeddedValkey of their own."""
-    import redis
-
     with redis.Redis(port=valkey_server.port) as client:
         client.flushall()
     return valkey_server
+
+
+@pytest.fixture
+def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
+    """A connection to the emptied Valkey."""
+    with redis.Redis(port=valkey.port) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The gateway's description of its API, and answers held against it."""
+"""Compares the gateway's answers with its own description of the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 
 from elastic_inference.flows.gateway.server import HERE
-from tests.support.gateway import Answer
+from tests.support.gateway import Answer, RunningGateway
 
 OPENAPI = json.loads((HERE / "openapi.json").read_text())
 
@@ -19,7 +19,7 @@ def check_schema(document: Any, name: str) -> None:
 
 
 def check(answer: Answer, path: str, method: str = "get") -> Answer:
-    """Fails unless the description has this status, and the body its form."""
+    """Fails unless the description has this status and the body fits its schema."""
     described = OPENAPI["paths"][path][method]["responses"]
     assert str(answer.status) in described, (answer.status, answer.body)
     ((content_type, media),) = described[str(answer.status)]["content"].items()
@@ -30,3 +30,9 @@ def check(answer: Answer, path: str, method: str = "get") -> Answer:
         else:
             assert isinstance(answer.json, dict)
     return answer
+
+
+def streams_by_id(gateway: RunningGateway) -> dict[str, Any]:
+    """The documents of all streams."""
+    document = check(gateway.ask("/api/streams"), "/api/streams").json
+    return {each["id"]: each for each in document["streams"]}

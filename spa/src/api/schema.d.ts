@@ -485,7 +485,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known yet. */
+            /** @description Redis is unavailable and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -532,7 +532,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known yet. */
+            /** @description Redis is unavailable and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -591,7 +591,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known yet. */
+            /** @description Redis is unavailable and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -650,7 +650,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known yet. */
+            /** @description Redis is unavailable and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -706,7 +706,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis does not answer and nothing is known yet. */
+            /** @description Redis is unavailable and nothing is known yet. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -15,12 +15,6 @@ from tests.support.waiting import wait_for
 TOKEN = "correct-horse-battery"
 
 
-@pytest.fixture(autouse=True)
-def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New types are found soon: their life in Redis is as long as the time between two scans."""
-    monkeypatch.setattr("elastic_inference.adapters.frame_queue.reader.TYPES_EVERY_S", 0.3)
-
-
 @pytest.fixture
 def closed(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
     """A gateway that asks for a token."""

@@ -15,29 +15,10 @@ import redis
 import simplejpeg
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
-from elastic_inference.flows.gateway import events as gateway_events
-from tests.support.gateway import JPEG, Answer, Pool, RunningGateway, first_event
-from tests.support.openapi import OPENAPI, check, check_schema
+from tests.support.gateway import JPEG, Answer, Pool, RunningGateway
+from tests.support.openapi import OPENAPI, check, check_schema, streams_by_id
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
-
-
-@pytest.fixture(autouse=True)
-def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New types are found soon: their life in Redis is as long as the time between two scans."""
-    monkeypatch.setattr("elastic_inference.adapters.frame_queue.reader.TYPES_EVERY_S", 0.3)
-
-
-@pytest.fixture
-def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    with redis.Redis(port=valkey.port) as connection:
-        yield connection
-
-
-@pytest.fixture
-def gateway(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
-    with RunningGateway(valkey.url) as running:
-        yield running
 
 
 @pytest.fixture
@@ -59,11 +40,6 @@ def raw_answer(gateway: RunningGateway, request: bytes) -> bytes:
         except ConnectionError:
             pass
     return answer
-
-
-def streams_by_id(gateway: RunningGateway) -> dict[str, Any]:
-    document = check(gateway.ask("/api/streams"), "/api/streams").json
-    return {each["id"]: each for each in document["streams"]}
 
 
 def test_an_empty_system_has_no_streams(gateway: RunningGateway) -> None:
@@ -211,6 +187,21 @@ def test_files_are_compressed_tagged_and_cached(valkey: EmbeddedValkey, tmp_path
             assert (page.body, page.headers["Cache-Control"]) == (b"<title>page</title>", "no-cache")
 
 
+def test_without_a_built_dashboard_the_page_says_so_and_the_rest_is_served(
+    valkey: EmbeddedValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elastic_inference.flows.gateway.server.DASHBOARD", tmp_path)
+    with RunningGateway(valkey.url) as gateway:
+        page = gateway.ask("/")
+        assert (page.status, page.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+        assert "make dashboard" in page.body.decode()
+        assert "Node.js 20" in page.body.decode()
+        assert gateway.ask("/pool").status == 404
+        assert gateway.ask("/api/streams").status == 200
+        (tmp_path / "index.html").write_text("<title>page</title>")
+        assert gateway.ask("/").body == b"<title>page</title>", "built meanwhile"
+
+
 def test_a_snapshot_has_the_boxes_and_is_shared(
     gateway_with_relay: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,77 +256,6 @@ def test_a_snapshot_without_the_websocket_server_says_so(client: redis.Redis, va
     assert "websocket server is unreachable" in answer.json["error"]["message"]
 
 
-def test_events_say_hello_then_what_changes(gateway: RunningGateway, client: redis.Redis) -> None:
-    with gateway.events() as events:
-        kind, hello = next(events)
-        assert kind == "hello"
-        check_schema(hello, "HelloEvent")
-        assert abs(hello["time_ms"] / 1000 - time.time()) < 60
-        check_schema(first_event(events, "streams", lambda each: each["streams"] == []), "StreamsEvent")
-        pool = Pool(client)
-        pool.publish()
-        streams = first_event(events, "streams", lambda each: len(each["streams"]) == 1)
-        check_schema(streams, "StreamsEvent")
-        check_schema(first_event(events, "stats", lambda each: each["totals"]["replicas"] == 1), "StatsEvent")
-        assert gateway.metric("ei_gateway_event_clients") == 1
-    wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 0, what="the client to be gone")
-
-
-def test_nothing_is_sent_while_nothing_changes_but_the_clock(
-    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gateway_events, "KEEPALIVE_S", 1.5)
-    monkeypatch.setattr("elastic_inference.flows.gateway.api.KEEPALIVE_S", 1.5)
-    with gateway.events() as events:
-        seen = []
-        for kind, document in events:
-            seen.append(kind)
-            if kind == "time":
-                check_schema(document, "TimeEvent")
-                break
-    assert sorted(seen) == sorted(["hello", "streams", "stats", ":", "time"])
-
-
-def test_many_clients_cost_redis_as_much_as_one(gateway: RunningGateway, client: redis.Redis) -> None:
-    Pool(client).publish()
-
-    def zranges() -> int:
-        return int(client.info("commandstats").get("cmdstat_zrange", {}).get("calls", 0))
-
-    connections = []
-    for _ in range(30):
-        connection = gateway.connection(30)
-        connection.request("GET", "/api/events")
-        connections.append(connection)
-    wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 30, what="30 clients")
-    before, began = zranges(), time.monotonic()
-    while time.monotonic() - began < 2:
-        assert gateway.ask("/api/streams").status == 200
-        assert gateway.ask("/api/stats").status == 200
-    # Streams and workers, twice a second, and the round that was under way.
-    assert zranges() - before <= 2 * (2 * (time.monotonic() - began) + 2)
-    for connection in connections:
-        connection.close()
-
-
-def test_too_many_event_streams_are_refused(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_events, "MAX_CLIENTS", 1)
-    with gateway.events() as events:
-        next(events)
-        answer = check(gateway.ask("/api/events"), "/api/events")
-        assert (answer.status, answer.code) == (429, "too_many")
-
-
-def test_a_client_that_reads_nothing_does_not_hold_the_others(gateway: RunningGateway, client: redis.Redis) -> None:
-    pool = Pool(client)
-    with socket.create_connection(("127.0.0.1", gateway.port)) as stuck:
-        stuck.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 1, what="the stuck client")
-        with gateway.events() as events:
-            pool.publish()
-            first_event(events, "streams", lambda each: len(each["streams"]) == 1)
-
-
 def test_what_is_too_large_or_not_http_ends_and_hurts_nobody(gateway: RunningGateway) -> None:
     for request in (
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
@@ -346,53 +266,3 @@ def test_what_is_too_large_or_not_http_ends_and_hurts_nobody(gateway: RunningGat
     ):
         assert b" 200 " not in raw_answer(gateway, request).split(b"\r\n")[0]
         assert gateway.ask("/api/streams").status == 200
-
-
-def test_without_redis_from_the_start_it_says_so_and_recovers() -> None:
-    server = EmbeddedValkey()
-    with RunningGateway(server.url) as gateway:
-        answer = check(gateway.ask("/api/streams"), "/api/streams")
-        assert (answer.status, answer.code) == (503, "unavailable")
-        assert check(gateway.ask("/api/stats"), "/api/stats").status == 503
-        assert str(server.port) not in answer.body.decode()
-        with gateway.events() as events:
-            assert next(events)[0] == "hello"
-            problem = first_event(events, "problem")
-            check_schema(problem, "ProblemEvent")
-            assert set(problem["missing"]) == {"queue", "broker"}
-            with server:
-                first_event(events, "problem", lambda each: each["missing"] == {})
-                assert check(gateway.ask("/api/streams"), "/api/streams").json["streams"] == []
-
-
-def test_redis_away_shows_what_was_known_and_is_back_within_5_s() -> None:
-    server = EmbeddedValkey().start()
-    try:
-        with RunningGateway(server.url) as gateway, redis.Redis(port=server.port) as client:
-            pool = Pool(client)
-            pool.publish()
-            pool.push()
-            wait_for(lambda: len(streams_by_id(gateway)) == 1, what="the stream")
-            server.kill()
-
-            def told() -> Any:
-                document = check(gateway.ask("/api/streams"), "/api/streams").json
-                return set(document["missing"]) == {"queue", "broker"} and document
-
-            document = wait_for(told, 5, "the problem")
-            assert [each["id"] for each in document["streams"]] == [pool.stream_id]
-            assert check(gateway.ask("/api/stats"), "/api/stats").json["totals"]["replicas"] == 1
-            snapshot = check(
-                gateway.ask(f"/api/streams/{pool.stream_id}/snapshot.jpg"), "/api/streams/{id}/snapshot.jpg"
-            )
-            assert snapshot.status == 503
-            assert gateway.lifecycle.missing() == {}, "it stays ready"
-            assert set(gateway.lifecycle.degraded()) == {"queue", "broker"}
-            server.start()
-            fresh = Pool(client)
-            wait_for(client.ping, 10, "Redis")
-            fresh.publish()
-            wait_for(lambda: streams_by_id(gateway) and not gateway.ask("/api/stats").json["missing"], 5, "it is back")
-            assert gateway.lifecycle.degraded() == {}
-    finally:
-        server.close()

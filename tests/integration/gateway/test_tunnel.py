@@ -33,12 +33,6 @@ BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
 
 
 @pytest.fixture
-def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    with redis.Redis(port=valkey.port) as connection:
-        yield connection
-
-
-@pytest.fixture
 def relay(valkey: EmbeddedValkey) -> Iterator[Relay]:
     with Relay(queue_url=valkey.url) as running:
         yield running
