@@ -101,6 +101,7 @@ types: install ## mypy, strict
 
 docs: install ## write the documents that are made from the code
 	@$(BIN)/python -m elastic_inference.base.config_document > doc/configuration.md
+	@$(BIN)/python -m elastic_inference.base.shell_variables > tools/lib/variables.sh
 	@$(BIN)/python -m elastic_inference.flows.gateway.openapi > $(OPENAPI)
 	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory $(NODE_STAMP) && cd spa && npm run --silent types; \
 	else echo "Node.js 20 or newer is missing: spa/src/api/schema.d.ts stays as it is."; fi

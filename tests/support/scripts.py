@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -28,6 +30,23 @@ def recording_engine(folder: Path) -> dict[str, str]:
     engine.chmod(0o755)
     kept = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
     return {**kept, "PATH": f"{engine.parent}:{os.environ['PATH']}"}
+
+
+@dataclass(frozen=True)
+class EngineCall:
+    """What a script called the container engine with."""
+
+    argv: list[str]
+    environ: dict[str, str]
+
+    def values(self, option: str) -> list[str]:
+        """The value of each such option."""
+        return [self.argv[at + 1] for at, word in enumerate(self.argv) if word == option]
+
+
+def recorded_call(folder: Path) -> EngineCall:
+    """The call that the engine of `recording_engine` wrote down."""
+    return EngineCall(**json.loads((folder / "call.json").read_text()))
 
 
 def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -35,6 +35,7 @@ from elastic_inference.adapters.redis_cluster import (
 )
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.base import config
+from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_url import RedisUrl, parse_redis_url
 from elastic_inference.base.url import url_credentials
 from elastic_inference.domain.errors import SettingError
@@ -134,7 +135,7 @@ def explain(error: Exception, target: config.RedisTarget) -> str:
     if isinstance(error, NoPermissionError):
         return f"Redis at {target} does not allow this user a command or key: {_short(text)}"
     if isinstance(error, InvalidResponse):
-        return f"What answers at {target} is no Redis ({_short(text)}): the frame queue's node port is 31003"
+        return f"What answers at {target} is no Redis ({_short(text)}): the frame queue's node port is {QUEUE_PORT}"
     if isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS):
         return f"Redis at {target} refuses a command: {_short(text)}"
     return f"Redis at {target} is away: {_short(text)}"

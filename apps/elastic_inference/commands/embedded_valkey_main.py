@@ -16,6 +16,7 @@ from pathlib import Path
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.base import config
+from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="The frame queue's and broker's server on this machine. MAX_FRAME_BYTES in the environment says "
         "how large a frame may be (4 MiB).",
     )
-    parser.add_argument("-p", "--port", type=int, default=31003, help="TCP port (31003)")
+    parser.add_argument("-p", "--port", type=int, default=QUEUE_PORT, help="TCP port (%(default)s)")
     parser.add_argument("-b", "--bind", help="addresses to listen on (127.0.0.1; with users: all)")
     parser.add_argument("-m", "--memory-mb", type=int, default=512, help="memory at most, MB (512)")
     parser.add_argument("-a", "--acl-file", type=Path, help="users of this ACL file")

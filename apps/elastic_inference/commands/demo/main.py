@@ -13,6 +13,8 @@ from pathlib import Path
 import redis
 
 from elastic_inference.base import config
+from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
+from elastic_inference.base.settings.servers import WEBSOCKET_PORT
 from elastic_inference.base.url import url_credentials
 from elastic_inference.commands.demo import plan as plans
 from elastic_inference.commands.demo.supervisor import Supervisor, preload
@@ -81,10 +83,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--videos-dir", type=Path, default=Path("videos"), metavar="DIR", help="folder of sample clips (%(default)s)"
     )
-    parser.add_argument("--port", type=_port, metavar="PORT", help=f"port of the dashboard ({plans.GATEWAY_PORT})")
-    parser.add_argument(
-        "--queue-port", type=_port, metavar="PORT", help=f"port of the frame queue ({plans.QUEUE_PORT})"
-    )
+    parser.add_argument("--port", type=_port, metavar="PORT", help=f"port of the dashboard ({DASHBOARD_PORT})")
+    parser.add_argument("--queue-port", type=_port, metavar="PORT", help=f"port of the frame queue ({QUEUE_PORT})")
     parser.add_argument(
         "--host", default=plans.LOOPBACK, help="address of the dashboard; 0.0.0.0 opens it to the network (%(default)s)"
     )
@@ -136,9 +136,9 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
         models_dir=models_dir,
         state_dir=state_dir,
         host=options.host,
-        gateway_port=plans.choose_port(options.port, plans.GATEWAY_PORT, options.host, "--port"),
-        queue_port=plans.choose_port(options.queue_port, plans.QUEUE_PORT, plans.LOOPBACK, "--queue-port"),
-        websocket_port=plans.choose_port(None, plans.WEBSOCKET_PORT, plans.LOOPBACK, ""),
+        gateway_port=plans.choose_port(options.port, DASHBOARD_PORT, options.host, "--port"),
+        queue_port=plans.choose_port(options.queue_port, QUEUE_PORT, plans.LOOPBACK, "--queue-port"),
+        websocket_port=plans.choose_port(None, WEBSOCKET_PORT, plans.LOOPBACK, ""),
         max_frame_bytes=max_frame_bytes,
     )
 
@@ -230,8 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, SettingError) else 1
     if any(kind == "camera" and url_credentials(text)[1] for kind, text, _ in options.sources):
         print("warning: the camera's password shows in the list of processes; CAMERA and --camera env hide it (-h).")
-    if options.port is None and plan.gateway_port != plans.GATEWAY_PORT:
-        print(f"Port {plans.GATEWAY_PORT} is in use: the dashboard is at {plan.gateway_port}.")
+    if options.port is None and plan.gateway_port != DASHBOARD_PORT:
+        print(f"Port {DASHBOARD_PORT} is in use: the dashboard is at {plan.gateway_port}.")
     names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
     supervisor.say("demo", f"streams: {names}; queue at {plans.LOOPBACK}:{plan.queue_port}")
     try:

@@ -19,9 +19,6 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 
-GATEWAY_PORT = 31002
-QUEUE_PORT = 31003
-WEBSOCKET_PORT = 31611
 LOOPBACK = "127.0.0.1"
 
 
