@@ -44,6 +44,9 @@ export interface Latency {
   total: number | null
 }
 
+/** Detections with this label. */
+export type LabelCount = readonly [label: string, count: number]
+
 export interface TileReport {
   tile: number
   link: LinkState
@@ -51,9 +54,9 @@ export interface TileReport {
   fps: number
   latency: Latency | null
   /** Detections of the newest frame over the threshold, by label, most first. */
-  counts: [label: string, count: number][]
+  counts: LabelCount[]
   /** Sums over the frames painted since the last report, by label. */
-  sums: [label: string, count: number][]
+  sums: LabelCount[]
   /** Frames painted since the last report. */
   frames: number
   /** When the last frame came, Unix ms by the page's clock; null before the first. */

@@ -1,5 +1,5 @@
 /** Mean detections per picture by label over the last two minutes, half a second a point. Pure. */
-const KEPT_MS = 120_000
+export const KEPT_MS = 120_000
 const MOST_LABELS = 8
 // A slow stream paints nothing between two reports: its last value holds so long.
 const CARRIED_MS = 3000
@@ -36,12 +36,5 @@ export class LabelTimeline {
   /** Times (Unix seconds), then one row per label. */
   data(): (number | null)[][] {
     return [[...this.times], ...this.values.map((values) => [...values])]
-  }
-
-  clear(): void {
-    this.labels.length = 0
-    this.lastPictureMs = -Infinity
-    this.times = []
-    this.values = []
   }
 }

@@ -1,0 +1,5 @@
+/** Shows `element` on the whole screen, or leaves full screen where it is on. */
+export function toggleFullScreen(element: Element | undefined): void {
+  if (document.fullscreenElement) void document.exitFullscreen()
+  else void element?.requestFullscreen()
+}

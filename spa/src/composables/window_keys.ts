@@ -1,0 +1,15 @@
+/** Keyboard shortcuts of a view: active while the component that calls this is mounted. */
+import { onBeforeUnmount, onMounted } from 'vue'
+
+/** Calls `handler` for each key without Ctrl, Meta or Alt, wherever the focus is. */
+export function useWindowKeys(handler: (event: KeyboardEvent) => void): void {
+  const listener = (event: KeyboardEvent): void => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) handler(event)
+  }
+  onMounted(() => addEventListener('keydown', listener))
+  onBeforeUnmount(() => removeEventListener('keydown', listener))
+}
+
+/** Whether the key belongs to a form field, which then has precedence over shortcuts. */
+export const isTyping = (event: KeyboardEvent): boolean =>
+  (event.target as HTMLElement).matches('input, select, textarea')
