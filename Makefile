@@ -92,9 +92,10 @@ bench-dashboard: install dashboard ## what the dashboard paints of 16 streams, i
 screenshots: install dashboard ## the pictures of doc/images, from the running system
 	@cd spa && npm run --silent screenshots
 
-lint: install ## ruff: style and security rules
+lint: install $(NODE_STAMP) ## style: ruff for Python, ESLint and Prettier for the dashboard
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@cd spa && npm run --silent lint && npm run --silent format:check
 
 types: install ## mypy, strict
 	@$(BIN)/mypy

@@ -28,14 +28,12 @@ export default defineConfig(
       '@typescript-eslint/await-thenable': 'error',
       '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/no-misused-promises': 'error',
-      '@typescript-eslint/no-unnecessary-type-assertion': 'error',
     },
   },
   { files: ['**/*.{js,mjs}'], languageOptions: { globals: globals.node } },
   {
     rules: {
       eqeqeq: ['error', 'always', { null: 'ignore' }],
-      'max-len': ['error', { code: 120, ignoreUrls: true }],
       'max-lines': ['error', 400],
       'max-lines-per-function': ['error', 60],
       'prefer-const': 'error',

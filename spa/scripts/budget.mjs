@@ -13,10 +13,9 @@ const size = (path) => gzipSync(readFileSync(new URL(path, folder)), { level: 9 
 const first = [...new Set([...named, ...workers])]
 const total = first.reduce((sum, path) => sum + size(path), gzipSync(index).length)
 const all = readdirSync(new URL('assets/', folder)).reduce((sum, name) => sum + size(`assets/${name}`), 0)
-console.log(
-  `first download ${(total / 1000).toFixed(1)} kB gzipped (limit ${LIMIT_KB} kB), everything ${(all / 1000).toFixed(1)} kB`,
-)
+const kb = (bytes) => `${(bytes / 1000).toFixed(1)} kB`
+console.log(`first download ${kb(total)} gzipped (limit ${LIMIT_KB} kB), everything ${kb(all)}`)
 if (total > LIMIT_KB * 1000) {
-  console.error(`error: the first download is ${(total / 1000).toFixed(1)} kB, over the limit of ${LIMIT_KB} kB`)
+  console.error(`error: the first download is ${kb(total)}, over the limit of ${LIMIT_KB} kB`)
   process.exit(1)
 }

@@ -38,7 +38,7 @@ export const router = createRouter({
 const RELOADED_KEY = 'ei-reloaded'
 const RELOAD_PAUSE_MS = 30_000
 router.onError((_error, to) => {
-  let before = 0
+  let before: number
   try {
     before = Number(sessionStorage.getItem(RELOADED_KEY) ?? 0)
     sessionStorage.setItem(RELOADED_KEY, String(Date.now()))

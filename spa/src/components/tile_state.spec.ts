@@ -34,7 +34,7 @@ test.each<[Partial<Stream>, TileReport | null, string]>([
   [
     {},
     report({ lastFrameMs: null, skipped: { malformed: 0, version: 5, picture: 0, boxes: 0 } }),
-    'nothing that arrives can be shown',
+    'no displayable frames received',
   ],
 ])('%j with %j says why', (change, given, text) => {
   expect(state(change, given, 60_000).text).toBe(text)
@@ -48,6 +48,6 @@ test('what was skipped is counted by reason', () => {
   expect(skippedText(report())).toBeNull()
   expect(skippedText(report({ skipped: { malformed: 1, version: 2, picture: 3, boxes: 4 } }))).toEqual({
     count: 10,
-    text: 'Skipped: 3 pictures that do not decode, 2 results of another version, 1 malformed messages, 4 impossible boxes',
+    text: 'Skipped: 3 undecodable images, 2 results of another version, 1 malformed message, 4 invalid boxes',
   })
 })

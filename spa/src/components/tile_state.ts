@@ -1,6 +1,6 @@
 /** What a tile's picture is worth at this moment, in words. Pure. */
 import type { Stream } from '@/api/types'
-import { clockTime, duration } from '@/format'
+import { clockTime, duration, plural } from '@/format'
 import type { TileReport } from '@/painter/protocol'
 
 export type Health = 'live' | 'slow' | 'dead' | 'wait'
@@ -41,7 +41,7 @@ export function tileState(
   if (age !== null) return { health: 'dead', text: `no frame for ${duration(age / 1000)}`, detail }
   if (report?.link === 'unknown') return { health: 'dead', text: 'the server does not know this stream', detail }
   const skipped = report ? report.skipped.malformed + report.skipped.version + report.skipped.picture : 0
-  if (skipped) return { health: 'dead', text: 'nothing that arrives can be shown', detail: '' }
+  if (skipped) return { health: 'dead', text: 'no displayable frames received', detail: '' }
   return { health: 'wait', text: 'connecting', detail: '' }
 }
 
@@ -57,9 +57,9 @@ export function skippedText(report: TileReport | null): { count: number; text: s
   const count = malformed + version + picture + boxes
   if (!count) return null
   const parts: string[] = []
-  if (picture) parts.push(`${picture} pictures that do not decode`)
-  if (version) parts.push(`${version} results of another version`)
-  if (malformed) parts.push(`${malformed} malformed messages`)
-  if (boxes) parts.push(`${boxes} impossible boxes`)
+  if (picture) parts.push(plural(picture, 'undecodable image'))
+  if (version) parts.push(plural(version, 'result of another version', 'results of another version'))
+  if (malformed) parts.push(plural(malformed, 'malformed message'))
+  if (boxes) parts.push(plural(boxes, 'invalid box', 'invalid boxes'))
   return { count, text: `Skipped: ${parts.join(', ')}` }
 }

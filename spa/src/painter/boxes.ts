@@ -2,8 +2,8 @@
  * Boxes over a picture: where they go in whole device pixels, and drawing them.
  *
  * Called by the tile painter and for snapshots. Knows no stream. A box is a line of 2 px in its label's colour over a
- * dark one of 4 px, so that it shows on any picture; under 0.5 of confidence it is 1 px. A plate such as
- * `person 93` sits on its top edge, inside the picture, and is left out where the box is far smaller or another plate is.
+ * dark one of 4 px, so that it shows on any image; under 0.5 of confidence it is 1 px. A plate such as `person 93`
+ * sits on the box's top edge, inside the image. It is left out where the box is far smaller or another plate is there.
  */
 import { labelColour, wantsDarkText } from './label_colour'
 import type { Found } from './result_message'

@@ -105,12 +105,7 @@ function parseDetection(raw: unknown): Found | null {
   if (!isFinite(confidence) || !Array.isArray(box) || box.length !== 4) return null
   const edges = box as unknown[]
   if (!edges.every(isFinite)) return null
-  const [x0, y0, x1, y1] = (edges as number[]).map((edge) => Math.min(1, Math.max(0, edge))) as [
-    number,
-    number,
-    number,
-    number,
-  ]
+  const [x0, y0, x1, y1] = edges.map((edge) => Math.min(1, Math.max(0, edge))) as [number, number, number, number]
   if (x1 <= x0 || y1 <= y0) return null
   return { label: oneLine(label), confidence: Math.min(1, Math.max(0, confidence)), x0, y0, x1, y1 }
 }

@@ -31,53 +31,31 @@ const percent = (share: number): string => {
 }
 
 export function verdict(stats: TypeStats): Verdict {
-  const { type, replicas, scale_ratio: ratio } = stats
-  if (!replicas) {
-    if (!stats.streams && !stats.queue_length)
-      return { mood: 'idle', word: 'no pod', text: `${type} has no pod and no stream.` }
-    const what = stats.streams
-      ? plural(stats.streams, 'stream waits', 'streams wait')
-      : plural(stats.queue_length ?? 0, 'frame waits', 'frames wait')
-    return {
-      mood: 'bad',
-      word: 'no pod',
-      text: `${type} has no pod: ${what}, and what is not inferred within seconds is dropped.`,
-    }
-  }
-  const needs = ratio * replicas
-  const has = grouped(replicas)
+  const [mood, word, text] = judge(stats)
+  return { mood, word, text: `${stats.type}: ${text}` }
+}
+
+function judge(stats: TypeStats): [mood: Mood, word: string, text: string] {
+  const { replicas, scale_ratio: ratio } = stats
+  if (!replicas) return judgeWithoutPods(stats)
+  const needed = ratio * replicas
   const share = droppedShare(stats)
-  const podWord = pods(needs) === '1' ? 'pod' : 'pods'
+  const load = `${fps(stats.infer_fps)} fps on ${plural(replicas, 'pod')}, ${percent(ratio)} used`
   if (stats.drop_fps >= 0.05 && share >= 0.001) {
-    // A pool that drops a little while its mean ratio is under one is not too small: it is bursty.
-    const text =
-      needs > replicas
-        ? `${type} needs ${pods(needs)} ${podWord} and has ${has}: ${percent(share)} of frames are dropped.`
-        : `${type} uses ${percent(ratio)} of its ${plural(replicas, 'pod')}, and still ${percent(share)} of frames are dropped.`
-    return { mood: share >= 0.05 ? 'bad' : 'warn', word: 'dropping', text }
+    const dropped = `${percent(share)} of frames dropped`
+    // A pool that drops a little while its mean ratio is under one is not too small: its load comes in bursts.
+    const tooSmall = needed > replicas && pods(needed) !== pods(replicas)
+    const size = tooSmall ? `${pods(needed)} pods needed, ${grouped(replicas)} running` : load
+    return [share >= 0.05 ? 'bad' : 'warn', 'dropping', `${size}, ${dropped}`]
   }
-  if (stats.infer_fps < 0.05)
-    return {
-      mood: 'idle',
-      word: 'idle',
-      text: `${type} is idle: ${plural(replicas, 'pod waits', 'pods wait')} for frames.`,
-    }
-  if (ratio >= 0.9)
-    return {
-      mood: 'warn',
-      word: 'full',
-      text: `${type} is nearly full: ${pods(needs)} of ${plural(replicas, 'pod')} in use, no frame is dropped.`,
-    }
-  if (replicas > 1 && needs < (replicas - 1) * 0.8) {
-    return {
-      mood: 'good',
-      word: 'roomy',
-      text: `${type} needs ${pods(needs)} ${podWord} and has ${has}: it can shrink. No frame is dropped.`,
-    }
-  }
-  return {
-    mood: 'good',
-    word: 'well',
-    text: `${type} uses ${percent(ratio)} of its ${plural(replicas, 'pod')} for ${fps(stats.infer_fps)} frames a second: no frame is dropped.`,
-  }
+  if (stats.infer_fps < 0.05) return ['idle', 'idle', `idle, ${plural(replicas, 'pod')} waiting for frames`]
+  if (ratio >= 0.9) return ['warn', 'full', `${load}, no drops; nearly full`]
+  if (replicas > 1 && needed < (replicas - 1) * 0.8) return ['good', 'underused', `${load}, no drops; can scale in`]
+  return ['good', 'healthy', `${load}, no drops`]
+}
+
+function judgeWithoutPods({ streams, queue_length: queued }: TypeStats): [Mood, string, string] {
+  if (!streams && !queued) return ['idle', 'no pods', 'no pods and no streams']
+  const waiting = streams ? plural(streams, 'stream') : plural(queued ?? 0, 'frame')
+  return ['bad', 'no pods', `no pods, ${waiting} waiting; frames are dropped within seconds`]
 }

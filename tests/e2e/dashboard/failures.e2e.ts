@@ -1,38 +1,23 @@
 /** Services that go away and come back, the login, and plain http from another machine. */
 import { networkInterfaces } from 'node:os'
 
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
 
-import { openPage, startBrowser } from './browser'
+import { openPage } from './browser'
+import { live, useSuite } from './suite'
 import { Publisher, System, waitFor } from './system'
 import { checkTiles } from './tile_pixels'
 
 const TOKEN = 'open-sesame-4711'
-// What Chromium itself says when a server is away or refuses: the page can't keep it from that.
-const AWAY = [
-  /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_INVALID_HTTP_RESPONSE|WebSocket connection to|status of 50\d/,
+// Chromium itself logs these when a server is unavailable or refuses; the page cannot prevent it.
+const UNAVAILABLE = [
+  /ERR_(CONNECTION_REFUSED|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET|INVALID_HTTP_RESPONSE)/,
+  /WebSocket connection to/,
+  /status of 50\d/,
 ]
-const REFUSED = [/status of 401/, ...AWAY]
-let system: System
-let browser: Browser
-let publisher: Publisher
-
-beforeAll(async () => {
-  ;[system, browser] = await Promise.all([System.start({ token: TOKEN }), startBrowser()])
-  publisher = await Publisher.start(system.brokerUrl, ['gate-1:people', 'gate-2:people'])
-})
-afterAll(async () => {
-  await browser?.close()
-  await publisher?.stop()
-  await system?.stop()
-})
-afterEach(async () => {
-  for (const context of browser.contexts()) await context.close()
-})
-
-const live = (page: Page, count: number) =>
-  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count, 30_000)
+const REFUSED = [/status of 401/, ...UNAVAILABLE]
+const suite = useSuite({ token: TOKEN, streams: ['gate-1:people', 'gate-2:people'] })
 
 async function signIn(page: Page): Promise<void> {
   await page.getByLabel('Token').fill(TOKEN)
@@ -40,7 +25,7 @@ async function signIn(page: Page): Promise<void> {
 }
 
 test('a token is asked for, checked, and forgotten at sign-out', async () => {
-  const { page, complaints } = await openPage(browser, `${system.url}/pool?q=x`, {}, REFUSED)
+  const { page, complaints } = await suite.open('/pool?q=x', {}, REFUSED)
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   expect(await page.locator('article.tile').count()).toBe(0)
   await page.getByLabel('Token').fill('wrong')
@@ -49,7 +34,7 @@ test('a token is asked for, checked, and forgotten at sign-out', async () => {
   await signIn(page)
   // Back to where the viewer wanted to go.
   await page.getByRole('heading', { name: 'Pool' }).waitFor()
-  expect(page.url()).toBe(`${system.url}/pool?q=x`)
+  expect(page.url()).toBe(`${suite.system.url}/pool?q=x`)
   await page.getByRole('link', { name: 'Streams' }).click()
   await live(page, 2)
   const cookies = await page.context().cookies()
@@ -57,39 +42,39 @@ test('a token is asked for, checked, and forgotten at sign-out', async () => {
   expect(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }))).not.toContain(TOKEN)
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
-  await page.goto(system.url)
+  await page.goto(suite.system.url)
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   expect(complaints).toEqual([])
 })
 
 test('the login leads to no other site', async () => {
-  const { page } = await openPage(browser, `${system.url}/login?next=//evil.example/x`, {}, REFUSED)
+  const { page } = await suite.open('/login?next=//evil.example/x', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
-  expect(new URL(page.url()).host).toBe(new URL(system.url).host)
+  expect(new URL(page.url()).host).toBe(new URL(suite.system.url).host)
 })
 
 test('a relay that goes away shows on the tiles, and they come back', async () => {
-  const { page, complaints } = await openPage(browser, system.url, {}, REFUSED)
+  const { page, complaints } = await suite.open('/', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
-  await system.relay.stop('SIGKILL')
+  await suite.system.relay.stop('SIGKILL')
   await waitFor('dead tiles', async () => (await page.locator('[data-state="dead"]').count()) === 2)
   expect(await page.locator('.notice').first().innerText()).toMatch(/connection lost|no frame for/)
-  await system.startRelay()
+  await suite.system.startRelay()
   await live(page, 2)
   expect(complaints).toEqual([])
 })
 
 test('a gateway that goes away is said in a banner, and all comes back without a reload', async () => {
-  const { page, complaints } = await openPage(browser, system.url, {}, REFUSED)
+  const { page, complaints } = await suite.open('/', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
   await page.evaluate(() => Object.assign(window, { sameDocument: true }))
-  await system.gateway.stop('SIGKILL')
+  await suite.system.gateway.stop('SIGKILL')
   await page.getByText(/No connection to the server since \d\d:\d\d:\d\d/).waitFor()
   expect(await page.locator('article.tile').count()).toBe(2)
-  await system.startGateway()
+  await suite.system.startGateway()
   await waitFor(
     'the banner to go',
     async () => (await page.getByText('No connection to the server').count()) === 0,
@@ -103,7 +88,7 @@ test('a gateway that goes away is said in a banner, and all comes back without a
 })
 
 test('a view whose file is gone after an update of the server loads the page anew', async () => {
-  const { page } = await openPage(browser, system.url, {}, REFUSED)
+  const { page } = await suite.open('/', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
   let refused = 0
@@ -124,7 +109,7 @@ test.skipIf(!address)('plain http from another address shows the same pictures',
   const open = await System.start({ host: '0.0.0.0' })
   const streams = await Publisher.start(open.brokerUrl, ['gate-1:people', 'gate-2:people'])
   try {
-    const { page, complaints } = await openPage(browser, open.url.replace('127.0.0.1', address!))
+    const { page, complaints } = await openPage(suite.browser, open.url.replace('127.0.0.1', address!))
     expect(await page.evaluate(() => isSecureContext || 'ImageDecoder' in window)).toBe(false)
     await live(page, 2)
     const seen = await checkTiles(page, 'article.tile', 2)

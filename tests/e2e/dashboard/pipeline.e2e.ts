@@ -2,11 +2,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
-import { openPage, startBrowser } from './browser'
-import { repository, type Service, System, waitFor } from './system'
+import { useSuite } from './suite'
+import { repository, type Service, waitFor } from './system'
 
 const models = process.env.EI_TEST_MODELS ?? join(repository, '../shared/models')
 const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos')
@@ -15,42 +14,33 @@ const available = existsSync(join(models, 'face-detection-retail-0005')) && exis
 if (!available && process.env.CI)
   throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
 
-let system: System
-let browser: Browser
-
-beforeAll(async () => {
-  ;[system, browser] = await Promise.all([System.start(), startBrowser()])
-})
-afterAll(async () => {
-  await browser?.close()
-  await system?.stop()
-})
+const suite = useSuite()
 
 test.skipIf(!available)(
   'real faces are found; a killed inference service shows as such and comes back',
   { timeout: 150_000 },
   async () => {
     const startInference = (): Service =>
-      system.start('inference', 'apps/infer_service.py', {
+      suite.system.start('inference', 'apps/infer_service.py', {
         INFER_TYPE: 'face',
         INFER_MODEL_NAME: 'face-detection-retail-0005_FP32',
         INFER_MODEL_PATH: models,
       })
-    system.start('file', 'apps/file_stream_service.py', {
+    suite.system.start('file', 'apps/file_stream_service.py', {
       INFER_TYPE: 'face',
       STREAM_NAME: 'interview',
       VIDEO_FILE: clip,
       VIDEO_FPS: '10',
     })
     let inference = startInference()
-    const { page, complaints } = await openPage(browser, system.url)
+    const { page, complaints } = await suite.open('/')
     const tile = page.locator('article.tile[data-stream="interview:face:inferred"]')
     try {
       await waitFor('the tile to live', async () => (await tile.getAttribute('data-state')) === 'live', 60_000)
       await waitFor('a face', async () => /[12] detections?/.test(await tile.innerText()), 30_000)
       expect(await tile.innerText()).toContain('FP32')
       // What the page says is what the API says.
-      const stream = (await (await fetch(`${system.url}/api/streams/interview:face:inferred`)).json()) as {
+      const stream = (await (await fetch(`${suite.system.url}/api/streams/interview:face:inferred`)).json()) as {
         model: string
         width: number
       }
@@ -60,22 +50,18 @@ test.skipIf(!available)(
       await waitFor('the reason', async () => (await tile.innerText()).includes('no pod infers face'), 30_000)
       await page.getByRole('link', { name: 'Pool' }).click()
       const sentence = page.locator('[data-type="face"] [data-is="sentence"]')
-      await waitFor(
-        'the pool to say so',
-        async () => (await sentence.innerText()).startsWith('face has no pod'),
-        40_000,
-      )
+      await waitFor('the pool to say so', async () => (await sentence.innerText()).startsWith('face: no pods'), 40_000)
       inference = startInference()
       await waitFor(
-        'the pool to be well again',
-        async () => !(await sentence.innerText()).startsWith('face has no pod'),
+        'the pool to be healthy again',
+        async () => !(await sentence.innerText()).startsWith('face: no pods'),
         60_000,
       )
       await page.getByRole('link', { name: 'Streams' }).click()
       await waitFor('the tile to live again', async () => (await tile.getAttribute('data-state')) === 'live', 60_000)
       expect(complaints).toEqual([])
     } catch (error) {
-      throw new Error(`${String(error)}\n${system.words()}`, { cause: error })
+      throw new Error(`${String(error)}\n${suite.system.words()}`, { cause: error })
     }
   },
 )

@@ -67,6 +67,98 @@ async function webp(page: Page, browser: Browser, quality = 0.82): Promise<Buffe
   return Buffer.from(encoded, 'base64')
 }
 
+/** The open pages, one for each theme and device. */
+class Shots {
+  private readonly pages: { page: Page; name: string }[] = []
+  constructor(
+    private readonly system: System,
+    private readonly browser: Browser,
+  ) {}
+
+  async open(): Promise<void> {
+    for (const [device, options] of Object.entries(DEVICES)) {
+      for (const colorScheme of ['dark', 'light'] as const) {
+        const page = await (await this.browser.newContext({ ...options, colorScheme })).newPage()
+        this.pages.push({ page, name: `${colorScheme}-${device}` })
+      }
+    }
+    await this.each((page) => page.goto(this.system.url))
+  }
+
+  async each(action: (page: Page) => Promise<unknown>): Promise<void> {
+    for (const { page } of this.pages) await action(page)
+  }
+
+  /** Photographs a view on every page that needs it, once `ready` says so; opens `path` first where one is given. */
+  async take(view: string, ready: (page: Page) => Promise<unknown>, path?: string): Promise<void> {
+    for (const { page, name } of this.pages) {
+      const file = `${view}-${name}`
+      if (!everything && !DOCUMENTED.includes(file)) continue
+      await page.bringToFront()
+      if (path !== undefined) await page.goto(this.system.url + path)
+      await ready(page)
+      const image = everything ? await page.screenshot() : await webp(page, this.browser)
+      expect(image.length, file).toBeLessThan(everything ? 10_000_000 : 200_000)
+      await writeFile(join(folder, `${file}.${everything ? 'png' : 'webp'}`), image)
+      // Two cores carry one page of live images at a time.
+      if (path !== undefined) await page.goto('about:blank')
+    }
+  }
+}
+
+const live = (page: Page, count: number): Promise<unknown> =>
+  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) >= count, 60_000)
+
+/** Live, and long enough for rates and charts to have something to say. */
+const settled =
+  (count: number, ms = 3000) =>
+  async (page: Page): Promise<void> => {
+    await live(page, count)
+    await page.waitForTimeout(ms)
+  }
+
+async function startStreams(system: System): Promise<void> {
+  for (const pod of PODS) system.start(pod.INFER_TYPE, 'apps/infer_service.py', { ...pod, INFER_MODEL_PATH: models })
+  const size = { FRAME_WIDTH: '768', FRAME_HEIGHT: '432' }
+  for (const camera of CAMERAS) system.start(camera.STREAM_NAME, 'apps/file_stream_service.py', { ...camera, ...size })
+  const headers = { Authorization: `Bearer ${TOKEN}` }
+  const allLive = async (): Promise<boolean> => {
+    const response = await fetch(`${system.url}/api/streams`, { headers })
+    const { streams } = (await response.json()) as { streams: { state: string }[] }
+    return streams.filter((stream) => stream.state === 'live').length === CAMERAS.length + 1
+  }
+  await waitFor('all streams live', allLive, 120_000)
+}
+
+async function takeAll(system: System, shots: Shots): Promise<void> {
+  await shots.open()
+  await shots.take('login', (page) => page.getByRole('heading', { name: 'Sign in' }).waitFor())
+  await shots.each(async (page) => {
+    await page.getByLabel('Token').fill(TOKEN)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('heading', { name: 'No stream yet' }).waitFor()
+  })
+  await shots.take('empty', (page) => page.getByRole('heading', { name: 'No stream yet' }).waitFor())
+  await shots.each((page) => page.goto('about:blank'))
+  await startStreams(system)
+  await shots.take('streams', settled(1), '/')
+  await shots.take('wall', settled(6), '/?wall')
+  await shots.take('compare', settled(2), '/compare/north-gate')
+  await shots.take('stream', settled(1, 11_000), '/stream/lobby:face:inferred')
+  const pool = async (page: Page): Promise<void> => {
+    await page.locator('[data-is="sentence"]').first().waitFor()
+    await page.waitForTimeout(everything ? 15_000 : 40_000)
+  }
+  await shots.take('pool', pool, '/pool')
+  await shots.each((page) => page.goto(system.url))
+  await shots.each((page) => live(page, 1))
+  await system.gateway.stop('SIGKILL')
+  await shots.take('offline', async (page) => {
+    await page.getByText('No connection to the server').waitFor()
+    await page.locator('[data-state="dead"]').first().waitFor()
+  })
+}
+
 test('screenshots', { timeout: 600_000 }, async () => {
   for (const needed of [models, CARS, FACES]) {
     if (!existsSync(needed)) throw new Error(`${needed} is missing: set EI_TEST_MODELS and EI_TEST_VIDEOS`)
@@ -74,99 +166,8 @@ test('screenshots', { timeout: 600_000 }, async () => {
   await mkdir(folder, { recursive: true })
   const system = await System.start({ token: TOKEN })
   const browser = await startBrowser()
-  const pages: { page: Page; name: string }[] = []
-  const shoot = async (page: Page, view: string, name: string): Promise<void> => {
-    const file = `${view}-${name}`
-    if (!everything && !DOCUMENTED.includes(file)) return
-    const picture = everything ? await page.screenshot() : await webp(page, browser)
-    expect(picture.length, file).toBeLessThan(everything ? 10_000_000 : 200_000)
-    await writeFile(join(folder, `${file}.${everything ? 'png' : 'webp'}`), picture)
-  }
-  const onAll = async (view: string, ready: (page: Page) => Promise<unknown>, path?: string): Promise<void> => {
-    for (const { page, name } of pages) {
-      if (!everything && !DOCUMENTED.includes(`${view}-${name}`)) continue
-      await page.bringToFront()
-      if (path !== undefined) await page.goto(system.url + path)
-      await ready(page)
-      await shoot(page, view, name)
-      // Two cores carry one page of pictures at a time.
-      if (path !== undefined) await page.goto('about:blank')
-    }
-  }
-  const live = (count: number) => (page: Page) =>
-    waitFor(
-      `${count} live tiles`,
-      async () =>
-        (await page.locator('[data-state="live"]').count()) >= count &&
-        (await page.locator('[data-is="fps"]').count()) >= 0,
-      60_000,
-    )
   try {
-    for (const [device, options] of Object.entries(DEVICES)) {
-      for (const colorScheme of ['dark', 'light'] as const) {
-        const page = await (await browser.newContext({ ...options, colorScheme })).newPage()
-        await page.goto(system.url)
-        await page.getByRole('heading', { name: 'Sign in' }).waitFor()
-        pages.push({ page, name: `${colorScheme}-${device}` })
-      }
-    }
-    await onAll('login', async () => undefined)
-    for (const { page } of pages) {
-      await page.getByLabel('Token').fill(TOKEN)
-      await page.getByRole('button', { name: 'Sign in' }).click()
-      await page.getByRole('heading', { name: 'No stream yet' }).waitFor()
-    }
-    await onAll('empty', async () => undefined)
-    for (const { page } of pages) await page.goto('about:blank')
-    for (const pod of PODS) system.start(pod.INFER_TYPE, 'apps/infer_service.py', { ...pod, INFER_MODEL_PATH: models })
-    for (const camera of CAMERAS)
-      system.start(camera.STREAM_NAME, 'apps/file_stream_service.py', {
-        ...camera,
-        FRAME_WIDTH: '768',
-        FRAME_HEIGHT: '432',
-      })
-    const cookie = { Authorization: `Bearer ${TOKEN}` }
-    await waitFor(
-      'all streams live',
-      async () => {
-        const { streams } = (await (await fetch(`${system.url}/api/streams`, { headers: cookie })).json()) as {
-          streams: { state: string }[]
-        }
-        return streams.filter((stream) => stream.state === 'live').length === CAMERAS.length + 1
-      },
-      120_000,
-    )
-    const settled = (count: number) => async (page: Page) => {
-      await live(count)(page)
-      await page.waitForTimeout(3000)
-    }
-    await onAll('streams', settled(1), '/')
-    await onAll('wall', settled(6), '/?wall')
-    await onAll('compare', settled(2), '/compare/north-gate')
-    await onAll(
-      'stream',
-      async (page) => {
-        await settled(1)(page)
-        await page.waitForTimeout(8000)
-      },
-      '/stream/lobby:face:inferred',
-    )
-    await onAll(
-      'pool',
-      async (page) => {
-        await page.locator('[data-is="sentence"]').first().waitFor()
-        await page.waitForTimeout(everything ? 15_000 : 40_000)
-      },
-      '/pool',
-    )
-    for (const { page } of pages) {
-      await page.goto(system.url)
-    }
-    await waitFor('tiles', async () => (await pages[0]!.page.locator('[data-state="live"]').count()) > 0, 60_000)
-    await pages[0]!.page.waitForTimeout(4000)
-    await system.gateway.stop('SIGKILL')
-    await pages[0]!.page.waitForTimeout(5000)
-    await onAll('offline', async (page) => page.getByText('No connection to the server').waitFor())
+    await takeAll(system, new Shots(system, browser))
   } catch (error) {
     throw new Error(`${String(error)}\n${system.words()}`, { cause: error })
   } finally {

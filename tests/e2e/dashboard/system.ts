@@ -27,7 +27,7 @@ export async function waitFor<T>(
   for (;;) {
     try {
       const value = await condition()
-      if (value) return value as NonNullable<T>
+      if (value) return value
       last = value
     } catch (error) {
       if (error instanceof EndedError) throw error
@@ -61,7 +61,7 @@ export class Service {
     })
     const service = new Service(name, child)
     child.on('error', (error) => service.words.push(error.message))
-    for (const output of keepOutput ? [child.stdout!, child.stderr!] : [child.stderr!]) {
+    for (const output of keepOutput ? [child.stdout, child.stderr] : [child.stderr]) {
       createInterface(output).on('line', (line) => {
         service.words.push(line)
         if (service.words.length > 200) service.words.shift()

@@ -1,37 +1,18 @@
 /** Compare, pool, accessibility and small screens against real services. */
 import axe from 'axe-core'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
-import { openPage, startBrowser } from './browser'
-import { Publisher, System, waitFor } from './system'
+import { live, useSuite } from './suite'
+import { waitFor } from './system'
 import { shapesOf } from './tile_pixels'
 
 // Charts are canvases too; only a stream's picture has a name of its own.
 const PICTURE = 'canvas[role="img"]'
 const STREAMS = ['gate-1:people', 'gate-1:people-int8', 'hall:car']
-let system: System
-let browser: Browser
-let publisher: Publisher
-
-beforeAll(async () => {
-  ;[system, browser] = await Promise.all([System.start(), startBrowser()])
-  publisher = await Publisher.start(system.brokerUrl, STREAMS)
-})
-afterAll(async () => {
-  await browser?.close()
-  await publisher?.stop()
-  await system?.stop()
-})
-afterEach(async () => {
-  for (const context of browser.contexts()) await context.close()
-})
-
-const live = (page: Page, count: number) =>
-  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count)
+const suite = useSuite({ streams: STREAMS })
 
 test('compare shows the same picture at the same time, and the differences', async () => {
-  const { page, complaints } = await openPage(browser, `${system.url}/compare`)
+  const { page, complaints } = await suite.open('/compare')
   await live(page, 2)
   const [left, right] = [page.locator('article.tile').nth(0), page.locator('article.tile').nth(1)]
   expect(await left.innerText()).toContain('FP32')
@@ -76,30 +57,30 @@ test('compare shows the same picture at the same time, and the differences', asy
 })
 
 test('compare goes on when one of the two stops', async () => {
-  const { page, complaints } = await openPage(browser, `${system.url}/compare/gate-1`)
+  const { page, complaints } = await suite.open('/compare/gate-1')
   await live(page, 2)
-  await publisher.tell({ do: 'stop', streams: ['gate-1:people-int8:inferred'] })
+  await suite.publisher.tell({ do: 'stop', streams: ['gate-1:people-int8:inferred'] })
   try {
     await page.locator('[data-stream="gate-1:people-int8:inferred"][data-state="dead"]').waitFor()
     const canvas = page.locator('[data-stream="gate-1:people:inferred"]').locator(PICTURE)
     const before = JSON.stringify(await shapesOf(page, canvas))
     await waitFor('the other one to move', async () => JSON.stringify(await shapesOf(page, canvas)) !== before)
   } finally {
-    await publisher.tell({ do: 'start', streams: ['gate-1:people-int8:inferred'] })
+    await suite.publisher.tell({ do: 'start', streams: ['gate-1:people-int8:inferred'] })
   }
   await live(page, 2)
   expect(complaints).toEqual([])
 })
 
 test('the pool says in words what its numbers mean, and the charts move', async () => {
-  const { page, complaints } = await openPage(browser, `${system.url}/pool`)
+  const { page, complaints } = await suite.open('/pool')
   const people = page.locator('[data-type="people"]')
   await waitFor(
     'a quiet pool',
     async () => {
       const text = await page.locator('body').innerText()
       // The whole page is the message where this never comes.
-      return /people uses 50 % of its 1 pod/.test(text)
+      return /people: \d+ fps on 1 pod, 50 % used, no drops/.test(text)
         ? text
         : Promise.reject(new Error(`${text}\n${complaints.join('\n')}`))
     },
@@ -108,18 +89,32 @@ test('the pool says in words what its numbers mean, and the charts move', async 
   const chart = people.locator('canvas').first()
   const picture = async () => (await chart.screenshot()).toString('base64')
   const before = await waitFor('a curve', async () => picture())
-  await publisher.tell({ do: 'worker', type: 'people', replicas: 1, infer_fps: 42, drop_fps: 58, scale_ratio: 2.4 })
+  await suite.publisher.tell({
+    do: 'worker',
+    type: 'people',
+    replicas: 1,
+    infer_fps: 42,
+    drop_fps: 58,
+    scale_ratio: 2.4,
+  })
   await waitFor(
     'the new sentence',
     async () =>
       (await people.locator('[data-is="sentence"]').innerText()) ===
-      'people needs 2.4 pods and has 1: 58 % of frames are dropped.',
+      'people: 2.4 pods needed, 1 running, 58 % of frames dropped',
   )
   await waitFor('another chart', async () => (await picture()) !== before)
   await waitFor('the total', async () =>
     /58 dropped/.test((await page.locator('[data-total="drop"]').innerText()).replaceAll('\n', ' ')),
   )
-  await publisher.tell({ do: 'worker', type: 'people', replicas: 3, infer_fps: 100, drop_fps: 0, scale_ratio: 0.8 })
+  await suite.publisher.tell({
+    do: 'worker',
+    type: 'people',
+    replicas: 3,
+    infer_fps: 100,
+    drop_fps: 0,
+    scale_ratio: 0.8,
+  })
   await waitFor(
     'three workers',
     async () => (await page.locator('table tbody tr', { hasText: 'pod-people-' }).count()) >= 3,
@@ -131,7 +126,7 @@ test('the pool says in words what its numbers mean, and the charts move', async 
 })
 
 test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async (colorScheme) => {
-  const { page, complaints } = await openPage(browser, system.url, { colorScheme })
+  const { page, complaints } = await suite.open('/', { colorScheme })
   await live(page, STREAMS.length)
   // The page's CSP allows no script of ours: axe comes in by the debugger, as any expression does.
   const check = async (view: string): Promise<void> => {
@@ -148,17 +143,16 @@ test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async
       const { violations } = await here.run(document, {
         runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'],
       })
-      return violations.map(
-        (one) =>
-          `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`).join(' | ')}`,
-      )
+      const words = (node: { html: string; failureSummary?: string }) =>
+        `${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(words).join(' | ')}`)
     })
     expect(found, view).toEqual([])
   }
   await check('streams')
   await page.locator('details summary').click()
   await check('filters')
-  await page.goto(`${system.url}/stream/gate-1:people:inferred`)
+  await page.goto(`${suite.system.url}/stream/gate-1:people:inferred`)
   await live(page, 1)
   await check('one stream')
   await page.getByRole('link', { name: 'Compare', exact: true }).click()
@@ -167,17 +161,17 @@ test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async
   await page.getByRole('link', { name: 'Pool' }).click()
   await page.locator('[data-is="sentence"]').first().waitFor()
   await check('pool')
-  await page.goto(`${system.url}/?wall`)
+  await page.goto(`${suite.system.url}/?wall`)
   await live(page, STREAMS.length)
   await check('wall')
-  await page.goto(`${system.url}/nothing/here`)
+  await page.goto(`${suite.system.url}/nothing/here`)
   await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
   await check('unknown page')
   expect(complaints).toEqual([])
 })
 
 test('the theme follows the system until it is switched', async () => {
-  const { page } = await openPage(browser, system.url, { colorScheme: 'light' })
+  const { page } = await suite.open('/', { colorScheme: 'light' })
   const theme = () => page.evaluate(() => document.documentElement.dataset.theme)
   expect(await theme()).toBe('light')
   await page.emulateMedia({ colorScheme: 'dark' })
@@ -192,10 +186,10 @@ test.each([
   ['phone', 360, 740],
   ['4K wall', 3840, 2160],
 ])('nothing is cut off on a %s', async (_name, width, height) => {
-  const { page, complaints } = await openPage(browser, system.url, { viewport: { width, height } })
+  const { page, complaints } = await suite.open('/', { viewport: { width, height } })
   await live(page, STREAMS.length)
   for (const path of ['/', '/stream/gate-1:people:inferred', '/compare', '/pool']) {
-    if (path !== '/') await page.goto(system.url + path)
+    if (path !== '/') await page.goto(suite.system.url + path)
     await page.getByRole('heading', { level: 1 }).first().waitFor({ state: 'attached' })
     await waitFor(`no sideways scrolling at ${path}`, () =>
       page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
@@ -205,7 +199,7 @@ test.each([
 })
 
 test('with reduced motion nothing turns or fades', async () => {
-  const { page } = await openPage(browser, system.url, { reducedMotion: 'reduce' })
+  const { page } = await suite.open('/', { reducedMotion: 'reduce' })
   await live(page, STREAMS.length)
   const moving = await page.evaluate(() => document.getAnimations().length)
   expect(moving).toBe(0)

@@ -1,0 +1,47 @@
+/** What the tests of one file share: running services, a browser, and helpers to look at tiles. */
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll } from 'vitest'
+
+import { openPage, startBrowser, type WatchedPage } from './browser'
+import { Publisher, System, waitFor } from './system'
+
+export interface Suite {
+  system: System
+  browser: Browser
+  publisher: Publisher
+  /** Opens a path of the dashboard in a browser context of its own; `expected` are console lines the test provokes. */
+  open(path: string, options?: BrowserContextOptions, expected?: RegExp[]): Promise<WatchedPage>
+}
+
+/** Starts services and browser before the tests of this file; `streams` are published from the start. */
+export function useSuite(options: { token?: string; streams?: string[] } = {}): Suite {
+  const suite = {
+    open: (path, page, expected) => openPage(suite.browser, suite.system.url + path, page, expected),
+  } as Suite
+  beforeAll(async () => {
+    const { streams, ...settings } = options
+    ;[suite.system, suite.browser] = await Promise.all([System.start(settings), startBrowser()])
+    if (streams) suite.publisher = await Publisher.start(suite.system.brokerUrl, streams)
+  })
+  afterAll(async () => {
+    // Where the start failed, some of them are missing.
+    const started = suite as Partial<Suite>
+    await started.browser?.close()
+    await started.publisher?.stop()
+    await started.system?.stop()
+  })
+  afterEach(async () => {
+    for (const context of suite.browser.contexts()) await context.close()
+  })
+  return suite
+}
+
+/** Waits until exactly `count` tiles are live. */
+export const live = (page: Page, count: number, timeoutMs = 30_000): Promise<unknown> =>
+  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count, timeoutMs)
+
+export const tiles = (page: Page): Locator => page.locator('article.tile')
+export const names = (page: Page): Promise<string[]> => page.locator('article.tile .name').allInnerTexts()
+/** The tile of the stream `name:type`. */
+export const tile = (page: Page, stream: string): Locator =>
+  page.locator(`article.tile[data-stream="${stream}:inferred"]`)
