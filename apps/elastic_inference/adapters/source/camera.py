@@ -1,15 +1,14 @@
-"""Opens a camera by address: a USB index or device, rtsp:// or http:// (MJPEG).
+"""Opens a camera by address: a USB index or device, or a URL.
 
-Called by `produce.camera_service`.
+Called by `produce.camera_service`. A new kind of camera is a module with `open_source` and a line in `CAMERA_SCHEMES`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from elastic_inference.adapters.source.captured_frame import Source
-from elastic_inference.adapters.source.mjpeg import MjpegSource
-from elastic_inference.adapters.source.rtsp import open_rtsp
-from elastic_inference.adapters.source.usb import open_usb
-from elastic_inference.base.config import CameraSettings
+from elastic_inference.base.settings.producer import CAMERA_SCHEMES, CameraSettings
 from elastic_inference.base.url import hide_password
 
 
@@ -20,10 +19,7 @@ def camera_label(camera: str) -> str:
 
 def open_camera(settings: CameraSettings) -> Source:
     """Opens the camera named by `CAMERA`. Raises SourceError."""
-    camera = settings.camera
-    scheme = camera.partition("://")[0].lower()
-    if scheme in ("rtsp", "rtsps"):
-        return open_rtsp(camera, settings.source_stall_s)
-    if scheme in ("http", "https"):
-        return MjpegSource(camera, settings.source_stall_s, settings.max_frame_bytes)
-    return open_usb(camera, settings.camera_fps, settings.source_stall_s, settings.frame_width, settings.frame_height)
+    scheme = settings.camera.partition("://")[0].lower()
+    module = import_module(f"elastic_inference.adapters.source.{CAMERA_SCHEMES.get(scheme, 'usb')}")
+    source: Source = module.open_source(settings)
+    return source

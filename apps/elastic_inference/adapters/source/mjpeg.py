@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.multipart import MultipartReader, boundary_of
 from elastic_inference.adapters.source.opencv import trim_jpeg
+from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
 
@@ -28,6 +29,11 @@ MAX_REDIRECTS = 3
 _READ_BYTES = 65536
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+
+
+def open_source(settings: CameraSettings) -> MjpegSource:
+    """Opens the camera of the settings. Raises SourceError."""
+    return MjpegSource(settings.camera, settings.source_stall_s, settings.max_frame_bytes)
 
 
 class MjpegSource:

@@ -10,12 +10,18 @@ import os
 import cv2
 
 from elastic_inference.adapters.source.opencv import CaptureSource, silence
+from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password
 from elastic_inference.domain.errors import SourceError
 
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # TCP delivers whole frames. Reordering and probing are limited to a second, so that frames are not delayed.
 _OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay|max_delay;500000|analyzeduration;1000000"
+
+
+def open_source(settings: CameraSettings) -> CaptureSource:
+    """Opens the camera of the settings. Raises SourceError."""
+    return open_rtsp(settings.camera, settings.source_stall_s)
 
 
 def open_rtsp(url: str, stall_s: float) -> CaptureSource:

@@ -11,9 +11,16 @@ import stat
 import cv2
 
 from elastic_inference.adapters.source.opencv import CaptureSource, silence
+from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import SourceError
 
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+
+
+def open_source(settings: CameraSettings) -> CaptureSource:
+    """Opens the camera of the settings. Raises SourceError."""
+    size = (settings.frame_width, settings.frame_height)
+    return open_usb(settings.camera, settings.camera_fps, settings.source_stall_s, *size)
 
 
 def open_usb(

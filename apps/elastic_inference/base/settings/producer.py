@@ -12,6 +12,8 @@ from elastic_inference.base.settings.fields import CommaSeparated, HostPath, che
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
 
+# The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
+CAMERA_SCHEMES = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "mjpeg", "https": "mjpeg"}
 INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
 
 
@@ -64,7 +66,8 @@ class CameraSettings(ProducerSettings):
             return value
         if value.startswith("/dev/"):
             return value
-        if value.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")):
+        scheme, separator, _ = value.partition("://")
+        if separator and scheme.lower() in CAMERA_SCHEMES:
             check_url(value, "expected rtsp://… or http://…")
             return value
         raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")

@@ -1,0 +1,33 @@
+"""Which module opens which address."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from elastic_inference.adapters.source.camera import open_camera
+from elastic_inference.base import config
+from elastic_inference.base.settings.producer import CAMERA_SCHEMES
+from elastic_inference.domain.errors import SourceError
+
+
+@pytest.mark.parametrize("name", sorted({*CAMERA_SCHEMES.values(), "usb"}))
+def test_every_module_opens_a_camera_of_the_settings(name: str) -> None:
+    module = import_module(f"elastic_inference.adapters.source.{name}")
+    assert module.open_source.__annotations__["settings"] == "CameraSettings"
+
+
+@pytest.mark.parametrize(
+    ("camera", "said"),
+    [
+        ("/dev/null/video9", "/dev/null/video9"),
+        ("213", "/dev/video213"),
+        ("http://127.0.0.1:1/", "127.0.0.1:1"),
+        ("RTSP://127.0.0.1:1/", "127.0.0.1:1"),
+    ],
+)
+def test_each_address_reaches_its_module(camera: str, said: str) -> None:
+    settings = config.load(config.CameraSettings, {"CAMERA": camera, "SOURCE_STALL_S": "1"})
+    with pytest.raises(SourceError, match=said):
+        open_camera(settings)

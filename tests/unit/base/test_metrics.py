@@ -1,0 +1,31 @@
+"""Every metric is documented, and every documented one exists."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from prometheus_client import CollectorRegistry
+from tests.support.manifests import PROJECT
+
+from elastic_inference.base import metrics
+
+DOCUMENT = PROJECT / "doc" / "inference_metrics.md"
+ARGUMENTS = {"infer_type": "people", "model": "m", "stream": "gate-1", "infer_types": ("people",)}
+
+
+def exported() -> set[str]:
+    """Names as a scrape shows them; a counter's ends in `_total`."""
+    found = set()
+    for name, group in inspect.getmembers(metrics, inspect.isclass):
+        if name.endswith("Metrics") and group.__module__ == metrics.__name__:
+            registry = CollectorRegistry()
+            wanted = set(inspect.signature(group).parameters) - {"registry"}
+            group(registry, **{key: ARGUMENTS[key] for key in wanted})
+            found |= {each.name + "_total" * (each.type == "counter") for each in registry.collect()}
+    return found
+
+
+def test_the_document_lists_every_metric_and_no_other() -> None:
+    documented = set(re.findall(r"^\| `(ei_\w+)`", DOCUMENT.read_text(), re.MULTILINE))
+    assert exported() == documented
