@@ -201,7 +201,7 @@ def test_frames_flow_again_after_a_component_was_deleted(installed: Installation
         wait_for(lambda: set(kubectl.ready_pods(app)) - old, 90, f"a new pod of {app}", every_s=0.2)
         ready = time.monotonic()
         # the first frame that was captured after the new pod was Ready, or any after it where nothing was cut
-        flowing = viewer.wait_flowing(30, f"frames after {app} was deleted", least=2)
+        flowing = viewer.wait_flowing(30, f"frames after {app} was deleted", count=2)
         gap = viewer.longest_gap(began)
         kubectl.wait_rolled_out()
         added = books.close()
@@ -224,7 +224,7 @@ def test_a_producer_that_was_deleted_comes_back(installed: Installation) -> None
         installed.kubectl.run("delete", "pod", "-l", f"app={app}", "--wait=false")
         wait_for(lambda: set(installed.kubectl.ready_pods(app)) - old, 90, "a new producer", every_s=0.2)
         ready = time.monotonic()
-        flowing = viewer.wait_flowing(30, "frames of the new producer", least=2)
+        flowing = viewer.wait_flowing(30, "frames of the new producer", count=2)
         print(f"\n{app}: Ready after {ready - began:.1f} s, longest gap {viewer.longest_gap(began):.1f} s")
         assert flowing - ready < 10
         assert viewer.longest_gap(began) < 20

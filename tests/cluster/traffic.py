@@ -1,35 +1,34 @@
-"""Frames into the cluster, results out of it, and the books of both: from outside, as cameras and viewers are."""
+"""Frames into the cluster and results out of it, from outside, as cameras and viewers are; counts both."""
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 import json
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import redis
 from pydantic import SecretStr
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.sync.client import connect as connect_websocket
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect
 from elastic_inference.base.config import QueueRules, RedisTarget
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
+from tests.support.background import Background
+from tests.support.viewer import ReconnectingViewer
 from tests.support.waiting import wait_for
 
 
-class Camera:
-    """Pushes numbered frames at a steady pace through the node port, as the camera user; survives Redis being away."""
+class Camera(Background):
+    """Pushes numbered frames at a steady pace through the node port, as the user camera; retries without Redis."""
 
     def __init__(
         self, address: tuple[str, int], password: str, infer_type: str, *, name: str, jpeg: bytes, fps: float
     ) -> None:
+        super().__init__()
         self.name = name
         self.pushed = 0
         self.uncertain = 0
@@ -40,22 +39,8 @@ class Camera:
         self._type = infer_type
         self._jpeg = jpeg
         self._interval_s = 1 / fps
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Camera:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Ends the pushing."""
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
+    def run(self) -> None:
         producer: QueueProducer | None = None
         sequence = 0
         due = time.monotonic()
@@ -80,30 +65,21 @@ class Camera:
             self._stop.wait(max(due - time.monotonic(), 0))
 
 
-class Results:
+class Results(Background):
     """Reads `results_<type>` as a function or an analytics job would, and remembers which frames were inferred."""
 
     def __init__(self, address: tuple[str, int], password: str, infer_type: str) -> None:
+        super().__init__()
         self.inferred: dict[str, set[int]] = {}
         self.doubles: collections.Counter[str] = collections.Counter()
         self._address, self._password = address, password
         self._key = keys.results(infer_type)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Results:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
 
     def count(self, name: str) -> int:
         """Frames of a stream that were inferred."""
         return len(self.inferred.get(name, ()))
 
-    def _run(self) -> None:
+    def run(self) -> None:
         last = "0"
         while not self._stop.is_set():
             try:
@@ -134,52 +110,25 @@ class Results:
         seen.add(document["seq"])
 
 
-class Watcher:
-    """A viewer at the gateway's node port that comes back when it is cut off, as the dashboard does."""
+class Watcher(ReconnectingViewer):
+    """A viewer at the gateway's node port that notes when each result came."""
 
     def __init__(self, base_url: str, stream_id: str, token: str) -> None:
+        super().__init__(f"{base_url}/{stream_id}?format=json", {"Authorization": f"Bearer {token}"})
         self.results: list[tuple[float, dict[str, Any]]] = []
-        self.cuts: list[float] = []
-        self.refusals: list[str] = []
-        self._url = f"{base_url}/{stream_id}?format=json"
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Watcher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            opened = False
-            try:
-                with connect_websocket(
-                    self._url, additional_headers=self._headers, open_timeout=3, close_timeout=1, compression=None
-                ) as socket:
-                    opened = True
-                    while not self._stop.is_set():
-                        with contextlib.suppress(TimeoutError):
-                            self.results.append((time.monotonic(), json.loads(socket.recv(timeout=0.2))))
-            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, EOFError) as error:
-                if opened:
-                    self.cuts.append(time.monotonic())
-                self.refusals.append(str(error)[:200])
-                self._stop.wait(0.2)
+    def _take(self, message: str | bytes) -> None:
+        self.results.append((time.monotonic(), json.loads(message)))
 
     def since(self, moment: float) -> list[tuple[float, dict[str, Any]]]:
-        """Results that came after a moment of the monotonic clock."""
+        """Results that arrived after a moment of the monotonic clock."""
         return [each for each in list(self.results) if each[0] > moment]
 
-    def wait_flowing(self, timeout_s: float, what: str, least: int = 3) -> float:
-        """Waits for `least` further results; the moment of the first of them."""
+    def wait_flowing(self, timeout_s: float, what: str, count: int = 3) -> float:
+        """Waits for `count` further results; returns when the first of them arrived."""
         began = time.monotonic()
         try:
-            wait_for(lambda: len(self.since(began)) >= least, timeout_s, what)
+            wait_for(lambda: len(self.since(began)) >= count, timeout_s, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; last refusals: {self.refusals[-3:]}") from None
         return self.since(began)[0][0]

@@ -5,10 +5,8 @@ The bars are wide, since other work on the machine takes from the pod; `tests/be
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import redis
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.flows.inference.warm_up import synthetic_frame
+from support.background import repeating
 from support.inference_pod import Feeder, running_pod
 from support.ratio import SIZE, STREAMS, Arrivals, Level, can_make_cgroups, load, quota_cgroup
 from support.waiting import wait_for
@@ -131,9 +130,9 @@ def test_broken_frames_do_not_raise_the_ratio(valkey: EmbeddedValkey, tmp_path: 
             feeder.push(good[: len(good) // 2], *SIZE, stream=f"cam-{STREAMS}")
 
         alone = load(valkey, 4, SECONDS, window_s=WINDOW_S).ratio
-        with repeated(garbage, 300):
+        with repeating(garbage, 300):
             with_garbage = load(valkey, 4, SECONDS, window_s=WINDOW_S).ratio
-        with repeated(truncated, 40):
+        with repeating(truncated, 40):
             with_truncated = load(valkey, 4, SECONDS, window_s=WINDOW_S).ratio
         feeder.close()
         assert pod.metric("ei_frames_invalid_total", reason="not_msgpack") > 200 * SECONDS
@@ -141,24 +140,3 @@ def test_broken_frames_do_not_raise_the_ratio(valkey: EmbeddedValkey, tmp_path: 
         assert alone > 0
         assert with_garbage < alone + 0.1
         assert with_truncated < alone + 0.1
-
-
-@contextmanager
-def repeated(push: Callable[[], None], fps: float) -> Iterator[None]:
-    """Pushes in a thread meanwhile."""
-    ended = threading.Event()
-
-    def run() -> None:
-        began, count = time.monotonic(), 0
-        while not ended.wait(0.005):
-            while count < (time.monotonic() - began) * fps:
-                push()
-                count += 1
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

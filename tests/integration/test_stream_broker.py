@@ -25,7 +25,7 @@ STREAM = "gate-1:people:inferred"
 
 
 class Clock:
-    """A monotonic clock that the test turns."""
+    """A monotonic clock that the test sets."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -93,7 +93,7 @@ def test_an_unwatched_frame_costs_less_than_a_kilobyte_and_a_tenth_per_detection
     assert spent / 100 < 1000 + 5 * 100
 
 
-def test_a_watched_stream_is_published_with_its_picture_and_the_other_is_not(client: redis.Redis) -> None:
+def test_a_watched_stream_is_published_with_its_image_and_the_other_is_not(client: redis.Redis) -> None:
     client.set(keys.watch(STREAM), 1)
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         # A pattern, which NUMSUB does not count: only the watch key decides here.
@@ -138,7 +138,7 @@ def test_tombstones_of_a_stream_that_nobody_watches_cost_a_question_per_second(c
     assert calls(client, "exists") <= 4
 
 
-def test_a_plain_subscriber_without_a_watch_key_is_served(client: redis.Redis) -> None:
+def test_a_bare_subscriber_without_a_watch_key_is_served(client: redis.Redis) -> None:
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(STREAM)
         wait_for(lambda: dict(client.pubsub_numsub(STREAM)).get(STREAM.encode()) == 1)
@@ -209,7 +209,7 @@ def test_what_redis_refuses_for_memory_hurts_nothing_else(caplog: pytest.LogCapt
     assert len([record for record in caplog.records if "refused" in record.message]) == 1
 
 
-def test_a_redis_that_is_away_is_an_error_and_back_it_works() -> None:
+def test_an_unavailable_redis_is_an_error_until_it_is_back() -> None:
     with EmbeddedValkey() as server, redis.Redis(port=server.port, retry=None) as client:
         output = publisher(client)
         output.publish([(result(1), JPEG)])

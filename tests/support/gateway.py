@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import http.client
 import json
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +22,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Result
 from elastic_inference.flows.gateway.server import GatewayServer
+from tests.support.background import repeating
 from tests.support.results import make_result
 from tests.support.threaded import Threaded
 
@@ -170,27 +171,5 @@ class Pool:
     @contextmanager
     def publishing(self, fps: float = 30.0, jpeg: bytes = JPEG) -> Iterator[None]:
         """Results at this rate meanwhile; `ts` says when each was published (monotonic seconds)."""
-        import time
-
-        stop = threading.Event()
-        failed: list[Exception] = []
-
-        def run() -> None:
-            next_s = time.monotonic()
-            try:
-                while not stop.is_set():
-                    self.publish(jpeg, ts=time.monotonic())
-                    next_s += 1 / fps
-                    stop.wait(max(0.0, next_s - time.monotonic()))
-            except Exception as error:  # noqa: BLE001  raised again below
-                failed.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
+        with repeating(lambda: self.publish(jpeg, ts=time.monotonic()), fps):
             yield
-        finally:
-            stop.set()
-            thread.join(10)
-        if failed:
-            raise failed[0]

@@ -1,4 +1,4 @@
-"""A websocket client on a bare blocking socket: reads when told to, so that it can be slow, deaf or dumb."""
+"""A websocket client on a bare blocking socket: it reads only on request, so it can be slow or silent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLOSE, PING, PONG = 8, 9, 10
 
 
 class RawViewer:
-    """One open websocket. `read` answers pings on its way unless `dumb`."""
+    """One open websocket. `read` answers the pings that it meets unless `dumb`."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class RawViewer:
         timeout_s: float = 20.0,
         dumb: bool = False,
     ) -> None:
-        """Raises AssertionError with the answer's first line where the handshake is refused."""
+        """Raises AssertionError with the answer's first line if the handshake is refused."""
         self._dumb = dumb
         self._socket = socket.socket()
         if receive_buffer_bytes is not None:
@@ -50,7 +50,7 @@ class RawViewer:
             raise AssertionError(f"refused: {head.splitlines()[0].decode()} {self._buffer.decode(errors='replace')}")
 
     def read(self) -> tuple[int, bytes]:
-        """The next message (opcode 1 or 2, payload) or close frame (8, code and reason); blocks."""
+        """The next message (opcode 1 or 2, payload) or close frame (8, code and reason). Blocks."""
         while True:
             first, second = self._take(2)
             length = second & 0x7F
@@ -68,28 +68,28 @@ class RawViewer:
                 return opcode, payload
 
     def read_close_code(self) -> int:
-        """Reads until the close frame; its code."""
+        """Reads up to the close frame and returns its code."""
         while True:
             opcode, payload = self.read()
             if opcode == CLOSE:
                 return int(struct.unpack(">H", payload[:2])[0])
 
     def send(self, opcode: int, payload: bytes) -> None:
-        """Sends one whole masked frame of at most 65535 bytes."""
+        """Sends one masked frame with a payload of at most 65535 bytes."""
         mask = os.urandom(4)
         masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
         size = struct.pack(">B", 0x80 | len(payload)) if len(payload) < 126 else struct.pack(">BH", 0xFE, len(payload))
         self._socket.sendall(bytes([0x80 | opcode]) + size + mask + masked)
 
     def is_cut_off(self) -> bool:
-        """Reads on to the end; True where the connection ended without a close frame."""
+        """Reads to the end; True if the connection ended without a close frame."""
         try:
             return self.read()[0] != CLOSE and self.is_cut_off()
         except (ConnectionError, EOFError):
             return True
 
     def close(self) -> None:
-        """Drops the connection without a goodbye."""
+        """Closes the connection without a close frame."""
         self._socket.close()
 
     def __enter__(self) -> RawViewer:

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_for
 
 STREAM = "cam:people:inferred"
 JPEG = simplejpeg.encode_jpeg(np.full((240, 320, 3), 128, np.uint8), quality=90, colorspace="BGR")
-# About 50 kB, the size the measurements use: the relay doesn't look into the picture.
+# About 50 kB, the size of the measurements; the relay does not decode the image.
 BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
 RESULT = make_result()
 

@@ -1,16 +1,19 @@
-"""The websocket server and its broker: restarts, hangs, logins, Unix sockets, Sentinel and TLS."""
+"""The websocket server and its broker: restarts, freezes, logins, Unix sockets, Sentinel and TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import os
+import signal
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port, server_binary
 from elastic_inference.domain import keys
 from tests.conftest import missing_tool
+from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import TIME_FACTOR, wait_for
 from tests.support.websocket_server import (
     BIG_JPEG,
@@ -33,55 +37,56 @@ from tests.support.websocket_server import (
 )
 
 
-def test_redis_restart(client: redis.Redis) -> None:
-    """Viewers stay connected, the server stays ready and says what is missing, pictures go on within 5 s."""
+@contextmanager
+def watched_broker() -> Iterator[tuple[EmbeddedValkey, redis.Redis, Relay, RawViewer]]:
+    """A broker that may be stopped, a client of it, and a relay with a viewer that has received result 1."""
     with EmbeddedValkey() as server, redis.Redis(port=server.port) as own:
         own.hset(keys.stream_info(STREAM), "type", "people")
         with Relay(queue_url=server.url) as relay, relay.open() as viewer:
             wait_for(lambda: own.publish(STREAM, message(1)) == 1, what="the subscription")
             assert orders(viewer, 1) == [1]
-            server.kill()
-            wait_for(lambda: "stream broker" in relay.lifecycle.degraded(), what="the broker reported missing")
-            assert relay.lifecycle.missing() == {}
-            with relay.open("/other:people:inferred") as other:
-                assert other.read_close_code() == 1013
-            server.start()
-            began = time.monotonic()
-            wait_for(lambda: own.publish(STREAM, message(2)) == 1, 10, "the subscription again")
-            assert orders(viewer, 1) == [2]
-            assert time.monotonic() - began < 5 * TIME_FACTOR
-            assert relay.lifecycle.degraded().get("stream broker") is None
-            wait_for(lambda: own.exists(keys.watch(STREAM)), what="the watch key again")
+            yield server, own, relay, viewer
 
 
-def test_broker_that_hangs_is_noticed(client: redis.Redis) -> None:
-    """A stopped process keeps its sockets open: only silence tells."""
-    with EmbeddedValkey() as server, redis.Redis(port=server.port) as own:
-        own.hset(keys.stream_info(STREAM), "type", "people")
-        with Relay(queue_url=server.url) as relay, relay.open() as viewer:
-            wait_for(lambda: own.publish(STREAM, message(1)) == 1, what="the subscription")
-            assert orders(viewer, 1) == [1]
-            assert server.pid is not None
-            os.kill(server.pid, 19)
-            try:
-                wait_for(lambda: "stream broker" in relay.lifecycle.degraded(), 20, "the silence to be noticed")
-            finally:
-                os.kill(server.pid, 18)
-            order = 1
-            seen: list[int] = []
-            reader = threading.Thread(target=lambda: seen.extend(orders(viewer, 1)))
-            reader.start()
+def test_redis_restart() -> None:
+    """Viewers stay connected, the server stays ready and reports what is missing, frames arrive again within 5 s."""
+    with watched_broker() as (server, own, relay, viewer):
+        server.kill()
+        wait_for(lambda: "stream broker" in relay.lifecycle.degraded(), what="the broker reported missing")
+        assert relay.lifecycle.missing() == {}
+        with relay.open("/other:people:inferred") as other:
+            assert other.read_close_code() == 1013
+        server.start()
+        began = time.monotonic()
+        wait_for(lambda: own.publish(STREAM, message(2)) == 1, 10, "the subscription again")
+        assert orders(viewer, 1) == [2]
+        assert time.monotonic() - began < 5 * TIME_FACTOR
+        assert relay.lifecycle.degraded().get("stream broker") is None
+        wait_for(lambda: own.exists(keys.watch(STREAM)), what="the watch key again")
 
-            def received_again() -> bool:
-                # Valkey may still count the subscription of the connection that was given up.
-                nonlocal order
-                order += 1
-                own.publish(STREAM, message(order))
-                return bool(seen)
 
-            wait_for(received_again, 15, "pictures again")
-            reader.join()
-            assert seen[0] >= 2
+def test_a_broker_that_freezes_is_noticed() -> None:
+    """A stopped process keeps its sockets open: only its silence shows."""
+    with watched_broker() as (server, own, relay, viewer):
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: "stream broker" in relay.lifecycle.degraded(), 20, "the silence to be noticed")
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        numbers = itertools.count(2)
+        seen: list[int] = []
+        reader = threading.Thread(target=lambda: seen.extend(orders(viewer, 1)))
+        reader.start()
+
+        def received_again() -> bool:
+            # Valkey may still count the subscription of the connection that was closed.
+            own.publish(STREAM, message(next(numbers)))
+            return bool(seen)
+
+        wait_for(received_again, 15, "frames again")
+        reader.join()
+        assert seen[0] >= 2
 
 
 def target_unix(server: EmbeddedValkey) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def target_unix(server: EmbeddedValkey) -> dict[str, Any]:
 
 
 def target_login(server: EmbeddedValkey) -> dict[str, Any]:
-    """The viewer of the users that an installation gets."""
+    """The login of the ACL user `viewer`."""
     rules = (files("elastic_inference.adapters") / "acl" / "users.acl").read_text()
     (viewer,) = (line for line in rules.splitlines() if line.startswith("user viewer "))
     with redis.Redis(port=server.port) as admin:
@@ -100,7 +105,7 @@ def target_login(server: EmbeddedValkey) -> dict[str, Any]:
 
 @pytest.mark.parametrize("target", [target_unix, target_login])
 def test_other_ways_to_the_broker(target: Callable[[EmbeddedValkey], dict[str, Any]], tmp_path: Path) -> None:
-    # The path of a unix socket may have 107 bytes: pytest's own folders are too deep.
+    # The path of a Unix socket may have 107 bytes: pytest's own folders are too deep.
     with EmbeddedValkey(options=["--unixsocket", "valkey.sock"]) as server, redis.Redis(port=server.port) as own:
         own.hset(keys.stream_info(STREAM), "type", "people")
         with Relay(**target(server)) as relay, relay.open() as viewer:
@@ -140,7 +145,7 @@ def test_broker_found_by_a_sentinel(valkey: EmbeddedValkey, client: redis.Redis,
 
 
 def test_broker_behind_tls(valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path) -> None:
-    """Valkey's wheel speaks no TLS: a proxy before it does."""
+    """Valkey's wheel speaks no TLS, so a proxy in front of it does."""
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     try:
         subprocess.run(
@@ -196,7 +201,7 @@ def test_broker_behind_tls(valkey: EmbeddedValkey, client: redis.Redis, tmp_path
     assert not thread.is_alive()
 
 
-def test_login_refused_is_said_and_hides_the_secret(valkey: EmbeddedValkey, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_login_is_reported_without_secret(valkey: EmbeddedValkey, caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.INFO),
         Relay(queue_url=valkey.url, queue_username="nobody", queue_password="hush-hush") as relay,

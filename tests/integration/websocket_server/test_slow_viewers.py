@@ -1,4 +1,4 @@
-"""Order and slow viewers: what they see is fresh, and costs nobody anything."""
+"""Order and slow viewers: what they see is fresh, and other viewers do not notice them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_stalled_viewers_cost_others_nothing_and_memory_stays(
 def test_slow_viewer_sees_fresh_frames_and_stays_there(
     process: tuple[ServiceProcess, int], client: redis.Redis
 ) -> None:
-    """10 of 30 frames a second, 50 kB each, for 9 s: every frame of the last seconds is at most 1 s old."""
+    """Reads 10 of 30 frames per second, 50 kB each, for 9 s: after 3 s every frame is at most 1 s old."""
     service, port = process
     with RawViewer(port, f"/{STREAM}?format=frame") as viewer:
         wait_for(lambda: client.pubsub_numsub(STREAM)[0][1] == 1, what="the subscription")
@@ -143,7 +143,7 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
 
 
 def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: redis.Redis) -> None:
-    """Sockets hold minutes of JSON: only unanswered pings tell that it lies unread."""
+    """Sockets hold minutes of JSON: only unanswered pings show that it lies unread."""
     with relay.open() as viewer:
         wait_subscribed(client, relay)
         order, read = 0, 0
@@ -156,6 +156,6 @@ def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: red
                 time.sleep(1 / 30)
             read = orders(viewer, 1)[0]
             behind.append(order - read)
-    # 50 were read; without pacing the last one would be number 50 of 150. Small messages fill no buffer, so that a
-    # viewer that turns slow is up to two and a half seconds behind before unanswered pings tell.
+    # 50 were read; without pacing the last one would be number 50 of 150. Small messages fill no buffer, so a viewer
+    # that turns slow is up to 2.5 s behind before unanswered pings show it.
     assert max(behind[-10:]) <= 75, behind

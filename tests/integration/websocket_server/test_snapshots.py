@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import simplejpeg
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.flows.relay import snapshots
+from tests.support.background import repeating
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import JPEG, STREAM, Relay, message, orders, wait_subscribed
 
@@ -33,7 +34,7 @@ def ask(relay: Relay, path: str = PATH, **headers: str) -> tuple[int, http.clien
 
 
 class Asking(threading.Thread):
-    """Asks meanwhile."""
+    """Asks for a snapshot in a thread."""
 
     def __init__(self, relay: Relay, path: str = PATH) -> None:
         super().__init__(daemon=True)
@@ -44,29 +45,15 @@ class Asking(threading.Thread):
         self._answer = ask(self._relay, self._path)
 
     def answer(self) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Waits for it."""
+        """Waits for the answer."""
         self.join(20)
         return self._answer
 
 
-@contextmanager
-def publishing(client: redis.Redis, jpeg: bytes = JPEG, stream: str = STREAM) -> Iterator[None]:
-    """One result each 50 ms, as long as somebody subscribes."""
-    stop = threading.Event()
-
-    def run() -> None:
-        order = 0
-        while not stop.wait(0.05):
-            order += 1
-            client.publish(stream, message(order, jpeg))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def publishing(client: redis.Redis, jpeg: bytes = JPEG) -> AbstractContextManager[None]:
+    """Publishes results of the stream, 20 per second."""
+    numbers = itertools.count(1)
+    return repeating(lambda: client.publish(STREAM, message(next(numbers), jpeg)), 20)
 
 
 def test_boxes_are_drawn_and_the_subscription_ends(relay: Relay, client: redis.Redis) -> None:

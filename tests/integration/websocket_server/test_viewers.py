@@ -39,9 +39,9 @@ def test_three_formats(relay: Relay, client: redis.Redis) -> None:
         opcode, document = text.read()
         assert (opcode, bytes(document)) == (1, split_message(sent)[0])
         assert parse_result(document).detections == RESULT.detections
-        opcode, picture = drawn.read()
+        opcode, jpeg = drawn.read()
         assert opcode == 2
-        pixels = simplejpeg.decode_jpeg(picture, "RGB").astype(int)
+        pixels = simplejpeg.decode_jpeg(jpeg, "RGB").astype(int)
         assert pixels.shape == (240, 320, 3)
         assert np.abs(pixels[60, 100:220] - 128).max() > 40, "no box where the detection lies"
         assert np.abs(pixels[120, 140:180] - 128).max() < 10, "something inside the box was drawn on"
@@ -72,7 +72,7 @@ def test_unreadable_results_are_counted_and_skipped(relay: Relay, client: redis.
         bad = (b"", b"\x00\x00\x00\x02{}", join_message(b'{"v":9,"order":1}', JPEG), message(2, b"GIF89a"))
         for each in bad:
             client.publish(STREAM, each)
-        # This one is sent on, only its picture can't be drawn.
+        # This one is forwarded, only its image cannot be drawn.
         client.publish(STREAM, message(3, JPEG[:200]))
         assert orders(viewer, 1) == [3]
         wait_for(lambda: relay.metric("ei_results_invalid_total") == len(bad) + 1, what="the bad results counted")
@@ -138,7 +138,7 @@ def test_own_and_allowed_origins_may_watch(valkey: EmbeddedValkey, client: redis
             wait_subscribed(client, relay)
 
 
-def test_viewers_have_nothing_to_say(relay: Relay, client: redis.Redis) -> None:
+def test_messages_of_viewers_are_discarded_within_limits(relay: Relay, client: redis.Redis) -> None:
     with relay.open() as viewer:
         wait_subscribed(client, relay)
         for _ in range(50):
@@ -210,7 +210,7 @@ def test_taken_port_is_a_clear_error(valkey: EmbeddedValkey, relay: Relay, tmp_p
 
 
 def test_a_stop_right_after_the_start_is_no_hang(valkey: EmbeddedValkey) -> None:
-    """A cancellation that falls into the opening of a connection can get lost; one in some dozens did."""
+    """A cancellation while a connection is being opened can get lost; one in some dozens did."""
     for _ in range(60):
         with Relay(queue_url=valkey.url):
             pass

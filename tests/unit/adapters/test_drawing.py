@@ -45,14 +45,14 @@ def test_hash_is_fnv_1a_32() -> None:
 
 
 def test_box_is_drawn_in_its_labels_colour_over_a_dark_line() -> None:
-    picture = np.full((240, 320, 3), 128, np.uint8)
-    draw_detections(picture, (detection(),))
+    pixels = np.full((240, 320, 3), 128, np.uint8)
+    draw_detections(pixels, (detection(),))
     left, middle = round(0.25 * 319), 120
-    assert tuple(picture[middle, left][::-1]) == label_colour("person")
-    dark = picture[middle, left - 4 : left + 5].sum(axis=1) < 120
+    assert tuple(pixels[middle, left][::-1]) == label_colour("person")
+    dark = pixels[middle, left - 4 : left + 5].sum(axis=1) < 120
     assert dark.any(), "no dark line beside the coloured one"
-    assert (picture[middle, 160] == 128).all(), "the inside of the box must stay as it was"
-    assert (picture[middle, 20] == 128).all(), "the outside of the box must stay as it was"
+    assert (pixels[middle, 160] == 128).all(), "the inside of the box must stay as it was"
+    assert (pixels[middle, 20] == 128).all(), "the outside of the box must stay as it was"
 
 
 def test_drawn_jpeg_keeps_its_size_and_changes_only_with_detections() -> None:
@@ -71,25 +71,25 @@ def test_plate_stays_inside_the_frame(box: tuple[float, float, float, float]) ->
     """The plate is whole: as many plate-coloured pixels as where there is room all around."""
 
     def coloured(where: tuple[float, float, float, float]) -> int:
-        picture = np.full((240, 320, 3), 128, np.uint8)
-        draw_detections(picture, (detection(box=where),))
-        same = (picture[:, :, ::-1] == np.array(label_colour("person"), np.uint8)).all(axis=2)
+        pixels = np.full((240, 320, 3), 128, np.uint8)
+        draw_detections(pixels, (detection(box=where),))
+        same = (pixels[:, :, ::-1] == np.array(label_colour("person"), np.uint8)).all(axis=2)
         return int(same.sum(axis=1).max())
 
     # The densest row of the colour is the plate's or the box's own edge: never less than a plate of the text's width.
     assert coloured(box) >= 40
 
 
-def test_the_first_picture_loads_the_font_whether_something_was_found_or_not() -> None:
+def test_the_first_frame_loads_the_font_whether_something_was_found_or_not() -> None:
     drawing._font.cache_clear()
     drawing.draw_detections(np.zeros((90, 160, 3), np.uint8), ())
     assert drawing._font.cache_info().currsize == 1
 
 
 def test_small_box_has_no_plate() -> None:
-    picture = np.full((240, 320, 3), 128, np.uint8)
-    draw_detections(picture, (detection(box=(0.5, 0.5, 0.55, 0.55)),))
-    changed = np.argwhere((picture != 128).any(axis=2))
+    pixels = np.full((240, 320, 3), 128, np.uint8)
+    draw_detections(pixels, (detection(box=(0.5, 0.5, 0.55, 0.55)),))
+    changed = np.argwhere((pixels != 128).any(axis=2))
     assert changed.min(axis=0)[0] >= 0.5 * 239 - 4
     assert changed.max(axis=0)[1] <= 0.55 * 319 + 4
 
@@ -123,18 +123,18 @@ detections = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(detections, max_size=8), st.sampled_from([(320, 240), (1, 1), (16, 16), (3, 200)]))
-def test_whatever_the_detections_a_picture_comes_out(found: list[Detection], size: tuple[int, int]) -> None:
+def test_whatever_the_detections_an_image_comes_out(found: list[Detection], size: tuple[int, int]) -> None:
     drawn = draw_result(with_boxes(*found), grey_jpeg(*size))
     assert simplejpeg.decode_jpeg(drawn, "RGB").shape == (size[1], size[0], 3)
 
 
 @pytest.mark.parametrize("jpeg", [b"", b"not a jpeg", grey_jpeg()[:20], b"\xff\xd8\xff\xd9", b"\xff\xd8" + bytes(500)])
-def test_undecodable_picture_is_an_invalid_frame(jpeg: bytes) -> None:
+def test_undecodable_image_is_an_invalid_frame(jpeg: bytes) -> None:
     with pytest.raises(InvalidFrameError):
         draw_result(with_boxes(detection()), jpeg)
 
 
-def test_header_without_a_picture_is_an_invalid_frame() -> None:
+def test_header_without_an_image_is_an_invalid_frame() -> None:
     jpeg = grey_jpeg()
     scan = jpeg.index(b"\xff\xda")
     with pytest.raises(InvalidFrameError):

@@ -1,4 +1,4 @@
-"""Hashes of the registry, ours and others'."""
+"""The registry's hashes, valid and foreign ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rate of a stream is the stream's, however many pods share it."""
+"""Every pod computes the rate of the whole stream, however many pods share it."""
 
 from __future__ import annotations
 

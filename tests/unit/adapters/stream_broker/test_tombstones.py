@@ -1,4 +1,4 @@
-"""Tombstones survive the way over their channel; anything else is refused."""
+"""Messages of tombstones read back; anything else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a pod asks who watches."""
+"""When a pod asks which streams are watched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hub's notion of being behind: a burst is not a backlog, and while behind frames still go out."""
+"""When the hub is behind: a burst is no backlog, and frames are still sent meanwhile."""
 
 from __future__ import annotations
 

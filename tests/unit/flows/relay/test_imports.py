@@ -1,4 +1,4 @@
-"""What the websocket server loads at start: nothing that only a drawn picture needs."""
+"""What the websocket server loads at start: nothing that only drawing needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def test_no_picture_library_before_the_first_picture() -> None:
+def test_no_drawing_library_before_the_first_drawn_frame() -> None:
     code = (
         "import sys, elastic_inference.flows.relay.websocket_service\n"
         "print(*sorted({'cv2', 'numpy', 'simplejpeg', 'openvino', 'tornado', 'msgpack'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""Incoming messages are checked; websocket frames read back as what went in, by the library's own parser."""
+"""Incoming messages are checked; the library reads our websocket frames back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: streams and formats are read, anything else gets a reason."""
+"""Request targets: stream and format are read, anything else is refused with a reason."""
 
 from __future__ import annotations
 
