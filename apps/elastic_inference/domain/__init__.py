@@ -1,1 +1,1 @@
-"""The domain: names, frames, results and errors. Pure Python; it imports no other floor and no I/O library."""
+"""The domain: names, frames, results, API documents and errors. It does no I/O and imports no other floor."""

@@ -2,8 +2,8 @@
 
     ElasticInferenceError
     ├── SettingError           a setting (environment variable) is wrong; ends the service at start
-    ├── InvalidFrameError      a frame message can't be used; carries the reason that is counted
-    ├── InvalidResultError     a result message can't be read
+    ├── InvalidFrameError      a frame message is unusable; carries the reason to count
+    ├── InvalidResultError     a result message is malformed or of an unknown version
     ├── SourceError            a camera or a file can't be opened or read
     │   └── SourceFatalError   and trying again does not help (a missing file)
     ├── ModelError             a model can't be found, loaded, or doesn't fit its adapter
@@ -27,7 +27,7 @@ class DropReason(StrEnum):
 
 
 class InvalidReason(StrEnum):
-    """Why a frame can't be used: label `reason` of `ei_frames_invalid_total`."""
+    """Why a frame is unusable: label `reason` of `ei_frames_invalid_total`."""
 
     NOT_MSGPACK = "not_msgpack"
     NOT_JPEG = "not_jpeg"
@@ -46,7 +46,7 @@ class ElasticInferenceError(Exception):
 
 
 class SettingError(ElasticInferenceError):
-    """A setting is wrong: names the variable, its value and what is accepted."""
+    """A setting is wrong; names the variable, its value and what is accepted."""
 
     def __init__(self, name: str, value: object, expected: str) -> None:
         self.name = name
@@ -56,7 +56,7 @@ class SettingError(ElasticInferenceError):
 
 
 class InvalidFrameError(ElasticInferenceError):
-    """A frame message is unusable; `reason` is what gets counted."""
+    """A frame message is unusable; `reason` is counted."""
 
     def __init__(self, reason: InvalidReason, detail: str) -> None:
         self.reason = reason

@@ -1,7 +1,6 @@
-"""Field types that frames, results and the gateway's documents share, with their limits and their rounding.
+"""Field types that frames, results and the gateway's documents share, with their limits and rounding.
 
-A document is a dataclass whose annotations hold everything else that is known of a field: pydantic derives the reader,
-the JSON and the JSON Schema from them.
+A document is a dataclass. Pydantic makes its reader, its JSON and its JSON Schema from the annotations of its fields.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _NAME = keys.NAME_PATTERN.pattern
 
 
 def rounded(digits: int) -> PlainSerializer:
-    """Rounds a number as it becomes JSON."""
+    """Rounds a number when it is written as JSON."""
     return PlainSerializer(lambda number: round(number, digits), return_type=float)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.fields import Count, Name
@@ -22,7 +22,6 @@ _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
 
 
-@with_config(ConfigDict(json_schema_extra={"additionalProperties": True}))
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One image of one stream, as a producer pushes it: a msgpack map with these keys.

@@ -1,8 +1,7 @@
-"""Names of streams, types and pods, and every Redis key and channel, in one place.
+"""Names of streams, types and pods, and every Redis key and channel.
 
-Called by whatever talks to Redis. Knows no Redis client. `doc/redis.md` says what each key holds and how
-long it lives. All queue keys of a type share one slot of a Redis Cluster: `queue_<type>` hashes like
-`{queue_<type>}`.
+`doc/redis.md` says what each key holds and how long it lives. All queue keys of a type share one slot of a Redis
+Cluster: `queue_<type>` hashes like `{queue_<type>}`.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ def is_name(text: str) -> bool:
 
 
 def clean_name(text: str) -> str | None:
-    """A plain producer's stream name made safe: other characters become `_`.
+    """A stream name from a producer made safe: characters that a name may not have become `_`.
 
-    None when it is empty or longer than 128 characters (an invalid frame). A first character that may not
-    lead a name also becomes `_` and gets an `x` before it, so that the result is always a name.
+    None if it is empty or longer than 128 characters, which makes the frame invalid. A name that would then start with
+    `.`, `_` or `-` gets an `x` in front.
     """
     if not text or len(text) > NAME_LIMIT:
         return None
@@ -41,12 +40,12 @@ def clean_name(text: str) -> str | None:
 
 
 def stream_id(name: str, infer_type: str) -> str:
-    """`<name>:<type>:inferred`: also the broker's channel and the websocket's path."""
+    """`<name>:<type>:inferred`, which is also the broker's channel and the websocket's path."""
     return f"{name}:{infer_type}:inferred"
 
 
 def split_stream_id(text: str) -> tuple[str, str] | None:
-    """(name, type) of a stream id, or None when `text` is not one."""
+    """(name, type) of a stream id, or None if `text` is not one."""
     parts = text.split(":")
     if len(parts) != 3 or parts[2] != "inferred" or not is_name(parts[0]) or not is_name(parts[1]):
         return None
@@ -60,16 +59,16 @@ def pod_name(environ: Mapping[str, str] | None = None) -> str:
     return host if env.get("KUBERNETES_SERVICE_HOST") else f"{host}-{os.getpid()}"
 
 
-# At the queue's Redis.
+# In the queue's Redis.
 
 
 def legacy_queue(infer_type: str) -> str:
-    """List of whole frame messages of legacy producers."""
+    """List: frame messages of legacy producers."""
     return f"queue_{infer_type}"
 
 
 def queue_prefix(infer_type: str) -> str:
-    """What every other queue key of a type starts with."""
+    """Start of every other queue key of a type."""
     return f"{{queue_{infer_type}}}:"
 
 
@@ -79,7 +78,7 @@ def tokens(infer_type: str) -> str:
 
 
 def waiting(infer_type: str, name: str) -> str:
-    """List: id and time of arrival of each waiting frame of one stream."""
+    """List: id and arrival time of each waiting frame of one stream."""
     return f"{{queue_{infer_type}}}:waiting:{name}"
 
 
@@ -94,40 +93,40 @@ def taken(infer_type: str, pod: str, index: int) -> str:
 
 
 def order(infer_type: str, name: str) -> str:
-    """Counter: number given to a stream's frames as they are popped."""
+    """Counter: numbers a stream's frames as they are popped."""
     return f"{{queue_{infer_type}}}:order:{name}"
 
 
 def dropped(infer_type: str) -> str:
-    """Drops at the queue that no pod has taken over yet."""
+    """Hash: drops at the queue that no pod has claimed yet, by reason."""
     return f"{{queue_{infer_type}}}:dropped"
 
 
 def legacy_account(infer_type: str) -> str:
-    """Hash: how many legacy frames had arrived by when, from which the janitor tells their age."""
+    """Hash: how many legacy frames had arrived by when; tells the janitor their age."""
     return f"{{queue_{infer_type}}}:plain"
 
 
 def source(infer_type: str, name: str) -> str:
-    """Hash: what the producer says of its source."""
+    """Hash: what the producer reports about its source."""
     return f"{{queue_{infer_type}}}:source:{name}"
 
 
 def sources(infer_type: str) -> str:
-    """Sorted set: names of a type's producers by the time last seen (ms)."""
+    """Sorted set: a type's stream names by the time when their producer was last seen (ms)."""
     return f"{{queue_{infer_type}}}:sources"
 
 
 def janitor_lock(infer_type: str) -> str:
-    """String: which replica of housekeeping runs the janitor of this type, for one second."""
+    """String: the replica of housekeeping that runs the janitor of this type for one second."""
     return f"{{queue_{infer_type}}}:janitor"
 
 
-# At the broker's Redis.
+# In the broker's Redis.
 
 
 def stream_info(identifier: str) -> str:
-    """Hash: what is known of a stream that is inferred."""
+    """Hash: model, size, rate and latency of a stream that is inferred."""
     return f"stream:{identifier}"
 
 
@@ -142,15 +141,15 @@ def worker_id(infer_type: str, pod: str) -> str:
 
 
 def watch(identifier: str) -> str:
-    """String: some websocket server has a viewer of this stream."""
+    """String: exists while a websocket server has a viewer of this stream."""
     return f"watch:{identifier}"
 
 
 def tombstones(identifier: str) -> str:
-    """Channel: which frames of this stream give no result. Beside the stream's own, which carries results only."""
+    """Channel: frames of this stream that give no result. The stream's own channel carries only results."""
     return f"tombstones:{identifier}"
 
 
 def results(infer_type: str) -> str:
-    """Stream: every result of a type as JSON, without the picture."""
+    """Stream: every result of a type as JSON, without the image."""
     return f"results_{infer_type}"

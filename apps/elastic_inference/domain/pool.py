@@ -1,7 +1,4 @@
-"""The streams and the pods of the pool, as the gateway's REST documents and events show them.
-
-Made by the gateway from what Redis holds. Each field is described here and nowhere else.
-"""
+"""Streams and pods as the gateway's REST documents and events show them: the one source of their fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rest of the gateway's documents: events, session, login and error. Each field is described here, nowhere else."""
+"""Events, session, login and error of the gateway's API: the one source of their fields."""
 
 from __future__ import annotations
 

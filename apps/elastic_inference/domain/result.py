@@ -1,7 +1,7 @@
 """A result: all detections of one frame, its JSON and its message.
 
-Called by inference (encode), relay and gateway (decode). The fields of `Result` and `Detection` are written down here
-and nowhere else: reader, JSON, JSON Schema, `openapi.json` and the dashboard's types are made from them.
+Called by inference (encode) and relay (decode). The classes `Result` and `Detection` are the one source of their
+fields: reader, JSON, JSON Schema, `openapi.json` and the dashboard's types are made from them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ MAX_RESULT_JSON_BYTES = 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
 
-def _received(schema: dict[str, Any]) -> None:
-    """JSON Schema of a result on the wire: `v` is there, and so may be fields of a newer version."""
-    schema["additionalProperties"] = True
+def _require_version(schema: dict[str, Any]) -> None:
+    """Completes the JSON Schema: `v` has a default in Python, but every message must carry it."""
     schema["required"].insert(0, "v")
 
 
 _Edge = Annotated[float, rounded(5)]
 
 
-@with_config(ConfigDict(json_schema_extra={"additionalProperties": True}))
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One object or class found in a frame."""
@@ -48,7 +46,7 @@ class Detection:
     ] = field(default_factory=dict)
 
 
-@with_config(ConfigDict(json_schema_extra=_received))
+@with_config(ConfigDict(json_schema_extra=_require_version))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields."""
@@ -86,7 +84,7 @@ class Result:
     @model_validator(mode="before")
     @classmethod
     def _needs_version(cls, fields: Any) -> Any:
-        """Refuses JSON without `v`: its default is for results that are made here."""
+        """Refuses JSON without `v`, whose default is only for results made in Python."""
         if isinstance(fields, dict) and fields.get("v") != RESULT_VERSION:
             raise ValueError(f"expected version {RESULT_VERSION}")
         return fields

@@ -1,9 +1,9 @@
-/** REST calls to the gateway. Knows no view; every failure is an `ApiError` with a sentence to show. */
+/** REST calls to the gateway. Every failure is an `ApiError` with a sentence to show. */
 import type { ApiErrorBody, Session } from './types'
 
 export class ApiError extends Error {
   constructor(
-    /** HTTP status, 0 where the server could not be reached. */
+    /** HTTP status, or 0 if the server is unreachable. */
     readonly status: number,
     readonly code: string,
     message: string,
@@ -43,7 +43,7 @@ export const login = (token: string): Promise<Session> =>
 export const logout = (): Promise<Session> =>
   call('/api/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })
 
-/** Address of a stream's websocket, as seen from this page. */
+/** Address of a stream's websocket on the server of this page. */
 export function socketAddress(id: string, at: Location = location): string {
   return `${at.protocol === 'https:' ? 'wss' : 'ws'}://${at.host}/${encodePath(id)}`
 }
@@ -53,5 +53,5 @@ export function restAddress(id: string, at: Location = location): string {
   return `${at.origin}/api/streams/${encodePath(id)}`
 }
 
-// A colon is allowed in a path, and the ids read better with it.
+// A colon is allowed in a path, and ids are easier to read with it.
 const encodePath = (id: string): string => encodeURIComponent(id).replaceAll('%3A', ':')

@@ -1,21 +1,21 @@
 /**
- * The server-sent events of the gateway, connected for as long as the page lives.
+ * The gateway's server-sent events, for as long as the page is open.
  *
- * The browser's own EventSource gives up for good when the answer is not 200, so this closes it at any failure and
- * opens a new one after a growing, jittered pause.
+ * The browser's EventSource gives up for good if the answer is not 200. So any failure closes it here, and a new one is
+ * opened after a growing pause with jitter.
  */
 import { backoffMs } from '../backoff'
 import type { HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
 
 export interface EventHandlers {
-  /** `time` (hello included), with the local time of arrival. */
+  /** The server's clock (events `time` and `hello`), and the local time when it arrived. */
   time(serverMs: number, localMs: number): void
   hello(event: HelloEvent): void
   streams(event: StreamsEvent): void
   stats(event: StatsEvent): void
   problem(event: ProblemEvent): void
   opened(): void
-  /** The connection is gone; another try comes by itself. */
+  /** The connection is lost. A new one is opened by itself. */
   lost(): void
 }
 
@@ -41,15 +41,15 @@ export class EventConnection {
       this.timer = setTimeout(() => this.open(), backoffMs(this.failures++, 500, 8000))
       this.handlers.lost()
     }
-    const on = <T>(name: string, take: (data: T) => void): void => {
+    const on = <T>(name: string, handle: (data: T) => void): void => {
       source.addEventListener(name, (event) => {
         let data: T
         try {
           data = JSON.parse((event as MessageEvent<string>).data) as T
         } catch {
-          return // a broken event; the next one carries the whole state again
+          return // a malformed event: the next one carries the whole state again
         }
-        take(data)
+        handle(data)
       })
     }
     on<HelloEvent>('hello', (data) => {

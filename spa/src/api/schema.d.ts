@@ -197,8 +197,6 @@ export interface components {
             attributes?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
-        } & {
-            [key: string]: unknown;
         };
         /** @description Why the request failed. */
         Error: {
@@ -246,8 +244,6 @@ export interface components {
              * @constant
              */
             v?: 1;
-        } & {
-            [key: string]: unknown;
         };
         /** @description First event of /api/events. */
         HelloEvent: {
@@ -312,8 +308,6 @@ export interface components {
             attributes?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
-        } & {
-            [key: string]: unknown;
         };
         /** @description Whether this browser may use the API. */
         Session: {
@@ -650,7 +644,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis is unavailable and nothing is known yet. */
+            /** @description Redis or the websocket server is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;

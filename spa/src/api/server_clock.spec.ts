@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 
 import { ServerClock } from './server_clock'
 
-test('the sample that came with the least delay counts', () => {
+test('the sample with the shortest delay counts', () => {
   const clock = new ServerClock()
   expect(clock.offsetMs).toBeNull()
   // The server is 1000 ms ahead; the samples took 50, 5 and 200 ms.

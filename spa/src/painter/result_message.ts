@@ -4,7 +4,7 @@
  * Pure. Everything in it comes from outside, so every field that is used is checked here; what can't be shown is
  * refused with a reason to count. Nothing after this looks at raw JSON.
  */
-import type { Result } from '../api/types'
+import type { Detection, Result } from '../api/types'
 
 export interface Found {
   /** One line of at most 40 characters. */
@@ -18,18 +18,13 @@ export interface Found {
   readonly y1: number
 }
 
-export interface FrameResult {
-  readonly model: string
-  readonly precision: string
-  readonly device: string
-  readonly pod: string
-  readonly order: number
-  readonly seq: number | null
-  readonly width: number
-  readonly height: number
-  readonly ageMs: number
-  readonly queueMs: number
-  readonly inferMs: number
+type Kept = 'model' | 'precision' | 'device' | 'pod' | 'order' | 'seq' | 'width' | 'height'
+
+/** The fields of a result that the dashboard shows, checked. */
+export interface FrameResult extends Readonly<Pick<Result, Kept>> {
+  readonly ageMs: Result['age_ms']
+  readonly queueMs: Result['queue_ms']
+  readonly inferMs: Result['infer_ms']
   readonly arrivedMs: number | null
   /** Sorted by confidence, the best last, so that it is painted on top. */
   readonly found: readonly Found[]
@@ -42,7 +37,7 @@ export type SkipReason = 'malformed' | 'version' | 'picture'
 export type Parsed =
   { readonly result: FrameResult; readonly jpeg: Uint8Array<ArrayBuffer> } | { readonly skip: SkipReason }
 
-export const RESULT_VERSION = 1
+export const RESULT_VERSION: Result['v'] = 1
 /** As many as are drawn by the server, too. */
 export const MOST_DETECTIONS = 1000
 const LABEL_LIMIT = 40
@@ -101,7 +96,7 @@ export function parseResult(document: unknown): FrameResult | { readonly skip: S
 
 function parseDetection(raw: unknown): Found | null {
   if (typeof raw !== 'object' || raw === null) return null
-  const { label, confidence, box } = raw as { label?: unknown; confidence?: unknown; box?: unknown }
+  const { label, confidence, box } = raw as Partial<Record<keyof Detection, unknown>>
   if (!isFinite(confidence) || !Array.isArray(box) || box.length !== 4) return null
   const edges = box as unknown[]
   if (!edges.every(isFinite)) return null

@@ -85,7 +85,7 @@ ROUTES = (
         errors={
             404: NO_STREAM,
             429: "Too many snapshots at once, or too many wrong tokens from this address.",
-            503: REDIS_UNAVAILABLE,
+            503: "Redis or the websocket server is unavailable.",
             504: "No frame came in time.",
         },
     ),
