@@ -49,14 +49,13 @@ def serve(measure: Callable[[float], dict[str, float]]) -> None:
 def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
     """(compiled model, what its adapter prepared, the adapter): as the pod has them."""
     from elastic_inference.adapters.catalogue import find_model
-    from elastic_inference.flows.inference.adapters import AdapterOptions, make_adapter
+    from elastic_inference.flows.inference.adapters import make_adapter, options_of
     from elastic_inference.flows.inference.runtime import load_openvino
 
     openvino = load_openvino()
     spec = find_model(name, models, TYPE)
     core = openvino.Core()
-    options = AdapterOptions(labels=spec.labels, colour=spec.colour, mean=spec.mean, scale=spec.scale)
-    adapter = make_adapter(spec.adapter or "ssd", options)
+    adapter = make_adapter(spec.adapter or "ssd", options_of(spec))
     prepared = adapter.prepare(core.read_model(spec.path))
     return core.compile_model(prepared.model, "CPU", {"PERFORMANCE_HINT": hint}), prepared, adapter
 

@@ -13,9 +13,13 @@ from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Result
 from elastic_inference.domain.sequence import Tombstone
+from elastic_inference.flows.inference.frame_account import FrameAccount
+from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import RedisHealth
 from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
+from elastic_inference.flows.inference.utilisation import ClaimedDrops
 from tests.support.results import make_result
 
 STREAM = "cam:face:inferred"
@@ -29,6 +33,17 @@ def popped(order: int, queue_ms: float = 1.0, name: str = "cam") -> PoppedFrame:
 def outgoing(order: int, stream: str = STREAM) -> Outgoing:
     """A result with its JPEG."""
     return make_result(stream=stream, order=order), b"jpeg"
+
+
+class IdleEngine:
+    """What the parts ask of an engine."""
+
+    device = "CPU"
+    on_cpu = True
+
+    def busy_s(self) -> float:
+        """No load."""
+        return 0.0
 
 
 class RecordingPublisher:
@@ -63,19 +78,13 @@ class Parts:
 
     def __init__(self, ahead: int = 4) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = InferenceMetrics(self.registry, "face", "model")
-        self.lifecycle = Lifecycle("inference")
-        self.tasks = TaskQueue(2, ahead)
+        metrics = InferenceMetrics(self.registry, "face", "model")
+        self.tasks, self.lifecycle = TaskQueue(2, ahead), Lifecycle("inference")
+        meter = LoadMeter(IdleEngine(), ClaimedDrops(5.0, 1.0), metrics)
+        self.context = PodContext(self.tasks, meter, FrameAccount(metrics), self.lifecycle)
         self.publisher = RecordingPublisher()
         self.reports = 0
-        self.outbox = Outbox(
-            publisher=self.publisher,
-            report=self._report,
-            tasks=self.tasks,
-            metrics=self.metrics,
-            lifecycle=self.lifecycle,
-            health=self.health("broker"),
-        )
+        self.outbox = Outbox(self.publisher, self._report, self.context, self.health("broker"))
         self._thread = threading.Thread(target=self.outbox.run)
 
     def health(self, part: str) -> RedisHealth:

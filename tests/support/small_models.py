@@ -12,11 +12,11 @@ from elastic_inference.adapters.catalogue.find import ModelSpec
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters import (
     Adapter,
-    AdapterOptions,
     PreparedModel,
     guess_family,
     letterbox_of,
     make_adapter,
+    options_of,
     preprocess,
 )
 from elastic_inference.flows.inference.runtime import load_openvino
@@ -68,8 +68,7 @@ class Runner:
 def runner_of(spec: ModelSpec) -> Runner:
     """The model of `spec` with the adapter named by the catalogue or recognised by its outputs."""
     model = load_openvino().Core().read_model(str(spec.path))
-    options = AdapterOptions(labels=spec.labels, colour=spec.colour, mean=spec.mean, scale=spec.scale)
-    adapter = make_adapter(spec.adapter or guess_family(model), options)
+    adapter = make_adapter(spec.adapter or guess_family(model), options_of(spec))
     return Runner(adapter, adapter.prepare(model))
 
 

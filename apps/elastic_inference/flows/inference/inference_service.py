@@ -18,7 +18,7 @@ from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters import AdapterOptions
+from elastic_inference.flows.inference.adapters import options_of
 from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
@@ -86,16 +86,8 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
 def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllowance) -> Engine:
     """Compiles the model of `spec`, with the device and the cache folder of the settings."""
     began_s = time.monotonic()
-    options = AdapterOptions(
-        labels=spec.labels,
-        colour=spec.colour,
-        mean=spec.mean,
-        scale=spec.scale,
-        wrapper=spec.wrapper,
-        configuration=spec.configuration,
-    )
     core = make_core(allowance, settings.model_cache_dir)
-    engine = compile_engine(core, spec.path, spec.adapter, options, settings.infer_device)
+    engine = compile_engine(core, spec.path, spec.adapter, options_of(spec), settings.infer_device)
     log.info(
         "%s on %s: %d requests at a time, %s, loaded in %.1f s",
         spec.path,

@@ -12,14 +12,11 @@ from typing import Protocol
 
 from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.base.backoff import Backoff
-from elastic_inference.base.lifecycle import Lifecycle
-from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain import keys
-from elastic_inference.flows.inference.invalid_frames import InvalidFrames
-from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
-from elastic_inference.flows.inference.task_queue import Task, TaskQueue
+from elastic_inference.flows.inference.task_queue import Task
 
 log = logging.getLogger(__name__)
 
@@ -48,27 +45,13 @@ class Intake:
     """From the queue to the workers. `run` is the body of one thread."""
 
     def __init__(
-        self,
-        *,
-        consumer: Consumer,
-        infer_type: str,
-        tasks: TaskQueue,
-        outbox: Outbox,
-        meter: LoadMeter,
-        invalid: InvalidFrames,
-        metrics: InferenceMetrics,
-        lifecycle: Lifecycle,
-        health: RedisHealth,
+        self, consumer: Consumer, infer_type: str, pod: PodContext, outbox: Outbox, health: RedisHealth
     ) -> None:
-        self._consumer = consumer
+        self._consumer, self._health = consumer, health
         self._type = infer_type
-        self._tasks = tasks
-        self._outbox = outbox
-        self._meter = meter
-        self._invalid = invalid
-        self._metrics = metrics
-        self._lifecycle = lifecycle
-        self._health = health
+        self._tasks, self._outbox = pod.tasks, outbox
+        self._meter, self._account = pod.meter, pod.account
+        self._lifecycle = pod.lifecycle
 
     def run(self) -> None:
         """Pops until the lifecycle stops (and `tasks.interrupt` is called), then closes the consumer."""
@@ -106,16 +89,9 @@ class Intake:
         slots = self._outbox.reserve(streams)
         self._tasks.add([Task(*parts) for parts in zip(batch.frames, streams, slots, strict=True)])
         self._meter.pop_ends(batch, now_s)
-        for popped in batch.frames:
-            self._metrics.queue_wait_s.observe(popped.queue_ms / 1000)
-        if count := len(batch.frames) + len(batch.invalid):
-            self._metrics.popped.inc(count)
         if batch.tombstones:
             self._outbox.bury(batch.tombstones)
-        for invalid in batch.invalid:
-            self._invalid.count(invalid.stream, invalid.error)
-        for reason, count in batch.dropped.items():
-            self._metrics.dropped[reason].inc(count)
+        self._account.popped(batch)
 
     def _close(self) -> None:
         """Puts back what an interrupted wait had brought. What cannot be put back is lost, and counted."""
@@ -124,5 +100,4 @@ class Intake:
         except CONTACT_ERRORS as error:
             log.debug("the queue could not be left in order: %s", error)
         if lost := self._consumer.legacy_in_hand:
-            self._metrics.lost.inc(lost)
-            log.warning("%d frames are lost: they could not be put back into the queue", lost)
+            self._account.lost(lost, "they could not be put back into the queue")

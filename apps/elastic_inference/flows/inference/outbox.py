@@ -16,13 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from elastic_inference.base.backoff import Backoff
-from elastic_inference.base.lifecycle import Lifecycle
-from elastic_inference.base.log import Throttle
-from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.ordering import Slot, StreamOrder
+from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
-from elastic_inference.flows.inference.task_queue import Outgoing, TaskQueue
+from elastic_inference.flows.inference.task_queue import Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -54,30 +52,18 @@ class Publisher(Protocol):
 class Outbox:
     """From the workers to the broker. `run` is the body of one thread."""
 
-    def __init__(
-        self,
-        *,
-        publisher: Publisher,
-        report: Callable[[], None],
-        tasks: TaskQueue,
-        metrics: InferenceMetrics,
-        lifecycle: Lifecycle,
-        health: RedisHealth,
-    ) -> None:
+    def __init__(self, publisher: Publisher, report: Callable[[], None], pod: PodContext, health: RedisHealth) -> None:
         """`report` refreshes the pod's entry in the registry; it is called each second and may raise."""
-        self._publisher = publisher
+        self._publisher, self._health = publisher, health
         self._report_worker = report
-        self._tasks = tasks
-        self._metrics = metrics
-        self._lifecycle = lifecycle
-        self._health = health
+        self._tasks, self._account = pod.tasks, pod.account
+        self._lifecycle = pod.lifecycle
         self._lock = threading.Lock()
         self._order: StreamOrder[Outgoing] = StreamOrder()
         self._ready: list[Outgoing] = []
         self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._drain_until_s = float("inf")
-        self._throttle = Throttle()
 
     def reserve(self, streams: Sequence[str]) -> list[Slot[Outgoing]]:
         """Pop thread: a slot for each popped frame, given by its stream, in the order of the frames."""
@@ -153,24 +139,13 @@ class Outbox:
     def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
         sent = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch))
-        metrics = self._metrics
-        if not sent:
-            self._give_up(batch)
-            return
-        self._health.works()
-        metrics.inferred.inc(len(batch))
-        for result, _ in batch:
-            metrics.inference_s.observe(result.infer_ms / 1000)
-            metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
-
-    def _give_up(self, batch: list[Outgoing]) -> None:
-        """Counts results that could not be published. Their tombstones get one more chance, in the next batch."""
-        if not batch:
-            return
-        self.bury([Tombstone(result.stream, result.order, LOST) for result, _ in batch])
-        self._metrics.lost.inc(len(batch))
-        if self._throttle.allow("lost"):
-            log.warning("%d results are lost: they could not be published (logged once a minute)", len(batch))
+        if sent:
+            self._health.works()
+            self._account.published(batch)
+        elif batch:
+            self._account.lost(len(batch), "their results could not be published")
+            # They get one chance, with the next batch.
+            self.bury([Tombstone(result.stream, result.order, LOST) for result, _ in batch])
 
     def _try_to_publish(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> bool:
         backoff = Backoff()

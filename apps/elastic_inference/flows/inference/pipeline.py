@@ -20,11 +20,12 @@ from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.flows.inference.engine import Engine
+from elastic_inference.flows.inference.frame_account import FrameAccount
 from elastic_inference.flows.inference.frame_detector import make_detectors
 from elastic_inference.flows.inference.intake import POP_WAIT_S, Intake
-from elastic_inference.flows.inference.invalid_frames import InvalidFrames
 from elastic_inference.flows.inference.load_meter import MEASURE_EVERY_S, LoadMeter
 from elastic_inference.flows.inference.outbox import Outbox
+from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import RedisHealth
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
 from elastic_inference.flows.inference.task_queue import TaskQueue, frames_ahead
@@ -70,37 +71,18 @@ class Pipeline:
         self._info = info
         self._lifecycle = lifecycle
         detectors = make_detectors(engine, tuning.threshold)
-        invalid = InvalidFrames(metrics)
-        self._tasks = TaskQueue(len(detectors), frames_ahead(tuning.first_fps))
-        self._meter = LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics)
-        self._outbox = Outbox(
-            publisher=publisher,
-            report=self._report,
-            tasks=self._tasks,
-            metrics=metrics,
-            lifecycle=lifecycle,
-            health=RedisHealth("broker", lifecycle, lambda error: explain(error, "broker")),
+        self._pod = pod = PodContext(
+            TaskQueue(len(detectors), frames_ahead(tuning.first_fps)),
+            LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics),
+            FrameAccount(metrics),
+            lifecycle,
         )
-        self._workers = WorkerPool(
-            detectors,
-            tasks=self._tasks,
-            outbox=self._outbox,
-            results=ResultBuilder(info, engine, publisher.server_ms),
-            meter=self._meter,
-            invalid=invalid,
-            metrics=metrics,
-        )
-        self._intake = Intake(
-            consumer=consumer,
-            infer_type=info.infer_type,
-            tasks=self._tasks,
-            outbox=self._outbox,
-            meter=self._meter,
-            invalid=invalid,
-            metrics=metrics,
-            lifecycle=lifecycle,
-            health=RedisHealth("queue", lifecycle, lambda error: explain(error, "queue")),
-        )
+        broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
+        queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
+        results = ResultBuilder(info, engine, publisher.server_ms)
+        self._outbox = Outbox(publisher, self._report, pod, broker)
+        self._workers = WorkerPool(detectors, results, pod, self._outbox)
+        self._intake = Intake(consumer, info.infer_type, pod, self._outbox, queue)
 
     def run(self, make_utilisation: Callable[[], Utilisation]) -> None:
         """Runs until the lifecycle stops and all frames in hand are published.
@@ -117,7 +99,7 @@ class Pipeline:
         drain_until_s = time.monotonic() + DRAIN_LIMIT_S - _DRAIN_MARGIN_S
         self._workers.drain(drain_until_s)
         self._outbox.drain(drain_until_s)
-        self._tasks.interrupt()
+        self._pod.tasks.interrupt()
         pop.join()
         self._workers.join()
         self._outbox.close()
@@ -133,10 +115,10 @@ class Pipeline:
             now_s = time.monotonic()
             if not self._workers.stuck(now_s):
                 self._lifecycle.beat("infer")
-            self._meter.measure(utilisation, now_s, self._workers.inferred)
+            self._pod.meter.measure(utilisation, now_s, self._workers.inferred)
 
     def _report(self) -> None:
         """Publish thread: refreshes the pod's entry in the registry."""
-        reading, info = self._meter.reading, self._info
+        reading, info = self._pod.meter.reading, self._info
         rates = (reading.infer_fps, reading.drop_fps, reading.scale_ratio) if reading else (0.0, 0.0, 0.0)
         self._publisher.report_worker(*rates, device=self._engine.device, model=info.model, precision=info.precision)

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from elastic_inference.base.log import Throttle
-from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
 from elastic_inference.domain.sequence import Tombstone
-from elastic_inference.flows.inference.invalid_frames import InvalidFrames
-from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.outbox import LOST, Outbox
+from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.result_builder import ResultBuilder
-from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
+from elastic_inference.flows.inference.task_queue import Outgoing, Task
 
 log = logging.getLogger(__name__)
 
@@ -41,24 +39,11 @@ class Detector(Protocol):
 class WorkerPool:
     """All workers of a pod."""
 
-    def __init__(
-        self,
-        detectors: Sequence[Detector],
-        *,
-        tasks: TaskQueue,
-        outbox: Outbox,
-        results: ResultBuilder,
-        meter: LoadMeter,
-        invalid: InvalidFrames,
-        metrics: InferenceMetrics,
-    ) -> None:
+    def __init__(self, detectors: Sequence[Detector], results: ResultBuilder, pod: PodContext, outbox: Outbox) -> None:
         """One worker, and one thread, for each of `detectors`."""
-        self._tasks = tasks
-        self._outbox = outbox
         self._results = results
-        self._meter = meter
-        self._invalid = invalid
-        self._metrics = metrics
+        self._tasks, self._outbox = pod.tasks, outbox
+        self._meter, self._account = pod.meter, pod.account
         self._throttle = Throttle()
         self._drain_until_s = float("inf")
         # One entry a worker, written by that worker alone.
@@ -112,7 +97,7 @@ class WorkerPool:
             began_s = ended_s
 
     def _lose(self, task: Task) -> Tombstone:
-        self._metrics.lost.inc()
+        self._account.lost(1, "the drain was too short for them")
         return Tombstone(task.stream, task.popped.order, LOST)
 
     def _infer(self, detector: Detector, task: Task) -> Outgoing | Tombstone:
@@ -128,5 +113,5 @@ class WorkerPool:
             found = InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:_MAX_DETAIL])
             if self._throttle.allow((task.stream, type(error))):
                 log.exception("a frame of %s failed (logged once a minute)", task.stream)
-        self._invalid.count(task.stream, found)
+        self._account.invalid(task.stream, found)
         return Tombstone(task.stream, task.popped.order, found.reason)

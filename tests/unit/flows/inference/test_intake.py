@@ -6,22 +6,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError
 from tests.support.pod_parts import STREAM, Parts, popped
 from tests.support.waiting import wait_for
 
 from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.adapters.frame_queue.pop_batch import InvalidFrame
-from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.intake import Intake
-from elastic_inference.flows.inference.invalid_frames import InvalidFrames
-from elastic_inference.flows.inference.load_meter import LoadMeter
-from elastic_inference.flows.inference.utilisation import ClaimedDrops
 
 
 class ScriptedConsumer:
@@ -54,18 +48,7 @@ class ScriptedConsumer:
 
 @contextmanager
 def running(parts: Parts, consumer: ScriptedConsumer) -> Iterator[None]:
-    engine: Any = None
-    intake = Intake(
-        consumer=consumer,
-        infer_type="face",
-        tasks=parts.tasks,
-        outbox=parts.outbox,
-        meter=LoadMeter(engine, ClaimedDrops(5.0, 1.0), InferenceMetrics(CollectorRegistry(), "face", "model")),
-        invalid=InvalidFrames(parts.metrics),
-        metrics=parts.metrics,
-        lifecycle=parts.lifecycle,
-        health=parts.health("queue"),
-    )
+    intake = Intake(consumer, "face", parts.context, parts.outbox, parts.health("queue"))
     thread = threading.Thread(target=intake.run)
     thread.start()
     try:

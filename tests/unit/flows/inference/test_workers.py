@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
-from tests.support.pod_parts import STREAM, Parts
+from tests.support.pod_parts import STREAM, IdleEngine, Parts
 from tests.support.results import PERSON
 from tests.support.waiting import wait_for
 
-from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
 from elastic_inference.domain.sequence import Tombstone
-from elastic_inference.flows.inference.invalid_frames import InvalidFrames
-from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.outbox import LOST
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
-from elastic_inference.flows.inference.utilisation import ClaimedDrops
 from elastic_inference.flows.inference.workers import STUCK_S, WorkerPool
 
 
@@ -40,27 +37,25 @@ class ScriptedDetector:
         return [PERSON]
 
 
-class OneDevice:
-    """What the parts ask of an engine."""
-
-    device = "CPU"
-    on_cpu = True
-
-    def busy_s(self) -> float:
-        return 0.0
-
-
 def pool(parts: Parts, *detectors: ScriptedDetector) -> WorkerPool:
-    engine: Any = OneDevice()
-    return WorkerPool(
-        detectors,
-        tasks=parts.tasks,
-        outbox=parts.outbox,
-        results=ResultBuilder(PodInfo("face", "pod", "model", "FP32"), engine, lambda _: 5000.0),
-        meter=LoadMeter(engine, ClaimedDrops(5.0, 1.0), InferenceMetrics(CollectorRegistry(), "face", "model")),
-        invalid=InvalidFrames(parts.metrics),
-        metrics=parts.metrics,
-    )
+    engine: Any = IdleEngine()
+    results = ResultBuilder(PodInfo("face", "pod", "model", "FP32"), engine, lambda _: 5000.0)
+    return WorkerPool(detectors, results, parts.context, parts.outbox)
+
+
+@contextmanager
+def held_up(parts: Parts, *orders: int) -> Iterator[tuple[WorkerPool, ScriptedDetector]]:
+    """One worker that waits in the first of these frames, until its detector may go on or this ends."""
+    detector = ScriptedDetector()
+    detector.go.clear()
+    workers = pool(parts, detector)
+    with parts:
+        workers.start()
+        parts.add(*orders)
+        wait_for(lambda: parts.tasks.waiting == len(orders) - 1, what="the first frame to be begun")
+        yield workers, detector
+        detector.go.set()
+        workers.join()
 
 
 def test_each_frame_becomes_a_result() -> None:
@@ -100,16 +95,9 @@ def test_a_broken_frame_leaves_a_tombstone_and_the_worker_lives_on(error: Except
 
 def test_frames_that_a_drain_has_no_time_for_leave_tombstones() -> None:
     parts = Parts()
-    detector = ScriptedDetector()
-    detector.go.clear()
-    workers = pool(parts, detector)
-    with parts:
-        workers.start()
-        parts.add(1, 2, 3)
-        wait_for(lambda: parts.tasks.waiting == 2, what="the first frame to be begun")
+    with held_up(parts, 1, 2, 3) as (workers, _):
+        wait_for(lambda: workers.stuck(time.monotonic() + STUCK_S + 1), what="the detector to have the first frame")
         workers.drain(time.monotonic() - 1)
-        detector.go.set()
-        workers.join()
     assert parts.publisher.orders == [1]
     assert parts.publisher.tombstones == [Tombstone(STREAM, 2, LOST), Tombstone(STREAM, 3, LOST)]
     assert parts.metric("ei_frames_lost_total") == 2
@@ -117,14 +105,8 @@ def test_frames_that_a_drain_has_no_time_for_leave_tombstones() -> None:
 
 def test_a_worker_that_spends_a_minute_on_a_frame_is_stuck() -> None:
     parts = Parts()
-    detector = ScriptedDetector()
-    detector.go.clear()
-    workers = pool(parts, detector)
-    with parts:
-        workers.start()
-        parts.add(1)
+    with held_up(parts, 1) as (workers, detector):
         wait_for(lambda: workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to be stuck")
         assert not workers.stuck(time.monotonic())
         detector.go.set()
-        workers.join()
-    assert not workers.stuck(time.monotonic() + STUCK_S + 1)
+        wait_for(lambda: not workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to go on")

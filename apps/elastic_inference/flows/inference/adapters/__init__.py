@@ -12,7 +12,7 @@ from typing import Any
 
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters import blazeface, model_api, ssd, tf_detection, yolox
-from elastic_inference.flows.inference.adapters.base import Adapter, AdapterOptions, describe
+from elastic_inference.flows.inference.adapters.base import Adapter, AdapterOptions, describe, options_of
 from elastic_inference.flows.inference.adapters.preprocessing import (
     Letterbox,
     PreparedModel,
@@ -31,6 +31,7 @@ __all__ = [
     "guess_family",
     "letterbox_of",
     "make_adapter",
+    "options_of",
     "preprocess",
 ]
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from elastic_inference.adapters.catalogue import ModelSpec
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
@@ -56,6 +57,11 @@ class AdapterOptions:
     scale: tuple[float, ...] | None = None
     wrapper: str | None = None
     configuration: Mapping[str, Any] | None = None
+
+
+def options_of(spec: ModelSpec) -> AdapterOptions:
+    """The options that the catalogue or a side file gives a model."""
+    return AdapterOptions(spec.labels, spec.colour, spec.mean, spec.scale, spec.wrapper, spec.configuration)
 
 
 def describe(model: Any) -> str:

@@ -55,8 +55,7 @@ def few_detections(
 ) -> list[Detection]:
     """As `detections`, for lists."""
     found = []
-    offset_x, offset_y = letterbox.offset_x, letterbox.offset_y
-    scale_x, scale_y = letterbox.scale_x, letterbox.scale_y
+    (offset_x, offset_y), (scale_x, scale_y) = letterbox.offset, letterbox.scale
     for number, confidence, box in zip(classes, confidences, boxes, strict=True):
         # A NaN or an infinity anywhere makes the sum one.
         if not math.isfinite(sum(box) + confidence):

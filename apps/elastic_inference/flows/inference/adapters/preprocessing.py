@@ -58,22 +58,17 @@ class PreparedModel:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Maps the model's input to the frame: frame = (model - offset) * scale, all as shares (0..1).
+    """Maps the model's input to the frame: frame = (model - offset) * scale, all as shares (0..1), each an (x, y).
 
-    The default is a stretched frame. `width` and `height` are the frame's own size in pixels (0: unknown).
+    The default is a stretched frame.
     """
 
-    scale_x: float = 1.0
-    scale_y: float = 1.0
-    offset_x: float = 0.0
-    offset_y: float = 0.0
-    width: int = 0
-    height: int = 0
+    offset: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def to_frame(self, boxes: Floats) -> npt.NDArray[np.float32]:
         """Boxes (n x 4, xyxy, shares of the model's input) as shares of the frame, clipped to 0..1."""
-        offset = np.array((self.offset_x, self.offset_y, self.offset_x, self.offset_y), np.float32)
-        scale = np.array((self.scale_x, self.scale_y, self.scale_x, self.scale_y), np.float32)
+        offset, scale = np.array(self.offset * 2, np.float32), np.array(self.scale * 2, np.float32)
         mapped: npt.NDArray[np.float32] = np.clip((boxes - offset) * scale, 0.0, 1.0).astype(np.float32)
         return mapped
 
@@ -81,15 +76,10 @@ class Letterbox:
 def letterbox_of(frame_width: int, frame_height: int, prepared: PreparedModel) -> Letterbox:
     """The letterbox of a frame of this size (pixels) that `preprocess` brings to the model's input."""
     if prepared.resize is Resize.STRETCH:
-        return Letterbox(width=frame_width, height=frame_height)
+        return Letterbox()
     left, top, width, height = _inner_box(frame_width, frame_height, prepared)
     return Letterbox(
-        scale_x=prepared.width / width,
-        scale_y=prepared.height / height,
-        offset_x=left / prepared.width,
-        offset_y=top / prepared.height,
-        width=frame_width,
-        height=frame_height,
+        offset=(left / prepared.width, top / prepared.height), scale=(prepared.width / width, prepared.height / height)
     )
 
 

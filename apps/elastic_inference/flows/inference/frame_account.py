@@ -1,0 +1,58 @@
+"""Counts what becomes of each popped frame, and logs trouble at most once a minute for each stream and reason.
+
+Called by all parts of the pod. Together with the queue's own counts it makes up the account: pushed = inferred +
+dropped + invalid + waiting + lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from elastic_inference.adapters.frame_queue import PopBatch
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.domain.errors import InvalidFrameError
+from elastic_inference.flows.inference.task_queue import Outgoing
+
+log = logging.getLogger(__name__)
+
+
+class FrameAccount:
+    """Any thread; a race costs one log line too many."""
+
+    def __init__(self, metrics: InferenceMetrics) -> None:
+        self._metrics = metrics
+        self._throttle = Throttle()
+
+    def popped(self, batch: PopBatch) -> None:
+        """A batch came from the queue."""
+        metrics = self._metrics
+        for popped in batch.frames:
+            metrics.queue_wait_s.observe(popped.queue_ms / 1000)
+        if count := len(batch.frames) + len(batch.invalid):
+            metrics.popped.inc(count)
+        for invalid in batch.invalid:
+            self.invalid(invalid.stream, invalid.error)
+        for reason, count in batch.dropped.items():
+            metrics.dropped[reason].inc(count)
+
+    def invalid(self, stream: str, error: InvalidFrameError) -> None:
+        """A frame cannot be used; `stream` is empty where it is unknown."""
+        self._metrics.invalid[error.reason].inc()
+        if self._throttle.allow((stream, error.reason)):
+            log.warning("stream %s: %s; skipped (logged once a minute)", stream or "(unknown)", error)
+
+    def published(self, batch: Sequence[Outgoing]) -> None:
+        """Results were sent."""
+        metrics = self._metrics
+        metrics.inferred.inc(len(batch))
+        for result, _ in batch:
+            metrics.inference_s.observe(result.infer_ms / 1000)
+            metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
+
+    def lost(self, count: int, why: str) -> None:
+        """Frames were popped and cannot be inferred or published."""
+        self._metrics.lost.inc(count)
+        if self._throttle.allow(why):
+            log.warning("lost %d frame(s): %s (logged once a minute)", count, why)
