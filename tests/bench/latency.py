@@ -1,7 +1,7 @@
-"""Latency at 25, 50 and 80 % of what a pod can do: push to result published, and push to a websocket client.
+"""Latency at 25, 50 and 80 % of a pod's capacity: push to published result, and push to a websocket client.
 
-Eight cameras, each at its own steady pace with a jitter of a fifth and a phase of its own. This process pushes,
-subscribes at Redis and watches through the websocket server; the clock is one and the same.
+Eight cameras push at a steady rate with a jitter of a fifth, each with a phase of its own. This process pushes,
+subscribes at Redis and watches through the websocket server, so one clock measures everything.
 """
 
 from __future__ import annotations
@@ -45,35 +45,35 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
     if not (context.models / MODEL.rpartition("_")[0]).is_dir():
         yield LeftOut(PART, f"{MODEL}: the model is missing")
         return
-    pictures = load_pictures((768, 432), context.videos)
+    images = load_pictures((768, 432), context.videos)
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         server = stack.enter_context(EmbeddedValkey())
         bare = stack.enter_context(Measured("latency", MODEL, context.models, server, cores))
-        feeder = stack.enter_context(Feeder(server, pictures, cores))
+        feeder = stack.enter_context(Feeder(server, images, cores))
         pod = stack.enter_context(running_pod(server, MODEL, context.models, cores))
         relay = _relay(server, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ei-bench-"))))
         stack.callback(relay[0].terminate)
         bare_ms = [bare.ask(1.0)["p50_ms"] for _ in range(2)]
-        # What it can do with its viewers there, as in the rounds below.
+        # Its capacity while it is watched, as in the rounds below.
         capacity = statistics.median(pod.measure(feeder, 1.5, watched=True) for _ in range(2))
         bare_ms += [bare.ask(1.0)["p50_ms"] for _ in range(2)]
         bare_p50 = statistics.median(bare_ms)
         yield Figure(PART, "one bare inference, p50", round(bare_p50, 2), "ms", rounds=tuple(bare_ms))
         for load in LOADS:
-            traffic = Traffic(server, relay[1], pictures, load * capacity)
+            traffic = Traffic(server, relay[1], images, load * capacity)
             traffic.run(context.seconds(seconds))
             for name, values in (("published", traffic.published_ms), ("at a websocket client", traffic.viewed_ms)):
                 for share in (0.5, 0.95, 0.99):
-                    most = None
+                    maximum = None
                     if load == 0.5:
-                        most = {0.5: 1.5 * bare_p50 + 10, 0.99: 3 * bare_p50 + 30}.get(share)
+                        maximum = {0.5: 1.5 * bare_p50 + 10, 0.99: 3 * bare_p50 + 30}.get(share)
                     yield Figure(
                         PART,
                         f"push to {name}, {load:.0%} load, p{share * 100:.0f}",
                         round(percentile(values, share), 2),
                         "ms",
-                        maximum=None if most is None else round(most, 2),
+                        maximum=None if maximum is None else round(maximum, 2),
                         details={
                             "frames": traffic.pushed,
                             "arrived": len(values),
@@ -92,14 +92,14 @@ def _relay(server: EmbeddedValkey, folder: Path) -> tuple[ServiceProcess, int]:
 
 
 class Traffic:
-    """Pushes at a rate and notes when each frame's result is seen."""
+    """Pushes at a rate and notes when each frame's result arrives."""
 
-    def __init__(self, server: EmbeddedValkey, relay_port: int, pictures: list[bytes], fps: float) -> None:
+    def __init__(self, server: EmbeddedValkey, relay_port: int, images: list[bytes], fps: float) -> None:
         self.fps = fps
         self.pushed = 0
         self.published_ms: list[float] = []
         self.viewed_ms: list[float] = []
-        self._pictures = pictures
+        self._images = images
         self._names = [f"cam-{index}" for index in range(STREAMS)]
         streams = [keys.stream_id(name, TYPE) for name in self._names]
         target = config.RedisTarget(url=SecretStr(server.url))
@@ -114,7 +114,7 @@ class Traffic:
         self._viewers = [RawViewer(relay_port, f"/{stream}?format=json", timeout_s=30) for stream in streams]
 
     def run(self, seconds: float) -> None:
-        """Two seconds to settle, then so many that count."""
+        """Runs for two seconds to settle, then for `seconds` that count."""
         threads = [
             threading.Thread(target=self._subscribe, daemon=True),
             *(threading.Thread(target=self._watch, args=(viewer,), daemon=True) for viewer in self._viewers),
@@ -133,7 +133,7 @@ class Traffic:
                 break
             time.sleep(max(0.0, at - time.monotonic()))
             number = next(numbers)
-            frame = Frame(self._names[index], TYPE, self._pictures[number % len(self._pictures)], number)
+            frame = Frame(self._names[index], TYPE, self._images[number % len(self._images)], number)
             now = time.monotonic()
             if now >= count_from:
                 self._pushed_at[number] = now

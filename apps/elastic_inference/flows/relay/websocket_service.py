@@ -9,9 +9,10 @@ import asyncio
 import logging
 import resource
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import redis.asyncio as aioredis
@@ -109,36 +110,8 @@ async def serve(
     lifecycle.on_stop(begin_stop)
     if lifecycle.stopping:
         return
-    metrics = RelayMetrics(registry)
-    limits = limits or Limits(max_viewers=settings.max_viewers)
-    broker = settings.broker
-
     async with AsyncExitStack() as stack:
-        client = await _client(stack, broker, "ei-websocket-server")
-        queue = await _client(stack, settings.queue, "ei-websocket-server")
-        executor = ThreadPoolExecutor(_DRAW_THREADS, thread_name_prefix="draw")
-        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        streams = StreamRegistry(client)
-
-        def report(part: str) -> Callable[[Exception | None], None]:
-            return lambda error: lifecycle.set_degraded(part, None if error is None else explain(error, broker))
-
-        watcher = Watcher(streams, report("watch keys"))
-        hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
-        hub.feed = feed = BrokerFeed(
-            await _client(stack, broker, "ei-websocket-feed"),
-            hub,
-            report("stream broker"),
-        )
-        exists = KnownStreams(streams, queue).exists
-        server = WebsocketServer(
-            hub,
-            metrics,
-            exists,
-            Snapshots(hub, executor, exists),
-            allowed_origins=settings.allowed_origins,
-            limits=limits,
-        )
+        server, work = _build(stack, settings, lifecycle, RelayMetrics(registry), limits)
         try:
             await server.start(settings.websocket_host, settings.websocket_port)
         except OSError as error:
@@ -150,7 +123,7 @@ async def serve(
         on_port(server.port)
         log.info("websockets at ws://%s:%d/<stream id>", settings.websocket_host, server.port)
         lifecycle.set_ready("websocket port")
-        tasks = [asyncio.create_task(feed.run()), asyncio.create_task(watcher.run(hub, lifecycle))]
+        tasks = [asyncio.create_task(run()) for run in work]
         stopped = asyncio.create_task(stop.wait())
         try:
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -162,18 +135,48 @@ async def serve(
             lifecycle.end_beat("event loop")
 
 
+def _build(
+    stack: AsyncExitStack,
+    settings: WebsocketSettings,
+    lifecycle: Lifecycle,
+    metrics: RelayMetrics,
+    limits: Limits | None,
+) -> tuple[WebsocketServer, list[Callable[[], Coroutine[None, None, None]]]]:
+    """The server, and what must run beside it. `stack` closes what they use."""
+    broker = settings.broker
+
+    def client(target: RedisTarget, name: str = "ei-websocket-server") -> aioredis.Redis:
+        made = connect_async(target, name=name)
+        stack.push_async_callback(made.aclose)
+        return made
+
+    def report(part: str) -> Callable[[Exception | None], None]:
+        return lambda error: lifecycle.set_degraded(part, None if error is None else explain(error, broker))
+
+    executor = ThreadPoolExecutor(_DRAW_THREADS, thread_name_prefix="draw")
+    stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+    streams = StreamRegistry(client(broker))
+    watcher = Watcher(streams, report("watch keys"))
+    hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
+    hub.feed = feed = BrokerFeed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))
+    exists = KnownStreams(streams, client(settings.queue)).exists
+    server = WebsocketServer(
+        hub,
+        metrics,
+        exists,
+        Snapshots(hub, executor, exists),
+        allowed_origins=settings.allowed_origins,
+        limits=limits or Limits(max_viewers=settings.max_viewers),
+    )
+    return server, [feed.run, partial(watcher.run, hub, lifecycle)]
+
+
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancels until all have ended: a cancellation can get lost while a connection is being opened."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=0.5)
-
-
-async def _client(stack: AsyncExitStack, target: RedisTarget, name: str) -> aioredis.Redis:
-    client = connect_async(target, name=name)
-    stack.push_async_callback(client.aclose)
-    return client
 
 
 def _allow_files(wanted: int) -> None:
