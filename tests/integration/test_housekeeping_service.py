@@ -56,6 +56,7 @@ def test_the_pods_that_report_are_a_metric(housekeeping: ServiceProcess, client:
 def test_a_second_replica_continues_within_two_seconds(
     housekeeping: ServiceProcess, valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path
 ) -> None:
+    Pool(client).push()  # a producer, whose type is known for longer than its frames wait
     other = start(valkey, tmp_path, "other").wait_ready()
     try:
         wait_for(lambda: 'ei_queue_length{infer_type="people"}' in other.metrics(), 20, "the type")
