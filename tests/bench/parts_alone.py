@@ -39,8 +39,8 @@ def parts_cpu_ms(model: str, models: Path, pictures: list[bytes], seconds: float
     decoder = JpegDecoder(prepared.colour)
     target = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
     found = {"decode": _cpu_ms(lambda at: decoder.decode(pictures[at % len(pictures)], width, height, *least), seconds)}
-    picture = decoder.decode(pictures[0], width, height, *least)
-    found["resize"] = _cpu_ms(lambda _: preprocess(picture, prepared, out=target), seconds / 2)
+    image = decoder.decode(pictures[0], width, height, *least)
+    found["resize"] = _cpu_ms(lambda _: preprocess(image, prepared, out=target), seconds / 2)
     return {**found, **_queue(pictures, width, height, seconds)}
 
 

@@ -66,9 +66,9 @@ def alone(models: Path, name: str) -> Callable[[float], dict[str, float]]:
 
     model, prepared, _adapter = compiled(models, name, "THROUGHPUT")
     requests = AsyncInferQueue(model, 0)
-    picture = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
     for request in requests:
-        request.set_input_tensor(type(request.get_input_tensor())(picture.copy()))
+        request.set_input_tensor(type(request.get_input_tensor())(image.copy()))
 
     def measure(seconds: float) -> dict[str, float]:
         for _ in range(4 * len(requests)):
@@ -89,8 +89,8 @@ def latency(models: Path, name: str) -> Callable[[float], dict[str, float]]:
     """One inference at a time on all cores, nothing else: the bare latency."""
     model, prepared, _adapter = compiled(models, name, "LATENCY")
     request = model.create_infer_request()
-    picture = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
-    request.infer({prepared.input_name: picture})
+    image = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
+    request.infer({prepared.input_name: image})
 
     def measure(seconds: float) -> dict[str, float]:
         spent_ms = []
@@ -115,17 +115,17 @@ def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
     def step() -> None:
         _key, message = client.blpop([queue])
         fields = msgpack.unpackb(message)
-        picture = cv2.imdecode(np.frombuffer(fields["data"], np.uint8), cv2.IMREAD_COLOR)
-        height, width = picture.shape[:2]
-        colours = picture if prepared.colour == "BGR" else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        image = cv2.imdecode(np.frombuffer(fields["data"], np.uint8), cv2.IMREAD_COLOR)
+        height, width = image.shape[:2]
+        colours = image if prepared.colour == "BGR" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         results = request.infer({prepared.input_name: preprocess(colours, prepared)})
         found = adapter.decode(dict(enumerate(results.values())), letterbox_of(width, height, prepared), 0.5)
         for each in found:
             x_min, y_min, x_max, y_max = each.box
             corners = (int(x_min * width), int(y_min * height)), (int(x_max * width), int(y_max * height))
-            cv2.rectangle(picture, *corners, (0, 255, 0), 2)
-            cv2.putText(picture, each.label, corners[0], cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 255, 0), 2)
-        _good, encoded = cv2.imencode(".jpg", picture)
+            cv2.rectangle(image, *corners, (0, 255, 0), 2)
+            cv2.putText(image, each.label, corners[0], cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 255, 0), 2)
+        _good, encoded = cv2.imencode(".jpg", image)
         client.publish("loop", encoded.tobytes())
 
     return _paced(step)
@@ -134,7 +134,7 @@ def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
 def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
     """openvino-model-api's AsyncPipeline, as its examples use it: pop, decode, submit, take results, publish those.
 
-    Nothing is drawn and no picture is published, so that it does less than the loop and than the pod.
+    Nothing is drawn and no image is published, so that it does less than the loop and than the pod.
     """
     from model_api.adapters import OpenvinoAdapter, create_core
     from model_api.models import SSD
@@ -161,8 +161,8 @@ def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
                 taken += 1
             elif pipeline.is_ready():
                 _key, message = client.blpop([queue])
-                picture = cv2.imdecode(np.frombuffer(msgpack.unpackb(message)["data"], np.uint8), cv2.IMREAD_COLOR)
-                pipeline.submit_data(picture, sent, {})
+                image = cv2.imdecode(np.frombuffer(msgpack.unpackb(message)["data"], np.uint8), cv2.IMREAD_COLOR)
+                pipeline.submit_data(image, sent, {})
                 sent += 1
             else:
                 pipeline.await_any()
@@ -193,8 +193,8 @@ def feed(port: int, kind: str, *, plain: bool) -> None:
     link = PipelineConnection(connect(target))
     producers = [QueueProducer(connect(target), kind, f"cam-{index}", rules) for index in range(STREAMS)]
     messages = [
-        msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": picture})
-        for at, picture in enumerate(pictures)
+        msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": image})
+        for at, image in enumerate(pictures)
     ]
     queue = keys.legacy_queue(kind) if plain else keys.tokens(kind)
     turn, pause_s = 0, 0.02

@@ -1,11 +1,11 @@
-"""The scale ratio against demand over capacity, at shares of a pod's capacity, with quotas and without.
+"""The scale ratio compared with demand over capacity, at several loads of a pod, with quotas and without.
 
-`make bench-ratio` (ARGS="-h"). Demand and capacity are counted outside of the pod: demand is what the cameras pushed,
-capacity the results that came into the broker while the pod had more than it could do. Above 100 % that is the same
-reading; below, the mean of before and after, since what a pod can do under a quota wavers. Only the ratio itself, as
-the worker hash tells it, is the pod's own arithmetic.
+`make bench-ratio` (ARGS="-h"). Demand and capacity are counted outside the pod. Demand is what the cameras pushed.
+Capacity is the number of results that reached the broker while the pod was overloaded: in the reading itself above
+100 %, the mean of the readings before and after it below 100 %, since a pod's capacity under a quota varies. Only the
+ratio, read from the worker hash, is calculated by the pod.
 
-A reading misses its bar where the ratio is off by more than 0.1 below 100 %, by more than 10 % of the demand above.
+A reading misses its bar if the ratio is off by more than 0.1 below 100 %, or by more than 10 % of the demand above.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHARES = (0.25, 0.5, 0.75, 1.5, 3.0)
 QUOTAS = (None, 0.5, 0.1)
 MODEL = "face-detection-retail-0005_FP32"
 SECONDS = 10.0
-# What a pod without a quota is guessed to do on two cores, for the first flood.
+# A guess at the capacity of a pod without a quota on two cores, for the first flood.
 _GUESS_FPS = 300.0
 _DOCUMENT = REPOSITORY / "doc" / "dynamic_scale.md"
 _FOLDER = REPOSITORY / "doc" / "benchmarks"
@@ -40,8 +40,10 @@ _FOLDER = REPOSITORY / "doc" / "benchmarks"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One reading. `quota` in cores, None without; `asked` is the share of the capacity that was aimed at, `true` what
-    it came to; `ratio` is the pod's mean, `least` and `largest` its extremes.
+    """One reading. `quota` is in cores, None without a quota.
+
+    `asked` is the intended share of the capacity, `true` the actual one. `ratio` is the mean that the pod reported,
+    `lowest` and `highest` are its extremes.
     """
 
     quota: float | None
@@ -52,12 +54,12 @@ class Record:
     capacity_fps: float
     true: float
     ratio: float
-    least: float
-    largest: float
+    lowest: float
+    highest: float
 
     @property
     def missed(self) -> bool:
-        """Whether the ratio is further off than it may be."""
+        """Whether the ratio misses its bar."""
         allowed = 0.1 if self.asked < 1 else 0.1 * self.true
         return not abs(self.ratio - self.true) <= allowed
 
@@ -90,8 +92,8 @@ def run(
                         round(can, 1),
                         round(level.demand_fps / can, 3),
                         round(level.ratio, 3),
-                        round(level.least, 3),
-                        round(level.largest, 3),
+                        round(level.lowest, 3),
+                        round(level.highest, 3),
                     )
                 capacity = full[-1]
 
@@ -111,7 +113,7 @@ def _cell(record: Record) -> str:
 
 
 def main() -> int:
-    """0 when every reading is within its bar, 1 when one is not, 2 when there is nothing to measure with."""
+    """0 if every reading meets its bar, 1 if one does not, 2 if nothing can be measured here."""
     kinds = [each.value for each in Arrivals]
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.ratio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -58,12 +58,12 @@ def test_two_faces_in_both_precisions_side_by_side(system: System, shared_models
         service.wait_ready()
     clip = shared_videos / "head-pose-face-detection-female-and-male.gif"
     system.file(clip, "face-fp32,face-int8", "pair", {"VIDEO_FPS": "10"})
-    with view(system, "pair", "face-fp32") as plain, view(system, "pair", "face-int8") as quantised:
-        for viewer in (plain, quantised):
+    with view(system, "pair", "face-fp32") as single, view(system, "pair", "face-int8") as quantised:
+        for viewer in (single, quantised):
             viewer.wait_for(lambda each: confident(each, "face", 2), 60, "two faces at once")
 
         def both() -> set[int | None]:
-            return {each.seq for each in list(plain.results)} & {each.seq for each in list(quantised.results)}
+            return {each.seq for each in list(single.results)} & {each.seq for each in list(quantised.results)}
 
         wait_for(both, 30, "a frame that both types get, under the same seq")
 

@@ -1,4 +1,4 @@
-"""Two pods on one queue at 80 % of what they can do, and every part restarted in turn under that load."""
+"""Two pods on one queue at 80 % of their capacity, and every part restarted in turn under that load."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ STREAM = "bikes:people:inferred"
 FLOOD_FPS = 300
 LOAD = 0.8
 BACK_WITHIN_S = 5.0
-# METRICS_WINDOW_S and what it takes to see a whole one.
+# METRICS_WINDOW_S, and some time to see a whole one.
 SETTLE_S = 7.0
 
 
 class Running(System):
-    """One stream, two pods that share one core, relay and gateway on the others.
+    """One stream, two pods that share one core, relay and gateway on the other cores.
 
-    One core for both makes the load an honest one on two cores as well: pods that are full leave the rest what it
-    needs. They start together, so that each measures what it can have beside the other.
+    With one core for both pods, the other services have what they need even if the pods are full. The pods start
+    together, so that each measures its capacity beside the other.
     """
 
     pods: tuple[ServiceProcess, ServiceProcess]
@@ -59,14 +59,14 @@ class Running(System):
         return self.pin(super().service(kind, environ, name))
 
     def pin(self, service: ServiceProcess) -> ServiceProcess:
-        """Gives a process that has just started its cores; the threads that it will start inherit them."""
+        """Pins a process that has just started to its cores; threads that it starts later inherit them."""
         first, *rest = sorted(os.sched_getaffinity(0))
         assert service.process is not None
         os.sched_setaffinity(service.process.pid, {first} if service.kind == "infer" or not rest else rest)
         return service
 
     def _capacity(self) -> float:
-        """Frames a second that both pods infer while more come than they can take."""
+        """Frames a second that both pods infer while they are overloaded."""
 
         def full() -> bool:
             return all(pod.metric("ei_drop_fps") > 1 and pod.metric("ei_scale_ratio") > 1 for pod in self.pods)
@@ -94,7 +94,7 @@ def system() -> Iterator[Running]:
 def test_two_pods_infer_each_frame_once_and_the_viewer_gets_them_in_order(system: Running) -> None:
     fps = system.fps
     with system.viewer() as viewer:
-        # Until the pods' windows hold nothing of the flood, and each, which asks once a second, knows who watches.
+        # Until the pods' windows no longer cover the flood, and each pod, which asks once a second, knows the viewers.
         wait_for(lambda: len(viewer.results) >= SETTLE_S * fps, 40, f"{SETTLE_S} s of results")
         first = viewer.results[-1].order
         ratios = []
@@ -107,8 +107,8 @@ def test_two_pods_infer_each_frame_once_and_the_viewer_gets_them_in_order(system
         seen = [each.order for each in viewer.results if each.order >= first]
     ratio = statistics.mean(ratios)
     print(f"{fps} frames a second, scale ratio {ratio:.2f}")
-    # Wide enough for a machine that had something else to do during the flood or now; 0.8 to 0.85 on one that has not.
-    assert 0.5 < ratio < 1.1, f"the load was to be {LOAD}: {ratio:.2f} at {fps} frames a second"
+    # Wide enough for a machine that was busy during the flood or is now; 0.8 to 0.85 on an idle one.
+    assert 0.5 < ratio < 1.1, f"expected a load of {LOAD}, got {ratio:.2f} at {fps} frames a second"
     with redis.Redis(port=system.valkey.port) as client:
         entries = client.xrange(keys.results("people"))
     inferred = [json.loads(next(iter(fields.values())))["order"] for _, fields in entries]
@@ -121,27 +121,27 @@ def test_two_pods_infer_each_frame_once_and_the_viewer_gets_them_in_order(system
     assert len(pods) == 2, "both pods take part"
 
 
-def away_s(viewer: Viewer, kill: Callable[[], object], start: Callable[[], object], what: str) -> float:
-    """Seconds from the kill to the first picture that was taken after it. What was under way before does not count."""
+def interruption_s(viewer: Viewer, kill: Callable[[], object], start: Callable[[], object], what: str) -> float:
+    """Seconds from the kill to the first result of a frame captured after it; earlier frames do not count."""
     killed = time.monotonic()
     kill()
     killed_ts = time.time()
     start()
-    viewer.wait_for(lambda each: (each.ts or 0) > killed_ts, 30, f"pictures after the restart of {what}")
+    viewer.wait_for(lambda each: (each.ts or 0) > killed_ts, 30, f"results after the restart of {what}")
     took_s = time.monotonic() - killed
-    print(f"pictures were away for {took_s:.1f} s after the kill of {what}")
-    assert took_s < BACK_WITHIN_S * TIME_FACTOR, f"pictures were away for {took_s:.1f} s after the kill of {what}"
+    print(f"no results for {took_s:.1f} s after the kill of {what}")
+    assert took_s < BACK_WITHIN_S * TIME_FACTOR, f"no results for {took_s:.1f} s after the kill of {what}"
     return took_s
 
 
-def test_pictures_go_on_within_five_seconds_of_each_restart(system: Running) -> None:
+def test_results_resume_within_five_seconds_of_each_restart(system: Running) -> None:
     camera, pod = system.camera, system.pods[0]
     with system.viewer() as viewer:
         viewer.wait_for(lambda each: True, 20, "the first result")
-        away_s(viewer, camera.kill, lambda: system.pin(camera.start()), "the camera")
-        away_s(viewer, pod.kill, lambda: system.pin(pod.start()), "one of two pods")
+        interruption_s(viewer, camera.kill, lambda: system.pin(camera.start()), "the camera")
+        interruption_s(viewer, pod.kill, lambda: system.pin(pod.start()), "one of two pods")
         pod.wait_ready()
-        away_s(viewer, system.valkey.kill, system.valkey.start, "Redis")
+        interruption_s(viewer, system.valkey.kill, system.valkey.start, "Redis")
         for service in system.services:
             service.wait_ready(10)
             assert service.process is not None
@@ -149,7 +149,7 @@ def test_pictures_go_on_within_five_seconds_of_each_restart(system: Running) -> 
 
         assert {each.stream for each in viewer.results} == {STREAM}
         orders = [each.order for each in viewer.results]
-        assert orders == sorted(orders), "order went back over the restarts"
+        assert orders == sorted(orders), "order fell at a restart"
 
 
 def test_a_drained_pod_loses_no_frame(system: Running) -> None:

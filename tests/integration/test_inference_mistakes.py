@@ -1,4 +1,4 @@
-"""The inference service given what it can't work with: settings, logins, another server, models."""
+"""The inference service with wrong settings, logins, servers and models."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def no_redis() -> Iterator[int]:
 
 
 def stays_and_says(pod: Pod, words: str) -> str:
-    """The log of a pod that does not get ready, lives, says why, and ends when told."""
+    """Checks that a pod does not become ready, stays alive, says why, and stops when asked. Returns its log."""
 
     def said() -> bool:
         assert pod.process.poll() is None, pod.log.read_text()
         text = pod.log.read_text()
-        # Both ends say it: some more tries of each are to add nothing.
+        # Queue and broker have said it: a few more tries must add nothing.
         return words in text and set(pod.missing()) == {"queue", "broker"}
 
     wait_for(said, 40, words)
@@ -89,7 +89,7 @@ def stays_and_says(pod: Pod, words: str) -> str:
     return text
 
 
-def test_a_wrong_password_is_said_and_waited_out(tmp_path: Path, shared_models: Path) -> None:
+def test_a_wrong_password_is_logged_and_waited_for(tmp_path: Path, shared_models: Path) -> None:
     with (
         EmbeddedValkey(options=("--requirepass", "right-one")) as server,
         running_pod(server, tmp_path, shared_models, QUEUE_PASSWORD="wr0ng-one") as pod,
@@ -98,7 +98,7 @@ def test_a_wrong_password_is_said_and_waited_out(tmp_path: Path, shared_models: 
         assert "wr0ng-one" not in text
 
 
-def test_another_users_login_is_said_and_waited_out(tmp_path: Path, shared_models: Path) -> None:
+def test_another_users_login_is_logged_and_waited_for(tmp_path: Path, shared_models: Path) -> None:
     acl = tmp_path / "users.acl"
     acl.write_text(render_acl({user: f"secret of {user}" for user in USERS}))
     with (
@@ -113,7 +113,7 @@ def test_another_users_login_is_said_and_waited_out(tmp_path: Path, shared_model
         assert text.count("SCRIPT") <= 2, text
 
 
-def test_another_servers_port_is_said_and_waited_out(
+def test_another_servers_port_is_logged_and_waited_for(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
     with no_redis() as port, running_pod(valkey, tmp_path, shared_models, QUEUE_URL=f"redis://127.0.0.1:{port}") as pod:
@@ -121,24 +121,24 @@ def test_another_servers_port_is_said_and_waited_out(
 
 
 def another_shape(folder: Path) -> None:
-    """Neither family: one output of three numbers."""
+    """No family: one output of three numbers."""
     load_openvino().save_model(constant_model([1, 3, 64, 64], {"sums": np.zeros(3)}), folder / "model.xml")
 
 
-def dynamic_batch_that_can_not_be_one(folder: Path) -> None:
-    """An SSD by its output, whose graph holds for batches of two only."""
+def dynamic_batch_that_cannot_be_one(folder: Path) -> None:
+    """An SSD by its output, but its graph only works for batches of two."""
     openvino = load_openvino()
     from openvino import opset13 as ops
 
-    picture = ops.parameter([-1, 3, 64, 64], dtype=np.float32, name="picture")
-    halves = ops.variadic_split(picture, np.int64(0), np.array([1, 1], np.int64))
+    image = ops.parameter([-1, 3, 64, 64], dtype=np.float32, name="image")
+    halves = ops.variadic_split(image, np.int64(0), np.array([1, 1], np.int64))
     nothing = ops.multiply(ops.reduce_mean(halves.output(0), np.array([0, 1, 2, 3]), keep_dims=False), np.float32(0))
     boxes = ops.add(ops.constant(np.zeros((1, 1, 10, 7), np.float32)), nothing)
-    openvino.save_model(openvino.Model([ops.result(boxes)], [picture], "two"), folder / "model.xml")
+    openvino.save_model(openvino.Model([ops.result(boxes)], [image], "two"), folder / "model.xml")
 
 
 def fewer_boxes_than_scores(folder: Path) -> None:
-    """Has the outputs that its adapter asks for; reading them is what fails."""
+    """Has the outputs that its adapter expects, but reading them fails."""
     outputs = {
         "detection_boxes": np.zeros((1, 2, 4)),
         "detection_classes": np.zeros((1, 10)),
@@ -156,13 +156,13 @@ def without_weights(folder: Path) -> None:
     ("make", "words"),
     [
         (another_shape, "No adapter is known for this model: it has input image"),
-        (dynamic_batch_that_can_not_be_one, "cannot be prepared"),
+        (dynamic_batch_that_cannot_be_one, "cannot be prepared"),
         (fewer_boxes_than_scores, "cannot be run on CPU: IndexError"),
         (without_weights, "model.bin"),
     ],
     ids=["another shape", "a reshape that fails", "a decoding that fails", "no weights"],
 )
-def test_a_model_that_does_not_fit_ends_the_start_with_one_line(
+def test_an_unusable_model_ends_the_start_with_one_line(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, make: Callable[[Path], None], words: str
 ) -> None:
     name = "face-detection-retail-0005"

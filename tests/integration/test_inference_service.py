@@ -30,8 +30,8 @@ STREAM = "cam-0:face:inferred"
 
 
 @pytest.fixture(scope="module")
-def picture(shared_videos: Path) -> bytes:
-    """A frame with two faces, as a JPEG of 768x432."""
+def image(shared_videos: Path) -> bytes:
+    """A JPEG of 768x432 with two faces."""
     reader = cv2.VideoCapture(str(shared_videos / "head-pose-face-detection-female-and-male.gif"))
     good, frame = reader.read()
     reader.release()
@@ -72,17 +72,17 @@ def accounted(pod: Pod) -> int:
     return int(sum(pod.metric(name) for name in names))
 
 
-def test_faces_are_found_and_everything_is_said_about_them(
-    pod: Pod, feeder: Feeder, client: redis.Redis, picture: bytes
+def test_faces_are_found_and_the_result_is_complete(
+    pod: Pod, feeder: Feeder, client: redis.Redis, image: bytes
 ) -> None:
     client.set(keys.watch(STREAM), 1)
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(STREAM)
         wait_for(lambda: dict(client.pubsub_numsub(STREAM)).get(STREAM.encode()) == 1)
-        feeder.push(picture, *SIZE)
+        feeder.push(image, *SIZE)
         message = wait_for(lambda: pubsub.get_message(timeout=0.1), 10, "the published result")
     document, jpeg = split_message(message["data"])
-    assert bytes(jpeg) == picture
+    assert bytes(jpeg) == image
     found = parse_result(document)
     assert (found.stream, found.type, found.model) == (STREAM, "face", "face-detection-retail-0005")
     assert (found.precision, found.device, found.seq, found.ts) == ("FP32", "CPU", 1, 1.79e9)
@@ -101,27 +101,27 @@ def test_faces_are_found_and_everything_is_said_about_them(
 
 
 @pytest.mark.alone
-def test_numbers_in_the_worker_hash_and_the_gateway_are_those_of_metrics(
-    pod: Pod, feeder: Feeder, client: redis.Redis, valkey: EmbeddedValkey, picture: bytes
+def test_the_worker_hash_and_the_gateway_show_the_values_of_metrics(
+    pod: Pod, feeder: Feeder, client: redis.Redis, valkey: EmbeddedValkey, image: bytes
 ) -> None:
     (member,) = wait_for(lambda: client.zrange(keys.WORKERS, 0, -1), what="the worker")
     key = f"worker:{member.decode()}"
     names = ("infer_fps", "drop_fps", "scale_ratio")
     scraped: set[tuple[float, ...]] = set()
-    told: set[tuple[float, ...]] = set()
+    hashed: set[tuple[float, ...]] = set()
     shown: set[tuple[float, ...]] = set()
 
     def same_numbers() -> bool:
-        # More at once than a stream's queue holds, so that none of the three is zero.
+        # More at a time than the stream's queue holds, so that none of the three values is zero.
         for _ in range(12):
-            feeder.push(picture, *SIZE)
-        told.add(rounded(client.hmget(key, names)))
+            feeder.push(image, *SIZE)
+        hashed.add(rounded(client.hmget(key, names)))
         for worker in gateway.ask("/api/stats").json["workers"]:
             shown.add(rounded([worker[name] for name in names]))
         scraped.add(rounded(pod.metrics(*(f"ei_{name}" for name in names))))
-        # A hash is told once a second and a scrape is of its moment: each is the other's sooner or later.
+        # The hash is written once a second, a scrape shows the current values: sooner or later they are the same.
         seen = {each for each in scraped if all(each)}
-        return len(seen & told) >= 3 and len(seen & shown) >= 3
+        return len(seen & hashed) >= 3 and len(seen & shown) >= 3
 
     with RunningGateway(valkey.url) as gateway:
         wait_for(same_numbers, 30, "the same numbers in all places", every_s=0.1)
@@ -133,16 +133,16 @@ def test_numbers_in_the_worker_hash_and_the_gateway_are_those_of_metrics(
     assert not client.exists(key)
 
 
-def test_broken_frames_are_counted_and_hurt_nobody(
-    pod: Pod, valkey: EmbeddedValkey, client: redis.Redis, picture: bytes
+def test_broken_frames_are_counted_and_harm_no_other(
+    pod: Pod, valkey: EmbeddedValkey, client: redis.Redis, image: bytes
 ) -> None:
     feeder = Feeder(valkey, streams=2)
     for _ in range(5):
-        feeder.push(picture[: len(picture) // 2], *SIZE, stream="cam-1")
-        feeder.push(picture, *SIZE, stream="cam-0")
+        feeder.push(image[: len(image) // 2], *SIZE, stream="cam-1")
+        feeder.push(image, *SIZE, stream="cam-0")
         time.sleep(0.05)
     queue = keys.legacy_queue("face")
-    whole = {"name": "plain", "category": "face", "data": picture}
+    whole = {"name": "legacy", "category": "face", "data": image}
     for message in (
         b"",
         b"garbage",
@@ -156,7 +156,7 @@ def test_broken_frames_are_counted_and_hurt_nobody(
     wait_for(lambda: accounted(pod) == 16, 20, "all frames counted")
     feeder.close()
     streams = [found.stream for found in results(client)]
-    assert sorted(streams) == [STREAM] * 5 + ["plain:face:inferred"]
+    assert sorted(streams) == [STREAM] * 5 + ["legacy:face:inferred"]
     reasons = {"truncated": 5, "empty": 1, "not_msgpack": 1, "too_large": 1, "category": 1, "not_jpeg": 1}
     for reason, count in reasons.items():
         assert pod.metric("ei_frames_invalid_total", reason=reason) == count, reason
@@ -166,7 +166,7 @@ def test_broken_frames_are_counted_and_hurt_nobody(
 
 
 def test_results_of_a_stream_leave_in_order(
-    pod: Pod, valkey: EmbeddedValkey, client: redis.Redis, picture: bytes
+    pod: Pod, valkey: EmbeddedValkey, client: redis.Redis, image: bytes
 ) -> None:
     feeder = Feeder(valkey, streams=3, stream_queue_depth=64)
     large = simplejpeg.encode_jpeg(np.full((2160, 3840, 3), 90, np.uint8), 80, "BGR", "420")
@@ -174,7 +174,7 @@ def test_results_of_a_stream_leave_in_order(
         if index % 7 == 0:
             feeder.push(large, 3840, 2160, stream=f"cam-{index % 3}")
         else:
-            feeder.push(picture, *SIZE, stream=f"cam-{index % 3}")
+            feeder.push(image, *SIZE, stream=f"cam-{index % 3}")
     wait_for(lambda: accounted(pod) >= 60, 30, "all frames counted")
     feeder.close()
     by_stream: dict[str, list[int]] = {}
@@ -187,13 +187,13 @@ def test_results_of_a_stream_leave_in_order(
 
 
 def test_a_stop_in_mid_inference_loses_no_frame(
-    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, image: bytes
 ) -> None:
     feeder = Feeder(valkey, streams=4, stream_queue_depth=64, max_frame_age_s=60)
     with running_pod(valkey, tmp_path, shared_models, STREAM_QUEUE_DEPTH="64", MAX_FRAME_AGE_S="60") as pod:
         pod.wait_ready()
         for index in range(256):
-            feeder.push(picture, *SIZE, stream=f"cam-{index % 4}")
+            feeder.push(image, *SIZE, stream=f"cam-{index % 4}")
         wait_for(lambda: len(results(client)) >= 3, 15, "first results")
         assert pod.stop() == 0
     feeder.close()
@@ -211,12 +211,10 @@ def test_a_stop_in_mid_inference_loses_no_frame(
     assert drops == 0
 
 
-def test_drops_at_the_queue_are_counted_once_with_their_reason(
-    pod: Pod, valkey: EmbeddedValkey, picture: bytes
-) -> None:
+def test_drops_at_the_queue_are_counted_once_with_their_reason(pod: Pod, valkey: EmbeddedValkey, image: bytes) -> None:
     feeder = Feeder(valkey, streams=2)
     for index in range(400):
-        feeder.push(picture, *SIZE, stream=f"cam-{index % 2}")
+        feeder.push(image, *SIZE, stream=f"cam-{index % 2}")
     wait_for(lambda: accounted(pod) == 400, 30, "all frames counted")
     feeder.close()
     assert pod.metric("ei_frames_dropped_total", reason=DropReason.QUEUE_FULL.value) > 0
@@ -224,12 +222,12 @@ def test_drops_at_the_queue_are_counted_once_with_their_reason(
 
 
 @pytest.mark.alone
-def test_redis_killed_and_started_again_under_load(tmp_path: Path, shared_models: Path, picture: bytes) -> None:
+def test_redis_killed_and_started_again_under_load(tmp_path: Path, shared_models: Path, image: bytes) -> None:
     with EmbeddedValkey() as server, running_pod(server, tmp_path, shared_models) as pod:
         pod.wait_ready()
         feeder = Feeder(server)
         for _ in range(10):
-            feeder.push(picture, *SIZE)
+            feeder.push(image, *SIZE)
             time.sleep(0.02)
         wait_for(lambda: pod.metric("ei_frames_inferred_total") > 0, 10, "the first result")
         feeder.close()
@@ -244,7 +242,7 @@ def test_redis_killed_and_started_again_under_load(tmp_path: Path, shared_models
         feeder = Feeder(server)
 
         def infers() -> bool:
-            feeder.push(picture, *SIZE)
+            feeder.push(image, *SIZE)
             return pod.metric("ei_frames_inferred_total") > before
 
         wait_for(infers, 10, "results after the restart", every_s=0.1)
@@ -267,7 +265,7 @@ def test_it_starts_without_redis_and_waits_for_it(tmp_path: Path, shared_models:
 
 
 def test_two_pods_share_a_queue_and_each_frame_is_inferred_once(
-    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, image: bytes
 ) -> None:
     feeder = Feeder(valkey, streams=4, stream_queue_depth=64, max_frame_age_s=60)
     rules = {"STREAM_QUEUE_DEPTH": "64", "MAX_FRAME_AGE_S": "60"}
@@ -278,7 +276,7 @@ def test_two_pods_share_a_queue_and_each_frame_is_inferred_once(
         first.wait_ready()
         second.wait_ready()
         for index in range(200):
-            feeder.push(picture, *SIZE, stream=f"cam-{index % 4}")
+            feeder.push(image, *SIZE, stream=f"cam-{index % 4}")
             time.sleep(0.002)
         wait_for(lambda: accounted(first) + accounted(second) == 200, 30, "all frames counted")
         assert min(accounted(first), accounted(second)) > 0
@@ -289,7 +287,7 @@ def test_two_pods_share_a_queue_and_each_frame_is_inferred_once(
 
 
 @pytest.mark.alone
-def test_a_pod_that_waits_costs_next_to_nothing(pod: Pod) -> None:
+def test_an_idle_pod_costs_next_to_nothing(pod: Pod) -> None:
     ticks = os.sysconf("SC_CLK_TCK")
 
     def cpu_s() -> float:
@@ -305,14 +303,14 @@ def test_a_pod_that_waits_costs_next_to_nothing(pod: Pod) -> None:
     assert memory < 400e6
 
 
-def test_a_stop_puts_back_what_could_not_be_numbered(tmp_path: Path, shared_models: Path, picture: bytes) -> None:
+def test_a_stop_puts_back_what_could_not_be_numbered(tmp_path: Path, shared_models: Path, image: bytes) -> None:
     with EmbeddedValkey() as server, redis.Redis(port=server.port) as client:
-        # Pops, but can't start a stream's count of frames.
+        # This user may pop, but may not start a stream's count of frames.
         client.execute_command("ACL", "SETUSER", "half", "on", "nopass", "~*", "&*", "+@all", "-set")
         with running_pod(server, tmp_path, shared_models, QUEUE_USERNAME="half", QUEUE_PASSWORD="any") as pod:
             pod.wait_ready()
             queue = keys.legacy_queue("face")
-            client.rpush(queue, msgpack.packb({"name": "plain", "category": "face", "data": picture}))
+            client.rpush(queue, msgpack.packb({"name": "legacy", "category": "face", "data": image}))
             wait_for(lambda: "no permissions to run the 'set'" in pod.log.read_text(), 20, "a line about the rights")
             assert client.llen(queue) == 0
             assert pod.stop() == 0
@@ -320,7 +318,7 @@ def test_a_stop_puts_back_what_could_not_be_numbered(tmp_path: Path, shared_mode
             assert "Traceback" not in pod.log.read_text()
 
 
-def test_models_are_kept_compiled_where_a_folder_is_given(
+def test_compiled_models_are_cached_where_a_folder_is_set(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -330,18 +328,18 @@ def test_models_are_kept_compiled_where_a_folder_is_given(
 
 
 def test_auto_is_a_device(
-    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, picture: bytes
+    valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, client: redis.Redis, image: bytes
 ) -> None:
     with running_pod(valkey, tmp_path, shared_models, INFER_DEVICE="AUTO") as pod:
         pod.wait_ready()
         feeder = Feeder(valkey)
-        feeder.push(picture, *SIZE)
+        feeder.push(image, *SIZE)
         wait_for(lambda: results(client), 10, "a result")
         feeder.close()
         assert results(client)[0].device == "CPU"
 
 
-def test_openvino_sends_and_says_nothing_of_its_own(pod: Pod) -> None:
+def test_openvino_sends_no_telemetry_and_logs_nothing(pod: Pod) -> None:
     maps = Path(f"/proc/{pod.process.pid}/maps").read_text()
     assert "openvino" in maps
     text = pod.log.read_text().lower()

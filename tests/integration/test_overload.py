@@ -1,4 +1,4 @@
-"""More frames than a real pod can do: both streams get their fair share, Redis stays small, the books add up."""
+"""More frames than a real pod can infer: both streams get their fair share, Redis stays small, the account adds up."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.alone
 SECONDS = 15.0
 
 
-def test_two_streams_share_a_pod_that_can_do_a_third(
+def test_two_streams_share_a_pod_that_can_infer_a_third(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
     if not can_make_cgroups():
         pytest.skip("a CPU quota needs root and cgroup v1 here")
-    picture = synthetic_frame(SIZE).data
-    # A tenth of a core makes some 10 frames a second of face-detection-retail-0005.
+    image = synthetic_frame(SIZE).data
+    # A tenth of a core infers some 10 frames a second with face-detection-retail-0005.
     with quota_cgroup(0.1) as cgroup, running_pod(valkey, tmp_path, shared_models, cgroup=cgroup) as pod:
         pod.wait_ready(120)
         feeder = Feeder(valkey, streams=2)
@@ -39,7 +39,7 @@ def test_two_streams_share_a_pod_that_can_do_a_third(
             due = {"cam-0": time.monotonic(), "cam-1": time.monotonic()}
             while not ended.wait(max(0.0, min(due.values()) - time.monotonic())):
                 name = min(due, key=lambda each: due[each])
-                feeder.push(picture, *SIZE, stream=name)
+                feeder.push(image, *SIZE, stream=name)
                 due[name] += {"cam-0": 1 / 30, "cam-1": 1 / 5}[name]
 
         thread = threading.Thread(target=push)

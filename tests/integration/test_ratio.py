@@ -1,6 +1,6 @@
-"""The scale ratio of a real pod at shares and multiples of its capacity, and what must not move it.
+"""The scale ratio of a real pod below and above its capacity, and what must not change it.
 
-The bars are wide, since other work on the machine takes from the pod; `tests/bench/ratio.py` measures the exact ones.
+The bars are wide, since other work on the machine slows the pod; `tests/bench/ratio.py` has the exact ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.alone
 WINDOW_S = 3.0
 SECONDS = 2.5
 SETTINGS = {"METRICS_WINDOW_S": f"{WINDOW_S:g}"}
-# How often a level may be read anew: other work on the machine takes from what a pod can do.
+# How often a level may be measured again: other work on the machine slows the pod.
 RETRIES = 3
 
 
@@ -52,8 +52,8 @@ def test_the_ratio_is_demand_over_capacity(  # noqa: PLR0917  fixtures
     def measured(fps: float, arrivals: Arrivals = Arrivals.STEADY) -> Level:
         return load(valkey, fps, SECONDS, arrivals=arrivals, window_s=WINDOW_S)
 
-    def capacity_beside(fps: float) -> float:
-        """What the pod does under a flood of about `fps`, whose ratio is right too."""
+    def capacity_under(fps: float) -> float:
+        """The pod's capacity, measured with a flood of about `fps`; the ratio of that flood is checked too."""
         nonlocal left
         while True:
             level = measured(fps)
@@ -67,7 +67,7 @@ def test_the_ratio_is_demand_over_capacity(  # noqa: PLR0917  fixtures
     group = quota_cgroup(quota) if quota else nullcontext(None)
     with group as cgroup, running_pod(valkey, tmp_path, shared_models, cgroup=cgroup, **SETTINGS) as pod:
         pod.wait_ready(60)
-        capacity_fps = capacity_beside(1.5 * capacity_beside(flood_fps))
+        capacity_fps = capacity_under(1.5 * capacity_under(flood_fps))
         for share, arrivals in levels:
             while True:
                 level = measured(share * capacity_fps, arrivals)
@@ -75,10 +75,10 @@ def test_the_ratio_is_demand_over_capacity(  # noqa: PLR0917  fixtures
                     break
                 left -= 1
                 assert left >= 0, (capacity_fps, level)
-                capacity_fps = capacity_beside(1.5 * capacity_fps)
+                capacity_fps = capacity_under(1.5 * capacity_fps)
 
 
-def test_drops_that_piled_up_while_no_pod_ran_are_no_demand(
+def test_drops_from_before_the_pod_started_are_no_demand(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
     frame = synthetic_frame(SIZE)
@@ -87,32 +87,32 @@ def test_drops_that_piled_up_while_no_pod_ran_are_no_demand(
         feeder.push(frame.data, *SIZE)
     feeder.close()
     with running_pod(valkey, tmp_path, shared_models) as pod:
-        largest = 0.0
+        highest = 0.0
 
-        def taken_over() -> bool:
-            nonlocal largest
+        def counted() -> bool:
+            nonlocal highest
             if not pod.ready():
                 return False
-            largest = max(largest, pod.metric("ei_scale_ratio"))
+            highest = max(highest, pod.metric("ei_scale_ratio"))
             counts = pod.metric("ei_frames_dropped_total") + pod.metric("ei_frames_inferred_total")
             return counts == 1000
 
-        wait_for(taken_over, 30, "the counting of what was dropped")
-        # Those that waited may all have been too old: a few fresh ones give the rates something to read.
+        wait_for(counted, 30, "all drops to be counted")
+        # All frames that waited may have been too old; a few fresh ones give the rates something to measure.
         later = Feeder(valkey)
 
         def read() -> bool:
             later.push(frame.data, *SIZE)
             return pod.metric("ei_infer_fps") > 0
 
-        wait_for(read, 20, "a reading of the rates", every_s=0.2)
+        wait_for(read, 20, "the rates", every_s=0.2)
         later.close()
-        largest = max(largest, pod.metric("ei_scale_ratio"), pod.metric("ei_drop_fps"))
-        assert largest < 1.0
+        highest = max(highest, pod.metric("ei_scale_ratio"), pod.metric("ei_drop_fps"))
+        assert highest < 1.0
 
 
 def test_broken_frames_do_not_raise_the_ratio(valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path) -> None:
-    """Few good frames alone, and then with many that a pod rejects at the pop, and many that can't be decoded."""
+    """A few good frames alone, then beside many that fail at the pop, then beside many that cannot be decoded."""
     good = synthetic_frame(SIZE).data
     group = quota_cgroup(0.2) if can_make_cgroups() else nullcontext(None)
     with (

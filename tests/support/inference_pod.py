@@ -1,4 +1,4 @@
-"""The inference service as a process, and frames to feed it, for the integration tests."""
+"""The inference service as a process, and a feeder of frames, for integration tests."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Pod:
             return 0, ""
 
     def ready(self) -> bool:
-        """Whether it says so; AssertionError when it has ended."""
+        """Whether it is ready. Raises AssertionError if it has ended."""
         assert self.process.poll() is None, self.log.read_text()
         return self.get("/readyz")[0] == 200
 
     def missing(self) -> dict[str, str]:
-        """What it waits for."""
+        """What it waits for, by part."""
         found: dict[str, str] = json.loads(self.get("/readyz")[1])["missing"]
         return found
 
@@ -76,7 +76,7 @@ class Pod:
         return self.metrics(name, **labels)[0]
 
     def metrics(self, *names: str, **labels: str) -> tuple[float, ...]:
-        """For each name the sum of its samples with these labels, all of one scrape."""
+        """For each name the sum of its samples with these labels, all from one scrape."""
         status, text = self.get("/metrics")
         assert status == 200
         sums = dict.fromkeys(names, 0.0)
@@ -87,7 +87,7 @@ class Pod:
         return tuple(sums.values())
 
     def stop(self, timeout_s: float = 20.0) -> int:
-        """SIGTERM and the exit code."""
+        """Sends SIGTERM, waits, and returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s * TIME_FACTOR)
 
@@ -96,7 +96,7 @@ class Pod:
 def running_pod(
     server: EmbeddedValkey, folder: Path, models: Path, *, cgroup: Path | None = None, **settings: str
 ) -> Iterator[Pod]:
-    """A pod of the type `face` with face-detection-retail-0005 FP32; it is ended whatever happens."""
+    """A pod of the type `face` with face-detection-retail-0005 FP32. It is ended when the block ends."""
     environ = {
         "QUEUE_URL": server.url,
         "INFER_TYPE": "face",
@@ -119,7 +119,7 @@ def running_pod(
 
 
 class Feeder:
-    """Pushes frames of some streams into the type `face`."""
+    """Pushes frames of several streams to the type `face`."""
 
     def __init__(self, server: EmbeddedValkey, streams: int = 1, **rules: float) -> None:
         self.rules = config.QueueRules(**rules)
@@ -140,7 +140,7 @@ class Feeder:
         self.pushed += 1
 
     def pace(self, fps: float, seconds: float, data: bytes, size: tuple[int, int], arrivals: Iterator[float]) -> None:
-        """Pushes for `seconds` at the times that `arrivals` gives (seconds between), the streams in turn."""
+        """Pushes for `seconds` at `fps`, the streams in turn; `arrivals` are the gaps, in units of the mean gap."""
         names = list(self._producers)
         began = time.monotonic()
         due = 0.0

@@ -1,4 +1,4 @@
-"""Loads a pod with a share of what it can do and reads its scale ratio: for the ratio's test and its bench."""
+"""Loads a pod with a share of its capacity and reads its scale ratio, for the test and the benchmark of the ratio."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SIZE = (768, 432)
 STREAMS = 4
 CGROUP = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 100_000
-# Until the pod has told of a level's first frames.
+# Until the pod has reported the first frames of a level.
 SETTLE_S = 2.0
-# Fewer than the streams' queues hold, so that a pod that has caught up drops none.
+# Fewer than the queues of the streams hold, so that a pod that keeps up drops none.
 BURST = 8
 
 
 class Arrivals(enum.Enum):
-    """When frames come: evenly, at random (a Poisson process), or BURST of them at once."""
+    """When frames arrive: evenly, at random (a Poisson process), or BURST of them together."""
 
     STEADY = "steady"
     RANDOM = "random"
@@ -41,16 +41,16 @@ class Arrivals(enum.Enum):
 
 @dataclass(frozen=True)
 class Level:
-    """What was asked of a pod and what it said: frames a second, and the ratio's mean, least and largest.
+    """The load of a pod, frames a second, and its answer: the mean, lowest and highest ratio.
 
-    `demand_fps` is what was pushed and `infer_fps` what came as results in the broker: neither is the pod's word.
+    `demand_fps` counts frames pushed, `infer_fps` results in the broker: neither relies on the pod.
     """
 
     demand_fps: float
     infer_fps: float
     ratio: float
-    least: float
-    largest: float
+    lowest: float
+    highest: float
 
 
 def can_make_cgroups() -> bool:
@@ -60,7 +60,7 @@ def can_make_cgroups() -> bool:
 
 @contextmanager
 def quota_cgroup(cores: float) -> Iterator[Path]:
-    """A cgroup with this quota; the processes in it must have ended at the end."""
+    """A cgroup with this quota. Its processes must have ended when the block ends."""
     folder = CGROUP / f"ei-test-{os.getpid()}-{round(cores * 1000)}"
     folder.mkdir()
     try:
@@ -91,9 +91,9 @@ def gaps(arrivals: Arrivals, seed: int = 1) -> Iterator[float]:
 
 @contextmanager
 def watch(server: EmbeddedValkey) -> Iterator[Callable[[], tuple[float, int]]]:
-    """Reads the only pod's ratio in its worker hash, and how many results it has published, without asking the pod.
+    """Reads the only pod's ratio from its worker hash, and how many results it has published, without asking the pod.
 
-    A scrape costs the pod 2 ms or so, and four a second are a tenth of what a pod of 100m has.
+    A scrape costs the pod about 2 ms, and four a second are a tenth of what a pod of 100m has.
     """
     with redis.Redis(port=server.port, decode_responses=True) as client:
         (member,) = client.zrange(keys.WORKERS, 0, -1)
@@ -115,9 +115,9 @@ def load(
     arrivals: Arrivals = Arrivals.STEADY,
     window_s: float = 5.0,
 ) -> Level:
-    """Pushes `fps` frames a second over STREAMS streams; after a window of the pod it reads the ratio for `seconds`.
+    """Pushes `fps` frames a second in STREAMS streams, waits for one window, then reads the ratio for `seconds`.
 
-    What was pushed and published is counted over that window too, since the first readings tell of it.
+    Frames are counted over that window too, since the first readings cover it.
     """
     frame = synthetic_frame(SIZE)
     feeder = Feeder(server, streams=STREAMS)

@@ -56,7 +56,7 @@ class FrameDetector:
         self._prepared = engine.prepared
         self._threshold = threshold
         self._decoders = decoders
-        # Worked out again when the size of the frames changes.
+        # Calculated again when the size of the frames changes.
         self._frame_size = (0, 0)
         self._min_size = (0, 0)
         self._letterbox = Letterbox()

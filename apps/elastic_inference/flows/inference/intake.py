@@ -70,7 +70,7 @@ class Intake:
                     self._health.works()
                 self._meter.pop_begins(time.monotonic())
                 batch = self._consumer.pop(self._tasks.ahead, POP_WAIT_S)
-            except Exception as error:  # noqa: BLE001  even after a bug the pod must go on trying
+            except Exception as error:  # noqa: BLE001  even after a bug the pod must keep trying
                 connected = False
                 self._meter.pop_fails()
                 self._health.failed(error, "a pop")

@@ -60,9 +60,9 @@ def check_device(core: Any, device: str) -> None:
     if colon and not virtual:
         names = [device]
     for name in names if colon or not virtual else []:
-        plain = re.sub(r"\(\d+\)$", "", name).lstrip("-")  # BATCH:GPU(4), AUTO:-CPU
-        if plain not in known:
+        bare = re.sub(r"\(\d+\)$", "", name).lstrip("-")  # BATCH:GPU(4), AUTO:-CPU
+        if bare not in known:
             shown = ", ".join(available) or "none"
             raise SettingError(
-                "INFER_DEVICE", device, f"no device {plain!r} here; available: {shown}, and AUTO or HETERO over them"
+                "INFER_DEVICE", device, f"there is no device {bare!r}; available: {shown}, and AUTO or HETERO over them"
             )

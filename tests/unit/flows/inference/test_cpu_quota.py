@@ -24,6 +24,14 @@ def v1(quota: str, period: str = "100000", folder: str = "sys/fs/cgroup/cpu") ->
     return {f"{folder}/cpu.cfs_quota_us": f"{quota}\n", f"{folder}/cpu.cfs_period_us": f"{period}\n"}
 
 
+def v2(cgroup: str, **quotas: str) -> dict[str, str]:
+    """A v2 mount; `quotas` are the contents of `cpu.max`, by the cgroup's folder (`root`, or its name)."""
+    files = {"proc/self/mountinfo": V2_MOUNT.format(root="/"), "proc/self/cgroup": f"0::{cgroup}\n"}
+    for name, text in quotas.items():
+        files["sys/fs/cgroup/" + ("" if name == "root" else f"{name}/") + "cpu.max"] = f"{text}\n"
+    return files
+
+
 def test_v1_in_a_container(tmp_path: Path) -> None:
     # The host's path shows in /proc, the mount's own root says what it is.
     root = tree(
@@ -51,7 +59,7 @@ def test_v1_with_a_path_that_the_container_does_not_see(tmp_path: Path) -> None:
     assert cpu_quota(root) == 0.1
 
 
-def test_the_least_quota_of_all_parents_counts(tmp_path: Path) -> None:
+def test_the_lowest_quota_of_all_ancestors_counts(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
         {
@@ -66,28 +74,12 @@ def test_the_least_quota_of_all_parents_counts(tmp_path: Path) -> None:
 
 
 def test_v2(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/user.slice/a.scope\n",
-            "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n",
-            "sys/fs/cgroup/user.slice/a.scope/cpu.max": "250000 100000\n",
-        },
-    )
-    assert cpu_quota(root) == 2.5
+    quotas = {"user.slice": "max 100000", "user.slice/a.scope": "250000 100000"}
+    assert cpu_quota(tree(tmp_path, v2("/user.slice/a.scope", **quotas))) == 2.5
 
 
 def test_v2_in_a_container(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/\n",
-            "sys/fs/cgroup/cpu.max": "10000 100000\n",
-        },
-    )
-    assert cpu_quota(root) == 0.1
+    assert cpu_quota(tree(tmp_path, v2("/", root="10000 100000"))) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -95,16 +87,8 @@ def test_v2_in_a_container(tmp_path: Path) -> None:
     [
         {},
         {"proc/self/mountinfo": "nonsense\n - \n", "proc/self/cgroup": "nonsense\n"},
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/\n",
-            "sys/fs/cgroup/cpu.max": "max 100000\n",
-        },
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/\n",
-            "sys/fs/cgroup/cpu.max": "what is this\n",
-        },
+        v2("/", root="max 100000"),
+        v2("/", root="what is this"),
         {
             "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
             "proc/self/cgroup": "1:cpu:/\n",

@@ -1,4 +1,4 @@
-"""The bars of the ratio's bench, and its table."""
+"""The bars of the ratio benchmark, and its table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tests.bench.ratio import Record, table
 from tests.support.document import replace_between
 
-READING = Record(0.5, "steady", 0.5, 50, 50, 100, true=0.5, ratio=0.5, least=0.4, largest=0.6)
+READING = Record(0.5, "steady", 0.5, 50, 50, 100, true=0.5, ratio=0.5, lowest=0.4, highest=0.6)
 
 
 @pytest.mark.parametrize(

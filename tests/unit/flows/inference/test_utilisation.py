@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
@@ -18,24 +17,18 @@ WINDOW_S = 5.0
 TICK_S = 0.5
 
 
-@dataclass
 class SimulatedPod:
-    """A pod that can do `capacity_fps` with `available` cores, and a queue that holds `depth` frames."""
+    """A pod that infers `capacity_fps` with `available` cores, and a queue that holds `depth` frames."""
 
-    capacity_fps: float
-    available: float
-    depth: int = 4
-    overhead: float = 0.0
-    at_s: float = 0.0
-    used_s: float = 0.0
-    inferred: int = 0
-    dropped: int = 0
-    waiting: float = 0.0
-    starved: bool = False
-    samples: list[LoadSample] = field(default_factory=list)
+    def __init__(self, capacity_fps: float, available: float, depth: int = 4, overhead: float = 0.0) -> None:
+        self.capacity_fps, self.available = capacity_fps, available
+        self.depth, self.overhead = depth, overhead
+        self.at_s = self.used_s = self.waiting = 0.0
+        self.inferred = self.dropped = 0
+        self.starved = False
 
     def run(self, seconds: float, arrivals: list[float], utilisation: Utilisation) -> list[LoadReading]:
-        """Serves arrivals (seconds from now) first come, first served; a sample each half second."""
+        """Serves arrivals (seconds from now) in order, and takes a sample each half second."""
         start_s = self.at_s
         step_s = 1 / 1000
         budget = 0.0
@@ -89,6 +82,21 @@ def mean_ratio(readings: list[LoadReading]) -> float:
     return sum(each.scale_ratio for each in readings) / len(readings)
 
 
+def fed(utilisation: Utilisation, ticks: int, *, waited: bool = False, **rates: float) -> LoadReading:
+    """The reading after `ticks` samples; `rates` are used, inferred, dropped and wasted, a second."""
+    reading = LoadReading(0, 0, 0, 0, 0)
+    for tick in range(ticks):
+        at_s = tick * TICK_S
+        used, wasted = at_s * rates.get("used", 0), at_s * rates.get("wasted", 0)
+        inferred, dropped = int(at_s * rates.get("inferred", 0)), int(at_s * rates.get("dropped", 0))
+        reading = utilisation.add(LoadSample(at_s, used, inferred, dropped, waited, wasted))
+    return reading
+
+
+def without_quota(first_available: float, first_fps: float = 100) -> Utilisation:
+    return Utilisation(WINDOW_S, fixed=None, first_available=first_available, first_fps=first_fps)
+
+
 def with_quota(quota: float, capacity_fps: float) -> Utilisation:
     return Utilisation(WINDOW_S, fixed=quota, first_available=quota, first_fps=capacity_fps)
 
@@ -116,18 +124,15 @@ def test_above_capacity_the_drops_make_the_ratio(load: float, arrive: object, fi
     assert all(each.busy == 1.0 for each in readings)
 
 
-def test_what_could_not_be_used_under_overload_does_not_lower_the_ratio() -> None:
-    """Queue and feeder take their share of the cores: the pod used 85 % of what the warm-up could, and was full."""
-    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=118)
-    for tick in range(40):
-        at_s = tick * TICK_S
-        reading = utilisation.add(LoadSample(at_s, at_s * 1.7, int(at_s * 100), int(at_s * 50), False))
+def test_cpu_that_was_not_available_under_overload_does_not_lower_the_ratio() -> None:
+    """Queue and feeder take their share of the cores: the pod used 85 % of the warm-up's CPU, and was full."""
+    reading = fed(without_quota(2.0, 118), 40, used=1.7, inferred=100, dropped=50)
     assert reading.scale_ratio == pytest.approx(1.5, rel=0.02)
 
 
-def test_without_a_quota_what_can_be_used_is_learned_under_load() -> None:
+def test_without_a_quota_the_available_cpu_is_learned_under_load() -> None:
     pod = SimulatedPod(100.0, 1.7, depth=64)
-    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=1.0, first_fps=60)
+    utilisation = without_quota(1.0, 60)
     pod.run(20, steady(200, 20), utilisation)
     assert utilisation.available == pytest.approx(1.7, rel=0.02)
     pod.waiting = 0
@@ -135,34 +140,30 @@ def test_without_a_quota_what_can_be_used_is_learned_under_load() -> None:
     assert mean_ratio(readings) == pytest.approx(0.5, abs=0.03)
 
 
-def test_what_is_used_can_be_had_even_where_nothing_waited() -> None:
-    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=0.5, first_fps=10)
-    for tick in range(20):
-        reading = utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 1.5, tick * 10, 0, False))
+def test_what_is_used_is_available_even_if_no_frame_waited() -> None:
+    utilisation = without_quota(0.5, 10)
+    reading = fed(utilisation, 20, used=1.5, inferred=20)
     assert utilisation.available == pytest.approx(1.5)
     assert reading.busy == pytest.approx(1.0)
 
 
-def test_less_is_learned_when_others_take_the_machine() -> None:
-    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
-    for tick in range(30):
-        reading = utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, True))
+def test_less_is_available_while_others_use_the_machine() -> None:
+    utilisation = without_quota(2.0)
+    reading = fed(utilisation, 30, used=0.8, inferred=40, waited=True)
     assert utilisation.available == pytest.approx(0.8)
     assert reading.scale_ratio == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("fixed", [1.5, None])
-def test_broken_frames_that_fill_a_pod_neither_fill_the_ratio_nor_teach_it_less(fixed: float | None) -> None:
+def test_broken_frames_that_fill_a_pod_change_neither_the_ratio_nor_the_available_cpu(fixed: float | None) -> None:
     utilisation = Utilisation(WINDOW_S, fixed=fixed, first_available=1.5, first_fps=100)
-    for tick in range(30):
-        at_s = tick * TICK_S
-        reading = utilisation.add(LoadSample(at_s, at_s * 0.3, tick * 5, 0, True, at_s * 1.2))
+    reading = fed(utilisation, 30, used=0.3, inferred=10, wasted=1.2, waited=True)
     assert reading.scale_ratio == pytest.approx(0.2)
     assert utilisation.available == pytest.approx(1.5)
 
 
-def test_one_window_in_part_is_not_enough_to_learn() -> None:
-    utilisation = Utilisation(WINDOW_S, fixed=None, first_available=2.0, first_fps=100)
+def test_part_of_a_window_is_not_enough_to_learn() -> None:
+    utilisation = without_quota(2.0)
     for tick in range(40):
         utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 0.8, tick * 20, 0, tick % 5 != 0))
     assert utilisation.available == pytest.approx(2.0)
@@ -175,10 +176,7 @@ def test_idle_is_zero() -> None:
 
 
 def test_with_nothing_inferred_the_last_known_capacity_holds() -> None:
-    utilisation = with_quota(1.0, 50.0)
-    reading = LoadReading(0, 0, 0, 0, 0)
-    for tick in range(40):
-        reading = utilisation.add(LoadSample(tick * TICK_S, 0.0, 0, int(tick * TICK_S * 25), False))
+    reading = fed(with_quota(1.0, 50.0), 40, dropped=25)
     assert reading.capacity_fps == 50.0
     assert reading.scale_ratio == pytest.approx(0.5, abs=0.03)
 
@@ -205,14 +203,14 @@ def test_one_frame_right_after_the_start_is_no_flood() -> None:
     assert reading.scale_ratio < 0.01
 
 
-def test_a_stream_that_comes_in_bursts_is_read_by_its_mean() -> None:
+def test_a_stream_in_bursts_is_measured_by_its_mean() -> None:
     pod = SimulatedPod(100.0, 1.0, depth=64)
     bursts = [second + index / 1000 for second in range(40) for index in range(50)]
     readings = settled(pod.run(40, bursts, with_quota(1.0, 100)))
     assert all(each.scale_ratio == pytest.approx(0.5, abs=0.12) for each in readings)
 
 
-def test_bursts_that_overflow_are_demand_but_no_overload() -> None:
+def test_bursts_that_overflow_the_queue_are_demand_but_no_overload() -> None:
     pod = SimulatedPod(100.0, 1.0, depth=4)
     bursts = [second + index / 10000 for second in range(40) for index in range(10)]
     readings = settled(pod.run(40, bursts, with_quota(1.0, 100)))
@@ -220,15 +218,13 @@ def test_bursts_that_overflow_are_demand_but_no_overload() -> None:
     assert all(each.busy < 0.2 for each in readings)
 
 
-def test_an_accelerator_is_read_by_its_requests_in_flight() -> None:
-    utilisation = Utilisation(WINDOW_S, fixed=1.0, first_available=1.0, first_fps=100)
-    for tick in range(30):
-        reading = utilisation.add(LoadSample(tick * TICK_S, tick * TICK_S * 0.4, tick * 20, 0, False))
+def test_an_accelerator_is_measured_by_its_requests_in_flight() -> None:
+    reading = fed(with_quota(1.0, 100), 30, used=0.4, inferred=40)
     assert reading.busy == pytest.approx(0.4)
     assert reading.capacity_fps == pytest.approx(100)
 
 
-def test_a_longer_window_is_kept_whole() -> None:
+def test_a_longer_window_is_covered_completely() -> None:
     utilisation = Utilisation(30.0, fixed=1.0, first_available=1.0, first_fps=100)
     for tick in range(200):
         reading = utilisation.add(LoadSample(tick * TICK_S, 0.0, 10 if tick >= 100 else 0, 0, False))
@@ -245,7 +241,7 @@ def test_a_longer_window_is_kept_whole() -> None:
     ),
     fixed=st.one_of(st.none(), st.floats(0.01, 64)),
 )
-def test_whatever_comes_the_reading_is_sane(
+def test_any_sequence_of_samples_gives_a_sane_reading(
     steps: list[tuple[float, float, int, int, bool]], fixed: float | None
 ) -> None:
     utilisation = Utilisation(WINDOW_S, fixed=fixed, first_available=1.0, first_fps=10.0)

@@ -45,7 +45,7 @@ def pool(parts: Parts, *detectors: ScriptedDetector) -> WorkerPool:
 
 @contextmanager
 def held_up(parts: Parts, *orders: int) -> Iterator[tuple[WorkerPool, ScriptedDetector]]:
-    """One worker that waits in the first of these frames, until its detector may go on or this ends."""
+    """One worker that waits in the first of these frames, until `detector.go` is set or the block ends."""
     detector = ScriptedDetector()
     detector.go.clear()
     workers = pool(parts, detector)
@@ -109,4 +109,4 @@ def test_a_worker_that_spends_a_minute_on_a_frame_is_stuck() -> None:
         wait_for(lambda: workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to be stuck")
         assert not workers.stuck(time.monotonic())
         detector.go.set()
-        wait_for(lambda: not workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to go on")
+        wait_for(lambda: not workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to continue")

@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`matches` looks at the outputs of an `openvino.Model`; `expected` says in words what it looks for."""
+    """`matches` looks at the outputs of an `openvino.Model`; `expected` describes what it looks for."""
 
     make: Callable[[AdapterOptions], Adapter]
     matches: Callable[[Any], bool]

@@ -1,7 +1,6 @@
 """Makes detections from a model's boxes: finite, not empty within the frame, highest confidence first.
 
-Used by the adapters. Each function exists twice where speed asks for it: with numpy for many boxes, with plain lists
-for few.
+Used by the adapters. There are two forms for speed: with numpy for many boxes, with lists for few.
 """
 
 from __future__ import annotations

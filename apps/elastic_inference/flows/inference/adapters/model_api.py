@@ -201,7 +201,7 @@ def _wrap(model: Any, name: str | None, configuration: dict[str, Any]) -> tuple[
     except (WrapperError, RuntimeError, ValueError, TypeError, KeyError, StopIteration) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"Model API can't read this model: {reason}; name its wrapper beside it (doc/models.md)."
+            f"Model API cannot read this model: {reason}; name its wrapper beside it (doc/models.md)."
         ) from None
 
 

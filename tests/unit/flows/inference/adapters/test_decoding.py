@@ -1,4 +1,4 @@
-"""Each family on small models made here, against plain loops over the same outputs."""
+"""Each family on small models made here, compared with simple loops over the same outputs."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_preprocessing_in_the_graph_gives_the_mean_and_scale_of_the_options() ->
     openvino = load_openvino()
     from openvino import opset13 as ops
 
-    picture = ops.parameter([1, 3, 4, 4], dtype=np.float32)
-    means = ops.reduce_mean(picture, np.array([2, 3]), keep_dims=True)
+    image = ops.parameter([1, 3, 4, 4], dtype=np.float32)
+    means = ops.reduce_mean(image, np.array([2, 3]), keep_dims=True)
     row = ops.concat([means, means, means], 1)
     rows = ops.reshape(row, np.array([1, 1, 9, 1]), special_zero=False)
-    model = openvino.Model([ops.concat([rows] * 7, 3)], [picture], "means")
+    model = openvino.Model([ops.concat([rows] * 7, 3)], [image], "means")
     options = AdapterOptions(colour="RGB", mean=(1.0, 2.0, 3.0), scale=(10.0,))
     adapter = make_adapter("ssd", options)
     found = Runner(adapter, adapter.prepare(model))
@@ -225,7 +225,7 @@ def test_a_model_of_another_form_is_refused_with_what_was_found_and_expected(fam
         guess_family(model)
 
 
-def test_an_input_that_is_no_picture_is_refused() -> None:
+def test_an_input_that_is_no_image_is_refused() -> None:
     model = constant_model([1, 5, 32, 32], {"out": ssd_rows((0, 1, 0.9, 0, 0, 1, 1))})
     with pytest.raises(ModelError, match="3 channels"):
         make_adapter("ssd").prepare(model)

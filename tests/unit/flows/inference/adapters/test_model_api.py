@@ -84,9 +84,9 @@ def test_segmentation_gives_the_bounds_of_each_segment() -> None:
 @pytest.mark.usefixtures("package")
 def test_a_wrapper_that_does_not_exist_or_fit_is_an_error() -> None:
     model = constant_model([1, 3, 32, 32], {"scores": np.zeros((1, 3), np.float32)})
-    with pytest.raises(ModelError, match=r"Model API can't read this model: .*doc/models"):
+    with pytest.raises(ModelError, match=r"Model API cannot read this model: .*doc/models"):
         runner(model, wrapper="Nonsense")
-    with pytest.raises(ModelError, match="Model API can't read this model"):
+    with pytest.raises(ModelError, match="Model API cannot read this model"):
         runner(model, wrapper="YOLOv8")
 
 

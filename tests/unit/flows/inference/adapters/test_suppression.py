@@ -1,4 +1,4 @@
-"""Suppression against plain loops, on random boxes."""
+"""Suppression compared with simple loops, on random boxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_overlap_is_intersection_over_union() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_surest_of_each_class_stays(seed: int) -> None:
+def test_the_highest_score_of_each_class_stays(seed: int) -> None:
     boxes, scores, classes = random_boxes(seed, 80)
     kept: list[int] = []
     for index in sorted(range(80), key=lambda at: -scores[at]):
@@ -57,7 +57,7 @@ def test_merged_boxes_are_means_by_score(seed: int) -> None:
     assert few_sure == pytest.approx(sure)
 
 
-def test_of_very_many_boxes_only_the_surest_are_looked_at() -> None:
+def test_of_very_many_boxes_only_the_highest_scores_are_looked_at() -> None:
     boxes, scores, _ = random_boxes(9, MAX_CANDIDATES + 50)
     classes = np.arange(len(scores))
     kept = keep_highest(boxes, scores, classes, 0.4)
