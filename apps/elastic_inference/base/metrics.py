@@ -1,7 +1,7 @@
 """Every Prometheus metric of the package: names, help, labels, buckets.
 
-Each service builds the group it needs over its own registry, so that tests start afresh. `doc/inference_metrics.md`
-explains each metric to the reader. Label values that are known beforehand exist from the start.
+Each service builds the group it needs with its own registry, so that tests start afresh. `doc/inference_metrics.md`
+explains each metric. Label values that are known in advance exist from the start.
 """
 
 from __future__ import annotations
@@ -30,17 +30,19 @@ class InferenceMetrics:
         def histogram(name: str, text: str) -> Histogram:
             return Histogram(name, text, names, registry=registry, buckets=LATENCY_BUCKETS_S).labels(**own)
 
-        self.infer_fps = gauge("ei_infer_fps", "Frames inferred a second, over the window.")
-        self.drop_fps = gauge("ei_drop_fps", "Frames dropped for want of capacity a second, over the window.")
-        self.scale_ratio = gauge("ei_scale_ratio", "Demand over this pod's capacity: 2 is twice the pods, 0.5 half.")
+        self.infer_fps = gauge("ei_infer_fps", "Frames inferred per second, over the window.")
+        self.drop_fps = gauge("ei_drop_fps", "Frames dropped for lack of capacity per second, over the window.")
+        self.scale_ratio = gauge(
+            "ei_scale_ratio", "Demand divided by this pod's capacity: 2 asks for twice the pods, 0.5 for half."
+        )
         self.inferred = counter("ei_frames_inferred", "Frames inferred and published.")
-        self.popped = counter("ei_frames_popped", "Frames taken from the queue.")
+        self.popped = counter("ei_frames_popped", "Frames popped from the queue.")
         self.lost = counter("ei_frames_lost", "Frames popped whose result could not be published in time.")
         self.inference_s = histogram("ei_inference_seconds", "Pop to result.")
         self.queue_wait_s = histogram("ei_queue_wait_seconds", "Arrival at the queue to pop.")
         self.end_to_end_s = histogram("ei_end_to_end_seconds", "Capture to result.")
         drops = Counter("ei_frames_dropped", "Good frames discarded.", (*names, "reason"), registry=registry)
-        invalid = Counter("ei_frames_invalid", "Frames that can't be used.", (*names, "reason"), registry=registry)
+        invalid = Counter("ei_frames_invalid", "Frames that cannot be used.", (*names, "reason"), registry=registry)
         self.dropped = {reason: drops.labels(**own, reason=reason.value) for reason in DropReason}
         self.invalid = {reason: invalid.labels(**own, reason=reason.value) for reason in InvalidReason}
 
@@ -60,7 +62,7 @@ class ProducerMetrics:
             for reason in DropReason
         }
         invalid = Counter(
-            "ei_frames_invalid", "Frames that can't be used.", ("stream", "infer_type", "reason"), registry=registry
+            "ei_frames_invalid", "Frames that cannot be used.", ("stream", "infer_type", "reason"), registry=registry
         )
         self.invalid = {
             (kind, reason): invalid.labels(stream=stream, infer_type=kind, reason=reason.value)
@@ -72,13 +74,13 @@ class ProducerMetrics:
             stream=stream
         )
         self.source_fps = Gauge(
-            "ei_source_fps", "Frames a second that the source delivers.", source, registry=registry
+            "ei_source_fps", "Frames per second that the source delivers.", source, registry=registry
         ).labels(stream=stream)
         self.source_reconnects = Counter(
-            "ei_source_reconnects", "Times that the source was opened again.", source, registry=registry
+            "ei_source_reconnects", "How often the source was opened again.", source, registry=registry
         ).labels(stream=stream)
         self.source_stalls = Counter(
-            "ei_source_stalls", "Times that the source gave no frame for SOURCE_STALL_S.", source, registry=registry
+            "ei_source_stalls", "How often the source gave no frame for SOURCE_STALL_S.", source, registry=registry
         ).labels(stream=stream)
 
 
@@ -88,9 +90,9 @@ class RelayMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.viewers = Gauge("ei_viewers", "Open websockets.", registry=registry)
         self.streams = Gauge("ei_relay_streams", "Streams that have a viewer.", registry=registry)
-        self.sent = Counter("ei_viewer_frames_sent", "Messages handed to viewers.", registry=registry)
-        self.skipped = Counter("ei_viewer_frames_skipped", "Messages that a slow viewer missed.", registry=registry)
-        self.late = Counter("ei_frames_late", "Results that came after their successor.", registry=registry)
+        self.sent = Counter("ei_viewer_frames_sent", "Messages sent to viewers.", registry=registry)
+        self.skipped = Counter("ei_viewer_frames_skipped", "Messages skipped for slow viewers.", registry=registry)
+        self.late = Counter("ei_frames_late", "Results discarded because they arrived out of order.", registry=registry)
         self.invalid = Counter("ei_results_invalid", "Results that could not be read.", registry=registry)
         refused = Counter("ei_viewers_refused", "Websockets refused.", ("reason",), registry=registry)
         self.refused = {reason: refused.labels(reason=reason) for reason in ("unknown", "limit", "origin", "request")}
