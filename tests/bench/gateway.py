@@ -1,4 +1,4 @@
-"""The gateway's tunnel over a direct connection: saturated, paced, and with a viewer that reads too slowly.
+"""The gateway's tunnel compared with a direct connection: saturated, paced, and with a slow viewer.
 
 Run it alone: `python -m tests.bench.gateway [--rounds N] [--seconds S] [--json FILE]`. Three processes: a bare
 websocket server, the gateway, and this one, which reads with as little work as it can. A and B alternate.
@@ -40,9 +40,9 @@ _HANDSHAKE = (
 
 
 async def serve(port: int) -> None:
-    """The websocket server of the comparison: `?fps=N` paces, `?fps=0` sends as fast as it is read.
+    """The websocket server of the comparison: `?fps=N` paces, `?fps=0` sends as fast as the viewer reads.
 
-    As the relay does it: one pending frame per viewer, little unsent in the kernel, the rest skipped.
+    Like the relay, it keeps one pending frame per viewer and little unsent in the kernel, and skips the rest.
     """
     from websockets.asyncio.server import ServerConnection
     from websockets.asyncio.server import serve as serve_websockets
@@ -61,7 +61,7 @@ async def serve(port: int) -> None:
                     next_s += 1 / fps
                     await asyncio.sleep(max(0.0, next_s - time.monotonic()))
                     if time.monotonic() - next_s > 1 / fps:
-                        next_s = time.monotonic()  # the viewer was slow: what it missed is skipped
+                        next_s = time.monotonic()  # the viewer was slow: skip what it missed
                 _STAMP.pack_into(payload, 0, time.monotonic())
                 await viewer.send(bytes(payload))
 
@@ -91,7 +91,7 @@ class Reader:
         self.ages_s: list[float] = []
 
     def read(self, once: bool = False) -> None:
-        """What is there now; `once` at most one message."""
+        """Reads what has arrived; at most one message if `once`."""
         view = memoryview(self._buffer)
         while True:
             try:
@@ -102,7 +102,7 @@ class Reader:
                 raise ConnectionError("the viewer was disconnected")
             self._filled += count
             if self._filled == _MESSAGE_BYTES:
-                assert self._buffer[: len(_HEAD)] == _HEAD, "the bytes were not passed on in order"
+                assert self._buffer[: len(_HEAD)] == _HEAD, "the bytes arrived out of order"
                 self._filled = 0
                 self.messages += 1
                 self.ages_s.append(time.monotonic() - _STAMP.unpack_from(self._buffer, len(_HEAD))[0])
@@ -111,7 +111,7 @@ class Reader:
 
 
 def watch(port: int, viewers: int, fps: float, seconds: float) -> tuple[float, list[float]]:
-    """(messages a second of all viewers, their ages in seconds)."""
+    """(messages per second of all viewers, the messages' ages in seconds)."""
     readers = [Reader(port, fps) for _ in range(viewers)]
     with selectors.DefaultSelector() as selector:
         for reader in readers:
@@ -134,7 +134,7 @@ def watch(port: int, viewers: int, fps: float, seconds: float) -> tuple[float, l
 
 
 def watch_slowly(port: int, fps: float, reads_fps: float, seconds: float) -> list[float]:
-    """Ages in seconds of what a viewer sees that reads only `reads_fps` of `fps`; of the second half of the time."""
+    """Ages in seconds of the frames that a viewer gets if it reads `reads_fps` of `fps`; second half of the run."""
     reader = Reader(port, fps)
     end = time.monotonic() + seconds
     next_s = time.monotonic()
@@ -213,7 +213,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def figures(context: Context) -> Iterator[Figure]:
-    """The table's lines."""
+    """The lines of the table."""
     found = measure(context.rounds(5), context.seconds(2.0))
     for key, name, unit, bar in (
         ("saturated_over_direct", "10 viewers, saturated, over direct", "", {"minimum": 0.45}),

@@ -20,12 +20,13 @@ from elastic_inference.base import config
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame, jpeg_size
-from elastic_inference.domain.result import Detection, Result
+from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters import preprocess
 from elastic_inference.flows.inference.frame_detector import min_decoded_size
 from elastic_inference.flows.inference.jpeg import JpegDecoder
 from tests.bench.pod_children import compiled
 from tests.bench.record import cpu_s
+from tests.support.results import make_result
 
 _BATCH = 8
 
@@ -87,11 +88,10 @@ def _queue(pictures: list[bytes], width: int, height: int, seconds: float) -> di
             popped = timed("pop", lambda: consumer.pop(_BATCH, 0))
             results = [
                 (
-                    Result(
-                        **{"stream": "cam-0:bench:inferred", "type": "bench", "model": "bench", "precision": "FP32"},
-                        **{"device": "CPU", "order": each.order, "seq": each.frame.seq, "ts": 1.0, "pod": "pod"},
-                        **{"width": width, "height": height, "age_ms": 1.0, "queue_ms": each.queue_ms},
-                        **{"infer_ms": 1.0, "detections": (detection, detection)},
+                    make_result(
+                        **{"stream": "cam-0:bench:inferred", "type": "bench", "order": each.order},
+                        **{"seq": each.frame.seq, "width": width, "height": height, "queue_ms": each.queue_ms},
+                        detections=(detection, detection),
                     ),
                     each.frame.data,
                 )

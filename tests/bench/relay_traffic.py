@@ -8,7 +8,8 @@ import socket
 import time
 from contextlib import suppress
 
-from elastic_inference.domain.result import Result, join_message, result_json
+from elastic_inference.domain.result import join_message, result_json
+from tests.support.results import make_result
 
 FRAME_BYTES = 50_000
 STREAM = "bench:people:inferred"
@@ -88,12 +89,7 @@ class Publisher:
     """Publishes results of FRAME_BYTES with a rising `order` on a bare socket."""
 
     def __init__(self, port: int) -> None:
-        result = Result(
-            **{"stream": STREAM, "type": "people", "model": "bench", "precision": "FP32", "device": "CPU"},
-            **{"order": _ORDER, "seq": 1, "ts": 1.0, "width": 768, "height": 432, "pod": "bench"},
-            **{"age_ms": 1.0, "queue_ms": 1.0, "infer_ms": 1.0, "detections": ()},
-        )
-        document = result_json(result)
+        document = result_json(make_result(stream=STREAM, order=_ORDER, width=768, height=432, detections=()))
         jpeg = b"\xff\xd8" + os.urandom(FRAME_BYTES - len(document) - 6)
         message = join_message(document, jpeg)
         assert len(message) == FRAME_BYTES

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def replace_between(text: str, name: str, new: str) -> str:
-    """The text with `new` between its marks `<!-- name -->` and `<!-- /name -->`. Raises ValueError without them."""
+    """The text with `new` between the marks `<!-- name -->` and `<!-- /name -->`. Raises ValueError without them."""
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, begun, rest = text.partition(begin)
     _, ended, after = rest.partition(end)

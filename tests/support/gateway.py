@@ -1,4 +1,4 @@
-"""The gateway in this process, on a thread with an event loop of its own, and results for it to show."""
+"""The gateway on a thread of this process, and results for it to show."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def a_result(order: int, name: str = "gate-1", kind: str = "people", **changes: 
 
 @dataclasses.dataclass
 class Answer:
-    """An HTTP answer, read to its end."""
+    """A complete HTTP answer."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -63,12 +63,12 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The error's code."""
+        """The code of a JSON error."""
         return str(self.json["error"]["code"])
 
 
 class RunningGateway(Threaded):
-    """The gateway."""
+    """A running gateway, and requests to it."""
 
     def __init__(self, queue_url: str, **settings: str) -> None:
         super().__init__("gateway")
@@ -94,11 +94,11 @@ class RunningGateway(Threaded):
         return f"127.0.0.1:{self.port}"
 
     def connection(self, timeout_s: float = 10) -> http.client.HTTPConnection:
-        """A connection of its own."""
+        """A new connection."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
 
     def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
-        """One request; header names have `_` for `-`."""
+        """Sends one request; write `-` in header names as `_`."""
         connection = self.connection()
         try:
             data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
@@ -110,7 +110,7 @@ class RunningGateway(Threaded):
 
     @contextmanager
     def events(self, **headers: str) -> Iterator[Iterator[tuple[str, Any]]]:
-        """Events as (kind, document); comments have the kind `:`."""
+        """The events as (kind, document); a comment has the kind `:`."""
         connection = self.connection()
         try:
             connection.request("GET", "/api/events", headers=headers)
@@ -123,7 +123,7 @@ class RunningGateway(Threaded):
 
 
 def read_events(answer: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
-    """Events of an open answer, until it ends."""
+    """The events of an open answer, until it ends."""
     kind = ""
     while line := answer.readline():
         text = line.decode().rstrip("\n")
@@ -136,7 +136,7 @@ def read_events(answer: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
 
 
 def first_event(events: Iterator[tuple[str, Any]], kind: str, fits: Callable[[Any], bool] = lambda _: True) -> Any:
-    """The next event of a kind that fits."""
+    """The document of the next event of a kind for which `fits` is true."""
     for found, document in events:
         if found == kind and fits(document):
             return document
@@ -144,7 +144,7 @@ def first_event(events: Iterator[tuple[str, Any]], kind: str, fits: Callable[[An
 
 
 class Pool:
-    """A camera and a pod, as Redis sees them: written by the real producer and publisher."""
+    """A camera and a pod: what they write to Redis, written by the real producer and publisher."""
 
     def __init__(self, client: redis.Redis, name: str = "gate-1", kind: str = "people") -> None:
         self.stream_id = keys.stream_id(name, kind)
@@ -155,14 +155,14 @@ class Pool:
         self._order = 0
 
     def push(self, state: str = "live") -> None:
-        """One frame into the queue, and what the source is like."""
+        """Pushes one frame and reports the source's state."""
         self._producer.push(
             Frame(name=self._name, category=self._kind, data=JPEG, width=320, height=240, seq=1, ts=1.0)
         )
         self._producer.report_source(state, 15.0, 0, 0)
 
     def publish(self, jpeg: bytes = JPEG, **changes: Any) -> None:
-        """One result, and what the pod is like."""
+        """Publishes one result, and with each tenth one the pod's report."""
         self._order += 1
         self._publisher.publish([(a_result(self._order, self._name, self._kind, **changes), jpeg)])
         if self._order % 10 == 1:
@@ -170,6 +170,6 @@ class Pool:
 
     @contextmanager
     def publishing(self, fps: float = 30.0, jpeg: bytes = JPEG) -> Iterator[None]:
-        """Results at this rate meanwhile; `ts` says when each was published (monotonic seconds)."""
+        """Publishes results at this rate until the block ends; their `ts` is the time of publishing (monotonic)."""
         with repeating(lambda: self.publish(jpeg, ts=time.monotonic()), fps):
             yield

@@ -1,15 +1,15 @@
-"""A pool that infers nothing: publishes results of known pictures through the real broker, for tests of viewers.
+"""A pool without inference: publishes results of known images through the real broker, for tests of viewers.
 
-Started as a process by the dashboard's end-to-end tests and its budget measurement. Every picture holds rectangles
-of one plain colour, and each detection's box is exactly such a rectangle, so that a test can compare what it sees.
-Commands come as JSON lines on standard input, answers go as JSON lines to standard output; it ends with its input.
+Started as a process by the dashboard's end-to-end tests and benchmark. Each image shows rectangles of a single colour,
+and each detection's box is exactly one of them, so a test can compare what it sees. Reads commands as JSON lines from
+standard input and writes answers as JSON lines to standard output, until the input ends.
 
     python tests/support/result_publisher.py --broker-url redis://127.0.0.1:6379/0 --streams gate-1:people,gate-1:face
 
-Commands: `stop`, `start` {streams}: stop or go on publishing · `override` {stream, detections}: these detections
-instead of the true ones, null ends that · `message` {stream, document, picture}: one message as it stands, `picture`
-is `good`, `broken` or `none` · `worker` {type, replicas, infer_fps, drop_fps, scale_ratio}: what the pods report ·
-`counts`: how many results were published, by stream.
+Commands: `stop`, `start` {streams}: stop or resume publishing · `override` {stream, detections}: publish these
+detections instead of the true ones, null ends that · `message` {stream, document, image}: publish one message as it is,
+`image` is `good`, `broken` or `none` · `worker` {type, replicas, infer_fps, drop_fps, scale_ratio}: what the pods
+report · `counts`: the number of published results by stream.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from elastic_inference.domain.result import Detection, Result, join_message
 
 LOOP_FRAMES = 60
 VARIANTS = 4
-# Plain colours (RGB) that no label's colour comes near, one per shape.
+# One colour (RGB) per shape, all far from the colours of labels.
 SHAPE_COLOURS = ((255, 0, 255), (0, 255, 255), (160, 255, 0))
 LABELS = ("person", "car", "bike")
 QUEUE_MS, INFER_MS, AGE_MS = 3.0, 12.0, 8.0
 
 
 @dataclass
-class Picture:
-    """One frame: its JPEG and the boxes (0..1) of the shapes in it."""
+class DrawnImage:
+    """A JPEG and the boxes (0..1) of the shapes in it."""
 
     jpeg: bytes
     boxes: tuple[tuple[float, float, float, float], ...]
@@ -53,11 +53,11 @@ class Picture:
 
 @dataclass
 class Stream:
-    """One stream that is published."""
+    """A published stream."""
 
     identifier: str
     type: str
-    pictures: list[Picture]
+    images: list[DrawnImage]
     running: bool = True
     override: tuple[Detection, ...] | None = None
     published: int = 0
@@ -66,17 +66,17 @@ class Stream:
 
 
 def backgrounds(clip: Path | None, width: int, height: int, variant: int) -> list[np.ndarray]:
-    """`LOOP_FRAMES` pictures (RGB): of a clip, else drawn."""
+    """`LOOP_FRAMES` images (RGB), from a clip or drawn."""
     if clip:
         capture = cv2.VideoCapture(str(clip))
         capture.set(cv2.CAP_PROP_POS_FRAMES, variant * LOOP_FRAMES)
         found = []
         while len(found) < LOOP_FRAMES:
-            read, picture = capture.read()
+            read, image = capture.read()
             if not read:
                 capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
                 continue
-            found.append(cv2.cvtColor(cv2.resize(picture, (width, height)), cv2.COLOR_BGR2RGB))
+            found.append(cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB))
         capture.release()
         return found
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -88,37 +88,37 @@ def backgrounds(clip: Path | None, width: int, height: int, variant: int) -> lis
     return drawn
 
 
-def pictures(clip: Path | None, width: int, height: int, variant: int) -> list[Picture]:
-    """A loop of pictures with moving shapes."""
+def make_images(clip: Path | None, width: int, height: int, variant: int) -> list[DrawnImage]:
+    """A loop of images with moving shapes."""
     made = []
-    for index, picture in enumerate(backgrounds(clip, width, height, variant)):
+    for index, image in enumerate(backgrounds(clip, width, height, variant)):
         boxes = []
         turn = 2 * np.pi * index / LOOP_FRAMES
         for shape, colour in enumerate(SHAPE_COLOURS):
             w, h = int(width * (0.16 - 0.02 * shape)), int(height * (0.42 - 0.08 * shape))
             x = int(width * (0.2 + 0.28 * shape + 0.06 * np.sin(turn + variant + shape)) - w / 2)
             y = int(height * (0.58 + 0.1 * np.cos(turn * (1 + shape) + variant)) - h / 2)
-            cv2.rectangle(picture, (x, y), (x + w - 1, y + h - 1), colour, cv2.FILLED)
+            cv2.rectangle(image, (x, y), (x + w - 1, y + h - 1), colour, cv2.FILLED)
             boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
         # 4:4:4 keeps the shapes' edges where they are.
         subsampling = "420" if clip else "444"
-        jpeg = simplejpeg.encode_jpeg(picture, quality=80, colorspace="RGB", colorsubsampling=subsampling)
-        made.append(Picture(jpeg, tuple(boxes)))
+        jpeg = simplejpeg.encode_jpeg(image, quality=80, colorspace="RGB", colorsubsampling=subsampling)
+        made.append(DrawnImage(jpeg, tuple(boxes)))
     return made
 
 
 def model_of(infer_type: str) -> tuple[str, str]:
-    """(model, precision) that the pods of a type say they have."""
+    """(model, precision) that the pods of a type report."""
     return f"{infer_type.partition('-')[0]}-test-model", "INT8" if "int8" in infer_type else "FP32"
 
 
 class Pool:
-    """All streams and pods; everything of Redis happens on the thread that calls `run`."""
+    """All streams and pods. Only the thread that calls `run` talks to Redis."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.fps: float = arguments.fps
         self.size = (arguments.width, arguments.height)
-        made = [pictures(arguments.clip, *self.size, variant) for variant in range(VARIANTS)]
+        made = [make_images(arguments.clip, *self.size, variant) for variant in range(VARIANTS)]
         names: list[str] = []
         self.streams: dict[str, Stream] = {}
         for entry in arguments.streams.split(","):
@@ -138,7 +138,7 @@ class Pool:
         """Publishes until the input ends."""
         threading.Thread(target=self._read_commands, daemon=True).start()
         start = time.monotonic()
-        # Streams of one name are in step; different names are not.
+        # Streams of the same name are in step.
         due = [
             (start + self.names.index(identifier.partition(":")[0]) / len(self.names) / self.fps, identifier)
             for identifier in self.streams
@@ -158,25 +158,25 @@ class Pool:
                 stream = self.streams[identifier]
                 if stream.running:
                     self._publish(stream)
-                # Behind by more than a second (a suspended machine): no burst to catch up.
+                # After a delay of more than a second (a suspended machine) there is no burst to catch up.
                 heapq.heappush(due, (max(when, now - 1.0) + 1 / self.fps, identifier))
             time.sleep(max(0.0, min(due[0][0], next_report) - time.monotonic(), 0.0005))
 
     def _publish(self, stream: Stream) -> None:
-        picture = stream.pictures[stream.seq % LOOP_FRAMES]
-        result = self._result(stream, picture)
-        self.publishers[stream.type].publish([(result, picture.jpeg)])
+        image = stream.images[stream.seq % LOOP_FRAMES]
+        result = self._result(stream, image)
+        self.publishers[stream.type].publish([(result, image.jpeg)])
         stream.published += 1
 
-    def _result(self, stream: Stream, picture: Picture) -> Result:
+    def _result(self, stream: Stream, image: DrawnImage) -> Result:
         stream.seq += 1
         stream.order += 1
         model, precision = model_of(stream.type)
         found = stream.override
         if found is None:
-            boxes = picture.boxes
+            boxes = image.boxes
             if "int8" in stream.type and stream.seq % 30 < 15:
-                boxes = boxes[:-1]  # the smaller model misses one at times
+                boxes = boxes[:-1]  # the smaller model misses one sometimes
             found = tuple(
                 Detection(LABELS[index], index + 1, round(0.93 - 0.2 * index, 2), box)
                 for index, box in enumerate(boxes)
@@ -238,13 +238,13 @@ class Pool:
             self.streams[command["stream"]].override = None if given is None else tuple(map(detection, given))
         elif what == "message":
             stream = self.streams[command["stream"]]
-            good = stream.pictures[0].jpeg
-            picture = {"good": good, "broken": good[:200] + b"\0" * 50, "none": b""}[command["picture"]]
+            good = stream.images[0].jpeg
+            jpeg = {"good": good, "broken": good[:200] + b"\0" * 50, "none": b""}[command["image"]]
             document = command["document"]
             if isinstance(document, dict):
                 stream.order += 1
                 document = json.dumps({"order": stream.order, **document})
-            self.client.publish(stream.identifier, join_message(document.encode(), picture))
+            self.client.publish(stream.identifier, join_message(document.encode(), jpeg))
         elif what == "worker":
             self.workers[command["type"]].update({key: command[key] for key in command if key not in ("do", "type")})
             self._report_workers()
@@ -260,19 +260,19 @@ class Pool:
 
 
 def detection(given: dict[str, Any]) -> Detection:
-    """A detection of a command."""
+    """The detection that a command describes."""
     x_min, y_min, x_max, y_max = given["box"]
     return Detection(given["label"], int(given.get("label_id", 0)), given["confidence"], (x_min, y_min, x_max, y_max))
 
 
 def answer(**fields: Any) -> None:
-    """One JSON line on standard output."""
+    """Writes one JSON line to standard output."""
     print(json.dumps(fields), flush=True)
 
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description="publish results of known pictures through a real broker")
+    parser = argparse.ArgumentParser(description="publish results of known images through a real broker")
     parser.add_argument("--broker-url", default=os.environ.get("BROKER_URL", "redis://127.0.0.1:6379/0"))
     parser.add_argument("--streams", required=True, help="name:type, comma-separated")
     parser.add_argument("--fps", type=float, default=15.0)

@@ -1,4 +1,4 @@
-"""Results for tests that care about little of what is in them."""
+"""Results for tests that need only some of their fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PERSON = Detection("person", 1, 0.93, (0.25, 0.25, 0.75, 0.75))
 
 
 def make_result(**fields: Any) -> Result:
-    """A result with one person; `fields` replace what it says."""
+    """A result with one person; `fields` replace its defaults."""
     given: dict[str, Any] = {
         "stream": "cam:people:inferred",
         "type": "people",

@@ -136,10 +136,10 @@ test('what can’t be shown is skipped and counted', async () => {
     detections: [],
   }
   const messages = [
-    { document, picture: 'broken' },
-    { document, picture: 'none' },
-    { document: { ...document, v: 2 }, picture: 'good' },
-    { document: '{"v":1', picture: 'good' },
+    { document, image: 'broken' },
+    { document, image: 'none' },
+    { document: { ...document, v: 2 }, image: 'good' },
+    { document: '{"v":1', image: 'good' },
   ]
   let sent = 0
   for (const message of messages) {

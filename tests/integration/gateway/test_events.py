@@ -16,7 +16,7 @@ from tests.support.openapi import check, check_schema, streams_by_id
 from tests.support.waiting import wait_for
 
 
-def test_events_say_hello_then_what_changes(gateway: RunningGateway, client: redis.Redis) -> None:
+def test_events_start_with_hello_and_then_report_changes(gateway: RunningGateway, client: redis.Redis) -> None:
     with gateway.events() as events:
         kind, hello = next(events)
         assert kind == "hello"
@@ -29,12 +29,10 @@ def test_events_say_hello_then_what_changes(gateway: RunningGateway, client: red
         check_schema(streams, "StreamsEvent")
         check_schema(first_event(events, "stats", lambda each: each["totals"]["replicas"] == 1), "StatsEvent")
         assert gateway.metric("ei_gateway_event_clients") == 1
-    wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 0, what="the client to be gone")
+    wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 0, what="the client to leave")
 
 
-def test_nothing_is_sent_while_nothing_changes_but_the_clock(
-    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_clock_is_sent_while_nothing_changes(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_events, "KEEPALIVE_S", 1.5)
     monkeypatch.setattr("elastic_inference.flows.gateway.api.KEEPALIVE_S", 1.5)
     with gateway.events() as events:
@@ -47,7 +45,7 @@ def test_nothing_is_sent_while_nothing_changes_but_the_clock(
     assert sorted(seen) == sorted(["hello", "streams", "stats", ":", "time"])
 
 
-def test_many_clients_cost_redis_as_much_as_one(gateway: RunningGateway, client: redis.Redis) -> None:
+def test_many_clients_load_redis_as_much_as_one(gateway: RunningGateway, client: redis.Redis) -> None:
     Pool(client).publish()
 
     def zranges() -> int:
@@ -63,7 +61,7 @@ def test_many_clients_cost_redis_as_much_as_one(gateway: RunningGateway, client:
     while time.monotonic() - began < 2:
         assert gateway.ask("/api/streams").status == 200
         assert gateway.ask("/api/stats").status == 200
-    # Streams and workers, twice a second, and the round that was under way.
+    # Streams and workers twice a second, plus the round in progress.
     assert zranges() - before <= 2 * (2 * (time.monotonic() - began) + 2)
     for connection in connections:
         connection.close()
@@ -77,7 +75,7 @@ def test_too_many_event_streams_are_refused(gateway: RunningGateway, monkeypatch
         assert (answer.status, answer.code) == (429, "too_many")
 
 
-def test_a_client_that_reads_nothing_does_not_hold_the_others(gateway: RunningGateway, client: redis.Redis) -> None:
+def test_a_client_that_reads_nothing_does_not_delay_the_others(gateway: RunningGateway, client: redis.Redis) -> None:
     pool = Pool(client)
     with socket.create_connection(("127.0.0.1", gateway.port)) as stuck:
         stuck.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -87,7 +85,7 @@ def test_a_client_that_reads_nothing_does_not_hold_the_others(gateway: RunningGa
             first_event(events, "streams", lambda each: len(each["streams"]) == 1)
 
 
-def test_without_redis_from_the_start_it_says_so_and_recovers() -> None:
+def test_redis_unavailable_from_the_start_is_reported_and_recovered_from() -> None:
     server = EmbeddedValkey()
     with RunningGateway(server.url) as gateway:
         answer = check(gateway.ask("/api/streams"), "/api/streams")
@@ -104,7 +102,7 @@ def test_without_redis_from_the_start_it_says_so_and_recovers() -> None:
                 assert check(gateway.ask("/api/streams"), "/api/streams").json["streams"] == []
 
 
-def test_redis_away_shows_what_was_known_and_is_back_within_5_s() -> None:
+def test_while_redis_is_unavailable_the_last_known_state_is_served_and_recovery_takes_under_5_s() -> None:
     server = EmbeddedValkey().start()
     try:
         with RunningGateway(server.url) as gateway, redis.Redis(port=server.port) as client:

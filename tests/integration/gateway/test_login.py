@@ -1,4 +1,4 @@
-"""A gateway with a token: what asks for it, sessions, and who may not log in."""
+"""A gateway with a token: which paths need it, sessions, and who may not log in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN = "correct-horse-battery"
 
 @pytest.fixture
 def closed(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
-    """A gateway that asks for a token."""
+    """A gateway with a token."""
     with RunningGateway(valkey.url, GATEWAY_TOKEN=TOKEN) as running:
         yield running
 
@@ -36,7 +36,7 @@ GUARDED = [
 
 
 @pytest.mark.parametrize("path", GUARDED)
-def test_with_a_token_everything_asks_for_it(closed: RunningGateway, path: str) -> None:
+def test_every_guarded_path_needs_the_token(closed: RunningGateway, path: str) -> None:
     for headers in ({}, {"Authorization": "Basic eDp5"}, {"Cookie": "ei_session=1.9999999999.x.y"}):
         answer = closed.ask(path, **headers)
         assert (answer.status, answer.code) == (401, "unauthorized")
@@ -50,13 +50,13 @@ def test_the_page_and_the_session_are_open(closed: RunningGateway) -> None:
     assert (session["login_required"], session["logged_in"]) == (True, False)
 
 
-def test_a_bearer_token_opens(closed: RunningGateway) -> None:
+def test_a_bearer_token_is_accepted(closed: RunningGateway) -> None:
     assert closed.ask("/api/streams", Authorization=f"Bearer {TOKEN}").status == 200
     assert closed.ask("/api/streams", Authorization=f"bearer {TOKEN}").status == 200
     assert closed.ask("/api/streams", Authorization=f"Bearer {TOKEN}x").status == 401
 
 
-def test_login_session_and_logout_over_two_replicas(closed: RunningGateway, valkey: EmbeddedValkey) -> None:
+def test_login_session_and_logout_with_two_replicas(closed: RunningGateway, valkey: EmbeddedValkey) -> None:
     login = check(closed.ask("/api/login", "POST", {"token": TOKEN}), "/api/login", "post")
     cookie = login.headers["Set-Cookie"]
     assert login.json["logged_in"]
@@ -78,12 +78,12 @@ def test_login_session_and_logout_over_two_replicas(closed: RunningGateway, valk
 
 
 @pytest.mark.parametrize("body", [b"", b"token", b"[]", b'{"token":1}', b'{"token":""}', b"[" * 5000, b"\xff"])
-def test_a_login_that_is_none_is_a_bad_request(closed: RunningGateway, body: bytes) -> None:
+def test_a_malformed_login_is_a_bad_request(closed: RunningGateway, body: bytes) -> None:
     answer = check(closed.ask("/api/login", "POST", body), "/api/login", "post")
     assert (answer.status, answer.code) == (400, "bad_request")
 
 
-def test_a_wrong_token_is_refused_and_repeating_it_is_limited(closed: RunningGateway) -> None:
+def test_a_wrong_token_is_refused_and_repetition_is_limited(closed: RunningGateway) -> None:
     statuses = []
     for _ in range(14):
         answer = check(closed.ask("/api/login", "POST", {"token": "wrong"}), "/api/login", "post")
@@ -91,11 +91,11 @@ def test_a_wrong_token_is_refused_and_repeating_it_is_limited(closed: RunningGat
     assert statuses[0] == 401
     assert statuses[-1] == 429
     assert int(answer.headers["Retry-After"]) >= 1
-    # The right one has to wait too, or the limit would not limit; and gets in after it.
+    # The right token has to wait too, and is then accepted.
     wait_for(lambda: closed.ask("/api/login", "POST", {"token": TOKEN}).status == 200, 10, "the login", every_s=0.3)
 
 
-def test_another_sites_page_can_neither_log_in_nor_out(closed: RunningGateway) -> None:
+def test_a_page_of_another_site_can_neither_log_in_nor_out(closed: RunningGateway) -> None:
     for path in ("/api/login", "/api/logout"):
         answer = closed.ask(path, "POST", {"token": TOKEN}, Origin="https://evil.example")
         assert (answer.status, answer.code) == (403, "forbidden")

@@ -1,4 +1,4 @@
-"""The gateway's REST, events, login and files over real HTTP and a real Valkey; every answer against openapi.json."""
+"""The gateway's REST and files over real HTTP with a real Valkey; every answer is compared with openapi.json."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def gateway_with_relay(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
 
 
 def raw_answer(gateway: RunningGateway, request: bytes) -> bytes:
-    """What comes back, up to the end of the head or of the connection."""
+    """The answer up to the end of its head or of the connection."""
     answer = b""
     with socket.create_connection(("127.0.0.1", gateway.port), 10) as raw:
         try:
@@ -73,7 +73,7 @@ def test_streams_inferred_pushed_and_stalled(gateway: RunningGateway, client: re
         assert answer.json["id"] == live.stream_id
 
 
-def test_stats_count_pods_streams_and_what_waits(gateway: RunningGateway, client: redis.Redis) -> None:
+def test_stats_count_pods_streams_and_waiting_frames(gateway: RunningGateway, client: redis.Redis) -> None:
     pool, idle = Pool(client), Pool(client, "gate-2", "face-int8")
     pool.publish()
     idle.push()
@@ -133,7 +133,7 @@ def test_errors_are_json(gateway: RunningGateway, method: str, path: str, status
         assert method not in answer.headers["Allow"]
 
 
-def test_a_failure_of_ours_is_a_plain_500(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_is_a_500_without_details(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elastic_inference.flows.gateway.api.StatsHandler.document", lambda *_: 1 / 0)
     answer = gateway.ask("/api/stats")
     assert (answer.status, answer.code) == (500, "internal")
@@ -141,7 +141,7 @@ def test_a_failure_of_ours_is_a_plain_500(gateway: RunningGateway, monkeypatch: 
     check_schema(answer.json, "Error")
 
 
-def test_every_answer_carries_the_security_headers(gateway: RunningGateway) -> None:
+def test_every_answer_has_the_security_headers(gateway: RunningGateway) -> None:
     for path in ("/", "/api/streams", "/api/none"):
         headers = gateway.ask(path).headers
         policy = headers["Content-Security-Policy"]
@@ -160,7 +160,7 @@ def test_every_answer_carries_the_security_headers(gateway: RunningGateway) -> N
     assert b" 400 " in raw_answer(gateway, b"GET / HTTP/1.1\r\nHost: evil.example; script-src *\r\n\r\n")[:20]
 
 
-def test_head_has_the_headers_and_no_body(gateway: RunningGateway) -> None:
+def test_head_answers_with_headers_only(gateway: RunningGateway) -> None:
     for path in ("/", "/api/streams", "/api/session", "/api/openapi.json"):
         answer = gateway.ask(path, "HEAD")
         assert (answer.status, answer.body) == (200, b"")
@@ -256,7 +256,7 @@ def test_a_snapshot_without_the_websocket_server_says_so(client: redis.Redis, va
     assert "websocket server is unreachable" in answer.json["error"]["message"]
 
 
-def test_what_is_too_large_or_not_http_ends_and_hurts_nobody(gateway: RunningGateway) -> None:
+def test_requests_that_are_too_large_or_not_http_are_refused_without_harm(gateway: RunningGateway) -> None:
     for request in (
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
         b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n",

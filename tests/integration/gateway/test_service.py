@@ -1,4 +1,4 @@
-"""The gateway as a process: start, readiness, bad settings, SIGTERM, and what it costs when idle."""
+"""The gateway as a process: start, readiness, bad settings, SIGTERM, and its CPU use while idle."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def run_to_end(environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         ({"GATEWAY_TOKEN_FILE": "/none"}, "GATEWAY_TOKEN_FILE='/none' is not accepted"),
     ],
 )
-def test_a_wrong_setting_ends_it_with_one_line(environ: dict[str, str], words: str) -> None:
+def test_a_wrong_setting_ends_the_start_with_one_line(environ: dict[str, str], words: str) -> None:
     done = run_to_end(environ)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {words}")
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_ends_it_with_one_line() -> None:
+def test_a_port_in_use_ends_the_start_with_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = run_to_end({"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": port})
@@ -51,7 +51,7 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
     assert done.stderr.splitlines()[-1].startswith(f"error: GATEWAY_PORT={port} is not accepted: expected a free port")
 
 
-def test_it_is_ready_idle_and_ends_in_order(valkey: EmbeddedValkey, tmp_path: Path) -> None:
+def test_it_becomes_ready_and_stops_in_order(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     port = free_port()
     environ = {
         "QUEUE_URL": valkey.url,
@@ -81,21 +81,21 @@ def test_it_is_ready_idle_and_ends_in_order(valkey: EmbeddedValkey, tmp_path: Pa
         gateway.kill()
 
 
-def test_a_wrong_redis_password_is_said_and_waited_out(tmp_path: Path) -> None:
+def test_a_wrong_redis_password_is_reported_and_does_not_end_it(tmp_path: Path) -> None:
     with EmbeddedValkey(options=("--requirepass", "right")) as server:
         environ = {"QUEUE_URL": server.url, "QUEUE_PASSWORD": "wr0ng-one", "GATEWAY_HOST": "127.0.0.1"}
         gateway = ServiceProcess("gateway", {**environ, "GATEWAY_PORT": "0"}, tmp_path, "gateway").start()
         try:
-            wait_for(lambda: "its password is wrong" in gateway.log(), 20, "a word on the password")
+            wait_for(lambda: "its password is wrong" in gateway.log(), 20, "the report of the password")
             assert gateway.process is not None
-            assert gateway.process.poll() is None, "it waits: a Secret may be put right under it"
+            assert gateway.process.poll() is None, "it waits, since somebody may correct the Secret"
             assert "wr0ng-one" not in gateway.log()
             assert "Traceback" not in gateway.log()
         finally:
             gateway.kill()
 
 
-def test_idle_costs_next_to_nothing(valkey: EmbeddedValkey, tmp_path: Path) -> None:
+def test_an_idle_gateway_uses_almost_no_cpu(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     environ = {"QUEUE_URL": valkey.url, "GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": "0"}
     import redis
 
@@ -109,7 +109,7 @@ def test_idle_costs_next_to_nothing(valkey: EmbeddedValkey, tmp_path: Path) -> N
         before, began = cpu_s(gateway.process.pid), time.monotonic()
         time.sleep(4)  # a measurement, not a wait
         share = (cpu_s(gateway.process.pid) - before) / (time.monotonic() - began)
-        # The figure is under 1 %; the bar leaves room for a machine that is busy with other things.
+        # Measured: under 1 %. The limit leaves room for a busy machine.
         assert share < 0.04
         with urllib.request.urlopen(f"http://127.0.0.1:{gateway.metrics_port}/readyz", timeout=5) as answer:
             assert json.load(answer)["ready"]

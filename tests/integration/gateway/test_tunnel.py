@@ -1,4 +1,4 @@
-"""Websockets through the gateway, to the real websocket server and to a plain socket that shows what arrives there."""
+"""Websockets through the gateway, to the real websocket server and to a socket that records what it receives."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def gateway_to(port: int, valkey: EmbeddedValkey, **settings: str) -> RunningGat
 
 
 @contextmanager
-def upstream_that_shows(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """(port, what arrived) of a server that sends `answer` to the first bytes of a connection and then echoes."""
+def recording_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """A server that answers each connection's head with `answer` and then echoes: (its port, the received heads)."""
     heads: list[bytes] = []
 
     def serve(server: socket.socket) -> None:
@@ -90,7 +90,7 @@ def receive(raw: socket.socket, count: int) -> bytes:
     return received
 
 
-def test_all_three_formats_come_through(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay) -> None:
+def test_all_three_formats_pass(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay) -> None:
     pool = Pool(client)
     pool.publish()
     with gateway_to(relay.port, valkey) as gateway, pool.publishing(20):
@@ -110,25 +110,29 @@ def test_all_three_formats_come_through(valkey: EmbeddedValkey, client: redis.Re
         assert gateway.metric("ei_gateway_requests_total", code="1xx") == 3
 
 
-def test_the_websocket_servers_refusals_come_through(valkey: EmbeddedValkey, relay: Relay) -> None:
+def test_refusals_of_the_websocket_server_pass(valkey: EmbeddedValkey, relay: Relay) -> None:
     with gateway_to(relay.port, valkey) as gateway, connect(f"ws://{gateway.host}/none:people:inferred") as viewer:
         with pytest.raises(ConnectionClosed):
             viewer.recv(timeout=10)
         assert viewer.close_code == 4404
 
 
-def test_little_lies_between_the_present_and_a_slow_viewer(
-    valkey: EmbeddedValkey, client: redis.Redis, relay: Relay
-) -> None:
+def test_a_slow_viewer_is_only_a_few_frames_behind(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay) -> None:
     pool = Pool(client)
     pool.publish()
+    client.config_resetstat()
+
+    def published() -> bool:
+        pool.publish(BIG_JPEG)
+        return "cmdstat_publish" in client.info("commandstats")
+
     with (
         gateway_to(relay.port, valkey) as gateway,
-        # Its own receive buffer is small: how much a viewer's kernel hoards is not the gateway's to bound.
+        # Its receive buffer is small, since the gateway cannot bound what the viewer's kernel keeps.
         RawViewer(gateway.port, f"/{pool.stream_id}?format=frame", receive_buffer_bytes=64 * 1024) as viewer,
     ):
         wait_for(lambda: client.pubsub_numsub(pool.stream_id)[0][1] == 1, what="the subscription")
-        time.sleep(1.1)  # the publisher asks once a second who watches
+        wait_for(published, what="a publisher that has noticed the viewer")
         for _ in range(150):
             pool.publish(BIG_JPEG)
             time.sleep(0.01)
@@ -136,13 +140,13 @@ def test_little_lies_between_the_present_and_a_slow_viewer(
         pods = []
         while "last" not in pods:
             pods.append(parse_result(split_message(viewer.read()[1])[0]).pod)
-    # 150 frames while it read nothing: what lay in the buffers on the way, and then the newest. With the kernel's own
-    # buffers it is 50 and more.
+    # It read nothing during 150 frames. It then gets those in the buffers on the way, and the newest. With the kernel's
+    # default buffers these are more than 50.
     assert len(pods) < 25
 
 
-def test_only_what_the_websocket_server_needs_goes_to_it(valkey: EmbeddedValkey) -> None:
-    with upstream_that_shows(SWITCHED) as (port, heads), gateway_to(port, valkey, GATEWAY_TOKEN=TOKEN) as gateway:
+def test_the_websocket_server_gets_only_the_headers_that_it_needs(valkey: EmbeddedValkey) -> None:
+    with recording_upstream(SWITCHED) as (port, heads), gateway_to(port, valkey, GATEWAY_TOKEN=TOKEN) as gateway:
         login = gateway.ask("/api/login", "POST", {"token": TOKEN})
         cookie = login.headers["Set-Cookie"].partition(";")[0]
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
@@ -190,7 +194,7 @@ def test_who_may_open_a_websocket(valkey: EmbeddedValkey, client: redis.Redis, r
         assert status({"Cookie": session}, "null") == 403
 
 
-def test_a_websocket_server_that_is_away_is_a_502_and_shows(valkey: EmbeddedValkey) -> None:
+def test_an_unreachable_websocket_server_is_a_502_and_is_reported(valkey: EmbeddedValkey) -> None:
     port = free_port()
     with gateway_to(port, valkey) as gateway:
         url = f"ws://{gateway.host}/gate-1:people:inferred"
@@ -207,19 +211,19 @@ def test_a_websocket_server_that_is_away_is_a_502_and_shows(valkey: EmbeddedValk
 
 def test_too_many_tunnels_are_refused(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elastic_inference.flows.gateway.server.TUNNELS_OVER_VIEWERS", 0)
-    with upstream_that_shows(SWITCHED) as (port, _), gateway_to(port, valkey, MAX_VIEWERS="1") as gateway:
+    with recording_upstream(SWITCHED) as (port, _), gateway_to(port, valkey, MAX_VIEWERS="1") as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)) as first:
             first.sendall(HANDSHAKE + b"\r\n")
             assert receive(first, len(SWITCHED)) == SWITCHED
             with pytest.raises(InvalidStatus) as refused:
                 connect(f"ws://{gateway.host}/gate-1:people:inferred")
             assert refused.value.response.status_code == 429
-        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the first one's end")
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the end of the first")
 
 
 @pytest.mark.parametrize("change", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
 def test_an_upgrade_with_a_body_is_refused(valkey: EmbeddedValkey, change: bytes) -> None:
-    with upstream_that_shows(SWITCHED) as (port, heads), gateway_to(port, valkey) as gateway:
+    with recording_upstream(SWITCHED) as (port, heads), gateway_to(port, valkey) as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
             raw.sendall(HANDSHAKE + change + b"\r\n5\r\nhello\r\n0\r\n\r\n")
             raw.settimeout(10)
@@ -227,8 +231,8 @@ def test_an_upgrade_with_a_body_is_refused(valkey: EmbeddedValkey, change: bytes
         assert heads == []
 
 
-def test_the_stop_ends_tunnels_and_events_soon(valkey: EmbeddedValkey) -> None:
-    with upstream_that_shows(SWITCHED) as (port, _):
+def test_a_stop_ends_tunnels_and_events_quickly(valkey: EmbeddedValkey) -> None:
+    with recording_upstream(SWITCHED) as (port, _):
         with gateway_to(port, valkey) as gateway:
             raw = socket.create_connection(("127.0.0.1", gateway.port))
             raw.sendall(HANDSHAKE + b"\r\n")
@@ -291,7 +295,7 @@ def test_over_tls(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay, cer
                 orders.append(parse_result(document).order)
             assert orders == sorted(set(orders))
         wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnel's end")
-        # Who speaks plain HTTP to it is turned away, and nobody else is hurt.
+        # Plain HTTP is refused, without harm to others.
         with socket.create_connection(("127.0.0.1", gateway.port), 10) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             with suppress(ConnectionResetError):

@@ -1,4 +1,4 @@
-"""What a JPEG's header says."""
+"""The image size in a JPEG's header."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from support.jpeg import tiny_jpeg
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (640, 480), (65500, 1)])
-def test_size_by_two_encoders(width: int, height: int) -> None:
-    picture = np.zeros((height, width, 3), np.uint8)
-    for data in (cv2.imencode(".jpg", picture)[1].tobytes(), simplejpeg.encode_jpeg(picture), tiny_jpeg(width, height)):
+def test_size_of_images_by_three_encoders(width: int, height: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    for data in (cv2.imencode(".jpg", image)[1].tobytes(), simplejpeg.encode_jpeg(image), tiny_jpeg(width, height)):
         assert jpeg_size(data) == (width, height)
         assert jpeg_size(memoryview(data)) == (width, height)
 
 
 def test_progressive_and_long_segments() -> None:
-    picture = np.zeros((48, 64, 3), np.uint8)
-    progressive = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    image = np.zeros((48, 64, 3), np.uint8)
+    progressive = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     assert jpeg_size(progressive) == (64, 48)
     comment = b"\xff\xfe\xff\xff" + bytes(65533)
     assert jpeg_size(progressive[:2] + comment + b"\xff" + progressive[2:]) == (64, 48)
@@ -51,7 +51,7 @@ def test_reasons(data: bytes, reason: InvalidReason) -> None:
 
 
 @given(st.binary(max_size=200).map(lambda tail: b"\xff\xd8" + tail) | st.binary(max_size=50))
-def test_never_anything_but_a_size_or_a_reason(data: bytes) -> None:
+def test_any_bytes_give_a_size_or_a_reason(data: bytes) -> None:
     try:
         width, height = jpeg_size(data)
     except InvalidFrameError:

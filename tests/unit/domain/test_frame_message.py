@@ -1,4 +1,4 @@
-"""Frame messages: there and back, the three-key form, and everything that is refused."""
+"""Frame messages: round trip, the legacy form, and everything that is refused."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def message(**changes: Any) -> bytes:
     age_ms=st.floats(0, 3_600_000),
     name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True),
 )
-def test_there_and_back(seq: int, ts: float, age_ms: float, name: str) -> None:
+def test_round_trip(seq: int, ts: float, age_ms: float, name: str) -> None:
     frame = Frame(name, "people", JPEG, seq, ts, age_ms, 64, 48)
     assert unpack_frame(pack_frame(frame), "people") == frame
 
 
-def test_three_keys_are_enough() -> None:
+def test_the_legacy_form_is_accepted() -> None:
     assert unpack_frame(message(), "people") == Frame("cam-1", "people", JPEG, None, None, 0.0, 64, 48)
 
 
@@ -60,7 +60,7 @@ def test_names_are_cleaned(name: str, clean: str | None) -> None:
         ({"width": "wide", "height": -1}, (None, None, 0.0)),
     ],
 )
-def test_odd_numbers_do_no_harm(fields: dict[str, Any], seen: tuple[int | None, float | None, float]) -> None:
+def test_odd_numbers_are_harmless(fields: dict[str, Any], seen: tuple[int | None, float | None, float]) -> None:
     frame = unpack_frame(message(**fields), "people")
     assert (frame.seq, frame.ts, frame.age_ms) == seen
     assert (frame.width, frame.height) == (64, 48)
@@ -86,7 +86,7 @@ def test_odd_numbers_do_no_harm(fields: dict[str, Any], seen: tuple[int | None, 
         (message(data="text"), InvalidReason.FIELDS),
         (message(data=...), InvalidReason.FIELDS),
         (message(data=b""), InvalidReason.EMPTY),
-        (message(data=b"no picture"), InvalidReason.NOT_JPEG),
+        (message(data=b"not a JPEG"), InvalidReason.NOT_JPEG),
         (message(data=JPEG[:8]), InvalidReason.TRUNCATED),
         (message(data=tiny_jpeg(10_000, 10_000)), InvalidReason.TOO_LARGE),
         (message(data=tiny_jpeg(padding=5_000_000)), InvalidReason.TOO_LARGE),
@@ -96,10 +96,10 @@ def test_reasons(data: bytes, reason: InvalidReason) -> None:
     with pytest.raises(InvalidFrameError) as caught:
         unpack_frame(data, "people")
     assert caught.value.reason is reason
-    assert len(str(caught.value)) < 300, "a log line, whatever came in"
+    assert len(str(caught.value)) < 300, "short enough for a log line"
 
 
 @given(st.binary(max_size=300))
-def test_never_another_error(data: bytes) -> None:
+def test_any_other_bytes_are_an_invalid_frame(data: bytes) -> None:
     with pytest.raises(InvalidFrameError):
         unpack_frame(data, "people")

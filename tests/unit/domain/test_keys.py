@@ -1,4 +1,4 @@
-"""Names and keys."""
+"""Names and Redis keys."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def test_a_cleaned_name_is_a_name(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-a", ".", "a b", "a:b", "ä", "a" * 129, "a\n"])
-def test_no_names(text: str) -> None:
+def test_other_texts_are_not_names(text: str) -> None:
     assert not keys.is_name(text)
 
 
-def test_stream_ids_split_again() -> None:
+def test_stream_ids_can_be_split() -> None:
     assert keys.split_stream_id(keys.stream_id("gate-1", "people")) == ("gate-1", "people")
     for text in ("a:b", "a:b:other", "a:b:inferred:x", ":b:inferred", "a b:c:inferred", ""):
         assert keys.split_stream_id(text) is None
 
 
-def test_keys_of_a_type_share_a_slot_and_no_name() -> None:
+def test_keys_of_a_type_are_distinct_and_share_a_slot() -> None:
     made = [
         *(keys.legacy_queue("t"), keys.tokens("t"), keys.waiting("t", "n"), keys.frame("t", "n", "1-a")),
         *(keys.taken("t", "pod", 0), keys.order("t", "n"), keys.dropped("t"), keys.source("t", "n")),

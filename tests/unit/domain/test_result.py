@@ -20,11 +20,11 @@ RESULT = Result(
 )
 
 
-def test_there_and_back() -> None:
-    document, jpeg = split_message(join_message(result_json(RESULT), b"\xff\xd8picture"))
+def test_round_trip() -> None:
+    document, jpeg = split_message(join_message(result_json(RESULT), b"\xff\xd8image"))
     assert parse_result(document) == RESULT
     assert isinstance(jpeg, memoryview)
-    assert bytes(jpeg) == b"\xff\xd8picture"
+    assert bytes(jpeg) == b"\xff\xd8image"
     assert parse_result(result_json(replace(RESULT, seq=None, ts=None, detections=()))).seq is None
 
 
@@ -38,7 +38,7 @@ def test_json_is_as_documented() -> None:
 
 
 @pytest.mark.parametrize("message", [b"", b"\x00\x00", b"\x00\x00\x00\x05ab", b"\xff\xff\xff\xff" + bytes(10)])
-def test_short_messages(message: bytes) -> None:
+def test_truncated_messages_are_refused(message: bytes) -> None:
     with pytest.raises(InvalidResultError):
         split_message(message)
 
@@ -47,7 +47,7 @@ def test_short_messages(message: bytes) -> None:
     "document",
     [b"", b"[]", b"{", b'{"v":2}', b'{"v":1}', result_json(RESULT).replace(b'"box":[0.11,', b'"box":['), b"[" * 99_999],
 )
-def test_wrong_documents(document: bytes) -> None:
+def test_wrong_documents_are_refused(document: bytes) -> None:
     with pytest.raises(InvalidResultError):
         parse_result(document)
 
@@ -63,7 +63,7 @@ def test_attributes_travel_from_encode_through_parse() -> None:
     assert fields["detections"][0]["attributes"] == track
 
 
-def test_what_a_newer_pod_adds_is_kept_or_ignored() -> None:
+def test_unknown_attributes_are_kept_and_unknown_fields_ignored() -> None:
     fields = json.loads(result_json(RESULT))
     newer = {**fields, "attributes": {"unheard_of": [1, {"a": None}]}, "new_field": 1}
     newer["detections"] = [{**fields["detections"][0], "new_field": [1]}]
@@ -102,7 +102,7 @@ def test_a_missing_field_is_named(missing: str) -> None:
         parse_result(json.dumps(document))
 
 
-def test_the_dashboard_schema_has_the_fields_of_the_class() -> None:
+def test_schema_and_json_have_the_fields_of_the_class() -> None:
     schema = TypeAdapter(Result).json_schema()
     assert list(schema["properties"]) == [each.name for each in dataclass_fields(Result)]
     assert list(json.loads(result_json(RESULT))) == [name for name in schema["properties"] if name != "attributes"]

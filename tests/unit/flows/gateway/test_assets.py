@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_files_have_their_type_and_their_caching(folder: Path) -> None:
+def test_files_have_their_type_and_caching(folder: Path) -> None:
     assets = AssetFolder(folder)
     script, index = assets.find("/assets/index-4f2a.js"), assets.find("/")
     assert script is not None
@@ -33,7 +33,7 @@ def test_files_have_their_type_and_their_caching(folder: Path) -> None:
     assert gzip.decompress(script.compressed) == script.body == b"x" * 2000
 
 
-def test_what_gzip_does_not_help_stays_as_it_is(folder: Path) -> None:
+def test_files_that_gzip_does_not_shrink_stay_uncompressed(folder: Path) -> None:
     tiny = AssetFolder(folder).find("/tiny.css")
     assert tiny is not None
     assert tiny.compressed is None
@@ -67,7 +67,7 @@ def test_routes_of_the_page_get_the_page(folder: Path, path: str) -> None:
         "/etc/passwd.txt",
     ],
 )
-def test_what_is_not_there_is_not_found(folder: Path, path: str) -> None:
+def test_other_paths_are_not_found(folder: Path, path: str) -> None:
     assert AssetFolder(folder).find(path) is None
 
 

@@ -1,4 +1,4 @@
-"""Tokens, sessions and the limit on failed tries."""
+"""Tokens, sessions and the limit on wrong tokens."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_only_the_token_is_the_token() -> None:
         assert not auth.is_token(wrong)
 
 
-def test_without_a_token_nothing_is_asked_for() -> None:
+def test_without_a_token_no_login_is_required() -> None:
     assert not Authenticator(None).required
     assert not Authenticator(None).is_token("")
 
 
-def test_a_session_holds_for_its_life_and_on_every_replica_with_the_same_token() -> None:
+def test_a_session_is_valid_until_it_expires_on_every_replica_with_the_same_token() -> None:
     clock = Clock()
     first, second, other = Authenticator("a", clock), Authenticator("a", clock), Authenticator("b", clock)
     session = first.issue_session()
@@ -38,13 +38,13 @@ def test_a_session_holds_for_its_life_and_on_every_replica_with_the_same_token()
     assert first.session_left_s(session) == 0
 
 
-def test_the_session_does_not_hold_the_token_and_differs_each_time() -> None:
+def test_a_session_does_not_contain_the_token_and_differs_each_time() -> None:
     auth = Authenticator("correct-horse")
     assert "correct-horse" not in auth.issue_session()
     assert auth.issue_session() != auth.issue_session()
 
 
-def test_a_changed_session_is_none() -> None:
+def test_a_forged_session_is_invalid() -> None:
     auth = Authenticator("a")
     session = auth.issue_session()
     version, expiry, rest = session.split(".", 2)
@@ -62,7 +62,7 @@ def test_a_changed_session_is_none() -> None:
         assert auth.session_left_s(forged) == 0
 
 
-def test_failures_are_limited_and_forgiven() -> None:
+def test_failures_are_limited_and_forgotten() -> None:
     clock = Clock()
     limit = FailureLimit(burst=3, interval_s=2, clock=clock)
     for _ in range(3):

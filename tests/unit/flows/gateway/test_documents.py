@@ -101,7 +101,7 @@ def test_stats_sum_pods_and_include_types_without_any() -> None:
         lengths={"people": 3, "face": 7, "car": None},
     )
     streams = streams_document(records, {}, NOW_S).streams
-    stats = stats_document(records, streams, {"broker": "away"}, NOW_S * 1000)
+    stats = stats_document(records, streams, {"broker": "unavailable"}, NOW_S * 1000)
     by_type = {each.type: each for each in stats.types}
     assert list(by_type) == ["car", "face", "people"]
     assert asdict(by_type["people"]) == {
@@ -117,16 +117,16 @@ def test_stats_sum_pods_and_include_types_without_any() -> None:
     assert by_type["car"].queue_length is None
     assert asdict(stats.totals) == {"infer_fps": 20.0, "drop_fps": 5.0, "queue_length": 10, "replicas": 2, "streams": 1}
     assert [each.pod for each in stats.workers] == ["p1", "p2"]
-    assert stats.missing == {"broker": "away"}
+    assert stats.missing == {"broker": "unavailable"}
 
 
 def test_an_unknown_queue_length_is_not_zero() -> None:
-    stats = stats_document(PoolRecords(lengths={"people": None}), [], {"queue": "away"}, 0)
+    stats = stats_document(PoolRecords(lengths={"people": None}), [], {"queue": "unavailable"}, 0)
     assert stats.totals.queue_length is None
 
 
 @pytest.mark.parametrize("last_seen", [float("inf"), float("-inf"), float("nan"), NOW_S + 1e9])
-def test_what_was_seen_at_no_possible_time_is_left_out(last_seen: float) -> None:
+def test_records_with_an_impossible_time_are_left_out(last_seen: float) -> None:
     records = PoolRecords(
         streams=[inferred(), inferred("bad", age_s=NOW_S - last_seen)],
         workers=[WorkerInfo("people", "pod", 1.0, 0.0, 1.0, "CPU", "m", "INT8", last_seen)],

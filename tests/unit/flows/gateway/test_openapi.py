@@ -1,4 +1,4 @@
-"""The description of the API: it is what the code makes, and it names the routes that the gateway has."""
+"""The API's description: the committed file is up to date, and matches the routes that the gateway serves."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def example(path: str) -> str:
     return path
 
 
-def test_the_committed_description_is_what_the_code_makes() -> None:
+def test_the_committed_description_is_up_to_date() -> None:
     assert openapi.document() == OPENAPI, "run `make docs`"
 
 
@@ -62,7 +62,7 @@ def test_every_route_is_described_with_its_methods() -> None:
         assert served == set(OPENAPI["paths"][path]), pattern
 
 
-def test_what_needs_a_login_describes_its_refusals() -> None:
+def test_routes_that_need_a_login_describe_401_and_429() -> None:
     for _, matcher, handler in rest_rules():
         for path, operations in OPENAPI["paths"].items():
             if matcher.regex.fullmatch(example(path)):
@@ -71,7 +71,7 @@ def test_what_needs_a_login_describes_its_refusals() -> None:
                     assert not handler.needs_login or {"401", "429"} <= set(operation["responses"]), path
 
 
-def test_the_schemas_are_schemas() -> None:
+def test_the_schemas_are_valid() -> None:
     for schema in OPENAPI["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
