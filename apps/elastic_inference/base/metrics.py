@@ -33,7 +33,7 @@ class InferenceMetrics:
         self.infer_fps = gauge("ei_infer_fps", "Frames inferred per second, over the window.")
         self.drop_fps = gauge("ei_drop_fps", "Frames dropped for lack of capacity per second, over the window.")
         self.scale_ratio = gauge(
-            "ei_scale_ratio", "Demand divided by this pod's capacity: 2 asks for twice the pods, 0.5 for half."
+            "ei_scale_ratio", "Demand divided by this pod's capacity: 2 means twice the pods are needed."
         )
         self.inferred = counter("ei_frames_inferred", "Frames inferred and published.")
         self.popped = counter("ei_frames_popped", "Frames popped from the queue.")
