@@ -170,6 +170,7 @@ def test_status_finds_every_link_working(demo: Demo) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "BROKEN" not in done.stdout
     assert "comes through" in done.stdout
+    assert "housekeeping ok" in done.stdout
 
 
 def test_status_names_the_relay_while_it_is_stopped(demo: Demo) -> None:
