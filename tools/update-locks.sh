@@ -32,4 +32,7 @@ lock build "$folder/build.in"
 # asks for OpenCV 4 but works with 5: installed without its dependencies, which the inference service has
 echo 'openvino-model-api>=0.4.7' >"$folder/model-api.in"
 lock model-api --no-deps "$folder/model-api.in"
+# tools/gen-k8s-yaml.sh installs these without the rest of the package
+grep -hoE '"(jinja2|pydantic|pyyaml)>=[0-9.]+"' setup.py | tr -d '"' | sort -u >"$folder/manifests.in"
+lock manifests "$folder/manifests.in"
 lock dev setup.py --extra all --extra dev

@@ -81,7 +81,7 @@ def test_whatever_is_added_to_the_settings_replaces_the_pods(project: Path) -> N
         return dict(workloads(load(project / "kubernetes/elastic-inference.yaml")))
 
     before = made()
-    part = project / "kubernetes" / "parts" / "settings.part"
+    part = project / "kubernetes" / "parts" / "settings.yaml.j2"
     part.write_text(part.read_text() + 'STREAM_QUEUE_DEPTH: "8"\n')
     assert changed(before, made()) == set(before) - {"Deployment/ei-redis-deployment"}
     settings = next(

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.base.config import GatewaySettings
 from elastic_inference.base.config import load as load_settings
-from elastic_inference.base.metrics import GatewayMetrics, InferenceMetrics
+from elastic_inference.base.metrics import GatewayMetrics, HousekeepingMetrics, InferenceMetrics
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.manifests import (
@@ -286,13 +286,14 @@ def exported() -> set[str]:
     registry = CollectorRegistry()
     InferenceMetrics(registry, "people", "some-model")
     GatewayMetrics(registry)
+    HousekeepingMetrics(registry)
     return {name for metric in registry.collect() for name in [metric.name, *(each.name for each in metric.samples)]}
 
 
 def test_the_hpa_asks_for_what_pods_export_and_the_adapter_serves_it_in_time(
     core: list[Document], tmp_path: Path
 ) -> None:
-    (rule,) = yaml.safe_load((PROJECT / "kubernetes/parts/monitoring/adapter-rules.part").read_text())["rules"]
+    (rule,) = yaml.safe_load((PROJECT / "kubernetes/parts/monitoring/adapter-rules.yml").read_text())["rules"]
     served = re.search(r'__name__=~"([^"]*)"', rule["seriesQuery"])
     assert served
     deployments = {name.removeprefix("Deployment/") for name, _ in workloads(core)}

@@ -23,7 +23,7 @@ from tests.support.document import markdown_table
 
 TARGETS = (0.6, 0.7, 0.8, 0.9)
 WINDOWS_S = (0.0, 60.0, 120.0, 300.0)
-# What Kubernetes does by default, and what kubernetes/parts/scale-behaviour.part says.
+# What Kubernetes does by default, and what kubernetes/parts/scale.j2 says.
 OUT_POLICIES = {
     "default": (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)),
     "shipped": (Policy("Percent", 400, 15.0), Policy("Pods", 8, 15.0)),

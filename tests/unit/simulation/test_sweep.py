@@ -41,7 +41,7 @@ def test_without_a_window_scale_ins_are_taken_back() -> None:
 
 def test_the_shipped_settings_are_those_of_the_manifests() -> None:
     assert (float(SETTINGS["RATIO_TARGET"]), float(SETTINGS["SCALE_DOWN_WINDOW_S"])) == SHIPPED[:2]
-    up, _, down = (PROJECT / "kubernetes/parts/scale-behaviour.part").read_text().partition("scaleDown:")
+    up, _, down = (PROJECT / "kubernetes/parts/scale.j2").read_text().partition("scaleDown:")
     for text, policies in ((up, OUT_POLICIES[SHIPPED.out_policy]), (down, IN_POLICIES[SHIPPED.in_policy])):
         found = re.findall(r"type: (\w+), value: (\d+), periodSeconds: (\d+)", text)
         assert {(kind, int(value), float(period)) for kind, value, period in found} == {

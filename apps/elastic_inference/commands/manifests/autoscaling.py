@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.options import Options
 from elastic_inference.commands.manifests.redis_address import parse
 from elastic_inference.commands.manifests.settings import SETTINGS
-from elastic_inference.commands.manifests.template import TemplateError
 
 # The part of a pod's CPU limit that the CPU autoscaler aims at.
 CPU_PART = 0.7
 
 
 def cpu_target(limit: str) -> str:
-    """The wanted mean CPU use of a pod, a Kubernetes quantity, from its limit (`2`, `1500m`). Raises TemplateError."""
+    """The wanted mean CPU use of a pod, a Kubernetes quantity, from its limit (`2`, `1500m`). Raises ManifestError."""
     try:
         cores = float(limit[:-1]) / 1000 if limit.endswith("m") else float(limit)
     except ValueError:
         cores = 0.0
     if cores <= 0:
-        raise TemplateError(f"--set INFER_CPU_LIMIT={limit}: expected CPU cores such as 2 or 500m")
+        raise ManifestError(f"--set INFER_CPU_LIMIT={limit}: expected CPU cores such as 2 or 500m")
     return f"{round(cores * 1000 * CPU_PART)}m"
 
 
@@ -32,7 +32,7 @@ def other_prometheus_port(url: str) -> str:
     return str(parts.port or (443 if parts.scheme == "https" else 80))
 
 
-def keda_redis(options: Options, queue_url: str) -> dict[str, str]:
+def keda_redis(options: Options, queue_url: str) -> dict[str, str | bool]:
     """How KEDA's trigger reaches the queue: its kind, addresses as seen from another namespace, database, TLS."""
     url = parse(queue_url)
     servers = url.addresses
@@ -44,10 +44,10 @@ def keda_redis(options: Options, queue_url: str) -> dict[str, str]:
     elif url.is_sentinel:
         kind, key = "redis-sentinel", "addresses"
     return {
-        "KEDA_REDIS": kind,
-        "KEDA_ADDRESS_KEY": key,
-        "KEDA_REDIS_ADDRESS": ",".join(servers),
-        "KEDA_SENTINEL_MASTER": url.master,
-        "KEDA_DATABASE": "" if url.is_cluster else str(url.database),
-        "KEDA_TLS": "yes" if url.is_tls else "",
+        "trigger": kind,
+        "address_key": key,
+        "addresses": ",".join(servers),
+        "sentinel_master": url.master,
+        "database": "" if url.is_cluster else str(url.database),
+        "tls": url.is_tls,
     }

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import OBJECT_NAME, SECRET_NAME, check, network
-from elastic_inference.commands.manifests.template import TemplateError
 
 _DEVICE = re.compile(r"/dev/[A-Za-z0-9][A-Za-z0-9._/:-]*")
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -41,14 +41,14 @@ class Camera:
 
 
 def parse_camera(name: str | None, source: str | None, cidr: str | None, port: str | None) -> Camera | None:
-    """The camera of `-n` and `-c`, None without one. Raises TemplateError, whose message never shows a URL."""
+    """The camera of `-n` and `-c`, None without one. Raises ManifestError, whose message never shows a URL."""
     camera = _camera(name, source) if name or source else None
     if cidr is None and port is None:
         return camera
     if camera is None or camera.device:
-        raise TemplateError("--camera-cidr or --camera-port is for a network camera: -n NAME -c URL or SECRET")
+        raise ManifestError("--camera-cidr or --camera-port is for a network camera: -n NAME -c URL or SECRET")
     if port is not None and not (port.isdecimal() and 0 < int(port) < 65536):
-        raise TemplateError(f"--camera-port {port}: expected a port such as 554")
+        raise ManifestError(f"--camera-port {port}: expected a port such as 554")
     return Camera(
         camera.name,
         url=camera.url,
@@ -60,7 +60,7 @@ def parse_camera(name: str | None, source: str | None, cidr: str | None, port: s
 
 def _camera(name: str | None, source: str | None) -> Camera:
     if not name or not source:
-        raise TemplateError("-n NAME and -c CAMERA go together")
+        raise ManifestError("-n NAME and -c CAMERA go together")
     check("-n", name, OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
     if source.isdigit():
         return Camera(name, device=f"/dev/video{source}")
@@ -76,7 +76,7 @@ def _camera(name: str | None, source: str | None) -> Camera:
     except ValueError:
         host, port, parts = None, None, urlsplit("")
     if parts.scheme not in _PORTS or not host or any(each in source for each in '"\\\n '):
-        raise TemplateError(
+        raise ManifestError(
             "-c: expected rtsp://…, rtsps://…, http://… or https://… with a host (special characters as %XX)"
         )
     try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.commands.manifests.template import TemplateError
+from elastic_inference.commands.manifests.errors import ManifestError
+from elastic_inference.commands.manifests.names import short_path
 
 TOKEN = "gateway-token"  # noqa: S105  a key's name
 KEYS = (*(f"{user}-password" for user in USERS), TOKEN, "grafana-password")
-_LINE = re.compile(r'^  (?P<key>[a-z-]+): "(?P<value>[A-Za-z0-9_-]{16,})"$', re.MULTILINE)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def fresh(kept: Mapping[str, str]) -> dict[str, str]:
@@ -21,14 +23,20 @@ def fresh(kept: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_kept(manifest: Path) -> dict[str, str]:
-    """The passwords in a manifest that was generated before; empty where there is none. Raises TemplateError."""
+    """The passwords in a manifest that was generated before; empty where there is none. Raises ManifestError."""
     try:
-        text = manifest.read_text()
+        documents = list(yaml.load_all(manifest.read_text(), _LOADER))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except OSError as error:
-        raise TemplateError(f"{manifest} can't be read, and its passwords must be kept: {error.strerror}") from None
-    return {found["key"]: found["value"] for found in _LINE.finditer(text) if found["key"] in KEYS}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
+        raise ManifestError(
+            f"{short_path(manifest)} can't be read, and its passwords must be kept: {reason}; mend it, or move it away "
+            "for new passwords"
+        ) from None
+    secrets_there = [each for each in documents if isinstance(each, dict) and each.get("kind") == "Secret"]
+    values = {key: value for each in secrets_there for key, value in (each.get("stringData") or {}).items()}
+    return {key: value for key, value in values.items() if key in KEYS and isinstance(value, str) and value}
 
 
 def users_file(values: Mapping[str, str]) -> str:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.generate import CORE, Generator
+from elastic_inference.commands.manifests.names import short_path
 from elastic_inference.commands.manifests.options import Options, parse_arguments
-from elastic_inference.commands.manifests.template import TemplateError
 
 EXIT_WRONG = 2
 
@@ -19,14 +20,14 @@ def main(arguments: Sequence[str] | None = None, project: Path | None = None) ->
         options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
         generator = Generator(project or Path(__file__).resolve().parents[4], options)
         written = generator.run()
-    except TemplateError as error:
+    except ManifestError as error:
         sys.stderr.write(f"gen-k8s-yaml: {error}\n")
         return EXIT_WRONG
     for note in generator.notes:
         sys.stdout.write(f"gen-k8s-yaml: {note}\n")
     for file in written:
         private = " (mode 600: it holds secrets)" if file.holds_secrets else ""
-        sys.stdout.write(f"{_short(file.path)}{private}\n")
+        sys.stdout.write(f"{short_path(file.path)}{private}\n")
     if any(file.path.name == CORE for file in written) or options.secret_only:
         sys.stdout.write(
             "the camera's password and the dashboard's token, once it is applied (add -n NAMESPACE):\n"
@@ -42,13 +43,6 @@ def show_command(options: Options) -> str:
         f"kubectl get secret {options.secret} -o go-template='camera: "
         f'{{{{index .data "camera-password" | base64decode}}}}{token}{{{{"\\n"}}}}\''
     )
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 if __name__ == "__main__":

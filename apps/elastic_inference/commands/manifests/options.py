@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from elastic_inference import __version__
 from elastic_inference.commands.manifests.camera import Camera, parse_camera
+from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import LABEL, OBJECT_NAME, SECRET_NAME, check, network
 from elastic_inference.commands.manifests.redis_address import ports
 from elastic_inference.commands.manifests.settings import SETTINGS, parse_settings
-from elastic_inference.commands.manifests.template import TemplateError
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|/[A-Za-z0-9._/+=, -]+")
 _REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9._/-]+)?")
@@ -152,14 +152,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def parse_arguments(arguments: Sequence[str]) -> Options:
-    """The options of a command line. Raises TemplateError with one line, or ends with argparse's own message."""
+    """The options of a command line. Raises ManifestError with one line, or ends with argparse's own message."""
     given = _parser().parse_args(arguments)
     if not given.registry:
-        raise TemplateError("-r REGISTRY is required, for instance -r localhost:5000 (see -h)")
+        raise ManifestError("-r REGISTRY is required, for instance -r localhost:5000 (see -h)")
     check("-r", given.registry.rstrip("/"), _REGISTRY, "host[:port][/path] in lower case, without http://")
     check("-g", given.tag, LABEL, "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends")
     if given.tag == "latest":
-        raise TemplateError("-g latest: a tag that moves can't be rolled back; give a version")
+        raise ManifestError("-g latest: a tag that moves can't be rolled back; give a version")
     if given.autoscaler != "none":
         check("-a", given.autoscaler, OBJECT_NAME, "a folder of kubernetes/scale/, or none")
     for name in (given.existing_secret, given.redis_tls, given.redis_ca):
@@ -168,17 +168,17 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     types = _types(given.types)
     camera = parse_camera(given.name, given.camera, given.camera_cidr, given.camera_port)
     if given.model and camera:
-        raise TemplateError("-m goes with a type of one's own, -n and -c with a camera: give one of the two")
+        raise ManifestError("-m goes with a type of one's own, -n and -c with a camera: give one of the two")
     if given.types and not given.model and not camera:
-        raise TemplateError("-t needs -m MODEL (a type of one's own), or -n NAME -c CAMERA (a camera)")
+        raise ManifestError("-t needs -m MODEL (a type of one's own), or -n NAME -c CAMERA (a camera)")
     if not given.template and not given.model and not camera and not given.secret_only:
-        raise TemplateError("-f TEMPLATE is required, or -t TYPE -m MODEL, or -n NAME -c CAMERA -t TYPES (see -h)")
+        raise ManifestError("-f TEMPLATE is required, or -t TYPE -m MODEL, or -n NAME -c CAMERA -t TYPES (see -h)")
     if given.model and len(types) != 1:
-        raise TemplateError("-m MODEL needs one type: -t TYPE")
+        raise ManifestError("-m MODEL needs one type: -t TYPE")
     if camera and not types:
-        raise TemplateError("-n NAME needs the types that the camera feeds: -t TYPE[,TYPE]")
+        raise ManifestError("-n NAME needs the types that the camera feeds: -t TYPE[,TYPE]")
     if given.model.startswith(("./", "../", "~")) if given.model else False:
-        raise TemplateError(
+        raise ManifestError(
             f"-m {given.model} is a file of this machine: build it into the image (container/build.sh -m FOLDER) and "
             "give its path there, such as /opt/ei/models/mine/mine.xml"
         )
@@ -193,9 +193,9 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
             "redis://host:port/db, rediss://, redis+sentinel:// or redis+cluster://, without a password",
         )
         if given.redis_tls:
-            raise TemplateError("--redis-tls is for the Redis in the cluster, --redis-ca for an external one")
+            raise ManifestError("--redis-tls is for the Redis in the cluster, --redis-ca for an external one")
         if "+cluster" in given.redis_url and not given.broker_url:
-            raise TemplateError(
+            raise ManifestError(
                 "--redis-url redis+cluster://…: the broker can't lie in a cluster, give it one with --broker-url URL"
             )
     if given.broker_url:
@@ -237,7 +237,7 @@ def _types(text: str | None) -> tuple[str, ...]:
     for name in types:
         check("-t", name, OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
     if len(set(types)) != len(types):
-        raise TemplateError(f"-t {text}: expected each type once")
+        raise ManifestError(f"-t {text}: expected each type once")
     return types
 
 
@@ -250,14 +250,14 @@ def _device(text: str) -> tuple[str, str]:
         "NPU": ("NPU", "npu.intel.com/accel"),
     }
     if text not in known:
-        raise TemplateError(f"-d {text}: expected CPU, GPU, GPU:i915, GPU:xe or NPU")
+        raise ManifestError(f"-d {text}: expected CPU, GPU, GPU:i915, GPU:xe or NPU")
     return known[text]
 
 
 def _pod_cidrs(given: Sequence[str]) -> tuple[str, ...]:
     networks = [network("-P", text) for text in given]
     if len({each.version for each in networks}) != len(networks):
-        raise TemplateError("-P: expected at most one IPv4 and one IPv6 network")
+        raise ManifestError("-P: expected at most one IPv4 and one IPv6 network")
     return tuple(str(each) for each in networks)
 
 
@@ -267,5 +267,5 @@ def _redis_ports(queue_url: str | None, queue_ports: str | None, broker_url: str
     found += ports(broker_url or "")
     for port in found:
         if not port.isdecimal() or not 0 < int(port) < 65536:
-            raise TemplateError(f"the port {port} of a Redis: expected ports such as 6379 or --redis-ports 6379,26379")
+            raise ManifestError(f"the port {port} of a Redis: expected ports such as 6379 or --redis-ports 6379,26379")
     return tuple(dict.fromkeys(found))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from elastic_inference.base.redis_url import REDIS_PORT, RedisUrl, parse_redis_url
-from elastic_inference.commands.manifests.template import TemplateError
+from elastic_inference.commands.manifests.errors import ManifestError
 
 
 def parse(url: str) -> RedisUrl:
-    """The URL taken apart. Raises TemplateError if it makes no sense."""
+    """The URL taken apart. Raises ManifestError if it makes no sense."""
     try:
         return parse_redis_url(url)
     except ValueError as error:
-        raise TemplateError(f"{url}: {error}") from None
+        raise ManifestError(f"{url}: {error}") from None
 
 
 def addresses(url: str) -> list[str]:

@@ -4,8 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from elastic_inference.commands.manifests.template import TemplateError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from elastic_inference.base import config
+from elastic_inference.commands.manifests.errors import ManifestError
+
+
+def _service_fields() -> dict[str, FieldInfo]:
+    """The services' settings that one installation may set for all of its pods: numbers and choices, but no port.
+
+    Names, addresses and files differ from pod to pod: the templates set them.
+    """
+    fields = {name: info for each in config.SERVICES for name, info in each.model_fields.items()}
+    return {name.upper(): info for name, info in fields.items() if _is_plain(name, info.annotation)}
+
+
+def _is_plain(name: str, annotation: Any) -> bool:
+    types = set(get_args(annotation)) - {NoneType} or {annotation}
+    return not name.endswith("_port") and (get_origin(annotation) is Literal or types <= {int, float})
+
+
+SERVICE_FIELDS = _service_fields()
+# Those that every installation has in its ConfigMap. The others are there if `--set` gives them.
+SHOWN_SERVICE_SETTINGS = ("LOG_FORMAT", "LOG_LEVEL", "MAX_FRAME_BYTES", "MAX_FRAME_AGE_S")
+
+
+def _default(name: str) -> str:
+    value = SERVICE_FIELDS[name].default
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
 
 # Defaults of what `--set` changes.
 SETTINGS = {
@@ -14,10 +45,8 @@ SETTINGS = {
     "REDIS_MEMORY_LIMIT": "1Gi",
     "REDIS_CPU_REQUEST": "100m",
     "REDIS_CPU_LIMIT": "2",
-    "MAX_FRAME_BYTES": "4194304",
-    "MAX_FRAME_AGE_S": "2",
-    "LOG_LEVEL": "INFO",
-    "LOG_FORMAT": "text",
+    **dict.fromkeys(SERVICE_FIELDS, ""),
+    **{name: _default(name) for name in SHOWN_SERVICE_SETTINGS},
     "INFER_CPU_REQUEST": "150m",
     "INFER_CPU_LIMIT": "2",
     "INFER_MEMORY_REQUEST": "256Mi",
@@ -74,53 +103,72 @@ _NODE_LABEL = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9./_-]*)(=|: *)(?P<value
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, str]:
-    """Every setting with its value: the default, or the one given as `NAME=VALUE`. Raises TemplateError."""
+    """Every setting with its value: the default, or the one given as `NAME=VALUE`. Raises ManifestError."""
     settings = dict(SETTINGS)
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or name not in SETTINGS:
-            raise TemplateError(f"--set {text}: expected NAME=VALUE with NAME one of {', '.join(sorted(SETTINGS))}")
+            raise ManifestError(f"--set {text}: expected NAME=VALUE with NAME one of {', '.join(sorted(SETTINGS))}")
         if any(each in value for each in '"\n\\'):
-            raise TemplateError(f"--set {name}: expected a value without quotes, backslashes and line ends")
+            raise ManifestError(f"--set {name}: expected a value without quotes, backslashes and line ends")
         settings[name] = value
     for name in NUMBERS + NUMBERS_OR_NOTHING:
         value = settings[name]
         if not re.fullmatch("[0-9]+", value) and (value or name in NUMBERS):
-            raise TemplateError(f"--set {name}={value}: expected a number")
+            raise ManifestError(f"--set {name}={value}: expected a number")
+    _check_services(settings)
     _check_scaling(settings)
     _check_prometheus(settings["PROMETHEUS_URL"])
     alertmanager = settings["ALERTMANAGER"]
     if alertmanager and not _HOST_PORT.fullmatch(alertmanager):
-        raise TemplateError(f"--set ALERTMANAGER={alertmanager}: expected host:port")
+        raise ManifestError(f"--set ALERTMANAGER={alertmanager}: expected host:port")
     node_labels(settings["NODE_SELECTOR"])
     return settings
+
+
+def service_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the ConfigMap that every service reads."""
+    further = (name for name in SERVICE_FIELDS if settings[name] and name not in SHOWN_SERVICE_SETTINGS)
+    return {name: settings[name] for name in (*SHOWN_SERVICE_SETTINGS, *further)}
+
+
+def _check_services(settings: Mapping[str, str]) -> None:
+    for name, info in SERVICE_FIELDS.items():
+        value = settings[name]
+        if value and name not in SHOWN_SERVICE_SETTINGS:
+            expected: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+            try:
+                TypeAdapter(expected).validate_python(value)
+            except ValidationError as error:
+                reason = error.errors(include_url=False)[0]["msg"]
+                raise ManifestError(f"--set {name}={value}: {reason}") from None
 
 
 def _check_scaling(settings: Mapping[str, str]) -> None:
     lowest, highest, target = (settings[name] for name in ("MIN_REPLICAS", "MAX_REPLICAS", "RATIO_TARGET"))
     if int(lowest) < 1:
-        raise TemplateError(f"--set MIN_REPLICAS={lowest}: expected 1 or more (an HPA can't go to zero, KEDA does)")
+        raise ManifestError(f"--set MIN_REPLICAS={lowest}: expected 1 or more (an HPA can't go to zero, KEDA does)")
     if int(lowest) > int(highest):
-        raise TemplateError(f"--set MIN_REPLICAS={lowest}: expected at most MAX_REPLICAS, which is {highest}")
+        raise ManifestError(f"--set MIN_REPLICAS={lowest}: expected at most MAX_REPLICAS, which is {highest}")
     # both an HPA's quantity and KEDA's threshold; Kubernetes counts in thousandths
     if not re.fullmatch(r"[0-9]+(\.[0-9]{1,3})?", target) or float(target) == 0:
-        raise TemplateError(f"--set RATIO_TARGET={target}: expected a number above 0 such as 0.8")
+        raise ManifestError(f"--set RATIO_TARGET={target}: expected a number above 0 such as 0.8")
 
 
 def _check_prometheus(url: str) -> None:
     found = _PROMETHEUS_URL.fullmatch(url)
     if found is None or not 0 < int(found["port"] or 1) < 65536:
-        raise TemplateError(f"--set PROMETHEUS_URL={url}: expected http://host[:port][/path] or https://…")
+        raise ManifestError(f"--set PROMETHEUS_URL={url}: expected http://host[:port][/path] or https://…")
 
 
 def node_labels(text: str) -> list[tuple[str, str]]:
-    """The labels in `NODE_SELECTOR`: `gpu=yes,zone=1`, or as YAML writes them (`gpu: yes`). Raises TemplateError."""
+    """The labels in `NODE_SELECTOR`: `gpu=yes,zone=1`, or as YAML writes them (`gpu: yes`). Raises ManifestError."""
     found = []
     for each in text.split(",") if text else ():
         label = _NODE_LABEL.fullmatch(each.strip())
         if label is None:
-            raise TemplateError(f"--set NODE_SELECTOR={text}: expected LABEL=VALUE[,LABEL=VALUE]")
+            raise ManifestError(f"--set NODE_SELECTOR={text}: expected LABEL=VALUE[,LABEL=VALUE]")
         found.append((label["name"], label["value"]))
     if len({name for name, _ in found}) != len(found):
-        raise TemplateError(f"--set NODE_SELECTOR={text}: expected each label once")
+        raise ManifestError(f"--set NODE_SELECTOR={text}: expected each label once")
     return found

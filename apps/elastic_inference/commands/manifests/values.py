@@ -1,0 +1,113 @@
+"""What the templates can use, from the options and the kept passwords. Pure; called by the generator.
+
+Names in capitals are the settings of `--set`. "Change a manifest" in `doc/deployment.md` lists the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.base.redis_server import as_file, server_settings
+from elastic_inference.commands.manifests import autoscaling, available, credentials
+from elastic_inference.commands.manifests.camera import Camera
+from elastic_inference.commands.manifests.names import LABEL
+from elastic_inference.commands.manifests.options import Options
+from elastic_inference.commands.manifests.settings import node_labels, service_settings
+from elastic_inference.domain import keys
+
+Values = dict[str, Any]
+
+
+def template_values(options: Options, types: Sequence[str], clips: Path | None, passwords: Mapping[str, str]) -> Values:
+    """The values of every template. `clips` is the folder of clips in the image, None where it is not known."""
+    settings = options.settings
+    queue_url = options.redis_url or f"{'rediss' if options.redis_tls else 'redis'}://ei-redis-svc:6379/0"
+    redis = server_settings(settings["REDIS_MAXMEMORY"], int(settings["MAX_FRAME_BYTES"]))
+    return {
+        **settings,
+        "registry": options.registry,
+        "tag": options.tag,
+        "secret": options.secret,
+        "makes_secret": not options.existing_secret,
+        # the core knows the passwords of its Secret, and says so
+        "with_passwords": False,
+        "passwords": passwords,
+        "users_acl": credentials.users_file(passwords),
+        "gateway_token": "" if options.open_dashboard else passwords[credentials.TOKEN],
+        "service_settings": service_settings(settings),
+        "queue_url": queue_url,
+        "broker_url": options.broker_url,
+        "external_redis": bool(options.redis_url),
+        "redis_ports": options.redis_ports,
+        "redis_tls": options.redis_tls,
+        "redis_ca": options.redis_ca,
+        "redis_settings": as_file(redis),
+        # an upgrade of the suite must leave Redis' pod as it is
+        "redis_version": _version(settings["REDIS_IMAGE"]),
+        "pod_cidr_4": next((cidr for cidr in options.pod_cidrs if ":" not in cidr), ""),
+        "pod_cidr_6": next((cidr for cidr in options.pod_cidrs if ":" in cidr), ""),
+        "device": options.device,
+        "accelerator": options.accelerator,
+        "node_labels": node_labels(settings["NODE_SELECTOR"]),
+        "types": [type_values(each) for each in types],
+        "samples": {
+            name: sample_values(name, [each for each in feeds if each in types], available.choose_clip(clips, names))
+            for name, (feeds, names) in available.SAMPLES.items()
+        },
+        "cpu_target": autoscaling.cpu_target(settings["INFER_CPU_LIMIT"]),
+        "keda": autoscaling.keda_redis(options, queue_url),
+        "other_prometheus_port": autoscaling.other_prometheus_port(settings["PROMETHEUS_URL"]),
+        "alertmanager_port": settings["ALERTMANAGER"].rpartition(":")[2],
+    }
+
+
+def type_values(name: str, model: str = "") -> Values:
+    """`type` of the parts: an inference type, with the name or the path of its model where it is not the default."""
+    by_path = "/" in model
+    return {
+        "name": name,
+        "model_name": "" if by_path else model,
+        "model_path": model if by_path else "",
+        "token_list": keys.tokens(name),
+        "legacy_list": keys.legacy_queue(name),
+    }
+
+
+def sample_values(name: str, feeds: Sequence[str], clip: str) -> Values:
+    """`sample` of the parts: a clip that plays in a loop."""
+    return {
+        "name": name,
+        "stream": f"sample-{name}",
+        "feeds": ",".join(feeds),
+        "video_file": f"/opt/ei/videos/{clip}",
+    }
+
+
+def camera_values(camera: Camera, feeds: Sequence[str]) -> Values:
+    """`camera` of the parts; what is not known is left out."""
+    known = {
+        "name": camera.name,
+        "stream": camera.name,
+        "feeds": ",".join(feeds),
+        "device": camera.device,
+        "secret": "" if camera.device else camera.secret or f"ei-camera-{camera.name}",
+        "url": camera.url,
+        "hash": _slow_hash(camera.url, camera.name) if camera.url else "",
+        "address": camera.address,
+        "port": camera.port,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _slow_hash(text: str, salt: str) -> str:
+    """For a text that may hold a password that people chose: nobody who reads a pod's annotations may guess it."""
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), salt.encode(), 600_000).hex()[:8]
+
+
+def _version(image: str) -> str:
+    """The tag of an image where it fits into a label, else nothing."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    return tag if LABEL.fullmatch(tag) else ""
