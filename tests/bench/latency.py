@@ -28,8 +28,9 @@ from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
-from tests.bench.pod import Feeder, Measured, load_pictures, running_pod
+from tests.bench.pod import load_jpegs
 from tests.bench.pod_children import STREAMS, TYPE
+from tests.bench.pod_processes import Feeder, Measured, running_pod
 from tests.bench.record import Context, Figure, LeftOut, percentile
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess
@@ -45,7 +46,7 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
     if not (context.models / MODEL.rpartition("_")[0]).is_dir():
         yield LeftOut(PART, f"{MODEL}: the model is missing")
         return
-    images = load_pictures((768, 432), context.videos)
+    images = load_jpegs((768, 432), context.videos)
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         server = stack.enter_context(EmbeddedValkey())

@@ -1,7 +1,7 @@
-"""What surrounds an inference, measured alone: the CPU time of JPEG, resize, queue and publish for one frame.
+"""The CPU time of everything around an inference, for one frame: JPEG, resize, queue and publish, each measured alone.
 
-Called by `pod`: the engine's own CPU time over that plus these is the most that any arrangement of these parts reaches
-while all cores are busy.
+Called by `pod`. The engine's own share of the whole CPU time is the ceiling for any arrangement of these parts while
+all cores are busy.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from tests.support.results import make_result
 _BATCH = 8
 
 
-def parts_cpu_ms(model: str, models: Path, pictures: list[bytes], seconds: float = 0.8) -> dict[str, float]:
+def parts_cpu_ms(model: str, models: Path, jpegs: list[bytes], seconds: float = 0.8) -> dict[str, float]:
     """CPU ms a frame: `decode`, `resize`, `push` (feeder), `pop`, `publish` (pod), `server` (Valkey, for all three)."""
     keep_freed_memory()
     _model, prepared, _adapter = compiled(models, model, "THROUGHPUT")
-    width, height = jpeg_size(pictures[0])
-    least = min_decoded_size(width, height, prepared)
+    width, height = jpeg_size(jpegs[0])
+    minimum = min_decoded_size(width, height, prepared)
     decoder = JpegDecoder(prepared.colour)
     target = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
-    found = {"decode": _cpu_ms(lambda at: decoder.decode(pictures[at % len(pictures)], width, height, *least), seconds)}
-    image = decoder.decode(pictures[0], width, height, *least)
+    found = {"decode": _cpu_ms(lambda at: decoder.decode(jpegs[at % len(jpegs)], width, height, *minimum), seconds)}
+    image = decoder.decode(jpegs[0], width, height, *minimum)
     found["resize"] = _cpu_ms(lambda _: preprocess(image, prepared, out=target), seconds / 2)
-    return {**found, **_queue(pictures, width, height, seconds)}
+    return {**found, **_queue(jpegs, width, height, seconds)}
 
 
 def _cpu_ms(step: Callable[[int], object], seconds: float) -> float:
@@ -55,7 +55,7 @@ def _cpu_ms(step: Callable[[int], object], seconds: float) -> float:
     return (time.thread_time() - used) * 1000 / count
 
 
-def _queue(pictures: list[bytes], width: int, height: int, seconds: float) -> dict[str, float]:
+def _queue(jpegs: list[bytes], width: int, height: int, seconds: float) -> dict[str, float]:
     rules = config.QueueRules(stream_queue_depth=64)
     with EmbeddedValkey() as server:
         address = config.RedisTarget(url=SecretStr(server.url))
@@ -79,9 +79,7 @@ def _queue(pictures: list[bytes], width: int, height: int, seconds: float) -> di
             if frames == 10 * _BATCH:  # warm
                 server_s = cpu_s(server.pid)
                 spent.update(dict.fromkeys(spent, 0.0))
-            batch = [
-                Frame("cam-0", "bench", pictures[(frames + at) % len(pictures)], frames + at) for at in range(_BATCH)
-            ]
+            batch = [Frame("cam-0", "bench", jpegs[(frames + at) % len(jpegs)], frames + at) for at in range(_BATCH)]
             # The pod is fed in batches of four, and pops and publishes what has gathered.
             for start in range(0, _BATCH, 4):
                 timed("push", lambda batch=batch, start=start: producer.push_batch(batch[start : start + 4]))

@@ -1,8 +1,8 @@
-"""The processes around a benched pod: OpenVINO alone, the two loops it is compared with, and its feeder.
+"""What runs in the processes around a measured pod: OpenVINO alone, two loops to compare with, and the feeder.
 
-Started by `pod` as `python -m tests.bench.pod_children <part> …`. The measured ones answer each line of their input, a
-number of seconds, with a line of JSON, so that models are compiled once; the feeder runs until it is ended, and is
-stopped and continued by signal.
+Started by `pod_processes` as `python -m tests.bench.pod_children <part> …`. The measured ones answer each line of their
+input, a number of seconds, with a line of JSON, so that a model is compiled only once. The feeder runs until it is
+ended; signals pause and resume it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from elastic_inference.domain.frame import Frame
 TYPE = "bench"
 LOOP_TYPE = "loop"
 STREAMS = 8
-# Deep enough that the feeder need not hurry, shallow enough that Valkey's memory stays in the cache's reach.
+# Enough that the feeder need not hurry, few enough that Valkey's memory stays in the CPU cache.
 WAITING = 48
-# Frames a round trip: what the feeder costs is not the pod's.
+# Frames in one round trip: large, to keep the feeder cheap.
 BATCH = 12
 
 
@@ -47,7 +47,7 @@ def serve(measure: Callable[[float], dict[str, float]]) -> None:
 
 
 def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
-    """(compiled model, what its adapter prepared, the adapter): as the pod has them."""
+    """(compiled model, prepared model, adapter), as the pod has them."""
     from elastic_inference.adapters.catalogue import find_model
     from elastic_inference.flows.inference.adapters import make_adapter, options_of
     from elastic_inference.flows.inference.runtime import load_openvino
@@ -61,7 +61,7 @@ def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
 
 
 def alone(models: Path, name: str) -> Callable[[float], dict[str, float]]:
-    """OpenVINO by itself, as `benchmark_app` measures it: requests that start again as they end, one fixed input."""
+    """OpenVINO alone, as `benchmark_app` measures it: requests restart as they end, with one fixed input."""
     from openvino import AsyncInferQueue
 
     model, prepared, _adapter = compiled(models, name, "THROUGHPUT")
@@ -86,7 +86,7 @@ def alone(models: Path, name: str) -> Callable[[float], dict[str, float]]:
 
 
 def latency(models: Path, name: str) -> Callable[[float], dict[str, float]]:
-    """One inference at a time on all cores, nothing else: the bare latency."""
+    """The bare latency: one inference at a time on all cores, and nothing else."""
     model, prepared, _adapter = compiled(models, name, "LATENCY")
     request = model.create_infer_request()
     image = np.random.default_rng(1).integers(0, 256, (1, prepared.height, prepared.width, 3), np.uint8)
@@ -104,7 +104,7 @@ def latency(models: Path, name: str) -> Callable[[float], dict[str, float]]:
 
 
 def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
-    """What the known demos do: pop, full decode, synchronous inference, draw, encode, publish; one thread."""
+    """What common demos do, in one thread: pop, full decode, synchronous inference, draw, encode, publish."""
     from elastic_inference.flows.inference.adapters import letterbox_of, preprocess
 
     model, prepared, adapter = compiled(models, name, "LATENCY")
@@ -134,7 +134,7 @@ def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
 def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[str, float]]:
     """openvino-model-api's AsyncPipeline, as its examples use it: pop, decode, submit, take results, publish those.
 
-    Nothing is drawn and no image is published, so that it does less than the loop and than the pod.
+    It draws nothing and publishes no image, so it does less than the loop and than the pod.
     """
     from model_api.adapters import OpenvinoAdapter, create_core
     from model_api.models import SSD
@@ -184,26 +184,25 @@ def _paced(step: Callable[[], None]) -> Callable[[float], dict[str, float]]:
     return measure
 
 
-def feed(port: int, kind: str, *, plain: bool) -> None:
-    """Keeps WAITING frames in the queue of `kind`; pictures come as msgpack on the input."""
-    pictures = msgpack.unpackb(sys.stdin.buffer.read())
+def feed(port: int, kind: str, *, legacy: bool) -> None:
+    """Keeps WAITING frames in the queue of `kind`; a msgpack list of JPEGs comes on the input."""
+    jpegs = msgpack.unpackb(sys.stdin.buffer.read())
     keep_freed_memory()
     target = config.RedisTarget(url=SecretStr(f"redis://127.0.0.1:{port}/0"))
     rules = config.QueueRules(stream_queue_depth=64)
     link = PipelineConnection(connect(target))
     producers = [QueueProducer(connect(target), kind, f"cam-{index}", rules) for index in range(STREAMS)]
     messages = [
-        msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": image})
-        for at, image in enumerate(pictures)
+        msgpack.packb({"name": f"cam-{at % STREAMS}", "category": kind, "data": jpeg}) for at, jpeg in enumerate(jpegs)
     ]
-    queue = keys.legacy_queue(kind) if plain else keys.tokens(kind)
+    queue = keys.legacy_queue(kind) if legacy else keys.tokens(kind)
     turn, pause_s = 0, 0.02
     print(json.dumps({"ready": True}), flush=True)
     while True:
         room = WAITING - link.exchange([("LLEN", queue)])[0]
         if room < WAITING // 2:
             time.sleep(pause_s)
-        elif plain:
+        elif legacy:
             link.exchange([("RPUSH", queue, messages[(turn + at) % len(messages)]) for at in range(room)])
             turn += room
             pause_s = _next_pause_s(pause_s, room)
@@ -212,30 +211,30 @@ def feed(port: int, kind: str, *, plain: bool) -> None:
                 name = f"cam-{turn % STREAMS}"
                 batch = [turn * BATCH + at for at in range(BATCH)]
                 producers[turn % STREAMS].push_batch(
-                    [Frame(name, kind, pictures[number % len(pictures)], number) for number in batch]
+                    [Frame(name, kind, jpegs[number % len(jpegs)], number) for number in batch]
                 )
                 turn += 1
             pause_s = _next_pause_s(pause_s, room)
 
 
 def _next_pause_s(pause_s: float, room: int) -> float:
-    """Looks again when half is gone, so that looking costs the cores next to nothing; sooner after coming late."""
+    """Looks again when half of the frames are gone, so that looking costs next to nothing; sooner if it was late."""
     return max(0.002, pause_s * 0.7) if room > WAITING * 3 // 4 else min(0.1, pause_s * 1.05)
 
 
 def main() -> None:
-    """One part."""
+    """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("alone", "latency", "loop", "pipeline", "feed"))
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--model", default="")
     parser.add_argument("--redis", type=int, default=0)
     parser.add_argument("--kind", default=TYPE)
-    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--legacy", action="store_true")
     given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
     if given.part == "feed":
-        feed(given.redis, given.kind, plain=given.plain)
+        feed(given.redis, given.kind, legacy=given.legacy)
     elif given.part == "alone":
         serve(alone(given.models, given.model))
     elif given.part == "latency":
