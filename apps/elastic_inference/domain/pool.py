@@ -36,7 +36,7 @@ class StreamState(StrEnum):
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
     """A stream, inferred or only pushed."""
 
@@ -62,7 +62,7 @@ class Stream:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Streams:
     """All streams."""
 
@@ -71,7 +71,7 @@ class Streams:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TypeStats:
     """One inference type: sums over its pods."""
 
@@ -91,7 +91,7 @@ class TypeStats:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TotalStats:
     """Sums over all types."""
 
@@ -103,7 +103,7 @@ class TotalStats:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worker:
     """One inference pod."""
 
@@ -119,7 +119,7 @@ class Worker:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stats:
     """The pool at this moment."""
 

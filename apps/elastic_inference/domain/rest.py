@@ -1,12 +1,15 @@
-"""Events, session, login and error of the gateway's API: the one source of their fields."""
+"""Events, session, login and error of the gateway's API: the one source of their fields.
+
+`document_json` writes every document of the API.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, with_config
+from pydantic import Field, TypeAdapter, with_config
 
 from elastic_inference.domain.fields import Rate
 from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
@@ -20,7 +23,7 @@ ServerVersion = Annotated[str, Field(description="The server's version.")]
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HelloEvent:
     """First event of /api/events."""
 
@@ -29,7 +32,7 @@ class HelloEvent:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimeEvent:
     """Event `time`, every 15 s: the server's clock."""
 
@@ -38,19 +41,18 @@ class TimeEvent:
 
 StreamsEvent = Annotated[
     Streams,
-    Field(description="Event `streams`: all streams, first at the start, then after changes, at most twice a second."),
+    Field(description="Event `streams`: all streams, sent at the start and after changes, at most twice a second."),
 ]
 StatsEvent = Annotated[
     Stats,
     Field(
-        description="Event `stats`: first at the start, then after changes of anything but the time, at most twice a "
-        "second."
+        description="Event `stats`: the pool, sent at the start and after changes (not of time), at most twice a second."
     ),
 ]
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProblemEvent:
     """Event `problem`: another part stopped or started to answer; `missing` is empty when all is healthy again."""
 
@@ -68,7 +70,7 @@ EVENTS = {
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
     """Whether this browser may use the API."""
 
@@ -77,7 +79,7 @@ class Session:
     version: ServerVersion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Login:
     """A login. Further fields are ignored."""
 
@@ -108,7 +110,7 @@ class ErrorCode(StrEnum):
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ErrorDetail:
     """The error."""
 
@@ -117,8 +119,19 @@ class ErrorDetail:
 
 
 @with_config(CLOSED)
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Error:
     """Why the request failed."""
 
     error: ErrorDetail
+
+
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def document_json(document: object) -> bytes:
+    """A document of the API as compact UTF-8 JSON."""
+    kind = type(document)
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind].dump_json(document)

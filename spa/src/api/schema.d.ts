@@ -332,7 +332,7 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description Event `stats`: first at the start, then after changes of anything but the time, at most twice a second. */
+        /** @description Event `stats`: the pool, sent at the start and after changes (not of time), at most twice a second. */
         StatsEvent: components["schemas"]["Stats"];
         /** @description A stream, inferred or only pushed. */
         Stream: {
@@ -376,7 +376,7 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description Event `streams`: all streams, first at the start, then after changes, at most twice a second. */
+        /** @description Event `streams`: all streams, sent at the start and after changes, at most twice a second. */
         StreamsEvent: components["schemas"]["Streams"];
         /** @description Event `time`, every 15 s: the server's clock. */
         TimeEvent: {

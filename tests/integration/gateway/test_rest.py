@@ -205,9 +205,9 @@ def test_without_a_built_dashboard_the_page_says_so_and_the_rest_is_served(
 def test_a_snapshot_has_the_boxes_and_is_shared(
     gateway_with_relay: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A slow machine may start the eight far apart.
+    # On a slow machine the eight requests may start far apart.
     monkeypatch.setattr("elastic_inference.flows.relay.snapshots.FRESH_S", 60.0)
-    # Time enough for a pod that asks once a second who watches.
+    # The pod asks only once per second for viewers.
     monkeypatch.setattr("elastic_inference.flows.relay.snapshots.WAIT_S", 30.0)
     client.config_resetstat()
     pool = Pool(client)
@@ -225,14 +225,14 @@ def test_a_snapshot_has_the_boxes_and_is_shared(
     assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 2, "results and tombstones"
     answer = check(answers[0], "/api/streams/{id}/snapshot.jpg")
     drawn = simplejpeg.decode_jpeg(answer.body, "BGR")
-    plain = simplejpeg.decode_jpeg(JPEG, "BGR")
+    original = simplejpeg.decode_jpeg(JPEG, "BGR")
     assert drawn.shape == (240, 320, 3)
-    differs = np.abs(drawn.astype(int) - plain).max(axis=2) > 60
+    differs = np.abs(drawn.astype(int) - original).max(axis=2) > 60
     assert differs[100:140, 78:83].any(axis=1).all(), "the box's left edge"
     assert not differs[100:140, 120:200].any(), "inside the box"
 
 
-def test_a_snapshot_of_a_stream_that_brings_nothing_says_so(
+def test_a_snapshot_of_a_stream_without_results_is_a_504(
     gateway_with_relay: RunningGateway, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elastic_inference.flows.relay.snapshots.WAIT_S", 0.3)
@@ -241,12 +241,12 @@ def test_a_snapshot_of_a_stream_that_brings_nothing_says_so(
     path = f"/api/streams/{pool.stream_id}/snapshot.jpg"
     answer = check(gateway_with_relay.ask(path), "/api/streams/{id}/snapshot.jpg")
     assert (answer.status, answer.code) == (504, "no_frame")
-    with pool.publishing(20, b"no picture"):
+    with pool.publishing(20, b"not a JPEG"):
         answer = check(gateway_with_relay.ask(path), "/api/streams/{id}/snapshot.jpg")
     assert (answer.status, answer.code) == (504, "no_frame")
 
 
-def test_a_snapshot_without_the_websocket_server_says_so(client: redis.Redis, valkey: EmbeddedValkey) -> None:
+def test_a_snapshot_without_the_websocket_server_is_a_503(client: redis.Redis, valkey: EmbeddedValkey) -> None:
     with RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=f"ws://127.0.0.1:{free_port()}") as gateway:
         pool = Pool(client)
         pool.publish()

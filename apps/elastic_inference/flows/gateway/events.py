@@ -12,11 +12,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from pydantic_core import to_json
-
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
-from elastic_inference.domain.rest import HelloEvent, ProblemEvent, TimeEvent
+from elastic_inference.domain.rest import HelloEvent, ProblemEvent, TimeEvent, document_json
 from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
 
 log = logging.getLogger(__name__)
@@ -150,7 +148,7 @@ class EventHub:
     @staticmethod
     def event(kind: str, document: object) -> bytes:
         """One event in the format of server-sent events."""
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), to_json(document))
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), document_json(document))
 
     def _time_ms(self) -> int:
         return round(self._state.now_s() * 1000)

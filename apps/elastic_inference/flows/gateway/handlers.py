@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any
 
-from pydantic_core import to_json
 from tornado.web import HTTPError, RequestHandler
 
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin
-from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail
+from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, document_json
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit
 from elastic_inference.flows.gateway.events import EventHub
@@ -134,7 +133,7 @@ class BaseHandler(RequestHandler):
     def answer_json(self, document: object) -> None:
         """Answers with a document of the domain."""
         self.set_header("Content-Type", "application/json")
-        self.finish(to_json(document))
+        self.finish(document_json(document))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answers with the JSON error, whoever raised it."""

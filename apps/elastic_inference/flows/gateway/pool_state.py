@@ -158,7 +158,7 @@ class PoolState:
         return True
 
     async def _ask(self, part: str, read: Callable[[], Awaitable[T]]) -> T | None:
-        """What `read` returns; None, and the reason in `missing`, when Redis is away or slow."""
+        """The answer of `read`, or None if Redis is unavailable or slow; `missing` then has the reason."""
         try:
             async with asyncio.timeout(READ_LIMIT_S):
                 answer = await read()
