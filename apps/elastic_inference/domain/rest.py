@@ -45,9 +45,7 @@ StreamsEvent = Annotated[
 ]
 StatsEvent = Annotated[
     Stats,
-    Field(
-        description="Event `stats`: the pool, sent at the start and after changes (not of time), at most twice a second."
-    ),
+    Field(description="Event `stats`: the pool, sent like `streams`. A change of times alone sends nothing."),
 ]
 
 

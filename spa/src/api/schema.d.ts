@@ -332,7 +332,7 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description Event `stats`: the pool, sent at the start and after changes (not of time), at most twice a second. */
+        /** @description Event `stats`: the pool, sent like `streams`. A change of times alone sends nothing. */
         StatsEvent: components["schemas"]["Stats"];
         /** @description A stream, inferred or only pushed. */
         Stream: {
