@@ -99,6 +99,11 @@ class Parts:
         self.tasks.add(tasks)
         return tasks
 
+    def finish(self, *orders: int) -> None:
+        """Frames of one stream that have been inferred."""
+        for task in self.add(*orders):
+            self.outbox.finish(task.slot, outgoing(task.popped.order))
+
     def metric(self, name: str, **labels: str) -> float:
         """A sample's value, 0 when there is none."""
         return self.registry.get_sample_value(name, {"infer_type": "face", "model": "model", **labels}) or 0.0

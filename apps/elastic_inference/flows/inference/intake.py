@@ -20,8 +20,8 @@ from elastic_inference.flows.inference.task_queue import Task
 
 log = logging.getLogger(__name__)
 
+# How long it waits for frames, or for room, before it looks whether to stop.
 POP_WAIT_S = 1.0
-_LOOK_UP_EVERY_S = 1.0
 
 
 class Consumer(Protocol):
@@ -60,7 +60,7 @@ class Intake:
         began_s = time.thread_time()
         while not self._lifecycle.stopping:
             self._lifecycle.beat("pop")
-            if not self._tasks.wait_for_room(_LOOK_UP_EVERY_S):
+            if not self._tasks.wait_for_room(POP_WAIT_S):
                 continue
             try:
                 if not connected:

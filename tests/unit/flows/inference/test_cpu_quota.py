@@ -24,6 +24,11 @@ def v1(quota: str, period: str = "100000", folder: str = "sys/fs/cgroup/cpu") ->
     return {f"{folder}/cpu.cfs_quota_us": f"{quota}\n", f"{folder}/cpu.cfs_period_us": f"{period}\n"}
 
 
+def v1_mount(root: str, cgroup: str, controllers: str = "cpu") -> dict[str, str]:
+    mount = V1_MOUNT.format(root=root, folder=controllers, controllers=controllers)
+    return {"proc/self/mountinfo": mount, "proc/self/cgroup": cgroup}
+
+
 def v2(cgroup: str, **quotas: str) -> dict[str, str]:
     """A v2 mount; `quotas` are the contents of `cpu.max`, by the cgroup's folder (`root`, or its name)."""
     files = {"proc/self/mountinfo": V2_MOUNT.format(root="/"), "proc/self/cgroup": f"0::{cgroup}\n"}
@@ -36,12 +41,7 @@ def test_v1_in_a_container(tmp_path: Path) -> None:
     # The host's path shows in /proc, the mount's own root says what it is.
     root = tree(
         tmp_path,
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(
-                root="/kubepods/pod1/c1", folder="cpu,cpuacct", controllers="cpu,cpuacct"
-            ),
-            "proc/self/cgroup": "4:cpu,cpuacct:/kubepods/pod1/c1\n1:name=systemd:/\n",
-        }
+        v1_mount("/kubepods/pod1/c1", "4:cpu,cpuacct:/kubepods/pod1/c1\n1:name=systemd:/\n", "cpu,cpuacct")
         | v1("50000", folder="sys/fs/cgroup/cpu,cpuacct"),
     )
     assert cpu_quota(root) == 0.5
@@ -50,11 +50,7 @@ def test_v1_in_a_container(tmp_path: Path) -> None:
 def test_v1_with_a_path_that_the_container_does_not_see(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
-            "proc/self/cgroup": "1:cpu:/kubepods/pod1/c1\n",
-        }
-        | v1("10000"),
+        v1_mount("/", "1:cpu:/kubepods/pod1/c1\n") | v1("10000"),
     )
     assert cpu_quota(root) == 0.1
 
@@ -62,10 +58,7 @@ def test_v1_with_a_path_that_the_container_does_not_see(tmp_path: Path) -> None:
 def test_the_lowest_quota_of_all_ancestors_counts(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
-            "proc/self/cgroup": "1:cpu:/outer/inner\n",
-        }
+        v1_mount("/", "1:cpu:/outer/inner\n")
         | v1("-1")
         | v1("150000", folder="sys/fs/cgroup/cpu/outer")
         | v1("400000", folder="sys/fs/cgroup/cpu/outer/inner"),
@@ -89,16 +82,8 @@ def test_v2_in_a_container(tmp_path: Path) -> None:
         {"proc/self/mountinfo": "nonsense\n - \n", "proc/self/cgroup": "nonsense\n"},
         v2("/", root="max 100000"),
         v2("/", root="what is this"),
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpu", controllers="cpu"),
-            "proc/self/cgroup": "1:cpu:/\n",
-        }
-        | v1("-1"),
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(root="/", folder="cpuset", controllers="cpuset"),
-            "proc/self/cgroup": "1:cpuset:/\n",
-        }
-        | v1("10000", folder="sys/fs/cgroup/cpuset"),
+        v1_mount("/", "1:cpu:/\n") | v1("-1"),
+        v1_mount("/", "1:cpuset:/\n", "cpuset") | v1("10000", folder="sys/fs/cgroup/cpuset"),
     ],
 )
 def test_no_quota(tmp_path: Path, files: dict[str, str]) -> None:

@@ -28,10 +28,8 @@ def test_results_leave_in_the_order_of_their_stream() -> None:
 
 def test_results_that_come_fast_are_published_together() -> None:
     parts = Parts(ahead=16)
-    tasks = parts.add(*range(16))
     with parts:
-        for task in tasks:
-            parts.outbox.finish(task.slot, outgoing(task.popped.order))
+        parts.finish(*range(16))
     assert parts.publisher.orders == list(range(16))
     assert len(parts.publisher.batches) <= 3
 
@@ -63,11 +61,10 @@ def test_a_tombstone_waits_for_no_frame_before_it() -> None:
 
 def test_a_broker_that_comes_back_gets_everything() -> None:
     parts = Parts()
-    (task,) = parts.add(1)
     parts.publisher.errors = [ConnectionError("refused")] * 2
     with parts:
-        parts.outbox.discard(parts.add(0)[0].slot, Tombstone(STREAM, 0, "truncated"))
-        parts.outbox.finish(task.slot, outgoing(1))
+        parts.outbox.bury([Tombstone(STREAM, 0, "truncated")])
+        parts.finish(1)
         wait_for(lambda: parts.publisher.orders == [1], what="the result")
         wait_for(lambda: "broker" not in parts.lifecycle.missing(), what="readiness")
     assert parts.publisher.tombstones == [Tombstone(STREAM, 0, "truncated")]
@@ -77,10 +74,8 @@ def test_a_broker_that_comes_back_gets_everything() -> None:
 def test_what_cannot_be_published_in_time_is_lost_and_leaves_tombstones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PUBLISH_LIMIT_S", 0.0)
     parts = Parts()
-    tasks = parts.add(1, 2)
     parts.publisher.errors = [ConnectionError("refused")]
-    for task in tasks:
-        parts.outbox.finish(task.slot, outgoing(task.popped.order))
+    parts.finish(1, 2)
     with parts:
         wait_for(lambda: parts.publisher.tombstones, what="the tombstones")
     assert parts.publisher.orders == []
@@ -91,20 +86,18 @@ def test_what_cannot_be_published_in_time_is_lost_and_leaves_tombstones(monkeypa
 
 def test_a_bug_in_the_publisher_loses_its_batch_only() -> None:
     parts = Parts()
-    first, second = parts.add(1, 2)
     parts.publisher.errors = [ValueError("a bug")]
     with parts:
-        parts.outbox.finish(first.slot, outgoing(1))
+        parts.finish(1)
         wait_for(lambda: parts.metric("ei_frames_lost_total") == 1, what="the loss")
-        parts.outbox.finish(second.slot, outgoing(2))
+        parts.finish(2)
     assert parts.publisher.orders == [2]
 
 
 def test_a_drain_with_the_broker_unavailable_ends() -> None:
     parts = Parts()
-    (task,) = parts.add(1)
     parts.publisher.errors = [ConnectionError("refused")] * 1000
-    parts.outbox.finish(task.slot, outgoing(1))
+    parts.finish(1)
     parts.outbox.drain(time.monotonic() - 10)
     parts.start()
     parts.end()

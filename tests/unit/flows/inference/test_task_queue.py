@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from tests.support.pod_parts import STREAM, popped
@@ -42,33 +44,36 @@ def test_frames_that_are_not_released_leave_no_room() -> None:
     assert tasks.wait_for_room(0.01)
 
 
-@pytest.mark.parametrize("free", ["take", "release"])
-def test_whoever_makes_room_wakes_the_pop_thread(free: str) -> None:
-    tasks = TaskQueue(workers=2, ahead=1)
-    tasks.add(tasks_of(12 if free == "release" else 1))
-    for _ in range(12 if free == "release" else 0):
-        tasks.take()
+@contextmanager
+def waiting_for_room(tasks: TaskQueue) -> Iterator[list[bool]]:
+    """A pop thread that waits; at the end the list holds what `wait_for_room` returned."""
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.append(tasks.wait_for_room(30.0)))
     thread.start()
     wait_for(lambda: tasks._wants_room, what="the pop thread to wait")
-    if free == "release":
-        tasks.release(1)
-    else:
-        tasks.take()
+    yield found
     thread.join(10)
-    assert found == [True]
 
 
-def test_an_interrupt_ends_the_wait_for_room() -> None:
+@pytest.mark.parametrize(("act", "room"), [(TaskQueue.take, True), (TaskQueue.interrupt, False)])
+def test_a_worker_that_takes_a_frame_and_an_interrupt_wake_the_pop_thread(
+    act: Callable[[TaskQueue], object], room: bool
+) -> None:
     tasks = TaskQueue(workers=2, ahead=1)
     tasks.add(tasks_of(1))
-    found: list[bool] = []
-    thread = threading.Thread(target=lambda: found.append(tasks.wait_for_room(30.0)))
-    thread.start()
-    tasks.interrupt()
-    thread.join(10)
-    assert found == [False]
+    with waiting_for_room(tasks) as found:
+        act(tasks)
+    assert found == [room]
+
+
+def test_a_frame_that_is_released_wakes_the_pop_thread() -> None:
+    tasks = TaskQueue(workers=2, ahead=1)
+    tasks.add(tasks_of(12))
+    for _ in range(12):
+        tasks.take()
+    with waiting_for_room(tasks) as found:
+        tasks.release(1)
+    assert found == [True]
 
 
 def test_workers_end_after_the_last_frame() -> None:
