@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
 import redis
@@ -66,6 +66,13 @@ async def registry(valkey: EmbeddedValkey) -> AsyncIterator[StreamRegistry]:
 
 def publisher(client: redis.Redis, clock: Clock | None = None, maxlen: int = 100) -> ResultPublisher:
     return ResultPublisher(client, "people", "pod-1", maxlen, monotonic=clock or Clock())
+
+
+def publish_all(output: ResultPublisher, clock: Clock, orders: Iterable[int]) -> None:
+    """One result at a time, 30 per second of the clock."""
+    for order in orders:
+        clock.now_s += 1 / 30
+        output.publish([(result(order), JPEG)])
 
 
 def calls(client: redis.Redis, command: str) -> int:
@@ -165,15 +172,11 @@ def test_a_viewer_that_comes_is_noticed_within_a_second_and_one_that_leaves_too(
     output.publish([(result(0), JPEG)])
     client.set(keys.watch(STREAM), 1)
     client.config_resetstat()
-    for order in range(1, 41):
-        clock.now_s += 1 / 30
-        output.publish([(result(order), JPEG)])
+    publish_all(output, clock, range(1, 41))
     published = calls(client, "publish")
     assert 8 <= published <= 11
     client.delete(keys.watch(STREAM))
-    for order in range(41, 81):
-        clock.now_s += 1 / 30
-        output.publish([(result(order), JPEG)])
+    publish_all(output, clock, range(41, 81))
     assert 20 <= calls(client, "publish") - published <= 32
 
 

@@ -10,7 +10,6 @@ import json
 import struct
 from collections.abc import Hashable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.result import RESULT_VERSION, split_message
@@ -25,14 +24,6 @@ _SEQ = b',"seq":'
 _WIDTH = b',"width":'
 _NO_IDENTITY = b',"seq":null,"ts":null'
 _NUMBER_BYTES = 32
-
-
-class Format(StrEnum):
-    """What a viewer asked for with `?format=`; `DRAWN` is a JPEG with boxes."""
-
-    DRAWN = ""
-    FRAME = "frame"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)

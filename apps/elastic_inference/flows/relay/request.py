@@ -6,13 +6,20 @@ Called by `server`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import parse_qs, unquote
-
-from elastic_inference.flows.relay.outgoing import Format
 
 # A stream id has at most 2 x 128 + 10 characters, each of which may be written as %XX.
 MAX_TARGET = 1024
 SNAPSHOT = "/snapshot.jpg"
+
+
+class Format(StrEnum):
+    """What a viewer asked for with `?format=`; `DRAWN` is a JPEG with boxes."""
+
+    DRAWN = ""
+    FRAME = "frame"
+    JSON = "json"
 
 
 class BadRequestError(Exception):

@@ -16,7 +16,8 @@ from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.sequence import Sequence
 from elastic_inference.flows.relay.drawn_frames import DrawnFrames
-from elastic_inference.flows.relay.outgoing import Format, Incoming, binary_frame, read_incoming, text_frame
+from elastic_inference.flows.relay.outgoing import Incoming, binary_frame, read_incoming, text_frame
+from elastic_inference.flows.relay.request import Format
 from elastic_inference.flows.relay.viewer import Offer, Viewer
 
 log = logging.getLogger(__name__)

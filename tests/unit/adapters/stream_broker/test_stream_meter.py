@@ -9,10 +9,11 @@ from elastic_inference.adapters.stream_broker.stream_meter import FORGET_AFTER_S
 START = 1_790_000_000_000_000
 
 
-def feed(meter: StreamMeter, orders: range, fps: float, start_s: float = 0.0, latency_ms: float = 10.0) -> list[float]:
+def feed(meter: StreamMeter, orders: range, fps: float, start_s: float = 0.0, first: int = START) -> list[float]:
+    """Adds results at `fps`; `first` arrives at `start_s`. Returns the rates that were reported."""
     rates = []
     for order in orders:
-        reading = meter.add("a:t:inferred", order, latency_ms, start_s + (order - START) / fps)
+        reading = meter.add("a:t:inferred", order, 10.0, start_s + (order - first) / fps)
         if reading is not None:
             rates.append(reading.fps)
     return rates
@@ -50,11 +51,8 @@ def test_results_out_of_order_do_not_lower_the_rate() -> None:
 def test_a_counter_that_was_reset_is_no_burst() -> None:
     meter = StreamMeter()
     feed(meter, range(START, START + 90), 30.0)
-    rates = []
-    for index in range(90):
-        reading = meter.add("a:t:inferred", START + 10**10 + index, 1.0, 3.0 + index / 30.0)
-        if reading is not None:
-            rates.append(reading.fps)
+    reset = START + 10**10
+    rates = feed(meter, range(reset, reset + 90), 30.0, 3.0, first=reset)
     assert max(rates) <= 31.0
     assert rates[-1] == pytest.approx(30.0, rel=0.02)
 
@@ -62,11 +60,7 @@ def test_a_counter_that_was_reset_is_no_burst() -> None:
 def test_a_rate_that_changes_is_followed_within_the_window() -> None:
     meter = StreamMeter()
     feed(meter, range(START, START + 300), 30.0)
-    rates = []
-    for index in range(60):
-        reading = meter.add("a:t:inferred", START + 300 + index, 1.0, 10.0 + index / 5.0)
-        if reading is not None:
-            rates.append(reading.fps)
+    rates = feed(meter, range(START + 300, START + 360), 5.0, 10.0, first=START + 300)
     assert rates[6:] == pytest.approx([5.0] * len(rates[6:]), rel=0.05)
 
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastic_inference.flows.relay.outgoing import Format
-from elastic_inference.flows.relay.request import BadRequestError, ViewerRequest, parse_target
+from elastic_inference.flows.relay.request import BadRequestError, Format, ViewerRequest, parse_target
 
 
 @pytest.mark.parametrize(
