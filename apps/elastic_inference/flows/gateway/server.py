@@ -117,7 +117,7 @@ class GatewayServer:
             max_buffer_size=1024 * 1024,
         )
         self._http.add_sockets(self._sockets)
-        log.info("listening at %s%s", self.url, " (token required)" if self._auth.required else "")
+        log.info("gateway at %s%s", self.url, " (token required)" if self._auth.required else "")
 
     async def close(self) -> None:
         """Accepts no more requests, ends events and tunnels, and gives other requests 3 s to finish."""
