@@ -1,4 +1,4 @@
-"""What the benchmarks ran on: processor, cores, memory, versions, load. No names of hosts, users or folders."""
+"""The machine of a benchmark: processor, cores, memory, versions, load. No names of hosts, users or folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bar charts and lines as SVG, written without a library, so that a fresh clone needs none. Light and dark alike."""
+"""Bar charts and lines as SVG, in light and dark mode. Written without a library, so that a fresh clone needs none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STYLE = (
 
 
 def bars(title: str, figures: Sequence[Figure]) -> str:
-    """Each figure a bar with its spread; a mark where its bar is. Orange where it is missed."""
+    """A bar per figure with its spread; a red mark shows the figure's bar. Orange figures miss it."""
     top = max((max(each.value, each.minimum or 0, each.maximum or 0) for each in figures), default=1.0) or 1.0
     scale = _WIDTH / top / 1.05
     height = 44 + _ROW * len(figures)

@@ -1,9 +1,9 @@
-"""What the stream services cost: frames a second per core, over decoding and encoding alone.
+"""The cost of the stream services: fps per core, divided by that of decoding and encoding alone.
 
-`python -m tests.bench --only producers` runs it; alone: `python -m tests.bench.producers -h`. A core's frames are those
-pushed over the CPU time of the whole service process, which other load on the machine hardly changes; the bare loop
-decodes with OpenCV and encodes with simplejpeg, nothing else, once at the same pace (a processor that sleeps between
-frames finds its caches cold) and once as fast as it can.
+`python -m tests.bench --only producers` runs it; alone: `python -m tests.bench.producers -h`. Fps per core
+are frames pushed divided by the CPU time of the service's process, which other load on the machine hardly changes. The
+bare loop only decodes with OpenCV and encodes with simplejpeg: once at the same pace, since caches are cold after a
+sleep between frames, and once as fast as it can.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ JPEG_QUALITY = 80
 def run(videos: Path, rounds: int = 3, seconds: float = 5.0) -> list[dict[str, Any]]:
     """Records {name, fps_per_core, bare_fps_per_core, ratio, spread, over_unpaced}: medians of alternating rounds.
 
-    `ratio` is over the bare loop at the same pace, `over_unpaced` over the bare loop that never sleeps.
+    `ratio` compares with the bare loop at the same pace, `over_unpaced` with the bare loop that never sleeps.
     """
     records = []
     keep_freed_memory()  # as the services do
@@ -83,7 +83,7 @@ def _record(name: str, rounds: list[tuple[float, float, float]]) -> dict[str, An
 
 
 def _service(kind: str, environ: Mapping[str, str], valkey: EmbeddedValkey, folder: Path, seconds: float) -> float:
-    """Frames pushed per second of the process's CPU time, its start left out."""
+    """Frames pushed per second of the process's CPU time, without its start."""
     with redis.Redis(port=valkey.port) as client:
         QueueConsumer(client, "bench", "pod-1", config.QueueRules()).load_scripts()
     settings = {"QUEUE_URL": valkey.url, "STREAM_NAME": "bench", "INFER_TYPE": "bench", **environ}
@@ -164,7 +164,7 @@ def figures(context: Context) -> Iterator[Figure | LeftOut]:
 
 
 def main() -> None:
-    """Prints one JSON record a line."""
+    """Prints one JSON record per line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=Path, required=True, help=f"folder with {CLIP}")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,4 +1,4 @@
-"""One figure of a benchmark with its bar, and the arithmetic of alternating rounds. Knows no part and no output."""
+"""One figure of a benchmark with its bar, and the arithmetic of alternating rounds. Knows neither parts nor output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MISSED, MET, SHOWN = "missed", "met", ""
 
@@ -16,8 +16,8 @@ MISSED, MET, SHOWN = "missed", "met", ""
 class Figure:
     """A line of the table.
 
-    `value` is a median where `spread` (the distance between its quartiles) is given; `minimum` or `maximum` is the bar.
-    `rounds` are the single values, `details` what else was measured with it.
+    `value` is a median if there is a `spread` (the distance between its quartiles); `minimum` or `maximum` is the bar.
+    `rounds` are the single values, `details` are further measurements.
     """
 
     part: str
@@ -32,7 +32,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Whether the bar is met, as it is shown: a value that rounds to its bar meets it. Empty without a bar."""
+        """Whether the bar is met; a value that rounds to its bar meets it. Empty without a bar."""
         if self.minimum is not None:
             return MET if round(self.value, 3) >= self.minimum else MISSED
         if self.maximum is not None:
@@ -51,9 +51,8 @@ class Figure:
         return {**asdict(self), "verdict": self.verdict}
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """What could not be measured here, and why."""
+class LeftOut(NamedTuple):
+    """A part that could not be measured here, and why."""
 
     part: str
     reason: str
@@ -61,7 +60,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Context:
-    """What the parts are given: where models and clips are, and how much of the full time they may take."""
+    """The parts' input: folders of models and clips, and whether to measure for a short time only."""
 
     models: Path
     embedded: Path
@@ -69,7 +68,7 @@ class Context:
     quick: bool = False
 
     def rounds(self, full: int) -> int:
-        """So many rounds: three at least, or two of them in a quick run."""
+        """The number of rounds: at least three, or two in a quick run."""
         return 2 if self.quick else max(3, full)
 
     def seconds(self, full: float) -> float:
@@ -94,7 +93,7 @@ def median_figure(part: str, name: str, values: Sequence[float], **rest: Any) ->
 
 
 def alternate(rounds: int, *ways: Callable[[], float]) -> list[list[float]]:
-    """Measures all ways once a round, forward in even rounds and backward in odd ones; a list for each way."""
+    """Measures each way once per round, forwards in even rounds and backwards in odd ones; a list per way."""
     found: list[list[float]] = [[] for _ in ways]
     for number in range(rounds):
         order = range(len(ways)) if number % 2 == 0 else reversed(range(len(ways)))
@@ -104,7 +103,7 @@ def alternate(rounds: int, *ways: Callable[[], float]) -> list[list[float]]:
 
 
 def ratios(mine: Sequence[float], bare: Sequence[float]) -> list[float]:
-    """Round by round."""
+    """Mine divided by bare, round by round."""
     return [one / other for one, other in zip(mine, bare, strict=True)]
 
 

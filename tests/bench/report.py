@@ -1,4 +1,4 @@
-"""The table on the terminal, the JSON file, and the plots of a run. Knows no part."""
+"""The table on the terminal, the JSON file, and the plots of a run. Knows no parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def markdown(figures: Sequence[Figure], left_out: Sequence[LeftOut]) -> str:
 def write(
     folder: Path, machine: dict[str, Any], figures: Sequence[Figure], left_out: Sequence[LeftOut], seconds: float
 ) -> None:
-    """`results.json`, `table.md` and a plot for each part, into `folder`."""
+    """Writes `results.json`, `table.md` and a plot for each part into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {
         "machine": machine,
@@ -73,7 +73,7 @@ def merged(
     measured: Sequence[str],
     order: Sequence[str],
 ) -> tuple[list[Figure], list[LeftOut], dict[str, Any]]:
-    """The last run's results with the figures just `measured` in place of its own, in the table's `order`."""
+    """The last run's results, with the parts just `measured` replaced, in the table's `order`."""
     again = {(each.part, each.name) for each in figures}
     before = json.loads((folder / "results.json").read_text())
     kept = [
@@ -108,5 +108,5 @@ def refresh(document: Path, machine: dict[str, Any], table: str) -> None:
 
 
 def missed(figures: Sequence[Figure]) -> list[Figure]:
-    """Those under their bars."""
+    """Figures that miss their bars."""
     return [each for each in figures if each.verdict == MISSED]

@@ -1,7 +1,7 @@
-"""No slow creep: the whole system under steady load for minutes; memory, descriptors and latency must stay flat.
+"""The whole system under steady load for minutes: memory, descriptors and latency must not grow.
 
-`python -m tests.bench.soak`: two films of 15 and 30 frames a second, one pod, websocket server, gateway, a viewer
-through the gateway, one that reads slowly, one that comes and goes each two seconds, and a snapshot each five.
+`python -m tests.bench.soak`: two videos at 15 and 30 fps, one pod, websocket server, gateway, a viewer through the
+gateway, a slow one, one that reconnects every two seconds, and a snapshot every five.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from tests.support.system import System
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE_S = 5.0
-# What a process takes at its start is not creep: the first fifth is left out, at most two minutes.
-SETTLE_SHARE, SETTLE_MOST_S = 0.2, 120.0
+# Growth at the start of a process does not count: the first fifth is left out, at most two minutes.
+SETTLE_SHARE, SETTLE_MAXIMUM_S = 0.2, 120.0
 STREAMS = {"slow": 15, "fast": 30}
 
 
 @dataclass
 class Watched:
-    """What a process used, sampled: (minutes, value)."""
+    """Samples of what a process uses: (minutes, value)."""
 
     pid: int
     rss: list[tuple[float, float]] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that had to stay flat: its medians in the first and the last third, and what was allowed."""
+    """One quantity that must not grow: its medians in the first and the last third, and the limit."""
 
     what: str
     first: float
@@ -54,7 +54,7 @@ class Verdict:
 
     @property
     def flat(self) -> bool:
-        """Whether it did."""
+        """Whether it stayed within the limit."""
         return self.last <= self.allowed
 
 
@@ -66,7 +66,7 @@ def thirds(samples: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def judge(processes: dict[str, Watched], latency: list[tuple[float, float]]) -> list[Verdict]:
-    """Memory may grow by 3 % and 2 MB, descriptors by 2, latency's median by half and 5 ms."""
+    """Memory may grow by 3 % and 2 MB, descriptors by 2, the median latency by half and 5 ms."""
     found = []
     for name, each in processes.items():
         first, last = thirds(each.rss)
@@ -79,7 +79,7 @@ def judge(processes: dict[str, Watched], latency: list[tuple[float, float]]) -> 
 
 
 class Viewers:
-    """Watches as people do, and notes the latency of what the steady one sees."""
+    """Viewers of four kinds; records the latency that the steady one sees."""
 
     def __init__(self, gateway_port: int, clock_offset_ms: float) -> None:
         self._port = gateway_port
@@ -95,7 +95,7 @@ class Viewers:
             thread.start()
 
     def close(self) -> None:
-        """Ends all."""
+        """Stops all viewers."""
         self._ended.set()
         for thread in self._threads:
             thread.join(10)
@@ -137,7 +137,7 @@ class Viewers:
 
 
 def soak(models: Path, videos: Path, minutes: float) -> dict[str, Any]:
-    """Runs it; the samples and verdicts."""
+    """Runs the soak; returns samples and verdicts."""
     import redis
 
     with System() as system:
@@ -146,8 +146,8 @@ def soak(models: Path, videos: Path, minutes: float) -> dict[str, Any]:
         housekeeping = system.housekeeping().wait_ready()
         services = {"inference": pod, "websocket server": relay, "gateway": gateway, "housekeeping": housekeeping}
         for name, fps in STREAMS.items():
-            film = system.file(videos / CLIP, "face", name, {"VIDEO_FPS": str(fps)}).wait_ready()
-            services[f"file, {fps} fps"] = film
+            video = system.file(videos / CLIP, "face", name, {"VIDEO_FPS": str(fps)}).wait_ready()
+            services[f"file, {fps} fps"] = video
         processes = {name: Watched(each.process.pid) for name, each in services.items() if each.process is not None}
         processes["Valkey"] = Watched(system.valkey.pid or 0)
         with redis.Redis(port=system.valkey.port) as client:
@@ -155,7 +155,7 @@ def soak(models: Path, videos: Path, minutes: float) -> dict[str, Any]:
             offset_ms = seconds * 1000 + micros / 1000 - time.time() * 1000
         time.sleep(2)
         viewers = Viewers(system.gateway_port, offset_ms)
-        settle_s = min(minutes * 60 * SETTLE_SHARE, SETTLE_MOST_S)
+        settle_s = min(minutes * 60 * SETTLE_SHARE, SETTLE_MAXIMUM_S)
         began = time.monotonic()
         latency: list[tuple[float, float]] = []
         frames = pod.metric("ei_frames_inferred_total")
@@ -195,12 +195,12 @@ def soak(models: Path, videos: Path, minutes: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    """0 when all stayed flat, 1 otherwise."""
+    """0 if nothing grew, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="2 at least, to mean something")
+    parser.add_argument("--minutes", type=float, default=10.0, help="at least 2 for a meaningful result")
     parser.add_argument("--models", type=Path, help="folder of models (EI_TEST_MODELS, or shared/models beside this)")
     parser.add_argument("--videos", type=Path, help="folder of clips (EI_TEST_VIDEOS, or shared/videos beside this)")
-    parser.add_argument("--out", type=Path, help="where JSON and plots go (10 minutes and more: doc/benchmarks)")
+    parser.add_argument("--out", type=Path, help="folder for JSON and plots (from 10 minutes: doc/benchmarks)")
     options = parser.parse_args()
     shared = REPOSITORY.parent / "shared"
     models = options.models or Path(os.environ.get("EI_TEST_MODELS", shared / "models"))

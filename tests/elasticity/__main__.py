@@ -1,4 +1,4 @@
-"""`make test-elasticity`: the autoscalers against real pods and real frames, judged, plotted and written down."""
+"""`make test-elasticity`: the autoscalers with real pods and real frames; judges, plots and records each run."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from tests.support.manifests import PROJECT
 SHIPPED_WINDOW_S = 300
 PLANNER_FILE = "planner.json"
 QUOTAS_FILE = "quotas.json"
-# The test's scale-in window and a pod's start, twice over.
+# Twice the test's scale-in window and a pod's start.
 PLANNER_SETTLES_S = 120.0
 PLANNER_LASTS_S = 40.0
 PLANNER_OFF_BY = 0.2
 # The autoscaler shows a ratio within a minute.
 SEEN_WITHIN_S = 60.0
-# KEDA looks each 3 s.
+# KEDA polls every 3 s.
 WAKES_WITHIN_S = 10.0
-# What was done to the chain shows so much later.
+# A change to the metrics chain takes effect after this time.
 AWAY_SHOWS_S = 15.0
-# A pod that goes takes the drops with it that nobody scraped.
+# A pod that ends takes its last drops with it, if they were not scraped.
 UNACCOUNTED_PART = 0.001
 OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the scenarios; 0 when every bar was met."""
+    """Runs the scenarios; 0 if every bar was met."""
     try:
         return _main(_parse(arguments))
     except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def _main(options: argparse.Namespace) -> int:
                 if options.planner:
                     return _planner(cluster, load, options.planner, cores(options.cpu), options.out)
                 pod_fps = _capacity(cluster, load)
-                print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} frames a second", flush=True)
+                print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} fps", flush=True)
                 for scenario in chosen:
                     try:
                         run = _run(cluster, load, scenario, pod_fps)
@@ -116,24 +116,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--planner",
         type=float,
         metavar="FPS",
-        help="only compare tools/plan-capacity with the pool at 1, 4 and 16 streams of so many frames a second",
+        help="only compare tools/plan-capacity with the pool at 1, 4 and 16 streams of this rate",
     )
-    parser.add_argument("--registry", default="localhost:5000", help="where the images are (%(default)s)")
+    parser.add_argument("--registry", default="localhost:5000", help="registry of the images (%(default)s)")
     parser.add_argument("--tag", default=__version__, help="their tag (%(default)s)")
-    parser.add_argument("--node", default="127.0.0.1", help="an address that node ports answer at (%(default)s)")
+    parser.add_argument("--node", default="127.0.0.1", help="address of the node ports (%(default)s)")
     parser.add_argument("--cpu", default="100m", help="CPU limit of a pod (%(default)s)")
     parser.add_argument("--window", type=int, default=60, help="seconds of the scale-in window (%(default)s)")
     parser.add_argument("--hold", type=float, default=600, help="seconds to watch after the step up (%(default)s)")
-    parser.add_argument("--out", type=Path, default=PROJECT / "doc" / "elasticity", help="plots and figures go here")
-    parser.add_argument("--keep", action="store_true", help="leave the namespace behind")
-    parser.add_argument(
-        "--keep-monitoring", action="store_true", help="monitoring is applied already: leave it as it is"
-    )
+    parser.add_argument("--out", type=Path, default=PROJECT / "doc" / "elasticity", help="folder for plots and figures")
+    parser.add_argument("--keep", action="store_true", help="keep the namespace")
+    parser.add_argument("--keep-monitoring", action="store_true", help="use the monitoring that is installed already")
     return parser.parse_args(arguments)
 
 
 def _quotas(cluster: Cluster, load: Load, limits: Sequence[str], folder: Path) -> int:
-    """Writes down what a pod infers under each CPU limit, and how long it takes to start."""
+    """Records the rate and the start of a pod under each CPU limit."""
     records = []
     for limit in limits:
         cluster.limit(limit)
@@ -146,9 +144,9 @@ def _quotas(cluster: Cluster, load: Load, limits: Sequence[str], folder: Path) -
 
 
 def _planner(cluster: Cluster, load: Load, fps: float, pod_cores: float, folder: Path) -> int:
-    """Prints pods and Redis MB/s, planned and measured, and writes them down; 1 where a plan is off by a fifth."""
+    """Prints and records pods and Redis MB/s, planned and measured; 1 if a plan is off by a fifth."""
     pod_fps = _capacity(cluster, load)
-    print(f"a pod of {pod_cores:g} cores infers {pod_fps:.1f} frames a second", flush=True)
+    print(f"a pod of {pod_cores:g} cores infers {pod_fps:.1f} fps", flush=True)
     frame_bytes = round(sum(map(len, load.pictures)) / len(load.pictures))
     cluster.use("hpa-ratio")
     records = []
@@ -185,12 +183,12 @@ def _planner(cluster: Cluster, load: Load, fps: float, pod_cores: float, folder:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PLANNER_FILE).write_text(json.dumps(records, indent=1) + "\n")
     off = [abs(each[f"planned_{what}"] / each[what] - 1) for each in records for what in ("pods", "redis_mb_s")]
-    print(f"the plan is off by {max(off):.0%} at most")
+    print(f"largest error of the plan: {max(off):.0%}")
     return 1 if max(off) > PLANNER_OFF_BY else 0
 
 
 def _capacity(cluster: Cluster, load: Load, rate: float = 150.0) -> float:
-    """Frames a second that one pod infers while frames wait for it all the time: `rate` is pushed."""
+    """The fps of one pod while frames are always waiting: `rate` is pushed."""
     cluster.use("none")
     cluster.scale(1)
     load.follow(lambda _: rate)
@@ -233,7 +231,7 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
             while waiting and at_s >= waiting[0][0]:
                 _disturb(cluster, waiting.pop(0)[1])
             run.samples.append(_sample(cluster, at_s, scenario.demand(at_s) * pod_fps, pod_fps, drops))
-            # A pod counts from its first Ready: it may be lost and found again later.
+            # A pod's start ends with its first Ready; it may be lost and found again later.
             starts = {**_starts(cluster.pods()), **starts}
             time.sleep(max(0.05, 1.0 - (time.monotonic() - began - at_s)))
     finally:
@@ -275,7 +273,7 @@ def _sample(
 
 
 def _starts(found: Sequence[Any]) -> dict[str, float]:
-    """Seconds from creation to Ready, by name, of those of these pods that are Ready."""
+    """Seconds from creation to Ready of these pods, by name; only those that are Ready."""
     starts = {}
     for pod in found:
         for each in pod["status"].get("conditions", ()):
@@ -286,7 +284,7 @@ def _starts(found: Sequence[Any]) -> dict[str, float]:
 
 
 def _drops(cluster: Cluster, found: dict[tuple[str, str], float] | None = None) -> dict[tuple[str, str], float]:
-    """The drop counters by (pod, reason), the highest seen: a pod that ends leaves its last value."""
+    """The drop counters by (pod, reason), highest value so far: a pod that ends leaves its last value."""
     found = {} if found is None else found
     for each in cluster.query(f'ei_frames_dropped_total{{namespace="{NAMESPACE}",component="inference"}}'):
         key = (each["metric"]["pod"], each["metric"]["reason"])
@@ -306,13 +304,13 @@ def _disturb(cluster: Cluster, what: str) -> None:
 
 
 def _problems(run: Run, scenario: Scenario, window_s: int) -> list[str]:
-    """Which bars were missed."""
+    """The bars that were missed."""
     problems = []
-    books = max(scenario.may_lose, round(UNACCOUNTED_PART * run.pushed), 1)
+    tolerated = max(scenario.may_lose, round(UNACCOUNTED_PART * run.pushed), 1)
     if run.lost > scenario.may_lose:
         problems.append(f"{run.lost} frames lost")
-    if abs(run.unaccounted()) > books:
-        problems.append(f"{run.unaccounted()} frames are in no book, more than {books}")
+    if abs(run.unaccounted()) > tolerated:
+        problems.append(f"{run.unaccounted()} frames unaccounted, more than {tolerated}")
     if run.autoscaler == "hpa-cpu":  # for comparison: no more is asked of it
         return problems
     return problems + _late(run, scenario, window_s) + _restless(run, scenario)
@@ -326,7 +324,7 @@ def _late(run: Run, scenario: Scenario, window_s: int) -> list[str]:
     if scenario.start == 0 and (woken is None or woken > WAKES_WITHIN_S + run.start_s):
         found.append(f"the first pod after {woken} s, more than {WAKES_WITHIN_S:g} s and a start")
     if settled is None:
-        found.append(f"{scenario.expected} pods were not Ready to stay")
+        found.append(f"{scenario.expected} pods did not stay Ready")
     elif settled > limit_s:
         found.append(f"{scenario.expected} pods Ready after {settled:.0f} s, more than {limit_s:g} s")
     return found
@@ -351,7 +349,7 @@ def _line(run: Run) -> str:
     first = "" if woken is None else f"first pod Ready after {woken:.0f} s, "
     return (
         f"{run.name}: {first}{run.expected} pods Ready after {'never' if reached is None else f'{reached:.0f} s'}"
-        f" (to stay: {'never' if settled is None else f'{settled:.0f} s'}; a pod starts in {run.start_s:.0f} s),"
+        f" (staying: {'never' if settled is None else f'{settled:.0f} s'}; a pod starts in {run.start_s:.0f} s),"
         f" at most {run.peak()}, overshoot {run.overshoot()}, turns {run.oscillations()}, changes {run.changes()};"
         f" pushed {run.pushed}, inferred {run.inferred}, dropped {run.dropped or 0}, lost {run.lost},"
         f" unaccounted {run.unaccounted()}; simulated {run.simulated}"

@@ -1,4 +1,4 @@
-"""The suite in a namespace of its own on the cluster that KUBECONFIG names: set up, looked at, taken down."""
+"""An installation in its own namespace of the cluster in KUBECONFIG: installs, observes and removes it."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def wait_until(condition: Callable[[], bool], limit_s: float, what: str) -> floa
     """Seconds until `condition` held; AssertionError after `limit_s`."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < limit_s, f"waited {limit_s:g} s in vain for {what}"
+        assert time.monotonic() - began < limit_s, f"{what} did not come within {limit_s:g} s"
         time.sleep(0.5)
     return time.monotonic() - began
 
 
 class Cluster:
-    """Use as a context: a proxy to the API runs inside it."""
+    """A context in which a proxy to the API runs."""
 
     def __init__(self, folder: Path, registry: str, tag: str, cpu: str, window_s: int) -> None:
-        """`folder` takes the generated manifests; `cpu` limits a pod; `window_s` is that of scaling in."""
+        """`folder` is for the generated manifests; `cpu` limits a pod; `window_s` is the scale-in window."""
         self._folder, self._registry, self._tag, self._window_s = folder, registry, tag, window_s
         self._cpu = cores(cpu)
         self._settings = {
             "INFER_CPU_LIMIT": cpu,
-            # what the pods ask for is little, so that a node of two cores takes them all
+            # small requests, so that all pods fit a node of two cores
             "INFER_CPU_REQUEST": "20m",
             "REDIS_CPU_REQUEST": "20m",
             "INFER_MEMORY_REQUEST": "128Mi",
@@ -77,7 +77,7 @@ class Cluster:
             self._proxy.wait(10)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        """What kubectl prints; AssertionError with its own words when it fails."""
+        """The output of kubectl; AssertionError with its last line if it fails."""
         done = subprocess.run(
             ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=300, check=False
         )
@@ -87,7 +87,7 @@ class Cluster:
         return done.stdout
 
     def get(self, path: str) -> Any:
-        """The API's answer: JSON, or text where it is none; None for an error."""
+        """The API's answer as JSON, or as text if it is not JSON; None for an error."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
                 body = answer.read()
@@ -99,20 +99,20 @@ class Cluster:
             return body.decode(errors="replace")
 
     def query(self, expression: str) -> list[Any]:
-        """Samples of an instant query to Prometheus; none while it is away."""
+        """Samples of an instant query to Prometheus; none while it is unavailable."""
         path = f"/api/v1/namespaces/{MONITORING}/services/ei-prometheus:9090/proxy/api/v1/query?"
         answer = self.get(path + urllib.parse.urlencode({"query": expression}))
         return list(answer["data"]["result"]) if isinstance(answer, dict) and answer.get("status") == "success" else []
 
     def deployment(self) -> tuple[int, int]:
-        """(replicas, ready) of the type's pods; (-1, -1) when the API gave no answer."""
+        """(replicas, ready) of the type's pods; (-1, -1) if the API gave no answer."""
         found = self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{DEPLOYMENT}")
         if not isinstance(found, dict) or "spec" not in found:
             return -1, -1
         return int(found["spec"].get("replicas", 1)), int(found.get("status", {}).get("readyReplicas", 0))
 
     def autoscaler_sees(self) -> float | None:
-        """The mean ratio that the HPA shows, or of hpa-cpu the part of the limit; None for `<unknown>`."""
+        """The mean ratio that the HPA shows, for hpa-cpu the share of the limit; None for `<unknown>`."""
         found = self.get(f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers")
         for item in (found or {}).get("items", ()):
             for metric in item.get("status", {}).get("currentMetrics") or ():
@@ -126,7 +126,7 @@ class Cluster:
         return None
 
     def pods(self) -> list[Any]:
-        """The type's pods, as the API gives them; none when it gave no answer."""
+        """The type's pods as the API returns them; none if it gave no answer."""
         found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{DEPLOYMENT}")
         return list(found["items"]) if isinstance(found, dict) and "items" in found else []
 
@@ -136,7 +136,7 @@ class Cluster:
         return base64.b64decode(document["data"][key]).decode()
 
     def set_up(self, with_monitoring: bool) -> None:
-        """Core, type and (where it is not there) monitoring, without an autoscaler; waits until all is Ready."""
+        """Installs core, type and monitoring if needed, without an autoscaler; waits until all pods are Ready."""
         if with_monitoring:
             self._monitor()
         self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
@@ -154,21 +154,21 @@ class Cluster:
         service = ((served or {}).get("spec") or {}).get("service") or {"namespace": MONITORING}
         assert service["namespace"] == MONITORING, (
             f"custom metrics are served by another adapter, in the namespace {service['namespace']}: it would be "
-            "replaced. Take it away, or another cluster"
+            "replaced. Remove it, or use another cluster"
         )
         documents = load(*self._generate("monitoring", "-f", str(PROJECT / "kubernetes" / "monitoring")))
         if self.get(f"/apis/apps/v1/namespaces/{MONITORING}/deployments/ei-grafana") is not None:
-            # A running Grafana keeps the password that it has.
+            # A running Grafana keeps its password.
             documents = [each for each in documents if each["kind"] != "Secret"]
         self._apply(documents, None)
 
     def own_type(self, autoscaler: str) -> Path:
-        """The manifests of the type with one of the autoscalers; the autoscaler's file."""
+        """Writes the manifests of the type with an autoscaler; returns the autoscaler's file."""
         self._generate("type", "-t", TYPE, "-m", MODEL, "-a", autoscaler)
         return self._folder / "type" / "autoscaler.yaml"
 
     def use(self, autoscaler: str, window_s: int | None = None) -> None:
-        """Applies one of the autoscalers, and takes away what was there; `window_s` replaces that of scaling in."""
+        """Replaces the autoscaler; `window_s` replaces the scale-in window."""
         window = str(window_s or self._window_s)
         self._settings.update(SCALE_DOWN_WINDOW_S=window, KEDA_COOLDOWN_S=window)
         self.kubectl("-n", NAMESPACE, "delete", "scaledobject", "--all", "--ignore-not-found", check=False)
@@ -186,12 +186,12 @@ class Cluster:
         return self.get("/apis/keda.sh/v1alpha1") is not None
 
     def scale(self, replicas: int) -> None:
-        """Sets the number of pods by hand and waits until so many, and no others, run."""
+        """Sets the number of pods and waits until exactly this number runs."""
         self.kubectl("-n", NAMESPACE, "scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
         wait_until(lambda: self.deployment() == (replicas, replicas), 180, f"{replicas} pods")
 
     def limit(self, cpu: str) -> None:
-        """Replaces the type's pods by such with another CPU limit."""
+        """Replaces the type's pods with pods of another CPU limit."""
         self.use("none")
         self.scale(0)
         self.kubectl("-n", NAMESPACE, "set", "resources", f"deployment/{DEPLOYMENT}", f"--limits=cpu={cpu}")
@@ -215,10 +215,10 @@ class Cluster:
 
 
 def cores(quantity: str) -> float:
-    """The number of a Kubernetes quantity: `100m` is 0.1."""
+    """A Kubernetes quantity as a number: `100m` is 0.1."""
     return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
 
 def seconds(text: str) -> float:
-    """A time of the API, to be compared with others."""
+    """A time of the API in seconds, for comparison with others."""
     return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))

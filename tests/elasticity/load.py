@@ -1,4 +1,4 @@
-"""Cameras with a rate that changes by a plan, and the books of what became of every frame."""
+"""Cameras whose rate follows a plan, and an account of what became of each frame."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from elastic_inference.domain.result import Result, parse_result
 
 STREAMS = 8
 MOST_STREAMS = 16
-# A camera's order number that jumps farther than this began anew (its counter had expired).
+# A larger jump of a camera's order means that its counter had expired and started again.
 _NEW_ORDER = 1_000_000
-# Of an entry that the watcher reads, beside its JSON: counted on the protocol.
+# Bytes of an entry beside its JSON, counted on the protocol.
 _ENTRY_BYTES = 48
 
 
 class Load:
-    """Pushes `rate(seconds since the start)` frames a second, spread over its streams, as the camera user.
+    """Pushes `rate(seconds since the start)` frames per second, spread over its streams, as the camera user.
 
-    A second thread reads every result: what was inferred, and by the gapless `order` what was popped and got lost.
+    A second thread reads every result: what was inferred, and by the gapless `order` what was popped and lost.
     """
 
     def __init__(self, url: str, infer_type: str, camera_password: str, admin_password: str) -> None:
@@ -47,12 +47,12 @@ class Load:
             for number in range(MOST_STREAMS)
         ]
         self._admin: redis.Redis = connect(target("admin", admin_password))
-        self.pictures = [_picture(number) for number in range(8)]
+        self.images = [_image(number) for number in range(8)]
         self._streams = STREAMS
         self._rate: Callable[[float], float] = lambda _: 0.0
         self._began = time.monotonic()
         self._stop = threading.Event()
-        self._books = threading.Lock()
+        self._account = threading.Lock()
         self._number = 0
         self._counts_from = 0
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._push, self._read)]
@@ -73,22 +73,22 @@ class Load:
             thread.join(15)
 
     def follow(self, rate: Callable[[float], float], streams: int = STREAMS) -> None:
-        """From now on `rate(seconds)` frames a second over so many streams; the books start anew.
+        """From now on pushes `rate(seconds)` frames per second over this many streams; the account starts anew.
 
-        Frames that were pushed before and are still on their way are in no books, unless `streams` changes.
+        Frames that were pushed before and are still on their way do not count, unless `streams` changes.
         """
-        with self._books:
+        with self._account:
             self._began, self._rate, self._streams = time.monotonic(), rate, streams
             self.pushed = self.refused = self.inferred = 0
             self._counts_from = self._number
             self._orders.clear()
 
     def follow_nothing(self) -> None:
-        """No more frames; the books stay open for what is on its way."""
+        """Pushes no more frames; the account stays open for those on their way."""
         self._rate = lambda _: 0.0
 
     def lost(self) -> int:
-        """Frames that a pod took and of which no result ever came, between the first and the last result."""
+        """Frames that were popped and never gave a result, between the first and the last result."""
         missing = 0
         for orders in list(self._orders.values()):
             numbers = sorted(orders)
@@ -101,12 +101,12 @@ class Load:
         return int(self._admin.llen(keys.tokens(self._type)))  # type: ignore[arg-type]
 
     def redis_bytes(self) -> tuple[int, int]:
-        """(in, out): bytes that Redis has taken and given since its start, by its own count, less this watcher's."""
-        told: dict[str, int] = self._admin.info("stats")  # type: ignore[assignment]
-        return int(told["total_net_input_bytes"]), int(told["total_net_output_bytes"]) - self.read_bytes
+        """(in, out): bytes that Redis has received and sent since its start, without those sent to this reader."""
+        info: dict[str, int] = self._admin.info("stats")  # type: ignore[assignment]
+        return int(info["total_net_input_bytes"]), int(info["total_net_output_bytes"]) - self.read_bytes
 
     def forget_drops(self) -> None:
-        """Drops at the queue that no pod has taken over yet: with no pod there, they are an earlier scenario's."""
+        """Removes drops that no pod has claimed: without a pod they belong to an earlier scenario."""
         self._admin.delete(keys.dropped(self._type))
 
     def _push(self) -> None:
@@ -119,13 +119,13 @@ class Load:
                 continue
             due = max(due + 1 / rate, time.monotonic() - 1.0)
             self._stop.wait(max(0.0, due - time.monotonic()))
-            with self._books:
+            with self._account:
                 self._push_one()
 
     def _push_one(self) -> None:
         seq, stream = divmod(self._number, self._streams)
-        picture = self.pictures[self._number % len(self.pictures)]
-        frame = Frame(f"camera-{stream}", self._type, picture, seq, time.time(), 0.0, 192, 144)
+        image = self.images[self._number % len(self.images)]
+        frame = Frame(f"camera-{stream}", self._type, image, seq, time.time(), 0.0, 192, 144)
         try:
             outcome = self._producers[stream].push(frame)
         except REDIS_ERRORS:
@@ -153,14 +153,14 @@ class Load:
 
     def _count(self, result: Result) -> None:
         camera = int(result.stream.partition(":")[0].removeprefix("camera-"))
-        with self._books:
+        with self._account:
             if (result.seq or 0) * self._streams + camera < self._counts_from:
                 return
             self._orders[result.stream].add(result.order)
             self.inferred += 1
 
 
-def _picture(number: int) -> bytes:
+def _image(number: int) -> bytes:
     noise = np.random.default_rng(number).integers(0, 255, (18, 24, 3), dtype=np.uint8)
     done, data = cv2.imencode(".jpg", cv2.resize(noise, (192, 144)), [cv2.IMWRITE_JPEG_QUALITY, 80])
     assert done

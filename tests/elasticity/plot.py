@@ -1,4 +1,4 @@
-"""A run as SVG: frames a second, ratio and pods over time, on light and on dark paper. No library needed."""
+"""A run as SVG: frames per second, ratio and pods over time, in light and dark mode. Needs no library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def plot(run: Run) -> str:
     times = [each.at_s for each in run.samples]
     panels: list[tuple[str, list[Line]]] = [
         (
-            "frames a second",
+            "frames per second",
             [
                 ("demand", _BLUE, [each.demand_fps for each in run.samples], False),
                 ("capacity", _GREEN, [each.capacity_fps for each in run.samples], True),
@@ -52,12 +52,12 @@ def plot(run: Run) -> str:
     return "".join((*parts, "</svg>\n"))
 
 
-def _panel(  # noqa: PLR0917  what a panel is
+def _panel(  # noqa: PLR0917  all of it is needed
     unit: str, lines: list[Line], times: list[float], last: float, top: float, changed_s: float
 ) -> list[str]:
     bottom = top + _HEIGHT
-    most = max((value for _, _, values, _ in lines for value in values if value is not None), default=1.0)
-    most = max(most * 1.08, 1.0)
+    top = max((value for _, _, values, _ in lines for value in values if value is not None), default=1.0)
+    top = max(top * 1.08, 1.0)
 
     def x(at_s: float) -> float:
         return _LEFT + at_s / last * (_WIDTH - _LEFT - _RIGHT)
@@ -66,7 +66,7 @@ def _panel(  # noqa: PLR0917  what a panel is
     for share in (0.0, 0.5, 1.0):
         y = bottom - share * _HEIGHT
         parts.append(f'<path class="g" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{most * share:.3g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * share:.3g}</text>')
     parts.append(f'<path d="M{x(changed_s):.1f} {top}V{bottom}" stroke="#888" stroke-dasharray="3 3"/>')
     parts.append(f'<text x="{_LEFT}" y="{bottom + 16}">0 s</text>')
     parts.append(f'<text x="{_WIDTH - _RIGHT}" y="{bottom + 16}" text-anchor="end">{last:.0f} s</text>')
@@ -77,7 +77,7 @@ def _panel(  # noqa: PLR0917  what a panel is
             if value is None:
                 before = None
                 continue
-            y = bottom - value / most * _HEIGHT
+            y = bottom - value / top * _HEIGHT
             if before is None:
                 path += f"M{x(at_s):.1f} {y:.1f}"
             elif steps:

@@ -1,4 +1,4 @@
-"""One run of a scenario, second by second, and what it is judged by. No cluster in here."""
+"""One run of a scenario, second by second, and the figures that judge it. Knows no cluster."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from tests.elasticity.scenarios import pods
 
-# So soon after a change the pods show it, where there is something to show.
+# If a change affects the pods, it shows within this time.
 DIP_S = 15.0
 
 
 @dataclass
 class Sample:
-    """One second. `ratio` is the mean over the pods by Prometheus, `seen` the autoscaler's; None where unknown."""
+    """One second. `ratio` is the mean over the pods by Prometheus, `seen` the autoscaler's; None if unknown."""
 
     at_s: float
     demand_fps: float
@@ -32,7 +32,7 @@ class Run:
     """A scenario's outcome. `expected` is the right number of pods after `changed_at_s`.
 
     `start_s` is the longest start, from creation to Ready, of the pods that came after the demand's first change; 0
-    when none did.
+    if there are none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Run:
     simulated: dict[str, Any] = field(default_factory=dict)
 
     def settled_s(self) -> float | None:
-        """From the change to the expected number of Ready pods, to stay so; None when that never came."""
+        """From the change until the expected number of pods was Ready and stayed so; None if it never was."""
         found: float | None = None
         for each in self.samples:
             if each.at_s < self._dip_s() or each.replicas < 0:
@@ -62,14 +62,14 @@ class Run:
         return found
 
     def reached_s(self) -> float | None:
-        """From the change to the first time that the expected number was Ready."""
+        """From the change until the expected number was Ready for the first time."""
         for each in self.samples:
             if each.at_s >= self._dip_s() and each.replicas == each.ready == self.expected:
                 return each.at_s - self.changed_at_s
         return None
 
     def _dip_s(self) -> float:
-        """When the change shows in the pods: a killed one is missed a second or two later, and counted until then."""
+        """When the change shows in the pods: a killed one is counted for a second or two more."""
         for each in self.samples:
             late_s = each.at_s - self.changed_at_s
             if 0 <= late_s <= DIP_S and each.ready < self.expected:
@@ -77,7 +77,7 @@ class Run:
         return self.changed_at_s
 
     def woken_s(self) -> float | None:
-        """From the first demand to the first Ready pod of a type that had none; None when it had some, or got none."""
+        """From the first demand to the first Ready pod of a type that had none; None if it had some, or got none."""
         asked_s = next((each.at_s for each in self.samples if each.demand_fps > 0), 0.0)
         if any(each.replicas for each in self.samples if each.at_s < asked_s) or not self.samples[0].at_s < asked_s:
             return None
@@ -86,15 +86,15 @@ class Run:
         return None if found is None else found - asked_s
 
     def in_the_end(self) -> int:
-        """Pods that were Ready at the last look."""
+        """Pods that were Ready in the last sample."""
         return self.samples[-1].ready
 
     def peak(self) -> int:
-        """The most pods that were wanted."""
+        """The highest number of pods that was wanted."""
         return max((each.replicas for each in self.samples), default=0)
 
     def overshoot(self) -> int:
-        """Pods beyond what was there at first and what is right for the highest demand."""
+        """Pods beyond both the first number and what the highest demand needs."""
         before = next((each.replicas for each in self.samples if each.replicas >= 0), 0)
         highest = max((each.demand_fps for each in self.samples), default=0.0) / self.pod_fps
         return max(0, self.peak() - max(self.expected, before, pods(highest)))
@@ -109,7 +109,7 @@ class Run:
         ]
 
     def oscillations(self) -> int:
-        """Changes of direction. What the demand itself asks for is in the scenario's `turns`."""
+        """Changes of direction. The scenario's `turns` are those of the demand itself."""
         signs = [1 if after > before else -1 for _, before, after in self.changes()]
         return sum(first != second for first, second in itertools.pairwise(signs))
 
@@ -132,7 +132,7 @@ class Run:
 
 
 def from_dict(document: Mapping[str, Any]) -> Run:
-    """A run of its JSON."""
+    """A run from its JSON."""
     names = Run.__dataclass_fields__
     run = Run(**{key: value for key, value in document.items() if key in names})
     run.samples = [Sample(**each) for each in document["samples"]]

@@ -57,25 +57,14 @@ def quotas(records: Sequence[Mapping[str, Any]]) -> str:
 
 def measured(runs: Sequence[Run]) -> str:
     """What happened, a row per scenario."""
-    columns = (
-        "scenario",
-        "autoscaler",
-        "pods at the end",
-        "time to settle",
-        "peak pods",
-        "overshoot",
-        "turns",
-        "dropped, by reason",
-        "lost",
-        "unaccounted",
-    )
+    columns = ("scenario", "autoscaler", "pods at the end", "time to settle", "peak pods", "overshoot", "turns")
     rows = []
     for run in runs:
         dropped = ", ".join(f"{reason} {count}" for reason, count in run.dropped.items()) or "0"
         figures = (run.in_the_end(), _when(run), run.peak(), run.overshoot(), run.oscillations())
         account = (f"{dropped} of {run.pushed}", run.lost, run.unaccounted())
         rows.append((run.name, run.autoscaler, *figures, *account))
-    return markdown_table(columns, rows)
+    return markdown_table((*columns, "dropped, by reason", "lost", "unaccounted"), rows)
 
 
 def agreement(runs: Sequence[Run]) -> str:

@@ -1,4 +1,4 @@
-"""The scenarios: demand in pods over time, what disturbs, and the number of pods that is right in the end."""
+"""The scenarios: demand in pods over time, disturbances, and the right number of pods at the end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Scenario:
     """`demand(s)` is in fully used pods. `start` pods run at the beginning; `changed_s` is its last change.
 
     `disturb` are (second, what): `kill` a pod, `adapter-off`, `adapter-on`, `prometheus-off`, `prometheus-on`.
-    `within_s` is the bar for the right number of pods to be Ready to stay, beside a pod's own start and, where pods go,
-    the window of scaling in. `turns` is how often the demand itself turns.
+    `within_s` is the time in which the right number of pods has to be Ready and stay so, without a pod's own start and,
+    if pods go, the scale-in window. `turns` is how often the demand itself changes direction.
     """
 
     name: str
@@ -28,14 +28,14 @@ class Scenario:
     expected: int
     disturb: tuple[Disturbance, ...] = ()
     shipped_windows: bool = False
-    # pods that vanish without a drain take what they had with them
+    # pods that end without a drain lose what they hold
     may_lose: int = 0
     within_s: float = 25.0
     turns: int = 0
 
 
 def pods(demand: float) -> int:
-    """ceil of demand over target."""
+    """Demand divided by the target, rounded up."""
     return max(1, math.ceil(demand / TARGET - 1e-9))
 
 
@@ -45,11 +45,11 @@ def step(before: float, after: float, at_s: float, until_s: float = math.inf) ->
 
 
 # Right for 1 and 4 pods. Three pods under HIGH are beyond the tolerance of 10 % (2.7 / 3 / 0.8 = 1.125), so that they
-# can't stay; four have room for a ratio that reads high.
+# cannot stay; four leave room for a ratio that reads high.
 LOW, HIGH = 0.5, 2.7
-# Pods go when the window is over: a look of 15 s, a pod's drain, and KEDA's own look at a type without demand.
+# After the window: a decision within 15 s, a pod's drain, and KEDA's own poll of a type without demand.
 GOES_S = 60.0
-# A part of the chain of metrics that comes back: its own start, and Prometheus' first samples.
+# For a part of the metrics chain to come back: its own start, and Prometheus' first samples.
 MENDS_S = 60.0
 
 
@@ -112,7 +112,7 @@ def further() -> list[Scenario]:
             "shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True, within_s=GOES_S
         ),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
-        # For comparison: it gropes, so nothing but that no frame is lost is asked of it.
+        # For comparison: it has to probe, so the only bar is that no frame is lost.
         Scenario("step-up-cpu", "hpa-cpu", 1, 60, 420, step(LOW, HIGH, 60), pods(HIGH)),
     ]
 

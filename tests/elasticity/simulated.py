@@ -14,10 +14,10 @@ from tests.simulation.simulation import Outcome, World, simulate
 
 UP = Direction(0.0, (Policy("Percent", 400, 15.0), Policy("Pods", 8, 15.0)))
 SEEDS = range(1, 11)
-# A scenario's first demand runs under its autoscaler for so long before the clock starts; KEDA makes its HPA first.
+# A scenario's first demand runs under its autoscaler for this time before the clock starts; KEDA first creates its HPA.
 WARM_S = 20
 FIRST_LOOK_S = {"hpa-ratio": 1.0, "keda": 3.0}
-# From scaling a part of the metrics chain up again to its first answer, on the cluster of the measurements.
+# From scaling up a part of the metrics chain again to its first answer, on the measured cluster.
 BACK_S = {"adapter": 8.0, "prometheus": 10.0}
 DEPTH, MAX_AGE_S = 4, 2.0
 
@@ -25,8 +25,8 @@ DEPTH, MAX_AGE_S = 4, 2.0
 def simulate_run(run: Run, scenario: Scenario, window_s: int) -> dict[str, Any]:
     """Median over ten seeds: seconds to the first and to the lasting right count, changes, part dropped.
 
-    It starts as the measured run did, with the same warm-up and the autoscaler's first look at its creation, and takes
-    from the measurement a pod's capacity and start, and how its ratio read before anything happened.
+    It starts as the measured run did, with the same warm-up and the autoscaler's first decision at its creation. The
+    measurement gives a pod's capacity and start, and the error of its ratio before anything happened.
     """
     window = 300.0 if scenario.shipped_windows else float(window_s)
     settings = AutoscalerSettings(
@@ -84,7 +84,7 @@ def _away(scenario: Scenario) -> list[tuple[float, float]]:
 
 
 def _reads(run: Run, scenario: Scenario) -> tuple[float, float]:
-    """How much too high the ratio of pods that were not full read before the first event, and a pod's noise."""
+    """The factor by which the ratio of pods that were not full read too high before the first event, and its noise."""
     until_s = min([run.changed_at_s, *(at_s for at_s, _ in scenario.disturb)])
     parts = [_part(each) for each in run.samples if each.at_s < until_s]
     known = [part for part in parts if part is not None]

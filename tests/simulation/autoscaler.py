@@ -1,7 +1,7 @@
 """The Horizontal Pod Autoscaler's algorithm, one decision at a time. Pure, no clock.
 
 Source: the controller of Kubernetes 1.36 (`pkg/controller/podautoscaler`, `horizontal.go` and `replica_calculator.go`),
-whose documentation, "Horizontal Pod Autoscaling", leaves out how pods that start and errors are treated.
+since its documentation, "Horizontal Pod Autoscaling", does not say how starting pods and errors are treated.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Direction:
 
 @dataclass(frozen=True)
 class AutoscalerSettings:
-    """What stands in an HPA's manifest, and the controller's own pace.
+    """The settings of an HPA's manifest, and the controller's own period.
 
-    `target` is the wanted average of the metric over the pods, `tolerance` the part by which it may be off without a
-    change (0.1 by default).
+    `target` is the wanted mean of the metric over the pods, `tolerance` the share by which it may be off (0.1 by
+    default) without a change.
     """
 
     target: float = 0.8
@@ -47,17 +47,17 @@ class AutoscalerSettings:
     sync_s: float = 15.0
 
     def on_target(self, usage: float) -> bool:
-        """Whether `usage`, the metric over its target, is near enough to 1 to leave things alone."""
+        """Whether `usage`, the metric divided by its target, is so near 1 that nothing changes."""
         return 1 - self.tolerance <= usage <= 1 + self.tolerance
 
 
 def from_pods(
     settings: AutoscalerSettings, current: int, total: float, measured: int, *, missing: int = 0, pending: int = 0
 ) -> int | None:
-    """What a metric of type Pods asks for, as `calcPlainMetricReplicas` does; None (an error) where no pod has one.
+    """What a metric of type Pods asks for, as `calcPlainMetricReplicas` does; None (an error) if no pod has one.
 
-    `total` is the metric's sum over the `measured` pods; `missing` pods run without one, `pending` don't run yet. A
-    pod that runs counts with its metric whether it is Ready or not.
+    `total` is the metric's sum over the `measured` pods; `missing` pods run without one, `pending` do not run yet.
+    A running pod counts with its metric whether it is Ready or not.
     """
     if measured == 0:
         return None
@@ -77,14 +77,14 @@ def from_pods(
 def from_total(settings: AutoscalerSettings, current: int, total: float) -> int:
     """What an external metric with an average value asks for, as `GetExternalPerPodMetricReplicas` does.
 
-    It is what KEDA's autoscalers have. `total` is shared by `current` pods, at least one, Ready or not.
+    KEDA's autoscalers use it. `total` is shared by the `current` pods, at least one, Ready or not.
     """
     milli, target = round(total * 1000), round(settings.target * 1000)
     return current if settings.on_target(milli / (target * current)) else math.ceil(milli / target)
 
 
 def _usage(settings: AutoscalerSettings, total: float, pods: int) -> float:
-    # The controller divides whole thousandths.
+    # The controller calculates in whole thousandths.
     return round(total * 1000) // pods / round(settings.target * 1000)
 
 
@@ -100,8 +100,8 @@ class Autoscaler:
     def decide(self, now_s: float, current: int, proposal: int | None) -> int:
         """The number of replicas wanted at `now_s`, with `current` in the deployment.
 
-        `proposal` is what the metrics ask for, None where they can't be had: then nothing changes, and nothing is
-        remembered. The first look remembers `current`, so that a new autoscaler waits for its windows too.
+        `proposal` is what the metrics ask for; None if they are unavailable: then nothing changes, and nothing is
+        remembered. The first decision remembers `current`, so that a new autoscaler waits for its windows too.
         """
         if not self._seen:
             self._seen = True
@@ -141,7 +141,7 @@ class Autoscaler:
         return max(limits) if (direction.select == "Max") == (sign > 0) else min(limits)
 
     def _reach(self, policy: Policy, now_s: float, current: int, sign: int) -> int:
-        # The period's start knows changes of both directions.
+        # The number at the start of the period includes changes of both directions.
         began = current - sum(change for at, change in self._changes if at > now_s - policy.period_s)
         if policy.kind == "Pods":
             return began + sign * policy.value

@@ -1,7 +1,7 @@
-"""The control loop faster than real time: cameras' demand, pods, the ratio's window, scrapes, the adapter, the HPA.
+"""The control loop, faster than real time: demand, pods, the ratio's window, scrapes, the adapter, the HPA.
 
-One type at a time, one step a second; pods of one type are alike, so that hours of hundreds of pods take seconds.
-Called by the sweep that chose the shipped settings and by the tests. No Redis, no Kubernetes.
+It simulates one type, one second per step. Pods of one type are alike, so hours of hundreds of pods take seconds.
+Used by the sweep that chose the default settings, and by tests. Knows no Redis and no Kubernetes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.simulation.autoscaler import Autoscaler, AutoscalerSettings, from_pod
 Demand = Callable[[float], float]
 
 
-# A pod's first rates are over at least so long (elastic_inference.flows.inference.utilisation).
+# A pod's first rates cover at least this time (elastic_inference.flows.inference.utilisation).
 FIRST_SPAN_S = 2
 
 
@@ -52,7 +52,7 @@ class World:
 
 @dataclass(slots=True)
 class Step:
-    """One second of the outcome; `ratio` is the mean over the pods that Prometheus has last."""
+    """One second of the outcome; `ratio` is the mean over the pods of Prometheus' last scrape."""
 
     at_s: float
     demand_fps: float
@@ -109,7 +109,7 @@ class Outcome:
         return count
 
     def settled_s(self, since_s: float, replicas: int) -> float | None:
-        """Seconds from `since_s` until `replicas` were Ready and stayed so to the end; None when they never were."""
+        """Seconds from `since_s` until `replicas` were Ready and stayed so to the end; None if they never were."""
         settled: float | None = None
         for step in self.steps:
             if step.at_s < since_s:
@@ -127,7 +127,7 @@ class Outcome:
 
 
 class _Pool:
-    """Pods by the time at which they are Ready, rising; Kubernetes ends those not Ready and the youngest first."""
+    """Pods in the order in which they become Ready; Kubernetes ends those not Ready, and the youngest, first."""
 
     def __init__(self, replicas: int, world: World) -> None:
         self._start_s, self._pending_s = world.start_s, world.pending_s
@@ -141,7 +141,7 @@ class _Pool:
         self.ready_at += [now_s + self._start_s] * (replicas - len(self.ready_at))
 
     def kill(self, now_s: float) -> None:
-        """One ends, and another takes its place."""
+        """One pod ends, and a new one replaces it."""
         if self.ready_at:
             del self.ready_at[0]
             self.ready_at.append(now_s + self._start_s)
@@ -154,18 +154,18 @@ class _Pool:
 
 
 class _Metrics:
-    """The ratio of each pod over its own window, and what Prometheus has of them."""
+    """The ratio of each pod over its own window, and Prometheus' last scrape of them."""
 
     def __init__(self, world: World, chance: random.Random) -> None:
         self.world, self._chance = world, chance
-        # a pod's part of each second's frames: inferred, dropped
+        # a pod's share of each second's frames: inferred, dropped
         self._shares: deque[tuple[float, float]] = deque(maxlen=world.window_s)
-        # the last scrape: sum of the ratios, and of how many pods; None before the first
+        # the last scrape: sum of the ratios and number of pods; None before the first
         self._last: tuple[float, int] | None = None
         self._phase = chance.randrange(world.scrape_s)
 
     def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
-        """Takes one second's frames, in all, and scrapes when it is time."""
+        """Adds one second's frames of all pods, and scrapes when it is time."""
         self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
         if self.world.metrics_away and self.away(at_s):
             self._last = None
@@ -173,15 +173,15 @@ class _Metrics:
             self._last = self._sum(at_s, pool, ready), ready
 
     def away(self, at_s: float) -> bool:
-        """Whether nobody answers."""
+        """Whether metrics are unavailable."""
         return any(begin <= at_s < end for begin, end in self.world.metrics_away)
 
     def last(self) -> tuple[float, int]:
-        """The sum of the ratios, and of how many pods."""
+        """The sum of the ratios, and the number of pods."""
         return self._last or (0.0, 0)
 
     def total(self, replicas: int) -> float | None:
-        """What KEDA's query says: no ratio of a type that has pods is an error (kubernetes/scale/keda)."""
+        """The result of KEDA's query: a type with pods but without a ratio is an error (kubernetes/scale/keda)."""
         if self._last is None or (replicas and not self._last[1]):
             return None if replicas else 0.0
         return self._last[0]
@@ -190,7 +190,7 @@ class _Metrics:
         total = 0.0
         left = ready
         while left:
-            # the pods that were Ready at the same time are alike
+            # pods that became Ready at the same time are alike
             since_s = pool.ready_at[left - 1]
             grown = now_s - since_s + 1 >= self.world.window_s
             others = 0 if grown else bisect_right(pool.ready_at, math.nextafter(since_s, -math.inf), 0, left)
@@ -205,21 +205,21 @@ class _Metrics:
         shares = list(self._shares)[-age_s:]
         frames = sum(done + dropped for done, dropped in shares)
         if not grown:
-            # what was dropped before its first look is no rate
+            # drops before its first claim do not count in the rate
             frames -= shares[0][1]
         ratio = frames / max(len(shares), min(FIRST_SPAN_S, self.world.window_s)) / self.world.pod_fps
         return ratio if ratio >= 1 else min(1.0, ratio * self.world.reads)
 
 
 class _Keda:
-    """What KEDA itself does: from zero when a trigger is active, back to it when none was for the cooldown."""
+    """KEDA's own part: starts from zero if a trigger is active, returns to zero if none was for the cooldown."""
 
     def __init__(self, world: World) -> None:
         self._cooldown_s = world.cooldown_s
         self._active_s = 0.0
 
     def poll(self, now_s: float, replicas: int, waiting: float, ratios: float | None) -> int:
-        """The replicas wanted. `waiting` frames lie in the queue; `ratios` is their sum, None where it can't be had."""
+        """The wanted replicas. `waiting` frames are in the queue; `ratios` is their sum, None if unavailable."""
         if waiting > 0 or (ratios or 0.0) > 0:
             self._active_s = now_s
             return max(1, replicas)
@@ -240,7 +240,7 @@ def simulate(
 ) -> Outcome:
     """Runs the loop for `duration_s` seconds from `replicas` pods; the same seed gives the same run.
 
-    The autoscaler looks first at `first_look_s`, by default some time within its first 15 s.
+    The autoscaler decides first at `first_look_s`, by default some time within its first 15 s.
     """
     chance = random.Random(seed)  # noqa: S311  a simulation
     pool, autoscaler, outcome = _Pool(replicas, world), Autoscaler(settings), Outcome()
@@ -259,7 +259,7 @@ def simulate(
         metrics.second(second, pool, ready, done, dropped)
         if second >= look_s:
             look_s += settings.sync_s
-            # at no replica an HPA rests
+            # an HPA does nothing while there are no replicas
             if len(pool):
                 proposal = _proposal(settings, metrics, pool, second, waiting)
                 pool.resize(autoscaler.decide(second, len(pool), proposal), second)
@@ -277,7 +277,7 @@ def _proposal(settings: AutoscalerSettings, metrics: _Metrics, pool: _Pool, now_
         return None
     if metrics.world.keda:
         asked = metrics.total(pool.ready(now_s))
-        # The queue's lengths, far from their targets, ask for one pod.
+        # The lengths of the queue are far below their targets, so they ask for one pod.
         return None if asked is None else max(from_total(settings, len(pool), asked), int(waiting > 0))
     total, pods = metrics.last()
     running = pool.running(now_s)

@@ -1,6 +1,6 @@
-"""The sweep that chose the shipped target, windows and policies: combinations through the same demands.
+"""The sweep that chose the default target, windows and policies: all combinations meet the same demands.
 
-`python -m tests.simulation.sweep` prints it as Markdown; `make docs` puts it into the documentation.
+`python -m tests.simulation.sweep` prints it as Markdown; `make docs` puts it into the document.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tests.support.document import markdown_table
 
 TARGETS = (0.6, 0.7, 0.8, 0.9)
 WINDOWS_S = (0.0, 60.0, 120.0, 300.0)
-# What Kubernetes does by default, and what kubernetes/parts/scale.j2 says.
+# Kubernetes' defaults, and ours (kubernetes/parts/scale.j2).
 OUT_POLICIES = {
     "default": (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)),
     "shipped": (Policy("Percent", 400, 15.0), Policy("Pods", 8, 15.0)),
 }
-# What both Kubernetes and we do, and a tenth a minute.
+# Kubernetes' default, which is ours too, and a tenth per minute.
 IN_POLICIES = {
     "shipped": (Policy("Percent", 100, 15.0),),
     "gentle": (Policy("Percent", 10, 60.0), Policy("Pods", 1, 60.0)),
@@ -37,7 +37,7 @@ POD_FPS = 40.0
 MAX_REPLICAS = 2000
 DAY_S = 10 * 3600.0
 NOISY = "day, 16 cameras, noisy"
-# The working days and their noise are other ones with each seed.
+# Each seed has different working days and noise.
 SEEDS = range(1, 4)
 SHIPPED_SEEDS = range(1, 21)
 
@@ -66,7 +66,7 @@ SHIPPED = Combination(0.8, 300.0)
 
 @dataclass(frozen=True)
 class Case:
-    """A demand in frames a second over `length_s`, from `start` pods, with measuring noise."""
+    """A demand in frames per second over `length_s`, from `start` pods, with measuring noise."""
 
     name: str
     demand: Demand
@@ -79,9 +79,9 @@ class Case:
 class Verdict:
     """One combination over all cases and `seeds` seeds.
 
-    `reversals` by the name of each case, over all seeds. `dropped_part` is the mean over the cases; `surplus` are
-    pods paid for beyond what the frames needed at the target of 1; `step_s` from 2 pods' worth of frames becoming 100
-    until they were there, the median over the seeds.
+    `reversals` are by case, over all seeds. `dropped_part` is the mean over the cases. `surplus` is the share of
+    pods paid for beyond what the frames needed at a target of 1. `step_s` is the time from a rise of the demand from 2
+    pods to 100 until these were Ready, the median over the seeds.
     """
 
     combination: Combination
@@ -94,7 +94,7 @@ class Verdict:
 
 @functools.cache
 def working_day(cameras: int, fps: float, seed: int) -> Demand:
-    """Cameras that send while something moves: a morning, a lull at noon, an evening; each minute a bit other."""
+    """Cameras that send while something moves: a morning, a lull at noon, an evening; each minute differs a little."""
     chance = random.Random(seed)  # noqa: S311  a simulation
     minutes = [1 + chance.uniform(-0.04, 0.04) for _ in range(int(DAY_S / 60) + 2)]
 
@@ -133,14 +133,14 @@ def combinations() -> list[Combination]:
 
 
 def sweep(day_s: float = DAY_S) -> list[Verdict]:
-    """Every combination, in order of the table; the shipped one with more seeds."""
+    """Every combination, in the order of the table; the default one with more seeds."""
     return [judge(each, day_s, SHIPPED_SEEDS if each == SHIPPED else SEEDS) for each in combinations()]
 
 
 def judge(
     combination: Combination, day_s: float = DAY_S, seeds: Sequence[int] = SEEDS, *, keda: bool = False
 ) -> Verdict:
-    """One combination over all cases, `day_s` of the day each, with every seed; for an HPA or for KEDA's."""
+    """One combination over all cases, `day_s` of the day each, with every seed; for an HPA or for KEDA."""
     settings = combination.settings()
     reversals: dict[str, int] = {}
     dropped_parts: list[float] = []
@@ -166,7 +166,7 @@ def _tall_step_s(settings: AutoscalerSettings, seed: int) -> float:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """Markdown; the shipped combination in bold."""
+    """Markdown; the default combination is bold."""
     columns = (
         "target",
         "scale-in window",
@@ -211,7 +211,7 @@ def _hours(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="sweep", description=__doc__)
-    parser.add_argument("--hours", type=_hours, default=DAY_S / 3600, help="of the working day (%(default)g)")
+    parser.add_argument("--hours", type=_hours, default=DAY_S / 3600, help="hours of the working day (%(default)g)")
     options = parser.parse_args(arguments)
     sys.stdout.write(table(sweep(options.hours * 3600)))
     return 0

@@ -34,16 +34,16 @@ def test_a_count_that_does_not_stay_is_not_settled() -> None:
     assert found.overshoot() == 1
 
 
-def test_pods_that_are_not_ready_to_stay_are_not_settled() -> None:
+def test_pods_that_do_not_stay_ready_are_not_settled() -> None:
     assert run([1, 1, 4, 4, 4, 4], [1, 1, 4, 4, 3, 3], 4).settled_s() is None
     assert run([1, 1, 4, 4, 4, 4], [1, 1, 4, 3, 4, 4], 4).settled_s() == 2.0
 
 
-def test_a_scale_in_that_is_taken_back_is_two_turns() -> None:
+def test_a_reversed_scale_in_is_two_turns() -> None:
     assert run([1, 4, 4, 2, 4, 4], [1, 4, 4, 2, 4, 4], 4).oscillations() == 2
 
 
-def test_every_frame_is_in_the_books() -> None:
+def test_every_frame_is_accounted_for() -> None:
     found = run([1], [1], 1)
     found.pushed, found.inferred, found.lost, found.dropped = 100, 90, 1, {"stale": 4, "queue_full": 5}
     assert found.unaccounted() == 0
@@ -56,7 +56,7 @@ def test_a_run_survives_its_json_and_is_drawn() -> None:
     assert plot(again).count("<path") > 5
 
 
-def test_scenarios_have_names_of_their_own_and_end_where_the_target_says() -> None:
+def test_scenarios_have_distinct_names_and_end_at_the_number_of_the_target() -> None:
     every = [*default(), *further()]
     assert len({each.name for each in every}) == len(every)
     for each in every:
@@ -80,7 +80,7 @@ def test_a_killed_pod_counts_until_it_is_missed() -> None:
 
 
 def judged(name: str, found: Run) -> list[str]:
-    """What is said of a run of this scenario, with windows of 60 s."""
+    """The problems of a run of this scenario, with windows of 60 s."""
     scenario = next(each for each in (*default(), *further()) if each.name == name)
     found = dataclasses.replace(found, autoscaler=scenario.autoscaler, expected=scenario.expected)
     found.changed_at_s = scenario.changed_s
@@ -88,7 +88,7 @@ def judged(name: str, found: Run) -> list[str]:
 
 
 def held(scenario_name: str, *parts: tuple[float, int, int]) -> Run:
-    """A run of so long as the scenario in which from each second on so many pods are (wanted, Ready)."""
+    """A run of the scenario's length; each part is (second, pods wanted, pods Ready) from then on."""
     scenario: Scenario = next(each for each in (*default(), *further()) if each.name == scenario_name)
     found = Run(scenario_name, scenario.autoscaler, 30.0, 14.0, scenario.changed_s, scenario.expected)
     for at_s in range(int(scenario.length_s)):
@@ -120,7 +120,7 @@ def test_a_good_run_has_no_problem(name: str, parts: tuple[tuple[float, int, int
     [
         ("step-up", ((0, 1, 1), (70, 4, 1), (105, 4, 4)), "Ready after 45 s, more than 39 s"),
         ("step-up-keda", ((0, 1, 1), (70, 4, 1), (150, 4, 4)), "more than 39 s"),
-        ("step-up", ((0, 1, 1), (70, 4, 1), (85, 4, 4), (100, 4, 3)), "not Ready to stay"),
+        ("step-up", ((0, 1, 1), (70, 4, 1), (85, 4, 4), (100, 4, 3)), "did not stay Ready"),
         ("step-up", ((0, 1, 1), (70, 4, 4), (300, 3, 3), (330, 4, 4)), "changes of direction"),
         ("step-down", ((0, 4, 4), (290, 1, 1)), "more than 120 s"),
         ("from-zero", ((0, 0, 0), (80, 1, 0), (90, 1, 1), (190, 0, 0)), "the first pod after 60.0 s"),
@@ -133,9 +133,9 @@ def test_a_bad_run_has_its_problem(name: str, parts: tuple[tuple[float, int, int
     assert problem in "; ".join(judged(name, held(name, *parts)))
 
 
-def test_frames_that_are_in_no_book_are_a_problem() -> None:
+def test_unaccounted_frames_are_a_problem() -> None:
     found = held("step-up", (0, 1, 1), (70, 4, 4))
     found.pushed, found.inferred = 40_000, 39_500
-    assert "500 frames are in no book" in "; ".join(judged("step-up", found))
+    assert "500 frames unaccounted" in "; ".join(judged("step-up", found))
     found.inferred, found.lost = 39_999, 1
     assert "1 frames lost" in "; ".join(judged("step-up", found))

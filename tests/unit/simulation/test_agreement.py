@@ -1,4 +1,4 @@
-"""The simulation beside the scale-ins that were measured on a cluster (doc/elasticity)."""
+"""The simulation compared with the scale-ins measured on a cluster (doc/elasticity)."""
 
 import json
 
@@ -12,12 +12,12 @@ WINDOW_S = 60
 
 
 @pytest.mark.parametrize("name", ["step-down", "all-gone", "shipped-windows"])
-def test_a_scale_in_comes_at_the_measured_look(name: str) -> None:
+def test_a_scale_in_comes_at_the_measured_decision(name: str) -> None:
     run = from_dict(json.loads((PROJECT / "doc" / "elasticity" / f"{name}.json").read_text()))
     scenario = next(each for each in (*default(), *further()) if each.name == name)
     simulated = simulate_run(run, scenario, WINDOW_S)
     measured_s = run.reached_s()
     assert measured_s is not None
-    # A look is 15 s from the next.
+    # Decisions are 15 s apart.
     assert simulated["reached_s"] == pytest.approx(measured_s, abs=10)
     assert simulated["changes"] <= 2

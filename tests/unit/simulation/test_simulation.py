@@ -1,4 +1,4 @@
-"""The simulated loop on scenarios whose outcome is known."""
+"""The simulated loop in scenarios with a known outcome."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ def test_a_step_up_is_met_within_25_s_and_a_pods_start_whenever_it_comes(start_s
                            first_look_s=float(phase_s))  # fmt: skip
             met_s = next(each.at_s for each in run.steps if each.at_s >= 100 and each.ready >= right) - 100
             assert met_s <= 25 + start_s, (phase_s, seed)
-            # One pod too many may come of a look in the very second in which the first ones begin.
+            # A decision in the very second in which the first pods begin may add one too many.
             assert max(each.replicas for each in run.steps) <= right + 1, (phase_s, seed)
             exactly += run.steps[-1].replicas == right
     assert exactly >= 0.9 * 4 * len(PHASES)
@@ -36,15 +36,15 @@ def test_a_step_down_is_followed_when_the_window_is_over() -> None:
         run = simulate(
             SETTINGS, WORLD, lambda at: 63.0 if at < 100 else 14.0, 400, replicas=4, first_look_s=float(phase_s)
         )
-        # A look that falls into the ratio's window may see part of the step.
+        # A decision within the ratio's window may see part of the step.
         assert [(before, after) for _, before, after in run.changes()] in ([(4, 1)], [(4, 3), (3, 1)])
-        # 60 s after the last look that saw the old demand: up to a sync before the change or, by the ratio's window
+        # 60 s after the last decision that saw the old demand: up to 15 s before the change or, by the ratio's window
         # and the scrape, some seconds after it.
         assert 145 <= run.changes()[0][0] <= run.changes()[-1][0] <= 175
         assert run.dropped_part == 0
 
 
-def test_every_frame_is_done_dropped_or_waiting() -> None:
+def test_every_frame_is_inferred_dropped_or_waiting() -> None:
     outcome = simulate(SETTINGS, WORLD, lambda _: 100.0, 200)
     short = sum(max(0.0, step.demand_fps - step.capacity_fps) for step in outcome.steps)
     dropped = sum(step.dropped_fps for step in outcome.steps)
@@ -52,8 +52,8 @@ def test_every_frame_is_done_dropped_or_waiting() -> None:
     assert dropped >= short - 100.0 * WORLD.queue_s
 
 
-def test_pods_that_have_just_begun_dont_read_what_was_before_them() -> None:
-    """After a step to 2.8 pods four are enough: with the old window in all of them, nine would be asked for."""
+def test_new_pods_do_not_count_what_came_before_them() -> None:
+    """After a step to 2.8 pods four are enough; if all pods had the old window, nine would be requested."""
     for keda in (False, True):
         world = dataclasses.replace(WORLD, start_s=4.0, keda=keda)
         for phase_s in PHASES:
@@ -63,8 +63,8 @@ def test_pods_that_have_just_begun_dont_read_what_was_before_them() -> None:
             assert max(each.replicas for each in run.steps) <= 7
 
 
-def test_what_was_dropped_before_a_pod_began_is_no_rate_of_its() -> None:
-    """Scraped in its first second, a pod at ten times its capacity knows of what it did alone, over two seconds."""
+def test_drops_from_before_a_pods_start_do_not_count_in_its_rate() -> None:
+    """In its first second, a pod at ten times its capacity reports only its own frames, over two seconds."""
     world = dataclasses.replace(WORLD, keda=True)
     first = []
     for seed in range(1, 21):
@@ -79,14 +79,14 @@ def test_a_fresh_autoscaler_leaves_idle_pods_alone_for_its_window() -> None:
     assert run.changes() == [(320.0, 4, 1)]
 
 
-def test_a_metric_that_is_away_changes_nothing() -> None:
+def test_an_unavailable_metric_changes_nothing() -> None:
     world = World(noise=0.0, metrics_away=((50.0, 400.0),))
     outcome = simulate(SETTINGS, world, lambda at: 14.0 if at < 60 else 80.0, 390)
     assert outcome.changes() == []
 
 
 def test_keda_keeps_the_pool_after_an_outage_longer_than_the_cooldown() -> None:
-    """Prometheus comes back empty: no ratio of a type that has pods is an error, not a demand of none."""
+    """Prometheus comes back empty: a type with pods but without a ratio is an error, not zero demand."""
     world = dataclasses.replace(WORLD, keda=True, metrics_away=((100.0, 500.0),))
     for phase_s in PHASES:
         run = simulate(SETTINGS, world, lambda _: 48.0, 700, replicas=3, first_look_s=20.0 + phase_s)
@@ -100,7 +100,7 @@ def test_keda_wakes_from_zero_and_goes_back_when_the_ratio_has_been_zero_for_the
     assert up[1:] == (0, 1)
     assert 100 <= up[0] <= 104
     assert down[1:] == (1, 0)
-    # The ratio's window, the scrape and a look: the triggers go inactive, then it cools down.
+    # The ratio's window, the scrape and a poll: the triggers become inactive, then the cooldown runs.
     assert 300 + 5 + world.cooldown_s < down[0] <= 300 + 30 + world.cooldown_s
 
 
@@ -109,6 +109,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
     first = simulate(SETTINGS, noisy, lambda _: 50.0, 300, seed=3)
     again = simulate(SETTINGS, noisy, lambda _: 50.0, 300, seed=3)
     other = simulate(SETTINGS, noisy, lambda _: 50.0, 300, seed=4)
-    # Where nothing was measured yet the ratio is no number, which equals nothing: text compares.
+    # Before the first measurement the ratio is NaN, which equals nothing: compare as text.
     assert repr(first.steps) == repr(again.steps)
     assert repr(first.steps) != repr(other.steps)

@@ -1,4 +1,4 @@
-"""The shipped settings over simulated working days, and what the sweep says of worse ones."""
+"""The default settings over simulated working days, and the sweep's verdict on worse ones."""
 
 import re
 
@@ -24,10 +24,10 @@ from elastic_inference.commands.manifests.options import SETTINGS
 @pytest.mark.parametrize(
     ("hours", "seeds", "keda"), [(10, range(1, 3), False), (1, SHIPPED_SEEDS, False), (1, SHIPPED_SEEDS, True)]
 )
-def test_the_shipped_settings_take_nothing_back(hours: int, seeds: range, *, keda: bool) -> None:
-    """The sweep itself has the ten hours with each of its twenty seeds, which takes half a minute."""
+def test_the_shipped_settings_cause_no_reversals(hours: int, seeds: range, *, keda: bool) -> None:
+    """The sweep itself runs ten hours with each of its twenty seeds, which takes half a minute."""
     verdict = judge(SHIPPED, hours * 3600, seeds, keda=keda)
-    # With 12 % of noise, twice what was measured, chance may do it once in a while.
+    # With 12 % noise, twice what was measured, it may happen by chance.
     noisy = verdict.reversals.pop(NOISY)
     assert set(verdict.reversals.values()) == {0}
     assert noisy <= 2
@@ -35,7 +35,7 @@ def test_the_shipped_settings_take_nothing_back(hours: int, seeds: range, *, ked
     assert verdict.step_s < 60
 
 
-def test_without_a_window_scale_ins_are_taken_back() -> None:
+def test_without_a_window_scale_ins_are_reversed() -> None:
     assert sum(judge(Combination(0.9, 0.0), 3600, seeds=(1,)).reversals.values()) > 0
 
 
@@ -61,7 +61,7 @@ def test_the_sweep_varies_every_setting_and_marks_the_shipped_row() -> None:
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "12", "x"])
-def test_hours_that_are_no_part_of_the_day_are_refused(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hours_outside_the_day_are_refused(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([f"--hours={hours}"])
     assert "expected hours above 0, at most 10" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The planner's arithmetic, by hand."""
+"""The planner's arithmetic, checked by hand."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def named(sheet: Sheet, part: str) -> Bottleneck:
     return found
 
 
-def test_pods_are_frames_over_what_a_pod_does_at_the_target() -> None:
+def test_pods_are_frames_divided_by_a_pods_rate_at_the_target() -> None:
     sheet = plan(Demand(cameras=16, fps=15), QUICK, Layout(pod_cores=1, target=0.8))
     assert sheet.frames_s == 240
     assert sheet.pods == 3  # 240 / 80
@@ -48,11 +48,11 @@ def test_each_type_gets_each_frame() -> None:
 
 
 def test_each_type_has_pods_of_its_own() -> None:
-    # 100 frames a second of each type are 1.25 pods.
+    # 100 fps of each type are 1.25 pods.
     assert plan(unwatched(10, fps=10, types=4), QUICK, Layout()).pods == 8
 
 
-def test_redis_takes_each_frame_in_and_gives_it_out_and_watched_ones_again() -> None:
+def test_redis_receives_and_sends_each_frame_once_and_watched_ones_twice() -> None:
     sheet = plan(unwatched(10, fps=10, frame_bytes=100_000), QUICK, Layout())
     assert sheet.redis_out_mb_s == pytest.approx(10, rel=0.02)
     watched = plan(Demand(cameras=10, fps=10, frame_bytes=100_000, viewers=10), QUICK, Layout())
@@ -68,7 +68,7 @@ def test_a_websocket_server_takes_a_watched_stream_once() -> None:
 
 
 def test_whole_types_are_packed_into_shards() -> None:
-    # 482 of 800 MB/s each: no two fit one shard.
+    # 482 of 800 MB/s each: two do not fit one shard.
     sheet = plan(unwatched(300, frame_bytes=53_000, types=3), QUICK, Layout())
     assert (sheet.redis_shards, sheet.types_needed) == (3, 3)
     # 241 MB/s each: three fit.
@@ -76,7 +76,7 @@ def test_whole_types_are_packed_into_shards() -> None:
 
 
 def test_a_type_too_large_for_a_shard_becomes_more_types() -> None:
-    # 1.2 shards of each type's frames: two halves of 0.6, none of which share a shard.
+    # 1.2 shards per type: two halves of 0.6, which cannot share a shard.
     sheet = plan(unwatched(600, frame_bytes=53_000, types=3), QUICK, Layout())
     assert (sheet.types_needed, sheet.redis_shards) == (6, 6)
 
@@ -89,7 +89,7 @@ def test_one_redis_serves_queue_and_broker_while_both_fit() -> None:
 
 
 def test_a_broker_is_not_sharded() -> None:
-    # 24,000 results a second, 12,000 for a process: a suite for each half.
+    # 24,000 results per second, 12,000 per process: one installation for each half.
     sheet = plan(unwatched(1600, frame_bytes=1_000), QUICK, Layout())
     assert sheet.brokers == 2
     assert "installation per site" in named(sheet, "broker (").cure
@@ -97,7 +97,7 @@ def test_a_broker_is_not_sharded() -> None:
 
 def test_a_shard_is_no_faster_than_the_link_of_its_node_in_either_direction() -> None:
     slow = Measured(fps_per_core=100, network_mb_s=110)
-    # 50.6 kB 15 times a second: 144 cameras fill 110 MB/s in and as much out; a half-duplex link would take 72.
+    # 50.6 kB at 15 fps: 144 cameras fill 110 MB/s in each direction; a half-duplex link would carry 72.
     assert plan(unwatched(144, detections=0.0), slow, Layout()).redis_shards == 1
     sheet = plan(unwatched(400), slow, Layout())
     assert (sheet.redis_shards, sheet.types_needed) == (3, 3)
@@ -117,7 +117,7 @@ def test_the_network_counts_each_byte_where_it_is_sent() -> None:
 
 def test_a_node_takes_whole_pods() -> None:
     assert plan(unwatched(500), Measured(fps_per_core=110), Layout(pod_cores=5, node_cores=8)).nodes == 18
-    # Ten pods, three a node.
+    # Ten pods, three per node.
     assert plan(unwatched(5), Measured(100, producer_fps_per_core=1e6), Layout(0.1, node_cores=0.3)).nodes == 4
 
 
@@ -129,7 +129,7 @@ def test_a_pod_larger_than_a_node_is_refused() -> None:
 def test_cores_of_redis_websocket_servers_and_gateways_count() -> None:
     demand = Demand(cameras=1, fps=15, viewers=960, watched_streams=1)
     sheet = plan(demand, QUICK, Layout())
-    # 14,400 frames to viewers of 4,800 a core, and 729 MB/s of 400 a core
+    # 14,400 frames to viewers at 4,800 per core, and 729 MB/s at 400 per core
     assert sheet.service_cores == pytest.approx(3 + 729 / 400, abs=0.1)
 
 
@@ -182,7 +182,7 @@ def test_streams_in_the_list_are_cameras_times_types() -> None:
     assert named(plan(Demand(cameras=6_000, types=2), QUICK, Layout()), "list of").at == 2_501
 
 
-def test_limits_of_other_parts_are_theirs() -> None:
+def test_limits_of_other_parts_are_up_to_date() -> None:
     assert GatewaySettings.model_fields["max_viewers"].default == SERVER_VIEWERS
     assert WebsocketSettings.model_fields["max_viewers"].default == SERVER_VIEWERS
     assert MAX_TYPES == GATEWAY_TYPES
@@ -198,7 +198,7 @@ def test_the_command_prints_text_and_json(capsys: pytest.CaptureFixture[str]) ->
     assert printed["bottlenecks"][0]["at"] == 6
 
 
-def test_small_numbers_are_neither_rounded_away_nor_plural(capsys: pytest.CaptureFixture[str]) -> None:
+def test_small_numbers_are_not_rounded_to_zero_and_one_is_singular(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--cameras", "1", "--fps", "5", "--fps-per-core", "50", "--pod-cores", "0.1"]) == 0
     printed = capsys.readouterr().out
     assert "0.2 for inference" in printed
@@ -207,22 +207,22 @@ def test_small_numbers_are_neither_rounded_away_nor_plural(capsys: pytest.Captur
     assert not re.search(r"[ (]1 (cameras|types|shards|servers|cores)", printed)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        (["--cameras", "0"], "argument --cameras"),
-        (["--cameras", "x"], "argument --cameras"),
-        (["--cameras", "1", "--size", "12"], "expected WIDTHxHEIGHT"),
-        (["--cameras", "1", "--size", "²²²x²²²"], "expected WIDTHxHEIGHT"),
-        (["--cameras", "1", "--frame-kb", "5000"], "expected 0.1 to 4,194.304"),
-        (["--cameras", "1", "--size", "16000x16000"], "MAX_FRAME_BYTES"),
-        (["--cameras", "1", "--pod-cores", "16"], "does not fit a node"),
-    ],
-)
-def test_wrong_options_are_named(wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+WRONG_OPTIONS = {
+    "--cameras 0": "argument --cameras",
+    "--cameras x": "argument --cameras",
+    "--cameras 1 --size 12": "expected WIDTHxHEIGHT",
+    "--cameras 1 --size ²²²x²²²": "expected WIDTHxHEIGHT",
+    "--cameras 1 --frame-kb 5000": "expected 0.1 to 4,194.304",
+    "--cameras 1 --size 16000x16000": "MAX_FRAME_BYTES",
+    "--cameras 1 --pod-cores 16": "does not fit a node",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS)
+def test_wrong_options_are_named(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([*wrong, "--fps-per-core", "1"])
-    assert said in capsys.readouterr().err
+        main([*wrong.split(), "--fps-per-core", "1"])
+    assert WRONG_OPTIONS[wrong] in capsys.readouterr().err
 
 
 def test_the_document_shows_what_the_planner_says() -> None:

@@ -38,7 +38,7 @@ def test_two_autoscalers_of_one_deployment_are_a_conflict(
 
 @pytest.mark.parametrize("known", [[scaled_object("p")], []], ids=["listed", "may not be listed"])
 def test_kedas_own_hpa_counts_as_its_scaled_object(known: list[dict[str, Any]]) -> None:
-    # a ScaledObject may name its HPA otherwise than KEDA does
+    # a ScaledObject may give its HPA another name
     for name in ("keda-hpa-p", "of-my-own"):
         own = hpa(name, owner="p")
         assert autoscaler_conflicts([own], known) == {}
