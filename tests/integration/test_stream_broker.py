@@ -75,6 +75,16 @@ def publish_all(output: ResultPublisher, clock: Clock, orders: Iterable[int]) ->
         output.publish([(result(order), JPEG)])
 
 
+def with_a_viewer_since_now(client: redis.Redis) -> tuple[Clock, ResultPublisher]:
+    """A publisher that has published a result of a stream that is watched only since then."""
+    clock = Clock()
+    output = publisher(client, clock)
+    output.publish([(result(0), JPEG)])
+    client.set(keys.watch(STREAM), 1)
+    client.config_resetstat()
+    return clock, output
+
+
 def calls(client: redis.Redis, command: str) -> int:
     return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
 
@@ -167,11 +177,7 @@ def test_who_watches_is_asked_once_a_second_and_stream(client: redis.Redis) -> N
 
 
 def test_a_viewer_that_comes_is_noticed_within_a_second_and_one_that_leaves_too(client: redis.Redis) -> None:
-    clock = Clock()
-    output = publisher(client, clock)
-    output.publish([(result(0), JPEG)])
-    client.set(keys.watch(STREAM), 1)
-    client.config_resetstat()
+    clock, output = with_a_viewer_since_now(client)
     publish_all(output, clock, range(1, 41))
     published = calls(client, "publish")
     assert 8 <= published <= 11
@@ -181,11 +187,7 @@ def test_a_viewer_that_comes_is_noticed_within_a_second_and_one_that_leaves_too(
 
 
 def test_a_frame_of_a_slow_stream_asks_before_it_is_published(client: redis.Redis) -> None:
-    clock = Clock()
-    output = publisher(client, clock)
-    output.publish([(result(0), JPEG)])
-    client.set(keys.watch(STREAM), 1)
-    client.config_resetstat()
+    clock, output = with_a_viewer_since_now(client)
     clock.now_s += 5.0
     output.publish([(result(1), JPEG)])
     assert calls(client, "publish") == 1

@@ -2,7 +2,7 @@
 
 Several pods serve one stream and finish its frames out of order. The queue numbers the frames without a gap (`order`),
 so a missing number is either still on its way or will never come. A frame that was numbered and gives no result leaves
-a `Tombstone`, which fills its place: nobody waits for it. A killed pod leaves none; then the window decides.
+a `Tombstone`, which fills its place, so no result waits for it. A killed pod leaves none; then the window decides.
 
 **Start.** The first arrival does not fix the start: a slower pod may still hold its predecessor. So it waits for the
 window like any other item whose predecessor is unknown, and what arrives meanwhile with a lower number passes before

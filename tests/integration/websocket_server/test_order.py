@@ -1,4 +1,4 @@
-"""Gaps in a stream's numbers: filled by tombstones nobody waits for them, without tombstones REORDER_MS decides."""
+"""Gaps in the order of a stream: no result waits for a tombstone; without one, REORDER_MS decides."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def send(publisher: ResultPublisher, order: int) -> None:
     publisher.publish(batch, [Tombstone(BURIED, order, "invalid")] if is_broken(order) else [])
 
 
-def test_nobody_waits_for_a_tombstone(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+def test_no_result_waits_for_a_tombstone(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """Three streams of 30 fps side by side, one frame in ten of two of them gives no result."""
     with Relay(queue_url=valkey.url, reorder_ms=REORDER_S * 1000) as relay:
         readers = {stream: Reader(warmed_up(relay, client, stream)) for stream in (WHOLE, BURIED, OPEN)}

@@ -69,11 +69,11 @@ def parse_stream(identifier: str, fields: Mapping[bytes, bytes], last_seen_ms: f
             model=_text(fields, b"model"),
             precision=_text(fields, b"precision"),
             device=_text(fields, b"device"),
+            pod=_text(fields, b"pod"),
             width=int(fields[b"width"]),
             height=int(fields[b"height"]),
             fps=_number(fields, b"fps"),
             latency_ms=_number(fields, b"latency_ms"),
-            pod=_text(fields, b"pod"),
             last_seen=last_seen_ms / 1000,
         )
     except (KeyError, ValueError):

@@ -27,6 +27,8 @@ class StreamReading:
 
 @dataclass(slots=True)
 class _Stream:
+    """What is remembered of one stream: `points` are (time, highest order) of the last 5 s."""
+
     points: deque[tuple[float, int]] = field(default_factory=deque)
     reported_at: float | None = None
     seen_at: float = 0.0
