@@ -12,8 +12,8 @@ usage: run-redis.sh [-p PORT] [-b ADDRESS] [-m MB] [-a FILE | -u FILE] [-y REGIS
   -b ADDRESS   address to listen on (default: 127.0.0.1; all of them when users must log in)
   -m MB        maximum of memory (default: 512)
   -a FILE      lock the server with the users of this ACL file
-  -u FILE      lock it with the users camera, worker, viewer, scaler and admin; FILE has a line user=password
-               for each, and is written with random passwords if it is missing
+  -u FILE      lock it with the users camera, worker, viewer, scaler, reader and admin; FILE has a line
+               user=password for each, and is written with random passwords if it is missing
   -y REGISTRY  run an image instead of the embedded Valkey: a registry (REGISTRY/valkey/valkey:8.1) or a whole name
                with its tag (docker.io/valkey/valkey:8.1, or any Redis from 7)
   -h           this text

@@ -1,13 +1,9 @@
 """Counts labels of one inference type, read from the broker's `results_<type>` as one of a group of consumers.
 
-Usage: BROKER_URL=redis://user:password@host:port/0 python count_results.py <type>
+Usage: BROKER_URL=redis://reader:password@host:port/0 python count_results.py <type>
 
-The address stands in the environment, since arguments show in the list of processes. A user that may do this and
-nothing else, as a line of the server's ACL file (`people` is the type):
-
-    user analytics on >password resetkeys ~results_people resetchannels -@all +xgroup|create +xreadgroup +xack
-
-XREADGROUP and XACK write to the stream's group, so that reading alone (%R~) is too little.
+The address is in the environment, since arguments show in the list of processes. The user `reader` may read the
+results of every type and nothing else; its password is beside the others (doc/security.md).
 """
 
 import contextlib
@@ -20,7 +16,7 @@ import redis
 
 key = f"results_{sys.argv[1]}"
 broker = redis.Redis.from_url(os.environ.get("BROKER_URL", "redis://127.0.0.1:31003/0"))
-with contextlib.suppress(redis.ResponseError):  # the group is there already
+with contextlib.suppress(redis.ResponseError):  # the group exists already
     broker.xgroup_create(key, "counters", id="$", mkstream=True)
 seen: Counter[str] = Counter()
 while True:

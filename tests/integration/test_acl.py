@@ -134,6 +134,18 @@ OTHERS_MUST_NOT: list[tuple[str, tuple[str | int, ...]]] = [
     ("scaler", ("GET", keys.frame("people", "gate-1", "x"))),
     ("scaler", ("LLEN", "streams")),
     ("scaler", ("RPUSH", keys.legacy_queue("people"), "x")),
+    ("reader", ("XADD", "results_people", "*", "a", "b")),
+    ("reader", ("XDEL", "results_people", "1-1")),
+    ("reader", ("XTRIM", "results_people", "MAXLEN", 0)),
+    ("reader", ("XGROUP", "DESTROY", "results_people", "counters")),
+    ("reader", ("DEL", "results_people")),
+    ("reader", ("XRANGE", "streams", "-", "+")),
+    ("reader", ("XREAD", "STREAMS", keys.legacy_queue("people"), 0)),
+    ("reader", ("GET", keys.frame("people", "gate-1", "x"))),
+    ("reader", ("ZRANGE", "streams", 0, -1)),
+    ("reader", ("SUBSCRIBE", STREAM)),
+    ("reader", ("SCAN", 0)),
+    ("reader", ("EVAL", "return 1", 0)),
 ]
 
 
@@ -181,3 +193,22 @@ def test_scaler_reads_lengths_as_keda_asks_for_them(locked_server: EmbeddedValke
         assert scaler.llen(keys.tokens("people")) == 2
         assert scaler.eval(script, 1, keys.tokens("people")) == 2
         assert scaler.eval(script, 1, keys.legacy_queue("people")) == 0
+
+
+def test_reader_reads_results_alone_and_in_a_group(locked_server: EmbeddedValkey) -> None:
+    key = keys.results("people")
+    with client(locked_server, "reader") as reader, client(locked_server, "admin") as admin:
+        admin.flushall()
+        assert reader.xgroup_create(key, "counters", mkstream=True)
+        entry = admin.xadd(key, {"json": "{}"})
+        assert reader.xread({key: "0"})
+        assert len(reader.xrange(key)) == len(reader.xrevrange(key)) == reader.xlen(key) == 1
+        assert reader.xreadgroup("counters", "one", {key: ">"})
+        assert reader.xpending(key, "counters")["pending"] == 1
+        assert reader.xautoclaim(key, "counters", "two", min_idle_time=0)[1]
+        assert reader.xack(key, "counters", entry) == 1
+
+
+def test_a_file_of_passwords_that_is_older_than_a_user_leaves_it_off() -> None:
+    text = render_acl({user: password for user, password in PASSWORDS.items() if user != "reader"})
+    assert "\nuser reader off resetchannels -@all\n" in text

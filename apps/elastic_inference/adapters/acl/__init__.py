@@ -1,7 +1,7 @@
-"""The Redis users camera, worker, viewer, scaler and admin, each with as little as it needs.
+"""The Redis users camera, worker, viewer, scaler, reader and admin, each with as few rights as it needs.
 
-Called by `tools/run-redis.sh`, by whatever writes manifests, and by tests. `users.acl` beside this module says what
-each may do and why; `doc/security.md` tells how to give a site a camera user of its own.
+Called by `tools/run-redis.sh`, by the manifests, and by tests. `users.acl` beside this module says what each user may
+do and why; `doc/security.md` tells how to give a site a camera user of its own.
 """
 
 from __future__ import annotations
@@ -10,22 +10,27 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-USERS = ("camera", "worker", "viewer", "scaler", "admin")
+USERS = ("camera", "worker", "viewer", "scaler", "reader", "admin")
+# Files of passwords that are older than these users are fine: such a user is off.
+LATER_USERS = ("reader",)
 
 
 def render_acl(passwords: Mapping[str, str]) -> str:
-    """Text of an ACL file (`aclfile`, one user a line) with hashes of the passwords; `default` is off.
+    """Text of an ACL file (`aclfile`, one user per line) with hashes of the passwords; `default` is off.
 
-    `passwords` must name exactly USERS. Raises ValueError otherwise and for an empty password; its message shows none.
+    `passwords` must name all USERS and no other; without one of LATER_USERS that user is off. Raises ValueError
+    otherwise, and for an empty password; its message shows none.
     """
-    if set(passwords) != set(USERS):
+    if set(passwords) - set(USERS) or set(USERS) - set(LATER_USERS) - set(passwords):
         raise ValueError(f"expected a password for each of {', '.join(USERS)}, got {', '.join(sorted(passwords))}")
-    if empty := [user for user in USERS if not passwords[user]]:
+    if empty := [user for user in USERS if passwords.get(user) == ""]:
         raise ValueError(f"the password of {empty[0]} is empty")
     lines = []
     for line in (Path(__file__).parent / "users.acl").read_text().splitlines():
-        if line.startswith("user "):
-            user = line.split()[1]
-            password = passwords.get(user, "").encode()
-            lines.append(line.replace("{hash}", hashlib.sha256(password).hexdigest()))
+        if not line.startswith("user "):
+            continue  # a comment, which Redis would not accept
+        user = line.split()[1]
+        known = user in passwords or user not in USERS
+        rule = line if known else f"user {user} off resetchannels -@all"
+        lines.append(rule.replace("{hash}", hashlib.sha256(passwords.get(user, "").encode()).hexdigest()))
     return "\n".join(lines) + "\n"
