@@ -160,7 +160,7 @@ def test_what_an_autoscaler_steers_carries_no_replicas(core: list[Document]) -> 
 def test_each_pod_gets_its_own_password_and_redis_gets_hashes_only(core: list[Document]) -> None:
     secret = next(each for each in core if each["kind"] == "Secret")["stringData"]
     users = secret.pop("users.acl")
-    assert len(set(secret.values())) == len(secret) == 6
+    assert len(set(secret.values())) == len(secret) == len(USERS) + 1
     assert not any(value in users for value in secret.values())
     assert "user default off" in users
     expected = {"redis": {"users.acl"}, "inference": {"worker-password"}, "websocket-server": {"viewer-password"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from elastic_inference.base.redis_url import REDIS_PORT
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.options import Options
 from elastic_inference.commands.manifests.redis_address import parse
@@ -37,7 +38,7 @@ def keda_redis(options: Options, queue_url: str) -> dict[str, str | bool]:
     url = parse(queue_url)
     servers = url.addresses
     if not options.redis_url:
-        servers = [f"ei-redis-svc.{options.settings['NAMESPACE']}.svc:6379"]
+        servers = [f"ei-redis-svc.{options.settings['NAMESPACE']}.svc:{REDIS_PORT}"]
     kind, key = "redis", "address"
     if url.is_cluster:
         kind, key = "redis-cluster", "addresses"

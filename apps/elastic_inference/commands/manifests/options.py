@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from elastic_inference import __version__
+from elastic_inference.commands.manifests import command_line
 from elastic_inference.commands.manifests.camera import Camera, parse_camera
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import LABEL, OBJECT_NAME, SECRET_NAME, check, network
@@ -20,6 +21,7 @@ _SERVER = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?"
 _SERVERS = f"{_SERVER}(,{_SERVER})*"
 _REDIS_URL = re.compile(rf"(redis|rediss)(\+sentinel|\+cluster)?://{_SERVERS}([/?][^@\s\"\\]*)?")
 _BROKER_URL = re.compile(rf"(redis|rediss)(\+sentinel)?://{_SERVERS}([/?][^@\s\"\\]*)?")
+_KINDS, _NO_LOGIN = "redis://host:port/db, rediss://", ", without a password"
 
 
 @dataclass(frozen=True)
@@ -51,160 +53,17 @@ class Options:
     settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gen-k8s-yaml.sh",
-        description="Writes Kubernetes manifests from the templates in kubernetes/, next to them.",
-        epilog="""examples:
-  gen-k8s-yaml.sh -f kubernetes/elastic-inference.yaml.template -r registry.example.org/team
-  gen-k8s-yaml.sh -f kubernetes/sample-infer/ -r registry.example.org/team
-  gen-k8s-yaml.sh -r registry.example.org/team -t forklift -m /opt/ei/models/forklift/forklift.xml
-  gen-k8s-yaml.sh -r registry.example.org/team -n gate-1 -c rtsp://user:password@192.0.2.10/1 -t people,face-fp32""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("-f", dest="template", metavar="TEMPLATE", help="a template, or a folder: all of its templates")
-    parser.add_argument("-r", dest="registry", metavar="REGISTRY", help="where the images are (required)")
-    parser.add_argument("-g", dest="tag", metavar="TAG", default=__version__, help="their tag (default: %(default)s)")
-    parser.add_argument("-o", dest="output", metavar="FILE", help="write here (one template only), or into this folder")
-    own = parser.add_argument_group("a type of one's own, or a camera")
-    own.add_argument("-t", dest="types", metavar="TYPE[,TYPE]", help="the type (with -m), or the types a camera feeds")
-    own.add_argument(
-        "-m",
-        dest="model",
-        metavar="MODEL",
-        help="its model: a catalogue name such as yolox-nano_FP32, or a path in the image",
-    )
-    own.add_argument(
-        "-a",
-        dest="autoscaler",
-        metavar="NAME",
-        default="hpa-ratio",
-        help="its autoscaler: a folder of kubernetes/scale/, or none (default: %(default)s)",
-    )
-    own.add_argument("-n", dest="name", metavar="NAME", help="a camera's name")
-    own.add_argument(
-        "-c",
-        dest="camera",
-        metavar="CAMERA",
-        help="its URL, the name of a Secret that holds it under the key url, or /dev/videoN",
-    )
-    own.add_argument(
-        "--camera-cidr",
-        metavar="CIDR",
-        help="where the camera is, for its network policy, if a Secret or a host name hides it (default: anywhere)",
-    )
-    own.add_argument("--camera-port", metavar="PORT", help="its TCP port, likewise (default: the URL's, or any)")
-    access = parser.add_argument_group("access")
-    access.add_argument("--existing-secret", metavar="NAME", help="take this Secret instead of making one")
-    access.add_argument("--secret-only", action="store_true", help="write nothing but the Secret")
-    access.add_argument("--open-dashboard", action="store_true", help="no token: for a trusted network only")
-    access.add_argument(
-        "-P",
-        dest="pod_cidrs",
-        metavar="CIDR",
-        action="append",
-        default=[],
-        help="the cluster's pod addresses: keeps foreign pods from the queue's node port (repeat for IPv6)",
-    )
-    more = parser.add_argument_group("hardware and Redis")
-    more.add_argument(
-        "-d",
-        dest="device",
-        metavar="DEVICE",
-        default="CPU",
-        help="CPU, GPU (i915), GPU:xe or NPU (default: %(default)s)",
-    )
-    more.add_argument(
-        "--redis-url",
-        metavar="URL",
-        help="an external Redis: redis://, rediss://, redis+sentinel://, redis+cluster:// (no password in it)",
-    )
-    more.add_argument(
-        "--broker-url",
-        metavar="URL",
-        help="a Redis of its own for results: redis://, rediss:// or redis+sentinel:// (needed with redis+cluster://)",
-    )
-    more.add_argument(
-        "--redis-ports", metavar="PORTS", help="ports that an external queue answers at (default: those of its URL)"
-    )
-    more.add_argument(
-        "--redis-tls", metavar="SECRET", help="serve Redis over TLS with this Secret's tls.crt, tls.key and ca.crt"
-    )
-    more.add_argument(
-        "--redis-ca", metavar="SECRET", help="the Secret whose ca.crt signed an external Redis' certificate"
-    )
-    more.add_argument(
-        "--models",
-        metavar="FOLDER",
-        help="the models in the inference image, or all (default: build/models where build.sh left them)",
-    )
-    more.add_argument("--clips", metavar="FOLDER", help="the clips in the file stream image (default: build/videos)")
-    more.add_argument(
-        "--set",
-        dest="settings",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="one of " + ", ".join(sorted(SETTINGS)),
-    )
-    return parser
-
-
 def parse_arguments(arguments: Sequence[str]) -> Options:
     """The options of a command line. Raises ManifestError with one line, or ends with argparse's own message."""
-    given = _parser().parse_args(arguments)
-    if not given.registry:
-        raise ManifestError("-r REGISTRY is required, for instance -r localhost:5000 (see -h)")
-    check("-r", given.registry.rstrip("/"), _REGISTRY, "host[:port][/path] in lower case, without http://")
-    check("-g", given.tag, LABEL, "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends")
-    if given.tag == "latest":
-        raise ManifestError("-g latest: a tag that moves can't be rolled back; give a version")
-    if given.autoscaler != "none":
-        check("-a", given.autoscaler, OBJECT_NAME, "a folder of kubernetes/scale/, or none")
-    for name in (given.existing_secret, given.redis_tls, given.redis_ca):
-        if name:
-            check("Secret", name, SECRET_NAME, "the name of a Secret")
+    given = command_line.parse(arguments)
+    _check_names(given)
     types = _types(given.types)
     camera = parse_camera(given.name, given.camera, given.camera_cidr, given.camera_port)
-    if given.model and camera:
-        raise ManifestError("-m goes with a type of one's own, -n and -c with a camera: give one of the two")
-    if given.types and not given.model and not camera:
-        raise ManifestError("-t needs -m MODEL (a type of one's own), or -n NAME -c CAMERA (a camera)")
-    if not given.template and not given.model and not camera and not given.secret_only:
-        raise ManifestError("-f TEMPLATE is required, or -t TYPE -m MODEL, or -n NAME -c CAMERA -t TYPES (see -h)")
-    if given.model and len(types) != 1:
-        raise ManifestError("-m MODEL needs one type: -t TYPE")
-    if camera and not types:
-        raise ManifestError("-n NAME needs the types that the camera feeds: -t TYPE[,TYPE]")
-    if given.model.startswith(("./", "../", "~")) if given.model else False:
-        raise ManifestError(
-            f"-m {given.model} is a file of this machine: build it into the image (container/build.sh -m FOLDER) and "
-            "give its path there, such as /opt/ei/models/mine/mine.xml"
-        )
+    _check_combination(given, types, camera)
     if given.model:
-        check("-m", given.model, _MODEL, "a name of the catalogue, or a path in the image that starts with '/'")
+        _check_model(given.model)
     device, accelerator = _device(given.device)
-    if given.redis_url:
-        check(
-            "--redis-url",
-            given.redis_url,
-            _REDIS_URL,
-            "redis://host:port/db, rediss://, redis+sentinel:// or redis+cluster://, without a password",
-        )
-        if given.redis_tls:
-            raise ManifestError("--redis-tls is for the Redis in the cluster, --redis-ca for an external one")
-        if "+cluster" in given.redis_url and not given.broker_url:
-            raise ManifestError(
-                "--redis-url redis+cluster://…: the broker can't lie in a cluster, give it one with --broker-url URL"
-            )
-    if given.broker_url:
-        check(
-            "--broker-url",
-            given.broker_url,
-            _BROKER_URL,
-            "redis://host:port/db, rediss:// or redis+sentinel://, without a password",
-        )
+    _check_redis(given)
     return Options(
         registry=given.registry.rstrip("/"),
         template=given.template or "",
@@ -230,6 +89,55 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         clips=given.clips or "",
         settings=parse_settings(given.settings),
     )
+
+
+def _check_names(given: Namespace) -> None:
+    if not given.registry:
+        raise ManifestError("-r REGISTRY is required, for instance -r localhost:5000 (see -h)")
+    check("-r", given.registry.rstrip("/"), _REGISTRY, "host[:port][/path] in lower case, without http://")
+    check("-g", given.tag, LABEL, "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends")
+    if given.tag == "latest":
+        raise ManifestError("-g latest: a tag that moves can't be rolled back; give a version")
+    if given.autoscaler != "none":
+        check("-a", given.autoscaler, OBJECT_NAME, "a folder of kubernetes/scale/, or none")
+    for name in (given.existing_secret, given.redis_tls, given.redis_ca):
+        if name:
+            check("Secret", name, SECRET_NAME, "the name of a Secret")
+
+
+def _check_combination(given: Namespace, types: Sequence[str], camera: Camera | None) -> None:
+    if given.model and camera:
+        raise ManifestError("-m is for your own type, -n and -c are for a camera: give one of the two")
+    if given.types and not given.model and not camera:
+        raise ManifestError("-t needs -m MODEL (your own type), or -n NAME -c CAMERA (a camera)")
+    if not given.template and not given.model and not camera and not given.secret_only:
+        raise ManifestError("-f TEMPLATE is required, or -t TYPE -m MODEL, or -n NAME -c CAMERA -t TYPES (see -h)")
+    if given.model and len(types) != 1:
+        raise ManifestError("-m MODEL needs one type: -t TYPE")
+    if camera and not types:
+        raise ManifestError("-n NAME needs the types that the camera feeds: -t TYPE[,TYPE]")
+
+
+def _check_model(model: str) -> None:
+    if model.startswith(("./", "../", "~")):
+        raise ManifestError(
+            f"-m {model} is a file of this machine: build it into the image (container/build.sh -m FOLDER) and "
+            "give its path there, such as /opt/ei/models/mine/mine.xml"
+        )
+    check("-m", model, _MODEL, "a name of the catalogue, or a path in the image that starts with '/'")
+
+
+def _check_redis(given: Namespace) -> None:
+    if given.redis_url:
+        check("--redis-url", given.redis_url, _REDIS_URL, f"{_KINDS}, redis+sentinel:// or redis+cluster://{_NO_LOGIN}")
+        if given.redis_tls:
+            raise ManifestError("--redis-tls is for the Redis in the cluster, --redis-ca for an external one")
+        if "+cluster" in given.redis_url and not given.broker_url:
+            raise ManifestError(
+                "--redis-url redis+cluster://…: the broker cannot be in a cluster, give it one with --broker-url URL"
+            )
+    if given.broker_url:
+        check("--broker-url", given.broker_url, _BROKER_URL, f"{_KINDS} or redis+sentinel://{_NO_LOGIN}")
 
 
 def _types(text: str | None) -> tuple[str, ...]:

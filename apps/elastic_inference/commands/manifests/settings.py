@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from elastic_inference.base import config
+from elastic_inference.base import config, ports
 from elastic_inference.commands.manifests.errors import ManifestError
 
 
@@ -53,8 +53,8 @@ SETTINGS = {
     "INFER_MEMORY_LIMIT": "1Gi",
     "WEBSOCKET_REPLICAS": "2",
     "GATEWAY_REPLICAS": "2",
-    "QUEUE_NODE_PORT": "31003",
-    "GATEWAY_NODE_PORT": "31002",
+    "QUEUE_NODE_PORT": str(ports.QUEUE_PORT),
+    "GATEWAY_NODE_PORT": str(ports.DASHBOARD_PORT),
     "SAMPLE_FPS": "",
     "GATEWAY_TLS": "",
     "PULL_SECRET": "",

@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from elastic_inference.adapters.acl import USERS
+from elastic_inference.base.config import GatewaySettings, WebsocketSettings
+from elastic_inference.base.ports import METRICS_PORT
 from elastic_inference.base.redis_server import as_file, server_settings
+from elastic_inference.base.redis_url import REDIS_PORT
 from elastic_inference.commands.manifests import autoscaling, available, credentials
 from elastic_inference.commands.manifests.camera import Camera
 from elastic_inference.commands.manifests.names import LABEL
@@ -24,7 +28,7 @@ Values = dict[str, Any]
 def template_values(options: Options, types: Sequence[str], clips: Path | None, passwords: Mapping[str, str]) -> Values:
     """The values of every template. `clips` is the folder of clips in the image, None where it is not known."""
     settings = options.settings
-    queue_url = options.redis_url or f"{'rediss' if options.redis_tls else 'redis'}://ei-redis-svc:6379/0"
+    queue_url = options.redis_url or f"{'rediss' if options.redis_tls else 'redis'}://ei-redis-svc:{REDIS_PORT}/0"
     redis = server_settings(settings["REDIS_MAXMEMORY"], int(settings["MAX_FRAME_BYTES"]))
     return {
         **settings,
@@ -34,10 +38,17 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "makes_secret": not options.existing_secret,
         # the core knows the passwords of its Secret, and says so
         "with_passwords": False,
+        "users": USERS,
         "passwords": passwords,
         "users_acl": credentials.users_file(passwords),
         "gateway_token": "" if options.open_dashboard else passwords[credentials.TOKEN],
         "service_settings": service_settings(settings),
+        "ports": {
+            "redis": REDIS_PORT,
+            "metrics": METRICS_PORT,
+            "websocket": WebsocketSettings.model_fields["websocket_port"].default,
+            "gateway": GatewaySettings.model_fields["gateway_port"].default,
+        },
         "queue_url": queue_url,
         "broker_url": options.broker_url,
         "external_redis": bool(options.redis_url),
