@@ -144,7 +144,7 @@ def test_the_dashboard_keeps_namespaces_apart_and_names_the_target(tmp_path: Pat
             if "_frames_dropped_" in target["expr"] or "_frames_invalid_" in target["expr"]:
                 assert 'infer_type=~"$infer_type"' in target["expr"], panel["title"]
     described = {panel["title"]: panel.get("description", "") for panel in dashboard["panels"]}
-    assert "Ratio 0.65 is the target" in described["Scale ratio against pods"]
+    assert "Ratio 0.65 is the target" in described["Scale ratio and pods"]
 
 
 def test_every_reason_of_an_invalid_frame_is_explained() -> None:
@@ -225,7 +225,7 @@ def test_every_panel_rule_and_documented_metric_is_there(
             )
             unhealthy: dict[str, str] = {}
 
-            def every_rule_is_well() -> bool:
+            def every_rule_is_healthy() -> bool:
                 # a rule that was not evaluated yet is "unknown"
                 states = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
                 unhealthy.clear()
@@ -233,9 +233,9 @@ def test_every_panel_rule_and_documented_metric_is_there(
                 return not unhealthy
 
             try:
-                wait_for(every_rule_is_well, 60, "the first evaluation of every rule")
+                wait_for(every_rule_is_healthy, 60, "the first evaluation of every rule")
             except AssertionError:
-                pytest.fail(f"rules that are not well: {unhealthy}")
+                pytest.fail(f"unhealthy rules: {unhealthy}")
             names = {
                 re.sub(r"_(bucket|count|sum|created|total)$", "", name)
                 for name in prometheus.get("label/__name__/values")
@@ -244,4 +244,4 @@ def test_every_panel_rule_and_documented_metric_is_there(
     text = DOCUMENT.read_text()
     explained = {re.sub(r"_total$", "", name) for name in re.findall(r"^\| `(ei_\w+)`", text, re.MULTILINE)}
     assert names - explained == set(), "not in doc/inference_metrics.md"
-    assert explained - names == set(), "in doc/inference_metrics.md, but exported by no service"
+    assert explained - names == set(), "in doc/inference_metrics.md, but no service exports it"
