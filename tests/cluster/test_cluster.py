@@ -24,6 +24,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2700)]
 
 REDIS, RELAY, GATEWAY = "ei-redis-deployment", "ei-websocket-server-deployment", "ei-gateway-server-deployment"
+HOUSEKEEPING = "ei-housekeeping-deployment"
 # What is there is found within this time, on a machine that does everything else at once.
 PATIENCE_S = 120
 
@@ -300,6 +301,7 @@ def test_status_finds_nothing_wrong_with_a_healthy_system(installed: Installatio
         (["ei-infer-people-app"], "worker"),
         ([RELAY], "relay"),
         ([GATEWAY], "gateway"),
+        ([HOUSEKEEPING], "housekeeping"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -51,6 +51,7 @@ class Cluster:
             "INFER_MEMORY_REQUEST": "128Mi",
             "MAX_REPLICAS": "8",
             "GATEWAY_REPLICAS": "1",
+            "HOUSEKEEPING_REPLICAS": "1",
             "WEBSOCKET_REPLICAS": "1",
             "QUEUE_NODE_PORT": str(QUEUE_NODE_PORT),
             "GATEWAY_NODE_PORT": "31102",
@@ -146,7 +147,7 @@ class Cluster:
         self._apply([each for each in core if TYPE_LABEL not in each["metadata"].get("labels", {})], NAMESPACE)
         self.own_type("hpa-ratio")
         self._apply(load(self._folder / "type" / "deployment.yaml"), NAMESPACE)
-        for name in ("ei-redis-deployment", "ei-gateway-server-deployment", DEPLOYMENT):
+        for name in ("ei-redis-deployment", "ei-gateway-server-deployment", "ei-housekeeping-deployment", DEPLOYMENT):
             self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=240s")
 
     def _monitor(self) -> None:

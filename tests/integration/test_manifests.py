@@ -117,6 +117,7 @@ def test_the_core_has_the_contracts_objects(core: list[Document]) -> None:
             assert f"{kind}/ei-infer-{infer_type}-app" in names
     for part in ("redis", "websocket-server", "gateway-server"):
         assert {f"Deployment/ei-{part}-deployment", f"Service/ei-{part}-svc"} <= names
+    assert "Deployment/ei-housekeeping-deployment" in names
     services = {each["metadata"]["name"]: each["spec"] for each in core if each["kind"] == "Service"}
     node_ports = {
         name: each["ports"][0].get("nodePort") for name, each in services.items() if each.get("type") == "NodePort"
@@ -164,7 +165,7 @@ def test_each_pod_gets_its_own_password_and_redis_gets_hashes_only(core: list[Do
     assert not any(value in users for value in secret.values())
     assert "user default off" in users
     expected = {"redis": {"users.acl"}, "inference": {"worker-password"}, "websocket-server": {"viewer-password"}}
-    expected["gateway"] = {"viewer-password", "gateway-token"}
+    expected |= {"gateway": {"viewer-password", "gateway-token"}, "housekeeping": {"viewer-password"}}
     for name, pod in workloads(core):
         keys = {
             item["key"]
@@ -177,6 +178,18 @@ def test_each_pod_gets_its_own_password_and_redis_gets_hashes_only(core: list[Do
             assert not any(
                 "PASSWORD" in each["name"] and "FILE" not in each["name"] for each in container.get("env", ())
             )
+
+
+def test_housekeeping_runs_twice_from_the_gateways_image_and_is_scraped(core: list[Document]) -> None:
+    deployments = {each["metadata"]["name"]: each["spec"] for each in core if each["kind"] == "Deployment"}
+    housekeeping, gateway = (deployments[f"ei-{name}-deployment"] for name in ("housekeeping", "gateway-server"))
+    assert housekeeping["replicas"] == 2, "a lost node must not leave KEDA blind"
+    (container,) = housekeeping["template"]["spec"]["containers"]
+    assert container["image"] == gateway["template"]["spec"]["containers"][0]["image"]
+    assert container["command"] == ["ei-housekeeping-service"]
+    assert container["ports"] == [{"name": "web", "containerPort": 8000}]
+    paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
 
 
 def test_redis_refuses_what_is_larger_than_the_largest_frame_and_never_evicts(core: list[Document]) -> None:
@@ -204,15 +217,17 @@ def test_network_policies_allow_the_pictures_arrows_and_nothing_else(
     core: list[Document], samples: list[Document]
 ) -> None:
     policies = [each for each in core if each["kind"] == "NetworkPolicy"]
-    peers = {name: labels_of(core, name) for name in ("redis", "inference", "websocket-server", "gateway")}
+    clients = ("inference", "websocket-server", "gateway", "housekeeping")
+    peers = {name: labels_of(core, name) for name in ("redis", *clients)}
     peers["producer"] = labels_of(samples, "producer")
-    ports = {"redis": 6379, "websocket-server": 31611, "gateway": 5000, "inference": 8000, "producer": 8000}
-    arrows = {(who, "redis") for who in ("producer", "inference", "websocket-server", "gateway")}
+    ports = {"redis": 6379, "websocket-server": 31611, "gateway": 5000}
+    arrows = {(who, "redis") for who in ("producer", *clients)}
     arrows |= {("gateway", "websocket-server")}
     for who, source in peers.items():
         for whom, target in peers.items():
             if who != whom:
-                assert allowed(policies, source, target, ports[whom]) is ((who, whom) in arrows), (who, whom)
+                port = ports.get(whom, 8000)
+                assert allowed(policies, source, target, port) is ((who, whom) in arrows), (who, whom)
     foreign = Peer({"app": "x"}, address="10.244.3.7")
     elsewhere = Peer({"app": "x"}, {"team": "y"}, own_namespace=False, address="10.244.3.8")
     outside = Peer(address="192.0.2.7")
