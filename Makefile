@@ -19,12 +19,7 @@ help: ## list the targets
 
 $(STAMP): setup.py $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
-	@echo "installing into $(VENV) (a few minutes the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -q --require-hashes -r $(LOCK)
-	@$(BIN)/pip install --disable-pip-version-check -q --no-deps --require-hashes -r container/locks/model-api.txt
-	@$(BIN)/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+	@tools/lib/python-environment.sh $(VENV) "$(PYTHON)" $(LOCK)
 
 install: $(STAMP) ## make .venv with everything
 
@@ -110,4 +105,4 @@ docs: install ## write the documents that are made from the code
 	@$(BIN)/python -m tests.bench.planner --document
 
 clean: ## remove what was made, but not models and videos
-	rm -rf $(VENV) build dist .demo spa/node_modules apps/elastic_inference/flows/gateway/dashboard apps/*.egg-info
+	rm -rf $(VENV) $(VENV).lock build dist .demo spa/node_modules apps/elastic_inference/flows/gateway/dashboard apps/*.egg-info

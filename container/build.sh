@@ -139,11 +139,20 @@ done
 logs=build/logs
 save=container/save
 
-have_downloads() { # makes .venv, whose commands fetch models and clips, where it is missing
-    [[ ! -x .venv/bin/ei-download-models ]] || return 0
-    command -v ei-download-models >/dev/null && return
-    say "a fresh clone: 'make install' brings the commands that fetch models and clips (a few minutes, once)"
-    make --no-print-directory install || say "warning: 'make install' failed, see above"
+have_downloads() { # completes .venv, whose commands fetch models and clips, if it is missing or was broken off
+    [[ ! -e .venv/.installed ]] || return 0
+    [[ -d .venv ]] || ! command -v ei-download-models >/dev/null || return 0
+    say "'make install' brings the commands that fetch models and clips (a few minutes, once)"
+    make --no-print-directory install \
+        || die "'make install' failed (see above), so no model or clip can be fetched: mend it, or give -m and -v a folder or none"
+}
+
+is_model() { [[ $1 == *.xml || $1 == *.onnx || $1 == *.tflite || $1 == *.pb ]]; }
+list_models() { # the models in build/models, without their weights
+    local file
+    while IFS= read -r file; do
+        ! is_model "$file" || echo "$file"
+    done < <(find build/models -type f -size +0 -printf '%P\n' | sort)
 }
 
 # Fresh folders for what goes into the images; downloads are kept beside them.
@@ -154,7 +163,7 @@ fetch_models() {
     case $models in
     none)
         touch build/models/.none # gen-k8s-yaml.sh reads from this folder what the image holds
-        say "no models go into the inference image"
+        say "the inference image gets no models"
         return
         ;;
     http://* | https://*)
@@ -162,23 +171,26 @@ fetch_models() {
         ;;
     '')
         tools/download-models.sh --defaults -o "$kept" || {
-            say "warning: not every model could be fetched; a type without its model falls back to an embedded one or is left out"
-            tools/download-models.sh --embedded -o "$kept" || say "warning: nor could the embedded models"
+            say "warning: some models could not be fetched; a type without its model falls back to an embedded one or is left out"
+            tools/download-models.sh --embedded -o "$kept" || say "warning: the embedded models could not be fetched"
         }
         ;;
     *)
         cp -rL "$models"/. build/models/
         while IFS= read -r -d '' file; do
-            case $file in *.xml | *.bin | *.onnx | *.tflite | *.pb) ;; *) continue ;; esac
+            is_model "$file" || [[ $file == *.bin ]] || continue
             grep -q "$(sha384sum "$file" | cut -d' ' -f1)\|$(sha256sum "$file" | cut -d' ' -f1)" "$known" \
-                || say "warning: ${file#build/models/} is not the catalogue's file (its checksum differs); it is taken as it is"
+                || say "warning: ${file#build/models/} differs from the catalogue's file (its checksum); it is used as it is"
         done < <(find build/models -type f -print0 | sort -z)
         tools/download-models.sh --embedded -o build/models || say "warning: the embedded models could not be fetched"
-        return
         ;;
     esac
-    cp -r "$kept"/. build/models/
-    find build/models -name '*.part' -delete # half a download, to be resumed next time
+    if [[ -z $models || $models == http* ]]; then
+        cp -r "$kept"/. build/models/
+        find build/models -name '*.part' -delete # half a download, to be resumed next time
+    fi
+    [[ -n $(list_models) ]] \
+        || die "there is not a single model for the inference image: check the network, give -m a folder or a mirror, or -m none"
 }
 
 fetch_clips() {
@@ -334,6 +346,6 @@ done
 echo
 printf '%s\n' "  image                                                                    unpacked" "${summary[@]}"
 if [[ " ${images[*]} " == *" ei-inference-service "* && $action != publish && $action != save ]]; then
-    inside=$(find build/models -type f -size +0 -printf '%P\n' | grep -E '\.(xml|onnx|tflite|pb)$' | sort | tr '\n' ' ') || true
+    inside=$(list_models | tr '\n' ' ')
     echo "  models in the inference image: ${inside:-none}"
 fi

@@ -31,6 +31,12 @@ case "$1 ${2:-}" in
 esac
 exit 0
 """
+# Offline nothing is fetched but what the wheels hold, and without them nothing at all.
+DOWNLOAD = """printf '%s\\x1f' "${0##*/}" "$@" >>"$CALLS"; echo >>"$CALLS"
+while [ $# -gt 1 ]; do [ "$1" != -o ] || folder=$2; [ "$1" != --embedded ] || OFFLINE=$NO_WHEELS; shift; done
+[ "${OFFLINE:-0}" = 0 ] || exit 1
+case $0 in *models*) mkdir -p "$folder/face"; echo model >"$folder/face/face.xml" ;; esac
+"""
 
 
 class Builder:
@@ -48,13 +54,11 @@ class Builder:
         tools = self.project / "tools"
         tools.mkdir()
         for name in ("download-models.sh", "download-sample-videos.sh"):
-            self._script(
-                tools / name, 'printf "%s\\x1f" "${0##*/}" "$@" >>"$CALLS"; echo >>"$CALLS"; exit ${OFFLINE:-0}'
-            )
+            self._script(tools / name, DOWNLOAD)
         self._script(
             self.bin / "make",
-            'printf "%s\\x1f" make "$@" >>"$CALLS"; echo >>"$CALLS"; mkdir -p .venv/bin; '
-            "cp tools/download-models.sh .venv/bin/ei-download-models",
+            'printf "%s\\x1f" make "$@" >>"$CALLS"; echo >>"$CALLS"; [ -z "${BROKEN:-}" ] || exit 2; '
+            "mkdir -p .venv/bin; touch .venv/.installed; cp tools/download-models.sh .venv/bin/ei-download-models",
         )
         for engine in engines:
             self._script(self.bin / engine, ENGINE.partition("\n")[2])
@@ -228,8 +232,8 @@ def test_a_folder_of_models_is_taken_as_it_is_with_a_warning_where_it_differs(bu
     done = builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", str(tmp_path / "models"))
     assert done.returncode == 0, done.stderr
     assert (builder.project / "build/models/mine/FP32/mine.xml").read_text() == "<net/>"
-    assert "warning: mine/FP32/mine.xml is not the catalogue's file" in done.stdout
-    assert "models in the inference image: mine/FP32/mine.xml" in done.stdout
+    assert "warning: mine/FP32/mine.xml differs from the catalogue's file" in done.stdout
+    assert "models in the inference image: face/face.xml mine/FP32/mine.xml" in done.stdout
     assert ["download-models.sh", "--embedded", "-o", "build/models"] in builder.calls("download-models.sh")
 
 
@@ -237,7 +241,8 @@ def test_each_build_puts_its_models_together_anew(builder: Builder, tmp_path: Pa
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "mine.onnx").write_text("net")
     where = os.path.relpath(tmp_path / "mine")  # from the caller's folder, not the project's
-    assert builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", where).returncode == 0
+    alone = {"OFFLINE": "1", "NO_WHEELS": "1"}
+    assert builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", where, **alone).returncode == 0
     inside = builder.project / "build" / "models"
     assert [path.name for path in inside.iterdir()] == ["mine.onnx"]
     refused = builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", str(inside))
@@ -245,7 +250,7 @@ def test_each_build_puts_its_models_together_anew(builder: Builder, tmp_path: Pa
     assert "is emptied by each build" in refused.stderr
     assert [path.name for path in inside.iterdir()] == ["mine.onnx"], "a refused build must leave its files alone"
     assert builder.run("-r", "r.example", "-a", "build", "-c", "ois").returncode == 0
-    assert list(inside.iterdir()) == []
+    assert [path.name for path in inside.iterdir()] == ["face"]
     assert builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "none").returncode == 0
     # gen-k8s-yaml.sh must see that an image without models was built
     assert [path.name for path in inside.iterdir()] == [".none"]
@@ -264,7 +269,7 @@ def test_a_fresh_clone_is_installed_once_for_its_downloads(builder: Builder) -> 
     assert builder.calls("make") == []
     done = builder.run("-r", "r.example", "-a", "build", "-c", "ois")
     assert "make install" in done.stdout
-    assert "models in the inference image: none" in done.stdout
+    assert "models in the inference image: face/face.xml" in done.stdout
     builder.run("-r", "r.example", "-a", "build", "-c", "fss")
     assert builder.calls("make") == [["make", "--no-print-directory", "install"]]
 
@@ -276,6 +281,33 @@ def test_models_that_cant_be_fetched_are_a_warning(builder: Builder) -> None:
     refused = builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "https://mirror.example/m", OFFLINE="1")
     assert refused.returncode == 1
     assert "can't be fetched from https://mirror.example/m" in refused.stderr
+
+
+@pytest.mark.parametrize("component", ["ois", "fss"])
+def test_a_failed_installation_ends_the_build(builder: Builder, component: str) -> None:
+    done = builder.run("-r", "r.example", "-c", component, BROKEN="1", OFFLINE="1", NO_WHEELS="1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("build: 'make install' failed")
+    assert len(done.stderr.splitlines()) == 1
+    assert not builder.calls("podman", "build")
+
+
+def test_an_installation_that_was_broken_off_is_completed_first(builder: Builder) -> None:
+    (builder.project / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(builder.project / "tools" / "download-models.sh", builder.project / ".venv/bin/ei-download-models")
+    assert builder.run("-r", "r.example", "-a", "build", "-c", "ois").returncode == 0
+    assert len(builder.calls("make")) == 1
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_no_image_is_built_without_a_single_model(builder: Builder, folder: bool, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    given = ("-m", str(tmp_path / "empty")) if folder else ()
+    done = builder.run("-r", "r.example", "-c", "ois", *given, OFFLINE="1", NO_WHEELS="1")
+    assert done.returncode == 1
+    assert "there is not a single model for the inference image" in done.stderr
+    assert not builder.calls("podman", "build")
+    assert builder.run("-r", "r.example", "-c", "ois", "-m", "none", OFFLINE="1").returncode == 0
 
 
 @pytest.mark.parametrize(

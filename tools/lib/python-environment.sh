@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes or updates the Python environment of the project: python-environment.sh FOLDER PYTHON LOCK
+# Called by `make install`, which looks at FOLDER/.installed. An installation that was broken off leaves a folder that
+# pip can't repair, so it is removed and made anew.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+venv="$1" python="$2" lock="$3"
+# The installation is complete; or pip failed in order, and the environment is as it was before.
+complete="$venv/.installed" intact="$venv/.intact"
+
+# Two at a time would remove each other's files. A pip whose parent was killed keeps the lock until it ends, too.
+if command -v flock >/dev/null; then
+    exec 9>"$venv.lock"
+    flock --nonblock 9 || { echo "another installation into $venv is running, waiting for it" && flock 9; }
+fi
+if [[ -d "$venv" && ! -e "$complete" && ! -e "$intact" ]]; then
+    echo "the installation into $venv was broken off: starting again"
+    rm -rf "$venv"
+fi
+interrupted=""
+trap 'interrupted=1' INT TERM HUP
+if [[ -d "$venv" ]]; then
+    rm -f "$complete" "$intact"
+else
+    echo "installing into $venv (a few minutes the first time)"
+    "$python" -m venv "$venv"
+fi
+pip=("$venv/bin/python" -m pip install --disable-pip-version-check -q)
+if "${pip[@]}" --progress-bar on --require-hashes -r "$lock" &&
+    "${pip[@]}" --no-deps --require-hashes -r container/locks/model-api.txt &&
+    "${pip[@]}" --no-deps --no-build-isolation -e . &&
+    [[ -z "$interrupted" ]]; then
+    touch "$complete"
+    exit 0
+fi
+[[ -n "$interrupted" ]] || touch "$intact"
+exit 1
