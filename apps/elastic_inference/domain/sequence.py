@@ -3,6 +3,7 @@
 Several pods serve one stream and finish its frames out of order. The queue numbers the frames without a gap (`order`),
 so a missing number is either still on its way or will never come. A frame that was numbered and gives no result leaves
 a `Tombstone`, which fills its place, so no result waits for it. A killed pod leaves none; then the window decides.
+A tombstone has no deadline of its own: one that overtakes slow results does not make them late.
 
 **Start.** The first arrival does not fix the start: a slower pod may still hold its predecessor. So it waits for the
 window like any other item whose predecessor is unknown, and what arrives meanwhile with a lower number passes before
@@ -30,6 +31,7 @@ MAX_HELD_BYTES = 16 * 1024 * 1024
 RESET_AFTER_S = 5.0
 # Identities are remembered for so many numbers: a failover repeats about the last second.
 _REMEMBERED = 64
+_NEVER = float("inf")
 _UNSEEN: tuple[int, Hashable] = (-1, None)
 
 
@@ -87,7 +89,7 @@ class Sequence(Generic[T]):
         """Takes a tombstone; returns what may pass now that nothing waits for this number, in order."""
         if order in self._held or (self._last is not None and order <= self._last):
             return []
-        return self._place(order, _Held(now_s + self._window_s, 0, None, ()), now_s)
+        return self._place(order, _Held(_NEVER, 0, None, ()), now_s)
 
     def expire(self, now_s: float) -> list[T]:
         """What has waited its time, and everything before it: passes now, in order."""
@@ -95,8 +97,9 @@ class Sequence(Generic[T]):
         return self._release_up_to(max(expired), now_s) if expired else []
 
     def deadline_s(self) -> float | None:
-        """When `expire` has something to do next; None while nothing is held back."""
-        return min((held.deadline_s for held in self._held.values()), default=None)
+        """When `expire` has something to do next; None while no item is held back."""
+        deadline_s = min((held.deadline_s for held in self._held.values()), default=_NEVER)
+        return None if deadline_s == _NEVER else deadline_s
 
     def __len__(self) -> int:
         """Numbers held back, tombstones included."""
@@ -120,7 +123,7 @@ class Sequence(Generic[T]):
             return True
         if self._last is None or order > self._last:
             return False
-        if self._held or now_s - self._passed_at_s < RESET_AFTER_S:
+        if self.deadline_s() is not None or now_s - self._passed_at_s < RESET_AFTER_S:
             return True
         self._restart(now_s)
         return False
