@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from tests.support.monitoring import (
     tool,
     with_static_targets,
 )
-from tests.support.system import System
+from tests.support.system import ServiceProcess, System
 from tests.support.viewer import Viewer
 from tests.support.waiting import wait_for
 
@@ -166,6 +167,64 @@ def test_grafana_and_prometheus_are_at_their_node_ports_and_the_password_is_a_se
     assert str(monitoring).count(password) == 1
 
 
+def services_of(system: System, clip: Path, model: Path) -> dict[str, ServiceProcess]:
+    """One of each service, by its component; all ready."""
+    services = {
+        "websocket-server": system.websocket_server(),
+        "gateway": system.gateway(),
+        "housekeeping": system.housekeeping(),
+        "inference": system.infer("face", {"INFER_MODEL_PATH": str(model)}),
+        "producer": system.file(clip, "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}),
+    }
+    for service in services.values():
+        service.wait_ready()
+    return services
+
+
+def check_labels(prometheus: Prometheus, services: dict[str, ServiceProcess]) -> None:
+    wait_for(lambda: len(prometheus.query("up")) >= len(services), 30, "the first scrapes")
+    labels = {each["metric"]["pod"]: each["metric"] for each in prometheus.query("up")}
+    assert set(labels) == {f"ei-{part}-0" for part in services}
+    assert {key: labels["ei-gateway-0"][key] for key in ("namespace", "app", "component", "job")} == {
+        "namespace": "default",
+        "app": "ei-gateway",
+        "component": "gateway",
+        "job": "elastic-inference",
+    }
+
+
+def check_panels(prometheus: Prometheus, dashboard: dict[str, Any]) -> None:
+    empty: list[str] = []
+
+    def none_is_empty() -> bool:
+        empty[:] = [name for name, query in dashboard_queries(dashboard) if not prometheus.query(query)]
+        return not empty
+
+    try:
+        wait_for(none_is_empty, 60, "every panel to show something")
+    except AssertionError:
+        pytest.fail(f"panels without data: {empty}")
+
+
+def check_rules(prometheus: Prometheus, rules: str) -> None:
+    groups = yaml.safe_load(rules)["groups"]
+    recorded = [rule["record"] for group in groups for rule in group["rules"] if "record" in rule]
+    wait_for(lambda: all(prometheus.query(name) for name in recorded), 90, "every recording rule to have a value")
+    unhealthy: dict[str, str] = {}
+
+    def every_rule_is_healthy() -> bool:
+        # a rule that was not evaluated yet is "unknown"
+        states = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+        unhealthy.clear()
+        unhealthy.update({rule["name"]: rule.get("lastError", "") for rule in states if rule["health"] != "ok"})
+        return not unhealthy
+
+    try:
+        wait_for(every_rule_is_healthy, 60, "the first evaluation of every rule")
+    except AssertionError:
+        pytest.fail(f"unhealthy rules: {unhealthy}")
+
+
 def test_every_panel_rule_and_documented_metric_is_there(
     monitoring: list[dict[str, object]],
     sample_clips: dict[str, Path],
@@ -174,68 +233,17 @@ def test_every_panel_rule_and_documented_metric_is_there(
 ) -> None:
     config, rules = (config_map(monitoring, "ei-prometheus-config", name) for name in ("prometheus.yml", "rules.yml"))
     dashboard = json.loads(config_map(monitoring, "ei-grafana-dashboard", "elastic-inference.json"))
-    model = {"INFER_MODEL_PATH": str(embedded_models["blazeface"])}
     with System() as system:
-        services = {
-            "websocket-server": system.websocket_server(),
-            "gateway": system.gateway(),
-            "housekeeping": system.housekeeping(),
-            "inference": system.infer("face", model),
-            "producer": system.file(
-                sample_clips["carphone_pristine"], "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}
-            ),
-        }
-        for service in services.values():
-            service.wait_ready()
+        services = services_of(system, sample_clips["carphone_pristine"], embedded_models["blazeface"])
         targets = [(pod(f"ei-{part}", part), service.metrics_port) for part, service in services.items()]
         targets.append((pod("ei-redis", "redis", port="redis"), system.valkey.port))
         targets.append((pod("ei-old", "inference", phase="Failed"), services["inference"].metrics_port))
         viewer = Viewer(f"ws://127.0.0.1:{system.gateway_port}", "gate-1:face:inferred")
         with Prometheus(tmp_path, config, rules, targets) as prometheus, viewer:
             viewer.wait_for(lambda _: True, 30, "a result")
-            wait_for(lambda: len(prometheus.query("up")) >= len(services), 30, "the first scrapes")
-            labels = {each["metric"]["pod"]: each["metric"] for each in prometheus.query("up")}
-            assert set(labels) == {f"ei-{part}-0" for part in services}
-            assert {key: labels["ei-gateway-0"][key] for key in ("namespace", "app", "component", "job")} == {
-                "namespace": "default",
-                "app": "ei-gateway",
-                "component": "gateway",
-                "job": "elastic-inference",
-            }
-            empty: list[str] = []
-
-            def none_is_empty() -> bool:
-                empty[:] = [name for name, query in dashboard_queries(dashboard) if not prometheus.query(query)]
-                return not empty
-
-            try:
-                wait_for(none_is_empty, 60, "every panel to show something")
-            except AssertionError:
-                pytest.fail(f"panels without data: {empty}")
-            recorded = [
-                rule["record"]
-                for group in yaml.safe_load(rules)["groups"]
-                for rule in group["rules"]
-                if "record" in rule
-            ]
-            wait_for(
-                lambda: all(prometheus.query(name) for name in recorded),
-                90,
-                "every recording rule to have a value",
-            )
-            unhealthy: dict[str, str] = {}
-
-            def every_rule_is_healthy() -> bool:
-                # a rule that was not evaluated yet is "unknown"
-                states = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
-                unhealthy.clear()
-                unhealthy.update({rule["name"]: rule.get("lastError", "") for rule in states if rule["health"] != "ok"})
-                return not unhealthy
-
-            try:
-                wait_for(every_rule_is_healthy, 60, "the first evaluation of every rule")
-            except AssertionError:
-                pytest.fail(f"unhealthy rules: {unhealthy}")
+            check_labels(prometheus, services)
+            check_panels(prometheus, dashboard)
+            check_rules(prometheus, rules)
             names = {
                 re.sub(r"_(bucket|count|sum|created|total)$", "", name)
                 for name in prometheus.get("label/__name__/values")

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.simulation.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
 
@@ -50,8 +51,7 @@ class World:
     cooldown_s: float = 120.0
 
 
-@dataclass(slots=True)
-class Step:
+class Step(NamedTuple):
     """One second of the outcome; `ratio` is the mean over the pods of Prometheus' last scrape."""
 
     at_s: float
