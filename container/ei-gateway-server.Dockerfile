@@ -40,7 +40,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-gateway-server"]
 # the image proves that it holds all that its service loads
-RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service"]
+RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, elastic_inference.flows.housekeeping.housekeeping_service"]
 # what changes with every build comes last, so that the layers above are kept
 ARG VERSION=0
 ARG REVISION=unknown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import http.client
 import json
@@ -80,9 +79,7 @@ class RunningGateway(Threaded):
 
     async def main(self, on_port: Callable[[int], None]) -> None:
         server = GatewayServer(self._settings, self.lifecycle, self.registry)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self.lifecycle.on_stop(lambda: loop.call_soon_threadsafe(stop.set) and None)
+        stop = self.lifecycle.stop_event()
         await server.start()
         on_port(server.port)
         await stop.wait()

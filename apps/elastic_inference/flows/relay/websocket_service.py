@@ -11,7 +11,7 @@ import resource
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -99,16 +99,9 @@ async def serve(
 
     `on_port` is called with the port that the server listens on. Raises SettingError when it is taken.
     """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop = lifecycle.stop_event()
     lifecycle.declare("websocket port")
-
-    def begin_stop() -> None:
-        with suppress(RuntimeError):  # the loop has ended already
-            loop.call_soon_threadsafe(stop.set)
-
-    lifecycle.on_stop(begin_stop)
-    if lifecycle.stopping:
+    if stop.is_set():
         return
     async with AsyncExitStack() as stack:
         server, work = _build(stack, settings, lifecycle, RelayMetrics(registry), limits)

@@ -25,8 +25,8 @@ def test_share_is_that_of_the_streams_and_at_most_half(legacy: int, fair: int, e
     for index in range(fair):
         share.saw_fair(f"cam-{index}", 1.0)
     for size in (1, 3, 8):
-        most = 0.5 if size == 1 else size // 2 / size
-        assert turns(share, 1000, size, 1.0) == pytest.approx(1000 * size * min(expected, most), rel=0.05)
+        highest = 0.5 if size == 1 else size // 2 / size
+        assert turns(share, 1000, size, 1.0) == pytest.approx(1000 * size * min(expected, highest), rel=0.05)
 
 
 def test_what_is_not_used_does_not_pile_up() -> None:
