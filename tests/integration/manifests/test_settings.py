@@ -1,0 +1,117 @@
+"""What the services read in a cluster: the settings' models know each variable, and each file is mounted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elastic_inference.base.config import (
+    CameraSettings,
+    CommonSettings,
+    FileSettings,
+    GatewaySettings,
+    HousekeepingSettings,
+    InferenceSettings,
+    WebsocketSettings,
+    load,
+)
+from tests.support.manifests import PROJECT, Document, generate, name_of, workloads
+from tests.support.manifests import load as load_files
+
+SERVICES: dict[str, type[CommonSettings]] = {
+    "ei-camera-stream-service": CameraSettings,
+    "ei-file-stream-service": FileSettings,
+    "ei-inference-service": InferenceSettings,
+    "ei-websocket-server": WebsocketSettings,
+    "ei-gateway-server": GatewaySettings,
+    "ei-housekeeping-service": HousekeepingSettings,
+}
+EVERYTHING = [
+    *("--redis-tls", "tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "SAMPLE_FPS=5"),
+    *("--set", "CONFIDENCE_THRESHOLD=0.4", "--set", "STREAM_QUEUE_DEPTH=8", "--models", "all"),
+]
+CAMERA = ("-n", "gate-1", "-t", "people", "-c")
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """One of each service, with every option that brings a variable or a file."""
+    folder = tmp_path_factory.mktemp("everything")
+    for name, arguments in {
+        "core": ["-f", str(PROJECT / "kubernetes/elastic-inference.yaml.template")],
+        "sample": ["-f", str(PROJECT / "kubernetes/sample-infer/people.yaml.template")],
+        "camera": [*CAMERA, "rtsp://192.0.2.10/1"],
+        "usb": [*CAMERA[:1], "desk", *CAMERA[2:], "0"],
+    }.items():
+        generate("-r", "registry.example.org", "-o", str(folder / f"{name}.yaml"), *arguments, *EVERYTHING)
+    return load_files(*sorted(folder.glob("*.yaml")))
+
+
+def environ_of(pod: Document, documents: list[Document], folder: Path) -> dict[str, str]:
+    """The variables of a pod's container. Files that a volume brings lie under `folder`, where they are made."""
+    (container,) = pod["spec"]["containers"]
+    maps = {each["metadata"]["name"]: each["data"] for each in documents if each["kind"] == "ConfigMap"}
+    environ: dict[str, str] = {}
+    for each in container.get("envFrom", ()):
+        environ.update(maps[each["configMapRef"]["name"]])
+    for each in container.get("env", ()):
+        environ[each["name"]] = each.get("value", "rtsp://192.0.2.10/1")
+    volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+    for mount in container["volumeMounts"]:
+        for file in _files(volumes[mount["name"]]):
+            path = folder / mount["mountPath"].lstrip("/") / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("content")
+    return {name: f"{folder}{value}" if value.startswith("/etc/") else value for name, value in environ.items()}
+
+
+def _files(volume: dict[str, Any]) -> list[str]:
+    sources = [each["secret"] for each in volume.get("projected", {}).get("sources", ())]
+    sources += [volume["secret"]] if "secret" in volume else []
+    # a Secret that is mounted whole is one of TLS
+    return [
+        file
+        for each in sources
+        for file in ([item["path"] for item in each.get("items", ())] or ["tls.crt", "tls.key"])
+    ]
+
+
+def test_every_service_starts_with_what_its_pod_gets(documents: list[Document], tmp_path: Path) -> None:
+    checked = set()
+    for name, pod in workloads(documents):
+        image = pod["spec"]["containers"][0]["image"].rpartition("/")[2].partition(":")[0]
+        command = pod["spec"]["containers"][0].get("command", [image])[0]
+        settings_class = SERVICES.get(command)
+        if settings_class is None:
+            assert name == "Deployment/ei-redis-deployment"
+            continue
+        environ = environ_of(pod, documents, tmp_path / name.replace("/", "-"))
+        known = {field.upper() for each in SERVICES.values() for field in each.model_fields}
+        own = {each["name"] for each in pod["spec"]["containers"][0].get("env", ())}
+        assert set(environ) <= known, name
+        assert own <= {field.upper() for field in settings_class.model_fields}, name
+        for variable, value in environ.items():
+            assert not value.startswith(str(tmp_path)) or Path(value).is_file(), f"{name}: {variable}"
+        load(settings_class, environ)
+        checked.add(settings_class)
+    assert checked == set(SERVICES.values())
+
+
+def test_a_setting_of_the_services_can_be_given_to_all_of_them(documents: list[Document]) -> None:
+    (settings,) = [each["data"] for each in documents if name_of(each) == "ConfigMap/ei-settings"]
+    assert settings.items() >= {"CONFIDENCE_THRESHOLD": "0.4", "STREAM_QUEUE_DEPTH": "8", "LOG_LEVEL": "INFO"}.items()
+    assert "QUEUE_DEPTH" not in settings, "what nobody gave keeps the services' default"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("CONFIDENCE_THRESHOLD=2", "--set CONFIDENCE_THRESHOLD=2: Input should be less than or equal to 1"),
+        ("QUEUE_DEPTH=many", "--set QUEUE_DEPTH=many: Input should be a valid integer"),
+        ("CAMERA=0", "--set CAMERA=0: expected NAME=VALUE"),
+    ],
+)
+def test_a_value_that_no_service_would_take_is_refused(given: str, message: str) -> None:
+    assert message in generate("-r", "x", "-f", "x", "--set", given, expect=2)
