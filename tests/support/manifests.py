@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,36 @@ VERSIONS = ("1.33", "1.34", "1.35", "1.36")
 BUILT_IN = {"", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io"}
 BUILT_IN |= {"apiregistration.k8s.io", "storage.k8s.io"}
 Document = dict[str, Any]
+CORE = "kubernetes/elastic-inference.yaml.template"
+TEMPLATES = sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "kubernetes").rglob("*.template"))
+VARIANTS = {
+    "plain": [],
+    "pod network": ["-P", "10.244.0.0/16", "-P", "fd00:10:244::/56"],
+    "gpu": ["-d", "GPU:xe", "--set", "RENDER_GROUP=992"],
+    "npu": ["-d", "NPU"],
+    "tls": ["--redis-tls", "redis-tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "PULL_SECRET=pull"],
+    "external": ["--redis-url", "redis+sentinel://a.example:26379,b.example:26379/main/0", "--redis-ca", "ca"],
+    "cluster": [
+        *("--redis-url", "redis+cluster://a.example:7001,b.example:7002"),
+        *("--broker-url", "rediss://broker.example:6380/0", "--redis-ca", "ca"),
+    ],
+    "no node ports": ["--set", "QUEUE_NODE_PORT=", "--set", "GATEWAY_NODE_PORT="],
+    "node labels": ["--set", "NODE_SELECTOR=gpu=yes,zone=1"],
+    "words of YAML": [
+        *("-g", "123", "--redis-tls", "true", "--redis-ca", "17", "--existing-secret", "null"),
+        *(
+            "--set",
+            "PULL_SECRET=1e3",
+            "--set",
+            "GATEWAY_TLS=no",
+            "--set",
+            "INFER_CPU_REQUEST=1",
+            "--set",
+            "LOG_LEVEL=0",
+        ),
+    ],
+    "own secret": ["--existing-secret", "mine", "--open-dashboard"],
+}
 
 
 def generate(*arguments: str, expect: int = 0, environ: Mapping[str, str] | None = None) -> str:
@@ -183,3 +214,30 @@ def _matches(selector: Document, labels: Mapping[str, str]) -> bool:
         for each in selector.get("matchExpressions") or ()
         if each["operator"] == "In"
     )
+
+
+def made(folder: Path, *arguments: str) -> list[Document]:
+    """The documents of one generation into `folder`."""
+    generate("-r", "registry.example.org/team", "--models", "all", "-o", str(folder), *arguments)
+    return load(*sorted(folder.rglob("*.yaml")) if folder.is_dir() else [folder])
+
+
+def valid(documents: Sequence[Document]) -> list[str]:
+    """What the schemas of the last four versions object to."""
+    problems = []
+    for each in documents:
+        if each["apiVersion"].rpartition("/")[0] not in BUILT_IN:
+            continue
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(each, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                problems.append(f"{version} {name_of(each)}: {error.message[:300]}")
+    return problems
+
+
+def labels_of(documents: Sequence[Document], component: str) -> Peer:
+    for _, pod in workloads(documents):
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == component:
+            return Peer(pod["metadata"]["labels"], address="10.244.0.9")
+    raise AssertionError(component)

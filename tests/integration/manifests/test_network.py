@@ -1,0 +1,187 @@
+"""Network policies: who may talk to whom, and which cameras and servers outside a pod may reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.base.config import GatewaySettings
+from elastic_inference.base.config import load as load_settings
+from tests.support.manifests import (
+    CORE,
+    PROJECT,
+    VARIANTS,
+    Document,
+    Peer,
+    allowed,
+    generate,
+    labels_of,
+    made,
+    name_of,
+    valid,
+    workloads,
+)
+
+
+def test_network_policies_allow_the_documented_connections_and_no_others(
+    core: list[Document], samples: list[Document]
+) -> None:
+    policies = [each for each in core if each["kind"] == "NetworkPolicy"]
+    clients = ("inference", "websocket-server", "gateway", "housekeeping")
+    peers = {name: labels_of(core, name) for name in ("redis", *clients)}
+    peers["producer"] = labels_of(samples, "producer")
+    ports = {"redis": 6379, "websocket-server": 31611, "gateway": 5000}
+    arrows = {(who, "redis") for who in ("producer", *clients)}
+    arrows |= {("gateway", "websocket-server")}
+    for who, source in peers.items():
+        for whom, target in peers.items():
+            if who != whom:
+                port = ports.get(whom, 8000)
+                assert allowed(policies, source, target, port) is ((who, whom) in arrows), (who, whom)
+    foreign = Peer({"app": "x"}, address="10.244.3.7")
+    elsewhere = Peer({"app": "x"}, {"team": "y"}, own_namespace=False, address="10.244.3.8")
+    outside = Peer(address="192.0.2.7")
+    for who in (foreign, elsewhere):
+        assert allowed(policies, who, peers["gateway"], 5000)
+        assert not allowed(policies, who, peers["redis"], 6379)
+        assert not allowed(policies, who, peers["websocket-server"], 31611)
+        assert not any(allowed(policies, who, each, 8000) for each in peers.values())
+    assert allowed(policies, outside, peers["redis"], 6379)
+    assert allowed(policies, outside, peers["gateway"], 5000)
+    assert not allowed(policies, outside, peers["websocket-server"], 31611)
+    prometheus = Peer({"app": "p"}, {"elastic-inference/metrics": "allowed"}, own_namespace=False, address="10.244.9.9")
+    assert all(allowed(policies, prometheus, each, 8000) for each in peers.values())
+    assert not allowed(policies, prometheus, peers["redis"], 6379)
+    keda = Peer({"app": "k"}, {"elastic-inference/scaler": "allowed"}, own_namespace=False, address="10.244.9.8")
+    assert allowed(policies, keda, peers["redis"], 6379)
+    dns = Peer({"k8s-app": "kube-dns"}, {}, own_namespace=False, address="10.96.0.10")
+    for each in peers.values():
+        assert allowed(policies, each, dns, 53, "UDP")
+        assert allowed(policies, each, dns, 53)
+        assert not allowed(policies, each, outside, 443)
+
+
+def test_without_the_pod_network_only_logins_protect_the_queues_node_port(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE))
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    assert allowed(policies, Peer({"app": "x"}, address="10.244.3.7"), labels_of(documents, "redis"), 6379)
+
+
+def test_policies_name_ports_that_the_pods_have(core: list[Document]) -> None:
+    pods = [template for _, template in workloads(core)]
+    for policy in (
+        each for each in core if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] != "ei-default"
+    ):
+        selector = policy["spec"]["podSelector"].get("matchLabels", {})
+        chosen = [pod for pod in pods if selector.items() <= pod["metadata"]["labels"].items()]
+        offered = {
+            port["containerPort"] for pod in chosen for each in pod["spec"]["containers"] for port in each["ports"]
+        }
+        for rule in policy["spec"].get("ingress", ()):
+            assert {port["port"] for port in rule["ports"]} <= offered, name_of(policy)
+
+
+@pytest.mark.parametrize("port", [443, 6443, 8443, 16443])
+def test_monitoring_reaches_the_api_server_of_every_kind_of_cluster(port: int, tmp_path: Path) -> None:
+    documents = made(tmp_path, "-f", str(PROJECT / "kubernetes/monitoring"))
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    for name in ("ei-prometheus", "ei-prometheus-adapter"):
+        assert allowed(policies, Peer({"app": name}, address="10.244.0.9"), Peer(address="192.0.2.1"), port), name
+
+
+def test_an_external_redis_takes_the_place_of_ours(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["external"])
+    assert not any("redis-deployment" in name_of(each) or "redis-svc" in name_of(each) for each in documents)
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "gateway")
+    reachable = {port for port in (6379, 26379, 443) if allowed(policies, source, Peer(address="192.0.2.1"), port)}
+    assert reachable == {6379, 26379}
+
+
+def test_a_cluster_for_the_queue_comes_with_a_broker_of_its_own(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["cluster"])
+    environ = next(each for each in documents if name_of(each) == "ConfigMap/ei-settings")["data"]
+    settings = load_settings(GatewaySettings, environ)
+    assert str(settings.queue) == "redis+cluster://a.example:7001,b.example:7002"
+    assert str(settings.broker) == "rediss://broker.example:6380/0"
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "gateway")
+    ports = (6379, 6380, 7001, 7002, 443)
+    reachable = {port for port in ports if allowed(policies, source, Peer(address="192.0.2.1"), port)}
+    assert reachable == {6380, 7001, 7002}
+
+
+def test_a_broker_elsewhere_leaves_the_queues_redis_here(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--broker-url", "redis://broker.example/0")
+    assert valid(documents) == []
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "inference")
+    assert allowed(policies, source, labels_of(documents, "redis"), 6379)
+    assert allowed(policies, source, Peer(address="192.0.2.1"), 6379)
+
+
+def test_without_a_node_port_redis_is_shut_to_the_outside(tmp_path: Path) -> None:
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["no node ports"])
+    services = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "Service"}
+    for name in ("ei-redis-svc", "ei-gateway-server-svc"):
+        assert services[name]["type"] == "ClusterIP"
+        assert "nodePort" not in services[name]["ports"][0]
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    redis = labels_of(documents, "redis")
+    assert not allowed(policies, Peer(address="192.0.2.7"), redis, 6379)
+    assert not allowed(policies, Peer({"app": "x"}, address="10.244.3.7"), redis, 6379)
+    assert allowed(policies, labels_of(documents, "gateway"), redis, 6379)
+    assert allowed(policies, Peer(address="192.0.2.7"), labels_of(documents, "gateway"), 5000), "an ingress comes in"
+
+
+def test_a_pod_network_is_written_as_a_network(tmp_path: Path) -> None:
+    for given, expected in (("10.244.0.7/16", "10.244.0.0/16"), ("fd00:10:244:0::/56", "fd00:10:244::/56")):
+        documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "-P", given)
+        assert valid(documents) == []
+        assert expected in str(next(each for each in documents if name_of(each) == "NetworkPolicy/ei-redis"))
+
+
+def test_a_camera_whose_address_is_not_known_can_be_given_one(core: list[Document], tmp_path: Path) -> None:
+    common = ("-n", "gate-1", "-t", "people")
+    for camera, port in (("a-secret", 9), ("rtsp://camera.example/1", 554)):
+        documents = made(tmp_path / "c.yaml", *common, "-c", camera)
+        policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+        assert allowed(policies, labels_of(documents, "producer"), Peer(address="192.0.2.99"), port)
+        told = ("--camera-cidr", "192.0.2.8/29", "--camera-port", "8554")
+        documents = made(tmp_path / "c.yaml", *common, "-c", camera, *told)
+        assert valid(documents) == []
+        policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+        source = labels_of(documents, "producer")
+        assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
+        assert not allowed(policies, source, Peer(address="192.0.2.99"), 8554)
+        assert not allowed(policies, source, Peer(address="192.0.2.10"), port)
+
+
+def test_a_camera_that_may_reach_any_address_is_told(tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        return generate("-r", "x", "-n", "gate-1", "-t", "people", "-o", str(tmp_path / "c.yaml"), *arguments)
+
+    assert "may reach any address at any TCP port" in said("-c", "a-secret")
+    assert "may reach any address at TCP port 554" in said("-c", "rtsp://camera.example/1")
+    assert "may reach 192.0.2.8/29 at any TCP port" in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29")
+    assert "may reach" not in said("-c", "rtsp://192.0.2.10/1")
+    assert "may reach" not in said("-c", "0")
+    assert "may reach" not in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29", "--camera-port", "554")
+
+
+def test_a_camera_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:
+    documents = made(
+        tmp_path / "c.yaml", "-n", "gate-1", "-c", "rtsp://user:secret@192.0.2.10:8554/a", "-t", "people,face-fp32"
+    )
+    assert valid(documents) == []
+    policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "producer")
+    assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
+    assert not allowed(policies, source, Peer(address="192.0.2.10"), 22)
+    assert not allowed(policies, source, Peer(address="192.0.2.11"), 8554)
+    _, pod = next(workloads(documents))
+    environ = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
+    assert environ["STREAM_NAME"]["value"] == "gate-1"
+    assert environ["INFER_TYPE"]["value"] == "people,face-fp32"
+    assert environ["CAMERA"]["valueFrom"]["secretKeyRef"] == {"name": "ei-camera-gate-1", "key": "url"}
