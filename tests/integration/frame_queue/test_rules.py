@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 import redis
 
 from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
@@ -157,6 +159,25 @@ def test_an_idle_pod_waits_without_asking(bench: QueueBench) -> None:
     pushing.join()
     assert bench.popped == 1
     assert bench.token_counts() == bench.waiting_counts()
+
+
+def test_only_legacy_frames_cost_a_pop_further_round_trips(bench: QueueBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = 0
+    exchange = PipelineConnection.exchange_packed
+
+    def counted(self: PipelineConnection, pieces: list[Any], count: int) -> list[Any]:
+        nonlocal trips
+        trips += 1
+        return exchange(self, pieces, count)
+
+    bench.push("cam-1")
+    monkeypatch.setattr(PipelineConnection, "exchange_packed", counted)
+    assert len(bench.pop().frames) == 1
+    assert bench.pop().frames == []
+    assert trips == 2, "a full pop and an empty one"
+    bench.push_legacy("old")
+    assert len(bench.pop().frames) == 1
+    assert trips == 5, "the length with the fair frames, the messages, their numbers"
 
 
 def test_a_frame_wakes_one_pod(bench: QueueBench) -> None:

@@ -106,7 +106,7 @@ class LegacyQueue:
             self._messages += got
 
     def _add(self, batch: PopBatch, count: int) -> list[str]:
-        """Moves the first `count` messages in hand into the batch; on an error those that are frames stay in hand."""
+        """Moves the first `count` messages in hand into the batch. If numbering fails, the valid ones stay in hand."""
         if count <= 0:
             return []
         popped = time.monotonic()

@@ -36,8 +36,8 @@ class PoppedFrame:
 class InvalidFrame:
     """A popped message that is not a usable frame.
 
-    `stream` is the stream's name, empty where the message does not tell. `order` is the frame's number, None where it
-    got none; a numbered one is also among the batch's tombstones.
+    `stream` is the stream's name, empty if the message does not tell it. `order` is the frame's number, None if it
+    has none; a numbered frame is also among the batch's tombstones.
     """
 
     stream: str
