@@ -58,13 +58,15 @@ class Housekeeping:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Rounds until the stop. A bug in a round is logged; liveness fails when no round ends for BEAT_LIMIT_S."""
+        self._lifecycle.beat("rounds", BEAT_LIMIT_S)
         while not stop.is_set():
             started = time.monotonic()
             try:
                 await self._round(started)
                 self._lifecycle.beat("rounds", BEAT_LIMIT_S)
-            except Exception:
-                log.exception("a round failed")
+            except Exception as error:
+                if self._throttle.allow(type(error)):
+                    log.exception("a round failed (logged once a minute)")
             try:
                 async with asyncio.timeout(max(0.05, ROUND_S - (time.monotonic() - started))):
                     await stop.wait()
