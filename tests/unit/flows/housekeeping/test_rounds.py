@@ -118,4 +118,18 @@ async def test_a_bug_in_a_round_does_not_end_the_rounds(
     assert rounds == 2
     assert time.monotonic() - began < 5
     assert [record.message for record in caplog.records] == ["a round failed (logged once a minute)"]
-    assert queues.lifecycle.stuck() == {}
+
+
+async def test_rounds_that_never_succeed_fail_liveness(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = Queues(["people"])
+    housekeeping = make(queues)
+    stop = asyncio.Event()
+
+    async def fail(now: float) -> None:
+        stop.set()
+        raise KeyError("bug")
+
+    monkeypatch.setattr(housekeeping, "_round", fail)
+    monkeypatch.setattr("elastic_inference.flows.housekeeping.rounds.BEAT_LIMIT_S", 0.0)
+    await housekeeping.run(stop)
+    assert set(queues.lifecycle.stuck()) == {"rounds"}
