@@ -56,7 +56,7 @@ def run(videos: Path, rounds: int = 3, seconds: float = 5.0) -> list[dict[str, A
                 for _ in range(rounds)
             ]
             records.append(_record(name, pairs))
-        with MjpegServer(fps=FPS, picture=_first_jpeg(large)) as server:
+        with MjpegServer(fps=FPS, image=_first_jpeg(large)) as server:
             environ = {"CAMERA": server.url, "CAMERA_FPS": "240"}
             pairs = [
                 (

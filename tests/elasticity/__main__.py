@@ -147,7 +147,7 @@ def _planner(cluster: Cluster, load: Load, fps: float, pod_cores: float, folder:
     """Prints and records pods and Redis MB/s, planned and measured; 1 if a plan is off by a fifth."""
     pod_fps = _capacity(cluster, load)
     print(f"a pod of {pod_cores:g} cores infers {pod_fps:.1f} fps", flush=True)
-    frame_bytes = round(sum(map(len, load.pictures)) / len(load.pictures))
+    frame_bytes = round(sum(map(len, load.images)) / len(load.images))
     cluster.use("hpa-ratio")
     records = []
     for streams in (1, 4, 16):
