@@ -84,6 +84,7 @@ class Parts:
         self.context = PodContext(self.tasks, meter, FrameAccount(metrics), self.lifecycle)
         self.publisher = RecordingPublisher()
         self.reports = 0
+        self.report_error: Exception | None = None
         self.outbox = Outbox(self.publisher, self._report, self.context, self.health("broker"))
         self._thread = threading.Thread(target=self.outbox.run)
 
@@ -127,3 +128,5 @@ class Parts:
 
     def _report(self) -> None:
         self.reports += 1
+        if self.report_error is not None:
+            raise self.report_error

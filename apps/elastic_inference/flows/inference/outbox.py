@@ -139,10 +139,13 @@ class Outbox:
     def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
         sent = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch))
+        if not batch:
+            # Tombstones alone prove nothing: the publisher sends none while nobody watches.
+            return
         if sent:
             self._health.works()
             self._account.published(batch)
-        elif batch:
+        else:
             self._account.lost(len(batch), "their results could not be published")
             # They get one chance, with the next batch.
             self.bury([Tombstone(result.stream, result.order, LOST) for result, _ in batch])

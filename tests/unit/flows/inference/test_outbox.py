@@ -112,6 +112,17 @@ def test_tombstones_are_bounded_while_nothing_can_be_sent() -> None:
     assert [each.order for each in parts.publisher.tombstones] == list(range(10, MAX_TOMBSTONES + 10))
 
 
+def test_tombstones_alone_do_not_make_the_broker_ready() -> None:
+    parts = Parts()
+    parts.report_error = ConnectionError("refused")
+    with parts:
+        parts.outbox.bury([Tombstone(STREAM, 1, "stale")])
+        wait_for(lambda: parts.publisher.tombstones and parts.reports, what="the tombstone and a report")
+        parts.outbox.bury([Tombstone(STREAM, 2, "stale")])
+        wait_for(lambda: len(parts.publisher.tombstones) == 2, what="another one")
+    assert "refused" in parts.lifecycle.missing()["broker"]
+
+
 def test_the_pod_is_reported_without_any_frame() -> None:
     parts = Parts()
     with parts:
