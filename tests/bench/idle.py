@@ -37,7 +37,11 @@ def run(context: Context, seconds: float = 12.0) -> Iterator[Figure | LeftOut]:
     with System() as system:
         pod = system.infer("face", {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(context.models)})
         relay, gateway, housekeeping = system.websocket_server(), system.gateway(), system.housekeeping()
-        unreachable = {"CAMERA": f"http://127.0.0.1:{free_port()}/video", "STREAM_NAME": "away", "INFER_TYPE": "face"}
+        unreachable = {
+            "CAMERA": f"http://127.0.0.1:{free_port()}/video",
+            "STREAM_NAME": "down",
+            "INFER_TYPE": "face",
+        }
         camera = system.service("camera", unreachable)
         for each in (pod, relay, gateway, housekeeping):
             each.wait_ready()

@@ -45,7 +45,7 @@ SEEN_WITHIN_S = 60.0
 # KEDA polls every 3 s.
 WAKES_WITHIN_S = 10.0
 # A change to the metrics chain takes effect after this time.
-AWAY_SHOWS_S = 15.0
+OUTAGE_SHOWS_S = 15.0
 # A pod that ends takes its last drops with it, if they were not scraped.
 UNACCOUNTED_PART = 0.001
 OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
@@ -337,9 +337,9 @@ def _restless(run: Run, scenario: Scenario) -> list[str]:
     early = [each for each in run.changes() if each[0] < scenario.changed_s + SHIPPED_WINDOW_S - 30]
     if scenario.shipped_windows and early:
         found.append(f"scaled in before the window of {SHIPPED_WINDOW_S} s: {early}")
-    away = [at_s for at_s, what in scenario.disturb if what != "kill"]
-    if away:
-        blind = [each for each in run.changes() if away[0] + AWAY_SHOWS_S < each[0] < away[1]]
+    outage = [at_s for at_s, what in scenario.disturb if what != "kill"]
+    if outage:
+        blind = [each for each in run.changes() if outage[0] + OUTAGE_SHOWS_S < each[0] < outage[1]]
         found += [f"the pool changed while nothing was measured: {blind}"] if blind else []
     return found
 

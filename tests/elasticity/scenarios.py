@@ -81,7 +81,7 @@ def further() -> list[Scenario]:
                 f"all-gone{suffix}", autoscaler, 4, 60, 300, step(HIGH, 0.0, 60), 0 if keda else 1, within_s=GOES_S
             ),
             Scenario(
-                f"{middle}-away{suffix}",
+                f"{middle}-down{suffix}",
                 autoscaler,
                 1,
                 240,
@@ -95,7 +95,7 @@ def further() -> list[Scenario]:
     return [
         *found,
         Scenario(
-            "prometheus-away",
+            "prometheus-down",
             "hpa-ratio",
             1,
             240,

@@ -67,20 +67,20 @@ def _world(run: Run, scenario: Scenario, window_s: float) -> World:
         queue_s=min(MAX_AGE_S, STREAMS * DEPTH / offered_fps),
         keda=scenario.autoscaler == "keda",
         cooldown_s=window_s,
-        metrics_away=tuple(_away(scenario)),
+        outages=tuple(_outages(scenario)),
         pod_killed_at=tuple(WARM_S + at_s for at_s, what in scenario.disturb if what == "kill"),
     )
 
 
-def _away(scenario: Scenario) -> list[tuple[float, float]]:
-    away: list[tuple[float, float]] = []
+def _outages(scenario: Scenario) -> list[tuple[float, float]]:
+    outages: list[tuple[float, float]] = []
     for at_s, what in scenario.disturb:
         part, _, state = what.partition("-")
         if state == "off":
-            away.append((WARM_S + at_s, math.inf))
+            outages.append((WARM_S + at_s, math.inf))
         elif state == "on":
-            away[-1] = (away[-1][0], WARM_S + at_s + BACK_S[part])
-    return away
+            outages[-1] = (outages[-1][0], WARM_S + at_s + BACK_S[part])
+    return outages
 
 
 def _reads(run: Run, scenario: Scenario) -> tuple[float, float]:

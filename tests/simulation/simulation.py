@@ -37,7 +37,7 @@ class World:
     """The window of the ratio."""
     scrape_s: int = 5
     """Between Prometheus' scrapes; both autoscalers query it whenever they decide."""
-    metrics_away: tuple[tuple[float, float], ...] = ()
+    outages: tuple[tuple[float, float], ...] = ()
     """Spans without metrics, after which Prometheus starts empty."""
     noise: float = 0.03
     """Relative standard deviation of a measured ratio."""
@@ -167,14 +167,14 @@ class _Metrics:
     def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
         """Adds one second's frames of all pods, and scrapes when it is time."""
         self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
-        if self.world.metrics_away and self.away(at_s):
+        if self.world.outages and self.unavailable(at_s):
             self._last = None
         elif at_s % self.world.scrape_s == self._phase:
             self._last = self._sum(at_s, pool, ready), ready
 
-    def away(self, at_s: float) -> bool:
+    def unavailable(self, at_s: float) -> bool:
         """Whether metrics are unavailable."""
-        return any(begin <= at_s < end for begin, end in self.world.metrics_away)
+        return any(begin <= at_s < end for begin, end in self.world.outages)
 
     def last(self) -> tuple[float, int]:
         """The sum of the ratios, and the number of pods."""
@@ -264,7 +264,7 @@ def simulate(
                 proposal = _proposal(settings, metrics, pool, second, waiting)
                 pool.resize(autoscaler.decide(second, len(pool), proposal), second)
         if world.keda and second % world.polling_s == 0:
-            ratios = None if metrics.away(second) else metrics.total(ready)
+            ratios = None if metrics.unavailable(second) else metrics.total(ready)
             pool.resize(keda.poll(second, len(pool), waiting, ratios), second)
         total, pods = metrics.last()
         ratio = total / pods if pods else math.nan
@@ -273,7 +273,7 @@ def simulate(
 
 
 def _proposal(settings: AutoscalerSettings, metrics: _Metrics, pool: _Pool, now_s: int, waiting: float) -> int | None:
-    if metrics.away(now_s):
+    if metrics.unavailable(now_s):
         return None
     if metrics.world.keda:
         asked = metrics.total(pool.ready(now_s))

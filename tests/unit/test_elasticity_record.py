@@ -107,7 +107,7 @@ def held(scenario_name: str, *parts: tuple[float, int, int]) -> Run:
         ("step-down", ((0, 4, 4), (120, 1, 1))),
         ("from-zero", ((0, 0, 0), (33, 1, 0), (50, 1, 1), (190, 0, 0))),
         ("burst", ((0, 1, 1), (75, 4, 1), (90, 4, 4), (150, 1, 1))),
-        ("prometheus-away-keda", ((0, 1, 1), (255, 4, 1), (275, 4, 4))),
+        ("prometheus-down-keda", ((0, 1, 1), (255, 4, 1), (275, 4, 4))),
         ("shipped-windows", ((0, 4, 4), (360, 1, 1))),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_good_run_has_no_problem(name: str, parts: tuple[tuple[float, int, int
         ("step-down", ((0, 4, 4), (290, 1, 1)), "more than 120 s"),
         ("from-zero", ((0, 0, 0), (80, 1, 0), (90, 1, 1), (190, 0, 0)), "the first pod after 60.0 s"),
         ("burst", ((0, 1, 1), (75, 6, 6), (293, 1, 1)), "Ready after 223 s"),
-        ("adapter-away", ((0, 1, 1), (150, 3, 3), (200, 1, 1), (260, 4, 4)), "while nothing was measured"),
+        ("adapter-down", ((0, 1, 1), (150, 3, 3), (200, 1, 1), (260, 4, 4)), "while nothing was measured"),
         ("shipped-windows", ((0, 4, 4), (180, 1, 1)), "before the window"),
     ],
 )

@@ -80,14 +80,14 @@ def test_a_fresh_autoscaler_leaves_idle_pods_alone_for_its_window() -> None:
 
 
 def test_an_unavailable_metric_changes_nothing() -> None:
-    world = World(noise=0.0, metrics_away=((50.0, 400.0),))
+    world = World(noise=0.0, outages=((50.0, 400.0),))
     outcome = simulate(SETTINGS, world, lambda at: 14.0 if at < 60 else 80.0, 390)
     assert outcome.changes() == []
 
 
 def test_keda_keeps_the_pool_after_an_outage_longer_than_the_cooldown() -> None:
     """Prometheus comes back empty: a type with pods but without a ratio is an error, not zero demand."""
-    world = dataclasses.replace(WORLD, keda=True, metrics_away=((100.0, 500.0),))
+    world = dataclasses.replace(WORLD, keda=True, outages=((100.0, 500.0),))
     for phase_s in PHASES:
         run = simulate(SETTINGS, world, lambda _: 48.0, 700, replicas=3, first_look_s=20.0 + phase_s)
         assert run.changes() == []
