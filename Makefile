@@ -9,6 +9,8 @@ LOCK := container/locks/dev.txt
 DASHBOARD := apps/elastic_inference/flows/gateway/dashboard/index.html
 OPENAPI := apps/elastic_inference/flows/gateway/openapi.json
 DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) $(OPENAPI)
+SCRIPT_FOLDERS := .ci container tools
+SCRIPT_STYLE := -i 4 -bn
 NODE_STAMP := spa/node_modules/.installed
 ARGS ?=
 
@@ -87,9 +89,11 @@ bench-dashboard: install dashboard ## what the dashboard paints of 16 streams, i
 screenshots: install dashboard ## the pictures of doc/images, from the running system
 	@cd spa && npm run --silent screenshots
 
-lint: install $(NODE_STAMP) ## style: ruff for Python, ESLint and Prettier for the dashboard
+lint: install $(NODE_STAMP) ## style: ruff for Python, shellcheck and shfmt for scripts, ESLint and Prettier for the dashboard
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/shfmt -f $(SCRIPT_FOLDERS) | xargs $(BIN)/shellcheck -x
+	@$(BIN)/shfmt $(SCRIPT_STYLE) -d $(SCRIPT_FOLDERS)
 	@cd spa && npm run --silent lint && npm run --silent format:check
 
 types: install ## mypy, strict

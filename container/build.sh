@@ -44,7 +44,10 @@ while getopts ":r:a:c:g:e:p:m:v:h" option; do
     p) platforms=$OPTARG ;;
     m) models=$OPTARG ;;
     v) clips=$OPTARG ;;
-    h) usage; exit 0 ;;
+    h)
+        usage
+        exit 0
+        ;;
     :) wrong "-$OPTARG needs a value" ;;
     *) wrong "unknown option -$OPTARG" ;;
     esac
@@ -341,7 +344,10 @@ for name in "${images[@]}"; do
         done_words+=("saved in $save/")
     fi
     [[ -n $several ]] && size="$platforms" || size=$(size_of "$reference")
-    summary+=("$(printf '  %-70s %10s  %4d s  %s' "$reference" "$size" $((SECONDS - started)) "$(IFS=,; echo "${done_words[*]}")")")
+    summary+=("$(printf '  %-70s %10s  %4d s  %s' "$reference" "$size" $((SECONDS - started)) "$(
+        IFS=,
+        echo "${done_words[*]}"
+    )")")
 done
 echo
 printf '%s\n' "  image                                                                    unpacked" "${summary[@]}"

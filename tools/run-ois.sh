@@ -31,8 +31,8 @@ if [[ -n "$registry" ]]; then
     for device in /dev/dri/renderD128 /dev/accel/accel0; do
         case "$device:${INFER_DEVICE:-CPU}" in
         /dev/dri*:*GPU* | /dev/accel*:*NPU*)
-            [[ ! -e "$device" ]] ||
-                RUN_ENGINE_ARGS+=(--device "$(dirname "$device")" --group-add "$(stat -c %g "$device")")
+            [[ ! -e "$device" ]] \
+                || RUN_ENGINE_ARGS+=(--device "$(dirname "$device")" --group-add "$(stat -c %g "$device")")
             ;;
         esac
     done

@@ -37,8 +37,8 @@ python="$RUN_ROOT/.venv/bin/python"
 [[ -x "$python" ]] || run_die "nothing is installed: run 'make install' in $RUN_ROOT first"
 [[ -n "$image" ]] || exec "$python" -m elastic_inference.commands.embedded_valkey_main "${arguments[@]}"
 
-[[ "${image##*/}" == *:* ]] && [[ "$image" == */* ]] && [[ ! "${image##*/}" =~ ^[^:]+:[0-9]+$ || "$image" == */*/* ]] ||
-    image="${image%/}/valkey/valkey:8.1"
+[[ "${image##*/}" == *:* ]] && [[ "$image" == */* ]] && [[ ! "${image##*/}" =~ ^[^:]+:[0-9]+$ || "$image" == */*/* ]] \
+    || image="${image%/}/valkey/valkey:8.1"
 listed="$("$python" -m elastic_inference.commands.embedded_valkey_main "${arguments[@]}" --print-settings)" || exit 2
 settings=()
 while IFS= read -r setting; do
@@ -51,5 +51,5 @@ done <<<"$listed"
 engine="$(run_engine)" || exit 2
 server=valkey-server
 [[ "$image" == *valkey* ]] || server=redis-server
-# shellcheck disable=SC2206  # split at blanks on purpose
+# shellcheck disable=SC2086  # split at blanks on purpose
 exec "$engine" run --rm --network host "${RUN_ENGINE_ARGS[@]}" ${EI_ENGINE_ARGS:-} "$image" "$server" "${settings[@]}"

@@ -5,9 +5,15 @@
 set -euo pipefail
 
 case ${1:-} in
-    -h | --help) sed -n '2,4p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
-    '') ;;
-    *) echo "update-locks: unknown argument '$1' (see -h)" >&2; exit 2 ;;
+-h | --help)
+    sed -n '2,4p' "$0" | sed 's/^# \{0,1\}//'
+    exit 0
+    ;;
+'') ;;
+*)
+    echo "update-locks: unknown argument '$1' (see -h)" >&2
+    exit 2
+    ;;
 esac
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)

@@ -3,7 +3,7 @@
 # Runs in the build stage after packages.sh, whose pip it uses.     Usage: application.sh SOURCE ROOT
 set -eu
 source=$1
-root=$2
+root=${2:?}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_ROOT_USER_ACTION=ignore
 /tmp/pip/bin/pip install -q --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /locks/build.txt
 site=$root/opt/ei/lib/$(python3 -c 'import sys; print(f"python{sys.version_info.major}.{sys.version_info.minor}")')/site-packages
@@ -13,4 +13,4 @@ for script in "$site"/bin/ei-*; do
     sed '1s|^#!.*|#!/opt/ei/bin/python|' "$script" >"$root/opt/ei/bin/${script##*/}"
     chmod 755 "$root/opt/ei/bin/${script##*/}"
 done
-rm -rf "$site/bin"
+rm -rf "${site:?}/bin"

@@ -12,7 +12,7 @@ base_packages="base-files dash libc6 libgcc-s1 libstdc++6 zlib1g libbz2-1.0 libl
     python3-minimal python3 python3.13-minimal python3.13"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-# shellcheck disable=SC2086  the list is split on purpose
+# shellcheck disable=SC2086  # the list is split on purpose
 apt-get install -qq --no-install-recommends $base_packages ca-certificates python3-venv >/dev/null
 dpkg-query -W -f '${Package}\n' | sort >/tmp/before
 [ $# -eq 0 ] || apt-get install -qq --no-install-recommends "$@" >/dev/null
@@ -25,11 +25,11 @@ for package in $base_packages $further; do
     # what nobody reads in a container stays out: documentation, translations, character sets, package scripts
     dpkg -L "$package" | sort -u | while read -r path; do
         case $path in
-            /usr/share/doc/*/copyright) ;;
-            /usr/share/doc/* | /usr/share/man/* | /usr/share/locale/* | /usr/share/info/* | /usr/share/lintian/*) continue ;;
-            /usr/share/bug/* | /usr/share/python3/* | /usr/share/bash-completion/* | */gconv/* | /usr/share/applications/*) continue ;;
-            */pydoc_data/* | */idlelib/* | */ensurepip/* | */engines-3/* | */turtle.py | /usr/lib/python3*/test/* | */_pyrepl/*) continue ;;
-            *.pyc) continue ;;
+        /usr/share/doc/*/copyright) ;;
+        /usr/share/doc/* | /usr/share/man/* | /usr/share/locale/* | /usr/share/info/* | /usr/share/lintian/*) continue ;;
+        /usr/share/bug/* | /usr/share/python3/* | /usr/share/bash-completion/* | */gconv/* | /usr/share/applications/*) continue ;;
+        */pydoc_data/* | */idlelib/* | */ensurepip/* | */engines-3/* | */turtle.py | /usr/lib/python3*/test/* | */_pyrepl/*) continue ;;
+        *.pyc) continue ;;
         esac
         # through the links of a merged /usr, so that every file lands once, below /usr
         case $path in /bin/* | /sbin/* | /lib/* | /lib64/*) path=/usr$path ;; esac

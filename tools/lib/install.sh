@@ -1,16 +1,23 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables of the script that sources it, and for it
 # Shared by tools/install-*.sh: options, a look at the cluster, fetch or take the manifest.
 # Sourced, with `name`, `version`, `url`, `usage` and `own_option` set.
 
 dry_run="" manifest=""
 
-die() { echo "$name: $*" >&2; exit "${status:-1}"; }
+die() {
+    echo "$name: $*" >&2
+    exit "${status:-1}"
+}
 wrong() { status=2 die "$* (see -h)"; }
 say() { echo "$name: $*" >&2; }
 
 read_options() {
     while [[ $# -gt 0 ]]; do
         case $1 in
-        -h | --help) usage; exit 0 ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
         --dry-run) dry_run=1 ;;
         --manifest | --manifest=*)
             [[ $1 == *=* ]] || { set -- "$1=${2:-}" "${@:3}"; }

@@ -26,10 +26,10 @@ else
     "$python" -m venv "$venv"
 fi
 pip=("$venv/bin/python" -m pip install --disable-pip-version-check -q)
-if "${pip[@]}" --progress-bar on --require-hashes -r "$lock" &&
-    "${pip[@]}" --no-deps --require-hashes -r container/locks/model-api.txt &&
-    "${pip[@]}" --no-deps --no-build-isolation -e . &&
-    [[ -z "$interrupted" ]]; then
+if "${pip[@]}" --progress-bar on --require-hashes -r "$lock" \
+    && "${pip[@]}" --no-deps --require-hashes -r container/locks/model-api.txt \
+    && "${pip[@]}" --no-deps --no-build-isolation -e . \
+    && [[ -z "$interrupted" ]]; then
     touch "$complete"
     exit 0
 fi

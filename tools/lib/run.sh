@@ -43,7 +43,7 @@ run_options() {
 
 # run_port OPTION VALUE: VALUE must be a TCP port.
 run_port() {
-    [[ "$2" =~ ^[0-9]{1,5}$ ]] && ((10#$2 >= 1 && 10#$2 <= 65535)) || run_die "$1 $2: expected a port, 1 to 65535"
+    { [[ "$2" =~ ^[0-9]{1,5}$ ]] && ((10#$2 >= 1 && 10#$2 <= 65535)); } || run_die "$1 $2: expected a port, 1 to 65535"
 }
 
 # run_listen OPTION NAME VALUE: exports the port to listen on; 0 takes a free one, an empty value changes nothing.
@@ -67,8 +67,8 @@ run_redis() {
     if [[ "$2" == *://* ]]; then
         export "$1_URL=$2"
     else
-        [[ -n "$2" && "$2" != *[[:space:]/]* ]] ||
-            run_die "'$2' is not an address: expected a host name, an IP address or redis://…"
+        [[ -n "$2" && "$2" != *[[:space:]/]* ]] \
+            || run_die "'$2' is not an address: expected a host name, an IP address or redis://…"
         export "$1_HOST=$2" "$1_PORT=$3"
         run_refuse_http "$2" "$3"
     fi
@@ -108,8 +108,8 @@ run_stream_name() {
 run_mount() {
     local mount="type=bind,source=$2,target=$3"
     # The engine would end the source at a comma.
-    [[ "$2$3" != *,* ]] ||
-        run_die "$1 $2: a path with a comma can't be mounted, rename it or link to it from another folder"
+    [[ "$2$3" != *,* ]] \
+        || run_die "$1 $2: a path with a comma can't be mounted, rename it or link to it from another folder"
     [[ "${4:-}" == rw ]] || mount+=",readonly"
     # Queue and broker often share a file, and no engine mounts two at one place.
     [[ " ${RUN_ENGINE_ARGS[*]} " == *" $mount "* ]] || RUN_ENGINE_ARGS+=(--mount "$mount")
@@ -171,8 +171,8 @@ run_service() {
     local command="$1" image="$2" registry="$3" engine entry name use folder arguments passed=()
     shift 3
     if [[ -z "$registry" ]]; then
-        [[ -x "$RUN_ROOT/.venv/bin/$command" ]] ||
-            run_die "$command is not installed: run 'make install' in $RUN_ROOT first"
+        [[ -x "$RUN_ROOT/.venv/bin/$command" ]] \
+            || run_die "$command is not installed: run 'make install' in $RUN_ROOT first"
         exec "$RUN_ROOT/.venv/bin/$command"
     fi
     engine="$(run_engine)" || exit 2

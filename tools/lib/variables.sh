@@ -3,7 +3,7 @@
 # NAME:use or NAME:use:folder is a file or folder of the host, which `run_file` brings into the container; FORMER=NAME
 # is a former name.
 declare -A RUN_VARIABLES=(
-    [ei-camera-stream-service]="
+    ["ei-camera-stream-service"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
         OUTPUT_BROKER_HOST=BROKER_HOST
         STREAM_BROKER_HOST=BROKER_HOST
@@ -45,7 +45,7 @@ declare -A RUN_VARIABLES=(
         CAMERA_FPS
         SOURCE_STALL_S
     "
-    [ei-file-stream-service]="
+    ["ei-file-stream-service"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
         OUTPUT_BROKER_HOST=BROKER_HOST
         STREAM_BROKER_HOST=BROKER_HOST
@@ -85,7 +85,7 @@ declare -A RUN_VARIABLES=(
         VIDEO_FILE:read:/videos
         VIDEO_FPS
     "
-    [ei-inference-service]="
+    ["ei-inference-service"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
         OUTPUT_BROKER_HOST=BROKER_HOST
         STREAM_BROKER_HOST=BROKER_HOST
@@ -126,7 +126,7 @@ declare -A RUN_VARIABLES=(
         CONFIDENCE_THRESHOLD
         RESULTS_MAXLEN
     "
-    [ei-websocket-server]="
+    ["ei-websocket-server"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
         OUTPUT_BROKER_HOST=BROKER_HOST
         STREAM_BROKER_HOST=BROKER_HOST
@@ -158,7 +158,7 @@ declare -A RUN_VARIABLES=(
         REORDER_MS
         ALLOWED_ORIGINS
     "
-    [ei-gateway-server]="
+    ["ei-gateway-server"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
         OUTPUT_BROKER_HOST=BROKER_HOST
         STREAM_BROKER_HOST=BROKER_HOST
@@ -197,7 +197,7 @@ declare -A RUN_VARIABLES=(
         WEBSOCKET_SERVER_HOST
         WEBSOCKET_SERVER_PORT
     "
-    [ei-housekeeping-service]="
+    ["ei-housekeeping-service"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
         OUTPUT_BROKER_HOST=BROKER_HOST
         STREAM_BROKER_HOST=BROKER_HOST

@@ -33,7 +33,8 @@ def shell_text() -> str:
     """The whole file."""
     lines = ["declare -A RUN_VARIABLES=("]
     for settings in config.SERVICES:
-        lines += [f'    [{settings.command}]="', *(f"        {each}" for each in service_variables(settings)), '    "']
+        variables = [f"        {each}" for each in service_variables(settings)]
+        lines += [f'    ["{settings.command}"]="', *variables, '    "']
     gateway, websocket = (each.model_fields for each in (config.GatewaySettings, config.WebsocketSettings))
     lines += [
         ")",
