@@ -8,17 +8,14 @@ usage() {
 usage: tools/install-keda.sh [--manifest FILE] [--force] [--dry-run] [-h]
 
 Installs KEDA $version into the namespace keda of the cluster that kubectl talks to, and labels that namespace so that
-the suite's NetworkPolicies let it ask for the length of the queues (elastic-inference/scaler=allowed). Where KEDA
-$version answers already, only that label is set; another one, or one that Helm looks after, is left alone.
+the suite's NetworkPolicies let it ask for the length of the queues (elastic-inference/scaler=allowed). If KEDA
+$version answers already, only that label is set. Another version, or one that Helm manages, is not touched.
 
-  --manifest FILE   take this file instead of the project's release (an air-gapped site, or a file that was checked):
+  --manifest FILE   use this file instead of the project's release (without internet access, or a file that you checked):
                     $url
   --force           replace the KEDA that is in the namespace keda
   --dry-run         print what would be applied, to standard output, and change nothing
   -h                this text
-
-The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum with the digest
-that the release's page shows, and give it with --manifest.
 TEXT
 }
 force=""
@@ -30,23 +27,23 @@ read_options "$@"
 api=external.metrics.k8s.io
 let_in=(kubectl label namespace keda elastic-inference/scaler=allowed --overwrite)
 
-# Ends the script where the KEDA that is there is to stay.
+# Ends the script if the KEDA in the cluster is to stay.
 look_at_existing() {
     local label='.metadata.labels.app\.kubernetes\.io' found there by
     found=$(kubectl -n keda get deployment keda-operator --ignore-not-found -o "jsonpath={$label/version}|{$label/managed-by}") \
-        || die "can't tell whether KEDA is installed"
+        || die "cannot find out whether KEDA is installed"
     [[ -n $found ]] || return 0
     there=${found%|*} by=${found#*|}
     if [[ $there == "$version" ]] && api_answers "$api"; then
-        say "KEDA $version is there and answers: nothing to apply"
+        say "KEDA $version is installed and answers: nothing to apply"
         if [[ -n $dry_run ]]; then echo "# ${let_in[*]}"; else "${let_in[@]}"; fi
         exit 0
     fi
     if [[ $there == "$version" && $by != Helm ]]; then
-        say "KEDA $version is there but does not answer: applying again"
+        say "KEDA $version is installed but does not answer: applying it again"
         return
     fi
-    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}. To use that one: ${let_in[*]}. To put $version in its place: --force"
+    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}. To use that one: ${let_in[*]}. To replace it by $version: --force"
 }
 
 folder=$(mktemp -d)
@@ -62,18 +59,18 @@ if [[ -n $dry_run ]]; then
     echo "# ${let_in[*]}"
     exit 0
 fi
-# its definitions are longer than a client-side apply can note down
+# its definitions are too long for the annotation of a client-side apply
 kubectl apply --server-side ${force:+--force-conflicts} -f "$folder/keda.yaml" \
-    || die "kubectl could not apply all of it; where it names conflicts with what another tool applied, --force takes that over"
+    || die "kubectl could not apply all of it; if it names conflicts with what another tool applied, --force overrides them"
 "${let_in[@]}"
 deployments=$(kubectl -n keda get deployment -o name)
 for part in keda-operator metrics-apiserver; do
     [[ $deployments == *"$part"* ]] \
-        || die "after that there is no deployment $part in the namespace keda: ${manifest:-$url} is not the whole of KEDA"
+        || die "the namespace keda has no deployment $part now: ${manifest:-$url} is not all of KEDA"
 done
 for part in keda-operator keda-metrics-apiserver keda-admission; do
     deployment=$(grep -m1 "/$part" <<<"$deployments" || true)
     [[ -z $deployment ]] || kubectl -n keda rollout status "$deployment" --timeout=180s \
-        || die "$deployment does not get Ready: kubectl -n keda describe deployment/${deployment#*/}"
+        || die "$deployment does not become Ready: kubectl -n keda describe deployment/${deployment#*/}"
 done
 say "done: tools/gen-k8s-yaml.sh -f kubernetes/scale/keda -r REGISTRY --set NAMESPACE=… is next"

@@ -9,15 +9,12 @@ usage: tools/install-metrics-server.sh [--manifest FILE] [--kubelet-insecure-tls
 
 Installs metrics-server $version into kube-system of the cluster that kubectl talks to.
 
-  --manifest FILE          take this file instead of the project's release (an air-gapped site):
+  --manifest FILE          use this file instead of the project's release (without internet access):
                            $url
-  --kubelet-insecure-tls   for clusters whose kubelets have certificates of their own making (minikube, kind, kubeadm
+  --kubelet-insecure-tls   for clusters whose kubelets have self-signed certificates (minikube, kind, kubeadm
                            without serverTLSBootstrap)
   --dry-run                print what would be applied, to standard output, and change nothing
   -h                       this text
-
-The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum with the digest
-that the release's page shows, and give it with --manifest.
 TEXT
 }
 insecure=""
@@ -36,13 +33,13 @@ if [[ -n $owner ]]; then
         exit 0
     fi
     [[ $owner == kube-system/metrics-server ]] \
-        || die "$owner is there for resource metrics but does not answer, and a cluster has one such server: mend or remove it"
+        || die "$owner serves resource metrics but does not answer, and a cluster has one such server: repair or remove it"
     say "resource metrics are registered but do not answer: applying again"
 fi
 fetch "$folder/components.yaml"
 if [[ -n $insecure ]]; then
     sed -i '/^ *- --kubelet-use-node-status-port/{p;s/--kubelet-use-node-status-port.*/--kubelet-insecure-tls/}' "$folder/components.yaml"
-    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" || die "the manifest has no argument to add --kubelet-insecure-tls to"
+    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" || die "the manifest has no argument after which --kubelet-insecure-tls can stand"
 fi
 if [[ -n $dry_run ]]; then
     cat "$folder/components.yaml"
@@ -50,5 +47,5 @@ if [[ -n $dry_run ]]; then
 fi
 kubectl apply -f "$folder/components.yaml"
 kubectl -n kube-system rollout status deployment/metrics-server --timeout=180s \
-    || die "metrics-server does not get Ready: kubectl -n kube-system logs deployment/metrics-server (x509 there: --kubelet-insecure-tls)"
+    || die "metrics-server does not become Ready: kubectl -n kube-system logs deployment/metrics-server (x509 there: --kubelet-insecure-tls)"
 say "done: kubectl top nodes shows figures within a minute"

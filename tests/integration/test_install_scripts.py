@@ -165,7 +165,7 @@ def test_who_serves_the_metrics_has_to_be_known(script: str, dry: list[str], kub
     kubectl.says(server=None)
     code, _, problems = run(script, *dry, "--manifest", str(manifest), kubectl=kubectl)
     assert code == 1
-    assert "can't tell who serves" in problems
+    assert "cannot find out who serves" in problems
     assert not kubectl.changed
 
 

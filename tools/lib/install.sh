@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables of the script that sources it, and for it
-# Shared by tools/install-*.sh: options, a look at the cluster, fetch or take the manifest.
+# Shared by tools/install-*.sh: options, checks of the cluster, and the manifest.
 # Sourced, with `name`, `version`, `url`, `usage` and `own_option` set.
 
 dry_run="" manifest=""
@@ -16,6 +16,9 @@ read_options() {
         case $1 in
         -h | --help)
             usage
+            echo
+            echo "The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum with the digest"
+            echo "that the release's page shows, and give it with --manifest."
             exit 0
             ;;
         --dry-run) dry_run=1 ;;
@@ -38,13 +41,13 @@ check_cluster() {
     found=$(kubectl version -o json --request-timeout=10s 2>/dev/null) \
         || die "the cluster does not answer: does KUBECONFIG or the current context name one (kubectl cluster-info)?"
     server=$(sed -n '/serverVersion/,/}/s/.*"minor": "\([0-9]*\).*/\1/p' <<<"$found")
-    [[ ${server:-0} -ge 33 ]] || say "warning: Kubernetes 1.${server:-?}: 1.33 to 1.36 were tried"
-    kubectl auth can-i create clusterroles -q >/dev/null 2>&1 || die "this user may not make cluster roles: an administrator has to"
+    [[ ${server:-0} -ge 33 ]] || say "warning: Kubernetes 1.${server:-?}: tested with 1.33 to 1.36"
+    kubectl auth can-i create clusterroles -q >/dev/null 2>&1 || die "this user may not create cluster roles: ask an administrator"
 }
 
-api_server() { # group: namespace/name of the service that answers for v1beta1 of this API; nothing where none does
+api_server() { # group: namespace/name of the service that answers for v1beta1 of this API; nothing without one
     kubectl get apiservice "v1beta1.$1" --ignore-not-found -o 'jsonpath={.spec.service.namespace}/{.spec.service.name}' \
-        || die "can't tell who serves $1"
+        || die "cannot find out who serves $1"
 }
 
 api_answers() { # group
@@ -57,7 +60,7 @@ fetch() { # file: the manifest, from --manifest or the project's release
     else
         say "fetching $url"
         curl -fsSL --retry 2 --max-time 120 -o "$1" "$url" \
-            || die "$url can't be fetched: take it to this machine by other means and give it with --manifest FILE"
+            || die "cannot download $url: bring the file to this machine in another way and give it with --manifest FILE"
     fi
-    grep -q '^kind:' "$1" || die "${manifest:-$url} holds no Kubernetes objects"
+    grep -q '^kind:' "$1" || die "${manifest:-$url} contains no Kubernetes objects"
 }
