@@ -171,7 +171,7 @@ def test_cluster_of_three_spreads_the_types() -> None:
                 owners.add(client.info("server")["tcp_port"])
         assert owners == {server.port for server in servers}
         assert asyncio.run(_types(where)) == sorted(types)
-        # The first seed is away: another one answers.
+        # The first seed is unavailable: another one answers.
         servers[0].kill()
         last = next(name for name in types if _owned_by(where, name, servers[2].port))
         with connect(where, key=keys.legacy_queue(last)) as client:
@@ -209,11 +209,11 @@ def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
 
-def test_redis_that_is_away_or_silent_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_or_silent_redis_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = target(f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(REDIS_ERRORS) as caught, connect(nobody) as client:
         client.ping()
-    assert "away" in explain(caught.value, nobody)
+    assert "is unavailable" in explain(caught.value, nobody)
     monkeypatch.setattr("elastic_inference.adapters.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         silent = target(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
@@ -225,11 +225,11 @@ def test_redis_that_is_away_or_silent_fails_in_time(monkeypatch: pytest.MonkeyPa
         assert time.monotonic() - begin < 20
 
 
-def test_a_refusal_and_a_foreign_server_are_told_from_one_that_is_away() -> None:
+def test_a_refusal_and_a_foreign_server_are_told_from_an_unavailable_one() -> None:
     where = target("redis://queue.example:31002/0")
     assert "refuses a command" in explain(redis.ResponseError("ERR ACL failure in script"), where)
-    assert "is no Redis" in explain(redis.InvalidResponse("Protocol Error: b'HTTP/1.1 400'"), where)
-    assert "is away" in explain(redis.ConnectionError("Connection refused"), where)
+    assert "is not Redis" in explain(redis.InvalidResponse("Protocol Error: b'HTTP/1.1 400'"), where)
+    assert "is unavailable" in explain(redis.ConnectionError("Connection refused"), where)
 
 
 def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

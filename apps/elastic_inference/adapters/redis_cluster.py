@@ -1,4 +1,4 @@
-"""Finding the server of a Redis Cluster that owns a slot, anew with each connection.
+"""Finds the server of a Redis Cluster that owns a slot, again for each connection.
 
 Called by `redis_connection`. redis-py's own cluster client is not used: all keys of one client share a slot here, and
 its routing costs more per command than the command itself.
@@ -27,7 +27,7 @@ def slot_of(key: str | None) -> int:
         raise SettingError(
             "BROKER_URL",
             "redis+cluster://…",
-            "expected one server: only the frame queue spreads over a cluster, give the broker a Redis of its own",
+            "expected one server: only the frame queue spreads over a cluster, give the broker a separate Redis",
         )
     return int(key_slot(key.encode()))
 

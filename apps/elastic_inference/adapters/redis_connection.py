@@ -1,7 +1,7 @@
-"""Connections to Redis: every form of URL, bounded waits, one place for what a Redis that is away raises.
+"""Connections to Redis: every form of URL, with bounded waits.
 
-Called by whoever talks to Redis. A client connects with its first command and again after a failure; it never
-retries by itself: services back off in their own way. Knows no key and no queue.
+Called by whoever talks to Redis. A client connects with its first command and again after a failure. It never
+retries by itself, since services have their own backoff. Knows no keys and no queues.
 """
 
 from __future__ import annotations
@@ -55,11 +55,10 @@ ANSWER_TIMEOUT_S = 5.0
 
 
 def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "") -> redis.Redis:
-    """A plain client of the server that owns `key`, answering in bytes; `name` shows in CLIENT LIST.
+    """A client of the server that owns `key`, answering in bytes; `name` shows in CLIENT LIST.
 
-    Nothing is sent before the first command. With a Redis Cluster `key` must be given (all keys used later must
-    share its slot) and each new connection asks for the slot's owner. Raises SettingError for a URL that makes no
-    sense, and later, by commands, REDIS_ERRORS.
+    Nothing is sent before the first command. A Redis Cluster needs `key`: all keys used later must share its slot, and
+    each new connection asks for the slot's owner. Raises SettingError for an invalid URL; commands raise REDIS_ERRORS.
     """
     url = _parse(target)
     options = _options(target, url, name) | {"retry": Retry(NoBackoff(), 0)}
@@ -110,7 +109,7 @@ def connect_async(target: config.RedisTarget, *, key: str | None = None, name: s
 
 
 async def connect_nodes_async(target: config.RedisTarget, name: str = "") -> list[redis.asyncio.Redis]:
-    """One client for each server that owns slots of a cluster; raises REDIS_ERRORS when no seed answers."""
+    """One client for each server that owns slots of a cluster. Raises REDIS_ERRORS if no seed answers."""
     url = _parse(target)
     options = _options(target, url, name) | _tls(target, url)
     nodes = await SlotFinder(url.hosts, 0, options).nodes_async()
@@ -120,25 +119,25 @@ async def connect_nodes_async(target: config.RedisTarget, name: str = "") -> lis
 
 
 def is_cluster(target: config.RedisTarget) -> bool:
-    """Whether the target is a Redis Cluster, where each client needs a key."""
+    """Whether the target is a Redis Cluster, for which each client needs a key."""
     return _parse(target).is_cluster
 
 
 def explain(error: Exception, target: config.RedisTarget) -> str:
-    """One line for a log: what is wrong with the Redis at `target`, without a secret."""
+    """One log line that says what is wrong with the Redis at `target`, without a secret."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (AuthenticationError, AuthorizationError)) or "NOAUTH" in text or "WRONGPASS" in text:
         url = _parse(target)
         user = f"user {url.username!r}" if url.username else "the default user"
         given = "its password is wrong" if url.password else "it asks for a password and none is set"
-        return f"Redis at {target} refuses {user}: {given}, or the user is off ({_short(text)})"
+        return f"Redis at {target} refuses {user}: {given}, or the user is disabled ({_short(text)})"
     if isinstance(error, NoPermissionError):
         return f"Redis at {target} does not allow this user a command or key: {_short(text)}"
     if isinstance(error, InvalidResponse):
-        return f"What answers at {target} is no Redis ({_short(text)}): the frame queue's node port is {QUEUE_PORT}"
+        return f"The server at {target} is not Redis ({_short(text)}): the frame queue's node port is {QUEUE_PORT}"
     if isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS):
         return f"Redis at {target} refuses a command: {_short(text)}"
-    return f"Redis at {target} is away: {_short(text)}"
+    return f"Redis at {target} is unavailable: {_short(text)}"
 
 
 def _short(text: str) -> str:
@@ -184,7 +183,7 @@ def _tls(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
 
 
 def _sentinel_options(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
-    """How to reach the sentinels: they have a login only where the URL has one beside the target's own."""
+    """Options for the sentinels. They have a login only if the URL holds one besides the target's own."""
     options: dict[str, Any] = {
         "socket_timeout": CONNECT_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,

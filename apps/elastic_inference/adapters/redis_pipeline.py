@@ -1,7 +1,7 @@
-"""One connection to Redis for pipelines that carry pictures, with as little copying as the protocol allows.
+"""One connection to Redis for pipelines that carry frames, with as little copying as the protocol allows.
 
-Called by the frame queue. redis-py makes the connection (login, TLS, Sentinel, cluster); the bytes go past its own
-pipeline, which costs more time per frame than the server needs (`tests/bench/frame_queue.py`). Knows no key.
+Called by the frame queue and the stream broker. redis-py opens the connection (login, TLS, Sentinel, cluster). Its
+own pipeline is bypassed: it needs more time per frame than the server (`tests/bench/frame_queue.py`). Knows no keys.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-# Larger arguments are sent from where they lie; smaller ones are cheaper to copy.
+# Larger arguments are sent without a copy; smaller ones are cheaper to copy.
 _COPY_LIMIT_BYTES = 8192
 _READ_BYTES = 256 * 1024
-# IOV_MAX on Linux is 1024 pieces a call.
+# Linux accepts 1024 pieces per call (IOV_MAX).
 _MAX_PIECES = 1000
 _ERRORS: dict[str, type[Exception]] = {
     "ASK": AskError,
@@ -50,15 +50,15 @@ _ERRORS: dict[str, type[Exception]] = {
     "READONLY": ReadOnlyError,
     "TRYAGAIN": TryAgainError,
 }
-# These mean that the server can't serve now, whatever is asked: they are raised, and the connection is made anew.
-_AWAY = (ConnectionError, AskError, ClusterDownError, ReadOnlyError, TryAgainError)
+# These mean that the server cannot serve any command now: they are raised, and the next call connects again.
+_UNAVAILABLE = (ConnectionError, AskError, ClusterDownError, ReadOnlyError, TryAgainError)
 
 
 class PipelineConnection:
     """A connection of `client`'s pool, for pipelines. One thread."""
 
     def __init__(self, client: redis.Redis) -> None:
-        """Nothing is sent before the first exchange. The link keeps one connection of the pool until `close`."""
+        """Nothing is sent before the first exchange. One connection of the pool is kept until `close`."""
         self._pool = client.connection_pool
         self._connection: Any = None
         self._reader = _new_reader()
@@ -67,20 +67,20 @@ class PipelineConnection:
     def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Sends all commands at once and returns one raw reply (bytes, int, list, None) for each.
 
-        A command's own error is returned in its place as a ResponseError. Raises REDIS_ERRORS when the server is
-        away or silent for ANSWER_TIMEOUT_S; the next call connects again.
+        A command's own error is returned in its place as a ResponseError. Raises REDIS_ERRORS if the server is
+        unavailable or silent for ANSWER_TIMEOUT_S; the next call connects again.
         """
         return self.exchange_packed(_pack(commands), len(commands))
 
     def exchange_packed(self, pieces: list[Any], count: int) -> list[Any]:
-        """As `exchange`, for `count` commands that are in Redis' protocol already, in pieces of bytes.
+        """As `exchange`, for `count` commands that are already in Redis' protocol, as a list of byte strings.
 
-        `head` and `arguments` make them: what is the same in every call is packed once. `pieces` is used up.
+        `head` and `arguments` build them, so that constant parts are packed once. `pieces` is emptied.
         """
         try:
             return self._exchange(pieces, count)
         except BaseException as error:
-            # Replies may be left unread: this connection can't be used again.
+            # Replies may be unread: this connection cannot be used again.
             self._drop_connection()
             if isinstance(error, OSError):
                 silent = isinstance(error, builtins.TimeoutError | BlockingIOError)
@@ -109,7 +109,7 @@ class PipelineConnection:
                 if size == 0:
                     raise ConnectionError("Redis closed the connection")
                 reader.feed(buffer, 0, size)
-            elif isinstance(reply, Exception) and isinstance(reply, _AWAY):
+            elif isinstance(reply, Exception) and isinstance(reply, _UNAVAILABLE):
                 raise reply
             else:
                 replies.append(reply)
@@ -122,12 +122,12 @@ class PipelineConnection:
             if self._connection._sock is None:
                 self._connection.connect()
         except UnicodeError as error:
-            # A host such as `192.168..1.5`: no name of it can even be looked up.
-            raise ConnectionError(f"the host's name is not a valid one: {error}") from None
+            # A host such as `192.168..1.5` cannot even be looked up.
+            raise ConnectionError(f"the host's name is invalid: {error}") from None
         sock = self._connection._sock
         limit_s = sock.gettimeout()
         if limit_s and not isinstance(sock, ssl.SSLSocket):
-            # The kernel keeps the time: Python's own way is a poll before every call.
+            # Time-outs by the kernel: Python's own would poll before every call.
             limit = struct.pack("@ll", int(limit_s), int(limit_s % 1 * 1e6))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -153,18 +153,18 @@ def _reply_error(text: str) -> Exception:
 
 
 def head(count: int) -> bytes:
-    """The beginning of a command of so many arguments, its name included."""
+    """The start of a command with `count` arguments, its name included."""
     return b"*%d\r\n" % count
 
 
 def arguments(*values: str | int | bytes) -> bytes:
-    """Arguments of a command in Redis' protocol."""
+    """Arguments of a command, in Redis' protocol."""
     packed = (value if isinstance(value, bytes) else str(value).encode() for value in values)
     return b"".join(b"$%d\r\n%b\r\n" % (len(each), each) for each in packed)
 
 
 def _pack(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """The commands in Redis' protocol, in pieces; large arguments are not copied."""
+    """The commands in Redis' protocol, as a list of byte strings; large arguments are not copied."""
     pieces: list[Any] = []
     small: list[bytes] = []
     for command in commands:
@@ -186,7 +186,7 @@ def _pack(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
 
 
 def _send(sock: Any, pieces: list[Any]) -> None:
-    """Sends all pieces, with one system call where that is possible: the server wakes up once."""
+    """Sends all pieces, with one system call if possible, so that the server wakes up once."""
     if len(pieces) == 1 or isinstance(sock, ssl.SSLSocket):
         sock.sendall(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return

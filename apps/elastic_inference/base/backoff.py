@@ -1,4 +1,4 @@
-"""Waiting times between tries: exponential with full jitter and a ceiling. Pure."""
+"""Pauses between attempts: exponential with jitter and a maximum. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Backoff:
-    """Seconds to wait before each next try: from `first_s`, doubled each time up to `limit_s`, half of it random."""
+    """Seconds to wait before each attempt: `first_s`, doubled each time up to `limit_s`; half of it is random."""
 
     first_s: float = 0.1
     limit_s: float = 2.0

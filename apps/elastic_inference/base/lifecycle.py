@@ -1,6 +1,6 @@
-"""A service's life: readiness, liveness, the signal to stop, and the port that shows them beside the metrics.
+"""A service's life: readiness, liveness, the stop signal, and the port that serves them and the metrics.
 
-Called by every entry point. Knows Prometheus' text format, no Redis and no OpenVINO.
+Called by every entry point. Knows Prometheus' text format, but neither Redis nor OpenVINO.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ DRAIN_LIMIT_S = 20.0
 
 
 class Lifecycle:
-    """What a service tells the platform about itself. Thread-safe.
+    """The state that a service reports to the platform. Thread-safe.
 
-    Ready when parts have been declared (`declare`) and each has been `set_ready`, until the stop begins. Alive while
-    every part that beats (`beat`) has done so within its limit.
+    The service is ready once parts have been declared (`declare`) and each is `set_ready`, until the stop begins. It is
+    alive while every part that beats (`beat`) does so within its limit.
     """
 
     def __init__(self, service: str) -> None:
@@ -48,14 +48,14 @@ class Lifecycle:
         self.set_missing(part, missing)
 
     def set_ready(self, part: str) -> None:
-        """This part works."""
+        """Marks the part as working."""
         with self._lock:
             was = self._missing.pop(part, None)
         if was is not None:
             log.info("%s: ready", part)
 
     def set_missing(self, part: str, why: str) -> None:
-        """This part does not work: `why` in words."""
+        """Marks the part as not working, with the reason."""
         with self._lock:
             was = self._missing.get(part)
             self._missing[part] = why
@@ -63,7 +63,7 @@ class Lifecycle:
             log.info("%s: %s", part, why)
 
     def set_degraded(self, part: str, why: str | None) -> None:
-        """What this part does without now, in words; None when it has all it needs. Readiness doesn't depend on it."""
+        """Marks the part as degraded, with the reason; None ends that. Readiness does not depend on it."""
         with self._lock:
             was = self._degraded.pop(part, None)
             if why is not None:
@@ -71,42 +71,42 @@ class Lifecycle:
         if why is not None and was is None:
             log.warning("%s: %s", part, why)
         elif why is None and was is not None:
-            log.info("%s: back", part)
+            log.info("%s: no longer degraded", part)
 
     def degraded(self) -> dict[str, str]:
-        """What a ready service does without now, by part."""
+        """The degraded parts, with the reasons."""
         with self._lock:
             return dict(self._degraded)
 
     def missing(self) -> dict[str, str]:
-        """What keeps the service from being ready, by part; a stop in progress counts."""
+        """The parts that keep the service from being ready, with the reasons; a stop in progress counts."""
         with self._lock:
             found = dict(self._missing)
         if self._stop.is_set():
             found["service"] = "stopping"
         elif not self._declared:
-            # The health port opens before the service has said what it needs: it is not ready by saying nothing.
+            # The health port opens before the service declares its parts. Until then it is not ready.
             found["service"] = "starting"
         return found
 
     def beat(self, part: str, limit_s: float = 30.0) -> None:
-        """This part is alive, and will say so again within `limit_s` seconds."""
+        """Reports the part as alive; it must report again within `limit_s` seconds."""
         with self._lock:
             self._beats[part] = (time.monotonic(), limit_s)
 
     def end_beat(self, part: str) -> None:
-        """This part has ended on purpose."""
+        """Ends the reports of a part that stopped on purpose."""
         with self._lock:
             self._beats.pop(part, None)
 
     def stuck(self) -> dict[str, float]:
-        """Parts that have not beaten in time, with the seconds since they last did."""
+        """Parts that did not beat in time, with the seconds since their last beat."""
         now = time.monotonic()
         with self._lock:
             return {part: now - at for part, (at, limit_s) in self._beats.items() if now - at > limit_s}
 
     def stop(self) -> None:
-        """Begins the stop: readiness fails, `stopping` is set, the callbacks run. Calling it again does nothing."""
+        """Begins the stop: readiness fails, `stopping` is set, the callbacks run. A second call does nothing."""
         with self._lock:
             if self._stop.is_set():
                 return
@@ -121,11 +121,11 @@ class Lifecycle:
         return self._stop.is_set()
 
     def wait_stop(self, timeout_s: float | None = None) -> bool:
-        """Waits for the stop to begin, `timeout_s` at most; True when it has."""
+        """Waits until the stop begins, for at most `timeout_s`; True if it has begun."""
         return self._stop.wait(timeout_s)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """`callback` runs when the stop begins (in the signal handler's thread: it must not block)."""
+        """Calls `callback` when the stop begins, in the signal handler's thread: it must not block."""
         with self._lock:
             self._callbacks.append(callback)
 
@@ -155,10 +155,10 @@ class Lifecycle:
 
 
 class HealthServer:
-    """`/healthz`, `/readyz` and `/metrics` on a port of their own, in a thread of its own."""
+    """Serves `/healthz`, `/readyz` and `/metrics` on a separate port and thread."""
 
     def __init__(self, lifecycle: Lifecycle, registry: CollectorRegistry, port: int, host: str = "") -> None:
-        """Binds `port` (0: a free one; `port` tells which) at `host`, empty: all. Raises OSError when it is taken."""
+        """Binds `port` (0 takes a free one, see `port`) at `host` (empty: all). Raises OSError if it is in use."""
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -205,11 +205,11 @@ class HealthServer:
 
         self._server = Server((host.strip("[]"), port), Handler)
         self.port: int = self._server.server_address[1]
-        # `shutdown` waits for the poll: half a second, the default, is long for a service that has drained.
+        # `shutdown` waits for the poll, and the default of half a second is long for a service that has drained.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
 
     def start(self) -> None:
-        """Serves from now on."""
+        """Starts serving."""
         self._thread.start()
         log.info("metrics and health at port %d", self.port)
 

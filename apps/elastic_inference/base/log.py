@@ -1,4 +1,4 @@
-"""Logging: one line an event, as text for people or as JSON for machines, and once-a-minute lines for repeats."""
+"""Logging: one line per event, as text or JSON, and at most one line per minute for repeated events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (Unix seconds), level, logger, message, and the exception where there is one."""
+    """One JSON object per line: time (Unix seconds), level, logger, message, and the exception if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -27,19 +27,19 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger and message for people; the package's own name is left out of its loggers' names."""
+    """Time, level, logger and message as text, without the package's name in front of its loggers."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(short)s: %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        record.short = record.name.removeprefix("elastic_inference.").removeprefix("ei.")
+        record.short = record.name.removeprefix("elastic_inference.")
         return super().format(record)
 
 
 def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Sends every log record and warning to `stream` (standard error) in `form`: `text` or `json`."""
+    """Sends all log records and warnings to `stream` (default: standard error) as `text` or `json`."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
@@ -52,9 +52,9 @@ def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> None:
 
 
 class Throttle:
-    """Says whether a repeated event may be logged: once a key and minute, with bounded memory.
+    """Limits repeated log lines to one per key and minute, with bounded memory.
 
-    Not thread-safe by design: a race costs one line too many.
+    Not thread-safe on purpose: a race costs no more than a second line.
     """
 
     def __init__(self, interval_s: float = 60.0, max_keys: int = 1024) -> None:

@@ -1,6 +1,6 @@
-"""What every entry point does: read settings, set up logging, serve health, run, drain.
+"""The steps of every entry point: read settings, set up logging, serve health, run, drain.
 
-Called by the `main` of each service. Knows no service.
+Called by the `main` of each service; knows none of them.
 """
 
 from __future__ import annotations
@@ -16,30 +16,27 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from elastic_inference import __version__
 from elastic_inference.base import config
+from elastic_inference.base.exit_codes import EXIT_FATAL, EXIT_SETTING
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
 from elastic_inference.base.log import set_up_logging
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError, SourceFatalError
 
-EXIT_SETTING = 2
-# As a wrong setting, this needs somebody: starting again changes nothing.
-EXIT_FATAL = 3
+log = logging.getLogger(__name__)
 S = TypeVar("S", bound=config.CommonSettings)
 
 
 def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorRegistry], None]) -> int:
-    """Runs a service until it is told to stop; the process's exit code.
+    """Runs a service until it is told to stop. Returns the process's exit code.
 
     `run` gets the checked settings, the lifecycle (signal handlers are installed) and a fresh metrics registry; it
-    returns once it has drained. An ElasticInferenceError ends the service with one line on standard error: code 2
-    for a setting, 3 for a model or a source that can't work until somebody changes something, 1 otherwise. Other
-    exceptions are bugs and show their traceback.
+    returns once it has drained. An ElasticInferenceError ends the service with one line on standard error and code
+    EXIT_SETTING, EXIT_FATAL for a model or source, or 1. Other exceptions are bugs and show their traceback.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             settings = config.load(settings_class, os.environ)
         set_up_logging(settings.log_level, settings.log_format)
-        log = logging.getLogger(f"ei.{settings_class.service.replace(' ', '-')}")
         for warning in caught:
             log.warning("%s", warning.message)
         lifecycle = Lifecycle(settings_class.service)
@@ -51,7 +48,7 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         try:
             health = HealthServer(lifecycle, registry, settings.metrics_port, settings.metrics_host or "")
         except OSError as error:
-            where = f" of the address {settings.metrics_host}" if settings.metrics_host else ""
+            where = f" at the address {settings.metrics_host}" if settings.metrics_host else ""
             raise SettingError(
                 "METRICS_PORT", settings.metrics_port, f"expected a free port{where} ({error})"
             ) from None

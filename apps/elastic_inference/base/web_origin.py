@@ -1,4 +1,4 @@
-"""Whether a web page may talk to us, by its `Origin`. Pure; used by the gateway and the websocket server."""
+"""Decides by the `Origin` header whether a web page may connect. Pure; used by gateway and websocket server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def is_allowed_origin(origins: Sequence[str], hosts: Sequence[str], allowed: Iterable[str]) -> bool:
-    """Whether a page of these `Origin` headers may open a websocket at these `Host` headers.
+    """Whether a page with these `Origin` headers may open a websocket at these `Host` headers.
 
-    No origin at all is not a browser, and may. Else there must be one, equal to the host (the port counts) or one of
-    `allowed`, such as `https://example.org`.
+    A client without an origin is not a browser, and may. Otherwise there must be exactly one origin: the host itself
+    (port included) or one of `allowed`, such as `https://example.org`.
     """
     if not origins:
         return True

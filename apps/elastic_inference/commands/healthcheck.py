@@ -1,6 +1,6 @@
-"""What an image's HEALTHCHECK runs: asks the service in the same container whether it is alive.
+"""The HEALTHCHECK of the images: asks the service in the same container whether it is alive.
 
-Only the standard library, so that it costs little when it runs every few seconds. Kubernetes has probes of its own.
+It imports only the standard library, since it runs every few seconds. Kubernetes uses its own probes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import sys
 import urllib.error
 import urllib.request
 
+from elastic_inference.base.ports import METRICS_PORT
+
 TIMEOUT_S = 2.0
 
 
 def check(port: int, host: str = "127.0.0.1") -> str:
-    """Why the service at `port` is not alive; empty when it is."""
+    """Why the service at `port` is not alive; empty if it is."""
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -23,12 +25,12 @@ def check(port: int, host: str = "127.0.0.1") -> str:
     except urllib.error.HTTPError as error:
         return f"{url} answered {error.code}: {error.read(400).decode(errors='replace').strip()}"
     except OSError as error:
-        return f"{url} can't be reached: {error}"
+        return f"{url} is unreachable: {error}"
 
 
 def main() -> int:
-    """Exit code 0 when the service is alive, else 1 and the reason."""
-    port = os.environ.get("METRICS_PORT", "8000")
+    """Exit code 0 if the service is alive, else 1 and the reason."""
+    port = os.environ.get("METRICS_PORT", str(METRICS_PORT))
     host = os.environ.get("METRICS_HOST", "").strip("[] ") or "127.0.0.1"
     why = check(int(port), host) if port.isdigit() else f"METRICS_PORT is {port!r}: expected a port"
     if why:

@@ -8,10 +8,10 @@ import redis
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 
 
-def test_a_host_that_is_no_name_is_a_redis_that_is_away() -> None:
+def test_a_host_that_is_not_a_name_is_an_unavailable_redis() -> None:
     # Looked up as a name, the empty part is a UnicodeError.
     link = PipelineConnection(redis.Redis(host="192.168..1.5"))
     for _ in range(2):
-        with pytest.raises(redis.ConnectionError, match="the host's name is not a valid one"):
+        with pytest.raises(redis.ConnectionError, match="the host's name is invalid"):
             link.exchange([("PING",)])
     link.close()

@@ -1,4 +1,4 @@
-"""`ei-demo`: options, models and clips, the supervisor, and the address once the first result is there."""
+"""`ei-demo`: reads the options, fetches models and clips, runs the services, and tells when results arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from elastic_inference.domain.result import Result, parse_result
 
 DESCRIPTION = """\
 Runs the whole suite on this machine: an embedded Valkey, inference services, streams of sample clips, the websocket
-server and the gateway with its dashboard. Without options: faces and people on two sample clips."""
+server and the gateway with its dashboard. Without options it detects faces and people in two sample clips."""
 EPILOG = """\
 examples:
   ei-demo --video shop.mp4 --type people
@@ -32,13 +32,13 @@ examples:
   CAMERA=rtsp://user:password@camera/stream ei-demo --camera env --type people
   ei-demo --models-dir models --video cars.mp4 --type car-int8,car-fp32
 
---video, --camera and --type may be repeated; the n-th --type belongs to the n-th source, in the order given.
-What follows --camera shows in the list of processes: with a password in it, give the address in the variable CAMERA
-and say --camera env."""
+--video, --camera and --type may be repeated; the n-th --type belongs to the n-th source, in the given order.
+An address after --camera shows in the list of processes. If it holds a password, put it into the variable CAMERA and
+use --camera env."""
 
 
 class _Source(argparse.Action):
-    """Keeps --video, --camera and --type in the order in which they were given."""
+    """Keeps --video, --camera and --type in the given order."""
 
     def __call__(
         self,
@@ -47,7 +47,7 @@ class _Source(argparse.Action):
         values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
-        """Adds a source, or the type to the newest source."""
+        """Adds a source, or a type to the first source without one."""
         sources: list[list[str]] = getattr(namespace, "sources", None) or []
         text = str(values)
         if self.dest == "type":
@@ -56,7 +56,7 @@ class _Source(argparse.Action):
                     source[2] = text
                     break
             else:
-                parser.error(f"--type {text}: give its --video or --camera before it")
+                parser.error(f"--type {text}: expected a --video or --camera before it")
         else:
             sources.append([self.dest, text, ""])
         namespace.sources = sources
@@ -67,16 +67,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "ei-demo", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--video", action=_Source, metavar="FILE", help="a clip to stream in a loop")
+    parser.add_argument("--video", action=_Source, metavar="FILE", help="a video file, streamed in a loop")
     parser.add_argument(
         "--camera",
         action=_Source,
         metavar="CAMERA",
-        help="0, /dev/video0, rtsp://…, http://… (MJPEG), or env: what CAMERA holds",
+        help="0, /dev/video0, rtsp://…, http://… (MJPEG), or env for the address in CAMERA",
     )
-    parser.add_argument(
-        "--type", action=_Source, metavar="TYPE", help="inference types of the source before it (people)"
-    )
+    parser.add_argument("--type", action=_Source, metavar="TYPE", help="inference types of its source (people)")
     parser.add_argument(
         "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="folder of models (%(default)s)"
     )
@@ -86,7 +84,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=_port, metavar="PORT", help=f"port of the dashboard ({DASHBOARD_PORT})")
     parser.add_argument("--queue-port", type=_port, metavar="PORT", help=f"port of the frame queue ({QUEUE_PORT})")
     parser.add_argument(
-        "--host", default=plans.LOOPBACK, help="address of the dashboard; 0.0.0.0 opens it to the network (%(default)s)"
+        "--host",
+        default=plans.LOOPBACK,
+        help="address that the dashboard listens on; 0.0.0.0 opens it to the network (%(default)s)",
     )
     parser.set_defaults(sources=[])
     return parser.parse_args(arguments)
@@ -99,7 +99,7 @@ def _port(text: str) -> int:
 
 
 def make_plan(options: argparse.Namespace) -> plans.Plan:
-    """What to run. Fetches the embedded models and the clips that are needed. Raises ElasticInferenceError."""
+    """The plan for these options. Fetches the models and clips that it needs. Raises ElasticInferenceError."""
     from elastic_inference.adapters.catalogue.download_models import fetch_embedded  # noqa: PLC0415  slow to import
     from elastic_inference.adapters.catalogue.download_videos import fetch_clips  # noqa: PLC0415
 
@@ -129,7 +129,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
         state_dir.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ElasticInferenceError(
-            f"The folder {state_dir} can't be made ({error.strerror}): run the demo from a folder that can be written."
+            f"Cannot create the folder {state_dir} ({error.strerror}): run the demo from a writable folder."
         ) from None
     return plans.Plan(
         streams=tuple(streams),
@@ -144,7 +144,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
 
 
 def camera_address(text: str) -> str:
-    """The address that --camera names, `env` for that in CAMERA. Raises SettingError for one that can't be."""
+    """The address after --camera, or in CAMERA for `env`. Raises SettingError if it is invalid."""
     if text == "env" and not os.environ.get("CAMERA", "").strip():
         raise SettingError("--camera", text, "expected the camera's address in the environment: CAMERA=rtsp://…")
     try:
@@ -154,7 +154,7 @@ def camera_address(text: str) -> str:
 
 
 def write_state(plan: plans.Plan) -> None:
-    """Tells `ei-status` what runs where. Whole or not at all: somebody may read it at any time."""
+    """Writes the ports for `ei-status`, in one step, since it may read them at any time."""
     state = plans.state_file(plan.state_dir)
     new = state.with_suffix(".new")
     document = {
@@ -168,11 +168,11 @@ def write_state(plan: plans.Plan) -> None:
         new.write_text(json.dumps(document))
         new.replace(state)
     except OSError as error:
-        raise ElasticInferenceError(f"The file {state} can't be written: {error.strerror}.") from None
+        raise ElasticInferenceError(f"Cannot write the file {state}: {error.strerror}.") from None
 
 
 class FirstResults:
-    """Looks for the first result of each type and tells it once."""
+    """Looks for the first result of each type and reports it once."""
 
     def __init__(self, plan: plans.Plan, supervisor: Supervisor) -> None:
         self._plan = plan
@@ -183,7 +183,7 @@ class FirstResults:
         self._client = redis.Redis(port=plan.queue_port, socket_timeout=1, socket_connect_timeout=1)
 
     def __call__(self) -> None:
-        """Called often; asks Redis twice a second until every type has a result."""
+        """Asks Redis twice per second until every type has a result. May be called more often."""
         now = time.monotonic()
         if now < self._next or len(self._told) == len(self._plan.infer_types):
             return
@@ -199,16 +199,16 @@ class FirstResults:
                     f"\n  First result after {now - self._started:.1f} s. Open {self._plan.address} in a browser;",
                     flush=True,
                 )
-                print("  Ctrl-C ends everything.\n", flush=True)
+                print("  Ctrl-C stops everything.\n", flush=True)
             self._told.add(kind)
-            found = ", ".join(sorted({each.label for each in result.detections})) or "nothing in this frame"
+            found = ", ".join(sorted({each.label for each in result.detections})) or "no detections in this frame"
             self._supervisor.say("demo", f"{kind}: results by {result.model} ({found})")
 
     def _newest(self, kind: str) -> Result | None:
         try:
             entries = self._client.xrevrange(keys.results(kind), count=1)
         except (redis.RedisError, OSError):
-            return None  # not up yet, or being restarted: asked again in half a second
+            return None  # not started yet, or restarting: the next attempt is in half a second
         for _identifier, fields in entries or ():
             if fields:
                 return parse_result(next(iter(fields.values())))
@@ -216,7 +216,7 @@ class FirstResults:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo until Ctrl-C; the exit code."""
+    """Runs the demo until Ctrl-C. Returns the exit code."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     preload()
     try:
@@ -229,9 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
     if any(kind == "camera" and url_credentials(text)[1] for kind, text, _ in options.sources):
-        print("warning: the camera's password shows in the list of processes; CAMERA and --camera env hide it (-h).")
+        print("warning: the camera's password shows in the list of processes; use --camera env instead (-h).")
     if options.port is None and plan.gateway_port != DASHBOARD_PORT:
-        print(f"Port {DASHBOARD_PORT} is in use: the dashboard is at {plan.gateway_port}.")
+        print(f"Port {DASHBOARD_PORT} is in use: the dashboard is at port {plan.gateway_port}.")
     names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
     supervisor.say("demo", f"streams: {names}; queue at {plans.LOOPBACK}:{plan.queue_port}")
     try:
@@ -241,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if supervisor.failure:
         print(f"error: {supervisor.failure}", file=sys.stderr)
     else:
-        print("demo: ended")
+        print("demo: stopped")
     return code
 
 

@@ -1,4 +1,4 @@
-"""What the demo runs: from options to a list of processes. Pure but for looking at ports and files."""
+"""From the demo's options to its processes. Pure, except that it looks at ports and files."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class Plan:
 
     @property
     def infer_types(self) -> tuple[str, ...]:
-        """Each type that some stream feeds, once."""
+        """All types that the streams feed, each once."""
         return tuple(dict.fromkeys(kind for stream in self.streams for kind in stream.infer_types))
 
     @property
     def address(self) -> str:
-        """Where the dashboard is."""
+        """The dashboard's address."""
         host = "localhost" if self.host in (LOOPBACK, "0.0.0.0", "::") else self.host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
 
 
 def stream_name(source: str, taken: Sequence[str]) -> str:
-    """A stream's name made of its source: the file's stem, or the camera's host; numbered where it is taken."""
+    """A stream's name from its source: the file's stem or the camera's host, with a number if it is in use."""
     if "://" in source:
         try:
             base = urlsplit(source).hostname or ""
@@ -75,14 +75,14 @@ def stream_name(source: str, taken: Sequence[str]) -> str:
 
 
 def choose_port(asked: int | None, usual: int, host: str, option: str) -> int:
-    """The port asked for, which must be free; else the usual one or the next free one above it.
+    """`asked` if it is free; without it, the usual port or the next free one above it.
 
-    Raises ElasticInferenceError when the port asked for can't be opened, or this machine has no such address.
+    Raises ElasticInferenceError if `asked` cannot be opened, or this machine has no such address.
     """
     if asked is not None:
         if not _is_free(asked, host):
             raise ElasticInferenceError(
-                f"Port {asked} is in use: give another one with {option}, or none to take a free one."
+                f"Port {asked} is in use: choose another with {option}, or leave the option out to get a free one."
             )
         return asked
     for port in range(usual, usual + 50):
@@ -102,7 +102,7 @@ def _is_free(port: int, host: str) -> bool:
         if number == errno.EADDRINUSE:
             return False
         if number in (errno.EACCES, errno.EPERM):
-            raise ElasticInferenceError(f"Port {port} can't be opened by this user: give one above 1023.") from None
+            raise ElasticInferenceError(f"Port {port}: permission denied; choose a port above 1023.") from None
         raise ElasticInferenceError(
             f"--host {host[:100]}: expected an address of this machine, 127.0.0.1 or 0.0.0.0 "
             f"({getattr(error, 'strerror', None) or error})."
@@ -111,10 +111,10 @@ def _is_free(port: int, host: str) -> bool:
 
 
 def decided_by_the_demo() -> list[str]:
-    """Variables that the demo sets or leaves out: where things are, logins, models, names. Their former names too.
+    """Variables that the demo sets or clears: addresses, logins, models and names, and their former names.
 
-    What the shell holds of them is for another system. How to work (thresholds, quality, the gateway's token, logs)
-    is the user's, and stays.
+    The shell's values of them belong to another system. Thresholds, quality, the gateway's token and logs are the
+    user's, and stay.
     """
     owners: dict[type[config.CommonSettings], tuple[str, ...]] = {
         config.CommonSettings: ("queue_", "broker_", "metrics_host", "metrics_port"),
@@ -130,12 +130,12 @@ def decided_by_the_demo() -> list[str]:
         for name in settings.model_fields
         if name.startswith(prefixes) and name not in config.QueueRules.model_fields and name != "camera_fps"
     }
-    former = {*config.FORMER_NAMES, "WEBSOCKET_SERVER_HOST", "WEBSOCKET_SERVER_PORT"}
+    former = {*config.FORMER_NAMES, *config.FORMER_WEBSOCKET_NAMES}
     return sorted(names | former)
 
 
 def children(plan: Plan) -> list[Child]:
-    """The processes of a plan, Redis first. Group 0 (producers) ends first, Redis (3) last."""
+    """The processes of a plan, Redis first. Group 0 (producers) stops first, group 3 (Redis) last."""
 
     def service(command: str) -> tuple[str, ...]:
         return (sys.executable, str(Path(sys.executable).with_name(command)))
@@ -205,7 +205,7 @@ def children(plan: Plan) -> list[Child]:
 
 
 def state_file(state_dir: Path) -> Path:
-    """Where a running demo says which ports it uses."""
+    """The file in which a running demo lists its ports."""
     return state_dir / "demo.json"
 
 

@@ -1,7 +1,7 @@
-"""Runs processes side by side: named log lines, restarts with backoff, an end that leaves nothing behind.
+"""Runs processes side by side: named log lines, restarts with backoff, and a stop that leaves nothing running.
 
-Called by the demo. Knows nothing of what the processes do. All processes start from the thread that calls `run`: on
-Linux a child is told to end when that thread does.
+Called by the demo. Knows nothing of what the processes do. The thread that calls `run` starts all processes, since on
+Linux a child gets its signal to end when that thread ends.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from dataclasses import dataclass, field
 from typing import IO, TextIO
 
 from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.exit_codes import FINAL_EXITS
 
 STOP_LIMIT_S = 4.0  # then SIGKILL; the demo promises an end within 5 s
-STEADY_S = 20.0  # a child that ran for so long starts its backoff anew
-# A wrong setting, and a model or a source that can't work until somebody changes something.
-EXITS_FOR_GOOD = (2, 3)
+STEADY_S = 20.0  # a child that ran for this long gets a fresh backoff
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 _PR_SET_PDEATHSIG = 1
 
@@ -33,8 +32,8 @@ _PR_SET_PDEATHSIG = 1
 class Child:
     """One process to keep running.
 
-    `group` orders the end: a lower group gets SIGTERM first, so that producers end before pods and pods before
-    Redis. A child that exits with code 2 or 3 would do so again: it is not started again, the supervisor gives up.
+    `group` orders the stop: a lower group gets SIGTERM first, so that producers end before pods and pods before Redis.
+    After an exit with one of FINAL_EXITS a restart would not help: the supervisor stops everything.
     """
 
     name: str
@@ -49,12 +48,12 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process is running."""
         return self.process is not None and self.process.poll() is None
 
 
 class Supervisor:
-    """Keeps children running until `stop`, a signal, or a child that can't work."""
+    """Keeps children running until `stop`, a signal, or a child that cannot work."""
 
     def __init__(self, children: Sequence[Child], out: TextIO | None = None) -> None:
         self.children = list(children)
@@ -68,7 +67,7 @@ class Supervisor:
         self._last_lines: dict[str, str] = {}
 
     def say(self, name: str, line: str) -> None:
-        """One line under a name, whole even when several children talk at once."""
+        """Prints one line under a name. Lines of several children do not mix."""
         label = f"{name:<{self._width}} |"
         if self._colour:
             known = [child.name for child in self.children]
@@ -79,11 +78,11 @@ class Supervisor:
             self._out.flush()
 
     def stop(self) -> None:
-        """Ends `run` soon; may be called from a signal handler or another thread."""
+        """Makes `run` stop soon. May be called from a signal handler or another thread."""
         self._stop.set()
 
     def run(self, tick: Callable[[], None] | None = None) -> int:
-        """Runs everything until it is stopped; the exit code. `tick` is called ten times a second meanwhile."""
+        """Runs everything until it is stopped, and calls `tick` ten times per second. Returns the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: self.stop())
         try:
@@ -108,22 +107,22 @@ class Supervisor:
         if code is None:
             return
         child.process = None
-        if code in EXITS_FOR_GOOD and now - child.started < STEADY_S:
+        if code in FINAL_EXITS and now - child.started < STEADY_S:
             for reader in self._readers:
                 if reader.name == child.name:
-                    reader.join(1)  # its last words may still be in the pipe
+                    reader.join(1)  # its last lines may still be in the pipe
             why = self._last_lines.get(child.name, "").removeprefix("error: ") or f"it ended with code {code}"
-            self.failure = f"{child.name} can't start: {why}"
+            self.failure = f"{child.name} cannot start: {why}"
             return
         if now - child.started > STEADY_S:
             child.backoff.reset()
         wait_s = child.backoff.next_s()
         child.next_start = now + wait_s
-        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        self.say(child.name, f"{ended}; it starts again in {wait_s:.1f} s")
+        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self.say(child.name, f"{ended}; restart in {wait_s:.1f} s")
 
     def _start(self, child: Child, now: float) -> None:
-        child.process = subprocess.Popen(  # noqa: S603  commands of our own
+        child.process = subprocess.Popen(  # noqa: S603  our own commands
             child.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -149,7 +148,7 @@ class Supervisor:
                 self.say(name, text)
 
     def _end(self) -> None:
-        """SIGTERM group by group, each with its share of the time to end; SIGKILL for what is left at the limit."""
+        """SIGTERM group by group, each with its share of the time; SIGKILL for what is still running at the limit."""
         limit = time.monotonic() + STOP_LIMIT_S
         groups = sorted({child.group for child in self.children})
         for position, group in enumerate(groups):
@@ -161,7 +160,7 @@ class Supervisor:
         _wait(self.children, limit)
         for child in self.children:
             if child.process is not None and child.running:
-                self.say(child.name, "did not end in time, killed")
+                self.say(child.name, "did not stop in time: killed")
                 _signal(child, signal.SIGKILL)
                 child.process.wait()
         for thread in self._readers:
@@ -176,7 +175,7 @@ def _wait(children: Sequence[Child], limit: float) -> None:
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
-    """To the child's whole process group, so that its own children end too."""
+    """Sends it to the child's whole process group, so that its own children end too."""
     if child.process is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.process.pid, number)
@@ -198,5 +197,5 @@ def _own_group_and_end_with_parent() -> None:
 
 
 def preload() -> None:
-    """Loads what the forked child calls, before threads exist."""
+    """Loads the library that the forked child calls, before there are threads."""
     _libc()

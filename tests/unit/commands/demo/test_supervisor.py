@@ -51,7 +51,7 @@ def test_a_crashed_child_starts_again() -> None:
     supervisor = Supervisor([child], out)
     assert run(supervisor, lambda: child.starts >= 3) == 0
     assert child.starts >= 3
-    assert "ended with code 4; it starts again in" in out.getvalue()
+    assert "ended with code 4; restart in" in out.getvalue()
 
 
 @pytest.mark.parametrize("code", [2, 3])
@@ -62,7 +62,7 @@ def test_a_child_that_cannot_work_ends_all(code: int) -> None:
         io.StringIO(),
     )
     assert run(supervisor, lambda: False) == 1
-    assert supervisor.failure == "wrong can't start: the port is wrong"
+    assert supervisor.failure == "wrong cannot start: the port is wrong"
     assert not other.running
 
 
