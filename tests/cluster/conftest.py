@@ -1,10 +1,10 @@
-"""The suite installed on a real cluster, from `build.sh` to `kubectl apply`, as the README tells it.
+"""The suite installed on a real cluster, from `build.sh` to `kubectl apply`, as the README describes it.
 
 Which cluster: the one that KUBECONFIG names; else the one of EI_CLUSTER_COMMAND (a command with `up`, `env` and
 `images`), by default `shared/tools/cluster/cluster` beside the project.
 EI_TEST_REGISTRY: a registry that this machine and the cluster reach (default: one on loopback, which a cluster on this
 machine reaches). EI_TEST_NODE: address of a node (default: localhost with the command, else the first node's).
-EI_TEST_POD_CIDR: the pods' network, where the nodes don't say it. EI_CLUSTER_KEEP=1 leaves everything in place.
+EI_TEST_POD_CIDR: the pods' network, if the nodes do not say it. EI_CLUSTER_KEEP=1 leaves everything in place.
 """
 
 from __future__ import annotations
@@ -34,14 +34,18 @@ from tests.conftest import missing_tool
 from tests.support.manifests import PROJECT, generate, load
 from tests.support.waiting import wait_for
 
-# A type of the tests' own, so that its books hold nothing but the tests' frames.
+# The tests' own type, so that its account contains only the tests' frames.
 OWN_TYPE = "counted"
+REDIS, RELAY, GATEWAY = "ei-redis-deployment", "ei-websocket-server-deployment", "ei-gateway-server-deployment"
+HOUSEKEEPING = "ei-housekeeping-deployment"
+# On a machine that builds, serves and infers at once, everything happens within this time.
+PATIENCE_S = 120
 LEAST = ["--set", "SAMPLE_FPS=3"]
 
 
 @dataclass
 class Installation:
-    """Where the installed suite answers, and the hands to work on it."""
+    """Where the installed suite answers, and how the tests reach it."""
 
     kubectl: Kubectl
     registry: str
@@ -254,18 +258,18 @@ def _pod_cidr(kubectl: Kubectl, node: Mapping[str, Mapping[str, str]]) -> str:
     given = os.environ.get("EI_TEST_POD_CIDR") or node["spec"].get("podCIDR", "")
     if given:
         return given
-    # a node that does not say: DNS answers from the pods' network on such clusters, whose narrowest form is /24
+    # If a node does not say it: on such clusters DNS answers from the pods' network, which is at least a /24.
     slices = kubectl.get("endpointslices", "-n", "kube-system")["items"]
     found = [a for each in slices for e in each.get("endpoints") or () for a in e["addresses"] if ":" not in a]
     return str(ipaddress.ip_network(f"{found[0]}/24", strict=False)) if found else ""
 
 
 def _jpeg() -> bytes:
-    """One picture of the clip that the build took along, small."""
+    """One small frame of the clip that the build downloaded."""
     clip = cv2.VideoCapture(str(PROJECT / "build" / "videos" / "carphone_pristine.mp4"))
-    found, picture = clip.read()
+    found, frame = clip.read()
     assert found
-    encoded, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    encoded, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 80])
     assert encoded
     return bytes(data.tobytes())
 

@@ -1,16 +1,12 @@
-"""What a pod of somebody else can connect to."""
+"""What a pod that does not belong to the suite can connect to."""
 
 from __future__ import annotations
 
 import json
 import time
 
-from tests.cluster.conftest import Installation
+from tests.cluster.conftest import PATIENCE_S, Installation
 from tests.support.waiting import wait_for
-
-# What is there is found within this time, on a machine that does everything else at once.
-PATIENCE_S = 120
-
 
 ASK = """
 import json, socket, sys, time

@@ -1,4 +1,4 @@
-"""A thin hand on kubectl, for the tests on a real cluster."""
+"""A thin wrapper of kubectl, for the tests on a real cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Kubectl:
         self.environ = {**os.environ, **environ}
 
     def run(self, *arguments: str, check: bool = True, stdin: str | None = None, timeout_s: float = 120) -> str:
-        """What kubectl prints; AssertionError with its complaint otherwise."""
+        """What kubectl prints; AssertionError with its error message if it fails."""
         done = subprocess.run(
             ["kubectl", "-n", self.namespace, *arguments],
             input=stdin,
@@ -44,7 +44,7 @@ class Kubectl:
         return self.run("apply", *[part for each in files for part in ("-f", str(each))])
 
     def pods(self, app: str) -> list[dict[str, Any]]:
-        """Pods with the label `app` that are not on their way out."""
+        """Pods with the label `app` that are not being deleted."""
         found = self.get("pods", "-l", f"app={app}")["items"]
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
@@ -57,7 +57,7 @@ class Kubectl:
         ]
 
     def wait_rolled_out(self, timeout_s: float = 180) -> None:
-        """Waits until every deployment of the namespace has all it wants, updated and Ready."""
+        """Waits until every deployment of the namespace has all its pods, updated and Ready."""
 
         def all_there() -> bool:
             return not self.unready()

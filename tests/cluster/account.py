@@ -1,4 +1,4 @@
-"""Whether the frames of a camera add up."""
+"""The account of a camera's frames: pushed = inferred + dropped + lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.waiting import wait_for
 COUNTED = f"ei-infer-{OWN_TYPE}-app"
 
 
-class Books:
+class Account:
     """Pushed, inferred, dropped and lost frames of one camera of the tests' own type."""
 
     def __init__(self, here: Installation, camera: Camera, results: Results) -> None:
@@ -26,7 +26,7 @@ class Books:
         return found
 
     def close(self) -> dict[str, int]:
-        """Ends the camera, waits until nothing waits any more, and adds up."""
+        """Ends the camera, waits until the queue is empty, and adds up."""
         self._camera.stop()
         with self._here.redis("admin") as admin:
             wait_for(lambda: not admin.llen(keys.tokens(OWN_TYPE)), 30, "the queue to be empty", every_s=0.2)
@@ -37,7 +37,7 @@ class Books:
                 return seen[-1] == seen[-2]
 
             wait_for(quiet, 20, "results to end", every_s=1.5)
-            # what no pod has taken over yet
+            # drops that no pod has claimed yet
             open_drops = sum(int(value) for value in admin.hgetall(keys.dropped(OWN_TYPE)).values())
         after = self._pods()
         dropped = int(sum(value - self._before.get(pod, 0.0) for pod, value in after.items()))
