@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -79,6 +80,20 @@ def test_passwords_are_random_and_kept_when_run_again(project: Path) -> None:
     second = secrets_of(file)
     assert not set(first.values()) & set(second.values())
     assert all(len(value) >= 32 for key, value in second.items() if key != "users.acl")
+
+
+def test_a_password_that_people_put_there_is_kept(project: Path) -> None:
+    file = project / "kubernetes" / "elastic-inference.yaml"
+    arguments = ("-f", "kubernetes/elastic-inference.yaml.template")
+    run(project, *arguments)
+    given = 'sh0rt "and: odd\\'
+    text = file.read_text().replace(json.dumps(secrets_of(file)["camera-password"]), json.dumps(given))
+    file.write_text(text)
+    run(project, *arguments)
+    assert secrets_of(file)["camera-password"] == given
+    file.write_text("kind: Secret\n\tstringData:")
+    done = run(project, *arguments)
+    assert (done.returncode, "its passwords must be kept: it is not YAML" in done.stderr) == (2, True)
 
 
 def test_the_users_of_the_secret_log_in_at_a_real_server(project: Path, tmp_path: Path) -> None:

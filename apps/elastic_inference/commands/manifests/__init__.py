@@ -1,4 +1,4 @@
 """Kubernetes manifests from the templates in `kubernetes/`: what `tools/gen-k8s-yaml.sh` runs.
 
-Only the standard library, so that a machine with nothing but Python 3.11 can generate them.
+It needs Jinja2, PyYAML and pydantic only, which the script installs where there is no `.venv`.
 """

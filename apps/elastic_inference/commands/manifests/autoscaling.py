@@ -1,4 +1,4 @@
-"""Values of the autoscalers' templates that follow from others. Pure; called by the generator."""
+"""Values of the autoscalers' templates that are derived from others. Pure; called for the templates' values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from elastic_inference.commands.manifests.options import Options
 from elastic_inference.commands.manifests.redis_address import parse
 from elastic_inference.commands.manifests.settings import SETTINGS
 
-# The part of a pod's CPU limit that the CPU autoscaler aims at.
+# The CPU autoscaler's target, as a part of a pod's CPU limit.
 CPU_PART = 0.7
 
 
 def cpu_target(limit: str) -> str:
-    """The wanted mean CPU use of a pod, a Kubernetes quantity, from its limit (`2`, `1500m`). Raises ManifestError."""
+    """The target of a pod's mean CPU use, a quantity, from its limit (`2`, `1500m`). Raises ManifestError."""
     try:
         cores = float(limit[:-1]) / 1000 if limit.endswith("m") else float(limit)
     except ValueError:
@@ -26,7 +26,7 @@ def cpu_target(limit: str) -> str:
 
 
 def other_prometheus_port(url: str) -> str:
-    """The port of a Prometheus that is not the one of monitoring/; empty for that one."""
+    """The port of a Prometheus other than that of monitoring/; empty for that one."""
     if url == SETTINGS["PROMETHEUS_URL"]:
         return ""
     parts = urlsplit(url)

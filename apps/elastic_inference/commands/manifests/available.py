@@ -11,7 +11,7 @@ from pathlib import Path
 from elastic_inference.adapters.catalogue.entries import load_catalogue
 
 CORE_TYPES = ("face-fp32", "face-int8", "people", "car-fp32", "car-int8", "object")
-# A sample feeds these types; the first clip that the image has plays, the last one comes with every image.
+# The types that each sample feeds, and its clips: the first in the image plays. Every image contains the last.
 SAMPLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "face": (("face-fp32", "face-int8"), ("face-demographics-walking.mp4", "carphone_pristine.mp4")),
     "people": (("people",), ("bikes.mp4",)),
@@ -22,7 +22,7 @@ _PRECISIONS = {"INT8": ("FP16-INT8", "INT8"), "FP32": ("FP32",), "FP16": ("FP16"
 
 
 def holds(models: Path, name: str) -> bool:
-    """Whether the folder of models has `name`, with its precision (`…_INT8`) where it is given."""
+    """Whether the folder of models contains `name`, with its precision (`…_INT8`) if the name has one."""
     base, _, precision = name.rpartition("_")
     if base and precision in _PRECISIONS:
         return any(_has_files(models / base / folder) for folder in _PRECISIONS[precision])
@@ -34,9 +34,10 @@ def _has_files(folder: Path) -> bool:
 
 
 def choose_types(models: Path | None, types: Sequence[str] = CORE_TYPES) -> tuple[list[str], list[str]]:
-    """(types that the image can serve, lines that say what falls back or is left out).
+    """(types that the image can serve, lines that say which types fall back or are left out).
 
-    `models` is the folder that went into the inference image; None where it is not known: then every type is taken.
+    `models` is the folder that went into the inference image. None means that it is
+    not known: then every type is served.
     """
     if models is None:
         return list(types), []
@@ -57,5 +58,5 @@ def choose_types(models: Path | None, types: Sequence[str] = CORE_TYPES) -> tupl
 
 
 def choose_clip(clips: Path | None, candidates: Sequence[str]) -> str:
-    """The first of the clips that the folder has, else the last, which every image has."""
+    """The first of the clips that the folder contains, or else the last, which every image has."""
     return next((name for name in candidates if clips is not None and (clips / name).is_file()), candidates[-1])

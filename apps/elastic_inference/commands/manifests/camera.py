@@ -1,4 +1,4 @@
-"""A camera on the command line: by URL, by Secret or as a device, and where its pod may reach it."""
+"""A camera on the command line: by URL, by Secret or as a device, and the addresses that its pod may reach."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera of its own name. Exactly one of `url`, `secret` and `device` is set.
+    """One camera. Exactly one of `url`, `secret` and `device` is set.
 
-    `address` is a network and `port` a TCP port, both empty where they are not known.
+    `address` is a network and `port` a TCP port, both empty if they are not known.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Camera:
 
     @property
     def note(self) -> str:
-        """What its network policy leaves open, in one line; empty where it names one address and port."""
+        """What its network policy leaves open, in one line; empty if the policy names one address and port."""
         if self.device or (self.address and self.port):
             return ""
         missing = " and ".join(
@@ -41,7 +41,7 @@ class Camera:
 
 
 def parse_camera(name: str | None, source: str | None, cidr: str | None, port: str | None) -> Camera | None:
-    """The camera of `-n` and `-c`, None without one. Raises ManifestError, whose message never shows a URL."""
+    """The camera of `-n` and `-c`, None without one. Raises ManifestError; its message never shows a URL."""
     camera = _camera(name, source) if name or source else None
     if cidr is None and port is None:
         return camera

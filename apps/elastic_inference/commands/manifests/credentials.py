@@ -1,4 +1,4 @@
-"""Passwords of a new installation, kept when its manifests are generated again. Prints and logs none of them."""
+"""Passwords of an installation, kept when its manifests are generated again. Prints and logs none of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def fresh(kept: Mapping[str, str]) -> dict[str, str]:
-    """A value for each key: the kept one, else a random one of 192 bits."""
+    """A value for each key: the kept one, or else a random one of 192 bits."""
     return {key: kept.get(key) or secrets.token_urlsafe(24) for key in KEYS}
 
 
 def read_kept(manifest: Path) -> dict[str, str]:
-    """The passwords in a manifest that was generated before; empty where there is none. Raises ManifestError."""
+    """The passwords in an earlier manifest; empty if there is none. Raises ManifestError."""
     try:
         documents = list(yaml.load_all(manifest.read_text(), _LOADER))
     except (FileNotFoundError, NotADirectoryError):
@@ -31,8 +31,8 @@ def read_kept(manifest: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
         raise ManifestError(
-            f"{short_path(manifest)} can't be read, and its passwords must be kept: {reason}; mend it, or move it away "
-            "for new passwords"
+            f"{short_path(manifest)} can't be read, and its passwords must be kept: {reason}; repair it, or move it "
+            "away for new passwords"
         ) from None
     secrets_there = [each for each in documents if isinstance(each, dict) and each.get("kind") == "Secret"]
     values = {key: value for each in secrets_there for key, value in (each.get("stringData") or {}).items()}
@@ -40,5 +40,5 @@ def read_kept(manifest: Path) -> dict[str, str]:
 
 
 def users_file(values: Mapping[str, str]) -> str:
-    """Redis' list of users, with hashes of the passwords only."""
+    """Redis' list of users, which contains only hashes of the passwords."""
     return render_acl({user: values[f"{user}-password"] for user in USERS})

@@ -37,7 +37,7 @@ class Generator:
     """Renders the templates of a project for one set of options. `notes` are lines for the user."""
 
     def __init__(self, project: Path, options: Options) -> None:
-        """`project` is the folder that holds `kubernetes/`. Raises ManifestError where it does not."""
+        """`project` is the folder that contains `kubernetes/`. Raises ManifestError if it does not."""
         self.kubernetes = project / "kubernetes"
         if not self.kubernetes.is_dir():
             raise ManifestError(f"{self.kubernetes} is missing: expected the project's folder of templates")
@@ -51,7 +51,7 @@ class Generator:
             if folder is not None and not folder.is_dir():
                 raise ManifestError(f"{folder} is missing: expected a folder")
         self._types, notes = available.choose_types(models)
-        # a type of one's own, a camera and the Secret have nothing to do with the core's types
+        # your own type, a camera and the Secret do not depend on the core's types
         self.notes = notes if options.template else []
         self._clips = clips
 
@@ -144,21 +144,21 @@ class Generator:
         return _write(target, self._renderer.part("camera.yaml.j2", values))
 
     def _values(self, target: Path) -> Values:
-        """What the templates can use, with the passwords that an earlier `target` holds."""
+        """What the templates can use, with the passwords of an earlier `target`."""
         kept = credentials.read_kept(target)
         if self._options.secret_only:
-            # other passwords than those of the installation would lock every pod out
+            # other passwords than the installation's would lock out every pod
             kept = {**kept, **credentials.read_kept(self.kubernetes / CORE)}
         return template_values(self._options, self._types, self._clips, credentials.fresh(kept))
 
 
 def _prepared(folder: Path) -> Path | None:
-    """What build.sh left in `folder`, empty with `-m none`; None where nothing was built on this machine."""
+    """What build.sh left in `folder`, empty after `-m none`; None if nothing was built on this machine."""
     return folder if folder.is_dir() else None
 
 
 def _write(target: Path, text: str) -> Written:
-    """Whole or not at all; readable by its owner only when it holds secrets."""
+    """Writes the file completely or not at all. Only its owner can read one with secrets."""
     private = "\nkind: Secret\n" in text
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command behind `tools/gen-k8s-yaml.sh`: options in, files out, and what to do next in a few lines."""
+"""The command behind `tools/gen-k8s-yaml.sh`: options in, files out, and the next steps in a few lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXIT_WRONG = 2
 
 
 def main(arguments: Sequence[str] | None = None, project: Path | None = None) -> int:
-    """Writes the manifests; the exit code: 0, or 2 for what the user has to change."""
+    """Writes the manifests; the exit code: 0, or 2 if the user has to change something."""
     try:
         options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
         generator = Generator(project or Path(__file__).resolve().parents[4], options)

@@ -1,4 +1,4 @@
-"""What the user asks for on the command line of `tools/gen-k8s-yaml.sh`, checked."""
+"""The options of `tools/gen-k8s-yaml.sh`, checked."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _pod_cidrs(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _redis_ports(queue_url: str | None, queue_ports: str | None, broker_url: str | None) -> tuple[str, ...]:
-    """What pods may reach outside: the queue's ports as they were named, or by its URL, and the broker's."""
+    """Ports that pods may reach outside: those given for the queue, or those of its URL, and the broker's."""
     found = [port.strip() for port in queue_ports.split(",")] if queue_ports and queue_url else ports(queue_url or "")
     found += ports(broker_url or "")
     for port in found:

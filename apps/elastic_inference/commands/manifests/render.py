@@ -58,7 +58,7 @@ class Renderer:
         return self._guarded(values, lambda: self._load(path).render(values))
 
     def block(self, path: Path, block: str, values: Mapping[str, Any]) -> str:
-        """One `{% block … %}` of the template at `path`, filled in; empty where it has none. Raises ManifestError."""
+        """One `{% block … %}` of the template at `path`, filled in; empty if it has none. Raises ManifestError."""
 
         def render() -> str:
             template = self._load(path)

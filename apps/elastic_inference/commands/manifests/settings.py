@@ -1,4 +1,4 @@
-"""What `--set NAME=VALUE` changes, with its defaults. Pure; called by the options."""
+"""The settings of `--set NAME=VALUE` and their defaults. Pure; called by the options."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ SETTINGS = {
     "GRAFANA_NODE_PORT": "31008",
     "PROMETHEUS_NODE_PORT": "31009",
     "PROMETHEUS_URL": "http://ei-prometheus.ei-monitoring.svc:9090",
-    # host:port that Prometheus sends alerts to; empty: nobody is told
+    # host:port that Prometheus sends alerts to; empty for none
     "ALERTMANAGER": "",
     "MIN_REPLICAS": "1",
     "MAX_REPLICAS": "10",
     "RATIO_TARGET": "0.8",
     "SCALE_DOWN_WINDOW_S": "300",
     "KEDA_COOLDOWN_S": "120",
-    # where the suite will run, for KEDA, which looks at it from its own namespace
+    # where the suite will run, for KEDA, which has its own namespace
     "NAMESPACE": "default",
 }
-# What the templates write without quotes; the latter may be empty: no node port, no group.
+# The templates write these without quotes. The second group may be empty: no node port, no group.
 NUMBERS = (
     "MAX_FRAME_BYTES",
     "WEBSOCKET_REPLICAS",
@@ -105,7 +105,7 @@ _NODE_LABEL = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9./_-]*)(=|: *)(?P<value
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, str]:
-    """Every setting with its value: the default, or the one given as `NAME=VALUE`. Raises ManifestError."""
+    """Each setting with its value: the default, or what `NAME=VALUE` gives. Raises ManifestError."""
     settings = dict(SETTINGS)
     for text in given:
         name, equals, value = text.partition("=")
@@ -149,10 +149,10 @@ def _check_services(settings: Mapping[str, str]) -> None:
 def _check_scaling(settings: Mapping[str, str]) -> None:
     lowest, highest, target = (settings[name] for name in ("MIN_REPLICAS", "MAX_REPLICAS", "RATIO_TARGET"))
     if int(lowest) < 1:
-        raise ManifestError(f"--set MIN_REPLICAS={lowest}: expected 1 or more (an HPA can't go to zero, KEDA does)")
+        raise ManifestError(f"--set MIN_REPLICAS={lowest}: expected 1 or more (an HPA cannot scale to zero, KEDA does)")
     if int(lowest) > int(highest):
         raise ManifestError(f"--set MIN_REPLICAS={lowest}: expected at most MAX_REPLICAS, which is {highest}")
-    # both an HPA's quantity and KEDA's threshold; Kubernetes counts in thousandths
+    # It is an HPA's quantity and KEDA's threshold. Kubernetes counts in thousandths.
     if not re.fullmatch(r"[0-9]+(\.[0-9]{1,3})?", target) or float(target) == 0:
         raise ManifestError(f"--set RATIO_TARGET={target}: expected a number above 0 such as 0.8")
 

@@ -26,7 +26,7 @@ Values = dict[str, Any]
 
 
 def template_values(options: Options, types: Sequence[str], clips: Path | None, passwords: Mapping[str, str]) -> Values:
-    """The values of every template. `clips` is the folder of clips in the image, None where it is not known."""
+    """The values of every template. `clips` is the folder of clips in the image, None if it is not known."""
     settings = options.settings
     queue_url = options.redis_url or f"{'rediss' if options.redis_tls else 'redis'}://ei-redis-svc:{REDIS_PORT}/0"
     redis = server_settings(settings["REDIS_MAXMEMORY"], int(settings["MAX_FRAME_BYTES"]))
@@ -36,7 +36,7 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "tag": options.tag,
         "secret": options.secret,
         "makes_secret": not options.existing_secret,
-        # the core knows the passwords of its Secret, and says so
+        # the core, which knows the passwords of its Secret, sets this
         "with_passwords": False,
         "users": USERS,
         "passwords": passwords,
@@ -56,7 +56,7 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "redis_tls": options.redis_tls,
         "redis_ca": options.redis_ca,
         "redis_settings": as_file(redis),
-        # an upgrade of the suite must leave Redis' pod as it is
+        # an upgrade of the suite must not replace Redis' pod
         "redis_version": _version(settings["REDIS_IMAGE"]),
         "pod_cidr_4": next((cidr for cidr in options.pod_cidrs if ":" not in cidr), ""),
         "pod_cidr_6": next((cidr for cidr in options.pod_cidrs if ":" in cidr), ""),
@@ -76,7 +76,7 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
 
 
 def type_values(name: str, model: str = "") -> Values:
-    """`type` of the parts: an inference type, with the name or the path of its model where it is not the default."""
+    """`type` of the parts: an inference type, with the name or path of its model if that is not the default."""
     by_path = "/" in model
     return {
         "name": name,
@@ -119,6 +119,6 @@ def _slow_hash(text: str, salt: str) -> str:
 
 
 def _version(image: str) -> str:
-    """The tag of an image where it fits into a label, else nothing."""
+    """The tag of an image if it fits into a label, or else nothing."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     return tag if LABEL.fullmatch(tag) else ""
