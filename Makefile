@@ -23,7 +23,7 @@ $(STAMP): setup.py $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
 	@tools/lib/python-environment.sh $(VENV) "$(PYTHON)" $(LOCK)
 
-install: $(STAMP) ## make .venv with everything
+install: $(STAMP) ## create or update .venv with all packages
 
 $(NODE_STAMP): spa/package.json spa/package-lock.json
 	@echo "installing the dashboard's packages"
@@ -38,7 +38,7 @@ $(DASHBOARD): $(DASHBOARD_SOURCES) | $(NODE_STAMP)
 has-node:
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null
 
-dashboard: $(DASHBOARD) ## build the dashboard when it is missing or stale
+dashboard: $(DASHBOARD) ## build the dashboard if it is missing or out of date
 
 demo: install ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
 	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory dashboard; \
@@ -57,7 +57,7 @@ else
 	@$(BIN)/pytest $(ARGS)
 endif
 
-test-dashboard: install dashboard ## the dashboard's tests, those in a real browser included
+test-dashboard: install dashboard ## the dashboard's tests, also in a real browser
 	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
 	    cd spa && npm run --silent test:e2e; \
@@ -69,24 +69,24 @@ test-cluster: install ## images, manifests and the whole suite on a real cluster
 test-elasticity: install ## the autoscalers against real pods on a real cluster (under 40 minutes; ARGS="-h")
 	@$(BIN)/python -m tests.elasticity $(ARGS)
 
-bench: install dashboard ## every part against the machine's limit, at most 15 minutes (ARGS="-h")
+bench: install dashboard ## benchmarks of every part, at most 15 minutes (ARGS="-h")
 	@$(BIN)/python -m tests.bench $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory bench-dashboard
 endif
 
-bench-ratio: install ## the scale ratio against demand over capacity, a quarter of an hour as root (ARGS="-h")
+bench-ratio: install ## the scale ratio compared with demand over capacity, 15 minutes as root (ARGS="-h")
 	@$(BIN)/python -m tests.bench.ratio $(ARGS)
 
-bench-soak: install dashboard ## ten minutes of load in which nothing may creep (ARGS="--minutes N")
+bench-soak: install dashboard ## ten minutes of load without growth of memory or latency (ARGS="--minutes N")
 	@$(BIN)/python -m tests.bench.soak $(ARGS)
 	@echo "the dashboard's heap over five minutes"
 	@cd spa && npm run --silent bench:soak
 
-bench-dashboard: install dashboard ## what the dashboard paints of 16 streams, in a real browser
+bench-dashboard: install dashboard ## frame rate of the dashboard with 16 streams, in a real browser
 	@cd spa && npm run --silent bench
 
-screenshots: install dashboard ## the pictures of doc/images, from the running system
+screenshots: install dashboard ## the images in doc/images, from the running system
 	@cd spa && npm run --silent screenshots
 
 lint: install $(NODE_STAMP) ## style: ruff for Python, shellcheck and shfmt for scripts, ESLint and Prettier for the dashboard
@@ -99,7 +99,7 @@ lint: install $(NODE_STAMP) ## style: ruff for Python, shellcheck and shfmt for 
 types: install ## mypy, strict
 	@$(BIN)/mypy
 
-docs: install ## write the documents that are made from the code
+docs: install ## write the generated documents
 	@$(BIN)/python -m elastic_inference.base.config_document > doc/configuration.md
 	@$(BIN)/python -m elastic_inference.base.shell_variables > tools/lib/variables.sh
 	@$(BIN)/python -m elastic_inference.flows.gateway.openapi > $(OPENAPI)
@@ -108,5 +108,5 @@ docs: install ## write the documents that are made from the code
 	@$(BIN)/python -m tests.elasticity.report
 	@$(BIN)/python -m tests.bench.planner --document
 
-clean: ## remove what was made, but not models and videos
+clean: ## remove everything generated, except models and videos
 	rm -rf $(VENV) $(VENV).lock build dist .demo spa/node_modules apps/elastic_inference/flows/gateway/dashboard apps/*.egg-info

@@ -21,7 +21,7 @@ EXTRAS = {
     "manifests": ["jinja2>=3.1", "pyyaml>=6"],
 }
 EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})
-# Not in "all": it asks for OpenCV 4, though it works with 5. `make install` adds it with --no-deps instead.
+# Not in "all": it requires OpenCV 4, but works with 5. `make install` adds it with --no-deps instead.
 EXTRAS["model-api"] = ["openvino-model-api>=0.4.7"]
 EXTRAS["dev"] = [
     "build>=1.3",

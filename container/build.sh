@@ -7,22 +7,22 @@ usage() {
 usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e ENGINE] [-p PLATFORMS] [-m MODELS]
                           [-v CLIPS] [-h]
 
-  -r REGISTRY   where images belong: localhost:5000, registry.example.org/team, …
+  -r REGISTRY   registry and path of the images: localhost:5000, registry.example.org/team, …
   -a ACTION     build, publish (what was built), save (one archive per image into container/save/), all (build and
                 publish; the default)
   -c COMPONENT  css (camera stream), fss (file stream), ois (inference), wss (websocket server), gws (gateway), all
                 (the default)
   -g TAG        tag of the images (default: the project's version)
-  -e ENGINE     docker, podman or buildah (default: the first that is found and answers)
+  -e ENGINE     docker, podman or buildah (default: the first that is installed and works)
   -p PLATFORMS  such as linux/amd64,linux/arm64 (default: this machine's)
-  -m MODELS     models of the inference image: a folder, whose files are taken as they are, the URL of a mirror, or
-                none (default: tools/download-models.sh fetches them)
+  -m MODELS     models of the inference image: a folder, whose files are used unchanged, the URL of a mirror, or none
+                (default: tools/download-models.sh fetches them)
   -v CLIPS      sample clips of the file stream image: a folder or none (default: tools/download-sample-videos.sh)
   -h            this text
 
 Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim); EI_ENGINE_ARGS, further arguments of the engine's
 build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, further Debian packages of the inference image, such as drivers.
-http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and NPM_CONFIG_REGISTRY are passed on when they are set.
+http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and NPM_CONFIG_REGISTRY are passed on if they are set.
 TEXT
 }
 
@@ -87,7 +87,7 @@ case $clips in
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# what goes into the images is put together anew there each time
+# each build collects the content of the images here again
 inputs="$PWD/build/models $PWD/build/videos"
 for folder in "$models" "$clips"; do
     [[ " $inputs " != *" $folder "* ]] || wrong "$folder is emptied by each build: give the folder that its files came from"
@@ -98,7 +98,7 @@ tag=${tag:-$version}
 [[ $tag != latest ]] || wrong "-g latest: a tag that moves can't be rolled back; give a version"
 [[ -z $platforms || $platforms =~ ^[a-z0-9]+/[a-z0-9/]+(,[a-z0-9]+/[a-z0-9/]+)*$ ]] \
     || wrong "-p $platforms: expected a list such as linux/amd64,linux/arm64"
-answers() { # engine: it is there and can work
+answers() { # engine: it is installed and works
     case $1 in
     docker) docker info >/dev/null 2>&1 ;;
     *) "$1" --version >/dev/null 2>&1 ;;
@@ -116,7 +116,7 @@ docker | podman | buildah)
             engine=$candidate
             break
         fi
-        say "$candidate does not answer, looking for another engine"
+        say "$candidate does not answer, trying the next engine"
     done
     [[ -n $engine ]] || die "no engine found: install docker, podman or buildah"
     ;;
@@ -126,7 +126,7 @@ esac
 read -r -a engine_args <<<"${EI_ENGINE_ARGS:-}"
 read -r -a push_args <<<"${EI_PUSH_ARGS:-}"
 if [[ $engine != docker && $registry =~ ^(localhost|127\.0\.0\.1)(:|/|$) ]]; then
-    push_args+=(--tls-verify=false) # docker does so for loopback without being told
+    push_args+=(--tls-verify=false) # docker does so by itself for loopback
 fi
 revision=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 build_args=(
@@ -158,14 +158,14 @@ list_models() { # the models in build/models, without their weights
     done < <(find build/models -type f -size +0 -printf '%P\n' | sort)
 }
 
-# Fresh folders for what goes into the images; downloads are kept beside them.
+# The folders of the images' models and clips are fresh for each build; downloads are kept beside them.
 fetch_models() {
     local file known=apps/elastic_inference/adapters/catalogue/catalogue.yaml kept=build/downloads/models
     rm -rf build/models
     mkdir -p build/models "$kept"
     case $models in
     none)
-        touch build/models/.none # gen-k8s-yaml.sh reads from this folder what the image holds
+        touch build/models/.none # gen-k8s-yaml.sh reads the image's models from this folder
         say "the inference image gets no models"
         return
         ;;
@@ -190,7 +190,7 @@ fetch_models() {
     esac
     if [[ -z $models || $models == http* ]]; then
         cp -r "$kept"/. build/models/
-        find build/models -name '*.part' -delete # half a download, to be resumed next time
+        find build/models -name '*.part' -delete # partial downloads, which the next build resumes
     fi
     [[ -n $(list_models) ]] \
         || die "there is not a single model for the inference image: check the network, give -m a folder or a mirror, or -m none"
@@ -210,23 +210,23 @@ fetch_clips() {
     esac
 }
 
-report() { # image log: why it failed
+report() { # image log: the reason of the failure
     tail -n 15 "$2" >&2
     case $2 in
     *.publish.log)
         if grep -qiE 'unauthorized|denied|authentication required|no basic auth' "$2"; then
             die "$1: the registry refused it: log in first with '$engine login ${registry%%/*}'"
         elif grep -qiE 'connection refused|no such host|i/o timeout|server gave HTTP response' "$2"; then
-            die "$1: the registry can't be reached (is $registry right and running?); all of it: $2"
+            die "$1: the registry is unreachable (is $registry correct, and is it running?); full log: $2"
         fi
         ;;
     *.build.log)
         if grep -qiE 'connection refused|no such host|i/o timeout|name resolution|temporary failure' "$2"; then
-            die "$1: something that the build fetches can't be reached (the base image, Debian's packages, PyPI or npm: see above); all of it: $2"
+            die "$1: the build cannot reach something that it needs (the base image, Debian's packages, PyPI or npm: see above); full log: $2"
         fi
         ;;
     esac
-    die "$1 failed; all of it: $2"
+    die "$1 failed; full log: $2"
 }
 
 run() { # image log command...
@@ -235,7 +235,7 @@ run() { # image log command...
     "$@" >"$log" 2>&1 || report "$image" "$log"
 }
 
-set_arguments() { # name: what every build of this image is given, in `arguments`
+set_arguments() { # name: the arguments of every build of this image, in `arguments`
     arguments=(-f "container/$1.Dockerfile" "${build_args[@]}")
     [[ $1 != ei-inference-service || -z ${EXTRA_PACKAGES:-} ]] || arguments+=(--build-arg "EXTRA_PACKAGES=$EXTRA_PACKAGES")
 }
@@ -247,7 +247,7 @@ build_one() { # name reference log
     if [[ -n $platforms ]]; then
         arguments+=(--platform "$platforms")
         [[ $engine != docker ]] || command=(docker buildx build)
-        # one platform lands among docker's images; several stay in the builder's cache until they are pushed
+        # one platform becomes one of docker's images; several stay in the builder's cache until they are pushed
         [[ $engine != docker || -n $several ]] || arguments+=(--load)
     fi
     if [[ -n $several && $engine != docker ]]; then
@@ -300,7 +300,7 @@ is_here() { # reference
 size_of() { # reference: megabytes unpacked
     local bytes
     case $engine in
-    buildah) buildah images --format '{{.Size}}' "$1" 2>/dev/null || echo unknown ;; # it knows no number of bytes
+    buildah) buildah images --format '{{.Size}}' "$1" 2>/dev/null || echo unknown ;; # it has no size in bytes
     *)
         bytes=$("$engine" image inspect --format '{{.Size}}' "$1" 2>/dev/null) || bytes=0
         echo "$(((${bytes:-0} + 500000) / 1000000)) MB"

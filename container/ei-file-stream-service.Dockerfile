@@ -3,7 +3,7 @@ ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-# LAPACK is for OpenCV, see packages.sh
+# OpenCV needs LAPACK, see packages.sh
 RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5
 ARG PIP_INDEX_URL
 COPY container/locks/file.txt container/locks/build.txt /locks/
@@ -29,9 +29,9 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-file-stream-service"]
-# the image proves that it holds all that its service loads
+# smoke test: the build fails if an import is missing
 RUN ["python", "-c", "import elastic_inference.flows.produce.file_service, cv2, simplejpeg"]
-# what changes with every build comes last, so that the layers above are kept
+# values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z

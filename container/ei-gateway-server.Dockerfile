@@ -39,14 +39,14 @@ EXPOSE 8000 5000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-gateway-server"]
-# the image proves that it holds all that its service loads
+# smoke test: the build fails if an import is missing
 RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, elastic_inference.flows.housekeeping.housekeeping_service"]
-# what changes with every build comes last, so that the layers above are kept
+# values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="Elastic Inference gateway" \
-    org.opencontainers.image.description="Dashboard, REST and the websockets' front door" \
+    org.opencontainers.image.description="Dashboard, REST API and the public side of the websockets" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \

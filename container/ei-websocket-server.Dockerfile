@@ -3,7 +3,7 @@ ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-# the font of what is drawn into pictures
+# the font of the labels in annotated frames
 RUN /stages/system-root.sh /system fonts-dejavu-core
 ARG PIP_INDEX_URL
 COPY container/locks/websocket.txt container/locks/build.txt /locks/
@@ -28,9 +28,9 @@ EXPOSE 8000 31611
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-websocket-server"]
-# the image proves that it holds all that its service loads
+# smoke test: the build fails if an import is missing
 RUN ["python", "-c", "import elastic_inference.flows.relay.websocket_service, numpy, PIL.ImageFont, simplejpeg"]
-# what changes with every build comes last, so that the layers above are kept
+# values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z

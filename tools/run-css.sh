@@ -9,17 +9,17 @@ usage() {
 usage: run-css.sh -v CAMERA [-t TYPE[,TYPE]] [-s NAME] [-f FPS] [-q ADDRESS] [-p PORT] [-u USER] [-y REGISTRY] [-h]
 
   -v CAMERA    0 (a USB index), /dev/videoN, rtsp://…, or http://… (MJPEG)
-  -t TYPE      inference type or types that get each frame (default: people)
+  -t TYPE      inference types that get each frame (default: people)
   -s NAME      name of the stream (default: <host name>-camera)
-  -f FPS       frames a second, at most (default: 15)
+  -f FPS       maximum of frames per second (default: 15)
   -q ADDRESS   the frame queue: host, IP address or redis://… (default: 127.0.0.1)
   -p PORT      its port (default: $RUN_QUEUE_PORT)
   -u USER      user of the queue; the password comes from QUEUE_PASSWORD, QUEUE_PASSWORD_FILE or a prompt
   -y REGISTRY  run the image REGISTRY/ei-camera-stream-service instead of the virtual environment
   -h           this text
 
-A camera's address with a password is better given as CAMERA in the environment: what follows -v shows in the list of
-processes until the service has started. Other settings go by environment too: FRAME_WIDTH, FRAME_HEIGHT,
+If a camera's address holds a password, give it as CAMERA in the environment: an address after -v shows in the list of
+processes until the service has started. Other settings are environment variables too: FRAME_WIDTH, FRAME_HEIGHT,
 JPEG_QUALITY, SOURCE_STALL_S, … (doc/configuration.md).
 TEXT
 }

@@ -8,8 +8,8 @@ usage() {
     cat <<TEXT
 usage: run-fss.sh -v FILE [-t TYPE[,TYPE]] [-s NAME] [-q ADDRESS] [-p PORT] [-u USER] [-y REGISTRY] [-h]
 
-  -v FILE      a video file, anything that OpenCV reads; it loops
-  -t TYPE      inference type or types that get each frame (default: people)
+  -v FILE      any video file that OpenCV reads; it loops
+  -t TYPE      inference types that get each frame (default: people)
   -s NAME      name of the stream (default: <host name>-file)
   -q ADDRESS   the frame queue: host, IP address or redis://… (default: 127.0.0.1)
   -p PORT      its port (default: $RUN_QUEUE_PORT)
@@ -17,7 +17,7 @@ usage: run-fss.sh -v FILE [-t TYPE[,TYPE]] [-s NAME] [-q ADDRESS] [-p PORT] [-u 
   -y REGISTRY  run the image REGISTRY/ei-file-stream-service instead of the virtual environment
   -h           this text
 
-Other settings go by environment: VIDEO_FPS, FRAME_WIDTH, FRAME_HEIGHT, JPEG_QUALITY, … (doc/configuration.md).
+Other settings are environment variables: VIDEO_FPS, FRAME_WIDTH, FRAME_HEIGHT, JPEG_QUALITY, … (doc/configuration.md).
 TEXT
 }
 

@@ -14,8 +14,8 @@ usage: run-hks.sh [-i ADDRESS] [-p PORT] [-u USER] [-y REGISTRY] [-h]
   -y REGISTRY  run it from the image REGISTRY/ei-gateway-server instead of the virtual environment
   -h           this text
 
-Without it, stale frames stay in the queue while no pod pops, and nobody exports ei_queue_length and ei_workers.
-Other settings go by environment: QUEUE_DEPTH, MAX_FRAME_AGE_S, … (doc/configuration.md).
+Without it, stale frames stay in the queue while no pod pops, and no service exports ei_queue_length and ei_workers.
+Other settings are environment variables: QUEUE_DEPTH, MAX_FRAME_AGE_S, … (doc/configuration.md).
 TEXT
 }
 

@@ -11,13 +11,13 @@ usage: run-ois.sh [-t TYPE] [-i ADDRESS] [-o ADDRESS] [-p PORT] [-u USER] [-y RE
   -t TYPE      inference type to serve (default: people)
   -i ADDRESS   the frame queue: host, IP address or redis://… (default: 127.0.0.1)
   -o ADDRESS   the stream broker, the same forms (default: the frame queue's)
-  -p PORT      port of both, where the address gives none (default: $RUN_QUEUE_PORT)
+  -p PORT      port of both, if the address has none (default: $RUN_QUEUE_PORT)
   -u USER      user of both; the password comes from QUEUE_PASSWORD, QUEUE_PASSWORD_FILE or a prompt
   -y REGISTRY  run the image REGISTRY/ei-inference-service instead of the virtual environment
   -h           this text
 
-Other settings go by environment: INFER_MODEL_NAME, INFER_MODEL_PATH, INFER_DEVICE, CONFIDENCE_THRESHOLD, …
-(doc/configuration.md). With -y, a model of INFER_MODEL_PATH is mounted read-only; without one the image's models serve.
+Other settings are environment variables: INFER_MODEL_NAME, INFER_MODEL_PATH, INFER_DEVICE, CONFIDENCE_THRESHOLD, …
+(doc/configuration.md). With -y, INFER_MODEL_PATH is mounted read-only; without it, the image's models are used.
 TEXT
 }
 

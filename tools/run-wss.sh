@@ -15,8 +15,8 @@ usage: run-wss.sh [-i ADDRESS] [-p PORT] [-w PORT] [-u USER] [-y REGISTRY] [-h]
   -y REGISTRY  run the image REGISTRY/ei-websocket-server instead of the virtual environment
   -h           this text
 
-A viewer opens ws://<this host>:$RUN_WEBSOCKET_PORT/<name>:<type>:inferred, with ?format=frame or ?format=json if wanted.
-Other settings go by environment: MAX_VIEWERS, REORDER_MS, ALLOWED_ORIGINS, … (doc/configuration.md).
+A viewer opens ws://<this host>:$RUN_WEBSOCKET_PORT/<name>:<type>:inferred, optionally with ?format=frame or ?format=json.
+Other settings are environment variables: MAX_VIEWERS, REORDER_MS, ALLOWED_ORIGINS, … (doc/configuration.md).
 TEXT
 }
 

@@ -1,11 +1,6 @@
 #!/usr/bin/env bash
-# Why do I see nothing? See `tools/status.sh -h`.
+# Finds the first broken link between cameras and viewers: -h lists the options.
 set -euo pipefail
-here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
-if [[ -x $here/.venv/bin/ei-status ]]; then
-    exec "$here/.venv/bin/ei-status" "$@"
-elif command -v ei-status >/dev/null; then
-    exec ei-status "$@"
-fi
-echo "error: the package is not installed: run 'make install' in $here" >&2
-exit 2
+# shellcheck source=tools/lib/command.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/command.sh"
+run_command ei-status 2 "" "$@"

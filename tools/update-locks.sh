@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes container/locks/*.txt anew from setup.py: every package that an image, or the development environment, gets,
-# pinned with the hashes of all its files, for Python 3.11 and later on every platform.
+# Updates container/locks/*.txt from setup.py: every package of the images and of the development environment, pinned
+# with the hashes of all its files, for Python 3.11 and later on every platform.
 # Usage: tools/update-locks.sh [-h]       Needs Python 3.11 and the package index that pip is set up for.
 set -euo pipefail
 
@@ -35,7 +35,7 @@ mkdir -p container/locks
 for extra in camera file inference websocket gateway; do lock "$extra" setup.py --extra "$extra"; done
 echo 'setuptools>=80' >"$folder/build.in"
 lock build "$folder/build.in"
-# asks for OpenCV 4 but works with 5: installed without its dependencies, which the inference service has
+# it requires OpenCV 4 but works with 5: installed without its dependencies, which the inference service has
 echo 'openvino-model-api>=0.4.7' >"$folder/model-api.in"
 lock model-api --no-deps "$folder/model-api.in"
 # tools/gen-k8s-yaml.sh installs these without the rest of the package

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the project itself, without asking an index, into ROOT/opt/ei.
+# Installs the project itself into ROOT/opt/ei, without a package index.
 # Runs in the build stage after packages.sh, whose pip it uses.     Usage: application.sh SOURCE ROOT
 set -eu
 source=$1

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the locked packages of one service into ROOT/opt/ei, a virtual environment, and takes out what no service
-# uses at run time. Runs in the build stage after system-root.sh.
+# Installs the locked packages of one service into the virtual environment ROOT/opt/ei, and removes files that no
+# service uses at run time. Runs in the build stage after system-root.sh.
 # Usage: packages.sh LOCK ROOT
 set -eu
 lock=$1
@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.c
 /tmp/pip/bin/pip --python "$root/opt/ei/bin/python" install -q --no-cache-dir --no-deps --only-binary :all: --require-hashes -r "$lock"
 
 site=$(echo "$root"/opt/ei/lib/python3*/site-packages)
-# OpenCV's wheel brings an OpenBLAS of 38 MB for 16 functions; Debian's LAPACK has the same ones in 8 MB
+# OpenCV's wheel holds an OpenBLAS of 38 MB for 16 functions; Debian's LAPACK has them in 8 MB
 triplet=$(cd /usr/lib && ls -d -- *-linux-gnu)
 if [ -d "$site/opencv_python_headless.libs" ]; then
     cd "$site/opencv_python_headless.libs"

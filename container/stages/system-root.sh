@@ -1,8 +1,8 @@
 #!/bin/sh
 # Copies Python and the few system libraries that a service needs into a folder that becomes the image's root.
-# Runs in the build stage. What is not named here is not in the image: no package manager, no compiler, no Perl; only
-# `sh` is kept for a look inside. doc/adr/0010-images-from-a-minimal-root.md gives the reasons and the figures.
-# Usage: system-root.sh ROOT [FURTHER DEBIAN PACKAGE...]     further packages come with everything they depend on
+# Runs in the build stage. The image holds nothing else: no package manager, no compiler, no Perl. `sh` stays, for
+# troubleshooting. doc/adr/0010-images-from-a-minimal-root.md gives the reasons and the figures.
+# Usage: system-root.sh ROOT [FURTHER DEBIAN PACKAGE...]     dependencies of further packages are installed too
 set -eu
 root=$1
 shift
@@ -22,7 +22,7 @@ triplet=$(cd /usr/lib && ls -d -- *-linux-gnu)
 mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/usr/lib64" "$root/var/lib/dpkg/status.d" "$root/etc/ssl/certs"
 for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
 for package in $base_packages $further; do
-    # what nobody reads in a container stays out: documentation, translations, character sets, package scripts
+    # a container needs no documentation, translations, character sets and package scripts
     dpkg -L "$package" | sort -u | while read -r path; do
         case $path in
         /usr/share/doc/*/copyright) ;;
@@ -31,17 +31,17 @@ for package in $base_packages $further; do
         */pydoc_data/* | */idlelib/* | */ensurepip/* | */engines-3/* | */turtle.py | /usr/lib/python3*/test/* | */_pyrepl/*) continue ;;
         *.pyc) continue ;;
         esac
-        # through the links of a merged /usr, so that every file lands once, below /usr
+        # /usr is merged: through its links, so that every file is copied once, below /usr
         case $path in /bin/* | /sbin/* | /lib/* | /lib64/*) path=/usr$path ;; esac
         if [ -L "$path" ] || [ -f "$path" ]; then
             mkdir -p "$root${path%/*}"
             cp -dp "$path" "$root$path"
         fi
     done
-    # scanners read which packages an image holds from here
+    # vulnerability scanners read the list of packages here
     dpkg-query -s "$package" >"$root/var/lib/dpkg/status.d/$package"
 done
-for library in blas lapack; do # these two are found through Debian's alternatives, which are not copied
+for library in blas lapack; do # Debian finds these two through its alternatives, which are not copied
     [ ! -d "$root/usr/lib/$triplet/$library" ] || ln -sf "$library/lib$library.so.3" "$root/usr/lib/$triplet/lib$library.so.3"
 done
 [ -e "$root/usr/bin/sh" ] || ln -s dash "$root/usr/bin/sh"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Makes or updates the Python environment of the project: python-environment.sh FOLDER PYTHON LOCK
 # Called by `make install`, which looks at FOLDER/.installed. An installation that was broken off leaves a folder that
-# pip can't repair, so it is removed and made anew.
+# pip cannot repair, so it is removed and created again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 venv="$1" python="$2" lock="$3"
-# The installation is complete; or pip failed in order, and the environment is as it was before.
+# `complete`: the installation succeeded. `intact`: pip failed by itself, and left the environment usable.
 complete="$venv/.installed" intact="$venv/.intact"
 
-# Two at a time would remove each other's files. A pip whose parent was killed keeps the lock until it ends, too.
+# Two installations at once would remove each other's files. A pip whose parent was killed holds the lock as well.
 if command -v flock >/dev/null; then
     exec 9>"$venv.lock"
     flock --nonblock 9 || { echo "another installation into $venv is running, waiting for it" && flock 9; }
