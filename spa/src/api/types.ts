@@ -17,3 +17,6 @@ export type TimeEvent = Schemas['TimeEvent']
 export type StreamsEvent = Schemas['StreamsEvent']
 export type StatsEvent = Schemas['StatsEvent']
 export type ProblemEvent = Schemas['ProblemEvent']
+
+/** A document that should be a `T` and has not been checked: each declared field may be missing or anything. */
+export type Unchecked<T> = { readonly [K in keyof T as string extends K ? never : K]?: unknown }

@@ -10,7 +10,7 @@ import { saveSnapshot } from '@/components/save_snapshot'
 import { keepState, skippedText, type TileState, tileState } from '@/components/tile_state'
 import { useLive } from '@/live'
 import { usePainter } from '@/painter/painter'
-import type { TileReport } from '@/painter/protocol'
+import type { LabelCount, ShownFrame, TileReport } from '@/painter/protocol'
 
 const NO_STREAM: TileState = { health: 'wait', text: '', detail: '' }
 
@@ -20,6 +20,7 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
   const paused = ref(false)
   const tile = ref<number | null>(null)
   const report = shallowRef<TileReport | null>(null)
+  const shown = shallowRef<ShownFrame | null>(null)
 
   const state = computed((old?: TileState): TileState => {
     const now = stream()
@@ -28,18 +29,18 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     return keepState(old, tileState(now, report.value, nowMs.value, paused.value, lastSeenMs))
   })
   const isLive = computed(() => state.value.health === 'live')
-  const counts = computed(() => report.value?.counts ?? null)
+  const counts = computed(() => shown.value?.counts ?? null)
   const spoken = computed(() => {
     const now = stream()
-    if (!now) return ''
-    const found = (counts.value ?? []).map(([label, count]) => `${count} ${label}`).join(', ') || 'nothing found'
-    return `${now.name}, ${now.type}: ${isLive.value ? found : state.value.text}`
+    const words = isLive.value && counts.value ? countsInWords(counts.value) : state.value.text
+    return now ? `${now.name}, ${now.type}: ${words}` : ''
   })
 
   watch(
     () => stream()?.id,
     () => {
       report.value = null
+      shown.value = null
       paused.value = false
     },
   )
@@ -48,8 +49,10 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     paused,
     report,
     state,
+    /** What belongs to the frame on the canvas. */
+    shown,
     isLive,
-    /** Detections by label. */
+    /** Detections by label of the frame on the canvas; null before the first. */
     counts,
     latencyMs: computed(() => totalLatencyMs(report.value)),
     skipped: computed(() => skippedText(report.value)),
@@ -58,6 +61,9 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
       report(next: TileReport): void {
         report.value = next
         onReport(next)
+      },
+      shown(frame: ShownFrame): void {
+        shown.value = frame
       },
       opened(number: number): void {
         tile.value = number
@@ -69,6 +75,9 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     },
   }
 }
+
+const countsInWords = (counts: readonly LabelCount[]): string =>
+  counts.map(([label, count]) => `${count} ${label}`).join(', ') || 'nothing found'
 
 /** From arrival at the queue to paint; to the result where the server's clock is not known yet. */
 export function totalLatencyMs(report: TileReport | null): number | null {

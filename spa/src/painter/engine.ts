@@ -6,7 +6,7 @@
  */
 import type { BoxOptions } from './boxes'
 import { compareFound } from './difference'
-import type { Command, Event, PainterTotals } from './protocol'
+import type { Command, Event, PainterTotals, ShownFrame } from './protocol'
 import { StepGroup } from './step_group'
 import { type PictureFrame, Tile, type TileHost } from './tile'
 
@@ -79,11 +79,22 @@ export class Engine implements TileHost {
         return
       }
       const now = performance.now()
-      for (const tile of this.tiles.values()) tile.paint(now)
-      if (now - this.lastReportMs >= REPORT_MS) this.report(now)
+      const started = this.paint(now)
+      if (started || now - this.lastReportMs >= REPORT_MS) this.report(now)
       this.nextFrame(loop)
     }
     this.nextFrame(loop)
+  }
+
+  /** Paints what has changed and tells the page in the same moment; true where a tile shows its first frame. */
+  private paint(nowMs: number): boolean {
+    const frames: ShownFrame[] = []
+    for (const tile of this.tiles.values()) {
+      const changed = tile.paint(nowMs)
+      if (changed) frames.push(changed)
+    }
+    if (frames.length) this.tell({ is: 'shown', frames })
+    return frames.some((frame) => frame.first)
   }
 
   private report(nowMs: number): void {

@@ -4,15 +4,20 @@
  * Where the browser has no OffscreenCanvas, the same engine runs on the page.
  */
 import { Engine } from './engine'
-import type { Command, Event, PainterTotals, PaintOptions, TileReport } from './protocol'
+import type { Command, Event, PainterTotals, PaintOptions, ShownFrame, TileReport } from './protocol'
 
 /** Event on `window`, twice a second: what the painter received and painted since the last one. */
 export const TOTALS_EVENT = 'ei:painter'
 
-type ReportHandler = (report: TileReport) => void
+export interface TileHandlers {
+  /** Twice a second: rates, latency, connection. */
+  report(report: TileReport): void
+  /** The frame that has just been painted has other detections than the one before. */
+  shown(frame: ShownFrame): void
+}
 
 class Painter {
-  private readonly handlers = new Map<number, ReportHandler>()
+  private readonly handlers = new Map<number, TileHandlers>()
   private readonly snapshots = new Map<number, (jpeg: Blob | null) => void>()
   private readonly send: (command: Command, transfer?: Transferable[]) => void
   private readonly offscreen: boolean
@@ -38,9 +43,9 @@ class Painter {
   }
 
   /** Takes a canvas that nothing has drawn on; returns the tile's number. */
-  open(canvas: HTMLCanvasElement, address: string, live: boolean, onReport: ReportHandler): number {
+  open(canvas: HTMLCanvasElement, address: string, live: boolean, handlers: TileHandlers): number {
     const tile = this.nextTile++
-    this.handlers.set(tile, onReport)
+    this.handlers.set(tile, handlers)
     if (this.offscreen) {
       const handed = canvas.transferControlToOffscreen()
       this.send({ do: 'open', tile, address, canvas: handed, live }, [handed])
@@ -88,9 +93,13 @@ class Painter {
       this.snapshots.delete(event.request)
       return
     }
+    if (event.is === 'shown') {
+      for (const frame of event.frames) this.handlers.get(frame.tile)?.shown(frame)
+      return
+    }
     // For measurements from outside; nothing in the page listens.
     dispatchEvent(new CustomEvent<PainterTotals>(TOTALS_EVENT, { detail: event.totals }))
-    for (const report of event.tiles) this.handlers.get(report.tile)?.(report)
+    for (const report of event.tiles) this.handlers.get(report.tile)?.report(report)
   }
 }
 

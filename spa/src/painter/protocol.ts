@@ -44,6 +44,17 @@ export interface Latency {
   total: number | null
 }
 
+/** What the page shows beside a frame. Sent in the animation frame that paints it, and only where it has changed. */
+export interface ShownFrame {
+  tile: number
+  /** Whether this is the tile's first frame. */
+  first: boolean
+  /** Detections that pass the filters, by label, the most frequent first. */
+  counts: LabelCount[]
+  /** In the compare view, boxes that the other stream does not have; null outside of it. */
+  onlyHere: number | null
+}
+
 /** Detections with this label. */
 export type LabelCount = readonly [label: string, count: number]
 
@@ -53,8 +64,6 @@ export interface TileReport {
   /** Frames painted a second. */
   fps: number
   latency: Latency | null
-  /** Detections of the newest frame over the threshold, by label, most first. */
-  counts: LabelCount[]
   /** Sums over the frames painted since the last report, by label. */
   sums: LabelCount[]
   /** Frames painted since the last report. */
@@ -63,15 +72,9 @@ export interface TileReport {
   lastFrameMs: number | null
   /** Messages that could not be shown since the tile was opened, by reason. */
   skipped: { malformed: number; version: number; picture: number; boxes: number }
-  seq: number | null
-  width: number
-  height: number
-  model: string
-  precision: string
+  /** Where the frame on the tile was inferred; empty before the first. */
   device: string
   pod: string
-  /** Of the compare view: boxes that the other stream does not have; null outside of it. */
-  onlyHere: number | null
   inStep: boolean
 }
 
@@ -85,6 +88,8 @@ export interface PainterTotals {
 }
 
 export type Event =
-  { is: 'report'; tiles: TileReport[]; totals: PainterTotals } | { is: 'snapshot'; request: number; jpeg: Blob | null }
+  | { is: 'shown'; frames: ShownFrame[] }
+  | { is: 'report'; tiles: TileReport[]; totals: PainterTotals }
+  | { is: 'snapshot'; request: number; jpeg: Blob | null }
 
 export type { Mark }

@@ -4,13 +4,10 @@
  * Pure. Everything in it comes from outside, so every field that is used is checked here; what can't be shown is
  * refused with a reason to count. Nothing after this looks at raw JSON.
  */
-import type { Detection, Result } from '../api/types'
+import type { Detection, Result, Unchecked } from '../api/types'
 
-export interface Found {
-  /** One line of at most 40 characters. */
-  readonly label: string
-  /** 0..1 */
-  readonly confidence: number
+/** A checked detection; its label is one line of at most 40 characters. */
+export interface Found extends Readonly<Pick<Detection, 'label' | 'confidence'>> {
   /** Edges of the box, 0..1 of the frame, clipped to it, never empty. */
   readonly x0: number
   readonly y0: number
@@ -18,14 +15,11 @@ export interface Found {
   readonly y1: number
 }
 
-type Kept = 'model' | 'precision' | 'device' | 'pod' | 'order' | 'seq' | 'width' | 'height'
+type Shown = 'device' | 'pod' | 'seq' | 'width' | 'height' | 'age_ms' | 'queue_ms' | 'infer_ms'
 
-/** The fields of a result that the dashboard shows, checked. */
-export interface FrameResult extends Readonly<Pick<Result, Kept>> {
-  readonly ageMs: Result['age_ms']
-  readonly queueMs: Result['queue_ms']
-  readonly inferMs: Result['infer_ms']
-  readonly arrivedMs: number | null
+/** What the painter uses of a result, checked. */
+export interface FrameResult extends Readonly<Pick<Result, Shown>> {
+  readonly arrived_ms: number | null
   /** Sorted by confidence, the best last, so that it is painted on top. */
   readonly found: readonly Found[]
   /** Detections left out since their box or confidence made no sense. */
@@ -63,7 +57,7 @@ export function parseMessage(message: ArrayBuffer): Parsed {
 
 export function parseResult(document: unknown): FrameResult | { readonly skip: SkipReason } {
   if (typeof document !== 'object' || document === null) return { skip: 'malformed' }
-  const fields = document as Partial<Record<keyof Result, unknown>>
+  const fields = document as Unchecked<Result>
   if (fields.v !== RESULT_VERSION) return { skip: 'version' }
   const { order, width, height } = fields
   if (!isFinite(order) || !isFinite(width) || !isFinite(height) || width < 1 || height < 1) return { skip: 'malformed' }
@@ -77,18 +71,15 @@ export function parseResult(document: unknown): FrameResult | { readonly skip: S
   }
   found.sort((a, b) => a.confidence - b.confidence)
   return {
-    model: shortText(fields.model),
-    precision: shortText(fields.precision),
     device: shortText(fields.device),
     pod: shortText(fields.pod),
-    order,
     seq: isFinite(fields.seq) ? fields.seq : null,
     width,
     height,
-    ageMs: duration(fields.age_ms),
-    queueMs: duration(fields.queue_ms),
-    inferMs: duration(fields.infer_ms),
-    arrivedMs: isFinite(fields.arrived_ms) ? fields.arrived_ms : null,
+    age_ms: duration(fields.age_ms),
+    queue_ms: duration(fields.queue_ms),
+    infer_ms: duration(fields.infer_ms),
+    arrived_ms: isFinite(fields.arrived_ms) ? fields.arrived_ms : null,
     found,
     refused,
   }
@@ -96,7 +87,7 @@ export function parseResult(document: unknown): FrameResult | { readonly skip: S
 
 function parseDetection(raw: unknown): Found | null {
   if (typeof raw !== 'object' || raw === null) return null
-  const { label, confidence, box } = raw as Partial<Record<keyof Detection, unknown>>
+  const { label, confidence, box } = raw as Unchecked<Detection>
   if (!isFinite(confidence) || !Array.isArray(box) || box.length !== 4) return null
   const edges = box as unknown[]
   if (!edges.every(isFinite)) return null

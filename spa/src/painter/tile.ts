@@ -8,8 +8,8 @@ import { type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Ma
 import { decodePicture, type Drawable } from './decode'
 import { Feed } from './feed'
 import { MeanMeter, RateMeter } from './meter'
-import type { Latency, TileReport } from './protocol'
-import { type FrameResult, parseMessage } from './result_message'
+import type { LabelCount, Latency, ShownFrame, TileReport } from './protocol'
+import { type Found, type FrameResult, parseMessage } from './result_message'
 
 export interface PictureFrame {
   readonly seq: number | null
@@ -35,6 +35,9 @@ export interface TileHost {
   superseded(): void
 }
 
+// A model that makes up labels must not fill the page.
+const MOST_LABELS = 50
+
 // A worker's and a page's own clocks start at different times: Unix ms with the precision of the monotonic clock.
 const unixNow = (): number => performance.timeOrigin + performance.now()
 
@@ -54,6 +57,7 @@ export class Tile {
   private decoding = false
   private ready: Decoded | null = null
   private shown: Decoded | null = null
+  private told: ShownFrame | null = null
   private ratio = 1
   private dirty = false
   private closed = false
@@ -170,10 +174,10 @@ export class Tile {
     this.ready = decoded
   }
 
-  /** Called once per animation frame. */
-  paint(nowMs: number): void {
-    if (!this.ready && !this.dirty) return
-    if (!this.canvas.width || !this.canvas.height) return
+  /** Called once per animation frame. Returns what belongs beside the painted frame; null where that is unchanged. */
+  paint(nowMs: number): ShownFrame | null {
+    if (!this.ready && !this.dirty) return null
+    if (!this.canvas.width || !this.canvas.height) return null
     const fresh = this.ready
     if (fresh) {
       this.shown?.picture.source.close()
@@ -185,7 +189,7 @@ export class Tile {
     if (!this.shown) {
       context.fillStyle = '#000'
       context.fillRect(0, 0, canvas.width, canvas.height)
-      return
+      return null
     }
     const { frame, picture } = this.shown
     const area = letterbox(frame.result.width, frame.result.height, canvas.width, canvas.height)
@@ -197,35 +201,44 @@ export class Tile {
       context.drawImage(picture.source, area.x, area.y)
     else context.drawImage(picture.source, area.x, area.y, area.width, area.height)
     drawBoxes(context, frame.result.found, area, this.ratio, this.host.options, frame.marks)
-    if (fresh) this.count(frame, nowMs)
+    const counts = countLabels(frame.result.found, this.host.options)
+    if (fresh) this.measure(frame.result, counts, nowMs)
+    return this.changed(frame, counts)
   }
 
-  private count(frame: PictureFrame, nowMs: number): void {
-    const { result } = frame
+  private changed(frame: PictureFrame, counts: Map<string, number>): ShownFrame | null {
+    const { told } = this
+    const next: ShownFrame = {
+      tile: this.id,
+      first: told === null,
+      counts: [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MOST_LABELS),
+      onlyHere: frame.marks ? frame.marks.filter((mark) => mark === 'only').length : null,
+    }
+    if (told && told.onlyHere === next.onlyHere && sameCounts(told.counts, next.counts)) return null
+    this.told = next
+    return next
+  }
+
+  private measure(result: FrameResult, counts: Map<string, number>, nowMs: number): void {
     this.painted.add(nowMs)
     this.frames += 1
-    for (const one of result.found) {
-      if (isShown(one, this.host.options)) this.sums.set(one.label, (this.sums.get(one.label) ?? 0) + 1)
-    }
-    this.means.camera.add(result.ageMs)
-    this.means.queue.add(result.queueMs)
-    this.means.inference.add(result.inferMs)
+    for (const [label, count] of counts) this.sums.set(label, (this.sums.get(label) ?? 0) + count)
+    this.means.camera.add(result.age_ms)
+    this.means.queue.add(result.queue_ms)
+    this.means.inference.add(result.infer_ms)
     let total: number | null = null
-    if (result.arrivedMs !== null && this.host.clockOffsetMs !== null) {
+    if (result.arrived_ms !== null && this.host.clockOffsetMs !== null) {
+      const inPod = result.queue_ms + result.infer_ms
       // Two clocks are compared, so never less than what one clock has measured.
-      total = Math.max(result.queueMs + result.inferMs, unixNow() + this.host.clockOffsetMs - result.arrivedMs)
+      total = Math.max(inPod, unixNow() + this.host.clockOffsetMs - result.arrived_ms)
       this.means.total.add(total)
-      this.means.relay.add(total - result.queueMs - result.inferMs)
+      this.means.relay.add(total - inPod)
     }
     this.host.painted(total)
   }
 
   /** What has happened since the last call. */
   report(nowMs: number): TileReport {
-    const counts = new Map<string, number>()
-    for (const one of this.shown?.frame.result.found ?? []) {
-      if (isShown(one, this.host.options)) counts.set(one.label, (counts.get(one.label) ?? 0) + 1)
-    }
     const camera = this.means.camera.take()
     const queue = this.means.queue.take()
     const inference = this.means.inference.take()
@@ -240,19 +253,12 @@ export class Tile {
       link: this.feed.state,
       fps: this.painted.rate(nowMs),
       latency: this.latency,
-      counts: [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 50),
-      sums: [...this.sums].slice(0, 50),
+      sums: [...this.sums].slice(0, MOST_LABELS),
       frames: this.frames,
       lastFrameMs: this.lastFrameMs,
       skipped: { ...this.skipped },
-      seq: result?.seq ?? null,
-      width: result?.width ?? 0,
-      height: result?.height ?? 0,
-      model: result?.model ?? '',
-      precision: result?.precision ?? '',
       device: result?.device ?? '',
       pod: result?.pod ?? '',
-      onlyHere: this.shown?.frame.marks ? this.shown.frame.marks.filter((mark) => mark === 'only').length : null,
       inStep: this.inStep,
     }
     this.sums = new Map()
@@ -279,6 +285,17 @@ export class Tile {
     return new Promise((resolve) => canvas.toBlob(resolve, 'image/jpeg', 0.92))
   }
 }
+
+function countLabels(found: readonly Found[], options: BoxOptions): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const one of found) {
+    if (isShown(one, options)) counts.set(one.label, (counts.get(one.label) ?? 0) + 1)
+  }
+  return counts
+}
+
+const sameCounts = (a: readonly LabelCount[], b: readonly LabelCount[]): boolean =>
+  a.length === b.length && a.every(([label, count], index) => label === b[index]![0] && count === b[index]![1])
 
 function drawSnapshot(
   context: Context2D,

@@ -107,7 +107,7 @@ test('boxes, confidence and labels choose what is drawn', async () => {
 
 test('only tiles in sight hold a websocket, and none in a hidden page', async () => {
   const viewers = async (): Promise<number> => {
-    const port = /metrics and health at port (\d+)/.exec(suite.system.relay.words.join('\n'))![1]
+    const port = /metrics.* port (\d+)/.exec(suite.system.relay.words.join('\n'))![1]
     const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
     return Number(/^ei_viewers(?:\{\})? ([\d.]+)/m.exec(text)![1])
   }

@@ -186,13 +186,13 @@ export class System {
   /** Again at the same port, after a stop. */
   async startRelay(): Promise<void> {
     this.relay = this.start('relay', 'apps/websocket_server.py')
-    const port = (await said(this.relay, /websockets at ws:\/\/[^\s/]*:(\d+)/))[1]!
+    const port = (await said(this.relay, / at ws:\/\/[^\s/]*:(\d+)/))[1]!
     Object.assign(this.environment, { WEBSOCKET_PORT: port, WEBSOCKET_SERVER_URL: `ws://127.0.0.1:${port}` })
   }
 
   async startGateway(): Promise<void> {
     this.gateway = this.start('gateway', 'apps/gateway_server.py')
-    const port = (await said(this.gateway, /gateway at http:\/\/[^\s/]*:(\d+)/))[1]!
+    const port = (await said(this.gateway, / at http:\/\/[^\s/]*:(\d+)/))[1]!
     this.environment.GATEWAY_PORT = port
     this.url = `http://127.0.0.1:${port}`
   }
