@@ -2,7 +2,7 @@
 
 const NARROW_SPACE = '\u202f'
 
-/** Frames a second, without decimals but under two; `–` where unknown. */
+/** Frames per second, with one decimal under two and none above; `–` if unknown. */
 export function fps(value: number | null | undefined): string {
   if (value == null || !Number.isFinite(value)) return '–'
   return value > 0 && value < 1.95 ? String(Math.round(value * 10) / 10) : grouped(value)
@@ -20,7 +20,7 @@ export function grouped(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+(?!\d))/g, NARROW_SPACE)
 }
 
-/** Number of pods: one decimal under ten, none above. */
+/** Number of pods, with one decimal under ten and none above. */
 export const pods = (value: number): string => (value < 9.95 ? String(Math.round(value * 10) / 10) : grouped(value))
 
 /** A duration in words: 12 s, 3 min, 2 h. */

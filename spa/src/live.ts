@@ -1,7 +1,7 @@
 /**
- * What the page knows of the server at this moment: session, streams, pool, connection. One for the whole page.
+ * The state of the server as the page knows it: session, streams, pool, connection. One for the whole page.
  *
- * Views read it; only this file talks to the event stream.
+ * Views read it; only this file uses the event stream.
  */
 import { computed, readonly, ref, shallowRef } from 'vue'
 
@@ -22,7 +22,7 @@ const streams = shallowRef<readonly Stream[] | null>(null)
 const stats = shallowRef<Stats | null>(null)
 const missing = shallowRef<Readonly<Record<string, string>>>({})
 const version = ref('')
-/** Ticks twice a second, for everything that shows an age. */
+/** Updated twice a second, for everything that shows an age. */
 const nowMs = ref(Date.now())
 const clock = new ServerClock()
 const history = new PoolHistory()
@@ -36,14 +36,14 @@ function learnTime(serverMs: number, localMs: number): void {
   usePainter().clock(clock.offsetMs)
 }
 
-/** Asks who we are; connects where we may. */
+/** Asks for the session, and connects if it allows that. */
 async function start(): Promise<void> {
   tick()
   try {
     session.value = await getSession()
     sessionProblem.value = null
   } catch (error) {
-    sessionProblem.value = error instanceof ApiError ? error.message : 'The server does not answer.'
+    sessionProblem.value = error instanceof ApiError ? error.message : 'The server is unreachable.'
     setTimeout(() => void start(), 2000)
     return
   }
@@ -62,7 +62,7 @@ function connect(): void {
       missing.value = event.missing
     },
     stats: (event) => {
-      // More often than `time`: of many samples the best is near the truth.
+      // These come more often than `time`, and more samples give a better estimate.
       learnTime(event.time_ms, Date.now())
       stats.value = event
       missing.value = event.missing
@@ -84,12 +84,12 @@ function connect(): void {
   events.open()
 }
 
-/** A lost connection may be a session that ended: then the login page comes. */
+/** The connection may be lost because the session ended; then the login page is shown. */
 async function checkSession(): Promise<void> {
   try {
     session.value = await getSession()
   } catch {
-    return // the server is away: the banner says so already
+    return // the server is unavailable; the banner says so already
   }
   if (needsLogin.value) forget()
 }

@@ -1,4 +1,4 @@
-/** Addresses of the views. Only the streams view is in the first download; the others come when they are opened. */
+/** Addresses of the views. The first download holds only the streams view; the others are loaded when opened. */
 import { createRouter, createWebHistory } from 'vue-router'
 
 import StreamsPage from './pages/StreamsPage.vue'
@@ -33,8 +33,8 @@ export const router = createRouter({
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
 })
 
-// A page that stays open outlives the server's version: the files of a view that it has not opened yet are then gone.
-// Loading the page anew brings the new version; once, so that a server that is broken does not turn it in circles.
+// After an update of the server, an open page cannot load views of its own version any more. Reloading gets the new
+// version; at most once in a while, so that a broken server does not cause an endless loop.
 const RELOADED_KEY = 'ei-reloaded'
 const RELOAD_PAUSE_MS = 30_000
 router.onError((_error, to) => {
@@ -43,7 +43,7 @@ router.onError((_error, to) => {
     before = Number(sessionStorage.getItem(RELOADED_KEY) ?? 0)
     sessionStorage.setItem(RELOADED_KEY, String(Date.now()))
   } catch {
-    return // without storage nobody knows whether this would go in circles
+    return // without storage a loop could not be detected
   }
   if (Date.now() - before > RELOAD_PAUSE_MS) location.assign(to.fullPath)
 })

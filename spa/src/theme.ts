@@ -1,4 +1,4 @@
-/** Dark or light: the system's, until the viewer switches; the choice is kept in the browser. */
+/** Dark or light: the system's theme until the viewer switches. The choice is kept in the browser. */
 import { computed, ref, watchEffect } from 'vue'
 
 export type Theme = 'dark' | 'light'
@@ -21,19 +21,19 @@ function stored(): Theme | null {
     const value = localStorage.getItem(KEY)
     return value === 'dark' || value === 'light' ? value : null
   } catch {
-    return null // storage is blocked: the system's theme is used
+    return null // storage is blocked; use the system's theme
   }
 }
 
 function toggle(): void {
   const next: Theme = theme.value === 'dark' ? 'light' : 'dark'
-  // Back to what the system says: follow it again.
+  // Back at the system's theme: follow it again.
   chosen.value = next === systemTheme.value ? null : next
   try {
     if (chosen.value) localStorage.setItem(KEY, chosen.value)
     else localStorage.removeItem(KEY)
   } catch {
-    // storage is blocked: the choice holds until the page is closed
+    // storage is blocked; the choice lasts until the page is closed
   }
 }
 

@@ -64,7 +64,7 @@ test('search and types filter, names sort by number, the order is stable', () =>
   expect(names({ types: ['car'] })).toEqual(['Gate-1'])
 })
 
-test('trouble first puts what is dead before what lives', () => {
+test('problems first puts dead streams before live ones', () => {
   const streams = [
     stream('a'),
     stream('b', 'people', { state: 'waiting' }),

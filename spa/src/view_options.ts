@@ -1,8 +1,8 @@
 /**
- * How the streams are shown: kept in the address, so that a view can be shared and bookmarked.
+ * How the streams are shown. Kept in the address, so that a view can be shared and bookmarked.
  *
- * `parseOptions` and `optionsQuery` are pure; `useViewOptions` ties them to the router. Nonsense in an address is read
- * as the default.
+ * `parseOptions` and `optionsQuery` are pure; `useViewOptions` connects them to the router. An invalid value in an
+ * address counts as the default.
  */
 import { computed } from 'vue'
 import { type LocationQuery, type LocationQueryRaw, useRoute, useRouter } from 'vue-router'
@@ -21,7 +21,7 @@ export interface ViewOptions {
   size: Size
   boxes: boolean
   labels: boolean
-  /** Least confidence shown, 0..1, in steps of 0.05. */
+  /** Minimum confidence shown, 0..1, in steps of 0.05. */
   threshold: number
   /** Labels to show; null shows all. */
   only: readonly string[] | null
@@ -62,7 +62,7 @@ export function parseOptions(query: LocationQuery): ViewOptions {
   }
 }
 
-/** The query of these options; what is at its default is left out. */
+/** The query of these options, without those at their defaults. */
 export function optionsQuery(options: ViewOptions): LocationQueryRaw {
   const query: LocationQueryRaw = {}
   if (options.search) query.q = options.search
@@ -83,7 +83,7 @@ const decodeLabel = (text: string): string => text.replaceAll('%2C', ',').replac
 
 const STATE_ORDER: Record<Stream['state'], number> = { stalled: 0, reconnecting: 1, waiting: 2, live: 3 }
 
-/** The streams that the options let through, in their order. The order is stable: ties go by id. */
+/** The streams that pass the filters, sorted. The order is stable: equal streams are sorted by name and type. */
 export function selectStreams(streams: readonly Stream[], options: ViewOptions): Stream[] {
   const wanted = options.search.trim().toLowerCase()
   const chosen = streams.filter(
@@ -96,7 +96,7 @@ export function selectStreams(streams: readonly Stream[], options: ViewOptions):
   const orders: Record<Sort, (a: Stream, b: Stream) => number> = {
     name,
     type: (a, b) => byName.compare(a.type, b.type),
-    // What runs changes a little all the time: whole steps keep tiles from dancing.
+    // Rates change a little all the time; whole steps keep tiles in place.
     fps: (a, b) => Math.round(b.fps) - Math.round(a.fps),
     latency: (a, b) => Math.round((b.latency_ms ?? 0) / 20) - Math.round((a.latency_ms ?? 0) / 20),
     state: (a, b) => STATE_ORDER[a.state] - STATE_ORDER[b.state],
@@ -108,7 +108,7 @@ export function useViewOptions() {
   const route = useRoute()
   const router = useRouter()
   const options = computed(() => parseOptions(route.query))
-  /** Changes some of them; the address follows without a step in the history. */
+  /** Changes some options; the address follows without a new entry in the history. */
   const set = (change: Partial<ViewOptions>): void => {
     const others = Object.fromEntries(
       Object.entries(route.query).filter(

@@ -17,7 +17,7 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
   try {
     response = await fetch(path, { ...init, headers: { Accept: 'application/json', ...init?.headers } })
   } catch {
-    throw new ApiError(0, 'unreachable', 'The server does not answer.')
+    throw new ApiError(0, 'unreachable', 'The server is unreachable.')
   }
   const body: unknown = await response.json().catch(() => null)
   if (!response.ok) {

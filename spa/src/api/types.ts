@@ -1,4 +1,4 @@
-/** The gateway's types by short names. All are generated from its OpenAPI document: `npm run types`. */
+/** Short names for the gateway's types, which `npm run types` generates from its OpenAPI document. */
 import type { components } from './schema'
 
 type Schemas = components['schemas']
@@ -18,5 +18,5 @@ export type StreamsEvent = Schemas['StreamsEvent']
 export type StatsEvent = Schemas['StatsEvent']
 export type ProblemEvent = Schemas['ProblemEvent']
 
-/** A document that should be a `T` and has not been checked: each declared field may be missing or anything. */
+/** A document that should be a `T` but is not checked yet: any declared field may be missing or of another type. */
 export type Unchecked<T> = { readonly [K in keyof T as string extends K ? never : K]?: unknown }

@@ -1,10 +1,10 @@
-/** Puts a text on the clipboard; false where the browser refuses. */
+/** Copies a text to the clipboard; false if the browser refuses. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text)
     return true
   } catch {
-    // Not a secure context (plain http from another machine), or refused: the old way may still work.
+    // Refused, or no secure context (http from another machine): the older API may still work.
   }
   const area = document.createElement('textarea')
   area.value = text

@@ -17,7 +17,7 @@ export const ICONS = {
   wall: 'M2 2.500h5v5H2zM9 2.500h5v5H9zM2 9.500h5v4H2zM9 9.500h5v4H9z',
   close: 'm4 4 8 8M12 4l-8 8',
   filter: 'M2 4h12M4.500 8h7M6.500 12h3',
-  link: 'M6.500 9.500l3-3M7 4.500l1-1a3 3 0 0 1 4.500 4.500l-1 1M9 11.500l-1 1A3 3 0 0 1 3.500 8l1-1',
+  socket: 'M6.500 9.500l3-3M7 4.500l1-1a3 3 0 0 1 4.500 4.500l-1 1M9 11.500l-1 1A3 3 0 0 1 3.500 8l1-1',
 } as const
 
 export type IconName = keyof typeof ICONS

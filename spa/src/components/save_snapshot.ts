@@ -1,4 +1,4 @@
-/** Saves what a tile shows as a JPEG, named by stream, type and time. */
+/** Saves a tile's frame as a JPEG, named by stream, type and time. False before the first frame. */
 import type { usePainter } from '@/painter/painter'
 
 export async function saveSnapshot(
@@ -13,7 +13,7 @@ export async function saveSnapshot(
   link.href = address
   link.download = `${stream.name}-${stream.type}-${new Date().toISOString().replace(/[:.]/g, '-')}.jpg`
   link.click()
-  // The download has taken its own hold of the blob by then.
+  // By then the browser has read the blob.
   setTimeout(() => URL.revokeObjectURL(address), 10_000)
   return true
 }

@@ -1,4 +1,4 @@
-/** What a tile's picture is worth at this moment, in words. Pure. */
+/** Whether a tile shows live video, and if not, why. Pure. */
 import type { Stream } from '@/api/types'
 import { clockTime, duration, plural } from '@/format'
 import type { TileReport } from '@/painter/protocol'
@@ -7,13 +7,13 @@ export type Health = 'live' | 'slow' | 'dead' | 'wait'
 
 export interface TileState {
   health: Health
-  /** Empty while all is well. */
+  /** Empty while the stream is healthy. */
   text: string
-  /** Further line: since when, why. */
+  /** A second line, such as the time of the last frame. */
   detail: string
 }
 
-// Two seconds without a frame is dead for a stream of some frames a second; a slow one gets three intervals.
+// Without a frame for this long, or for three intervals of a slow stream, a stream is dead.
 const DEAD_MS = 2000
 
 export function tileState(
@@ -27,37 +27,37 @@ export function tileState(
   const detail =
     last !== null ? `last frame ${clockTime(last)}` : lastSeenMs !== null ? `last seen ${clockTime(lastSeenMs)}` : ''
   if (paused) return { health: 'wait', text: 'paused', detail }
-  if (report?.link === 'full') return { health: 'dead', text: 'the server has too many viewers', detail }
+  if (report?.socket === 'full') return { health: 'dead', text: 'too many viewers', detail }
   const age = last === null ? null : nowMs - last
-  const patience = Math.max(DEAD_MS, stream.fps > 0 ? 3000 / stream.fps : 0)
-  if (age !== null && age <= patience) return { health: 'live', text: '', detail: '' }
+  const limit = Math.max(DEAD_MS, stream.fps > 0 ? 3000 / stream.fps : 0)
+  if (age !== null && age <= limit) return { health: 'live', text: '', detail: '' }
   if (stream.state === 'waiting')
-    return { health: 'dead', text: `no pod infers ${stream.type}`, detail: detail || 'frames arrive and are dropped' }
-  // Without a word of the producer, a stream that has ended looks the same.
+    return { health: 'dead', text: `no pods for ${stream.type}`, detail: detail || 'frames are dropped' }
+  // Without a rate from the producer, the stream may simply have ended.
   if (stream.state === 'stalled' && stream.source_fps !== null)
-    return { health: 'dead', text: 'the camera sends nothing', detail }
-  if (stream.state === 'reconnecting') return { health: 'dead', text: 'the camera is being reconnected', detail }
-  if (report?.link === 'lost') return { health: 'dead', text: 'connection lost, trying again', detail }
+    return { health: 'dead', text: 'no frames from the camera', detail }
+  if (stream.state === 'reconnecting') return { health: 'dead', text: 'reconnecting to the camera', detail }
+  if (report?.socket === 'lost') return { health: 'dead', text: 'connection lost, reconnecting', detail }
   if (age !== null) return { health: 'dead', text: `no frame for ${duration(age / 1000)}`, detail }
-  if (report?.link === 'unknown') return { health: 'dead', text: 'the server does not know this stream', detail }
-  const skipped = report ? report.skipped.malformed + report.skipped.version + report.skipped.picture : 0
+  if (report?.socket === 'unknown') return { health: 'dead', text: 'stream unknown to the server', detail }
+  const skipped = report ? report.skipped.malformed + report.skipped.version + report.skipped.image : 0
   if (skipped) return { health: 'dead', text: 'no displayable frames received', detail: '' }
   return { health: 'wait', text: 'connecting', detail: '' }
 }
 
-/** `next`, or `old` where both say the same: a view that watches it is then not drawn again each half second. */
+/** `next`, or `old` if both are equal, so that views are not rendered again every half second. */
 export function keepState(old: TileState | undefined, next: TileState): TileState {
   return old && old.health === next.health && old.text === next.text && old.detail === next.detail ? old : next
 }
 
-/** What could not be shown, for a badge: its count and a sentence; null while there is nothing. */
+/** Messages and boxes that could not be shown, for a badge: their count and the reasons; null if there are none. */
 export function skippedText(report: TileReport | null): { count: number; text: string } | null {
   if (!report) return null
-  const { malformed, version, picture, boxes } = report.skipped
-  const count = malformed + version + picture + boxes
+  const { malformed, version, image, boxes } = report.skipped
+  const count = malformed + version + image + boxes
   if (!count) return null
   const parts: string[] = []
-  if (picture) parts.push(plural(picture, 'undecodable image'))
+  if (image) parts.push(plural(image, 'undecodable image'))
   if (version) parts.push(plural(version, 'result of another version', 'results of another version'))
   if (malformed) parts.push(plural(malformed, 'malformed message'))
   if (boxes) parts.push(plural(boxes, 'invalid box', 'invalid boxes'))

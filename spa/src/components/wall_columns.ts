@@ -6,7 +6,7 @@ export function wallGrid(count: number, width: number, height: number): { column
     const rows = Math.max(1, Math.ceil(count / columns))
     const tileWidth = Math.min(width / columns, ((height / rows) * 16) / 9)
     const area = (tileWidth * tileWidth * 9) / 16
-    // Of equal ones the one with fewer empty places.
+    // Of equally large ones, the one with fewer empty cells.
     if (area > bestArea + 0.5) {
       best = { columns, rows }
       bestArea = area

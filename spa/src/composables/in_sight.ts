@@ -1,4 +1,4 @@
-/** One IntersectionObserver for all tiles: tells each whether it is in sight (or about to be). */
+/** One IntersectionObserver for all tiles: tells each whether it is on the screen or about to be. */
 type Handler = (inSight: boolean) => void
 
 const handlers = new Map<Element, Handler>()
@@ -9,7 +9,7 @@ export function watchSight(element: Element, handler: Handler): () => void {
     (entries) => {
       for (const entry of entries) handlers.get(entry.target)?.(entry.isIntersecting)
     },
-    // A little ahead of scrolling, so that a picture is there when the tile comes up.
+    // Starts a little early, so that a tile that scrolls in has its image already.
     { rootMargin: '120px 0px' },
   )
   handlers.set(element, handler)

@@ -1,4 +1,4 @@
-/** Whether the page is in sight: in a hidden tab nothing holds a websocket. */
+/** Whether the page is visible: a hidden tab holds no websocket. */
 import { readonly, ref } from 'vue'
 
 const visible = ref(document.visibilityState !== 'hidden')

@@ -1,7 +1,7 @@
 /**
- * What every view of one live stream shares: a tile of the grid, the stream's page, a column of the comparison.
+ * The behaviour shared by all views of one live stream: a tile of the grid, the stream's page, a compared column.
  *
- * Connects a `StreamCanvas` (by `canvas` and `canvasEvents`) with the figures and words beside it.
+ * Connects a `StreamCanvas` (by `canvas` and `canvasEvents`) with the figures and texts beside it.
  */
 import { computed, ref, shallowRef, watch } from 'vue'
 
@@ -14,7 +14,7 @@ import type { LabelCount, ShownFrame, TileReport } from '@/painter/protocol'
 
 const NO_STREAM: TileState = { health: 'wait', text: '', detail: '' }
 
-/** `onReport` is called for each report of the painter, two a second. */
+/** `onReport` is called with each report of the painter, twice a second. */
 export function useStreamTile(stream: () => Stream | null, onReport: (report: TileReport) => void = () => {}) {
   const { nowMs, localMs } = useLive()
   const paused = ref(false)
@@ -79,7 +79,7 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
 const countsInWords = (counts: readonly LabelCount[]): string =>
   counts.map(([label, count]) => `${count} ${label}`).join(', ') || 'nothing found'
 
-/** From arrival at the queue to paint; to the result where the server's clock is not known yet. */
+/** From arrival at the queue to display; only to the result while the server's clock is unknown. */
 export function totalLatencyMs(report: TileReport | null): number | null {
   const latency = report?.latency
   if (!latency) return null

@@ -1,4 +1,4 @@
-/** Keeps the screen awake while a wall is shown. Does nothing where the browser can't (plain http, old ones). */
+/** Keeps the screen awake while a wall is shown, where the browser supports it (https, recent versions). */
 import { onBeforeUnmount, onMounted, watch } from 'vue'
 
 import { pageVisible } from './page_visible'
@@ -13,7 +13,7 @@ export function useWakeLock(): void {
       lock = await navigator.wakeLock.request('screen')
       if (!wanted) void lock.release()
     } catch {
-      lock = null // refused: low battery, or the page is not in sight
+      lock = null // refused: the battery is low, or the page is hidden
     }
   }
 
@@ -21,7 +21,7 @@ export function useWakeLock(): void {
     wanted = true
     void ask()
   })
-  // The browser takes the lock away when the page is hidden.
+  // The browser releases the lock when the page is hidden.
   watch(pageVisible, () => void ask())
   onBeforeUnmount(() => {
     wanted = false

@@ -1,7 +1,7 @@
-/** Keyboard shortcuts of a view: active while the component that calls this is mounted. */
+/** Keyboard shortcuts of a view, active while the component that calls this is mounted. */
 import { onBeforeUnmount, onMounted } from 'vue'
 
-/** Calls `handler` for each key without Ctrl, Meta or Alt, wherever the focus is. */
+/** Calls `handler` for each key pressed without Ctrl, Meta or Alt, wherever the focus is. */
 export function useWindowKeys(handler: (event: KeyboardEvent) => void): void {
   const listener = (event: KeyboardEvent): void => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey) handler(event)
@@ -10,6 +10,6 @@ export function useWindowKeys(handler: (event: KeyboardEvent) => void): void {
   onBeforeUnmount(() => removeEventListener('keydown', listener))
 }
 
-/** Whether the key belongs to a form field, which then has precedence over shortcuts. */
+/** Whether the key goes into a form field and must not trigger a shortcut. */
 export const isTyping = (event: KeyboardEvent): boolean =>
   (event.target as HTMLElement).matches('input, select, textarea')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { type BoxOptions, drawBoxes, isShown, letterbox, place, plateText } from './boxes'
+import { type BoxOptions, drawBoxes, isShown, letterbox, boxArea, plateText } from './boxes'
 import type { Found } from './result_message'
 
 const person: Found = { label: 'person', confidence: 0.934, x0: 0.25, y0: 0.5, x1: 0.5, y1: 1 }
@@ -43,8 +43,8 @@ test.each([
 })
 
 test('a box goes where it is in the frame, in whole pixels', () => {
-  expect(place(person, { x: 40, y: 0, width: 240, height: 180 })).toEqual({ x: 100, y: 90, width: 60, height: 90 })
-  expect(place({ ...person, x1: 0.2501, y1: 0.5001 }, { x: 0, y: 0, width: 100, height: 100 })).toMatchObject({
+  expect(boxArea(person, { x: 40, y: 0, width: 240, height: 180 })).toEqual({ x: 100, y: 90, width: 60, height: 90 })
+  expect(boxArea({ ...person, x1: 0.2501, y1: 0.5001 }, { x: 0, y: 0, width: 100, height: 100 })).toMatchObject({
     width: 1,
     height: 1,
   })
@@ -71,7 +71,7 @@ test('lines are 2 px at any pixel ratio, thin under 0.5 of confidence', () => {
   }
 })
 
-test('the plate says label and percent, inside the picture, and not on another one', () => {
+test('the plate says label and percent, inside the image, and not over another one', () => {
   const { context, texts, plates } = paper()
   const top: Found = { ...person, y0: 0, y1: 0.5, confidence: 0.8 }
   const same: Found = { ...top, label: 'child', confidence: 0.7 }

@@ -1,7 +1,7 @@
 /**
- * Boxes over a picture: where they go in whole device pixels, and drawing them.
+ * Draws boxes over an image, aligned to whole device pixels.
  *
- * Called by the tile painter and for snapshots. Knows no stream. A box is a line of 2 px in its label's colour over a
+ * Called by the tile painter and for snapshots. A box is a line of 2 px in its label's colour over a
  * dark one of 4 px, so that it shows on any image; under 0.5 of confidence it is 1 px. A plate such as `person 93`
  * sits on the box's top edge, inside the image. It is left out where the box is far smaller or another plate is there.
  */
@@ -20,21 +20,21 @@ export interface Area {
 export interface BoxOptions {
   boxes: boolean
   labels: boolean
-  /** Least confidence shown, 0..1. */
+  /** Minimum confidence shown, 0..1. */
   threshold: number
   /** Labels to show; null shows all. */
   only: ReadonlySet<string> | null
 }
 
-/** What compare says of one detection: whether the other stream has it too. */
+/** In the compare view: whether the other stream has the same detection. */
 export type Mark = 'both' | 'only'
 
 const DARK = '#0e1116'
-// More text than this is a grey wall; the boxes are all drawn.
-const MOST_PLATES = 100
+// More text than this is unreadable; all boxes are drawn.
+const MAX_PLATES = 100
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
 
-/** Where a frame of this size goes in a canvas: as large as fits, in the middle, in whole pixels. */
+/** The area of a frame in a canvas: as large as possible, centred, in whole pixels. */
 export function letterbox(frameWidth: number, frameHeight: number, width: number, height: number): Area {
   const scale = Math.min(width / frameWidth, height / frameHeight)
   const w = Math.max(1, Math.round(frameWidth * scale))
@@ -43,7 +43,7 @@ export function letterbox(frameWidth: number, frameHeight: number, width: number
 }
 
 /** A box in whole pixels of the canvas. */
-export function place(found: Found, area: Area): Area {
+export function boxArea(found: Found, area: Area): Area {
   const x = area.x + Math.round(found.x0 * area.width)
   const y = area.y + Math.round(found.y0 * area.height)
   return {
@@ -73,7 +73,7 @@ export function drawBoxes(
   found.forEach((one, index) => {
     if (!isShown(one, options)) return
     const mark = marks?.[index] ?? null
-    shown.push({ one, box: place(one, area), mark, dim: mark === 'both' })
+    shown.push({ one, box: boxArea(one, area), mark, dim: mark === 'both' })
   })
   if (!shown.length) return 0
   const line = Math.max(1, Math.round(2 * ratio))
@@ -116,13 +116,13 @@ function drawPlates(
   const pad = Math.round(4 * ratio)
   const height = Math.round(16 * ratio)
   const placed: Area[] = []
-  // The best come first: a plate that would lie on another one is left out, or goes below it where both have one box.
-  for (let index = shown.length - 1; index >= 0 && placed.length < MOST_PLATES; index -= 1) {
+  // The most confident come first. A plate that would cover another is left out, or moved below it if they share a box.
+  for (let index = shown.length - 1; index >= 0 && placed.length < MAX_PLATES; index -= 1) {
     const { one, box, dim } = shown[index]!
     if (dim || box.height < height || box.width < height) continue
     const text = plateText(one)
     const width = Math.ceil(textWidth(context, text, size)) + 2 * pad
-    // A person is taller than wide: the plate may stand over, but not by more than the box itself.
+    // A person is narrow: the plate may be wider than the box, but not more than twice as wide.
     if (width > 2 * box.width || width > area.width) continue
     const above = box.y - height
     const plate = {
@@ -145,7 +145,7 @@ function drawPlates(
 const overlaps = (a: Area, b: Area): boolean =>
   a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
 
-// Measuring text costs more than drawing a box, and the same few texts come again and again.
+// Measuring text costs more than drawing a box, and the same few texts occur again and again.
 const widths = new Map<string, number>()
 
 function textWidth(context: Context2D, text: string, size: number): number {

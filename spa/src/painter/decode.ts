@@ -1,9 +1,9 @@
 /**
- * A JPEG to something that a canvas can draw, at about the size at which it is shown.
+ * Decodes a JPEG for a canvas, at about the size at which it is shown.
  *
- * `ImageDecoder` (secure contexts only: https or localhost) hands over YUV planes, scaled while decoding: a third of
- * the time of `createImageBitmap` with a resize (1.0 to 2.6 ms of CPU for 768x432 in a tile of 306 px, Chromium 156
- * without a GPU). Elsewhere `createImageBitmap` decodes and scales, off this thread as well.
+ * `ImageDecoder` exists only in secure contexts (https or localhost). It scales while it decodes and gives YUV planes,
+ * which takes a third of the time of `createImageBitmap` with a resize: 1.0 instead of 2.6 ms of CPU for 768x432 in a
+ * tile of 306 px (Chromium 156 without a GPU). Elsewhere `createImageBitmap` is used. Both work off this thread.
  */
 import type { Area } from './boxes'
 
@@ -23,18 +23,18 @@ interface DecoderOptions {
   desiredWidth?: number
   desiredHeight?: number
 }
-// TypeScript's DOM library does not know it yet.
+// TypeScript's DOM library does not declare it yet.
 const scope = globalThis as unknown as { ImageDecoder?: new (options: DecoderOptions) => Decoder }
 
-/** The scale, of 1, 1/2, 1/4 and 1/8, that still covers the area. A JPEG is decoded fast at these. */
+/** The smallest scale of 1, 1/2, 1/4 and 1/8 that covers the area: JPEGs decode fast at these scales. */
 export function decodeScale(width: number, height: number, area: Pick<Area, 'width' | 'height'>): number {
   let scale = 1
   while (scale > 1 / 8 && (width * scale) / 2 >= area.width && (height * scale) / 2 >= area.height) scale /= 2
   return scale
 }
 
-/** Rejects where the bytes are no picture. The caller closes `source`. */
-export async function decodePicture(
+/** Rejects if the bytes are no valid JPEG. The caller must close `source`. */
+export async function decodeImage(
   jpeg: Uint8Array<ArrayBuffer>,
   width: number,
   height: number,
@@ -55,7 +55,7 @@ export async function decodePicture(
     }
   }
   const blob = new Blob([jpeg], { type: 'image/jpeg' })
-  // About as large as the frame, or larger: the canvas scales it while painting.
+  // If the area is about as large as the frame or larger, the canvas scales while painting.
   const bitmap =
     area.width < width * 0.75
       ? await createImageBitmap(blob, {

@@ -2,7 +2,7 @@
 import type { Mark } from './boxes'
 import type { Found } from './result_message'
 
-/** Boxes of one label that overlap by at least this much (intersection over union) are the same thing. */
+/** Boxes of one label that overlap by at least this much (intersection over union) count as the same object. */
 export const SAME_IOU = 0.5
 
 export function overlap(a: Found, b: Found): number {
@@ -13,7 +13,7 @@ export function overlap(a: Found, b: Found): number {
   return both / ((a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - both)
 }
 
-/** Marks for both lists; the most confident pick their partner first, each partner once. */
+/** Marks for both lists. The most confident are matched first, and each detection at most once. */
 export function compareFound(left: readonly Found[], right: readonly Found[]): [Mark[], Mark[]] {
   const leftMarks = left.map((): Mark => 'only')
   const rightMarks = right.map((): Mark => 'only')

@@ -1,26 +1,25 @@
 /**
- * The painter: all tiles of the page, one animation loop, two reports a second.
+ * The painter: all tiles of the page in one animation loop, with two reports per second.
  *
- * Runs in a worker where the browser has OffscreenCanvas, else on the page itself; it is told what to do by commands
- * and knows no view.
+ * Runs in a worker if the browser has OffscreenCanvas, otherwise on the page. It takes commands and knows no view.
  */
 import type { BoxOptions } from './boxes'
 import { compareFound } from './difference'
 import type { Command, Event, PainterTotals, ShownFrame } from './protocol'
 import { StepGroup } from './step_group'
-import { type PictureFrame, Tile, type TileHost } from './tile'
+import { type ReceivedFrame, Tile, type TileHost } from './tile'
 
 export const REPORT_MS = 500
-const MOST_LATENCIES = 500
+const MAX_LATENCIES = 500
 
 export class Engine implements TileHost {
   options: BoxOptions = { boxes: true, labels: true, threshold: 0, only: null }
   clockOffsetMs: number | null = null
   private readonly tiles = new Map<number, Tile>()
-  private group: StepGroup<PictureFrame> | null = null
+  private group: StepGroup<ReceivedFrame> | null = null
   private differences = false
   private stepBusy = false
-  private stepWaiting: Map<number, PictureFrame> | null = null
+  private stepWaiting: Map<number, ReceivedFrame> | null = null
   private totals: PainterTotals = newTotals()
   private lastReportMs = 0
   private running = false
@@ -86,7 +85,7 @@ export class Engine implements TileHost {
     this.nextFrame(loop)
   }
 
-  /** Paints what has changed and tells the page in the same moment; true where a tile shows its first frame. */
+  /** Paints what has changed and tells the page in the same moment; true if a tile shows its first frame. */
   private paint(nowMs: number): boolean {
     const frames: ShownFrame[] = []
     for (const tile of this.tiles.values()) {
@@ -108,30 +107,30 @@ export class Engine implements TileHost {
     try {
       jpeg = (await this.tiles.get(id)?.snapshot()) ?? null
     } catch {
-      // No picture: the page says so.
+      // The page gets null and says so.
     }
     this.tell({ is: 'snapshot', request, jpeg })
   }
 
-  // What tiles tell.
+  // Called by the tiles.
 
-  stepped(tile: Tile, frame: PictureFrame): boolean {
+  stepped(tile: Tile, frame: ReceivedFrame): boolean {
     if (!this.group || !tile.grouped) return false
-    const set = this.group.add(tile.id, frame, frame.cameMs)
+    const set = this.group.add(tile.id, frame, frame.receivedMs)
     if (set) {
       if (this.stepWaiting) this.totals.superseded += this.stepWaiting.size
       this.stepWaiting = set
       if (!this.stepBusy) void this.paintSteps()
     }
-    // Until the first common frame, any picture is better than none.
-    if (!set && !tile.hasPicture) {
+    // Until the first common frame, any frame is better than none.
+    if (!set && !tile.hasImage) {
       tile.inStep = false
       return false
     }
     return true
   }
 
-  /** Decodes a set together and hands it to the tiles in the same moment, so that one loop paints all of it. */
+  /** Decodes a set and gives it to the tiles in the same moment, so that one animation frame paints all of it. */
   private async paintSteps(): Promise<void> {
     this.stepBusy = true
     while (this.stepWaiting && this.group) {
@@ -147,9 +146,9 @@ export class Engine implements TileHost {
       )
       for (const entry of decoded) {
         if (!entry) continue
-        const [tile, picture] = entry
+        const [tile, image] = entry
         tile.inStep = inStep
-        if (picture) tile.put(picture)
+        if (image) tile.put(image)
       }
     }
     this.stepBusy = false
@@ -157,7 +156,7 @@ export class Engine implements TileHost {
 
   painted(latencyMs: number | null): void {
     this.totals.painted += 1
-    if (latencyMs !== null && this.totals.latencies.length < MOST_LATENCIES) this.totals.latencies.push(latencyMs)
+    if (latencyMs !== null && this.totals.latencies.length < MAX_LATENCIES) this.totals.latencies.push(latencyMs)
   }
 
   received(): void {
@@ -171,12 +170,12 @@ export class Engine implements TileHost {
 
 const newTotals = (): PainterTotals => ({ received: 0, painted: 0, superseded: 0, latencies: [] })
 
-/** Each frame's detections marked against the first other one's. */
-function withMarks(set: Map<number, PictureFrame>): Map<number, PictureFrame> {
+/** Marks each frame's detections by comparison with another frame of the set. */
+function withMarks(set: Map<number, ReceivedFrame>): Map<number, ReceivedFrame> {
   const entries = [...set]
   const [first] = entries
   if (!first || entries.length < 2) return set
-  const marked = new Map<number, PictureFrame>()
+  const marked = new Map<number, ReceivedFrame>()
   for (const [index, [id, frame]] of entries.entries()) {
     const other = index === 0 ? entries[1]! : first
     marked.set(id, { ...frame, marks: compareFound(frame.result.found, other[1].result.found)[0] })

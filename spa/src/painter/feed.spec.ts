@@ -42,7 +42,7 @@ test('asks for the frame format and hands messages over', () => {
   expect(got).toEqual([5])
 })
 
-test('comes back after growing pauses, and at once afresh after a stop', () => {
+test('reconnects after growing delays, and not after a stop', () => {
   const feed = make()
   feed.start()
   const pauses: number[] = []

@@ -1,17 +1,17 @@
-/** One stream's websocket: connects, and connects again after a growing, jittered pause. Knows no picture. */
+/** One stream's websocket: connects, and reconnects after a growing, jittered delay. */
 import { backoffMs } from '../backoff'
-import type { LinkState } from './protocol'
+import type { SocketState } from './protocol'
 
 const CLOSE_UNKNOWN = 4404
 const CLOSE_FULL = 4429
 const FIRST_MS = 400
-const MOST_MS = 8000
+const MAX_MS = 8000
 
 export class Feed {
   private socket: WebSocket | null = null
   private timer: ReturnType<typeof setTimeout> | undefined
   private failures = 0
-  state: LinkState = 'idle'
+  state: SocketState = 'idle'
 
   constructor(
     private readonly address: string,
@@ -54,7 +54,7 @@ export class Feed {
       if (this.socket !== socket) return
       this.socket = null
       this.state = event.code === CLOSE_UNKNOWN ? 'unknown' : event.code === CLOSE_FULL ? 'full' : 'lost'
-      this.timer = setTimeout(() => this.open(), backoffMs(this.failures, FIRST_MS, MOST_MS))
+      this.timer = setTimeout(() => this.open(), backoffMs(this.failures, FIRST_MS, MAX_MS))
       this.failures += 1
     }
   }

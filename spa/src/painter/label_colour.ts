@@ -1,14 +1,14 @@
 /**
- * The colour of a label: the same in every view, every session, and in the pictures that the server draws
+ * The colour of a label: the same in every view, in every session and in the images that the server draws
  * (`elastic_inference/adapters/drawing.py` computes the same).
  */
 
-/** The Okabe–Ito palette without black: told apart by colour-blind eyes. */
+/** The Okabe–Ito palette without black, which colour-blind people can tell apart. */
 export const PALETTE = ['#E69F00', '#56B4E9', '#009E73', '#F0E442', '#0072B2', '#D55E00', '#CC79A7'] as const
 
 const encoder = new TextEncoder()
 const known = new Map<string, string>()
-// Labels come from outside: a model that makes one up per frame must not fill the memory.
+// Labels come from outside: a model with a new one per frame must not fill the memory.
 const KNOWN_LIMIT = 2000
 
 /** FNV-1a, 32 bits, over the label's UTF-8 bytes. */
@@ -29,7 +29,7 @@ export function labelColour(label: string): string {
   return colour
 }
 
-/** Whether dark text reads better than white on this colour (Rec. 709 luma). */
+/** Whether dark text is easier to read than white on this colour (Rec. 709 luma). */
 export function wantsDarkText(colour: string): boolean {
   const value = Number.parseInt(colour.slice(1), 16)
   return 0.2126 * (value >> 16) + 0.7152 * ((value >> 8) & 255) + 0.0722 * (value & 255) > 110

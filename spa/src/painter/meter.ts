@@ -1,8 +1,8 @@
-/** Rates and smoothed times of one tile. Pure; time comes in as monotonic ms. */
+/** Rates and mean times of one tile. Pure; times are monotonic ms. */
 
 const WINDOW_MS = 2000
 
-/** Events a second over the last two seconds. */
+/** Events per second over the last two seconds. */
 export class RateMeter {
   private times: number[] = []
   private since: number | null = null
@@ -16,7 +16,7 @@ export class RateMeter {
   rate(nowMs: number): number {
     this.trim(nowMs)
     if (this.since === null || !this.times.length) return 0
-    // Just after the start the window is shorter: dividing by all of it would read too low.
+    // Just after the start the window is shorter, and dividing by all of it would give too low a rate.
     const window = Math.min(WINDOW_MS, Math.max(500, nowMs - this.since))
     return (this.times.length * 1000) / window
   }
@@ -33,7 +33,7 @@ export class RateMeter {
   }
 }
 
-/** Mean of what came since the last `take`. */
+/** Mean of the values since the last `take`. */
 export class MeanMeter {
   private sum = 0
   private count = 0

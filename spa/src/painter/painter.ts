@@ -1,12 +1,12 @@
 /**
- * The page's side of the painter: starts the worker, hands canvases over, spreads the reports.
+ * The page's side of the painter: starts the worker, gives it canvases and distributes its reports to the tiles.
  *
- * Where the browser has no OffscreenCanvas, the same engine runs on the page.
+ * If the browser has no OffscreenCanvas, the same engine runs on the page.
  */
 import { Engine } from './engine'
 import type { Command, Event, PainterTotals, PaintOptions, ShownFrame, TileReport } from './protocol'
 
-/** Event on `window`, twice a second: what the painter received and painted since the last one. */
+/** Event on `window`, twice a second: the frames received and painted since the last one. */
 export const TOTALS_EVENT = 'ei:painter'
 
 export interface TileHandlers {
@@ -42,7 +42,7 @@ class Painter {
     }
   }
 
-  /** Takes a canvas that nothing has drawn on; returns the tile's number. */
+  /** Takes a canvas without a context; returns the tile's number. */
   open(canvas: HTMLCanvasElement, address: string, live: boolean, handlers: TileHandlers): number {
     const tile = this.nextTile++
     this.handlers.set(tile, handlers)
@@ -78,7 +78,7 @@ class Painter {
     this.send({ do: 'clock', offsetMs })
   }
 
-  /** The tile's picture as a JPEG with its boxes; null before the first. */
+  /** The tile's frame as a JPEG with its boxes; null before the first. */
   snapshot(tile: number): Promise<Blob | null> {
     const request = this.nextRequest++
     return new Promise((resolve) => {
@@ -97,7 +97,7 @@ class Painter {
       for (const frame of event.frames) this.handlers.get(frame.tile)?.shown(frame)
       return
     }
-    // For measurements from outside; nothing in the page listens.
+    // For benchmarks; nothing on the page listens.
     dispatchEvent(new CustomEvent<PainterTotals>(TOTALS_EVENT, { detail: event.totals }))
     for (const report of event.tiles) this.handlers.get(report.tile)?.report(report)
   }

@@ -1,8 +1,8 @@
-/** The painter's engine in a worker of its own: websockets, decoding and painting never touch the page's thread. */
+/** Runs the painter's engine in a worker: websockets, decoding and painting stay off the page's thread. */
 import { Engine } from './engine'
 import type { Command, Event } from './protocol'
 
-// The DOM's types stand for those of a worker here; only these three calls differ.
+// This file is compiled with the types of a page; these three members differ in a worker.
 const scope = self as unknown as {
   postMessage(event: Event): void
   requestAnimationFrame(call: (nowMs: number) => void): number

@@ -1,4 +1,4 @@
-/** What the page tells the painter, and what the painter reports. Plain data: it crosses into a worker. */
+/** Messages between the page and the painter. They cross into a worker, so they are data alone. */
 import type { Mark } from './boxes'
 
 export interface PaintOptions {
@@ -12,39 +12,39 @@ export type Command =
   | { do: 'open'; tile: number; address: string; canvas: OffscreenCanvas | HTMLCanvasElement; live: boolean }
   | { do: 'close'; tile: number }
   | { do: 'size'; tile: number; width: number; height: number; ratio: number }
-  /** Whether the tile may hold a websocket: in sight, not paused. */
+  /** Whether the tile may hold a websocket: visible and not paused. */
   | { do: 'live'; tile: number; live: boolean }
   | { do: 'options'; options: PaintOptions }
   /** Tiles that show the same `seq` together; an empty list ends the group. */
   | { do: 'step'; tiles: number[]; differences: boolean }
-  /** Offset of the server's clock over this one, ms. */
+  /** The server's clock minus the local one, ms. */
   | { do: 'clock'; offsetMs: number | null }
   | { do: 'snapshot'; tile: number; request: number }
 
-export type LinkState =
+export type SocketState =
   /** No websocket is wanted. */
   | 'idle'
   | 'connecting'
   | 'open'
-  /** Closed, and another try comes. */
+  /** Closed; it will be opened again. */
   | 'lost'
-  /** The server knows no such stream (4404). */
+  /** The server has no such stream (4404). */
   | 'unknown'
   /** Too many viewers (4429). */
   | 'full'
 
-/** Mean times of the frames painted last, over half a second, ms; null where nothing says. */
+/** Mean times of the frames painted in the last half second, ms; null if unknown. */
 export interface Latency {
   camera: number
   queue: number
   inference: number
-  /** Result to paint: broker, relay, network, decoding. */
+  /** From the result to the paint: broker, relay, network, decoding. */
   relay: number | null
-  /** Arrival at the queue to paint. */
+  /** From arrival at the queue to the paint. */
   total: number | null
 }
 
-/** What the page shows beside a frame. Sent in the animation frame that paints it, and only where it has changed. */
+/** What the page shows beside a frame. Sent in the animation frame that paints it, and only if it has changed. */
 export interface ShownFrame {
   tile: number
   /** Whether this is the tile's first frame. */
@@ -60,18 +60,18 @@ export type LabelCount = readonly [label: string, count: number]
 
 export interface TileReport {
   tile: number
-  link: LinkState
-  /** Frames painted a second. */
+  socket: SocketState
+  /** Frames painted per second. */
   fps: number
   latency: Latency | null
   /** Sums over the frames painted since the last report, by label. */
   sums: LabelCount[]
   /** Frames painted since the last report. */
   frames: number
-  /** When the last frame came, Unix ms by the page's clock; null before the first. */
+  /** When the last frame arrived, Unix ms by the page's clock; null before the first. */
   lastFrameMs: number | null
   /** Messages that could not be shown since the tile was opened, by reason. */
-  skipped: { malformed: number; version: number; picture: number; boxes: number }
+  skipped: { malformed: number; version: number; image: number; boxes: number }
   /** Where the frame on the tile was inferred; empty before the first. */
   device: string
   pod: string
@@ -81,9 +81,9 @@ export interface TileReport {
 export interface PainterTotals {
   received: number
   painted: number
-  /** Left out since a newer frame came before it could be decoded. */
+  /** Frames that a newer one replaced before they were painted. */
   superseded: number
-  /** Arrival at the queue to paint, ms, of the frames painted since the last report; at most 500. */
+  /** From arrival at the queue to the paint, ms, of the frames painted since the last report; at most 500. */
   latencies: number[]
 }
 

@@ -25,20 +25,20 @@ const JPEG = [0xff, 0xd8, 0xff, 0xd9]
 
 function message(
   document: string,
-  picture: number[] = JPEG,
+  image: number[] = JPEG,
   length = new TextEncoder().encode(document).length,
 ): ArrayBuffer {
   const json = new TextEncoder().encode(document)
-  const bytes = new Uint8Array(4 + json.length + picture.length)
+  const bytes = new Uint8Array(4 + json.length + image.length)
   new DataView(bytes.buffer).setUint32(0, length)
   bytes.set(json, 4)
-  bytes.set(picture, 4 + json.length)
+  bytes.set(image, 4 + json.length)
   return bytes.buffer
 }
 
 const withDetections = (detections: unknown) => parseResult({ ...good, detections })
 
-test('a good message gives its result and its picture', () => {
+test('a good message gives its result and its image', () => {
   const parsed = parseMessage(message(JSON.stringify(good)))
   if ('skip' in parsed) throw new Error(parsed.skip)
   expect(parsed.result).toMatchObject({ seq: 3, width: 768, queue_ms: 3, arrived_ms: 1000, refused: 0 })
@@ -46,7 +46,7 @@ test('a good message gives its result and its picture', () => {
   expect([...parsed.jpeg]).toEqual(JPEG)
 })
 
-describe('what is no result is refused with its reason', () => {
+describe('a message that is no result is refused with the reason', () => {
   test.each([
     ['nothing', new ArrayBuffer(0), 'malformed'],
     ['three bytes', new ArrayBuffer(3), 'malformed'],
@@ -58,14 +58,14 @@ describe('what is no result is refused with its reason', () => {
     ['another version', message(JSON.stringify({ ...good, v: 2 })), 'version'],
     ['no detections', message(JSON.stringify({ ...good, detections: undefined })), 'malformed'],
     ['no size', message(JSON.stringify({ ...good, width: 0 })), 'malformed'],
-    ['no picture', message(JSON.stringify(good), []), 'picture'],
-    ['a picture that is none', message(JSON.stringify(good), [1, 2, 3, 4, 5]), 'picture'],
+    ['no image', message(JSON.stringify(good), []), 'image'],
+    ['an image that is none', message(JSON.stringify(good), [1, 2, 3, 4, 5]), 'image'],
   ])('%s', (_name, data, skip) => {
     expect(parseMessage(data)).toEqual({ skip })
   })
 })
 
-test('boxes are clipped to the frame, impossible ones are counted', () => {
+test('boxes are clipped to the frame, invalid ones are counted', () => {
   const result = withDetections([
     { label: 'a', confidence: 0.5, box: [-1, -1, 2, 2] },
     { label: 'b', confidence: 0.5, box: [1.5, 0, 2, 1] },

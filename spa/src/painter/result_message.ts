@@ -1,8 +1,8 @@
 /**
  * The binary result message of `?format=frame`: 4 bytes big-endian length, JSON, JPEG.
  *
- * Pure. Everything in it comes from outside, so every field that is used is checked here; what can't be shown is
- * refused with a reason to count. Nothing after this looks at raw JSON.
+ * Messages come from outside, so every field that is used is checked here, and nothing after this reads raw JSON. A
+ * message that cannot be shown is refused with a reason, which the tile counts. Pure.
  */
 import type { Detection, Result, Unchecked } from '../api/types'
 
@@ -20,28 +20,28 @@ type Shown = 'device' | 'pod' | 'seq' | 'width' | 'height' | 'age_ms' | 'queue_m
 /** What the painter uses of a result, checked. */
 export interface FrameResult extends Readonly<Pick<Result, Shown>> {
   readonly arrived_ms: number | null
-  /** Sorted by confidence, the best last, so that it is painted on top. */
+  /** Sorted by confidence, the highest last, so that it is painted on top. */
   readonly found: readonly Found[]
-  /** Detections left out since their box or confidence made no sense. */
+  /** Detections left out because their box or confidence is invalid. */
   readonly refused: number
 }
 
-export type SkipReason = 'malformed' | 'version' | 'picture'
+export type SkipReason = 'malformed' | 'version' | 'image'
 
 export type Parsed =
   { readonly result: FrameResult; readonly jpeg: Uint8Array<ArrayBuffer> } | { readonly skip: SkipReason }
 
 export const RESULT_VERSION: Result['v'] = 1
-/** As many as are drawn by the server, too. */
-export const MOST_DETECTIONS = 1000
+/** The server draws as many. */
+export const MAX_DETECTIONS = 1000
 const LABEL_LIMIT = 40
-const MOST_JSON_BYTES = 1024 * 1024
+const MAX_JSON_BYTES = 1024 * 1024
 const decoder = new TextDecoder()
 
 export function parseMessage(message: ArrayBuffer): Parsed {
   if (message.byteLength < 4) return { skip: 'malformed' }
   const length = new DataView(message).getUint32(0)
-  if (length > MOST_JSON_BYTES || 4 + length > message.byteLength) return { skip: 'malformed' }
+  if (length > MAX_JSON_BYTES || 4 + length > message.byteLength) return { skip: 'malformed' }
   let document: unknown
   try {
     document = JSON.parse(decoder.decode(new Uint8Array(message, 4, length)))
@@ -51,7 +51,7 @@ export function parseMessage(message: ArrayBuffer): Parsed {
   const result = parseResult(document)
   if ('skip' in result) return result
   const jpeg = new Uint8Array(message, 4 + length)
-  if (jpeg.length < 4 || jpeg[0] !== 0xff || jpeg[1] !== 0xd8) return { skip: 'picture' }
+  if (jpeg.length < 4 || jpeg[0] !== 0xff || jpeg[1] !== 0xd8) return { skip: 'image' }
   return { result, jpeg }
 }
 
@@ -63,8 +63,8 @@ export function parseResult(document: unknown): FrameResult | { readonly skip: S
   if (!isFinite(order) || !isFinite(width) || !isFinite(height) || width < 1 || height < 1) return { skip: 'malformed' }
   if (!Array.isArray(fields.detections)) return { skip: 'malformed' }
   const found: Found[] = []
-  let refused = Math.max(0, fields.detections.length - MOST_DETECTIONS)
-  for (const raw of fields.detections.slice(0, MOST_DETECTIONS) as unknown[]) {
+  let refused = Math.max(0, fields.detections.length - MAX_DETECTIONS)
+  for (const raw of fields.detections.slice(0, MAX_DETECTIONS) as unknown[]) {
     const one = parseDetection(raw)
     if (one) found.push(one)
     else refused += 1
@@ -99,7 +99,7 @@ function parseDetection(raw: unknown): Found | null {
 /** A label in one line of at most 40 characters, without control characters. */
 export function oneLine(label: unknown): string {
   const text = typeof label === 'string' ? label : '?'
-  // Cut before the characters are looked at: a label of ten thousand of them costs no more than one of forty.
+  // Cut first, so that a label of ten thousand characters costs no more than one of forty.
   const characters = Array.from(text.slice(0, 4 * LABEL_LIMIT))
   const clean = characters.map((character) =>
     /\p{C}/u.test(character) && !/\p{Cf}/u.test(character) ? '?' : character,

@@ -1,18 +1,18 @@
 /**
- * Keeps streams of one source in step: of several results of the same pictures, the newest `seq` that all have.
+ * Keeps streams of one source in step: shows the newest frame (`seq`) for which all of them have a result.
  *
- * Pure; time comes in. A member that sent nothing for a while is waited for no longer, and where no common frame
- * comes for a while (one stream is far slower, or the producer gives no `seq`), each shows its newest.
+ * The group stops waiting for a member that sends nothing for a while. If there is no common frame for a while (one
+ * stream is far slower, or the producer gives no `seq`), each member shows its newest. Pure; the time is an argument.
  */
 export interface Stepped {
   readonly seq: number | null
 }
 
-/** A member is waited for only while its last frame is younger than this. */
+/** The group waits for a member only while its last frame is younger than this. */
 export const ACTIVE_MS = 3000
-/** Without a common frame for so long, each shows its own newest. */
+/** Without a common frame for this long, each member shows its own newest frame. */
 export const OUT_OF_STEP_MS = 2000
-// Three seconds at 15 fps: further apart, two streams of one source are not worth holding together.
+// Three seconds at 15 fps: streams that are further apart are not kept in step.
 const KEPT = 45
 
 export class StepGroup<T extends Stepped> {
@@ -26,17 +26,17 @@ export class StepGroup<T extends Stepped> {
     for (const member of members) this.waiting.set(member, [])
   }
 
-  /** Takes a frame; returns the set to show now, by member, or null while the others are waited for. */
+  /** Adds a frame. Returns the frames to show now, by member, or null while the group waits for the others. */
   add(member: number, frame: T, nowMs: number): Map<number, T> | null {
     const own = this.waiting.get(member)
     if (!own) return null
     if (this.lastSetMs === -Infinity) {
       this.lastSetMs = nowMs
-      // At the start all are waited for, those that never sent included.
+      // At the start the group waits for all, even for those that have not sent anything.
       for (const one of this.members) this.lastCame.set(one, nowMs)
     }
     this.lastCame.set(member, nowMs)
-    // A producer that restarted counts from the start again: what is held of the old count is of no use.
+    // The producer restarted and counts from the start: frames with its old numbers are useless.
     if (frame.seq !== null && own.length && frame.seq < (own[own.length - 1]!.seq ?? 0)) own.length = 0
     own.push(frame)
     if (own.length > KEPT) own.shift()
@@ -74,7 +74,7 @@ export class StepGroup<T extends Stepped> {
     }
     if (!set.size) return null
     if (inStep) this.lastSetMs = nowMs
-    // One that shows pictures while the others are gone is in step with nobody.
+    // A member that is shown while the others are missing is not in step.
     this.inStep = inStep && set.size === this.members.length
     return set
   }

@@ -1,44 +1,44 @@
 /**
- * One tile: takes a stream's messages, decodes the newest picture and paints it with its boxes.
+ * One tile: receives a stream's messages, decodes the newest image and paints it with its boxes.
  *
- * Runs in the painter's worker (or on the page where there is no OffscreenCanvas). The engine calls `paint` from its
- * one animation loop. At most one picture is being decoded and one waits; older ones are never decoded.
+ * Runs in the painter's worker, or on the page if there is no OffscreenCanvas. The engine calls `paint` from its
+ * animation loop. At most one image is being decoded and one waits; older ones are never decoded.
  */
 import { type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Mark } from './boxes'
-import { decodePicture, type Drawable } from './decode'
+import { decodeImage, type Drawable } from './decode'
 import { Feed } from './feed'
 import { MeanMeter, RateMeter } from './meter'
 import type { LabelCount, Latency, ShownFrame, TileReport } from './protocol'
 import { type Found, type FrameResult, parseMessage } from './result_message'
 
-export interface PictureFrame {
+export interface ReceivedFrame {
   readonly seq: number | null
   readonly result: FrameResult
   readonly jpeg: Uint8Array<ArrayBuffer>
-  /** When it came, ms on the monotonic clock. */
-  readonly cameMs: number
+  /** When it was received, ms on the monotonic clock. */
+  readonly receivedMs: number
   readonly marks: readonly Mark[] | null
 }
 
 interface Decoded {
-  readonly frame: PictureFrame
-  readonly picture: Drawable
+  readonly frame: ReceivedFrame
+  readonly image: Drawable
 }
 
 export interface TileHost {
   options: BoxOptions
   clockOffsetMs: number | null
-  /** A frame came in: true where a step group takes it. */
-  stepped(tile: Tile, frame: PictureFrame): boolean
+  /** A frame has arrived; true if a step group takes it. */
+  stepped(tile: Tile, frame: ReceivedFrame): boolean
   painted(latencyMs: number | null): void
   received(): void
   superseded(): void
 }
 
-// A model that makes up labels must not fill the page.
-const MOST_LABELS = 50
+// A model with ever new labels must not fill the page.
+const MAX_LABELS = 50
 
-// A worker's and a page's own clocks start at different times: Unix ms with the precision of the monotonic clock.
+// Unix ms with the precision of the monotonic clock, which starts at different times in a worker and on the page.
 const unixNow = (): number => performance.timeOrigin + performance.now()
 
 export class Tile {
@@ -52,8 +52,8 @@ export class Tile {
     relay: new MeanMeter(),
     total: new MeanMeter(),
   }
-  private readonly skipped = { malformed: 0, version: 0, picture: 0, boxes: 0 }
-  private waiting: PictureFrame | null = null
+  private readonly skipped = { malformed: 0, version: 0, image: 0, boxes: 0 }
+  private waiting: ReceivedFrame | null = null
   private decoding = false
   private ready: Decoded | null = null
   private shown: Decoded | null = null
@@ -75,15 +75,15 @@ export class Tile {
     private readonly canvas: OffscreenCanvas | HTMLCanvasElement,
     private readonly host: TileHost,
   ) {
-    // The picture covers the tile: a canvas without alpha needs no blending.
+    // The image covers the tile, and a canvas without alpha needs no blending.
     const context = canvas.getContext('2d', { alpha: false }) as Context2D | null
-    if (!context) throw new Error('The browser gives no 2D canvas.')
+    if (!context) throw new Error('The browser provides no 2D canvas.')
     this.context = context
     this.feed = new Feed(address, (data) => this.take(data))
   }
 
-  /** Whether it has shown anything yet. */
-  get hasPicture(): boolean {
+  /** Whether it shows an image or is about to. */
+  get hasImage(): boolean {
     return this.shown !== null || this.ready !== null || this.decoding
   }
 
@@ -104,7 +104,7 @@ export class Tile {
     this.dirty = true
   }
 
-  /** Options have changed: paint the same picture again. */
+  /** Paints the same frame again, since options have changed. */
   refresh(): void {
     this.dirty = true
   }
@@ -112,8 +112,8 @@ export class Tile {
   close(): void {
     this.closed = true
     this.feed.stop()
-    this.ready?.picture.source.close()
-    this.shown?.picture.source.close()
+    this.ready?.image.source.close()
+    this.shown?.image.source.close()
     this.ready = this.shown = null
     this.waiting = null
   }
@@ -128,12 +128,12 @@ export class Tile {
     const { result, jpeg } = parsed
     this.skipped.boxes += result.refused
     this.lastFrameMs = Date.now()
-    const frame: PictureFrame = { seq: result.seq, result, jpeg, cameMs: performance.now(), marks: null }
+    const frame: ReceivedFrame = { seq: result.seq, result, jpeg, receivedMs: performance.now(), marks: null }
     if (!this.host.stepped(this, frame)) this.offer(frame)
   }
 
-  /** Decodes a frame as soon as the decoder is free; a newer one takes its place until then. */
-  offer(frame: PictureFrame): void {
+  /** Decodes the frame as soon as the decoder is free, unless a newer one replaces it before. */
+  offer(frame: ReceivedFrame): void {
     if (this.waiting) this.host.superseded()
     this.waiting = frame
     if (!this.decoding) void this.decodeWaiting()
@@ -150,26 +150,26 @@ export class Tile {
     this.decoding = false
   }
 
-  /** The picture at the size at which it is shown; null (and counted) where it is no picture. */
-  async decode(frame: PictureFrame): Promise<Decoded | null> {
+  /** The image at the size at which it is shown; null (and counted) if it cannot be decoded. */
+  async decode(frame: ReceivedFrame): Promise<Decoded | null> {
     const { width, height } = frame.result
     const area = letterbox(width, height, this.canvas.width || 1, this.canvas.height || 1)
     try {
-      return { frame, picture: await decodePicture(frame.jpeg, width, height, area) }
+      return { frame, image: await decodeImage(frame.jpeg, width, height, area) }
     } catch {
-      this.skipped.picture += 1
+      this.skipped.image += 1
       return null
     }
   }
 
   put(decoded: Decoded): void {
     if (this.closed) {
-      decoded.picture.source.close()
+      decoded.image.source.close()
       return
     }
     if (this.ready) {
       this.host.superseded()
-      this.ready.picture.source.close()
+      this.ready.image.source.close()
     }
     this.ready = decoded
   }
@@ -180,7 +180,7 @@ export class Tile {
     if (!this.canvas.width || !this.canvas.height) return null
     const fresh = this.ready
     if (fresh) {
-      this.shown?.picture.source.close()
+      this.shown?.image.source.close()
       this.shown = fresh
       this.ready = null
     }
@@ -191,27 +191,26 @@ export class Tile {
       context.fillRect(0, 0, canvas.width, canvas.height)
       return null
     }
-    const { frame, picture } = this.shown
+    const { frame, image } = this.shown
     const area = letterbox(frame.result.width, frame.result.height, canvas.width, canvas.height)
     if (area.width < canvas.width || area.height < canvas.height) {
       context.fillStyle = '#000'
       context.fillRect(0, 0, canvas.width, canvas.height)
     }
-    if (picture.width === area.width && picture.height === area.height)
-      context.drawImage(picture.source, area.x, area.y)
-    else context.drawImage(picture.source, area.x, area.y, area.width, area.height)
+    if (image.width === area.width && image.height === area.height) context.drawImage(image.source, area.x, area.y)
+    else context.drawImage(image.source, area.x, area.y, area.width, area.height)
     drawBoxes(context, frame.result.found, area, this.ratio, this.host.options, frame.marks)
     const counts = countLabels(frame.result.found, this.host.options)
     if (fresh) this.measure(frame.result, counts, nowMs)
     return this.changed(frame, counts)
   }
 
-  private changed(frame: PictureFrame, counts: Map<string, number>): ShownFrame | null {
+  private changed(frame: ReceivedFrame, counts: Map<string, number>): ShownFrame | null {
     const { told } = this
     const next: ShownFrame = {
       tile: this.id,
       first: told === null,
-      counts: [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MOST_LABELS),
+      counts: [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MAX_LABELS),
       onlyHere: frame.marks ? frame.marks.filter((mark) => mark === 'only').length : null,
     }
     if (told && told.onlyHere === next.onlyHere && sameCounts(told.counts, next.counts)) return null
@@ -229,7 +228,7 @@ export class Tile {
     let total: number | null = null
     if (result.arrived_ms !== null && this.host.clockOffsetMs !== null) {
       const inPod = result.queue_ms + result.infer_ms
-      // Two clocks are compared, so never less than what one clock has measured.
+      // This compares two clocks, so it must not fall below what one clock has measured.
       total = Math.max(inPod, unixNow() + this.host.clockOffsetMs - result.arrived_ms)
       this.means.total.add(total)
       this.means.relay.add(total - inPod)
@@ -237,23 +236,23 @@ export class Tile {
     this.host.painted(total)
   }
 
-  /** What has happened since the last call. */
+  /** Rates and counts since the last call. */
   report(nowMs: number): TileReport {
     const camera = this.means.camera.take()
     const queue = this.means.queue.take()
     const inference = this.means.inference.take()
     const relay = this.means.relay.take()
     const total = this.means.total.take()
-    // A slow stream paints nothing between two reports: what was measured last still holds.
+    // A slow stream may paint nothing between two reports; its last values still hold.
     if (camera !== null && queue !== null && inference !== null)
       this.latency = { camera, queue, inference, relay, total }
     const result = this.shown?.frame.result
     const report: TileReport = {
       tile: this.id,
-      link: this.feed.state,
+      socket: this.feed.state,
       fps: this.painted.rate(nowMs),
       latency: this.latency,
-      sums: [...this.sums].slice(0, MOST_LABELS),
+      sums: [...this.sums].slice(0, MAX_LABELS),
       frames: this.frames,
       lastFrameMs: this.lastFrameMs,
       skipped: { ...this.skipped },
@@ -266,7 +265,7 @@ export class Tile {
     return report
   }
 
-  /** The picture as shown, in its own size, with the boxes drawn; null before the first. */
+  /** The frame on the canvas as a JPEG in its own size, with boxes; null before the first. */
   async snapshot(): Promise<Blob | null> {
     const frame = this.shown?.frame
     if (!frame) return null
@@ -300,7 +299,7 @@ const sameCounts = (a: readonly LabelCount[], b: readonly LabelCount[]): boolean
 function drawSnapshot(
   context: Context2D,
   bitmap: ImageBitmap,
-  frame: PictureFrame,
+  frame: ReceivedFrame,
   area: { x: number; y: number; width: number; height: number },
   ratio: number,
   options: BoxOptions,

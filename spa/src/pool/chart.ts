@@ -1,4 +1,4 @@
-/** uPlot in the page's colours: axes, grid and a legend-free look shared by all charts. Knows no data. */
+/** Axes, lines and ranges that all charts share, in the page's colours. */
 import uPlot from 'uplot'
 
 export interface Palette {
@@ -39,7 +39,7 @@ export function timeAxis(colours: Palette): uPlot.Axis {
   }
 }
 
-// Seconds only where the marks are closer than a minute.
+// Seconds only if the marks are less than a minute apart.
 function clock(time: number, times: number[]): string {
   const date = new Date(time * 1000)
   const close = times.length > 1 && times[1]! - times[0]! < 60
@@ -60,7 +60,7 @@ export function valueAxis(colours: Palette, more: Partial<uPlot.Axis> = {}): uPl
   }
 }
 
-/** 1500 as 1.5k: an axis has no room for more. */
+/** 1500 as 1.5k, since an axis has little room. */
 export const shortNumber = (value: number | null): string =>
   value === null
     ? ''
@@ -68,7 +68,7 @@ export const shortNumber = (value: number | null): string =>
       ? `${Math.round(value / 100) / 10}k`
       : String(Math.round(value * 100) / 100)
 
-/** Points of a series are not drawn, but for a lone value between gaps, which no line would show. */
+/** A line without marks at its points. */
 export const line = (stroke: string, more: Partial<uPlot.Series> = {}): uPlot.Series => ({
   stroke,
   width: 1.5,
@@ -79,7 +79,7 @@ export const line = (stroke: string, more: Partial<uPlot.Series> = {}): uPlot.Se
 
 export const stepped = (align: 1 | -1 = 1): uPlot.Series.PathBuilder => uPlot.paths.stepped!({ align })
 
-/** A range from zero that never is a point; `least` keeps noise from filling the chart. */
-export function fromZero(least: number): uPlot.Range.Function {
-  return (_chart, _low, high) => [0, Math.max(least, (Number.isFinite(high) ? high : 0) * 1.1)]
+/** A range from zero to at least `minimumTop`, which keeps noise from filling the chart. */
+export function fromZero(minimumTop: number): uPlot.Range.Function {
+  return (_chart, _low, high) => [0, Math.max(minimumTop, (Number.isFinite(high) ? high : 0) * 1.1)]
 }

@@ -13,7 +13,7 @@ const stats = (type: string, replicas = 1): TypeStats => ({
   streams: 1,
 })
 
-test('keeps one sample a second for 15 minutes', () => {
+test('keeps one sample per second for 15 minutes', () => {
   const history = new PoolHistory(null)
   for (let second = 0; second < KEPT_S + 100; second += 1) {
     history.sample(second * 1000, [stats('people')])
@@ -23,7 +23,7 @@ test('keeps one sample a second for 15 minutes', () => {
   expect(history.types.get('people')!.infer_fps).toHaveLength(KEPT_S + 1)
 })
 
-test('a type that comes later starts with a gap, one that has gone is forgotten', () => {
+test('a type that appears later starts with a gap, one that is gone is removed', () => {
   const history = new PoolHistory(null)
   history.sample(1000, [stats('people')])
   history.sample(2000, [stats('people'), stats('car', 3)])
@@ -32,7 +32,7 @@ test('a type that comes later starts with a gap, one that has gone is forgotten'
   expect([...history.types.keys()]).toEqual(['people'])
 })
 
-test('no news and a sleeping page are gaps, not zeros', () => {
+test('missing data and a suspended page are gaps, not zeros', () => {
   const history = new PoolHistory(null)
   history.sample(1000, [stats('people')])
   history.sample(2000, null)
@@ -41,7 +41,7 @@ test('no news and a sleeping page are gaps, not zeros', () => {
   expect(history.types.get('people')!.infer_fps).toEqual([15, null, null, 15])
 })
 
-test('survives a reload, and whatever else lies in the storage', () => {
+test('survives a reload, and invalid data in the storage', () => {
   const kept = new Map<string, string>()
   const storage = {
     getItem: (key: string) => kept.get(key) ?? null,
@@ -50,8 +50,8 @@ test('survives a reload, and whatever else lies in the storage', () => {
   const history = new PoolHistory(storage)
   for (let second = 1; second <= 15; second += 1) history.sample(second * 1000, [stats('people')])
   expect(new PoolHistory(storage).types.get('people')).toEqual(history.types.get('people'))
-  for (const rubbish of ['{', '[]', '{"times":[2,1],"types":[]}', '{"times":[1],"types":[["a",{}]]}']) {
-    kept.set('ei-pool-history', rubbish)
+  for (const invalid of ['{', '[]', '{"times":[2,1],"types":[]}', '{"times":[1],"types":[["a",{}]]}']) {
+    kept.set('ei-pool-history', invalid)
     expect(new PoolHistory(storage).times).toEqual([])
   }
 })

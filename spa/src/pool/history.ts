@@ -1,7 +1,7 @@
 /**
- * The last 15 minutes of the pool, one sample a second, kept in the browser and over a reload of the page.
+ * The last 15 minutes of the pool, one sample per second. Kept in the browser, so that it survives a reload.
  *
- * Pure but for the storage, which is handed in. A second without news from the server is a gap, not a zero.
+ * Pure but for the storage, which is passed in. A second without data from the server is a gap, not a zero.
  */
 import { shallowRef, triggerRef } from 'vue'
 
@@ -19,19 +19,19 @@ export class PoolHistory {
   /** Unix seconds of each sample, rising. */
   readonly times: number[] = []
   readonly types = new Map<string, Series>()
-  /** Grows with each sample: what charts watch. */
+  /** Rises with each sample; charts watch it. */
   readonly version = shallowRef({ count: 0 })
 
   constructor(private readonly storage: Storage | null = sessionStore()) {
     this.restore()
   }
 
-  /** Takes the pool as it is now; null is a gap. */
+  /** Adds a sample; null is a gap. */
   sample(nowMs: number, types: readonly TypeStats[] | null): void {
     const now = Math.floor(nowMs / 1000)
     const last = this.times[this.times.length - 1]
     if (last !== undefined && now <= last) return
-    // The page slept (a suspended laptop, a hidden tab): one gap stands for all of it.
+    // The page was suspended (a sleeping laptop, a hidden tab): one gap stands for all of it.
     if (last !== undefined && now > last + 5) this.push(last + 1, null)
     this.push(now, types)
     this.forget(now - KEPT_S)
@@ -66,7 +66,7 @@ export class PoolHistory {
     try {
       this.storage?.setItem(KEY, JSON.stringify({ times: this.times, types: [...this.types] }))
     } catch {
-      // The storage is full or blocked: the history then ends with the page.
+      // The storage is full or blocked; the history is lost on a reload.
     }
   }
 

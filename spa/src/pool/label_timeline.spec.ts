@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 
 import { LabelTimeline } from './label_timeline'
 
-test('means per picture, the last one held for three seconds, then a gap; two minutes', () => {
+test('means per image, the last one held for three seconds, then a gap; two minutes', () => {
   const timeline = new LabelTimeline()
   timeline.add(0, [['person', 14]], 7)
   timeline.add(500, [['car', 7]], 7)
@@ -17,7 +17,7 @@ test('means per picture, the last one held for three seconds, then a gap; two mi
   expect(timeline.data()[0]).toEqual([124])
 })
 
-test('a model that makes up labels does not fill the chart', () => {
+test('a model with ever new labels does not fill the chart', () => {
   const timeline = new LabelTimeline()
   for (let index = 0; index < 100; index += 1) timeline.add(index, [[`label ${index}`, 1]], 1)
   expect(timeline.labels).toHaveLength(8)

@@ -1,25 +1,25 @@
-/** Mean detections per picture by label over the last two minutes, half a second a point. Pure. */
+/** Mean detections per image by label over the last two minutes, one point each half second. Pure. */
 export const KEPT_MS = 120_000
-const MOST_LABELS = 8
-// A slow stream paints nothing between two reports: its last value holds so long.
+const MAX_LABELS = 8
+// A slow stream may paint nothing between two reports; its last value holds for this long.
 const CARRIED_MS = 3000
 
 export class LabelTimeline {
   readonly labels: string[] = []
   private times: number[] = []
-  private lastPictureMs = -Infinity
+  private lastFrameMs = -Infinity
   private values: (number | null)[][] = []
 
-  /** `sums` are detections over `frames` pictures since the last call; no picture is a gap. */
+  /** `sums` are the detections in `frames` frames since the last call; without a frame there is a gap. */
   add(nowMs: number, sums: readonly (readonly [string, number])[], frames: number): void {
     for (const [label] of sums) {
-      if (this.labels.includes(label) || this.labels.length >= MOST_LABELS) continue
+      if (this.labels.includes(label) || this.labels.length >= MAX_LABELS) continue
       this.labels.push(label)
       this.values.push(this.times.map(() => null))
     }
     this.times.push(nowMs / 1000)
-    if (frames) this.lastPictureMs = nowMs
-    const carried = nowMs - this.lastPictureMs < CARRIED_MS
+    if (frames) this.lastFrameMs = nowMs
+    const carried = nowMs - this.lastFrameMs < CARRIED_MS
     const now = new Map(sums)
     this.labels.forEach((label, index) =>
       this.values[index]!.push(

@@ -1,4 +1,4 @@
-/** What a type's numbers mean, in words. Pure. */
+/** Summarises the state of an inference type in a sentence. Pure. */
 import type { TypeStats } from '../api/types'
 import { fps, grouped, plural, pods } from '../format'
 
@@ -11,7 +11,7 @@ export interface Verdict {
   text: string
 }
 
-/** Frames a second that a type's pods can infer together, by what they say of themselves; null where unknown. */
+/** Frames per second that a type's pods can infer together, from their own reports; null if unknown. */
 export function capacityFps(
   stats: Pick<TypeStats, 'infer_fps' | 'drop_fps' | 'scale_ratio' | 'replicas'>,
 ): number | null {

@@ -61,7 +61,7 @@ const events = (): string =>
     '',
   ].join('\n\n')
 
-test('odd detections are shown sanely', async () => {
+test('odd detections are shown without harm', async () => {
   const { page, complaints } = await suite.open('/?q=gate-2')
   await live(page, 1)
   const shown = (text: RegExp | string) =>
@@ -114,7 +114,7 @@ test('odd detections are shown sanely', async () => {
   expect(complaints).toEqual([])
 })
 
-test('what can’t be shown is skipped and counted', async () => {
+test('messages that cannot be shown are skipped and counted', async () => {
   const { page, complaints } = await suite.open('/?q=gate-2')
   await live(page, 1)
   const skipped = async () => Number.parseInt((await page.locator('[data-is="skipped"]').allInnerTexts())[0] ?? '0', 10)
@@ -146,7 +146,7 @@ test('what can’t be shown is skipped and counted', async () => {
     await suite.publisher.tell({ do: 'message', stream: id, ...message })
     sent += 1
   }
-  // The relay may already refuse what it can't read; what reaches the page is counted there.
+  // The relay may refuse what it cannot read; the page counts the messages that reach it.
   const count = await waitFor('skipped messages', async () => (await skipped()) >= 1 && skipped())
   expect(count).toBeLessThanOrEqual(sent)
   expect(await page.locator('[data-is="skipped"]').getAttribute('title')).toMatch(/^Skipped: /)

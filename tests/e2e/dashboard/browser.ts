@@ -1,4 +1,4 @@
-/** Chromium, and pages that must keep their console clean. */
+/** Starts Chromium and opens pages whose consoles must stay clean. */
 import { existsSync } from 'node:fs'
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
@@ -27,7 +27,7 @@ export function startBrowser(): Promise<Browser> {
 
 export interface WatchedPage {
   page: Page
-  /** Errors and warnings of the console, exceptions, requests to other hosts; must stay empty. */
+  /** Console errors and warnings, exceptions, requests to other hosts. Must stay empty. */
   complaints: string[]
 }
 

@@ -1,4 +1,4 @@
-/** Services that go away and come back, the login, and plain http from another machine. */
+/** Services that stop and start again, the login, and plain http from another machine. */
 import { networkInterfaces } from 'node:os'
 
 import type { Page } from 'playwright-core'
@@ -30,9 +30,9 @@ test('a token is asked for, checked, and forgotten at sign-out', async () => {
   expect(await page.locator('article.tile').count()).toBe(0)
   await page.getByLabel('Token').fill('wrong')
   await page.keyboard.press('Enter')
-  await page.getByText('This token is wrong.').waitFor()
+  await page.getByText('Wrong token.').waitFor()
   await signIn(page)
-  // Back to where the viewer wanted to go.
+  // Back to the page that the viewer asked for.
   await page.getByRole('heading', { name: 'Pool' }).waitFor()
   expect(page.url()).toBe(`${suite.system.url}/pool?q=x`)
   await page.getByRole('link', { name: 'Streams' }).click()
@@ -54,7 +54,7 @@ test('the login leads to no other site', async () => {
   expect(new URL(page.url()).host).toBe(new URL(suite.system.url).host)
 })
 
-test('a relay that goes away shows on the tiles, and they come back', async () => {
+test('tiles show that the relay is unavailable, and recover', async () => {
   const { page, complaints } = await suite.open('/', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
@@ -66,7 +66,7 @@ test('a relay that goes away shows on the tiles, and they come back', async () =
   expect(complaints).toEqual([])
 })
 
-test('a gateway that goes away is said in a banner, and all comes back without a reload', async () => {
+test('a banner says that the gateway is unavailable, and the page recovers without a reload', async () => {
   const { page, complaints } = await suite.open('/', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
@@ -87,7 +87,7 @@ test('a gateway that goes away is said in a banner, and all comes back without a
   expect(complaints).toEqual([])
 })
 
-test('a view whose file is gone after an update of the server loads the page anew', async () => {
+test('the page reloads if the file of a view is gone after an update of the server', async () => {
   const { page } = await suite.open('/', {}, REFUSED)
   await signIn(page)
   await live(page, 2)
@@ -105,7 +105,7 @@ const address = Object.values(networkInterfaces())
   .find((one) => one && one.family === 'IPv4' && !one.internal)?.address
 
 // Not a secure context: no ImageDecoder, no clipboard, no wake lock.
-test.skipIf(!address)('plain http from another address shows the same pictures', async () => {
+test.skipIf(!address)('plain http from another address shows the same images', async () => {
   const open = await System.start({ host: '0.0.0.0' })
   const streams = await Publisher.start(open.brokerUrl, ['gate-1:people', 'gate-2:people'])
   try {

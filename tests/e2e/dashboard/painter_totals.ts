@@ -1,4 +1,4 @@
-/** What the page's painter and its main thread did, collected inside the page. */
+/** Figures of the page's painter and main thread, collected on the page. */
 import type { BrowserContext, Page } from 'playwright-core'
 
 export interface Totals {
@@ -9,7 +9,7 @@ export interface Totals {
   longTasks: number[]
 }
 
-/** Call before the page is opened. */
+/** Must be called before the page is opened. */
 export async function collectTotals(context: BrowserContext): Promise<void> {
   await context.addInitScript(() => {
     const kept = { received: 0, painted: 0, superseded: 0, latencies: [] as number[], longTasks: [] as number[] }
@@ -27,7 +27,7 @@ export async function collectTotals(context: BrowserContext): Promise<void> {
   })
 }
 
-/** What came since the last call. */
+/** The figures since the last call. */
 export function takeTotals(page: Page): Promise<Totals> {
   return page.evaluate(() => {
     const kept = (window as unknown as { eiTotals: Totals }).eiTotals

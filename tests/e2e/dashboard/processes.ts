@@ -1,4 +1,4 @@
-/** CPU time of processes (Linux), to say where the time of a measurement goes. */
+/** CPU time of processes (Linux): shows where a measurement spends its time. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 const TICKS_PER_S = 100
@@ -17,7 +17,7 @@ export function processTree(root: number): Sample[] {
     if (!/^\d+$/.test(entry)) continue
     try {
       const stat = readFileSync(`/proc/${entry}/stat`, 'utf8')
-      // The command in parentheses may hold blanks.
+      // The command in parentheses may contain spaces.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
       all.push({
@@ -27,7 +27,7 @@ export function processTree(root: number): Sample[] {
         cpuS: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S,
       })
     } catch {
-      // it has ended meanwhile
+      // it has ended in the meantime
     }
   }
   const wanted = new Set([root])
@@ -43,7 +43,7 @@ export function processTree(root: number): Sample[] {
   return all.filter((one) => wanted.has(one.pid))
 }
 
-/** What a process is, in a word. */
+/** The kind of a process, from its command line. */
 export function processKind(command: string): string {
   if (command.includes('result_publisher')) return 'publisher'
   if (command.includes('websocket_server')) return 'relay'

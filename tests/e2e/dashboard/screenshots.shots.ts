@@ -1,8 +1,8 @@
 /**
- * Pictures of every view, in both themes, on phone and desktop, of a running system: clips through real inference.
+ * Screenshots of every view of a running system (clips through real inference), in both themes, on phone and desktop.
  *
- * `npm run screenshots` writes those that the documentation shows to doc/images; EI_SCREENSHOTS=<folder> writes all of
- * them there instead. Needs EI_TEST_MODELS and EI_TEST_VIDEOS.
+ * `npm run screenshots` writes the documented ones to doc/images; with EI_SCREENSHOTS=<folder> it writes all of them
+ * there. Needs EI_TEST_MODELS and EI_TEST_VIDEOS.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -49,11 +49,11 @@ const CAMERAS = [
 
 /** A screenshot as WebP, which the browser itself encodes. */
 async function webp(page: Page, browser: Browser, quality = 0.82): Promise<Buffer> {
-  const picture = (await page.screenshot()).toString('base64')
+  const image = (await page.screenshot()).toString('base64')
   const blank = await browser.newPage()
   const encoded = await blank.evaluate(
-    async ({ picture, quality }) => {
-      const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(picture), (c) => c.charCodeAt(0))]))
+    async ({ image, quality }) => {
+      const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))]))
       const canvas = new OffscreenCanvas(bitmap.width, bitmap.height)
       canvas.getContext('2d')!.drawImage(bitmap, 0, 0)
       const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: 'image/webp', quality })).arrayBuffer())
@@ -61,7 +61,7 @@ async function webp(page: Page, browser: Browser, quality = 0.82): Promise<Buffe
       for (const byte of bytes) text += String.fromCharCode(byte)
       return btoa(text)
     },
-    { picture, quality },
+    { image, quality },
   )
   await blank.close()
   return Buffer.from(encoded, 'base64')

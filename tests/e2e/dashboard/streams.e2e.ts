@@ -17,7 +17,7 @@ test('without a stream the page says how to attach one, and shows it without a r
   expect(complaints).toEqual([])
 })
 
-test('tiles show moving pictures, with each box where the result says', async () => {
+test('tiles show moving images, with each box where the result says', async () => {
   const { page, complaints } = await suite.open('/')
   await live(page, STREAMS.length)
   const canvas = tile(page, 'gate-1:people').locator('canvas')
@@ -29,7 +29,7 @@ test('tiles show moving pictures, with each box where the result says', async ()
   const seen = await checkTiles(page, 'article.tile', 3)
   expect(seen.checked).toBeGreaterThanOrEqual(8)
   expect(seen.worst).toBeLessThanOrEqual(2)
-  // Under each: name, type, precision, rate, latency, count.
+  // Below the image: name, type, precision, rate, latency, count.
   const text = await tile(page, 'gate-1:people-int8').innerText()
   expect(text).toMatch(/gate-1/)
   expect(text).toMatch(/people-int8/)
@@ -45,7 +45,7 @@ test.each([1, 2])('boxes lie on the shapes at their full size, at a pixel ratio 
   const { page } = await suite.open('/stream/gate-2:people:inferred', { deviceScaleFactor })
   await live(page, 1)
   const canvas = page.locator('article.stage canvas')
-  // Crisp: the canvas has a pixel for each of the screen's.
+  // Sharp: the canvas has one pixel for each pixel of the screen.
   const { width } = (await canvas.boundingBox())!
   await waitFor('a canvas in device pixels', () =>
     canvas.evaluate(
@@ -61,7 +61,7 @@ test.each([1, 2])('boxes lie on the shapes at their full size, at a pixel ratio 
   }
 })
 
-test('search, types, sort and size choose tiles, and live in the address', async () => {
+test('search, types, sort and size select tiles and are kept in the address', async () => {
   const { page, complaints } = await suite.open('/')
   await live(page, STREAMS.length)
   expect(await names(page)).toEqual(['gate-1', 'gate-1', 'gate-2', 'hall', 'yard-2', 'yard-10'])
@@ -73,7 +73,7 @@ test('search, types, sort and size choose tiles, and live in the address', async
   await page.reload()
   await waitFor('the same tile', async () => (await names(page)).join() === 'gate-1')
   await page.getByRole('searchbox').fill('nothing like it')
-  await page.getByText('No stream fits these filters.').waitFor()
+  await page.getByText('No streams match these filters.').waitFor()
   await page.getByRole('button', { name: 'Show all streams' }).click()
   await page.getByLabel('Sort').selectOption('type')
   await waitFor('sorted by type', async () => (await names(page)).join() === 'hall,yard-2,yard-10,gate-1,gate-2,gate-1')
@@ -84,7 +84,7 @@ test('search, types, sort and size choose tiles, and live in the address', async
   expect(complaints).toEqual([])
 })
 
-test('boxes, confidence and labels choose what is drawn', async () => {
+test('boxes, confidence and labels select what is drawn', async () => {
   const { page } = await suite.open('/?q=gate-2')
   await live(page, 1)
   const canvas = tile(page, 'gate-2:people').locator('canvas')
@@ -105,7 +105,7 @@ test('boxes, confidence and labels choose what is drawn', async () => {
   await waitFor('no box', async () => (await drawn()) === '')
 })
 
-test('only tiles in sight hold a websocket, and none in a hidden page', async () => {
+test('only visible tiles hold a websocket, and none on a hidden page', async () => {
   const viewers = async (): Promise<number> => {
     const port = /metrics.* port (\d+)/.exec(suite.system.relay.words.join('\n'))![1]
     const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
@@ -120,9 +120,12 @@ test('only tiles in sight hold a websocket, and none in a hidden page', async ()
   )
   expect(atTop).toBeLessThanOrEqual(3)
   await tiles(page).last().scrollIntoViewIfNeeded()
-  await waitFor('the last tile to live', async () => (await tiles(page).last().getAttribute('data-state')) === 'live')
+  await waitFor(
+    'the last tile to be live',
+    async () => (await tiles(page).last().getAttribute('data-state')) === 'live',
+  )
   await waitFor('those above to leave', async () => (await viewers()) <= 3)
-  // Headless pages are never hidden by themselves.
+  // A headless page is never hidden by itself.
   await page.evaluate(() => {
     Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
     document.dispatchEvent(new Event('visibilitychange'))
@@ -145,7 +148,7 @@ test('pause, snapshot and addresses', async () => {
   await page.waitForTimeout(300)
   expect(JSON.stringify(await shapesOf(page, canvas))).toBe(frozen)
   const download = page.waitForEvent('download')
-  await page.getByRole('button', { name: 'Save picture' }).click()
+  await page.getByRole('button', { name: 'Save frame' }).click()
   expect((await download).suggestedFilename()).toMatch(/^gate-1-people-.*\.jpg$/)
   const chunks: Buffer[] = []
   for await (const chunk of await (await download).createReadStream()) chunks.push(chunk as Buffer)

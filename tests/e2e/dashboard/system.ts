@@ -10,13 +10,13 @@ const python = join(repository, '.venv/bin/python')
 
 export const timeFactor = Number(process.env.EI_TEST_TIME_FACTOR ?? '1')
 
-/** A service has ended while it was waited for: no use to wait on. */
+/** A service has ended, so waiting for it is useless. */
 class EndedError extends Error {}
 
 const shown = (value: unknown): string =>
   value instanceof Error ? `${value.message} ${value.cause ? String(value.cause) : ''}` : JSON.stringify(value)
 
-/** Waits until `condition` gives something true; says what never came. */
+/** Waits until `condition` returns a true value; the error after the time-out names `what` and the last value. */
 export async function waitFor<T>(
   what: string,
   condition: () => T | Promise<T>,
@@ -34,12 +34,12 @@ export async function waitFor<T>(
       last = error
     }
     if (Date.now() > deadline)
-      throw new Error(`${what} did not come true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
+      throw new Error(`${what} was not true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 
-/** A child process whose last words are kept for the error message. */
+/** A child process whose last lines are kept for error messages. */
 export class Service {
   readonly words: string[] = []
   private constructor(
@@ -173,7 +173,7 @@ export class System {
     this.environment = {
       QUEUE_URL: this.brokerUrl,
       WEBSOCKET_HOST: '127.0.0.1',
-      // Port 0 is any free one; the services say which.
+      // Port 0 means any free port; the services log which.
       WEBSOCKET_PORT: '0',
       GATEWAY_HOST: this.host,
       GATEWAY_PORT: '0',
@@ -183,7 +183,7 @@ export class System {
     await this.startGateway()
   }
 
-  /** Again at the same port, after a stop. */
+  /** Starts it again on the same port after a stop. */
   async startRelay(): Promise<void> {
     this.relay = this.start('relay', 'apps/websocket_server.py')
     const port = (await said(this.relay, / at ws:\/\/[^\s/]*:(\d+)/))[1]!
@@ -197,7 +197,7 @@ export class System {
     this.url = `http://127.0.0.1:${port}`
   }
 
-  /** Another of our services, against this system's Redis. */
+  /** Starts another service with this system's Redis. */
   start(name: string, file: string, env: Record<string, string> = {}): Service {
     const service = Service.start(name, python, [file], { ...this.environment, ...env })
     this.services.push(service)
@@ -208,13 +208,13 @@ export class System {
     for (const service of this.services.reverse()) await service.stop()
   }
 
-  /** For a failure's message. */
+  /** The services' last lines, for error messages. */
   words(): string {
     return this.services.map((service) => `--- ${service.name}\n${service.words.slice(-25).join('\n')}`).join('\n')
   }
 }
 
-/** What a service says when it is up. */
+/** Waits for the line that a service logs when it is up. */
 function said(service: Service, pattern: RegExp): Promise<RegExpExecArray> {
   return waitFor(
     `${service.name}: ${pattern}`,

@@ -1,6 +1,6 @@
 /**
  * Compares what a tile shows with what was published: each shape of one plain colour must lie inside the box that is
- * drawn in its label's colour, edge on edge. Both are read from one screenshot, so it doesn't matter which frame it is.
+ * drawn in its label's colour, edge on edge. Both are read from one screenshot, so any frame will do.
  */
 import type { Locator, Page } from 'playwright-core'
 
@@ -21,21 +21,21 @@ export interface ShapeSeen {
 
 /** Extents of each shape and of the line around it, in pixels of the screenshot of one canvas. */
 export async function shapesOf(page: Page, canvas: Locator, ratio = 1): Promise<ShapeSeen[]> {
-  const picture = (await canvas.screenshot()).toString('base64')
+  const image = (await canvas.screenshot()).toString('base64')
   const wanted = SHAPES.map((shape) => ({
     label: shape.label,
     fill: [...shape.fill],
     line: rgb(labelColour(shape.label)),
   }))
   return page.evaluate(
-    async ({ picture, wanted, ratio }) => {
-      const bytes = Uint8Array.from(atob(picture), (character) => character.charCodeAt(0))
+    async ({ image, wanted, ratio }) => {
+      const bytes = Uint8Array.from(atob(image), (character) => character.charCodeAt(0))
       const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
       const surface = new OffscreenCanvas(bitmap.width, bitmap.height)
       const context = surface.getContext('2d')!
       context.drawImage(bitmap, 0, 0)
       const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height)
-      // A picture is a JPEG, scaled and smoothed: its edges are soft. Lines are drawn exactly.
+      // An image is a JPEG, scaled and smoothed: its edges are soft. Lines are drawn exactly.
       const near = (at: number, colour: number[], tolerance: number): boolean =>
         Math.abs(data[at]! - colour[0]!) <= tolerance &&
         Math.abs(data[at + 1]! - colour[1]!) <= tolerance &&
@@ -70,7 +70,7 @@ export async function shapesOf(page: Page, canvas: Locator, ratio = 1): Promise<
         return { label, fill: shape, line: around && extent(line, 24, around) }
       })
     },
-    { picture, wanted, ratio },
+    { image, wanted, ratio },
   )
 }
 
@@ -94,12 +94,12 @@ export function deviation(seen: ShapeSeen, ratio = 1): number {
 export async function checkTiles(
   page: Page,
   selector: string,
-  most: number,
+  maximum: number,
 ): Promise<{ checked: number; worst: number }> {
   const canvases = page.locator(`${selector} canvas`)
   let checked = 0
   let worst = 0
-  for (let index = 0; index < Math.min(most, await canvases.count()); index += 1) {
+  for (let index = 0; index < Math.min(maximum, await canvases.count()); index += 1) {
     for (const seen of await shapesOf(page, canvases.nth(index))) {
       // The smaller model misses the last shape at times.
       if (!seen.line && seen.label === 'bike') continue

@@ -6,29 +6,29 @@ import { live, useSuite } from './suite'
 import { waitFor } from './system'
 import { shapesOf } from './tile_pixels'
 
-// Charts are canvases too; only a stream's picture has a name of its own.
-const PICTURE = 'canvas[role="img"]'
+// Charts are canvases too, but only a stream's canvas is an image by role.
+const IMAGE = 'canvas[role="img"]'
 const STREAMS = ['gate-1:people', 'gate-1:people-int8', 'hall:car']
 const suite = useSuite({ streams: STREAMS })
 
-test('compare shows the same picture at the same time, and the differences', async () => {
+test('compare shows the same frame at the same time, and the differences', async () => {
   const { page, complaints } = await suite.open('/compare')
   await live(page, 2)
   const [left, right] = [page.locator('article.tile').nth(0), page.locator('article.tile').nth(1)]
   expect(await left.innerText()).toContain('FP32')
   expect(await right.innerText()).toContain('INT8')
   await waitFor('in step', async () => (await page.locator('[data-is="step"]').innerText()) === 'in step')
-  // One screenshot of both: the shapes must be at the same place of each picture.
+  // One screenshot of both: the shapes must be at the same place in each image.
   const columns = page.locator('.columns')
   for (let sample = 0; sample < 3; sample += 1) {
     const [both, a, b] = [
       await columns.screenshot(),
-      (await left.locator(PICTURE).boundingBox())!,
-      (await right.locator(PICTURE).boundingBox())!,
+      (await left.locator(IMAGE).boundingBox())!,
+      (await right.locator(IMAGE).boundingBox())!,
     ]
     const spread = await page.evaluate(
-      async ({ picture, width, gap }) => {
-        const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(picture), (c) => c.charCodeAt(0))]))
+      async ({ image, width, gap }) => {
+        const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))]))
         const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d')!
         context.drawImage(bitmap, 0, 0)
         const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height)
@@ -43,12 +43,12 @@ test('compare shows the same picture at the same time, and the differences', asy
         }
         return Math.abs(firstMagenta(0) - firstMagenta(gap))
       },
-      { picture: both.toString('base64'), width: Math.floor(a.width), gap: Math.round(b.x - a.x) },
+      { image: both.toString('base64'), width: Math.floor(a.width), gap: Math.round(b.x - a.x) },
     )
     expect(spread).toBeLessThanOrEqual(1)
   }
   await page.getByRole('button', { name: 'Only differences' }).click()
-  // The smaller model misses a shape half of the time.
+  // The smaller model misses one shape half of the time.
   await waitFor('a difference', async () => (await left.locator('[data-is="only"]').innerText()) === '1 only here')
   await waitFor('no difference', async () => (await left.locator('[data-is="only"]').innerText()) === '0 only here')
   for (const what of ['fps', 'latency', 'detections'])
@@ -56,13 +56,13 @@ test('compare shows the same picture at the same time, and the differences', asy
   expect(complaints).toEqual([])
 })
 
-test('compare goes on when one of the two stops', async () => {
+test('compare continues when one of the two stops', async () => {
   const { page, complaints } = await suite.open('/compare/gate-1')
   await live(page, 2)
   await suite.publisher.tell({ do: 'stop', streams: ['gate-1:people-int8:inferred'] })
   try {
     await page.locator('[data-stream="gate-1:people-int8:inferred"][data-state="dead"]').waitFor()
-    const canvas = page.locator('[data-stream="gate-1:people:inferred"]').locator(PICTURE)
+    const canvas = page.locator('[data-stream="gate-1:people:inferred"]').locator(IMAGE)
     const before = JSON.stringify(await shapesOf(page, canvas))
     await waitFor('the other one to move', async () => JSON.stringify(await shapesOf(page, canvas)) !== before)
   } finally {
@@ -72,14 +72,14 @@ test('compare goes on when one of the two stops', async () => {
   expect(complaints).toEqual([])
 })
 
-test('the pool says in words what its numbers mean, and the charts move', async () => {
+test('the pool summarises each type in a sentence, and the charts move', async () => {
   const { page, complaints } = await suite.open('/pool')
   const people = page.locator('[data-type="people"]')
   await waitFor(
     'a quiet pool',
     async () => {
       const text = await page.locator('body').innerText()
-      // The whole page is the message where this never comes.
+      // On a time-out, the error shows the whole page.
       return /people: \d+ fps on 1 pod, 50 % used, no drops/.test(text)
         ? text
         : Promise.reject(new Error(`${text}\n${complaints.join('\n')}`))
@@ -87,8 +87,8 @@ test('the pool says in words what its numbers mean, and the charts move', async 
     30_000,
   )
   const chart = people.locator('canvas').first()
-  const picture = async () => (await chart.screenshot()).toString('base64')
-  const before = await waitFor('a curve', async () => picture())
+  const image = async () => (await chart.screenshot()).toString('base64')
+  const before = await waitFor('a curve', async () => image())
   await suite.publisher.tell({
     do: 'worker',
     type: 'people',
@@ -103,7 +103,7 @@ test('the pool says in words what its numbers mean, and the charts move', async 
       (await people.locator('[data-is="sentence"]').innerText()) ===
       'people: 2.4 pods needed, 1 running, 58 % of frames dropped',
   )
-  await waitFor('another chart', async () => (await picture()) !== before)
+  await waitFor('another chart', async () => (await image()) !== before)
   await waitFor('the total', async () =>
     /58 dropped/.test((await page.locator('[data-total="drop"]').innerText()).replaceAll('\n', ' ')),
   )
@@ -165,7 +165,7 @@ test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async
   await live(page, STREAMS.length)
   await check('wall')
   await page.goto(`${suite.system.url}/nothing/here`)
-  await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
+  await page.getByRole('heading', { name: 'Page not found' }).waitFor()
   await check('unknown page')
   expect(complaints).toEqual([])
 })
