@@ -105,7 +105,7 @@ test('odd detections are shown without harm', async () => {
   })
   await shown('6 detections')
   await page.getByText('Boxes', { exact: true }).first().click()
-  expect(await page.getByRole('checkbox', { name: '<script>' }).count()).toBe(1)
+  await page.getByRole('checkbox', { name: '<script>' }).waitFor()
   expect(await page.title()).toBe('Streams · Elastic Inference')
   await page.goto(`${suite.system.url}/stream/${id}`)
   await live(page, 1)
