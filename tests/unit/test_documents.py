@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, files that are named exist, doc/redis.md lists every key and user."""
+"""The documents: short paragraphs, links that lead somewhere, every key and user in doc/redis.md."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.support.manifests import PROJECT
 from elastic_inference.adapters import acl
 from elastic_inference.domain import keys
 
+LINE = 120
 # Parts of keys, not keys.
 NO_KEYS = {keys.queue_prefix, keys.worker_id}
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("doc/**/*.md")])
@@ -21,6 +22,22 @@ def anchors(path: Path) -> set[str]:
     """The anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs and list items of a document, without tables, code and headings."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.splitlines() if not re.match(r"[#|<!]|    \w", line)]
+    return re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(lines))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(PROJECT).as_posix())
+def test_no_paragraph_is_over_six_lines(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        pytest.skip("has one line per change")
+    for paragraph in paragraphs(document.read_text()):
+        lines = max(paragraph.strip().count("\n") + 1, len(paragraph) / LINE)
+        assert lines <= 6, f"{lines:.1f} lines: {paragraph.strip()[:100]}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(PROJECT).as_posix())
