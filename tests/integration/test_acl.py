@@ -19,9 +19,9 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
-from support.jpeg import tiny_jpeg
-from support.results import make_result
-from support.waiting import wait_for
+from tests.support.jpeg import tiny_jpeg
+from tests.support.results import make_result
+from tests.support.waiting import wait_for
 
 RULES = config.QueueRules(token_limit=5)
 STREAM = "gate-1:people:inferred"

@@ -16,9 +16,9 @@ import pytest
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.inference.runtime import load_openvino
-from support.inference_pod import Pod, running_pod
-from support.small_models import constant_model
-from support.waiting import TIME_FACTOR, wait_for
+from tests.support.inference_pod import Pod, running_pod
+from tests.support.small_models import constant_model
+from tests.support.waiting import TIME_FACTOR, wait_for
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.result import Result, parse_result, split_message
-from support.gateway import RunningGateway
-from support.inference_pod import Feeder, Pod, running_pod
-from support.waiting import TIME_FACTOR, wait_for
+from tests.support.gateway import RunningGateway
+from tests.support.inference_pod import Feeder, Pod, running_pod
+from tests.support.waiting import TIME_FACTOR, wait_for
 
 SIZE = (768, 432)
 STREAM = "cam-0:face:inferred"

@@ -11,10 +11,10 @@ import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.inference.warm_up import synthetic_frame
-from support.inference_pod import Feeder, running_pod
-from support.viewer import Viewer
-from support.waiting import wait_for
-from support.websocket_server import Relay
+from tests.support.inference_pod import Feeder, running_pod
+from tests.support.viewer import Viewer
+from tests.support.waiting import wait_for
+from tests.support.websocket_server import Relay
 
 pytestmark = pytest.mark.alone
 

@@ -14,9 +14,9 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import parse_result
 from elastic_inference.flows.inference.warm_up import synthetic_frame
-from support.inference_pod import Feeder, running_pod
-from support.ratio import SIZE, can_make_cgroups, quota_cgroup
-from support.waiting import wait_for
+from tests.support.inference_pod import Feeder, running_pod
+from tests.support.ratio import SIZE, can_make_cgroups, quota_cgroup
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.alone
 

@@ -22,9 +22,9 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.domain.frame import Frame
-from support.jpeg import tiny_jpeg
-from support.redis_servers import TlsFront, cluster, sentinels
-from support.waiting import wait_for
+from tests.support.jpeg import tiny_jpeg
+from tests.support.redis_servers import TlsFront, cluster, sentinels
+from tests.support.waiting import wait_for
 
 RULES = config.QueueRules()
 SECRET = "p@ss:w/rd%"

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from elastic_inference.commands.embedded_valkey import free_port
-from support.waiting import wait_for
+from tests.support.waiting import wait_for
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "run-redis.sh"
 

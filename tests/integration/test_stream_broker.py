@@ -17,8 +17,8 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Detection, Result, parse_result, split_message
 from elastic_inference.domain.sequence import Tombstone
-from support.results import make_result
-from support.waiting import wait_for
+from tests.support.results import make_result
+from tests.support.waiting import wait_for
 
 JPEG = b"\xff\xd8" + b"x" * 50_000
 STREAM = "gate-1:people:inferred"

@@ -17,7 +17,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
-from support.jpeg import tiny_jpeg
+from tests.support.jpeg import tiny_jpeg
 
 TYPE = "people"
 

@@ -15,7 +15,7 @@ import redis
 import trustme
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port, server_binary
-from support.waiting import wait_for
+from tests.support.waiting import wait_for
 
 SLOTS = 16384
 

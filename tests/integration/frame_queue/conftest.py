@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from support.queue_bench import QueueBench
-from support.redis_servers import cluster
+from tests.support.queue_bench import QueueBench
+from tests.support.redis_servers import cluster
 
 
 @pytest.fixture(scope="package")

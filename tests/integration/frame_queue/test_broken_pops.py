@@ -17,7 +17,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.sequence import Tombstone
-from support.queue_bench import TYPE, QueueBench
+from tests.support.queue_bench import TYPE, QueueBench
 
 ORDER = script("order").sha
 REFUSED = NoPermissionError("NOPERM this user has no permissions to run the 'lpop' command")

@@ -6,7 +6,7 @@ from collections import Counter
 
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from support.queue_bench import QueueBench
+from tests.support.queue_bench import QueueBench
 
 TICKS_PER_S = 60
 # A tick may take any time, so no frame may go stale by the server's clock.

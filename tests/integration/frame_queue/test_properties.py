@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from support.queue_bench import TYPE, QueueBench
+from tests.support.queue_bench import TYPE, QueueBench
 
 STREAMS = ("cam-1", "cam-2", "cam.3")
 RULES = config.QueueRules(stream_queue_depth=3, queue_depth=6, token_limit=7)

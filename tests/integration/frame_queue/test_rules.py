@@ -18,9 +18,9 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
-from support.jpeg import tiny_jpeg
-from support.queue_bench import TYPE, QueueBench
-from support.waiting import wait_for, wait_for_async
+from tests.support.jpeg import tiny_jpeg
+from tests.support.queue_bench import TYPE, QueueBench
+from tests.support.waiting import wait_for, wait_for_async
 
 
 def test_a_frame_comes_out_as_it_went_in(bench: QueueBench) -> None:

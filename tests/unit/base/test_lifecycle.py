@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from tests.support.waiting import wait_for
 
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
-from support.waiting import wait_for
 
 
 @pytest.fixture

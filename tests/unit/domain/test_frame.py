@@ -8,10 +8,10 @@ import pytest
 import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.jpeg import tiny_jpeg
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import jpeg_size
-from support.jpeg import tiny_jpeg
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (640, 480), (65500, 1)])

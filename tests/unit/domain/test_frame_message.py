@@ -8,11 +8,11 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.jpeg import tiny_jpeg
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import pack_frame, unpack_frame
-from support.jpeg import tiny_jpeg
 
 JPEG = tiny_jpeg(64, 48)
 

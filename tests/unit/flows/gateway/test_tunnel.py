@@ -9,6 +9,7 @@ import socket
 import threading
 
 import pytest
+from tests.support.waiting import wait_for_async
 
 from elastic_inference.commands.embedded_valkey import free_port
 from elastic_inference.flows.gateway.tunnel import (
@@ -18,7 +19,6 @@ from elastic_inference.flows.gateway.tunnel import (
     bound_client,
     open_upstream,
 )
-from support.waiting import wait_for_async
 
 
 def pair(receive_bytes: int = 0) -> tuple[socket.socket, socket.socket]:

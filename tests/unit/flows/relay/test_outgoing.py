@@ -9,13 +9,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.results import PERSON, make_result
 from websockets.frames import Opcode
 from websockets.protocol import CLIENT, Protocol
 
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.result import join_message, result_json
 from elastic_inference.flows.relay.outgoing import binary_frame, read_incoming, text_frame
-from support.results import PERSON, make_result
 
 JPEG = b"\xff\xd8\xff\xd9"
 GOOD = {"v": 1, "order": 7}
