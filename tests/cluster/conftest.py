@@ -163,7 +163,7 @@ def _is_up(environ: Mapping[str, str]) -> bool:
 
 @pytest.fixture(scope="session")
 def registry() -> Iterator[str]:
-    """EI_TEST_REGISTRY, or a registry of its own on loopback that ends with the tests."""
+    """EI_TEST_REGISTRY, or the tests' own registry on loopback, which ends with them."""
     given = os.environ.get("EI_TEST_REGISTRY")
     if given:
         yield given

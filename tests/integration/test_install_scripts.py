@@ -1,4 +1,4 @@
-"""tools/install-*.sh: what they say without a cluster, and what they ask of a `kubectl` that stands for one."""
+"""tools/install-*.sh: what they print without a cluster, and how they call kubectl."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def run(script: str, *arguments: str, kubectl: Cluster | None = None) -> tuple[i
 
 
 class Cluster:
-    """A `kubectl` that stands for a cluster and notes what it is asked. It starts with nothing in it."""
+    """A `kubectl` that stands for an empty cluster and records its arguments."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` takes the program and what it knows."""
+        """`folder` gets the program and its answers."""
         self._folder = folder
         self.program = folder / "bin" / "kubectl"
         self.program.parent.mkdir()
@@ -135,7 +135,7 @@ def test_kedas_namespace_is_let_in(kubectl: Cluster, manifest: Path) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_link_to_the_script_takes_the_other_form_of_the_option(
+def test_a_link_to_the_script_accepts_the_other_form_of_the_option(
     script: str, kubectl: Cluster, manifest: Path, tmp_path: Path
 ) -> None:
     (tmp_path / script).symlink_to(PROJECT / "tools" / script)
@@ -248,7 +248,7 @@ def test_a_manifest_without_kedas_deployments_is_not_done(
     assert "done" not in problems
 
 
-def test_a_keda_that_does_not_get_ready_is_told_with_a_command_that_works(kubectl: Cluster, manifest: Path) -> None:
+def test_a_keda_that_does_not_become_ready_is_named_with_a_command_that_works(kubectl: Cluster, manifest: Path) -> None:
     kubectl.says(ready=None)
     code, _, problems = run("install-keda.sh", "--manifest", str(manifest), kubectl=kubectl)
     assert code == 1

@@ -1,4 +1,4 @@
-"""Generated manifests and the rules that a platform team would apply to them."""
+"""Generated manifests, and the rules of a platform team for them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ VARIANTS = {
 
 
 def generate(*arguments: str, expect: int = 0, environ: Mapping[str, str] | None = None) -> str:
-    """Runs the script; what it printed. AssertionError when its exit code is not `expect`."""
+    """Runs the script and returns what it printed. AssertionError if its exit code is not `expect`."""
     done = subprocess.run(
         [str(SCRIPT), *arguments],
         capture_output=True,
@@ -76,7 +76,7 @@ def load(*files: Path) -> list[Document]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML takes the last of two equal keys in silence: here it is an error."""
+    """YAML silently uses the last of two equal keys; here that is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -97,7 +97,7 @@ def workloads(documents: Sequence[Document]) -> Iterator[tuple[str, Document]]:
 
 
 def restricted_problems(template: Document) -> list[str]:
-    """What Pod Security 'restricted' would refuse, and what else no pod here may do without."""
+    """What Pod Security `restricted` would refuse, and other settings that each pod must have."""
     spec = template["spec"]
     security = spec.get("securityContext", {})
     problems = []
@@ -128,7 +128,7 @@ def restricted_problems(template: Document) -> list[str]:
 
 
 def upkeep_problems(template: Document) -> list[str]:
-    """Probes, limits, images, and whether the token of a service account lies in the pod."""
+    """Missing probes and limits, and images without a version."""
     spec = template["spec"]
     problems = []
     for container in spec["containers"]:
@@ -149,7 +149,7 @@ def upkeep_problems(template: Document) -> list[str]:
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody who wants to talk: a pod's labels and its namespace's, or an address outside."""
+    """One end of a connection: a pod with its labels and its namespace's, or an address outside."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Which pods a change replaces: a pod reads its passwords and settings at start, and must not be left with old ones."""
+"""Which pods a change replaces: a pod reads its passwords and settings only at start."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_no_password_can_be_read_from_a_pod(tmp_path: Path) -> None:
     assert not any(value in text for value in secret.values())
 
 
-def test_a_type_of_ones_own_stays_when_it_is_generated_again(tmp_path: Path) -> None:
-    """Its file holds no passwords, so it knows of no change of them."""
+def test_a_users_own_type_is_the_same_when_it_is_generated_again(tmp_path: Path) -> None:
+    """Its file has no passwords, so that it cannot notice new ones."""
     made = []
     for each in ("a", "b"):
         assert main(["-r", "x", "-t", "forklift", "-m", "x_FP32", "-a", "none", "-o", str(tmp_path / each)]) == 0

@@ -1,4 +1,4 @@
-"""tools/gen-k8s-yaml.sh as its user meets it: where files go, what is kept, what a mistake is told."""
+"""tools/gen-k8s-yaml.sh as its user sees it: where files go and what is kept."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_an_image_without_models_has_no_types(project: Path) -> None:
     assert "left out" not in own.stdout
 
 
-def test_a_type_of_ones_own_comes_from_one_command(project: Path) -> None:
+def test_one_command_generates_a_users_own_type(project: Path) -> None:
     done = run(project, "-t", "forklift", "-m", "/opt/ei/models/forklift/forklift.xml")
     assert done.returncode == 0, done.stderr
     folder = project / "kubernetes" / "types" / "forklift"
@@ -169,7 +169,7 @@ def test_a_type_of_ones_own_comes_from_one_command(project: Path) -> None:
     assert name_of(made["sample.yaml"][0]) == "Deployment/ei-sample-forklift-deployment"
 
 
-def test_keda_for_a_type_of_ones_own_says_what_it_needs(project: Path) -> None:
+def test_keda_for_a_users_own_type_says_what_it_needs(project: Path) -> None:
     done = run(project, "-t", "forklift", "-m", "x_FP32", "-a", "keda")
     assert "apply kubernetes/scale/keda once" in done.stdout
     made = load(project / "kubernetes" / "types" / "forklift" / "autoscaler.yaml")
@@ -202,7 +202,7 @@ def test_a_usb_camera_comes_through_a_device_plugin_without_privileges(project: 
     assert {"name": "CAMERA", "value": "/dev/video0"} in pod["spec"]["containers"][0]["env"]
 
 
-def test_a_secret_of_ones_own_is_taken_and_none_is_written(project: Path) -> None:
+def test_an_existing_secret_is_used_and_none_is_written(project: Path) -> None:
     run(project, "-f", "kubernetes/elastic-inference.yaml.template", "--existing-secret", "vault-made")
     file = project / "kubernetes" / "elastic-inference.yaml"
     assert not any(each["kind"] == "Secret" for each in load(file))
@@ -294,7 +294,7 @@ def test_the_environment_of_make_install_is_used(project: Path) -> None:
     assert not (project / "build").exists()
 
 
-def test_a_folder_that_cant_be_written_is_named(project: Path) -> None:
+def test_an_output_that_cannot_be_written_is_named(project: Path) -> None:
     (project / "blocked").write_text("a file")
     done = run(project, "-f", "kubernetes/sample-infer/people.yaml.template", "-o", "blocked/x.yaml")
     assert done.returncode == 2
@@ -302,7 +302,7 @@ def test_a_folder_that_cant_be_written_is_named(project: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_generated_yaml_is_plain_yaml(project: Path) -> None:
+def test_the_output_is_yaml_without_directives(project: Path) -> None:
     run(project, "-f", "kubernetes/elastic-inference.yaml.template")
     text = (project / "kubernetes" / "elastic-inference.yaml").read_text()
     assert not re.search(r"\{[{%#]", text)

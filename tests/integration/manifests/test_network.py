@@ -90,7 +90,7 @@ def test_monitoring_reaches_the_api_server_of_every_kind_of_cluster(port: int, t
         assert allowed(policies, Peer({"app": name}, address="10.244.0.9"), Peer(address="192.0.2.1"), port), name
 
 
-def test_an_external_redis_takes_the_place_of_ours(tmp_path: Path) -> None:
+def test_an_external_redis_replaces_ours(tmp_path: Path) -> None:
     documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["external"])
     assert not any("redis-deployment" in name_of(each) or "redis-svc" in name_of(each) for each in documents)
     policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
@@ -158,7 +158,7 @@ def test_a_camera_whose_address_is_not_known_can_be_given_one(core: list[Documen
         assert not allowed(policies, source, Peer(address="192.0.2.10"), port)
 
 
-def test_a_camera_that_may_reach_any_address_is_told(tmp_path: Path) -> None:
+def test_the_generator_says_when_a_camera_may_reach_any_address(tmp_path: Path) -> None:
     def said(*arguments: str) -> str:
         return generate("-r", "x", "-n", "gate-1", "-t", "people", "-o", str(tmp_path / "c.yaml"), *arguments)
 

@@ -148,7 +148,7 @@ def test_an_accelerator_comes_through_its_device_plugin(tmp_path: Path) -> None:
             assert {"name": "INFER_DEVICE", "value": device.partition(":")[0]} in container["env"]
 
 
-def test_names_that_yaml_takes_for_numbers_stay_names(tmp_path: Path) -> None:
+def test_names_that_look_like_numbers_in_yaml_stay_names(tmp_path: Path) -> None:
     camera = made(tmp_path / "c.yaml", "-n", "17", "-c", "0x1f", "-t", "123", "-g", "8", "--set", "USB_NODE=1")
     own = made(tmp_path / "type", "-t", "123", "-m", "1e3", "-g", "8", "-a", "keda")
     usb = made(tmp_path / "u.yaml", "-n", "true", "-c", "0", "-t", "123", "--set", "USB_NODE=1")

@@ -75,7 +75,7 @@ def test_the_hpa_asks_for_what_pods_export_and_the_adapter_serves_it_in_time(
     assert arguments["prometheus-url"] == "http://ei-prometheus.ei-monitoring.svc:9090"
 
 
-def test_hpa_cpu_aims_below_the_limit_that_it_is_told(tmp_path: Path) -> None:
+def test_the_target_of_hpa_cpu_is_below_the_given_limit(tmp_path: Path) -> None:
     source = str(PROJECT / "kubernetes/scale/hpa-cpu")
     for each in made(tmp_path, "-f", source, "--set", "INFER_CPU_LIMIT=200m"):
         (metric,) = each["spec"]["metrics"]
