@@ -45,11 +45,7 @@ _GROUPS: Mapping[str, Sequence[_Option]] = {
         _value("-t", "types", "TYPE[,TYPE]", "the type (with -m), or the types that a camera feeds"),
         _value("-m", "model", "MODEL", "its model: a catalogue name such as yolox-nano_FP32, or a path in the image"),
         _value(
-            "-a",
-            "autoscaler",
-            "NAME",
-            "its autoscaler: a folder of kubernetes/scale/, or none (default: %(default)s)",
-            "hpa-ratio",
+            "-a", "autoscaler", "NAME", "a folder of kubernetes/scale/, or none (default: %(default)s)", "hpa-ratio"
         ),
         _value("-n", "name", "NAME", "a camera's name"),
         _value(
@@ -92,10 +88,7 @@ _GROUPS: Mapping[str, Sequence[_Option]] = {
         _value("--redis-tls", "redis_tls", "SECRET", "TLS for our Redis: a Secret with tls.crt, tls.key and ca.crt"),
         _value("--redis-ca", "redis_ca", "SECRET", "the Secret whose ca.crt signed an external Redis' certificate"),
         _value(
-            "--models",
-            "models",
-            "FOLDER",
-            "the models in the inference image, or all (default: build/models where build.sh left them)",
+            "--models", "models", "FOLDER", "models in the image, or all (default: what build.sh left in build/models)"
         ),
         _value("--clips", "clips", "FOLDER", "the clips in the file stream image (default: build/videos)"),
         _repeated("--set", "settings", "NAME=VALUE", "one of " + ", ".join(sorted(SETTINGS))),
