@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -216,6 +217,7 @@ def test_a_link_to_the_script_finds_the_program(tmp_path: Path) -> None:
     tools.mkdir(parents=True)
     program.parent.mkdir(parents=True)
     (tools / "status.sh").write_bytes((REPOSITORY / "tools" / "status.sh").read_bytes())
+    shutil.copytree(REPOSITORY / "tools" / "lib", tools / "lib")
     program.write_text('#!/bin/sh\necho "this one: $*"\n')
     for file in (tools / "status.sh", program):
         file.chmod(0o755)
