@@ -1,4 +1,4 @@
-"""`ei-demo`, as `make demo` runs it: from nothing to detections in a viewer, and an end that leaves nothing."""
+"""`ei-demo`, as `make demo` runs it: from an empty machine to detections in a viewer, and a clean stop."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def test_the_api_lists_the_streams_with_their_rates(demo: Demo) -> None:
 
 def test_a_viewer_gets_each_of_the_three_formats(demo: Demo) -> None:
     base = f"ws://127.0.0.1:{demo.port}/bikes:people:inferred"
-    picture = first_message(base)
-    assert isinstance(picture, bytes)
-    assert picture[:2] == b"\xff\xd8"
+    jpeg = first_message(base)
+    assert isinstance(jpeg, bytes)
+    assert jpeg[:2] == b"\xff\xd8"
     message = first_message(base + "?format=frame")
     assert isinstance(message, bytes)
     document, jpeg = split_message(message)
@@ -104,7 +104,7 @@ def test_a_viewer_gets_each_of_the_three_formats(demo: Demo) -> None:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a clip shows, as an eye sees it: a box (xyxy, shares of the picture) true from one frame to another."""
+    """An object in a clip, as a person sees it: its box (xyxy, 0 to 1), valid between two frames."""
 
     label: str
     frames_in_clip: int
@@ -131,19 +131,19 @@ def overlap(one: Sequence[float], other: Sequence[float]) -> float:
 @pytest.mark.parametrize(
     ("stream", "sight"),
     [
-        # The cyclist who holds on to a post, right of the middle and as high as the picture.
+        # The cyclist who holds on to a post, right of the middle and as high as the frame.
         ("bikes:people:inferred", Sight("person", 250, 110, 135, (0.54, 0.04, 0.75, 0.99))),
         # The only face, from the hairline to the chin.
         ("carphone_pristine:face:inferred", Sight("face", 120, 0, 30, (0.33, 0.28, 0.64, 0.66))),
     ],
     ids=["people", "face"],
 )
-def test_each_stream_has_a_detection_where_its_picture_shows_one(demo: Demo, stream: str, sight: Sight) -> None:
+def test_each_stream_has_a_detection_where_its_frame_shows_one(demo: Demo, stream: str, sight: Sight) -> None:
     with Viewer(f"ws://127.0.0.1:{demo.port}", stream) as viewer:
         # A loop lasts ten seconds, and a slow machine infers some of its frames only.
         result = viewer.wait_for(sight.shown_in, 60, f"a {sight.label} in {stream}")
-    surest = next(found for found in result.detections if found.label == sight.label)
-    assert overlap(surest.box, sight.box) > 0.5, f"frame {result.seq}: {surest}"
+    best = next(found for found in result.detections if found.label == sight.label)
+    assert overlap(best.box, sight.box) > 0.5, f"frame {result.seq}: {best}"
 
 
 def test_a_snapshot_and_the_page(demo: Demo) -> None:

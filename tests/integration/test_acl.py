@@ -72,7 +72,7 @@ async def test_queue_works_with_each_user_in_its_place(locked_server: EmbeddedVa
     worker = QueueConsumer(client(locked_server, "worker"), "people", "pod-1", RULES)
     reader = QueueReader(target(locked_server, "viewer"))
     janitor = Janitor(reader.clients, RULES, "replica-1")
-    camera.push(frame("gate-1"))  # the plain form: nobody has loaded the scripts yet
+    camera.push(frame("gate-1"))  # the legacy form: the scripts are not loaded yet
     await janitor.load_scripts("people")
     assert worker.pop(8, 0).frames[0].frame.name == "gate-1"
     for seq in range(8):  # over STREAM_QUEUE_DEPTH and over TOKEN_LIMIT

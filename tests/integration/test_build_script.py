@@ -1,4 +1,4 @@
-"""container/build.sh with an engine that only writes down what it is asked; test-cluster makes the real images."""
+"""container/build.sh with an engine that only records its calls; test-cluster builds the real images."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_no_image_is_built_without_a_single_model(builder: Builder, folder: bool
         (["-r", "x", "more"], "unexpected argument 'more'"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(builder: Builder, arguments: list[str], message: str) -> None:
+def test_a_wrong_option_is_one_line(builder: Builder, arguments: list[str], message: str) -> None:
     done = builder.run(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
@@ -356,7 +356,7 @@ def test_a_failed_build_shows_its_end_and_where_all_of_it_is(builder: Builder) -
     assert "build/logs/ei-camera-stream-service.build.log" in done.stderr
 
 
-def test_publishing_what_was_not_built_is_told(builder: Builder) -> None:
+def test_publishing_an_image_that_was_not_built_is_refused(builder: Builder) -> None:
     done = builder.run("-r", "r.example", "-a", "publish", "-c", "css", ABSENT="1")
     assert "is not here: build it first" in done.stderr
 

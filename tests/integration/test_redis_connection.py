@@ -53,9 +53,9 @@ def check_works(where: config.RedisTarget, key: str | None = None) -> None:
     producer = QueueProducer(pushing, "people", "cam-1", RULES)
     consumer = QueueConsumer(popping, "people", "pod", RULES)
     consumer.load_scripts()
-    picture = tiny_jpeg(padding=300_000)
-    assert producer.push(Frame("cam-1", "people", picture)).pushed
-    assert consumer.pop(1, 1).frames[0].frame.data == picture
+    jpeg = tiny_jpeg(padding=300_000)
+    assert producer.push(Frame("cam-1", "people", jpeg)).pushed
+    assert consumer.pop(1, 1).frames[0].frame.data == jpeg
     producer.close()
     consumer.close()
     pushing.close()
@@ -84,7 +84,7 @@ def test_password_in_the_url_or_beside_it() -> None:
 
 
 @pytest.mark.parametrize("password", [SECRET, None], ids=["wrong", "none"])
-def test_refused_login_is_told_without_the_password(password: str | None) -> None:
+def test_a_refused_login_is_explained_without_the_password(password: str | None) -> None:
     with EmbeddedValkey(options=("--requirepass", "right")) as server:
         where = target(server.url, username="camera" if password else None, password=password)
         with pytest.raises(REDIS_ERRORS) as caught, connect(where) as client:
@@ -134,7 +134,7 @@ def test_sentinels_name_the_master_and_its_successor(tmp_path: Path) -> None:
             with redis.Redis(port=replica.port) as client:
                 assert client.get("a") == b"c"
             link.close()
-            unknown = target(f"redis+sentinel://{hosts}/nobody")
+            unknown = target(f"redis+sentinel://{hosts}/unknown")
             with pytest.raises(REDIS_ERRORS), connect(unknown) as client:
                 client.ping()
 
@@ -210,10 +210,10 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def test_an_unavailable_or_silent_redis_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = target(f"redis://127.0.0.1:{free_port()}/0")
-    with pytest.raises(REDIS_ERRORS) as caught, connect(nobody) as client:
+    unused = target(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(REDIS_ERRORS) as caught, connect(unused) as client:
         client.ping()
-    assert "is unavailable" in explain(caught.value, nobody)
+    assert "is unavailable" in explain(caught.value, unused)
     monkeypatch.setattr("elastic_inference.adapters.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         silent = target(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
@@ -225,14 +225,14 @@ def test_an_unavailable_or_silent_redis_fails_in_time(monkeypatch: pytest.Monkey
         assert time.monotonic() - begin < 20
 
 
-def test_a_refusal_and_a_foreign_server_are_told_from_an_unavailable_one() -> None:
+def test_refusing_foreign_and_unavailable_servers_are_told_apart() -> None:
     where = target("redis://queue.example:31002/0")
     assert "refuses a command" in explain(redis.ResponseError("ERR ACL failure in script"), where)
     assert "is not Redis" in explain(redis.InvalidResponse("Protocol Error: b'HTTP/1.1 400'"), where)
     assert "is unavailable" in explain(redis.ConnectionError("Connection refused"), where)
 
 
-def test_a_server_that_falls_silent_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_falls_silent_is_noticed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elastic_inference.adapters.redis_connection.ANSWER_TIMEOUT_S", 0.3)
     with EmbeddedValkey() as server:
         assert server.pid

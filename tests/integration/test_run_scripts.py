@@ -76,7 +76,7 @@ def dashboard() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_dashboards_port_is_told_from_the_queues(script: str, dashboard: int, environ: dict[str, str]) -> None:
+def test_the_dashboards_port_is_recognised(script: str, dashboard: int, environ: dict[str, str]) -> None:
     address = (address_option(script), "127.0.0.1", "-p", str(dashboard))
     done = run(script, *SCRIPTS[script][1], *address, environ=environ)
     assert done.returncode == 2

@@ -79,7 +79,7 @@ def _sentinel_knows(port: int, name: str, others: int) -> bool:
 
 
 class TlsFront:
-    """A TLS port before a plain server, with a certificate of a throw-away CA: the embedded server speaks no TLS."""
+    """A TLS port in front of a server, with a certificate of a temporary CA: the embedded server has no TLS."""
 
     def __init__(self, server: EmbeddedValkey, folder: Path, host: str = "localhost") -> None:
         authority = trustme.CA()

@@ -1,4 +1,4 @@
-"""The scripts of `tools/` run from a test: with an engine that writes down its call, and a web server at a port."""
+"""Runs the scripts of `tools/` in tests: with an engine that records its call, and a web server at a port."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOOLS = REPOSITORY / "tools"
 
 
 def recording_engine(folder: Path) -> dict[str, str]:
-    """An environment without this process's settings, whose `docker` writes its call to `folder/call.json`."""
+    """An environment without this process's settings, whose `docker` records its call in `folder/call.json`."""
     engine = folder / "bin" / "docker"
     engine.parent.mkdir()
     call = str(folder / "call.json")
@@ -64,7 +64,7 @@ def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.Com
 
 @contextmanager
 def web_server() -> Iterator[int]:
-    """The port of a web server that has nothing to show."""
+    """The port of a web server without pages."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:

@@ -48,8 +48,8 @@ def test_ready_when_every_part_is_and_until_the_stop(served: tuple[Lifecycle, He
     assert (status, json.loads(body)["missing"]) == (503, {"redis": "starting"})
     lifecycle.set_ready("redis")
     assert ask(server, "/readyz")[0] == 200
-    lifecycle.set_missing("redis", "away")
-    assert json.loads(ask(server, "/readyz")[1])["missing"] == {"redis": "away"}
+    lifecycle.set_missing("redis", "unavailable")
+    assert json.loads(ask(server, "/readyz")[1])["missing"] == {"redis": "unavailable"}
     lifecycle.set_ready("redis")
     lifecycle.stop()
     assert ask(server, "/readyz")[0] == 503
@@ -78,7 +78,7 @@ def test_port_in_use_is_an_os_error() -> None:
         HealthServer(Lifecycle("test"), CollectorRegistry(), taken.getsockname()[1], "127.0.0.1")
 
 
-def test_the_port_listens_where_it_is_told_to() -> None:
+def test_the_port_listens_at_the_given_address() -> None:
     server = HealthServer(Lifecycle("test"), CollectorRegistry(), 0, "127.0.0.2")
     server.start()
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
+
 
 class ChainLink(StrEnum):
     """The links in the order in which frames travel, then what serves no frame: housekeeping and the autoscaler."""
@@ -107,7 +109,7 @@ def _camera(facts: Facts) -> Finding:
         return Finding.broken(
             link,
             "no producer pushes frames",
-            "Start a camera or a video: tools/run-css.sh -v 0 -q <address> -p 31003 -t people, or "
+            f"Start a camera or a video: tools/run-css.sh -v 0 -q <address> -p {QUEUE_PORT} -t people, or "
             "tools/run-fss.sh -v <file> -q <address> -t people. "
             "In a cluster: kubectl apply -f kubernetes/sample-infer/.",
         )
@@ -130,8 +132,8 @@ def _queue(facts: Facts) -> Finding:
     if facts.queue_is_http:
         return Finding.broken(
             link,
-            f"{facts.queue_address} answers HTTP: 31002 is the dashboard, the queue is 31003",
-            "Give the queue's port with -p 31003.",
+            f"{facts.queue_address} answers HTTP: {DASHBOARD_PORT} is the dashboard, the queue is {QUEUE_PORT}",
+            f"Give the queue's port with -p {QUEUE_PORT}.",
         )
     if facts.queue_error:
         advice = (

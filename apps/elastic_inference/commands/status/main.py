@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.base import config
+from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
 from elastic_inference.commands.status import cluster
 from elastic_inference.commands.status.findings import Finding, find, first_broken
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
@@ -36,9 +37,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "status.sh", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-q", "--queue", metavar="ADDRESS", help="address of the frame queue")
-    parser.add_argument("-p", "--port", metavar="PORT", default="31003", help="its port (%(default)s)")
+    parser.add_argument("-p", "--port", metavar="PORT", default=str(QUEUE_PORT), help="its port (%(default)s)")
     parser.add_argument("-u", "--user", help="user of the frame queue")
-    parser.add_argument("-g", "--gateway", metavar="URL", help="the gateway, such as http://node:31002")
+    parser.add_argument("-g", "--gateway", metavar="URL", help=f"the gateway, such as http://node:{DASHBOARD_PORT}")
     parser.add_argument("-w", "--websocket", metavar="URL", help="the websocket server, such as ws://127.0.0.1:31611")
     parser.add_argument("-k", "--kubernetes", action="store_true", help="check the cluster of kubectl's context")
     parser.add_argument("-n", "--namespace", help="the same, in this namespace")
