@@ -11,6 +11,7 @@ import redis
 from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, PopBatch, QueueConsumer, QueueProducer, QueueReader
+from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -38,6 +39,7 @@ class QueueBench:
         self.seqs: dict[str, list[int | None]] = defaultdict(list)
         self._producers: dict[str, QueueProducer] = {}
         self._consumers: dict[str, QueueConsumer] = {}
+        self._janitor_starts: dict[str, tuple[int, int]] = {}
         self._next_seq: Counter[str] = Counter()
         self.consumer().load_scripts()
 
@@ -98,14 +100,17 @@ class QueueBench:
             sizes.append(sum(len(popped.frame.data) for popped in batch))
         return sizes
 
-    def run_janitor(self) -> None:
+    def run_janitor(self, names: int = NAMES_A_RUN, *, free_lock: bool = True) -> None:
         """One run, whoever holds the lock."""
 
         async def run() -> None:
             reader = QueueReader(self.target)
-            self.redis.delete(keys.janitor_lock(TYPE))
+            if free_lock:
+                self.redis.delete(keys.janitor_lock(TYPE))
+            janitor = Janitor(reader.clients, self.rules, "test")
+            janitor.starts = self._janitor_starts
             try:
-                assert await Janitor(reader.clients, self.rules, "test").run(TYPE)
+                assert await janitor.run(TYPE, names)
             finally:
                 await reader.close()
 

@@ -47,19 +47,25 @@ class QueueConsumer:
         """At most `max_frames` frames and MAX_POP_BYTES; waits up to `wait_s` (under 4 s) while there are none.
 
         An empty batch after the wait is normal. Waiting costs the server nothing and wakes one pod per frame.
-        Raises only if there is nothing to return: frames and drops that came before an error are returned.
+        Raises only if there is nothing to return: frames and drops that came before any error are returned.
         """
         batch = PopBatch()
         try:
             self._pop(batch, max_frames, wait_s)
-        except (OSError, RedisError) as error:
+        except Exception as error:
             self._look_first = True
-            if not (batch.frames or batch.invalid or batch.dropped):
+            if not (batch.frames or batch.invalid or batch.dropped or batch.tombstones):
                 raise
             # If Redis is unavailable, the next call says so. A refusal of one queue may hide behind frames of the
-            # other for good.
-            if isinstance(error, ResponseError) and self._throttle.allow(str(error)[:40]):
-                log.warning("part of a pop from the queue of %s failed: %s", self._type, error)
+            # other for good, and so may a bug.
+            known = isinstance(error, (OSError, RedisError))
+            if (not known or isinstance(error, ResponseError)) and self._throttle.allow(str(error)[:40]):
+                log.warning(
+                    "part of a pop from the queue of %s failed: %s",
+                    self._type,
+                    error,
+                    exc_info=None if known else error,
+                )
         return batch
 
     @property

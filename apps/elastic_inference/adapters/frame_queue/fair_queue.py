@@ -5,6 +5,7 @@ Called by `QueueConsumer`. The script `pop.lua` renames frames to keys of this p
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -18,10 +19,14 @@ from elastic_inference.adapters.frame_queue.pop_batch import (
     PoppedFrame,
 )
 from elastic_inference.adapters.frame_queue.scripts import is_missing, load_all, script
+from elastic_inference.adapters.redis_input import DropClaims, read_count, read_name
 from elastic_inference.adapters.redis_pipeline import PipelineConnection, arguments, head
 from elastic_inference.base import config
+from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
+
+log = logging.getLogger(__name__)
 
 
 class FairQueue:
@@ -36,6 +41,8 @@ class FairQueue:
         self._rules = rules
         self._token: bytes | None = None
         self._wanted = 0
+        self._claims = DropClaims()
+        self._throttle = Throttle()
         begin: tuple[str | int, ...] = (
             *("EVALSHA", script("pop").sha, 2, self.key, keys.dropped(infer_type)),
             *(keys.queue_prefix(infer_type), pod),
@@ -72,14 +79,16 @@ class FairQueue:
         if isinstance(replies[0], ResponseError):
             raise replies[0]
         self._token = None
-        self.waiting, drops, found = replies[0]
-        for reason, number in zip(drops[::2], drops[1::2], strict=True):
-            batch.dropped[DropReason(reason.decode())] += int(number)
+        waiting, drops, found = replies[0]
+        self.waiting = read_count(waiting)
+        self._claim(drops, batch)
         popped = time.monotonic()
         names = []
         for index in range(len(found) // 3):
             name, order, waited_us = found[3 * index : 3 * index + 3]
-            text = name.decode()
+            text = read_name(name)
+            if text is None:  # the script hands out no such name
+                continue
             self._add(batch, text, replies[1 + index], order=order, waited_us=waited_us, popped=popped)
             names.append(text)
         return names
@@ -92,6 +101,17 @@ class FairQueue:
                 raise reply
             self._token = None
 
+    def _claim(self, drops: Any, batch: PopBatch) -> None:
+        if drops:
+            batch.dropped.update(self._claims.read(drops))
+            if self._claims.refused and self._throttle.allow("drops"):
+                log.warning(
+                    "type %s: %d claimed drops were not counted, nothing can drop so many; somebody may have written "
+                    "into %s (logged once a minute)",
+                    *(self._type, self._claims.refused, keys.dropped(self._type)),
+                )
+                self._claims.refused = 0
+
     def _packed(self, wanted: int, further: tuple[bytes, ...]) -> bytes:
         pieces = [
             *(head(self._argument_count + len(further)), self._begin, arguments(wanted), self._bounds),
@@ -101,11 +121,9 @@ class FairQueue:
             pieces += (head(2), arguments("GETDEL", keys.taken(self._type, self._pod, index)))
         return b"".join(pieces)
 
-    def _add(
-        self, batch: PopBatch, name: str, message: bytes | None, *, order: int, waited_us: int, popped: float
-    ) -> None:
-        if message is None:
-            # It expired between the script and the fetch.
+    def _add(self, batch: PopBatch, name: str, message: Any, *, order: int, waited_us: int, popped: float) -> None:
+        if not isinstance(message, bytes):
+            # It expired between the script and the fetch, or its key is of another type.
             batch.dropped[DropReason.STALE] += 1
             batch.add_tombstone(name, self._type, order, DropReason.STALE)
             return

@@ -1,73 +1,145 @@
 #!lua flags=allow-oom
--- Keeps one type's queue bounded and fresh while no pod pops, and repairs what a killed pod left.
--- KEYS: tokens, queue_<type>, dropped, sources, plain
--- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms
--- Returns {stale, queue_full}: how many frames it dropped; both are added to `dropped`.
-local tokens, legacy, dropped, sources, account = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local prefix, max_age, depth = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- Keeps one type's queue bounded and fresh while no pod pops, and repairs what a killed pod left. Clients can write
+-- anything into these keys, so that each run does a bounded amount of work and the next run continues.
+-- KEYS: tokens, queue_<type>, dropped, sources, plain, janitor
+-- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms, TOKEN_LIMIT,
+--       names to look at, where to start among the names, where among the sources, life of the lock in ms, holder,
+--       further names
+-- Returns {stale, queue_full, next start among the names, among the sources}: both counts are added to `dropped`.
+-- Returns nil if another replica holds the lock.
+local tokens, legacy, dropped, sources, account, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local prefix, max_age, depth, listed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local limit, most_names = tonumber(ARGV[5]), tonumber(ARGV[6])
+local start, source_start, lock_life = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH = 8192, 4096, 256, 8192, 64, 1024
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local stale, over = 0, 0
 
+-- A stamp in the lock, since its expiry alone would last an hour after the clock is set back by an hour.
+local mark = string.format('%.0f %s', now, ARGV[10])
+local held = redis.pcall('SET', lock, mark, 'NX', 'GET', 'PX', lock_life)
+if held then
+  local since = type(held) == 'string' and tonumber(string.match(held, '^%d+') or '')
+  if since and since <= now and now - since < lock_life * 1000 then return nil end
+  redis.call('SET', lock, mark, 'PX', lock_life)
+end
+
+-- A key of the wrong type is deleted.
 local function usable(command, key, ...)
   local found = redis.pcall(command, key, ...)
   if type(found) == 'table' and found.err then
-    redis.call('UNLINK', key)
+    if string.match(found.err, '^WRONGTYPE') then redis.call('UNLINK', key) end
     return nil
   end
   return found
 end
 
-local names, seen = {}, {}
-for _, name in ipairs(usable('LRANGE', tokens, 0, -1) or {}) do
-  if not seen[name] then names[#names + 1] = name end
-  seen[name] = (seen[name] or 0) + 1
-end
-usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - ARGV[4]))
--- Remove entries with a future timestamp: whoever may write names could otherwise list one for ever.
-usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + ARGV[4]), '+inf')
-for _, name in ipairs(usable('ZRANGE', sources, 0, -1) or {}) do
-  if not seen[name] then names[#names + 1], seen[name] = name, 0 end
+local function add_drops(reason, count)
+  if count <= 0 then return end
+  if type(redis.pcall('HINCRBY', dropped, reason, count)) ~= 'number' then
+    redis.call('UNLINK', dropped)
+    redis.call('HINCRBY', dropped, reason, count)
+  end
 end
 
-for _, name in ipairs(names) do
+local names, seen, list, changed = {}, {}, {}, false
+local function note(name)
+  if seen[name] then return true end
+  if #name > 128 or not string.match(name, '^%w[%w._-]*$') then return false end
+  names[#names + 1], seen[name] = name, 0
+  return true
+end
+
+local all = usable('LLEN', tokens) or 0
+if all > limit then
+  -- Pushes never exceed the limit. The tail is what somebody added in another way.
+  redis.call('LTRIM', tokens, 0, limit - 1)
+  all = limit
+end
+local walked = math.min(all, MAX_TOKENS)
+for first = 0, walked - 1, SLICE do
+  for _, name in ipairs(redis.call('LRANGE', tokens, first, math.min(first + SLICE, walked) - 1)) do
+    if note(name) then seen[name], list[#list + 1] = seen[name] + 1, name else changed = true end
+  end
+end
+
+usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - listed))
+-- Remove entries with a future timestamp: whoever may write names could otherwise list one for ever.
+usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + listed), '+inf')
+local excess = usable('ZRANGE', sources, -MAX_SOURCES - 1, -MAX_SOURCES - 1, 'WITHSCORES')
+if excess and excess[2] then redis.call('ZREMRANGEBYSCORE', sources, '-inf', excess[2]) end
+local found = usable('ZRANGE', sources, source_start, source_start + SOURCES_A_RUN - 1, 'WITHSCORES') or {}
+for i = 1, #found, 2 do
+  if not note(found[i]) then redis.call('ZREMRANGEBYSCORE', sources, found[i + 1], found[i + 1]) end
+end
+source_start = #found == 2 * SOURCES_A_RUN and source_start + SOURCES_A_RUN or 0
+for i = 11, #ARGV do note(ARGV[i]) end
+
+local stale, removed_entries, wanted = 0, 0, {}
+local looked = math.min(#names, most_names)
+for i = 1, looked do
+  local name = names[(start + i - 1) % #names + 1]
   local waiting = prefix .. 'waiting:' .. name
   local left = usable('LLEN', waiting) or 0
-  while left > 0 do
+  while left > 0 and removed_entries < MAX_REMOVED do
     local entry = redis.call('LINDEX', waiting, 0)
     local stamp = string.match(entry, '^(%d+) ')
-    if stamp and now - stamp <= max_age then break end
+    local waited = stamp and now - stamp
+    if waited and waited <= max_age and waited >= -1000000 then break end
     redis.call('LPOP', waiting)
     redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. string.match(entry, '[^ ]*$'))
-    left, stale = left - 1, stale + 1
+    left, removed_entries = left - 1, removed_entries + 1
+    if stamp then stale = stale + 1 end
   end
-  -- As many tokens as frames, also after a pod that held a token died.
-  if seen[name] > left then redis.call('LREM', tokens, left - seen[name], name) end
-  for _ = seen[name] + 1, left do redis.call('RPUSH', tokens, name) end
+  wanted[name] = math.min(left, STREAM_DEPTH)
+end
+start = looked < #names and (start + looked) % #names or 0
+
+-- As many tokens as frames, also after a pod that held a token died. The first tokens of a stream stay.
+if all == walked then
+  local kept, count = {}, {}
+  for _, name in ipairs(list) do
+    local own = (count[name] or 0) + 1
+    if wanted[name] and own > wanted[name] then changed = true else kept[#kept + 1], count[name] = name, own end
+  end
+  if changed then redis.call('UNLINK', tokens) else kept = {} end
+  local room = limit - (changed and #kept or all)
+  for i = 1, #names do
+    local name = names[i]
+    local missing = math.min(room, (wanted[name] or 0) - (count[name] or 0))
+    for _ = 1, missing do kept[#kept + 1] = name end
+    if missing > 0 then room = room - missing end
+  end
+  for first = 1, #kept, 1000 do
+    redis.call('RPUSH', tokens, unpack(kept, first, math.min(first + 999, #kept)))
+  end
 end
 
 -- Legacy frames carry no time of arrival. So each run notes how many had arrived by then (waiting + removed so far):
 -- those that had arrived MAX_FRAME_AGE ago and are not removed yet are stale.
+local over = 0
 local waiting = usable('LLEN', legacy) or 0
 local noted = usable('HMGET', account, 'removed', 'marks') or {}
 local removed = tonumber(noted[1] or '') or 0
 local marks, arrived_before = {}, 0
 local last = 0
-for time, arrived in string.gmatch(noted[2] or '', '(%d+) (%d+)') do
+for time, arrived in string.gmatch(string.sub(noted[2] or '', 1, 4096), '(%d+) (%d+)') do
   time, arrived = tonumber(time), tonumber(arrived)
-  if now - time > max_age then arrived_before = math.max(arrived_before, arrived) else
-    marks[#marks + 1] = string.format('%.0f %.0f', time, arrived)
-    last = time
+  if time <= now + 1000000 then
+    if now - time > max_age then arrived_before = math.max(arrived_before, arrived) else
+      marks[#marks + 1] = string.format('%.0f %.0f', time, arrived)
+      last = time
+    end
   end
 end
 local old = math.min(waiting, math.max(0, arrived_before - removed))
-local excess = math.max(0, waiting - old - depth)
-if old + excess > 0 then
-  redis.call('LTRIM', legacy, old + excess, -1)
-  stale, over = stale + old, over + excess
+local surplus = math.max(0, waiting - old - depth)
+if old + surplus > 0 then
+  redis.call('LTRIM', legacy, old + surplus, -1)
+  stale, over = stale + old, over + surplus
 end
 local arrived = waiting + removed
-removed = removed + old + excess
+removed = removed + old + surplus
 if waiting > 0 or #marks > 0 then
   if arrived_before > 0 then
     table.insert(marks, 1, string.format('%.0f %.0f', now - max_age - 1000000, arrived_before))
@@ -77,6 +149,6 @@ if waiting > 0 or #marks > 0 then
   redis.call('PEXPIRE', account, math.floor(max_age / 1000) + 60000)
 end
 
-if stale > 0 then redis.call('HINCRBY', dropped, 'stale', stale) end
-if over > 0 then redis.call('HINCRBY', dropped, 'queue_full', over) end
-return {stale, over}
+add_drops('stale', stale)
+add_drops('queue_full', over)
+return {stale, over, start, source_start}

@@ -5,6 +5,7 @@ Called by housekeeping, on its event loop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -16,6 +17,8 @@ from elastic_inference.domain import keys
 
 # A little less than the second between two runs, so that a replica's own lock never stops it.
 LOCK_MS = 950
+# Names that one run looks at; the next run continues behind them.
+NAMES_A_RUN = 1024
 
 
 class Janitor:
@@ -26,27 +29,37 @@ class Janitor:
         self._clients = clients
         self._rules = rules
         self._holder = holder
+        # Where the next run of a type starts, among its names and among its sources.
+        self.starts: dict[str, tuple[int, int]] = {}
 
-    async def run(self, infer_type: str) -> bool:
+    async def run(self, infer_type: str, names: int = NAMES_A_RUN, found: Sequence[str] = ()) -> bool:
         """Runs the janitor of a type unless another replica did so within a second; whether it ran.
 
-        Call it every second for every type. It also restores the scripts after a restart of Redis.
+        Call it every second for every type. It looks at `names` streams at most, those of `found` among them. It also
+        restores the scripts after a restart of Redis. Runs even while Redis is out of memory.
         """
         client = self._clients.of(infer_type)
-        if not await client.set(keys.janitor_lock(infer_type), self._holder, nx=True, px=LOCK_MS):
-            return False
+        rules = self._rules
         arguments: tuple[Any, ...] = (
-            *(script("janitor").sha, 5, keys.tokens(infer_type), keys.legacy_queue(infer_type)),
+            *(script("janitor").sha, 6, keys.tokens(infer_type), keys.legacy_queue(infer_type)),
             *(keys.dropped(infer_type), keys.sources(infer_type), keys.legacy_account(infer_type)),
-            *(keys.queue_prefix(infer_type), int(self._rules.max_frame_age_s * 1e6), self._rules.queue_depth),
-            SOURCE_LISTED_MS,
+            *(keys.janitor_lock(infer_type), keys.queue_prefix(infer_type), int(rules.max_frame_age_s * 1e6)),
+            *(rules.queue_depth, SOURCE_LISTED_MS, rules.token_limit, names, *self.starts.get(infer_type, (0, 0))),
+            *(LOCK_MS, self._holder, *found),
         )
         try:
-            await client.evalsha(*arguments)
+            reply: Any = await client.evalsha(*arguments)
         except NoScriptError:
             await self.load_scripts(infer_type)
-            await client.evalsha(*arguments)
+            reply = await client.evalsha(*arguments)
+        if reply is None:
+            return False
+        self.starts[infer_type] = (reply[2], reply[3])
         return True
+
+    def forget(self, infer_type: str) -> None:
+        """The type is gone."""
+        self.starts.pop(infer_type, None)
 
     async def load_scripts(self, infer_type: str) -> None:
         """Loads the queue's scripts on the server of this type, also for its producers, who may not load any."""

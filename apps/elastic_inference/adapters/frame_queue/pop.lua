@@ -9,14 +9,23 @@ local tokens, dropped = KEYS[1], KEYS[2]
 local prefix, pod, want, max_age = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_bytes, order_life = tonumber(ARGV[5]), ARGV[6]
 
--- A key of the wrong type (somebody's SET) would stall the type for good: it is deleted, here and below.
-local drops = redis.pcall('HGETALL', dropped)
-if drops.err then drops = {} redis.call('UNLINK', dropped) end
-if #drops > 0 then redis.call('UNLINK', dropped) end
+-- Clients write these keys too. So names and numbers are checked, one call does a bounded amount of work, and a key of
+-- the wrong type (somebody's SET), which would stall the type for good, is deleted, here and below.
+local MAX_WORK, MAX_HAND = 4096, 256
+local drops = {}
+if redis.call('EXISTS', dropped) == 1 then
+  for _, reason in ipairs({'queue_full', 'stale'}) do
+    -- HINCRBY answers with an integer or an error, whatever the field holds.
+    local count = redis.pcall('HINCRBY', dropped, reason, 0)
+    if type(count) == 'number' and count > 0 then drops[#drops + 1], drops[#drops + 2] = reason, count end
+  end
+  redis.call('UNLINK', dropped)
+end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local taken, bytes, stale, full = 0, 0, 0, false
+local taken, bytes, stale, work, full = 0, 0, 0, 0, false
+local all
 local frames = {}
 local skip = {}
 
@@ -37,19 +46,28 @@ end
 
 -- Takes the stream's oldest fresh frame. Stale ones are skipped within the same turn, so a slow stream keeps its share.
 local function take(name)
+  if #name > 128 or not string.match(name, '^%w[%w._-]*$') then return end
   local waiting = prefix .. 'waiting:' .. name
   local gone, used = 0, 0
-  while used == 0 and not full do
+  while used == 0 and not full and work <= MAX_WORK do
     local entry = redis.pcall('LPOP', waiting)
     if type(entry) ~= 'string' then
       if type(entry) == 'table' then redis.call('UNLINK', waiting) end
       break
     end
+    work = work + 1
     local stamp, size, id = string.match(entry, '^(%d+) (%d+) (.+)$')
     local waited = stamp and now - stamp
     local key = prefix .. 'frame:' .. name .. ':' .. (id or '')
-    size = tonumber(size)
-    if not waited or waited > max_age then
+    if waited and waited <= max_age and waited >= -1000000 then
+      -- The frame's own size, not the one that its producer gave. Rights older than this script lack STRLEN.
+      local length = redis.pcall('STRLEN', key)
+      if type(length) == 'number' then size = length elseif string.match(length.err, '^WRONGTYPE') then size = nil end
+      size = tonumber(size)
+    else
+      size = nil
+    end
+    if not size then
       redis.call('UNLINK', key)
       gone = gone + 1
     elseif taken > 0 and bytes + size > max_bytes then
@@ -67,13 +85,15 @@ local function take(name)
   -- As many tokens as frames: this turn's token stands for one frame that left, unless it is put back.
   local surplus = full and gone or gone + used - 1
   if surplus > 0 then
+    all = all or redis.call('LLEN', tokens)
+    work = work + 1 + math.floor(all / 32)
     skip[name] = (skip[name] or 0) + surplus - redis.call('LREM', tokens, -surplus, name)
   end
 end
 
 local function next_tokens(count)
   if count <= 0 then return false end
-  local found = redis.pcall('LPOP', tokens, count)
+  local found = redis.pcall('LPOP', tokens, math.min(count, MAX_HAND))
   if found and found.err then
     redis.call('UNLINK', tokens)
     return false
@@ -83,11 +103,15 @@ end
 
 local hand = ARGV[7] and {ARGV[7]} or next_tokens(want)
 while hand do
+  local stop = false
   for i, name in ipairs(hand) do
-    if not full then
+    work = work + 1
+    stop = work > MAX_WORK
+    if not stop then
       if (skip[name] or 0) > 0 then skip[name] = skip[name] - 1 else take(name) end
+      stop = full
     end
-    if full then
+    if stop then
       local back = {}
       for j = i, #hand do
         if (skip[hand[j]] or 0) > 0 then
@@ -100,7 +124,7 @@ while hand do
       break
     end
   end
-  hand = not full and next_tokens(want - taken)
+  hand = not stop and next_tokens(want - taken)
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
 return {redis.call('LLEN', tokens), drops, frames}

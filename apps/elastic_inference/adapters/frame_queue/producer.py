@@ -116,11 +116,15 @@ class QueueProducer:
         """
         source = keys.source(self._type, self._name)
         clock, owner = self._link.exchange([("TIME",), ("HGET", source, "producer")])
-        for reply in (clock, owner):
-            if isinstance(reply, ResponseError):
-                raise reply
+        if isinstance(clock, ResponseError):
+            raise clock
+        if _is_wrong_type(owner):
+            self._link.exchange([("UNLINK", source)])
+            owner = None
+        if isinstance(owner, ResponseError):
+            raise owner
         # A foreign mark found at the start is a predecessor's. One that has replaced ours is a rival's.
-        rival = owner is not None and owner.decode() != self._identity
+        rival = owner is not None and owner != self._identity.encode()
         if rival and self._other_seen and self._throttle.allow("rival"):
             log.warning(
                 "stream %s of type %s: another producer pushes under the same name; give one of them another "
@@ -129,6 +133,8 @@ class QueueProducer:
             )
         self._other_seen = True
         seen_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        sources = keys.sources(self._type)
+        added: tuple[Any, ...] = ("ZADD", sources, seen_ms, self._name)
         replies = self._link.exchange(
             [
                 (
@@ -136,9 +142,11 @@ class QueueProducer:
                     *("dropped", dropped, "producer", self._identity),
                 ),
                 ("PEXPIRE", source, int(SOURCE_LIFE_S * 1000)),
-                ("ZADD", keys.sources(self._type), seen_ms, self._name),
+                added,
             ]
         )
+        if _is_wrong_type(replies[-1]):
+            replies[-1:] = self._link.exchange([("UNLINK", sources), added])
         for reply in replies:
             # Out of memory: push counts the lost frames, and the report can wait.
             if isinstance(reply, ResponseError) and not isinstance(reply, OutOfMemoryError):
@@ -186,7 +194,10 @@ class QueueProducer:
     def _push_legacy(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
         commands: list[tuple[Any, ...]] = [("UNLINK", *orphans)] if orphans else []
         queue = keys.legacy_queue(self._type)
-        replies = self._link.exchange([*commands, *(("RPUSH", queue, message) for message in messages)])
+        pushes: list[tuple[Any, ...]] = [("RPUSH", queue, message) for message in messages]
+        replies = self._link.exchange([*commands, *pushes])
+        if _is_wrong_type(replies[-1]):
+            replies = self._link.exchange([("UNLINK", queue), *pushes])
         refused = 0
         for reply in replies:
             if isinstance(reply, OutOfMemoryError):
@@ -194,3 +205,8 @@ class QueueProducer:
             elif isinstance(reply, ResponseError):
                 raise reply
         return len(messages) - refused
+
+
+def _is_wrong_type(reply: object) -> bool:
+    """Whether a key holds something else than it should (somebody's SET). Such a key is deleted."""
+    return isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE")

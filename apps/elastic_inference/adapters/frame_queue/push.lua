@@ -6,16 +6,34 @@
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local count = #ARGV - 4
-local all = redis.call('LLEN', tokens)
-local own = redis.call('LLEN', waiting)
-local over = math.max(0, own + count - depth)
+-- No call removes more than this, whatever somebody has put into the lists.
+local MAX_REMOVED = 1280
+
+-- A key of the wrong type (somebody's SET) is deleted.
+local function length(list)
+  local found = redis.pcall('LLEN', list)
+  if type(found) == 'number' then return found end
+  redis.call('UNLINK', list)
+  return 0
+end
+
+local function add_drops(number)
+  if type(redis.pcall('HINCRBY', dropped, 'queue_full', number)) ~= 'number' then
+    redis.call('UNLINK', dropped)
+    redis.call('HINCRBY', dropped, 'queue_full', number)
+  end
+end
+
+local all = length(tokens)
+local own = length(waiting)
+local over = math.min(MAX_REMOVED, math.max(0, own + count - depth))
 local add = count - over
 -- A pod that died with a token in hand left its frame without one. If the type has no token left, this stream's frames
 -- get new ones.
-if all == 0 then add = add + own end
-local cut = math.max(0, all + add - limit)
+if all == 0 then add = math.min(MAX_REMOVED, add + own) end
+local cut = math.min(MAX_REMOVED, math.max(0, all + add - limit))
 local planned = over + cut
-if planned > 0 then redis.call('HINCRBY', dropped, 'queue_full', planned) end
+if planned > 0 then add_drops(planned) end
 
 local clock = redis.call('TIME')
 local stamp = string.format('%.0f ', clock[1] * 1000000 + clock[2])
@@ -40,9 +58,9 @@ elseif add > 1 then
 end
 if cut > 0 then
   for _, victim in ipairs(redis.call('LPOP', tokens, cut)) do
-    local entry = redis.call('LPOP', prefix .. 'waiting:' .. victim)
-    if entry then discard(victim, entry) end
+    local entry = redis.pcall('LPOP', prefix .. 'waiting:' .. victim)
+    if type(entry) == 'string' then discard(victim, entry) end
   end
 end
-if gone ~= planned then redis.call('HINCRBY', dropped, 'queue_full', gone - planned) end
+if gone ~= planned then add_drops(gone - planned) end
 return gone
