@@ -13,9 +13,8 @@ from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters import (
     Adapter,
     PreparedModel,
-    guess_family,
+    adapt,
     letterbox_of,
-    make_adapter,
     options_of,
     preprocess,
 )
@@ -68,8 +67,7 @@ class Runner:
 def runner_of(spec: ModelSpec) -> Runner:
     """The model of `spec` with the adapter named by the catalogue or recognised by its outputs."""
     model = load_openvino().Core().read_model(str(spec.path))
-    adapter = make_adapter(spec.adapter or guess_family(model), options_of(spec))
-    return Runner(adapter, adapter.prepare(model))
+    return Runner(*adapt(model, spec.adapter, options_of(spec)))
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata, from_mapping, is_metadata, read_yaml
 from elastic_inference.domain.errors import ModelError
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
 PRECISIONS = ("FP32", "FP16", "FP16-INT8")
 MAX_LABEL = 10_000
+Side = Annotated[int, Field(ge=16, le=8192)]
 
 
 class _Entry(BaseModel):
@@ -57,8 +58,16 @@ class Decoding(_Entry):
     colour: str | None = Field(default=None, pattern=r"^(BGR|RGB|bgr|rgb)$")
     mean: tuple[float, ...] | float | None = None
     scale: tuple[float, ...] | float | None = None
+    size: tuple[Side, Side] | Side | None = None
+    layout: str | None = None
+    overlap: float | None = Field(default=None, gt=0, le=1)
     wrapper: str | None = None
     configuration: dict[str, Any] | None = None
+
+    @property
+    def width_height(self) -> tuple[int, int] | None:
+        """`size` as (width, height) in pixels; one number is both."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
     def label_list(self) -> tuple[str, ...]:
@@ -139,18 +148,24 @@ def load_catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
     return Catalogue.model_validate(_read(path, Catalogue, "model catalogue"))
 
 
-def load_side_file(path: Path) -> Decoding:
-    """Loads the side file of a custom model. Raises ModelError if it is invalid."""
-    return Decoding.model_validate(_read(path, Decoding, "file beside the model"))
+def load_side_file(path: Path) -> Decoding | ExportMetadata:
+    """Loads the side file of a custom model, or the exporter's `metadata.yaml` under that name.
+
+    Raises ModelError if it is invalid.
+    """
+    what = "file beside the model"
+    document = read_yaml(path, what)
+    if is_metadata(document):
+        return from_mapping(document)
+    return Decoding.model_validate(_checked(document, path, Decoding, what))
 
 
 def _read(path: Path, kind: type[BaseModel], what: str) -> Mapping[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"The {what} {path} can't be read: {reason}.") from None
-    if not isinstance(document, dict):
+    return _checked(read_yaml(path, what), path, kind, what)
+
+
+def _checked(document: Mapping[str, Any], path: Path, kind: type[BaseModel], what: str) -> Mapping[str, Any]:
+    if not document:
         raise ModelError(f"The {what} {path} is not a mapping: expected the keys {', '.join(kind.model_fields)}.")
     try:
         kind.model_validate(document)

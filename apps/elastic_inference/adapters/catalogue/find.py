@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from elastic_inference.adapters.catalogue.entries import (
     short_precision,
     split_name,
 )
+from elastic_inference.adapters.catalogue.export_metadata import NO_METADATA, ExportMetadata, beside
 from elastic_inference.domain.errors import ModelError
 
 DEFAULT_FOLDER = Path("models")
@@ -47,8 +48,12 @@ class ModelSpec:
     colour: str | None = None
     mean: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
+    size: tuple[int, int] | None = None
+    layout: str | None = None
+    overlap: float | None = None
     wrapper: str | None = None
     configuration: Mapping[str, Any] | None = None
+    export: ExportMetadata = NO_METADATA
     sources: tuple[FileEntry, ...] = ()
 
 
@@ -150,7 +155,7 @@ def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
         )
     found = find_in_folder(folder, model, precision) or find_in_folder(folder, name, None)
     if found is not None:
-        return _spec(model, found[1], _complete(found[0]), _side_file(found[0]) or Decoding(), ())
+        return _custom(model, found[1], _complete(found[0]))
     close = difflib.get_close_matches(model, catalogue.models, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "tools/download-models.sh --list names the catalogue's."
     raise ModelError(f"INFER_MODEL_NAME={name} is neither in the catalogue nor in {folder.resolve()}: {hint}")
@@ -165,13 +170,20 @@ def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
     model, precision = split_name(name or stem)
     if precision is None and path.parent.name.upper() in PRECISIONS:
         precision = path.parent.name.upper()
-    beside = _side_file(path)
     entry = catalogue.models.get(model)
-    if beside is not None:
-        return _spec(model, precision, _complete(path), beside, ())
-    if entry is not None:
+    if entry is not None and _side_file(path) is None:
         return _spec(model, precision, _complete(path), entry, entry.precisions.get(precision or "", ()))
-    return _spec(model, precision, _complete(path), Decoding(), ())
+    return _custom(model, precision, _complete(path))
+
+
+def _custom(name: str, precision: str | None, path: Path) -> ModelSpec:
+    """A model that is not the catalogue's, with what its side file and its exporter say."""
+    found = _side_file(path)
+    export = found if isinstance(found, ExportMetadata) else beside(path)
+    if path.suffix.lower() == ".tflite":
+        export = replace(export, shares=True)
+    decoding = found if isinstance(found, Decoding) else Decoding()
+    return replace(_spec(name, precision, path, decoding, ()), export=export)
 
 
 def _complete(path: Path) -> Path:
@@ -183,11 +195,11 @@ def _complete(path: Path) -> Path:
     return path
 
 
-def _side_file(path: Path) -> Decoding | None:
+def _side_file(path: Path) -> Decoding | ExportMetadata | None:
     """`<file>.yaml` beside the model: `my.onnx.yaml`, or `my.yaml`."""
-    for beside in (path.with_name(path.name + ".yaml"), path.with_suffix(".yaml")):
-        if beside.is_file():
-            return load_side_file(beside)
+    for file in (path.with_name(path.name + ".yaml"), path.with_suffix(".yaml")):
+        if file.is_file():
+            return load_side_file(file)
     return None
 
 
@@ -206,6 +218,9 @@ def _spec(
         colour=decoding.colour.upper() if decoding.colour else None,
         mean=_numbers(decoding.mean),
         scale=_numbers(decoding.scale),
+        size=decoding.width_height,
+        layout=decoding.layout,
+        overlap=decoding.overlap,
         wrapper=decoding.wrapper,
         configuration=decoding.configuration,
         sources=sources,

@@ -20,8 +20,7 @@ from elastic_inference.flows.inference.adapters import (
     Adapter,
     AdapterOptions,
     PreparedModel,
-    guess_family,
-    make_adapter,
+    adapt,
 )
 from elastic_inference.flows.inference.arrays import Image
 from elastic_inference.flows.inference.runtime import check_device, load_openvino
@@ -154,8 +153,7 @@ def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOp
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot read the model {path}: {reason(error)}") from None
     try:
-        adapter = make_adapter(family or guess_family(model), options)
-        prepared = adapter.prepare(model)
+        adapter, prepared = adapt(model, family, options)
     except ElasticInferenceError:
         raise
     except Exception as error:

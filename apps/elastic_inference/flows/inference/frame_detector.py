@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
+from elastic_inference.flows.inference.adapters import check_scores
 from elastic_inference.flows.inference.adapters.preprocessing import (
     Letterbox,
     PreparedModel,
@@ -79,6 +80,10 @@ class FrameDetector:
             self._decoders.give_back(decoder)
         outputs = self._request.infer()
         return self._adapter.decode(outputs, self._letterbox, self._threshold)
+
+    def check_scores(self) -> None:
+        """Infers the last frame again. Raises ModelError where its scores are none."""
+        check_scores(self._adapter, self._request.infer())
 
 
 def min_decoded_size(width: int, height: int, prepared: PreparedModel) -> tuple[int, int]:

@@ -54,6 +54,8 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         return
     try:
         first = warm_up(engine)
+    except ModelError as error:
+        raise ModelError(f"The model {spec.path} cannot be served: {error}") from None
     except Exception as error:
         # OpenVINO fails, or the adapter cannot read the outputs.
         log.debug("the warm-up failed", exc_info=True)

@@ -31,7 +31,8 @@ class WarmUp:
 def warm_up(engine: Engine, seconds: float = WARM_UP_S) -> WarmUp:
     """Runs all of the engine's requests on a synthetic frame. The first frame of each is not timed.
 
-    Raises RuntimeError where OpenVINO fails, and whatever the adapter raises where it cannot read the outputs.
+    Raises RuntimeError where OpenVINO fails, ModelError for scores outside 0..1, and whatever the adapter raises where
+    it cannot read the outputs.
     """
     return _Timing(make_detectors(engine, 0.5), seconds).run()
 
@@ -76,6 +77,8 @@ class _Timing:
         detector = self._detectors[index]
         try:
             detector.infer(self._frame)
+            if index == 0:
+                detector.check_scores()
             self._barrier.wait()
             self._barrier.wait()
             while time.monotonic() < self._until_s or self._counts[index] == 0:

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.adapters.catalogue.entries import load_catalogue, load_side_file, short_precision, split_name
+from elastic_inference.adapters.catalogue.entries import (
+    Decoding,
+    load_catalogue,
+    load_side_file,
+    short_precision,
+    split_name,
+)
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters import FAMILIES
 
@@ -98,3 +104,30 @@ def test_a_wrong_side_file_is_told_where(tmp_path: Path, text: str, message: str
         load_side_file(file)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+def decoding_of(file: Path) -> Decoding:
+    found = load_side_file(file)
+    assert isinstance(found, Decoding)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("labels: [on, no, 3, 1.0, null, person]", ("on", "no", "3", "1.0", "null", "person")),
+        ("labels: {0: on, 2: off}", ("on", "", "off")),
+        ("labels:\n- yes\n- 007\n", ("yes", "007")),
+    ],
+)
+def test_labels_stay_the_texts_that_were_written(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    assert decoding_of(file).label_list == labels
+
+
+@pytest.mark.parametrize(("text", "size"), [("size: 640", (640, 640)), ("size: [640, 384]", (640, 384))])
+def test_a_size_is_width_and_height(tmp_path: Path, text: str, size: tuple[int, int]) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    assert decoding_of(file).width_height == size

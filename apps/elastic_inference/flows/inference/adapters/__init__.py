@@ -10,9 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters import blazeface, model_api, ssd, tf_detection, yolox
-from elastic_inference.flows.inference.adapters.base import Adapter, AdapterOptions, describe, options_of
+from elastic_inference.flows.inference.adapters import (
+    blazeface,
+    box_lists,
+    detr,
+    model_api,
+    nanodet,
+    ssd,
+    tf_detection,
+    yolo,
+    yolox,
+)
+from elastic_inference.flows.inference.adapters.base import Adapter, AdapterOptions, check_scores, describe, options_of
+from elastic_inference.flows.inference.adapters.graph import settle
+from elastic_inference.flows.inference.adapters.layouts import export_of, facts_of, find_layout
 from elastic_inference.flows.inference.adapters.preprocessing import (
     Letterbox,
     PreparedModel,
@@ -28,6 +41,8 @@ __all__ = [
     "Letterbox",
     "PreparedModel",
     "Resize",
+    "adapt",
+    "check_scores",
     "guess_family",
     "letterbox_of",
     "make_adapter",
@@ -45,12 +60,28 @@ class Family:
     expected: str
 
 
+# Ultralytics' tasks whose boxes are served.
+TASKS = ("detect", "segment", "pose")
+
+
+def _has_layout(family: str) -> Callable[[Any], bool]:
+    def matches(model: Any) -> bool:
+        layout = find_layout(facts_of(model, ExportMetadata()))
+        return layout is not None and layout.family == family
+
+    return matches
+
+
 # In the order in which `guess_family` tries them.
 FAMILIES = {
     "ssd": Family(ssd.SsdAdapter, ssd.matches, ssd.EXPECTED),
     "blazeface": Family(blazeface.BlazeFaceAdapter, blazeface.matches, blazeface.EXPECTED),
     "tf-detection": Family(tf_detection.TfDetectionAdapter, tf_detection.matches, tf_detection.EXPECTED),
     "yolox": Family(yolox.YoloxAdapter, yolox.matches, yolox.EXPECTED),
+    "yolo": Family(yolo.YoloAdapter, _has_layout("yolo"), yolo.EXPECTED),
+    "detr": Family(detr.DetrAdapter, _has_layout("detr"), detr.EXPECTED),
+    "box-lists": Family(box_lists.BoxListsAdapter, _has_layout("box-lists"), box_lists.EXPECTED),
+    "nanodet": Family(nanodet.NanodetAdapter, _has_layout("nanodet"), nanodet.EXPECTED),
     "model-api": Family(model_api.ModelApiAdapter, model_api.matches, model_api.EXPECTED),
 }
 
@@ -64,11 +95,29 @@ def make_adapter(name: str, options: AdapterOptions | None = None) -> Adapter:
     return family.make(options or AdapterOptions())
 
 
-def guess_family(model: Any) -> str:
+def adapt(model: Any, family: str | None, options: AdapterOptions) -> tuple[Adapter, PreparedModel]:
+    """The adapter of an `openvino.Model`, and the model made ready for it. Raises ModelError if none fits."""
+    adapter = make_adapter(family or guess_family(model, options), options)
+    return adapter, adapter.prepare(model)
+
+
+def guess_family(model: Any, options: AdapterOptions | None = None) -> str:
     """The family that matches an `openvino.Model`. Raises ModelError that says what was found."""
+    options = options or AdapterOptions()
+    settle(model, options)
+    wrapper = model_api.wrapper_name(model, options)
     # A model that names its wrapper also names its preprocessing, whatever its outputs look like.
-    if model_api.is_named(model):
+    if wrapper and not wrapper.upper().startswith("YOLO"):
         return "model-api"
+    export = export_of(model, options.export)
+    if export.task and export.task not in TASKS:
+        raise ModelError(
+            f"The model is an export for the task {export.task!r}, which is not supported: expected one of "
+            f"{', '.join(TASKS)} (doc/models.md)."
+        )
+    layout = find_layout(facts_of(model, export, options.labels), options.layout)
+    if layout is not None:
+        return layout.family
     for name, family in FAMILIES.items():
         if family.matches(model):
             return name

@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue import ModelSpec
+from elastic_inference.adapters.catalogue.export_metadata import NO_METADATA, ExportMetadata
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
+
+# Half precision rounds this far above 1.
+SCORE_TOLERANCE = 0.002
 
 Outputs = Mapping[Any, npt.NDArray[Any]] | Sequence[npt.NDArray[Any]]
 
@@ -41,6 +46,10 @@ class Adapter(Protocol):
         """
         ...
 
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """All scores in `outputs`, also those of background. The warm-up checks that they are within 0..1."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterOptions:
@@ -48,20 +57,48 @@ class AdapterOptions:
 
     `labels` are indexed by the model's class number ('' where a number is not used). `colour`, `mean` and `scale`
     override the family's own values; None keeps them. The input is (value - mean) / scale, with one or three numbers
-    in 0..255. `wrapper` and `configuration` are for the `model-api` family only.
+    in 0..255. `size` (width, height) is for inputs of no fixed size, `layout` names a row of `layouts`, `overlap` is
+    the limit of the suppression. `export` is what the exporter wrote beside the model. `wrapper` and `configuration`
+    are for the `model-api` family only.
     """
 
     labels: tuple[str, ...] = ()
     colour: str | None = None
     mean: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
+    size: tuple[int, int] | None = None
+    layout: str | None = None
+    overlap: float | None = None
+    export: ExportMetadata = NO_METADATA
     wrapper: str | None = None
     configuration: Mapping[str, Any] | None = None
 
 
 def options_of(spec: ModelSpec) -> AdapterOptions:
     """The options that the catalogue or a side file gives a model."""
-    return AdapterOptions(spec.labels, spec.colour, spec.mean, spec.scale, spec.wrapper, spec.configuration)
+    return AdapterOptions(
+        labels=spec.labels,
+        colour=spec.colour,
+        mean=spec.mean,
+        scale=spec.scale,
+        size=spec.size,
+        layout=spec.layout,
+        overlap=spec.overlap,
+        export=spec.export,
+        wrapper=spec.wrapper,
+        configuration=spec.configuration,
+    )
+
+
+def check_scores(adapter: Adapter, outputs: Outputs) -> None:
+    """Raises ModelError if a score lies outside 0..1: then the outputs mean something else than the adapter reads."""
+    scores = np.asarray(adapter.scores(outputs), np.float32)
+    scores = scores[np.isfinite(scores)]
+    if scores.size and not (scores.min() >= -SCORE_TOLERANCE and scores.max() <= 1 + SCORE_TOLERANCE):
+        raise ModelError(
+            f"The scores that the adapter reads run from {scores.min():.4g} to {scores.max():.4g}: expected 0 to 1. "
+            "The outputs mean something else (another task, or logits); see doc/models.md."
+        )
 
 
 def describe(model: Any) -> str:

@@ -104,6 +104,12 @@ class BlazeFaceAdapter:
         merged, kept = merge_weighted(boxes[good], scores[good], OVERLAP_LIMIT)
         return detections(self.labels, np.zeros(len(kept), np.int64), kept, merged, letterbox)
 
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`."""
+        raw = outputs[self._roles[1]].reshape(-1).astype(np.float64)
+        scores: npt.NDArray[Any] = 1.0 / (1.0 + np.exp(-np.clip(raw, -80.0, 80.0)))
+        return scores
+
     def _few(
         self, raw_boxes: list[list[float]], raw_scores: list[float], anchors: list[int], letterbox: Letterbox
     ) -> list[Detection]:

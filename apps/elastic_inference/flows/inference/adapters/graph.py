@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters.base import AdapterOptions, mismatch
+from elastic_inference.flows.inference.adapters.layouts import export_of
 from elastic_inference.flows.inference.adapters.preprocessing import COLOURS
 
 MAX_SIDE = 8192
@@ -31,7 +34,7 @@ def image_input(family: str, model: Any, size: tuple[int, int] | None = None) ->
     else:
         raise mismatch(family, model, expected)
     if (width is None or height is None) and size is None:
-        raise mismatch(family, model, "a fixed width and height")
+        raise mismatch(family, model, "a fixed width and height, or a size in the file beside it")
     width, height = width or (size or (0, 0))[0], height or (size or (0, 0))[1]
     if sides[0] not in (None, 1) or not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise mismatch(family, model, expected)
@@ -39,6 +42,78 @@ def image_input(family: str, model: Any, size: tuple[int, int] | None = None) ->
     if shape.is_dynamic:
         model.reshape(wanted)
     return layout, width, height
+
+
+def settle(model: Any, options: AdapterOptions) -> None:
+    """Fixes what an export leaves open: further inputs, a dynamic batch, and a dynamic size if one is known.
+
+    The size is that of the side file, else that of the exporter's metadata. A further input that tells the frame's size
+    becomes a constant: the input's own size. Does nothing the second time.
+    """
+    images = [port for port in model.inputs if _is_image(port)]
+    if len(images) != 1:
+        return
+    shape = images[0].partial_shape
+    sides = [None if side.is_dynamic else int(side.get_length()) for side in shape]
+    last = sides[3] == 3 and sides[1] != 3
+    size = options.size or export_of(model, options.export).size
+    wanted = [sides[0] or 1, *sides[1:]]
+    if size is not None:
+        width, height = size
+        full = (height, width, 3) if last else (3, height, width)
+        wanted[1:] = [side or fixed for side, fixed in zip(sides[1:], full, strict=True)]
+    if shape.is_dynamic and wanted != sides:
+        _reshape(model, images[0], [-1 if side is None else side for side in wanted])
+    height, width = ((side or 0) for side in (wanted[1:3] if last else wanted[2:4]))
+    for port in [port for port in model.inputs if not _is_image(port)]:
+        _bind(model, port, width, height)
+
+
+# Inputs beside the image that some exporters have, and the constant that suits one frame of the input's own size.
+_FURTHER: dict[str, Callable[[int, int], Any]] = {
+    "orig_target_sizes": lambda width, height: [[width, height]],
+    "orig_sizes": lambda width, height: [[width, height]],
+    "pixel_mask": lambda width, height: np.ones((1, height, width)),
+    "im_shape": lambda width, height: [[height, width]],
+    "scale_factor": lambda *_: [[1, 1]],
+}
+
+
+def _is_image(port: Any) -> bool:
+    shape = port.partial_shape
+    return bool(shape.rank.is_static and shape.rank.get_length() == 4)
+
+
+def _reshape(model: Any, port: Any, sides: list[int]) -> None:
+    try:
+        model.reshape({port: sides})
+    except RuntimeError as error:
+        size = "x".join("?" if side < 0 else str(side) for side in sides)
+        reason = " ".join(str(error).split())[-200:]
+        raise ModelError(f"The model cannot take an input of {size}: {reason}; set another size beside it.") from None
+
+
+def _bind(model: Any, port: Any, width: int, height: int) -> None:
+    """Replaces a further input by its constant; leaves an unknown one, which `image_input` then refuses."""
+    from openvino import opset13 as ops  # noqa: PLC0415  slow to load
+
+    known = [_FURTHER[name] for name in port.get_names() if name in _FURTHER]
+    if not known or not width or not height:
+        return
+    value = np.asarray(known[0](width, height), port.get_element_type().to_dtype())
+    constant = ops.constant(value).output(0)
+    parameter = port.get_node()
+    for target in parameter.output(0).get_target_inputs():
+        target.replace_source_output(constant)
+    model.remove_parameter(parameter)
+    model.validate_nodes_and_infer_types()
+
+
+def scale_of(model: Any, options: AdapterOptions, default: float | None) -> tuple[float, ...] | None:
+    """The divisor of the image: that of the options, else `default`, but none for an input of whole numbers."""
+    if options.scale is not None or default is None:
+        return options.scale
+    return (default,) if "f" in model.inputs[0].get_element_type().get_type_name() else None
 
 
 def accept_bytes(

@@ -17,10 +17,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections, label_of
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, grid_cells, image_input
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
@@ -34,6 +35,8 @@ OVERSIZE = 16
 MIN_SEGMENT = 0.001
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 _STRIDES = (8, 16, 32)
+# Wrappers that read 1 x (4 + classes) x n, whatever version their name says.
+_GRID_WRAPPERS = ("YOLOv5", "YOLOv8", "YOLO11")
 _RESIZE = {
     "standard": (Resize.STRETCH, False),
     "fit_to_window": (Resize.LETTERBOX, False),
@@ -44,6 +47,16 @@ _RESIZE = {
 def is_named(model: Any) -> bool:
     """Whether the model names its wrapper, and thereby its preprocessing."""
     return bool(model.has_rt_info(["model_info", "model_type"]))
+
+
+def wrapper_name(model: Any, options: AdapterOptions) -> str:
+    """The wrapper that the side file or the model names; '' if neither does."""
+    if options.wrapper or options.configuration:
+        return options.wrapper if options.wrapper and not options.configuration else "configured"
+    if not is_named(model):
+        return ""
+    value = model.get_rt_info(["model_info", "model_type"])
+    return str(getattr(value, "value", value))
 
 
 def matches(model: Any) -> bool:
@@ -67,7 +80,8 @@ class ModelApiAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = image_input("model-api", model)
+        layout, width, height = image_input("model-api", model, self._options.size)
+        _refuse_other_yolo(model, self._options.wrapper)
         self._wrapper, graph = _wrap(model, self._wrapper_name(model), self._configuration())
         self._kind = _kind_of(self._wrapper)
         parameters = self._wrapper.params
@@ -89,11 +103,7 @@ class ModelApiAdapter:
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         self._set_threshold(threshold)
-        # A copy: wrappers compute in place, and the request's buffers are reused.
-        named = {name: np.array(outputs[index]) for index, name in enumerate(self._names)}
-        meta = {"original_shape": self._shape, "resized_shape": (self._shape[1], self._shape[0], 3)}
-        _, meta = self._wrapper.preprocess({}, meta)
-        result = self._wrapper.postprocess(named, meta)
+        result = self._result(outputs)
         if self._kind == "classification":
             found = [
                 Detection(label.name or str(label.id), int(label.id), float(label.confidence), _WHOLE)
@@ -110,6 +120,19 @@ class ModelApiAdapter:
         size = np.array((self._shape[1], self._shape[0]) * 2, np.float32)
         boxes = np.asarray(result.bboxes, np.float32).reshape(-1, 4)[chosen] / size
         return detections(self.labels, np.asarray(result.labels)[chosen], scores[chosen], boxes, letterbox)
+
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`: those that the wrapper finds, since only it can read the outputs."""
+        if self._kind not in ("detection", "instance segmentation"):
+            return np.zeros(0, np.float32)
+        return np.asarray(self._result(outputs).scores, np.float32)
+
+    def _result(self, outputs: Outputs) -> Any:
+        # A copy: wrappers compute in place, and the request's buffers are reused.
+        named = {name: np.array(outputs[index]) for index, name in enumerate(self._names)}
+        meta = {"original_shape": self._shape, "resized_shape": (self._shape[1], self._shape[0], 3)}
+        _, meta = self._wrapper.preprocess({}, meta)
+        return self._wrapper.postprocess(named, meta)
 
     def _anomaly(self, result: Any, threshold: float) -> list[Detection]:
         score = float(result.pred_score or 0.0)
@@ -168,6 +191,18 @@ class ModelApiAdapter:
         with self._lock:
             self._wrapper.set_param("confidence_threshold", threshold)
             self._threshold = threshold
+
+
+def _refuse_other_yolo(model: Any, wrapper: str | None) -> None:
+    """Raises ModelError for rows of another YOLO, in which the wrapper would find nothing and say nothing."""
+    if wrapper not in _GRID_WRAPPERS or len(model.outputs) != 1:
+        return
+    shape = model.outputs[0].partial_shape
+    if shape.is_dynamic or len(shape) != 3 or int(shape[1].get_length()) < int(shape[2].get_length()):
+        return
+    raise mismatch(
+        "model-api", model, f"1x(4+classes)xN for the wrapper {wrapper}; leave out adapter and wrapper for this model"
+    )
 
 
 def _wrap(model: Any, name: str | None, configuration: dict[str, Any]) -> tuple[Any, Any]:

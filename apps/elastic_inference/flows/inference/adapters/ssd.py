@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
@@ -38,7 +39,7 @@ class SsdAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = image_input("ssd", model)
+        layout, width, height = image_input("ssd", model, self._options.size)
         self._pair = None if _one_output(model) else _two_outputs(model)
         if self._pair is None and not _one_output(model):
             raise mismatch("ssd", model, EXPECTED)
@@ -61,6 +62,14 @@ class SsdAdapter:
             chosen = chosen[chosen < ended[0]]
         rows = rows[chosen]
         return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], letterbox)
+
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`."""
+        if self._pair is not None:
+            return outputs[self._pair[0]].reshape(-1, 5)[:, 4]
+        rows = outputs[0].reshape(-1, 7)
+        ended = np.flatnonzero(rows[:, 0] < 0)
+        return rows[: ended[0] if len(ended) else len(rows), 2]
 
     def _few(self, rows: list[list[float]], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
         """As `decode`, for few rows; `chosen` are the numbers of those above the threshold."""

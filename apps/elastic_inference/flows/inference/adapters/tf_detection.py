@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
@@ -40,7 +41,7 @@ class TfDetectionAdapter:
 
     def __init__(self, options: AdapterOptions) -> None:
         """`options` give the labels by the model's own class numbers."""
-        self.labels = options.labels
+        self.labels = options.labels or options.export.names
         self._options = options
         self._roles = {"boxes": 0, "classes": 1, "scores": 2, "count": 3}
 
@@ -50,7 +51,7 @@ class TfDetectionAdapter:
         if roles is None:
             raise mismatch("tf-detection", model, EXPECTED)
         self._roles = roles
-        layout, width, height = image_input("tf-detection", model, DYNAMIC_SIZE)
+        layout, width, height = image_input("tf-detection", model, self._options.size or DYNAMIC_SIZE)
         mean, scale = self._options.mean, self._options.scale
         if mean is None and scale is None and _takes_lite_floats(model):
             mean, scale = (127.5,), (127.5,)
@@ -59,16 +60,19 @@ class TfDetectionAdapter:
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
-        scores = outputs[self._roles["scores"]].reshape(-1)
-        count = outputs[self._roles["count"]].reshape(-1)
-        if count.size and np.isfinite(count[0]):
-            scores = scores[: max(0, int(count[0]))]
+        scores = self.scores(outputs)
         chosen = np.flatnonzero(scores >= threshold)
         if chosen.size == 0:
             return []
         boxes = outputs[self._roles["boxes"]].reshape(-1, 4)[chosen][:, [1, 0, 3, 2]]
         classes = np.nan_to_num(outputs[self._roles["classes"]].reshape(-1)[chosen], nan=-1.0).astype(np.int64)
         return detections(self.labels, classes, scores[chosen], boxes, letterbox)
+
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`."""
+        scores = outputs[self._roles["scores"]].reshape(-1)
+        count = outputs[self._roles["count"]].reshape(-1)
+        return scores[: max(0, int(count[0]))] if count.size and np.isfinite(count[0]) else scores
 
 
 def _takes_lite_floats(model: Any) -> bool:

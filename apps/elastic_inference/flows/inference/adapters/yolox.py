@@ -52,14 +52,14 @@ class YoloxAdapter:
 
     def __init__(self, options: AdapterOptions) -> None:
         """`options` give labels by class number."""
-        self.labels = options.labels
+        self.labels = options.labels or options.export.names
         self._options = options
         self._cells, self._strides = grid(0, 0)
         self._size = np.ones(4, np.float32)
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        layout, width, height = image_input("yolox", model)
+        layout, width, height = image_input("yolox", model, self._options.size)
         if not matches(model):
             raise mismatch("yolox", model, EXPECTED)
         self._cells, self._strides = grid(width, height)
@@ -85,6 +85,10 @@ class YoloxAdapter:
         boxes = np.concatenate((centres - halves, centres + halves), axis=1)
         kept = keep_highest(boxes, scores, classes, OVERLAP_LIMIT)
         return detections(self.labels, classes[kept], scores[kept], boxes[kept] / self._size, letterbox)
+
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`."""
+        return outputs[0].reshape(len(self._cells), -1)[:, 4:]
 
 
 def _rows(model: Any) -> int | None:

@@ -235,5 +235,5 @@ def test_an_input_that_is_no_image_is_refused() -> None:
 
 
 def test_an_adapter_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"'yolo' is not known: expected one of ssd, "):
-        make_adapter("yolo")
+    with pytest.raises(ModelError, match=r"'yola' is not known: expected one of ssd, "):
+        make_adapter("yola")

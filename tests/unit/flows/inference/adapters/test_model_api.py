@@ -43,7 +43,7 @@ def yolov8_output(*found: tuple[float, float, float, float, int, float]) -> np.n
 def test_yolov8_and_later(rt_info: dict[str, str]) -> None:
     output = yolov8_output((32, 24, 16, 20, 1, 0.9), (33, 24, 16, 20, 1, 0.8), (10, 50, 8, 8, 0, 0.3))
     model = constant_model([1, 3, 64, 64], {"output0": output}, rt_info)
-    assert guess_family(model) == "model-api"
+    assert guess_family(model) == "yolo"
     ran = runner(model, labels=("cat", "dog"))
     assert ran.prepared.colour == "RGB"
     wide = np.zeros((100, 200, 3), np.uint8)  # 64 x 32 of the input, from row 16

@@ -1,0 +1,94 @@
+"""DETR and its kin, whose outputs are queries: class logits and a box each, without suppression.
+
+Input: RGB, stretched. DETR and RF-DETR take ImageNet's mean and deviation, RT-DETR 0..1.
+
+The rows of `layouts` that this family decodes; boxes are centre and size, as shares of the input:
+
+- `detr`: `logits` 1 x n x (classes + 1), through a softmax whose last class is "no object", and `pred_boxes` 1 x n x 4
+- `detr-sigmoid`: the same outputs of RT-DETR and Deformable DETR, through a sigmoid, without "no object"
+- `rf-detr`: `labels` 1 x n x classes, through a sigmoid, and `dets` 1 x n x 4
+- `rt-detr`: 1 x n x (4 + classes) of Ultralytics, scores as they are
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from elastic_inference.domain.result import Detection
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.boxes import detections
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input, scale_of, settle
+from elastic_inference.flows.inference.adapters.layouts import LAYOUTS, export_of, facts_of, find_layout
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_DEVIATION = (58.395, 57.12, 57.375)
+EXPECTED = "; ".join(f"{layout.expected} ({layout.name})" for layout in LAYOUTS if layout.family == "detr")
+_OUTPUTS = {
+    "detr": ("logits", "pred_boxes"),
+    "detr-sigmoid": ("logits", "pred_boxes"),
+    "rf-detr": ("labels", "dets"),
+}
+_IMAGENET = ("detr", "rf-detr")
+
+
+class DetrAdapter:
+    """Reads a score and a box from each query."""
+
+    def __init__(self, options: AdapterOptions) -> None:
+        """`options` give labels, layout and size; preprocessing if it is not the layout's own."""
+        self.labels = options.labels or options.export.names
+        self._options = options
+        self._layout = ""
+        self._at = (0, 0)
+
+    def prepare(self, model: Any) -> PreparedModel:
+        """See `Adapter.prepare`."""
+        settle(model, self._options)
+        layout, width, height = image_input("detr", model, self._options.size)
+        facts = facts_of(model, export_of(model, self._options.export), self._options.labels)
+        found = find_layout(facts, self._options.layout)
+        if found is None or found.family != "detr":
+            raise mismatch("detr", model, EXPECTED)
+        self._layout = found.name
+        self.labels = self._options.labels or facts.export.names
+        if found.name in _OUTPUTS:
+            named = facts.named(*_OUTPUTS[found.name])
+            if named is None:
+                raise mismatch("detr", model, found.expected)
+            scores, boxes = _OUTPUTS[found.name]
+            self._at = (named[scores], named[boxes])
+        mean, scale = self._options.mean, scale_of(model, self._options, 255.0)
+        if found.name in _IMAGENET and mean is None and self._options.scale is None:
+            mean, scale = IMAGENET_MEAN, IMAGENET_DEVIATION
+        built, name = accept_bytes(model, layout, mean, scale)
+        return PreparedModel(built, name, width, height, colour_of(self._options, "RGB"))
+
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
+        """See `Adapter.decode`."""
+        scores = self.scores(outputs)
+        chosen = np.flatnonzero(scores.max(axis=1) >= threshold)
+        if chosen.size == 0:
+            return []
+        boxes = outputs[self._at[1]]
+        boxes = boxes.reshape(-1, boxes.shape[-1])[chosen, :4]
+        halves = boxes[:, 2:4] / 2
+        corners = np.concatenate((boxes[:, :2] - halves, boxes[:, :2] + halves), axis=1)
+        classes = np.argmax(scores[chosen], axis=1)
+        return detections(self.labels, classes, scores[chosen, classes], corners, letterbox)
+
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`: queries x classes."""
+        values = outputs[self._at[0]]
+        values = values.reshape(-1, values.shape[-1])
+        if self._layout == "rt-detr":
+            return values[:, 4:]
+        if self._layout == "detr":
+            powers = np.exp(values - values.max(axis=1, keepdims=True))
+            shares: npt.NDArray[Any] = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]
+            return shares
+        sigmoid: npt.NDArray[Any] = 1 / (1 + np.exp(-np.clip(values, -80, 80)))
+        return sigmoid

@@ -1,0 +1,165 @@
+"""YOLO v3 to v11 and 26, as Ultralytics and the original repositories export them, with and without suppression.
+
+Input: RGB, 0..1 (a model that takes uint8 gets 0..255), letterboxed in the middle, filled with 114.
+
+The rows of `layouts` that this family decodes, in pixels of the input (TensorFlow Lite: shares of it):
+
+- `grid`: 1 x (4 + classes) x cells, which is centre, size and class scores. v8 and later, and the u forms of v3 and v5
+- `objectness`: 1 x rows x (5 + classes), with the objectness before the classes. v5 and v7
+- `end-to-end`: 1 x n x 6, which is two corners, score and class. v10, v26 and exports with `nms=True`
+- `yolov7-list`: n x 7, which is image, two corners, class and score. v7 exported with its own suppression
+
+Segmentation and pose have further numbers behind these. Their boxes are served, masks and key points are not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from elastic_inference.domain.errors import ModelError
+from elastic_inference.domain.result import Detection
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.boxes import detections
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input, scale_of, settle
+from elastic_inference.flows.inference.adapters.layouts import LAYOUTS, Facts, export_of, facts_of, find_layout
+from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
+from elastic_inference.flows.inference.adapters.suppression import keep_highest
+from elastic_inference.flows.inference.arrays import Floats
+
+FILL = 114
+# Ultralytics' own value; v5 and v7 publish 0.45.
+OVERLAP_LIMIT = {"grid": 0.7, "objectness": 0.45}
+EXPECTED = "; ".join(f"{layout.expected} ({layout.name})" for layout in LAYOUTS if layout.family == "yolo")
+
+Found = tuple[Floats, Floats, npt.NDArray[Any]]  # boxes (xyxy), scores, classes
+
+
+class YoloAdapter:
+    """Decodes the layout that the model's shapes and metadata tell."""
+
+    def __init__(self, options: AdapterOptions) -> None:
+        """`options` give labels, layout, size and the limit of overlaps; preprocessing if it is not YOLO's own."""
+        self.labels = options.labels or options.export.names
+        self._options = options
+        self._layout = ""
+        self._classes = 0
+        self._overlap = 0.7
+        self._unit = np.ones(4, np.float32)
+
+    def prepare(self, model: Any) -> PreparedModel:
+        """See `Adapter.prepare`."""
+        settle(model, self._options)
+        layout, width, height = image_input("yolo", model, self._options.size)
+        facts = facts_of(model, export_of(model, self._options.export), self._options.labels)
+        found = find_layout(facts, self._options.layout)
+        if found is None or found.family != "yolo":
+            raise mismatch("yolo", model, EXPECTED)
+        self._layout = found.name
+        self.labels = self._options.labels or facts.export.names
+        self._classes = _classes(facts, found.name, len(self.labels))
+        self._overlap = self._options.overlap or OVERLAP_LIMIT.get(found.name, 1.0)
+        if not facts.export.shares:
+            self._unit = np.array((width, height, width, height), np.float32)
+        scale = scale_of(model, self._options, 255.0)
+        built, name = accept_bytes(model, layout, self._options.mean, scale)
+        colour = colour_of(self._options, "RGB")
+        return PreparedModel(built, name, width, height, colour, Resize.LETTERBOX, FILL, centred=True)
+
+    def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
+        """See `Adapter.decode`."""
+        boxes, scores, classes = getattr(self, _DECODERS[self._layout])(outputs[0], threshold)
+        if len(boxes) == 0:
+            return []
+        if self._layout in OVERLAP_LIMIT:
+            finite = np.isfinite(boxes).all(axis=1)
+            boxes, scores, classes = boxes[finite], scores[finite], classes[finite]
+            kept = keep_highest(boxes, scores, classes, self._overlap)
+            boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
+        return detections(self.labels, classes, scores, boxes / self._unit, letterbox)
+
+    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+        """See `Adapter.scores`."""
+        if self._layout == "grid":
+            return _columns(outputs[0])[4 : 4 + self._classes]
+        rows = _rows(outputs[0])
+        at = {"objectness": slice(4, None), "end-to-end": slice(4, 5), "yolov7-list": slice(6, 7)}[self._layout]
+        return rows[:, at]
+
+    def _grid(self, output: npt.NDArray[Any], threshold: float) -> Found:
+        columns = _columns(output)
+        chosen = np.flatnonzero(columns[4 : 4 + self._classes].max(axis=0) >= threshold)
+        found = columns[: 4 + self._classes, chosen].T
+        classes = np.argmax(found[:, 4:], axis=1)
+        return _corners(found[:, :4]), found[np.arange(len(found)), 4 + classes], classes
+
+    def _objectness(self, output: npt.NDArray[Any], threshold: float) -> Found:
+        rows = _rows(output)
+        # Class scores are at most 1, so objectness alone rules out nearly every row.
+        found = rows[rows[:, 4] >= threshold, : 5 + self._classes]
+        classes = np.argmax(found[:, 5:], axis=1)
+        scores = found[:, 4] * found[np.arange(len(found)), 5 + classes]
+        good = scores >= threshold
+        return _corners(found[good, :4]), scores[good], classes[good]
+
+    def _end_to_end(self, output: npt.NDArray[Any], threshold: float) -> Found:
+        rows = _rows(output)
+        found = rows[rows[:, 4] >= threshold]
+        return found[:, :4], found[:, 4], _numbers(found[:, 5])
+
+    def _yolov7_list(self, output: npt.NDArray[Any], threshold: float) -> Found:
+        rows = _rows(output)
+        found = rows[rows[:, 6] >= threshold]
+        return found[:, 1:5], found[:, 6], _numbers(found[:, 5])
+
+
+_DECODERS = {
+    "grid": "_grid",
+    "objectness": "_objectness",
+    "end-to-end": "_end_to_end",
+    "yolov7-list": "_yolov7_list",
+}
+
+
+def _classes(facts: Facts, layout: str, labels: int) -> int:
+    """How many classes a row has; 0 where it holds the class's number. Raises ModelError if labels are too many."""
+    if layout not in OVERLAP_LIMIT:
+        return 0
+    numbers = (facts.shape()[1] if layout == "grid" else facts.shape()[2]) or 0
+    if facts.extras is None:
+        raise ModelError(
+            f"The model is an export for the task {facts.export.task!r} without kpt_shape in its metadata."
+        )
+    classes = numbers - (4 if layout == "grid" else 5) - facts.extras
+    told = len(facts.export.names)
+    # With its task named, an exporter may name fewer classes; without, another number means other outputs.
+    if classes < 1 or told > classes or (told and told != classes and not facts.export.task):
+        raise ModelError(
+            f"The model's metadata names {told} classes for the task {facts.export.task or 'detect'!r}, "
+            f"but its output has room for {classes}: expected the same number."
+        )
+    if labels > classes:
+        raise ModelError(f"The model has {classes} classes, but {labels} labels are given.")
+    return classes
+
+
+def _rows(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return output.reshape(-1, output.shape[-1])
+
+
+def _columns(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return output.reshape(output.shape[-2:])
+
+
+def _corners(boxes: npt.NDArray[Any]) -> Floats:
+    """Centre and size as two corners."""
+    halves = boxes[:, 2:4] / 2
+    corners: Floats = np.concatenate((boxes[:, :2] - halves, boxes[:, :2] + halves), axis=1)
+    return corners
+
+
+def _numbers(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    numbers: npt.NDArray[np.int64] = np.nan_to_num(classes, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
+    return numbers
