@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -203,15 +202,56 @@ def test_the_results_stream_is_bounded_and_can_be_off(client: redis.Redis) -> No
     assert not client.exists(keys.results("people"))
 
 
-def test_what_redis_refuses_for_memory_hurts_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    with EmbeddedValkey(options=("--maxmemory", "4mb")) as server, redis.Redis(port=server.port) as client:
-        with contextlib.suppress(redis.OutOfMemoryError):
-            for index in range(100):
-                client.set(f"fill-{index}", b"x" * 100_000)
+def test_what_redis_refuses_for_memory_is_reported_and_hurts_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedValkey() as server, redis.Redis(port=server.port) as client:
         output = publisher(client)
-        output.publish([(result(1), JPEG)])
-        output.publish([(result(2), JPEG)])
+        assert output.publish([(result(1), JPEG)]) == set()
+        client.config_set("maxmemory", "1mb")
+        assert output.publish([(result(2), JPEG), (result(3), JPEG)]) == {0, 1}
+        assert output.publish([(result(4), JPEG)]) == {0}
+        client.config_set("maxmemory", "0")
+        assert output.publish([(result(5), JPEG)]) == set()
+        assert publisher(client, maxlen=0).publish([(result(6), JPEG)]) == set()
     assert len([record for record in caplog.records if "refused" in record.message]) == 1
+
+
+@pytest.mark.parametrize(
+    "key", [keys.STREAMS, keys.WORKERS, keys.results("people"), keys.stream_info(STREAM), "worker:people:pod-1"]
+)
+async def test_a_foreign_key_where_ours_belongs_is_no_outage_and_goes(
+    client: redis.Redis, registry: StreamRegistry, key: str
+) -> None:
+    client.set(key, "foreign")
+    assert await registry.streams() == []
+    assert await registry.workers() == []
+    output = publisher(client)
+    assert output.publish([(result(1), JPEG)]) == set()
+    output.report_worker(1, 0, 0, device="CPU", model="m", precision="FP32")
+    assert [stream.id for stream in await registry.streams()] == [STREAM]
+    assert [worker.pod for worker in await registry.workers()] == ["pod-1"]
+    assert client.xlen(keys.results("people")) == 1
+    assert client.pttl(keys.stream_info(STREAM)) > 0, "and it still expires"
+    assert client.pttl("worker:people:pod-1") > 0
+
+
+def test_the_registry_forgets_a_name_when_its_hash_expires(client: redis.Redis) -> None:
+    clock = Clock()
+    output = publisher(client, clock)
+    output.publish([(result(1, name=f"new-{number}"), JPEG) for number in range(50)])
+    for member, score in client.zrange(keys.STREAMS, 0, -1, withscores=True):
+        client.zadd(keys.STREAMS, {member: score - 25_000})  # 25 s later, by the server's clock
+    clock.now_s += 2.0
+    output.publish([(result(1, name="other"), JPEG)])
+    assert client.zcard(keys.STREAMS) == 1, "the hashes of the others lived for 10 s"
+
+
+async def test_streams_of_pods_of_an_older_version_are_listed(client: redis.Redis, registry: StreamRegistry) -> None:
+    publisher(client).publish([(result(1), JPEG)])
+    now_ms = int(client.time()[0]) * 1000
+    client.hdel(keys.stream_info(STREAM), "seen_ms")
+    client.zadd(keys.STREAMS, {STREAM: now_ms})
+    (stream,) = await registry.streams()
+    assert stream.last_seen == now_ms / 1000
 
 
 def test_an_unavailable_redis_is_an_error_until_it_is_back() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from prometheus_client import CollectorRegistry
 
@@ -53,15 +53,17 @@ class RecordingPublisher:
         self.batches: list[list[int]] = []
         self.tombstones: list[Tombstone] = []
         self.errors: list[Exception] = []
+        self.refused: Set[int] = frozenset()
         self.removed = False
 
-    def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> None:
+    def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Raises the next error, or keeps the orders of the results and the tombstones."""
         if self.errors:
             raise self.errors.pop(0)
         if batch:
             self.batches.append([result.order for result, _ in batch])
         self.tombstones += tombstones
+        return self.refused
 
     def remove_worker(self) -> None:
         """Notes it."""

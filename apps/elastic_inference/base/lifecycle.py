@@ -41,6 +41,7 @@ class Lifecycle:
         self._degraded: dict[str, str] = {}
         self._beats: dict[str, tuple[float, float]] = {}
         self._callbacks: list[Callable[[], None]] = []
+        self.failure: str | None = None
 
     def declare(self, part: str, missing: str = "starting") -> None:
         """Readiness waits for this part."""
@@ -114,6 +115,27 @@ class Lifecycle:
             callbacks = list(self._callbacks)
         for callback in callbacks:
             callback()
+
+    def thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+        """A thread that stops the service if it ends unasked: a service without one of its parts only looks alive.
+
+        `failure` then says why, and the process ends with an error once it has drained.
+        """
+
+        def run() -> None:
+            why = "it returned"
+            try:
+                body()
+            except BaseException as error:
+                log.critical("the thread %s failed", name, exc_info=error)
+                why = repr(error)
+            else:
+                if self.stopping:
+                    return
+            self.failure = self.failure or f"the thread {name} ended: {why}"
+            self.stop()
+
+        return threading.Thread(target=run, name=name)
 
     @property
     def stopping(self) -> bool:

@@ -59,6 +59,8 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         finally:
             lifecycle.stop()
             health.close()
+        if lifecycle.failure:
+            raise ElasticInferenceError(lifecycle.failure)
         log.info("%s: ended", settings_class.service)
         return 0
     except ElasticInferenceError as error:

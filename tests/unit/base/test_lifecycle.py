@@ -105,3 +105,25 @@ def test_signal_begins_the_stop_once() -> None:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def test_a_thread_that_fails_or_returns_unasked_stops_the_service() -> None:
+    def fail() -> None:
+        raise KeyError("bug")
+
+    for body, why in ((fail, "KeyError('bug')"), (lambda: None, "it returned")):
+        lifecycle = Lifecycle("test")
+        thread = lifecycle.thread("pop", body)
+        thread.start()
+        thread.join(10)
+        assert lifecycle.stopping
+        assert lifecycle.failure == f"the thread pop ended: {why}"
+
+
+def test_a_thread_that_ends_after_the_stop_is_no_failure() -> None:
+    lifecycle = Lifecycle("test")
+    thread = lifecycle.thread("pop", lambda: lifecycle.wait_stop(10) and None)
+    thread.start()
+    lifecycle.stop()
+    thread.join(10)
+    assert lifecycle.failure is None

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import redis
 from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
-from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, WORKER_LIFE_S, stream_life_s
+from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, STREAM_LIFE_S, WORKER_LIFE_S, stream_life_s
 from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
 from elastic_inference.adapters.stream_broker.tombstones import tombstones_message
 from elastic_inference.adapters.stream_broker.watching import WatchTable
@@ -59,17 +59,20 @@ class ResultPublisher:
         self._clock_read_at = float("-inf")
         self._cut_at = float("-inf")
 
-    def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> None:
+    def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Publishes results with their JPEGs, in the order given, and tombstones. One round trip; two for a new stream.
+
+        Returns the places in the batch of results that Redis refused to add to `results_<type>`, as it does when its
+        memory is full.
 
         Raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable. It is unknown then what was sent of
         the batch; publishing it again may repeat entries of `results_<type>` (consumers tell by stream and `order`).
         What Redis refuses for another reason (memory, rights) is logged once a minute and not repeated.
         """
         if not batch and not tombstones:
-            return
+            return frozenset()
         try:
-            self._publish(batch, tombstones)
+            return self._publish(batch, tombstones)
         except Exception:
             self._watching.forget()
             raise
@@ -106,7 +109,7 @@ class ResultPublisher:
         """Returns the connection to its pool."""
         self._link.close()
 
-    def _publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone]) -> None:
+    def _publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone]) -> Set[int]:
         now_s = self._monotonic()
         self._read_clock(now_s)
         streams = [result.stream for result, _ in batch]
@@ -121,10 +124,12 @@ class ResultPublisher:
         if due:
             commands += _questions(due)
         if not commands:
-            return
+            return frozenset()
         answers = self._exchange(commands)
         if due:
             self._learn(due, answers[-len(due) - 1 :], now_s)
+        kept = [answer for command, answer in zip(commands, answers, strict=True) if command[0] == "XADD"]
+        return frozenset(index for index, answer in enumerate(kept) if isinstance(answer, ResponseError))
 
     def _bury(self, tombstones: Iterable[Tombstone]) -> list[Command]:
         """One PUBLISH for each watched stream."""
@@ -150,18 +155,21 @@ class ResultPublisher:
             return
         key = keys.stream_info(result.stream)
         now_ms = self._server_ms()
+        life_ms = int(stream_life_s(reading.fps) * 1000)
         commands += [
             (
                 *("HSET", key, "type", result.type, "model", result.model, "precision", result.precision),
                 *("device", result.device, "width", result.width, "height", result.height),
                 *("fps", f"{reading.fps:.2f}", "latency_ms", f"{reading.latency_ms:.2f}", "pod", result.pod),
+                *("seen_ms", now_ms),
             ),
-            ("PEXPIRE", key, int(stream_life_s(reading.fps) * 1000)),
-            ("ZADD", keys.STREAMS, now_ms, result.stream),
+            ("PEXPIRE", key, life_ms),
+            ("ZADD", keys.STREAMS, now_ms + life_ms, result.stream),
         ]
         if now_s - self._cut_at >= 1.0:
             self._cut_at = now_s
-            commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)))
+            # Pods of an older version write the time last seen, so they get the life of a stream.
+            commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, "-inf", now_ms - int(STREAM_LIFE_S * 1000)))
 
     def _learn(self, stream_ids: list[str], answers: list[Any], now_s: float) -> None:
         subscribed = _subscribers(answers[-1])
@@ -171,9 +179,22 @@ class ResultPublisher:
 
     def _exchange(self, commands: list[Command]) -> list[Any]:
         answers = self._link.exchange(commands)
-        for answer in answers:
-            if isinstance(answer, ResponseError) and self._throttle.allow(str(answer)[:40]):
-                log.warning("Redis refused part of a publish: %s", answer)
+        wrong = set()
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, ResponseError):
+                if self._throttle.allow(str(answer)[:40]):
+                    log.warning("Redis refused part of a publish: %s %s: %s", *command[:2], answer)
+                if str(answer).startswith("WRONGTYPE"):
+                    wrong.add(command[1])
+        return self._mend(wrong, commands, answers) if wrong else answers
+
+    def _mend(self, wrong: Set[str], commands: list[Command], answers: list[Any]) -> list[Any]:
+        """Removes keys of a wrong type, and sends what was for them again."""
+        places = [place for place, command in enumerate(commands) if len(command) > 1 and command[1] in wrong]
+        again = self._link.exchange([("UNLINK", *sorted(wrong)), *(commands[place] for place in places)])
+        answers = list(answers)
+        for place, answer in zip(places, again[1:], strict=True):
+            answers[place] = answer
         return answers
 
     def _read_clock(self, now_s: float) -> None:

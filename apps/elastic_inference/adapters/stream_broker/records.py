@@ -16,6 +16,7 @@ STREAM_LIFE_S = 10.0
 LONGEST_LIFE_S = 600.0
 WORKER_LIFE_S = 15.0
 WATCH_LIFE_S = 10.0
+_MAX_TEXT_BYTES = 1024
 
 
 def stream_life_s(fps: float) -> float:
@@ -56,8 +57,11 @@ class WorkerInfo:
     last_seen: float
 
 
-def parse_stream(identifier: str, fields: Mapping[bytes, bytes], last_seen_ms: float) -> StreamInfo | None:
-    """Reads a stream from its hash; None where the hash has expired or is not ours."""
+def parse_stream(identifier: str, fields: Mapping[bytes, bytes], score_ms: float) -> StreamInfo | None:
+    """Reads a stream from its hash; None where the hash has expired or is not ours.
+
+    `score_ms`, its score in `streams`, is the time last seen where the hash does not tell it (older pods).
+    """
     parts = keys.split_stream_id(identifier)
     if parts is None or not fields:
         return None
@@ -74,7 +78,7 @@ def parse_stream(identifier: str, fields: Mapping[bytes, bytes], last_seen_ms: f
             height=int(fields[b"height"]),
             fps=_number(fields, b"fps"),
             latency_ms=_number(fields, b"latency_ms"),
-            last_seen=last_seen_ms / 1000,
+            last_seen=(_number(fields, b"seen_ms") if b"seen_ms" in fields else score_ms) / 1000,
         )
     except (KeyError, ValueError):
         return None
@@ -102,6 +106,8 @@ def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
+    if len(fields[name]) > _MAX_TEXT_BYTES:
+        raise ValueError(f"{len(fields[name])} bytes of {name!r}")
     return fields[name].decode()
 
 

@@ -22,6 +22,8 @@ from elastic_inference.domain import keys
 
 # Hashes read per round trip, so that thousands of streams do not make one huge answer.
 _CHUNK = 500
+# Streams or pods that are read; names come from clients.
+MAX_LISTED = 10_000
 
 
 class StreamRegistry:
@@ -65,8 +67,13 @@ class StreamRegistry:
     async def _read(self, index: str, key_of: Callable[[str], str]) -> list[tuple[str, float, dict[bytes, bytes]]]:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.zrange(index, 0, -1, withscores=True)
-            (seconds, _micros), members = await pipe.execute()
+            # The highest scores, and no more than can be read in time.
+            pipe.zrange(index, -MAX_LISTED, -1, withscores=True)
+            (seconds, _micros), members = await pipe.execute(raise_on_error=False)
+        if isinstance(members, Exception):
+            if not str(members).startswith("WRONGTYPE"):
+                raise members
+            members = []  # somebody's key: pods remove it with their next report
         oldest_ms = (seconds - LONGEST_LIFE_S) * 1000
         wanted = [(raw.decode(errors="replace"), float(score)) for raw, score in members if float(score) >= oldest_ms]
         rows: list[tuple[str, float, dict[bytes, bytes]]] = []

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from elastic_inference.base.backoff import Backoff
@@ -42,8 +42,8 @@ LOST = "lost"
 class Publisher(Protocol):
     """The pod's side of the stream broker; see `ResultPublisher`."""
 
-    def publish(self, batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ...) -> None:
-        """Sends results and tombstones."""
+    def publish(self, batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ...) -> Set[int]:
+        """Sends results and tombstones; the places in the batch of results that Redis refused to keep."""
 
     def remove_worker(self) -> None:
         """Takes the pod out of the registry."""
@@ -137,34 +137,37 @@ class Outbox:
         self._lifecycle.end_beat("publish")
 
     def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
-        sent = self._try_to_publish(batch, tombstones)
+        refused = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch))
         if not batch:
             # Tombstones alone prove nothing: the publisher sends none while nobody watches.
             return
-        if sent:
+        if refused is not None:
             self._health.works()
+            if refused:
+                self._account.lost(len(refused), "Redis refused to keep their results")
+                batch = [each for index, each in enumerate(batch) if index not in refused]
             self._account.published(batch)
         else:
             self._account.lost(len(batch), "their results could not be published")
             # They get one chance, with the next batch.
             self.bury([Tombstone(result.stream, result.order, LOST) for result, _ in batch])
 
-    def _try_to_publish(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> bool:
+    def _try_to_publish(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> Set[int] | None:
+        """The places of the results that Redis refused; None if nothing could be sent."""
         backoff = Backoff()
         limit_s = PUBLISH_LIMIT_S if batch else TOMBSTONE_LIMIT_S
         until_s = min(time.monotonic() + limit_s, self._drain_until_s + 1.0)
         while True:
             try:
-                self._publisher.publish(batch, tombstones)
-                return True
+                return self._publisher.publish(batch, tombstones)
             except Exception as error:  # noqa: BLE001  results that cannot be sent must not end the thread
                 self._health.failed(error, "a publish")
                 if not isinstance(error, CONTACT_ERRORS):
-                    return False
+                    return None
             self._lifecycle.beat("publish")
             if time.monotonic() >= until_s:
-                return False
+                return None
             time.sleep(min(backoff.next_s(), max(0.0, until_s - time.monotonic())))
 
     def _report(self) -> None:

@@ -10,7 +10,6 @@ frame is lost.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,8 +88,8 @@ class Pipeline:
 
         `make_utilisation` is called at the start, and again when the engine has moved to another device.
         """
-        pop = threading.Thread(target=self._intake.run, name="pop")
-        publish = threading.Thread(target=self._outbox.run, name="publish")
+        pop = self._lifecycle.thread("pop", self._intake.run)
+        publish = self._lifecycle.thread("publish", self._outbox.run)
         publish.start()
         self._workers.start()
         pop.start()

@@ -7,9 +7,9 @@ interpreter lock. A broken frame never ends a worker.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from elastic_inference.base.log import Throttle
@@ -50,7 +50,7 @@ class WorkerPool:
         self._busy_since_s = [float("inf")] * len(detectors)
         self._inferred = [0] * len(detectors)
         self._threads = [
-            threading.Thread(target=self._work, args=(detector, index), name=f"infer-{index}")
+            pod.lifecycle.thread(f"infer-{index}", partial(self._work, detector, index))
             for index, detector in enumerate(detectors)
         ]
 

@@ -127,3 +127,15 @@ def test_the_pod_is_reported_without_any_frame() -> None:
     parts = Parts()
     with parts:
         wait_for(lambda: parts.reports >= 2, what="two reports")
+
+
+def test_results_that_redis_refuses_to_keep_are_lost_and_not_inferred() -> None:
+    parts = Parts(ahead=4)
+    parts.publisher.refused = {0, 2}
+    tasks = parts.add(1, 2, 3, 4)
+    for task in tasks:
+        parts.outbox.finish(task.slot, outgoing(task.popped.order))
+    with parts:
+        wait_for(lambda: parts.tasks.in_hand == 0, what="the results to be sent")
+    assert parts.metric("ei_frames_lost_total") == 2
+    assert parts.metric("ei_frames_inferred_total") == 2
