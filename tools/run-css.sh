@@ -8,7 +8,7 @@ usage() {
     cat <<TEXT
 usage: run-css.sh -v CAMERA [-t TYPE[,TYPE]] [-s NAME] [-f FPS] [-q ADDRESS] [-p PORT] [-u USER] [-y REGISTRY] [-h]
 
-  -v CAMERA    0 (a USB index), /dev/videoN, rtsp://…, or http://… (MJPEG)
+  -v CAMERA    0 (a USB index), /dev/videoN, or a URL: rtsp, rtsps, http, https, rtmp, udp, …
   -t TYPE      inference types that get each frame (default: people)
   -s NAME      name of the stream (default: <host name>-camera)
   -f FPS       maximum of frames per second (default: 15)
@@ -40,4 +40,4 @@ if [[ -n "$registry" ]]; then
     fi
     run_stream_name camera
 fi
-run_service ei-camera-stream-service ei-camera-stream-service "$registry" OPENCV_FFMPEG_CAPTURE_OPTIONS
+run_service ei-camera-stream-service ei-camera-stream-service "$registry"

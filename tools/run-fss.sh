@@ -8,7 +8,7 @@ usage() {
     cat <<TEXT
 usage: run-fss.sh -v FILE [-t TYPE[,TYPE]] [-s NAME] [-q ADDRESS] [-p PORT] [-u USER] [-y REGISTRY] [-h]
 
-  -v FILE      any video file that OpenCV reads; it loops
+  -v FILE      any video file that FFmpeg reads; it loops
   -t TYPE      inference types that get each frame (default: people)
   -s NAME      name of the stream (default: <host name>-file)
   -q ADDRESS   the frame queue: host, IP address or redis://… (default: 127.0.0.1)

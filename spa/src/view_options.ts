@@ -81,7 +81,13 @@ export function optionsQuery(options: ViewOptions): LocationQueryRaw {
 const encodeLabel = (label: string): string => label.replaceAll('%', '%25').replaceAll(',', '%2C')
 const decodeLabel = (text: string): string => text.replaceAll('%2C', ',').replaceAll('%25', '%')
 
-const STATE_ORDER: Record<Stream['state'], number> = { stalled: 0, reconnecting: 1, waiting: 2, live: 3 }
+const STATE_ORDER: Record<Stream['state'], number> = {
+  stalled: 0,
+  reconnecting: 1,
+  waiting_for_key_frame: 2,
+  waiting: 3,
+  live: 4,
+}
 
 /** The streams that pass the filters, sorted. The order is stable: equal streams are sorted by name and type. */
 export function selectStreams(streams: readonly Stream[], options: ViewOptions): Stream[] {

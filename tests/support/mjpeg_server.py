@@ -33,7 +33,8 @@ class MjpegServer:
     """Serves `body` (what follows the head, piece by piece) at `/video`; `stop` and `start` keep the port.
 
     `mode` is looked at with each request and each frame: `normal`, `no_length`, `stall` (silent from now on), `close`
-    (ends the answer), `oversize`, `wrong_boundary`, `garbage`, `plain` (no multipart), `redirect`, `redirect_away`.
+    (ends the answer), `oversize`, `wrong_boundary`, `zero_length`, `bare` (JPEGs in a row),
+    `garbage`, `plain` (no multipart), `redirect`, `redirect_away`.
     """
 
     def __init__(
@@ -144,6 +145,10 @@ class MjpegServer:
             "no_length": lambda number: part(make_jpeg(number), length=False),
             "oversize": lambda number: part(b"\xff\xd8" + b"x" * 300_000 + b"\xff\xd9"),
             "wrong_boundary": lambda number: part(make_jpeg(number), boundary="other", length=False),
+            "zero_length": lambda number: part(make_jpeg(number)).replace(
+                b"Content-Length: ", b"Content-Length: 0\r\nX-True-Length: "
+            ),
+            "bare": make_jpeg,
             "garbage": lambda number: bytes(range(256)) * 100,
             "plain": lambda number: b"<html>hello</html>",
         }

@@ -30,11 +30,14 @@ def available() -> bool:
 class RtspServer:
     """One server process, serving `/stream` at `port`; `start` it again after `kill`."""
 
-    def __init__(self, port: int, *, fps: int = 15, codec: str = "h264", user: str = "", password: str = "") -> None:
+    def __init__(
+        self, port: int, *, fps: int = 15, codec: str = "h264", user: str = "", password: str = "", transport: str = ""
+    ) -> None:
+        """`transport` is `tcp` or `udp`, the only one that clients may use; any by default."""
         self.port = port
         self.url = f"rtsp://127.0.0.1:{port}/stream"
         self._arguments = [str(port), str(fps), codec]
-        self._environ = {**os.environ, "RTSP_USER": user, "RTSP_PASSWORD": password}
+        self._environ = {**os.environ, "RTSP_USER": user, "RTSP_PASSWORD": password, "RTSP_TRANSPORT": transport}
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> RtspServer:
@@ -97,6 +100,10 @@ def serve(port: str, fps: str, codec: str) -> None:
         f" ! {ENCODERS[codec]} )"
     )
     factory.set_shared(True)
+    if transport := os.environ.get("RTSP_TRANSPORT"):
+        from gi.repository import GstRtsp
+
+        factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP if transport == "tcp" else GstRtsp.RTSPLowerTrans.UDP)
     user, password = os.environ.get("RTSP_USER", ""), os.environ.get("RTSP_PASSWORD", "")
     if user:
         auth = GstRtspServer.RTSPAuth.new()

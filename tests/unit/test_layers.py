@@ -21,7 +21,8 @@ HOMES = {
     "tornado": {"flows.gateway", "commands.status"},
     "websockets": {"flows.relay"},
     "msgpack": {"domain.frame_message"},
-    "cv2": {"adapters.source", "flows.inference"},
+    "av": {"adapters.source"},
+    "cv2": {"flows.inference"},
     "PIL": {"adapters.drawing"},
     "simplejpeg": {"adapters.source", "flows.inference", "adapters.drawing"},
 }

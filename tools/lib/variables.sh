@@ -41,8 +41,12 @@ declare -A RUN_VARIABLES=(
         FRAME_WIDTH
         FRAME_HEIGHT
         JPEG_QUALITY
+        VIDEO_DECODE_DEVICE
         CAMERA
         CAMERA_FPS
+        CAMERA_TRANSPORT
+        CAMERA_CA_FILE:read
+        CAMERA_FINGERPRINT
         SOURCE_STALL_S
     "
     ["ei-file-stream-service"]="
@@ -82,6 +86,7 @@ declare -A RUN_VARIABLES=(
         FRAME_WIDTH
         FRAME_HEIGHT
         JPEG_QUALITY
+        VIDEO_DECODE_DEVICE
         VIDEO_FILE:read:/videos
         VIDEO_FPS
     "

@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_size
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_orientation, jpeg_size
 from elastic_inference.domain.result import Detection, Result
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80) -> 
     """
     import simplejpeg  # noqa: PLC0415  see the module's docstring
 
+    from elastic_inference.adapters.decoded_image import upright  # noqa: PLC0415  it needs numpy
+
     width, height = jpeg_size(jpeg)
     if width * height > DEFAULT_MAX_FRAME_PIXELS:
         raise InvalidFrameError(
@@ -77,6 +79,7 @@ def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80) -> 
         pixels: Pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
     except (ValueError, OverflowError) as error:
         raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG cannot be decoded ({error})") from None
+    pixels = upright(pixels, jpeg_orientation(jpeg))
     draw_detections(pixels, result.detections)
     encoded: bytes = simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="BGR", colorsubsampling="420")
     return encoded

@@ -5,6 +5,7 @@ Pure: no codec, no Redis. `frame_message` packs it as msgpack.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -19,6 +20,10 @@ DEFAULT_MAX_FRAME_PIXELS = 33_000_000
 
 # JPEG markers that carry the image size: SOF0..SOF15 without DHT (C4), JPG (C8), DAC (CC). ITU-T T.81, table B.1.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# EXIF is in the first segments, which are at most 64 KiB each.
+_EXIF_WITHIN = 256 * 1024
+_ORIENTATION_TAG, _SHORT = 0x0112, 3
+FIRST_TURNED = 5  # from this orientation on, width and height are swapped
 _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
 
 
@@ -44,6 +49,42 @@ class Frame:
     width: Annotated[int, Field(ge=0, description="Of the image, pixels.")] = 0
     height: Annotated[int, Field(ge=0, description="Of the image, pixels.")] = 0
     v: Annotated[Literal[1], Field(description="Version of this format.")] = FRAME_VERSION
+
+
+def shown_size(data: bytes | memoryview) -> tuple[int, int]:
+    """(width, height) in pixels as the image is to be shown: `jpeg_size`, turned by its EXIF orientation."""
+    width, height = jpeg_size(data)
+    return (height, width) if jpeg_orientation(data) >= FIRST_TURNED else (width, height)
+
+
+def jpeg_orientation(data: bytes | memoryview) -> int:
+    """The EXIF orientation in the JPEG's header, 1 (upright) to 8; 1 if it has none that makes sense.
+
+    2 to 4 mirror or turn by 180 degrees, 5 to 8 also swap width and height. Source: EXIF 2.32, tag 0x0112.
+    """
+    at, end = 2, min(len(data), _EXIF_WITHIN)
+    while at + 4 <= end and data[at] == 0xFF and 0xE0 <= data[at + 1] <= 0xEF:
+        length = (data[at + 2] << 8) | data[at + 3]
+        if data[at + 1] == 0xE1 and bytes(data[at + 4 : at + 10]) == b"Exif\0\0":
+            return _tiff_orientation(bytes(data[at + 10 : at + 2 + length]))
+        at += 2 + length
+    return 1
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    """The orientation in the first directory of a TIFF structure."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 10:
+        return 1
+    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if start + 2 > len(tiff):
+        return 1
+    (count,) = struct.unpack_from(f"{order}H", tiff, start)
+    for at in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, at)
+        if tag == _ORIENTATION_TAG:
+            return value if kind == _SHORT and 1 <= value <= 8 else 1
+    return 1
 
 
 def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from elastic_inference.domain.frame import (
     DEFAULT_MAX_FRAME_PIXELS,
     FRAME_VERSION,
     Frame,
-    jpeg_size,
+    shown_size,
 )
 
 _KEYS = tuple(field.name for field in dataclasses.fields(Frame))
@@ -65,7 +65,7 @@ def unpack_frame(
         raise InvalidFrameError(InvalidReason.CATEGORY, f"category {shown!r} in the queue of {infer_type!r}")
     if not isinstance(data, bytes):
         raise InvalidFrameError(InvalidReason.FIELDS, f"data is {type(data).__name__}, expected bytes")
-    width, height = jpeg_size(data)
+    width, height = shown_size(data)
     if width * height > max_pixels:
         raise InvalidFrameError(InvalidReason.TOO_LARGE, f"{width}x{height}, at most {max_pixels} pixels are accepted")
     return Frame(

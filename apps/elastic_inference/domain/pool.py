@@ -27,12 +27,13 @@ _Pixels = Annotated[Count | None, Field(description="Of the frame, pixels.")]
 
 
 class StreamState(StrEnum):
-    """live: results arrive; waiting: frames are pushed but not inferred; stalled, reconnecting: the source's state."""
+    """live: results arrive; waiting: frames are pushed but not inferred; the others are the state of the source."""
 
     LIVE = "live"
     WAITING = "waiting"
     STALLED = "stalled"
     RECONNECTING = "reconnecting"
+    WAITING_FOR_KEY_FRAME = "waiting_for_key_frame"
 
 
 @with_config(CLOSED)

@@ -363,10 +363,10 @@ export interface components {
             url: string;
         };
         /**
-         * @description live: results arrive; waiting: frames are pushed but not inferred; stalled, reconnecting: the source's state.
+         * @description live: results arrive; waiting: frames are pushed but not inferred; the others are the state of the source.
          * @enum {string}
          */
-        StreamState: "live" | "waiting" | "stalled" | "reconnecting";
+        StreamState: "live" | "waiting" | "stalled" | "reconnecting" | "waiting_for_key_frame";
         /** @description All streams. */
         Streams: {
             /** @description Sorted by type and name. */

@@ -28,6 +28,7 @@ test.each<[Partial<Stream>, TileReport | null, string]>([
   [{ state: 'stalled', source_fps: 0 }, report({ lastFrameMs: 0 }), 'no frames from the camera'],
   [{ state: 'stalled', source_fps: null }, report({ lastFrameMs: 0 }), 'no frame for 60 s'],
   [{ state: 'reconnecting' }, report({ lastFrameMs: 0 }), 'reconnecting to the camera'],
+  [{ state: 'waiting_for_key_frame' }, report({ lastFrameMs: 0 }), 'waiting for a key frame'],
   [{}, report({ lastFrameMs: 0, socket: 'lost' }), 'connection lost, reconnecting'],
   [{}, report({ lastFrameMs: null, socket: 'unknown' }), 'stream unknown to the server'],
   [{}, report({ socket: 'full' }), 'too many viewers'],

@@ -36,6 +36,7 @@ export function tileState(
   // Without a rate from the producer, the stream may simply have ended.
   if (stream.state === 'stalled' && stream.source_fps !== null)
     return { health: 'dead', text: 'no frames from the camera', detail }
+  if (stream.state === 'waiting_for_key_frame') return { health: 'wait', text: 'waiting for a key frame', detail }
   if (stream.state === 'reconnecting') return { health: 'dead', text: 'reconnecting to the camera', detail }
   if (report?.socket === 'lost') return { health: 'dead', text: 'connection lost, reconnecting', detail }
   if (age !== null) return { health: 'dead', text: `no frame for ${duration(age / 1000)}`, detail }

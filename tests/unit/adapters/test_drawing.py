@@ -139,3 +139,15 @@ def test_header_without_an_image_is_an_invalid_frame() -> None:
     scan = jpeg.index(b"\xff\xda")
     with pytest.raises(InvalidFrameError):
         draw_result(with_boxes(detection()), jpeg[:scan])
+
+
+def test_an_image_on_its_side_is_drawn_upright() -> None:
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, :20] = 255  # the left quarter is white: turned clockwise it is at the top
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    plain = simplejpeg.encode_jpeg(pixels, 95, colorspace="BGR")
+    data = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    drawn = simplejpeg.decode_jpeg(draw_result(make_result(detections=()), data), "GRAY")[:, :, 0]
+    assert drawn.shape == (80, 40)
+    assert drawn[:18].mean() > 240
+    assert drawn[22:].mean() < 15

@@ -109,7 +109,7 @@ class QueueProducer:
         return PushOutcome(pushed == len(frames), dropped, pushed, invalid)
 
     def report_source(self, state: str, fps: float, reconnects: int, dropped: int) -> None:
-        """Reports the source's state: `live`, `stalled` or `reconnecting`. It expires after 10 s; call each second.
+        """Reports the source's state, such as `live`. It expires after 10 s; call each second.
 
         `fps` is what the source delivers; `reconnects` and `dropped` count from the producer's start. Logs, once a
         minute, that another producer uses the same name.

@@ -5,25 +5,26 @@ The other modules of this folder implement it; `produce` uses it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import av
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedFrame:
-    """One frame: either `jpeg`, as the camera encoded it, or `pixels` (height x width x 3, uint8, BGR).
+    """One frame: either `jpeg`, as the camera encoded it, or `image`, as FFmpeg decoded it.
 
-    `ts` is the capture time in Unix seconds by this machine's clock; `captured` is the same moment by its monotonic
-    clock.
+    `image` has the frame's own size, pixel format and colour range. `ts` is the capture time in Unix seconds by this
+    machine's clock; `captured` is the same moment by its monotonic clock.
     """
 
     ts: float
     captured: float
     jpeg: bytes | None = None
-    pixels: npt.NDArray[np.uint8] | None = None
+    image: av.VideoFrame | None = None
 
 
 class Source(Protocol):
@@ -32,11 +33,18 @@ class Source(Protocol):
     Reading takes two steps, so that a frame that is not wanted is never converted.
     """
 
-    def grab(self) -> None:
-        """Blocks until the next frame arrives. Raises SourceError."""
+    def grab(self, on_data: Callable[[], None]) -> float | None:
+        """Blocks until the next frame arrives, and returns its media time in seconds, or None if it has none.
+
+        Media times are continuous over the loops of a file. `on_data` is called for each piece of data that arrives,
+        also while no frame comes of it: a camera that sends packets is not stalled. Raises SourceError.
+        """
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame that `grab` read. Raises SourceError, or InvalidFrameError for one unusable frame."""
+
+    def facts(self) -> Mapping[str, str]:
+        """What the source is, for people: transport, codec, size, rate and the like."""
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`, where the kind of source allows it. Afterwards the source can only be closed."""

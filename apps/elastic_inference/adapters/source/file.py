@@ -1,81 +1,99 @@
-"""A looped video file, read through OpenCV's FFmpeg.
+"""A looped video file, read through FFmpeg (PyAV).
 
 Called by `produce.file_service`, which sets the pace: this module reads as fast as it is asked.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import cv2
+import av
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.opencv import retrieve_frame, silence
+from elastic_inference.adapters.source.container import DEFAULT_FPS, Container, container_facts
+from elastic_inference.adapters.source.media_clock import MediaClock
 from elastic_inference.domain.errors import SourceFatalError
 
-DEFAULT_FPS = 25.0
-# Containers without a frame rate report 0, or their clock rate (1000 or 90000).
-MAX_FPS = 240.0
-# FFmpeg decodes any .txt file as ANSI art, which is never what the user meant.
-_TEXT_CODECS = {b"ansi", b"xbin", b"binv"}
+log = logging.getLogger(__name__)
 
 
 class FileSource:
-    """A video file that starts again when it ends. `fps` is the file's frame rate, or 25 if it states none."""
+    """A video file that starts again when it ends. `fps` is the file's mean frame rate, or 25 if it states none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decode_device: str = "none") -> None:
         """Opens the file and reads its first frame. Raises SourceFatalError with the reason."""
-        silence()
         self._path = path
-        self._capture = self._open()
-        self._first = self._capture.grab()
-        if not self._first:
-            self._capture.release()
-            raise SourceFatalError(f"The video {path} ends at frame 0: expected at least one frame.")
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if math.isfinite(fps) and 0.1 <= fps <= MAX_FPS else DEFAULT_FPS
+        self._decode_device = decode_device
+        self._what = f"The video {path}"
+        self._container = self._open()
+        self._next = self._container.read(_ignore)
+        if self._next is None:
+            self._container.close()
+            raise SourceFatalError(
+                f"{self._what} ({self._container.codec}) ends at frame 0: expected at least one frame."
+            )
+        self.fps = self._container.fps or DEFAULT_FPS
+        self._clock = MediaClock(1 / self.fps)
+        if self._container.time_s(self._next) is None:
+            log.warning("%s has no time stamps: playing at %.3g fps", self._what, self.fps)
+        self._current: av.VideoFrame | bytes = self._next
 
-    def grab(self) -> None:
+    def grab(self, on_data: Callable[[], None]) -> float | None:
         """Reads the next frame, or the first one after the last. Raises SourceFatalError if there are none."""
-        if self._first:
-            self._first = False
-            return
-        if self._capture.grab():
-            return
-        # Seeking takes only a few milliseconds, so no gap is visible. Some containers cannot seek.
-        if self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0) and self._capture.grab():
-            return
-        self._capture.release()
-        self._capture = self._open()
-        if not self._capture.grab():
-            raise SourceFatalError(f"The video {self._path} ends at frame 0 after it was reopened.")
+        frame, self._next = self._next, None
+        if frame is None:
+            frame = self._container.read(on_data)
+        if frame is None:
+            # Reopen instead of seeking: MPEG-TS and MPEG-PS seek to some later key frame only.
+            self._container.close()
+            self._container = self._open()
+            self._clock.restart()
+            frame = self._container.read(on_data)
+            if frame is None:
+                raise SourceFatalError(f"{self._what} ends at frame 0 after it was reopened.")
+        self._current = frame
+        return self._clock.tick(self._container.time_s(frame))
 
     def retrieve(self) -> CapturedFrame:
-        """Returns the frame's pixels; its capture time is now."""
-        return retrieve_frame(self._capture, f"The video {self._path}", time.time(), time.monotonic())
+        """Returns the frame; its capture time is now."""
+        ts, captured = time.time(), time.monotonic()
+        if isinstance(self._current, bytes):
+            return CapturedFrame(ts, captured, jpeg=self._current)
+        return CapturedFrame(ts, captured, image=self._current)
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return container_facts(self._container)
 
     def interrupt(self) -> None:
         """Does nothing: a file does not stall."""
 
     def close(self) -> None:
         """Closes the file."""
-        self._capture.release()
+        self._container.close()
 
-    def _open(self) -> cv2.VideoCapture:
+    def _open(self) -> Container:
         path = self._path
         if not path.exists():
-            raise SourceFatalError(f"The video {path} does not exist: expected a video file.")
+            raise SourceFatalError(f"{self._what} does not exist: expected a video file.")
         if not path.is_file():
             raise SourceFatalError(f"{path} is not a file: expected a video file.")
         if not os.access(path, os.R_OK):
-            raise SourceFatalError(f"The video {path} can't be read: permission denied.")
-        # An absolute path, so that FFmpeg does not read `concat:…` or `http:…` as a URL.
-        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
-        codec = (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little").lower()
-        if not capture.isOpened() or codec in _TEXT_CODECS:
-            capture.release()
-            raise SourceFatalError(f"{path} is not a video that OpenCV can read.")
-        return capture
+            raise SourceFatalError(f"{self._what} can't be read: permission denied.")
+        # `file:` and an absolute path, so that FFmpeg does not read `concat:…` or `http:…` as a URL; nothing that the
+        # file refers to (a playlist's entries) is opened.
+        return Container(
+            f"file:{path.resolve()}",
+            self._what,
+            options={"protocol_whitelist": "file"},
+            fatal=True,
+            decode_device=self._decode_device,
+        )
+
+
+def _ignore() -> None:
+    """Takes no notice of data."""

@@ -1,4 +1,4 @@
-"""A USB camera, read through OpenCV's V4L2; frames stay JPEG if the camera makes JPEG itself.
+"""A USB camera, read through FFmpeg's V4L2 (PyAV); frames stay JPEG if the camera makes JPEG itself.
 
 Called by `camera`.
 """
@@ -7,49 +7,86 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+from collections.abc import Callable, Mapping
 
-import cv2
+import av
 
-from elastic_inference.adapters.source.opencv import CaptureSource, silence
+from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.container import Container, container_facts
+from elastic_inference.adapters.source.jpeg_stream import whole_jpeg
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import SourceError
 
-_MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+
+class UsbSource:
+    """An open USB camera."""
+
+    def __init__(self, container: Container, what: str) -> None:
+        """`what` names the camera in errors."""
+        self._container = container
+        self._what = what
+        self._frame: av.VideoFrame | bytes | None = None
+        self._ts = self._captured = 0.0
+
+    def grab(self, on_data: Callable[[], None]) -> float | None:
+        """Blocks until the next frame arrives."""
+        frame = self._container.read(on_data)
+        if frame is None:
+            raise SourceError(f"{self._what} gives no more frames.")
+        self._frame = frame
+        self._ts, self._captured = time.time(), time.monotonic()
+        return None
+
+    def retrieve(self) -> CapturedFrame:
+        """Returns the frame: a JPEG as the camera made it, or an image."""
+        if isinstance(self._frame, bytes):
+            return CapturedFrame(self._ts, self._captured, jpeg=whole_jpeg(self._frame))
+        return CapturedFrame(self._ts, self._captured, image=self._frame)
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return {"transport": "V4L2", **container_facts(self._container)}
+
+    def interrupt(self) -> None:
+        """Does nothing: the driver decides when a read ends."""
+
+    def close(self) -> None:
+        """Releases the device."""
+        self._container.close()
 
 
-def open_source(settings: CameraSettings) -> CaptureSource:
-    """Opens the camera of the settings. Raises SourceError."""
-    size = (settings.frame_width, settings.frame_height)
-    return open_usb(settings.camera, settings.camera_fps, settings.source_stall_s, *size)
+def open_source(settings: CameraSettings) -> UsbSource:
+    """Opens the camera named by `CAMERA`. Raises SourceError."""
+    return open_usb(
+        settings.camera, settings.camera_fps, settings.source_stall_s, settings.frame_width, settings.frame_height
+    )
 
 
-def open_usb(
-    camera: str, fps: float, stall_s: float, width: int | None = None, height: int | None = None
-) -> CaptureSource:
+def open_usb(camera: str, fps: float, stall_s: float, width: int | None = None, height: int | None = None) -> UsbSource:
     """Opens an index (`0`) or a device (`/dev/video0`) and requests `fps` and the size, if set.
 
-    The camera may choose the nearest mode it has; frames are then resized later. If it makes MJPEG, frames are those
-    JPEGs, undecoded. Raises SourceError with the reason.
+    MJPEG is requested first, since most cameras reach their full rate only with it; frames are then those JPEGs,
+    undecoded. The camera may choose the nearest mode it has; frames are then resized later. Raises SourceError with
+    the reason.
     """
     path = f"/dev/video{int(camera)}" if camera.isdigit() else camera
     _check_device(path)
-    silence()
-    # OpenCV waits whole seconds for a frame, 10 by default, and reads this variable at each open.
-    os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(max(1, round(stall_s)))
-    capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
-    if not capture.isOpened():
-        capture.release()
-        raise SourceError(f"The camera {path} can't be opened: it is in use, or it is not a camera.")
-    capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
-    if width:
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
-    if height:
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
-    capture.set(cv2.CAP_PROP_FPS, fps)
-    # One buffer beside the one being filled: more would only add delay.
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
-    raw = int(capture.get(cv2.CAP_PROP_FOURCC)) == _MJPG and capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-    return CaptureSource(capture, f"The camera {path}", raw=bool(raw))
+    what = f"The camera {path}"
+    asked = {"framerate": f"{fps:g}"}
+    if width and height:
+        asked["video_size"] = f"{width}x{height}"
+    # From what is wanted to what any camera takes: V4L2 refuses a rate or a size that the device does not have.
+    for options in ({"input_format": "mjpeg", **asked}, asked, {"input_format": "mjpeg"}, {}):
+        try:
+            container = Container(
+                path, what, format_name="v4l2", options=options, timeout_s=(10.0, stall_s), raw_jpeg=True
+            )
+        except SourceError as error:
+            last = error
+            continue
+        return UsbSource(container, what)
+    raise SourceError(f"{what} can't be opened: it is in use, or it is not a camera.") from last
 
 
 def _check_device(path: str) -> None:

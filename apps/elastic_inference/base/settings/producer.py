@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from elastic_inference.base.settings.common import CommonSettings, QueueRules
-from elastic_inference.base.settings.fields import CommaSeparated, HostPath, check_name
+from elastic_inference.base.settings.fields import CommaSeparated, HostPath, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
 
 # The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
-CAMERA_SCHEMES = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "mjpeg", "https": "mjpeg"}
+CAMERA_SCHEMES = {
+    **dict.fromkeys(("http", "https"), "http_stream"),
+    **dict.fromkeys(("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt"), "network"),
+}
 INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
 
 
@@ -27,6 +31,9 @@ class ProducerSettings(CommonSettings, QueueRules):
     frame_width: int | None = Field(None, ge=16, le=16384, description="resize to this width, pixels")
     frame_height: int | None = Field(None, ge=16, le=16384, description="resize to this height, pixels")
     jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of frames that are encoded here")
+    video_decode_device: Literal["none", "auto", "cuda", "vaapi", "qsv", "drm"] = Field(
+        "none", description="hardware that decodes video; software decodes where it fails"
+    )
 
     @field_validator("infer_type")
     @classmethod
@@ -51,12 +58,28 @@ class CameraSettings(ProducerSettings):
 
     service = "camera stream"
     command = "ei-camera-stream-service"
-    camera: str = Field("0", description="USB index, /dev/videoN, rtsp://… or http://… (MJPEG)")
+    camera: str = Field(
+        "0",
+        description="USB index, /dev/videoN, or a URL: rtsp, rtsps, http, https (MJPEG, still images, FLV, MPEG-TS, "
+        "HLS), rtmp, rtmps, udp or rtp",
+    )
     camera_fps: float = Field(
-        15.0, gt=0, le=240, description="frames per second requested from a USB camera; limits network cameras"
+        15.0,
+        gt=0,
+        le=240,
+        description="frames per second requested from a USB camera; limits network cameras; polls still images",
+    )
+    camera_transport: Literal["auto", "tcp", "udp"] = Field(
+        "auto", description="transport of RTSP; auto tries TCP, then UDP"
+    )
+    camera_ca_file: ReadablePath = Field(
+        None, description="certificate, or certificate authorities, to trust for https and rtsps (PEM)"
+    )
+    camera_fingerprint: str | None = Field(
+        None, description="sha256:<fingerprint> of the camera's certificate, instead of CAMERA_CA_FILE"
     )
     source_stall_s: float = Field(
-        5.0, ge=0.5, le=600, description="no frame for this long is a stall: reconnect, seconds"
+        5.0, ge=0.5, le=600, description="no data for this long is a stall: reconnect, seconds"
     )
 
     @field_validator("camera")
@@ -72,6 +95,18 @@ class CameraSettings(ProducerSettings):
             return value
         raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")
 
+    @field_validator("camera_fingerprint")
+    @classmethod
+    def _camera_fingerprint(cls, value: str | None) -> str | None:
+        if value is None or re.fullmatch(r"sha256:([0-9a-fA-F]{2}:?){32}", value):
+            return value
+        raise ValueError("expected sha256: and 64 hexadecimal digits")
+
+    @property
+    def camera_trust(self) -> str | None:
+        """The fingerprint or the PEM file to trust, None for the system's authorities."""
+        return self.camera_fingerprint or (str(self.camera_ca_file) if self.camera_ca_file else None)
+
 
 class FileSettings(ProducerSettings):
     """The file stream service."""
@@ -79,6 +114,6 @@ class FileSettings(ProducerSettings):
     service = "file stream"
     command = "ei-file-stream-service"
     video_file: Annotated[Path, HostPath("read", "/videos")] = Field(
-        ..., description="any video file that OpenCV reads; it loops"
+        ..., description="any video file that FFmpeg reads; it loops"
     )
     video_fps: float | None = Field(None, gt=0, le=1000, description="frames per second (default: the file's)")

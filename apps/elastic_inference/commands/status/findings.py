@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ProducerState:
-    """One producer of one type: `state` is `live`, `stalled` or `reconnecting`."""
+    """One producer of one type: `state` is the source's, such as `live`."""
 
     name: str
     infer_type: str

@@ -19,7 +19,9 @@ QUIET_S = 3.0
 # Two servers' clocks differ by less than this: a later time was written by somebody else.
 FUTURE_LIMIT_S = 24 * 3600.0
 # States that a source reports and that take precedence over what the results say.
-_TROUBLES = {"stalled": StreamState.STALLED, "reconnecting": StreamState.RECONNECTING}
+_TROUBLES = {
+    state.value: state for state in (StreamState.STALLED, StreamState.RECONNECTING, StreamState.WAITING_FOR_KEY_FRAME)
+}
 
 
 @dataclass(slots=True)

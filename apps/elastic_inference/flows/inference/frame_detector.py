@@ -61,9 +61,10 @@ class FrameDetector:
         self._frame_size = (0, 0)
         self._min_size = (0, 0)
         self._letterbox = Letterbox()
+        self.damaged = False
 
     def infer(self, frame: Frame) -> list[Detection]:
-        """The frame's detections, highest confidence first.
+        """The frame's detections, highest confidence first; sets `damaged` if a part of the image was missing.
 
         Raises InvalidFrameError for a JPEG that cannot be decoded, RuntimeError where OpenVINO fails.
         """
@@ -75,6 +76,7 @@ class FrameDetector:
         decoder = self._decoders.borrow()
         try:
             image = decoder.decode(frame.data, frame.width, frame.height, *self._min_size)
+            self.damaged = decoder.damaged
             preprocess(image, prepared, out=self._request.input)
         finally:
             self._decoders.give_back(decoder)

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from elastic_inference.adapters.decoded_image import MAX_MISSING, missing_share, upright
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation
 from elastic_inference.flows.inference.arrays import Image
 
 # libjpeg-turbo has fast code only for these: 3/4 and 5/8 were slower than full scale.
@@ -59,27 +61,34 @@ class JpegDecoder:
         """`colour` is `BGR` or `RGB`, the order of the channels."""
         self._colour = colour
         self._buffer = np.empty(0, np.uint8)
+        self.damaged = False  # whether a part of the last image was missing
 
     def decode(self, data: bytes, width: int, height: int, min_width: int, min_height: int) -> Image:
-        """The image, H x W x 3, uint8; `width` and `height` are those of the JPEG's header.
+        """The image, H x W x 3, uint8, upright; `width` and `height` are those at which it is shown.
 
-        Raises InvalidFrameError: `truncated` if data is missing, `not_jpeg` for anything else that cannot be decoded,
-        and for more than MAX_SCANS scans.
+        An image with little missing is decoded as far as it goes, and sets `damaged`. Raises InvalidFrameError:
+        `truncated` if much is missing, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans.
         """
         if not one_scan(data):
             # Within a scan 00 follows each FF, so this finds markers only (also those of a thumbnail).
             scans = data.count(_SCAN_START)
             if scans > MAX_SCANS:
                 raise InvalidFrameError(InvalidReason.NOT_JPEG, f"{scans} scans; at most {MAX_SCANS} are accepted")
+        orientation = jpeg_orientation(data)
+        if orientation >= FIRST_TURNED:
+            # The JPEG's own rows and columns.
+            width, height, min_width, min_height = height, width, min_height, min_width
         by = divisor(width, height, min_width, min_height)
         out_width, out_height = -(-width // by), -(-height // by)
         size = out_width * out_height * 3
         if self._buffer.size < size:
             self._buffer = np.empty(size, np.uint8)
+        self.damaged = False
         try:
-            return self._fast(data, out_width, out_height, by > 1, strict=True)
+            image = self._fast(data, out_width, out_height, by > 1, strict=True)
         except ValueError as error:
-            return self._second_try(data, out_width, out_height, by, error)
+            image = self._second_try(data, out_width, out_height, by, error)
+        return image if orientation == 1 else upright(image, orientation)
 
     def _fast(self, data: bytes, width: int, height: int, reduced: bool, *, strict: bool) -> Image:
         image: Image = simplejpeg.decode_jpeg(
@@ -96,17 +105,22 @@ class JpegDecoder:
 
     def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image:
         text = str(error)
-        if _HARMLESS in text:
-            return self._fast(data, width, height, by > 1, strict=False)
-        if "premature end" in text.lower():
-            raise InvalidFrameError(InvalidReason.TRUNCATED, text) from None
+        try:
+            image = self._fast(data, width, height, by > 1, strict=False)
+        except ValueError:
+            pass  # the next decoder may know it
+        else:
+            self.damaged = _HARMLESS not in text
+            if self.damaged and (share := missing_share(image)) > MAX_MISSING:
+                raise InvalidFrameError(InvalidReason.TRUNCATED, f"{share:.0%} of the image is missing")
+            return image
         # Rare subsamplings, and colour models that libjpeg-turbo's simple interface does not convert (CMYK, YCCK).
         try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as other:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(other).strip()[:200]) from None
-        if image is None:
+        if decoded is None:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, text)
         if self._colour == "RGB":
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return np.asarray(image, np.uint8)
+            decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+        return np.asarray(decoded, np.uint8)

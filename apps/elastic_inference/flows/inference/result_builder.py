@@ -30,8 +30,10 @@ class ResultBuilder:
         self._engine = engine
         self._server_ms = server_ms
 
-    def build(self, stream: str, popped: PoppedFrame, detections: Sequence[Detection]) -> Result:
-        """The result of a frame whose inference has just ended."""
+    def build(
+        self, stream: str, popped: PoppedFrame, detections: Sequence[Detection], *, damaged: bool = False
+    ) -> Result:
+        """The result of a frame whose inference has just ended; `damaged` if a part of its image was missing."""
         info, frame = self._info, popped.frame
         popped_ms = self._server_ms(popped.popped_monotonic)
         return Result(
@@ -51,4 +53,5 @@ class ResultBuilder:
             infer_ms=(time.monotonic() - popped.popped_monotonic) * 1000,
             detections=tuple(detections),
             arrived_ms=None if popped_ms is None else popped_ms - popped.queue_ms,
+            attributes={"damaged": True} if damaged else {},
         )

@@ -15,7 +15,7 @@ from typing import Protocol
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
-from elastic_inference.domain.result import Detection
+from elastic_inference.domain.result import Detection, Result
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.outbox import LOST, Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
@@ -31,6 +31,8 @@ _MAX_DETAIL = 200
 
 class Detector(Protocol):
     """Finds things in one frame; see `FrameDetector`."""
+
+    damaged: bool
 
     def infer(self, frame: Frame) -> list[Detection]:
         """The frame's detections."""
@@ -100,10 +102,14 @@ class WorkerPool:
         self._account.lost(1, "the drain was too short for them")
         return Tombstone(task.stream, task.popped.order, LOST)
 
+    def _result(self, detector: Detector, task: Task) -> Result:
+        detections = detector.infer(task.popped.frame)
+        return self._results.build(task.stream, task.popped, detections, damaged=detector.damaged)
+
     def _infer(self, detector: Detector, task: Task) -> Outgoing | Tombstone:
         frame = task.popped.frame
         try:
-            return self._results.build(task.stream, task.popped, detector.infer(frame)), frame.data
+            return self._result(detector, task), frame.data
         except InvalidFrameError as error:
             found = error
         except RuntimeError as error:

@@ -23,7 +23,7 @@ STALL_S = 30.0
 
 def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Streams until told to stop. Raises SourceFatalError if the file is missing or is not a video."""
-    source = FileSource(settings.video_file)
+    source = FileSource(settings.video_file, settings.video_decode_device)
     fps = settings.video_fps or source.fps
     name = settings.stream_name or default_name("file")
     log.info("%s: %s at %.3g frames a second to %s", name, settings.video_file, fps, ", ".join(settings.infer_type))
@@ -33,7 +33,7 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
         name=name,
         what=f"The video {settings.video_file}",
         open_source=lambda: source,
-        gate=FilePace(fps),
+        gate=FilePace(fps, fixed=settings.video_fps is not None),
         stall_s=max(STALL_S, 3 / fps),
         lifecycle=lifecycle,
         registry=registry,

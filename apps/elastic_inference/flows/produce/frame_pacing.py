@@ -6,13 +6,14 @@ Called by `source_reader`.
 from __future__ import annotations
 
 import logging
-import math
 from enum import Enum
 from typing import Protocol
 
 from elastic_inference.base.log import Throttle
 
 log = logging.getLogger(__name__)
+
+_ROUNDING_S = 1e-6
 
 
 class Verdict(Enum):
@@ -26,44 +27,50 @@ class Verdict(Enum):
 class Gate(Protocol):
     """Decides on each grabbed frame."""
 
-    def admit(self, now: float) -> tuple[Verdict, float]:
-        """Returns the verdict and the seconds to wait before using the frame; `now` is monotonic seconds."""
+    def admit(self, now: float, media_s: float | None = None) -> tuple[Verdict, float]:
+        """Returns the verdict and the seconds to wait before using the frame.
+
+        `now` is monotonic seconds; `media_s` is the frame's media time, where the source has one.
+        """
 
 
 class FilePace:
-    """A fixed rate: frame n is due n intervals after the start, so that errors do not add up.
+    """A video's own times: a frame at media time t is due t seconds after the start, so that errors do not add up.
 
     Frames that are late by more than two intervals (at least 0.1 s) are dropped until the schedule is met again, so
-    there is never a burst. If reading is slower than the rate, this would drop everything; after a second of drops
+    there is never a burst. If reading is slower than the video, this would drop everything; after a second of drops
     the schedule therefore starts again, and the video plays slower.
     """
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, fixed: bool = False) -> None:
+        """`fps` is the rate of frames without a media time; with `fixed`, of all frames."""
         self._interval_s = 1 / fps
-        self._late_s = max(0.1, 2 * self._interval_s)
-        self._max_drops = max(1, math.ceil(fps))
-        self._start = 0.0
-        self._number = -1
-        self._drops = 0
+        self._fixed = fixed
+        self._start: float | None = None
+        self._media_s = -self._interval_s
+        self._dropping_since_s: float | None = None
         self._throttle = Throttle()
 
-    def admit(self, now: float) -> tuple[Verdict, float]:
+    def admit(self, now: float, media_s: float | None = None) -> tuple[Verdict, float]:
         """See `Gate`."""
-        self._number += 1
-        if self._number == 0:
-            self._start = now
-        ahead_s = self._start + self._number * self._interval_s - now
-        if ahead_s >= -self._late_s:
-            self._drops = 0
+        if media_s is None or self._fixed:
+            media_s = self._media_s + self._interval_s
+        interval_s = min(media_s - self._media_s, 1.0)
+        self._media_s = media_s
+        if self._start is None:
+            self._start = now - media_s
+        ahead_s = self._start + media_s - now
+        if ahead_s >= -max(0.1, 2 * interval_s) - _ROUNDING_S:
+            self._dropping_since_s = None
             return Verdict.TAKE, max(0.0, ahead_s)
-        if self._drops < self._max_drops:
-            self._drops += 1
+        if self._dropping_since_s is None:
+            self._dropping_since_s = media_s
+        if media_s - self._dropping_since_s < 1.0:
             return Verdict.DROP, 0.0
         if self._throttle.allow("slow"):
             log.warning("cannot keep up with %.3g fps; playing slower", 1 / self._interval_s)
-        self._drops = 0
-        self._start = now
-        self._number = 0
+        self._dropping_since_s = None
+        self._start = now - media_s
         return Verdict.TAKE, 0.0
 
 
@@ -75,7 +82,7 @@ class CameraCap:
         self._tokens = 2.0
         self._last: float | None = None
 
-    def admit(self, now: float) -> tuple[Verdict, float]:
+    def admit(self, now: float, media_s: float | None = None) -> tuple[Verdict, float]:
         """See `Gate`."""
         if self._last is not None:
             self._tokens = min(2.0, self._tokens + (now - self._last) * self._fps)

@@ -71,6 +71,7 @@ class Producer:
             watch=self._watch,
             slot=self._slot,
             lifecycle=lifecycle,
+            stall_s=stall_s,
             hang_limit_s=HANG_LIMIT_S + 2 * stall_s,
             on_drop=self._count_source_drop,
             on_invalid=self._count_invalid,
@@ -91,8 +92,10 @@ class Producer:
                 taken = self._slot.take(TICK_S)
                 if self._reader.fatal is not None:
                     raise self._reader.fatal
-                if self._watch.check(time.monotonic()):
+                now = time.monotonic()
+                if self._watch.check(now):
                     self._reader.interrupt()
+                self._reader.replace_if_hung(now)
                 if taken is not None and not self._lifecycle.stopping:
                     self._push(*taken)
                 self._report()

@@ -22,6 +22,14 @@ log = logging.getLogger(__name__)
 PART = "source"
 
 
+# Opening may take a name lookup, a login and a few seconds of video. A read ends by the source's own time-out; it hangs
+# when it takes this much longer.
+OPEN_LIMIT_S = 30.0
+READ_MARGIN_S = 5.0
+# Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond so many, liveness must decide.
+MAX_ABANDONED = 3
+
+
 class SourceReader:
     """Reads until the lifecycle stops. `fatal` holds the error that ended it for good."""
 
@@ -33,6 +41,7 @@ class SourceReader:
         watch: SourceWatch,
         slot: NewestSlot[tuple[int, CapturedFrame]],
         lifecycle: Lifecycle,
+        stall_s: float,
         hang_limit_s: float,
         on_drop: Callable[[], None],
         on_invalid: Callable[[InvalidFrameError], None],
@@ -46,15 +55,16 @@ class SourceReader:
         self._watch = watch
         self._slot = slot
         self._lifecycle = lifecycle
+        self._read_limit_s = stall_s + READ_MARGIN_S
         self._hang_limit_s = hang_limit_s
         self._on_drop = on_drop
         self._on_invalid = on_invalid
         self._backoff = Backoff(0.2, 2.0)
-        self._source: Source | None = None
         self._lock = threading.Lock()
         self._sequence = 0
-        self._began = 0.0  # when the current read started
-        self._thread = threading.Thread(target=self._run, name="source", daemon=True)
+        self._current = _Reading()
+        self._abandoned: list[threading.Thread] = []
+        self._thread = self._make_thread()
         self.fatal: BaseException | None = None
 
     def start(self) -> None:
@@ -65,9 +75,30 @@ class SourceReader:
     def interrupt(self) -> None:
         """Ends a read that hangs, if the source can; it is then reopened."""
         with self._lock:
-            source = self._source
+            source = self._current.source
         if source is not None:
             source.interrupt()
+
+    def replace_if_hung(self, now: float) -> None:
+        """Continues in a new thread where opening or reading hangs in a library that has no time-out for it.
+
+        Call it every second or so. The old thread closes its source if it ever returns.
+        """
+        with self._lock:
+            reading = self._current
+            hung_s = now - reading.began
+            if not reading.blocked or hung_s < reading.limit_s:
+                return
+            self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+            if len(self._abandoned) >= MAX_ABANDONED:
+                return
+            reading.stale = True
+            self._abandoned.append(self._thread)
+            self._current = _Reading()
+            self._thread = self._make_thread()
+        what = "Opening" if reading.source is None else "Reading"
+        self._watch.failed(now, f"{what} the source hangs for {hung_s:.0f} s.", hung_s)
+        self._thread.start()
 
     def close(self, timeout_s: float) -> bool:
         """Waits for the thread after the stop; False if its read still hangs (a daemon does not block the exit)."""
@@ -75,47 +106,67 @@ class SourceReader:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _run(self) -> None:
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, args=(self._current,), name="source", daemon=True)
+
+    def _run(self, reading: _Reading) -> None:
         try:
-            while not self._lifecycle.stopping:
+            while not self._lifecycle.stopping and not reading.stale:
                 self._lifecycle.beat(PART, self._hang_limit_s)
                 try:
-                    self._read_on()
+                    self._read_on(reading)
                 except SourceFatalError:
                     raise
                 except SourceError as error:
-                    if self._lifecycle.stopping:
+                    if self._lifecycle.stopping or reading.stale:
                         break
                     now = time.monotonic()
-                    self._watch.failed(now, str(error), now - self._began)
+                    self._watch.failed(now, str(error), now - reading.began)
                     self._lifecycle.set_missing(PART, str(error))
                     self._lifecycle.wait_stop(self._backoff.next_s())
         except BaseException as error:  # noqa: BLE001  top of the thread: the producer raises it in the main thread
-            self.fatal = error
+            if not reading.stale:
+                self.fatal = error
         finally:
-            self._lifecycle.end_beat(PART)
-            self._slot.close()
+            if not reading.stale:
+                self._lifecycle.end_beat(PART)
+                self._slot.close()
 
-    def _read_on(self) -> None:
+    def _read_on(self, reading: _Reading) -> None:
+        reading.block(OPEN_LIMIT_S)
         source = self._open_source()
+        reading.blocked = False
         try:
             with self._lock:
-                self._source = source
+                if reading.stale:
+                    return
+                reading.source = source
             self._watch.opened(time.monotonic())
-            while not self._lifecycle.stopping:
-                self._began = time.monotonic()
-                source.grab()
+
+            def on_data() -> None:
+                # Waiting for a key frame is no hang, and neither is it a stall.
+                reading.began = time.monotonic()
+                self._watch.data(reading.began)
                 self._lifecycle.beat(PART, self._hang_limit_s)
-                self._take(source)
+
+            while not self._lifecycle.stopping:
+                reading.block(self._read_limit_s)
+                media_s = source.grab(on_data)
+                reading.blocked = False
+                if reading.stale:
+                    return
+                self._lifecycle.beat(PART, self._hang_limit_s)
+                self._take(source, media_s)
         finally:
+            reading.blocked = False
             with self._lock:
-                self._source = None
+                reading.source = None
             source.close()
 
-    def _take(self, source: Source) -> None:
+    def _take(self, source: Source, media_s: float | None) -> None:
         number, self._sequence = self._sequence, self._sequence + 1
         now = time.monotonic()
-        verdict, wait_s = self._gate.admit(now)
+        verdict, wait_s = self._gate.admit(now, media_s)
         self._watch.frame(now + wait_s, verdict is not Verdict.SKIP)
         if number == 0 or self._backoff.waited:
             self._lifecycle.set_ready(PART)
@@ -136,3 +187,18 @@ class SourceReader:
             return
         if self._slot.put((number, frame)):
             self._on_drop()
+
+
+class _Reading:
+    """One thread's reading: since when it blocks, and whether another thread has replaced it."""
+
+    def __init__(self) -> None:
+        self.source: Source | None = None
+        self.blocked = False
+        self.stale = False
+        self.began = time.monotonic()
+        self.limit_s = OPEN_LIMIT_S
+
+    def block(self, limit_s: float) -> None:
+        """A call that may block begins now."""
+        self.began, self.limit_s, self.blocked = time.monotonic(), limit_s, True

@@ -16,6 +16,10 @@ from elastic_inference.base.metrics import ProducerMetrics
 
 log = logging.getLogger(__name__)
 
+# So long without a frame, and so many packets: a decoder that reorders holds back fewer.
+WAITING_AFTER_S = 1.5
+WAITING_PACKETS = 8
+
 
 class SourceState(StrEnum):
     """Field `state` of the queue's `source` hash."""
@@ -23,6 +27,8 @@ class SourceState(StrEnum):
     LIVE = "live"
     STALLED = "stalled"
     RECONNECTING = "reconnecting"
+    # Packets arrive, but none can be decoded until the next key frame.
+    WAITING = "waiting_for_key_frame"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class SourceWatch:
     """Thread-safe. The caller passes all times, in monotonic seconds."""
 
     def __init__(self, what: str, stall_s: float, metrics: ProducerMetrics, window_s: float = 5.0) -> None:
-        """`what` describes the source in logs, without secrets; `stall_s` without a frame is a stall."""
+        """`what` describes the source in logs, without secrets; `stall_s` without any data is a stall."""
         self._what = what
         self._stall_s = stall_s
         self._metrics = metrics
@@ -48,7 +54,9 @@ class SourceWatch:
         self._open = False
         self._opened_once = False
         self._read_hangs = False  # `check` has noticed a stall, and the read has not failed yet
-        self._last = 0.0
+        self._last = 0.0  # when data last arrived
+        self._last_frame = 0.0
+        self._packets = 0  # since the last frame
         self._frames: deque[float] = deque()
         self._reconnects = 0
         self._throttle = Throttle()
@@ -61,12 +69,28 @@ class SourceWatch:
                 self._metrics.source_reconnects.inc()
             self._opened_once = True
             self._open = True
+            self._last = self._last_frame = now
+            self._packets = 0
+
+    def data(self, now: float) -> None:
+        """Call for each packet, also if no frame comes of it."""
+        with self._lock:
             self._last = now
+            self._packets += 1
+            if self._packets < WAITING_PACKETS or now - self._last_frame < WAITING_AFTER_S:
+                return
+            if self._state is SourceState.WAITING:
+                return
+            self._state = SourceState.WAITING
+            self._frames.clear()
+        if self._throttle.allow("waiting"):
+            log.info("%s sends video; waiting for its next key frame", self._what)
 
     def frame(self, now: float, wanted: bool = True) -> None:
         """Call for each frame; only `wanted` frames count towards the rate."""
         with self._lock:
-            self._last = now
+            self._last = self._last_frame = now
+            self._packets = 0
             if wanted:
                 self._frames.append(now)
             if self._state is SourceState.LIVE:
@@ -82,7 +106,7 @@ class SourceWatch:
                 return False
             self._stall()
             self._read_hangs = True
-        log.warning("%s has stalled: no frame for %.1f s; reopening it", self._what, silent_s)
+        log.warning("%s has stalled: no data for %.1f s; reopening it", self._what, silent_s)
         return True
 
     def failed(self, now: float, why: str, waited_s: float = 0.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -22,7 +23,8 @@ def gradient(width: int = 320, height: int = 240) -> npt.NDArray[np.uint8]:
 
 
 def captured(pixels: npt.NDArray[np.uint8] | None = None, jpeg: bytes | None = None) -> CapturedFrame:
-    return CapturedFrame(0.0, 0.0, jpeg=jpeg, pixels=pixels)
+    image = None if pixels is None else av.VideoFrame.from_ndarray(pixels, "bgr24")
+    return CapturedFrame(0.0, 0.0, jpeg=jpeg, image=image)
 
 
 def test_colours_and_size_survive() -> None:
@@ -79,11 +81,58 @@ def test_a_broken_jpeg_is_invalid(data: bytes, reason: InvalidReason) -> None:
     assert caught.value.reason is reason
 
 
-def test_a_truncated_jpeg_that_must_be_decoded_is_invalid() -> None:
+def test_a_truncated_jpeg_that_must_be_resized_shows_what_is_there() -> None:
     data = simplejpeg.encode_jpeg(gradient(), 90, colorspace="BGR")
+    resized, *size = JpegEncoder(80, 160).encode(captured(jpeg=data[:-2]))
+    assert size == [160, 120]
+    shown = simplejpeg.decode_jpeg(resized, "BGR").astype(int)
+    assert np.abs(shown - gradient()[::2, ::2]).mean() < 6
     with pytest.raises(InvalidFrameError) as caught:
-        JpegEncoder(80, 100).encode(captured(jpeg=data[: len(data) // 2]))
+        JpegEncoder(80, 160).encode(captured(jpeg=data[: len(data) // 2]))
     assert caught.value.reason is InvalidReason.TRUNCATED
+
+
+def test_a_jpeg_on_its_side_is_encoded_upright() -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    plain = simplejpeg.encode_jpeg(gradient(), 90, colorspace="BGR")
+    data = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    turned, *size = JpegEncoder(90).encode(captured(jpeg=data))
+    assert tuple(size) == jpeg_size(turned) == (240, 320)
+    expected = np.rot90(gradient(), -1)
+    assert np.abs(simplejpeg.decode_jpeg(turned, "BGR").astype(int) - expected).mean() < 6
+
+
+FORMATS = (
+    *("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "yuyv422", "gray"),
+    *("yuv420p10le", "yuv422p10le", "p010le", "rgb24", "bgra", "gbrp"),
+)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_each_pixel_format_keeps_its_colours(pixel_format: str) -> None:
+    pixels = np.zeros((48, 96, 3), np.uint8)
+    for column, colour in enumerate(
+        ((255, 0, 0), (20, 200, 40), (128, 128, 128), (255, 255, 255), (0, 0, 0), (90, 40, 160))
+    ):
+        pixels[:, column * 16 : column * 16 + 16] = colour
+    image = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=pixel_format)
+    expected = image.reformat(format="rgb24").to_ndarray().astype(int)
+    if pixel_format == "gray":
+        expected = np.repeat(pixels @ np.array([[0.299], [0.587], [0.114]]), 3, axis=2)
+    data, width, height = JpegEncoder(95).encode(CapturedFrame(0.0, 0.0, image=image))
+    assert (width, height) == (96, 48)
+    found = simplejpeg.decode_jpeg(data, "RGB").astype(int)
+    for column in range(6):
+        middle = np.s_[8:40, column * 16 + 6 : column * 16 + 10]
+        assert np.abs(found[middle] - expected[middle]).max() <= 8, column
+
+
+def test_a_size_that_changes_is_followed() -> None:
+    encoder = JpegEncoder(80)
+    for width, height in ((320, 240), (640, 360), (33, 17)):
+        image = av.VideoFrame.from_ndarray(gradient(width, height), "bgr24").reformat(format="yuv420p")
+        data, *size = encoder.encode(CapturedFrame(0.0, 0.0, image=image))
+        assert tuple(size) == jpeg_size(data) == (width, height)
 
 
 def test_too_many_pixels_are_invalid() -> None:

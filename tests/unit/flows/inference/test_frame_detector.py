@@ -41,4 +41,4 @@ def test_the_synthetic_frame_is_like_a_cameras(size: tuple[int, int]) -> None:
     assert jpeg_size(frame.data) == size == (frame.width, frame.height)
     assert 0.5 < len(frame.data) * 8 / (size[0] * size[1]) < 4
     with pytest.raises(InvalidFrameError):
-        DecoderStack("BGR").borrow().decode(frame.data[:-100], *size, 300, 300)
+        DecoderStack("BGR").borrow().decode(frame.data[: len(frame.data) // 2], *size, 300, 300)

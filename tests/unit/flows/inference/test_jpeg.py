@@ -10,6 +10,7 @@ import pytest
 import simplejpeg
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import shown_size
 from elastic_inference.flows.inference.jpeg import MAX_SCANS, JpegDecoder, divisor, one_scan
 
 # 16x16 of RGB (200, 100, 50), in the colour model of printers.
@@ -97,12 +98,36 @@ def test_padding_before_the_end_is_harmless() -> None:
     )
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_a_cut_off_jpeg_is_truncated(share: float) -> None:
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_a_jpeg_of_which_much_is_missing_is_truncated(share: float) -> None:
     data = jpeg()
     with pytest.raises(InvalidFrameError) as caught:
         JpegDecoder("BGR").decode(data[: int(len(data) * share)], 640, 480, 320, 240)
     assert caught.value.reason is InvalidReason.TRUNCATED
+
+
+@pytest.mark.parametrize("cut", [2, 40, 3000])
+def test_a_jpeg_with_little_missing_is_decoded_and_marked(cut: int) -> None:
+    decoder = JpegDecoder("BGR")
+    data = jpeg()
+    whole = decoder.decode(data, 640, 480, 640, 480).copy()
+    assert not decoder.damaged
+    image = decoder.decode(data[:-cut], 640, 480, 640, 480)
+    assert decoder.damaged
+    assert np.array_equal(image[:300], whole[:300])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_exif_orientation_is_obeyed(orientation: int) -> None:
+    pixels = colours(64, 32)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0\0\0\0\0"
+    plain = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    data = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    width, height = shown_size(data)
+    assert (height, width) == expected.shape[:2]
+    image = JpegDecoder("BGR").decode(data, width, height, width, height)
+    assert np.abs(image.astype(int) - expected).mean() < 3
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff\xe0" + b"abc" * 50, b"\xff\xd8" + b"\0" * 500, b"GIF89a", b""])

@@ -27,6 +27,7 @@ class ScriptedDetector:
 
     def __init__(self, errors: dict[int, Exception] | None = None) -> None:
         self.errors = errors or {}
+        self.damaged = False
         self.go = threading.Event()
         self.go.set()
 

@@ -1,0 +1,216 @@
+"""An open container or network stream: packets in, decoded frames or whole JPEGs out, with media times.
+
+Called by `file`, `network`, `http` and `usb`. Knows no queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import IO
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container import InputContainer
+
+from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
+from elastic_inference.adapters.source.input_errors import source_error
+from elastic_inference.base.log import Throttle
+from elastic_inference.domain.errors import SourceError, SourceFatalError
+
+log = logging.getLogger(__name__)
+
+# FFmpeg decodes any .txt file as ANSI art, which is never what the user meant.
+_TEXT_CODECS = frozenset({"ansi", "xbin", "bintext", "idf"})
+DEFAULT_FPS = 25.0
+_SAID = Throttle()
+
+
+class Container:
+    """One open input with a video stream. One thread."""
+
+    def __init__(
+        self,
+        url: str | IO[bytes],
+        what: str,
+        *,
+        format_name: str | None = None,
+        options: Mapping[str, str] | None = None,
+        timeout_s: tuple[float, float] | None = None,
+        raw_jpeg: bool = False,
+        fatal: bool = False,
+        decode_device: str = "none",
+    ) -> None:
+        """`what` names the source in errors; `timeout_s` are those of opening and of one read.
+
+        With `raw_jpeg`, the packets of an MJPEG stream are returned undecoded. With `fatal`, errors are
+        SourceFatalError, else SourceError. `decode_device` names hardware that decodes, such as `cuda`; software
+        decodes where it fails.
+        """
+        self._what = what
+        self._fatal = fatal
+        self._input = self._open(url, format_name, dict(options or {}), timeout_s, decode_device)
+        try:
+            self.stream = self._video_stream()
+            self.decoder: Decoder | None = None
+            if not (raw_jpeg and self.codec == "mjpeg"):
+                self.decoder = Decoder(self.stream, what)
+                self._report_hardware(decode_device)
+        except SourceError:
+            self._input.close()
+            raise
+        self._packets = self._input.demux(self.stream)
+        self._frames: deque[av.VideoFrame | bytes] = deque()
+        self._packet_time_s: float | None = None
+        self._ended = False
+        self._key_time_s: float | None = None
+        self.key_interval_s: float | None = None  # between the last two key frames
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the stream's codec, such as `h264`."""
+        return str(self.stream.codec_context.name) if self.stream.codec_context is not None else ""
+
+    @property
+    def fps(self) -> float | None:
+        """The stream's mean frame rate, None if it states none that makes sense."""
+        for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
+            if rate and MIN_FPS <= float(rate) <= MAX_FPS:
+                return float(rate)
+        return None
+
+    def read(self, on_data: Callable[[], None]) -> av.VideoFrame | bytes | None:
+        """The next frame, or JPEG packet of a raw stream; None at the end. Raises SourceError."""
+        while not self._frames and not self._ended:
+            try:
+                packet = next(self._packets, None)
+            except (av.FFmpegError, OSError) as error:
+                raise source_error(self._what, error, self._fatal) from None
+            if packet is None or packet.size == 0:
+                self._ended = True
+                if self.decoder is not None:
+                    self._frames.extend(self.decoder.decode(None))
+                break
+            on_data()
+            if packet.is_keyframe:
+                self._note_key_frame(packet)
+            if self.decoder is None:
+                self._frames.append(bytes(packet))
+                self._packet_time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
+            else:
+                self._frames.extend(self.decoder.decode(packet))
+        return self._frames.popleft() if self._frames else None
+
+    def facts(self) -> Mapping[str, str]:
+        """What is known of the stream, for people: container, codec, profile, size, rate, pixel format, colour."""
+        context = self.stream.codec_context
+        facts = {"container": self._input.format.name, "codec": self.codec}
+        if context.profile:
+            facts["profile"] = str(context.profile)
+        facts["size"] = f"{self.stream.width}x{self.stream.height}"
+        if self.fps is not None:
+            facts["rate"] = f"{self.fps:.3g} fps"
+        if context.format is not None:
+            facts["pixel format"] = context.format.name
+        return facts
+
+    def _note_key_frame(self, packet: av.Packet[av.VideoStream]) -> None:
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is None or packet.time_base is None:
+            return
+        now_s = float(stamp * packet.time_base)
+        if self._key_time_s is not None and now_s > self._key_time_s:
+            self.key_interval_s = now_s - self._key_time_s
+        self._key_time_s = now_s
+
+    def time_s(self, frame: av.VideoFrame | bytes) -> float | None:
+        """The frame's own time stamp in seconds, None if it has none."""
+        if isinstance(frame, bytes):
+            return self._packet_time_s
+        time_base = frame.time_base or self.stream.time_base
+        # AVI stores no presentation times, and FFmpeg's guesses go back and forth with B frames; decoding times rise.
+        stamp = frame.dts if self._input.format.name == "avi" else frame.pts
+        return None if stamp is None or time_base is None else float(stamp * time_base)
+
+    def close(self) -> None:
+        """Closes the input."""
+        self._frames.clear()
+        self._input.close()
+
+    def _open(
+        self,
+        url: str | IO[bytes],
+        format_name: str | None,
+        options: dict[str, str],
+        timeout_s: tuple[float, float] | None,
+        decode_device: str,
+    ) -> InputContainer:
+        accelerator = hardware(decode_device)
+        began = time.monotonic()
+        for hwaccel in (accelerator, None) if accelerator is not None else (None,):
+            try:
+                return av.open(
+                    url,
+                    "r",
+                    format=format_name,
+                    options=options,
+                    timeout=timeout_s,
+                    metadata_errors="replace",
+                    hwaccel=hwaccel,
+                )
+            except (av.FFmpegError, OSError, ValueError) as error:
+                if hwaccel is None:
+                    silent = timeout_s is not None and time.monotonic() - began >= 0.9 * min(timeout_s)
+                    # FFmpeg's RTSP calls the answer that never came invalid data.
+                    if silent and isinstance(error, av.error.InvalidDataError):
+                        raise source_error(self._what, TimeoutError(), self._fatal) from None
+                    raise source_error(self._what, error, self._fatal) from None
+        raise AssertionError("not reached")
+
+    def _report_hardware(self, device: str) -> None:
+        context = self.stream.codec_context
+        if device != "none" and not context.is_hwaccel and _SAID.allow((self._what, "hardware")):
+            log.warning("%s: VIDEO_DECODE_DEVICE=%s can't decode it: decoding in software", self._what, device)
+
+    def _video_stream(self) -> av.VideoStream:
+        kind = SourceFatalError if self._fatal else SourceError
+        # A cover image is a video stream of one frame in the eyes of FFmpeg.
+        streams = [each for each in self._input.streams.video if not _is_cover(each)]
+        if not streams:
+            others = sorted({each.type for each in self._input.streams if each.type != "video"})
+            found = f"only {' and '.join(others)}" if others else "no streams"
+            raise kind(f"{self._what} has no video: it holds {found}.")
+        best = max(streams, key=lambda each: each.width * each.height if each.codec_context is not None else 0)
+        if best.codec_context is not None and best.codec_context.name in _TEXT_CODECS:
+            raise kind(f"{self._what} is text, not a video.")
+        return best
+
+
+def container_facts(container: Container) -> Mapping[str, str]:
+    """The container's facts, with what only reading it tells."""
+    facts = dict(container.facts())
+    if container.key_interval_s is not None:
+        facts["key frames"] = f"{container.key_interval_s:.2g} s apart"
+    if container.decoder is not None:
+        facts["interlaced"] = "yes, deinterlaced here" if container.decoder.deinterlaces else "no"
+    return facts
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def hardware(device: str) -> HWAccel | None:
+    """FFmpeg's hardware decoder for `device` (`auto`: the first that works), None for software."""
+    known = hwdevices_available()
+    wanted = ("cuda", "vaapi", "qsv", "drm") if device == "auto" else (device,)
+    for each in wanted:
+        if each not in known:
+            continue
+        try:
+            return HWAccel(each, allow_software_fallback=True)
+        except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError):
+            continue
+    return None

@@ -1,0 +1,127 @@
+"""Decodes the packets of one video stream: one thread, deinterlaced, without damaged frames.
+
+Called by `container`. Knows neither files nor networks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import av
+import av.filter
+
+from elastic_inference.base.log import Throttle
+from elastic_inference.domain.errors import SourceFatalError
+
+log = logging.getLogger(__name__)
+
+# Frame rates outside of these are a container's clock, not a rate.
+MIN_FPS, MAX_FPS = 0.01, 1000.0
+# Sources are reopened often: what is said of one is said once a minute at most.
+_SAID = Throttle()
+
+
+class Decoder:
+    """One stream's decoder. Feed it packets in order; it returns the frames that each packet completes."""
+
+    def __init__(self, stream: av.VideoStream, what: str) -> None:
+        """`what` names the source in errors. Raises SourceFatalError for a codec that FFmpeg cannot decode."""
+        context = stream.codec_context
+        if context is None:
+            codec = stream.name or "unknown"
+            raise SourceFatalError(
+                f"{what} has the codec {codec}, which can't be decoded here: set the source to H.264, H.265 or MJPEG."
+            )
+        # FFmpeg delays its output by one frame for each further decoding thread.
+        context.thread_count = 1
+        self._stream = stream
+        self._what = what
+        self._filter: _Deinterlacer | None = None
+        self._decoded = False
+        self.damaged = 0
+
+    @property
+    def deinterlaces(self) -> bool:
+        """Whether the stream has turned out to be interlaced."""
+        return self._filter is not None
+
+    def decode(self, packet: av.Packet[av.VideoStream] | None) -> Iterator[av.VideoFrame]:
+        """Yields the frames that `packet` completes; None flushes the decoder at the end of the stream.
+
+        A packet that cannot be decoded is skipped and counted in `damaged`, and so is a frame that FFmpeg marks as
+        damaged: it would show grey or torn areas. Before the first key frame of a live stream neither counts.
+        """
+        context = self._stream.codec_context
+        try:
+            frames = context.decode(packet)
+        except av.error.EOFError:
+            frames = []
+        except av.FFmpegError as error:
+            self._skip(str(error))
+            return
+        for frame in frames:
+            if frame.is_corrupt:
+                self._skip("the frame is damaged")
+                continue
+            self._decoded = True
+            yield from self._deinterlace(frame)
+        if packet is None and self._filter is not None:
+            yield from self._filter.flush()
+
+    def _deinterlace(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        if self._filter is not None and not self._filter.takes(frame):
+            yield from self._filter.flush()
+            self._filter = None
+        if self._filter is None:
+            if not frame.interlaced_frame:
+                yield frame
+                return
+            self._filter = _Deinterlacer(frame)
+            if _SAID.allow((self._what, "interlaced")):
+                log.info("%s is interlaced (%dx%d): deinterlacing", self._what, frame.width, frame.height)
+        yield from self._filter.push(frame)
+
+    def _skip(self, why: str) -> None:
+        if not self._decoded:
+            return
+        self.damaged += 1
+        if _SAID.allow((self._what, "damaged")):
+            log.warning("%s: a frame can't be decoded, skipped: %s", self._what, why)
+
+
+class _Deinterlacer:
+    """FFmpeg's `bwdif`, one frame out for each frame in; progressive frames pass through. Delays by one frame."""
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        self._kind = (frame.width, frame.height, frame.format.name)
+        self._graph = av.filter.Graph()
+        source = self._graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        bwdif = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
+        sink = self._graph.add("buffersink")
+        source.link_to(bwdif)
+        bwdif.link_to(sink)
+        self._graph.configure()
+
+    def takes(self, frame: av.VideoFrame) -> bool:
+        """Whether the frame has the size and format that this filter was made for."""
+        return (frame.width, frame.height, frame.format.name) == self._kind
+
+    def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        self._graph.push(frame)
+        yield from self._pull()
+
+    def flush(self) -> Iterator[av.VideoFrame]:
+        self._graph.push(None)
+        yield from self._pull()
+
+    def _pull(self) -> Iterator[av.VideoFrame]:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            if isinstance(frame, av.VideoFrame):
+                yield frame

@@ -1,0 +1,154 @@
+"""HTTP requests to a camera: login, certificates, redirects. Everything that the camera sends is bounded.
+
+Called by `http_stream`. FFmpeg has an HTTP client of its own, but it knows neither SHA-256 logins nor fingerprints, and
+checks no certificate by default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from elastic_inference.adapters.source.http_login import Login
+from elastic_inference.adapters.source.tls_trust import Trust
+from elastic_inference.base.url import hide_password, url_credentials
+from elastic_inference.domain.errors import SourceError
+
+MAX_REDIRECTS = 3
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with status 200: its connection, its TCP socket and its response."""
+
+    connection: http.client.HTTPConnection
+    socket: socket.socket
+    response: http.client.HTTPResponse
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case, without parameters."""
+        return self.response.getheader("Content-Type", "").partition(";")[0].strip().lower()
+
+    def interrupt(self) -> None:
+        """Ends a read that waits; safe to call from any thread."""
+        with contextlib.suppress(OSError):
+            # Shut down the TCP socket itself: a TLS shutdown would wait for a camera that no longer answers.
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self.response.close()
+        self.connection.close()
+
+
+class HttpCamera:
+    """One camera's URL, with the login and the trust that belong to it."""
+
+    def __init__(self, url: str, timeout_s: float, certificate: str | None = None) -> None:
+        """`certificate` is a PEM file or `sha256:<fingerprint>`; each wait is at most `timeout_s`."""
+        self.shown = hide_password(url)
+        self._url = url
+        self._timeout_s = timeout_s
+        self._trust = Trust(self.shown, certificate)
+        user, password = url_credentials(url)
+        self._login = None if user is None else Login(user, password or "")
+
+    def get(self) -> Answer:
+        """Sends the request, follows redirects and answers login challenges until the camera answers 200.
+
+        Raises SourceError without secrets.
+        """
+        url, redirects, logins = self._url, 0, 0
+        while True:
+            answer = self._ask(url)
+            status = answer.response.status
+            if status == 200:
+                return answer
+            headers = answer.response.headers.get_all("WWW-Authenticate", [])
+            location = answer.response.getheader("Location", "")
+            answer.close()
+            if status in _REDIRECTS and location:
+                redirects += 1
+                if redirects > MAX_REDIRECTS:
+                    raise SourceError(f"The camera {self.shown} redirects more than {MAX_REDIRECTS} times.")
+                url = self._redirect(url, location)
+                continue
+            if status == 401 and self._login is not None and self._may_log_in(headers, logins):
+                logins += 1
+                continue
+            raise self._refusal(status)
+
+    def _may_log_in(self, headers: list[str], logins: int) -> bool:
+        login = self._login
+        assert login is not None  # noqa: S101  the caller has looked
+        # The first challenge, or one that only says that the nonce was too old.
+        if logins and not (login.stale(headers) and logins < 3):
+            return False
+        missing = login.accept(headers)
+        if missing is not None:
+            raise SourceError(f"The camera {self.shown} can't be logged in to: {missing}.")
+        return True
+
+    def _refusal(self, status: int) -> SourceError:
+        if status == 401 and self._login is None:
+            return SourceError(
+                f"The camera {self.shown} asks for a login (HTTP 401): expected http://user:password@host/…"
+            )
+        if status in (401, 403):
+            return SourceError(f"The camera {self.shown} refuses the user name or password (HTTP {status}).")
+        if status == 404:
+            return SourceError(
+                f"The camera {self.shown} has no stream at this path (HTTP 404): look it up in the camera's manual."
+            )
+        return SourceError(f"The camera {self.shown} answers HTTP {status}, expected 200.")
+
+    def _ask(self, url: str) -> Answer:
+        connection: http.client.HTTPConnection | None = None
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            tls = parts.scheme.lower() == "https"
+            connection = http.client.HTTPConnection(host, parts.port or (443 if tls else 80), timeout=self._timeout_s)
+            if tls:
+                connection.sock = self._trust.connect(host, parts.port or 443, self._timeout_s)
+            else:
+                connection.connect()
+            # http.client drops its reference once the response is read; `interrupt` needs the socket.
+            sock: socket.socket = connection.sock
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            headers = {"Accept": "multipart/x-mixed-replace, */*;q=0.1", "User-Agent": "elastic-inference"}
+            if self._login is not None and (authorization := self._login.header("GET", target)):
+                headers["Authorization"] = authorization
+            connection.request("GET", target, headers=headers)
+            return Answer(connection, sock, connection.getresponse())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if connection is not None:
+                connection.close()
+            raise SourceError(f"The camera {self.shown} {_reason(error)}") from None
+
+    def _redirect(self, url: str, location: str) -> str:
+        try:
+            old, new = urlsplit(url), urlsplit(urljoin(url, location))
+            allowed = new.hostname == old.hostname and new.scheme in (old.scheme, "https")
+        except ValueError:
+            allowed = False
+        if not allowed:
+            raise SourceError(f"The camera {self.shown} redirects to another host, which is not followed.")
+        return new.geturl()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, and what to do. Only an OSError's own text is shown: others quote the URL and its query."""
+    if isinstance(error, ConnectionRefusedError):
+        return "refuses the connection: is the port right, and the service running?"
+    if isinstance(error, TimeoutError):
+        return "did not answer in time: is it switched on and reachable from here?"
+    if isinstance(error, socket.gaierror):
+        return "has an unknown host name."
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else type(error).__name__
+    return f"is unreachable: {why or type(error).__name__}."

@@ -1,0 +1,289 @@
+"""HTTP cameras: MJPEG as it comes, still images that are polled, and any container that FFmpeg reads (FLV, MPEG-TS).
+
+Called by `camera`. MJPEG and still images pass through undecoded.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import IO, cast
+from urllib.parse import urlsplit
+
+import av
+
+from elastic_inference.adapters.source import network
+from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
+from elastic_inference.adapters.source.container import DEFAULT_FPS, Container, container_facts
+from elastic_inference.adapters.source.http_client import Answer, HttpCamera
+from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
+from elastic_inference.adapters.source.media_clock import MediaClock
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.settings.producer import CameraSettings
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
+
+log = logging.getLogger(__name__)
+_READ_BYTES = 65536
+_TEXT = ("text/html", "application/json", "text/plain", "application/xhtml+xml")
+_SAID = Throttle()
+
+
+def open_source(settings: CameraSettings) -> Source:
+    """Opens the camera named by `CAMERA`. Raises SourceError."""
+    if urlsplit(settings.camera).path.lower().endswith(".m3u8"):
+        return network.open_source(settings)  # HLS is many requests, which FFmpeg makes itself
+    return open_http(
+        HttpCamera(settings.camera, settings.source_stall_s, settings.camera_trust),
+        settings.source_stall_s,
+        settings.camera_fps,
+        settings.max_frame_bytes,
+        settings.video_decode_device,
+    )
+
+
+def open_http(
+    camera: HttpCamera, stall_s: float, fps: float, max_image_bytes: int, decode_device: str = "none"
+) -> Source:
+    """Opens the camera, by what it answers with. `fps` is the rate at which still images are polled.
+
+    Raises SourceError.
+    """
+    answer = camera.get()
+    kind = answer.content_type
+    if kind in ("image/jpeg", "image/jpg", "image/pjpeg"):
+        return StillSource(camera, answer, stall_s, fps, max_image_bytes)
+    if kind.startswith("video/") and kind not in ("video/x-motion-jpeg", "video/mjpeg"):
+        return HttpContainerSource(camera, answer, stall_s, decode_device)
+    if kind in _TEXT:
+        answer.close()
+        raise SourceError(
+            f"The camera {camera.shown} answers with a page ({kind}), not with video: look up the URL of its stream."
+        )
+    if kind in ("", "application/octet-stream"):
+        if _begins_as_mjpeg(camera, answer):
+            return MjpegSource(camera, answer, stall_s, max_image_bytes)
+        return HttpContainerSource(camera, answer, stall_s, decode_device)
+    return MjpegSource(camera, answer, stall_s, max_image_bytes)
+
+
+def _begins_as_mjpeg(camera: HttpCamera, answer: Answer) -> bool:
+    """Whether the body is MJPEG and no container, where the camera does not say which."""
+    try:
+        first = answer.response.peek(4096)[:4096]
+    except (OSError, http.client.HTTPException) as error:
+        answer.close()
+        raise SourceError(f"The connection to the camera {camera.shown} broke ({type(error).__name__}).") from None
+    return b"\xff\xd8\xff" in first or first.lstrip().startswith(b"--")
+
+
+class MjpegSource:
+    """An open MJPEG stream over HTTP."""
+
+    def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, max_image_bytes: int) -> None:
+        """An image of more than `max_image_bytes` is invalid; `stall_s` without one is an error."""
+        self._shown = camera.shown
+        self._answer = answer
+        self._stall_s = stall_s
+        self._max_image_bytes = max_image_bytes
+        self._images = JpegStream(max_image_bytes)
+        self._pending: deque[CapturedFrame] = deque()
+        self._frame: CapturedFrame | None = None
+        self._oversize = self._unfinished = 0
+
+    def grab(self, on_data: Callable[[], None]) -> float | None:
+        """Waits for the next image. Raises SourceError at the end, after `stall_s` without one, or if not MJPEG."""
+        deadline = time.monotonic() + self._stall_s
+        while not self._pending:
+            if time.monotonic() > deadline:
+                raise SourceError(f"The camera {self._shown} has sent no image for {self._stall_s:g} s.")
+            data = _read(self._answer, self._shown, self._stall_s)
+            ts, captured = time.time(), time.monotonic()
+            self._pending.extend(CapturedFrame(ts, captured, jpeg=image) for image in self._images.feed(data))
+            self._report_unfinished()
+            if self._images.oversize > self._oversize:
+                self._oversize = self._images.oversize
+                self._frame = None
+                return None
+        on_data()
+        self._frame = self._pending.popleft()
+        return None
+
+    def retrieve(self) -> CapturedFrame:
+        """Returns the image. Raises InvalidFrameError if it was too large."""
+        if self._frame is None:
+            raise _too_large(self._shown, self._max_image_bytes)
+        return self._frame
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return {"transport": "HTTP", "container": "MJPEG", "codec": "mjpeg"}
+
+    def interrupt(self) -> None:
+        """Ends a blocked `grab`; safe to call from any thread."""
+        self._answer.interrupt()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._answer.close()
+
+    def _report_unfinished(self) -> None:
+        if self._images.unfinished > self._unfinished:
+            self._unfinished = self._images.unfinished
+            if _SAID.allow((self._shown, "unfinished")):
+                log.warning("The camera %s sends images without an end marker: shown as they are", self._shown)
+
+
+class StillSource:
+    """A URL that answers with one JPEG, polled at a fixed rate."""
+
+    def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, fps: float, max_image_bytes: int) -> None:
+        self._camera = camera
+        self._answer: Answer | None = answer
+        self._stall_s = stall_s
+        self._interval_s = 1 / fps
+        self._max_image_bytes = max_image_bytes
+        self._due_s = time.monotonic()
+        self._frame: CapturedFrame | None = None
+
+    def grab(self, on_data: Callable[[], None]) -> float | None:
+        """Waits until the next image is due and fetches it. Raises SourceError."""
+        wait_s = self._due_s - time.monotonic()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        self._due_s = max(self._due_s + self._interval_s, time.monotonic())
+        answer = self._answer or self._camera.get()
+        self._answer = answer
+        ts, captured = time.time(), time.monotonic()
+        data = bytearray()
+        while len(data) <= self._max_image_bytes and (chunk := _read_some(answer, self._camera.shown, self._stall_s)):
+            data += chunk
+        answer.close()
+        self._answer = None
+        on_data()
+        fits = len(data) <= self._max_image_bytes
+        self._frame = CapturedFrame(ts, captured, jpeg=whole_jpeg(bytes(data))) if fits else None
+        return None
+
+    def retrieve(self) -> CapturedFrame:
+        """Returns the image. Raises InvalidFrameError if it was too large."""
+        if self._frame is None:
+            raise _too_large(self._camera.shown, self._max_image_bytes)
+        return self._frame
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return {"transport": "HTTP, polled", "container": "still images", "codec": "mjpeg"}
+
+    def interrupt(self) -> None:
+        """Ends a blocked `grab`; safe to call from any thread."""
+        if (answer := self._answer) is not None:
+            answer.interrupt()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._answer is not None:
+            self._answer.close()
+
+
+class HttpContainerSource:
+    """Video in a container over HTTP, such as HTTP-FLV or MPEG-TS: our connection, FFmpeg's demuxer and decoder."""
+
+    def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, decode_device: str) -> None:
+        """Raises SourceError where FFmpeg does not know the format."""
+        self._what = f"The camera {camera.shown}"
+        self._answer = answer
+        self._body = _Body(answer, camera.shown, stall_s)
+        try:
+            self._container = Container(
+                cast(IO[bytes], self._body),
+                self._what,
+                options={"analyzeduration": "1000000", "flags": "low_delay"},
+                decode_device=decode_device,
+            )
+        except SourceError:
+            answer.close()
+            raise self._body.error or _no_video(camera.shown) from None
+        self._clock = MediaClock(1 / (self._container.fps or DEFAULT_FPS))
+        self._frame: av.VideoFrame | bytes | None = None
+        self._ts = self._captured = 0.0
+
+    def grab(self, on_data: Callable[[], None]) -> float | None:
+        """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
+        try:
+            frame = self._container.read(on_data)
+        except SourceError as error:
+            raise self._body.error or error from None
+        if frame is None:
+            raise self._body.error or SourceError(f"{self._what} has ended its stream.")
+        self._frame = frame
+        self._ts, self._captured = time.time(), time.monotonic()
+        return self._clock.tick(self._container.time_s(frame))
+
+    def retrieve(self) -> CapturedFrame:
+        """Returns the frame."""
+        if isinstance(self._frame, bytes):
+            return CapturedFrame(self._ts, self._captured, jpeg=self._frame)
+        return CapturedFrame(self._ts, self._captured, image=self._frame)
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return {"transport": "HTTP", **container_facts(self._container)}
+
+    def interrupt(self) -> None:
+        """Ends a blocked `grab`; safe to call from any thread."""
+        self._answer.interrupt()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._container.close()
+        self._answer.close()
+
+
+class _Body(io.RawIOBase):
+    """An answer's body as a file for FFmpeg. An error is kept: FFmpeg would only say that the input ended."""
+
+    def __init__(self, answer: Answer, shown: str, stall_s: float) -> None:
+        self._answer = answer
+        self._shown = shown
+        self._stall_s = stall_s
+        self.error: SourceError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return _read_some(self._answer, self._shown, self._stall_s, size if size > 0 else _READ_BYTES)
+        except SourceError as error:
+            self.error = error
+            return b""
+
+    def readable(self) -> bool:
+        return True
+
+
+def _read(answer: Answer, shown: str, stall_s: float) -> bytes:
+    data = _read_some(answer, shown, stall_s)
+    if not data:
+        raise SourceError(f"The camera {shown} has ended its stream.")
+    return data
+
+
+def _read_some(answer: Answer, shown: str, stall_s: float, size: int = _READ_BYTES) -> bytes:
+    try:
+        return answer.response.read1(size)
+    except TimeoutError:
+        raise SourceError(f"The camera {shown} has sent nothing for {stall_s:g} s.") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise SourceError(f"The connection to the camera {shown} broke ({type(error).__name__}).") from None
+
+
+def _too_large(shown: str, max_bytes: int) -> InvalidFrameError:
+    return InvalidFrameError(
+        InvalidReason.TOO_LARGE, f"the camera {shown} sends images of more than {max_bytes} bytes (MAX_FRAME_BYTES)"
+    )
+
+
+def _no_video(shown: str) -> SourceError:
+    return SourceError(f"The camera {shown} answers with data that FFmpeg does not know as video: check the URL.")

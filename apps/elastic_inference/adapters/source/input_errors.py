@@ -1,0 +1,42 @@
+"""One sentence for each way in which FFmpeg can fail to open or read a source, and what to do about it.
+
+Called by `container`. FFmpeg's own messages quote URLs, so none of them is passed on.
+"""
+
+from __future__ import annotations
+
+import av
+import av.error
+
+from elastic_inference.domain.errors import SourceError, SourceFatalError
+
+# (error class, what happened and what to do). The first that matches counts.
+_SENTENCES: tuple[tuple[type[Exception], str], ...] = (
+    (av.error.HTTPUnauthorizedError, "refuses the user name or password (401): check the login in its URL."),
+    (av.error.HTTPForbiddenError, "forbids access (403): check the login and the camera's list of allowed clients."),
+    (av.error.HTTPNotFoundError, "has no stream at this path (404): look up the path in the camera's manual."),
+    (av.error.HTTPTooManyRequestsError, "has too many connections (429): close other viewers of it."),
+    (av.error.HTTPClientError, "refuses the request (HTTP 4xx): check the URL."),
+    (av.error.HTTPServerError, "reports an error of its own (HTTP 5xx): restart it if this goes on."),
+    (av.error.ProtocolNotFoundError, "has a URL scheme that this build of FFmpeg does not support."),
+    (av.error.DecoderNotFoundError, "uses a codec that can't be decoded here: set it to H.264, H.265 or MJPEG."),
+    (av.error.DemuxerNotFoundError, "uses a format that can't be read here."),
+    (av.error.InvalidDataError, "sends data that is not a video stream that FFmpeg knows: check the URL."),
+    (ConnectionRefusedError, "refuses the connection: is the port right, and the service running?"),
+    (ConnectionError, "closed the connection."),
+    (av.error.ExitError, "did not answer in time: is it switched on and reachable from here?"),
+    (TimeoutError, "did not answer in time: is it switched on and reachable from here?"),
+    (PermissionError, "can't be read: permission denied."),
+    (FileNotFoundError, "does not exist."),
+    (EOFError, "ended the connection before sending any video."),
+)
+
+
+def source_error(what: str, error: Exception, fatal: bool = False) -> SourceError:
+    """The SourceError (or SourceFatalError if `fatal`) that explains an error of FFmpeg; `what` names the source."""
+    kind = SourceFatalError if fatal else SourceError
+    for known, sentence in _SENTENCES:
+        if isinstance(error, known):
+            return kind(f"{what} {sentence}")
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return kind(f"{what} can't be read ({reason}): is the address right, and reachable from here?")

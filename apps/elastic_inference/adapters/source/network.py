@@ -1,0 +1,179 @@
+"""Network cameras that FFmpeg (PyAV) connects to itself: RTSP, RTMP, UDP, RTP and HLS.
+
+Called by `camera`. Other HTTP streams come through `http_stream`, which has logins and certificates of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+
+from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.container import DEFAULT_FPS, Container, container_facts
+from elastic_inference.adapters.source.input_errors import source_error
+from elastic_inference.adapters.source.media_clock import MediaClock
+from elastic_inference.adapters.source.tls_trust import TlsForwarder, Trust
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.settings.producer import CameraSettings
+from elastic_inference.base.url import hide_password
+from elastic_inference.domain.errors import SourceError
+
+log = logging.getLogger(__name__)
+
+RTSPS_PORT = 322
+RTSP_SCHEMES = ("rtsp", "rtsps")
+# What a stream of each scheme may open: a playlist or a description must not lead FFmpeg to files or other services.
+_PROTOCOLS = {
+    "rtsp": "rtsp,rtp,udp,tcp",
+    "rtsps": "rtsp,rtp,tcp",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,rtmp,tls,tcp",
+    "udp": "udp",
+    "rtp": "rtp,udp,rtcp",
+    "srt": "srt",
+    "http": "hls,http,tcp,crypto",
+    "https": "hls,https,http,tls,tcp,crypto",
+}
+# No reordering or probing for longer than a second, so that frames are not delayed.
+_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "max_delay": "500000", "analyzeduration": "1000000"}
+_SAID = Throttle()
+
+
+def open_source(settings: CameraSettings) -> NetworkSource:
+    """Opens the camera named by `CAMERA`. Raises SourceError."""
+    return NetworkSource(
+        settings.camera,
+        settings.source_stall_s,
+        settings.camera_transport,
+        settings.camera_trust,
+        decode_device=settings.video_decode_device,
+    )
+
+
+class NetworkSource:
+    """An open network stream, decoded. Frames have the size that the camera sends, which may change."""
+
+    def __init__(
+        self,
+        url: str,
+        stall_s: float,
+        transport: str = "auto",
+        certificate: str | None = None,
+        *,
+        decode_device: str = "none",
+    ) -> None:
+        """Connects; a read without data for `stall_s` fails. Raises SourceError without the login.
+
+        `transport` is `tcp`, `udp` or `auto`, which asks an RTSP camera for TCP and tries UDP where it refuses that.
+        `certificate` is what to trust for TLS: a PEM file, or `sha256:<fingerprint>` (rtsps alone).
+        """
+        self._what = f"The camera {hide_password(url)}"
+        self._scheme = urlsplit(url).scheme.lower()
+        self._stall_s = stall_s
+        self._certificate = certificate
+        self._decode_device = decode_device
+        self._transport = ""
+        self._forwarder: TlsForwarder | None = None
+        try:
+            self._container = self._open(url, transport)
+        except SourceError:
+            self._close_forwarder()
+            raise
+        self._clock = MediaClock(1 / (self._container.fps or DEFAULT_FPS))
+        self._frame: av.VideoFrame | bytes | None = None
+        self._ts = self._captured = 0.0
+
+    def grab(self, on_data: Callable[[], None]) -> float | None:
+        """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
+        frame = self._container.read(on_data)
+        if frame is None:
+            raise SourceError(f"{self._what} has ended its stream.")
+        self._frame = frame
+        self._ts, self._captured = time.time(), time.monotonic()
+        return self._clock.tick(self._container.time_s(frame))
+
+    def retrieve(self) -> CapturedFrame:
+        """Returns the frame: a JPEG as the camera made it, or a decoded image."""
+        if isinstance(self._frame, bytes):
+            return CapturedFrame(self._ts, self._captured, jpeg=self._frame)
+        return CapturedFrame(self._ts, self._captured, image=self._frame)
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return {"transport": self._transport, **container_facts(self._container)}
+
+    def interrupt(self) -> None:
+        """Does nothing: a connection of FFmpeg is not thread-safe. Its own time-out ends a blocked `grab`."""
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._container.close()
+        self._close_forwarder()
+
+    def _close_forwarder(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.close()
+
+    def _forward_tls(self, url: str) -> str:
+        """Connects to an rtsps camera that is trusted; the URL at which FFmpeg finds it, without TLS."""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or RTSPS_PORT
+        try:
+            connection = Trust(hide_password(url), self._certificate).connect(host, port, self._stall_s)
+        except OSError as error:
+            raise source_error(self._what, error) from None
+        self._forwarder = TlsForwarder(connection, 2 * self._stall_s + 10)
+        login, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(scheme="rtsp", netloc=f"{login}{at}127.0.0.1:{self._forwarder.port}"))
+
+    def _open(self, url: str, transport: str) -> Container:
+        if self._scheme not in RTSP_SCHEMES:
+            self._transport = self._scheme.upper()
+            return self._connect(url, {})
+        if self._scheme == "rtsps":
+            # FFmpeg checks neither fingerprints nor, unless told to, anything else.
+            self._transport = "RTSPS over TCP"
+            return self._connect(self._forward_tls(url), {"rtsp_transport": "tcp"})
+        self._transport = f"{self._scheme.upper()} over {'UDP' if transport == 'udp' else 'TCP'}"
+        if transport != "auto":
+            return self._connect(url, {"rtsp_transport": transport})
+        try:
+            return self._connect(url, {"rtsp_transport": "tcp"})
+        except SourceError as refused:
+            if not _may_be_transport(refused):
+                raise
+            try:
+                container = self._connect(url, {"rtsp_transport": "udp"})
+            except SourceError:
+                raise refused from None
+            self._transport = f"{self._scheme.upper()} over UDP"
+            if _SAID.allow((self._what, "udp")):
+                log.info("%s refuses RTSP over TCP: using UDP", self._what)
+            return container
+
+    def _connect(self, url: str, options: dict[str, str]) -> Container:
+        options = {**_LOW_DELAY, **options, "protocol_whitelist": _PROTOCOLS[self._scheme]}
+        if self._scheme in RTSP_SCHEMES:
+            options["timeout"] = str(round(self._stall_s * 1e6))
+        if self._scheme.endswith("s"):
+            # FFmpeg checks no certificate unless it is told to.
+            options["tls_verify"] = "1"
+            if self._certificate and not self._certificate.startswith("sha256:"):
+                options["ca_file"] = self._certificate
+        return Container(
+            url,
+            self._what,
+            options=options,
+            timeout_s=(max(10.0, self._stall_s), self._stall_s),
+            decode_device=self._decode_device,
+            raw_jpeg=True,
+        )
+
+
+def _may_be_transport(error: SourceError) -> bool:
+    """Whether another transport may help: not where the camera refused the login, or nothing answered at all."""
+    return not any(word in str(error) for word in ("(401)", "(403)", "(404)", "refuses the connection", "in time"))

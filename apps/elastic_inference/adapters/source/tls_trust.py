@@ -1,0 +1,142 @@
+"""TLS connections to cameras, and a forwarder for programs that cannot check a camera's certificate themselves.
+
+Called by `http_client` and `network`. Cameras have certificates of their own: self-signed, expired, for another name.
+They are trusted by fingerprint, or by being the very certificate in a file; everything else is checked as usual.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+from elastic_inference.domain.errors import SourceError
+
+_FINGERPRINT = re.compile(r"sha256:((?:[0-9a-f]{2}:?){32})", re.IGNORECASE)
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_COPY_BYTES = 65536
+
+
+class Trust:
+    """What to trust: the system's authorities, a PEM file, or one certificate by its fingerprint."""
+
+    def __init__(self, shown: str, certificate: str | None) -> None:
+        """`shown` is the camera's URL without secrets; `certificate` is a PEM file or `sha256:<fingerprint>`."""
+        self._shown = shown
+        self._file: str | None = None
+        self._pinned: frozenset[str] = frozenset()
+        if certificate is None:
+            return
+        match = _FINGERPRINT.fullmatch(certificate)
+        if match:
+            self._pinned = frozenset({match.group(1).replace(":", "").lower()})
+        else:
+            self._file = certificate
+            self._pinned = _fingerprints(certificate)
+
+    def connect(self, host: str, port: int, timeout_s: float) -> ssl.SSLSocket:
+        """A TLS connection to a camera whose certificate is trusted; nothing was sent on it yet.
+
+        Raises SourceError if it is not trusted, OSError if there is no connection.
+        """
+        if self._pinned and self._file is None:
+            return self._connect_pinned(host, port, timeout_s)
+        context = ssl.create_default_context(cafile=self._file)
+        try:
+            return _wrap(host, port, timeout_s, context)
+        except ssl.SSLCertVerificationError as error:
+            if self._pinned:
+                return self._connect_pinned(host, port, timeout_s)
+            with _wrap(host, port, timeout_s, _unchecked()) as connection:
+                found = _fingerprint(connection)
+            raise SourceError(
+                f"The certificate of the camera {self._shown} is not trusted ({error.verify_message}): if it is the "
+                f"camera's own, set CAMERA_FINGERPRINT=sha256:{found}"
+            ) from None
+
+    def _connect_pinned(self, host: str, port: int, timeout_s: float) -> ssl.SSLSocket:
+        connection = _wrap(host, port, timeout_s, _unchecked())
+        found = _fingerprint(connection)
+        if found not in self._pinned:
+            connection.close()
+            raise SourceError(
+                f"The camera {self._shown} shows another certificate (sha256:{found}) than the one that "
+                "CAMERA_FINGERPRINT or CAMERA_CA_FILE names."
+            )
+        return connection
+
+
+class TlsForwarder:
+    """A port on loopback that forwards one connection to a camera over TLS."""
+
+    def __init__(self, connection: ssl.SSLSocket, timeout_s: float) -> None:
+        """Takes over `connection`; the one client must come within `timeout_s`."""
+        self._camera = connection
+        self._camera.settimeout(None)
+        self._client: socket.socket | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self._listener.settimeout(timeout_s)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, name="camera-tls", daemon=True).start()
+
+    def close(self) -> None:
+        """Ends both connections."""
+        for each in (self._listener, self._client, self._camera):
+            if each is not None:
+                with contextlib.suppress(OSError):
+                    # Wakes a thread that waits on it, without a TLS shutdown that waits for the camera.
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    each.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            self._client, _ = self._listener.accept()
+            self._listener.close()
+            back = threading.Thread(
+                target=self._copy, args=(self._client, self._camera), name="camera-tls-up", daemon=True
+            )
+            back.start()
+            self._copy(self._camera, self._client)
+        self.close()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while data := source.recv(_COPY_BYTES):
+                sink.sendall(data)
+        self.close()
+
+
+def _wrap(host: str, port: int, timeout_s: float, context: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.create_connection((host, port), timeout_s)
+    try:
+        return context.wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _unchecked() -> ssl.SSLContext:
+    """A context for which the fingerprint decides, before a byte of the request is sent."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _fingerprint(connection: ssl.SSLSocket) -> str:
+    return hashlib.sha256(connection.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def _fingerprints(file: str) -> frozenset[str]:
+    try:
+        ders = [ssl.PEM_cert_to_DER_cert(each) for each in _PEM.findall(Path(file).read_text(encoding="ascii"))]
+    except (OSError, ValueError) as error:
+        raise SourceError(f"CAMERA_CA_FILE={file} can't be read: {error}.") from None
+    if not ders:
+        raise SourceError(f"CAMERA_CA_FILE={file} holds no certificate: expected a PEM file.")
+    return frozenset(hashlib.sha256(der).hexdigest() for der in ders)

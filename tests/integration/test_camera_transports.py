@@ -1,0 +1,262 @@
+"""Network cameras beyond RTSP over TCP: key frames far apart, TLS, UDP, RTMP, HLS, FLV, MPEG-TS, still images."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import trustme
+
+from elastic_inference.adapters.source.camera import open_camera
+from elastic_inference.adapters.source.captured_frame import Source
+from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
+from elastic_inference.base.config import CameraSettings
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.domain.errors import SourceError
+from tests.conftest import missing_tool
+from tests.support.mjpeg_server import make_jpeg
+from tests.support.producer import ProducerUnderTest
+from tests.support.rtsp_plain import encode, rtsp_camera
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ffmpeg() -> None:
+    if shutil.which("ffmpeg") is None:
+        missing_tool("ffmpeg")
+
+
+def ignore() -> None:
+    pass
+
+
+def camera(url: str, **settings: object) -> CameraSettings:
+    return CameraSettings.model_validate({"camera": url, "source_stall_s": 10, **settings})
+
+
+def sizes(source: Source, count: int = 3) -> set[tuple[int, int]]:
+    found = set()
+    for _ in range(count):
+        source.grab(ignore)
+        _, width, height = JpegEncoder().encode(source.retrieve())
+        found.add((width, height))
+    source.close()
+    return found
+
+
+@contextlib.contextmanager
+def ffmpeg(arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """FFmpeg's command line with its moving test image, sending in real time until the end of the block."""
+    source = "-re -f lavfi -i testsrc2=size=320x240:rate=15 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 15"
+    process = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-threads", "1", *source.split(), *arguments.split()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def open_when_there(settings: CameraSettings) -> Source:
+    """Opens a camera whose server may still be starting."""
+    opened: list[Source] = []
+
+    def attempt() -> bool:
+        with contextlib.suppress(SourceError):
+            opened.append(open_camera(settings))
+        return bool(opened)
+
+    wait_for(attempt, 30, "the camera")
+    return opened[0]
+
+
+class HttpVideo:
+    """An HTTP server that answers each request with what `body` yields."""
+
+    def __init__(self, kind: str, body: object, tls: ssl.SSLContext | None = None) -> None:
+        owner = self
+        self.requests = 0
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                owner.requests += 1
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for piece in body():  # type: ignore[operator]
+                        self.wfile.write(piece)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __enter__(self) -> HttpVideo:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_key_frame_far_away_is_waited_for_and_shown(valkey: EmbeddedValkey) -> None:
+    # Each client joins just after a key frame: the next one is six seconds away.
+    with rtsp_camera(encode(12, 10, 60), 10, join_at=1) as port:
+        settings = {"CAMERA": f"rtsp://127.0.0.1:{port}/live", "SOURCE_STALL_S": "2"}
+        with ProducerUnderTest("camera", valkey, settings) as gate:
+            gate.wait_state("waiting_for_key_frame")
+            assert gate.service.metric("ei_source_up") == 0
+            gate.service.wait_ready()
+            live = gate.wait_state("live")
+            assert live["reconnects"] == "0", "waiting for a key frame is neither a stall nor a broken connection"
+            assert gate.service.metric("ei_source_stalls_total") == 0
+            assert "waiting for its next key frame" in gate.service.log()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path, str]:
+    """A server's TLS context with a certificate of its own, that certificate as a file, and its fingerprint."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("camera.invalid")  # another name than 127.0.0.1, as cameras have
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    issued.configure_cert(context)
+    file = folder / "camera.pem"
+    issued.cert_chain_pems[0].write_to_path(str(file))
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).hexdigest()
+    return context, file, f"sha256:{fingerprint}"
+
+
+def test_https_trusts_a_fingerprint_or_the_very_certificate_and_nothing_else(
+    certificate: tuple[ssl.SSLContext, Path, str],
+) -> None:
+    context, file, fingerprint = certificate
+
+    def body() -> Iterator[bytes]:
+        for number in range(50):
+            yield make_jpeg(number)
+
+    with HttpVideo("multipart/x-mixed-replace; boundary=x", body, context) as server:
+        url = f"https://127.0.0.1:{server.port}/video"
+        assert sizes(open_camera(camera(url, camera_fingerprint=fingerprint))) == {(160, 120)}
+        assert sizes(open_camera(camera(url, camera_ca_file=file))) == {(160, 120)}
+        requests = server.requests
+        with pytest.raises(SourceError, match=f"is not trusted .*CAMERA_FINGERPRINT={fingerprint}"):
+            open_camera(camera(url))
+        with pytest.raises(SourceError, match="shows another certificate"):
+            open_camera(camera(url, camera_fingerprint="sha256:" + "00" * 32))
+        assert server.requests == requests, "nothing, and no password, is sent before the certificate is trusted"
+
+
+def test_rtsps_trusts_a_fingerprint_or_the_very_certificate_and_nothing_else(
+    certificate: tuple[ssl.SSLContext, Path, str],
+) -> None:
+    context, file, fingerprint = certificate
+    with rtsp_camera(encode(4, 10, 5), 10, context) as port:
+        url = f"rtsps://bob:s3cr3t@127.0.0.1:{port}/live"
+        assert sizes(open_camera(camera(url, camera_fingerprint=fingerprint))) == {(320, 240)}
+        assert sizes(open_camera(camera(url, camera_ca_file=file))) == {(320, 240)}
+        with pytest.raises(SourceError, match=f"is not trusted .*CAMERA_FINGERPRINT={fingerprint}") as caught:
+            open_camera(camera(url))
+        assert "s3cr3t" not in str(caught.value)
+        with pytest.raises(SourceError, match="shows another certificate"):
+            open_camera(camera(url, camera_fingerprint="sha256:" + "00" * 32))
+
+
+def test_rtsp_over_udp_only(rtsp_udp: str) -> None:
+    assert sizes(open_camera(camera(rtsp_udp))) == {(320, 240)}
+
+
+@pytest.fixture
+def rtsp_udp() -> Iterator[str]:
+    from tests.support.rtsp_server import RtspServer, available
+
+    if not available():
+        missing_tool("GStreamer's RTSP server")
+    with RtspServer(free_port(), transport="udp") as server:
+        yield server.url
+
+
+def test_udp_with_mpeg_ts() -> None:
+    port = free_port()
+    with ffmpeg(f"-f mpegts udp://127.0.0.1:{port}?pkt_size=1316"):
+        assert sizes(open_when_there(camera(f"udp://127.0.0.1:{port}"))) == {(320, 240)}
+
+
+def test_rtmp() -> None:
+    port = free_port()
+    with ffmpeg(f"-f flv -listen 1 rtmp://127.0.0.1:{port}/live/gate"):
+        assert sizes(open_when_there(camera(f"rtmp://127.0.0.1:{port}/live/gate"))) == {(320, 240)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"), [("video/x-flv", "flv"), ("video/mp2t", "mpegts"), ("application/octet-stream", "mpegts")]
+)
+def test_containers_over_http(kind: str, form: str) -> None:
+    def body() -> Iterator[bytes]:
+        with ffmpeg(f"-f {form} -") as process:
+            assert process.stdout is not None
+            while piece := process.stdout.read1(4096):  # type: ignore[attr-defined]
+                yield piece
+
+    with HttpVideo(kind, body) as server:
+        assert sizes(open_camera(camera(f"http://127.0.0.1:{server.port}/live"))) == {(320, 240)}
+
+
+def test_hls(tmp_path: Path) -> None:
+    subprocess.run(
+        "ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=15 -t 6 -pix_fmt yuv420p -c:v libx264 -g 15 -f hls"
+        f" -hls_time 2 -hls_list_size 0 {tmp_path}/live.m3u8".split(),
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    from tests.support.file_server import FileServer
+
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with FileServer(files) as server:
+        assert sizes(open_camera(camera(f"{server.url}/live.m3u8"))) == {(320, 240)}
+
+
+def test_still_images_are_polled_at_the_cameras_rate() -> None:
+    number = iter(range(1000))
+    with HttpVideo("image/jpeg", lambda: [make_jpeg(next(number))]) as server:
+        source = open_camera(camera(f"http://127.0.0.1:{server.port}/snapshot.jpg", camera_fps=20))
+        began = time.monotonic()
+        found = []
+        for _ in range(10):
+            source.grab(ignore)
+            found.append(source.retrieve().jpeg)
+        assert time.monotonic() - began >= 0.4
+        assert found == [make_jpeg(each) for each in range(10)]
+        source.close()
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http"])
+def test_a_server_that_accepts_and_is_silent_ends_in_time(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"{scheme}://bob:s3cr3t@127.0.0.1:{listener.getsockname()[1]}/live/x"
+        began = time.monotonic()
+        with pytest.raises(SourceError, match="did not answer in time") as caught:
+            open_camera(camera(url, source_stall_s=1))
+        assert time.monotonic() - began < 25
+        assert "s3cr3t" not in str(caught.value)

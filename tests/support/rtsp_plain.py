@@ -1,0 +1,161 @@
+"""A small RTSP camera on loopback: H.264 over the RTSP connection, joined in mid-stream as real cameras are.
+
+Every client joins where the camera is at that moment, so a key frame may be many seconds away. With a TLS context it
+serves rtsps.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+PACKET_BYTES = 1400
+
+
+def encode(seconds: int, fps: int, gop: int, size: str = "320x240") -> bytes:
+    """A moving test image as raw H.264 without B frames, with a key frame every `gop` frames."""
+    command = (
+        f"ffmpeg -v error -f lavfi -i testsrc2=size={size}:rate={fps} -t {seconds} -c:v libx264 -preset ultrafast"
+        f" -threads 1 -bf 0 -g {gop} -keyint_min {gop} -sc_threshold 0 -x264-params slices=1:repeat-headers=1"
+        " -pix_fmt yuv420p -f h264 -"
+    )
+    return subprocess.run(command.split(), capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+
+
+def access_units(annex_b: bytes) -> list[list[bytes]]:
+    """NAL units by frame, for one slice a frame."""
+    units: list[list[bytes]] = []
+    pending: list[bytes] = []
+    for nal in (part.rstrip(b"\0") for part in re.split(rb"\x00\x00\x00?\x01", annex_b)):
+        if not nal or nal[0] & 31 == 9:
+            continue
+        pending.append(nal)
+        if nal[0] & 31 in (1, 5):
+            units.append(pending)
+            pending = []
+    return units
+
+
+def rtp_packets(unit: list[bytes], stamp: int, sequence: int) -> tuple[list[bytes], int]:
+    """RTP packets of one frame (RFC 6184: single units and FU-A), and the next sequence number."""
+    found = []
+    for at, nal in enumerate(unit):
+        pieces = [nal] if len(nal) <= PACKET_BYTES else []
+        if not pieces:
+            body, size = nal[1:], PACKET_BYTES - 2
+            for start in range(0, len(body), size):
+                flags = (0x80 if start == 0 else 0) | (0x40 if start + size >= len(body) else 0)
+                pieces.append(bytes([nal[0] & 0xE0 | 28, flags | nal[0] & 31]) + body[start : start + size])
+        for index, piece in enumerate(pieces):
+            last = at == len(unit) - 1 and index == len(pieces) - 1
+            head = struct.pack(">BBHII", 0x80, 96 | (0x80 if last else 0), sequence & 0xFFFF, stamp & 0xFFFFFFFF, 7)
+            found.append(head + piece)
+            sequence += 1
+    return found, sequence
+
+
+class _Camera:
+    def __init__(self, stream: bytes, fps: float, tls: ssl.SSLContext | None, join_at: int | None) -> None:
+        self._units = access_units(stream)
+        self._fps = fps
+        self._tls = tls
+        self._join_at = join_at
+        self._began = time.monotonic()
+        self.going = threading.Event()
+        self.going.set()
+
+    def serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            stack.enter_context(connection)
+            connection.settimeout(60)
+            rest = b""
+            while self.going.is_set() and (data := connection.recv(4096)):
+                rest = self._skip_interleaved(rest + data)
+                if b"\r\n\r\n" not in rest or rest[:1] == b"$":
+                    continue
+                head, rest = rest.split(b"\r\n\r\n", 1)
+                method = self._answer(connection, head.decode("latin-1"))
+                if method == "PLAY":
+                    threading.Thread(target=self._play, args=(connection,), daemon=True).start()
+                elif method == "TEARDOWN":
+                    return
+
+    @staticmethod
+    def _skip_interleaved(data: bytes) -> bytes:
+        while data[:1] == b"$" and len(data) >= 4 and len(data) >= 4 + struct.unpack(">H", data[2:4])[0]:
+            data = data[4 + struct.unpack(">H", data[2:4])[0] :]
+        return data
+
+    def _answer(self, connection: socket.socket, request: str) -> str:
+        method, url = request.split()[:2]
+        lines = ["CSeq: " + re.findall(r"(?i)cseq: *(\d+)", request)[0]]
+        body = ""
+        if method == "OPTIONS":
+            lines.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
+        elif method == "DESCRIBE":
+            sets = [nal for nal in self._units[0] if nal[0] & 31 in (7, 8)]
+            sprop = ",".join(base64.b64encode(one).decode() for one in sets)
+            body = (
+                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\n"
+                f"a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}\r\n"
+                "a=control:track0\r\n"
+            )
+            lines += [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+        elif method == "SETUP":
+            lines += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 12345678;timeout=60"]
+        else:
+            lines.append("Session: 12345678")
+        connection.sendall(("RTSP/1.0 200 OK\r\n" + "\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        return method
+
+    def _play(self, connection: socket.socket) -> None:
+        began = self._began
+        if self._join_at is not None:
+            began = time.monotonic() - self._join_at / self._fps
+        number, sequence = int((time.monotonic() - began) * self._fps), 0
+        with contextlib.suppress(OSError):
+            while self.going.is_set():
+                wait_s = began + number / self._fps - time.monotonic()
+                if wait_s > 0:
+                    time.sleep(wait_s)
+                unit = self._units[number % len(self._units)]
+                made, sequence = rtp_packets(unit, round(number * 90000 / self._fps), sequence)
+                connection.sendall(b"".join(b"$\0" + struct.pack(">H", len(one)) + one for one in made))
+                number += 1
+
+
+@contextlib.contextmanager
+def rtsp_camera(
+    stream: bytes, fps: float, tls: ssl.SSLContext | None = None, join_at: int | None = None
+) -> Iterator[int]:
+    """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
+
+    Clients join where the camera is at that moment, or at frame `join_at`.
+    """
+    camera = _Camera(stream, fps, tls, join_at)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.2)
+
+    def accept() -> None:
+        while camera.going.is_set():
+            with contextlib.suppress(TimeoutError):
+                threading.Thread(target=camera.serve, args=(listener.accept()[0],), daemon=True).start()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        camera.going.clear()
+        thread.join()
+        listener.close()
