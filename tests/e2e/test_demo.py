@@ -255,8 +255,10 @@ def test_what_is_no_video_ends_the_demo(tmp_path: Path) -> None:
             running.process.send_signal(signal.SIGINT)
             running.process.wait(15)
     last = running.log().splitlines()[-1]
+    assert last.startswith("error: file notes cannot start: "), last
     assert "notes.txt" in last
     assert "not a video" in last
+    assert "restart in" not in running.log()
 
 
 def child_pids(parent: int) -> list[int]:

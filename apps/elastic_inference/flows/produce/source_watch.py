@@ -91,6 +91,8 @@ class SourceWatch:
         with self._lock:
             self._last = self._last_frame = now
             self._packets = 0
+            # After a stall that `check` noticed, the read has gone on after all.
+            self._open, self._read_hangs = True, False
             if wanted:
                 self._frames.append(now)
             if self._state is SourceState.LIVE:

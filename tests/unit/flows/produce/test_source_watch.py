@@ -85,3 +85,32 @@ def test_repeated_failures_are_logged_once(watch: SourceWatch, caplog: pytest.Lo
     for second in range(5):
         watch.failed(float(second), "It can't be reached.")
     assert caplog.text.count("It can't be reached.") == 1
+
+
+def test_a_read_that_goes_on_after_a_stall_can_stall_again(watch: SourceWatch, registry: CollectorRegistry) -> None:
+    watch.opened(0.0)
+    watch.frame(0.5)
+    assert watch.check(2.6)
+    watch.frame(2.7)
+    assert watch.report(2.7).state is SourceState.LIVE
+    watch.failed(4.0, "Nothing came.", waited_s=1.3)
+    assert watch.report(4.0).state is SourceState.STALLED
+    assert value(registry, "ei_source_stalls_total") == 2
+
+
+def test_packets_without_frames_are_a_wait_for_a_key_frame_and_no_stall(watch: SourceWatch) -> None:
+    watch.opened(0.0)
+    for number in range(60):
+        watch.data(number / 10)
+        assert not watch.check(number / 10)
+    assert watch.report(6.0).state is SourceState.WAITING
+    watch.frame(6.1)
+    assert watch.report(6.1).state is SourceState.LIVE
+
+
+def test_a_slow_camera_does_not_wait_for_key_frames(watch: SourceWatch) -> None:
+    watch.opened(0.0)
+    for number in range(1, 30):
+        watch.data(number * 1.9)
+        watch.frame(number * 1.9)
+        assert watch.report(number * 1.9).state is SourceState.LIVE
