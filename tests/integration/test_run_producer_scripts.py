@@ -8,14 +8,13 @@ import signal
 import subprocess
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.domain import keys
 from tests.support.scripts import TOOLS, recorded_call, recording_engine, run
+from tests.support.videos import write_video
 from tests.support.waiting import wait_for
 
 SECRET = "pa55-of-the-camera"
@@ -29,10 +28,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "my clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for number in range(10):
-        writer.write(np.full((48, 64, 3), number * 20, np.uint8))
-    writer.release()
+    write_video(path, 10)
     return path
 
 
@@ -86,7 +82,7 @@ def test_a_cameras_password_leaves_argv_with_the_start(environ: dict[str, str]) 
             # Once it says what is wrong with the camera, it listens to signals.
             assert process.stderr
             errors = ""
-            while "can't be opened" not in errors:
+            while "refuses the connection" not in errors:
                 line = process.stderr.readline()
                 assert line, errors
                 errors += line
