@@ -9,6 +9,8 @@ const gateway = process.env.EI_GATEWAY ?? 'http://127.0.0.1:31002'
 
 export default defineConfig({
   plugins: [vue()],
+  // Relative addresses: a proxy may serve the dashboard below a prefix.
+  base: './',
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   build: {
     // The gateway serves this folder once it holds an index.html.

@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib'
 const LIMIT_KB = 300
 const folder = new URL('../../apps/elastic_inference/flows/gateway/dashboard/', import.meta.url)
 const index = readFileSync(new URL('index.html', folder))
-const named = [...index.toString().matchAll(/(?:src|href)="\/(assets\/[^"]+)"/g)].map((match) => match[1])
+const named = [...index.toString().matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g)].map((match) => match[1])
 const workers = readdirSync(new URL('assets/', folder))
   .filter((name) => /\.worker-.*\.js$/.test(name))
   .map((name) => `assets/${name}`)

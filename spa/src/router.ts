@@ -1,10 +1,11 @@
 /** Addresses of the views. The first download holds only the streams view; the others are loaded when opened. */
 import { createRouter, createWebHistory } from 'vue-router'
 
+import { BASE } from './api/base'
 import StreamsPage from './pages/StreamsPage.vue'
 
 export const router = createRouter({
-  history: createWebHistory(),
+  history: createWebHistory(BASE),
   routes: [
     { path: '/', name: 'streams', component: StreamsPage, meta: { title: 'Streams' } },
     {
@@ -45,7 +46,7 @@ router.onError((_error, to) => {
   } catch {
     return // without storage a loop could not be detected
   }
-  if (Date.now() - before > RELOAD_PAUSE_MS) location.assign(to.fullPath)
+  if (Date.now() - before > RELOAD_PAUSE_MS) location.assign(router.resolve(to.fullPath).href)
 })
 
 router.afterEach((to, from) => {

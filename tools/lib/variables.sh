@@ -162,6 +162,7 @@ declare -A RUN_VARIABLES=(
         MAX_VIEWERS
         REORDER_MS
         ALLOWED_ORIGINS
+        TRUSTED_PROXIES
     "
     ["ei-gateway-server"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
@@ -198,6 +199,8 @@ declare -A RUN_VARIABLES=(
         GATEWAY_TLS_CERT:read
         GATEWAY_TLS_KEY:read
         ALLOWED_ORIGINS
+        TRUSTED_PROXIES
+        BASE_PATH
         DASHBOARD_DIR:read
         WEBSOCKET_SERVER_HOST
         WEBSOCKET_SERVER_PORT

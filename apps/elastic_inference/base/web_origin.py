@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
+from elastic_inference.base.forwarded import Client
+
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -31,3 +33,27 @@ def is_allowed_origin(origins: Sequence[str], hosts: Sequence[str], allowed: Ite
         )
     except (KeyError, ValueError):
         return False
+
+
+def refusal_reason(origins: Sequence[str], hosts: Sequence[str], client: Client, peer: str) -> str:
+    """Why a page's origin is refused and what to do, for the log and for the dashboard."""
+    text = f"Pages of {_shown(origins)} are refused: this server was asked for as {_shown(hosts)}. "
+    if client.from_stranger:
+        return text + f"The headers of the proxy at {peer} do not count: add its address to TRUSTED_PROXIES."
+    if client.host:
+        return text + "Let the proxy pass the browser's host and port in X-Forwarded-Host, or set ALLOWED_ORIGINS."
+    return text + "Let a proxy pass the browser's Host header, or add the origin to ALLOWED_ORIGINS."
+
+
+def _shown(values: Sequence[str]) -> str:
+    """The values of a header, safe in a line of a log."""
+    return ascii(", ".join(values)[:120])[1:-1] or "(none)"
+
+
+def origin_of(address: str) -> str:
+    """The origin of a page's address, such as `https://example.org`; empty for anything else."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") and parts.netloc else ""

@@ -75,6 +75,10 @@ class Session:
     login_required: Annotated[bool, Field(description="Whether the server asks for a token at all.")]
     logged_in: Annotated[bool, Field(description="Whether this request carried a valid login; true if none is needed.")]
     version: ServerVersion
+    websocket_problem: Annotated[
+        str | None,
+        Field(description="Why websockets of this page would be refused (its origin); null if they are not."),
+    ]
 
 
 @dataclass(slots=True)

@@ -28,4 +28,6 @@ test('addresses follow the page', () => {
   const at = { protocol: 'https:', host: 'site:31002', origin: 'https://site:31002' } as Location
   expect(socketAddress('gate-1:people:inferred', at)).toBe('wss://site:31002/gate-1:people:inferred')
   expect(restAddress('gate-1:people:inferred', at)).toBe('https://site:31002/api/streams/gate-1:people:inferred')
+  expect(socketAddress('a:b:inferred', at, '/ei/')).toBe('wss://site:31002/ei/a:b:inferred')
+  expect(restAddress('a:b:inferred', at, '/ei/')).toBe('https://site:31002/ei/api/streams/a:b:inferred')
 })

@@ -1,4 +1,5 @@
 /** REST calls to the gateway. Every failure is an `ApiError` with a sentence to show. */
+import { BASE } from './base'
 import type { ApiErrorBody, Session } from './types'
 
 export class ApiError extends Error {
@@ -15,7 +16,7 @@ export class ApiError extends Error {
 async function call<T>(path: string, init?: RequestInit): Promise<T> {
   let response: Response
   try {
-    response = await fetch(path, { ...init, headers: { Accept: 'application/json', ...init?.headers } })
+    response = await fetch(BASE + path, { ...init, headers: { Accept: 'application/json', ...init?.headers } })
   } catch {
     throw new ApiError(0, 'unreachable', 'The server is unreachable.')
   }
@@ -31,26 +32,26 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
   return body as T
 }
 
-export const getSession = (): Promise<Session> => call('/api/session')
+export const getSession = (): Promise<Session> => call('api/session')
 
 export const login = (token: string): Promise<Session> =>
-  call('/api/login', {
+  call('api/login', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ token }),
   })
 
 export const logout = (): Promise<Session> =>
-  call('/api/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })
+  call('api/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })
 
 /** Address of a stream's websocket on the server of this page. */
-export function socketAddress(id: string, at: Location = location): string {
-  return `${at.protocol === 'https:' ? 'wss' : 'ws'}://${at.host}/${encodePath(id)}`
+export function socketAddress(id: string, at: Location = location, base = BASE): string {
+  return `${at.protocol === 'https:' ? 'wss' : 'ws'}://${at.host}${base}${encodePath(id)}`
 }
 
 /** Address of a stream's REST document. */
-export function restAddress(id: string, at: Location = location): string {
-  return `${at.origin}/api/streams/${encodePath(id)}`
+export function restAddress(id: string, at: Location = location, base = BASE): string {
+  return `${at.origin}${base}api/streams/${encodePath(id)}`
 }
 
 // A colon is allowed in a path, and ids are easier to read with it.

@@ -5,6 +5,7 @@
  * opened after a growing pause with jitter.
  */
 import { backoffMs } from '../backoff'
+import { BASE } from './base'
 import type { HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
 
 export interface EventHandlers {
@@ -28,7 +29,7 @@ export class EventConnection {
 
   open(): void {
     this.close()
-    const source = new EventSource('/api/events')
+    const source = new EventSource(`${BASE}api/events`)
     this.source = source
     source.onopen = () => {
       this.failures = 0

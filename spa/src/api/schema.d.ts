@@ -317,6 +317,8 @@ export interface components {
             logged_in: boolean;
             /** @description The server's version. */
             version: string;
+            /** @description Why websockets of this page would be refused (its origin); null if they are not. */
+            websocket_problem: string | null;
         };
         /** @description The pool at this moment. */
         Stats: {

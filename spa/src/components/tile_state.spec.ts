@@ -41,6 +41,16 @@ test.each<[Partial<Stream>, TileReport | null, string]>([
   expect(state(change, given, 60_000).text).toBe(text)
 })
 
+test('a refused page says why, but only while it gets nothing', () => {
+  const at = (given: TileReport) => tileState(stream, given, 11_000, false, null, 'Pages of http://x are refused.')
+  expect(at(report({ lastFrameMs: null, socket: 'lost' }))).toEqual({
+    health: 'dead',
+    text: 'the server refuses this page',
+    detail: 'Pages of http://x are refused.',
+  })
+  expect(at(report()).health).toBe('live')
+})
+
 test('paused is not dead', () => {
   expect(state({}, report(), 60_000, true)).toMatchObject({ health: 'wait', text: 'paused' })
 })

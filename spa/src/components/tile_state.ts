@@ -22,6 +22,8 @@ export function tileState(
   nowMs: number,
   paused: boolean,
   lastSeenMs: number | null,
+  /** Why the server refuses this page's websockets. */
+  refusal: string | null = null,
 ): TileState {
   const last = report?.lastFrameMs ?? null
   const detail =
@@ -31,6 +33,8 @@ export function tileState(
   const age = last === null ? null : nowMs - last
   const limit = Math.max(DEAD_MS, stream.fps > 0 ? 3000 / stream.fps : 0)
   if (age !== null && age <= limit) return { health: 'live', text: '', detail: '' }
+  if (refusal && report?.socket === 'lost')
+    return { health: 'dead', text: 'the server refuses this page', detail: refusal }
   if (stream.state === 'waiting')
     return { health: 'dead', text: `no pods for ${stream.type}`, detail: detail || 'frames are dropped' }
   // Without a rate from the producer, the stream may simply have ended.

@@ -16,7 +16,7 @@ const NO_STREAM: TileState = { health: 'wait', text: '', detail: '' }
 
 /** `onReport` is called with each report of the painter, twice a second. */
 export function useStreamTile(stream: () => Stream | null, onReport: (report: TileReport) => void = () => {}) {
-  const { nowMs, localMs } = useLive()
+  const { nowMs, localMs, session } = useLive()
   const paused = ref(false)
   const tile = ref<number | null>(null)
   const report = shallowRef<TileReport | null>(null)
@@ -26,7 +26,8 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     const now = stream()
     if (!now) return NO_STREAM
     const lastSeenMs = now.last_seen === null ? null : localMs(now.last_seen)
-    return keepState(old, tileState(now, report.value, nowMs.value, paused.value, lastSeenMs))
+    const refusal = session.value?.websocket_problem ?? null
+    return keepState(old, tileState(now, report.value, nowMs.value, paused.value, lastSeenMs, refusal))
   })
   const isLive = computed(() => state.value.health === 'live')
   const counts = computed(() => shown.value?.counts ?? null)

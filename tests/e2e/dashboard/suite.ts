@@ -3,7 +3,7 @@ import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-c
 import { afterAll, afterEach, beforeAll } from 'vitest'
 
 import { openPage, startBrowser, type WatchedPage } from './browser'
-import { Publisher, System, waitFor } from './system'
+import { Publisher, System, type SystemOptions, waitFor } from './system'
 
 export interface Suite {
   system: System
@@ -14,7 +14,7 @@ export interface Suite {
 }
 
 /** Starts services and browser before the tests of this file; `streams` are published from the start. */
-export function useSuite(options: { token?: string; streams?: string[] } = {}): Suite {
+export function useSuite(options: SystemOptions & { streams?: string[] } = {}): Suite {
   const suite = {
     open: (path, page, expected) => openPage(suite.browser, suite.system.url + path, page, expected),
   } as Suite

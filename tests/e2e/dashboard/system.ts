@@ -142,6 +142,14 @@ with EmbeddedValkey() as server:
     sys.stdin.read()
 `
 
+export interface SystemOptions {
+  token?: string
+  /** The address that the gateway listens on. */
+  host?: string
+  /** Further settings of the services. */
+  env?: Record<string, string>
+}
+
 /** Valkey, relay and gateway on free ports. */
 export class System {
   private readonly services: Service[] = []
@@ -154,11 +162,10 @@ export class System {
 
   private constructor(private readonly host: string) {}
 
-  /** `host` is the address that the gateway listens on. */
-  static async start(options: { token?: string; host?: string } = {}): Promise<System> {
+  static async start(options: SystemOptions = {}): Promise<System> {
     const system = new System(options.host ?? '127.0.0.1')
     try {
-      await system.begin(options.token)
+      await system.begin(options)
     } catch (error) {
       await system.stop()
       throw new Error(`the system did not start:\n${system.words()}`, { cause: error })
@@ -166,7 +173,7 @@ export class System {
     return system
   }
 
-  private async begin(token?: string): Promise<void> {
+  private async begin({ token, env }: SystemOptions): Promise<void> {
     const valkey = Service.start('valkey', python, ['-c', VALKEY])
     this.services.push(valkey)
     this.brokerUrl = (await said(valkey, /redis at (\S+)/))[1]!
@@ -178,6 +185,7 @@ export class System {
       GATEWAY_HOST: this.host,
       GATEWAY_PORT: '0',
       ...(token ? { GATEWAY_TOKEN: token } : {}),
+      ...env,
     }
     await this.startRelay()
     await this.startGateway()

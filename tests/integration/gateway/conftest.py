@@ -1,12 +1,15 @@
-"""A gateway in this process that notices new inference types soon."""
+"""A gateway in this process that notices new inference types soon, and a certificate."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from tests.conftest import missing_tool
 from tests.support.gateway import RunningGateway
 
 
@@ -20,3 +23,17 @@ def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 def gateway(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
     with RunningGateway(valkey.url) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(certificate, key) for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        missing_tool("openssl")
+    return cert, key

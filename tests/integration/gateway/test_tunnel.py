@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from websockets.sync.client import connect
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.domain.result import parse_result, split_message
-from tests.conftest import missing_tool
 from tests.support.gateway import JPEG, Pool, RunningGateway
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
@@ -246,20 +244,6 @@ def test_a_stop_ends_tunnels_and_events_quickly(valkey: EmbeddedValkey) -> None:
         answer.read()
         raw.close()
         events.close()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(certificate, key) for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        missing_tool("openssl")
-    return cert, key
 
 
 def test_over_tls(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay, certificate: tuple[Path, Path]) -> None:

@@ -30,6 +30,7 @@ SERVICES: dict[str, type[CommonSettings]] = {
 }
 EVERYTHING = [
     *("--redis-tls", "tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "SAMPLE_FPS=5"),
+    *("--set", "TRUSTED_PROXIES=10.0.0.0/8,::1"),
     *("--set", "CONFIDENCE_THRESHOLD=0.4", "--set", "STREAM_QUEUE_DEPTH=8", "--models", "all"),
 ]
 CAMERA = ("-n", "gate-1", "-t", "people", "-c")
@@ -101,7 +102,15 @@ def test_every_service_starts_with_what_its_pod_gets(documents: list[Document], 
 
 def test_a_setting_of_the_services_can_be_given_to_all_of_them(documents: list[Document]) -> None:
     (settings,) = [each["data"] for each in documents if name_of(each) == "ConfigMap/ei-settings"]
-    assert settings.items() >= {"CONFIDENCE_THRESHOLD": "0.4", "STREAM_QUEUE_DEPTH": "8", "LOG_LEVEL": "INFO"}.items()
+    assert (
+        settings.items()
+        >= {
+            "CONFIDENCE_THRESHOLD": "0.4",
+            "STREAM_QUEUE_DEPTH": "8",
+            "LOG_LEVEL": "INFO",
+            "TRUSTED_PROXIES": "10.0.0.0/8,::1",
+        }.items()
+    )
     assert "QUEUE_DEPTH" not in settings, "what nobody gave keeps the services' default"
 
 

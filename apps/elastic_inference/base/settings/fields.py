@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from elastic_inference.base.forwarded import check_prefix, parse_networks
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
 
@@ -35,7 +36,17 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _check_networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        parse_networks(texts)
+    except ValueError as error:
+        raise ValueError(f"expected addresses and networks such as 10.0.0.0/8, comma-separated ({error})") from None
+    return texts
+
+
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)]
+PathPrefix = Annotated[str, AfterValidator(check_prefix)]
 
 
 def check_name(name: str) -> str:

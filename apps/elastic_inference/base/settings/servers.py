@@ -5,12 +5,23 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, field_validator
 
 from elastic_inference.base.settings.common import CommonSettings
-from elastic_inference.base.settings.fields import CommaSeparated, PortOrFree, ReadablePath, SecretFile, read_secret
+from elastic_inference.base.settings.fields import (
+    CommaSeparated,
+    Networks,
+    PathPrefix,
+    PortOrFree,
+    ReadablePath,
+    SecretFile,
+    read_secret,
+)
 from elastic_inference.base.url import check_url
 
 WEBSOCKET_PORT = 31611
 MAX_VIEWERS_TEXT = "maximum of open websockets"
 ALLOWED_ORIGINS_TEXT = "further origins of browsers, comma-separated"
+TRUSTED_PROXIES_TEXT = (
+    "addresses and networks of proxies whose X-Forwarded and Forwarded headers count, comma-separated"
+)
 
 
 class WebsocketSettings(CommonSettings):
@@ -25,6 +36,7 @@ class WebsocketSettings(CommonSettings):
     max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
     reorder_ms: float = Field(100.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor")
     allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
+    trusted_proxies: Networks = Field((), description=TRUSTED_PROXIES_TEXT)
 
 
 class GatewaySettings(CommonSettings):
@@ -41,6 +53,10 @@ class GatewaySettings(CommonSettings):
     gateway_tls_cert: ReadablePath = Field(None, description="certificate chain (PEM): serve HTTPS")
     gateway_tls_key: ReadablePath = Field(None, description="its key (PEM)")
     allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
+    trusted_proxies: Networks = Field((), description=TRUSTED_PROXIES_TEXT)
+    base_path: PathPrefix = Field(
+        "", description="path below which a proxy serves the gateway, such as /ei; paths without it are served too"
+    )
     dashboard_dir: ReadablePath = Field(None, description="folder of the built dashboard (default: the packaged one)")
 
     @field_validator("websocket_server_url")

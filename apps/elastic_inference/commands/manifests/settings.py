@@ -13,11 +13,13 @@ from pydantic.fields import FieldInfo
 from elastic_inference.base import config, ports
 from elastic_inference.commands.manifests.errors import ManifestError
 
+_BEFORE_THE_GATEWAY = ("allowed_origins", "base_path", "trusted_proxies")
+
 
 def _service_fields() -> dict[str, FieldInfo]:
     """The services' settings that one installation may set for all of its pods: numbers and choices, but no port.
 
-    Names, addresses and files differ from pod to pod: the templates set them.
+    Names, addresses and files differ from pod to pod: the templates set them. What lies before the gateway does not.
     """
     fields = {name: info for each in config.SERVICES for name, info in each.model_fields.items()}
     return {name.upper(): info for name, info in fields.items() if _is_plain(name, info.annotation)}
@@ -25,7 +27,8 @@ def _service_fields() -> dict[str, FieldInfo]:
 
 def _is_plain(name: str, annotation: Any) -> bool:
     types = set(get_args(annotation)) - {NoneType} or {annotation}
-    return not name.endswith("_port") and (get_origin(annotation) is Literal or types <= {int, float})
+    plain = get_origin(annotation) is Literal or types <= {int, float}
+    return name in _BEFORE_THE_GATEWAY or (plain and not name.endswith("_port"))
 
 
 SERVICE_FIELDS = _service_fields()

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from tornado.iostream import StreamClosedError
 
 from elastic_inference import __version__
+from elastic_inference.base.web_origin import origin_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.rest import Login, Session
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
@@ -139,7 +140,17 @@ class _SessionBase(BaseHandler):
     def answer_session(self, logged_in: bool) -> None:
         """Answers with a `Session`."""
         required = self.gateway.auth.required
-        self.answer_json(Session(login_required=required, logged_in=logged_in or not required, version=__version__))
+        headers = self.request.headers
+        # The browser sends no Origin with a GET to its own site, but the page's address.
+        page = headers.get_list("Origin") or [each for each in [origin_of(headers.get("Referer", ""))] if each]
+        self.answer_json(
+            Session(
+                login_required=required,
+                logged_in=logged_in or not required,
+                version=__version__,
+                websocket_problem=self.origin_problem(page),
+            )
+        )
 
     def set_session(self) -> None:
         """Sets the session cookie."""
@@ -152,7 +163,8 @@ class _SessionBase(BaseHandler):
         self.clear_cookie(SESSION_COOKIE, **self._cookie_options())
 
     def _cookie_options(self) -> dict[str, Any]:
-        return {"path": "/", "httponly": True, "samesite": "Strict", "secure": self.gateway.tls}
+        # Below a prefix other programs may share the host: the session is not for them.
+        return {"path": f"{self.prefix}/", "httponly": True, "samesite": "Strict", "secure": self.is_secure}
 
 
 class SessionHandler(_SessionBase):
@@ -161,7 +173,7 @@ class SessionHandler(_SessionBase):
     def get(self) -> None:
         """Answers whether a login is needed and present; renews a session in use."""
         auth = self.gateway.auth
-        left_s = auth.session_left_s(self.get_cookie(SESSION_COOKIE)) if auth.required else 0.0
+        left_s = self.session_left_s() if auth.required else 0.0
         if 0 < left_s < SESSION_LIFE_S - SESSION_RENEW_AFTER_S:
             self.set_session()
         self.answer_session(left_s > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tornado.web import Application, RequestHandler
@@ -14,7 +15,7 @@ from elastic_inference.flows.gateway.routes import ROUTES
 _STREAM_ID = r"/([^/]+(?::|%3[Aa])[^/]+(?::|%3[Aa])inferred)"
 
 
-def make_application(gateway: Gateway) -> Application:
+def make_application(gateway: Gateway, base_path: str = "") -> Application:
     """The Tornado application that serves a gateway."""
     shared: dict[str, Any] = {"gateway": gateway}
     routes: list[tuple[str, type[RequestHandler]]] = [
@@ -29,8 +30,12 @@ def make_application(gateway: Gateway) -> Application:
         if counter is not None:
             counter.inc()
 
+    # A proxy may strip the base path or not.
+    prefix = f"(?:{re.escape(base_path)})?" if base_path else ""
+    if prefix:
+        routes.insert(0, (re.escape(base_path), pages.PageHandler))
     return Application(
-        [(pattern, handler, shared) for pattern, handler in routes],
+        [(prefix + pattern, handler, shared) for pattern, handler in routes],
         default_handler_class=api.UnknownHandler,
         default_handler_args=shared,
         log_function=count,

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, HTTPError, RequestHandler
 
+from elastic_inference.base.forwarded import Network, client_of
+from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import GatewayMetrics
-from elastic_inference.base.web_origin import is_allowed_origin
+from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
 from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, document_json
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit
@@ -51,7 +54,10 @@ class Gateway:
     upstream: tuple[str, int]
     max_tunnels: int
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    base_path: str = ""
     tls: bool = False
+    throttle: Throttle = field(default_factory=Throttle)
     failures: FailureLimit = field(default_factory=FailureLimit)
     # For each open tunnel, the function that ends it; `opening` more are being connected.
     tunnels: set[Callable[[], object]] = field(default_factory=set)
@@ -73,11 +79,12 @@ class BaseHandler(RequestHandler):
     """Base of every handler. `needs_login` is false for what a browser needs in order to log in."""
 
     needs_login = True
-    gateway: Gateway
 
-    def initialize(self, gateway: Gateway) -> None:
-        """Called by Tornado for each request."""
+    def __init__(self, application: Application, request: HTTPServerRequest, gateway: Gateway) -> None:
+        """Called by Tornado for each request; its constructor asks for the default headers."""
         self.gateway = gateway
+        self.client = client_of(str(request.remote_ip), request.headers.get_list, gateway.trusted_proxies)
+        super().__init__(application, request)
         gateway.busy += 1
 
     def on_finish(self) -> None:
@@ -86,7 +93,7 @@ class BaseHandler(RequestHandler):
 
     def set_default_headers(self) -> None:
         """Called by Tornado for each request, and again when an error replaces the answer."""
-        host = self.request.host
+        host = self.client.host or self.request.host
         own = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
         self.set_header("Server", "elastic-inference")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -107,7 +114,7 @@ class BaseHandler(RequestHandler):
     def check_login(self) -> None:
         """Raises ApiError 401 or 429 unless the request carries the token or a session."""
         auth = self.gateway.auth
-        if not auth.required or auth.session_left_s(self.get_cookie(SESSION_COOKIE)) > 0:
+        if not auth.required or self.session_left_s() > 0:
             return
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -116,7 +123,7 @@ class BaseHandler(RequestHandler):
 
     def check_token(self, token: str) -> None:
         """Raises ApiError 401 for a wrong token, or 429 after too many wrong ones from this address."""
-        address = str(self.request.remote_ip)
+        address = self.client.address
         wait_s = self.gateway.failures.wait_s(address)
         if wait_s > 0:
             raise ApiError(429, "Too many wrong tokens from this address: try again in a moment.", wait_s)
@@ -126,9 +133,39 @@ class BaseHandler(RequestHandler):
 
     def check_origin(self) -> None:
         """Raises ApiError 403 for a page of another site. Programs send no origin and are accepted."""
-        headers = self.request.headers
-        if not is_allowed_origin(headers.get_list("Origin"), headers.get_list("Host"), self.gateway.allowed_origins):
-            raise ApiError(403, "Pages of this origin are not allowed: see ALLOWED_ORIGINS.")
+        reason = self.origin_problem(self.request.headers.get_list("Origin"))
+        if reason is None:
+            return
+        if self.gateway.throttle.allow("origin"):
+            log.warning("%s (logged once a minute)", reason)
+        raise ApiError(403, f"Pages of this origin are not allowed: see ALLOWED_ORIGINS. {reason}")
+
+    def origin_problem(self, origins: list[str]) -> str | None:
+        """Why pages of these `Origin` headers are refused; None if they are not."""
+        hosts = [self.client.host] if self.client.host else self.request.headers.get_list("Host")
+        if is_allowed_origin(origins, hosts, self.gateway.allowed_origins):
+            return None
+        return refusal_reason(origins, hosts, self.client, str(self.request.remote_ip))
+
+    @property
+    def prefix(self) -> str:
+        """The path below which the browser sees the gateway, such as `/ei`; empty where nobody named one."""
+        return self.client.prefix or self.gateway.base_path
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the browser came by HTTPS, to the gateway itself or to a trusted proxy."""
+        return self.gateway.tls or self.client.scheme == "https"
+
+    def session_left_s(self) -> float:
+        """Seconds until the session of this request expires; 0 without one.
+
+        Two gateways below one host can give the browser two cookies of the name, of which one is ours.
+        """
+        cookies = ";".join(self.request.headers.get_list("Cookie")).split(";")
+        pairs = (each.strip().partition("=") for each in cookies)
+        found = [value for name, _, value in pairs if name == SESSION_COOKIE]
+        return max((self.gateway.auth.session_left_s(each) for each in found[:8]), default=0.0)
 
     def answer_json(self, document: object) -> None:
         """Answers with a document of the domain."""

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from elastic_inference.domain import keys
+from elastic_inference.flows.gateway.assets import Asset
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.tunnel import (
     SocketTunnel,
@@ -54,7 +55,7 @@ class PageHandler(BaseHandler):
         if self.request.headers.get("Upgrade", "").lower() == "websocket":
             raise ApiError(404, "Expected the path /<name>:<type>:inferred for a websocket.")
         try:
-            path = unquote(self.request.path, errors="strict")
+            path = unquote(self._own_path(), errors="strict")
         except UnicodeDecodeError:
             raise ApiError(400, "The path is not valid UTF-8.") from None
         asset = self.gateway.assets.find(path)
@@ -68,6 +69,9 @@ class PageHandler(BaseHandler):
         self.set_header("Cache-Control", "public, max-age=31536000, immutable" if asset.immutable else "no-cache")
         self._etag = asset.etag
         body = asset.body
+        if asset.content_type.startswith("text/html"):
+            self._finish_page(asset)
+            return
         if asset.compressed is not None:
             self.set_header("Vary", "Accept-Encoding")
             if "gzip" in self.request.headers.get("Accept-Encoding", ""):
@@ -77,6 +81,22 @@ class PageHandler(BaseHandler):
         self.finish(body)
 
     head = get
+
+    def _own_path(self) -> str:
+        """The path without the base path, whether the proxy strips it or not."""
+        base, path = self.gateway.base_path, self.request.path
+        if base and (path == base or path.startswith(f"{base}/")):
+            return path[len(base) :] or "/"
+        return path
+
+    def _finish_page(self, page: Asset) -> None:
+        """Answers with the page, whose relative addresses (`"./`) must lead to the gateway's root from any route.
+
+        Where nobody told the prefix, the depth of the path is enough: a proxy that strips a prefix keeps the rest.
+        """
+        root = f"{self.prefix}/" if self.prefix else "../" * (self._own_path().count("/") - 1) or "./"
+        self._etag = f'{page.etag[:-1]}-{len(root)}{self.prefix}"'
+        self.finish(page.body.replace(b'"./', b'"' + root.encode()))
 
     def compute_etag(self) -> str | None:
         """The file's tag; Tornado answers 304 if the client has it."""
@@ -169,7 +189,7 @@ class TunnelHandler(BaseHandler):
             f"Host: {self.request.host}",
             "Upgrade: websocket",
             "Connection: Upgrade",
-            f"X-Forwarded-For: {self.request.remote_ip}",
+            f"X-Forwarded-For: {self.client.address}",
         ]
         for name in FORWARDED_HEADERS:
             lines += [f"{name}: {value}" for value in self.request.headers.get_list(name)]

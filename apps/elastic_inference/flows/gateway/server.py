@@ -22,6 +22,7 @@ from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import GatewaySettings, RedisTarget
+from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain import keys
@@ -102,13 +103,15 @@ class GatewayServer:
             upstream=upstream,
             max_tunnels=settings.max_viewers + TUNNELS_OVER_VIEWERS,
             allowed_origins=settings.allowed_origins,
+            trusted_proxies=parse_networks(settings.trusted_proxies),
+            base_path=settings.base_path,
             tls=self._tls is not None,
         )
         for run in (state.run, hub.run):
             task = asyncio.create_task(_keep_running(run))
             self._running.push_async_callback(_cancel, task)
         self._http = HTTPServer(
-            make_application(self._gateway),
+            make_application(self._gateway, settings.base_path),
             ssl_options=self._tls,
             idle_connection_timeout=IDLE_LIMIT_S,
             body_timeout=BODY_LIMIT_S,

@@ -16,8 +16,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from elastic_inference.base.forwarded import Network, client_of
+from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
-from elastic_inference.base.web_origin import is_allowed_origin
+from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
 from elastic_inference.domain import keys
 from elastic_inference.flows.relay.hub import Hub
 from elastic_inference.flows.relay.known_streams import BrokerUnavailableError
@@ -62,6 +64,7 @@ class WebsocketServer:
         snapshots: Snapshots,
         *,
         allowed_origins: Sequence[str] = (),
+        trusted_proxies: Sequence[Network] = (),
         limits: Limits | None = None,
     ) -> None:
         """`exists` says whether there is such a stream; it may raise BrokerUnavailableError."""
@@ -70,6 +73,8 @@ class WebsocketServer:
         self._exists = exists
         self._snapshots = snapshots
         self._allowed_origins = tuple(allowed_origins)
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._throttle = Throttle()
         self._limits = limits or Limits()
         self._inside = 0
         self._server: Server | None = None
@@ -126,11 +131,12 @@ class WebsocketServer:
     ) -> Response | Coroutine[None, None, Response] | None:
         """The answer to anything but an acceptable viewer; None for such a viewer."""
         assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
-        origins, hosts = request.headers.get_all("Origin"), request.headers.get_all("Host")
-        if not is_allowed_origin(origins, hosts, self._allowed_origins):
+        if reason := self._origin_problem(connection, request):
+            if self._throttle.allow("origin"):
+                log.warning("%s (logged once a minute)", reason)
             return connection.respond(
                 HTTPStatus.FORBIDDEN,
-                "pages of this origin are not allowed: see ALLOWED_ORIGINS of the websocket server\n",
+                f"pages of this origin are not allowed: see ALLOWED_ORIGINS of the websocket server. {reason}\n",
             )
         stream_id = snapshot_stream(request.path)
         if stream_id is not None:
@@ -140,6 +146,17 @@ class WebsocketServer:
         except BadRequestError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         return None
+
+    def _origin_problem(self, connection: ServerConnection, request: Request) -> str | None:
+        origins = request.headers.get_all("Origin")
+        if not origins:
+            return None
+        peer = str((connection.remote_address or ("",))[0])
+        client = client_of(peer, request.headers.get_all, self._trusted_proxies)
+        hosts = [client.host] if client.host else request.headers.get_all("Host")
+        if is_allowed_origin(origins, hosts, self._allowed_origins):
+            return None
+        return refusal_reason(origins, hosts, client, peer)
 
     async def _snapshot(self, connection: ServerConnection, stream_id: str) -> Response:
         try:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
+from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.base.service_runner import run_service
@@ -159,6 +160,7 @@ def _build(
         exists,
         Snapshots(hub, executor, exists),
         allowed_origins=settings.allowed_origins,
+        trusted_proxies=parse_networks(settings.trusted_proxies),
         limits=limits or Limits(max_viewers=settings.max_viewers),
     )
     return server, [feed.run, partial(watcher.run, hub, lifecycle)]
