@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -100,7 +101,7 @@ class QueueBench:
             sizes.append(sum(len(popped.frame.data) for popped in batch))
         return sizes
 
-    def run_janitor(self, names: int = NAMES_A_RUN, *, free_lock: bool = True) -> None:
+    def run_janitor(self, names: int = NAMES_A_RUN, *, free_lock: bool = True, found: Sequence[str] = ()) -> None:
         """One run, whoever holds the lock."""
 
         async def run() -> None:
@@ -110,7 +111,7 @@ class QueueBench:
             janitor = Janitor(reader.clients, self.rules, "test")
             janitor.starts = self._janitor_starts
             try:
-                assert await janitor.run(TYPE, names)
+                assert await janitor.run(TYPE, names, found)
             finally:
                 await reader.close()
 

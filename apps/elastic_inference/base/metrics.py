@@ -122,3 +122,9 @@ class HousekeepingMetrics:
         )
         # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
+        self.janitor_refused = Gauge(
+            "ei_janitor_refused",
+            "1 while Redis refuses the last round of this type.",
+            ("infer_type",),
+            registry=registry,
+        )

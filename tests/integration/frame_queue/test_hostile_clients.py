@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 import redis
 
-from elastic_inference.adapters.frame_queue import MAX_POP_BYTES
+from elastic_inference.adapters.frame_queue import MAX_POP_BYTES, QueueReader, Sweeper
 from elastic_inference.adapters.frame_queue.legacy_queue import LegacyQueue
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
@@ -222,3 +223,54 @@ def test_a_foreign_mark_that_is_no_text_is_a_rivals(bench: QueueBench) -> None:
     producer.report_source("live", 15.0, 0, 0)
     bench.redis.hset(keys.source(TYPE, "cam-1"), "producer", b"\xff\xfe")
     producer.report_source("live", 15.0, 0, 0)
+
+
+async def test_fat_and_wrong_reports_of_sources_are_not_read(bench: QueueBench) -> None:
+    now_ms = time.time() * 1000
+    reader = QueueReader(bench.target)
+    fat, odd, junk = (keys.source(TYPE, name) for name in ("fat", "odd", "junk"))
+    bench.redis.hset(fat, mapping={"state": b"x" * 4_000_000, "fps": "1"})
+    bench.redis.hset(odd, mapping={"state": b"\xff", "fps": "inf", "reconnects": "9" * 30, "dropped": "-1"})
+    bench.redis.set(junk, "no hash")
+    bench.redis.zadd(keys.sources(TYPE), dict.fromkeys(("fat", "odd", "junk", "none", b"\xff"), now_ms))
+    before = int(bench.redis.info("stats")["total_net_output_bytes"])
+    (found,) = await reader.sources(TYPE)
+    assert int(bench.redis.info("stats")["total_net_output_bytes"]) - before < 100_000
+    assert (found.name, found.state, found.fps, found.reconnects, found.dropped) == ("odd", "\ufffd", 0, 0, 0)
+    bench.redis.zadd(keys.sources(TYPE), {f"x-{index}": now_ms for index in range(200)})
+    assert len(await reader.sources(TYPE, 20)) <= 20
+    bench.redis.set(keys.sources(TYPE), "no set")
+    assert await reader.sources(TYPE) == []
+    await reader.close()
+
+
+async def test_keys_without_an_expiry_are_found_and_removed(bench: QueueBench) -> None:
+    bench.push("cam-1")
+    bench.producer("cam-1").report_source("live", 1, 0, 0)
+    bench.redis.set("foreign", "kept")
+    client = bench.redis
+    for index in range(3000):
+        client.set(keys.frame(TYPE, "cam-2", str(index)), b"x" * 100)
+    client.rpush(keys.frame("made-up", "cam", "1"), "a list")
+    client.set(keys.taken(TYPE, "dead", 0), "x")
+    client.hset(keys.source(TYPE, "cam-3"), "state", "live")
+    client.rpush(keys.waiting(TYPE, "lost"), "1 5 1")
+    client.rpush(PREFIX.encode() + b"waiting:\xff", "1 5 1")
+    (own,) = client.keys(keys.frame(TYPE, "cam-1", "*"))
+    life_ms = client.pttl(own)
+    reader = QueueReader(bench.target)
+    sweeper, found = Sweeper(reader.clients, bench.rules), set()
+    for _ in range(4):
+        shares = await sweeper.sweep([TYPE])
+        found.update(shares.get(TYPE, ()))
+    await reader.close()
+    endless = [key for key in client.scan_iter(match="{queue_*}:*") if client.ttl(key) == -1]
+    assert sorted(endless) == sorted(
+        key.encode()
+        for key in (keys.tokens(TYPE), keys.sources(TYPE), *(keys.waiting(TYPE, n) for n in ("cam-1", "lost")))
+    )
+    assert client.pttl(own) <= life_ms, "an expiry stays as it is"
+    assert client.ttl("foreign") == -1
+    assert found == {"cam-1", "lost"}
+    await asyncio.to_thread(bench.run_janitor, found=sorted(found))
+    assert not client.exists(keys.waiting(TYPE, "lost")), "nobody else would have found it"

@@ -5,6 +5,7 @@ from elastic_inference.adapters.frame_queue.janitor import Janitor
 from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
 from elastic_inference.adapters.frame_queue.producer import PushOutcome, QueueProducer
 from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
+from elastic_inference.adapters.frame_queue.sweeper import Sweeper
 
 __all__ = [
     "MAX_POP_BYTES",
@@ -18,4 +19,5 @@ __all__ = [
     "QueueProducer",
     "QueueReader",
     "SourceInfo",
+    "Sweeper",
 ]

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import NoScriptError
 
+from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.redis_connection import connect_async, connect_nodes_async, is_cluster
+from elastic_inference.adapters.redis_input import read_name, read_number, read_text
 from elastic_inference.base import config
 from elastic_inference.domain import keys
 
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 SOURCE_SEEN_MS = 10_000
 SOURCE_LISTED_MS = 60_000
 TYPES_EVERY_S = 10.0
+MAX_SOURCES = 4096
 # Whoever may push may invent types, and each costs round trips and labels.
 MAX_TYPES = 256
 TOO_MANY_TYPES_EVERY_S = 60.0
@@ -100,26 +104,22 @@ class QueueReader:
         pipe.llen(keys.legacy_queue(infer_type))
         return int(sum(await pipe.execute()))
 
-    async def sources(self, infer_type: str) -> list[SourceInfo]:
-        """Sources that reported within the last 10 s, sorted by name."""
+    async def sources(self, infer_type: str, limit: int = MAX_SOURCES) -> list[SourceInfo]:
+        """Sources that reported within the last 10 s, sorted by name; at most `limit`, the latest."""
         client = self.clients.of(infer_type)
         clock: Any = await client.time()
         now_ms = clock[0] * 1000 + clock[1] // 1000
         # The janitor's upper bound, not +inf: a camera's login may write any score.
-        seen: Any = await client.zrangebyscore(
-            keys.sources(infer_type), now_ms - SOURCE_SEEN_MS, now_ms + SOURCE_LISTED_MS, withscores=True
-        )
-        if not seen:
-            return []
-        pipe = client.pipeline(transaction=False)
-        for name, _ in seen:
-            pipe.hgetall(keys.source(infer_type, name.decode(errors="replace")))
-        found = []
-        for (name, score), fields in zip(seen, await pipe.execute(raise_on_error=False), strict=True):
-            text = name.decode(errors="replace")
-            if fields and isinstance(fields, dict) and keys.is_name(text):
-                found.append(_source(text, infer_type, score, fields))
-        return sorted(found, key=lambda source: source.name)
+        bounds = (now_ms - SOURCE_SEEN_MS, now_ms + SOURCE_LISTED_MS, limit)
+        arguments = (script("sources").sha, 1, keys.sources(infer_type), keys.queue_prefix(infer_type), *bounds)
+        reply: Any
+        try:
+            reply = await client.evalsha(*arguments)
+        except NoScriptError:
+            await client.script_load(script("sources").text)
+            reply = await client.evalsha(*arguments)
+        found = (_source(infer_type, reply[start : start + 6]) for start in range(0, len(reply), 6))
+        return sorted(filter(None, found), key=lambda source: source.name)
 
     async def janitor_runs(self, infer_type: str) -> bool:
         """Whether a janitor has taken the lock of this type within the last second."""
@@ -169,20 +169,17 @@ class KnownTypes:
         return tuple(sorted(sorted(types, key=lambda name: (name not in known, name))[:MAX_TYPES]))
 
 
-def _source(name: str, infer_type: str, seen_ms: float, fields: dict[bytes, bytes]) -> SourceInfo:
-    def number(field: bytes) -> float:
-        try:
-            value = float(fields.get(field, b"0"))
-        except ValueError:
-            return 0.0
-        return value if 0 <= value < 1e15 else 0.0
-
+def _source(infer_type: str, row: Sequence[object]) -> SourceInfo | None:
+    raw_name, seen_ms, state, fps, reconnects, dropped = row
+    name = read_name(raw_name)
+    if name is None:
+        return None
     return SourceInfo(
         name=name,
         type=infer_type,
-        state=fields.get(b"state", b"").decode(errors="replace")[:32],
-        fps=number(b"fps"),
-        reconnects=int(number(b"reconnects")),
-        dropped=int(number(b"dropped")),
-        last_seen=seen_ms / 1000,
+        state=read_text(state)[:32],
+        fps=read_number(fps),
+        reconnects=int(read_number(reconnects)),
+        dropped=int(read_number(dropped)),
+        last_seen=read_number(seen_ms) / 1000,
     )

@@ -24,14 +24,14 @@ class Script:
 
 @functools.cache
 def script(name: str) -> Script:
-    """`push`, `pop`, `legacy`, `order` or `janitor`, read from the file beside this module."""
+    """`push`, `pop`, `legacy`, `order`, `janitor` or `sources`, read from the file beside this module."""
     text = (Path(__file__).parent / f"{name}.lua").read_text()
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def all_scripts() -> tuple[Script, ...]:
     """Every script. Whoever may load scripts loads all of them, because producers may not and need theirs."""
-    return tuple(script(name) for name in ("push", "pop", "legacy", "order", "janitor"))
+    return tuple(script(name) for name in ("push", "pop", "legacy", "order", "janitor", "sources"))
 
 
 def is_missing(reply: object) -> bool:

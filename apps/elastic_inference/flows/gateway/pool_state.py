@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 import redis.asyncio as aioredis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader
+from elastic_inference.adapters.frame_queue.reader import MAX_SOURCES
+from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.pool import Stats, Stream, Streams
@@ -27,6 +29,9 @@ READ_EVERY_S = 1.0
 WORKERS_EVERY_S = 10.0
 # The websocket server counts as unreachable for this long after it was so for a viewer.
 TUNNEL_PROBLEM_LIFE_S = 30.0
+# Sources that are read of all types together; each type has a part.
+_ALL_SOURCES = 32_768
+_MIN_SOURCES = 64
 
 
 class NothingKnownError(ElasticInferenceError):
@@ -145,8 +150,9 @@ class PoolState:
     async def _read_queue(self) -> bool:
         await self._read_types()
         lengths: dict[str, int | None] = {}
+        limit = max(_MIN_SOURCES, min(MAX_SOURCES, _ALL_SOURCES // max(1, len(self._types.names))))
         for infer_type in self._types.names:
-            self._records.sources[infer_type] = await self._reader.sources(infer_type)
+            self._records.sources[infer_type] = await self._reader.sources(infer_type, limit)
             lengths[infer_type] = await self._reader.length(infer_type)
         self._records.lengths = lengths
         return True
@@ -165,7 +171,9 @@ class PoolState:
         except (RedisError, OSError, TimeoutError) as error:
             self._report.degraded(part, error)
             # Addresses and accounts are for the log, not for every viewer.
-            self._missing[part] = f"the {part}'s Redis does not answer"
+            refused = isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS)
+            verb = "refuses a request" if refused else "does not answer"
+            self._missing[part] = f"the {part}'s Redis {verb}"
             self._forget(part)
             return None
         self._missing.pop(part, None)

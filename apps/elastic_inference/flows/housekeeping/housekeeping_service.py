@@ -7,7 +7,7 @@ import sys
 
 from prometheus_client import CollectorRegistry
 
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import HousekeepingSettings
@@ -35,6 +35,7 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
     rounds = Housekeeping(
         reader,
         Janitor(reader.clients, settings, keys.pod_name()),
+        Sweeper(reader.clients, settings),
         StreamRegistry(broker),
         metrics=HousekeepingMetrics(registry),
         lifecycle=lifecycle,

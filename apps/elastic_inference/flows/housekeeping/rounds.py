@@ -11,12 +11,14 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueReader
+from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
@@ -28,6 +30,12 @@ ROUND_S = 1.0
 WORKERS_EVERY_S = 10.0
 READ_LIMIT_S = 3.0
 BEAT_LIMIT_S = 30.0
+MEMORY_EVERY_S = 10.0
+# Janitors keep Redis no longer than this in one round; the next round continues with the next type.
+JANITORS_S = 0.5
+# Streams that the janitors of all types look at in one round; those of each type look at a few at least.
+NAMES_A_ROUND = 4096
+_MIN_NAMES = 64
 
 
 class Housekeeping:
@@ -37,6 +45,7 @@ class Housekeeping:
         self,
         reader: QueueReader,
         janitor: Janitor,
+        sweeper: Sweeper,
         registry: StreamRegistry,
         *,
         metrics: HousekeepingMetrics,
@@ -46,14 +55,17 @@ class Housekeeping:
         """`explain` says in a line what a Redis error means, for `queue` or `broker`."""
         self._reader = reader
         self._janitor = janitor
+        self._sweeper = sweeper
         self._registry = registry
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._explain = explain
         self._types = KnownTypes(reader)
         self._workers_at = float("-inf")
+        self._memory_at = float("-inf")
         self._counted: set[str] = set()
         self._last_done = ""
+        self._failed_first = ""
         self._throttle = Throttle()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -79,16 +91,41 @@ class Housekeeping:
             self._workers_at = now
 
     async def _clean_up(self) -> None:
+        started = time.monotonic()
+        await self._read_memory(started)
         await self._read_types()
         names = self._types.names
+        found = await self._sweeper.sweep(names)
+        share = max(_MIN_NAMES, min(NAMES_A_RUN, NAMES_A_ROUND // max(1, len(names))))
         # A round that was cut off continues where it stopped: if Redis is slow, every type still gets its turn.
         behind = [name for name in names if name > self._last_done]
-        for infer_type in behind + list(names[: len(names) - len(behind)]):
-            if await self._janitor.run(infer_type):
+        order = behind + list(names[: len(names) - len(behind)])
+        if order and order[0] == self._failed_first:
+            # The last round began with it and got no further.
+            order.append(order.pop(0))
+        self._failed_first = order[0] if order else ""
+        for infer_type in order:
+            await self._clean_type(infer_type, share, found.get(infer_type, ()))
+            self._failed_first = ""
+            self._last_done = infer_type
+            if time.monotonic() - started > JANITORS_S:
+                break
+
+    async def _clean_type(self, infer_type: str, share: int, found: Sequence[str]) -> None:
+        """One type. What Redis refuses for it is logged and shown by a gauge, and the others are served."""
+        refused = 0
+        try:
+            if await self._janitor.run(infer_type, share, found):
                 self._metrics.janitor_runs.labels(infer_type=infer_type).inc()
             length = await self._reader.length(infer_type)
             self._metrics.queue_length.labels(infer_type=infer_type).set(length)
-            self._last_done = infer_type
+        except ResponseError as error:
+            if isinstance(error, REDIS_ERRORS):
+                raise
+            refused = 1
+            if self._throttle.allow(("type", infer_type)):
+                log.warning("the queue of type %s is passed over: %s", infer_type, self._explain(error, "queue"))
+        self._metrics.janitor_refused.labels(infer_type=infer_type).set(refused)
 
     async def _read_types(self) -> None:
         before = self._types.names
@@ -98,12 +135,18 @@ class Housekeeping:
             return
         for gone in set(before) - set(self._types.names):
             # A type that is gone must not keep its last length.
-            self._metrics.queue_length.remove(gone)
-            self._metrics.janitor_runs.remove(gone)
-        # Only as often as the types: an INFO costs more than all the rest.
+            for metric in (self._metrics.queue_length, self._metrics.janitor_runs, self._metrics.janitor_refused):
+                metric.remove(gone)
+            self._janitor.forget(gone)
+
+    async def _read_memory(self, now: float) -> None:
+        # Not every second: an INFO costs more than all the rest.
+        if now - self._memory_at < MEMORY_EVERY_S:
+            return
         used, limit = await self._reader.memory()
         self._metrics.redis_used.set(used)
         self._metrics.redis_limit.set(limit)
+        self._memory_at = now
 
     async def _count_workers(self) -> None:
         pods = Counter(worker.type for worker in await self._registry.workers())
@@ -126,13 +169,15 @@ class Housekeeping:
             if self._throttle.allow((part, type(error))):
                 log.warning("%s", text)
             self._metrics.redis_up[part].set(0)
-            self._forget(part)
+            refused = isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS)
+            self._forget(part, refused=refused)
             return False
         self._metrics.redis_up[part].set(1)
         self._lifecycle.set_ready(part)
         return True
 
-    def _forget(self, part: str) -> None:
+    def _forget(self, part: str, *, refused: bool) -> None:
+        """Removes what is no longer known. A server that refuses something answers: its memory is known."""
         metrics = self._metrics
         if part == "broker":
             self._workers_at = float("-inf")
@@ -140,7 +185,8 @@ class Housekeeping:
             metrics.workers.clear()
             return
         metrics.queue_length.clear()
-        metrics.redis_used.set(math.nan)
-        metrics.redis_limit.set(math.nan)
-        # The memory is read again with the types.
         self._types.expire()
+        if not refused:
+            metrics.redis_used.set(math.nan)
+            metrics.redis_limit.set(math.nan)
+            self._memory_at = float("-inf")

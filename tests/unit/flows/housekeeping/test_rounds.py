@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.frame_queue import reader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
@@ -23,13 +24,24 @@ class Queues:
     def __init__(self, types: list[str]) -> None:
         self.found = types
         self.cleaned: list[str] = []
+        self.looked: list[tuple[str, int, list[str]]] = []
+        self.refused: set[str] = set()
         self.fails_after: int | None = None
         self.lifecycle = Lifecycle("housekeeping")
 
     async def types(self) -> list[str]:
         return self.found
 
-    async def run(self, infer_type: str) -> bool:
+    async def sweep(self, types: Any) -> dict[str, list[str]]:
+        return {"people": ["gate-1"]}
+
+    def forget(self, _infer_type: str) -> None:
+        pass
+
+    async def run(self, infer_type: str, names: int, found: Any) -> bool:
+        self.looked.append((infer_type, names, list(found)))
+        if infer_type in self.refused:
+            raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
         if self.fails_after is not None and len(self.cleaned) >= self.fails_after:
             raise TimeoutError
         self.cleaned.append(infer_type)
@@ -49,7 +61,13 @@ def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeep
     fake = cast(Any, queues)
     metrics = HousekeepingMetrics(registry or CollectorRegistry())
     return Housekeeping(
-        fake, fake, fake, metrics=metrics, lifecycle=queues.lifecycle, explain=lambda error, part: f"{part}: {error}"
+        fake,
+        fake,
+        fake,
+        fake,
+        metrics=metrics,
+        lifecycle=queues.lifecycle,
+        explain=lambda error, part: f"{part}: {error}",
     )
 
 
@@ -82,6 +100,59 @@ async def test_a_round_continues_where_the_last_was_cut_off() -> None:
         assert not await housekeeping._ask("queue", housekeeping._clean_up)
         seen += queues.cleaned
     assert seen == ["a", "b", "c", "d", "a", "b", "c", "d", "a"]
+
+
+async def test_a_type_that_lasts_too_long_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = Queues(["a", "b", "c"])
+    housekeeping = make(queues)
+
+    async def length(infer_type: str) -> int:
+        if infer_type == "a":
+            raise TimeoutError
+        return 1
+
+    monkeypatch.setattr(queues, "length", length)
+    for _ in range(4):
+        await housekeeping._ask("queue", housekeeping._clean_up)
+    assert queues.cleaned.count("b") >= 2
+    assert queues.cleaned.count("c") >= 2
+
+
+async def test_a_type_that_redis_refuses_is_passed_over_and_shown() -> None:
+    registry = CollectorRegistry()
+    queues = Queues(["a", "b", "people"])
+    queues.refused = {"a"}
+    housekeeping = make(queues, registry)
+    assert await housekeeping._ask("queue", housekeeping._clean_up)
+    assert queues.cleaned == ["b", "people"]
+    refused = [registry.get_sample_value("ei_janitor_refused", {"infer_type": name}) for name in queues.found]
+    assert refused == [1, 0, 0]
+    assert registry.get_sample_value("ei_redis_up", {"part": "queue"}) == 1
+    assert registry.get_sample_value("ei_redis_used_memory_bytes") == 1
+    assert queues.looked[2] == ("people", 1024, ["gate-1"])
+    queues.refused = set()
+    await housekeeping._clean_up()
+    assert registry.get_sample_value("ei_janitor_refused", {"infer_type": "a"}) == 0
+
+
+async def test_many_types_share_the_work_of_a_round() -> None:
+    queues = Queues([f"a{number}" for number in range(200)])
+    await make(queues)._clean_up()
+    assert {names for _, names, _ in queues.looked} == {64}
+
+
+async def test_a_refused_read_leaves_the_memory_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = CollectorRegistry()
+    queues = Queues(["people"])
+    housekeeping = make(queues, registry)
+    assert await housekeeping._ask("queue", housekeeping._clean_up)
+
+    async def refuse() -> list[str]:
+        raise ResponseError("NOPERM")
+
+    monkeypatch.setattr(queues, "types", refuse)
+    assert not await housekeeping._ask("queue", housekeeping._clean_up)
+    assert registry.get_sample_value("ei_redis_used_memory_bytes") == 1
 
 
 async def test_the_labels_go_with_the_type() -> None:

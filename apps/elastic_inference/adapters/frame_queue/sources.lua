@@ -1,0 +1,30 @@
+#!lua flags=no-writes
+-- What the producers of one type report. They write these keys: sizes are checked before anything is read.
+-- KEYS: sources
+-- ARGV: prefix, oldest and newest time last seen in ms, how many at most
+-- Returns {name, time last seen, state, fps, reconnects, dropped, …}, the latest first.
+local prefix, oldest, newest, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local FIELDS, MAX_BYTES = {'state', 'fps', 'reconnects', 'dropped'}, 256
+local seen = redis.pcall('ZRANGE', KEYS[1], newest, oldest, 'BYSCORE', 'REV', 'LIMIT', 0, most, 'WITHSCORES')
+-- A key of the wrong type is the janitor's to remove.
+if seen.err then return string.match(seen.err, '^WRONGTYPE') and {} or seen end
+local found = {}
+for i = 1, #seen, 2 do
+  local name = seen[i]
+  if #name <= 128 and string.match(name, '^%w[%w._-]*$') then
+    local key, bytes = prefix .. 'source:' .. name, 0
+    for j = 1, #FIELDS do
+      local length = redis.pcall('HSTRLEN', key, FIELDS[j])
+      -- Rights older than this script lack HSTRLEN.
+      if type(length) == 'number' then bytes = bytes + length end
+    end
+    if bytes <= MAX_BYTES then
+      local values = redis.pcall('HMGET', key, unpack(FIELDS))
+      if not values.err and (values[1] or values[2] or values[3] or values[4]) then
+        found[#found + 1], found[#found + 2] = name, seen[i + 1]
+        for j = 1, #FIELDS do found[#found + 1] = values[j] end
+      end
+    end
+  end
+end
+return found
