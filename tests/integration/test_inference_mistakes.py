@@ -26,6 +26,7 @@ from tests.support.waiting import TIME_FACTOR, wait_for
     [
         ({"INFER_DEVICE": "FPGA"}, ("INFER_DEVICE", "FPGA", "CPU")),
         ({"INFER_DEVICE": "HETERO:FPGA,CPU"}, ("INFER_DEVICE", "FPGA")),
+        ({"INFERENCE_PRECISION": "fp64"}, ("INFERENCE_PRECISION", "bf16")),
         ({"INFER_MODEL_NAME": "no-such-model_FP32"}, ("no-such-model",)),
         ({"INFER_MODEL_PATH": "/nowhere/at/all"}, ("/nowhere/at/all",)),
         ({"MODEL_CACHE_DIR": "/proc/nowhere"}, ("MODEL_CACHE_DIR", "/proc/nowhere")),

@@ -127,6 +127,7 @@ declare -A RUN_VARIABLES=(
         INFER_MODEL_NAME
         INFER_MODEL_PATH:model:/own-models
         INFER_DEVICE
+        INFERENCE_PRECISION
         MODEL_CACHE_DIR:write
         CONFIDENCE_THRESHOLD
         RESULTS_MAXLEN

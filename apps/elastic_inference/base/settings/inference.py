@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,6 +25,9 @@ class InferenceSettings(CommonSettings, QueueRules):
         None, description="a model file, or the folder that holds the model of that name"
     )
     infer_device: str = Field("CPU", description="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:GPU,CPU …")
+    inference_precision: Literal["auto", "f32", "bf16", "f16"] = Field(
+        "auto", description="what the model is calculated in; auto: f32 on CPUs, the device's own choice elsewhere"
+    )
     model_cache_dir: Annotated[Path | None, HostPath("write")] = Field(
         None, description="a writable folder: compiled models are kept there, for a faster start"
     )

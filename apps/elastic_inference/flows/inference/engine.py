@@ -23,13 +23,14 @@ from elastic_inference.flows.inference.adapters import (
     adapt,
 )
 from elastic_inference.flows.inference.arrays import Image
-from elastic_inference.flows.inference.runtime import check_device, load_openvino
+from elastic_inference.flows.inference.runtime import check_device, check_precision, load_openvino
 
 log = logging.getLogger(__name__)
 
 # So many requests more than run at a time: an engine thread that ends one finds the next frame decoded. One was 2 %
 # slower at 768x432, three gained nothing.
 SPARE_REQUESTS = 2
+_PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
 
 class InferenceRequest:
@@ -90,6 +91,23 @@ class Engine:
         """Whether only CPUs run the model, so that CPU time tells how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
 
+    def precision(self, stored: str) -> str:
+        """What the model is calculated in, as results show it; `stored` is that of its file (`FP32`, `INT8` …).
+
+        Of an INT8 model the layers that are not quantised are calculated in another precision: `INT8`, or `INT8/BF16`
+        where that is not FP32.
+        """
+        try:
+            hint = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        except RuntimeError:
+            return stored  # this plugin does not tell
+        name = _PRECISIONS.get(getattr(hint, "get_type_name", lambda: str(hint))())
+        if name is None:
+            return stored
+        if stored == "INT8":
+            return stored if name == "FP32" else f"{stored}/{name}"
+        return name
+
     def look_for_devices(self) -> bool:
         """Asks which devices run the model now; True if they have changed. Costs nothing once they are final.
 
@@ -139,12 +157,16 @@ class Engine:
         self._changed_at = now
 
 
-def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOptions, device: str) -> Engine:
+def compile_engine(
+    core: Any, path: Path, family: str | None, options: AdapterOptions, device: str, *, precision: str = "auto"
+) -> Engine:
     """Reads, prepares and compiles a model for `device`. With `family` None the outputs' shapes tell the adapter.
 
-    Raises ModelError for a file that is missing, broken or not made for the adapter, SettingError for the device.
+    `precision` is `auto`, `f32`, `bf16` or `f16`. Raises ModelError for a file that is missing, broken or not made for
+    the adapter, SettingError for the device or the precision.
     """
     check_device(core, device)
+    check_precision(core, device, precision)
     openvino = load_openvino()
     if not path.exists():
         raise ModelError(f"The model file {path} is missing.")
@@ -161,6 +183,8 @@ def compile_engine(core: Any, path: Path, family: str | None, options: AdapterOp
         log.debug("the model's preparation failed", exc_info=True)
         raise ModelError(f"The model {path} cannot be prepared: {reason(error)}") from None
     config = {"PERFORMANCE_HINT": "THROUGHPUT"}
+    if precision != "auto":
+        config["INFERENCE_PRECISION_HINT"] = precision
     try:
         compiled = core.compile_model(prepared.model, device, config)
     except RuntimeError as error:

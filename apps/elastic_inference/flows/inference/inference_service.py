@@ -61,7 +61,8 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         log.debug("the warm-up failed", exc_info=True)
         raise ModelError(f"The model {spec.path} cannot be run on {engine.device}: {reason(error)}") from None
     lifecycle.set_ready("model")
-    log.info("%s %s: %.1f frames a second in the warm-up", spec.name, spec.precision, first.fps)
+    precision = engine.precision(spec.precision)
+    log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, precision or "?", first.fps)
     consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
     publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
     threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
@@ -72,7 +73,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         engine=engine,
         consumer=consumer,
         publisher=publisher,
-        info=PodInfo(settings.infer_type, pod, spec.name, spec.precision),
+        info=PodInfo(settings.infer_type, pod, spec.name, precision),
         tuning=Tuning(threshold, first.fps, settings.metrics_window_s),
         metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
         lifecycle=lifecycle,
@@ -89,7 +90,9 @@ def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllo
     """Compiles the model of `spec`, with the device and the cache folder of the settings."""
     began_s = time.monotonic()
     core = make_core(allowance, settings.model_cache_dir)
-    engine = compile_engine(core, spec.path, spec.adapter, options_of(spec), settings.infer_device)
+    engine = compile_engine(
+        core, spec.path, spec.adapter, options_of(spec), settings.infer_device, precision=settings.inference_precision
+    )
     log.info(
         "%s on %s: %d requests at a time, %s, loaded in %.1f s",
         spec.path,

@@ -19,11 +19,14 @@ class Compiled:
     No machine of the tests has an accelerator that AUTO could move to.
     """
 
-    def __init__(self, *answers: str | list[str] | None) -> None:
+    def __init__(self, *answers: str | list[str] | None, hint: str = "f32") -> None:
         self._answers = list(answers)
+        self._hint = hint
         self.asked = 0
 
     def get_property(self, name: str) -> Any:
+        if name == "INFERENCE_PRECISION_HINT":
+            return Type(self._hint)
         if name != "EXECUTION_DEVICES":
             return 1
         self.asked += 1
@@ -72,3 +75,29 @@ def test_auto_on_a_machine_of_cpus_stays_there(shared_models: Path) -> None:
     engine = compile_engine(core, path, None, AdapterOptions(), "AUTO")
     assert (engine.device, engine.on_cpu) == ("CPU", True)
     assert not engine.look_for_devices()
+
+
+def test_a_cpu_calculates_in_f32_unless_told_otherwise(shared_models: Path) -> None:
+    core = make_core(CpuAllowance(None, 1))
+    assert core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+    path = shared_models / "face-detection-retail-0005" / "FP16-INT8" / "face-detection-retail-0005.xml"
+    engine = compile_engine(core, path, None, AdapterOptions(), "CPU")
+    assert [engine.precision(stored) for stored in ("FP32", "FP16", "", "INT8")] == ["FP32", "FP32", "FP32", "INT8"]
+
+
+class Type:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get_type_name(self) -> str:
+        return self._name
+
+
+@pytest.mark.parametrize(
+    ("hint", "stored", "shown"),
+    [("bf16", "FP32", "BF16"), ("bf16", "INT8", "INT8/BF16"), ("f16", "FP32", "FP16"), ("dynamic", "FP32", "FP32")],
+)
+def test_the_precision_that_runs_is_shown(hint: str, stored: str, shown: str) -> None:
+    """No machine of the tests has units for bf16 or f16."""
+    engine = engine_of(Compiled("CPU", hint=hint))
+    assert engine.precision(stored) == shown

@@ -10,7 +10,7 @@ import pytest
 
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.inference.cpu_quota import CpuAllowance
-from elastic_inference.flows.inference.runtime import check_device, make_core
+from elastic_inference.flows.inference.runtime import check_device, check_precision, make_core
 
 
 class Machine:
@@ -61,3 +61,25 @@ def test_openvinos_telemetry_is_never_loaded() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+class Capable(Machine):
+    """A machine whose CPU has units for bf16; those of the tests have none."""
+
+    def get_property(self, name: str, key: str) -> list[str]:
+        assert key == "OPTIMIZATION_CAPABILITIES"
+        return ["FP32", "BF16", "INT8", "BIN"] if name.startswith("CPU") else ["FP32", "FP16", "INT8"]
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [("CPU", "auto"), ("CPU", "f32"), ("CPU", "bf16"), ("GPU", "f16"), ("AUTO:GPU.1", "f16"), ("AUTO", "f32")],
+)
+def test_precisions_that_a_device_has(device: str, precision: str) -> None:
+    check_precision(Capable(), device, precision)
+
+
+@pytest.mark.parametrize(("device", "precision"), [("CPU", "f16"), ("GPU", "bf16"), ("AUTO:GPU,CPU", "bf16")])
+def test_a_precision_that_a_device_lacks_is_refused(device: str, precision: str) -> None:
+    with pytest.raises(SettingError, match=rf"INFERENCE_PRECISION='{precision}'.*only for FP32, (BF16|FP16), INT8"):
+        check_precision(Capable(), device, precision)

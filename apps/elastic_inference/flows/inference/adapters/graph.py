@@ -90,7 +90,9 @@ def _reshape(model: Any, port: Any, sides: list[int]) -> None:
     except RuntimeError as error:
         size = "x".join("?" if side < 0 else str(side) for side in sides)
         reason = " ".join(str(error).split())[-200:]
-        raise ModelError(f"The model cannot take an input of {size}: {reason}; set another size beside it.") from None
+        raise ModelError(
+            f"The model cannot be prepared for an input of {size}: {reason}; set its size beside it."
+        ) from None
 
 
 def _bind(model: Any, port: Any, width: int, height: int) -> None:
