@@ -1,5 +1,5 @@
 /**
- * The path of the gateway's root as the browser sees it, with a slash at the end: `/`, or `/ei/` below a proxy's prefix.
+ * The path of the gateway's root as the browser sees it, ending in a slash: `/`, or `/ei/` behind a proxy's prefix.
  *
  * The gateway writes the way from each route to its root into the page, since only the address bar knows the prefix.
  */

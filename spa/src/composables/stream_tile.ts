@@ -26,16 +26,14 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     const now = stream()
     if (!now) return NO_STREAM
     const lastSeenMs = now.last_seen === null ? null : localMs(now.last_seen)
-    const refusal = session.value?.websocket_problem ?? null
-    return keepState(old, tileState(now, report.value, nowMs.value, paused.value, lastSeenMs, refusal))
+    const problem = session.value?.websocket_problem ?? null
+    return keepState(old, tileState(now, report.value, nowMs.value, paused.value, lastSeenMs, problem))
   })
   const isLive = computed(() => state.value.health === 'live')
   const counts = computed(() => shown.value?.counts ?? null)
-  const spoken = computed(() => {
-    const now = stream()
-    const words = isLive.value && counts.value ? countsInWords(counts.value) : state.value.text
-    return now ? `${now.name}, ${now.type}: ${words}` : ''
-  })
+  const spoken = computed(() =>
+    spokenLabel(stream(), isLive.value && counts.value ? countsInWords(counts.value) : state.value.text),
+  )
 
   watch(
     () => stream()?.id,
@@ -76,6 +74,9 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     },
   }
 }
+
+const spokenLabel = (stream: Stream | null, words: string): string =>
+  stream ? `${stream.name}, ${stream.type}: ${words}` : ''
 
 const countsInWords = (counts: readonly LabelCount[]): string =>
   counts.map(([label, count]) => `${count} ${label}`).join(', ') || 'nothing found'
