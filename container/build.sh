@@ -142,10 +142,10 @@ done
 logs=build/logs
 save=container/save
 
-have_downloads() { # completes .venv, whose commands fetch models and clips, if it is missing or was broken off
+have_downloads() { # completes .venv, whose commands fetch models and clips, if it is missing or incomplete
     [[ ! -e .venv/.installed ]] || return 0
     [[ -d .venv ]] || ! command -v ei-download-models >/dev/null || return 0
-    say "'make install' brings the commands that fetch models and clips (a few minutes, once)"
+    say "running 'make install' for the commands that fetch models and clips (a few minutes, once)"
     make --no-print-directory install \
         || die "'make install' failed (see above), so no model or clip can be fetched: mend it, or give -m and -v a folder or none"
 }

@@ -43,7 +43,7 @@ look_at_existing() {
         say "KEDA $version is installed but does not answer: applying it again"
         return
     fi
-    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}. To use that one: ${let_in[*]}. To replace it by $version: --force"
+    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}. To use that one: ${let_in[*]}. To replace it with $version: --force"
 }
 
 folder=$(mktemp -d)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says what a camera or a video file is, and what it would cost. See `tools/probe-camera.sh -h`.
+# Reports what a camera or a video file is, and what it would cost. See `tools/probe-camera.sh -h`.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 if [[ -x $here/.venv/bin/ei-camera-probe ]]; then

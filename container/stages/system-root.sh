@@ -22,7 +22,7 @@ triplet=$(cd /usr/lib && ls -d -- *-linux-gnu)
 mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/usr/lib64" "$root/var/lib/dpkg/status.d" "$root/etc/ssl/certs"
 for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
 for package in $base_packages $further; do
-    # a container needs no documentation, translations, character sets and package scripts
+    # a container needs no documentation, translations, character sets or package scripts
     dpkg -L "$package" | sort -u | while read -r path; do
         case $path in
         /usr/share/doc/*/copyright) ;;

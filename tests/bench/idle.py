@@ -121,7 +121,7 @@ def _cpu_percent(pids: dict[str, int], seconds: float) -> dict[str, float]:
 
 
 def _run_s(pid: int) -> float:
-    """CPU seconds of all threads; to the nanosecond where the kernel tells, so that idling shows."""
+    """CPU seconds of all threads; to the nanosecond if the kernel provides it, so that idling shows."""
     try:
         tasks = Path(f"/proc/{pid}/task")
         return sum(int((tasks / task / "schedstat").read_text().split()[0]) for task in os.listdir(tasks)) / 1e9

@@ -183,7 +183,7 @@ def many() -> str:
 
 
 def document(before: str) -> str:
-    """doc/capacity.md with the text between its marks generated anew."""
+    """doc/capacity.md with the text between its marks generated again."""
     for name, new in (
         ("planner", compared(json.loads(STORED.read_text()))),
         ("pool", planned(json.loads(PLANNER.read_text()))),

@@ -33,5 +33,5 @@ def _wait(port: int) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing listens at port {port}")
+            raise TimeoutError(f"nothing listens on port {port}")
         time.sleep(0.05)

@@ -118,7 +118,7 @@ def _idle(pid: int) -> dict[str, Any]:
 
 
 def _alternate(one: Callable[[], float], other: Callable[[], float], rounds: int) -> list[tuple[float, float]]:
-    """Results of both, in rounds that begin with one and the other by turns."""
+    """Results of both; rounds begin with each in turn."""
     pairs = []
     for number in range(rounds):
         if number % 2:

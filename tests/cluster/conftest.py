@@ -117,7 +117,7 @@ class Installation:
         self.kubectl.apply(*files)
 
     def remove(self, *files: Path) -> None:
-        """Takes away what was applied."""
+        """Deletes what was applied."""
         self.kubectl.run("delete", "--ignore-not-found", *[part for each in files for part in ("-f", str(each))])
         self.applied = [each for each in self.applied if each not in files]
 
@@ -138,7 +138,7 @@ def cluster_environ() -> dict[str, str]:
         missing_tool("a cluster (set KUBECONFIG or EI_CLUSTER_COMMAND)")
     assert command is not None
     found = _environ_of(command)
-    # A second `up` on a cluster that runs writes kube-proxy's settings anew, whereupon kube-proxy ends.
+    # A second `up` on a cluster that runs writes kube-proxy's settings again, which makes kube-proxy exit.
     if not _is_up(found):
         if subprocess.run([str(command), "up"], timeout=1800, check=False).returncode != 0:
             subprocess.run([str(command), "down"], check=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Cameras whose rate follows a plan, and an account of what became of each frame."""
+"""Cameras whose rate follows a plan, and an account of each frame."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Load:
             thread.join(15)
 
     def follow(self, rate: Callable[[float], float], streams: int = STREAMS) -> None:
-        """From now on pushes `rate(seconds)` frames per second over this many streams; the account starts anew.
+        """From now on pushes `rate(seconds)` frames per second over this many streams; the account starts again.
 
         Frames that were pushed before and are still on their way do not count, unless `streams` changes.
         """

@@ -44,7 +44,7 @@ def next_jpeg(source: Source) -> bytes:
 
 
 def grab_all(source: Source) -> None:
-    """Until it fails."""
+    """Grabs frames until it fails."""
     for _ in range(1000):
         source.grab(ignore)
 

@@ -163,7 +163,7 @@ def test_https_trusts_a_fingerprint_or_the_very_certificate_and_nothing_else(
         requests = server.requests
         with pytest.raises(SourceError, match=f"is not trusted .*CAMERA_FINGERPRINT={fingerprint}"):
             open_camera(camera(url))
-        with pytest.raises(SourceError, match="shows another certificate"):
+        with pytest.raises(SourceError, match="presents another certificate"):
             open_camera(camera(url, camera_fingerprint="sha256:" + "00" * 32))
         assert server.requests == requests, "nothing, and no password, is sent before the certificate is trusted"
 
@@ -179,7 +179,7 @@ def test_rtsps_trusts_a_fingerprint_or_the_very_certificate_and_nothing_else(
         with pytest.raises(SourceError, match=f"is not trusted .*CAMERA_FINGERPRINT={fingerprint}") as caught:
             open_camera(camera(url))
         assert "s3cr3t" not in str(caught.value)
-        with pytest.raises(SourceError, match="shows another certificate"):
+        with pytest.raises(SourceError, match="presents another certificate"):
             open_camera(camera(url, camera_fingerprint="sha256:" + "00" * 32))
 
 

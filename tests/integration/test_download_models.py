@@ -1,4 +1,4 @@
-"""The downloader against a real HTTP server, a mirror folder, and the package registry."""
+"""The downloader against a real HTTP server, a mirror folder, and PyPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample clips: from the registry, from a mirror, and playable."""
+"""The sample clips: from PyPI, from a mirror, and playable."""
 
 from __future__ import annotations
 

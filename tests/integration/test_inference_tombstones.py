@@ -1,4 +1,4 @@
-"""Broken frames in a watched stream cost the good ones no time: a real pod, a real relay, a viewer."""
+"""Broken frames in a watched stream do not delay the good ones: a real pod, a real relay, a viewer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Stream:
         self.good = synthetic_frame(SIZE).data
 
     def round(self, *, broken: bool) -> tuple[list[float], list[float]]:
-        """Pushes FRAMES frames. Latencies (ms) of all good ones, and of those right behind a broken one."""
+        """Pushes FRAMES frames. Latencies (ms) of all good ones, and of those directly after a broken one."""
         pushed: dict[int, float] = {}
         behind = set()
         due = time.monotonic()

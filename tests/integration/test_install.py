@@ -1,4 +1,4 @@
-"""`make install` after one that was broken off. Only Python's venv and pip are stand-ins, which can be stopped."""
+"""`make install` after one that was interrupted. Only Python's venv and pip are stand-ins, which can be stopped."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_first_installation_that_was_broken_off_heals(project: Project, at: st
     assert not project.stamp.exists()
     code, said = project.install()
     assert code == 0, said
-    assert "was broken off: starting again" in said
+    assert "was interrupted: starting again" in said
     assert project.stamp.exists()
     assert project.install() == (0, "make: Nothing to be done for 'install'.\n")
 
@@ -100,7 +100,7 @@ def test_an_update_that_was_broken_off_heals(project: Project) -> None:
     project.break_off("pip", signal.SIGKILL)
     code, said = project.install()
     assert code == 0, said
-    assert "was broken off" in said
+    assert "was interrupted" in said
 
 
 def test_an_update_that_failed_in_order_keeps_the_environment(project: Project) -> None:

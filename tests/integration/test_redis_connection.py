@@ -1,4 +1,4 @@
-"""Every form of URL against a real server of its kind, and what is said when one can't be reached."""
+"""Every form of URL against a real server of its kind, and the message when one is unreachable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video files as the field sends them, made by FFmpeg: each container and codec, interlaced, of any rate and size."""
+"""Video files as users have them, made by FFmpeg: each container and codec, interlaced, of any rate and size."""
 
 from __future__ import annotations
 

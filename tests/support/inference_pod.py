@@ -76,7 +76,7 @@ class Pod:
         return self.metrics(name, **labels)[0]
 
     def metrics(self, *names: str, **labels: str) -> tuple[float, ...]:
-        """For each name the sum of its samples with these labels, all from one scrape."""
+        """The sum of the samples with these labels for each name, all from one scrape."""
         status, text = self.get("/metrics")
         assert status == 200
         sums = dict.fromkeys(names, 0.0)

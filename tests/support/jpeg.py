@@ -1,4 +1,4 @@
-"""Pictures for tests that look no further than a JPEG's header."""
+"""JPEGs for tests that read only the header."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import struct
 
 
 def tiny_jpeg(width: int = 64, height: int = 48, padding: int = 0) -> bytes:
-    """The smallest thing whose header says `width` x `height`; it does not decode. `padding` bytes follow."""
+    """The smallest data with a JPEG header of `width` x `height`; it does not decode. `padding` bytes follow."""
     head = b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\x01\x11\x00"
     return head + bytes(padding) + b"\xff\xd9"

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that sends MJPEG, well or badly, as a test asks."""
+"""A real HTTP server on loopback that sends valid or broken MJPEG, as the test requests."""
 
 from __future__ import annotations
 

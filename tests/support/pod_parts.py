@@ -96,7 +96,7 @@ class Parts:
         return RedisHealth(part, self.lifecycle, str)
 
     def add(self, *orders: int, stream: str = STREAM) -> list[Task]:
-        """Frames of one stream, in the hands of the workers."""
+        """Adds frames of one stream and hands them to the workers."""
         slots = self.outbox.reserve([stream] * len(orders))
         tasks = [Task(popped(order), stream, slot) for order, slot in zip(orders, slots, strict=True)]
         self.tasks.add(tasks)

@@ -71,7 +71,7 @@ class QueueBench:
         self.pushed += count
 
     def push_junk(self, message: bytes = b"junk") -> None:
-        """A message that is no frame."""
+        """Pushes a message that is not a frame."""
         self.redis.rpush(keys.legacy_queue(TYPE), message)
         self.pushed += 1
 

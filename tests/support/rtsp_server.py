@@ -62,7 +62,7 @@ class RtspServer:
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Lets a frozen process go on."""
+        """Lets a frozen process continue."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 

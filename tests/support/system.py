@@ -121,7 +121,7 @@ class ServiceProcess:
             self.process.wait(10)
 
     def restart(self) -> ServiceProcess:
-        """Killed and started anew with the same settings."""
+        """Kills it and starts it again with the same settings."""
         self.kill()
         return self.start()
 

@@ -16,7 +16,7 @@ TIME_FACTOR = float(os.environ.get("EI_TEST_TIME_FACTOR", "1"))
 def wait_for(
     condition: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition", every_s: float = 0.02
 ) -> T:
-    """The first true value of `condition`; Raises AssertionError, which says `what`, if there is none in time."""
+    """The first true value of `condition`. Raises AssertionError with the text `what` if there is none in time."""
     deadline = time.monotonic() + timeout_s * TIME_FACTOR
     while True:
         value = condition()

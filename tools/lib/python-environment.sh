@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes or updates the Python environment of the project: python-environment.sh FOLDER PYTHON LOCK
-# Called by `make install`, which looks at FOLDER/.installed. An installation that was broken off leaves a folder that
+# Called by `make install`, which looks at FOLDER/.installed. An interrupted installation leaves a folder that
 # pip cannot repair, so it is removed and created again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -14,7 +14,7 @@ if command -v flock >/dev/null; then
     flock --nonblock 9 || { echo "another installation into $venv is running, waiting for it" && flock 9; }
 fi
 if [[ -d "$venv" && ! -e "$complete" && ! -e "$intact" ]]; then
-    echo "the installation into $venv was broken off: starting again"
+    echo "the installation into $venv was interrupted: starting again"
     rm -rf "$venv"
 fi
 interrupted=""

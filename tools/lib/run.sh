@@ -75,10 +75,10 @@ run_redis() {
 }
 
 # run_refuse_http HOST PORT: ends the script if a web server answers, since the two node ports are easily mixed up.
-# If nothing answers it goes on: the service tries again by itself.
+# If nothing answers it continues: the service tries again by itself.
 run_refuse_http() {
     local line
-    # To Redis this is a GET with an argument too many, which it refuses.
+    # To Redis this is a GET with one argument too many, which it refuses.
     # shellcheck disable=SC2016  # the inner shell expands them
     line="$(timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&3 && IFS= read -r -t 4 line <&3; printf "%s" "${line:0:40}"' "$1" "$2" 2>/dev/null | tr -d '\0')" || true
     if [[ "$line" == HTTP/* ]]; then

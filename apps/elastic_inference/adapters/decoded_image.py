@@ -1,7 +1,7 @@
-"""One decision for producers, pods and drawing: what to make of damaged images, and which way up an image is.
+"""Rules for producers, pods and drawing: which damaged images are usable, and which way up an image is.
 
 libjpeg fills what is missing with the last colour that it knows, down to the bottom. An image with a few lost bytes, or
-without its end marker, is worth showing; one of which a large part is missing is not. Called only for images that the
+without its end marker, is worth showing; one with a large part missing is not. Called only for images that the
 strict decoder refuses.
 """
 

@@ -1,4 +1,4 @@
-"""The exceptions that mean Redis is unavailable. Called by whoever talks to Redis."""
+"""The exceptions that mean Redis is unavailable. Called by all code that talks to Redis."""
 
 from __future__ import annotations
 

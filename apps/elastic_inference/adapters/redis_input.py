@@ -43,7 +43,7 @@ def read_count(raw: object, maximum: int = _MAX_COUNT) -> int:
 
 
 def read_number(raw: object, maximum: float = 1e15) -> float:
-    """A number from 0 to `maximum`; 0 if it is none."""
+    """A number from 0 to `maximum`; 0 for anything else."""
     try:
         number = float(raw) if isinstance(raw, (bytes, str, int, float)) and len(str(raw)) <= 64 else 0.0
     except ValueError:

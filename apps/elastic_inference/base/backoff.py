@@ -25,5 +25,5 @@ class Backoff:
         return self._next_s > 0
 
     def reset(self) -> None:
-        """After a success: the next failure waits `first_s` again."""
+        """Call after a success: the next failure waits `first_s` again."""
         self._next_s = 0.0

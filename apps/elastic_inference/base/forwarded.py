@@ -1,6 +1,6 @@
 """What trusted proxies say about a request: the client's address, and the host, scheme and prefix that it asked for.
 
-Pure. Used by the gateway and the websocket server. Anybody can send these headers, so they count only when the
+Pure. Used by the gateway and the websocket server. Anyone can send these headers, so they count only when the
 connection comes from an address in `TRUSTED_PROXIES`.
 """
 
@@ -109,7 +109,7 @@ def _values(lines: Iterable[str]) -> list[str]:
 
 
 def _elements(lines: Iterable[str]) -> list[dict[str, str]]:
-    """The elements of `Forwarded` headers (RFC 7239); what is malformed ends its line."""
+    """The elements of `Forwarded` headers (RFC 7239); a malformed element ends its line."""
     elements: list[dict[str, str]] = []
     for line in lines:
         element: dict[str, str] = {}

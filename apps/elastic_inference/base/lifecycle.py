@@ -44,7 +44,7 @@ class Lifecycle:
         self.failure: str | None = None
 
     def declare(self, part: str, missing: str = "starting") -> None:
-        """Readiness waits for this part."""
+        """Declares a part that readiness waits for."""
         self._declared = True
         self.set_missing(part, missing)
 
@@ -117,7 +117,7 @@ class Lifecycle:
             callback()
 
     def thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
-        """A thread that stops the service if it ends unasked: a service without one of its parts only looks alive.
+        """A thread that stops the service if it ends unexpectedly: a service without one of its parts only looks alive.
 
         `failure` then says why, and the process ends with an error once it has drained.
         """
@@ -233,7 +233,7 @@ class HealthServer:
     def start(self) -> None:
         """Starts serving."""
         self._thread.start()
-        log.info("metrics and health at port %d", self.port)
+        log.info("metrics and health on port %d", self.port)
 
     def close(self) -> None:
         """Stops serving and frees the port."""

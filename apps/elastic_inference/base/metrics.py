@@ -1,6 +1,6 @@
 """Every Prometheus metric of the package: names, help, labels, buckets.
 
-Each service builds the group it needs with its own registry, so that tests start afresh. `doc/inference_metrics.md`
+Each service builds the group it needs with its own registry, so each test starts from zero. `doc/inference_metrics.md`
 explains each metric. Label values that are known in advance exist from the start.
 """
 

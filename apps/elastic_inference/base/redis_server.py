@@ -1,7 +1,7 @@
 """Settings of the Redis server itself: one source for the cluster, the demo, compose and `tools/run-redis.sh`.
 
-The manifests take `as_file`, the demo and `ei-redis` take `as_arguments`; a test holds `container/compose.yaml` to the
-same values. Standard library only.
+The manifests take `as_file`, the demo and `ei-redis` take `as_arguments`; a test checks that `container/compose.yaml`
+has the same values. Standard library only.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _hosts(scheme: str, text: str) -> tuple[tuple[str, int], ...]:
     try:
         hosts = tuple(_host_port(part, default_port) for part in text.split(",") if part)
     except ValueError:
-        raise ValueError("expected host:port, a host name or an IP address and a port of 1 to 65535") from None
+        raise ValueError("expected host:port, a host name or an IP address and a port from 1 to 65535") from None
     if not hosts or (len(hosts) > 1 and "+" not in scheme):
         raise ValueError("expected one host (several only with redis+sentinel:// and redis+cluster://)")
     return hosts

@@ -51,7 +51,7 @@ def check_host(host: str) -> str:
 
 
 def split_authority(url: str) -> tuple[str, str]:
-    """(login, hosts and ports; path, query and fragment) of a URL. Several hosts, as for Sentinel, are fine."""
+    """(login, hosts and ports; path, query and fragment) of a URL. Several hosts, as for Sentinel, are allowed."""
     rest = url.partition("://")[2]
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     return authority, rest[len(authority) :]
@@ -64,7 +64,7 @@ def check_encoded(url: str) -> None:
 
 
 def check_url(url: str, expected: str) -> None:
-    """Raises ValueError, which says what is `expected`, if nothing can connect to the URL's address."""
+    """Raises ValueError with the text `expected` if no client could connect to the URL's address."""
     check_encoded(url)
     try:
         parts = urlsplit(url)
@@ -73,7 +73,7 @@ def check_url(url: str, expected: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise ValueError(f"{expected}, with a host name or an IP address and a port of 1 to 65535")
+        raise ValueError(f"{expected}, with a host name or an IP address and a port from 1 to 65535")
 
 
 def url_credentials(url: str) -> tuple[str | None, str | None]:
@@ -83,5 +83,5 @@ def url_credentials(url: str) -> tuple[str | None, str | None]:
 
 
 def in_brackets(host: str) -> str:
-    """The host as it stands in a URL: an IPv6 address gets brackets."""
+    """The host as written in a URL: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -21,13 +21,13 @@ from elastic_inference.domain.errors import ElasticInferenceError, SourceError
 
 EXIT_FAILED, EXIT_ARGUMENTS, EXIT_INTERRUPTED = 1, 2, 130
 LIMIT_S = 60.0
-# Below this mean grey level of 255 an image is as good as black.
+# Below this mean grey level of 255 an image counts as black.
 DARK = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was seen of a source. Times are in seconds; `brightness` is the first frame's mean grey level of 255."""
+    """What was observed of a source. Times are in seconds; `brightness` is the first frame's mean grey level of 255."""
 
     facts: Mapping[str, str]
     open_s: float
@@ -76,7 +76,7 @@ def report(finding: Finding, login: bool, cap_fps: float, is_file: bool = False)
     """The finding in about ten lines; `cap_fps` is the rate at which frames would be used at most."""
     lines = [f"{name}: {value}" for name, value in finding.facts.items() if name != "rate"]
     stated = finding.facts.get("rate")
-    # A file is read as fast as it goes, which says nothing.
+    # A file is read at full speed, so its rate says nothing.
     measured = cap_fps if is_file else finding.frames / max(finding.watched_s, 0.001)
     parts = [] if is_file else [f"{measured:.3g} fps measured"]
     lines.append("rate: " + ", ".join(parts + ([f"{stated} stated"] if stated else [])))
@@ -102,7 +102,7 @@ def _encode(encoder: JpegEncoder, source: Source) -> None:
 
 
 def _ignore() -> None:
-    """Takes no notice of data."""
+    """Ignores the data."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A URL with a password is better given as CAMERA in the environment: arguments show in the list of "
         "processes. Settings such as CAMERA_TRANSPORT, CAMERA_FINGERPRINT and SOURCE_STALL_S apply.",
     )
-    parser.add_argument("camera", nargs="?", help="as CAMERA, or a file (default: CAMERA of the environment)")
+    parser.add_argument("camera", nargs="?", help="a camera or a file (default: CAMERA from the environment)")
     parser.add_argument("-s", "--seconds", type=float, default=5.0, help="how long to watch (default: %(default)s)")
     return parser
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("error: expected a camera's URL or a file (-h shows the options)\n")
         return EXIT_ARGUMENTS
     result: list[int] = []
-    # A library may hang where nothing can end it: the answer must not.
+    # A library may hang and cannot be interrupted; the command must still answer.
     thread = threading.Thread(target=lambda: result.append(_run(camera, options.seconds)), daemon=True)
     thread.start()
     try:

@@ -105,7 +105,7 @@ class EmbeddedValkey:
             time.sleep(0.02)
         self.stop()
         tail = log_path.read_text(errors="replace").strip().splitlines()[-3:]
-        raise ElasticInferenceError(f"The embedded Valkey did not start at port {self.port}: {' | '.join(tail)}")
+        raise ElasticInferenceError(f"The embedded Valkey did not start on port {self.port}: {' | '.join(tail)}")
 
     def kill(self) -> None:
         """Ends the server at once, as a crash would."""

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-p", "--port", type=int, default=QUEUE_PORT, help="TCP port (%(default)s)")
     parser.add_argument("-b", "--bind", help="addresses to listen on (127.0.0.1; with users: all)")
-    parser.add_argument("-m", "--memory-mb", type=int, default=512, help="maximum of memory, MB (%(default)s)")
+    parser.add_argument("-m", "--memory-mb", type=int, default=512, help="maximum memory, MB (%(default)s)")
     parser.add_argument("-a", "--acl-file", type=Path, help="lock the server with the users of this ACL file")
     parser.add_argument(
         "-u",
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         help="lock it with the package's users; FILE holds their passwords, and is written if missing",
     )
-    parser.add_argument("--print-settings", action="store_true", help="print the server's arguments, one a line")
+    parser.add_argument("--print-settings", action="store_true", help="print the server's arguments, one per line")
     options = parser.parse_args(arguments)
     try:
         if not 1 <= options.port <= 65535:

@@ -26,7 +26,7 @@ def is_name(text: str) -> bool:
 
 
 def clean_name(text: str) -> str | None:
-    """A stream name from a producer made safe: characters that a name may not have become `_`.
+    """Makes a producer's stream name safe: each character that is not allowed in a name becomes `_`.
 
     None if it is empty or longer than 128 characters, which makes the frame invalid. A name that would then start with
     `.`, `_` or `-` gets an `x` in front.

@@ -97,7 +97,7 @@ class Login:
 
 
 class ErrorCode(StrEnum):
-    """A stable word for programs."""
+    """A stable code for programs."""
 
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"

@@ -26,10 +26,10 @@ T = TypeVar("T")
 # What one stream may hold back: more than any real stream sends within the window.
 MAX_HELD = 64
 MAX_HELD_BYTES = 16 * 1024 * 1024
-# Nothing passed for so long while lower numbers kept coming: the count began again (for example because Redis moved to
+# Nothing passed for this long while lower numbers came: the count began again (for example because Redis moved to
 # a host whose clock is behind). They may never catch up, so the sequence starts again.
 RESET_AFTER_S = 5.0
-# Identities are remembered for so many numbers: a failover repeats about the last second.
+# Identities are remembered for this many numbers: a failover repeats about the last second.
 _REMEMBERED = 64
 _NEVER = float("inf")
 _UNSEEN: tuple[int, Hashable] = (-1, None)
@@ -92,7 +92,7 @@ class Sequence(Generic[T]):
         return self._place(order, _Held(_NEVER, 0, None, ()), now_s)
 
     def expire(self, now_s: float) -> list[T]:
-        """What has waited its time, and everything before it: passes now, in order."""
+        """Returns the items that have waited long enough, and everything before them, in order."""
         expired = [order for order, held in self._held.items() if held.deadline_s <= now_s]
         return self._release_up_to(max(expired), now_s) if expired else []
 

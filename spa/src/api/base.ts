@@ -1,7 +1,7 @@
 /**
  * The path of the gateway's root as the browser sees it, ending in a slash: `/`, or `/ei/` behind a proxy's prefix.
  *
- * The gateway writes the way from each route to its root into the page, since only the address bar knows the prefix.
+ * The gateway writes the relative path from each route to its root into the page: only the address bar has the prefix.
  */
 export function basePath(written: string | undefined, page: string): string {
   if (!written) return '/'

@@ -16,7 +16,7 @@ export interface EventHandlers {
   stats(event: StatsEvent): void
   problem(event: ProblemEvent): void
   opened(): void
-  /** The connection is lost. A new one is opened by itself. */
+  /** The connection is lost. A new one is opened automatically. */
   lost(): void
 }
 

@@ -203,7 +203,7 @@ export interface components {
             error: components["schemas"]["ErrorDetail"];
         };
         /**
-         * @description A stable word for programs.
+         * @description A stable code for programs.
          * @enum {string}
          */
         ErrorCode: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";

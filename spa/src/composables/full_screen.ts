@@ -1,4 +1,4 @@
-/** Shows `element` on the whole screen, or leaves full screen where it is on. */
+/** Shows `element` on the whole screen, or leaves full screen if it is on. */
 export function toggleFullScreen(element: Element | undefined): void {
   if (document.fullscreenElement) void document.exitFullscreen()
   else void element?.requestFullscreen()

@@ -32,7 +32,7 @@ export type Parsed =
   { readonly result: FrameResult; readonly jpeg: Uint8Array<ArrayBuffer> } | { readonly skip: SkipReason }
 
 export const RESULT_VERSION: Result['v'] = 1
-/** The server draws as many. */
+/** The server draws at most the same number. */
 export const MAX_DETECTIONS = 1000
 const LABEL_LIMIT = 40
 const MAX_JSON_BYTES = 1024 * 1024

@@ -1,7 +1,7 @@
 /**
  * The last 15 minutes of the pool, one sample per second. Kept in the browser, so that it survives a reload.
  *
- * Pure but for the storage, which is passed in. A second without data from the server is a gap, not a zero.
+ * Pure except for the storage, which is passed in. A second without data from the server is a gap, not a zero.
  */
 import { shallowRef, triggerRef } from 'vue'
 

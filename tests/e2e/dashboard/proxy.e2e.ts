@@ -46,7 +46,7 @@ withNginx.each([false, true])('login, live video, events and every view work bel
   await tile(page, STREAM).locator('a').first().click()
   await page.waitForURL(`${base}/stream/${STREAM}:inferred*`)
   await live(page, 1)
-  // Loaded anew from the proxy, two levels below its root.
+  // Loaded again from the proxy, two levels below its root.
   await page.reload()
   await live(page, 1)
   const snapshot = await page.evaluate(async (path) => {

@@ -42,7 +42,7 @@ def gateway_to(port: int, valkey: EmbeddedValkey, **settings: str) -> RunningGat
 
 @contextmanager
 def recording_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """A server that answers each connection's head with `answer` and then echoes: (its port, the received heads)."""
+    """Answers each connection's head with `answer`, then echoes. Returns (its port, the received heads)."""
     heads: list[bytes] = []
 
     def serve(server: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""tools/gen-k8s-yaml.sh: what it says to a mistake on the command line, in one line."""
+"""tools/gen-k8s-yaml.sh: a mistake on the command line gets a one-line error."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Reader(threading.Thread):
                 self.arrived_s[order] = time.monotonic()
 
     def waits_s(self, sent_s: dict[int, float]) -> dict[int, float]:
-        """Of each result."""
+        """The wait of each result."""
         self.join(10 * TIME_FACTOR)
         return {order: at_s - sent_s[order] for order, at_s in self.arrived_s.items()}
 

@@ -1,4 +1,4 @@
-"""Drawing: colours agree with the dashboard, boxes land where they should, odd input is survived."""
+"""Drawing: colours match the dashboard, boxes are in the right place, and odd input does no harm."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_drawn_jpeg_keeps_its_size_and_changes_only_with_detections() -> None:
     "box", [(0.0, 0.0, 1.0, 0.5), (0.5, 0.0, 1.0, 1.0), (-1.0, -1.0, 2.0, 2.0), (0.0, 0.6, 0.4, 1.0)]
 )
 def test_plate_stays_inside_the_frame(box: tuple[float, float, float, float]) -> None:
-    """The plate is whole: as many plate-coloured pixels as where there is room all around."""
+    """The plate is complete: it has as many plate-coloured pixels as one with space on all sides."""
 
     def coloured(where: tuple[float, float, float, float]) -> int:
         pixels = np.full((240, 320, 3), 128, np.uint8)

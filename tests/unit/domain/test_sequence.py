@@ -182,7 +182,7 @@ class TestTombstones:
 
 
 class TestIdentity:
-    """`order` may repeat after a failover: what is the same frame is told by its identity."""
+    """`order` may repeat after a failover: its identity shows whether it is the same frame."""
 
     @staticmethod
     def numbered(*orders: int) -> Sequence[str]:
@@ -246,7 +246,7 @@ class Recorder:
         return [order for order, _, _ in self.passed]
 
     def longest_wait_s(self) -> float:
-        """Of all that passed."""
+        """The longest wait of all items that passed."""
         return max((passed_s - pushed_s for _, pushed_s, passed_s in self.passed), default=0.0)
 
     def _keep(self, items: list[tuple[int, float]], now_s: float) -> None:

@@ -1,7 +1,7 @@
 """The Redis users camera, worker, viewer, scaler, reader and admin, each with as few rights as it needs.
 
 Called by `tools/run-redis.sh`, by the manifests, and by tests. `users.acl` beside this module says what each user may
-do and why; `doc/security.md` tells how to give a site a camera user of its own.
+do and why; `doc/security.md` explains how to give a site a camera user of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 USERS = ("camera", "worker", "viewer", "scaler", "reader", "admin")
-# Files of passwords that are older than these users are fine: such a user is off.
+# Password files older than these users remain valid: a user without a password is off.
 LATER_USERS = ("reader",)
 
 

@@ -81,7 +81,7 @@ class Decoding(_Entry):
     @model_validator(mode="after")
     def _numbers(self) -> Decoding:
         if isinstance(self.labels, dict) and any(not 0 <= number <= MAX_LABEL for number in self.labels):
-            raise ValueError(f"expected class numbers of 0 to {MAX_LABEL}")
+            raise ValueError(f"expected class numbers from 0 to {MAX_LABEL}")
         for name in ("mean", "scale"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) not in (1, 3):

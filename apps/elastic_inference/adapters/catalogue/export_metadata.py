@@ -40,11 +40,11 @@ class ExportMetadata:
     shares: bool = False
 
     def __bool__(self) -> bool:
-        """Whether an exporter said anything that tells what the outputs are."""
+        """Whether the exporter described the outputs."""
         return bool(self.task or self.names)
 
 
-# What nobody wrote.
+# For a model without metadata.
 NO_METADATA = ExportMetadata()
 
 
@@ -81,7 +81,7 @@ def beside(path: Path) -> ExportMetadata:
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """A YAML mapping; `labels` and `names` hold texts only, so that `on`, `no` and 1 stay what was written."""
+    """A YAML mapping; `labels` and `names` hold texts only, so that `on`, `no` and 1 stay as written."""
     try:
         text = path.read_text(encoding="utf-8")
         document, texts = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)  # noqa: S506  makes texts only

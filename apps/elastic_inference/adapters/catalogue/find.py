@@ -32,8 +32,8 @@ SUFFIXES = (".xml", ".onnx", ".tflite", ".pb")
 class ModelSpec:
     """A model on disk. `path` is what OpenVINO reads: a file, or the folder of a SavedModel.
 
-    `precision` is as results show it (`FP32`, `FP16`, `INT8`, or '' if unknown). `adapter` is None if it must be told
-    from the outputs' shapes. `threshold` is the model's own minimum confidence, or None. `sources` are the
+    `precision` is as results show it (`FP32`, `FP16`, `INT8`, or '' if unknown). `adapter` is None if the outputs'
+    shapes decide it. `threshold` is the model's own minimum confidence, or None. `sources` are the
     catalogue's files, () for a custom model. `AdapterOptions` explains the rest.
     """
 

@@ -14,15 +14,15 @@ class Progress(Protocol):
     """Receives the progress of one file after another."""
 
     def start(self, label: str, total_bytes: int) -> None:
-        """A file starts."""
+        """Notes that a file starts."""
         ...
 
     def advance(self, done_bytes: int) -> None:
-        """`done_bytes` of it have arrived."""
+        """Notes that `done_bytes` of it have arrived."""
         ...
 
     def finish(self, outcome: str) -> None:
-        """It is complete."""
+        """Notes that it is complete."""
         ...
 
     def note(self, line: str) -> None:

@@ -107,7 +107,7 @@ class QueueConsumer:
                 self._take(batch, max_frames, sparing=True)
 
     def _take(self, batch: PopBatch, max_frames: int, *, sparing: bool = False) -> None:
-        """One exchange for both queues; the legacy queue makes more where it has frames."""
+        """One exchange for both queues; the legacy queue needs more if it has frames."""
         fair, legacy = self._fair, self._legacy
         turns, wanted = self._divide(max_frames, sparing=sparing)
         fair_request, fair_count = fair.request(wanted)

@@ -17,7 +17,7 @@ from elastic_inference.domain import keys
 
 # A little less than the second between two runs, so that a replica's own lock never stops it.
 LOCK_MS = 950
-# Names that one run looks at; the next run continues behind them.
+# Names that one run looks at; the next run continues after them.
 NAMES_A_RUN = 1024
 
 
@@ -33,7 +33,7 @@ class Janitor:
         self.starts: dict[str, tuple[int, int]] = {}
 
     async def run(self, infer_type: str, names: int = NAMES_A_RUN, found: Sequence[str] = ()) -> bool:
-        """Runs the janitor of a type unless another replica did so within a second; whether it ran.
+        """Runs the janitor of a type unless another replica did so within a second. Returns whether it ran.
 
         Call it every second for every type. It looks at `names` streams at most, those of `found` among them. It also
         restores the scripts after a restart of Redis. Runs even while Redis is out of memory.
@@ -58,7 +58,7 @@ class Janitor:
         return True
 
     def forget(self, infer_type: str) -> None:
-        """The type is gone."""
+        """Forgets a type that is gone."""
         self.starts.pop(infer_type, None)
 
     async def load_scripts(self, infer_type: str) -> None:

@@ -1,7 +1,7 @@
 """How many legacy frames a pod pops while frames of the fair queue wait. Pure.
 
 The name of a legacy frame's stream is inside its message, so legacy frames cannot queue by stream. They get the share
-that their streams have among all streams that this pod saw lately: at most half of what it pops.
+that their streams have among all streams that this pod saw recently: at most half of what it pops.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class LegacyShare:
         self._credit = 0.0
 
     def saw_legacy(self, name: str, now: float) -> None:
-        """A legacy frame of this stream was popped."""
+        """Notes that a legacy frame of this stream was popped."""
         self._legacy.add(name, now)
 
     def saw_fair(self, name: str, now: float) -> None:
-        """A frame of this stream was popped from the fair queue."""
+        """Notes that a frame of this stream was popped from the fair queue."""
         self._fair.add(name, now)
 
     def turns(self, max_frames: int, now: float) -> int:

@@ -36,7 +36,7 @@ class PoppedFrame:
 class InvalidFrame:
     """A popped message that is not a usable frame.
 
-    `stream` is the stream's name, empty if the message does not tell it. `order` is the frame's number, None if it
+    `stream` is the stream's name, empty if the message does not contain it. `order` is the frame's number, None if it
     has none; a numbered frame is also among the batch's tombstones.
     """
 
@@ -62,7 +62,7 @@ class PopBatch:
     size: int = 0
 
     def unpack(self, message: bytes, infer_type: str, rules: config.QueueRules) -> Frame | InvalidFrameError:
-        """The frame of `message`, or why it is none."""
+        """The frame in `message`, or why there is none."""
         self.size += len(message)
         try:
             return unpack_frame(message, infer_type, max_bytes=rules.max_frame_bytes, max_pixels=rules.max_frame_pixels)
@@ -70,7 +70,7 @@ class PopBatch:
             return error
 
     def add_tombstone(self, name: str, infer_type: str, order: int, reason: str) -> None:
-        """Frame `order` of the stream `name` gives no result."""
+        """Notes that frame `order` of the stream `name` gives no result."""
         self.tombstones.append(Tombstone(keys.stream_id(name, infer_type), order, reason))
 
 

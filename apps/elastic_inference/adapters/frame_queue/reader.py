@@ -27,7 +27,7 @@ SOURCE_SEEN_MS = 10_000
 SOURCE_LISTED_MS = 60_000
 TYPES_EVERY_S = 10.0
 MAX_SOURCES = 4096
-# Whoever may push may invent types, and each costs round trips and labels.
+# Anyone who may push can invent types, and each costs round trips and labels.
 MAX_TYPES = 256
 TOO_MANY_TYPES_EVERY_S = 60.0
 _TYPE_KEY = re.compile(r"queue_(?P<legacy>[^:{}]+)|\{queue_(?P<own>[^:{}]+)\}:(?:sources|tokens)")
@@ -140,7 +140,7 @@ class QueueReader:
 
 
 class KnownTypes:
-    """The types in use, read again every 10 s: at most MAX_TYPES, those that were there before come first."""
+    """The types in use, read again every 10 s: at most MAX_TYPES, known ones first."""
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()
@@ -149,7 +149,7 @@ class KnownTypes:
         self._too_many_logged_at = float("-inf")
 
     async def refresh(self) -> bool:
-        """Reads the types if they are due; whether it did. Raises REDIS_ERRORS."""
+        """Reads the types if they are due, and returns whether it did. Raises REDIS_ERRORS."""
         now = time.monotonic()
         if now - self._read_at < TYPES_EVERY_S:
             return False

@@ -37,7 +37,7 @@ class Source(Protocol):
         """Blocks until the next frame arrives, and returns its media time in seconds, or None if it has none.
 
         Media times are continuous over the loops of a file. `on_data` is called for each piece of data that arrives,
-        also while no frame comes of it: a camera that sends packets is not stalled. Raises SourceError.
+        even if it completes no frame: a camera that sends packets is not stalled. Raises SourceError.
         """
 
     def retrieve(self) -> CapturedFrame:

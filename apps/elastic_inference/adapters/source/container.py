@@ -189,7 +189,7 @@ class Container:
 
 
 def container_facts(container: Container) -> Mapping[str, str]:
-    """The container's facts, with what only reading it tells."""
+    """The container's facts, with those that only reading shows."""
     facts = dict(container.facts())
     if container.key_interval_s is not None:
         facts["key frames"] = f"{container.key_interval_s:.2g} s apart"

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 # Frame rates outside of these are a container's clock, not a rate.
 MIN_FPS, MAX_FPS = 0.01, 1000.0
-# Sources are reopened often: what is said of one is said once a minute at most.
+# Sources are reopened often: each message about one is logged at most once a minute.
 _SAID = Throttle()
 
 

@@ -96,4 +96,4 @@ class FileSource:
 
 
 def _ignore() -> None:
-    """Takes no notice of data."""
+    """Ignores the data."""

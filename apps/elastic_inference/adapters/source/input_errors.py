@@ -17,7 +17,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPNotFoundError, "has no stream at this path (404): look up the path in the camera's manual."),
     (av.error.HTTPTooManyRequestsError, "has too many connections (429): close other viewers of it."),
     (av.error.HTTPClientError, "refuses the request (HTTP 4xx): check the URL."),
-    (av.error.HTTPServerError, "reports an error of its own (HTTP 5xx): restart it if this goes on."),
+    (av.error.HTTPServerError, "reports an error of its own (HTTP 5xx): restart it if this continues."),
     (av.error.ProtocolNotFoundError, "has a URL scheme that this build of FFmpeg does not support."),
     (av.error.DecoderNotFoundError, "uses a codec that can't be decoded here: set it to H.264, H.265 or MJPEG."),
     (av.error.DemuxerNotFoundError, "uses a format that can't be read here."),

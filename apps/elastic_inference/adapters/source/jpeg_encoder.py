@@ -112,7 +112,7 @@ class _FullRange:
     """Converts frames of any pixel format to the full-range planes of 8 bits that JPEG wants. One thread."""
 
     def __init__(self) -> None:
-        # Made once: each reformatter sets up FFmpeg's filters anew.
+        # Made once: each reformatter sets up FFmpeg's filters again.
         self._reformatter = VideoReformatter()
         self._tables: tuple[Pairs, Pairs] | None = None
         self._buffers: list[Pairs] = []

@@ -114,7 +114,7 @@ class JpegStream:
         self.oversize += 1
         self._walk = None
         self._length = None
-        # Keep looking behind this image's first bytes.
+        # Keep looking after this image's first bytes.
         del self._buffer[: max(2, len(self._buffer) - _HEAD_BYTES)]
 
 

@@ -31,7 +31,7 @@ class MediaClock:
         if previous_s is None:
             self._offset_s = -stamp_s
         elif self._last_stamp_s is None or not 0 <= stamp_s - self._last_stamp_s <= MAX_STEP_S:
-            # The next loop, a jump, or the first time stamp after missing ones: go on by one frame.
+            # The next loop, a jump, or the first time stamp after missing ones: advance by one frame.
             self._offset_s = previous_s + self._step_s - stamp_s
         else:
             self._step_s = max(stamp_s - self._last_stamp_s, 0.001)
@@ -42,5 +42,5 @@ class MediaClock:
     def restart(self) -> None:
         """Call before the first frame of the next loop."""
         self._last_stamp_s = None
-        # The last step of a video may be a long pause; a loop goes on after a usual one.
+        # The last step of a video may be a long pause; the next loop starts after a normal interval.
         self._step_s = self._interval_s

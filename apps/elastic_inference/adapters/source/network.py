@@ -175,5 +175,5 @@ class NetworkSource:
 
 
 def _may_be_transport(error: SourceError) -> bool:
-    """Whether another transport may help: not where the camera refused the login, or nothing answered at all."""
+    """Whether another transport may help: no if the camera refused the login, or nothing answered at all."""
     return not any(word in str(error) for word in ("(401)", "(403)", "(404)", "refuses the connection", "in time"))

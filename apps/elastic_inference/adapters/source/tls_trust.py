@@ -64,7 +64,7 @@ class Trust:
         if found not in self._pinned:
             connection.close()
             raise SourceError(
-                f"The camera {self._shown} shows another certificate (sha256:{found}) than the one that "
+                f"The camera {self._shown} presents another certificate (sha256:{found}) than the one that "
                 "CAMERA_FINGERPRINT or CAMERA_CA_FILE names."
             )
         return connection
@@ -74,7 +74,7 @@ class TlsForwarder:
     """A port on loopback that forwards one connection to a camera over TLS."""
 
     def __init__(self, connection: ssl.SSLSocket, timeout_s: float) -> None:
-        """Takes over `connection`; the one client must come within `timeout_s`."""
+        """Becomes the owner of `connection`; the one client must come within `timeout_s`."""
         self._camera = connection
         self._camera.settimeout(None)
         self._client: socket.socket | None = None

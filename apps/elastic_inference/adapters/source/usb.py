@@ -33,7 +33,7 @@ class UsbSource:
         """Blocks until the next frame arrives."""
         frame = self._container.read(on_data)
         if frame is None:
-            raise SourceError(f"{self._what} gives no more frames.")
+            raise SourceError(f"{self._what} delivers no more frames.")
         self._frame = frame
         self._ts, self._captured = time.time(), time.monotonic()
         return None
@@ -76,7 +76,7 @@ def open_usb(camera: str, fps: float, stall_s: float, width: int | None = None, 
     asked = {"framerate": f"{fps:g}"}
     if width and height:
         asked["video_size"] = f"{width}x{height}"
-    # From what is wanted to what any camera takes: V4L2 refuses a rate or a size that the device does not have.
+    # From the requested mode to one that any camera accepts: V4L2 refuses a rate or size that the device lacks.
     for options in ({"input_format": "mjpeg", **asked}, asked, {"input_format": "mjpeg"}, {}):
         try:
             container = Container(

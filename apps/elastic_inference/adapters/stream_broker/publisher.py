@@ -62,11 +62,11 @@ class ResultPublisher:
     def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Publishes results with their JPEGs, in the order given, and tombstones. One round trip; two for a new stream.
 
-        Returns the places in the batch of results that Redis refused to add to `results_<type>`, as it does when its
+        Returns the positions in the batch of results that Redis refused to add to `results_<type>`, as it does when its
         memory is full.
 
-        Raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable. It is unknown then what was sent of
-        the batch; publishing it again may repeat entries of `results_<type>` (consumers tell by stream and `order`).
+        Raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable. It is then unknown which part of the
+        batch was sent; publishing it again may repeat entries of `results_<type>`, with the same `order`.
         What Redis refuses for another reason (memory, rights) is logged once a minute and not repeated.
         """
         if not batch and not tombstones:
@@ -189,7 +189,7 @@ class ResultPublisher:
         return self._mend(wrong, commands, answers) if wrong else answers
 
     def _mend(self, wrong: Set[str], commands: list[Command], answers: list[Any]) -> list[Any]:
-        """Removes keys of a wrong type, and sends what was for them again."""
+        """Removes keys of the wrong type, and repeats the commands for them."""
         places = [place for place, command in enumerate(commands) if len(command) > 1 and command[1] in wrong]
         again = self._link.exchange([("UNLINK", *sorted(wrong)), *(commands[place] for place in places)])
         answers = list(answers)

@@ -60,7 +60,7 @@ class WorkerInfo:
 def parse_stream(identifier: str, fields: Mapping[bytes, bytes], score_ms: float) -> StreamInfo | None:
     """Reads a stream from its hash; None where the hash has expired or is not ours.
 
-    `score_ms`, its score in `streams`, is the time last seen where the hash does not tell it (older pods).
+    `score_ms`, its score in `streams`, is the time last seen where the hash does not contain it (older pods).
     """
     parts = keys.split_stream_id(identifier)
     if parts is None or not fields:

@@ -121,10 +121,10 @@ class QueueRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    stream_queue_depth: int = Field(4, ge=1, le=1024, description="maximum of waiting frames per stream")
-    queue_depth: int = Field(256, ge=1, le=65536, description="maximum of waiting frames of legacy producers")
-    token_limit: int = Field(4096, ge=1, le=1_000_000, description="maximum of waiting frames per type")
-    max_frame_age_s: float = Field(2.0, ge=0.1, le=3600, description="older waiting frames are dropped, seconds")
+    stream_queue_depth: int = Field(4, ge=1, le=1024, description="maximum number of waiting frames per stream")
+    queue_depth: int = Field(256, ge=1, le=65536, description="maximum number of waiting frames of legacy producers")
+    token_limit: int = Field(4096, ge=1, le=1_000_000, description="maximum number of waiting frames per type")
+    max_frame_age_s: float = Field(2.0, ge=0.1, le=3600, description="maximum age of a waiting frame, seconds")
     max_frame_bytes: int = Field(
         DEFAULT_MAX_FRAME_BYTES, ge=1024, le=512 * 1024 * 1024, description="largest frame message"
     )

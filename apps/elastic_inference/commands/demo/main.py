@@ -1,4 +1,4 @@
-"""`ei-demo`: reads the options, fetches models and clips, runs the services, and tells when results arrive."""
+"""`ei-demo`: reads the options, fetches models and clips, runs the services, and reports the first results."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(kind == "camera" and url_credentials(text)[1] for kind, text, _ in options.sources):
         print("warning: the camera's password shows in the list of processes; use --camera env instead (-h).")
     if options.port is None and plan.gateway_port != DASHBOARD_PORT:
-        print(f"Port {DASHBOARD_PORT} is in use: the dashboard is at port {plan.gateway_port}.")
+        print(f"Port {DASHBOARD_PORT} is in use: the dashboard is on port {plan.gateway_port}.")
     names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
     supervisor.say("demo", f"streams: {names}; queue at {plans.LOOPBACK}:{plan.queue_port}")
     try:

@@ -113,8 +113,8 @@ def _is_free(port: int, host: str) -> bool:
 def decided_by_the_demo() -> list[str]:
     """Variables that the demo sets or clears: addresses, logins, models and names, and their former names.
 
-    The shell's values of them belong to another system. Thresholds, quality, the gateway's token and logs are the
-    user's, and stay.
+    The shell's values for these belong to another system. The user's thresholds, quality, gateway token and log
+    settings are kept.
     """
     owners: dict[type[config.CommonSettings], tuple[str, ...]] = {
         config.CommonSettings: ("queue_", "broker_", "metrics_host", "metrics_port"),

@@ -1,4 +1,4 @@
-"""What stops the generator: one line for the user, who has to change something."""
+"""The error that stops the generator: one line that says what the user has to change."""
 
 from __future__ import annotations
 

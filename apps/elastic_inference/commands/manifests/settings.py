@@ -19,7 +19,7 @@ _BEFORE_THE_GATEWAY = ("allowed_origins", "base_path", "trusted_proxies")
 def _service_fields() -> dict[str, FieldInfo]:
     """The services' settings that one installation may set for all of its pods: numbers and choices, but no port.
 
-    Names, addresses and files differ from pod to pod: the templates set them. What lies before the gateway does not.
+    Names, addresses and files differ from pod to pod: the templates set them. Settings for proxies do not.
     """
     fields = {name: info for each in config.SERVICES for name, info in each.model_fields.items()}
     return {name.upper(): info for name, info in fields.items() if _is_plain(name, info.annotation)}

@@ -114,7 +114,7 @@ def camera_values(camera: Camera, feeds: Sequence[str]) -> Values:
 
 
 def _slow_hash(text: str, salt: str) -> str:
-    """For a text that may hold a password that people chose: nobody who reads a pod's annotations may guess it."""
+    """For a text that may hold a password chosen by people: annotations must not help to guess it."""
     return hashlib.pbkdf2_hmac("sha256", text.encode(), salt.encode(), 600_000).hex()[:8]
 
 

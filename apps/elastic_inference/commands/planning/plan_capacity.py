@@ -108,7 +108,7 @@ def _count(number: float, noun: str) -> str:
 
 
 def _amount(value: float) -> str:
-    """Three significant digits if it is small."""
+    """The number, with three significant digits if it is small."""
     return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
 
 

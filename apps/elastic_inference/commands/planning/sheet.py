@@ -280,7 +280,7 @@ def _broker(demand: Demand, relays: int) -> _Load:
 def _shards(demand: Demand, queue: _Load, measured: Measured) -> tuple[int, int, str]:
     """Types and shards such that each type, which cannot be cut, fits its shard; and what fills a shard.
 
-    Whole cameras are dealt to the parts of a type, and whole types to the shards.
+    Whole cameras are distributed among the parts of a type, and whole types among the shards.
     """
     part, by = queue.filled(measured)
     camera = part / demand.streams
@@ -302,10 +302,10 @@ def _pods_per_node(layout: Layout) -> int:
 
 
 def round_up(value: float) -> int:
-    """Rounded up, at least 1; the rounding error of a division does not count."""
+    """Rounded up, at least 1; ignores the rounding error of a division."""
     return max(1, math.ceil(value - 1e-9))
 
 
 def round_down(value: float) -> int:
-    """Rounded down; the rounding error of a division does not count."""
+    """Rounded down; ignores the rounding error of a division."""
     return math.floor(value + 1e-9)

@@ -42,17 +42,17 @@ class Finding:
 
     @classmethod
     def good(cls, link: ChainLink, text: str) -> Self:
-        """The link works."""
+        """A link that works."""
         return cls(link, State.GOOD, text)
 
     @classmethod
     def broken(cls, link: ChainLink, text: str, advice: str) -> Self:
-        """The link does not work."""
+        """A link that does not work."""
         return cls(link, State.BROKEN, text, advice)
 
     @classmethod
     def unknown(cls, link: ChainLink, text: str) -> Self:
-        """The link could not be checked, or has nothing to do."""
+        """A link that could not be checked, or has nothing to do."""
         return cls(link, State.UNKNOWN, text)
 
 

@@ -141,7 +141,7 @@ class _SessionBase(BaseHandler):
         """Answers with a `Session`."""
         required = self.gateway.auth.required
         headers = self.request.headers
-        # The browser sends no Origin with a GET to its own site, but the page's address.
+        # For a GET to its own site the browser sends no Origin, only the page's address.
         page = headers.get_list("Origin") or [each for each in [origin_of(headers.get("Referer", ""))] if each]
         self.answer_json(
             Session(
@@ -211,6 +211,6 @@ class UnknownHandler(BaseHandler):
     """Every other path below `/api`."""
 
     def prepare(self) -> None:
-        """Answers 404 to every method, but 401 first: without a login nobody learns which paths exist."""
+        """Answers 404 to every method, but 401 first: without a login, clients do not learn which paths exist."""
         self.check_login()
         raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

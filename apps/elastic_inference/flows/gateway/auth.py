@@ -105,7 +105,7 @@ class FailureLimit:
 
 
 def _network(address: str) -> str:
-    """The address to count by: an IPv6 host has 2^64 of them, which count as one."""
+    """The address to count by: an IPv6 host can have 2^64 addresses, which count as one."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

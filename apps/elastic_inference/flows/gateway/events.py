@@ -127,7 +127,7 @@ class EventHub:
             pass  # the problem event below says so
         else:
             self._offer("streams", streams, streams)
-            # Times change always: they alone are no reason for an event.
+            # Times always change: a change of times alone sends no event.
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer("stats", stats, still)
         missing = self._state.missing()

@@ -149,7 +149,7 @@ class BaseHandler(RequestHandler):
 
     @property
     def prefix(self) -> str:
-        """The path below which the browser sees the gateway, such as `/ei`; empty where nobody named one."""
+        """The path below which the browser sees the gateway, such as `/ei`; empty if it is not known."""
         return self.client.prefix or self.gateway.base_path
 
     @property

@@ -130,7 +130,7 @@ def _content(body: Any) -> dict[str, Any]:
 
 
 def text() -> str:
-    """The document as it stands in `openapi.json`."""
+    """The document as written to `openapi.json`."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -92,7 +92,7 @@ class PageHandler(BaseHandler):
     def _finish_page(self, page: Asset) -> None:
         """Answers with the page, whose relative addresses (`"./`) must lead to the gateway's root from any route.
 
-        Where nobody told the prefix, the depth of the path is enough: a proxy that strips a prefix keeps the rest.
+        If no prefix was given, the depth of the path is enough: a proxy that strips a prefix keeps the rest.
         """
         root = f"{self.prefix}/" if self.prefix else "../" * (self._own_path().count("/") - 1) or "./"
         self._etag = f'{page.etag[:-1]}-{len(root)}{self.prefix}"'

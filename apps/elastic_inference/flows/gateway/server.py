@@ -123,7 +123,7 @@ class GatewayServer:
         log.info("gateway at %s%s", self.url, " (token required)" if self._auth.required else "")
 
     async def close(self) -> None:
-        """Accepts no more requests, ends events and tunnels, and gives other requests 3 s to finish."""
+        """Stops accepting requests, ends events and tunnels, and gives other requests 3 s to finish."""
         if self._http is None or self._gateway is None:
             for each in self._sockets:
                 each.close()

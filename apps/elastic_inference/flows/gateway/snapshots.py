@@ -57,5 +57,5 @@ class Snapshots:
         raise SnapshotError(answer.code if answer.code in _STATUSES else 503, words)
 
     def close(self) -> None:
-        """Ends what is under way."""
+        """Cancels the requests in progress."""
         self._client.close()

@@ -1,4 +1,4 @@
-"""The housekeeping service: settings in, rounds until the stop. Called by `apps/housekeeping_service.py`."""
+"""The housekeeping service: runs rounds until it is stopped. Called by `apps/housekeeping_service.py`."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Housekeeping:
         names = self._types.names
         found = await self._sweeper.sweep(names)
         share = max(_MIN_NAMES, min(NAMES_A_RUN, NAMES_A_ROUND // max(1, len(names))))
-        # A round that was cut off continues where it stopped: if Redis is slow, every type still gets its turn.
+        # A round that was interrupted continues where it stopped: if Redis is slow, every type still gets its turn.
         behind = [name for name in names if name > self._last_done]
         order = behind + list(names[: len(names) - len(behind)])
         if order and order[0] == self._failed_first:

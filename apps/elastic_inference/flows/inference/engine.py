@@ -27,8 +27,8 @@ from elastic_inference.flows.inference.runtime import check_device, check_precis
 
 log = logging.getLogger(__name__)
 
-# So many requests more than run at a time: an engine thread that ends one finds the next frame decoded. One was 2 %
-# slower at 768x432, three gained nothing.
+# Spare requests, so that an engine thread that ends one finds the next frame decoded. A single spare was 2 % slower
+# at 768x432, a third gained nothing.
 SPARE_REQUESTS = 2
 _PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
@@ -100,7 +100,7 @@ class Engine:
         try:
             hint = self._compiled.get_property("INFERENCE_PRECISION_HINT")
         except RuntimeError:
-            return stored  # this plugin does not tell
+            return stored  # this plugin does not say
         name = _PRECISIONS.get(getattr(hint, "get_type_name", lambda: str(hint))())
         if name is None:
             return stored
@@ -119,7 +119,7 @@ class Engine:
         try:
             found = self._compiled.get_property("EXECUTION_DEVICES")
         except RuntimeError:
-            self._settled = True  # this plugin does not tell
+            self._settled = True  # this plugin does not say
             return False
         names = [found] if isinstance(found, str) else list(found)
         self.devices = tuple(name.strip("()") for name in names)
@@ -127,20 +127,20 @@ class Engine:
         return self.devices != before
 
     def requests(self) -> list[InferenceRequest]:
-        """New requests for one pipeline: `streams` and some to spare."""
+        """New requests for one pipeline: `streams`, plus a few spare ones."""
         return [
             InferenceRequest(self, self._compiled.create_infer_request(), self.prepared, self._openvino)
             for _ in range(self.streams + SPARE_REQUESTS)
         ]
 
     def enter(self) -> None:
-        """A request starts."""
+        """Notes the start of a request."""
         with self._lock:
             self._advance()
             self._in_flight += 1
 
     def leave(self) -> None:
-        """A request has ended."""
+        """Notes the end of a request."""
         with self._lock:
             self._advance()
             self._in_flight -= 1
@@ -160,7 +160,7 @@ class Engine:
 def compile_engine(
     core: Any, path: Path, family: str | None, options: AdapterOptions, device: str, *, precision: str = "auto"
 ) -> Engine:
-    """Reads, prepares and compiles a model for `device`. With `family` None the outputs' shapes tell the adapter.
+    """Reads, prepares and compiles a model for `device`. If `family` is None, the outputs' shapes decide it.
 
     `precision` is `auto`, `f32`, `bf16` or `f16`. Raises ModelError for a file that is missing, broken or not made for
     the adapter, SettingError for the device or the precision.

@@ -26,7 +26,7 @@ class FrameAccount:
         self._throttle = Throttle()
 
     def popped(self, batch: PopBatch) -> None:
-        """A batch came from the queue."""
+        """Counts a batch from the queue."""
         metrics = self._metrics
         for popped in batch.frames:
             metrics.queue_wait_s.observe(popped.queue_ms / 1000)
@@ -38,13 +38,13 @@ class FrameAccount:
             metrics.dropped[reason].inc(count)
 
     def invalid(self, stream: str, error: InvalidFrameError) -> None:
-        """A frame cannot be used; `stream` is empty where it is unknown."""
+        """Counts an unusable frame; `stream` is empty where it is unknown."""
         self._metrics.invalid[error.reason].inc()
         if self._throttle.allow((stream, error.reason)):
             log.warning("stream %s: %s; skipped (logged once a minute)", stream or "(unknown)", error)
 
     def published(self, batch: Sequence[Outgoing]) -> None:
-        """Results were sent."""
+        """Counts results that were sent."""
         metrics = self._metrics
         metrics.inferred.inc(len(batch))
         for result, _ in batch:
@@ -52,7 +52,7 @@ class FrameAccount:
             metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
 
     def lost(self, count: int, why: str) -> None:
-        """Frames were popped and cannot be inferred or published."""
+        """Counts popped frames that cannot be inferred or published."""
         self._metrics.lost.inc(count)
         if self._throttle.allow(why):
             log.warning("lost %d frame(s): %s (logged once a minute)", count, why)

@@ -84,7 +84,7 @@ class FrameDetector:
         return self._adapter.decode(outputs, self._letterbox, self._threshold)
 
     def check_scores(self) -> None:
-        """Infers the last frame again. Raises ModelError where its scores are none."""
+        """Infers the last frame again. Raises ModelError if its scores are not within 0..1."""
         check_scores(self._adapter, self._request.infer())
 
 

@@ -98,6 +98,6 @@ class Intake:
         try:
             self._consumer.close()
         except CONTACT_ERRORS as error:
-            log.debug("the queue could not be left in order: %s", error)
+            log.debug("the queue could not be closed properly: %s", error)
         if lost := self._consumer.legacy_in_hand:
             self._account.lost(lost, "they could not be put back into the queue")

@@ -76,7 +76,7 @@ class LoadMeter:
         self._rated_drops += self._claimed.rated(now_s, rated)
 
     def pop_costs(self, batch: PopBatch, spent_s: float) -> None:
-        """Pop thread: CPU seconds from one batch to the next. Each frame bears an equal part."""
+        """Pop thread: CPU seconds from one batch to the next. Each frame counts for an equal part."""
         if count := len(batch.frames) + len(batch.invalid):
             self._pop_s = spent_s / count
         if batch.invalid:

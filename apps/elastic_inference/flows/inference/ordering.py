@@ -28,7 +28,7 @@ class StreamOrder(Generic[T]):
         self._open: dict[str, deque[Slot[T]]] = {}
 
     def reserve(self, stream: str) -> Slot[T]:
-        """A slot behind the existing slots of `stream`. Call it in the order of the frames."""
+        """A slot after the existing slots of `stream`. Call it in the order of the frames."""
         slot: Slot[T] = Slot(stream)
         self._open.setdefault(stream, deque()).append(slot)
         return slot

@@ -31,7 +31,7 @@ GATHER_S = 0.005
 GATHER_FULL_S = 0.025
 # Results that could not be published for this long are given up, and counted as lost.
 PUBLISH_LIMIT_S = 10.0
-# Nobody waits longer for a tombstone.
+# The maximum delay of a tombstone.
 TOMBSTONE_LIMIT_S = 1.0
 # Bounds the memory while the broker is unavailable; the oldest go first.
 MAX_TOMBSTONES = 4096
@@ -43,10 +43,10 @@ class Publisher(Protocol):
     """The pod's side of the stream broker; see `ResultPublisher`."""
 
     def publish(self, batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ...) -> Set[int]:
-        """Sends results and tombstones; the places in the batch of results that Redis refused to keep."""
+        """Sends results and tombstones; returns the positions of results that Redis refused to keep."""
 
     def remove_worker(self) -> None:
-        """Takes the pod out of the registry."""
+        """Removes the pod from the registry."""
 
 
 class Outbox:
@@ -90,7 +90,7 @@ class Outbox:
             self._wake.put(True)
 
     def bury(self, tombstones: Sequence[Tombstone]) -> None:
-        """Any thread: frames without a slot that give no result."""
+        """Any thread: adds tombstones for frames without a slot."""
         with self._lock:
             wake = not (self._ready or self._tombstones)
             self._tombstones += tombstones
@@ -98,11 +98,11 @@ class Outbox:
             self._wake.put(True)
 
     def drain(self, until_s: float) -> None:
-        """From this monotonic time on nothing is tried again."""
+        """Stops retries from this monotonic time on."""
         self._drain_until_s = until_s
 
     def close(self) -> None:
-        """After the last slot is finished: `run` sends the rest and returns."""
+        """Call after the last slot is finished: `run` sends the rest and returns."""
         self._wake.put(False)
 
     def run(self) -> None:
@@ -154,7 +154,7 @@ class Outbox:
             self.bury([Tombstone(result.stream, result.order, LOST) for result, _ in batch])
 
     def _try_to_publish(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> Set[int] | None:
-        """The places of the results that Redis refused; None if nothing could be sent."""
+        """The positions of the results that Redis refused; None if nothing could be sent."""
         backoff = Backoff()
         limit_s = PUBLISH_LIMIT_S if batch else TOMBSTONE_LIMIT_S
         until_s = min(time.monotonic() + limit_s, self._drain_until_s + 1.0)

@@ -31,11 +31,11 @@ class RedisHealth:
         self._throttle = Throttle()
 
     def works(self) -> None:
-        """The last call succeeded."""
+        """Notes that the last call succeeded."""
         self._lifecycle.set_ready(self._part)
 
     def failed(self, error: Exception, what: str) -> None:
-        """`what` failed. A Redis error is logged in one line, any other error with its traceback."""
+        """Notes that `what` failed. A Redis error is logged in one line, any other error with its traceback."""
         known = isinstance(error, CONTACT_ERRORS)
         text = self._explain(error) if known else f"{what} failed: {error!r}"
         self._lifecycle.set_missing(self._part, text)

@@ -85,7 +85,7 @@ class TaskQueue:
             self._tasks.put(task)
 
     def take(self) -> Task | None:
-        """Worker: waits for the next frame. None: this worker shall end."""
+        """Worker: waits for the next frame. None means that this worker must end."""
         task = self._tasks.get()
         if self._wants_room and self._tasks.qsize() <= self._low:
             self._wants_room = False
@@ -105,6 +105,6 @@ class TaskQueue:
         self._room.put(None)
 
     def end(self, workers: int) -> None:
-        """After the last `add`: ends `workers` workers once they have taken all frames."""
+        """Call after the last `add`: ends `workers` workers once they have taken all frames."""
         for _ in range(workers):
             self._tasks.put(None)

@@ -71,11 +71,11 @@ class WorkerPool:
             thread.start()
 
     def drain(self, until_s: float) -> None:
-        """Frames that no worker has begun by this monotonic time are given up, and counted as lost."""
+        """Gives up frames that no worker has begun by this monotonic time, and counts them as lost."""
         self._drain_until_s = until_s
 
     def join(self) -> None:
-        """After the last frame was added: waits until all are done and the threads have ended."""
+        """Call after the last frame was added: waits until all are done and the threads have ended."""
         self._tasks.end(len(self._threads))
         for thread in self._threads:
             thread.join()

@@ -26,7 +26,7 @@ PART = "source"
 # when it takes this much longer.
 OPEN_LIMIT_S = 30.0
 READ_MARGIN_S = 5.0
-# Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond so many, liveness must decide.
+# Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond this number, liveness must decide.
 MAX_ABANDONED = 3
 
 
@@ -200,5 +200,5 @@ class _Reading:
         self.limit_s = OPEN_LIMIT_S
 
     def block(self, limit_s: float) -> None:
-        """A call that may block begins now."""
+        """Notes that a call that may block begins."""
         self.began, self.limit_s, self.blocked = time.monotonic(), limit_s, True

@@ -16,7 +16,7 @@ from elastic_inference.base.metrics import ProducerMetrics
 
 log = logging.getLogger(__name__)
 
-# So long without a frame, and so many packets: a decoder that reorders holds back fewer.
+# This long without a frame, and this many packets: a decoder that reorders holds back fewer.
 WAITING_AFTER_S = 1.5
 WAITING_PACKETS = 8
 
@@ -73,7 +73,7 @@ class SourceWatch:
             self._packets = 0
 
     def data(self, now: float) -> None:
-        """Call for each packet, also if no frame comes of it."""
+        """Call for each packet, even if it completes no frame."""
         with self._lock:
             self._last = now
             self._packets += 1
@@ -91,7 +91,7 @@ class SourceWatch:
         with self._lock:
             self._last = self._last_frame = now
             self._packets = 0
-            # After a stall that `check` noticed, the read has gone on after all.
+            # After a stall that `check` noticed, the read has continued after all.
             self._open, self._read_hangs = True, False
             if wanted:
                 self._frames.append(now)

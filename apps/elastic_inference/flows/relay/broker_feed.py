@@ -34,10 +34,10 @@ class Listener(Protocol):
     """What the feed calls, on the event loop."""
 
     def on_message(self, channel: bytes, message: bytes) -> None:
-        """One message of a channel."""
+        """Called for each message of a channel."""
 
     def on_read(self, *, drained: bool) -> None:
-        """All messages of one read have been delivered. `drained` says that no more are waiting."""
+        """Called when all messages of one read have been delivered. `drained` says that no more are waiting."""
 
 
 class _FeedProtocol(asyncio.Protocol):

@@ -38,7 +38,7 @@ class DrawnFrames:
         return replaced
 
     def close(self) -> None:
-        """Draws no more."""
+        """Stops drawing."""
         self._newest = None
         if self._task is not None:
             self._task.cancel()

@@ -46,7 +46,7 @@ class KnownStreams:
         return await self._is_pushed(*names)
 
     async def _is_pushed(self, name: str, infer_type: str) -> bool:
-        """Whether a producer pushes frames, even if no pod infers them yet or at the moment."""
+        """Whether a producer pushes frames, even if no pod infers them at the moment."""
         if self._queue is None:
             return False
         try:

@@ -34,7 +34,7 @@ CLOSE_FLOOD = 1008
 CLOSE_TRY_AGAIN = 1013
 CLOSE_UNKNOWN = 4404
 CLOSE_LIMIT = 4429
-# What viewers send is discarded. It may be neither long nor come in floods.
+# What viewers send is discarded. Its size and rate are limited.
 _MAX_MESSAGE_BYTES = 1024
 _MAX_MESSAGES = 200
 _FLOOD_WINDOW_S = 10.0
@@ -112,7 +112,7 @@ class WebsocketServer:
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """Accepts no more viewers and closes the open ones with 1001; those that do not answer in time are cut off."""
+        """Stops accepting viewers and closes the open ones with 1001; those that do not answer in time are cut off."""
         if self._server is None:
             return
         if self._sweeper is not None:

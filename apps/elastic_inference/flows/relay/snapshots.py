@@ -1,7 +1,7 @@
 """The newest frame of a stream with its boxes drawn, as one JPEG: `GET /<stream id>/snapshot.jpg`.
 
-Called by the `server`. A snapshot needs no viewer and takes no place of `MAX_VIEWERS`. All who ask for the same stream
-share one, and it is served for half a second more.
+Called by the `server`. A snapshot needs no viewer and does not count for `MAX_VIEWERS`. Requests for a stream share one
+image, which is served for another half second.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Snapshots:
             raise
 
     def close(self) -> None:
-        """Ends what is under way: who waits gets a SnapshotError."""
+        """Cancels snapshots in progress: those who wait get a SnapshotError."""
         for task in self._under_way.values():
             task.cancel()
 

@@ -71,7 +71,7 @@ class ViewerPacing:
         self.quiet_until_s = float("-inf")
 
     def answered(self, payload: bytes, now_s: float) -> bool:
-        """Notes the answer to a ping; False for an old ping or one of somebody else."""
+        """Notes the answer to a ping; False for an old or foreign ping."""
         if len(payload) != 8 or payload[:4] != b"pace":
             return False
         number = int.from_bytes(payload[4:], "big")

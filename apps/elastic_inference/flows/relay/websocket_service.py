@@ -48,7 +48,7 @@ class Watcher:
     """Tells the broker which streams are watched: a new one at once, all of them every 3 s."""
 
     def __init__(self, registry: StreamRegistry, report: Callable[[Exception | None], None]) -> None:
-        """`report` is called with the reason when the broker cannot be told, and with None when it was."""
+        """`report` is called with the reason when telling the broker fails, and with None when it works again."""
         self._registry = registry
         self._report = report
         self._new: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""The catalogue that ships, and what a wrong one is told."""
+"""The shipped catalogue, and the errors of a wrong one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_int8_is_shown_short() -> None:
         ("- ssd", "is not a mapping: expected the keys adapter, labels"),
         ("adaptor: ssd", "wrong at adaptor"),
         ("threshold: 2", "wrong at threshold"),
-        ("labels: {-1: person}", "class numbers of 0 to"),
+        ("labels: {-1: person}", "class numbers from 0 to"),
         ("scale: 0", "a scale other than 0"),
         ("mean: [1, 2]", "one or three numbers in mean"),
     ],

@@ -1,4 +1,4 @@
-"""Finding JPEG images in a stream of bytes, however the bytes arrive and whatever stands between them."""
+"""Finding JPEG images in a stream of bytes, however the bytes arrive and whatever lies between them."""
 
 from __future__ import annotations
 

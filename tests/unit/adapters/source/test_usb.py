@@ -29,7 +29,7 @@ def test_jpeg_packets_pass_through_undecoded(tmp_path: Path) -> None:
         assert captured.jpeg is not None
         assert captured.jpeg in stored
         assert simplejpeg.decode_jpeg(captured.jpeg, "GRAY").mean() == pytest.approx(number * 20, abs=4)
-    with pytest.raises(SourceError, match="The camera gives no more frames"):
+    with pytest.raises(SourceError, match="The camera delivers no more frames"):
         source.grab(ignore)
     source.close()
 

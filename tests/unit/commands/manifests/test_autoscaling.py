@@ -1,4 +1,4 @@
-"""What the autoscalers' templates are told of Redis and of CPU limits."""
+"""What the autoscalers' templates get about Redis and CPU limits."""
 
 import pytest
 

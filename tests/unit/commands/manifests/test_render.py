@@ -1,4 +1,4 @@
-"""The renderer: how the templates of `kubernetes/` are set up for Jinja2, and what a mistake in one is told."""
+"""The renderer: how the templates of `kubernetes/` are set up for Jinja2, and the error message of a mistake in one."""
 
 from __future__ import annotations
 

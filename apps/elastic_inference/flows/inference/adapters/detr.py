@@ -1,4 +1,4 @@
-"""DETR and its kin, whose outputs are queries: class logits and a box each, without suppression.
+"""DETR and similar models, whose outputs are queries: class logits and a box each, without suppression.
 
 Input: RGB, stretched. DETR and RF-DETR take ImageNet's mean and deviation, RT-DETR 0..1.
 

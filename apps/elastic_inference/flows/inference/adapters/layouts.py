@@ -63,7 +63,7 @@ class Facts:
 
     @property
     def extras(self) -> int | None:
-        """Numbers that the task adds to a row, behind box and classes; None if the outputs do not tell."""
+        """Numbers that the task adds to a row, after box and classes; None if the outputs do not show it."""
         task = self.export.task
         if task == "pose":
             return self.export.keypoints or None
@@ -172,7 +172,7 @@ def _is_yolox(facts: Facts) -> bool:
 
 
 def _is_nanodet(facts: Facts) -> bool:
-    """A row for each cell, 4 x 8 bins behind the classes; four levels, or three where the labels say so."""
+    """A row for each cell, 4 x 8 bins after the classes; four levels, or three where the labels say so."""
     rows = _rows(facts)
     if len(facts.outputs) != 1 or rows is None or rows[1] <= 4 * DFL_BINS or not facts.width:
         return False

@@ -1,4 +1,4 @@
-"""Models that the package openvino-model-api knows: further YOLOs, classification, segmentation, anomalies.
+"""Models that the package openvino-model-api knows: other YOLOs, classification, segmentation, anomalies.
 
 The outputs are decoded by the wrapper that the model itself (`model_info/model_type`) or a side file names. Decoding
 JPEGs and preprocessing remain this project's own. So the wrapper is told that the frame has the shape of its input,
@@ -167,7 +167,7 @@ class ModelApiAdapter:
         )
 
     def _wrapper_name(self, model: Any) -> str | None:
-        """The wrapper of the side file, else the one that the outputs tell. None: the one that the model names."""
+        """The wrapper of the side file, else the one that the outputs show. None: the one that the model names."""
         if self._options.wrapper:
             return self._options.wrapper
         # Ultralytics writes YOLO for all its versions, which Model API reads as version 3.

@@ -30,7 +30,7 @@ COLOURS = ("BGR", "RGB")
 
 
 class Resize(StrEnum):
-    """How a frame of another shape is brought to the shape of the model's input."""
+    """How a frame is resized to the shape of the model's input."""
 
     STRETCH = "stretch"
     """Both sides are stretched."""

@@ -32,7 +32,7 @@ _LITE_ORDER = {
 
 
 def matches(model: Any) -> bool:
-    """Whether the four outputs are there."""
+    """Whether the four outputs are present."""
     return _roles(model) is not None
 
 
@@ -102,7 +102,7 @@ def _roles(model: Any) -> dict[str, int] | None:
 
 
 def _suffix(names: str, word: str) -> int:
-    """The number behind `word` in a name such as `TFLite_Detection_PostProcess:2`; 0 without one."""
+    """The number after `word` in a name such as `TFLite_Detection_PostProcess:2`; 0 without one."""
     for name in names.split():
         if name.startswith(word):
             digits = name[len(word) :].lstrip(":")

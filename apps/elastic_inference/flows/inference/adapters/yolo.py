@@ -9,7 +9,7 @@ The rows of `layouts` that this family decodes, in pixels of the input (TensorFl
 - `end-to-end`: 1 x n x 6, which is two corners, score and class. v10, v26 and exports with `nms=True`
 - `yolov7-list`: n x 7, which is image, two corners, class and score. v7 exported with its own suppression
 
-Segmentation and pose have further numbers behind these. Their boxes are served, masks and key points are not.
+Segmentation and pose have further numbers after these. Their boxes are served, masks and key points are not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Found = tuple[Floats, Floats, npt.NDArray[Any]]  # boxes (xyxy), scores, classes
 
 
 class YoloAdapter:
-    """Decodes the layout that the model's shapes and metadata tell."""
+    """Decodes the layout that the model's shapes and metadata show."""
 
     def __init__(self, options: AdapterOptions) -> None:
         """`options` give labels, layout, size and the limit of overlaps; preprocessing if it is not YOLO's own."""
@@ -134,7 +134,7 @@ def _classes(facts: Facts, layout: str, labels: int) -> int:
         )
     classes = numbers - (4 if layout == "grid" else 5) - facts.extras
     told = len(facts.export.names)
-    # With its task named, an exporter may name fewer classes; without, another number means other outputs.
+    # An exporter that names the task may name fewer classes; otherwise another number means other outputs.
     if classes < 1 or told > classes or (told and told != classes and not facts.export.task):
         raise ModelError(
             f"The model's metadata names {told} classes for the task {facts.export.task or 'detect'!r}, "

@@ -91,7 +91,7 @@ def test_preprocessing_in_the_graph_gives_the_mean_and_scale_of_the_options() ->
 )
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
 def test_tf_detection_finds_the_outputs_by_name(names: tuple[str, ...], order: tuple[int, ...]) -> None:
-    # y_min, x_min, y_max, x_max; the third lies behind num_detections.
+    # y_min, x_min, y_max, x_max; the third lies beyond num_detections.
     boxes = np.array([[[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.6, 0.6], [0.7, 0.7, 0.8, 0.8]]], np.float32)
     values = (boxes, np.array([[1, 1, 1]]), np.array([[0.9, 0.3, 0.8]]), np.array([2]))
     outputs = {names[at]: np.asarray(values[at], np.float32) for at in order}
