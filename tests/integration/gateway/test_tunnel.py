@@ -303,3 +303,26 @@ def test_a_bad_certificate_is_a_clear_error(
     }[wrong]
     with pytest.raises(SettingError, match=r"^GATEWAY_TLS_(CERT|KEY)=.* is not accepted: expected"):
         gateway_to(1, valkey, **settings).__enter__()
+
+
+def test_an_odd_query_does_not_make_the_websocket_server_unreachable(
+    valkey: EmbeddedValkey, client: redis.Redis, relay: Relay
+) -> None:
+    Pool(client).publish()
+    odd = HANDSHAKE.replace(b"format=json", b"x=\xe9\xff&format=json") + b"\r\n"
+    with gateway_to(relay.port, valkey) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+            raw.sendall(odd)
+            assert receive(raw, 12) == b"HTTP/1.1 101"
+        assert "websocket_server" not in gateway.ask("/api/streams").json["missing"]
+
+
+def test_a_websocket_server_that_closes_one_connection_is_not_gone(valkey: EmbeddedValkey) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, gateway_to(server.getsockname()[1], valkey) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+            raw.sendall(HANDSHAKE + b"\r\n")
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(65536)
+            assert b"502" in receive(raw, 12)
+        assert "websocket_server" not in gateway.ask("/api/streams").json["missing"]

@@ -29,24 +29,28 @@ local all
 local frames = {}
 local skip = {}
 
--- The stream's next number: without gaps while the counter lives, and starting from the clock where there is none.
-local kept = {}
-local function number(name)
+-- The first of the stream's next numbers: without gaps while the counter lives, and starting from the clock where there
+-- is none.
+local function number(name, count)
   local key = prefix .. 'order:' .. name
-  local order = redis.pcall('INCR', key)
-  if type(order) ~= 'number' or order == 1 then
-    order = now
-    redis.call('SET', key, string.format('%.0f', now), 'PX', order_life)
-  elseif not kept[name] then
+  local last = redis.pcall('INCRBY', key, count)
+  if type(last) ~= 'number' or last == count then
+    last = now + count - 1
+    redis.call('SET', key, string.format('%.0f', last), 'PX', order_life)
+  else
     redis.call('PEXPIRE', key, order_life)
   end
-  kept[name] = true
-  return order
+  return last - count + 1
 end
 
+-- How many frames of each stream were taken; nil for a stream that has had no turn yet.
+local counts = {}
 -- Takes the stream's oldest fresh frame. Stale ones are skipped within the same turn, so a slow stream keeps its share.
 local function take(name)
-  if #name > 128 or not string.match(name, '^%w[%w._-]*$') then return end
+  if not counts[name] then
+    if #name > 128 or not string.match(name, '^%w[%w._-]*$') then return end
+    counts[name] = 0
+  end
   local waiting = prefix .. 'waiting:' .. name
   local gone, used = 0, 0
   while used == 0 and not full and work <= MAX_WORK do
@@ -77,8 +81,9 @@ local function take(name)
       -- It has expired.
       gone = gone + 1
     else
-      frames[taken * 3 + 1], frames[taken * 3 + 2], frames[taken * 3 + 3] = name, number(name), math.max(0, waited)
+      frames[taken * 3 + 1], frames[taken * 3 + 2], frames[taken * 3 + 3] = name, 0, math.max(0, waited)
       taken, bytes, used = taken + 1, bytes + size, 1
+      counts[name] = counts[name] + 1
     end
   end
   stale = stale + gone
@@ -125,6 +130,12 @@ while hand do
     end
   end
   hand = not stop and next_tokens(want - taken)
+end
+local following = {}
+for i = 1, #frames, 3 do
+  local name = frames[i]
+  local order = following[name] or number(name, counts[name])
+  frames[i + 1], following[name] = order, order + 1
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
 return {redis.call('LLEN', tokens), drops, frames}

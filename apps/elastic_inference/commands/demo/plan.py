@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from elastic_inference.base import config
 from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.demo.supervisor import Child
-from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, version_arguments
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
@@ -155,6 +155,7 @@ def children(plan: Plan) -> list[Child]:
             server_binary(),
             *("--port", str(plan.queue_port), "--bind", LOOPBACK, "--protected-mode", "no"),
             *as_arguments(server_settings("512mb", plan.max_frame_bytes)),
+            *version_arguments(),
             *("--dir", str(plan.state_dir), "--logfile", "", "--loglevel", "warning"),
         ),
         {**decided, **MALLOC_ENVIRONMENT},

@@ -125,7 +125,9 @@ class TunnelHandler(BaseHandler):
             upstream, answer = await open_upstream(*gateway.upstream, self._head(stream_id))
         except UpstreamError as error:
             log.warning("%s", error)
-            gateway.state.note_tunnel(False)
+            # A server that closes one connection may have refused what it was asked; others still reach it.
+            if not error.closed:
+                gateway.state.note_tunnel(False)
             raise ApiError(502, "The websocket server is unreachable; live video is unavailable.", 2) from None
         finally:
             gateway.opening -= 1
@@ -183,7 +185,9 @@ class TunnelHandler(BaseHandler):
 
     def _head(self, stream_id: str) -> bytes:
         """The request's head for the websocket server."""
-        target = f"/{stream_id}" + (f"?{self.request.query}" if self.request.query else "")
+        # Tornado reads bytes as Latin-1. The websocket server refuses a byte over 127 in the path.
+        query = "".join(each if ord(each) < 128 else f"%{ord(each):02X}" for each in self.request.query)
+        target = f"/{stream_id}" + (f"?{query}" if query else "")
         lines = [
             f"GET {target} HTTP/1.1",
             f"Host: {self.request.host}",

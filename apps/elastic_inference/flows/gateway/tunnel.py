@@ -30,7 +30,11 @@ _TCP_NOTSENT_LOWAT = 25 if not hasattr(socket, "TCP_NOTSENT_LOWAT") else socket.
 
 
 class UpstreamError(ElasticInferenceError):
-    """The websocket server is unreachable or does not answer."""
+    """The websocket server is unreachable or does not answer; `closed` if it took the connection and closed it."""
+
+    def __init__(self, message: str, *, closed: bool = False) -> None:
+        super().__init__(message)
+        self.closed = closed
 
 
 class ByteStream(Protocol):
@@ -69,7 +73,7 @@ async def open_upstream(host: str, port: int, head: bytes) -> tuple[socket.socke
         raise
     if not answer:
         upstream.close()
-        raise UpstreamError(f"the websocket server at {host}:{port} closed the connection")
+        raise UpstreamError(f"the websocket server at {host}:{port} closed the connection", closed=True)
     return upstream, answer
 
 
