@@ -148,6 +148,20 @@ def fewer_boxes_than_scores(folder: Path) -> None:
     load_openvino().save_model(constant_model([1, 3, 64, 64], outputs), folder / "model.xml")
 
 
+def pose_without_metadata(folder: Path) -> None:
+    """Has the shape of a detector of 52 classes; read as one, it finds every cell with confidence 1.0."""
+    output = np.zeros((1, 56, 84), np.float32)
+    output[0, 5:] = 30.0
+    load_openvino().save_model(constant_model([1, 3, 64, 64], {"output0": output}), folder / "model.xml")
+
+
+def oriented_boxes(folder: Path) -> None:
+    """Has the shape of a detector, and metadata that says otherwise."""
+    output = np.zeros((1, 20, 84), np.float32)
+    load_openvino().save_model(constant_model([1, 3, 64, 64], {"output0": output}), folder / "model.xml")
+    (folder / "metadata.yaml").write_text("task: obb\nstride: 32\nnames: {0: plane}\n")
+
+
 def without_weights(folder: Path) -> None:
     shutil.copy(folder.parent / "real.xml", folder / "model.xml")
 
@@ -158,9 +172,18 @@ def without_weights(folder: Path) -> None:
         (another_shape, "No adapter is known for this model: it has input image"),
         (dynamic_batch_that_cannot_be_one, "cannot be prepared"),
         (fewer_boxes_than_scores, "cannot be run on CPU: IndexError"),
+        (pose_without_metadata, "run from 0 to 30: expected 0 to 1"),
+        (oriented_boxes, "an export for the task 'obb', which is not supported"),
         (without_weights, "model.bin"),
     ],
-    ids=["another shape", "a reshape that fails", "a decoding that fails", "no weights"],
+    ids=[
+        "another shape",
+        "a reshape that fails",
+        "a decoding that fails",
+        "scores that are none",
+        "another task",
+        "no weights",
+    ],
 )
 def test_an_unusable_model_ends_the_start_with_one_line(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, make: Callable[[Path], None], words: str

@@ -29,7 +29,8 @@ class ExportMetadata:
 
     `task` is Ultralytics' word (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
     is (width, height) in pixels. `keypoints` is how many numbers a pose adds to each row. `described` is the exporter's
-    text about the model. `shares`: boxes are shares of the input, as in TensorFlow Lite exports, not pixels.
+    text about the model, `head` its name of the last layer. `shares`: boxes are shares of the input, as in TensorFlow
+    Lite exports, not pixels.
     """
 
     task: str = ""
@@ -37,6 +38,7 @@ class ExportMetadata:
     size: tuple[int, int] | None = None
     keypoints: int = 0
     described: str = ""
+    head: str = ""
     shares: bool = False
 
     def __bool__(self) -> bool:
@@ -62,6 +64,7 @@ def from_mapping(values: Mapping[str, Any], *, shares: bool = False) -> ExportMe
         names=_names(_plain(values.get("names"))),
         size=(int(size[1]), int(size[0])) if _is_pair(size) else None,
         keypoints=int(points[0]) * int(points[1]) if _is_pair(points) else 0,
+        head=str(values.get("head") or ""),
         described=str(values.get("description") or ""),
         shares=shares,
     )

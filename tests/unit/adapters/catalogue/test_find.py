@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,34 @@ def test_what_can_not_be_a_model_is_told(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(ModelError, match="is empty"):
         find_model(None, empty, "people")
+
+
+METADATA = "task: detect\nimgsz: [384, 640]\nstride: 32\nhead: Detect\nnames:\n  0: person\n  1: on\n  2: 7\n"
+
+
+@pytest.mark.parametrize("name", ["metadata.yaml", "parcels.yaml", "parcels.onnx.yaml"])
+def test_an_exporters_metadata_beside_the_model_is_read(tmp_path: Path, name: str) -> None:
+    file = put(tmp_path, "parcels.onnx")[0]
+    (tmp_path / name).write_text(METADATA)
+    spec = find_model(None, file, "parcels")
+    assert (spec.labels, spec.adapter) == ((), None)
+    assert (spec.export.task, spec.export.names, spec.export.size) == ("detect", ("person", "on", "7"), (640, 384))
+    assert not spec.export.shares
+
+
+def test_a_side_file_stands_beside_the_exporters_metadata(tmp_path: Path) -> None:
+    file = put(tmp_path, "parcels.onnx")[0]
+    (tmp_path / "metadata.yaml").write_text(METADATA)
+    (tmp_path / "parcels.yaml").write_text("threshold: 0.3\n")
+    spec = find_model(None, file, "parcels")
+    assert (spec.threshold, spec.export.task) == (0.3, "detect")
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "temp_meta.txt"])
+def test_the_metadata_in_a_tensorflow_lite_file_is_read(tmp_path: Path, name: str) -> None:
+    file = put(tmp_path, "parcels.tflite")[0]
+    values = {"task": "pose", "names": {"0": "person"}, "kpt_shape": [17, 3], "imgsz": [320, 320], "stride": 32}
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(name, json.dumps(values) if name.endswith("json") else str(values))
+    export = find_model(None, file, "parcels").export
+    assert (export.task, export.names, export.keypoints, export.shares) == ("pose", ("person",), 51, True)

@@ -8,6 +8,7 @@ The rows of `layouts` that this family decodes; boxes are centre and size, as sh
 - `detr-sigmoid`: the same outputs of RT-DETR and Deformable DETR, through a sigmoid, without "no object"
 - `rf-detr`: `labels` 1 x n x classes, through a sigmoid, and `dets` 1 x n x 4
 - `rt-detr`: 1 x n x (4 + classes) of Ultralytics, scores as they are
+- `rt-detr-list`: 1 x n x 6 of Ultralytics since 8.4, which is the box, score and class
 """
 
 from __future__ import annotations
@@ -70,15 +71,19 @@ class DetrAdapter:
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         scores = self.scores(outputs)
-        chosen = np.flatnonzero(scores.max(axis=1) >= threshold)
+        best = scores.max(axis=1)
+        chosen = np.flatnonzero(best >= threshold)
         if chosen.size == 0:
             return []
         boxes = outputs[self._at[1]]
         boxes = boxes.reshape(-1, boxes.shape[-1])[chosen, :4]
         halves = boxes[:, 2:4] / 2
         corners = np.concatenate((boxes[:, :2] - halves, boxes[:, :2] + halves), axis=1)
-        classes = np.argmax(scores[chosen], axis=1)
-        return detections(self.labels, classes, scores[chosen, classes], corners, letterbox)
+        if self._layout == "rt-detr-list":
+            classes = np.nan_to_num(outputs[0].reshape(-1, 6)[chosen, 5], nan=-1.0).astype(np.int64)
+        else:
+            classes = np.argmax(scores[chosen], axis=1)
+        return detections(self.labels, classes, best[chosen], corners, letterbox)
 
     def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
         """See `Adapter.scores`: queries x classes."""
@@ -86,6 +91,8 @@ class DetrAdapter:
         values = values.reshape(-1, values.shape[-1])
         if self._layout == "rt-detr":
             return values[:, 4:]
+        if self._layout == "rt-detr-list":
+            return values[:, 4:5]
         if self._layout == "detr":
             powers = np.exp(values - values.max(axis=1, keepdims=True))
             shares: npt.NDArray[Any] = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]

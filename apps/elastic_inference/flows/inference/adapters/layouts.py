@@ -129,6 +129,17 @@ def find_layout(facts: Facts, name: str | None = None) -> Layout | None:
     raise ModelError(f"The layout {name!r} is not known: expected one of {', '.join(row.name for row in LAYOUTS)}.")
 
 
+def _is_described_rt_detr(facts: Facts) -> bool:
+    """Whether Ultralytics' metadata names RT-DETR."""
+    return "rtdetr" in (facts.export.described + facts.export.head).lower().replace("-", "")
+
+
+def _is_query_list(facts: Facts) -> bool:
+    """Ultralytics' RT-DETR since 8.4: 1 x n x 6, which is centre, size, score, class."""
+    rows = _rows(facts)
+    return rows is not None and rows[1] == 6 and bool(facts.export.head) and _is_described_rt_detr(facts)
+
+
 def _sides(shape: Any) -> Shape:
     if shape.rank.is_dynamic:
         return ()
@@ -189,10 +200,9 @@ def _cells_up(facts: Facts, strides: Sequence[int]) -> int:
 def _is_queries(facts: Facts) -> bool:
     """Ultralytics' RT-DETR: 1 x queries x (4 + classes), boxes as shares. Its metadata names it."""
     rows = _rows(facts)
-    described = facts.export.described.lower().replace("-", "")
     if rows is None or len(facts.outputs) != 1 or not _is_list(rows[0]):
         return False
-    if "rtdetr" in described:
+    if _is_described_rt_detr(facts):
         return True
     return facts.export.task == "detect" and facts.labels > 2 and rows[1] == 4 + facts.labels
 
@@ -250,6 +260,7 @@ def _is_sigmoid_detr(facts: Facts) -> bool:
 
 # In the order in which they are tried: what names itself comes before what only has a shape.
 LAYOUTS = (
+    Layout("rt-detr-list", "detr", "1xNx6 (centre, size, score, class) with Ultralytics' metadata", _is_query_list),
     Layout("rt-detr", "detr", "1xNx(4+classes), boxes as shares, with Ultralytics' metadata", _is_queries),
     Layout("detr", "detr", "logits 1xNx(classes+1) and pred_boxes 1xNx4", _is_detr),
     Layout("detr-sigmoid", "detr", "logits 1xNxclasses and pred_boxes 1xNx4", _is_sigmoid_detr),

@@ -61,7 +61,8 @@ class YoloAdapter:
         self.labels = self._options.labels or facts.export.names
         self._classes = _classes(facts, found.name, len(self.labels))
         self._overlap = self._options.overlap or OVERLAP_LIMIT.get(found.name, 1.0)
-        if not facts.export.shares:
+        # TensorFlow Lite's boxes are shares of the input; LiteRT, which keeps NCHW, leaves finished lists in pixels.
+        if not (facts.export.shares and (found.name == "grid" or layout == "NHWC")):
             self._unit = np.array((width, height, width, height), np.float32)
         scale = scale_of(model, self._options, 255.0)
         built, name = accept_bytes(model, layout, self._options.mean, scale)

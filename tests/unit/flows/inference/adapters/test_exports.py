@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,8 @@ EXPORTS: list[tuple[str, Outputs, ExportMetadata, str, Resize]] = [
     ("v7 with suppression", {"output": np.array([[0, *BOX, 2, 0.9]])}, ExportMetadata(), "yolo", Resize.LETTERBOX),
     ("v7 for TensorRT", COUNTED, ExportMetadata(), "box-lists", Resize.LETTERBOX),
     ("RT-DETR of Ultralytics", {"output0": rows(300, 7, (*UNIT, 0, 0, 0.9))}, RT_DETR, "detr", Resize.STRETCH),
+    ("RT-DETR of Ultralytics 8.4", {"output0": rows(300, 6, (*UNIT, 0.9, 2))},
+     replace(RT_DETR, head="RTDETRDecoder"), "detr", Resize.STRETCH),
     ("DETR", {"logits": logits(4, 3), "pred_boxes": rows(20, 4, UNIT)}, ExportMetadata(names=NAMES), "detr",
      Resize.STRETCH),
     ("RT-DETR of transformers", {"logits": logits(3, None), "pred_boxes": rows(20, 4, UNIT)},
