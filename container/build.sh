@@ -20,8 +20,8 @@ usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e EN
   -v CLIPS      sample clips of the file stream image: a folder or none (default: tools/download-sample-videos.sh)
   -h            this text
 
-Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim); EI_ENGINE_ARGS, further arguments of the engine's
-build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, further Debian packages of the inference image, such as drivers.
+Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim); EI_ENGINE_ARGS, additional arguments of the engine's
+build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, additional Debian packages of the inference image, such as drivers.
 http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and NPM_CONFIG_REGISTRY are passed on if they are set.
 TEXT
 }
@@ -126,7 +126,7 @@ esac
 read -r -a engine_args <<<"${EI_ENGINE_ARGS:-}"
 read -r -a push_args <<<"${EI_PUSH_ARGS:-}"
 if [[ $engine != docker && $registry =~ ^(localhost|127\.0\.0\.1)(:|/|$) ]]; then
-    push_args+=(--tls-verify=false) # docker does so by itself for loopback
+    push_args+=(--tls-verify=false) # docker does so automatically for loopback
 fi
 revision=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 build_args=(

@@ -3,7 +3,7 @@ ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
-# further Debian packages with their dependencies, such as the drivers of a GPU: doc/deployment.md
+# additional Debian packages with their dependencies, such as the drivers of a GPU: doc/deployment.md
 ARG EXTRA_PACKAGES=
 # OpenCV needs LAPACK, see packages.sh
 RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5 ${EXTRA_PACKAGES}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes Kubernetes manifests from the templates in kubernetes/: `tools/gen-k8s-yaml.sh -h`. Needs Python 3.11 with venv.
-# It runs in .venv where `make install` made one. Otherwise it installs the few packages that it needs into build/, once
+# It runs in .venv if `make install` created one. Otherwise it installs the few packages that it needs into build/, once
 # and pinned. If that is interrupted, the next run starts it again.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

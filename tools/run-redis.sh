@@ -53,5 +53,5 @@ done <<<"$listed"
 engine="$(run_engine)" || exit 2
 server=valkey-server
 [[ "$image" == *valkey* ]] || server=redis-server
-# shellcheck disable=SC2086  # split at blanks on purpose
+# shellcheck disable=SC2086  # split at spaces on purpose
 exec "$engine" run --rm --network host "${RUN_ENGINE_ARGS[@]}" ${EI_ENGINE_ARGS:-} "$image" "$server" "${settings[@]}"

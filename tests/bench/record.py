@@ -1,4 +1,4 @@
-"""One figure of a benchmark with its bar, and the arithmetic of alternating rounds. Knows neither parts nor output."""
+"""One figure of a benchmark with its bar, and the arithmetic of alternating rounds. Independent of parts and output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Figure:
     """A line of the table.
 
     `value` is a median if there is a `spread` (the distance between its quartiles); `minimum` or `maximum` is the bar.
-    `rounds` are the single values, `details` are further measurements.
+    `rounds` are the single values, `details` are other measurements.
     """
 
     part: str

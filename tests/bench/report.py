@@ -1,4 +1,4 @@
-"""The table on the terminal, the JSON file, and the plots of a run. Knows no parts."""
+"""The table on the terminal, the JSON file, and the plots of a run. Independent of the parts."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def _pod_cidr(kubectl: Kubectl, node: Mapping[str, Mapping[str, str]]) -> str:
     given = os.environ.get("EI_TEST_POD_CIDR") or node["spec"].get("podCIDR", "")
     if given:
         return given
-    # If a node does not say it: on such clusters DNS answers from the pods' network, which is at least a /24.
+    # If the node does not report it: on such clusters DNS is in the pods' network, which is at least a /24.
     slices = kubectl.get("endpointslices", "-n", "kube-system")["items"]
     found = [a for each in slices for e in each.get("endpoints") or () for a in e["addresses"] if ":" not in a]
     return str(ipaddress.ip_network(f"{found[0]}/24", strict=False)) if found else ""

@@ -125,7 +125,7 @@ class Watcher(ReconnectingViewer):
         return [each for each in list(self.results) if each[0] > moment]
 
     def wait_flowing(self, timeout_s: float, what: str, count: int = 3) -> float:
-        """Waits for `count` further results; returns when the first of them arrived."""
+        """Waits for `count` more results; returns when the first of them arrived."""
         began = time.monotonic()
         try:
             wait_for(lambda: len(self.since(began)) >= count, timeout_s, what)

@@ -1,4 +1,4 @@
-"""One run of a scenario, second by second, and the figures that judge it. Knows no cluster."""
+"""One run of a scenario, second by second, and the figures that judge it. Independent of the cluster."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def test_queue_works_with_each_user_in_its_place(locked_server: EmbeddedVa
     worker.pop(1, 0.01)
     with client(locked_server, "admin") as admin:
         admin.script_flush()
-    assert worker.pop(1, 0.01).frames == []  # loads them again by itself
+    assert worker.pop(1, 0.01).frames == []  # loads them again automatically
     await reader.close()
     for end in (camera, other, worker):
         end.close()

@@ -1,7 +1,7 @@
 """The control loop, faster than real time: demand, pods, the ratio's window, scrapes, the adapter, the HPA.
 
 It simulates one type, one second per step. Pods of one type are alike, so hours of hundreds of pods take seconds.
-Used by the sweep that chose the default settings, and by tests. Knows no Redis and no Kubernetes.
+Used by the sweep that chose the default settings, and by tests. Independent of Redis and Kubernetes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A real HTTP server of files that can be told to misbehave: break off, answer errors, ignore ranges."""
+"""A real HTTP server of files that can misbehave on request: cut off, answer errors, ignore ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 class FileServer:
     """Serves `files` (path without the first slash to content) at `url`; `requests` holds (path, Range header).
 
-    `faults` are used up one per request: an int is a status to answer, `cut` breaks off after half of the content.
+    `faults` are used up one per request: an int is a status to answer, `cut` stops after half of the content.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)

@@ -18,7 +18,7 @@ BOUNDARY = "picture"
 
 
 def make_jpeg(number: int = 0, width: int = 160, height: int = 120) -> bytes:
-    """A JPEG whose grey level tells `number`."""
+    """A JPEG whose grey level encodes `number`."""
     pixels = np.full((height, width, 3), number % 256, np.uint8)
     return bytes(simplejpeg.encode_jpeg(pixels, 80, colorspace="BGR", colorsubsampling="420"))
 

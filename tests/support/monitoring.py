@@ -34,7 +34,7 @@ def tool(name: str) -> str:
 
 
 def generated(folder: Path, template: str, *arguments: str) -> list[dict[str, Any]]:
-    """The documents that the templates under `kubernetes/<template>` give with further `arguments`."""
+    """The documents that the templates under `kubernetes/<template>` give with additional `arguments`."""
     out = folder / template.replace("/", "-")
     out.mkdir(parents=True)
     generate("-r", "registry.example.org", "-f", str(PROJECT / "kubernetes" / template), "-o", str(out), *arguments)
@@ -59,7 +59,7 @@ def dashboard_queries(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]
 def with_static_targets(config: str, targets: Sequence[tuple[Mapping[str, str], int]], folder: Path) -> dict[str, Any]:
     """Our Prometheus configuration with fixed targets, (what discovery would say of a pod, port), and a fast pace.
 
-    Debian's Prometheus knows no Kubernetes discovery; the relabelling stays ours.
+    Debian's Prometheus has no Kubernetes discovery; the relabelling stays ours.
     """
     loaded: dict[str, Any] = yaml.safe_load(config)
     loaded["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}

@@ -4,7 +4,7 @@
 # so that no password shows in the list of processes.
 #
 #   EI_ENGINE       docker or podman (default: the first that is installed and works)
-#   EI_ENGINE_ARGS  further arguments of `<engine> run`, split at blanks
+#   EI_ENGINE_ARGS  additional arguments of `<engine> run`, split at spaces
 #   EI_TAG          tag of the images (default: the project's version, as in container/build.sh)
 
 RUN_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -75,7 +75,7 @@ run_redis() {
 }
 
 # run_refuse_http HOST PORT: ends the script if a web server answers, since the two node ports are easily mixed up.
-# If nothing answers it continues: the service tries again by itself.
+# If nothing answers it continues: the service retries automatically.
 run_refuse_http() {
     local line
     # To Redis this is a GET with one argument too many, which it refuses.
@@ -192,7 +192,7 @@ run_service() {
     arguments=(run --rm --network host)
     for name in "${passed[@]}"; do arguments+=(-e "$name"); done
     [[ "$command" == "$image" ]] || arguments+=(--entrypoint "$command")
-    # shellcheck disable=SC2206  # split at blanks on purpose
+    # shellcheck disable=SC2206  # split at spaces on purpose
     arguments+=("${RUN_ENGINE_ARGS[@]}" ${EI_ENGINE_ARGS:-})
     exec "$engine" "${arguments[@]}" "${registry%/}/$image:${EI_TAG:-$(run_version)}"
 }

@@ -1,8 +1,8 @@
 """Boxes drawn on a JPEG: for viewers that can only show an image, and for snapshots.
 
 Called by the relay in worker threads, so shared state is never changed. numpy and Pillow (for its text) are loaded with
-the first frame: a websocket server that draws nothing stays small. OpenCV would take twice their memory. Knows no Redis
-and no socket.
+the first frame: a websocket server that draws nothing stays small. OpenCV would take twice their memory. Uses neither
+Redis nor sockets.
 
 The look is the dashboard's: a box of 2 px in its label's colour over a dark line of 4 px, thinner below a confidence of
 0.5, and a plate such as `person 93` inside the frame. There is no plate where the box is smaller than it.

@@ -52,7 +52,7 @@ def read_number(raw: object, maximum: float = 1e15) -> float:
 
 
 def read_fields(raw: object) -> Mapping[bytes, bytes]:
-    """The fields of a hash; none if the reply is an error or no hash."""
+    """The fields of a hash; none if the reply is an error or not a hash."""
     return raw if isinstance(raw, dict) else {}
 
 

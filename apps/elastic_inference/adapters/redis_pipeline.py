@@ -1,7 +1,7 @@
 """One connection to Redis for pipelines that carry frames, with as little copying as the protocol allows.
 
 Called by the frame queue and the stream broker. redis-py opens the connection (login, TLS, Sentinel, cluster). Its
-own pipeline is bypassed: it needs more time per frame than the server (`tests/bench/frame_queue.py`). Knows no keys.
+own pipeline is bypassed: it needs more time per frame than the server (`tests/bench/frame_queue.py`). Uses no keys.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def check_prefix(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asked, and for what. `host`, `scheme` and `prefix` are empty where no trusted proxy named them."""
+    """Who asked, and for what. `host`, `scheme` and `prefix` are empty if no trusted proxy named them."""
 
     address: str
     host: str = ""

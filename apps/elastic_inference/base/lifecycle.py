@@ -1,6 +1,6 @@
 """A service's life: readiness, liveness, the stop signal, and the port that serves them and the metrics.
 
-Called by every entry point. Knows Prometheus' text format, but neither Redis nor OpenVINO.
+Called by every entry point. Uses Prometheus' text format, but neither Redis nor OpenVINO.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The steps of every entry point: read settings, set up logging, serve health, run, drain.
 
-Called by the `main` of each service; knows none of them.
+Called by the `main` of each service; does not depend on any of them.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class EmbeddedValkey:
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        """`options` are further arguments of the server, such as `("--maxmemory", "64mb")`."""
+        """`options` are additional arguments of the server, such as `("--maxmemory", "64mb")`."""
         self.host = host
         self.port = port or free_port()
         self._options = tuple(options)

@@ -1,6 +1,6 @@
 """The frame message: a `Frame` packed as a msgpack map, and unpacked with every check that input from outside needs.
 
-Called by producers (pack) and pods (unpack). Knows msgpack, not Redis.
+Called by producers (pack) and pods (unpack). Uses msgpack, not Redis.
 """
 
 from __future__ import annotations

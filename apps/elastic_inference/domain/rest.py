@@ -83,7 +83,7 @@ class Session:
 
 @dataclass(slots=True)
 class Login:
-    """A login. Further fields are ignored."""
+    """A login. Other fields are ignored."""
 
     token: Annotated[
         str,

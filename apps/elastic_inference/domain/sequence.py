@@ -7,7 +7,7 @@ A tombstone has no deadline of its own: one that overtakes slow results does not
 
 **Start.** The first arrival does not fix the start: a slower pod may still hold its predecessor. So it waits for the
 window like any other item whose predecessor is unknown, and what arrives meanwhile with a lower number passes before
-it. No shorter wait is safe, since nothing tells how many pods share a stream. When the window is over, all that
+it. No shorter wait is safe, since nothing shows how many pods share a stream. When the window is over, all that
 followed without a gap passes too, and from then on an item in order is never delayed.
 
 **Doubles.** A batch may be published twice, and after a failover Redis may give out numbers again. Items can carry an
@@ -72,7 +72,7 @@ class Sequence(Generic[T]):
     def push(self, order: int, item: T, now_s: float, size_bytes: int = 0, identity: Hashable = None) -> list[T]:
         """Takes one item; returns what may pass now, in order.
 
-        `identity` tells two frames with the same `order` apart; None where nothing does.
+        `identity` tells two frames with the same `order` apart; None if nothing does.
         """
         if order - 1 == self._last and not self._held:
             self._pass(order, identity, now_s)

@@ -253,7 +253,7 @@ export interface components {
             time_ms: number;
         };
         JsonValue: unknown;
-        /** @description A login. Further fields are ignored. */
+        /** @description A login. Other fields are ignored. */
         Login: {
             /** @description GATEWAY_TOKEN, as the administrator gave it. */
             token: string;

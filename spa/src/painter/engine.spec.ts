@@ -48,7 +48,7 @@ async function receive(...labels: string[]): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve))
 }
 
-/** One animation frame: how many boxes it drew, and what it told the page to show beside them. */
+/** One animation frame: how many boxes it drew, and what the page shows beside them. */
 function paint(): { boxes: number; shown: ShownFrame[]; reports: number } {
   boxes = 0
   events = []
@@ -84,7 +84,7 @@ test('the counts come with the frame that they belong to, and only when they cha
   expect(paint().shown).toEqual([])
 })
 
-test('a frame that is not painted is not told', async () => {
+test('a frame that is not painted is not reported', async () => {
   await receive('person')
   await receive('car')
   expect(paint().shown).toMatchObject([{ counts: [['car', 1]] }])

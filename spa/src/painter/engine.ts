@@ -1,7 +1,7 @@
 /**
  * The painter: all tiles of the page in one animation loop, with two reports per second.
  *
- * Runs in a worker if the browser has OffscreenCanvas, otherwise on the page. It takes commands and knows no view.
+ * Runs in a worker if the browser has OffscreenCanvas, otherwise on the page. It takes commands, independent of the views.
  */
 import type { BoxOptions } from './boxes'
 import { compareFound } from './difference'
@@ -85,7 +85,7 @@ export class Engine implements TileHost {
     this.nextFrame(loop)
   }
 
-  /** Paints what has changed and tells the page in the same moment; true if a tile shows its first frame. */
+  /** Paints what has changed and tells the page at the same time; true if a tile shows its first frame. */
   private paint(nowMs: number): boolean {
     const frames: ShownFrame[] = []
     for (const tile of this.tiles.values()) {
@@ -130,7 +130,7 @@ export class Engine implements TileHost {
     return true
   }
 
-  /** Decodes a set and gives it to the tiles in the same moment, so that one animation frame paints all of it. */
+  /** Decodes a set and gives it to the tiles at the same time, so that one animation frame paints all of it. */
   private async paintSteps(): Promise<void> {
     this.stepBusy = true
     while (this.stepWaiting && this.group) {

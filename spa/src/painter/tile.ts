@@ -174,7 +174,7 @@ export class Tile {
     this.ready = decoded
   }
 
-  /** Called once per animation frame. Returns what belongs beside the painted frame; null where that is unchanged. */
+  /** Called once per animation frame. Returns what belongs beside the painted frame; null if that is unchanged. */
   paint(nowMs: number): ShownFrame | null {
     if (!this.ready && !this.dirty) return null
     if (!this.canvas.width || !this.canvas.height) return null

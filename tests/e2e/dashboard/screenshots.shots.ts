@@ -89,7 +89,7 @@ class Shots {
     for (const { page } of this.pages) await action(page)
   }
 
-  /** Photographs a view on every page that needs it, once `ready` says so; opens `path` first where one is given. */
+  /** Photographs a view on every page that needs it, once `ready` says so; opens `path` first if one is given. */
   async take(view: string, ready: (page: Page) => Promise<unknown>, path?: string): Promise<void> {
     for (const { page, name } of this.pages) {
       const file = `${view}-${name}`

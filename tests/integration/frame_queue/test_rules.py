@@ -299,7 +299,7 @@ def test_numbered_frames_that_are_invalid_leave_tombstones(bench: QueueBench) ->
     bench.push_junk()
     batch = bench.pop()
     assert [invalid.order for invalid in batch.invalid] == [None]
-    assert batch.tombstones == [], "a message that tells no stream gets no number"
+    assert batch.tombstones == [], "a message without a stream gets no number"
 
 
 @pytest.mark.parametrize(

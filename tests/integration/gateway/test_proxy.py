@@ -205,7 +205,7 @@ def test_requests_as_traefik_sends_them(valkey: EmbeddedValkey, dashboard: Path)
     }
     settings = {"GATEWAY_TOKEN": TOKEN, "DASHBOARD_DIR": str(dashboard)}
     with RunningGateway(valkey.url, **settings, **TRUSTED) as gateway:
-        # A browser at /ei, without the slash: only the header tells.
+        # A browser at /ei, without the slash: only the header gives the prefix.
         assert gateway.ask("/", **headers).body == PAGE.replace(b'"./', b'"/ei/')
         cookie = gateway.ask("/api/login", "POST", {"token": TOKEN}, **headers).headers["Set-Cookie"]
         assert "Path=/ei/" in cookie

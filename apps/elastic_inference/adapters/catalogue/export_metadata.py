@@ -25,7 +25,7 @@ _MAX_CLASSES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ExportMetadata:
-    """Everything is empty where the exporter said nothing.
+    """Everything is empty if the exporter said nothing.
 
     `task` is Ultralytics' word (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
     is (width, height) in pixels. `keypoints` is how many numbers a pose adds to each row. `described` is the exporter's

@@ -1,7 +1,7 @@
 """The pod's end of the frame queue: pops frames in batches, fair by stream, and claims the drops at the queue.
 
 Called by the inference service, from one thread. It combines two queues with one interface (`PodQueue`): the fair
-queue, and the legacy queue of producers that push with a bare `RPUSH`. Knows no engine and no metrics.
+queue, and the legacy queue of producers that push with a bare `RPUSH`. Independent of the engine and metrics.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ for first = 0, walked - 1, SLICE do
 end
 
 usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - listed))
--- Remove entries with a future timestamp: otherwise anyone who may write names could keep one listed for ever.
+-- Remove entries with a future timestamp: otherwise anyone who may write names could keep one listed forever.
 usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + listed), '+inf')
 local excess = usable('ZRANGE', sources, -MAX_SOURCES - 1, -MAX_SOURCES - 1, 'WITHSCORES')
 if excess and excess[2] then redis.call('ZREMRANGEBYSCORE', sources, '-inf', excess[2]) end

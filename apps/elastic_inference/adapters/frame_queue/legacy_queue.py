@@ -40,7 +40,7 @@ class LegacyQueue:
         self._rules = rules
         self._account = keys.legacy_account(infer_type)
         self._messages: list[bytes] = []
-        # Messages taken from the list since the last report. The janitor tells the frames' age from these reports.
+        # Messages taken from the list since the last report. The janitor derives the frames' age from these reports.
         self._removed = 0
         self._reported = 0
         self._look = head(2) + arguments("LLEN", self.key)
@@ -132,7 +132,7 @@ class LegacyQueue:
         return names
 
     def _number(self, frames: list[Frame]) -> dict[str, int]:
-        """The first number of each stream among the frames; its further ones follow."""
+        """The first number of each stream among the frames; the others follow."""
         counts = Counter(frame.name for frame in frames)
         last = run_script(
             self._link,

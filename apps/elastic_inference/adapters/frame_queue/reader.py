@@ -1,6 +1,6 @@
 """Reads the frame queues of all types: which types and sources there are, and how many frames wait.
 
-Called by the gateway, housekeeping and `ei-status`, on their event loops. Knows no HTTP.
+Called by the gateway, housekeeping and `ei-status`, on their event loops. Uses no HTTP.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def load_all(link: PipelineConnection) -> None:
 
 
 def run_script(link: PipelineConnection, command: tuple[Any, ...]) -> Any:
-    """The reply to an EVALSHA, whose script is loaded where it is missing. Raises REDIS_ERRORS or ResponseError."""
+    """The reply to an EVALSHA, whose script is loaded if it is missing. Raises REDIS_ERRORS or ResponseError."""
     (reply,) = link.exchange([command])
     if is_missing(reply):
         load_all(link)

@@ -1,1 +1,1 @@
-"""Video sources, one module per kind, and the JPEG encoder. Knows neither queue nor Redis."""
+"""Video sources, one module per kind, and the JPEG encoder. Independent of the queue and Redis."""

@@ -1,6 +1,6 @@
 """An open container or network stream: packets in, decoded frames or whole JPEGs out, with media times.
 
-Called by `file`, `network`, `http` and `usb`. Knows no queue.
+Called by `file`, `network`, `http` and `usb`. Independent of the queue.
 """
 
 from __future__ import annotations

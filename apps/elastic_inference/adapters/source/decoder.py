@@ -1,6 +1,6 @@
 """Decodes the packets of one video stream: one thread, deinterlaced, without damaged frames.
 
-Called by `container`. Knows neither files nor networks.
+Called by `container`. Independent of files and networks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Decoder:
             raise SourceFatalError(
                 f"{what} has the codec {codec}, which can't be decoded here: set the source to H.264, H.265 or MJPEG."
             )
-        # FFmpeg delays its output by one frame for each further decoding thread.
+        # FFmpeg delays its output by one frame for each additional decoding thread.
         context.thread_count = 1
         self._stream = stream
         self._what = what

@@ -1,7 +1,7 @@
 """HTTP requests to a camera: login, certificates, redirects. Everything that the camera sends is bounded.
 
-Called by `http_stream`. FFmpeg has an HTTP client of its own, but it knows neither SHA-256 logins nor fingerprints, and
-checks no certificate by default.
+Called by `http_stream`. FFmpeg has its own HTTP client, but it supports neither SHA-256 logins nor fingerprints,
+and checks no certificate by default.
 """
 
 from __future__ import annotations

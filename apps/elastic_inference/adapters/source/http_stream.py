@@ -193,7 +193,7 @@ class HttpContainerSource:
     """Video in a container over HTTP, such as HTTP-FLV or MPEG-TS: our connection, FFmpeg's demuxer and decoder."""
 
     def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, decode_device: str) -> None:
-        """Raises SourceError where FFmpeg does not know the format."""
+        """Raises SourceError if FFmpeg does not know the format."""
         self._what = f"The camera {camera.shown}"
         self._answer = answer
         self._body = _Body(answer, camera.shown, stall_s)

@@ -119,7 +119,7 @@ class JpegStream:
 
 
 class _Walk:
-    """Walks an image's segments, from where it last stopped. `finished` tells whether the end marker was there."""
+    """Walks an image's segments, from where it last stopped. `finished`: whether the end marker was present."""
 
     def __init__(self) -> None:
         self._at = 2

@@ -1,6 +1,6 @@
 """The registry's records of streams and workers, and their form as Redis hashes.
 
-Written by `publisher`, read by `registry`. Knows no Redis client.
+Written by `publisher`, read by `registry`. Uses no Redis client.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class WorkerInfo:
 
 
 def parse_stream(identifier: str, fields: Mapping[bytes, bytes], score_ms: float) -> StreamInfo | None:
-    """Reads a stream from its hash; None where the hash has expired or is not ours.
+    """Reads a stream from its hash; None if the hash has expired or is not ours.
 
     `score_ms`, its score in `streams`, is the time last seen where the hash does not contain it (older pods).
     """
@@ -85,7 +85,7 @@ def parse_stream(identifier: str, fields: Mapping[bytes, bytes], score_ms: float
 
 
 def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float) -> WorkerInfo | None:
-    """Reads a worker from its hash; None where the hash has expired or is not ours."""
+    """Reads a worker from its hash; None if the hash has expired or is not ours."""
     kind, colon, pod = member.partition(":")
     if not colon or not keys.is_name(kind) or not keys.is_name(pod) or not fields:
         return None

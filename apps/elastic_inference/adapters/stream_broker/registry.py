@@ -1,6 +1,6 @@
 """Reads the registry of streams and workers, and marks streams as watched. asyncio.
 
-Called by the gateway, the relay and housekeeping. Knows the broker's keys and no HTTP.
+Called by the gateway, the relay and housekeeping. Uses the broker's keys, but no HTTP.
 """
 
 from __future__ import annotations

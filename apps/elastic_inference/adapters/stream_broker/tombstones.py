@@ -1,6 +1,6 @@
 """Tombstones on their way from a pod to where results are put in order: the message of `tombstones:<stream id>`.
 
-Written by `publisher`, read by the relay. Knows no Redis client.
+Written by `publisher`, read by the relay. Uses no Redis client.
 """
 
 from __future__ import annotations

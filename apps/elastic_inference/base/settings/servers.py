@@ -18,7 +18,7 @@ from elastic_inference.base.url import check_url
 
 WEBSOCKET_PORT = 31611
 MAX_VIEWERS_TEXT = "maximum number of open websockets"
-ALLOWED_ORIGINS_TEXT = "further origins of browsers, comma-separated"
+ALLOWED_ORIGINS_TEXT = "additional origins of browsers, comma-separated"
 TRUSTED_PROXIES_TEXT = (
     "addresses and networks of proxies whose X-Forwarded and Forwarded headers count, comma-separated"
 )

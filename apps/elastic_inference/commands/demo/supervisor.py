@@ -1,6 +1,6 @@
 """Runs processes side by side: named log lines, restarts with backoff, and a stop that leaves nothing running.
 
-Called by the demo. Knows nothing of what the processes do. The thread that calls `run` starts all processes, since on
+Called by the demo. Independent of what the processes do. The thread that calls `run` starts all processes, since on
 Linux a child gets its signal to end when that thread ends.
 """
 

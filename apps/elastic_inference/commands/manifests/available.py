@@ -1,6 +1,6 @@
 """Which inference types an image can serve, and with which clips: by the catalogue and what `build.sh` prepared.
 
-Knows nothing of Kubernetes.
+Independent of Kubernetes.
 """
 
 from __future__ import annotations

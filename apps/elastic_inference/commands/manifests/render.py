@@ -1,4 +1,4 @@
-"""Renders the manifest templates with Jinja2. Knows no Kubernetes and writes no file; called by the generator.
+"""Renders the manifest templates with Jinja2. Independent of Kubernetes; writes no file; called by the generator.
 
 Templates include and import parts from `kubernetes/parts/`. Beside their values they have two functions:
 

@@ -78,7 +78,7 @@ class Facts:
     waiting: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
     inferred: dict[str, str] = field(default_factory=dict)  # stream id → type
-    janitor_runs: bool | None = None  # None where no type needs one
+    janitor_runs: bool | None = None  # None if no type needs one
     relay_address: str = ""
     relay_error: str | None = None
     gateway_address: str = ""

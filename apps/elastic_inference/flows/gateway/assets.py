@@ -1,6 +1,6 @@
 """The dashboard's files: looked up safely, and kept in memory together with their compressed form.
 
-Called by the page handler. Knows no HTTP library. The whole dashboard has a few hundred kB: each file is read once,
+Called by the page handler. Uses no HTTP library. The whole dashboard has a few hundred kB: each file is read once,
 and again when it has changed on disk.
 """
 
@@ -31,7 +31,7 @@ _MAX_FILE_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file. `compressed` is its gzip form, or None where that is not smaller."""
+    """One file. `compressed` is its gzip form, or None if that is not smaller."""
 
     body: bytes
     compressed: bytes | None

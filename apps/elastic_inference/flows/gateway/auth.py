@@ -1,6 +1,6 @@
 """Who may use the gateway: the token, signed sessions, and the limit on wrong tokens.
 
-Called by the request handlers. Pure: knows no HTTP library and no socket. Sessions are not stored: they are signed
+Called by the request handlers. Pure: uses no HTTP library and no socket. Sessions are not stored: they are signed
 with a key made from the token, so every replica with the same token accepts them. A logout ends a session in its own
 browser only; a new token ends all sessions.
 """

@@ -70,7 +70,7 @@ class EventHub:
 
     @property
     def full(self) -> bool:
-        """Whether further clients are refused."""
+        """Whether new clients are refused."""
         return len(self._clients) >= MAX_CLIENTS
 
     def subscribe(self) -> Subscription:

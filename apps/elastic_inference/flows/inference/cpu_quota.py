@@ -1,6 +1,6 @@
 """How much CPU this process may use: its cgroup's quota (v1 and v2), and the cores that it may run on.
 
-Called once at start by the inference service. Reads `/proc` and `/sys/fs/cgroup`; knows no OpenVINO.
+Called once at start by the inference service. Reads `/proc` and `/sys/fs/cgroup`; does not use OpenVINO.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     """The lowest quota of this process's cgroup and its ancestors, in cores; None without a quota.
 
     A container sees its own cgroup as the root of the mount, while `/proc/self/cgroup` may still name the host's
-    path. The mount's root in `mountinfo` tells which prefix to remove.
+    path. The mount's root in `mountinfo` shows which prefix to remove.
     """
     quotas = [quota for folder in _folders(root) if (quota := _folder_quota(folder)) is not None]
     return min(quotas, default=None)

@@ -1,7 +1,7 @@
 """A compiled model and its inference requests, each with an input buffer of its own.
 
-Called by the inference flow: `compile_engine` once, then one `InferenceRequest` for each worker thread. Knows OpenVINO,
-no queue.
+Called by the inference flow: `compile_engine` once, then one `InferenceRequest` for each worker thread. Uses OpenVINO,
+but no queue.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InferenceRequest:
     def infer(self) -> list[npt.NDArray[Any]]:
         """Infers the image in `input`. Returns the outputs in the model's order, valid until the next `infer`.
 
-        Raises RuntimeError where OpenVINO fails.
+        Raises RuntimeError if OpenVINO fails.
         """
         self._engine.enter()
         try:
@@ -88,7 +88,7 @@ class Engine:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether only CPUs run the model, so that CPU time tells how busy it is."""
+        """Whether only CPUs run the model, so that CPU time shows how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
 
     def precision(self, stored: str) -> str:

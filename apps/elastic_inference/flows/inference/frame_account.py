@@ -38,7 +38,7 @@ class FrameAccount:
             metrics.dropped[reason].inc(count)
 
     def invalid(self, stream: str, error: InvalidFrameError) -> None:
-        """Counts an unusable frame; `stream` is empty where it is unknown."""
+        """Counts an unusable frame; `stream` is empty if it is unknown."""
         self._metrics.invalid[error.reason].inc()
         if self._throttle.allow((stream, error.reason)):
             log.warning("stream %s: %s; skipped (logged once a minute)", stream or "(unknown)", error)

@@ -1,6 +1,6 @@
 """One frame's way through the model: decode, preprocess, infer, read the outputs.
 
-Called by the `workers`, one `FrameDetector` a thread, and by `warm_up`. Knows no queue and no broker.
+Called by the `workers`, one `FrameDetector` a thread, and by `warm_up`. Independent of the queue and the broker.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FrameDetector:
     def infer(self, frame: Frame) -> list[Detection]:
         """The frame's detections, highest confidence first; sets `damaged` if a part of the image was missing.
 
-        Raises InvalidFrameError for a JPEG that cannot be decoded, RuntimeError where OpenVINO fails.
+        Raises InvalidFrameError for a JPEG that cannot be decoded, RuntimeError if OpenVINO fails.
         """
         prepared = self._prepared
         if (frame.width, frame.height) != self._frame_size:

@@ -1,6 +1,6 @@
 """Decodes JPEGs at the smallest scale that still covers a model's input.
 
-Called by the workers, each with a decoder of its own. Knows simplejpeg (libjpeg-turbo) and, for what that cannot read,
+Called by the workers, each with a decoder of its own. Uses simplejpeg (libjpeg-turbo) and, for what that cannot read,
 OpenCV. Both release the interpreter lock while they work.
 """
 

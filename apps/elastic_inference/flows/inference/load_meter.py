@@ -22,7 +22,7 @@ _RATED = (DropReason.QUEUE_FULL, DropReason.STALE)
 
 
 class LoadedEngine(Protocol):
-    """The part of `Engine` that tells how busy it is."""
+    """The part of `Engine` that shows how busy it is."""
 
     @property
     def on_cpu(self) -> bool:

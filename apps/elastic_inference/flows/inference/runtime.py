@@ -1,6 +1,6 @@
 """Loads OpenVINO without its telemetry, and sets it up for this pod's share of the machine.
 
-Called by `engine` and `inference_service`. Knows no model.
+Called by `engine` and `inference_service`. Independent of the model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def load_openvino() -> Any:
 def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
     """An `openvino.Core` whose CPU plugin uses the pod's quota, not all cores of the host.
 
-    It calculates in f32 unless told otherwise: alone it takes bf16 on CPUs that have it, and two pods of one type on
+    It calculates in f32 by default: OpenVINO's own choice is bf16 on CPUs that have it, and two pods of one type on
     unlike nodes would disagree. Under a quota threads are not pinned: a pinned thread would wait for its core while
     others are free. Raises SettingError for a cache folder that is not writable.
     """
@@ -54,7 +54,7 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
 def check_precision(core: Any, device: str, precision: str) -> None:
     """Raises SettingError if one of the devices cannot calculate in `precision`: OpenVINO would take another, silently.
 
-    Devices that do not tell what they can are left to OpenVINO.
+    Devices that do not report their capabilities are left to OpenVINO.
     """
     if precision in ("auto", "f32"):
         return

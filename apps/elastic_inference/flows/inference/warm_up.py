@@ -31,8 +31,8 @@ class WarmUp:
 def warm_up(engine: Engine, seconds: float = WARM_UP_S) -> WarmUp:
     """Runs all of the engine's requests on a synthetic frame. The first frame of each is not timed.
 
-    Raises RuntimeError where OpenVINO fails, ModelError for scores outside 0..1, and whatever the adapter raises where
-    it cannot read the outputs.
+    Raises RuntimeError if OpenVINO fails, ModelError for scores outside 0..1, and whatever the adapter raises if it
+    cannot read the outputs.
     """
     return _Timing(make_detectors(engine, 0.5), seconds).run()
 

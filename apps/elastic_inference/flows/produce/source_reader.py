@@ -1,6 +1,6 @@
 """The thread that reads a source, reopens it when it fails, and hands the newest frame to the producer.
 
-Called by `producer`. Knows no queue.
+Called by `producer`. Independent of the queue.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class SourceReader:
             self._watch.opened(time.monotonic())
 
             def on_data() -> None:
-                # Waiting for a key frame is no hang, and neither is it a stall.
+                # Waiting for a key frame is neither a hang nor a stall.
                 reading.began = time.monotonic()
                 self._watch.data(reading.began)
                 self._lifecycle.beat(PART, self._hang_limit_s)

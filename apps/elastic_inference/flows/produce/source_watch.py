@@ -1,6 +1,6 @@
 """Tracks a source's state (live, stalled, reconnecting), its frame rate and how often it was reopened.
 
-The reader and the producer's loop update it; it reports to the queue and to Prometheus. Knows no kind of source.
+The reader and the producer's loop update it; it reports to the queue and Prometheus. Works for any source.
 """
 
 from __future__ import annotations

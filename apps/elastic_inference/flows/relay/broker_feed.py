@@ -1,4 +1,4 @@
-"""The broker's channels: one connection to Redis that carries every subscription and reconnects by itself.
+"""The broker's channels: one connection to Redis that carries every subscription and reconnects automatically.
 
 Called by the `hub`. redis-py opens the connection, with address, login, TLS, Sentinel and Unix sockets
 (`redis_connection`). Then the protocol of this module reads from its transport with hiredis. With redis-py's own

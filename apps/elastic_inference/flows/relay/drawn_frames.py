@@ -30,7 +30,7 @@ class DrawnFrames:
         self._task: asyncio.Task[None] | None = None
 
     def draw(self, message: bytes) -> bool:
-        """Draws a result message as soon as the previous one is done; True where it replaces one that waited."""
+        """Draws a result message as soon as the previous one is done; True if it replaces one that waited."""
         replaced = self._newest is not None
         self._newest = message
         if self._task is None:

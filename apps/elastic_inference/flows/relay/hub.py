@@ -1,6 +1,6 @@
 """Who watches which stream: keeps viewers, subscribes for them, and passes each message to its stream.
 
-Called by the `server` (viewers), `snapshots` and the `broker_feed` (messages), all on one event loop. Knows no HTTP.
+Called by the `server` (viewers), `snapshots` and the `broker_feed` (messages), all on one event loop. Uses no HTTP.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Viewer(ServerConnection):
 
     wanted: ViewerRequest
     on_sent_later: Callable[[int], None] = staticmethod(_nothing)
-    # Maximum of open connections, including handshakes in progress; further ones are closed at once.
+    # Maximum of open connections, including handshakes in progress; others are closed at once.
     max_connections: int | None = None
     _slot: bytes | None = None
     _paused_since_s: float | None = None

@@ -90,7 +90,7 @@ class ViewerPacing:
         return True
 
     def waiting_s(self, now_s: float) -> float:
-        """Age of the oldest unanswered ping; 0 where there is none or this viewer never answered one."""
+        """Age of the oldest unanswered ping; 0 if there is none or this viewer never answered one."""
         return now_s - self._pending[0][1] if self._pending and self._best_s is not None else 0.0
 
     def _limit_s(self) -> float:

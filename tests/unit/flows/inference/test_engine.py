@@ -14,7 +14,7 @@ from elastic_inference.flows.inference.runtime import make_core
 
 
 class Compiled:
-    """What `Engine` asks of an `openvino.CompiledModel`; `answers` are those to EXECUTION_DEVICES, the last for ever.
+    """What `Engine` asks of an `openvino.CompiledModel`; `answers` are those to EXECUTION_DEVICES, the last repeats.
 
     No machine of the tests has an accelerator that AUTO could move to.
     """

@@ -40,7 +40,7 @@ def test_silence_is_a_stall_until_frames_come_again(watch: SourceWatch, registry
     watch.frame(0.5)
     assert not watch.check(2.4)
     assert watch.check(2.6)
-    assert not watch.check(2.7), "one stall is told once"
+    assert not watch.check(2.7), "one stall is reported once"
     assert watch.report(2.7).state is SourceState.STALLED
     watch.failed(3.0, "The read gave up.")
     assert watch.report(3.0).state is SourceState.STALLED

@@ -1,4 +1,4 @@
-"""When the hub is behind: a burst is no backlog, and frames are still sent meanwhile."""
+"""When the hub is behind: a burst is not a backlog, and frames are still sent meanwhile."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The interface between the inference flow and the model families.
 
 The flow asks an adapter to `prepare` a model once, feeds it frames (see `preprocessing`) and hands the outputs to
-`decode`. Adapters know OpenVINO's graph and numpy; they know no queue, no JPEG and no thread. `decode` keeps no state
+`decode`. Adapters know OpenVINO's graph and numpy; they use no queue, no JPEG and no thread. `decode` keeps no state
 between calls and may run in several threads at once.
 """
 
@@ -55,7 +55,7 @@ class Adapter(Protocol):
 class AdapterOptions:
     """What the catalogue or a side file says about a model.
 
-    `labels` are indexed by the model's class number ('' where a number is not used). `colour`, `mean` and `scale`
+    `labels` are indexed by the model's class number ('' if a number is not used). `colour`, `mean` and `scale`
     override the family's own values; None keeps them. The input is (value - mean) / scale, with one or three numbers
     in 0..255. `size` (width, height) is for inputs of no fixed size, `layout` names a row of `layouts`, `overlap` is
     the limit of the suppression. `export` is what the exporter wrote beside the model. `wrapper` and `configuration`

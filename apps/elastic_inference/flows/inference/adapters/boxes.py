@@ -75,5 +75,5 @@ def _by_confidence(found: Detection) -> float:
 
 
 def label_of(labels: tuple[str, ...], number: int) -> str:
-    """The name of a class; its number where it has no name."""
+    """The name of a class; its number if it has no name."""
     return (labels[number] if 0 <= number < len(labels) else "") or str(number)

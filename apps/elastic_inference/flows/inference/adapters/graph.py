@@ -45,10 +45,10 @@ def image_input(family: str, model: Any, size: tuple[int, int] | None = None) ->
 
 
 def settle(model: Any, options: AdapterOptions) -> None:
-    """Fixes what an export leaves open: further inputs, a dynamic batch, and a dynamic size if one is known.
+    """Fixes what an export leaves open: additional inputs, a dynamic batch, and a dynamic size if one is known.
 
-    The size is that of the side file, else that of the exporter's metadata. A further input that tells the frame's size
-    becomes a constant: the input's own size. Does nothing the second time.
+    The size is that of the side file, else that of the exporter's metadata. Another input for the frame's size becomes
+    a constant: the input's own size. Does nothing the second time.
     """
     images = [port for port in model.inputs if _is_image(port)]
     if len(images) != 1:
@@ -96,7 +96,7 @@ def _reshape(model: Any, port: Any, sides: list[int]) -> None:
 
 
 def _bind(model: Any, port: Any, width: int, height: int) -> None:
-    """Replaces a further input by its constant; leaves an unknown one, which `image_input` then refuses."""
+    """Replaces an additional input with its constant; leaves an unknown one, which `image_input` then refuses."""
     from openvino import opset13 as ops  # noqa: PLC0415  slow to load
 
     known = [_FURTHER[name] for name in port.get_names() if name in _FURTHER]

@@ -183,7 +183,7 @@ def _is_yolox(facts: Facts) -> bool:
 
 
 def _is_nanodet(facts: Facts) -> bool:
-    """A row for each cell, 4 x 8 bins after the classes; four levels, or three where the labels say so."""
+    """A row for each cell, 4 x 8 bins after the classes; four levels, or three if the labels say so."""
     rows = _rows(facts)
     if len(facts.outputs) != 1 or rows is None or rows[1] <= 4 * DFL_BINS or not facts.width:
         return False

@@ -1,7 +1,7 @@
 """Models that the package openvino-model-api knows: other YOLOs, classification, segmentation, anomalies.
 
 The outputs are decoded by the wrapper that the model itself (`model_info/model_type`) or a side file names. Decoding
-JPEGs and preprocessing remain this project's own. So the wrapper is told that the frame has the shape of its input,
+JPEGs and preprocessing remain this project's own. So the wrapper assumes that the frame has the shape of its input,
 and its boxes are mapped to the frame afterwards. Its boxes are whole pixels; a frame size larger than the real one
 keeps them exact.
 

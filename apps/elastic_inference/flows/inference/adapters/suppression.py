@@ -20,7 +20,7 @@ MAX_CANDIDATES = 512
 
 
 def overlaps(boxes: Floats) -> Floats:
-    """Intersection over union of each pair of n boxes (n x 4, xyxy), n x n; 0 where both are empty."""
+    """Intersection over union of each pair of n boxes (n x 4, xyxy), n x n; 0 if both are empty."""
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     sides = np.maximum(high - low, 0)

@@ -24,7 +24,7 @@ from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, 
 EXPECTED = "outputs detection_boxes 1xNx4, detection_classes 1xN, detection_scores 1xN and num_detections 1"
 DYNAMIC_SIZE = (300, 300)
 _WORDS = {"boxes": "detection_boxes", "classes": "detection_classes", "scores": "detection_scores", "count": "num_det"}
-# TensorFlow Lite's names tell only the order of the outputs, which differs between its two exporters.
+# TensorFlow Lite's names show only the order of the outputs, which differs between its two exporters.
 _LITE_ORDER = {
     "TFLite_Detection_PostProcess": ("boxes", "classes", "scores", "count"),
     "StatefulPartitionedCall": ("scores", "boxes", "count", "classes"),

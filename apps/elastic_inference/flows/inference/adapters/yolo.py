@@ -9,7 +9,7 @@ The rows of `layouts` that this family decodes, in pixels of the input (TensorFl
 - `end-to-end`: 1 x n x 6, which is two corners, score and class. v10, v26 and exports with `nms=True`
 - `yolov7-list`: n x 7, which is image, two corners, class and score. v7 exported with its own suppression
 
-Segmentation and pose have further numbers after these. Their boxes are served, masks and key points are not.
+Segmentation and pose append more numbers to these. Their boxes are served, masks and key points are not.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ _DECODERS = {
 
 
 def _classes(facts: Facts, layout: str, labels: int) -> int:
-    """How many classes a row has; 0 where it holds the class's number. Raises ModelError if labels are too many."""
+    """How many classes a row has; 0 if it holds the class's number. Raises ModelError if labels are too many."""
     if layout not in OVERLAP_LIMIT:
         return 0
     numbers = (facts.shape()[1] if layout == "grid" else facts.shape()[2]) or 0

@@ -92,7 +92,7 @@ class YoloxAdapter:
 
 
 def _rows(model: Any) -> int | None:
-    """The number of rows of the only output; None where it has another form."""
+    """The number of rows of the only output; None if it has another form."""
     if len(model.outputs) != 1:
         return None
     shape = model.outputs[0].partial_shape
