@@ -1,7 +1,7 @@
 /**
  * The painter: all tiles of the page in one animation loop, with two reports per second.
  *
- * Runs in a worker if the browser has OffscreenCanvas, otherwise on the page. It takes commands, independent of the views.
+ * Runs in a worker if the browser has OffscreenCanvas, otherwise on the page. It takes commands and uses no view.
  */
 import type { BoxOptions } from './boxes'
 import { compareFound } from './difference'
