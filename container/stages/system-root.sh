@@ -31,7 +31,7 @@ for package in $base_packages $further; do
         */pydoc_data/* | */idlelib/* | */ensurepip/* | */engines-3/* | */turtle.py | /usr/lib/python3*/test/* | */_pyrepl/*) continue ;;
         *.pyc) continue ;;
         esac
-        # /usr is merged: through its links, so that every file is copied once, below /usr
+        # /usr is merged: follow its links, so that every file is copied once, below /usr
         case $path in /bin/* | /sbin/* | /lib/* | /lib64/*) path=/usr$path ;; esac
         if [ -L "$path" ] || [ -f "$path" ]; then
             mkdir -p "$root${path%/*}"

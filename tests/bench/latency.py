@@ -64,7 +64,7 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
         for load in LOADS:
             traffic = Traffic(server, relay[1], images, load * capacity)
             traffic.run(context.seconds(seconds))
-            for name, values in (("published", traffic.published_ms), ("at a websocket client", traffic.viewed_ms)):
+            for name, values in (("published", traffic.published_ms), ("a websocket client", traffic.viewed_ms)):
                 for share in (0.5, 0.95, 0.99):
                     maximum = None
                     if load == 0.5:

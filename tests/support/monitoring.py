@@ -57,7 +57,7 @@ def dashboard_queries(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]
 
 
 def with_static_targets(config: str, targets: Sequence[tuple[Mapping[str, str], int]], folder: Path) -> dict[str, Any]:
-    """Our Prometheus configuration with fixed targets, (what discovery would say of a pod, port), and a fast pace.
+    """Our Prometheus configuration with fixed targets, (a pod's discovered labels, port), and a fast pace.
 
     Debian's Prometheus has no Kubernetes discovery; the relabelling stays ours.
     """
@@ -77,7 +77,7 @@ def with_static_targets(config: str, targets: Sequence[tuple[Mapping[str, str], 
 
 
 def pod(app: str, component: str, phase: str = "Running", port: str = "web") -> dict[str, str]:
-    """What discovery says of a pod of ours."""
+    """The labels that discovery gives one of our pods."""
     return {
         "namespace": "default",
         "pod_name": f"{app}-0",

@@ -111,7 +111,7 @@ run_mount() {
     [[ "$2$3" != *,* ]] \
         || run_die "$1 $2: a path with a comma can't be mounted, rename it or link to it from another folder"
     [[ "${4:-}" == rw ]] || mount+=",readonly"
-    # Queue and broker often share a file, and no engine mounts two at one place.
+    # Queue and broker often share a file, and no engine mounts two files in one place.
     [[ " ${RUN_ENGINE_ARGS[*]} " == *" $mount "* ]] || RUN_ENGINE_ARGS+=(--mount "$mount")
 }
 

@@ -73,7 +73,7 @@ def probe(source: Source, began: float, seconds: float) -> Finding:
 
 
 def report(finding: Finding, login: bool, cap_fps: float, is_file: bool = False) -> list[str]:
-    """The finding in about ten lines; `cap_fps` is the rate at which frames would be used at most."""
+    """The finding in about ten lines; `cap_fps` is the maximum rate at which frames would be used."""
     lines = [f"{name}: {value}" for name, value in finding.facts.items() if name != "rate"]
     stated = finding.facts.get("rate")
     # A file is read at full speed, so its rate says nothing.

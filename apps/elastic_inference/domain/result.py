@@ -42,7 +42,7 @@ class Detection:
         ),
     ]
     attributes: Annotated[
-        Attributes, Field(description="What else is known of this detection, such as a track id. Absent while empty.")
+        Attributes, Field(description="Additional facts about this detection, such as a track id. Absent while empty.")
     ] = field(default_factory=dict)
 
 
@@ -78,7 +78,7 @@ class Result:
     ] = None
     detections: Annotated[tuple[Detection, ...], Field(description="In no particular order.")]
     attributes: Annotated[
-        Attributes, Field(description="What else is known of this frame, such as its zones. Absent while empty.")
+        Attributes, Field(description="Additional facts about this frame, such as its zones. Absent while empty.")
     ] = field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -193,7 +193,7 @@ export interface components {
                 number,
                 number
             ];
-            /** @description What else is known of this detection, such as a track id. Absent while empty. */
+            /** @description Additional facts about this detection, such as a track id. Absent while empty. */
             attributes?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
@@ -304,7 +304,7 @@ export interface components {
             arrived_ms?: number | null;
             /** @description In no particular order. */
             detections: components["schemas"]["Detection"][];
-            /** @description What else is known of this frame, such as its zones. Absent while empty. */
+            /** @description Additional facts about this frame, such as its zones. Absent while empty. */
             attributes?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };

@@ -24,7 +24,7 @@ export function useSuite(options: SystemOptions & { streams?: string[] } = {}): 
     if (streams) suite.publisher = await Publisher.start(suite.system.brokerUrl, streams)
   })
   afterAll(async () => {
-    // Where the start failed, some of them are missing.
+    // If the start failed, some of them are missing.
     const started = suite as Partial<Suite>
     await started.browser?.close()
     await started.publisher?.stop()

@@ -35,7 +35,7 @@ class QueueConsumer:
         self._legacy = LegacyQueue(self._link, infer_type, rules)
         self._share = LegacyShare()
         self._throttle = Throttle()
-        # Whether the last pop left frames, or a wait brought none: then the scripts look first and BLPOP follows.
+        # Whether the last pop left frames, or a wait ended without one: then the scripts run first and BLPOP follows.
         self._look_first = True
         self._last_taken = 1 << 20  # nothing known: ask for all
 

@@ -35,7 +35,7 @@ class Janitor:
     async def run(self, infer_type: str, names: int = NAMES_A_RUN, found: Sequence[str] = ()) -> bool:
         """Runs the janitor of a type unless another replica did so within a second. Returns whether it ran.
 
-        Call it every second for every type. It looks at `names` streams at most, those of `found` among them. It also
+        Call it every second for every type. It looks at no more than `names` streams, those of `found` first. It also
         restores the scripts after a restart of Redis. Runs even while Redis is out of memory.
         """
         client = self._clients.of(infer_type)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Hands waiting frames to a pod: renames them to taken:<pod>:<i>, and the same pipeline fetches them.
--- Must work when memory is out, since nothing else frees any.
+-- Must work when Redis is out of memory, since nothing else frees any.
 -- KEYS: tokens, dropped
 -- ARGV: prefix, pod, frames wanted, MAX_FRAME_AGE in us, MAX_POP_BYTES, life of order in ms,
 --       a token that a BLPOP took (or nothing)

@@ -99,7 +99,7 @@ class PodQueue(Protocol):
         """What to send for `wanted` frames, in Redis' protocol, and the number of replies."""
 
     def accept(self, replies: list[Any], batch: PopBatch, room: int) -> list[str]:
-        """Adds at most `room` frames to the batch; the stream's name for each message used ('' if it has none).
+        """Adds at most `room` frames to the batch; returns the stream's name for each message used ('' if it has none).
 
         Raises REDIS_ERRORS and ResponseError; what the batch holds by then stays valid.
         """

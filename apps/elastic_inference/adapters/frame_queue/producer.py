@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 FRAME_LIFE_EXTRA_S = 5.0
 SOURCE_LIFE_S = 10.0
-# How long after NOSCRIPT frames are pushed in the legacy form, before the script is tried again.
+# After NOSCRIPT, frames are pushed in the legacy form for this long before the script is tried again.
 LEGACY_FORM_S = 0.5
 MAX_BATCH = 256
 
@@ -85,7 +85,7 @@ class QueueProducer:
         return self.push_batch((frame,))
 
     def push_batch(self, frames: Sequence[Frame]) -> PushOutcome:
-        """Pushes frames, oldest first, in one round trip (256 a round trip at most)."""
+        """Pushes frames, oldest first, in round trips of at most 256."""
         messages = []
         invalid = None
         for frame in frames:

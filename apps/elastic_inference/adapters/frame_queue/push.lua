@@ -1,5 +1,5 @@
 #!lua
--- Enters frames of one stream that the same pipeline has just SET. Redis refuses it as a whole when memory is out.
+-- Enters frames of one stream that the same pipeline has just SET. Redis refuses all of it when it is out of memory.
 -- KEYS: tokens, waiting:<name>, dropped
 -- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first
 -- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`.

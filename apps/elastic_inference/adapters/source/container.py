@@ -104,7 +104,7 @@ class Container:
         return self._frames.popleft() if self._frames else None
 
     def facts(self) -> Mapping[str, str]:
-        """What is known of the stream, for people: container, codec, profile, size, rate, pixel format, colour."""
+        """Facts about the stream, for people: container, codec, profile, size, rate, pixel format, colour."""
         context = self.stream.codec_context
         facts = {"container": self._input.format.name, "codec": self.codec}
         if context.profile:

@@ -39,7 +39,7 @@ class Trust:
             self._pinned = _fingerprints(certificate)
 
     def connect(self, host: str, port: int, timeout_s: float) -> ssl.SSLSocket:
-        """A TLS connection to a camera whose certificate is trusted; nothing was sent on it yet.
+        """A TLS connection to a camera whose certificate is trusted; nothing has been sent on it yet.
 
         Raises SourceError if it is not trusted, OSError if there is no connection.
         """

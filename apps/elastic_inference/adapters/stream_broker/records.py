@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from elastic_inference.domain import keys
 
 STREAM_LIFE_S = 10.0
-# Entries of the sorted sets are removed at this age. A stream slower than one frame in 200 s thus comes and goes.
+# Entries of the sorted sets are removed at this age. So a stream slower than one frame in 200 s comes and goes.
 LONGEST_LIFE_S = 600.0
 WORKER_LIFE_S = 15.0
 WATCH_LIFE_S = 10.0

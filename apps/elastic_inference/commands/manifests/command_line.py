@@ -57,7 +57,7 @@ _GROUPS: Mapping[str, Sequence[_Option]] = {
             "CIDR",
             "the camera's network, for its network policy, if a Secret or a host name hides it (default: anywhere)",
         ),
-        _value("--camera-port", "camera_port", "PORT", "its TCP port, likewise (default: the URL's, or any)"),
+        _value("--camera-port", "camera_port", "PORT", "its TCP port (default: the URL's, or any)"),
     ),
     "access": (
         _value("--existing-secret", "existing_secret", "NAME", "use this Secret instead of making one"),

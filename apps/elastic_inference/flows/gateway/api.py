@@ -163,7 +163,7 @@ class _SessionBase(BaseHandler):
         self.clear_cookie(SESSION_COOKIE, **self._cookie_options())
 
     def _cookie_options(self) -> dict[str, Any]:
-        # Below a prefix other programs may share the host: the session is not for them.
+        # Other programs may share the host outside the prefix: the session is not for them.
         return {"path": f"{self.prefix}/", "httponly": True, "samesite": "Strict", "secure": self.is_secure}
 
 

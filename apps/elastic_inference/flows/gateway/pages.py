@@ -125,7 +125,7 @@ class TunnelHandler(BaseHandler):
             upstream, answer = await open_upstream(*gateway.upstream, self._head(stream_id))
         except UpstreamError as error:
             log.warning("%s", error)
-            # A server that closes one connection may have refused what it was asked; others still reach it.
+            # A server that closes one connection may have refused this request; others can still reach it.
             if not error.closed:
                 gateway.state.note_tunnel(False)
             raise ApiError(502, "The websocket server is unreachable; live video is unavailable.", 2) from None

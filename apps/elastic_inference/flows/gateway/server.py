@@ -74,7 +74,7 @@ class GatewayServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Starts to serve, whether Redis is available or not."""
+        """Starts serving, whether Redis is available or not."""
         settings = self._settings
         name = "ei-gateway-server"
         broker = connect_async(settings.broker, name=name)

@@ -30,7 +30,7 @@ _TCP_NOTSENT_LOWAT = 25 if not hasattr(socket, "TCP_NOTSENT_LOWAT") else socket.
 
 
 class UpstreamError(ElasticInferenceError):
-    """The websocket server is unreachable or does not answer; `closed` if it took the connection and closed it."""
+    """The websocket server is unreachable or does not answer; `closed` if it accepted the connection and closed it."""
 
     def __init__(self, message: str, *, closed: bool = False) -> None:
         super().__init__(message)

@@ -31,9 +31,9 @@ WORKERS_EVERY_S = 10.0
 READ_LIMIT_S = 3.0
 BEAT_LIMIT_S = 30.0
 MEMORY_EVERY_S = 10.0
-# Janitors keep Redis no longer than this in one round; the next round continues with the next type.
+# Janitors occupy Redis for at most this long in one round; the next round continues with the next type.
 JANITORS_S = 0.5
-# Streams that the janitors of all types look at in one round; those of each type look at a few at least.
+# Streams that the janitors of all types look at in one round; but at least a few of each type.
 NAMES_A_ROUND = 4096
 _MIN_NAMES = 64
 
@@ -177,7 +177,7 @@ class Housekeeping:
         return True
 
     def _forget(self, part: str, *, refused: bool) -> None:
-        """Removes what is no longer known. A server that refuses something answers: its memory is known."""
+        """Removes figures that are no longer known. A server that refuses a request still answers: its memory is known."""
         metrics = self._metrics
         if part == "broker":
             self._workers_at = float("-inf")

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class FrameAccount:
-    """Any thread; a race costs one log line too many."""
+    """Any thread; a race costs one extra log line."""
 
     def __init__(self, metrics: InferenceMetrics) -> None:
         self._metrics = metrics

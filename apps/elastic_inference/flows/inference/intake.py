@@ -94,7 +94,7 @@ class Intake:
         self._account.popped(batch)
 
     def _close(self) -> None:
-        """Puts back what an interrupted wait had brought. What cannot be put back is lost, and counted."""
+        """Puts back the frames of an interrupted wait. Those that cannot be put back are lost, and counted."""
         try:
             self._consumer.close()
         except CONTACT_ERRORS as error:

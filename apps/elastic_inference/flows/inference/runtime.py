@@ -29,7 +29,7 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
     """An `openvino.Core` whose CPU plugin uses the pod's quota, not all cores of the host.
 
     It calculates in f32 by default: OpenVINO's own choice is bf16 on CPUs that have it, and two pods of one type on
-    unlike nodes would disagree. Under a quota threads are not pinned: a pinned thread would wait for its core while
+    different nodes would disagree. Under a quota threads are not pinned: a pinned thread would wait for its core while
     others are free. Raises SettingError for a cache folder that is not writable.
     """
     core = load_openvino().Core()

@@ -67,9 +67,9 @@ class Utilisation:
     """Calculates the readings of one pod. One thread."""
 
     def __init__(self, window_s: float, *, fixed: float | None, first_available: float, first_fps: float) -> None:
-        """`fixed`: the cores available to the pod where they are known (its CPU quota; 1 for an accelerator).
+        """`fixed`: the cores available to the pod if they are known (its CPU quota; 1 for an accelerator).
 
-        Where they are unknown, they are what the pod used while frames waited through a whole window, and until then
+        Otherwise they are estimated: what the pod used while frames waited through a whole window, or at first
         `first_available`. `first_fps` is the capacity in the warm-up, frames a second.
         """
         self._window_s = window_s

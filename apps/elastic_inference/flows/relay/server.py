@@ -82,7 +82,7 @@ class WebsocketServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Starts to listen on `port`, or on a free one for 0. Raises OSError when the address is taken."""
+        """Starts listening on `port`, or on a free one for 0. Raises OSError when the address is taken."""
         # Wrong requests are answered and counted; the library would log each with a traceback.
         quiet = logging.getLogger(f"{__name__}.library")
         quiet.setLevel(logging.CRITICAL)

@@ -258,7 +258,7 @@ def _is_sigmoid_detr(facts: Facts) -> bool:
     return classes is not None and (classes == facts.labels if facts.labels else classes == 80)
 
 
-# In the order in which they are tried: what names itself comes before what only has a shape.
+# In the order in which they are tried: layouts with names come before those with only a shape.
 LAYOUTS = (
     Layout("rt-detr-list", "detr", "1xNx6 (centre, size, score, class) with Ultralytics' metadata", _is_query_list),
     Layout("rt-detr", "detr", "1xNx(4+classes), boxes as shares, with Ultralytics' metadata", _is_queries),

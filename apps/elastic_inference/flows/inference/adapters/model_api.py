@@ -45,7 +45,7 @@ _RESIZE = {
 
 
 def is_named(model: Any) -> bool:
-    """Whether the model names its wrapper, and thereby its preprocessing."""
+    """Whether the model names its wrapper, and so its preprocessing."""
     return bool(model.has_rt_info(["model_info", "model_type"]))
 
 
@@ -194,7 +194,7 @@ class ModelApiAdapter:
 
 
 def _refuse_other_yolo(model: Any, wrapper: str | None) -> None:
-    """Raises ModelError for rows of another YOLO, in which the wrapper would find nothing and say nothing."""
+    """Raises ModelError for rows of another YOLO, in which the wrapper would silently find nothing."""
     if wrapper not in _GRID_WRAPPERS or len(model.outputs) != 1:
         return
     shape = model.outputs[0].partial_shape
