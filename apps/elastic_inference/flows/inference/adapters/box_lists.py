@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
-from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input, scale_of, settle
-from elastic_inference.flows.inference.adapters.layouts import LAYOUTS, export_of, facts_of, find_layout
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
+from elastic_inference.flows.inference.adapters.layouts import expected_of
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
 
-EXPECTED = "; ".join(f"{layout.expected} ({layout.name})" for layout in LAYOUTS if layout.family == "box-lists")
+EXPECTED = expected_of("box-lists")
 _OUTPUTS = {
     "box-lists": ("boxes", "scores", "labels"),
     "counted": ("det_boxes", "det_scores", "det_classes", "num_dets"),
@@ -45,28 +45,20 @@ class BoxListsAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        settle(model, self._options)
-        layout, width, height = image_input("box-lists", model, self._options.size)
-        facts = facts_of(model, export_of(model, self._options.export), self._options.labels)
-        found = find_layout(facts, self._options.layout)
-        if found is None or found.family != "box-lists":
-            raise mismatch("box-lists", model, EXPECTED)
-        self._layout = found.name
-        self.labels = self._options.labels or facts.export.names
-        if found.name in _OUTPUTS:
-            named = facts.named(*_OUTPUTS[found.name])
-            if named is None:
-                raise mismatch("box-lists", model, found.expected)
-            self._at = tuple(named[name] for name in _OUTPUTS[found.name])
-        self._unit = np.array((width, height, width, height), np.float32)
-        default = None if found.name == "efficientdet" else 255.0
-        built, name = accept_bytes(model, layout, self._options.mean, scale_of(model, self._options, default))
+        export = recognise("box-lists", model, self._options)
+        self._layout = export.row.name
+        self.labels = self._options.labels or export.facts.export.names
+        if export.row.name in _OUTPUTS:
+            self._at = export.indices("box-lists", model, _OUTPUTS[export.row.name])
+        self._unit = export.size
+        default = None if export.row.name == "efficientdet" else 255.0
+        built, name = accept_bytes(model, export.layout, self._options.mean, scale_of(model, self._options, default))
         colour = colour_of(self._options, "RGB")
-        if found.name == "box-lists":
-            return PreparedModel(built, name, width, height, colour)
-        counted = found.name == "counted"
+        if export.row.name == "box-lists":
+            return PreparedModel(built, name, export.width, export.height, colour)
+        counted = export.row.name == "counted"
         fill = _YOLO_FILL if counted else 0
-        return PreparedModel(built, name, width, height, colour, Resize.LETTERBOX, fill, centred=counted)
+        return PreparedModel(built, name, export.width, export.height, colour, Resize.LETTERBOX, fill, centred=counted)
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""

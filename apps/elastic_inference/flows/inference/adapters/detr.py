@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
-from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input, scale_of, settle
-from elastic_inference.flows.inference.adapters.layouts import LAYOUTS, export_of, facts_of, find_layout
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
+from elastic_inference.flows.inference.adapters.layouts import expected_of
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_DEVIATION = (58.395, 57.12, 57.375)
-EXPECTED = "; ".join(f"{layout.expected} ({layout.name})" for layout in LAYOUTS if layout.family == "detr")
+EXPECTED = expected_of("detr")
 _OUTPUTS = {
     "detr": ("logits", "pred_boxes"),
     "detr-sigmoid": ("logits", "pred_boxes"),
@@ -44,29 +44,20 @@ class DetrAdapter:
         self.labels = options.labels or options.export.names
         self._options = options
         self._layout = ""
-        self._at = (0, 0)
+        self._at: tuple[int, ...] = (0, 0)
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        settle(model, self._options)
-        layout, width, height = image_input("detr", model, self._options.size)
-        facts = facts_of(model, export_of(model, self._options.export), self._options.labels)
-        found = find_layout(facts, self._options.layout)
-        if found is None or found.family != "detr":
-            raise mismatch("detr", model, EXPECTED)
-        self._layout = found.name
-        self.labels = self._options.labels or facts.export.names
-        if found.name in _OUTPUTS:
-            named = facts.named(*_OUTPUTS[found.name])
-            if named is None:
-                raise mismatch("detr", model, found.expected)
-            scores, boxes = _OUTPUTS[found.name]
-            self._at = (named[scores], named[boxes])
+        export = recognise("detr", model, self._options)
+        self._layout = export.row.name
+        self.labels = self._options.labels or export.facts.export.names
+        if export.row.name in _OUTPUTS:
+            self._at = export.indices("detr", model, _OUTPUTS[export.row.name])
         mean, scale = self._options.mean, scale_of(model, self._options, 255.0)
-        if found.name in _IMAGENET and mean is None and self._options.scale is None:
+        if export.row.name in _IMAGENET and mean is None and self._options.scale is None:
             mean, scale = IMAGENET_MEAN, IMAGENET_DEVIATION
-        built, name = accept_bytes(model, layout, mean, scale)
-        return PreparedModel(built, name, width, height, colour_of(self._options, "RGB"))
+        built, name = accept_bytes(model, export.layout, mean, scale)
+        return PreparedModel(built, name, export.width, export.height, colour_of(self._options, "RGB"))
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters.base import AdapterOptions, mismatch
-from elastic_inference.flows.inference.adapters.layouts import export_of
+from elastic_inference.flows.inference.adapters.layouts import (
+    Facts,
+    Layout,
+    expected_of,
+    export_of,
+    facts_of,
+    find_layout,
+)
 from elastic_inference.flows.inference.adapters.preprocessing import COLOURS
 
 MAX_SIDE = 8192
@@ -67,6 +76,40 @@ def settle(model: Any, options: AdapterOptions) -> None:
     height, width = ((side or 0) for side in (wanted[1:3] if last else wanted[2:4]))
     for port in [port for port in model.inputs if not _is_image(port)]:
         _bind(model, port, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A settled export: the input's `layout` (`NCHW` or `NHWC`) and size, and the row of `layouts` that fits."""
+
+    layout: str
+    width: int
+    height: int
+    facts: Facts
+    row: Layout
+
+    @property
+    def size(self) -> npt.NDArray[np.float32]:
+        """What turns corners in pixels into shares."""
+        return np.array((self.width, self.height) * 2, np.float32)
+
+    def indices(self, family: str, model: Any, names: Sequence[str]) -> tuple[int, ...]:
+        """The index of each named output. Raises ModelError if one is missing."""
+        found = self.facts.named(*names)
+        if found is None:
+            raise mismatch(family, model, self.row.expected)
+        return tuple(found[name] for name in names)
+
+
+def recognise(family: str, model: Any, options: AdapterOptions) -> Export:
+    """Settles a model, and finds its row of `layouts`. Raises ModelError if that is not one of the family's."""
+    settle(model, options)
+    layout, width, height = image_input(family, model, options.size)
+    facts = facts_of(model, export_of(model, options.export), options.labels)
+    row = find_layout(facts, options.layout)
+    if row is None or row.family != family:
+        raise mismatch(family, model, expected_of(family))
+    return Export(layout, width, height, facts, row)
 
 
 # Inputs beside the image that some exporters have, and the constant that suits one frame of the input's own size.

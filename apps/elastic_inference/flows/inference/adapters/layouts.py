@@ -276,3 +276,8 @@ LAYOUTS = (
     Layout("end-to-end", "yolo", "1xNx6 (corners, score, class)", _is_end_to_end),
     Layout("yolov7-list", "yolo", "Nx7 (image, corners, class, score)", _is_yolov7_list),
 )  # fmt: skip
+
+
+def expected_of(family: str) -> str:
+    """The outputs that a family decodes, for errors."""
+    return "; ".join(f"{layout.expected} ({layout.name})" for layout in LAYOUTS if layout.family == family)

@@ -18,12 +18,12 @@ from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections
 from elastic_inference.flows.inference.adapters.detr import IMAGENET_DEVIATION, IMAGENET_MEAN
-from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input, settle
-from elastic_inference.flows.inference.adapters.layouts import DFL_BINS, export_of, facts_of, find_layout
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise
+from elastic_inference.flows.inference.adapters.layouts import DFL_BINS, expected_of
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
 from elastic_inference.flows.inference.adapters.suppression import keep_highest
 
-EXPECTED = "1xNx(classes+32), N the cells of strides 8, 16, 32 and 64"
+EXPECTED = expected_of("nanodet")
 # The value in the repository's demo.
 OVERLAP_LIMIT = 0.6
 _STRIDES = (8, 16, 32, 64)
@@ -41,23 +41,19 @@ class NanodetAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        settle(model, self._options)
-        layout, width, height = image_input("nanodet", model, self._options.size)
-        facts = facts_of(model, export_of(model, self._options.export), self._options.labels)
-        found = find_layout(facts, self._options.layout)
-        if found is None or found.name != "nanodet":
+        export = recognise("nanodet", model, self._options)
+        rows = export.facts.shape()[1] or 0
+        self._cells = _cells(export.width, export.height, rows)
+        if len(self._cells) != rows:
             raise mismatch("nanodet", model, EXPECTED)
-        self._cells = _cells(width, height, facts.shape()[1] or 0)
-        if len(self._cells) != facts.shape()[1]:
-            raise mismatch("nanodet", model, EXPECTED)
-        self._size = np.array((width, height, width, height), np.float32)
+        self._size = export.size
         colour = colour_of(self._options, "BGR")
         mean, scale = self._options.mean, self._options.scale
         if mean is None and scale is None:
             step = 1 if colour == "RGB" else -1
             mean, scale = IMAGENET_MEAN[::step], IMAGENET_DEVIATION[::step]
-        built, name = accept_bytes(model, layout, mean, scale)
-        return PreparedModel(built, name, width, height, colour)
+        built, name = accept_bytes(model, export.layout, mean, scale)
+        return PreparedModel(built, name, export.width, export.height, colour)
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""

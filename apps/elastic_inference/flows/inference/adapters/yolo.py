@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs, mismatch
+from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
-from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input, scale_of, settle
-from elastic_inference.flows.inference.adapters.layouts import LAYOUTS, Facts, export_of, facts_of, find_layout
+from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
+from elastic_inference.flows.inference.adapters.layouts import Facts, expected_of
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
 from elastic_inference.flows.inference.adapters.suppression import keep_highest
 from elastic_inference.flows.inference.arrays import Floats
@@ -32,7 +32,7 @@ from elastic_inference.flows.inference.arrays import Floats
 FILL = 114
 # Ultralytics' own value; v5 and v7 publish 0.45.
 OVERLAP_LIMIT = {"grid": 0.7, "objectness": 0.45}
-EXPECTED = "; ".join(f"{layout.expected} ({layout.name})" for layout in LAYOUTS if layout.family == "yolo")
+EXPECTED = expected_of("yolo")
 
 Found = tuple[Floats, Floats, npt.NDArray[Any]]  # boxes (xyxy), scores, classes
 
@@ -51,23 +51,18 @@ class YoloAdapter:
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
-        settle(model, self._options)
-        layout, width, height = image_input("yolo", model, self._options.size)
-        facts = facts_of(model, export_of(model, self._options.export), self._options.labels)
-        found = find_layout(facts, self._options.layout)
-        if found is None or found.family != "yolo":
-            raise mismatch("yolo", model, EXPECTED)
-        self._layout = found.name
-        self.labels = self._options.labels or facts.export.names
-        self._classes = _classes(facts, found.name, len(self.labels))
-        self._overlap = self._options.overlap or OVERLAP_LIMIT.get(found.name, 1.0)
+        export = recognise("yolo", model, self._options)
+        self._layout = export.row.name
+        self.labels = self._options.labels or export.facts.export.names
+        self._classes = _classes(export.facts, export.row.name, len(self.labels))
+        self._overlap = self._options.overlap or OVERLAP_LIMIT.get(export.row.name, 1.0)
         # TensorFlow Lite's boxes are shares of the input; LiteRT, which keeps NCHW, leaves finished lists in pixels.
-        if not (facts.export.shares and (found.name == "grid" or layout == "NHWC")):
-            self._unit = np.array((width, height, width, height), np.float32)
+        if not (export.facts.export.shares and (export.row.name == "grid" or export.layout == "NHWC")):
+            self._unit = export.size
         scale = scale_of(model, self._options, 255.0)
-        built, name = accept_bytes(model, layout, self._options.mean, scale)
+        built, name = accept_bytes(model, export.layout, self._options.mean, scale)
         colour = colour_of(self._options, "RGB")
-        return PreparedModel(built, name, width, height, colour, Resize.LETTERBOX, FILL, centred=True)
+        return PreparedModel(built, name, export.width, export.height, colour, Resize.LETTERBOX, FILL, centred=True)
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
