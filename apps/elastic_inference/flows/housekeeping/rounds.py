@@ -177,7 +177,7 @@ class Housekeeping:
         return True
 
     def _forget(self, part: str, *, refused: bool) -> None:
-        """Removes figures that are no longer known. A server that refuses a request still answers: its memory is known."""
+        """Removes figures that are no longer known. If Redis refuses a request, its memory is known."""
         metrics = self._metrics
         if part == "broker":
             self._workers_at = float("-inf")
