@@ -116,6 +116,7 @@ CAMERA_MUST_NOT: list[tuple[str | int, ...]] = [
     ("KEYS", "*"),
     ("FLUSHALL",),
     ("ACL", "LIST"),
+    ("SELECT", 1),
 ]
 OTHERS_MUST_NOT: list[tuple[str, tuple[str | int, ...]]] = [
     ("worker", ("SUBSCRIBE", "gate-1:people:inferred")),
