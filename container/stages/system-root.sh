@@ -57,7 +57,7 @@ ei:x:10001:' >"$root/etc/group"
 echo 'passwd: files
 group: files
 hosts: files dns' >"$root/etc/nsswitch.conf"
-# the standard library compiled, without its sources: 11 MB less, and no start pays for compiling
+# the standard library compiled, without its sources: 11 MB less, and nothing is compiled at start
 python3 -m compileall -q -b "$root/usr/lib/python3.13"
 find "$root/usr/lib/python3.13" -name '*.py' -delete
 ldconfig -r "$root"

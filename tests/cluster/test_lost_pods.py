@@ -33,7 +33,7 @@ def test_frames_flow_again_after_a_component_was_deleted(installed: Installation
         kubectl.run("delete", "pod", "-l", f"app={app}", "--wait=false")
         wait_for(lambda: set(kubectl.ready_pods(app)) - old, 90, f"a new pod of {app}", every_s=0.2)
         ready = time.monotonic()
-        # the first frame that was captured after the new pod was Ready, or any after it where nothing was cut
+        # the first frame that was captured after the new pod was Ready, or any later one if there was no interruption
         flowing = viewer.wait_flowing(30, f"frames after {app} was deleted", count=2)
         gap = viewer.longest_gap(began)
         kubectl.wait_rolled_out()

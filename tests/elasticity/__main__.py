@@ -311,7 +311,7 @@ def _problems(run: Run, scenario: Scenario, window_s: int) -> list[str]:
         problems.append(f"{run.lost} frames lost")
     if abs(run.unaccounted()) > tolerated:
         problems.append(f"{run.unaccounted()} frames unaccounted, more than {tolerated}")
-    if run.autoscaler == "hpa-cpu":  # for comparison: no more is asked of it
+    if run.autoscaler == "hpa-cpu":  # for comparison only
         return problems
     return problems + _late(run, scenario, window_s) + _restless(run, scenario)
 

@@ -138,7 +138,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
     """A server's TLS context with a certificate of its own, that certificate as a file, and its fingerprint."""
     folder = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
-    issued = authority.issue_cert("camera.invalid")  # another name than 127.0.0.1, as cameras have
+    issued = authority.issue_cert("camera.invalid")  # a name other than 127.0.0.1, as cameras have
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     issued.configure_cert(context)
     file = folder / "camera.pem"

@@ -60,7 +60,7 @@ fetch() { # file: the manifest, from --manifest or the project's release
     else
         say "fetching $url"
         curl -fsSL --retry 2 --max-time 120 -o "$1" "$url" \
-            || die "cannot download $url: bring the file to this machine in another way and give it with --manifest FILE"
+            || die "cannot download $url: copy the file to this machine and give it with --manifest FILE"
     fi
     grep -q '^kind:' "$1" || die "${manifest:-$url} contains no Kubernetes objects"
 }

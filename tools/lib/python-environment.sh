@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 venv="$1" python="$2" lock="$3"
-# `complete`: the installation succeeded. `intact`: pip failed by itself, and left the environment usable.
+# `complete`: the installation succeeded. `intact`: pip itself failed, and left the environment usable.
 complete="$venv/.installed" intact="$venv/.intact"
 
 # Two installations at once would remove each other's files. A pip whose parent was killed holds the lock as well.

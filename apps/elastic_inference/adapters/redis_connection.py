@@ -1,7 +1,7 @@
 """Connections to Redis: every form of URL, with bounded waits.
 
 Called by all code that talks to Redis. A client connects with its first command and again after a failure. It never
-retries by itself, since services have their own backoff. Independent of keys and queues.
+retries on its own, since services have their own backoff. Independent of keys and queues.
 """
 
 from __future__ import annotations

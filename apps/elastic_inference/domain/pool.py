@@ -48,7 +48,7 @@ class Stream:
     model: Annotated[str | None, Field(description="The model's name; null before the first result.")]
     precision: Annotated[
         str | None,
-        Field(description="What it is calculated in: FP32, FP16, BF16, INT8 …; null before the first result."),
+        Field(description="The precision in which it runs: FP32, FP16, BF16, INT8 …; null before the first result."),
     ]
     width: _Pixels
     height: _Pixels
@@ -115,7 +115,7 @@ class Worker:
     type: Annotated[Name, Field(description="The inference type that it serves.")]
     device: Annotated[str | None, Field(description="OpenVINO device: CPU, GPU, NPU …")]
     model: Annotated[str | None, Field(description="The model's name.")]
-    precision: Annotated[str | None, Field(description="What it is calculated in: FP32, FP16, BF16, INT8 …")]
+    precision: Annotated[str | None, Field(description="The precision in which it runs: FP32, FP16, BF16, INT8 …")]
     infer_fps: InferFps
     drop_fps: DropFps
     scale_ratio: Annotated[Rate, Field(description="Demand divided by this pod's capacity.")]

@@ -55,7 +55,7 @@ class Result:
     stream: Annotated[StreamId, Field(description="The stream's id.")]
     type: Annotated[Name, Field(description="The inference type.")]
     model: Annotated[str, Field(description="The model's name.")]
-    precision: Annotated[str, Field(description="What it is calculated in: FP32, FP16, BF16, INT8 …")]
+    precision: Annotated[str, Field(description="The precision in which it runs: FP32, FP16, BF16, INT8 …")]
     device: Annotated[str, Field(description="OpenVINO device.")]
     order: Annotated[Count, Field(description="Rises with each frame of the stream, across restarts.")]
     seq: Annotated[Count | None, Field(description="The producer's own count; null if it gave none.")]

@@ -278,7 +278,7 @@ export interface components {
             type: string;
             /** @description The model's name. */
             model: string;
-            /** @description What it is calculated in: FP32, FP16, BF16, INT8 … */
+            /** @description The precision in which it runs: FP32, FP16, BF16, INT8 … */
             precision: string;
             /** @description OpenVINO device. */
             device: string;
@@ -347,7 +347,7 @@ export interface components {
             state: components["schemas"]["StreamState"];
             /** @description The model's name; null before the first result. */
             model: string | null;
-            /** @description What it is calculated in: FP32, FP16, BF16, INT8 …; null before the first result. */
+            /** @description The precision in which it runs: FP32, FP16, BF16, INT8 …; null before the first result. */
             precision: string | null;
             /** @description Of the frame, pixels. */
             width: number | null;
@@ -425,7 +425,7 @@ export interface components {
             device: string | null;
             /** @description The model's name. */
             model: string | null;
-            /** @description What it is calculated in: FP32, FP16, BF16, INT8 … */
+            /** @description The precision in which it runs: FP32, FP16, BF16, INT8 … */
             precision: string | null;
             /** @description Frames inferred per second. */
             infer_fps: number;

@@ -23,7 +23,7 @@ test('tiles show moving images, with each box where the result says', async () =
   const canvas = tile(page, 'gate-1:people').locator('canvas')
   const before = await shapesOf(page, canvas)
   await waitFor(
-    'a shape at another place',
+    'a shape in another place',
     async () => JSON.stringify(await shapesOf(page, canvas)) !== JSON.stringify(before),
   )
   const seen = await checkTiles(page, 'article.tile', 3)
@@ -125,7 +125,7 @@ test('only visible tiles hold a websocket, and none on a hidden page', async () 
     async () => (await tiles(page).last().getAttribute('data-state')) === 'live',
   )
   await waitFor('those above to leave', async () => (await viewers()) <= 3)
-  // A headless page is never hidden by itself.
+  // A headless page is never hidden on its own.
   await page.evaluate(() => {
     Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
     document.dispatchEvent(new Event('visibilitychange'))

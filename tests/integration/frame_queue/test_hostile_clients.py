@@ -23,7 +23,7 @@ def calls(bench: QueueBench, command: str) -> int:
 
 
 def say_size(bench: QueueBench, name: str, size: int) -> None:
-    """Gives all waiting frames of a stream another size than they have."""
+    """Gives all waiting frames of a stream a false size."""
     waiting = keys.waiting(TYPE, name)
     for index, entry in enumerate(bench.redis.lrange(waiting, 0, -1)):
         stamp, _, frame_id = entry.split(b" ", 2)

@@ -65,5 +65,5 @@ def read_secret(variable: str, path: Path | None) -> SecretStr | None:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(variable, str(path), f"expected a readable file that holds the secret ({error})") from None
     if not text:
-        raise SettingError(variable, str(path), "expected a secret in the file, which is empty")
+        raise SettingError(variable, str(path), "expected a secret in the file, but it is empty")
     return SecretStr(text)

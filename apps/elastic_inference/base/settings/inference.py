@@ -26,7 +26,7 @@ class InferenceSettings(CommonSettings, QueueRules):
     )
     infer_device: str = Field("CPU", description="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:GPU,CPU …")
     inference_precision: Literal["auto", "f32", "bf16", "f16"] = Field(
-        "auto", description="what the model is calculated in; auto: f32 on CPUs, the device's own choice elsewhere"
+        "auto", description="precision in which the model runs; auto: f32 on CPUs, the device's own choice elsewhere"
     )
     model_cache_dir: Annotated[Path | None, HostPath("write")] = Field(
         None, description="a writable folder: compiled models are kept there, for a faster start"

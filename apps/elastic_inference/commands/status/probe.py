@@ -146,7 +146,7 @@ async def _gateway(url: str) -> str | None:
 
 
 def _is_loopback(url: str) -> bool:
-    """Inside the gateway's own pod the certificate names another host than the address used."""
+    """Inside the gateway's own pod the certificate names a different host from the address used."""
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 

@@ -92,9 +92,9 @@ class Engine:
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
 
     def precision(self, stored: str) -> str:
-        """What the model is calculated in, as results show it; `stored` is that of its file (`FP32`, `INT8` …).
+        """The precision in which the model runs, as results show it; `stored` is that of its file (`FP32`, `INT8` …).
 
-        Of an INT8 model the layers that are not quantised are calculated in another precision: `INT8`, or `INT8/BF16`
+        The layers of an INT8 model that are not quantised run in another precision: `INT8`, or `INT8/BF16`
         where that is not FP32.
         """
         try:

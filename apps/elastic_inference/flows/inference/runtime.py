@@ -28,7 +28,7 @@ def load_openvino() -> Any:
 def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
     """An `openvino.Core` whose CPU plugin uses the pod's quota, not all cores of the host.
 
-    It calculates in f32 by default: OpenVINO's own choice is bf16 on CPUs that have it, and two pods of one type on
+    It runs in f32 by default: OpenVINO's own choice is bf16 on CPUs that have it, and two pods of one type on
     different nodes would disagree. Under a quota threads are not pinned: a pinned thread would wait for its core while
     others are free. Raises SettingError for a cache folder that is not writable.
     """
@@ -52,7 +52,7 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
 
 
 def check_precision(core: Any, device: str, precision: str) -> None:
-    """Raises SettingError if one of the devices cannot calculate in `precision`: OpenVINO would take another, silently.
+    """Raises SettingError if one of the devices does not support `precision`: OpenVINO would silently use another.
 
     Devices that do not report their capabilities are left to OpenVINO.
     """

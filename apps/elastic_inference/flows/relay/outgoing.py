@@ -82,7 +82,7 @@ def _parse(document: bytes) -> tuple[int, Hashable]:
     except (ValueError, RecursionError) as error:
         raise InvalidResultError(f"a result that is not JSON: {error}") from None
     if not isinstance(fields, dict) or fields.get("v") != RESULT_VERSION:
-        raise InvalidResultError(f"a result of another version than {RESULT_VERSION}")
+        raise InvalidResultError(f"a result of a version other than {RESULT_VERSION}")
     order = fields.get("order")
     if type(order) is not int:
         raise InvalidResultError(f"a result whose order is {type(order).__name__}, expected an integer")

@@ -122,7 +122,7 @@ async def serve(
         try:
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # a task that ended by itself has failed: raise its error
+                task.result()  # a task that ended on its own has failed: raise its error
         finally:
             await server.close()
             await _end((*tasks, stopped))

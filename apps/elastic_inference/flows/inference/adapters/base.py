@@ -91,7 +91,7 @@ def options_of(spec: ModelSpec) -> AdapterOptions:
 
 
 def check_scores(adapter: Adapter, outputs: Outputs) -> None:
-    """Raises ModelError if a score lies outside 0..1: then the outputs mean something else than the adapter reads."""
+    """Raises ModelError if a score lies outside 0..1: then the outputs do not mean what the adapter reads."""
     scores = np.asarray(adapter.scores(outputs), np.float32)
     scores = scores[np.isfinite(scores)]
     if scores.size and not (scores.min() >= -SCORE_TOLERANCE and scores.max() <= 1 + SCORE_TOLERANCE):

@@ -58,7 +58,7 @@ class BlazeFaceAdapter:
     """Decodes anchors, then merges overlapping boxes weighted by score."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options.labels` may give class 0 another name than `face`."""
+        """`options.labels` may give class 0 a name other than `face`."""
         self.labels = options.labels or ("face",)
         self._options = options
         self._roles = (0, 1)
