@@ -84,7 +84,7 @@ class Load:
             self._orders.clear()
 
     def follow_nothing(self) -> None:
-        """Pushes no more frames; the account stays open for those on their way."""
+        """Stops pushing frames; the account stays open for those on their way."""
         self._rate = lambda _: 0.0
 
     def lost(self) -> int:

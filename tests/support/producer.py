@@ -1,4 +1,4 @@
-"""One stream service as a real process, and what came out of it at the queue."""
+"""One stream service as a real process, and what it pushed to the queue."""
 
 from __future__ import annotations
 

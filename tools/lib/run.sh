@@ -153,7 +153,7 @@ run_engine() {
     local engine
     for engine in ${EI_ENGINE:-docker podman}; do
         command -v "$engine" >/dev/null || continue
-        # a docker client without its engine is of no use
+        # a docker client is useless without its engine
         [[ -n "${EI_ENGINE:-}" || $engine != docker ]] || docker info >/dev/null 2>&1 || continue
         echo "$engine" && return
     done

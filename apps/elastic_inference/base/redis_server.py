@@ -49,7 +49,7 @@ def server_settings(maxmemory: str, max_frame_bytes: int) -> dict[str, str]:
 
 
 def as_arguments(settings: Mapping[str, str]) -> list[str]:
-    """The settings as arguments of the server: `--name value`, several values each as an argument of its own."""
+    """The settings as arguments of the server: `--name value`, each value as a separate argument."""
     return [argument for name, value in settings.items() for argument in (f"--{name}", *(value.split() or [""]))]
 
 

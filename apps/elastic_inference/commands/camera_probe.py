@@ -81,7 +81,7 @@ def report(finding: Finding, login: bool, cap_fps: float, is_file: bool = False)
     parts = [] if is_file else [f"{measured:.3g} fps measured"]
     lines.append("rate: " + ", ".join(parts + ([f"{stated} stated"] if stated else [])))
     lines.append(f"login: {'accepted' if login else 'none was given, none was asked for'}")
-    dark = ", as good as black" if finding.brightness < DARK else ""
+    dark = ", almost black" if finding.brightness < DARK else ""
     lines.append(
         f"first frame: {finding.width}x{finding.height}, brightness {finding.brightness:.0f} of 255{dark}; "
         f"{finding.first_frame_s:.1f} s after opening, which took {finding.open_s:.1f} s"

@@ -215,7 +215,7 @@ class _Pump:
 async def tunnel_streams(
     client: ByteStream, upstream: socket.socket, to_client: bytes, closed: type[Exception]
 ) -> None:
-    """As `SocketTunnel`, for a TLS connection, whose bare socket is of no use. Its end raises `closed`.
+    """As `SocketTunnel`, for a TLS connection, whose bare socket cannot be used. It raises `closed` at its end.
 
     Returns when either side has closed; then both are closed.
     """

@@ -35,7 +35,7 @@ _PONG_BYTES = 14
 
 
 class Offer(Enum):
-    """What became of a frame that was offered to a viewer."""
+    """The outcome of offering a frame to a viewer."""
 
     SENT = auto()
     KEPT = auto()

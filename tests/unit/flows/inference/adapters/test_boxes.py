@@ -1,4 +1,4 @@
-"""What becomes of boxes that leave the frame, are empty, or have no class name."""
+"""How boxes are handled that leave the frame, are empty, or have no class name."""
 
 from __future__ import annotations
 
