@@ -63,6 +63,13 @@ test-dashboard: install dashboard ## the dashboard's tests, also in a real brows
 	    cd spa && npm run --silent test:e2e; \
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi
 
+test-models: install ## boxes beside those of the exporters themselves (fetches 3 GB of exporters; ARGS="yolov8n")
+	@mkdir -p build/models && $(BIN)/python -m tests.models.compare --image build/models/image.png
+	@test -x build/exporters/bin/pip || $(BIN)/python -m venv build/exporters
+	@build/exporters/bin/pip install -q -r tests/models/requirements.txt
+	@build/exporters/bin/python tests/models/exporter.py build/models build/models/image.png $(ARGS)
+	@$(BIN)/python -m tests.models.compare build/models build/models/image.png
+
 test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
 	@$(BIN)/pytest tests/cluster -m cluster -v -s $(ARGS)
 
