@@ -120,7 +120,7 @@ _DECODERS = {
 
 
 def _classes(facts: Facts, layout: str, labels: int) -> int:
-    """How many classes a row has; 0 if it holds the class's number. Raises ModelError if labels are too many."""
+    """How many classes a row has; 0 if it holds the class's number. Raises ModelError for too many labels."""
     if layout not in OVERLAP_LIMIT:
         return 0
     numbers = (facts.shape()[1] if layout == "grid" else facts.shape()[2]) or 0
