@@ -136,10 +136,6 @@ def decided_by_the_demo() -> list[str]:
 
 def children(plan: Plan) -> list[Child]:
     """The processes of a plan, Redis first. Group 0 (producers) stops first, group 3 (Redis) last."""
-
-    def service(command: str) -> tuple[str, ...]:
-        return (sys.executable, str(Path(sys.executable).with_name(command)))
-
     decided = dict.fromkeys(decided_by_the_demo(), "")
     common = {
         **decided,
@@ -149,7 +145,43 @@ def children(plan: Plan) -> list[Child]:
         "METRICS_PORT": "0",
         **plan.environ,
     }
-    redis = Child(
+    pods = [
+        Child(
+            f"infer {kind}",
+            _service("ei-inference-service"),
+            {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
+            group=1,
+        )
+        for kind in plan.infer_types
+    ]
+    producers = [_producer(stream, common) for stream in plan.streams]
+    relay = Child(
+        "websocket",
+        _service("ei-websocket-server"),
+        {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
+        group=2,
+    )
+    gateway = Child(
+        "gateway",
+        _service("ei-gateway-server"),
+        {
+            **common,
+            "GATEWAY_HOST": plan.host,
+            "GATEWAY_PORT": str(plan.gateway_port),
+            "WEBSOCKET_SERVER_URL": f"ws://{LOOPBACK}:{plan.websocket_port}",
+        },
+        group=2,
+    )
+    housekeeping = Child("housekeeping", _service("ei-housekeeping-service"), common, group=2)
+    return [_redis(plan, decided), relay, gateway, housekeeping, *pods, *producers]
+
+
+def _service(command: str) -> tuple[str, ...]:
+    return (sys.executable, str(Path(sys.executable).with_name(command)))
+
+
+def _redis(plan: Plan, decided: dict[str, str]) -> Child:
+    return Child(
         "redis",
         (
             server_binary(),
@@ -161,48 +193,21 @@ def children(plan: Plan) -> list[Child]:
         {**decided, **MALLOC_ENVIRONMENT},
         group=3,
     )
-    pods = [
-        Child(
-            f"infer {kind}",
-            service("ei-inference-service"),
-            {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
-            group=1,
-        )
-        for kind in plan.infer_types
-    ]
-    producers = [
-        Child(
-            f"camera {stream.name}" if stream.is_camera else f"file {stream.name}",
-            service(f"ei-{'camera' if stream.is_camera else 'file'}-stream-service"),
-            {
-                **common,
-                "INFER_TYPE": ",".join(stream.infer_types),
-                "STREAM_NAME": stream.name,
-                "CAMERA" if stream.is_camera else "VIDEO_FILE": stream.source,
-            },
-            group=0,
-        )
-        for stream in plan.streams
-    ]
-    relay = Child(
-        "websocket",
-        service("ei-websocket-server"),
-        {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
-        group=2,
-    )
-    gateway = Child(
-        "gateway",
-        service("ei-gateway-server"),
+
+
+def _producer(stream: Stream, common: dict[str, str]) -> Child:
+    kind, variable = ("camera", "CAMERA") if stream.is_camera else ("file", "VIDEO_FILE")
+    return Child(
+        f"{kind} {stream.name}",
+        _service(f"ei-{kind}-stream-service"),
         {
             **common,
-            "GATEWAY_HOST": plan.host,
-            "GATEWAY_PORT": str(plan.gateway_port),
-            "WEBSOCKET_SERVER_URL": f"ws://{LOOPBACK}:{plan.websocket_port}",
+            "INFER_TYPE": ",".join(stream.infer_types),
+            "STREAM_NAME": stream.name,
+            variable: stream.source,
         },
-        group=2,
+        group=0,
     )
-    housekeeping = Child("housekeeping", service("ei-housekeeping-service"), common, group=2)
-    return [redis, relay, gateway, housekeeping, *pods, *producers]
 
 
 def state_file(state_dir: Path) -> Path:
