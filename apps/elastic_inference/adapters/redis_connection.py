@@ -133,6 +133,11 @@ def explain(error: Exception, target: config.RedisTarget) -> str:
         return f"Redis at {target} refuses {user}: {given}, or the user is disabled ({_short(text)})"
     if isinstance(error, NoPermissionError):
         return f"Redis at {target} does not allow this user a command or key: {_short(text)}"
+    if text.startswith("DENIED "):
+        return (
+            f"Redis at {target} is in protected mode: it accepts other machines only if it has a password. Give it "
+            "users (doc/security.md), or set protected-mode no on a network that is yours alone"
+        )
     if isinstance(error, InvalidResponse):
         return f"The server at {target} is not Redis ({_short(text)}): the frame queue's node port is {QUEUE_PORT}"
     if isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS):

@@ -9,6 +9,8 @@ from typing import Self
 
 from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
 
+_SERVER_ADVICE = "Set up Redis as tools/run-redis.sh does: doc/redis.md, server settings."
+
 
 class ChainLink(StrEnum):
     """The links in the order in which frames travel, then what serves no frame: housekeeping and the autoscaler."""
@@ -74,6 +76,9 @@ class Facts:
     queue_login_refused: bool = False
     queue_is_http: bool = False
     broker_error: str | None = None
+    # Settings of a server that answers, with what to do.
+    queue_problem: str | None = None
+    broker_problem: str | None = None
     producers: list[ProducerState] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
@@ -143,6 +148,8 @@ def _queue(facts: Facts) -> Finding:
             "or correct the address (-q, -p)."
         )
         return Finding.broken(link, f"{facts.queue_address}: {facts.queue_error}", advice)
+    if facts.queue_problem:
+        return Finding.broken(link, f"{facts.queue_address} {facts.queue_problem}", _SERVER_ADVICE)
     waiting = ", ".join(f"{kind} {count}" for kind, count in sorted(facts.waiting.items())) or "no type yet"
     return Finding.good(link, f"{facts.queue_address} answers; frames waiting: {waiting}")
 
@@ -171,6 +178,8 @@ def _broker(facts: Facts) -> Finding:
     link = ChainLink.BROKER
     if facts.broker_error:
         return Finding.broken(link, facts.broker_error, "Start Redis, or correct BROKER_URL of pods and gateway.")
+    if facts.broker_problem:
+        return Finding.broken(link, facts.broker_problem, _SERVER_ADVICE)
     if facts.inferred:
         return Finding.good(link, f"{len(facts.inferred)} streams with results: {_some(facts.inferred)}")
     if facts.workers and any(each.state == "live" for each in facts.producers):

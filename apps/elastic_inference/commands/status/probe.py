@@ -12,6 +12,7 @@ from tornado.websocket import WebSocketClosedError, websocket_connect
 
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async
+from elastic_inference.adapters.redis_server_check import ask_problem
 from elastic_inference.adapters.stream_broker import StreamRegistry
 from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.status.findings import Facts, ProducerState
@@ -37,7 +38,7 @@ async def collect_facts(
     await _queue(queue, facts)
     if facts.queue_error and not facts.queue_login_refused:
         facts.queue_is_http = await _answers_http(queue)
-    await _broker(broker, facts)
+    await _broker(broker, facts, separate=broker != queue)
     if relay_url:
         parts = urlsplit(relay_url)
         facts.relay_error = await _connects(parts.hostname or "", parts.port or 80)
@@ -61,6 +62,7 @@ async def _queue(target: RedisTarget, facts: Facts) -> None:
                     ]
                 if facts.waiting:
                     facts.janitor_runs = await _janitor_runs(reader, min(facts.waiting))
+                facts.queue_problem = await ask_problem(reader.clients.of(""))
         finally:
             await reader.close()
     except _FAILURES as error:
@@ -94,12 +96,14 @@ async def _answers_http(target: RedisTarget) -> bool:
         return False
 
 
-async def _broker(target: RedisTarget, facts: Facts) -> None:
+async def _broker(target: RedisTarget, facts: Facts, *, separate: bool) -> None:
     try:
         client = connect_async(target, name="ei-status")
         try:
             async with asyncio.timeout(LIMIT_S):
                 registry = StreamRegistry(client)
+                if separate and (problem := await ask_problem(client)):
+                    facts.broker_problem = f"{target} {problem}"
                 for worker in await registry.workers():
                     facts.workers[worker.type] = facts.workers.get(worker.type, 0) + 1
                 facts.inferred = {stream.id: stream.type for stream in await registry.streams()}

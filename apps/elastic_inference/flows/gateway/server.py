@@ -11,15 +11,18 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import redis.asyncio
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import GatewaySettings, RedisTarget
 from elastic_inference.base.forwarded import parse_networks
@@ -107,7 +110,7 @@ class GatewayServer:
             base_path=settings.base_path,
             tls=self._tls is not None,
         )
-        for run in (state.run, hub.run):
+        for run in (state.run, hub.run, *self._server_checks(clock, broker)):
             task = asyncio.create_task(_keep_running(run))
             self._running.push_async_callback(_cancel, task)
         self._http = HTTPServer(
@@ -121,6 +124,16 @@ class GatewayServer:
         )
         self._http.add_sockets(self._sockets)
         log.info("gateway at %s%s", self.url, " (token required)" if self._auth.required else "")
+
+    def _server_checks(
+        self, queue: redis.asyncio.Redis, broker: redis.asyncio.Redis
+    ) -> list[Callable[[], Coroutine[None, None, None]]]:
+        settings, degraded = self._settings, self._lifecycle.set_degraded
+        checks: list[Callable[[], Coroutine[None, None, None]]]
+        checks = [partial(watch_server, queue, settings.queue, partial(degraded, "queue server"))]
+        if settings.broker != settings.queue:
+            checks.append(partial(watch_server, broker, settings.broker, partial(degraded, "broker server")))
+        return checks
 
     async def close(self) -> None:
         """Stops accepting requests, ends events and tunnels, and gives other requests 3 s to finish."""

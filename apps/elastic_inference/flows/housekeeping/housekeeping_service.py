@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import HousekeepingSettings
 from elastic_inference.base.lifecycle import Lifecycle
@@ -41,9 +43,18 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
         lifecycle=lifecycle,
         explain=lambda error, part: explain(error, targets[part]),
     )
+    clients = {"queue": reader.clients.of(""), "broker": broker}
+    checks = [
+        asyncio.create_task(watch_server(clients[part], target, partial(lifecycle.set_degraded, f"{part} server")))
+        for part, target in targets.items()
+        if part == "queue" or target != settings.queue
+    ]
     try:
         await rounds.run(stop)
     finally:
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
         lifecycle.end_beat("rounds")
         await reader.close()
         await broker.aclose()

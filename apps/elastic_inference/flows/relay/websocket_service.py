@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
 from elastic_inference.base.forwarded import parse_networks
@@ -149,7 +150,8 @@ def _build(
 
     executor = ThreadPoolExecutor(_DRAW_THREADS, thread_name_prefix="draw")
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-    streams = StreamRegistry(client(broker))
+    registry_client = client(broker)
+    streams = StreamRegistry(registry_client)
     watcher = Watcher(streams, report("watch keys"))
     hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
     hub.feed = feed = BrokerFeed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))
@@ -163,7 +165,8 @@ def _build(
         trusted_proxies=parse_networks(settings.trusted_proxies),
         limits=limits or Limits(max_viewers=settings.max_viewers),
     )
-    return server, [feed.run, partial(watcher.run, hub, lifecycle)]
+    check = partial(watch_server, registry_client, broker, partial(lifecycle.set_degraded, "broker server"))
+    return server, [feed.run, partial(watcher.run, hub, lifecycle), check]
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

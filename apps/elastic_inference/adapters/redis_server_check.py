@@ -1,0 +1,64 @@
+"""Whether a Redis is set up as this package needs it: new enough, and without eviction.
+
+Called by the services whose login may ask (gateway, websocket server, housekeeping) and by `tools/status.sh`. A login
+that may not use INFO learns nothing, and says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from elastic_inference.base.config import RedisTarget
+
+# The first version that knows %R and %W in users.acl.
+OLDEST_VERSION = (7, 0)
+RETRY_S = 2.0
+CHECK_EVERY_S = 60.0
+
+
+def find_problem(info: Mapping[str, Any]) -> str | None:
+    """What is wrong with a server by its INFO, and what to do; None if nothing is known to be wrong."""
+    version = str(info.get("redis_version", ""))
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdecimal()]
+    if len(numbers) == 2 and tuple(numbers) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        return f"is version {version[:20]}: {oldest} or newer is needed, or Valkey"
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    limit = info.get("maxmemory", 0)
+    if policy != "noeviction" and isinstance(limit, int) and limit > 0:
+        return (
+            f"evicts keys when its memory is full ({policy[:40]}), so that frames and streams vanish uncounted: "
+            "set maxmemory-policy to noeviction"
+        )
+    return None
+
+
+async def ask_problem(client: redis.asyncio.Redis) -> str | None:
+    """As `find_problem`, for a running server; None where this login may not ask. Raises RedisError and OSError."""
+    try:
+        return find_problem(await client.info())
+    except NoPermissionError:
+        return None
+
+
+async def watch_server(client: redis.asyncio.Redis, target: RedisTarget, report: Callable[[str | None], None]) -> None:
+    """Reports a line, or None, when the server first answers and each minute; never returns.
+
+    A server that does not answer is for others to report.
+    """
+    while True:
+        try:
+            problem = find_problem(await client.info())
+        except ResponseError:  # this login may not ask, and asking again changes nothing
+            await asyncio.Event().wait()
+            return
+        except (RedisError, OSError):
+            await asyncio.sleep(RETRY_S)
+            continue
+        report(problem and f"Redis at {target} {problem}")
+        await asyncio.sleep(CHECK_EVERY_S)
