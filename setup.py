@@ -10,7 +10,8 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "apps/elastic_inference/__
 
 CORE = ["redis>=7", "hiredis>=3", "prometheus-client>=0.22", "pydantic>=2.12", "msgpack>=1.1"]
 JPEG = ["numpy>=2", "simplejpeg>=1.9"]
-VIDEO = [*JPEG, "av>=18"]
+# One major version at a time: the images have a newer Python than the tests, and must have the same FFmpeg.
+VIDEO = [*JPEG, "av>=18,<19"]
 EXTRAS = {
     "camera": VIDEO,
     "file": VIDEO,

@@ -18,6 +18,11 @@ if [ -d "$site/opencv_python_headless.libs" ]; then
     for library in libopenblas*; do ln -sf "/usr/lib/$triplet/lapack/liblapack.so.3" "$library"; done
     rm -f libgfortran-* libquadmath-*
 fi
+# PyAV's wheel has its symbols: 21 of 27 MB
+if [ -d "$site/av" ]; then
+    apt-get install -qq --no-install-recommends binutils >/dev/null
+    find "$site/av" -name '*.so' -exec strip --strip-unneeded {} +
+fi
 # tests, compiler helpers, headers, type stubs
 cd "$site"
 find . -type d \( -name tests -o -name test -o -name include \) -path './numpy/*' -prune -exec rm -rf {} +
