@@ -12,19 +12,16 @@ import numpy.typing as npt
 
 from elastic_inference.domain.frame import FIRST_TURNED
 
-# More than this share of the rows missing makes an image useless.
-MAX_MISSING = 0.25
-_SAME = 3
-_EVERY = 4
+# An image of which the lowest quarter is missing is useless.
+_PART = 4
+_SAME = 6
+_EVERY = 16
 
 
-def missing_share(pixels: npt.NDArray[np.uint8]) -> float:
-    """The share (0..1) of rows at the bottom of an H x W x C image that hold one colour, as missing rows do."""
-    rows = pixels[:, ::_EVERY].astype(np.int16)
-    differs = (np.abs(rows - rows[-1, -1]) > _SAME).any(axis=(1, 2))
-    last = np.flatnonzero(differs)
-    height: int = rows.shape[0]
-    return 1.0 if last.size == 0 else (height - 1 - int(last[-1])) / height
+def much_is_missing(pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether the lowest quarter of an H x W x C image holds one colour, as missing rows do."""
+    lowest = pixels[-max(1, len(pixels) // _PART) :, ::_EVERY]
+    return bool((np.ptp(lowest, axis=(0, 1)) <= _SAME).all())
 
 
 def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

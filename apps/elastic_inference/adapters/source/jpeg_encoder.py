@@ -13,7 +13,7 @@ import simplejpeg
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from elastic_inference.adapters.decoded_image import MAX_MISSING, missing_share, upright
+from elastic_inference.adapters.decoded_image import much_is_missing, upright
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size
@@ -96,9 +96,9 @@ class JpegEncoder:
                 raise InvalidFrameError(
                     InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}"
                 ) from None
-            if (share := missing_share(pixels)) > MAX_MISSING:
+            if much_is_missing(pixels):
                 raise InvalidFrameError(
-                    InvalidReason.TRUNCATED, f"{share:.0%} of the camera's image is missing"
+                    InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing"
                 ) from None
         return pixels
 
