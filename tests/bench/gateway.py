@@ -22,9 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.bench.processes import listening
 from tests.bench.record import Context, Figure, cpu_s, median_figure, percentile
+from tests.support.ports import free_port
 
 FRAME_BYTES = 50_000
 VIEWERS = 10

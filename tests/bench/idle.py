@@ -15,9 +15,9 @@ from pathlib import Path
 
 import redis
 
-from elastic_inference.commands.embedded_valkey import free_port
 from tests.bench.producers import CLIP
 from tests.bench.record import Context, Figure, LeftOut, cpu_s, rss_mb
+from tests.support.ports import free_port
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess, System
 from tests.support.waiting import wait_for

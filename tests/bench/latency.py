@@ -85,7 +85,7 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
 
 
 def _relay(server: EmbeddedValkey, folder: Path) -> tuple[ServiceProcess, int]:
-    from elastic_inference.commands.embedded_valkey import free_port
+    from tests.support.ports import free_port
 
     port = free_port()
     environ = {"QUEUE_URL": server.url, "WEBSOCKET_HOST": "127.0.0.1", "WEBSOCKET_PORT": str(port)}

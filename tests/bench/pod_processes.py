@@ -20,10 +20,11 @@ from typing import Any
 import msgpack
 import redis
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.bench.pod_children import STREAMS, TYPE
 from tests.bench.record import cpu_s
+from tests.support.ports import free_port
 
 RULES = {"STREAM_QUEUE_DEPTH": "64", "MAX_FRAME_AGE_S": "60"}
 

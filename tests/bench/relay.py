@@ -22,11 +22,12 @@ from typing import Any
 
 import redis
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.bench.processes import listening
 from tests.bench.record import Context, Figure, cpu_s, rss_mb, spread_of
 from tests.bench.relay_traffic import FRAME_BYTES, STREAM, Publisher, Viewers, measure
+from tests.support.ports import free_port
 
 
 def serve_bare(port: int) -> None:

@@ -27,11 +27,11 @@ import cv2
 import pytest
 import redis
 
-from elastic_inference.commands.embedded_valkey import free_port
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.traffic import Camera, Results, Watcher
 from tests.conftest import missing_tool
 from tests.support.manifests import PROJECT, generate, load
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 # The tests' own type, so that its account contains only the tests' frames.

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from elastic_inference.commands.embedded_valkey import free_port
 from elastic_inference.domain.result import Result, parse_result, split_message
 from tests.conftest import REPOSITORY, missing_tool
+from tests.support.ports import free_port
 from tests.support.viewer import Viewer, first_message
 from tests.support.waiting import wait_for
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from elastic_inference.commands.embedded_valkey import free_port
 from tests.support.manifests import PROJECT, generate, load
+from tests.support.ports import free_port
 
 NAMESPACE = "ei-elasticity"
 MONITORING = "ei-monitoring"

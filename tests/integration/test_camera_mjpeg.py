@@ -11,9 +11,10 @@ import pytest
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.http_client import HttpCamera
 from elastic_inference.adapters.source.http_stream import open_http
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
 from tests.support.mjpeg_server import MjpegServer, make_jpeg
+from tests.support.ports import free_port
 from tests.support.producer import ProducerUnderTest
 from tests.support.waiting import wait_for
 

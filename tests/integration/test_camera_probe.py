@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from elastic_inference.commands.embedded_valkey import free_port
 from tests.support.mjpeg_server import MjpegServer
+from tests.support.ports import free_port
 from tests.support.rtsp_plain import encode, rtsp_camera
 from tests.support.videos import write_video
 

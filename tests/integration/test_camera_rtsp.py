@@ -7,9 +7,10 @@ import simplejpeg
 
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.adapters.source.network import NetworkSource
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SourceError
 from tests.conftest import missing_tool
+from tests.support.ports import free_port
 from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_server import RtspServer, available
 from tests.support.waiting import wait_for

@@ -21,10 +21,11 @@ from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.base.config import CameraSettings
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SourceError
 from tests.conftest import missing_tool
 from tests.support.mjpeg_server import make_jpeg
+from tests.support.ports import free_port
 from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_plain import encode, rtsp_camera
 from tests.support.waiting import wait_for

@@ -17,9 +17,9 @@ from elastic_inference.adapters.catalogue import wheels
 from elastic_inference.adapters.catalogue.download_models import default_names, fetch_embedded, fetch_models
 from elastic_inference.adapters.catalogue.entries import FileEntry, load_catalogue
 from elastic_inference.adapters.catalogue.fetch import Fetcher
-from elastic_inference.commands.embedded_valkey import free_port
 from elastic_inference.domain.errors import DownloadError
 from tests.support.file_server import FileServer
+from tests.support.ports import free_port
 
 CONTENT = os.urandom(700_000)
 WHERE = PurePosixPath("model", "FP32", "model.bin")

@@ -18,11 +18,12 @@ from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, Queue
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect, connect_async, explain
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.domain.frame import Frame
 from tests.support.jpeg import tiny_jpeg
+from tests.support.ports import free_port
 from tests.support.redis_servers import TlsFront, cluster, sentinels
 from tests.support.waiting import wait_for
 

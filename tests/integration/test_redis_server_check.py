@@ -19,10 +19,11 @@ from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.redis_server_check import find_problem
 from elastic_inference.base.config import QueueRules, RedisTarget
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame
 from tests.conftest import missing_tool
 from tests.support.gateway import JPEG, Pool, RunningGateway
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 

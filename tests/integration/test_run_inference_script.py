@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from tests.support.ports import free_port
 from tests.support.scripts import TOOLS, recorded_call, recording_engine, run
 from tests.support.waiting import TIME_FACTOR, wait_for
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
+from tests.support.ports import free_port
 from tests.support.scripts import TOOLS, recorded_call, recording_engine, run
 from tests.support.videos import write_video
 from tests.support.waiting import wait_for

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from elastic_inference.commands.embedded_valkey import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "run-redis.sh"

@@ -9,7 +9,7 @@ import pytest
 
 from elastic_inference import __version__
 from elastic_inference.base import config, ports, shell_variables
-from elastic_inference.commands.embedded_valkey import free_port
+from tests.support.ports import free_port
 from tests.support.scripts import TOOLS, recorded_call, recording_engine, run, web_server
 
 SECRET = "pa55-of-the-user"

@@ -20,9 +20,10 @@ from pydantic import SecretStr
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
+from tests.support.ports import free_port
 from tests.support.waiting import TIME_FACTOR, wait_for
 
 SCRIPT = Path(sys.executable).with_name("ei-inference-service")

@@ -7,8 +7,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from elastic_inference.commands.embedded_valkey import free_port
 from tests.conftest import REPOSITORY, missing_tool
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 DOCUMENT = REPOSITORY / "doc" / "proxy.md"

@@ -14,7 +14,8 @@ from typing import Any
 import redis
 import trustme
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port, server_binary
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, server_binary
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 SLOTS = 16384

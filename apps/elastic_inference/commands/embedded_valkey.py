@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ MALLOC_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TOP_PAD_": "67108864",
 }
+_OWN_PORTS = range(20_000, 30_000)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -49,7 +51,14 @@ def version_arguments() -> tuple[str, ...]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that is free at this moment."""
+    """A TCP port that is free at this moment.
+
+    It lies below the ports that Linux gives to outgoing connections: one of those could take it before a server does.
+    """
+    for port in random.sample(_OWN_PORTS, 50):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

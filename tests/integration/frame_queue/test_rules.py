@@ -334,25 +334,6 @@ def test_order_is_shared_by_pods_and_by_both_forms(bench: QueueBench) -> None:
     assert len(bench.orders["cam-1"]) == 30
 
 
-async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> None:
-    with QueueBench(valkey) as bench:
-        reader = QueueReader(bench.target, "test")
-        assert await reader.types() == []
-        bench.push_legacy("old", 2)
-        bench.redis.rpush(keys.legacy_queue("car-fp32"), "x")
-        bench.redis.rpush("queue_not:a:type", "x")
-        bench.push("cam-1")
-        bench.producer("cam-1").report_source("stalled", 14.966, 2, 5)
-        assert await reader.types() == ["car-fp32", TYPE]
-        assert await reader.length(TYPE) == 3
-        (source,) = await reader.sources(TYPE)
-        assert (source.name, source.type, source.state) == ("cam-1", TYPE, "stalled")
-        assert (source.fps, source.reconnects, source.dropped) == (14.97, 2, 5)
-        assert abs(source.last_seen - time.time()) < 60
-        assert 0 < bench.redis.pttl(keys.source(TYPE, "cam-1")) <= 10_000
-        await reader.close()
-
-
 async def test_a_source_of_the_future_is_not_listed_and_is_removed(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
         reader = QueueReader(bench.target, "test")

@@ -14,9 +14,10 @@ import pytest
 import redis
 import simplejpeg
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.gateway import JPEG, Answer, Pool, RunningGateway
 from tests.support.openapi import OPENAPI, check, check_schema, streams_by_id
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 

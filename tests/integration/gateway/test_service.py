@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from tests.support.ports import free_port
 from tests.support.system import ServiceProcess, cpu_s
 from tests.support.waiting import wait_for
 

@@ -16,10 +16,11 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.domain.result import parse_result, split_message
 from tests.support.gateway import JPEG, Pool, RunningGateway
+from tests.support.ports import free_port
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay

@@ -23,9 +23,10 @@ import redis
 from pydantic import SecretStr
 
 from elastic_inference.base.config import RedisTarget
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey, free_port, server_binary
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey, server_binary
 from elastic_inference.domain import keys
 from tests.conftest import missing_tool
+from tests.support.ports import free_port
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import TIME_FACTOR, wait_for
 from tests.support.websocket_server import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.support.ports import free_port
 
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
 from elastic_inference.commands import healthcheck
-from elastic_inference.commands.embedded_valkey import free_port
 
 
 def test_a_service_that_lives_is_alive_even_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:

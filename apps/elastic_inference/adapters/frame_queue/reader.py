@@ -26,10 +26,16 @@ log = logging.getLogger(__name__)
 SOURCE_SEEN_MS = 10_000
 SOURCE_LISTED_MS = 60_000
 TYPES_EVERY_S = 10.0
+# A key space of at most this many keys is cheap to scan: there a new type is found within a second. The pause is a
+# little shorter than the callers' rounds of a second, so that none is missed.
+FEW_KEYS = 5_000
+FEW_KEYS_EVERY_S = 0.9
+_SCAN_COUNT = 1000
 MAX_SOURCES = 4096
 # Anyone who may push can invent types, and each costs round trips and labels.
 MAX_TYPES = 256
 TOO_MANY_TYPES_EVERY_S = 60.0
+_TYPE_PATTERNS = ("queue_*", "{queue_*}:[st]o[uk]*s")
 _TYPE_KEY = re.compile(r"queue_(?P<legacy>[^:{}]+)|\{queue_(?P<own>[^:{}]+)\}:(?:sources|tokens)")
 
 
@@ -79,23 +85,23 @@ class QueueReader:
         self.clients = QueueClients(target, name)
 
     async def types(self) -> list[str]:
-        """Inference types that have a queue or a producer now, sorted. Scans the key space: at most every 10 s."""
-        found = set()
+        """Inference types that have a queue or a producer now, sorted. Scans the key space: see `KnownTypes`."""
+        return (await self.scan_types())[0]
+
+    async def scan_types(self) -> tuple[list[str], int]:
+        """`types`, and how many keys the scan walked on the fullest server, to the next thousand."""
+        found, walked = set(), 0
         clients = self.clients
         nodes = await connect_nodes_async(clients.target, clients.name) if clients.cluster else [clients.of("")]
         try:
             for node in nodes:
-                for pattern in ("queue_*", "{queue_*}:[st]o[uk]*s"):
-                    async for key in node.scan_iter(match=pattern, count=1000):
-                        match = _TYPE_KEY.fullmatch(key.decode(errors="replace"))
-                        name = match and (match["legacy"] or match["own"])
-                        if name and keys.is_name(name):
-                            found.add(name)
+                for pattern in _TYPE_PATTERNS:
+                    walked = max(walked, await _scan(node, pattern, found))
         finally:
             if clients.cluster:
                 for node in nodes:
                     await node.aclose()
-        return sorted(found)
+        return sorted(found), walked
 
     async def length(self, infer_type: str) -> int:
         """Frames that wait, legacy ones included."""
@@ -140,26 +146,31 @@ class QueueReader:
 
 
 class KnownTypes:
-    """The types in use, read again every 10 s: at most MAX_TYPES, known ones first."""
+    """The types in use, read again every 10 s, with few keys each second: at most MAX_TYPES, known ones first."""
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()
         self._reader = reader
-        self._read_at = float("-inf")
+        self._seen_at: dict[str, float] = {}
+        self._due_at = float("-inf")
         self._too_many_logged_at = float("-inf")
 
     async def refresh(self) -> bool:
         """Reads the types if they are due, and returns whether it did. Raises REDIS_ERRORS."""
         now = time.monotonic()
-        if now - self._read_at < TYPES_EVERY_S:
+        if now < self._due_at:
             return False
-        self.names = self._bounded(await self._reader.types(), now)
-        self._read_at = now
+        found, keys_walked = await self._reader.scan_types()
+        # Some seconds longer than they have keys: a legacy queue has none whenever it is empty.
+        kept = {name: at for name, at in self._seen_at.items() if now - at < TYPES_EVERY_S}
+        self.names = self._bounded(sorted({*kept, *found}), now)
+        self._seen_at = {name: now if name in found else kept[name] for name in self.names}
+        self._due_at = now + (TYPES_EVERY_S if keys_walked > FEW_KEYS else min(TYPES_EVERY_S, FEW_KEYS_EVERY_S))
         return True
 
     def expire(self) -> None:
         """Makes the next `refresh` read again."""
-        self._read_at = float("-inf")
+        self._due_at = float("-inf")
 
     def _bounded(self, types: Sequence[str], now: float) -> tuple[str, ...]:
         if len(types) > MAX_TYPES and now - self._too_many_logged_at >= TOO_MANY_TYPES_EVERY_S:
@@ -167,6 +178,22 @@ class KnownTypes:
             log.warning("the queue has %d inference types: only %d are served", len(types), MAX_TYPES)
         known = set(self.names)
         return tuple(sorted(sorted(types, key=lambda name: (name not in known, name))[:MAX_TYPES]))
+
+
+async def _scan(node: redis.asyncio.Redis, pattern: str, found: set[str]) -> int:
+    """Adds the types of the keys that match to `found`. Returns how many keys were walked, to the next thousand."""
+    cursor, walked = 0, 0
+    while True:
+        reply: Any = await node.scan(cursor, match=pattern, count=_SCAN_COUNT)
+        cursor, batch = int(reply[0]), reply[1]
+        walked += _SCAN_COUNT
+        for key in batch:
+            match = _TYPE_KEY.fullmatch(key.decode(errors="replace"))
+            name = match and (match["legacy"] or match["own"])
+            if name and keys.is_name(name):
+                found.add(name)
+        if not cursor:
+            return walked
 
 
 def _source(infer_type: str, row: Sequence[object]) -> SourceInfo | None:

@@ -18,8 +18,8 @@ from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.status.findings import Facts, ProducerState
 
 LIMIT_S = 5.0
-# Two of the janitor's rounds.
-JANITOR_LIMIT_S = 2.5
+# A new type is found within a second. Then two of the janitor's rounds.
+JANITOR_LIMIT_S = 3.5
 # More than REDIS_ERRORS: the server may not be Redis, and its keys may be of any kind.
 _FAILURES = (redis.RedisError, OSError)
 _LOGIN_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)

@@ -9,9 +9,9 @@ import socket
 import threading
 
 import pytest
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for_async
 
-from elastic_inference.commands.embedded_valkey import free_port
 from elastic_inference.flows.gateway.tunnel import (
     UPSTREAM_RECEIVE_BYTES,
     SocketTunnel,

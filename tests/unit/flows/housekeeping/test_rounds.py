@@ -29,8 +29,8 @@ class Queues:
         self.fails_after: int | None = None
         self.lifecycle = Lifecycle("housekeeping")
 
-    async def types(self) -> list[str]:
-        return self.found
+    async def scan_types(self) -> tuple[list[str], int]:
+        return self.found, 0
 
     async def sweep(self, types: Any) -> dict[str, list[str]]:
         return {"people": ["gate-1"]}
@@ -150,7 +150,7 @@ async def test_a_refused_read_leaves_the_memory_known(monkeypatch: pytest.Monkey
     async def refuse() -> list[str]:
         raise ResponseError("NOPERM")
 
-    monkeypatch.setattr(queues, "types", refuse)
+    monkeypatch.setattr(queues, "scan_types", refuse)
     assert not await housekeeping._ask("queue", housekeeping._clean_up)
     assert registry.get_sample_value("ei_redis_used_memory_bytes") == 1
 
