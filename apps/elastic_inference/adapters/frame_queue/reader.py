@@ -90,7 +90,8 @@ class QueueReader:
 
     async def scan_types(self) -> tuple[list[str], int]:
         """`types`, and how many keys the scan walked on the fullest server, to the next thousand."""
-        found, walked = set(), 0
+        found: set[str] = set()
+        walked = 0
         clients = self.clients
         nodes = await connect_nodes_async(clients.target, clients.name) if clients.cluster else [clients.of("")]
         try:
