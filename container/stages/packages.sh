@@ -27,5 +27,7 @@ fi
 cd "$site"
 find . -type d \( -name tests -o -name test -o -name include \) -path './numpy/*' -prune -exec rm -rf {} +
 rm -rf numpy/f2py numpy/distutils cv2/data openvino/include openvino/cmake
+# OpenVINO's readers of models that exist only inside a PyTorch or JAX process: no file has such a model
+rm -rf openvino/frontend/pytorch openvino/frontend/jax openvino/libs/libopenvino_pytorch_frontend* openvino/libs/libopenvino_jax_frontend*
 find . \( -name '*.pyi' -o -name '*.a' -o -name '*.lib' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete
 find "$root/opt/ei/bin" -type f ! -name 'python*' -delete

@@ -29,7 +29,8 @@ for package in $base_packages $further; do
         /usr/share/doc/* | /usr/share/man/* | /usr/share/locale/* | /usr/share/info/* | /usr/share/lintian/*) continue ;;
         /usr/share/bug/* | /usr/share/python3/* | /usr/share/bash-completion/* | */gconv/* | /usr/share/applications/*) continue ;;
         */pydoc_data/* | */idlelib/* | */ensurepip/* | */engines-3/* | */turtle.py | /usr/lib/python3*/test/* | */_pyrepl/*) continue ;;
-        *.pyc) continue ;;
+        */dejavu/DejaVuSans.ttf) ;; # the only font of the labels
+        */dejavu/* | *.pyc) continue ;;
         esac
         # /usr is merged: follow its links, so that every file is copied once, below /usr
         case $path in /bin/* | /sbin/* | /lib/* | /lib64/*) path=/usr$path ;; esac
