@@ -332,7 +332,7 @@ for name in "${images[@]}"; do
         done_words+=(built)
     fi
     if [[ $action == publish || $action == save ]] && [[ -z $several ]]; then
-        is_here "$reference" || die "$reference is not here: build it first (-a build)"
+        is_here "$reference" || die "$reference is not on this machine: build it first (-a build)"
     fi
     if [[ $action == publish || $action == all ]]; then
         say "[$number/$count] $name: publishing to $registry"

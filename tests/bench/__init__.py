@@ -1,1 +1,1 @@
-"""Figures of speed, each a ratio within one run; `python -m tests.bench -h`. Never a gate on absolute time."""
+"""Benchmarks: `python -m tests.bench -h`. Figures are ratios within one run; no absolute time decides pass or fail."""

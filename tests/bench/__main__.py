@@ -1,6 +1,6 @@
 """All benchmarks in one command: `python -m tests.bench`, at most a quarter of an hour.
 
-Each figure is a ratio within this run, or a time beside another one measured in it; the ways alternate. The table goes
+Each figure compares two measurements of this run, taken in alternating rounds. The table goes
 to the terminal, JSON and plots to `--out`. Use a quiet machine: the load before the run is recorded with the figures.
 """
 

@@ -143,7 +143,7 @@ def _test_image() -> bytes:
 
 
 def compared(records: Sequence[Mapping[str, Any]]) -> str:
-    """The plan beside one pod, a row per number of streams."""
+    """The plan compared with one pod, a row per number of streams."""
     rows = [
         (
             each["streams"],
@@ -158,7 +158,7 @@ def compared(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def planned(records: Sequence[Mapping[str, Any]]) -> str:
-    """The plan beside the pool, a row per number of streams."""
+    """The plan compared with the pool, a row per number of streams."""
     rows = []
     for each in records:
         plan_pods = f"{each['planned_pods']} ({each['planned_pods_unrounded']:.2f})"

@@ -93,7 +93,7 @@ def median_figure(part: str, name: str, values: Sequence[float], **rest: Any) ->
 
 
 def alternate(rounds: int, *ways: Callable[[], float]) -> list[list[float]]:
-    """Measures each way once per round, forwards in even rounds and backwards in odd ones; a list per way."""
+    """Measures each variant once per round, in reverse order in odd rounds; returns a list per variant."""
     found: list[list[float]] = [[] for _ in ways]
     for number in range(rounds):
         order = range(len(ways)) if number % 2 == 0 else reversed(range(len(ways)))

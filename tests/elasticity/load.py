@@ -88,7 +88,7 @@ class Load:
         self._rate = lambda _: 0.0
 
     def lost(self) -> int:
-        """Frames that were popped and never gave a result, between the first and the last result."""
+        """Frames that were popped and never produced a result, between the first and the last result."""
         missing = 0
         for orders in list(self._orders.values()):
             numbers = sorted(orders)

@@ -68,7 +68,7 @@ def measured(runs: Sequence[Run]) -> str:
 
 
 def agreement(runs: Sequence[Run]) -> str:
-    """The simulation beside the measurement."""
+    """The simulation compared with the measurement."""
     columns = ("scenario", "time to settle", "simulated", "dropped", "simulated", "changes", "simulated")
     rows = []
     for run in runs:

@@ -16,7 +16,7 @@ from elastic_inference.domain.result import Detection
 from tests.support.small_models import Runner, overlap, runner_of
 
 Frame = npt.NDArray[np.uint8]
-Expected = tuple[int, float, list[float]]  # class, confidence, box as shares of the frame
+Expected = tuple[int, float, list[float]]  # class, confidence, box as 0..1 of the frame
 THRESHOLD = 0.3
 
 

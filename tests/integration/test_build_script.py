@@ -358,7 +358,7 @@ def test_a_failed_build_shows_its_end_and_where_all_of_it_is(builder: Builder) -
 
 def test_publishing_an_image_that_was_not_built_is_refused(builder: Builder) -> None:
     done = builder.run("-r", "r.example", "-a", "publish", "-c", "css", ABSENT="1")
-    assert "is not here: build it first" in done.stderr
+    assert "is not on this machine: build it first" in done.stderr
 
 
 def test_buildah_publishes_what_it_built_and_tells_its_size(tmp_path: Path) -> None:

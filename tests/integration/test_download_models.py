@@ -33,7 +33,7 @@ def entry_of(content: bytes) -> FileEntry:
 
 
 class Pauses(list[float]):
-    """Notes how long the fetcher would have waited."""
+    """Records how long the fetcher would have waited."""
 
     def __call__(self, pause_s: float) -> None:
         self.append(pause_s)

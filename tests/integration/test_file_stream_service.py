@@ -108,7 +108,7 @@ def test_redis_killed_and_back(own_valkey: EmbeddedValkey, clip: Path) -> None:
         wait_for(lambda: gate.service.metric("ei_frames_dropped_total") >= 10, what="drops that are counted")
         with pytest.raises(AssertionError):
             gate.service.wait_ready(timeout_s=0.2)
-        assert gate.service.metric("ei_source_up") == 1, "the source is read on"
+        assert gate.service.metric("ei_source_up") == 1, "reading of the source continues"
         own_valkey.start()
         began = time.monotonic()
         gate.service.wait_ready()

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.support.waiting import wait_for
 
-# As the real ones: an environment without pip, or with a package that is half there, makes pip end in a traceback.
+# As the real ones: an environment without pip, or with a package that is half installed, makes pip end in a traceback.
 PYTHON = """#!/usr/bin/env bash
 folder="$(cd "$(dirname "$0")/.." && pwd)"
 pause() { [[ ! -e "$PAUSE_AT/$1" ]] || { touch "$PAUSE_AT/reached"; sleep 60; }; }

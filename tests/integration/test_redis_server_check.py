@@ -1,4 +1,4 @@
-"""A Redis that evicts, is in protected mode, or is an old version: it is noticed, and said in a line."""
+"""A Redis that evicts, is in protected mode, or is an old version is reported in one line."""
 
 from __future__ import annotations
 

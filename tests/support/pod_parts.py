@@ -66,7 +66,7 @@ class RecordingPublisher:
         return self.refused
 
     def remove_worker(self) -> None:
-        """Notes it."""
+        """Records it."""
         self.removed = True
 
     @property

@@ -102,7 +102,7 @@ class QueueBench:
         return sizes
 
     def run_janitor(self, names: int = NAMES_A_RUN, *, free_lock: bool = True, found: Sequence[str] = ()) -> None:
-        """One run, whoever holds the lock."""
+        """One run, whichever replica holds the lock."""
 
         async def run() -> None:
             reader = QueueReader(self.target)

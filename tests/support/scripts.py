@@ -34,7 +34,7 @@ def recording_engine(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class EngineCall:
-    """What a script called the container engine with."""
+    """One call of the container engine by a script."""
 
     argv: list[str]
     environ: dict[str, str]

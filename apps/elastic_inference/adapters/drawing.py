@@ -5,7 +5,8 @@ the first frame: a websocket server that draws nothing stays small. OpenCV would
 Redis nor sockets.
 
 The look is the dashboard's: a box of 2 px in its label's colour over a dark line of 4 px, thinner below a confidence of
-0.5, and a plate such as `person 93` inside the frame. There is no plate where the box is smaller than it.
+0.5, and a plate (text on a coloured background, such as `person 93`) inside the frame. A box smaller than its plate
+gets none.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Reads what Redis returns as input from outside: clients can write anything into the keys that they share with us.
 
-Called by the frame queue and the stream broker. Nothing here raises: what is not as expected is None, 0 or left out.
+Called by the frame queue and the stream broker. Nothing here raises: an unexpected value becomes None or 0, or is
+left out.
 """
 
 from __future__ import annotations

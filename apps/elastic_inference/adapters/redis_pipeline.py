@@ -55,7 +55,7 @@ _UNAVAILABLE = (ConnectionError, AskError, ClusterDownError, ReadOnlyError, TryA
 
 
 class PipelineConnection:
-    """A connection of `client`'s pool, for pipelines. One thread."""
+    """A connection of `client`'s pool, for pipelines. Not thread-safe."""
 
     def __init__(self, client: redis.Redis) -> None:
         """Nothing is sent before the first exchange. One connection of the pool is kept until `close`."""

@@ -49,7 +49,7 @@ async def ask_problem(client: redis.asyncio.Redis) -> str | None:
 async def watch_server(client: redis.asyncio.Redis, target: RedisTarget, report: Callable[[str | None], None]) -> None:
     """Reports a line, or None, when the server first answers and each minute; never returns.
 
-    A server that does not answer is for others to report.
+    It does not report a server that is unavailable: others do.
     """
     while True:
         try:

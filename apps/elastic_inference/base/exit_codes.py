@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 EXIT_SETTING = 2
-# A model or a source that cannot work until somebody changes something.
+# A model or a source that cannot work as configured.
 EXIT_FATAL = 3
 FINAL_EXITS = (EXIT_SETTING, EXIT_FATAL)

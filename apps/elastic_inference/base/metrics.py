@@ -80,7 +80,7 @@ class ProducerMetrics:
             "ei_source_reconnects", "How often the source was opened again.", source, registry=registry
         ).labels(stream=stream)
         self.source_stalls = Counter(
-            "ei_source_stalls", "How often the source gave no frame for SOURCE_STALL_S.", source, registry=registry
+            "ei_source_stalls", "How often no frame came for SOURCE_STALL_S.", source, registry=registry
         ).labels(stream=stream)
 
 
@@ -124,7 +124,7 @@ class HousekeepingMetrics:
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(
             "ei_janitor_refused",
-            "1 while Redis refuses the last round of this type.",
+            "1 if Redis refused this type in the last round.",
             ("infer_type",),
             registry=registry,
         )

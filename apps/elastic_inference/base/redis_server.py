@@ -14,7 +14,7 @@ RESULT_JSON_BYTES = 1024 * 1024
 
 # The settings that do not depend on the size of the installation.
 COMMON_SETTINGS: Mapping[str, str] = {
-    # Frames are worthless after two seconds and results are the consumers' to keep: nothing is written to disk.
+    # Frames are worthless after two seconds, and consumers store the results they need: nothing is written to disk.
     "save": "",
     "appendonly": "no",
     # A push that finds no memory is refused and counted; nothing is evicted.

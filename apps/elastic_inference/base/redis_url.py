@@ -1,4 +1,4 @@
-"""Redis URLs, taken apart in one place: one server, a socket, sentinels or a cluster. Pure.
+"""Parses Redis URLs: one server, a socket, sentinels or a cluster. Pure.
 
 Called by the settings, by the connections and by the manifests. Standard library only.
 """
@@ -17,7 +17,7 @@ REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel",
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """A URL taken apart.
+    """A parsed URL.
 
     `hosts` are the one server, the sentinels, or seeds of a cluster, each with its port. `path` is a socket's path.
     """
@@ -71,7 +71,7 @@ def parse_redis_url(url: str) -> RedisUrl:
     rest, _, query = rest.partition("?")
     options = dict(parse_qsl(query))
     if unknown := sorted(set(options) - {"db"}):
-        raise ValueError(f"expected no option but db in it, found {unknown[0][:40]!r}")
+        raise ValueError(f"expected no option other than db in it, found {unknown[0][:40]!r}")
     authority, slash, path = rest.partition("/")
     username, password = url_credentials(url)
     if scheme == "unix":

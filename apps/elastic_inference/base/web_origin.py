@@ -37,7 +37,7 @@ def is_allowed_origin(origins: Sequence[str], hosts: Sequence[str], allowed: Ite
 
 def refusal_reason(origins: Sequence[str], hosts: Sequence[str], client: Client, peer: str) -> str:
     """Why a page's origin is refused and what to do, for the log and for the dashboard."""
-    text = f"Pages of {_shown(origins)} are refused: this server was asked for as {_shown(hosts)}. "
+    text = f"Pages of {_shown(origins)} are refused: this server was addressed as {_shown(hosts)}. "
     if client.from_stranger:
         return text + f"The headers of the proxy at {peer} do not count: add its address to TRUSTED_PROXIES."
     if client.host:

@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command. Exit codes: 0, 1 if the source gives no frame, 2 for wrong arguments."""
+    """Runs the command. Exit codes: 0, 1 if the source delivers no frame, 2 for wrong arguments."""
     options = _parser().parse_args(arguments)
     camera = options.camera or os.environ.get("CAMERA", "")
     if not camera:

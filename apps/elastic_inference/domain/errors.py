@@ -73,7 +73,7 @@ class SourceError(ElasticInferenceError):
 
 
 class SourceFatalError(SourceError):
-    """A source can't be opened or read until somebody changes something."""
+    """A source can't be opened or read as configured; trying again does not help."""
 
 
 class ModelError(ElasticInferenceError):

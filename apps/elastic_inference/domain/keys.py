@@ -146,7 +146,7 @@ def watch(identifier: str) -> str:
 
 
 def tombstones(identifier: str) -> str:
-    """Channel: frames of this stream that give no result. The stream's own channel carries only results."""
+    """Channel: frames of this stream that have no result. The stream's own channel carries only results."""
     return f"tombstones:{identifier}"
 
 

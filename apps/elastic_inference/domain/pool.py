@@ -85,8 +85,8 @@ class TypeStats:
     scale_ratio: Annotated[
         Rate,
         Field(
-            description="Mean of demand divided by capacity over the type's pods: 2 asks for twice the pods, 0.5 for "
-            "half; 0 without a pod."
+            description="Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are "
+            "needed, 0.5 half; 0 without a pod."
         ),
     ]
     queue_length: QueueLength

@@ -1,7 +1,7 @@
 """One stream's results put in order. Pure: the caller brings the clock and owns the timer.
 
 Several pods serve one stream and finish its frames out of order. The queue numbers the frames without a gap (`order`),
-so a missing number is either still on its way or will never come. A frame that was numbered and gives no result leaves
+so a missing number is either still on its way or will never come. A frame that was numbered and has no result leaves
 a `Tombstone`, which fills its place, so no result waits for it. A killed pod leaves none; then the window decides.
 A tombstone has no deadline of its own: one that overtakes slow results does not make them late.
 
@@ -10,8 +10,8 @@ window like any other item whose predecessor is unknown, and what arrives meanwh
 it. No shorter wait is safe, since nothing shows how many pods share a stream. When the window is over, all that
 followed without a gap passes too, and from then on an item in order is never delayed.
 
-**Doubles.** A batch may be published twice, and after a failover Redis may give out numbers again. Items can carry an
-identity (the producer's `seq` and `ts`): the same number with the same identity is a repeat and is dropped; with
+**Duplicates.** A batch may be published twice, and after a failover Redis may give out numbers again. Items can carry
+an identity (the producer's `seq` and `ts`): the same number with the same identity is a repeat and is dropped; with
 another identity it is a new frame, and the sequence starts again from there.
 """
 
@@ -37,7 +37,7 @@ _UNSEEN: tuple[int, Hashable] = (-1, None)
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A frame that was numbered and gives no result. `stream` is the stream id, `reason` a word for logs."""
+    """A frame that was numbered and has no result. `stream` is the stream id, `reason` a word for logs."""
 
     stream: str
     order: int

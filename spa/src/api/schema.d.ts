@@ -406,7 +406,7 @@ export interface components {
             infer_fps: number;
             /** @description Frames dropped per second because capacity was short. */
             drop_fps: number;
-            /** @description Mean of demand divided by capacity over the type's pods: 2 asks for twice the pods, 0.5 for half; 0 without a pod. */
+            /** @description Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are needed, 0.5 half; 0 without a pod. */
             scale_ratio: number;
             /** @description Frames waiting; null if the queue does not answer. */
             queue_length: number | null;

@@ -1,4 +1,4 @@
-"""What a camera's login can write into the queue's keys: nothing breaks, stalls or is miscounted."""
+"""Whatever the Redis user `camera` writes into the queue's keys, nothing breaks, stalls or is miscounted."""
 
 from __future__ import annotations
 

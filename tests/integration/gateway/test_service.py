@@ -89,7 +89,7 @@ def test_a_wrong_redis_password_is_reported_and_does_not_end_it(tmp_path: Path) 
         try:
             wait_for(lambda: "its password is wrong" in gateway.log(), 20, "the report of the password")
             assert gateway.process is not None
-            assert gateway.process.poll() is None, "it waits, since somebody may correct the Secret"
+            assert gateway.process.poll() is None, "it waits, since the Secret may still be corrected"
             assert "wr0ng-one" not in gateway.log()
             assert "Traceback" not in gateway.log()
         finally:

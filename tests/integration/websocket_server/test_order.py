@@ -32,7 +32,7 @@ def is_broken(order: int) -> bool:
 
 
 class Reader(threading.Thread):
-    """Notes when each result arrived, until the last one."""
+    """Records when each result arrived, until the last one."""
 
     def __init__(self, viewer: RawViewer) -> None:
         super().__init__(daemon=True)
@@ -71,7 +71,7 @@ def send(publisher: ResultPublisher, order: int) -> None:
 
 
 def test_no_result_waits_for_a_tombstone(valkey: EmbeddedValkey, client: redis.Redis) -> None:
-    """Three streams of 30 fps side by side, one frame in ten of two of them gives no result."""
+    """Three streams of 30 fps side by side, one frame in ten of two of them has no result."""
     with Relay(queue_url=valkey.url, reorder_ms=REORDER_S * 1000) as relay:
         readers = {stream: Reader(warmed_up(relay, client, stream)) for stream in (WHOLE, BURIED, OPEN)}
         publisher = ResultPublisher(client, "people", "pod", 0)

@@ -18,8 +18,8 @@ LATER_USERS = ("reader",)
 def render_acl(passwords: Mapping[str, str]) -> str:
     """Text of an ACL file (`aclfile`, one user per line) with hashes of the passwords; `default` is off.
 
-    `passwords` must name all USERS and no other; without one of LATER_USERS that user is off. Raises ValueError
-    otherwise, and for an empty password; its message shows none.
+    `passwords` must have each of USERS and no other; one of LATER_USERS may be missing and is then off. Otherwise, and
+    for an empty password, raises ValueError, whose message shows no password.
     """
     if set(passwords) - set(USERS) or set(USERS) - set(LATER_USERS) - set(passwords):
         raise ValueError(f"expected a password for each of {', '.join(USERS)}, got {', '.join(sorted(passwords))}")

@@ -1,4 +1,4 @@
-"""The catalogue of models and clips: which exist, where their files lie, and how to download them.
+"""The catalogue of models and clips: which exist, where their files are, and how to download them.
 
 Inference calls `find_model`; the download commands and the demo call `fetch_embedded` and `fetch_clips`. Does not use
 OpenVINO.

@@ -45,7 +45,7 @@ def fetch_models(
 
 
 def default_names(catalogue: Catalogue) -> list[str]:
-    """Returns the models of the default inference types: the first choice of each, without repeats."""
+    """Returns the models of the default inference types: the first choice of each, without duplicates."""
     return list(dict.fromkeys(choices[0] for choices in catalogue.defaults.values()))
 
 

@@ -1,4 +1,4 @@
-"""`catalogue.yaml` and side files as validated objects. Reads files, never the network."""
+"""`catalogue.yaml` and side files (`<model>.yaml` beside a model) as validated objects. Does not use the network."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FileEntry(_Entry):
 
 
 class Decoding(_Entry):
-    """How to preprocess for a model and decode its output; a custom model's side file has exactly these keys."""
+    """How to preprocess for a model and decode its outputs. These are the keys of a custom model's side file."""
 
     adapter: str | None = None
     labels: dict[int, str] | tuple[str, ...] | None = None
@@ -149,11 +149,11 @@ def load_catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
 
 
 def load_side_file(path: Path) -> Decoding | ExportMetadata:
-    """Loads the side file of a custom model, or the exporter's `metadata.yaml` under that name.
+    """Loads the side file of a custom model, or an exporter's `metadata.yaml` that was given the side file's name.
 
     Raises ModelError if it is invalid.
     """
-    what = "file beside the model"
+    what = "side file"
     document = read_yaml(path, what)
     if is_metadata(document):
         return from_mapping(document)

@@ -1,4 +1,4 @@
-"""What an exporter wrote about its model: task, class names, size.
+"""The metadata that an exporter wrote about its model: task, class names, size.
 
 Ultralytics writes the same keys into an ONNX file, into `metadata.yaml` beside an OpenVINO or TensorFlow Lite export,
 and as a zip archive at the end of a `.tflite` file. OpenVINO hands out those of an ONNX file (`from_mapping`); the
@@ -29,7 +29,7 @@ class ExportMetadata:
 
     `task` is Ultralytics' word (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
     is (width, height) in pixels. `keypoints` is how many numbers a pose adds to each row. `described` is the exporter's
-    text about the model, `head` its name of the last layer. `shares`: boxes are shares of the input, as in TensorFlow
+    text about the model, `head` its name of the last layer. `normalised`: boxes are 0..1 of the input, as in TensorFlow
     Lite exports, not pixels.
     """
 
@@ -39,7 +39,7 @@ class ExportMetadata:
     keypoints: int = 0
     described: str = ""
     head: str = ""
-    shares: bool = False
+    normalised: bool = False
 
     def __bool__(self) -> bool:
         """Whether the exporter described the outputs."""
@@ -55,7 +55,7 @@ def is_metadata(document: Mapping[str, Any]) -> bool:
     return "names" in document and bool({"task", "stride", "imgsz"} & set(document))
 
 
-def from_mapping(values: Mapping[str, Any], *, shares: bool = False) -> ExportMetadata:
+def from_mapping(values: Mapping[str, Any], *, normalised: bool = False) -> ExportMetadata:
     """The metadata of any of the three forms. A value that cannot be read counts as missing."""
     points = _plain(values.get("kpt_shape"))
     size = _plain(values.get("imgsz"))
@@ -66,7 +66,7 @@ def from_mapping(values: Mapping[str, Any], *, shares: bool = False) -> ExportMe
         keypoints=int(points[0]) * int(points[1]) if _is_pair(points) else 0,
         head=str(values.get("head") or ""),
         described=str(values.get("description") or ""),
-        shares=shares,
+        normalised=normalised,
     )
 
 
@@ -75,12 +75,12 @@ def beside(path: Path) -> ExportMetadata:
     lite = path.suffix.lower() == ".tflite"
     inside = _in_archive(path) if lite else None
     if inside is not None:
-        return from_mapping(inside, shares=True)
+        return from_mapping(inside, normalised=True)
     file = path.with_name(FILE_NAME)
     if not file.is_file():
         return NO_METADATA
     document = read_yaml(file, "metadata beside the model")
-    return from_mapping(document, shares=lite) if is_metadata(document) else NO_METADATA
+    return from_mapping(document, normalised=lite) if is_metadata(document) else NO_METADATA
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:

@@ -177,11 +177,11 @@ def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
 
 
 def _custom(name: str, precision: str | None, path: Path) -> ModelSpec:
-    """A model that is not the catalogue's, with what its side file and its exporter say."""
+    """A model outside the catalogue, with the information of its side file and its exporter."""
     found = _side_file(path)
     export = found if isinstance(found, ExportMetadata) else beside(path)
     if path.suffix.lower() == ".tflite":
-        export = replace(export, shares=True)
+        export = replace(export, normalised=True)
     decoding = found if isinstance(found, Decoding) else Decoding()
     return replace(_spec(name, precision, path, decoding, ()), export=export)
 

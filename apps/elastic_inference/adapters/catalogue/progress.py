@@ -14,15 +14,15 @@ class Progress(Protocol):
     """Receives the progress of one file after another."""
 
     def start(self, label: str, total_bytes: int) -> None:
-        """Notes that a file starts."""
+        """Records that a file starts."""
         ...
 
     def advance(self, done_bytes: int) -> None:
-        """Notes that `done_bytes` of it have arrived."""
+        """Records that `done_bytes` of it have arrived."""
         ...
 
     def finish(self, outcome: str) -> None:
-        """Notes that it is complete."""
+        """Records that it is complete."""
         ...
 
     def note(self, line: str) -> None:

@@ -35,7 +35,7 @@ class QueueConsumer:
         self._legacy = LegacyQueue(self._link, infer_type, rules)
         self._share = LegacyShare()
         self._throttle = Throttle()
-        # Whether the last pop left frames, or a wait ended without one: then the scripts run first and BLPOP follows.
+        # Whether to run the scripts before BLPOP: the last pop left frames, or a wait ended without one.
         self._look_first = True
         self._last_taken = 1 << 20  # nothing known: ask for all
 
@@ -47,7 +47,7 @@ class QueueConsumer:
         """At most `max_frames` frames and MAX_POP_BYTES; waits up to `wait_s` (under 4 s) while there are none.
 
         An empty batch after the wait is normal. Waiting costs the server nothing and wakes one pod per frame.
-        Raises only if there is nothing to return: frames and drops that came before any error are returned.
+        Raises only if there is nothing to return: frames and drops that came before an error are returned.
         """
         batch = PopBatch()
         try:
@@ -76,7 +76,7 @@ class QueueConsumer:
     def close(self) -> None:
         """Puts back what an interrupted pop holds, if Redis answers, and closes the connection.
 
-        Raises REDIS_ERRORS or ResponseError when it cannot. Then the token's frame comes with its stream's next one,
+        Raises REDIS_ERRORS or ResponseError when it cannot. Then the token's frame waits for its stream's next one,
         and `legacy_in_hand` legacy frames are lost.
         """
         try:

@@ -48,7 +48,7 @@ class FairQueue:
             *(keys.queue_prefix(infer_type), pod),
         )
         bounds = (int(rules.max_frame_age_s * 1e6), MAX_POP_BYTES, ORDER_LIFE_MS)
-        # The parts of the script's call that never change, packed once; and whole requests by the frames wanted.
+        # The constant parts of the script's call, packed once; and complete requests, by the number of frames wanted.
         self._argument_count = len(begin) + 1 + len(bounds)
         self._begin, self._bounds = arguments(*begin), arguments(*bounds)
         self._usual_requests: dict[int, bytes] = {}
@@ -87,7 +87,7 @@ class FairQueue:
         for index in range(len(found) // 3):
             name, order, waited_us = found[3 * index : 3 * index + 3]
             text = read_name(name)
-            if text is None:  # the script hands out no such name
+            if text is None:  # the script never returns such a name
                 continue
             self._add(batch, text, replies[1 + index], order=order, waited_us=waited_us, popped=popped)
             names.append(text)
@@ -106,8 +106,8 @@ class FairQueue:
             batch.dropped.update(self._claims.read(drops))
             if self._claims.refused and self._throttle.allow("drops"):
                 log.warning(
-                    "type %s: %d claimed drops were not counted, nothing can drop so many; somebody may have written "
-                    "into %s (logged once a minute)",
+                    "type %s: %d claimed drops were not counted, no queue drops that many; another program may have "
+                    "written into %s (logged once a minute)",
                     *(self._type, self._claims.refused, keys.dropped(self._type)),
                 )
                 self._claims.refused = 0

@@ -52,7 +52,7 @@ end
 
 local all = usable('LLEN', tokens) or 0
 if all > limit then
-  -- Pushes never exceed the limit. The tail is what somebody added in another way.
+  -- Pushes never exceed the limit. The tail is what another program added.
   redis.call('LTRIM', tokens, 0, limit - 1)
   all = limit
 end

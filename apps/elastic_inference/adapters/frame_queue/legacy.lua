@@ -8,7 +8,7 @@ local depth, removed = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local left = redis.pcall('LLEN', queue)
 if type(left) ~= 'number' then
-  -- A key of the wrong type (somebody's SET) would stall the type for good.
+  -- A key of the wrong type (from a foreign SET) would stall the type for good.
   redis.call('UNLINK', queue)
   left = 0
 end

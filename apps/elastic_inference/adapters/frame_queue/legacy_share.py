@@ -42,11 +42,11 @@ class LegacyShare:
         self._credit = 0.0
 
     def saw_legacy(self, name: str, now: float) -> None:
-        """Notes that a legacy frame of this stream was popped."""
+        """Records that a legacy frame of this stream was popped."""
         self._legacy.add(name, now)
 
     def saw_fair(self, name: str, now: float) -> None:
-        """Notes that a frame of this stream was popped from the fair queue."""
+        """Records that a frame of this stream was popped from the fair queue."""
         self._fair.add(name, now)
 
     def turns(self, max_frames: int, now: float) -> int:

@@ -10,12 +10,12 @@ local prefix, pod, want, max_age = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber
 local max_bytes, order_life = tonumber(ARGV[5]), ARGV[6]
 
 -- Clients write these keys too. So names and numbers are checked, one call does a bounded amount of work, and a key of
--- the wrong type (somebody's SET), which would stall the type for good, is deleted, here and below.
+-- the wrong type (from a foreign SET), which would stall the type for good, is deleted, here and below.
 local MAX_WORK, MAX_HAND = 4096, 256
 local drops = {}
 if redis.call('EXISTS', dropped) == 1 then
   for _, reason in ipairs({'queue_full', 'stale'}) do
-    -- HINCRBY answers with an integer or an error, whatever the field holds.
+    -- HINCRBY returns an integer or an error, whatever the field holds.
     local count = redis.pcall('HINCRBY', dropped, reason, 0)
     if type(count) == 'number' and count > 0 then drops[#drops + 1], drops[#drops + 2] = reason, count end
   end

@@ -1,4 +1,4 @@
-"""What one pop returns, and what the two queues that a pod pops from have in common."""
+"""The result of one pop, and the interface of the two queues that a pod pops from."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class InvalidFrame:
 
 @dataclass(slots=True)
 class PopBatch:
-    """What one pop returned.
+    """The result of one pop.
 
     `frames` are in order. `dropped` are drops at the queue that this pod has claimed and must count. `tombstones` are
-    all numbered frames of this pop that give no frame. `waiting` is how many frames remain in Redis, and `size` the
+    all numbered frames of this pop that cannot be used. `waiting` is how many frames remain in Redis, and `size` the
     bytes of the messages popped.
     """
 
@@ -70,7 +70,7 @@ class PopBatch:
             return error
 
     def add_tombstone(self, name: str, infer_type: str, order: int, reason: str) -> None:
-        """Notes that frame `order` of the stream `name` gives no result."""
+        """Records that frame `order` of the stream `name` has no result."""
         self.tombstones.append(Tombstone(keys.stream_id(name, infer_type), order, reason))
 
 

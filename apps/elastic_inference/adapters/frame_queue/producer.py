@@ -208,5 +208,5 @@ class QueueProducer:
 
 
 def _is_wrong_type(reply: object) -> bool:
-    """Whether a key holds the wrong type of value (somebody's SET). Such a key is deleted."""
+    """Whether a key holds the wrong type of value (from a foreign SET). Such a key is deleted."""
     return isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE")

@@ -6,10 +6,10 @@
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local count = #ARGV - 4
--- No call removes more than this, whatever somebody has put into the lists.
+-- No call removes more than this, whatever other programs have put into the lists.
 local MAX_REMOVED = 1280
 
--- A key of the wrong type (somebody's SET) is deleted.
+-- A key of the wrong type (from a foreign SET) is deleted.
 local function length(list)
   local found = redis.pcall('LLEN', list)
   if type(found) == 'number' then return found end

@@ -116,7 +116,7 @@ class QueueReader:
         client = self.clients.of(infer_type)
         clock: Any = await client.time()
         now_ms = clock[0] * 1000 + clock[1] // 1000
-        # The janitor's upper bound, not +inf: a camera's login may write any score.
+        # The janitor's upper bound, not +inf: the Redis user `camera` can write any score.
         bounds = (now_ms - SOURCE_SEEN_MS, now_ms + SOURCE_LISTED_MS, limit)
         arguments = (script("sources").sha, 1, keys.sources(infer_type), keys.queue_prefix(infer_type), *bounds)
         reply: Any

@@ -30,7 +30,7 @@ def script(name: str) -> Script:
 
 
 def all_scripts() -> tuple[Script, ...]:
-    """Every script. Whoever may load scripts loads all of them, because producers may not and need theirs."""
+    """Every script. Each service that may load scripts loads all of them: producers need theirs, but may not."""
     return tuple(script(name) for name in ("push", "pop", "legacy", "order", "janitor", "sources"))
 
 

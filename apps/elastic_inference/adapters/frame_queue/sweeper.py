@@ -1,7 +1,7 @@
 """Finds what clients left in the frame queue without an expiry: a bounded share of the key space each second.
 
 Called by housekeeping, on its event loop. Every producer of ours gives its keys an expiry in the same round trip, and
-Redis removes them. Whoever writes without one would otherwise fill Redis until an admin comes.
+Redis removes them. Without the sweep, a client that sets none would fill Redis until an admin steps in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from elastic_inference.base import config
 # Keys looked at in one share; SCAN may return a few more.
 KEYS_A_SHARE = 2000
 _SCAN_COUNT = 500
-# Streams that one share names to the janitor of a type.
+# Streams that one share passes to the janitor of a type.
 _MAX_FOUND = 256
 _KEY = re.compile(rb"\{queue_([^:{}]+)\}:(frame|taken|source|waiting):(.*)", re.DOTALL)
 
@@ -49,7 +49,7 @@ class Sweeper:
         while seen < KEYS_A_SHARE:
             reply: Any = await client.scan(self._cursor, match="{queue_*}:*", count=_SCAN_COUNT)
             self._cursor, found = reply
-            # What does not match is work too.
+            # Keys that do not match cost time too.
             seen += max(_SCAN_COUNT, len(found))
             await self._look_at(client, found, waiting)
             if self._cursor == 0:
@@ -74,5 +74,5 @@ class Sweeper:
             elif len(waiting[type_name]) < _MAX_FOUND:
                 waiting[type_name].append(stream)
         if pipe.command_stack:
-            # Rights of an older version lack some of these keys.
+            # An older users.acl lacks rights to some of these keys.
             await pipe.execute(raise_on_error=False)

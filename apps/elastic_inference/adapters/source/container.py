@@ -29,7 +29,7 @@ _SAID = Throttle()
 
 
 class Container:
-    """One open input with a video stream. One thread."""
+    """One open input with a video stream. Not thread-safe."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with status 200: its connection, its TCP socket and its response."""
+    """A response with status 200, its connection and its TCP socket."""
 
     connection: http.client.HTTPConnection
     socket: socket.socket

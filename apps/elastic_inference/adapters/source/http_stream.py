@@ -35,7 +35,7 @@ _SAID = Throttle()
 def open_source(settings: CameraSettings) -> Source:
     """Opens the camera named by `CAMERA`. Raises SourceError."""
     if urlsplit(settings.camera).path.lower().endswith(".m3u8"):
-        return network.open_source(settings)  # HLS is many requests, which FFmpeg makes itself
+        return network.open_source(settings)  # HLS needs many requests, which FFmpeg makes itself
     return open_http(
         HttpCamera(settings.camera, settings.source_stall_s, settings.camera_trust),
         settings.source_stall_s,
@@ -48,7 +48,7 @@ def open_source(settings: CameraSettings) -> Source:
 def open_http(
     camera: HttpCamera, stall_s: float, fps: float, max_image_bytes: int, decode_device: str = "none"
 ) -> Source:
-    """Opens the camera, by what it answers with. `fps` is the rate at which still images are polled.
+    """Opens the camera; the content of its response decides how. `fps` is the rate at which still images are polled.
 
     Raises SourceError.
     """
@@ -71,7 +71,7 @@ def open_http(
 
 
 def _begins_as_mjpeg(camera: HttpCamera, answer: Answer) -> bool:
-    """Whether the body is MJPEG and no container, where the camera does not say which."""
+    """Whether the body is MJPEG and not a container, for a camera that does not say which."""
     try:
         first = answer.response.peek(4096)[:4096]
     except (OSError, http.client.HTTPException) as error:

@@ -109,7 +109,7 @@ def mean_grey(jpeg: bytes) -> float:
 
 
 class _FullRange:
-    """Converts frames of any pixel format to the full-range planes of 8 bits that JPEG wants. One thread."""
+    """Converts frames of any pixel format to the full-range planes of 8 bits that JPEG wants. Not thread-safe."""
 
     def __init__(self) -> None:
         # Made once: each reformatter sets up FFmpeg's filters again.

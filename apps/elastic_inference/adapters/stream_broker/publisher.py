@@ -2,7 +2,7 @@
 
 Called by the inference flow's publishing thread. A result costs Redis one entry of `results_<type>`. Only while
 somebody watches its stream, it also costs one PUBLISH that carries the image. The stream's hash is written once a
-second. A tombstone costs nothing while nobody watches; then it goes to `tombstones:<stream id>` and nowhere else.
+second. A tombstone is published on `tombstones:<stream id>` alone, and only while somebody watches.
 Times in the registry are the Redis server's, so clocks of different machines are never compared.
 """
 
@@ -34,7 +34,7 @@ Command = tuple[Any, ...]
 
 
 class ResultPublisher:
-    """Publishes for one pod. One thread at a time, with a client that nobody else uses."""
+    """Publishes for one pod. Not thread-safe; needs a client of its own."""
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ class StreamRegistry:
         if isinstance(members, Exception):
             if not str(members).startswith("WRONGTYPE"):
                 raise members
-            members = []  # somebody's key: pods remove it with their next report
+            members = []  # a foreign key: pods remove it with their next report
         oldest_ms = (seconds - LONGEST_LIFE_S) * 1000
         wanted = [(raw.decode(errors="replace"), float(score)) for raw, score in members if float(score) >= oldest_ms]
         rows: list[tuple[str, float, dict[bytes, bytes]]] = []

@@ -27,7 +27,7 @@ class StreamReading:
 
 @dataclass(slots=True)
 class _Stream:
-    """What is remembered of one stream: `points` are (time, highest order) of the last 5 s."""
+    """The history of one stream: `points` are (time, highest order) of the last 5 s."""
 
     points: deque[tuple[float, int]] = field(default_factory=deque)
     reported_at: float | None = None
@@ -38,7 +38,7 @@ class _Stream:
 
 
 class StreamMeter:
-    """Rates and latencies of all streams of a pod. One thread. Forgets streams not seen for ten minutes."""
+    """Rates and latencies of all streams of a pod. Not thread-safe. Forgets streams not seen for ten minutes."""
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}

@@ -1,4 +1,4 @@
-"""Which streams are watched, as far as a pod knows, and when to ask again. Pure.
+"""A pod's knowledge of which streams are watched, and when to ask again. Pure.
 
 A pod asks about a stream at most once a second. While frames keep coming, the question is part of a publish and costs
 no round trip. It asks about a stream that is new or was silent before it publishes the stream's frame.
@@ -15,22 +15,22 @@ _FORGET_AFTER_S = 600.0
 
 
 class WatchTable:
-    """The last answer for each stream. One thread."""
+    """The last answer for each stream. Not thread-safe."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[bool, float]] = {}
         self._swept_at = 0.0
 
     def unknown(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
-        """Streams to ask about before their frames are published, without repeats."""
+        """Streams to ask about before their frames are published, each once."""
         return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= _TRUST_S]
 
     def due(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
-        """Streams to ask about within a publish, without repeats."""
+        """Streams to ask about within a publish, each once."""
         return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= ASK_EVERY_S]
 
     def learn(self, stream_id: str, watched: bool, now_s: float) -> None:
-        """Notes the answer for one stream."""
+        """Records the answer for one stream."""
         self._known[stream_id] = (watched, now_s)
         if now_s - self._swept_at > _FORGET_AFTER_S:
             self._swept_at = now_s

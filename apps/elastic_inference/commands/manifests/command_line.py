@@ -67,7 +67,7 @@ _GROUPS: Mapping[str, Sequence[_Option]] = {
             "-P",
             "pod_cidrs",
             "CIDR",
-            "the cluster's pod addresses: keeps foreign pods from the queue's node port (repeat for IPv6)",
+            "the cluster's pod addresses: keeps other pods from the queue's node port (repeat for IPv6)",
         ),
     ),
     "hardware and Redis": (

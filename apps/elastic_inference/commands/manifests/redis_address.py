@@ -7,7 +7,7 @@ from elastic_inference.commands.manifests.errors import ManifestError
 
 
 def parse(url: str) -> RedisUrl:
-    """The URL taken apart. Raises ManifestError if it makes no sense."""
+    """The parsed URL. Raises ManifestError if it is invalid."""
     try:
         return parse_redis_url(url)
     except ValueError as error:

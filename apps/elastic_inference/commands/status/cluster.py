@@ -1,4 +1,4 @@
-"""The same check in a Kubernetes cluster, through `kubectl`: deployments and pods first, then from inside.
+"""Checks an installation in a Kubernetes cluster through `kubectl`: deployments and pods first, then from inside.
 
 Runs only `kubectl get`, `kubectl logs` and one `kubectl exec` of this same program in the gateway's pod.
 """

@@ -13,7 +13,7 @@ _SERVER_ADVICE = "Set up Redis as tools/run-redis.sh does: doc/redis.md, server 
 
 
 class ChainLink(StrEnum):
-    """The links in the order in which frames travel, then what serves no frame: housekeeping and the autoscaler."""
+    """The links in the order in which frames travel, then those without frames: housekeeping and the autoscaler."""
 
     CAMERA = "camera"
     QUEUE = "queue"

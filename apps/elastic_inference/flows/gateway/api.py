@@ -35,7 +35,7 @@ class ApiHandler(BaseHandler):
         await self.get(*args)
 
     async def get(self, *args: str) -> None:
-        """Answers with the JSON of `document`."""
+        """Responds with the JSON of `document`."""
         try:
             self.answer_json(await self.document(*args))
         except NothingKnownError:
@@ -74,7 +74,7 @@ class OpenapiHandler(BaseHandler):
     """`/api/openapi.json`."""
 
     def get(self) -> None:
-        """Answers with the API's description."""
+        """Responds with the API's description."""
         self.set_header("Content-Type", "application/json")
         self.finish(self.gateway.openapi)
 
@@ -85,7 +85,7 @@ class SnapshotHandler(BaseHandler):
     """`/api/streams/<id>/snapshot.jpg`."""
 
     async def get(self, stream_id: str) -> None:
-        """Answers with the newest frame as a JPEG with boxes."""
+        """Responds with the newest frame as a JPEG with boxes."""
         try:
             if keys.split_stream_id(stream_id) is None or await self.gateway.state.stream(stream_id) is None:
                 raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
@@ -138,7 +138,7 @@ class _SessionBase(BaseHandler):
     needs_login = False
 
     def answer_session(self, logged_in: bool) -> None:
-        """Answers with a `Session`."""
+        """Responds with a `Session`."""
         required = self.gateway.auth.required
         headers = self.request.headers
         # For a GET to its own site the browser sends no Origin, only the page's address.

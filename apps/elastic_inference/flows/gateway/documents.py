@@ -16,7 +16,7 @@ from elastic_inference.domain.pool import Stats, Stream, Streams, StreamState, T
 
 # A stream is no longer live when no result came for this long and for three frame intervals.
 QUIET_S = 3.0
-# Two servers' clocks differ by less than this: a later time was written by somebody else.
+# Two servers' clocks differ by less than this: a later time was not written by our services.
 FUTURE_LIMIT_S = 24 * 3600.0
 # States that a source reports and that take precedence over what the results say.
 _TROUBLES = {

@@ -67,7 +67,7 @@ class Gateway:
 
 
 class ApiError(HTTPError):
-    """An error to answer with: its status and a sentence for people."""
+    """An error response: its status and a sentence for people."""
 
     def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(status)
@@ -168,12 +168,12 @@ class BaseHandler(RequestHandler):
         return max((self.gateway.auth.session_left_s(each) for each in found[:8]), default=0.0)
 
     def answer_json(self, document: object) -> None:
-        """Answers with a document of the domain."""
+        """Responds with a document of the domain."""
         self.set_header("Content-Type", "application/json")
         self.finish(document_json(document))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answers with the JSON error, whoever raised it."""
+        """Responds with the JSON error, whether Tornado or a handler raised it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, ApiError):
             message = error.text

@@ -51,7 +51,7 @@ class PageHandler(BaseHandler):
     _etag: str | None = None
 
     def get(self) -> None:
-        """Answers with a file, or with the page for one of its routes."""
+        """Responds with a file, or with the page for one of its routes."""
         if self.request.headers.get("Upgrade", "").lower() == "websocket":
             raise ApiError(404, "Expected the path /<name>:<type>:inferred for a websocket.")
         try:
@@ -90,7 +90,7 @@ class PageHandler(BaseHandler):
         return path
 
     def _finish_page(self, page: Asset) -> None:
-        """Answers with the page, whose relative addresses (`"./`) must lead to the gateway's root from any route.
+        """Responds with the page, whose relative addresses (`"./`) must lead to the gateway's root from any route.
 
         If no prefix was given, the depth of the path is enough: a proxy that strips a prefix keeps the rest.
         """

@@ -27,15 +27,15 @@ FRESH_S = 0.5
 READ_LIMIT_S = 3.0
 READ_EVERY_S = 1.0
 WORKERS_EVERY_S = 10.0
-# The websocket server counts as unreachable for this long after it was so for a viewer.
+# The websocket server counts as unreachable for this long after a viewer could not reach it.
 TUNNEL_PROBLEM_LIFE_S = 30.0
-# Sources that are read of all types together; each type has a part.
+# Sources that are read for all types together, divided equally among them.
 _ALL_SOURCES = 32_768
 _MIN_SOURCES = 64
 
 
 class NothingKnownError(ElasticInferenceError):
-    """Redis is unavailable and was so since the start."""
+    """Redis has been unavailable since the start."""
 
 
 class Report(Protocol):
@@ -86,7 +86,7 @@ class PoolState:
         return found
 
     def note_tunnel(self, works: bool) -> None:
-        """Notes whether the websocket server accepted a viewer or was unreachable."""
+        """Records whether the websocket server accepted a viewer or was unreachable."""
         self._tunnel_problem_at = float("-inf") if works else time.monotonic()
 
     async def streams(self) -> Streams:

@@ -22,7 +22,7 @@ OTHER_SITE = "The request comes from a page of another site."
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """The body of an answer that is not JSON of a model."""
+    """The media type and schema of a response body that is not one of our JSON models."""
 
     name: str
     schema: dict[str, Any]

@@ -28,7 +28,7 @@ class SnapshotError(ElasticInferenceError):
 
 
 class Snapshots:
-    """One per gateway. One event loop."""
+    """One per gateway. For one event loop; not thread-safe."""
 
     def __init__(self, host: str, port: int) -> None:
         """Where the websocket server is."""

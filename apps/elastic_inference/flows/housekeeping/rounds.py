@@ -1,7 +1,7 @@
 """The rounds of housekeeping: each second the janitor and the length of every queue, every 10 s the pods.
 
 Called by `housekeeping_service`. Several replicas may run: locks in Redis share the janitor's work among them, and
-each exports the same figures. A figure that cannot be read is removed, because rules would judge its last value.
+each exports the same figures. A figure that cannot be read is removed, because rules would go on using its last value.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Housekeeping:
                 raise
             refused = 1
             if self._throttle.allow(("type", infer_type)):
-                log.warning("the queue of type %s is passed over: %s", infer_type, self._explain(error, "queue"))
+                log.warning("the queue of type %s is skipped: %s", infer_type, self._explain(error, "queue"))
         self._metrics.janitor_refused.labels(infer_type=infer_type).set(refused)
 
     async def _read_types(self) -> None:

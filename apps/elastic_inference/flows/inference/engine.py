@@ -34,7 +34,7 @@ _PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
 
 class InferenceRequest:
-    """Write an image into `input` (1 x H x W x 3, uint8), then call `infer`. One thread at a time."""
+    """Write an image into `input` (1 x H x W x 3, uint8), then call `infer`. Not thread-safe."""
 
     def __init__(self, engine: Engine, request: Any, prepared: PreparedModel, openvino: Any) -> None:
         self._engine = engine
@@ -134,13 +134,13 @@ class Engine:
         ]
 
     def enter(self) -> None:
-        """Notes the start of a request."""
+        """Records the start of a request."""
         with self._lock:
             self._advance()
             self._in_flight += 1
 
     def leave(self) -> None:
-        """Notes the end of a request."""
+        """Records the end of a request."""
         with self._lock:
             self._advance()
             self._in_flight -= 1

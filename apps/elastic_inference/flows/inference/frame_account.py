@@ -1,4 +1,4 @@
-"""Counts the outcome of each popped frame, and logs trouble at most once a minute for each stream and reason.
+"""Counts the outcome of each popped frame, and logs problems at most once a minute for each stream and reason.
 
 Called by all parts of the pod. Together with the queue's own counts it makes up the account: pushed = inferred +
 dropped + invalid + waiting + lost.

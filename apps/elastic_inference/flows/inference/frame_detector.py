@@ -48,7 +48,7 @@ def make_detectors(engine: Engine, threshold: float) -> list[FrameDetector]:
 
 
 class FrameDetector:
-    """Infers frame after frame with one request, and reuses its buffers. One thread at a time."""
+    """Infers frame after frame with one request, and reuses its buffers. Not thread-safe."""
 
     def __init__(self, engine: Engine, request: InferenceRequest, threshold: float, decoders: DecoderStack) -> None:
         """`threshold` is the minimum confidence of a detection; the detectors of a pod share `decoders`."""

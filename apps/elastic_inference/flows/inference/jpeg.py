@@ -37,7 +37,7 @@ def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
 
 
 def one_scan(data: bytes) -> bool:
-    """Whether the header says that the first scan is the only one, after which decoders end. False in doubt.
+    """Whether the header says that the first scan is the only one, after which decoders stop. False if unsure.
 
     Saves nearly every frame the search through its bytes: 0.1 ms for one of 768x432.
     """
@@ -55,7 +55,7 @@ def one_scan(data: bytes) -> bool:
 
 
 class JpegDecoder:
-    """Decodes into one buffer that it keeps: an image is valid until the next `decode`. One thread."""
+    """Decodes into one buffer that it keeps: an image is valid until the next `decode`. Not thread-safe."""
 
     def __init__(self, colour: str) -> None:
         """`colour` is `BGR` or `RGB`, the order of the channels."""

@@ -1,4 +1,4 @@
-"""Gathers what the pod's threads do and turns it into the pod's load, twice a second.
+"""Collects reports from the pod's threads and calculates the pod's load from them, twice a second.
 
 The pop thread and the workers report to it, the main thread measures, the publish thread reads `reading`. The
 arithmetic is in `utilisation`.

@@ -80,7 +80,7 @@ class Outbox:
             self._wake.put(True)
 
     def discard(self, slot: Slot[Outgoing], tombstone: Tombstone) -> None:
-        """Worker: the slot's frame gives no result."""
+        """Worker: the slot's frame has no result."""
         with self._lock:
             wake = not (self._ready or self._tombstones)
             self._ready += self._order.finish(slot, None)

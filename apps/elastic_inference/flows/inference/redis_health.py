@@ -21,7 +21,7 @@ CONTACT_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError)
 
 
 class RedisHealth:
-    """The state of one connection, `queue` or `broker`. One thread."""
+    """The state of one connection, `queue` or `broker`. Not thread-safe."""
 
     def __init__(self, part: str, lifecycle: Lifecycle, explain: Callable[[Exception], str]) -> None:
         """`explain` turns a Redis error into one line without secrets."""
@@ -31,11 +31,11 @@ class RedisHealth:
         self._throttle = Throttle()
 
     def works(self) -> None:
-        """Notes that the last call succeeded."""
+        """Records that the last call succeeded."""
         self._lifecycle.set_ready(self._part)
 
     def failed(self, error: Exception, what: str) -> None:
-        """Notes that `what` failed. A Redis error is logged in one line, any other error with its traceback."""
+        """Records that `what` failed. A Redis error is logged in one line, any other error with its traceback."""
         known = isinstance(error, CONTACT_ERRORS)
         text = self._explain(error) if known else f"{what} failed: {error!r}"
         self._lifecycle.set_missing(self._part, text)

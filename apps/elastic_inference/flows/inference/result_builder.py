@@ -22,7 +22,7 @@ class PodInfo:
 
 
 class ResultBuilder:
-    """Any thread."""
+    """Builds the results of one pod. Thread-safe."""
 
     def __init__(self, info: PodInfo, engine: Engine, server_ms: Callable[[float], float | None]) -> None:
         """`server_ms` turns a monotonic time of this process into the Redis server's time; see `ResultPublisher`."""

@@ -44,7 +44,7 @@ class LoadReading:
 
 
 class ClaimedDrops:
-    """Decides which claimed drops count towards the rate. One thread.
+    """Decides which claimed drops count towards the rate. Not thread-safe.
 
     The first claim, and one after a pause longer than the window, covers frames dropped while no pod was looking. They
     belong in the counter, but say nothing about the current rate.
@@ -64,7 +64,7 @@ class ClaimedDrops:
 
 
 class Utilisation:
-    """Calculates the readings of one pod. One thread."""
+    """Calculates the readings of one pod. Not thread-safe."""
 
     def __init__(self, window_s: float, *, fixed: float | None, first_available: float, first_fps: float) -> None:
         """`fixed`: the cores available to the pod if they are known (its CPU quota; 1 for an accelerator).

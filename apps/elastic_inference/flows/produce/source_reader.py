@@ -200,5 +200,5 @@ class _Reading:
         self.limit_s = OPEN_LIMIT_S
 
     def block(self, limit_s: float) -> None:
-        """Notes that a call that may block begins."""
+        """Records that a call that may block begins."""
         self.began, self.limit_s, self.blocked = time.monotonic(), limit_s, True

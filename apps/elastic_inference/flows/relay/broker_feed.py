@@ -86,7 +86,7 @@ class _FeedProtocol(asyncio.Protocol):
 
 
 class BrokerFeed:
-    """Keeps one connection with all subscriptions open while `run` runs. One event loop."""
+    """Keeps one connection with all subscriptions open while `run` runs. For one event loop; not thread-safe."""
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class Backlog:
         return self._waiting_since_s is not None and now_s - self._waiting_since_s > BEHIND_AFTER_S
 
     def read(self, now_s: float, *, drained: bool) -> bool:
-        """Notes the end of a read; True when held messages should be sent now."""
+        """Records the end of a read; True when held messages should be sent now."""
         if drained:
             self._waiting_since_s = None
         elif self._waiting_since_s is None:
@@ -62,7 +62,7 @@ class Backlog:
         return drained or now_s - self._flushed_at_s > FLUSH_EVERY_S
 
     def flushed(self, now_s: float) -> None:
-        """Notes that held messages were sent."""
+        """Records that held messages were sent."""
         self._flushed_at_s = now_s
 
 

@@ -25,7 +25,7 @@ class BrokerUnavailableError(Exception):
 
 
 class KnownStreams:
-    """Asks the broker's registry, then the frame queue. One event loop."""
+    """Asks the broker's registry, then the frame queue. For one event loop; not thread-safe."""
 
     def __init__(self, registry: StreamRegistry, queue: aioredis.Redis | None) -> None:
         """Without `queue`, or where its login may not read the queue's keys, only inferred streams are known."""

@@ -54,7 +54,7 @@ class Limits:
 
 
 class WebsocketServer:
-    """Accepts viewers for the `hub`. One event loop."""
+    """Accepts viewers for the `hub`. For one event loop; not thread-safe."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class SnapshotError(ElasticInferenceError):
 
 
 class Snapshots:
-    """One per server, over the `hub`. One event loop."""
+    """One per server, over the `hub`. For one event loop; not thread-safe."""
 
     def __init__(self, hub: Hub, executor: Executor, exists: Callable[[str], Awaitable[bool]]) -> None:
         """`exists` says whether a stream that nobody watches is known; it may raise BrokerUnavailableError."""

@@ -44,7 +44,7 @@ class ViewerPacing:
         return False
 
     def sent(self, now_s: float) -> bytes | None:
-        """Notes a frame that was sent; returns the payload of the ping to send after it, if any."""
+        """Records a frame that was sent; returns the payload of the ping to send after it, if any."""
         if self._count == 0:
             self._new_until_s = now_s + _NEW_FOR_S
         since_s = now_s - self._probed_at_s
@@ -66,12 +66,12 @@ class ViewerPacing:
         return b"pace" + self._count.to_bytes(4, "big")
 
     def paused(self) -> None:
-        """Notes that the socket is full: the next ping comes sooner."""
+        """Records that the socket is full: the next ping comes sooner."""
         self._paused = True
         self.quiet_until_s = float("-inf")
 
     def answered(self, payload: bytes, now_s: float) -> bool:
-        """Notes the answer to a ping; False for an old or foreign ping."""
+        """Records the answer to a ping; False for an old or foreign ping."""
         if len(payload) != 8 or payload[:4] != b"pace":
             return False
         number = int.from_bytes(payload[4:], "big")

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class WatchedStream:
-    """The viewers of one stream, and its results on their way to them. One event loop."""
+    """The viewers of one stream, and its results on their way to them. For one event loop; not thread-safe."""
 
     def __init__(
         self, stream_id: str, window_s: float, metrics: RelayMetrics, executor: Executor, throttle: Throttle

@@ -164,7 +164,7 @@ def test_an_exporters_metadata_beside_the_model_is_read(tmp_path: Path, name: st
     spec = find_model(None, file, "parcels")
     assert (spec.labels, spec.adapter) == ((), None)
     assert (spec.export.task, spec.export.names, spec.export.size) == ("detect", ("person", "on", "7"), (640, 384))
-    assert not spec.export.shares
+    assert not spec.export.normalised
 
 
 def test_a_side_file_stands_beside_the_exporters_metadata(tmp_path: Path) -> None:
@@ -182,4 +182,4 @@ def test_the_metadata_in_a_tensorflow_lite_file_is_read(tmp_path: Path, name: st
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(name, json.dumps(values) if name.endswith("json") else str(values))
     export = find_model(None, file, "parcels").export
-    assert (export.task, export.names, export.keypoints, export.shares) == ("pose", ("person",), 51, True)
+    assert (export.task, export.names, export.keypoints, export.normalised) == ("pose", ("person",), 51, True)

@@ -1,4 +1,4 @@
-"""What a person and a log see of a download."""
+"""The progress of a download, on a terminal and in a log."""
 
 from __future__ import annotations
 

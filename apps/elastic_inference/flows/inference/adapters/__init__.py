@@ -124,5 +124,5 @@ def guess_family(model: Any, options: AdapterOptions | None = None) -> str:
     expected = "; ".join(f"{name} ({family.expected})" for name, family in FAMILIES.items())
     raise ModelError(
         f"No adapter is known for this model: it has {describe(model)}. Expected one of: {expected}. "
-        "Or name adapter and labels in a file beside the model (doc/models.md)."
+        "Or name adapter and labels in a side file (doc/models.md)."
     )

@@ -58,7 +58,7 @@ class AdapterOptions:
     `labels` are indexed by the model's class number ('' if a number is not used). `colour`, `mean` and `scale`
     override the family's own values; None keeps them. The input is (value - mean) / scale, with one or three numbers
     in 0..255. `size` (width, height) is for inputs of no fixed size, `layout` names a row of `layouts`, `overlap` is
-    the limit of the suppression. `export` is what the exporter wrote beside the model. `wrapper` and `configuration`
+    the limit of the suppression. `export` is the exporter's metadata. `wrapper` and `configuration`
     are for the `model-api` family only.
     """
 

@@ -38,7 +38,7 @@ def matches(model: Any) -> bool:
 
 
 def anchor_centres(side: int, count: int) -> npt.NDArray[np.float32]:
-    """Centres (`count` x 2: x, y as shares) of the anchors of a model with a square input of `side` pixels.
+    """Centres (`count` x 2: x, y, each 0..1) of the anchors of a model with a square input of `side` pixels.
 
     Raises ValueError if no published layout has that many anchors.
     """

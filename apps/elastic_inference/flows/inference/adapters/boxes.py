@@ -1,4 +1,4 @@
-"""Makes detections from a model's boxes: finite, not empty within the frame, highest confidence first.
+"""Makes detections from a model's boxes, highest confidence first; leaves out boxes that are not finite or are empty.
 
 Used by the adapters. There are two forms for speed: with numpy for many boxes, with lists for few.
 """
@@ -28,7 +28,7 @@ def detections(
     boxes: Floats,
     letterbox: Letterbox,
 ) -> list[Detection]:
-    """Detections of boxes (n x 4, shares of the model's input) with their class numbers and confidences."""
+    """Detections of boxes (n x 4, each 0..1 of the model's input) with their class numbers and confidences."""
     if len(boxes) == 0:
         return []
     if len(boxes) <= FEW_BOXES:

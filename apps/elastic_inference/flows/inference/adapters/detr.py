@@ -2,7 +2,7 @@
 
 Input: RGB, stretched. DETR and RF-DETR take ImageNet's mean and deviation, RT-DETR 0..1.
 
-The rows of `layouts` that this family decodes; boxes are centre and size, as shares of the input:
+The rows of `layouts` that this family decodes; boxes are centre and size, each 0..1 of the input:
 
 - `detr`: `logits` 1 x n x (classes + 1), through a softmax whose last class is "no object", and `pred_boxes` 1 x n x 4
 - `detr-sigmoid`: the same outputs of RT-DETR and Deformable DETR, through a sigmoid, without "no object"

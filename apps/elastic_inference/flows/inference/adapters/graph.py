@@ -90,7 +90,7 @@ class Export:
 
     @property
     def size(self) -> npt.NDArray[np.float32]:
-        """What turns corners in pixels into shares."""
+        """(width, height, width, height): corners in pixels divided by it are 0..1 of the input."""
         return np.array((self.width, self.height) * 2, np.float32)
 
     def indices(self, family: str, model: Any, names: Sequence[str]) -> tuple[int, ...]:

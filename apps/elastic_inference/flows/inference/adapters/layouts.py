@@ -35,7 +35,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a model shows: input size (0 if it is not fixed), outputs, metadata, and how many classes have labels."""
+    """A model's input size (0 if it is not fixed), outputs, metadata, and how many of its classes have labels."""
 
     width: int
     height: int
@@ -198,7 +198,7 @@ def _cells_up(facts: Facts, strides: Sequence[int]) -> int:
 
 
 def _is_queries(facts: Facts) -> bool:
-    """Ultralytics' RT-DETR: 1 x queries x (4 + classes), boxes as shares. Its metadata names it."""
+    """Ultralytics' RT-DETR: 1 x queries x (4 + classes), boxes 0..1. Its metadata names it."""
     rows = _rows(facts)
     if rows is None or len(facts.outputs) != 1 or not _is_list(rows[0]):
         return False
@@ -261,7 +261,7 @@ def _is_sigmoid_detr(facts: Facts) -> bool:
 # In the order in which they are tried: layouts with names come before those with only a shape.
 LAYOUTS = (
     Layout("rt-detr-list", "detr", "1xNx6 (centre, size, score, class) with Ultralytics' metadata", _is_query_list),
-    Layout("rt-detr", "detr", "1xNx(4+classes), boxes as shares, with Ultralytics' metadata", _is_queries),
+    Layout("rt-detr", "detr", "1xNx(4+classes), boxes 0..1, with Ultralytics' metadata", _is_queries),
     Layout("detr", "detr", "logits 1xNx(classes+1) and pred_boxes 1xNx4", _is_detr),
     Layout("detr-sigmoid", "detr", "logits 1xNxclasses and pred_boxes 1xNx4", _is_sigmoid_detr),
     Layout("rf-detr", "detr", "dets 1xNx4 and labels 1xNxclasses", _is_rf_detr),
@@ -269,9 +269,9 @@ LAYOUTS = (
     Layout("counted", "box-lists", "num_dets, det_boxes 1xNx4, det_scores 1xN and det_classes 1xN",
            _has("num_dets", "det_boxes", "det_scores", "det_classes")),
     Layout("efficientdet", "box-lists", "detections 1xNx7 (image, y, x, y, x, score, class)", _is_efficientdet),
-    Layout("nanodet", "nanodet", "1xNx(classes+32), N the cells of strides 8, 16, 32 and 64", _is_nanodet),
-    Layout("yolox", "yolox", "1xNx(5+classes), N the cells of strides 8, 16 and 32", _is_yolox),
-    Layout("grid", "yolo", "1x(4+classes)xN, N the cells of the strides", _is_grid),
+    Layout("nanodet", "nanodet", "1xNx(classes+32), N cells of strides 8, 16, 32 and 64", _is_nanodet),
+    Layout("yolox", "yolox", "1xNx(5+classes), N cells of strides 8, 16 and 32", _is_yolox),
+    Layout("grid", "yolo", "1x(4+classes)xN, N cells of the strides", _is_grid),
     Layout("objectness", "yolo", "1xNx(5+classes), N three times the cells of the strides", _is_objectness),
     Layout("end-to-end", "yolo", "1xNx6 (corners, score, class)", _is_end_to_end),
     Layout("yolov7-list", "yolo", "Nx7 (image, corners, class, score)", _is_yolov7_list),

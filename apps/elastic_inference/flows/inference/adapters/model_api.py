@@ -1,12 +1,12 @@
-"""Models that the package openvino-model-api knows: other YOLOs, classification, segmentation, anomalies.
+"""Models that the package openvino-model-api supports: other YOLOs, classification, segmentation, anomalies.
 
-The outputs are decoded by the wrapper that the model itself (`model_info/model_type`) or a side file names. Decoding
-JPEGs and preprocessing remain this project's own. So the wrapper assumes that the frame has the shape of its input,
-and its boxes are mapped to the frame afterwards. Its boxes are whole pixels; a frame size larger than the real one
-keeps them exact.
+The model itself (`model_info/model_type`) or its side file names a wrapper of that package, which decodes the outputs.
+JPEG decoding and preprocessing are done by this project. So the wrapper is told that the frame has the shape of the
+model's input, and its boxes are mapped to the real frame afterwards. It rounds boxes to whole pixels; to keep them
+exact, it is told a larger frame size than the real one.
 
-A class of the whole frame (classification, anomaly) is a detection with the box 0, 0, 1, 1; a segment's box is its
-bounding box. The package is optional: `pip install 'elastic-inference[model-api]'`.
+A class for the whole frame (classification, anomaly) becomes a detection with the box 0, 0, 1, 1, and a segment
+becomes its bounding box. The package is optional: `pip install 'elastic-inference[model-api]'`.
 """
 
 from __future__ import annotations

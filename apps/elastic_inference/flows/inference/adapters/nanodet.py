@@ -30,7 +30,7 @@ _STRIDES = (8, 16, 32, 64)
 
 
 class NanodetAdapter:
-    """Decodes distances from cells, then suppresses per class."""
+    """Decodes distances from cells, then applies non-maximum suppression per class."""
 
     def __init__(self, options: AdapterOptions) -> None:
         """`options` give labels and size; preprocessing if it is not the family's own."""

@@ -58,7 +58,7 @@ class PreparedModel:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Maps the model's input to the frame: frame = (model - offset) * scale, all as shares (0..1), each an (x, y).
+    """Maps the model's input to the frame: frame = (model - offset) * scale, where each is an (x, y) of 0..1.
 
     The default is a stretched frame.
     """
@@ -67,7 +67,7 @@ class Letterbox:
     scale: tuple[float, float] = (1.0, 1.0)
 
     def to_frame(self, boxes: Floats) -> npt.NDArray[np.float32]:
-        """Boxes (n x 4, xyxy, shares of the model's input) as shares of the frame, clipped to 0..1."""
+        """Maps boxes (n x 4, xyxy) from 0..1 of the model's input to 0..1 of the frame, and clips them."""
         offset, scale = np.array(self.offset * 2, np.float32), np.array(self.scale * 2, np.float32)
         mapped: npt.NDArray[np.float32] = np.clip((boxes - offset) * scale, 0.0, 1.0).astype(np.float32)
         return mapped

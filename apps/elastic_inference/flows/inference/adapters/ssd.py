@@ -1,6 +1,6 @@
 """SSD detectors of the Open Model Zoo, in both of its output forms.
 
-Either one output 1 x 1 x n x 7: image number, class, confidence, then x_min, y_min, x_max, y_max as shares; a negative
+Either one output 1 x 1 x n x 7: image number, class, confidence, then x_min, y_min, x_max, y_max as 0..1; a negative
 image number ends the list. Or two outputs: `boxes` n x 5 (x_min, y_min, x_max, y_max in pixels of the input,
 confidence) and `labels` n. The zoo's detectors take BGR, 0..255.
 """

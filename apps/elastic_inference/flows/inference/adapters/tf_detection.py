@@ -1,7 +1,7 @@
 """Detectors of the TensorFlow Object Detection API, as frozen graph, SavedModel or TensorFlow Lite.
 
 Four outputs, found by name or, in TensorFlow Lite, by their published order: detection_boxes 1 x n x 4 (y_min, x_min,
-y_max, x_max as shares), detection_classes 1 x n, detection_scores 1 x n, num_detections 1.
+y_max, x_max as 0..1), detection_classes 1 x n, detection_scores 1 x n, num_detections 1.
 
 The input is RGB, 0..255. Frozen graphs take any size, since they resize by themselves: they get 300 x 300, the size
 of their training, unless the model has a fixed one. Frozen graphs count classes from 1, TensorFlow Lite from 0: the

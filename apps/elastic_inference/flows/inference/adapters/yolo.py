@@ -2,7 +2,7 @@
 
 Input: RGB, 0..1 (a model that takes uint8 gets 0..255), letterboxed in the middle, filled with 114.
 
-The rows of `layouts` that this family decodes, in pixels of the input (TensorFlow Lite: shares of it):
+The rows of `layouts` that this family decodes, in pixels of the input (TensorFlow Lite: 0..1 of it):
 
 - `grid`: 1 x (4 + classes) x cells, which is centre, size and class scores. v8 and later, and the u forms of v3 and v5
 - `objectness`: 1 x rows x (5 + classes), with the objectness before the classes. v5 and v7
@@ -56,8 +56,8 @@ class YoloAdapter:
         self.labels = self._options.labels or export.facts.export.names
         self._classes = _classes(export.facts, export.row.name, len(self.labels))
         self._overlap = self._options.overlap or OVERLAP_LIMIT.get(export.row.name, 1.0)
-        # TensorFlow Lite's boxes are shares of the input; LiteRT, which keeps NCHW, leaves finished lists in pixels.
-        if not (export.facts.export.shares and (export.row.name == "grid" or export.layout == "NHWC")):
+        # TensorFlow Lite's boxes are 0..1 of the input; LiteRT, which keeps NCHW, leaves finished lists in pixels.
+        if not (export.facts.export.normalised and (export.row.name == "grid" or export.layout == "NHWC")):
             self._unit = export.size
         scale = scale_of(model, self._options, 255.0)
         built, name = accept_bytes(model, export.layout, self._options.mean, scale)

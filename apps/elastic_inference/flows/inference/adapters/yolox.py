@@ -21,7 +21,7 @@ from elastic_inference.flows.inference.adapters.graph import accept_bytes, colou
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
 from elastic_inference.flows.inference.adapters.suppression import keep_highest
 
-EXPECTED = "one output 1xNx(5+classes), N the cells of strides 8, 16 and 32"
+EXPECTED = "one output 1xNx(5+classes), N cells of strides 8, 16 and 32"
 STRIDES = (8, 16, 32)
 FILL = 114
 # The value in the release's demo.
@@ -48,7 +48,7 @@ def matches(model: Any) -> bool:
 
 
 class YoloxAdapter:
-    """Decodes grid cells, then suppresses per class."""
+    """Decodes grid cells, then applies non-maximum suppression per class."""
 
     def __init__(self, options: AdapterOptions) -> None:
         """`options` give labels by class number."""

@@ -69,7 +69,7 @@ EXPORTS: list[tuple[str, Outputs, ExportMetadata, str, Resize]] = [
     ("v8, v9, 11", {"output0": columns(7, OBJECT)}, DETECT, "yolo", Resize.LETTERBOX),
     ("v8 without metadata", {"output0": columns(7, OBJECT)}, ExportMetadata(), "yolo", Resize.LETTERBOX),
     ("v8 as TensorFlow Lite", {"output0": columns(7, (*UNIT, 0, 0, 0.9))},
-     ExportMetadata(task="detect", names=NAMES, shares=True), "yolo", Resize.LETTERBOX),
+     ExportMetadata(task="detect", names=NAMES, normalised=True), "yolo", Resize.LETTERBOX),
     ("v8 segmentation", {"output0": columns(39, OBJECT), **MASKS}, SEGMENT, "yolo", Resize.LETTERBOX),
     ("segmentation without metadata", {"output0": columns(39, OBJECT), **MASKS}, ExportMetadata(), "yolo",
      Resize.LETTERBOX),
