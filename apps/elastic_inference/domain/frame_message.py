@@ -13,6 +13,7 @@ import msgpack
 
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.flat_map import Skipped, read_flat_map
 from elastic_inference.domain.frame import (
     DEFAULT_MAX_FRAME_BYTES,
     DEFAULT_MAX_FRAME_PIXELS,
@@ -22,6 +23,7 @@ from elastic_inference.domain.frame import (
 )
 
 _KEYS = tuple(field.name for field in dataclasses.fields(Frame))
+_MAX_SHOWN = 100
 _values = operator.attrgetter(*_KEYS)
 
 
@@ -48,23 +50,21 @@ def unpack_frame(
     if len(message) > max_bytes:
         raise InvalidFrameError(InvalidReason.TOO_LARGE, f"{len(message)} bytes, at most {max_bytes} are accepted")
     try:
-        fields = msgpack.unpackb(message, raw=False, strict_map_key=True, max_map_len=64, max_array_len=64)
-    except (ValueError, msgpack.UnpackException, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidFrameError(InvalidReason.NOT_MSGPACK, f"not a msgpack map: {error}") from None
-    if not isinstance(fields, dict):
-        raise InvalidFrameError(InvalidReason.NOT_MSGPACK, f"a msgpack {type(fields).__name__}, expected a map")
+        fields = read_flat_map(message)
+    except ValueError as error:
+        raise InvalidFrameError(InvalidReason.NOT_MSGPACK, f"not a msgpack map: {str(error)[:_MAX_SHOWN]}") from None
     version = fields.get("v", FRAME_VERSION)
     if version != FRAME_VERSION:
-        shown = version if isinstance(version, int) else type(version).__name__
+        shown = version if isinstance(version, int) else _kind(version)
         raise InvalidFrameError(InvalidReason.VERSION, f"version {shown}, expected {FRAME_VERSION}")
     name, category, data = fields.get("name"), fields.get("category"), fields.get("data")
     if not isinstance(name, str) or (cleaned := keys.clean_name(name)) is None:
         raise InvalidFrameError(InvalidReason.NAME, "the stream's name is missing, empty or longer than 128 characters")
     if category != infer_type:
-        shown = category[:40] if isinstance(category, str) else type(category).__name__
+        shown = category[:_MAX_SHOWN] if isinstance(category, str) else _kind(category)
         raise InvalidFrameError(InvalidReason.CATEGORY, f"category {shown!r} in the queue of {infer_type!r}")
     if not isinstance(data, bytes):
-        raise InvalidFrameError(InvalidReason.FIELDS, f"data is {type(data).__name__}, expected bytes")
+        raise InvalidFrameError(InvalidReason.FIELDS, f"data is {_kind(data)}, expected bytes")
     width, height = shown_size(data)
     if width * height > max_pixels:
         raise InvalidFrameError(InvalidReason.TOO_LARGE, f"{width}x{height}, at most {max_pixels} pixels are accepted")
@@ -78,6 +78,10 @@ def unpack_frame(
         width=width,
         height=height,
     )
+
+
+def _kind(value: object) -> str:
+    return value.kind if isinstance(value, Skipped) else type(value).__name__
 
 
 def _uint(value: object) -> int | None:

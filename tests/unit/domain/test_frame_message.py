@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -12,6 +13,7 @@ from tests.support.jpeg import tiny_jpeg
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.flat_map import MAX_KEYS
 from elastic_inference.domain.frame_message import pack_frame, unpack_frame
 
 JPEG = tiny_jpeg(64, 48)
@@ -103,3 +105,58 @@ def test_reasons(data: bytes, reason: InvalidReason) -> None:
 def test_any_other_bytes_are_an_invalid_frame(data: bytes) -> None:
     with pytest.raises(InvalidFrameError):
         unpack_frame(data, "people")
+
+
+MIB = 1024 * 1024
+
+
+def tree(leaf: bytes, *widths: int) -> bytes:
+    """Maps of maps: `leaf` times the product of `widths`."""
+    for width in widths:
+        leaf = b"\xde\x00" + bytes([width]) + b"".join(b"\xa1" + bytes([key]) + leaf for key in range(width))
+    return leaf
+
+
+# Each fills most of a message of 4 MiB.
+COSTLY = {
+    "maps": tree(b"\x81\xa0" * 500 + b"\xc0", 60, 60),
+    "empty maps": tree(b"\x80", 4, 60, 60, 60),
+    "extensions": tree(b"\xd4\x05\x00", 4, 60, 60, 50),
+    "long texts": tree(b"\xda\x04\x00" + b"\xf0\x9f\x9a\xaa" * 256, 60, 60),
+    "maps in an array": b"\x81\xa1a\xdd" + (4 * MIB - 8).to_bytes(4, "big") + b"\x80" * (4 * MIB - 8),
+    "an array of arrays alone": b"\xdd" + (4 * MIB - 5).to_bytes(4, "big") + b"\x90" * (4 * MIB - 5),
+    "extensions": b"\x81\xa1a\xdd" + (4 * MIB // 3 - 3).to_bytes(4, "big") + b"\xd4\x05\x00" * (4 * MIB // 3 - 3),
+    "many keys": b"\xdf" + (MIB).to_bytes(4, "big") + b"\xa2ab\x80" * (MIB - 2),
+    "a long name": b"\x81\xa4name\xdb" + (4 * MIB - 16).to_bytes(4, "big") + b"\xf0\x9f\x9a\xaa" * (MIB - 4),
+    "a long key": b"\x81\xdb" + (4 * MIB - 12).to_bytes(4, "big") + b"\xf0\x9f\x9a\xaa" * (MIB - 3) + b"\x01",
+    "maps one in another": b"\x81\xa1a" * (4 * MIB // 3),
+    "an image of maps": b"\x81\xa4data" + (b"\xdc\x00\x10" + b"\x80" * 16) * 1000,
+}
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_nothing_nested_is_built(what: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidFrameError) as caught:
+            unpack_frame(COSTLY[what], "people")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(COSTLY[what]) <= 4 * MIB
+    assert caught.value.reason in (InvalidReason.NOT_MSGPACK, InvalidReason.NAME)
+    assert peak < 9 * MIB
+
+
+def test_fields_that_are_not_known_may_be_nested() -> None:
+    more = {"zones": [{"a": 1}, {2: []}], "text": "x" * 100_000, "mark": msgpack.ExtType(5, b"x" * 999), "none": []}
+    assert unpack_frame(message(**more), "people") == unpack_frame(message(), "people")
+    too_many = {f"key {number}": number for number in range(MAX_KEYS)}
+    with pytest.raises(InvalidFrameError, match="a map of 67 keys"):
+        unpack_frame(message(**too_many), "people")
+    with pytest.raises(InvalidFrameError, match="2 bytes after the map"):
+        unpack_frame(message(zones=[1]) + b"\xa0\xa0", "people")
+    with pytest.raises(InvalidFrameError, match="data is map"):
+        unpack_frame(message(data={}), "people")
+    with pytest.raises(InvalidFrameError, match="category 'array'"):
+        unpack_frame(message(category=[1]), "people")
