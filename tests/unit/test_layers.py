@@ -20,7 +20,7 @@ HOMES = {
     "openvino": {"flows.inference", "adapters.catalogue"},
     "tornado": {"flows.gateway", "commands.status"},
     "websockets": {"flows.relay"},
-    "msgpack": {"domain.frame_message"},
+    "msgpack": {"domain.frame_message", "domain.flat_map"},
     "av": {"adapters.source"},
     "cv2": {"flows.inference"},
     "PIL": {"adapters.drawing"},

@@ -52,7 +52,7 @@ def read_flat_map(message: bytes) -> dict[Any, Any]:
         # Slower, but a producer may add fields of its own.
         return _read_by_key(message)
     if not isinstance(fields, dict):
-        raise ValueError(f"a msgpack {type(fields).__name__}, expected a map")
+        raise ValueError(f"a msgpack {type(fields).__name__}, expected a map")  # noqa: TRY004  as for all that is wrong
     return fields
 
 
@@ -80,7 +80,7 @@ def _read_by_key(message: bytes) -> dict[Any, Any]:
         for _ in range(keys):
             key = _value(unpacker, message)
             if not isinstance(key, str | bytes):
-                raise ValueError("a key that is not a short text")
+                raise ValueError("a key that is not a short text")  # noqa: TRY004
             fields[key] = _value(unpacker, message)
     except msgpack.OutOfData:
         raise ValueError("the map is cut off") from None
