@@ -121,7 +121,7 @@ def tree(leaf: bytes, *widths: int) -> bytes:
 COSTLY = {
     "maps": tree(b"\x81\xa0" * 500 + b"\xc0", 60, 60),
     "empty maps": tree(b"\x80", 4, 60, 60, 60),
-    "extensions": tree(b"\xd4\x05\x00", 4, 60, 60, 50),
+    "extensions": tree(b"\xd4\x05\x00", 4, 60, 60, 44),
     "long texts": tree(b"\xda\x04\x00" + b"\xf0\x9f\x9a\xaa" * 256, 60, 60),
     "maps in an array": b"\x81\xa1a\xdd" + (4 * MIB - 8).to_bytes(4, "big") + b"\x80" * (4 * MIB - 8),
     "an array of arrays alone": b"\xdd" + (4 * MIB - 5).to_bytes(4, "big") + b"\x90" * (4 * MIB - 5),
