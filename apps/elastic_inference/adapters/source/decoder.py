@@ -37,7 +37,7 @@ class Decoder:
         context.thread_count = 1
         self._stream = stream
         self._what = what
-        self._filter: _Deinterlacer | None = None
+        self._filter: Deinterlacer | None = None
         self._decoded = False
         self.damaged = 0
 
@@ -77,7 +77,7 @@ class Decoder:
             if not frame.interlaced_frame:
                 yield frame
                 return
-            self._filter = _Deinterlacer(frame)
+            self._filter = Deinterlacer(frame)
             if _SAID.allow((self._what, "interlaced")):
                 log.info("%s is interlaced (%dx%d): deinterlacing", self._what, frame.width, frame.height)
         yield from self._filter.push(frame)
@@ -90,12 +90,14 @@ class Decoder:
             log.warning("%s: a frame can't be decoded, skipped: %s", self._what, why)
 
 
-class _Deinterlacer:
+class Deinterlacer:
     """FFmpeg's `bwdif`, one frame out for each frame in; progressive frames pass through. Delays by one frame."""
 
     def __init__(self, frame: av.VideoFrame) -> None:
         self._kind = (frame.width, frame.height, frame.format.name)
         self._graph = av.filter.Graph()
+        # By default FFmpeg starts a thread for each processor of the host.
+        self._graph.threads = 1
         source = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )

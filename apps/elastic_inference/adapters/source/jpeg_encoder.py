@@ -10,23 +10,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from av.video.plane import VideoPlane
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from elastic_inference.adapters.decoded_image import much_is_missing, upright
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.jpeg_planes import JpegPlanes
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size
-
-# Planar formats with 8 bits that simplejpeg takes as they are, by the full-range format that keeps their subsampling.
-_PLANAR = {
-    **dict.fromkeys(("yuv420p", "yuvj420p"), "yuvj420p"),
-    **dict.fromkeys(("yuv422p", "yuvj422p"), "yuvj422p"),
-    **dict.fromkeys(("yuv444p", "yuvj444p"), "yuvj444p"),
-}
-_FULL_RANGE = ("yuvj420p", "yuvj422p", "yuvj444p")
-Plane = npt.NDArray[np.uint8]
-Pairs = npt.NDArray[np.uint16]  # two samples each
 
 
 class JpegEncoder:
@@ -39,7 +28,7 @@ class JpegEncoder:
         self._width = width
         self._height = height
         self._max_pixels = max_pixels
-        self._full_range = _FullRange()
+        self._planes = JpegPlanes()
 
     def encode(self, frame: CapturedFrame) -> tuple[bytes, int, int]:
         """Returns (JPEG, width, height). Raises InvalidFrameError for a broken image or more than `max_pixels`."""
@@ -57,7 +46,7 @@ class JpegEncoder:
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
         target = self.target(image.width, image.height)
         self._check(*target)
-        planes = self._full_range.planes(image, target)
+        planes = self._planes.planes(image, target)
         return simplejpeg.encode_jpeg_yuv_planes(*planes, self._quality), target[0], target[1]
 
     def target(self, width: int, height: int) -> tuple[int, int]:
@@ -106,78 +95,3 @@ class JpegEncoder:
 def mean_grey(jpeg: bytes) -> float:
     """The mean grey level of a JPEG, 0 (black) to 255. Raises ValueError if it cannot be decoded."""
     return float(simplejpeg.decode_jpeg(jpeg, "GRAY", fastdct=True, strict=False).mean())
-
-
-class _FullRange:
-    """Converts frames of any pixel format to the full-range planes of 8 bits that JPEG wants. Not thread-safe."""
-
-    def __init__(self) -> None:
-        # Made once: each reformatter sets up FFmpeg's filters again.
-        self._reformatter = VideoReformatter()
-        self._tables: tuple[Pairs, Pairs] | None = None
-        self._buffers: list[Pairs] = []
-
-    def planes(self, image: av.VideoFrame, size: tuple[int, int]) -> tuple[Plane, Plane | None, Plane | None]:
-        """Y, Cb and Cr of the frame at `size`.
-
-        Colours keep their matrix: BT.709 is shown as BT.601, since converting costs more than encoding. Raises
-        InvalidFrameError if FFmpeg cannot convert the frame.
-        """
-        name = image.format.name
-        if size != (image.width, image.height) or name not in _PLANAR:
-            image = self._convert(image, size, _PLANAR.get(name, "yuvj420p"))
-        elif name not in _FULL_RANGE and image.color_range != ColorRange.JPEG:
-            return self._expand(image)
-        luma, blue, red = (_rows(plane) for plane in image.planes)
-        return luma, blue, red
-
-    def _expand(self, image: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
-        """Limited range to full range, two samples at a time: about half the cost of FFmpeg's conversion.
-
-        The planes are valid until the next call.
-        """
-        luma, chroma = self._tables = self._tables or (_pair_table(16, 219), _pair_table(128, 224))
-        planes = [np.frombuffer(memoryview(plane), np.uint16) for plane in image.planes]
-        if [each.size for each in self._buffers] != [each.size for each in planes]:
-            self._buffers = [np.empty_like(each) for each in planes]
-        found = []
-        for table, pairs, buffer, plane in zip(
-            (luma, chroma, chroma), planes, self._buffers, image.planes, strict=True
-        ):
-            np.take(table, pairs, out=buffer, mode="clip")
-            found.append(_crop(buffer.view(np.uint8), plane))
-        return found[0], found[1], found[2]
-
-    def _convert(self, image: av.VideoFrame, size: tuple[int, int], target: str) -> av.VideoFrame:
-        shrinks = size[0] * size[1] < image.width * image.height
-        try:
-            return self._reformatter.reformat(
-                image,
-                *size,
-                format=target,
-                # The same matrix on both sides: only the range is converted, unless the frame is RGB.
-                dst_colorspace=Colorspace.ITU601 if image.format.is_rgb else None,
-                dst_color_range=ColorRange.JPEG,
-                interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
-            )
-        except (av.FFmpegError, ValueError) as error:
-            raise InvalidFrameError(
-                InvalidReason.NOT_JPEG, f"FFmpeg can't convert a {image.format.name} frame to {target}: {error}"
-            ) from None
-
-
-def _pair_table(zero: int, span: int) -> Pairs:
-    """Full-range values for each pair of limited-range bytes; `zero` maps to 0 for luma, to 128 for chroma."""
-    offset = 0 if zero == 16 else 128
-    levels = (np.arange(256) - zero) * 255 / span + offset
-    single = np.clip(np.rint(levels), 0, 255).astype(np.uint16)
-    return np.ascontiguousarray((single[:, None] << 8) | single[None, :]).reshape(-1)
-
-
-def _rows(plane: VideoPlane) -> Plane:
-    return _crop(np.frombuffer(memoryview(plane), np.uint8), plane)
-
-
-def _crop(samples: Plane, plane: VideoPlane) -> Plane:
-    rows = samples.reshape(-1, plane.line_size)
-    return np.ascontiguousarray(rows[: plane.height, : plane.width])

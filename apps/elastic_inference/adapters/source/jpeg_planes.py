@@ -1,0 +1,163 @@
+"""Turns decoded frames into the planes that JPEG wants: 8 bits, full range, the BT.601 matrix (JFIF, ITU-T T.871).
+
+Called by `jpeg_encoder`. FFmpeg's `colorspace` filter changes matrix and range in one pass, for a ninth of the cost of
+its scaler, which is left for other sizes and for layouts that the filter does not take.
+"""
+
+from __future__ import annotations
+
+import av
+import av.filter
+import numpy as np
+import numpy.typing as npt
+from av.video.plane import VideoPlane
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+
+Plane = npt.NDArray[np.uint8]
+# Formats that the filter takes, by the format of 8 bits with the same subsampling.
+_PLANAR = {
+    f"yuv{letter}{layout}p{depth}": f"yuv{layout}p"
+    for layout in ("420", "422", "444")
+    for letter, depth in (("", ""), ("j", ""), ("", "10le"), ("", "12le"))
+}
+# What capture devices send. They mean BT.601 where they state no matrix (USB Video Class 1.5, section 3.9.2.6).
+_PACKED = ("yuyv422", "yvyu422", "uyvy422")
+# The filter's names of the matrices, by their numbers in ITU-T H.273.
+_BT709, _BT601, _SMPTE170M = 1, 5, 6
+_MATRICES = {
+    _BT709: "bt709",
+    4: "fcc",
+    _BT601: "bt470bg",
+    _SMPTE170M: "smpte170m",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020nc",
+}
+# Where a video states no matrix, players take BT.709 from this size on.
+_HD_WIDTH, _HD_HEIGHT = 1280, 720
+
+
+class JpegPlanes:
+    """Converts frames of any size and pixel format, in one thread of FFmpeg too. Not thread-safe."""
+
+    def __init__(self) -> None:
+        # Made once: each reformatter sets up FFmpeg's scaler again.
+        self._reformatter = VideoReformatter()
+        self._recolour: _Recolour | None = None
+
+    def planes(self, image: av.VideoFrame, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
+        """Y, Cb and Cr of the frame at `size`. Raises InvalidFrameError if FFmpeg cannot convert it.
+
+        States the frame's matrix and range in `image`, if they are missing there.
+        """
+        try:
+            converted = self._convert(image, size)
+        except (av.FFmpegError, ValueError) as error:
+            raise InvalidFrameError(
+                InvalidReason.NOT_JPEG, f"FFmpeg can't convert a {image.format.name} frame for JPEG: {error}"
+            ) from None
+        luma, blue, red = (_rows(plane) for plane in converted.planes)
+        return luma, blue, red
+
+    def _convert(self, image: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
+        name = image.format.name
+        if image.format.is_rgb or image.format.has_palette or len(image.format.components) < 3:
+            return self._scale(image, size, "yuv420p", to_jpeg=True)
+        _state_colours(image)
+        target = _PLANAR.get(name) or ("yuv422p" if name in _PACKED else "yuv420p")
+        # The filter does not take a chroma sample that lies half outside.
+        at = next((each for each in (size, (image.width, image.height)) if _halves(target, each)), None)
+        if at is None:
+            return self._scale(image, size, target, to_jpeg=True)
+        if at != (image.width, image.height) or name not in _PLANAR:
+            image = self._scale(image, at, target)
+        if not _is_jpeg(image, target):
+            if self._recolour is None or not self._recolour.takes(image):
+                self._recolour = _Recolour(image, target)
+            image = self._recolour.convert(image)
+        return image if at == size else self._scale(image, size, target)
+
+    def _scale(self, image: av.VideoFrame, size: tuple[int, int], target: str, to_jpeg: bool = False) -> av.VideoFrame:
+        """The frame at `size` in the format `target`. Matrix and range stay as they are unless `to_jpeg`."""
+        shrinks = size[0] * size[1] < image.width * image.height
+        return self._reformatter.reformat(
+            image,
+            *size,
+            format=target,
+            dst_colorspace=Colorspace.ITU601 if to_jpeg else None,
+            dst_color_range=ColorRange.JPEG if to_jpeg else None,
+            interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
+            # By default FFmpeg starts a thread for each processor of the host.
+            threads=1,
+        )
+
+
+class _Recolour:
+    """FFmpeg's filter `colorspace` for frames of one size, format, matrix and range."""
+
+    def __init__(self, image: av.VideoFrame, target: str) -> None:
+        """`target` is the format of 8 bits with the image's subsampling."""
+        self._kind = _kind(image)
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1
+        source = self._graph.add(
+            "buffer",
+            video_size=f"{image.width}x{image.height}",
+            pix_fmt=image.format.name,
+            time_base="1/1000",
+            colorspace=str(image.colorspace),
+            range=str(image.color_range),
+        )
+        # Primaries and transfer are said to be equal, so that the filter leaves both as they are.
+        recolour = self._graph.add(
+            "colorspace",
+            f"ispace={_MATRICES[image.colorspace]}:irange={'pc' if image.color_range == ColorRange.JPEG else 'tv'}"
+            f":iprimaries=bt709:itrc=bt709:space={_MATRICES[_BT601]}:range=pc:primaries=bt709:trc=bt709:format={target}",
+        )
+        sink = self._graph.add("buffersink")
+        source.link_to(recolour)
+        recolour.link_to(sink)
+        self._graph.configure()
+
+    def takes(self, image: av.VideoFrame) -> bool:
+        """Whether the frame is of the kind that this filter was made for."""
+        return _kind(image) == self._kind
+
+    def convert(self, image: av.VideoFrame) -> av.VideoFrame:
+        self._graph.vpush(image)
+        return self._graph.vpull()
+
+
+def _kind(image: av.VideoFrame) -> tuple[int, int, str, int, int]:
+    return image.width, image.height, image.format.name, image.colorspace, image.color_range
+
+
+def _state_colours(image: av.VideoFrame) -> None:
+    """Writes matrix and range into a YCbCr frame that does not state them."""
+    name = image.format.name
+    if image.colorspace not in _MATRICES:
+        hd = image.width >= _HD_WIDTH or image.height >= _HD_HEIGHT
+        image.colorspace = _BT709 if hd and name not in _PACKED else _BT601
+    if name.startswith("yuvj"):
+        image.color_range = ColorRange.JPEG
+    elif image.color_range != ColorRange.JPEG:
+        image.color_range = ColorRange.MPEG
+
+
+def _is_jpeg(image: av.VideoFrame, target: str) -> bool:
+    """Whether the planes are those of JPEG already."""
+    eight_bits = image.format.name in (target, target.replace("yuv", "yuvj"))
+    return eight_bits and image.color_range == ColorRange.JPEG and image.colorspace in (_BT601, _SMPTE170M)
+
+
+def _halves(target: str, size: tuple[int, int]) -> bool:
+    """Whether the chroma planes of this format cover `size` without a rest."""
+    return target == "yuv444p" or (size[0] % 2 == 0 and (target == "yuv422p" or size[1] % 2 == 0))
+
+
+def _rows(plane: VideoPlane) -> Plane:
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return np.ascontiguousarray(rows[: plane.height, : plane.width])
