@@ -163,6 +163,7 @@ declare -A RUN_VARIABLES=(
         MAX_VIEWERS
         REORDER_MS
         ALLOWED_ORIGINS
+        ALLOWED_HOSTS
         TRUSTED_PROXIES
     "
     ["ei-gateway-server"]="
@@ -200,6 +201,7 @@ declare -A RUN_VARIABLES=(
         GATEWAY_TLS_CERT:read
         GATEWAY_TLS_KEY:read
         ALLOWED_ORIGINS
+        ALLOWED_HOSTS
         TRUSTED_PROXIES
         BASE_PATH
         DASHBOARD_DIR:read

@@ -95,7 +95,9 @@ class RelayMetrics:
         self.late = Counter("ei_frames_late", "Results discarded because they arrived out of order.", registry=registry)
         self.invalid = Counter("ei_results_invalid", "Results that could not be read.", registry=registry)
         refused = Counter("ei_viewers_refused", "Websockets refused.", ("reason",), registry=registry)
-        self.refused = {reason: refused.labels(reason=reason) for reason in ("unknown", "limit", "origin", "request")}
+        self.refused = {
+            reason: refused.labels(reason=reason) for reason in ("unknown", "limit", "origin", "host", "request")
+        }
 
 
 class GatewayMetrics:

@@ -463,8 +463,26 @@ export interface operations {
                     "application/json": components["schemas"]["Streams"];
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -510,8 +528,26 @@ export interface operations {
                     "application/json": components["schemas"]["Streams"];
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -560,8 +596,26 @@ export interface operations {
                     "application/json": components["schemas"]["Stream"];
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -619,8 +673,26 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -684,8 +756,26 @@ export interface operations {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -731,8 +821,26 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -767,6 +875,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -811,7 +937,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description The request comes from a page of another site. */
+            /** @description The request comes from a page of another site, or is for a host name that is refused. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -849,7 +975,16 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            /** @description The request comes from a page of another site. */
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The request comes from a page of another site, or is for a host name that is refused. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -878,8 +1013,26 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description No valid token or login. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

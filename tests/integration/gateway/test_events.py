@@ -78,7 +78,7 @@ def test_too_many_event_streams_are_refused(gateway: RunningGateway, monkeypatch
 def test_a_client_that_reads_nothing_does_not_delay_the_others(gateway: RunningGateway, client: redis.Redis) -> None:
     pool = Pool(client)
     with socket.create_connection(("127.0.0.1", gateway.port)) as stuck:
-        stuck.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        stuck.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_for(lambda: gateway.metric("ei_gateway_event_clients") == 1, what="the stuck client")
         with gateway.events() as events:
             pool.publish()

@@ -232,7 +232,7 @@ def test_the_websocket_server_believes_trusted_proxies_too(
     pool.publish()
     headers = {"X-Forwarded-Host": "site.example"}
     for trusted in (("127.0.0.0/8",), ()):
-        with Relay(queue_url=valkey.url, trusted_proxies=trusted) as relay:
+        with Relay(queue_url=valkey.url, trusted_proxies=trusted, allowed_hosts="site.example") as relay:
             url = f"ws://127.0.0.1:{relay.port}/{pool.stream_id}"
 
             def opens(url: str = url) -> bool:

@@ -75,7 +75,7 @@ def recording_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
 
 
 HANDSHAKE = (
-    b"GET /gate-1:people:inferred?format=json HTTP/1.1\r\nHost: cameras.example:31002\r\nUpgrade: websocket\r\n"
+    b"GET /gate-1:people:inferred?format=json HTTP/1.1\r\nHost: localhost:31002\r\nUpgrade: websocket\r\n"
     b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -151,14 +151,14 @@ def test_the_websocket_server_gets_only_the_headers_that_it_needs(valkey: Embedd
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
             raw.sendall(
                 HANDSHAKE
-                + f"Authorization: Bearer {TOKEN}\r\nCookie: {cookie}\r\nOrigin: http://cameras.example:31002\r\n"
+                + f"Authorization: Bearer {TOKEN}\r\nCookie: {cookie}\r\nOrigin: http://localhost:31002\r\n"
                 f"X-Forwarded-For: 6.6.6.6\r\nX-Own: 1\r\n\r\nearly".encode()
             )
             assert receive(raw, len(SWITCHED) + 5) == SWITCHED + b"early"
             raw.sendall(b"more")
             assert receive(raw, 4) == b"more"
         (head,) = heads
-        assert head.startswith(b"GET /gate-1:people:inferred?format=json HTTP/1.1\r\nHost: cameras.example:31002\r\n")
+        assert head.startswith(b"GET /gate-1:people:inferred?format=json HTTP/1.1\r\nHost: localhost\r\n")
         assert b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" in head
         assert b"X-Forwarded-For: 127.0.0.1\r\n" in head
         for secret in (TOKEN.encode(), b"ei_session", b"Cookie", b"Authorization", b"X-Own", b"6.6.6.6"):

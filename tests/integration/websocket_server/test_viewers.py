@@ -118,18 +118,21 @@ def test_too_many_viewers_close_with_4429(valkey: EmbeddedValkey, client: redis.
         ("/" + "x" * 1100, {}, "400 .*at most 1024"),
         (f"/{STREAM}", {"Origin": "https://evil.example"}, "403 .*ALLOWED_ORIGINS"),
         (f"/{STREAM}", {"Origin": "null"}, "403"),
+        (f"/{STREAM}", {"Host": "evil.example", "Origin": "http://evil.example"}, "403 .*ALLOWED_HOSTS"),
+        (f"/{STREAM}/snapshot.jpg", {"Host": "evil.example:31611"}, "403 .*ALLOWED_HOSTS"),
         (f"/{STREAM}", {"Upgrade": "none"}, "426"),
     ],
 )
 def test_wrong_requests_are_refused_with_words(relay: Relay, target: str, headers: dict[str, str], words: str) -> None:
     with pytest.raises(AssertionError, match=f"(?s){words}"):
         relay.open(target, headers=headers)
-    refused = sum(relay.metric("ei_viewers_refused_total", reason=reason) for reason in ("origin", "request"))
+    refused = sum(relay.metric("ei_viewers_refused_total", reason=reason) for reason in ("origin", "host", "request"))
     assert refused == 1
 
 
 def test_own_and_allowed_origins_may_watch(valkey: EmbeddedValkey, client: redis.Redis) -> None:
-    with Relay(queue_url=valkey.url, allowed_origins="https://wall.example") as relay:
+    names = {"allowed_origins": "https://wall.example", "allowed_hosts": "edge.example"}
+    with Relay(queue_url=valkey.url, **names) as relay:
         with relay.open(headers={"Origin": f"http://127.0.0.1:{relay.port}"}):
             wait_subscribed(client, relay)
         with relay.open(headers={"Host": "edge.example", "Origin": "https://edge.example"}):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from elastic_inference.base.allowed_hosts import check_host_names
 from elastic_inference.base.forwarded import check_prefix, parse_networks
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
@@ -46,6 +47,7 @@ def _check_networks(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(check_host_names)]
 PathPrefix = Annotated[str, AfterValidator(check_prefix)]
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from elastic_inference.base.settings.common import CommonSettings
 from elastic_inference.base.settings.fields import (
     CommaSeparated,
+    HostNames,
     Networks,
     PathPrefix,
     PortOrFree,
@@ -19,6 +20,10 @@ from elastic_inference.base.url import check_url
 WEBSOCKET_PORT = 31611
 MAX_VIEWERS_TEXT = "maximum number of open websockets"
 ALLOWED_ORIGINS_TEXT = "additional origins of browsers, comma-separated"
+ALLOWED_HOSTS_TEXT = (
+    "additional names by which browsers may reach a server without a login, comma-separated; IP addresses, localhost "
+    "and the machine's own name are always allowed, * allows every name"
+)
 TRUSTED_PROXIES_TEXT = (
     "addresses and networks of proxies whose X-Forwarded and Forwarded headers count, comma-separated"
 )
@@ -29,13 +34,14 @@ class WebsocketSettings(CommonSettings):
 
     service = "websocket server"
     command = "ei-websocket-server"
-    websocket_host: str = Field("0.0.0.0", description="address that the websocket server listens on")  # noqa: S104
+    websocket_host: str = Field("0.0.0.0", description="address that the websocket server listens on; it has no login")  # noqa: S104
     websocket_port: PortOrFree = Field(
         WEBSOCKET_PORT, description="port that the websocket server listens on; 0 takes a free one"
     )
     max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
     reorder_ms: float = Field(100.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor")
     allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
+    allowed_hosts: HostNames = Field((), description=ALLOWED_HOSTS_TEXT)
     trusted_proxies: Networks = Field((), description=TRUSTED_PROXIES_TEXT)
 
 
@@ -53,6 +59,7 @@ class GatewaySettings(CommonSettings):
     gateway_tls_cert: ReadablePath = Field(None, description="certificate chain (PEM): serve HTTPS")
     gateway_tls_key: ReadablePath = Field(None, description="its key (PEM)")
     allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
+    allowed_hosts: HostNames = Field((), description=ALLOWED_HOSTS_TEXT)
     trusted_proxies: Networks = Field((), description=TRUSTED_PROXIES_TEXT)
     base_path: PathPrefix = Field(
         "", description="path below which a proxy serves the gateway, such as /ei; paths without it are served too"

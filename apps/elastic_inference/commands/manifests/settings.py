@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from elastic_inference.base import config, ports
 from elastic_inference.commands.manifests.errors import ManifestError
 
-_BEFORE_THE_GATEWAY = ("allowed_origins", "base_path", "trusted_proxies")
+_BEFORE_THE_GATEWAY = ("allowed_hosts", "allowed_origins", "base_path", "trusted_proxies")
 
 
 def _service_fields() -> dict[str, FieldInfo]:

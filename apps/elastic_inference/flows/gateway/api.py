@@ -212,5 +212,5 @@ class UnknownHandler(BaseHandler):
 
     def prepare(self) -> None:
         """Answers 404 to every method, but 401 first: without a login, clients do not learn which paths exist."""
-        self.check_login()
+        super().prepare()
         raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -89,6 +90,21 @@ def is_route(relative: str) -> bool:
     if not parts or parts[0] in RESERVED or parts[0] == "assets":
         return False
     return not parts[-1].startswith(".") and PurePosixPath(parts[-1]).suffix.lower() not in FILE_SUFFIXES
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client with this `Accept-Encoding` takes gzip (RFC 9110, 12.5.3): `gzip;q=0` refuses it."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, *parameters = (each.strip() for each in part.split(";"))
+        given = [each.partition("=")[2].strip() for each in parameters if each.partition("=")[0].strip() == "q"]
+        weights[coding] = _weight(given[0]) if given else 1.0
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def _weight(text: str) -> float:
+    """A weight of 0 to 1; what is none refuses, since the uncompressed form is never wrong."""
+    return float(text) if re.fullmatch(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", text) else 0.0
 
 
 def _load(body: bytes, path: PurePosixPath) -> Asset:

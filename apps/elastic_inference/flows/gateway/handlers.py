@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import responses
@@ -12,6 +11,7 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler
 
+from elastic_inference.base.allowed_hosts import AllowedHosts, host_refusal
 from elastic_inference.base.forwarded import Network, client_of
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import GatewayMetrics
@@ -21,6 +21,7 @@ from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
+from elastic_inference.flows.gateway.security_headers import security_headers
 from elastic_inference.flows.gateway.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ CODES = {
     503: ErrorCode.UNAVAILABLE,
     504: ErrorCode.NO_FRAME,
 }
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Gateway:
     openapi: bytes
     upstream: tuple[str, int]
     max_tunnels: int
+    allowed_hosts: AllowedHosts
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     base_path: str = ""
@@ -94,20 +95,12 @@ class BaseHandler(RequestHandler):
     def set_default_headers(self) -> None:
         """Called by Tornado for each request, and again when an error replaces the answer."""
         host = self.client.host or self.request.host
-        own = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
-        self.set_header("Server", "elastic-inference")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "same-origin")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header(
-            "Content-Security-Policy",
-            "default-src 'self'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' blob: data:; "
-            f"connect-src 'self'{own}; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-            "form-action 'self'; frame-ancestors 'self'",
-        )
+        for name, value in security_headers(host, self.is_secure).items():
+            self.set_header(name, value)
 
     def prepare(self) -> None:
-        """Checks the login before anything is read or done."""
+        """Checks host and login before anything is read or done."""
+        self.check_host()
         if self.needs_login:
             self.check_login()
 
@@ -131,6 +124,18 @@ class BaseHandler(RequestHandler):
             self.gateway.failures.failed(address)
             raise ApiError(401, "The token is wrong.")
 
+    def check_host(self) -> None:
+        """Raises ApiError 403 for a host name of a foreign site, unless a token protects the gateway anyway."""
+        if self.gateway.auth.required or self.gateway.allowed_hosts.allow(self._hosts()):
+            return
+        reason = host_refusal(self._hosts())
+        if self.gateway.throttle.allow("host"):
+            log.warning("%s (logged once a minute)", reason)
+        raise ApiError(403, reason)
+
+    def _hosts(self) -> list[str]:
+        return [self.client.host] if self.client.host else self.request.headers.get_list("Host")
+
     def check_origin(self) -> None:
         """Raises ApiError 403 for a page of another site. Programs send no origin and are accepted."""
         reason = self.origin_problem(self.request.headers.get_list("Origin"))
@@ -142,7 +147,7 @@ class BaseHandler(RequestHandler):
 
     def origin_problem(self, origins: list[str]) -> str | None:
         """Why pages of these `Origin` headers are refused; None if they are not."""
-        hosts = [self.client.host] if self.client.host else self.request.headers.get_list("Host")
+        hosts = self._hosts()
         if is_allowed_origin(origins, hosts, self.gateway.allowed_origins):
             return None
         return refusal_reason(origins, hosts, self.client, str(self.request.remote_ip))

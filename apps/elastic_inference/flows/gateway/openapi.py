@@ -28,6 +28,10 @@ too many viewers. If GATEWAY_TOKEN is set, everything but /api/session, /api/log
 websockets included; an open gateway ignores it."""
 _REF = "#/components/schemas/"
 _LOGIN_ERRORS = {401: "No valid token or login.", 429: "Too many wrong tokens from this address: try again later."}
+_ERRORS = {
+    400: "The request is not valid.",
+    403: "Without a token: requests for this host name are refused, see ALLOWED_HOSTS.",
+}
 _PARAMETERS = {"id": ("The stream's id, <name>:<type>:inferred.", StreamId)}
 
 
@@ -99,7 +103,7 @@ def _plain(schema: Any) -> Any:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    errors = {**_LOGIN_ERRORS, **route.errors} if route.handler.needs_login else route.errors
+    errors = {**_ERRORS, **(_LOGIN_ERRORS if route.handler.needs_login else {}), **route.errors}
     answers = {"200": _answer(route.success, route.returns)}
     answers |= {str(status): _answer(errors[status], Error) for status in sorted(errors)}
     found: dict[str, Any] = {"operationId": route.operation, "summary": route.summary}

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from elastic_inference.domain import keys
-from elastic_inference.flows.gateway.assets import Asset
+from elastic_inference.flows.gateway.assets import Asset, accepts_gzip
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
+from elastic_inference.flows.gateway.snapshots import HOST_OF_REQUESTS
 from elastic_inference.flows.gateway.tunnel import (
     SocketTunnel,
     UpstreamError,
@@ -74,7 +75,7 @@ class PageHandler(BaseHandler):
             return
         if asset.compressed is not None:
             self.set_header("Vary", "Accept-Encoding")
-            if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            if accepts_gzip(self.request.headers.get("Accept-Encoding", "")):
                 self.set_header("Content-Encoding", "gzip")
                 self._etag = asset.etag[:-1] + '-gzip"'
                 body = asset.compressed
@@ -190,7 +191,7 @@ class TunnelHandler(BaseHandler):
         target = f"/{stream_id}" + (f"?{query}" if query else "")
         lines = [
             f"GET {target} HTTP/1.1",
-            f"Host: {self.request.host}",
+            f"Host: {HOST_OF_REQUESTS}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"X-Forwarded-For: {self.client.address}",

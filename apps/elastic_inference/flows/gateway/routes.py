@@ -17,7 +17,7 @@ from elastic_inference.flows.gateway.handlers import BaseHandler
 
 NO_STREAM = "No such stream."
 REDIS_UNAVAILABLE = "Redis is unavailable and nothing is known yet."
-OTHER_SITE = "The request comes from a page of another site."
+OTHER_SITE = "The request comes from a page of another site, or is for a host name that is refused."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class MediaType:
 class Route:
     """One path with one method. `returns` and `accepts` are models or media types; `errors` maps status to description.
 
-    `openapi` adds the errors of the login check (401 and 429) where the handler needs a login.
+    `openapi` adds those of every request (400 and 403), and of the login check (401 and 429) where a login is needed.
     """
 
     path: str

@@ -13,17 +13,20 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.config import GatewaySettings, RedisTarget
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
@@ -33,6 +36,7 @@ from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
 from elastic_inference.flows.gateway.auth import Authenticator
+from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_answer
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
@@ -68,7 +72,7 @@ class GatewayServer:
         self._sockets = _bind(settings.gateway_host, settings.gateway_port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._running = AsyncExitStack()
-        self._http: HTTPServer | None = None
+        self._http: _HttpServer | None = None
         self._gateway: Gateway | None = None
 
     @property
@@ -105,6 +109,7 @@ class GatewayServer:
             openapi=(HERE / "openapi.json").read_bytes(),
             upstream=upstream,
             max_tunnels=settings.max_viewers + TUNNELS_OVER_VIEWERS,
+            allowed_hosts=AllowedHosts(settings.allowed_hosts, socket.gethostname()),
             allowed_origins=settings.allowed_origins,
             trusted_proxies=parse_networks(settings.trusted_proxies),
             base_path=settings.base_path,
@@ -113,7 +118,7 @@ class GatewayServer:
         for run in (state.run, hub.run, *self._server_checks(clock, broker)):
             task = asyncio.create_task(_keep_running(run))
             self._running.push_async_callback(_cancel, task)
-        self._http = HTTPServer(
+        self._http = _HttpServer(
             make_application(self._gateway, settings.base_path),
             ssl_options=self._tls,
             idle_connection_timeout=IDLE_LIMIT_S,
@@ -122,6 +127,7 @@ class GatewayServer:
             max_body_size=MAX_BODY_BYTES,
             max_buffer_size=1024 * 1024,
         )
+        self._http.refuse_with(bad_request(self._tls is not None), self._metrics.requests["4xx"].inc)
         self._http.add_sockets(self._sockets)
         log.info("gateway at %s%s", self.url, " (token required)" if self._auth.required else "")
 
@@ -150,6 +156,19 @@ class GatewayServer:
             await asyncio.sleep(0.02)
         await self._http.close_all_connections()
         await self._running.aclose()
+
+
+class _HttpServer(HTTPServer):
+    """Tornado's server with our answer to what is not HTTP."""
+
+    def refuse_with(self, answer: bytes, count: Callable[[], object]) -> None:
+        """`count` is called with each such answer. To be called before the server gets its sockets."""
+        self._refusal = (answer, count)
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Called by Tornado for each connection."""
+        replace_bare_answer(stream, *self._refusal)
+        super().handle_stream(stream, address)
 
 
 class _Report:

@@ -16,6 +16,8 @@ CONNECT_LIMIT_S = 3.0
 ANSWER_LIMIT_S = 8.0
 MAX_CONNECTIONS = 64
 MAX_BYTES = 64 * 1024 * 1024
+# The websocket server refuses host names that it does not know, and the gateway's name for it may be any.
+HOST_OF_REQUESTS = "localhost"
 _STATUSES = {404, 429, 504}
 
 
@@ -43,6 +45,7 @@ class Snapshots:
         try:
             answer: HTTPResponse = await self._client.fetch(
                 url,
+                headers={"Host": HOST_OF_REQUESTS},
                 raise_error=False,
                 connect_timeout=CONNECT_LIMIT_S,
                 request_timeout=ANSWER_LIMIT_S,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,7 +17,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from elastic_inference.base.forwarded import Network, client_of
+from elastic_inference.base.allowed_hosts import AllowedHosts, host_refusal
+from elastic_inference.base.forwarded import Client, Network, client_of
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
@@ -65,6 +67,7 @@ class WebsocketServer:
         *,
         allowed_origins: Sequence[str] = (),
         trusted_proxies: Sequence[Network] = (),
+        allowed_hosts: AllowedHosts | None = None,
         limits: Limits | None = None,
     ) -> None:
         """`exists` says whether there is such a stream; it may raise BrokerUnavailableError."""
@@ -74,6 +77,7 @@ class WebsocketServer:
         self._snapshots = snapshots
         self._allowed_origins = tuple(allowed_origins)
         self._trusted_proxies = tuple(trusted_proxies)
+        self._allowed_hosts = allowed_hosts or AllowedHosts((), socket.gethostname())
         self._throttle = Throttle()
         self._limits = limits or Limits()
         self._inside = 0
@@ -131,13 +135,14 @@ class WebsocketServer:
     ) -> Response | Coroutine[None, None, Response] | None:
         """The answer to anything but an acceptable viewer; None for such a viewer."""
         assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
-        if reason := self._origin_problem(connection, request):
-            if self._throttle.allow("origin"):
-                log.warning("%s (logged once a minute)", reason)
-            return connection.respond(
-                HTTPStatus.FORBIDDEN,
-                f"pages of this origin are not allowed: see ALLOWED_ORIGINS of the websocket server. {reason}\n",
-            )
+        peer = str((connection.remote_address or ("",))[0])
+        client = client_of(peer, request.headers.get_all, self._trusted_proxies)
+        hosts = [client.host] if client.host else request.headers.get_all("Host")
+        if not self._allowed_hosts.allow(hosts):
+            return self._refuse(connection, "host", host_refusal(hosts))
+        if reason := self._origin_problem(request, hosts, client, peer):
+            words = "pages of this origin are not allowed: see ALLOWED_ORIGINS of the websocket server. "
+            return self._refuse(connection, "origin", reason, words)
         stream_id = snapshot_stream(request.path)
         if stream_id is not None:
             return self._snapshot(connection, stream_id)
@@ -147,13 +152,14 @@ class WebsocketServer:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         return None
 
-    def _origin_problem(self, connection: ServerConnection, request: Request) -> str | None:
+    def _refuse(self, connection: ServerConnection, why: str, reason: str, words: str = "") -> Response:
+        self._metrics.refused[why].inc()
+        if self._throttle.allow(why):
+            log.warning("%s (logged once a minute)", reason)
+        return connection.respond(HTTPStatus.FORBIDDEN, f"{words}{reason}\n")
+
+    def _origin_problem(self, request: Request, hosts: Sequence[str], client: Client, peer: str) -> str | None:
         origins = request.headers.get_all("Origin")
-        if not origins:
-            return None
-        peer = str((connection.remote_address or ("",))[0])
-        client = client_of(peer, request.headers.get_all, self._trusted_proxies)
-        hosts = [client.host] if client.host else request.headers.get_all("Host")
         if is_allowed_origin(origins, hosts, self._allowed_origins):
             return None
         return refusal_reason(origins, hosts, client, peer)
@@ -176,9 +182,8 @@ class WebsocketServer:
         return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, Headers(headers), jpeg)
 
     def _count_refusal(self, _connection: ServerConnection, request: Request, response: Response) -> None:
-        if response.status_code == HTTPStatus.FORBIDDEN:
-            self._metrics.refused["origin"].inc()
-        elif response.status_code != HTTPStatus.SWITCHING_PROTOCOLS and snapshot_stream(request.path) is None:
+        counted = (HTTPStatus.FORBIDDEN, HTTPStatus.SWITCHING_PROTOCOLS)
+        if response.status_code not in counted and snapshot_stream(request.path) is None:
             self._metrics.refused["request"].inc()
 
     async def _handle(self, connection: ServerConnection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from redis.exceptions import RedisError
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
@@ -116,7 +118,7 @@ async def serve(
                 f"expected a free port at {settings.websocket_host} ({error.strerror or error})",
             ) from None
         on_port(server.port)
-        log.info("websockets at ws://%s:%d/<stream id>", settings.websocket_host, server.port)
+        log.info("websockets at ws://%s:%d/<stream id> (no login)", settings.websocket_host, server.port)
         lifecycle.set_ready("websocket port")
         tasks = [asyncio.create_task(run()) for run in work]
         stopped = asyncio.create_task(stop.wait())
@@ -163,6 +165,7 @@ def _build(
         Snapshots(hub, executor, exists),
         allowed_origins=settings.allowed_origins,
         trusted_proxies=parse_networks(settings.trusted_proxies),
+        allowed_hosts=AllowedHosts(settings.allowed_hosts, socket.gethostname()),
         limits=limits or Limits(max_viewers=settings.max_viewers),
     )
     check = partial(watch_server, registry_client, broker, partial(lifecycle.set_degraded, "broker server"))

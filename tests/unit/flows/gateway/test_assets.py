@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.flows.gateway.assets import AssetFolder
+from elastic_inference.flows.gateway.assets import AssetFolder, accepts_gzip
 
 
 @pytest.fixture
@@ -81,3 +81,16 @@ def test_a_file_that_changed_is_read_again(folder: Path) -> None:
     assert before is not None
     assert after.body == b"a{color:red}"
     assert after.etag != before.etag
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "accepted"),
+    [
+        *(("gzip", True), ("br, GZIP;q=0.1", True), ("gzip;q=1.000", True), ("*", True), ("x-gzip", True)),
+        *(("", False), ("br", False), ("identity", False), ("notgzip", False), ("gzipped", False)),
+        *(("gzip;q=0", False), ("gzip; Q=0.000, *", False), ("br;q=1, gzip ; q=0", False), ("*;q=0", False)),
+        *(("gzip;q=", False), ("gzip;q=nan", False), ("gzip;q=-1", False), ("gzip;q=2", False)),
+    ],
+)
+def test_gzip_is_for_clients_that_take_it(accept_encoding: str, accepted: bool) -> None:
+    assert accepts_gzip(accept_encoding) is accepted

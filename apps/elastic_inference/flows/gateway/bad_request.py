@@ -1,0 +1,44 @@
+"""The answer to a request that Tornado itself refuses, in the form of all other errors. Called by `server`.
+
+Tornado answers what it cannot read as HTTP (a head without `Host`, a wrong length) with a bare line, before any
+handler is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tornado.iostream import IOStream
+
+from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, document_json
+from elastic_inference.flows.gateway.security_headers import security_headers
+
+_OF_TORNADO = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def bad_request(secure: bool) -> bytes:
+    """The whole answer. `secure`: whether the gateway itself serves HTTPS."""
+    body = document_json(Error(ErrorDetail(ErrorCode.BAD_REQUEST, "The request is not valid HTTP, or too large.")))
+    headers = {
+        **security_headers("", secure),
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + b"\r\n" + body
+
+
+def replace_bare_answer(stream: IOStream, answer: bytes, count: Callable[[], object]) -> None:
+    """Makes a new connection send `answer` where Tornado would send its bare line; `count` is then called."""
+    write = stream.write
+
+    def write_whole(data: Any) -> Any:
+        # Nothing of ours is this line alone: heads of answers always have headers.
+        if len(data) == len(_OF_TORNADO) and data == _OF_TORNADO:
+            count()
+            return write(answer)
+        return write(data)
+
+    stream.write = write_whole  # type: ignore[method-assign]
