@@ -147,7 +147,7 @@ have_downloads() { # completes .venv, whose commands fetch models and clips, if 
     [[ -d .venv ]] || ! command -v ei-download-models >/dev/null || return 0
     say "running 'make install' for the commands that fetch models and clips (a few minutes, once)"
     make --no-print-directory install \
-        || die "'make install' failed (see above), so no model or clip can be fetched: mend it, or give -m and -v a folder or none"
+        || die "'make install' failed (see above), so no model or clip can be fetched: fix it, or give -m and -v a folder or none"
 }
 
 is_model() { [[ $1 == *.xml || $1 == *.onnx || $1 == *.tflite || $1 == *.pb ]]; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One would guess: PyAV returns decoded frames in presentation order, so their pts rises from frame to frame.
-# What happens (PyAV 18.1.0 with FFmpeg 8.1, November 2026): for H.264 with B frames in AVI, which stores no presentation
+# Expected: PyAV returns decoded frames in presentation order, so their pts rises from frame to frame.
+# Seen (PyAV 18.1.0 with FFmpeg 8.1, November 2026): for H.264 with B frames in AVI, which stores no presentation
 # times, the frames come in the right order, but their pts goes back and forth (1, 2, 3, 5, 4, 6, …). Only frame.dts
 # rises. ffprobe's "best effort" time stamps hide this, and PyAV does not expose them. A player that schedules by pts
 # shows some frames late and others early; `Stream.average_rate` gives no hint.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# One would guess: opening an RTSP URL whose server accepts the connection and then says nothing ends with a time-out
-# error, as an HTTP URL does.
-# What happens (PyAV 18.1.0 with FFmpeg 8.1, November 2026): the time-out works, but the error is InvalidDataError,
-# "Invalid data found when processing input", the same as for a URL that is no video. HTTP gives ExitError or
-# TimeoutError. Only the time that has passed tells a camera that is silent from one that sends rubbish.
+# Expected: opening an RTSP URL whose server accepts the connection and then sends nothing ends with a time-out error,
+# as it does with an HTTP URL.
+# Seen (PyAV 18.1.0 with FFmpeg 8.1, November 2026): the time-out works, but the error is InvalidDataError, "Invalid
+# data found when processing input", the same as for a URL that is not a video. HTTP raises ExitError or TimeoutError.
+# Only the time that has passed distinguishes a silent camera from one that sends garbage.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

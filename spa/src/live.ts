@@ -36,7 +36,7 @@ function learnTime(serverMs: number, localMs: number): void {
   usePainter().clock(clock.offsetMs)
 }
 
-/** Asks for the session, and connects if it allows that. */
+/** Fetches the session, and connects unless a login is needed first. */
 async function start(): Promise<void> {
   tick()
   try {

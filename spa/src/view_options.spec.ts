@@ -25,7 +25,7 @@ test('defaults leave the address empty', () => {
   expect(parseOptions({})).toEqual(DEFAULTS)
 })
 
-test('everything survives the way through the address', () => {
+test('all options can be written to the address and read back', () => {
   const options: ViewOptions = {
     search: 'gate & <b>',
     types: ['people', 'car-int8'],

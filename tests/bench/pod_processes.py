@@ -37,7 +37,7 @@ class Child:
             [sys.executable, "-m", "tests.bench.pod_children", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  this process has no threads yet
         )
         assert self.process.stdin is not None
         if data is not None:
@@ -180,7 +180,7 @@ def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[in
             **{"QUEUE_URL": server.url, "INFER_TYPE": TYPE, "INFER_MODEL_NAME": model},
             **{"INFER_MODEL_PATH": str(models), "METRICS_PORT": str(port), "LOG_LEVEL": "WARNING"},
         },
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  no thread of ours runs yet
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  this process has no threads yet
     )
     try:
         deadline = time.monotonic() + 60

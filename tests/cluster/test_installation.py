@@ -109,7 +109,7 @@ def test_the_camera_user_can_push_and_nothing_else(installed: Installation) -> N
         pytest.fail(f"the camera user may {what}")
 
 
-def test_nobody_gets_in_without_a_password(installed: Installation) -> None:
+def test_nobody_logs_in_without_a_password(installed: Installation) -> None:
     with redis.Redis(host=installed.node, port=installed.queue_port, socket_timeout=5) as client:
         for attempt in (client.ping, lambda: client.rpush(keys.legacy_queue("people"), b"x"), client.info):
             with pytest.raises(redis.AuthenticationError):

@@ -244,7 +244,7 @@ def test_a_missing_clip_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip() == "error: --video nowhere.mp4: there is no such file."
 
 
-def test_what_is_no_video_ends_the_demo(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video_ends_the_demo(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("hello\n" * 100)
     running = Demo(tmp_path, "--video", str(text), "--type", "people")

@@ -78,7 +78,7 @@ def test_objects_of_coco_on_the_street(system: System, shared_models: Path) -> N
         viewer.wait_for(lambda each: any(confident(each, label) for label in vehicles), 60, "a vehicle on the street")
 
 
-def test_a_clip_without_faces_gives_none(system: System, shared_models: Path, shared_videos: Path) -> None:
+def test_no_faces_are_found_in_a_clip_without_faces(system: System, shared_models: Path, shared_videos: Path) -> None:
     system.infer(
         "face", {"INFER_MODEL_NAME": "face-detection-retail-0005_FP32", "INFER_MODEL_PATH": str(shared_models)}
     ).wait_ready()

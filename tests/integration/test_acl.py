@@ -49,7 +49,7 @@ def frame(name: str, seq: int = 0) -> Frame:
     return Frame(name, "people", tiny_jpeg(), seq)
 
 
-def test_the_file_holds_no_password_and_no_way_in_without_one(locked_server: EmbeddedValkey) -> None:
+def test_the_file_contains_no_password_and_allows_no_login_without_one(locked_server: EmbeddedValkey) -> None:
     text = render_acl(PASSWORDS)
     assert not any(password in text for password in PASSWORDS.values())
     with pytest.raises(AuthenticationError):
@@ -210,6 +210,6 @@ def test_reader_reads_results_alone_and_in_a_group(locked_server: EmbeddedValkey
         assert reader.xack(key, "counters", entry) == 1
 
 
-def test_a_file_of_passwords_that_is_older_than_a_user_leaves_it_off() -> None:
+def test_a_user_that_an_older_file_of_passwords_lacks_is_off() -> None:
     text = render_acl({user: password for user, password in PASSWORDS.items() if user != "reader"})
     assert "\nuser reader off resetchannels -@all\n" in text

@@ -194,7 +194,7 @@ def test_blazeface(embedded_models: dict[str, Path], sample_clips: dict[str, Pat
     check(runner, decode_blazeface, frames(sample_clips["bikes"], 25))
 
 
-def test_blazeface_finds_nobody_where_nobody_is(
+def test_blazeface_finds_no_face_where_there_is_none(
     embedded_models: dict[str, Path], shared_videos: Path, sample_clips: dict[str, Path]
 ) -> None:
     runner = runner_of(find_model(None, embedded_models["blazeface"].parents[2], "face"))

@@ -159,7 +159,7 @@ def test_settings_of_the_network_and_the_engine_are_passed_on(builder: Builder) 
     assert not any(part.startswith("https_proxy") for part in call)
 
 
-def test_the_base_image_and_further_packages_can_be_chosen(builder: Builder) -> None:
+def test_the_base_image_and_additional_packages_can_be_chosen(builder: Builder) -> None:
     builder.run(
         "-r",
         "r.example",
@@ -189,7 +189,7 @@ def test_save_writes_one_archive_an_image(builder: Builder) -> None:
     assert "container/save/" in done.stdout
 
 
-def test_several_platforms_make_a_manifest_list(builder: Builder) -> None:
+def test_several_platforms_become_a_manifest_list(builder: Builder) -> None:
     done = builder.run("-r", "r.example", "-c", "wss", "-g", "1", "-p", "linux/amd64,linux/arm64")
     assert done.returncode == 0, done.stderr
     (build,) = builder.calls("podman", "build")
@@ -203,7 +203,7 @@ def test_several_platforms_with_docker_go_through_buildx(tmp_path: Path) -> None
     assert any("--push" in call for call in builder.calls("docker", "buildx", "build"))
 
 
-def test_every_way_through_buildx_has_the_further_packages(tmp_path: Path) -> None:
+def test_every_build_through_buildx_has_the_additional_packages(tmp_path: Path) -> None:
     builder = Builder(tmp_path, ("docker",))
     given = ("-r", "r.example", "-c", "ois", "-p", "linux/amd64,linux/arm64")
     assert builder.run(*given, EXTRA_PACKAGES="drivers").returncode == 0
@@ -237,7 +237,7 @@ def test_a_folder_of_models_is_taken_as_it_is_with_a_warning_where_it_differs(bu
     assert ["download-models.sh", "--embedded", "-o", "build/models"] in builder.calls("download-models.sh")
 
 
-def test_each_build_puts_its_models_together_anew(builder: Builder, tmp_path: Path) -> None:
+def test_each_build_collects_its_models_again(builder: Builder, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "mine.onnx").write_text("net")
     where = os.path.relpath(tmp_path / "mine")  # from the caller's folder, not the project's
@@ -292,7 +292,7 @@ def test_a_failed_installation_ends_the_build(builder: Builder, component: str) 
     assert not builder.calls("podman", "build")
 
 
-def test_an_installation_that_was_broken_off_is_completed_first(builder: Builder) -> None:
+def test_an_interrupted_installation_is_completed_first(builder: Builder) -> None:
     (builder.project / ".venv" / "bin").mkdir(parents=True)
     shutil.copy(builder.project / "tools" / "download-models.sh", builder.project / ".venv/bin/ei-download-models")
     assert builder.run("-r", "r.example", "-a", "build", "-c", "ois").returncode == 0
@@ -335,7 +335,7 @@ def test_a_wrong_option_is_one_line(builder: Builder, arguments: list[str], mess
     assert not builder.calls("podman", "build")
 
 
-def test_without_an_engine_it_says_which_would_do(tmp_path: Path) -> None:
+def test_without_an_engine_it_names_the_supported_ones(tmp_path: Path) -> None:
     builder = Builder(tmp_path, ())
     done = builder.run("-r", "x")
     assert done.returncode == 1
@@ -361,7 +361,7 @@ def test_publishing_an_image_that_was_not_built_is_refused(builder: Builder) -> 
     assert "is not on this machine: build it first" in done.stderr
 
 
-def test_buildah_publishes_what_it_built_and_tells_its_size(tmp_path: Path) -> None:
+def test_buildah_publishes_what_it_built_and_shows_the_size(tmp_path: Path) -> None:
     builder = Builder(tmp_path, ("buildah",))
     done = builder.run("-r", "r.example", "-a", "publish", "-c", "css")
     assert done.returncode == 0, done.stderr

@@ -51,7 +51,7 @@ def grab_all(source: Source) -> None:
 
 
 @pytest.mark.parametrize("mode", ["normal", "no_length", "wrong_boundary", "zero_length", "bare"])
-def test_the_cameras_own_bytes_come_out(server: MjpegServer, mode: str) -> None:
+def test_the_cameras_jpegs_are_unchanged(server: MjpegServer, mode: str) -> None:
     server.mode = mode
     source = open_source(server.url)
     found = [next_jpeg(source) for _ in range(5)]
@@ -71,7 +71,7 @@ def test_silence_ends_in_an_error_in_time(server: MjpegServer) -> None:
     source.close()
 
 
-def test_the_end_of_the_stream_is_told(server: MjpegServer) -> None:
+def test_the_end_of_the_stream_is_reported(server: MjpegServer) -> None:
     source = open_source(server.url)
     next_jpeg(source)
     server.mode = "close"
@@ -80,7 +80,7 @@ def test_the_end_of_the_stream_is_told(server: MjpegServer) -> None:
     source.close()
 
 
-def test_an_oversize_picture_is_counted_and_the_next_one_read(server: MjpegServer) -> None:
+def test_an_oversize_image_is_counted_and_the_next_one_read(server: MjpegServer) -> None:
     server.mode = "oversize"
     source = open_source(server.url)
     source.grab(ignore)
@@ -107,7 +107,7 @@ def test_an_oversize_picture_is_counted_and_the_next_one_read(server: MjpegServe
         ("plain", r"answers with a page \(text/html\)"),
     ],
 )
-def test_what_is_no_mjpeg_is_an_error(server: MjpegServer, mode: str, why: str) -> None:
+def test_data_that_is_not_mjpeg_is_an_error(server: MjpegServer, mode: str, why: str) -> None:
     server.mode = mode
 
     def read() -> None:
@@ -181,7 +181,7 @@ def test_interrupt_ends_a_read_that_waits(server: MjpegServer) -> None:
     source.close()
 
 
-def test_the_service_passes_pictures_through_reconnects_and_tells_no_secret(
+def test_the_service_passes_images_through_and_reconnects_and_shows_no_secret(
     server: MjpegServer, valkey: EmbeddedValkey
 ) -> None:
     server.auth, server.login = "digest", ("bob", SECRET)
@@ -230,6 +230,6 @@ def test_camera_fps_caps_a_network_camera(server: MjpegServer, valkey: EmbeddedV
         assert gate.service.metric("ei_frames_dropped_total") == 0, "over the cap is not wanted, not dropped"
 
 
-def test_resizing_a_passed_through_picture(server: MjpegServer, valkey: EmbeddedValkey) -> None:
+def test_resizing_an_image_that_would_pass_through(server: MjpegServer, valkey: EmbeddedValkey) -> None:
     with ProducerUnderTest("camera", valkey, {"CAMERA": server.url, "FRAME_WIDTH": "80"}) as gate:
         assert {(frame.width, frame.height) for frame in gate.frames(3)} == {(80, 60)}

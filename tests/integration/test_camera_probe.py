@@ -56,7 +56,7 @@ def test_a_dark_file_is_called_dark_and_its_rate_is_the_stated_one(tmp_path: Pat
     assert "rate: 10 fps stated" in done.stdout
 
 
-def test_what_can_not_be_opened_ends_with_one_line(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_opened_ends_with_one_line(tmp_path: Path) -> None:
     done = probe(f"rtsp://bob:s3cr3t@127.0.0.1:{free_port()}/x")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "refuses the connection" in done.stderr

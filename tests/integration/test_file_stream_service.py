@@ -119,13 +119,13 @@ def test_redis_killed_and_back(own_valkey: EmbeddedValkey, clip: Path) -> None:
         assert "Traceback" not in gate.service.log()
 
 
-def test_a_redis_that_hangs_makes_drops_and_no_delay(own_valkey: EmbeddedValkey, clip: Path) -> None:
+def test_a_redis_that_hangs_causes_drops_but_no_delay(own_valkey: EmbeddedValkey, clip: Path) -> None:
     with ProducerUnderTest("file", own_valkey, {"VIDEO_FILE": str(clip)}) as gate:
         gate.service.wait_ready()
         assert own_valkey.pid is not None
         os.kill(own_valkey.pid, signal.SIGSTOP)
         try:
-            # Only the newest waits; the others are drops although the push itself still waits for its answer.
+            # Only the newest waits; the others are dropped although the push itself still waits for its reply.
             wait_for(lambda: gate.service.metric("ei_frames_dropped_total") >= 20, what="drops that are counted")
         finally:
             os.kill(own_valkey.pid, signal.SIGCONT)
@@ -133,7 +133,7 @@ def test_a_redis_that_hangs_makes_drops_and_no_delay(own_valkey: EmbeddedValkey,
         wait_for(lambda: gate.service.metric("ei_frames_pushed_total") > pushed + 5, 20, "pushes again")
 
 
-def test_a_wrong_password_is_said_and_waited_out(clip: Path) -> None:
+def test_a_wrong_password_is_reported_and_retried(clip: Path) -> None:
     with (
         EmbeddedValkey(options=("--requirepass", "right-one")) as server,
         ProducerUnderTest("file", server, {"VIDEO_FILE": str(clip), "QUEUE_PASSWORD": "wr0ng-one"}) as gate,
@@ -143,7 +143,7 @@ def test_a_wrong_password_is_said_and_waited_out(clip: Path) -> None:
         assert gate.service.terminate() == 0
 
 
-def test_two_producers_of_one_name_are_told(valkey: EmbeddedValkey, clip: Path) -> None:
+def test_two_producers_that_share_a_name_are_reported(valkey: EmbeddedValkey, clip: Path) -> None:
     with (
         ProducerUnderTest("file", valkey, {"VIDEO_FILE": str(clip)}) as one,
         ProducerUnderTest("file", valkey, {"VIDEO_FILE": str(clip)}) as other,
@@ -168,7 +168,7 @@ def test_an_image_over_the_limit_is_counted_and_not_pushed(valkey: EmbeddedValke
         assert gate.service.log().count("frame not pushed") == 1
 
 
-def test_what_is_no_video_ends_with_one_line(valkey: EmbeddedValkey, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video_ends_with_one_line(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("hello\n" * 100)
     for path in (tmp_path / "missing.mp4", tmp_path, text):

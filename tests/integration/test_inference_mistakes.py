@@ -89,7 +89,7 @@ def stays_and_says(pod: Pod, words: str) -> str:
     return text
 
 
-def test_a_wrong_password_is_logged_and_waited_for(tmp_path: Path, shared_models: Path) -> None:
+def test_a_wrong_password_is_logged_and_retried(tmp_path: Path, shared_models: Path) -> None:
     with (
         EmbeddedValkey(options=("--requirepass", "right-one")) as server,
         running_pod(server, tmp_path, shared_models, QUEUE_PASSWORD="wr0ng-one") as pod,
@@ -98,7 +98,7 @@ def test_a_wrong_password_is_logged_and_waited_for(tmp_path: Path, shared_models
         assert "wr0ng-one" not in text
 
 
-def test_another_users_login_is_logged_and_waited_for(tmp_path: Path, shared_models: Path) -> None:
+def test_another_users_login_is_logged_and_retried(tmp_path: Path, shared_models: Path) -> None:
     acl = tmp_path / "users.acl"
     acl.write_text(render_acl({user: f"secret of {user}" for user in USERS}))
     with (
@@ -113,7 +113,7 @@ def test_another_users_login_is_logged_and_waited_for(tmp_path: Path, shared_mod
         assert text.count("SCRIPT") <= 2, text
 
 
-def test_another_servers_port_is_logged_and_waited_for(
+def test_another_servers_port_is_logged_and_retried(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
     with no_redis() as port, running_pod(valkey, tmp_path, shared_models, QUEUE_URL=f"redis://127.0.0.1:{port}") as pod:

@@ -84,7 +84,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
 @pytest.mark.parametrize("at", ["venv", "pip"])
-def test_a_first_installation_that_was_broken_off_heals(project: Project, at: str, number: signal.Signals) -> None:
+def test_an_interrupted_first_installation_is_repaired(project: Project, at: str, number: signal.Signals) -> None:
     project.break_off(at, number)
     assert not project.stamp.exists()
     code, said = project.install()
@@ -94,7 +94,7 @@ def test_a_first_installation_that_was_broken_off_heals(project: Project, at: st
     assert project.install() == (0, "make: Nothing to be done for 'install'.\n")
 
 
-def test_an_update_that_was_broken_off_heals(project: Project) -> None:
+def test_an_interrupted_update_is_repaired(project: Project) -> None:
     assert project.install()[0] == 0
     os.utime(project.stamp, (0, 0))
     project.break_off("pip", signal.SIGKILL)
@@ -103,7 +103,7 @@ def test_an_update_that_was_broken_off_heals(project: Project) -> None:
     assert "was interrupted" in said
 
 
-def test_an_update_that_failed_in_order_keeps_the_environment(project: Project) -> None:
+def test_an_update_that_fails_cleanly_keeps_the_environment(project: Project) -> None:
     assert project.install()[0] == 0
     kept = project.folder / ".venv" / "kept"
     kept.touch()

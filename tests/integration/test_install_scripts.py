@@ -119,14 +119,14 @@ def test_a_dry_run_prints_the_manifest_and_changes_nothing(script: str, kubectl:
     assert not kubectl.changed
 
 
-def test_metrics_server_gets_the_flag_for_kubelets_of_their_own_making(kubectl: Cluster, manifest: Path) -> None:
+def test_metrics_server_gets_the_flag_for_self_signed_kubelets(kubectl: Cluster, manifest: Path) -> None:
     arguments = ("--dry-run", "--kubelet-insecure-tls", "--manifest", str(manifest))
     code, said, problems = run("install-metrics-server.sh", *arguments, kubectl=kubectl)
     assert code == 0, problems
     assert said.splitlines()[-2:] == ["  - --kubelet-use-node-status-port", "  - --kubelet-insecure-tls"]
 
 
-def test_kedas_namespace_is_let_in(kubectl: Cluster, manifest: Path) -> None:
+def test_kedas_namespace_gets_access(kubectl: Cluster, manifest: Path) -> None:
     code, _, problems = run("install-keda.sh", "--manifest", str(manifest), kubectl=kubectl)
     assert code == 0, problems
     assert "apply --server-side" in kubectl.asked
@@ -187,7 +187,7 @@ def test_a_metrics_server_that_does_not_answer_is_applied_again(kubectl: Cluster
 
 
 @pytest.mark.parametrize("helm", ["", "Helm"])
-def test_a_keda_of_this_version_is_only_let_in(helm: str, kubectl: Cluster, manifest: Path) -> None:
+def test_a_keda_of_this_version_only_gets_access(helm: str, kubectl: Cluster, manifest: Path) -> None:
     kubectl.says(server="keda/keda-metrics-apiserver", installed=f"{keda_version()}|{helm}")
     arguments = ("--manifest", str(manifest))
     code, said, problems = run("install-keda.sh", "--dry-run", *arguments, kubectl=kubectl)

@@ -102,7 +102,7 @@ def test_the_operators_rules_are_the_same(rules: str, tmp_path: Path) -> None:
     assert by_kind["PrometheusRule"]["spec"] == yaml.safe_load(rules)
 
 
-def test_the_dashboard_is_whole(monitoring: list[dict[str, object]]) -> None:
+def test_the_dashboard_is_complete(monitoring: list[dict[str, object]]) -> None:
     dashboard = json.loads(config_map(monitoring, "ei-grafana-dashboard", "elastic-inference.json"))
     assert dashboard["uid"]
     assert dashboard["schemaVersion"] >= 39

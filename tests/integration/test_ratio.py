@@ -78,7 +78,7 @@ def test_the_ratio_is_demand_over_capacity(  # noqa: PLR0917  fixtures
                 capacity_fps = capacity_under(1.5 * capacity_fps)
 
 
-def test_drops_from_before_the_pod_started_are_no_demand(
+def test_drops_from_before_the_pod_started_do_not_count_as_demand(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path
 ) -> None:
     frame = synthetic_frame(SIZE)

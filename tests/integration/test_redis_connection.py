@@ -280,7 +280,7 @@ def test_a_link_returns_errors_in_their_place(valkey: EmbeddedValkey) -> None:
         "redis+cluster://h:1/4",
     ],
 )
-def test_urls_that_make_no_sense(url: str) -> None:
+def test_invalid_urls(url: str) -> None:
     with pytest.raises(SettingError, match="expected") as caught:
         connect(target(url.replace("://", "://user:hidden@", 1)), key="queue_x")
     assert "hidden" not in str(caught.value)

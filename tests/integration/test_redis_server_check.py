@@ -47,7 +47,7 @@ def target(url: str, user: str | None = None) -> RedisTarget:
         ({}, None),
     ],
 )
-def test_what_info_says(info: dict[str, object], part: str | None) -> None:
+def test_the_output_of_info(info: dict[str, object], part: str | None) -> None:
     found = find_problem(info)
     assert found is None if part is None else part in str(found)
 

@@ -65,7 +65,7 @@ def test_a_file_streams_into_the_queue_with_a_login(clip: Path, environ: dict[st
         assert SECRET not in errors
 
 
-def test_a_cameras_password_leaves_argv_with_the_start(environ: dict[str, str]) -> None:
+def test_a_cameras_password_is_not_in_argv_after_the_start(environ: dict[str, str]) -> None:
     camera = f"rtsp://bob:{SECRET}@127.0.0.1:{free_port()}/x"
     with subprocess.Popen(
         [str(TOOLS / "run-css.sh"), "-v", camera, "-p", str(free_port()), "-f", "5"],

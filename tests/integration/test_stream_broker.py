@@ -202,7 +202,7 @@ def test_the_results_stream_is_bounded_and_can_be_off(client: redis.Redis) -> No
     assert not client.exists(keys.results("people"))
 
 
-def test_what_redis_refuses_for_memory_is_reported_and_hurts_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_redis_refuses_for_memory_is_reported_and_affects_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     with EmbeddedValkey() as server, redis.Redis(port=server.port) as client:
         output = publisher(client)
         assert output.publish([(result(1), JPEG)]) == set()
@@ -218,7 +218,7 @@ def test_what_redis_refuses_for_memory_is_reported_and_hurts_nothing_else(caplog
 @pytest.mark.parametrize(
     "key", [keys.STREAMS, keys.WORKERS, keys.results("people"), keys.stream_info(STREAM), "worker:people:pod-1"]
 )
-async def test_a_foreign_key_where_ours_belongs_is_no_outage_and_goes(
+async def test_a_foreign_key_in_place_of_ours_is_removed_and_is_not_an_outage(
     client: redis.Redis, registry: StreamRegistry, key: str
 ) -> None:
     client.set(key, "foreign")
@@ -299,7 +299,7 @@ async def test_the_registry_shows_streams_and_workers(client: redis.Redis, regis
     assert 14_000 < client.pttl(keys.worker_info("people", "pod-1")) <= 15_000
 
 
-async def test_what_is_gone_is_not_shown(client: redis.Redis, registry: StreamRegistry) -> None:
+async def test_ended_streams_and_pods_are_not_shown(client: redis.Redis, registry: StreamRegistry) -> None:
     output = publisher(client)
     output.publish([(result(1), JPEG), (result(1, name="b"), JPEG)])
     output.report_worker(1, 0, 0, device="CPU", model="m", precision="FP32")

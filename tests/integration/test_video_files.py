@@ -112,7 +112,7 @@ def loop(source: FileSource, count: int) -> Iterator[tuple[float, float]]:
 
 
 @pytest.mark.parametrize(("name", "codec"), COMBINATIONS, ids=[name for name, _ in COMBINATIONS])
-def test_each_container_and_codec_gives_every_frame_in_each_loop(tmp_path: Path, name: str, codec: str) -> None:
+def test_each_container_and_codec_delivers_every_frame_in_each_loop(tmp_path: Path, name: str, codec: str) -> None:
     path = make(tmp_path / name, codec)
     expected = times(path)
     assert len(expected) >= FRAMES - 1, "FFmpeg itself must find the frames"
@@ -204,7 +204,7 @@ def test_a_size_that_changes_is_followed(tmp_path: Path) -> None:
     assert max(after - before for before, after in pairwise(media)) < 1.0, "a joined file plays on without a pause"
 
 
-def test_what_can_not_be_played_says_why(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_played_says_why(tmp_path: Path) -> None:
     sound = ffmpeg("-f lavfi -i sine=duration=1 -c:a aac", tmp_path / "sound.mp4")
     playlist = tmp_path / "list.m3u8"
     playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n")

@@ -196,7 +196,7 @@ BY_NAME_ONLY = ("transformers-detr", "transformers-rtdetr")
 
 
 def main(folder: Path, image: str, names: list[str]) -> int:
-    """Makes all models, or the named ones; says which failed."""
+    """Exports all models, or the named ones, and prints which failed."""
     failed = 0
     for name in names or [each for each in MODELS if each not in BY_NAME_ONLY]:
         at = folder / name

@@ -140,7 +140,7 @@ def sweep(day_s: float = DAY_S) -> list[Verdict]:
 def judge(
     combination: Combination, day_s: float = DAY_S, seeds: Sequence[int] = SEEDS, *, keda: bool = False
 ) -> Verdict:
-    """One combination over all cases, `day_s` of the day each, with every seed; for an HPA or for KEDA."""
+    """Judges one combination over all cases and seeds, for `day_s` of each day; for an HPA or for KEDA."""
     settings = combination.settings()
     reversals: dict[str, int] = {}
     dropped_parts: list[float] = []

@@ -110,13 +110,13 @@ class ServiceProcess:
         return sum(value for key, value in self.metrics().items() if key == name or key.startswith(name + "{"))
 
     def terminate(self, timeout_s: float = 20) -> int:
-        """SIGTERM and its exit code; AssertionError when it does not end in time."""
+        """Sends SIGTERM and returns the exit code; raises TimeoutExpired if the service does not end in time."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL and waits."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)

@@ -49,7 +49,7 @@ def test_every_frame_is_accounted_for() -> None:
     assert found.unaccounted() == 0
 
 
-def test_a_run_survives_its_json_and_is_drawn() -> None:
+def test_a_run_can_be_read_back_from_its_json_and_drawn() -> None:
     found = run([1, 1, 1, 4], [1, 1, 1, 4], 4)
     again = from_dict(dict(found.as_dict()))
     assert again == found
@@ -74,7 +74,7 @@ def test_a_type_that_had_no_pod_is_woken() -> None:
     assert (found.in_the_end(), found.overshoot()) == (0, 0)
 
 
-def test_a_killed_pod_counts_until_it_is_missed() -> None:
+def test_a_killed_pod_counts_until_its_loss_is_noticed() -> None:
     found = run([3, 3, 3, 3, 3, 3], [3, 3, 3, 2, 2, 3], 3)
     assert (found.reached_s(), found.settled_s()) == (3.0, 3.0)
 
@@ -111,7 +111,7 @@ def held(scenario_name: str, *parts: tuple[float, int, int]) -> Run:
         ("shipped-windows", ((0, 4, 4), (360, 1, 1))),
     ],
 )
-def test_a_good_run_has_no_problem(name: str, parts: tuple[tuple[float, int, int], ...]) -> None:
+def test_a_good_run_has_no_problems(name: str, parts: tuple[tuple[float, int, int], ...]) -> None:
     assert judged(name, held(name, *parts)) == []
 
 

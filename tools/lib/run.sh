@@ -107,7 +107,7 @@ run_stream_name() {
 # run_mount NAME SOURCE TARGET [rw]: adds a mount, read-only by default, to RUN_ENGINE_ARGS.
 run_mount() {
     local mount="type=bind,source=$2,target=$3"
-    # The engine would end the source at a comma.
+    # The engine would cut the path at a comma.
     [[ "$2$3" != *,* ]] \
         || run_die "$1 $2: a path with a comma can't be mounted, rename it or link to it from another folder"
     [[ "${4:-}" == rw ]] || mount+=",readonly"
@@ -153,7 +153,7 @@ run_engine() {
     local engine
     for engine in ${EI_ENGINE:-docker podman}; do
         command -v "$engine" >/dev/null || continue
-        # a docker client is useless without its engine
+        # a docker client is useless without its daemon
         [[ -n "${EI_ENGINE:-}" || $engine != docker ]] || docker info >/dev/null 2>&1 || continue
         echo "$engine" && return
     done

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 CONNECT_TIMEOUT_S = 3.0
-# Longer than any blocking command of ours (BLPOP: 1 s), short enough to notice a dead peer.
+# Longer than any of our blocking commands (BLPOP: 1 s), short enough to notice a dead peer.
 ANSWER_TIMEOUT_S = 5.0
 
 

@@ -38,7 +38,7 @@ test('asks for the frame format and hands messages over', () => {
   sockets[0]!.onopen!()
   expect(feed.state).toBe('open')
   sockets[0]!.onmessage!({ data: new ArrayBuffer(5) })
-  sockets[0]!.onmessage!({ data: 'text is not for us' })
+  sockets[0]!.onmessage!({ data: 'text messages are ignored' })
   expect(got).toEqual([5])
 })
 

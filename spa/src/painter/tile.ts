@@ -35,7 +35,7 @@ export interface TileHost {
   superseded(): void
 }
 
-// A model with ever new labels must not fill the page.
+// A model with an endless number of labels must not fill the page.
 const MAX_LABELS = 50
 
 // Unix ms with the precision of the monotonic clock, which starts at different times in a worker and on the page.

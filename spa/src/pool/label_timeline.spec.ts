@@ -17,7 +17,7 @@ test('means per image, the last one held for three seconds, then a gap; two minu
   expect(timeline.data()[0]).toEqual([124])
 })
 
-test('a model with ever new labels does not fill the chart', () => {
+test('a model with an endless number of labels does not fill the chart', () => {
   const timeline = new LabelTimeline()
   for (let index = 0; index < 100; index += 1) timeline.add(index, [[`label ${index}`, 1]], 1)
   expect(timeline.labels).toHaveLength(8)

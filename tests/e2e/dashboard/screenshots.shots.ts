@@ -136,9 +136,9 @@ async function takeAll(system: System, shots: Shots): Promise<void> {
   await shots.each(async (page) => {
     await page.getByLabel('Token').fill(TOKEN)
     await page.getByRole('button', { name: 'Sign in' }).click()
-    await page.getByRole('heading', { name: 'No stream yet' }).waitFor()
+    await page.getByRole('heading', { name: 'No streams yet' }).waitFor()
   })
-  await shots.take('empty', (page) => page.getByRole('heading', { name: 'No stream yet' }).waitFor())
+  await shots.take('empty', (page) => page.getByRole('heading', { name: 'No streams yet' }).waitFor())
   await shots.each((page) => page.goto('about:blank'))
   await startStreams(system)
   await shots.take('streams', settled(1), '/')

@@ -10,7 +10,7 @@ const suite = useSuite()
 
 test('without a stream the page says how to attach one, and shows it without a reload', async () => {
   const { page, complaints } = await suite.open('/')
-  await page.getByRole('heading', { name: 'No stream yet' }).waitFor()
+  await page.getByRole('heading', { name: 'No streams yet' }).waitFor()
   expect(await page.locator('code', { hasText: 'ei-camera-stream-service' }).count()).toBeGreaterThan(0)
   suite.publisher = await Publisher.start(suite.system.brokerUrl, STREAMS)
   await live(page, STREAMS.length)

@@ -128,7 +128,7 @@ test('the pool summarises each type in a sentence, and the charts move', async (
 test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async (colorScheme) => {
   const { page, complaints } = await suite.open('/', { colorScheme })
   await live(page, STREAMS.length)
-  // The page's CSP allows no script of ours: axe comes in by the debugger, as any expression does.
+  // The page's CSP blocks scripts from this test, so axe is injected through the debugger.
   const check = async (view: string): Promise<void> => {
     await page.evaluate(axe.source)
     const found = await page.evaluate(async () => {

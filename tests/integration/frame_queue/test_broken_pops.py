@@ -142,7 +142,7 @@ def test_what_cannot_be_put_back_is_reported(bench: QueueBench, monkeypatch: pyt
     assert (end.legacy_in_hand, bench.legacy_waiting()) == (0, 1)
 
 
-def test_both_forms_share_the_bytes_of_a_pop(bench: QueueBench) -> None:
+def test_legacy_and_fair_frames_share_the_bytes_of_a_pop(bench: QueueBench) -> None:
     bench.push_legacy("old", 12, size=1024 * 1024)
     for index in range(12):
         bench.push(f"cam-{index}", size=1024 * 1024)
@@ -164,7 +164,7 @@ def test_legacy_frames_of_any_size_are_served_beside_large_fair_ones(bench: Queu
     assert len(bench.orders["cam-1"]) >= 4
 
 
-def test_a_legacy_message_of_fifty_megabytes_is_too_large_and_hurts_nobody(bench: QueueBench) -> None:
+def test_a_legacy_message_of_fifty_megabytes_is_too_large_and_harms_no_one(bench: QueueBench) -> None:
     bench.push("cam-1")
     bench.push_junk(b"x" * 50_000_000)
     bench.push_legacy("old", 3)

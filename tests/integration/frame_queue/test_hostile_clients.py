@@ -55,7 +55,7 @@ def test_forged_drops_are_not_counted_and_cost_no_frame(bench: QueueBench, field
     assert bench.pop().dropped == {DropReason.QUEUE_FULL: 1}
 
 
-def test_a_million_forged_drops_count_as_no_more_than_can_be(bench: QueueBench) -> None:
+def test_a_million_forged_drops_count_as_no_more_than_is_possible(bench: QueueBench) -> None:
     bench.pop()
     bench.redis.hincrby(keys.dropped(TYPE), "queue_full", 1_000_000)
     bench.pop()
@@ -204,7 +204,7 @@ def test_the_janitor_frees_memory_when_none_is_left() -> None:
     ],
 )
 @pytest.mark.parametrize("legacy", [False, True], ids=["own form", "legacy form"])
-def test_a_producer_mends_keys_of_the_wrong_type(bench: QueueBench, key: str, legacy: bool) -> None:
+def test_a_producer_removes_keys_of_the_wrong_type(bench: QueueBench, key: str, legacy: bool) -> None:
     bench.redis.set(key, b"\xff")
     if legacy:
         bench.redis.script_flush()
@@ -218,14 +218,14 @@ def test_a_producer_mends_keys_of_the_wrong_type(bench: QueueBench, key: str, le
     bench.check_account()
 
 
-def test_a_foreign_mark_that_is_no_text_is_a_rivals(bench: QueueBench) -> None:
+def test_a_foreign_mark_that_is_not_text_counts_as_another_producers(bench: QueueBench) -> None:
     producer = bench.producer("cam-1")
     producer.report_source("live", 15.0, 0, 0)
     bench.redis.hset(keys.source(TYPE, "cam-1"), "producer", b"\xff\xfe")
     producer.report_source("live", 15.0, 0, 0)
 
 
-async def test_fat_and_wrong_reports_of_sources_are_not_read(bench: QueueBench) -> None:
+async def test_oversized_and_invalid_reports_of_sources_are_not_read(bench: QueueBench) -> None:
     now_ms = time.time() * 1000
     reader = QueueReader(bench.target)
     fat, odd, junk = (keys.source(TYPE, name) for name in ("fat", "odd", "junk"))

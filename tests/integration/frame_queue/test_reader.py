@@ -66,7 +66,7 @@ async def test_a_new_type_is_found_within_a_second_and_with_many_keys_within_ten
         assert types.names == (TYPE,)
 
 
-async def test_a_type_stays_known_while_its_legacy_queue_is_empty_now_and_then(
+async def test_a_type_stays_known_while_its_legacy_queue_is_occasionally_empty(
     valkey: EmbeddedValkey, clock: SimpleNamespace
 ) -> None:
     async with known_types(valkey) as (bench, types):

@@ -59,7 +59,7 @@ def test_token_limit_drops_the_oldest_token_with_its_frame(valkey: EmbeddedValke
         bench.check_account()
 
 
-def test_stale_frames_are_passed_over(bench: QueueBench) -> None:
+def test_stale_frames_are_skipped(bench: QueueBench) -> None:
     bench.push("slow", 3)
     bench.push("cam-1")
     bench.make_stale("slow", 2)
@@ -79,7 +79,7 @@ def test_expired_frame_is_stale(bench: QueueBench) -> None:
     bench.check_order()
 
 
-def test_janitor_drops_what_no_pod_pops(bench: QueueBench) -> None:
+def test_janitor_drops_frames_that_no_pod_pops(bench: QueueBench) -> None:
     bench.push("cam-1", 3)
     bench.push_legacy("old", 300)
     bench.make_stale("cam-1", 2)
@@ -109,7 +109,7 @@ def test_janitor_derives_the_age_of_legacy_frames(valkey: EmbeddedValkey) -> Non
         bench.check_account()
 
 
-async def test_one_janitor_a_second(valkey: EmbeddedValkey) -> None:
+async def test_the_janitor_runs_once_a_second(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
         reader = QueueReader(bench.target)
         first, second = (Janitor(reader.clients, bench.rules, f"replica-{number}") for number in (1, 2))
@@ -119,7 +119,7 @@ async def test_one_janitor_a_second(valkey: EmbeddedValkey) -> None:
         await reader.close()
 
 
-def test_a_pop_ends_at_its_bytes(bench: QueueBench) -> None:
+def test_a_pop_ends_at_its_limit_of_bytes(bench: QueueBench) -> None:
     for index in range(8):
         bench.push(f"cam-{index}", size=1024 * 1024)
     sizes = bench.drain_sizes(8)
@@ -161,7 +161,9 @@ def test_an_idle_pod_waits_without_asking(bench: QueueBench) -> None:
     assert bench.token_counts() == bench.waiting_counts()
 
 
-def test_only_legacy_frames_cost_a_pop_further_round_trips(bench: QueueBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_legacy_frames_cost_a_pop_additional_round_trips(
+    bench: QueueBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trips = 0
     exchange = PipelineConnection.exchange_packed
 
@@ -249,7 +251,7 @@ def test_out_of_memory_is_a_counted_drop_and_pops_continue() -> None:
         )
 
 
-def test_too_large_a_frame_is_not_sent(valkey: EmbeddedValkey) -> None:
+def test_a_frame_that_is_too_large_is_not_sent(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey, config.QueueRules(max_frame_bytes=2048)) as bench:
         outcome = bench.producer("cam-1").push(Frame("cam-1", TYPE, tiny_jpeg(padding=3000)))
         assert outcome.invalid is InvalidReason.TOO_LARGE
@@ -267,7 +269,7 @@ def test_too_large_a_frame_is_not_sent(valkey: EmbeddedValkey) -> None:
     ],
     ids=["empty", "never used byte", "array", "5 MB"],
 )
-def test_junk_is_invalid_and_hurts_nobody(bench: QueueBench, message: bytes, reason: InvalidReason) -> None:
+def test_junk_is_invalid_and_harms_no_one(bench: QueueBench, message: bytes, reason: InvalidReason) -> None:
     bench.push_junk(message)
     bench.push_legacy("old")
     bench.push("cam-1")
@@ -325,7 +327,7 @@ def test_wrong_keys_of_a_stream_hurt_no_other(bench: QueueBench) -> None:
     assert [frame.frame.name for frame in bench.pop().frames] == ["cam-1"]
 
 
-def test_order_is_shared_by_pods_and_by_both_forms(bench: QueueBench) -> None:
+def test_order_is_shared_by_all_pods_and_by_legacy_and_fair_frames(bench: QueueBench) -> None:
     for turn in range(30):
         bench.push("cam-1") if turn % 3 else bench.push_legacy("cam-1")
         bench.pop(1, pod=f"pod-{turn % 2}")
@@ -334,7 +336,7 @@ def test_order_is_shared_by_pods_and_by_both_forms(bench: QueueBench) -> None:
     assert len(bench.orders["cam-1"]) == 30
 
 
-async def test_a_source_of_the_future_is_not_listed_and_is_removed(valkey: EmbeddedValkey) -> None:
+async def test_a_source_with_a_future_timestamp_is_not_listed_and_is_removed(valkey: EmbeddedValkey) -> None:
     with QueueBench(valkey) as bench:
         reader = QueueReader(bench.target, "test")
         bench.producer("cam-1").report_source("live", 15, 0, 0)
@@ -347,7 +349,7 @@ async def test_a_source_of_the_future_is_not_listed_and_is_removed(valkey: Embed
         await reader.close()
 
 
-def test_two_producers_of_one_name_are_reported(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_producers_with_one_name_are_reported(bench: QueueBench, caplog: pytest.LogCaptureFixture) -> None:
     with QueueBench(bench.server) as other:
         for _ in range(3):
             bench.producer("cam-1").report_source("live", 15, 0, 0)

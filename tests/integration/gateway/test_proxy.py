@@ -151,7 +151,7 @@ def test_without_the_header_the_page_finds_its_root_by_the_depth_of_its_path(
         assert site.watch(pool.stream_id) == pool.stream_id
 
 
-def test_a_proxy_that_keeps_the_prefix_needs_the_base_path(
+def test_a_proxy_that_does_not_strip_the_prefix_needs_the_base_path(
     valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path, dashboard: Path
 ) -> None:
     pool = Pool(client)

@@ -188,7 +188,7 @@ def test_files_are_compressed_tagged_and_cached(valkey: EmbeddedValkey, tmp_path
             assert (page.body, page.headers["Cache-Control"]) == (b"<title>page</title>", "no-cache")
 
 
-def test_without_a_built_dashboard_the_page_says_so_and_the_rest_is_served(
+def test_without_a_built_dashboard_the_page_says_so_and_everything_else_works(
     valkey: EmbeddedValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elastic_inference.flows.gateway.server.DASHBOARD", tmp_path)

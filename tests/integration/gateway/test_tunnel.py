@@ -318,7 +318,7 @@ def test_an_odd_query_does_not_make_the_websocket_server_unreachable(
         assert "websocket_server" not in gateway.ask("/api/streams").json["missing"]
 
 
-def test_a_websocket_server_that_closes_one_connection_is_not_gone(valkey: EmbeddedValkey) -> None:
+def test_a_websocket_server_that_closes_one_connection_still_counts_as_reachable(valkey: EmbeddedValkey) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, gateway_to(server.getsockname()[1], valkey) as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
             raw.sendall(HANDSHAKE + b"\r\n")

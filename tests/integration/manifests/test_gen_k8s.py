@@ -53,7 +53,7 @@ def secrets_of(file: Path) -> dict[str, str]:
     return next(dict(each["stringData"]) for each in load(file) if each["kind"] == "Secret")
 
 
-def test_the_core_lies_beside_its_template_for_its_owner_only(project: Path) -> None:
+def test_the_core_is_written_beside_its_template_and_readable_by_its_owner_only(project: Path) -> None:
     done = run(project, "-f", "kubernetes/elastic-inference.yaml.template", "-g", "2.0")
     assert done.returncode == 0, done.stderr
     file = project / "kubernetes" / "elastic-inference.yaml"
@@ -111,7 +111,7 @@ def test_the_users_of_the_secret_log_in_at_a_real_server(project: Path, tmp_path
             stranger.ping()
 
 
-def test_a_folder_gives_all_of_its_templates(project: Path) -> None:
+def test_a_folder_generates_all_of_its_templates(project: Path) -> None:
     done = run(project, "-f", "kubernetes/sample-infer/")
     assert done.returncode == 0, done.stderr
     folder = project / "kubernetes" / "sample-infer"

@@ -121,7 +121,7 @@ def test_a_broker_elsewhere_leaves_the_queues_redis_here(tmp_path: Path) -> None
     assert allowed(policies, source, Peer(address="192.0.2.1"), 6379)
 
 
-def test_without_a_node_port_redis_is_shut_to_the_outside(tmp_path: Path) -> None:
+def test_without_a_node_port_redis_is_closed_to_the_outside(tmp_path: Path) -> None:
     documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["no node ports"])
     services = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "Service"}
     for name in ("ei-redis-svc", "ei-gateway-server-svc"):
@@ -142,7 +142,7 @@ def test_a_pod_network_is_written_as_a_network(tmp_path: Path) -> None:
         assert expected in str(next(each for each in documents if name_of(each) == "NetworkPolicy/ei-redis"))
 
 
-def test_a_camera_whose_address_is_not_known_can_be_given_one(core: list[Document], tmp_path: Path) -> None:
+def test_the_address_of_a_camera_can_be_given_if_it_is_not_known(core: list[Document], tmp_path: Path) -> None:
     common = ("-n", "gate-1", "-t", "people")
     for camera, port in (("a-secret", 9), ("rtsp://camera.example/1", 554)):
         documents = made(tmp_path / "c.yaml", *common, "-c", camera)
@@ -170,7 +170,7 @@ def test_the_generator_says_when_a_camera_may_reach_any_address(tmp_path: Path) 
     assert "may reach" not in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29", "--camera-port", "554")
 
 
-def test_a_camera_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:
+def test_a_cameras_pod_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:
     documents = made(
         tmp_path / "c.yaml", "-n", "gate-1", "-c", "rtsp://user:secret@192.0.2.10:8554/a", "-t", "people,face-fp32"
     )

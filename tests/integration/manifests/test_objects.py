@@ -84,7 +84,7 @@ def test_every_deployment_has_labels_spread_a_budget_and_time_to_drain(core: lis
         assert spec["serviceAccountName"] == accounts[0]["metadata"]["name"]
 
 
-def test_what_an_autoscaler_steers_carries_no_replicas(core: list[Document]) -> None:
+def test_deployments_that_an_autoscaler_controls_have_no_replicas(core: list[Document]) -> None:
     for each in (each for each in core if each["kind"] == "Deployment"):
         steered = each["metadata"]["name"].startswith("ei-infer-")
         assert ("replicas" in each["spec"]) is not steered, name_of(each)

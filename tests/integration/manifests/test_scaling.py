@@ -43,7 +43,7 @@ def test_monitoring_uses_another_prometheus_and_may_reach_it(tmp_path: Path) -> 
 
 
 def exported() -> set[str]:
-    """Every series that a service of ours has."""
+    """Every series that our services export."""
     registry = CollectorRegistry()
     InferenceMetrics(registry, "people", "some-model")
     GatewayMetrics(registry)

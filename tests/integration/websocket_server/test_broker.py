@@ -105,7 +105,9 @@ def target_login(server: EmbeddedValkey) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("target", [target_unix, target_login])
-def test_other_ways_to_the_broker(target: Callable[[EmbeddedValkey], dict[str, Any]], tmp_path: Path) -> None:
+def test_other_kinds_of_connection_to_the_broker(
+    target: Callable[[EmbeddedValkey], dict[str, Any]], tmp_path: Path
+) -> None:
     # The path of a Unix socket may have 107 bytes: pytest's own folders are too deep.
     with EmbeddedValkey(options=["--unixsocket", "valkey.sock"]) as server, redis.Redis(port=server.port) as own:
         own.hset(keys.stream_info(STREAM), "type", "people")

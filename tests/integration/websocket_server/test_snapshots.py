@@ -68,7 +68,7 @@ def test_boxes_are_drawn_and_the_subscription_ends(relay: Relay, client: redis.R
     assert relay.metric("ei_relay_streams") == 0
 
 
-def test_all_who_ask_share_one_and_so_does_who_comes_soon(
+def test_simultaneous_and_soon_following_requests_share_one_snapshot(
     relay: Relay, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "FRESH_S", 60.0)
@@ -80,7 +80,7 @@ def test_all_who_ask_share_one_and_so_does_who_comes_soon(
     assert {body for _, _, body in answers} == {ask(relay)[2]}
 
 
-def test_it_takes_no_place_of_a_viewer(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+def test_a_snapshot_does_not_count_as_a_viewer(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     with Relay(queue_url=valkey.url, max_viewers=1) as relay, relay.open() as viewer:
         wait_subscribed(client, relay)
         asking = Asking(relay)
@@ -91,7 +91,7 @@ def test_it_takes_no_place_of_a_viewer(valkey: EmbeddedValkey, client: redis.Red
         assert relay.metric("ei_viewers_refused_total", reason="request") == 0
 
 
-def test_a_viewer_that_leaves_does_not_end_it(relay: Relay, client: redis.Redis) -> None:
+def test_a_viewer_that_leaves_does_not_end_a_snapshot(relay: Relay, client: redis.Redis) -> None:
     with relay.open():
         wait_subscribed(client, relay)
         asking = Asking(relay)
@@ -123,7 +123,7 @@ def test_no_frame_is_504(
     assert relay.metric("ei_relay_streams") == 0
 
 
-def test_at_most_so_many_streams_at_once(relay: Relay, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshots_at_once_are_limited(relay: Relay, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "MAX_AT_ONCE", 1)
     client.hset(keys.stream_info("b:people:inferred"), "type", "people")
     first = Asking(relay)
@@ -133,7 +133,7 @@ def test_at_most_so_many_streams_at_once(relay: Relay, client: redis.Redis, monk
         assert first.answer()[0] == 200
 
 
-def test_pages_of_other_sites_get_none(relay: Relay) -> None:
+def test_pages_of_other_sites_get_no_snapshot(relay: Relay) -> None:
     assert ask(relay, Origin="https://evil.example")[0] == 403
 
 
@@ -149,7 +149,7 @@ def test_an_unavailable_broker_is_503(client: redis.Redis, monkeypatch: pytest.M
             assert ask(relay, "/other:people:inferred/snapshot.jpg")[0] == 503
 
 
-def test_a_stop_answers_who_waits(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+def test_a_stop_answers_waiting_requests(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     with Relay(queue_url=valkey.url) as relay:
         asking = Asking(relay)
         wait_for(lambda: client.pubsub_numsub(STREAM)[0][1] == 1, what="the subscription")

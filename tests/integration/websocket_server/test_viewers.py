@@ -123,7 +123,9 @@ def test_too_many_viewers_close_with_4429(valkey: EmbeddedValkey, client: redis.
         (f"/{STREAM}", {"Upgrade": "none"}, "426"),
     ],
 )
-def test_wrong_requests_are_refused_with_words(relay: Relay, target: str, headers: dict[str, str], words: str) -> None:
+def test_wrong_requests_are_refused_with_a_reason(
+    relay: Relay, target: str, headers: dict[str, str], words: str
+) -> None:
     with pytest.raises(AssertionError, match=f"(?s){words}"):
         relay.open(target, headers=headers)
     refused = sum(relay.metric("ei_viewers_refused_total", reason=reason) for reason in ("origin", "host", "request"))
@@ -212,7 +214,7 @@ def test_taken_port_is_a_clear_error(valkey: EmbeddedValkey, relay: Relay, tmp_p
     assert "Traceback" not in service.log()
 
 
-def test_a_stop_right_after_the_start_is_no_hang(valkey: EmbeddedValkey) -> None:
+def test_a_stop_right_after_the_start_does_not_hang(valkey: EmbeddedValkey) -> None:
     """A cancellation while a connection is being opened can get lost; one in some dozens did."""
     for _ in range(60):
         with Relay(queue_url=valkey.url):

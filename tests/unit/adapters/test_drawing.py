@@ -123,7 +123,7 @@ detections = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(detections, max_size=8), st.sampled_from([(320, 240), (1, 1), (16, 16), (3, 200)]))
-def test_whatever_the_detections_an_image_comes_out(found: list[Detection], size: tuple[int, int]) -> None:
+def test_any_detections_give_an_image(found: list[Detection], size: tuple[int, int]) -> None:
     drawn = draw_result(with_boxes(*found), grey_jpeg(*size))
     assert simplejpeg.decode_jpeg(drawn, "RGB").shape == (size[1], size[0], 3)
 

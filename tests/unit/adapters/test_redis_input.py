@@ -11,17 +11,17 @@ from elastic_inference.domain.errors import DropReason
 @pytest.mark.parametrize(
     "raw", [None, b"", b"-1", -1, b"1.5", b"1e3", b"\xb2", "٣".encode(), b"9" * 30, b" 1", [], ValueError()]
 )
-def test_what_is_no_count_is_zero(raw: object) -> None:
+def test_an_invalid_count_is_zero(raw: object) -> None:
     assert read_count(raw) == 0
 
 
 @pytest.mark.parametrize("raw", [None, b"nan", b"inf", b"-1", b"1e400", b"x", b"1" * 100, [], ValueError()])
-def test_what_is_no_number_is_zero(raw: object) -> None:
+def test_an_invalid_number_is_zero(raw: object) -> None:
     assert read_number(raw) == 0.0
 
 
 @pytest.mark.parametrize("raw", [None, "a", b"", b"-a", b"a:b", b"a" * 129, b"a\n", b"\xff", "é".encode(), []])
-def test_what_is_no_name_is_none(raw: object) -> None:
+def test_an_invalid_name_is_none(raw: object) -> None:
     assert read_name(raw) is None
 
 

@@ -74,7 +74,7 @@ def test_former_names_warn_once_and_work(former: str) -> None:
         assert str(getattr(settings, config.FORMER_NAMES[former].lower())) == value
 
 
-def test_broker_takes_from_the_queue_what_it_has_not(tmp_path: Path) -> None:
+def test_broker_inherits_missing_settings_from_the_queue(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("from-file\n")
     environ = {"QUEUE_HOST": "::1", "QUEUE_USERNAME": "camera", "QUEUE_PASSWORD_FILE": str(secret)}
@@ -155,7 +155,7 @@ def test_a_mistyped_camera_shows_no_password(value: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["h:70000", "h:0", "h:x", "192.168..1.5", "[::1", "", "a b"])
-def test_an_address_that_makes_no_sense_is_one_line(address: str) -> None:
+def test_an_invalid_address_is_one_line(address: str) -> None:
     environ = {"WEBSOCKET_SERVER_URL": f"ws://{address}"}
     with pytest.raises(SettingError, match=r"expected ws://host:port.*1 to 65535"):
         config.load(config.GatewaySettings, environ)

@@ -78,14 +78,14 @@ def test_the_standard_header(line: str, expected: Client) -> None:
 
 
 @pytest.mark.parametrize("value", ['"><script>', "/../api", "ei", "/a b", "//evil.example", "/" + "a" * 300, "/ei;x"])
-def test_a_prefix_that_is_no_path_is_left_out(value: str) -> None:
+def test_a_prefix_that_is_not_a_path_is_left_out(value: str) -> None:
     assert seen("10.0.0.1", {"X-Forwarded-Prefix": value}).prefix == ""
     with pytest.raises(ValueError, match="such as /ei"):
         check_prefix(value)
 
 
 @pytest.mark.parametrize("line", ["", "=;=,", 'for="', "a" * 5000, ",,,,;", 'for="\\'])
-def test_malformed_headers_say_nothing(line: str) -> None:
+def test_malformed_headers_do_not_count(line: str) -> None:
     found = seen("10.0.0.1", {"Forwarded": line, "X-Forwarded-Host": "a/b\r\n", "X-Forwarded-Proto": "ftp"})
     assert (found.host, found.scheme) == ("", "")
     assert seen("10.0.0.1", {"Forwarded": line}).address == "10.0.0.1"

@@ -120,7 +120,7 @@ def test_a_thread_that_fails_or_returns_unasked_stops_the_service() -> None:
         assert lifecycle.failure == f"the thread pop ended: {why}"
 
 
-def test_a_thread_that_ends_after_the_stop_is_no_failure() -> None:
+def test_a_thread_that_ends_after_the_stop_is_not_a_failure() -> None:
     lifecycle = Lifecycle("test")
     thread = lifecycle.thread("pop", lambda: lifecycle.wait_stop(10) and None)
     thread.start()

@@ -5,7 +5,7 @@ import pytest
 from elastic_inference.base.redis_server import as_arguments, as_file, server_settings, settings_of_version
 
 
-def test_both_forms_say_the_same() -> None:
+def test_both_forms_of_the_settings_agree() -> None:
     settings = server_settings("768mb", 4 * 1024 * 1024)
     assert settings["proto-max-bulk-len"] == str(5 * 1024 * 1024)
     assert as_file(settings).splitlines()[:2] == ['save ""', "appendonly no"]

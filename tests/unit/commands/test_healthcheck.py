@@ -25,7 +25,7 @@ def test_a_service_that_lives_is_alive_even_before_it_is_ready(monkeypatch: pyte
         server.close()
 
 
-def test_no_answer_and_a_wrong_port_are_said(
+def test_no_answer_and_a_wrong_port_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "is unreachable" in healthcheck.check(free_port())

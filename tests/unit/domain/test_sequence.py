@@ -136,7 +136,7 @@ class TestTombstones:
         assert sequence.push(3, 3, 0.0) == [3]
         assert sequence.deadline_s() is None
 
-    def test_the_successor_that_waits_passes_with_it(self) -> None:
+    def test_a_waiting_successor_passes_with_the_tombstone(self) -> None:
         sequence = running(1)
         assert sequence.push(4, 4, 0.0) == []
         assert sequence.skip(3, 0.01) == []
@@ -150,7 +150,7 @@ class TestTombstones:
         assert sequence.push(6, 6, 0.06) == []
         assert sequence.expire(0.05 + WINDOW_S) == [4, 6]
 
-    def test_what_has_passed_or_waits_stays(self) -> None:
+    def test_a_tombstone_does_not_replace_what_has_passed_or_waits(self) -> None:
         sequence = running(1)
         sequence.push(3, 3, 0.0)
         assert sequence.skip(1, 0.0) == []

@@ -119,7 +119,7 @@ def test_a_new_autoscaler_waits_for_its_window_too() -> None:
     assert [fresh.decide(at_s, 4, 1) for at_s in (0.0, 285.0, 300.0)] == [4, 4, 1]
 
 
-def test_a_decision_without_metrics_changes_and_remembers_nothing() -> None:
+def test_a_decision_without_metrics_changes_nothing_and_is_not_remembered() -> None:
     windowed = scaler(down=Direction(60.0, ()))
     assert windowed.decide(0.0, 4, 4) == 4
     for at_s in range(15, 90, 15):

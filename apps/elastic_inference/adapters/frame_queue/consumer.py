@@ -37,7 +37,7 @@ class QueueConsumer:
         self._throttle = Throttle()
         # Whether to run the scripts before BLPOP: the last pop left frames, or a wait ended without one.
         self._look_first = True
-        self._last_taken = 1 << 20  # nothing known: ask for all
+        self._last_taken = 1 << 20  # nothing is known yet: ask for all frames
 
     def load_scripts(self) -> None:
         """Loads every script of the queue. `pop` does so itself when the server has lost them."""
@@ -56,8 +56,8 @@ class QueueConsumer:
             self._look_first = True
             if not (batch.frames or batch.invalid or batch.dropped or batch.tombstones):
                 raise
-            # If Redis is unavailable, the next call says so. A refusal of one queue may hide behind frames of the
-            # other for good, and so may a bug.
+            # If Redis is unavailable, the next call raises. But a bug, or a command that Redis refuses for one queue,
+            # might never be seen while the other queue delivers frames: log it.
             known = isinstance(error, (OSError, RedisError))
             if (not known or isinstance(error, ResponseError)) and self._throttle.allow(str(error)[:40]):
                 log.warning(

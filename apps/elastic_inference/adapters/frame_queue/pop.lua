@@ -64,7 +64,7 @@ local function take(name)
     local waited = stamp and now - stamp
     local key = prefix .. 'frame:' .. name .. ':' .. (id or '')
     if waited and waited <= max_age and waited >= -1000000 then
-      -- The frame's own size, not the one that its producer gave. Rights older than this script lack STRLEN.
+      -- The frame's own size, not the one that its producer gave. An older users.acl does not allow STRLEN.
       local length = redis.pcall('STRLEN', key)
       if type(length) == 'number' then size = length elseif string.match(length.err, '^WRONGTYPE') then size = nil end
       size = tonumber(size)

@@ -133,7 +133,7 @@ class QueueReader:
         return bool(await self.clients.of(infer_type).exists(keys.janitor_lock(infer_type)))
 
     async def ping(self) -> None:
-        """Returns if the server answers."""
+        """Asks the server for an answer, to see whether it is available."""
         await self.clients.of("").ping()
 
     async def memory(self) -> tuple[int, int]:

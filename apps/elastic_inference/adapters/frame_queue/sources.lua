@@ -1,12 +1,12 @@
 #!lua flags=no-writes
--- What the producers of one type report. They write these keys: sizes are checked before anything is read.
+-- Reads the reports of one type's producers. Producers write these keys: sizes are checked before anything is read.
 -- KEYS: sources
 -- ARGV: prefix, oldest and newest time last seen in ms, how many at most
 -- Returns {name, time last seen, state, fps, reconnects, dropped, …}, the latest first.
 local prefix, oldest, newest, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local FIELDS, MAX_BYTES = {'state', 'fps', 'reconnects', 'dropped'}, 256
 local seen = redis.pcall('ZRANGE', KEYS[1], newest, oldest, 'BYSCORE', 'REV', 'LIMIT', 0, most, 'WITHSCORES')
--- A key of the wrong type is the janitor's to remove.
+-- The janitor removes a key of the wrong type.
 if seen.err then return string.match(seen.err, '^WRONGTYPE') and {} or seen end
 local found = {}
 for i = 1, #seen, 2 do
@@ -15,7 +15,7 @@ for i = 1, #seen, 2 do
     local key, bytes = prefix .. 'source:' .. name, 0
     for j = 1, #FIELDS do
       local length = redis.pcall('HSTRLEN', key, FIELDS[j])
-      -- Rights older than this script lack HSTRLEN.
+      -- An older users.acl does not allow HSTRLEN.
       if type(length) == 'number' then bytes = bytes + length end
     end
     if bytes <= MAX_BYTES then

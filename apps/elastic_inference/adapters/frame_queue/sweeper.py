@@ -1,6 +1,6 @@
 """Finds what clients left in the frame queue without an expiry: a bounded share of the key space each second.
 
-Called by housekeeping, on its event loop. Every producer of ours gives its keys an expiry in the same round trip, and
+Called by housekeeping, on its event loop. All our producers give their keys an expiry in the same round trip, and
 Redis removes them. Without the sweep, a client that sets none would fill Redis until an admin steps in.
 """
 

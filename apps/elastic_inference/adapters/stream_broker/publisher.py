@@ -186,9 +186,9 @@ class ResultPublisher:
                     log.warning("Redis refused part of a publish: %s %s: %s", *command[:2], answer)
                 if str(answer).startswith("WRONGTYPE"):
                     wrong.add(command[1])
-        return self._mend(wrong, commands, answers) if wrong else answers
+        return self._repair(wrong, commands, answers) if wrong else answers
 
-    def _mend(self, wrong: Set[str], commands: list[Command], answers: list[Any]) -> list[Any]:
+    def _repair(self, wrong: Set[str], commands: list[Command], answers: list[Any]) -> list[Any]:
         """Removes keys of the wrong type, and repeats the commands for them."""
         places = [place for place, command in enumerate(commands) if len(command) > 1 and command[1] in wrong]
         again = self._link.exchange([("UNLINK", *sorted(wrong)), *(commands[place] for place in places)])

@@ -15,7 +15,7 @@ EXIT_WRONG = 2
 
 
 def main(arguments: Sequence[str] | None = None, project: Path | None = None) -> int:
-    """Writes the manifests; the exit code: 0, or 2 if the user has to change something."""
+    """Writes the manifests; returns the exit code: 0, or 2 for a mistake in the options or templates."""
     try:
         options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
         generator = Generator(project or Path(__file__).resolve().parents[4], options)
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, project: Path | None = None) ->
         sys.stdout.write(f"{short_path(file.path)}{private}\n")
     if any(file.path.name == CORE for file in written) or options.secret_only:
         sys.stdout.write(
-            "the camera's password and the dashboard's token, once it is applied (add -n NAMESPACE):\n"
+            "after kubectl apply, this shows the cameras' password and the dashboard's token (add -n NAMESPACE):\n"
             f"  {show_command(options)}\n"
         )
     return 0

@@ -97,7 +97,7 @@ def test_int8_is_shown_short() -> None:
         ("mean: [1, 2]", "one or three numbers in mean"),
     ],
 )
-def test_a_wrong_side_file_is_told_where(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_in_a_side_file_says_where_it_is(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "my.onnx.yaml"
     file.write_text(text)
     with pytest.raises(ModelError, match=message) as caught:
@@ -120,7 +120,7 @@ def decoding_of(file: Path) -> Decoding:
         ("labels:\n- yes\n- 007\n", ("yes", "007")),
     ],
 )
-def test_labels_stay_the_texts_that_were_written(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
+def test_labels_stay_as_they_were_written(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(text)
     assert decoding_of(file).label_list == labels

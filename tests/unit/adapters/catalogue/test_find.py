@@ -57,7 +57,7 @@ def test_another_precision_is_not_taken_for_the_one_asked_for(tmp_path: Path) ->
     assert find_model(FACE, tmp_path, "anything").precision == "FP32"
 
 
-def test_a_precision_that_the_catalogue_lacks_is_told(tmp_path: Path) -> None:
+def test_a_precision_that_the_catalogue_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the catalogue has yolox-nano as FP32 only"):
         find_model("yolox-nano_INT8", tmp_path, "object")
 
@@ -136,7 +136,7 @@ def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
     assert find_model(None, tmp_path / "detector/saved_model.pb", "people").name == "detector"
 
 
-def test_what_can_not_be_a_model_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"INFER_MODEL_PATH=.*gone.xml is missing: expected a model file"):
         find_model(None, tmp_path / "gone.xml", "people")
     graph = put(tmp_path, "lonely.xml")[0]
@@ -167,7 +167,7 @@ def test_an_exporters_metadata_beside_the_model_is_read(tmp_path: Path, name: st
     assert not spec.export.normalised
 
 
-def test_a_side_file_stands_beside_the_exporters_metadata(tmp_path: Path) -> None:
+def test_a_side_file_and_the_exporters_metadata_can_both_be_present(tmp_path: Path) -> None:
     file = put(tmp_path, "parcels.onnx")[0]
     (tmp_path / "metadata.yaml").write_text(METADATA)
     (tmp_path / "parcels.yaml").write_text("threshold: 0.3\n")

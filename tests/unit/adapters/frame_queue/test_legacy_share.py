@@ -36,7 +36,7 @@ def test_what_is_not_used_does_not_pile_up() -> None:
     assert share.turns(8, 1.0) <= 4
 
 
-def test_streams_that_went_are_forgotten() -> None:
+def test_ended_streams_are_forgotten() -> None:
     share = LegacyShare(window_s=1)
     for index in range(99):
         share.saw_fair(f"cam-{index}", 1.0)

@@ -101,7 +101,7 @@ def test_a_video_that_ends_at_frame_0_is_refused(tmp_path: Path) -> None:
         FileSource(cut)
 
 
-def test_a_file_that_vanishes_before_the_next_loop_is_told(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_before_the_next_loop_is_reported(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.avi", 3)
     source = FileSource(path)
     for _ in range(3):

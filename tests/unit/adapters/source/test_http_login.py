@@ -90,13 +90,13 @@ def test_the_strongest_digest_is_used_and_each_use_counted() -> None:
         (['Digest realm="r", nonce="n", algorithm=MD4', 'Basic realm="r"'], "MD4, expected MD5 or SHA-256"),
     ],
 )
-def test_what_can_not_be_answered_is_named_and_basic_never_replaces_digest(headers: list[str], why: str) -> None:
+def test_a_login_that_is_not_supported_is_named_and_basic_never_replaces_digest(headers: list[str], why: str) -> None:
     login = Login("u", "p")
     assert why in (login.accept(headers) or "")
     assert login.header("GET", "/") is None
 
 
-def test_a_stale_nonce_is_told_from_a_wrong_password() -> None:
+def test_a_stale_nonce_is_distinguished_from_a_wrong_password() -> None:
     login = Login("u", "p")
     assert login.stale(['Digest realm="r", nonce="n2", stale=TRUE'])
     assert not login.stale(['Digest realm="r", nonce="n2", stale=false', 'Digest realm="r", nonce="n2"'])

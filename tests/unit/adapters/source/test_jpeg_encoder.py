@@ -45,7 +45,7 @@ def test_sizes(asked: tuple[int | None, int | None], expected: tuple[int, int]) 
     assert (width, height) == jpeg_size(data) == expected
 
 
-def test_quality_makes_the_size() -> None:
+def test_quality_determines_the_size() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (240, 320, 3), np.uint8)
     small, large = (len(JpegEncoder(quality).encode(captured(noise))[0]) for quality in (20, 95))
     assert large > 2 * small

@@ -51,7 +51,7 @@ FORMS = ["length", "none", "zero length", "short length", "long length", "bare",
 
 
 @given(form=st.sampled_from(FORMS), sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=20))
-def test_images_come_out_whole_however_the_camera_frames_them(form: str, sizes: list[int]) -> None:
+def test_images_come_out_whole_whatever_their_boundaries(form: str, sizes: list[int]) -> None:
     stream = JpegStream(100_000)
     data = body([*IMAGES, IMAGES[0]], form)
     found: list[bytes] = []

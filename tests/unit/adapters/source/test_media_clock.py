@@ -24,7 +24,7 @@ def test_missing_time_stamps_follow_at_the_mean_rate() -> None:
     assert steps(MediaClock(0.1), [None, None, 5.0, 5.3, None, 7.0]) == [0.1, 0.1, 0.3, 0.1, 0.3]
 
 
-def test_a_jump_back_or_far_ahead_goes_on_by_one_frame() -> None:
+def test_a_jump_back_or_far_ahead_continues_by_one_frame() -> None:
     assert steps(MediaClock(0.04), [10.0, 10.04, 3.0, 3.04, 9000.0, 9000.04]) == [0.04] * 5
 
 
@@ -32,7 +32,7 @@ def test_a_long_pause_within_a_recording_is_kept() -> None:
     assert steps(MediaClock(0.1), [0.0, 90.0, 90.1]) == [90.0, 0.1]
 
 
-def test_a_loop_goes_on_by_one_mean_interval() -> None:
+def test_a_loop_continues_by_one_mean_interval() -> None:
     clock = MediaClock(0.1)
     clock.tick(0.0)
     last = clock.tick(5.0)

@@ -34,7 +34,7 @@ def test_jpeg_packets_pass_through_undecoded(tmp_path: Path) -> None:
     source.close()
 
 
-def test_a_missing_or_wrong_device_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_or_wrong_device_is_reported_in_one_line(tmp_path: Path) -> None:
     for camera, why in (
         ("213", "/dev/video213 does not exist"),
         ("/dev/video213", "does not exist"),

@@ -32,7 +32,7 @@ def test_a_slow_stream_lives_three_intervals(fps: float, life_s: float) -> None:
     assert stream_life_s(fps) == pytest.approx(life_s)
 
 
-def test_a_stream_is_read_of_its_hash() -> None:
+def test_a_stream_is_read_from_its_hash() -> None:
     stream = parse_stream("gate-1:people:inferred", STREAM, 1_790_000_000_500)
     assert stream is not None
     assert (stream.name, stream.type, stream.fps, stream.last_seen) == ("gate-1", "people", 29.97, 1_790_000_000.5)
@@ -48,17 +48,17 @@ def test_a_stream_is_read_of_its_hash() -> None:
         ("gate-1:people:inferred", {b"model": b"\xff"}),
     ],
 )
-def test_what_is_not_ours_is_no_stream(identifier: str, change: dict[bytes, bytes]) -> None:
+def test_a_foreign_hash_is_not_a_stream(identifier: str, change: dict[bytes, bytes]) -> None:
     assert parse_stream(identifier, STREAM | change, 0) is None
 
 
-def test_a_hash_that_has_expired_is_gone() -> None:
+def test_an_expired_hash_is_not_a_stream() -> None:
     assert parse_stream("gate-1:people:inferred", {}, 0) is None
     assert parse_worker("people:pod-1", {}, 0) is None
 
 
 @pytest.mark.parametrize("missing", list(WORKER))
-def test_a_worker_without_one_of_its_fields_is_none(missing: bytes) -> None:
+def test_a_worker_that_lacks_a_field_is_ignored(missing: bytes) -> None:
     fields = {key: value for key, value in WORKER.items() if key != missing}
     assert parse_worker("people:pod-1", fields, 0) is None
     assert parse_worker("people:pod-1", WORKER, 0) is not None

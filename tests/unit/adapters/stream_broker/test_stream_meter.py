@@ -48,7 +48,7 @@ def test_results_out_of_order_do_not_lower_the_rate() -> None:
     assert rates[-1] == pytest.approx(30.0, rel=0.05)
 
 
-def test_a_counter_that_was_reset_is_no_burst() -> None:
+def test_a_counter_that_was_reset_does_not_count_as_a_burst() -> None:
     meter = StreamMeter()
     feed(meter, range(START, START + 90), 30.0)
     reset = START + 10**10

@@ -16,7 +16,7 @@ STREAM = "gate-1:people:inferred"
 
 
 @given(st.lists(st.builds(Tombstone, st.just(STREAM), st.integers(0, 2**63), st.text(max_size=20))))
-def test_they_come_back(tombstones: list[Tombstone]) -> None:
+def test_tombstones_survive_a_round_trip(tombstones: list[Tombstone]) -> None:
     assert parse_tombstones(STREAM, tombstones_message(tombstones)) == tombstones
 
 

@@ -11,7 +11,7 @@ def test_a_new_stream_is_asked_about_first_and_each_only_once() -> None:
     assert not table.is_watched("a")
 
 
-def test_a_steady_stream_is_asked_about_along_the_way_once_a_second() -> None:
+def test_a_steady_stream_is_asked_about_once_a_second_within_its_publishes() -> None:
     table = WatchTable()
     table.learn("a", True, 10.0)
     assert table.is_watched("a")
@@ -20,13 +20,13 @@ def test_a_steady_stream_is_asked_about_along_the_way_once_a_second() -> None:
     assert table.unknown(["a"], 11.5) == []
 
 
-def test_an_old_answer_decides_nothing() -> None:
+def test_an_old_answer_does_not_count() -> None:
     table = WatchTable()
     table.learn("a", True, 10.0)
     assert table.unknown(["a"], 12.0) == ["a"]
 
 
-def test_after_a_lost_connection_everything_is_asked_anew() -> None:
+def test_after_a_lost_connection_everything_is_asked_again() -> None:
     table = WatchTable()
     table.learn("a", True, 10.0)
     table.forget()

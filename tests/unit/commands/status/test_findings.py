@@ -75,7 +75,7 @@ def test_one_dead_camera_among_live_ones_is_reported_but_breaks_nothing() -> Non
     assert "gate-2 is reconnecting" in findings[0].text
 
 
-def test_legacy_producers_are_no_broken_camera() -> None:
+def test_legacy_producers_do_not_count_as_broken_cameras() -> None:
     findings = find(dataclasses.replace(healthy(), producers=[], waiting={"people": 3}))
     assert first_broken(findings) is None
     assert "legacy producers" in findings[0].text

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_files_have_their_type_and_caching(folder: Path) -> None:
+def test_files_have_their_content_type_and_caching_headers(folder: Path) -> None:
     assets = AssetFolder(folder)
     script, index = assets.find("/assets/index-4f2a.js"), assets.find("/")
     assert script is not None

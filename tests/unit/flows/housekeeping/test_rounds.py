@@ -118,7 +118,7 @@ async def test_a_type_that_lasts_too_long_does_not_keep_the_others_waiting(monke
     assert queues.cleaned.count("c") >= 2
 
 
-async def test_a_type_that_redis_refuses_is_passed_over_and_shown() -> None:
+async def test_a_type_that_redis_refuses_is_skipped_and_shown() -> None:
     registry = CollectorRegistry()
     queues = Queues(["a", "b", "people"])
     queues.refused = {"a"}
@@ -155,7 +155,7 @@ async def test_a_refused_read_leaves_the_memory_known(monkeypatch: pytest.Monkey
     assert registry.get_sample_value("ei_redis_used_memory_bytes") == 1
 
 
-async def test_the_labels_go_with_the_type() -> None:
+async def test_the_labels_are_removed_with_the_type() -> None:
     registry = CollectorRegistry()
     queues = Queues(["face", "people"])
     housekeeping = make(queues, registry)

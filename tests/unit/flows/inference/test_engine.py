@@ -41,7 +41,7 @@ def engine_of(compiled: Compiled, device: str = "AUTO") -> Engine:
     return Engine(compiled, PreparedModel(None, "input", 300, 300), adapter, device, None)
 
 
-def test_a_device_in_brackets_is_asked_for_until_it_stands() -> None:
+def test_a_device_in_brackets_is_asked_for_until_it_is_final() -> None:
     compiled = Compiled(["(CPU)"], ["(CPU)"], ["GPU.0"])
     engine = engine_of(compiled)
     assert (engine.device, engine.on_cpu) == ("CPU", True)
@@ -61,7 +61,7 @@ def test_a_device_in_brackets_is_asked_for_until_it_stands() -> None:
         (None, "NPU", False),
     ],
 )
-def test_a_device_that_stands_is_asked_for_once(answer: str | list[str] | None, device: str, on_cpu: bool) -> None:
+def test_a_final_device_is_asked_for_once(answer: str | list[str] | None, device: str, on_cpu: bool) -> None:
     compiled = Compiled(answer)
     engine = engine_of(compiled, "NPU")
     assert not engine.look_for_devices()

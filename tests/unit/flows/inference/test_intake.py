@@ -81,7 +81,7 @@ def test_a_batch_goes_to_the_workers_the_counters_and_the_outbox() -> None:
     assert parts.metric("ei_frames_dropped_total", reason="stale") == 1
 
 
-def test_after_an_error_of_any_kind_it_loads_the_scripts_again_and_goes_on() -> None:
+def test_after_an_error_of_any_kind_it_loads_the_scripts_again_and_continues() -> None:
     parts = Parts()
     consumer = ScriptedConsumer(ConnectionError("refused"), ValueError("a bug"), PopBatch([popped(1)]))
     with running(parts, consumer):

@@ -118,7 +118,7 @@ def test_a_jpeg_with_little_missing_is_decoded_and_marked(cut: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_exif_orientation_is_obeyed(orientation: int) -> None:
+def test_an_exif_orientation_is_applied(orientation: int) -> None:
     pixels = colours(64, 32)
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0\0\0\0\0"
     plain = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
@@ -131,7 +131,7 @@ def test_an_exif_orientation_is_obeyed(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff\xe0" + b"abc" * 50, b"\xff\xd8" + b"\0" * 500, b"GIF89a", b""])
-def test_what_is_no_jpeg_is_said_so(data: bytes) -> None:
+def test_data_that_is_not_a_jpeg_is_called_so(data: bytes) -> None:
     with pytest.raises(InvalidFrameError) as caught:
         JpegDecoder("BGR").decode(data, 640, 480, 320, 240)
     assert caught.value.reason is InvalidReason.NOT_JPEG
@@ -171,7 +171,7 @@ def test_a_scan_after_the_only_one_is_never_looked_for() -> None:
 
 
 @pytest.mark.parametrize("lie", [b"\xff\xd0", b"\xff\x01", b"\x00", b"\xff\xd9"], ids=["RST", "TEM", "rubbish", "EOI"])
-def test_in_doubt_there_may_be_more_scans(lie: bytes) -> None:
+def test_an_unclear_header_may_mean_more_scans(lie: bytes) -> None:
     data = jpeg(64, 48)
     assert not one_scan(data[:2] + lie + data[2:])
     assert not one_scan(progressive())

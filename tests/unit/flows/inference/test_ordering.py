@@ -17,7 +17,7 @@ def test_a_result_waits_for_its_predecessor_of_the_same_stream_only() -> None:
     assert len(order) == 0
 
 
-def test_a_frame_without_a_result_lets_the_others_go() -> None:
+def test_a_frame_without_a_result_does_not_hold_back_the_others() -> None:
     order: StreamOrder[str] = StreamOrder()
     first, second = order.reserve("a"), order.reserve("a")
     assert order.finish(second, "second") == []

@@ -34,7 +34,7 @@ def test_results_that_come_fast_are_published_together() -> None:
     assert len(parts.publisher.batches) <= 3
 
 
-def test_a_frame_without_a_result_leaves_a_tombstone_and_holds_back_nobody() -> None:
+def test_a_frame_without_a_result_leaves_a_tombstone_and_delays_no_other() -> None:
     parts = Parts()
     first, second = parts.add(1, 2)
     grave = Tombstone(STREAM, 1, "truncated")

@@ -29,7 +29,7 @@ def test_a_tenth_below_capacity_and_a_tenth_of_the_demand_above(
     assert replace(READING, asked=asked, true=true, ratio=ratio).missed is missed
 
 
-def test_the_table_goes_between_the_marks() -> None:
+def test_the_table_is_written_between_the_marks() -> None:
     records = [READING, replace(READING, ratio=0.7), replace(READING, quota=None, arrivals="random")]
     text = replace_between("before\n<!-- ratio -->\nold\n<!-- /ratio -->\nafter\n", "ratio", table(records))
     assert text.startswith("before\n<!-- ratio -->\n| quota |")

@@ -23,14 +23,14 @@ class Machine:
     "device",
     ["CPU", "GPU", "GPU.1", "AUTO", "HETERO", "AUTO:GPU,CPU", "AUTO:-CPU", "HETERO:GPU.0,CPU", "BATCH:GPU(4)"],
 )
-def test_devices_that_are_there(device: str) -> None:
+def test_available_devices(device: str) -> None:
     check_device(Machine(), device)
 
 
 @pytest.mark.parametrize(
     "device", ["NPU", "GPU.2", "cpu", "FPGA", "AUTO:NPU", "HETERO:GPU,VPU", "CPU:GPU", "", "CPU,GPU,X"]
 )
-def test_a_device_that_is_not_there_names_those_that_are(device: str) -> None:
+def test_an_unavailable_device_is_refused_with_those_that_exist(device: str) -> None:
     with pytest.raises(SettingError, match=r"INFER_DEVICE.*CPU, GPU\.0, GPU\.1"):
         check_device(Machine(), device)
 
@@ -44,7 +44,7 @@ def test_threads_follow_the_allowance(quota: float | None, threads: int) -> None
         assert int(core.get_property("CPU", "NUM_STREAMS")) == threads
 
 
-def test_a_cache_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+def test_a_cache_folder_that_is_not_writable_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match="MODEL_CACHE_DIR"):
         make_core(CpuAllowance(None, 1), tmp_path / "file" / "folder")

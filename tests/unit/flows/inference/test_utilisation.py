@@ -195,7 +195,7 @@ def test_a_pod_that_starts_does_not_jump(load: float) -> None:
     assert all(later.scale_ratio > earlier.scale_ratio - 0.05 for earlier, later in pairwise(readings))
 
 
-def test_one_frame_right_after_the_start_is_no_flood() -> None:
+def test_one_frame_right_after_the_start_is_not_a_flood() -> None:
     utilisation = with_quota(1.0, 100)
     utilisation.add(LoadSample(0.0, 0.0, 0, 0, False))
     reading = utilisation.add(LoadSample(0.05, 0.01, 1, 0, False))
@@ -210,7 +210,7 @@ def test_a_stream_in_bursts_is_measured_by_its_mean() -> None:
     assert all(each.scale_ratio == pytest.approx(0.5, abs=0.12) for each in readings)
 
 
-def test_bursts_that_overflow_the_queue_are_demand_but_no_overload() -> None:
+def test_bursts_that_overflow_the_queue_are_demand_but_not_overload() -> None:
     pod = SimulatedPod(100.0, 1.0, depth=4)
     bursts = [second + index / 10000 for second in range(40) for index in range(10)]
     readings = settled(pod.run(40, bursts, with_quota(1.0, 100)))
@@ -258,13 +258,13 @@ def test_any_sequence_of_samples_gives_a_sane_reading(
             assert reading.scale_ratio <= 1.0 + 1e-9
 
 
-def test_the_first_claim_of_drops_is_no_rate() -> None:
+def test_the_first_claim_of_drops_does_not_count_towards_the_rate() -> None:
     claimed = ClaimedDrops(WINDOW_S, POP_WAIT_S)
     assert claimed.rated(100.0, 100_000) == 0
     assert claimed.rated(100.1, 3) == 3
 
 
-def test_a_claim_after_a_pause_longer_than_the_window_is_no_rate() -> None:
+def test_a_claim_after_a_pause_longer_than_the_window_does_not_count_towards_the_rate() -> None:
     claimed = ClaimedDrops(WINDOW_S, POP_WAIT_S)
     claimed.rated(0.0, 0)
     assert claimed.rated(4.9, 5) == 5
@@ -272,7 +272,7 @@ def test_a_claim_after_a_pause_longer_than_the_window_is_no_rate() -> None:
     assert claimed.rated(10.0, 7) == 7
 
 
-def test_a_pop_that_waited_for_a_frame_is_no_pause_however_short_the_window() -> None:
+def test_a_pop_that_waited_for_a_frame_is_not_a_pause_however_short_the_window() -> None:
     claimed = ClaimedDrops(1.0, POP_WAIT_S)
     claimed.rated(0.0, 0)
     assert claimed.rated(1.002, 3) == 3

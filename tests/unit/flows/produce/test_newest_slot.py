@@ -8,7 +8,7 @@ import time
 from elastic_inference.flows.produce.newest_slot import NewestSlot
 
 
-def test_only_the_newest_is_kept_and_the_loss_is_told() -> None:
+def test_only_the_newest_is_kept_and_the_loss_is_reported() -> None:
     slot: NewestSlot[int] = NewestSlot()
     assert [slot.put(number) for number in range(3)] == [False, True, True]
     assert slot.take(0) == 2
@@ -16,7 +16,7 @@ def test_only_the_newest_is_kept_and_the_loss_is_told() -> None:
     assert slot.put(3) is False
 
 
-def test_a_taker_wakes_for_an_item_and_for_the_end() -> None:
+def test_a_waiting_take_wakes_for_an_item_and_for_the_end() -> None:
     slot: NewestSlot[str] = NewestSlot()
     found: list[str | None] = []
 

@@ -87,7 +87,7 @@ def test_repeated_failures_are_logged_once(watch: SourceWatch, caplog: pytest.Lo
     assert caplog.text.count("It can't be reached.") == 1
 
 
-def test_a_read_that_goes_on_after_a_stall_can_stall_again(watch: SourceWatch, registry: CollectorRegistry) -> None:
+def test_a_read_that_continues_after_a_stall_can_stall_again(watch: SourceWatch, registry: CollectorRegistry) -> None:
     watch.opened(0.0)
     watch.frame(0.5)
     assert watch.check(2.6)
@@ -98,7 +98,7 @@ def test_a_read_that_goes_on_after_a_stall_can_stall_again(watch: SourceWatch, r
     assert value(registry, "ei_source_stalls_total") == 2
 
 
-def test_packets_without_frames_are_a_wait_for_a_key_frame_and_no_stall(watch: SourceWatch) -> None:
+def test_packets_without_frames_are_a_wait_for_a_key_frame_and_not_a_stall(watch: SourceWatch) -> None:
     watch.opened(0.0)
     for number in range(60):
         watch.data(number / 10)

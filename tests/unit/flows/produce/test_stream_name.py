@@ -17,7 +17,7 @@ from elastic_inference.flows.produce.stream_name import default_name
         ("", "host-camera"),
     ],
 )
-def test_it_is_the_host_and_the_kind(host: str, expected: str) -> None:
+def test_the_default_name_is_the_host_and_the_kind(host: str, expected: str) -> None:
     assert default_name("camera", host) == expected
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from elastic_inference.flows.relay.hub import BEHIND_AFTER_S, FLUSH_EVERY_S, Backlog
 
 
-def test_a_burst_after_a_pause_is_no_backlog() -> None:
+def test_a_burst_after_a_pause_is_not_a_backlog() -> None:
     backlog = Backlog()
     assert not backlog.behind(100.0)
     assert not backlog.behind(200.0)

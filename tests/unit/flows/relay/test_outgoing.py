@@ -51,7 +51,7 @@ def test_order_of_our_own_json_is_read_without_parsing(monkeypatch: pytest.Monke
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.integers(0, 2**63))
-def test_nothing_in_a_text_is_taken_for_the_order(model: str, device: str, order: int) -> None:
+def test_nothing_in_a_json_string_is_taken_for_the_order(model: str, device: str, order: int) -> None:
     document = result_json(make_result(model=model + ',"order":5,"seq":1', device=device, order=order))
     assert read_incoming(join_message(document, JPEG)).order == order
 

@@ -36,7 +36,7 @@ def test_reads_stream_and_format(target: str, stream_id: str, form: Format) -> N
         ("/a?" + "&".join(f"p{i}=1" for i in range(40)), "is not valid"),
     ],
 )
-def test_says_what_is_wrong(target: str, words: str) -> None:
+def test_an_invalid_target_is_refused_with_a_reason(target: str, words: str) -> None:
     with pytest.raises(BadRequestError, match=words):
         parse_target(target)
 

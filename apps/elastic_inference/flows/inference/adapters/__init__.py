@@ -96,7 +96,7 @@ def make_adapter(name: str, options: AdapterOptions | None = None) -> Adapter:
 
 
 def adapt(model: Any, family: str | None, options: AdapterOptions) -> tuple[Adapter, PreparedModel]:
-    """The adapter of an `openvino.Model`, and the model made ready for it. Raises ModelError if none fits."""
+    """The adapter of an `openvino.Model`, and the model as prepared by it. Raises ModelError if none fits."""
     adapter = make_adapter(family or guess_family(model, options), options)
     return adapter, adapter.prepare(model)
 

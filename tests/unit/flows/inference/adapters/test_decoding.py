@@ -170,7 +170,7 @@ def test_a_few_blazeface_anchors_are_read_as_many_are(seed: int, monkeypatch: py
         assert one.box == pytest.approx(other.box, abs=1e-6)
 
 
-def test_yolox_against_plain_loops() -> None:
+def test_yolox_compared_with_simple_loops() -> None:
     random = np.random.default_rng(3)
     width, height = 96, 64
     rows = []
@@ -225,7 +225,7 @@ def test_a_model_of_another_form_is_refused_with_what_was_found_and_expected(fam
         guess_family(model)
 
 
-def test_an_input_that_is_no_image_is_refused() -> None:
+def test_an_input_that_is_not_an_image_is_refused() -> None:
     model = constant_model([1, 5, 32, 32], {"out": ssd_rows((0, 1, 0.9, 0, 0, 1, 1))})
     with pytest.raises(ModelError, match="3 channels"):
         make_adapter("ssd").prepare(model)

@@ -149,7 +149,7 @@ def test_a_dynamic_batch_and_size_are_settled(shape: list[int], told: str) -> No
     assert [one.box for one in ran.detect(SQUARE)] == [pytest.approx(SHARES, abs=0.002)]
 
 
-def test_a_dynamic_size_that_nothing_tells_is_refused_with_the_key_to_set() -> None:
+def test_an_unknown_dynamic_size_is_refused_with_the_key_to_set() -> None:
     model = constant_model([1, 3, -1, -1], {"output0": rows(300, 6, (*BOX, 0.9, 2))})
     with pytest.raises(ModelError, match="a size in the file beside it"):
         adapt(model, None, AdapterOptions())
