@@ -20,6 +20,8 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from elastic_inference.base.log import MAX_VALUE, one_line
+
 log = logging.getLogger(__name__)
 
 DRAIN_LIMIT_S = 20.0
@@ -128,7 +130,7 @@ class Lifecycle:
                 body()
             except BaseException as error:
                 log.critical("the thread %s failed", name, exc_info=error)
-                why = repr(error)
+                why = one_line(repr(error), MAX_VALUE)
             else:
                 if self.stopping:
                     return

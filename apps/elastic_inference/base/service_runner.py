@@ -18,7 +18,7 @@ from elastic_inference import __version__
 from elastic_inference.base import config
 from elastic_inference.base.exit_codes import EXIT_FATAL, EXIT_SETTING
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
-from elastic_inference.base.log import set_up_logging
+from elastic_inference.base.log import one_line, set_up_logging
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError, SourceFatalError
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,10 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         log.info("%s: ended", settings_class.service)
         return 0
     except ElasticInferenceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         if isinstance(error, SettingError):
             return EXIT_SETTING
         return EXIT_FATAL if isinstance(error, (ModelError, SourceFatalError)) else 1
+    except Exception:
+        log.critical("%s failed", settings_class.service, exc_info=True)
+        return 1

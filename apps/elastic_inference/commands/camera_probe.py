@@ -16,6 +16,7 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame, Sour
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder, mean_grey
 from elastic_inference.base.config import CameraSettings, load
+from elastic_inference.base.log import one_line
 from elastic_inference.base.url import url_credentials
 from elastic_inference.domain.errors import ElasticInferenceError, SourceError
 
@@ -150,11 +151,11 @@ def _run(camera: str, seconds: float) -> int:
             source, login, cap_fps = open_camera(settings), url_credentials(camera)[0] is not None, settings.camera_fps
         try:
             for line in report(probe(source, began, seconds), login, cap_fps, is_file):
-                print(f"  {line}")
+                print(f"  {one_line(line)}")
         finally:
             source.close()
     except ElasticInferenceError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
         return EXIT_FAILED if isinstance(error, SourceError) else EXIT_ARGUMENTS
     return 0
 

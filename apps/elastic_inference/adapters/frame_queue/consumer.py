@@ -59,13 +59,8 @@ class QueueConsumer:
             # If Redis is unavailable, the next call raises. But a bug, or a command that Redis refuses for one queue,
             # might never be seen while the other queue delivers frames: log it.
             known = isinstance(error, (OSError, RedisError))
-            if (not known or isinstance(error, ResponseError)) and self._throttle.allow(str(error)[:40]):
-                log.warning(
-                    "part of a pop from the queue of %s failed: %s",
-                    self._type,
-                    error,
-                    exc_info=None if known else error,
-                )
+            if not known or isinstance(error, ResponseError):
+                self._report(error, known=known)
         return batch
 
     @property
@@ -84,6 +79,11 @@ class QueueConsumer:
             self._legacy.put_back()
         finally:
             self._link.close()
+
+    def _report(self, error: Exception, *, known: bool) -> None:
+        if note := self._throttle.note(str(error)[:40]):
+            trace = None if known else error
+            log.warning("part of a pop from the queue of %s failed: %s %s", self._type, error, note, exc_info=trace)
 
     def _pop(self, batch: PopBatch, max_frames: int, wait_s: float) -> None:
         fair, legacy = self._fair, self._legacy

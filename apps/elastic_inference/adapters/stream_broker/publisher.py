@@ -182,8 +182,8 @@ class ResultPublisher:
         wrong = set()
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, ResponseError):
-                if self._throttle.allow(str(answer)[:40]):
-                    log.warning("Redis refused part of a publish: %s %s: %s", *command[:2], answer)
+                if note := self._throttle.note(str(answer)[:40]):
+                    log.warning("Redis refused part of a publish: %s %s: %s %s", *command[:2], answer, note)
                 if str(answer).startswith("WRONGTYPE"):
                     wrong.add(command[1])
         return self._repair(wrong, commands, answers) if wrong else answers

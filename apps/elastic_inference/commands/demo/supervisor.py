@@ -21,10 +21,13 @@ from typing import IO, TextIO
 
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.exit_codes import FINAL_EXITS
+from elastic_inference.base.log import one_line
 
 STOP_LIMIT_S = 4.0  # then SIGKILL; the demo promises an end within 5 s
 STEADY_S = 20.0  # a child that ran for this long gets a fresh backoff
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
+# Longer lines are split.
+_MAX_LINE = 8192
 _PR_SET_PDEATHSIG = 1
 
 
@@ -74,7 +77,7 @@ class Supervisor:
             colour = _COLOURS[known.index(name) % len(_COLOURS)] if name in known else 1
             label = f"\033[{colour}m{label}\033[0m"
         with self._lock, contextlib.suppress(BrokenPipeError, ValueError):
-            self._out.write(f"{label} {line}\n")
+            self._out.write(f"{label} {one_line(line, _MAX_LINE)}\n")
             self._out.flush()
 
     def stop(self) -> None:
@@ -141,7 +144,7 @@ class Supervisor:
 
     def _copy(self, name: str, pipe: IO[bytes]) -> None:
         with pipe:
-            while line := pipe.readline(8192):
+            while line := pipe.readline(_MAX_LINE):
                 text = line.decode(errors="replace").rstrip()
                 if text:
                     self._last_lines[name] = text

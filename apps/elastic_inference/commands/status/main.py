@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.base import config
+from elastic_inference.base.log import one_line
 from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
 from elastic_inference.commands.status import cluster
 from elastic_inference.commands.status.findings import Finding, find, first_broken
@@ -73,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1 if broken else 0
     for each in findings:
-        print(f"{each.link.value:<12} {each.state.value:<7} {each.text}")
+        print(f"{each.link.value:<12} {each.state.value:<7} {one_line(each.text)}")
     for warning in warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {one_line(warning)}")
     if broken:
-        print(f"\nFirst broken link: {broken.link.value}. {broken.advice}")
+        print(f"\nFirst broken link: {broken.link.value}. {one_line(broken.advice)}")
         return 1
     print("\nEvery link that could be checked works.")
     return 0

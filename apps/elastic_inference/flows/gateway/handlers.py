@@ -141,8 +141,8 @@ class BaseHandler(RequestHandler):
         reason = self.origin_problem(self.request.headers.get_list("Origin"))
         if reason is None:
             return
-        if self.gateway.throttle.allow("origin"):
-            log.warning("%s (logged once a minute)", reason)
+        if note := self.gateway.throttle.note("origin"):
+            log.warning("%s %s", reason, note)
         raise ApiError(403, f"Pages of this origin are not allowed: see ALLOWED_ORIGINS. {reason}")
 
     def origin_problem(self, origins: list[str]) -> str | None:

@@ -125,7 +125,8 @@ class TunnelHandler(BaseHandler):
         try:
             upstream, answer = await open_upstream(*gateway.upstream, self._head(stream_id))
         except UpstreamError as error:
-            log.warning("%s", error)
+            if note := gateway.throttle.note("upstream"):
+                log.warning("%s %s", error, note)
             # A server that closes one connection may have refused this request; others can still reach it.
             if not error.closed:
                 gateway.state.note_tunnel(False)

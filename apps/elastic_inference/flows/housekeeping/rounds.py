@@ -67,6 +67,8 @@ class Housekeeping:
         self._last_done = ""
         self._failed_first = ""
         self._throttle = Throttle()
+        # The names of types come from outside.
+        self._types_said = Throttle()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Rounds until the stop. A bug in a round is logged; liveness fails when no round ends for BEAT_LIMIT_S."""
@@ -77,8 +79,8 @@ class Housekeeping:
                 await self._round(started)
                 self._lifecycle.beat("rounds", BEAT_LIMIT_S)
             except Exception as error:
-                if self._throttle.allow(type(error)):
-                    log.exception("a round failed (logged once a minute)")
+                if note := self._throttle.note(type(error)):
+                    log.exception("a round failed %s", note)
             try:
                 async with asyncio.timeout(max(0.05, ROUND_S - (time.monotonic() - started))):
                     await stop.wait()
@@ -123,8 +125,9 @@ class Housekeeping:
             if isinstance(error, REDIS_ERRORS):
                 raise
             refused = 1
-            if self._throttle.allow(("type", infer_type)):
-                log.warning("the queue of type %s is skipped: %s", infer_type, self._explain(error, "queue"))
+            if note := self._types_said.note(infer_type):
+                why = self._explain(error, "queue")
+                log.warning("the queue of type %s is skipped: %s %s", infer_type, why, note)
         self._metrics.janitor_refused.labels(infer_type=infer_type).set(refused)
 
     async def _read_types(self) -> None:

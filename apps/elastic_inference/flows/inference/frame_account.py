@@ -23,7 +23,9 @@ class FrameAccount:
 
     def __init__(self, metrics: InferenceMetrics) -> None:
         self._metrics = metrics
-        self._throttle = Throttle()
+        # Streams' names come from outside.
+        self._streams = Throttle()
+        self._losses = Throttle()
 
     def popped(self, batch: PopBatch) -> None:
         """Counts a batch from the queue."""
@@ -40,8 +42,8 @@ class FrameAccount:
     def invalid(self, stream: str, error: InvalidFrameError) -> None:
         """Counts an unusable frame; `stream` is empty if it is unknown."""
         self._metrics.invalid[error.reason].inc()
-        if self._throttle.allow((stream, error.reason)):
-            log.warning("stream %s: %s; skipped (logged once a minute)", stream or "(unknown)", error)
+        if note := self._streams.note((stream, error.reason)):
+            log.warning("stream %s: %s; skipped %s", stream or "(unknown)", error, note)
 
     def published(self, batch: Sequence[Outgoing]) -> None:
         """Counts results that were sent."""
@@ -54,5 +56,5 @@ class FrameAccount:
     def lost(self, count: int, why: str) -> None:
         """Counts popped frames that cannot be inferred or published."""
         self._metrics.lost.inc(count)
-        if self._throttle.allow(why):
-            log.warning("lost %d frame(s): %s (logged once a minute)", count, why)
+        if note := self._losses.note(why):
+            log.warning("lost %d frame(s): %s %s", count, why, note)

@@ -117,7 +117,7 @@ class WorkerPool:
             found = InvalidFrameError(InvalidReason.INFERENCE, text[:_MAX_DETAIL])
         except Exception as error:  # one bad frame must not end the worker
             found = InvalidFrameError(InvalidReason.INFERENCE, repr(error)[:_MAX_DETAIL])
-            if self._throttle.allow((task.stream, type(error))):
-                log.exception("a frame of %s failed (logged once a minute)", task.stream)
+            if note := self._throttle.note((task.stream, type(error))):
+                log.exception("a frame of %s failed %s", task.stream, note)
         self._account.invalid(task.stream, found)
         return Tombstone(task.stream, task.popped.order, found.reason)

@@ -60,6 +60,8 @@ class SourceWatch:
         self._frames: deque[float] = deque()
         self._reconnects = 0
         self._throttle = Throttle()
+        # Reasons contain the camera's own words.
+        self._reasons = Throttle()
 
     def opened(self, now: float) -> None:
         """Call when the source was opened; its first frame may take `stall_s`."""
@@ -125,8 +127,8 @@ class SourceWatch:
                 self._state = SourceState.RECONNECTING
             self._open = False
             self._read_hangs = False
-        if self._throttle.allow(why):
-            log.warning("%s Retrying.", why)
+        if note := self._reasons.note(why):
+            log.warning("%s Retrying. %s", why, note)
 
     def report(self, now: float) -> SourceReport:
         """Returns the state, and reports it to Prometheus."""

@@ -17,9 +17,11 @@ import redis.asyncio as aioredis
 from redis.exceptions import ConnectionError, NoPermissionError, RedisError
 
 from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.log import Throttle
 
 log = logging.getLogger(__name__)
 
+_SAID = Throttle()
 # The most that asyncio reads at a time. A shorter read means that nothing more was waiting.
 READ_BYTES = 256 * 1024
 # A silent broker gets a PING every PING_S; after SILENT_S the connection is closed.
@@ -71,7 +73,8 @@ class _FeedProtocol(asyncio.Protocol):
         except hiredis.HiredisError as error:
             self._end(ConnectionError(f"the broker's answer is not Redis' protocol: {error}"))
         except Exception as error:
-            log.exception("handling a message failed")
+            if note := _SAID.note(type(error)):
+                log.exception("handling a message failed %s", note)
             self._end(ConnectionError(f"handling a message failed: {error}"))
 
     def eof_received(self) -> None:

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from elastic_inference.adapters.drawing import draw_result
+from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
 from elastic_inference.domain.result import parse_result, split_message
 
 log = logging.getLogger(__name__)
+
+_SAID = Throttle()
 
 
 class DrawnFrames:
@@ -56,7 +59,8 @@ class DrawnFrames:
                 else:
                     self._on_jpeg(jpeg)
         except Exception as error:
-            log.exception("drawing a frame failed")
+            if note := _SAID.note(type(error)):
+                log.exception("drawing a frame failed %s", note)
             self._on_invalid(error)
         finally:
             self._task = None

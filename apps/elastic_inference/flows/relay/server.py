@@ -194,7 +194,8 @@ class WebsocketServer:
         except ConnectionClosed:
             pass
         except Exception:
-            log.exception("serving a viewer failed")
+            if note := self._throttle.note("viewer"):
+                log.exception("serving a viewer failed %s", note)
             raise
         finally:
             self._inside -= 1

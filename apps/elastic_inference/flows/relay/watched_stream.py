@@ -148,7 +148,8 @@ class WatchedStream:
             try:
                 offer = viewer.offer(frame, now_s)
             except Exception:  # one broken viewer must not cost the others their frame
-                log.warning("writing to a viewer of %s failed", self.stream_id, exc_info=True)
+                if note := self._throttle.note((self.stream_id, "viewer")):
+                    log.warning("writing to a viewer of %s failed %s", self.stream_id, note, exc_info=True)
                 viewer.transport.abort()
                 continue
             if offer is Offer.SENT:
@@ -162,5 +163,5 @@ class WatchedStream:
 
     def _count_invalid(self, error: Exception) -> None:
         self._metrics.invalid.inc()
-        if self._throttle.allow(self.stream_id):
-            log.warning("%s: skipped %s", self.stream_id, error)
+        if note := self._throttle.note(self.stream_id):
+            log.warning("%s: skipped %s %s", self.stream_id, error, note)
