@@ -50,7 +50,7 @@ def valkey(valkey_server: EmbeddedValkey) -> EmbeddedValkey:
 @pytest.fixture
 def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
     """A connection to the emptied Valkey."""
-    with redis.Redis(port=valkey.port) as connection:
+    with redis.Redis(port=valkey.port, retry=None) as connection:
         yield connection
 
 

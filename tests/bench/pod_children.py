@@ -109,7 +109,7 @@ def straight_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
 
     model, prepared, adapter = compiled(models, name, "LATENCY")
     request = model.create_infer_request()
-    client = redis.Redis(port=port)
+    client = redis.Redis(port=port, socket_timeout=None, retry=None)  # it waits in BLPOP as long as it takes
     queue = keys.legacy_queue(LOOP_TYPE)
 
     def step() -> None:
@@ -146,7 +146,7 @@ def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
     adapter = OpenvinoAdapter(create_core(), str(spec.path), device="CPU", max_num_requests=0)
     wrapper = SSD(adapter, {"labels": list(spec.labels), "confidence_threshold": 0.5}, preload=False)
     pipeline = AsyncPipeline(wrapper)
-    client = redis.Redis(port=port)
+    client = redis.Redis(port=port, socket_timeout=None, retry=None)  # it waits in BLPOP as long as it takes
     queue = keys.legacy_queue(LOOP_TYPE)
     sent = taken = 0
 

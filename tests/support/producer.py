@@ -23,7 +23,7 @@ class ProducerUnderTest:
     def __init__(self, kind: str, valkey: EmbeddedValkey, environ: Mapping[str, str], name: str = "gate") -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="ei-producer-")
         self.name = name
-        self.client = redis.Redis(port=valkey.port)
+        self.client = redis.Redis(port=valkey.port, retry=None)
         settings = {"QUEUE_URL": valkey.url, "STREAM_NAME": name, "INFER_TYPE": "people", **environ}
         self.service = ServiceProcess(kind, settings, Path(self._temporary.name), kind)
 

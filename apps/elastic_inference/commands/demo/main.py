@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from elastic_inference.base import config
 from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
@@ -180,7 +182,10 @@ class FirstResults:
         self._started = time.monotonic()
         self._next = 0.0
         self._told: set[str] = set()
-        self._client = redis.Redis(port=plan.queue_port, socket_timeout=1, socket_connect_timeout=1)
+        # The next attempt is in half a second. The library's own ten would hold up the supervisor, Ctrl-C included.
+        self._client = redis.Redis(
+            port=plan.queue_port, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+        )
 
     def __call__(self) -> None:
         """Asks Redis twice per second until every type has a result. May be called more often."""
