@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import redis
 from pydantic import SecretStr
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader
@@ -135,6 +137,9 @@ OTHERS_MUST_NOT: list[tuple[str, tuple[str | int, ...]]] = [
     ("scaler", ("GET", keys.frame("people", "gate-1", "x"))),
     ("scaler", ("LLEN", "streams")),
     ("scaler", ("RPUSH", keys.legacy_queue("people"), "x")),
+    ("scaler", ("SCRIPT", "LOAD", "return 1")),
+    ("scaler", ("FUNCTION", "LOAD", "x")),
+    ("scaler", ("CLUSTER", "NODES")),
     ("reader", ("XADD", "results_people", "*", "a", "b")),
     ("reader", ("XDEL", "results_people", "1-1")),
     ("reader", ("XTRIM", "results_people", "MAXLEN", 0)),
@@ -185,15 +190,65 @@ def test_results_and_tombstones_pass_from_worker_to_viewer(locked_server: Embedd
         wait_for(both, what="both messages")
 
 
+# As KEDA 2.21 asks, whose client also sends HELLO and CLIENT SETINFO and does without an answer to the latter.
+KEDA_SCRIPT = """
+local name = KEYS[1]
+local kind = redis.call('type', name).ok
+if kind == 'zset' then return redis.call('zcard', name)
+elseif kind == 'list' or kind == 'none' then return redis.call('llen', name)
+else return redis.error_reply('ERR unsupported key type: ' .. kind) end
+"""
+SCALERS_SCRIPTS = [
+    "return redis.call('lrange', KEYS[1], 0, -1)",
+    "return redis.call('rpush', KEYS[1], 'x')",
+    "return redis.call('del', KEYS[1])",
+    "return redis.call('llen', 'streams')",
+    "return redis.call('publish', 'gate-1:people:inferred', 'x')",
+]
+
+
 def test_scaler_reads_lengths_as_keda_asks_for_them(locked_server: EmbeddedValkey) -> None:
-    script = "local kind = redis.call('type', KEYS[1]).ok if kind == 'none' then return 0 end "
-    script += "return redis.call('llen', KEYS[1])"
     with client(locked_server, "scaler") as scaler, client(locked_server, "admin") as admin:
         admin.flushall()
         admin.rpush(keys.tokens("people"), "gate-1", "gate-1")
         assert scaler.llen(keys.tokens("people")) == 2
-        assert scaler.eval(script, 1, keys.tokens("people")) == 2
-        assert scaler.eval(script, 1, keys.legacy_queue("people")) == 0
+        assert scaler.eval(KEDA_SCRIPT, 1, keys.tokens("people")) == 2
+        assert scaler.eval(KEDA_SCRIPT, 1, keys.legacy_queue("people")) == 0
+        with pytest.raises(ResponseError, match="cluster support disabled"):  # allowed: KEDA needs it in a cluster
+            scaler.execute_command("CLUSTER SLOTS")
+
+
+@pytest.mark.parametrize("script", SCALERS_SCRIPTS)
+def test_a_script_of_the_scaler_reads_and_writes_no_content(locked_server: EmbeddedValkey, script: str) -> None:
+    with client(locked_server, "scaler") as scaler, client(locked_server, "admin") as admin:
+        admin.flushall()
+        admin.rpush(keys.tokens("people"), "gate-1")
+        with pytest.raises(ResponseError, match=r"ACL|permission"):
+            scaler.eval(script, 1, keys.tokens("people"))
+        assert admin.llen(keys.tokens("people")) == 1
+
+
+def test_a_script_of_the_scaler_without_end_is_ended_by_an_admin(tmp_path: Path) -> None:
+    (tmp_path / "users.acl").write_text(render_acl(PASSWORDS))
+    options = ("--aclfile", str(tmp_path / "users.acl"), "--busy-reply-threshold", "50")
+    with (
+        EmbeddedValkey(options=options) as server,
+        client(server, "scaler") as scaler,
+        client(server, "admin") as admin,
+        ThreadPoolExecutor(1) as other,
+    ):
+        admin.ping()
+        endless = other.submit(scaler.eval, "while true do end", 0)
+
+        def killed() -> bool:
+            with contextlib.suppress(ResponseError):  # nothing runs yet
+                return bool(admin.script_kill())
+            return False
+
+        wait_for(killed, what="the script to be killed")
+        with pytest.raises(ResponseError, match="killed"):
+            endless.result()
+        assert admin.ping()
 
 
 def test_reader_reads_results_alone_and_in_a_group(locked_server: EmbeddedValkey) -> None:
