@@ -17,7 +17,7 @@ import yaml
 
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from tests.support.manifests import PROJECT, SCRIPT, load, name_of, workloads
+from tests.support.manifests import PROJECT, SCRIPT, generate, load, name_of, workloads
 
 REGISTRY = ("-r", "localhost:5000")
 
@@ -307,3 +307,13 @@ def test_the_output_is_yaml_without_directives(project: Path) -> None:
     text = (project / "kubernetes" / "elastic-inference.yaml").read_text()
     assert not re.search(r"\{[{%#]", text)
     assert list(yaml.safe_load_all(text))
+
+
+def test_secrets_that_are_written_into_a_repository_are_ignored_by_git(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True, timeout=30)
+    said = generate(*REGISTRY, "--secret-only", "-o", str(tmp_path / "site" / "secret-of-site.yaml"))
+    assert ".gitignore now names secret-of-site.yaml, so that git leaves its secrets alone" in said
+    seen = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert seen.stdout == "?? site/.gitignore\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from elastic_inference.commands.manifests import available, credentials
 from elastic_inference.commands.manifests.errors import ManifestError
+from elastic_inference.commands.manifests.git_ignore import keep_from_git
 from elastic_inference.commands.manifests.names import short_path
 from elastic_inference.commands.manifests.options import Options
 from elastic_inference.commands.manifests.render import Renderer
@@ -56,7 +57,13 @@ class Generator:
         self._clips = clips
 
     def run(self) -> list[Written]:
-        """Writes what the options ask for. Raises ManifestError."""
+        """Writes what the options ask for, and keeps the files with secrets out of git. Raises ManifestError."""
+        written = self._write_all()
+        notes = [keep_from_git(file.path) for file in written if file.holds_secrets]
+        self.notes += filter(None, notes)
+        return written
+
+    def _write_all(self) -> list[Written]:
         if self._options.secret_only:
             return [self._secret()]
         if self._options.model:
