@@ -47,5 +47,5 @@ if [[ -n $dry_run ]]; then
 fi
 kubectl apply -f "$folder/components.yaml"
 kubectl -n kube-system rollout status deployment/metrics-server --timeout=180s \
-    || die "metrics-server does not become Ready: kubectl -n kube-system logs deployment/metrics-server (x509 there: --kubelet-insecure-tls)"
+    || die "metrics-server does not become Ready: kubectl -n kube-system logs deployment/metrics-server (for an x509 error, give --kubelet-insecure-tls)"
 say "done: kubectl top nodes shows figures within a minute"

@@ -18,7 +18,7 @@ if [ -d "$site/opencv_python_headless.libs" ]; then
     for library in libopenblas*; do ln -sf "/usr/lib/$triplet/lapack/liblapack.so.3" "$library"; done
     rm -f libgfortran-* libquadmath-*
 fi
-# PyAV's wheel has its symbols: 21 of 27 MB
+# PyAV's wheel contains symbols, 21 of its 27 MB
 if [ -d "$site/av" ]; then
     apt-get install -qq --no-install-recommends binutils >/dev/null
     find "$site/av" -name '*.so' -exec strip --strip-unneeded {} +

@@ -44,7 +44,7 @@ def step(before: float, after: float, at_s: float, until_s: float = math.inf) ->
     return lambda now_s: after if at_s <= now_s < until_s else before
 
 
-# Right for 1 and 4 pods. Three pods under HIGH are beyond the tolerance of 10 % (2.7 / 3 / 0.8 = 1.125), so that they
+# Right for 1 and 4 pods. Three pods under HIGH are beyond the tolerance of 10 % (2.7 / 3 / 0.8 = 1.125), so they
 # cannot stay; four leave room for a ratio that reads high.
 LOW, HIGH = 0.5, 2.7
 # After the window: a decision within 15 s, a pod's drain, and KEDA's own poll of a type without demand.

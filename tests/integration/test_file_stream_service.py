@@ -53,7 +53,7 @@ def test_frames_go_to_each_type_in_order_over_the_loop(valkey: EmbeddedValkey, c
         gate.consumer("car"), gate.consumer("people")  # the scripts are there from the first frame on
         found = {kind: {frame.seq: frame for frame in gate.frames(2 * FRAMES + 3, kind)} for kind in ("car", "people")}
         for kind, frames in found.items():
-            # Which of the ten frames it is follows from its number, even across the loop: no frame is missing.
+            # A frame's number gives its position in the clip, even across the loop: no frame is missing.
             assert all(level(frame.data) == (seq or 0) % FRAMES for seq, frame in frames.items())
             assert {(frame.name, frame.category, frame.width, frame.height) for frame in frames.values()} == {
                 ("gate", kind, 160, 120)

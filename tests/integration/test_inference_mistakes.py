@@ -76,7 +76,7 @@ def stays_and_says(pod: Pod, words: str) -> str:
     def said() -> bool:
         assert pod.process.poll() is None, pod.log.read_text()
         text = pod.log.read_text()
-        # Queue and broker have said it: a few more tries must add nothing.
+        # Both the queue and the broker have reported it; further attempts must add nothing.
         return words in text and set(pod.missing()) == {"queue", "broker"}
 
     wait_for(said, 40, words)

@@ -172,4 +172,4 @@ def test_redis_7_0_takes_the_users_and_serves(tmp_path: Path) -> None:
             wait_for(lambda: gateway.ask("/api/streams").json.get("streams"), what="the stream")
             assert gateway.lifecycle.degraded() == {}
         with redis.Redis(port=port, username="admin", password="admin-pw") as admin:
-            assert admin.acl_log() == [], "nobody asked for more than it may"
+            assert admin.acl_log() == [], "no service used a command that its user may not"

@@ -191,7 +191,7 @@ MODELS: dict[str, Callable[[Path, str], None]] = {
     "transformers-detr": detr("detr"),
     "transformers-rtdetr": detr("rtdetr"),
 }
-# With random weights these two score all queries alike, so that which boxes pass the threshold is chance: only by name.
+# With random weights these two score all queries alike, and chance decides which boxes pass: exported only by name.
 BY_NAME_ONLY = ("transformers-detr", "transformers-rtdetr")
 
 

@@ -54,7 +54,7 @@ class AutoscalerSettings:
 def from_pods(
     settings: AutoscalerSettings, current: int, total: float, measured: int, *, missing: int = 0, pending: int = 0
 ) -> int | None:
-    """What a metric of type Pods asks for, as `calcPlainMetricReplicas` does; None (an error) if no pod has one.
+    """The replicas that a metric of type Pods requires (`calcPlainMetricReplicas`); None (an error) if no pod has one.
 
     `total` is the metric's sum over the `measured` pods; `missing` pods run without one, `pending` do not run yet.
     A running pod counts with its metric whether it is Ready or not.
@@ -75,7 +75,7 @@ def from_pods(
 
 
 def from_total(settings: AutoscalerSettings, current: int, total: float) -> int:
-    """What an external metric with an average value asks for, as `GetExternalPerPodMetricReplicas` does.
+    """The replicas that an external metric with an average value requires, see `GetExternalPerPodMetricReplicas`.
 
     KEDA's autoscalers use it. `total` is shared by the `current` pods, at least one, Ready or not.
     """
@@ -100,8 +100,9 @@ class Autoscaler:
     def decide(self, now_s: float, current: int, proposal: int | None) -> int:
         """The number of replicas wanted at `now_s`, with `current` in the deployment.
 
-        `proposal` is what the metrics ask for; None if they are unavailable: then nothing changes, and nothing is
-        remembered. The first decision remembers `current`, so that a new autoscaler waits for its windows too.
+        `proposal` is the number that the metrics require, None if they are unavailable: then nothing changes, and
+        nothing is remembered. The first decision remembers `current`, so that a new autoscaler waits for its windows
+        too.
         """
         if not self._seen:
             self._seen = True

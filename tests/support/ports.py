@@ -8,7 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-# Below the ports that Linux gives to outgoing connections, so that no client of another test takes one in between.
+# Below the ports that Linux assigns to outgoing connections, so that no client of another test takes one in between.
 _PORTS = range(10_000, 20_000)
 
 

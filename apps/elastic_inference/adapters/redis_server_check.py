@@ -32,7 +32,7 @@ def find_problem(info: Mapping[str, Any]) -> str | None:
     limit = info.get("maxmemory", 0)
     if policy != "noeviction" and isinstance(limit, int) and limit > 0:
         return (
-            f"evicts keys when its memory is full ({policy[:40]}), so that frames and streams vanish uncounted: "
+            f"evicts keys when its memory is full ({policy[:40]}), so frames and streams vanish uncounted: "
             "set maxmemory-policy to noeviction"
         )
     return None

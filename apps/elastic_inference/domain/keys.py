@@ -103,7 +103,7 @@ def dropped(infer_type: str) -> str:
 
 
 def legacy_account(infer_type: str) -> str:
-    """Hash: how many legacy frames had arrived by when; gives the janitor their age."""
+    """Hash: how many legacy frames had arrived by which time; the janitor derives their age from it."""
     return f"{{queue_{infer_type}}}:plain"
 
 

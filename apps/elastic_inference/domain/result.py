@@ -58,9 +58,9 @@ class Result:
     precision: Annotated[str, Field(description="The precision in which it runs: FP32, FP16, BF16, INT8 …")]
     device: Annotated[str, Field(description="OpenVINO device.")]
     order: Annotated[Count, Field(description="Rises with each frame of the stream, across restarts.")]
-    seq: Annotated[Count | None, Field(description="The producer's own count; null if it gave none.")]
+    seq: Annotated[Count | None, Field(description="The producer's own count; null if it sent none.")]
     ts: Annotated[
-        float | None, Field(description="Time of capture by the producer's clock, Unix seconds; null if it gave none.")
+        float | None, Field(description="Time of capture by the producer's clock, Unix seconds; null if it sent none.")
     ]
     width: Pixels
     height: Pixels

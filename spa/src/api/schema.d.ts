@@ -284,9 +284,9 @@ export interface components {
             device: string;
             /** @description Rises with each frame of the stream, across restarts. */
             order: number;
-            /** @description The producer's own count; null if it gave none. */
+            /** @description The producer's own count; null if it sent none. */
             seq: number | null;
-            /** @description Time of capture by the producer's clock, Unix seconds; null if it gave none. */
+            /** @description Time of capture by the producer's clock, Unix seconds; null if it sent none. */
             ts: number | null;
             /** @description Of the frame, pixels. */
             width: number;

@@ -22,7 +22,7 @@ export type Command =
   | { do: 'snapshot'; tile: number; request: number }
 
 export type SocketState =
-  /** No websocket is wanted. */
+  /** No websocket is needed. */
   | 'idle'
   | 'connecting'
   | 'open'

@@ -38,7 +38,7 @@ function message(
 
 const withDetections = (detections: unknown) => parseResult({ ...good, detections })
 
-test('a good message gives its result and its image', () => {
+test('a valid message is split into its result and its image', () => {
   const parsed = parseMessage(message(JSON.stringify(good)))
   if ('skip' in parsed) throw new Error(parsed.skip)
   expect(parsed.result).toMatchObject({ seq: 3, width: 768, queue_ms: 3, arrived_ms: 1000, refused: 0 })
@@ -46,7 +46,7 @@ test('a good message gives its result and its image', () => {
   expect([...parsed.jpeg]).toEqual(JPEG)
 })
 
-describe('a message that is no result is refused with the reason', () => {
+describe('a message that is not a result is refused with the reason', () => {
   test.each([
     ['nothing', new ArrayBuffer(0), 'malformed'],
     ['three bytes', new ArrayBuffer(3), 'malformed'],

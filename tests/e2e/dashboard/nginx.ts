@@ -9,7 +9,7 @@ import { repository, Service, waitFor } from './system'
 
 export const nginxBinary = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/bin/nginx'].find(existsSync)
 
-/** A port below those that Linux gives to outgoing connections, so that none of them takes it before nginx does. */
+/** A port below those that Linux assigns to outgoing connections, so that none of them takes it before nginx does. */
 async function freePort(): Promise<number> {
   const port = 20_000 + Math.floor(Math.random() * 10_000)
   const server = createServer()

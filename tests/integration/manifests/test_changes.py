@@ -59,7 +59,7 @@ def test_no_password_can_be_read_from_a_pod(tmp_path: Path) -> None:
 
 
 def test_a_users_own_type_is_the_same_when_it_is_generated_again(tmp_path: Path) -> None:
-    """Its file has no passwords, so that it cannot notice new ones."""
+    """Its file has no passwords, so new passwords do not change it."""
     made = []
     for each in ("a", "b"):
         assert main(["-r", "x", "-t", "forklift", "-m", "x_FP32", "-a", "none", "-o", str(tmp_path / each)]) == 0

@@ -1,4 +1,4 @@
-"""Autoscalers and monitoring: they ask for what pods export, as users who may."""
+"""Autoscalers and monitoring: they query what pods export, as users that have the right to."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ _MAX_CLASSES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ExportMetadata:
-    """Everything is empty if the exporter said nothing.
+    """The metadata of one export; all fields are empty if it has none.
 
-    `task` is Ultralytics' word (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
+    `task` is Ultralytics' term (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
     is (width, height) in pixels. `keypoints` is how many numbers a pose adds to each row. `described` is the exporter's
     text about the model, `head` its name of the last layer. `normalised`: boxes are 0..1 of the input, as in TensorFlow
     Lite exports, not pixels.

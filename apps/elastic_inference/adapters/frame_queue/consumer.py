@@ -140,7 +140,7 @@ class QueueConsumer:
         # Large fair frames leave no bytes for large legacy ones: then they alternate pop by pop.
         wanted = 0 if legacy.passed_over and turns else max_frames - turns
         if sparing and not fair.waiting:
-            # There is nothing, or only what has just come. Each frame asked for costs a fetch, whether it is there or
-            # not. What is not asked for waits, and the next pop asks for all.
+            # The queue was empty until now. Each frame requested costs a fetch, even if it does not exist, so only few
+            # are requested; the next pop requests all others.
             wanted = min(wanted, 2 * self._last_taken)
         return turns, max(wanted, fair.in_hand)

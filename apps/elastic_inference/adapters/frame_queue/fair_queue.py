@@ -94,7 +94,7 @@ class FairQueue:
         return names
 
     def put_back(self) -> None:
-        """Returns the token. Without it, its frame would wait for the next one of its stream."""
+        """Pushes an unused token back. Otherwise its frame would wait for its stream's next one."""
         if self._token is not None:
             (reply,) = self._link.exchange([("LPUSH", self.key, self._token)])
             if isinstance(reply, ResponseError):

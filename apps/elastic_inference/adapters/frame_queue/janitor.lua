@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Keeps one type's queue bounded and fresh while no pod pops, and repairs what a killed pod left. Clients can write
--- anything into these keys, so that each run does a bounded amount of work and the next run continues.
+-- anything into these keys, so each run does a bounded amount of work and the next run continues.
 -- KEYS: tokens, queue_<type>, dropped, sources, plain, janitor
 -- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms, TOKEN_LIMIT,
 --       names to look at, where to start among the names, where among the sources, life of the lock in ms, holder,
---       further names
+--       additional names
 -- Returns {stale, queue_full, next start among the names, among the sources}: both counts are added to `dropped`.
 -- Returns nil if another replica holds the lock.
 local tokens, legacy, dropped, sources, account, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]

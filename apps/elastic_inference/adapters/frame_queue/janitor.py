@@ -25,7 +25,7 @@ class Janitor:
     """One replica's janitor for all types. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, clients: QueueClients, rules: config.QueueRules, holder: str) -> None:
-        """`holder` names this replica in the locks. The clients stay the caller's."""
+        """`holder` names this replica in the locks. The caller closes the clients."""
         self._clients = clients
         self._rules = rules
         self._holder = holder
@@ -58,7 +58,7 @@ class Janitor:
         return True
 
     def forget(self, infer_type: str) -> None:
-        """Forgets a type that is gone."""
+        """Forgets a type that no longer exists."""
         self.starts.pop(infer_type, None)
 
     async def load_scripts(self, infer_type: str) -> None:

@@ -30,7 +30,7 @@ class Sweeper:
     """One replica's way through the key space. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, clients: QueueClients, rules: config.QueueRules) -> None:
-        """The clients stay the caller's."""
+        """The caller closes the clients."""
         self._clients = clients
         frame_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
         self._lives_ms = {b"frame": frame_ms, b"taken": frame_ms, b"source": int(SOURCE_LIFE_S * 1000)}

@@ -44,7 +44,7 @@ class Source(Protocol):
         """Returns the frame that `grab` read. Raises SourceError, or InvalidFrameError for one unusable frame."""
 
     def facts(self) -> Mapping[str, str]:
-        """What the source is, for people: transport, codec, size, rate and the like."""
+        """Facts about the source, for people: transport, codec, size, rate and the like."""
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`, where the kind of source allows it. Afterwards the source can only be closed."""

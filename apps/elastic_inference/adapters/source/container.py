@@ -176,7 +176,7 @@ class Container:
 
     def _video_stream(self) -> av.VideoStream:
         kind = SourceFatalError if self._fatal else SourceError
-        # A cover image is a video stream of one frame in the eyes of FFmpeg.
+        # To FFmpeg, a cover image is a video stream of one frame.
         streams = [each for each in self._input.streams.video if not _is_cover(each)]
         if not streams:
             others = sorted({each.type for each in self._input.streams if each.type != "video"})

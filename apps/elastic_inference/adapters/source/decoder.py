@@ -16,7 +16,7 @@ from elastic_inference.domain.errors import SourceFatalError
 
 log = logging.getLogger(__name__)
 
-# Frame rates outside of these are a container's clock, not a rate.
+# A frame rate outside this range is a container's clock rate, not a frame rate.
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 # Sources are reopened often: each message about one is logged at most once a minute.
 _SAID = Throttle()

@@ -47,7 +47,7 @@ class Answer:
 
 
 class HttpCamera:
-    """One camera's URL, with the login and the trust that belong to it."""
+    """One camera's URL, with its login and the certificate to trust."""
 
     def __init__(self, url: str, timeout_s: float, certificate: str | None = None) -> None:
         """`certificate` is a PEM file or `sha256:<fingerprint>`; each wait is at most `timeout_s`."""

@@ -84,7 +84,7 @@ class JpegStream:
         """Uses the length that the part's header states, unless what follows shows that it is wrong."""
         length = self._length or 0
         if len(self._buffer) < length:
-            # The image may end long before a length that is too large.
+            # If the stated length is too large, the image may end long before it.
             walk = self._walk
             end = walk.end(self._buffer) if walk is not None else None
             if end is not None and walk is not None and walk.finished and len(self._buffer) > end + 2:

@@ -1,7 +1,7 @@
 """TLS connections to cameras, and a forwarder for programs that cannot check a camera's certificate themselves.
 
 Called by `http_client` and `network`. Cameras have certificates of their own: self-signed, expired, for another name.
-They are trusted by fingerprint, or by being the very certificate in a file; everything else is checked as usual.
+They are trusted by their fingerprint, or if a file holds the same certificate; all others are checked as usual.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class InferenceSettings(CommonSettings, QueueRules):
         None, description="model of the catalogue with its precision, such as face-detection-retail-0005_FP32"
     )
     infer_model_path: Annotated[Path | None, HostPath("model", "/own-models")] = Field(
-        None, description="a model file, or the folder that holds the model of that name"
+        None, description="a model file, or the folder that contains the model INFER_MODEL_NAME"
     )
     infer_device: str = Field("CPU", description="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:GPU,CPU …")
     inference_precision: Literal["auto", "f32", "bf16", "f16"] = Field(

@@ -1,4 +1,4 @@
-"""Values of the autoscalers' templates that are derived from others. Pure; called for the templates' values."""
+"""Derived values for the autoscalers' templates. Pure; called by `values`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ CPU_PART = 0.7
 
 
 def cpu_target(limit: str) -> str:
-    """The target of a pod's mean CPU use, a quantity, from its limit (`2`, `1500m`). Raises ManifestError."""
+    """The target for a pod's mean CPU use, as a Kubernetes quantity. `limit` is its CPU limit (`2`, `1500m`).
+
+    Raises ManifestError.
+    """
     try:
         cores = float(limit[:-1]) / 1000 if limit.endswith("m") else float(limit)
     except ValueError:

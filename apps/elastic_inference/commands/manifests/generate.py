@@ -154,7 +154,7 @@ class Generator:
         """What the templates can use, with the passwords of an earlier `target`."""
         kept = credentials.read_kept(target)
         if self._options.secret_only:
-            # other passwords than the installation's would lock out every pod
+            # passwords other than the installation's would lock out every pod
             kept = {**kept, **credentials.read_kept(self.kubernetes / CORE)}
         return template_values(self._options, self._types, self._clips, credentials.fresh(kept))
 

@@ -32,7 +32,7 @@ def _is_plain(name: str, annotation: Any) -> bool:
 
 
 SERVICE_FIELDS = _service_fields()
-# Those that every installation has in its ConfigMap. The others are there if `--set` gives them.
+# Those that every installation has in its ConfigMap. The others are added if `--set` sets them.
 SHOWN_SERVICE_SETTINGS = ("LOG_FORMAT", "LOG_LEVEL", "MAX_FRAME_BYTES", "MAX_FRAME_AGE_S")
 
 
@@ -115,7 +115,7 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
         if not equals or name not in SETTINGS:
             raise ManifestError(f"--set {text}: expected NAME=VALUE with NAME one of {', '.join(sorted(SETTINGS))}")
         if any(each in value for each in '"\n\\'):
-            raise ManifestError(f"--set {name}: expected a value without quotes, backslashes and line ends")
+            raise ManifestError(f"--set {name}: expected a value without quotes, backslashes or line breaks")
         settings[name] = value
     for name in NUMBERS + NUMBERS_OR_NOTHING:
         value = settings[name]

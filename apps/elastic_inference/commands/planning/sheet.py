@@ -128,7 +128,7 @@ class Sheet:
     network_mb_s: float
     all_pods: int
     nodes: int
-    # The nearest limit of the nodes, and how many nodes each limit asks for.
+    # The nearest limit of the nodes, and how many nodes each limit requires.
     nodes_by: str
     nodes_for: dict[str, int]
     # In the order in which they are met, up to the demand and then up to twice the demand.
@@ -266,7 +266,7 @@ def _redis(demand: Demand, measured: Measured, relays: int) -> _Redis:
 
 
 def _broker(demand: Demand, relays: int) -> _Load:
-    """Each result arrives once; a watched one once more with its image, and leaves to each subscriber."""
+    """Each result arrives once. A watched one arrives again with its image, and is sent to each subscriber."""
     watched = min(demand.watched_streams, demand.viewers, demand.streams)
     # A websocket server subscribes to a stream once, however many of its viewers watch it.
     subscriptions = min(demand.viewers, watched * relays)
@@ -294,7 +294,7 @@ def _shards(demand: Demand, queue: _Load, measured: Measured) -> tuple[int, int,
 
 
 def _pods_per_node(layout: Layout) -> int:
-    """How many inference pods a node holds by its cores."""
+    """How many inference pods fit the cores of a node."""
     found = round_down(layout.node_cores / layout.pod_cores)
     if not found:
         raise ValueError(f"A pod of {layout.pod_cores:g} cores does not fit a node of {layout.node_cores:g} cores.")

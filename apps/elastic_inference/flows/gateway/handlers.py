@@ -165,7 +165,7 @@ class BaseHandler(RequestHandler):
     def session_left_s(self) -> float:
         """Seconds until the session of this request expires; 0 without one.
 
-        Two gateways below one host can give the browser two cookies of the name, of which one is ours.
+        Two gateways on one host can set two cookies of the same name; only one of them is ours.
         """
         cookies = ";".join(self.request.headers.get_list("Cookie")).split(";")
         pairs = (each.strip().partition("=") for each in cookies)

@@ -88,7 +88,7 @@ class Engine:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether only CPUs run the model, so that CPU time shows how busy it is."""
+        """Whether only CPUs run the model; then CPU time shows how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
 
     def precision(self, stored: str) -> str:

@@ -109,7 +109,7 @@ def make_utilisation(engine: Engine, allowance: CpuAllowance, first: WarmUp, win
     if not engine.on_cpu:
         return Utilisation(window_s, fixed=1.0, first_available=1.0, first_fps=first.fps)
     fixed = allowance.limit if allowance.quota is not None else None
-    # Other pods that start at the same time slow the warm-up, so that it may read low, never high.
+    # Other pods that start at the same time slow the warm-up, so its result may be too low, never too high.
     available = max(first.cores, 0.5 * allowance.threads)
     fps = first.fps * (fixed or available) / first.cores if first.cores > 0 else first.fps
     return Utilisation(window_s, fixed=fixed, first_available=available, first_fps=fps)

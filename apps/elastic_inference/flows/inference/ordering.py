@@ -34,7 +34,7 @@ class StreamOrder(Generic[T]):
         return slot
 
     def finish(self, slot: Slot[T], item: T | None) -> list[T]:
-        """Ends a slot and returns the items that may leave now, in order. With None the slot's frame gives no item."""
+        """Ends a slot and returns the items that may leave now, in order. None: the slot's frame has no item."""
         slot.done, slot.item = True, item
         waiting = self._open[slot.stream]
         ready: list[T] = []

@@ -64,7 +64,7 @@ class SourceWatch:
         self._reasons = Throttle()
 
     def opened(self, now: float) -> None:
-        """Call when the source was opened; its first frame may take `stall_s`."""
+        """Call when the source has been opened; its first frame may take `stall_s`."""
         with self._lock:
             if self._opened_once:
                 self._reconnects += 1
@@ -114,7 +114,7 @@ class SourceWatch:
         return True
 
     def failed(self, now: float, why: str, waited_s: float = 0.0) -> None:
-        """Call when opening or reading failed; `why` is a sentence without secrets.
+        """Call when opening or reading has failed; `why` is a sentence without secrets.
 
         A silence as long as `stall_s` counts as a stall, and so does a read that waited long before it failed
         (`waited_s`), since the frames just before it may have been old. A stalled source stays stalled until its next

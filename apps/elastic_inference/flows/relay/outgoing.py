@@ -30,7 +30,7 @@ _NUMBER_BYTES = 32
 class Incoming:
     """One result message from the broker, with its JSON and its `order`.
 
-    `identity` tells frames with the same `order` apart: the producer's `seq` and `ts`; None if it gave neither.
+    `identity` tells frames with the same `order` apart: the producer's `seq` and `ts`; None if it sent neither.
     """
 
     message: bytes

@@ -103,7 +103,7 @@ class Viewer(ServerConnection):
         self._send_kept()
 
     def data_received(self, data: bytes) -> None:
-        """Reads the answer to one of our pings here if it arrives alone, as it usually does: this costs a tenth."""
+        """Reads the answer to one of our pings here if it arrives alone, as it usually does: a tenth of the cost."""
         if len(data) == _PONG_BYTES and data[:2] == _PONG_HEAD and self.protocol.state is State.OPEN:
             mask, masked = int.from_bytes(data[2:6] * 2, "big"), int.from_bytes(data[6:], "big")
             if self._pacing.answered((mask ^ masked).to_bytes(8, "big"), self.loop.time()):

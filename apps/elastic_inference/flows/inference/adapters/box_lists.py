@@ -1,10 +1,10 @@
-"""Detectors that give finished lists: boxes, classes and scores.
+"""Detectors whose outputs are finished lists: boxes, classes and scores.
 
 The rows of `layouts` that this family decodes; boxes are two corners:
 
-- `box-lists`: `boxes`, `labels`, `scores`. With an input `orig_target_sizes` this is the exporter of RT-DETR, RT-DETRv2
-  and D-FINE (RGB, 0..1, stretched); without it the one of torchvision, whose SSD takes the same image. The size given
-  is the input's, so boxes are in pixels of the input
+- `box-lists`: `boxes`, `labels`, `scores`, in pixels of the input. RT-DETR, RT-DETRv2 and D-FINE (RGB, 0..1,
+  stretched) have an input `orig_target_sizes`, which gets the input's own size; torchvision's SSD, which takes the same
+  image, has none
 - `counted`: `num_dets`, `det_boxes`, `det_scores`, `det_classes`, in pixels; YOLOv7 and others with TensorRT's plugin
 - `efficientdet`: 1 x n x 7 of AutoML's EfficientDet: image, y, x, y, x in pixels, score, class counted from 1; RGB,
   0..255, letterboxed at the top left
@@ -33,10 +33,10 @@ _YOLO_FILL = 114
 
 
 class BoxListsAdapter:
-    """Reads the lists; the graph has chosen the boxes."""
+    """Reads the lists; the suppression is part of the graph."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels, layout and size; preprocessing if it is not the layout's own."""
+        """`options` may set labels, layout, size, and preprocessing that differs from the layout's own."""
         self.labels = options.labels or options.export.names
         self._options = options
         self._layout = ""

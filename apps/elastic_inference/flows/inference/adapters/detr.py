@@ -40,7 +40,7 @@ class DetrAdapter:
     """Reads a score and a box from each query."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels, layout and size; preprocessing if it is not the layout's own."""
+        """`options` may set labels, layout, size, and preprocessing that differs from the layout's own."""
         self.labels = options.labels or options.export.names
         self._options = options
         self._layout = ""

@@ -164,7 +164,7 @@ def scale_of(model: Any, options: AdapterOptions, default: float | None) -> tupl
 def accept_bytes(
     model: Any, layout: str, mean: Sequence[float] | None = None, scale: Sequence[float] | None = None
 ) -> tuple[Any, str]:
-    """(model, name of its input): it takes uint8 NHWC, and its graph does layout, conversion, mean and scale."""
+    """(model, name of its input): it takes uint8 NHWC, and its graph handles layout, conversion, mean and scale."""
     from openvino import Layout, Type  # noqa: PLC0415  slow to load
     from openvino.preprocess import PrePostProcessor  # noqa: PLC0415
 

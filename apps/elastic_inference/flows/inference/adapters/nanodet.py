@@ -33,7 +33,7 @@ class NanodetAdapter:
     """Decodes distances from cells, then applies non-maximum suppression per class."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels and size; preprocessing if it is not the family's own."""
+        """`options` may set labels, size, and preprocessing that differs from the family's own."""
         self.labels = options.labels
         self._options = options
         self._cells = np.zeros((0, 3), np.float32)

@@ -31,7 +31,7 @@ class SsdAdapter:
     """Decodes `DetectionOutput` rows, or boxes and labels."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give the labels by class number, and the preprocessing if it is not BGR 0..255."""
+        """`options` may set the labels by class number, and preprocessing other than BGR 0..255."""
         self.labels = options.labels
         self._options = options
         self._pair: tuple[int, int] | None = None

@@ -4,7 +4,7 @@ Four outputs, found by name or, in TensorFlow Lite, by their published order: de
 y_max, x_max as 0..1), detection_classes 1 x n, detection_scores 1 x n, num_detections 1.
 
 The input is RGB, 0..255. Frozen graphs take any size, since they resize by themselves: they get 300 x 300, the size
-of their training, unless the model has a fixed one. Frozen graphs count classes from 1, TensorFlow Lite from 0: the
+that they were trained with, unless the model has a fixed one. Frozen graphs count classes from 1, TensorFlow Lite from 0: the
 labels follow the model's own numbers.
 """
 
@@ -37,10 +37,10 @@ def matches(model: Any) -> bool:
 
 
 class TfDetectionAdapter:
-    """Reads the four outputs; the graph has done the suppression."""
+    """Reads the four outputs; the suppression is part of the graph."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give the labels by the model's own class numbers."""
+        """`options` may set the labels by the model's own class numbers."""
         self.labels = options.labels or options.export.names
         self._options = options
         self._roles = {"boxes": 0, "classes": 1, "scores": 2, "count": 3}

@@ -41,7 +41,7 @@ class YoloAdapter:
     """Decodes the layout that the model's shapes and metadata show."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels, layout, size and the limit of overlaps; preprocessing if it is not YOLO's own."""
+        """`options` may set labels, layout, size, the limit of overlaps, and preprocessing that differs from YOLO's own."""
         self.labels = options.labels or options.export.names
         self._options = options
         self._layout = ""

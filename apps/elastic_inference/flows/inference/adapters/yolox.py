@@ -51,7 +51,7 @@ class YoloxAdapter:
     """Decodes grid cells, then applies non-maximum suppression per class."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` give labels by class number."""
+        """`options` may set labels by class number."""
         self.labels = options.labels or options.export.names
         self._options = options
         self._cells, self._strides = grid(0, 0)
