@@ -4,8 +4,8 @@ Four outputs, found by name or, in TensorFlow Lite, by their published order: de
 y_max, x_max as 0..1), detection_classes 1 x n, detection_scores 1 x n, num_detections 1.
 
 The input is RGB, 0..255. Frozen graphs take any size, since they resize by themselves: they get 300 x 300, the size
-that they were trained with, unless the model has a fixed one. Frozen graphs count classes from 1, TensorFlow Lite from 0: the
-labels follow the model's own numbers.
+that they were trained with, unless the model has a fixed one. Frozen graphs count classes from 1, TensorFlow Lite from
+0: the labels follow the model's own numbers.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class YoloAdapter:
     """Decodes the layout that the model's shapes and metadata show."""
 
     def __init__(self, options: AdapterOptions) -> None:
-        """`options` may set labels, layout, size, the limit of overlaps, and preprocessing that differs from YOLO's own."""
+        """`options` may set labels, layout, size, the limit of overlaps, and preprocessing other than YOLO's own."""
         self.labels = options.labels or options.export.names
         self._options = options
         self._layout = ""
