@@ -96,12 +96,13 @@ bench-dashboard: install dashboard ## frame rate of the dashboard with 16 stream
 screenshots: install dashboard ## the images in doc/images, from the running system
 	@cd spa && npm run --silent screenshots
 
-lint: install $(NODE_STAMP) ## style: ruff for Python, shellcheck and shfmt for scripts, ESLint and Prettier for the dashboard
+lint: install $(NODE_STAMP) ## style (ruff, shellcheck, shfmt, ESLint, Prettier) and known vulnerabilities of the packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/shfmt -f $(SCRIPT_FOLDERS) | xargs $(BIN)/shellcheck -x
 	@$(BIN)/shfmt $(SCRIPT_STYLE) -d $(SCRIPT_FOLDERS)
 	@cd spa && npm run --silent lint && npm run --silent format:check
+	@$(BIN)/python tools/lib/audit.py
 
 types: install ## mypy, strict
 	@$(BIN)/mypy

@@ -30,6 +30,7 @@ EXTRAS["dev"] = [
     "jsonschema>=4.25",
     "kubernetes-validate>=1.36",
     "mypy>=1.18",
+    "pip-audit>=2.10",
     "pytest>=8.4",
     "pytest-asyncio>=1.2",
     "pytest-timeout>=2.4",
