@@ -9,3 +9,11 @@ def tiny_jpeg(width: int = 64, height: int = 48, padding: int = 0) -> bytes:
     """The smallest data with a JPEG header of `width` x `height`; it does not decode. `padding` bytes follow."""
     head = b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\x01\x11\x00"
     return head + bytes(padding) + b"\xff\xd9"
+
+
+def with_size(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header claims another size: decoders make room for all of it, and find most of it missing."""
+    at = 2
+    while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
+        at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
+    return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]

@@ -78,7 +78,7 @@ class RecordingPublisher:
 class Parts:
     """A task queue and an outbox, wired as the pipeline does it. `start` runs the outbox; leaving ends it."""
 
-    def __init__(self, ahead: int = 4) -> None:
+    def __init__(self, ahead: int = 4, fresh_s: float = float("inf")) -> None:
         self.registry = CollectorRegistry()
         metrics = InferenceMetrics(self.registry, "face", "model")
         self.tasks, self.lifecycle = TaskQueue(2, ahead), Lifecycle("inference")
@@ -87,7 +87,7 @@ class Parts:
         self.publisher = RecordingPublisher()
         self.reports = 0
         self.report_error: Exception | None = None
-        self.outbox = Outbox(self.publisher, self._report, self.context, self.health("broker"))
+        self.outbox = Outbox(self.publisher, self._report, self.context, self.health("broker"), fresh_s)
         self._thread = threading.Thread(target=self.outbox.run)
 
     def health(self, part: str) -> RedisHealth:

@@ -15,8 +15,10 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_orientation, jpeg_size
+from elastic_inference.domain.jpeg_memory import decoding_bytes
 from elastic_inference.domain.result import Detection, Result
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ _LIGHT_BGR = (0xFF, 0xFF, 0xFF)
 _DARK_TEXT_LUMA = 110
 # Pixels of the text, times the scale.
 _TEXT_SIZE = 11
+# 4K. Larger images are drawn at half their width and height, or less.
+MAX_DRAWN_PIXELS = 3840 * 2160
+# Besides the pixels: the new JPEG while it grows.
+_ENCODED_BYTES_A_PIXEL = 2
 _LABEL_LIMIT = 40
 _BOX_LIMIT = 1000
 
@@ -60,24 +66,52 @@ def label_colour(label: str) -> tuple[int, int, int]:
     return PALETTE_RGB[label_hash(label) % len(PALETTE_RGB)]
 
 
-def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80) -> bytes:
+def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80, budget: ByteBudget | None = None) -> bytes:
     """`jpeg` with the result's boxes drawn in, as a new JPEG (4:2:0) of `quality` 1..100.
 
+    An image of more than MAX_DRAWN_PIXELS comes out at 1/2, 1/4 or 1/8 of its width and height. Waits while others hold
+    the memory of `budget`, if given.
+
     Boxes are clipped to the image; those with a NaN or without area are left out; at most 1000 are drawn. Raises
-    InvalidFrameError when the image cannot be decoded or has more than 33 million pixels. Thread-safe.
+    InvalidFrameError when the image cannot be decoded, has more than 33 million pixels, or takes more than the whole
+    budget. Thread-safe.
     """
-    import simplejpeg  # noqa: PLC0415  see the module's docstring
-
-    from elastic_inference.adapters.decoded_image import upright  # noqa: PLC0415  it needs numpy
-
     width, height = jpeg_size(jpeg)
     if width * height > DEFAULT_MAX_FRAME_PIXELS:
         raise InvalidFrameError(
             InvalidReason.TOO_LARGE, f"{width}x{height}, at most {DEFAULT_MAX_FRAME_PIXELS} pixels are drawn on"
         )
+    by = _divisor(width, height)
+    drawn = -(-width // by), -(-height // by)
+    copies = 1 if jpeg_orientation(jpeg) == 1 else 2
+    needed = decoding_bytes(jpeg, width, height) + drawn[0] * drawn[1] * (3 * copies + _ENCODED_BYTES_A_PIXEL)
+    budget = budget or ByteBudget(needed)
+    if not budget.fits(needed):
+        raise InvalidFrameError(
+            InvalidReason.TOO_LARGE,
+            f"drawing takes {needed >> 20} MiB of memory, at most {budget.total >> 20} MiB are there for it",
+        )
+    budget.take(needed)
+    try:
+        return _draw(result, jpeg, quality, drawn if by > 1 else (0, 0))
+    finally:
+        budget.give_back(needed)
+
+
+def _divisor(width: int, height: int) -> int:
+    """The smallest of 1, 2, 4 and 8 that brings an image of this size (pixels) to MAX_DRAWN_PIXELS."""
+    return next((by for by in (1, 2, 4) if -(-width // by) * -(-height // by) <= MAX_DRAWN_PIXELS), 8)
+
+
+def _draw(result: Result, jpeg: bytes | memoryview, quality: int, minimum: tuple[int, int]) -> bytes:
+    """`minimum` is the size (width, height) at which to decode, (0, 0) for that of the image."""
+    import simplejpeg  # noqa: PLC0415  see the module's docstring
+
+    from elastic_inference.adapters.decoded_image import upright  # noqa: PLC0415  it needs numpy
+
     try:
         # Not strict: an image with a stray byte is still worth showing.
-        pixels: Pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
+        pixels: Pixels = simplejpeg.decode_jpeg(jpeg, "BGR", min_width=minimum[0], min_height=minimum[1], strict=False)
     except (ValueError, OverflowError) as error:
         raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG cannot be decoded ({error})") from None
     pixels = upright(pixels, jpeg_orientation(jpeg))

@@ -19,7 +19,7 @@ DEFAULT_MAX_FRAME_BYTES = 4 * 1024 * 1024
 DEFAULT_MAX_FRAME_PIXELS = 33_000_000
 
 # JPEG markers that carry the image size: SOF0..SOF15 without DHT (C4), JPG (C8), DAC (CC). ITU-T T.81, table B.1.
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # EXIF is in the first segments, which are at most 64 KiB each.
 _EXIF_WITHIN = 256 * 1024
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
@@ -113,7 +113,7 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
         length = (data[at + 2] << 8) | data[at + 3]
         if length < 2:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, f"a segment of {length} bytes at byte {at}")
-        if marker in _SOF:
+        if marker in SIZE_MARKERS:
             if at + 9 > end:
                 break
             height = (data[at + 5] << 8) | data[at + 6]

@@ -13,6 +13,7 @@ from tests.support.results import make_result
 
 from elastic_inference.adapters import drawing
 from elastic_inference.adapters.drawing import (
+    MAX_DRAWN_PIXELS,
     PALETTE_RGB,
     draw_detections,
     draw_result,
@@ -20,7 +21,9 @@ from elastic_inference.adapters.drawing import (
     label_hash,
     plate_text,
 )
-from elastic_inference.domain.errors import InvalidFrameError
+from elastic_inference.base.byte_budget import ByteBudget
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import jpeg_size
 from elastic_inference.domain.result import Detection, Result
 
 
@@ -151,3 +154,29 @@ def test_an_image_on_its_side_is_drawn_upright() -> None:
     assert drawn.shape == (80, 40)
     assert drawn[:18].mean() > 240
     assert drawn[22:].mean() < 15
+
+
+def test_a_very_large_image_comes_out_at_half_its_size_with_the_boxes_in_place() -> None:
+    width, height = 4200, 2801
+    data = simplejpeg.encode_jpeg(np.full((height, width, 3), 128, np.uint8), quality=50, colorspace="BGR")
+    assert width * height > MAX_DRAWN_PIXELS
+    drawn = draw_result(with_boxes(detection()), data)
+    assert jpeg_size(drawn) == (2100, 1401), "the JPEG says how large it is"
+    pixels = simplejpeg.decode_jpeg(drawn, "RGB").astype(int)
+    changed = np.abs(pixels - 128).max(axis=2) > 40
+    columns, rows = np.flatnonzero(changed[700]), np.flatnonzero(changed[:, 1050])
+    assert (columns[0], columns[-1]) == (pytest.approx(525, abs=4), pytest.approx(1574, abs=4))
+    assert (rows[-1]) == pytest.approx(1050, abs=4)
+
+
+def test_drawing_keeps_to_its_budget_of_memory() -> None:
+    needed = 320 * 256 + 320 * 240 * (3 + 2)
+    budget = ByteBudget(needed)
+    assert draw_result(with_boxes(), grey_jpeg(), budget=budget)[:2] == b"\xff\xd8"
+    assert budget.used == 0
+    with pytest.raises(InvalidFrameError, match="MiB of memory") as raised:
+        draw_result(with_boxes(), grey_jpeg(), budget=ByteBudget(needed - 1))
+    assert raised.value.reason is InvalidReason.TOO_LARGE
+    with pytest.raises(InvalidFrameError):
+        draw_result(with_boxes(), grey_jpeg()[:300], budget=budget)
+    assert budget.used == 0

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import InferenceMetrics
-from elastic_inference.domain.errors import InvalidFrameError
+from elastic_inference.domain.errors import DropReason, InvalidFrameError
 from elastic_inference.flows.inference.task_queue import Outgoing
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,12 @@ class FrameAccount:
         for result, _ in batch:
             metrics.inference_s.observe(result.infer_ms / 1000)
             metrics.end_to_end_s.observe((result.age_ms + result.queue_ms + result.infer_ms) / 1000)
+
+    def stale(self, count: int) -> None:
+        """Counts popped frames that have become too old in the pod, as when its process was stopped for a while."""
+        self._metrics.dropped[DropReason.STALE].inc(count)
+        if note := self._losses.note(DropReason.STALE):
+            log.warning("dropped %d frame(s) that have become too old in this pod %s", count, note)
 
     def lost(self, count: int, why: str) -> None:
         """Counts popped frames that cannot be inferred or published."""

@@ -5,6 +5,10 @@ Called by the `workers`, one `FrameDetector` a thread, and by `warm_up`. Indepen
 
 from __future__ import annotations
 
+import logging
+
+from elastic_inference.base.byte_budget import ByteBudget
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters import check_scores
@@ -18,6 +22,9 @@ from elastic_inference.flows.inference.adapters.preprocessing import (
 from elastic_inference.flows.inference.engine import Engine, InferenceRequest
 from elastic_inference.flows.inference.jpeg import JpegDecoder
 
+log = logging.getLogger(__name__)
+_MAX_DETAIL = 200
+
 
 class DecoderStack:
     """Decoders that the workers share. The last one returned is handed out first: its buffer is still in the CPU cache.
@@ -25,8 +32,10 @@ class DecoderStack:
     Thread-safe: `list.append` and `list.pop` are atomic.
     """
 
-    def __init__(self, colour: str) -> None:
+    def __init__(self, colour: str, budget: ByteBudget | None = None) -> None:
+        """`budget` bounds the memory of all images that are being decoded."""
         self._colour = colour
+        self._budget = budget
         self._free: list[JpegDecoder] = []
 
     def borrow(self) -> JpegDecoder:
@@ -34,16 +43,17 @@ class DecoderStack:
         try:
             return self._free.pop()
         except IndexError:
-            return JpegDecoder(self._colour)
+            return JpegDecoder(self._colour, self._budget)
 
     def give_back(self, decoder: JpegDecoder) -> None:
         """Returns a decoder; its last image is no longer valid."""
+        decoder.release()
         self._free.append(decoder)
 
 
-def make_detectors(engine: Engine, threshold: float) -> list[FrameDetector]:
-    """A detector for each of the engine's requests."""
-    decoders = DecoderStack(engine.prepared.colour)
+def make_detectors(engine: Engine, threshold: float, budget: ByteBudget | None = None) -> list[FrameDetector]:
+    """A detector for each of the engine's requests; `budget` bounds the memory of images that are being decoded."""
+    decoders = DecoderStack(engine.prepared.colour, budget)
     return [FrameDetector(engine, request, threshold, decoders) for request in engine.requests()]
 
 
@@ -68,20 +78,34 @@ class FrameDetector:
 
         Raises InvalidFrameError for a JPEG that cannot be decoded, RuntimeError if OpenVINO fails.
         """
-        prepared = self._prepared
         if (frame.width, frame.height) != self._frame_size:
             self._frame_size = (frame.width, frame.height)
-            self._min_size = min_decoded_size(frame.width, frame.height, prepared)
-            self._letterbox = letterbox_of(frame.width, frame.height, prepared)
+            self._min_size = min_decoded_size(frame.width, frame.height, self._prepared)
+            self._letterbox = letterbox_of(frame.width, frame.height, self._prepared)
         decoder = self._decoders.borrow()
         try:
-            image = decoder.decode(frame.data, frame.width, frame.height, *self._min_size)
-            self.damaged = decoder.damaged
-            preprocess(image, prepared, out=self._request.input)
+            self._load(decoder, frame)
         finally:
             self._decoders.give_back(decoder)
         outputs = self._request.infer()
         return self._adapter.decode(outputs, self._letterbox, self._threshold)
+
+    def _load(self, decoder: JpegDecoder, frame: Frame) -> None:
+        """Decodes the frame into the request's input. The decoded image lives no longer than this call.
+
+        Whatever fails here is the image's fault, not the model's.
+        """
+        try:
+            image = decoder.decode(frame.data, frame.width, frame.height, *self._min_size)
+            self.damaged = decoder.damaged
+            preprocess(image, self._prepared, out=self._request.input)
+        except InvalidFrameError:
+            raise
+        except Exception as error:
+            log.debug("decoding failed", exc_info=True)
+            raise InvalidFrameError(
+                InvalidReason.NOT_JPEG, f"the image cannot be decoded: {error!r}"[:_MAX_DETAIL]
+            ) from None
 
     def check_scores(self) -> None:
         """Infers the last frame again. Raises ModelError if its scores are not within 0..1."""

@@ -11,9 +11,11 @@ from elastic_inference.adapters.catalogue import ModelSpec, find_model
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
+from elastic_inference.base.memory_limit import room_for_images
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
@@ -30,6 +32,9 @@ from elastic_inference.flows.inference.warm_up import WarmUp, limit_opencv, warm
 log = logging.getLogger(__name__)
 
 DEFAULT_THRESHOLD = 0.5
+# Of the memory that the pod may still take once the model has run. The rest is for frames in hand, and for what the
+# allocator keeps.
+IMAGE_SHARE = 0.5
 
 
 def main() -> int:
@@ -63,6 +68,8 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     lifecycle.set_ready("model")
     precision = engine.precision(spec.precision)
     log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, precision or "?", first.fps)
+    budget = ByteBudget(room_for_images(IMAGE_SHARE))
+    log.info("images that are being decoded share %d MiB of memory", budget.total >> 20)
     consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
     publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
     threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
@@ -74,7 +81,8 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         consumer=consumer,
         publisher=publisher,
         info=PodInfo(settings.infer_type, pod, spec.name, precision),
-        tuning=Tuning(threshold, first.fps, settings.metrics_window_s),
+        tuning=Tuning(threshold, first.fps, settings.metrics_window_s, settings.max_frame_age_s),
+        budget=budget,
         metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
         lifecycle=lifecycle,
         explain=lambda error, part: explain(error, targets[part]),

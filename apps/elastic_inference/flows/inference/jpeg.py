@@ -1,7 +1,7 @@
 """Decodes JPEGs at the smallest scale that still covers a model's input.
 
-Called by the workers, each with a decoder of its own. Uses simplejpeg (libjpeg-turbo) and, for what that cannot read,
-OpenCV. Both release the interpreter lock while they work.
+Called by the workers, each with a decoder of its own; all share one budget of memory. Uses simplejpeg (libjpeg-turbo)
+and, for what that cannot read, OpenCV. Both release the interpreter lock while they work.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import numpy as np
 import simplejpeg
 
 from elastic_inference.adapters.decoded_image import much_is_missing, upright
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation
+from elastic_inference.domain.jpeg_memory import decoding_bytes, one_scan
 from elastic_inference.flows.inference.arrays import Image
 
 # libjpeg-turbo has fast code only for these: 3/4 and 5/8 were slower than full scale.
@@ -21,11 +23,11 @@ _DIVISORS = (8, 4, 2)
 # 70,000 scans, which kept a worker busy for most of an hour (33 million pixels, 35 ms a scan).
 MAX_SCANS = 32
 _SCAN_START = b"\xff\xda"
-# SOF0, SOF1 and SOF9: one scan may hold the whole image. ITU-T T.81, table B.1.
-_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
-_OTHER_FRAMES = frozenset(range(0xC0, 0xD0)) - _SEQUENTIAL - {0xC4, 0xC8, 0xCC}
 # Some cameras put padding before the end marker; the image is complete.
 _HARMLESS = "extraneous bytes before marker"
+# A buffer of this size, enough for 2.8 million pixels, is kept for the next image.
+_KEPT_BYTES = 8 * 1024 * 1024
+_UNLIMITED_BYTES = 1 << 62
 
 
 def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
@@ -36,38 +38,23 @@ def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
     return 1
 
 
-def one_scan(data: bytes) -> bool:
-    """Whether the header says that the first scan is the only one, after which decoders stop. False if unsure.
-
-    Saves nearly every frame the search through its bytes: 0.1 ms for one of 768x432.
-    """
-    at, parts, end = 2, 0, len(data)
-    while at + 9 < end and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xDA:
-            return data[at + 4] == parts
-        if marker in _SEQUENTIAL:
-            parts = data[at + 9]
-        elif marker in _OTHER_FRAMES or not 0xC4 <= marker <= 0xFE or 0xD0 <= marker <= 0xD9:
-            break
-        at += 2 + (data[at + 2] << 8 | data[at + 3])
-    return False
-
-
 class JpegDecoder:
-    """Decodes into one buffer that it keeps: an image is valid until the next `decode`. Not thread-safe."""
+    """Decodes into one buffer: an image is valid until the next `decode` or `release`. Not thread-safe."""
 
-    def __init__(self, colour: str) -> None:
-        """`colour` is `BGR` or `RGB`, the order of the channels."""
+    def __init__(self, colour: str, budget: ByteBudget | None = None) -> None:
+        """`colour` is `BGR` or `RGB`, the order of the channels. `budget` has the memory that decoding may take."""
         self._colour = colour
+        self._budget = budget or ByteBudget(_UNLIMITED_BYTES)
+        self._held = 0
         self._buffer = np.empty(0, np.uint8)
         self.damaged = False  # whether a part of the last image was missing
 
     def decode(self, data: bytes, width: int, height: int, min_width: int, min_height: int) -> Image:
         """The image, H x W x 3, uint8, upright; `width` and `height` are those at which it is shown.
 
-        An image with little missing is decoded as far as it goes, and sets `damaged`. Raises InvalidFrameError:
-        `truncated` if much is missing, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans.
+        An image with little missing is decoded as far as it goes, and sets `damaged`. Waits while other decoders hold
+        the memory that it takes. Raises InvalidFrameError: `truncated` if much is missing, `too_large` if the budget
+        is smaller than what it takes, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans.
         """
         if not one_scan(data):
             # Within a scan 00 follows each FF, so this finds markers only (also those of a thumbnail).
@@ -81,13 +68,22 @@ class JpegDecoder:
         by = divisor(width, height, min_width, min_height)
         out_width, out_height = -(-width // by), -(-height // by)
         size = out_width * out_height * 3
+        needed = decoding_bytes(data, width, height)
+        copies = 1 if orientation == 1 else 2
+        self._hold(needed + copies * size)
         if self._buffer.size < size:
             self._buffer = np.empty(size, np.uint8)
         self.damaged = False
         try:
             image = self._fast(data, out_width, out_height, by > 1, strict=True)
         except ValueError as error:
-            image = self._second_try(data, out_width, out_height, by, error)
+            second = self._second_try(data, out_width, out_height, by, error)
+            if second is None:
+                # OpenCV decodes at full scale, and swaps the colours in a copy.
+                copies += self._colour == "RGB"
+                self._hold(needed + copies * 3 * width * height)
+                second = self._by_opencv(data, error)
+            image = second
         return image if orientation == 1 else upright(image, orientation)
 
     def _fast(self, data: bytes, width: int, height: int, reduced: bool, *, strict: bool) -> Image:
@@ -108,23 +104,44 @@ class JpegDecoder:
         image: Image = simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_width=1, min_height=1, strict=False)
         return image
 
-    def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image:
-        text = str(error)
+    def release(self) -> None:
+        """Returns the memory of the last image, which is no longer valid."""
+        if self._buffer.size > _KEPT_BYTES:
+            self._buffer = np.empty(0, np.uint8)
+        if self._held:
+            self._budget.give_back(self._held)
+            self._held = 0
+
+    def _hold(self, count: int) -> None:
+        # Whoever waits must hold nothing.
+        self.release()
+        if not self._budget.fits(count):
+            raise InvalidFrameError(
+                InvalidReason.TOO_LARGE,
+                f"decoding takes {count >> 20} MiB of memory, at most {self._budget.total >> 20} MiB are there for it",
+            )
+        self._budget.take(count)
+        self._held = count
+
+    def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image | None:
+        """The image as far as it can be decoded; None if another decoder may know it."""
+        self.damaged = _HARMLESS not in str(error)
         try:
-            self.damaged = _HARMLESS not in text
             # At an eighth of the size first: a useless image must not cost more than a good one.
             if self.damaged and much_is_missing(self._smallest(data)):
                 raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the image or more is missing")
             return self._fast(data, width, height, by > 1, strict=False)
         except ValueError:
-            pass  # the next decoder may know it
-        # Rare subsamplings, and colour models that libjpeg-turbo's simple interface does not convert (CMYK, YCCK).
+            return None
+
+    def _by_opencv(self, data: bytes, error: ValueError) -> Image:
+        """For rare subsamplings, and colour models that simplejpeg does not convert (CMYK, YCCK)."""
         try:
             decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as other:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(other).strip()[:200]) from None
         if decoded is None:
-            raise InvalidFrameError(InvalidReason.NOT_JPEG, text)
+            raise InvalidFrameError(InvalidReason.NOT_JPEG, str(error))
         if self._colour == "RGB":
             decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         return np.asarray(decoded, np.uint8)

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from elastic_inference.base.backoff import Backoff
+from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.ordering import Slot, StreamOrder
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
-from elastic_inference.flows.inference.task_queue import Outgoing
+from elastic_inference.flows.inference.task_queue import Finished, Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -52,40 +53,56 @@ class Publisher(Protocol):
 class Outbox:
     """From the workers to the broker. `run` is the body of one thread."""
 
-    def __init__(self, publisher: Publisher, report: Callable[[], None], pod: PodContext, health: RedisHealth) -> None:
-        """`report` refreshes the pod's entry in the registry; it is called each second and may raise."""
+    def __init__(
+        self,
+        publisher: Publisher,
+        report: Callable[[], None],
+        pod: PodContext,
+        health: RedisHealth,
+        fresh_s: float = float("inf"),
+    ) -> None:
+        """`report` refreshes the pod's entry in the registry; it is called each second and may raise.
+
+        Results of frames older than `fresh_s` are dropped, unless they waited for the broker.
+        """
         self._publisher, self._health = publisher, health
         self._report_worker = report
         self._tasks, self._account = pod.tasks, pod.account
         self._lifecycle = pod.lifecycle
         self._lock = threading.Lock()
-        self._order: StreamOrder[Outgoing] = StreamOrder()
-        self._ready: list[Outgoing] = []
+        self._order: StreamOrder[Finished] = StreamOrder()
+        self._ready: list[Finished] = []
         self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._fresh_s = fresh_s
+        # How long the last publish took: what is ready now waited for it.
+        self._held_up_s = 0.0
         self._drain_until_s = float("inf")
 
-    def reserve(self, streams: Sequence[str]) -> list[Slot[Outgoing]]:
+    def reserve(self, streams: Sequence[str]) -> list[Slot[Finished]]:
         """Pop thread: a slot for each popped frame, given by its stream, in the order of the frames."""
         with self._lock:
             return [self._order.reserve(stream) for stream in streams]
 
-    def finish(self, slot: Slot[Outgoing], outgoing: Outgoing) -> None:
-        """Worker: the slot's frame has a result. Each slot ends with one `finish` or `discard`."""
+    def finish(self, slot: Slot[Finished], outgoing: Outgoing, arrived_s: float = float("inf")) -> None:
+        """Worker: the slot's frame has a result. Each slot ends with one `finish` or `discard`.
+
+        `arrived_s` is the monotonic time of the frame's arrival at the queue.
+        """
         with self._lock:
-            ready = self._order.finish(slot, outgoing)
+            ready = self._order.finish(slot, (outgoing, arrived_s))
             wake = bool(ready) and not self._ready
             self._ready += ready
         if wake:
             self._wake.put(True)
 
-    def discard(self, slot: Slot[Outgoing], tombstone: Tombstone) -> None:
-        """Worker: the slot's frame has no result."""
+    def discard(self, slot: Slot[Finished], tombstone: Tombstone, size: int) -> None:
+        """Worker: the slot's frame, whose image has `size` bytes, has no result."""
         with self._lock:
             wake = not (self._ready or self._tombstones)
             self._ready += self._order.finish(slot, None)
             self._tombstones.append(tombstone)
-        self._tasks.release(1)
+        self._tasks.release(1, size)
         if wake:
             self._wake.put(True)
 
@@ -120,12 +137,13 @@ class Outbox:
                 if pause_s > 0:
                     time.sleep(pause_s)
             with self._lock:
-                batch, self._ready = self._ready, []
-                tombstones = tuple(self._tombstones)
+                finished, self._ready = self._ready, []
+                tombstones = list(self._tombstones)
                 self._tombstones.clear()
-            if batch or tombstones:
+            if finished or tombstones:
                 sent_at_s = time.monotonic()
-                self._send(batch, tombstones)
+                self._send(self._fresh(finished, tombstones, sent_at_s), tombstones)
+                self._held_up_s = time.monotonic() - sent_at_s
             if time.monotonic() >= report_at_s:
                 report_at_s = time.monotonic() + REPORT_EVERY_S
                 self._lifecycle.beat("publish")
@@ -136,9 +154,20 @@ class Outbox:
             log.debug("the pod could not leave the registry: %s", error)
         self._lifecycle.end_beat("publish")
 
+    def _fresh(self, finished: list[Finished], tombstones: list[Tombstone], now_s: float) -> list[Outgoing]:
+        """The results to send. Those of a process that was stopped for a while are too old: they become tombstones."""
+        oldest_s = now_s - self._fresh_s - min(self._held_up_s, PUBLISH_LIMIT_S)
+        fresh = [outgoing for outgoing, arrived_s in finished if arrived_s >= oldest_s]
+        if count := len(finished) - len(fresh):
+            stale = [outgoing for outgoing, arrived_s in finished if arrived_s < oldest_s]
+            self._account.stale(count)
+            self._tasks.release(count, sum(len(jpeg) for _, jpeg in stale))
+            tombstones += [Tombstone(result.stream, result.order, DropReason.STALE) for result, _ in stale]
+        return fresh
+
     def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
         refused = self._try_to_publish(batch, tombstones)
-        self._tasks.release(len(batch))
+        self._tasks.release(len(batch), sum(len(jpeg) for _, jpeg in batch))
         if not batch:
             # Tombstones alone prove nothing: the publisher sends none while nobody watches.
             return
@@ -169,6 +198,9 @@ class Outbox:
             if time.monotonic() >= until_s:
                 return None
             time.sleep(min(backoff.next_s(), max(0.0, until_s - time.monotonic())))
+            if time.monotonic() > until_s + 1.0:
+                # The process was stopped meanwhile: what it holds is too old.
+                return None
 
     def _report(self) -> None:
         try:

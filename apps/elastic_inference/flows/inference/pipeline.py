@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES
 from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.flows.inference.engine import Engine
@@ -35,18 +37,29 @@ log = logging.getLogger(__name__)
 
 # Leaves a drain the time to close its connections within DRAIN_LIMIT_S.
 _DRAIN_MARGIN_S = 3.0
+# Messages of frames in hand may take a quarter of what images may take while they are decoded.
+_HELD_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """`threshold` is the minimum confidence of a detection, `first_fps` the capacity measured in the warm-up.
 
-    `window_s` is the window of the rates.
+    `window_s` is the window of the rates, `max_frame_age_s` the age at which a waiting frame is stale.
     """
 
     threshold: float
     first_fps: float
     window_s: float
+    max_frame_age_s: float
+
+    def fresh_s(self, workers: int, rounds: int) -> float:
+        """Up to which age a frame is inferred or published, after that many rounds of all workers.
+
+        Generous, since a machine under load is slower than it was in the warm-up. Only frames of a process that was
+        stopped for seconds are older.
+        """
+        return self.max_frame_age_s + rounds * (1.0 + workers / max(self.first_fps, 0.001))
 
 
 class Pipeline:
@@ -60,18 +73,22 @@ class Pipeline:
         publisher: ResultPublisher,
         info: PodInfo,
         tuning: Tuning,
+        budget: ByteBudget,
         metrics: InferenceMetrics,
         lifecycle: Lifecycle,
         explain: Callable[[Exception, str], str],
     ) -> None:
-        """`explain` says in one line what a Redis error means, for `queue` or `broker`."""
+        """`budget` bounds the memory of images that are being decoded.
+
+        `explain` says in one line what a Redis error means, for `queue` or `broker`.
+        """
         self._engine = engine
         self._publisher = publisher
         self._info = info
         self._lifecycle = lifecycle
-        detectors = make_detectors(engine, tuning.threshold)
+        detectors = make_detectors(engine, tuning.threshold, budget)
         self._pod = pod = PodContext(
-            TaskQueue(len(detectors), frames_ahead(tuning.first_fps)),
+            TaskQueue(len(detectors), frames_ahead(tuning.first_fps), max(MAX_POP_BYTES, budget.total // _HELD_SHARE)),
             LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics),
             FrameAccount(metrics),
             lifecycle,
@@ -79,8 +96,9 @@ class Pipeline:
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
-        self._outbox = Outbox(publisher, self._report, pod, broker)
-        self._workers = WorkerPool(detectors, results, pod, self._outbox)
+        count = len(detectors)
+        self._outbox = Outbox(publisher, self._report, pod, broker, tuning.fresh_s(count, 3))
+        self._workers = WorkerPool(detectors, results, pod, self._outbox, tuning.fresh_s(count, 1))
         self._intake = Intake(consumer, info.infer_type, pod, self._outbox, queue)
 
     def run(self, make_utilisation: Callable[[], Utilisation]) -> None:

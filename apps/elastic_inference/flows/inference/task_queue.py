@@ -1,4 +1,4 @@
-"""The frames that wait for a worker, and the limit on all frames that the pod holds.
+"""The frames that wait for a worker, and the limits on all frames that the pod holds.
 
 Shared by the pop thread (adds frames, waits for room), the workers (take frames) and the outbox (releases frames that
 are done). Independent of Redis and the engine.
@@ -21,6 +21,8 @@ MAX_AHEAD = 16
 
 Outgoing = tuple[Result, bytes]
 """A result and the JPEG of its frame."""
+Finished = tuple[Outgoing, float]
+"""The same, and when the frame arrived at the queue, by this process's monotonic clock."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +31,17 @@ class Task:
 
     popped: PoppedFrame
     stream: str
-    slot: Slot[Outgoing]
+    slot: Slot[Finished]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its image."""
+        return len(self.popped.frame.data)
+
+    @property
+    def arrived_s(self) -> float:
+        """When the frame arrived at the queue, by this process's monotonic clock."""
+        return self.popped.popped_monotonic - self.popped.queue_ms / 1000
 
 
 def frames_ahead(fps: float) -> int:
@@ -40,12 +52,17 @@ def frames_ahead(fps: float) -> int:
 class TaskQueue:
     """Hands frames from the pop thread to the workers. Thread-safe within the roles that its methods name."""
 
-    def __init__(self, workers: int, ahead: int) -> None:
-        """`ahead`: frames that a pop may bring. The pod holds at most four times what it works on and pops ahead."""
+    def __init__(self, workers: int, ahead: int, max_bytes: int = 1 << 62) -> None:
+        """`ahead`: frames that a pop may bring. The pod holds at most four times what it works on and pops ahead.
+
+        A pop waits while the images of the frames in hand have `max_bytes` or more.
+        """
         self.ahead = ahead
         self._low = ahead // 2
         # Limits the memory of decoded, waiting and unpublished frames while the broker is unavailable.
         self._limit = 4 * (workers + ahead)
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._wants_room = False
@@ -67,7 +84,7 @@ class TaskQueue:
     def wait_for_room(self, timeout_s: float) -> bool:
         """Pop thread: waits until few frames wait for a worker. False after the time-out or `interrupt`."""
         self._wants_room = True
-        while self._tasks.qsize() > self._low or self.in_hand >= self._limit:
+        while self._tasks.qsize() > self._low or self.in_hand >= self._limit or self._bytes >= self._max_bytes:
             try:
                 self._room.get(timeout=timeout_s)
             except queue.Empty:
@@ -81,6 +98,9 @@ class TaskQueue:
     def add(self, tasks: Sequence[Task]) -> None:
         """Pop thread: hands frames to the workers."""
         self._added += len(tasks)
+        size = sum(task.size for task in tasks)
+        with self._lock:
+            self._bytes += size
         for task in tasks:
             self._tasks.put(task)
 
@@ -92,10 +112,11 @@ class TaskQueue:
             self._room.put(None)
         return task
 
-    def release(self, count: int) -> None:
-        """Any thread: the pod no longer holds `count` of its frames."""
+    def release(self, count: int, size: int) -> None:
+        """Any thread: the pod no longer holds `count` of its frames, whose images have `size` bytes."""
         with self._lock:
             self._released += count
+            self._bytes -= size
         if self._wants_room:
             self._room.put(None)
 

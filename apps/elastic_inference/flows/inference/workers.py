@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection, Result
 from elastic_inference.domain.sequence import Tombstone
@@ -41,12 +41,20 @@ class Detector(Protocol):
 class WorkerPool:
     """All workers of a pod."""
 
-    def __init__(self, detectors: Sequence[Detector], results: ResultBuilder, pod: PodContext, outbox: Outbox) -> None:
-        """One worker, and one thread, for each of `detectors`."""
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        results: ResultBuilder,
+        pod: PodContext,
+        outbox: Outbox,
+        fresh_s: float = float("inf"),
+    ) -> None:
+        """One worker, and one thread, for each of `detectors`. A frame older than `fresh_s` is dropped."""
         self._results = results
         self._tasks, self._outbox = pod.tasks, outbox
         self._meter, self._account = pod.meter, pod.account
         self._throttle = Throttle()
+        self._fresh_s = fresh_s
         self._drain_until_s = float("inf")
         # One entry a worker, written by that worker alone.
         self._busy_since_s = [float("inf")] * len(detectors)
@@ -84,14 +92,19 @@ class WorkerPool:
         # Read before the wait for a frame, which costs CPU time too.
         began_s = time.thread_time()
         while (task := self._tasks.take()) is not None:
-            self._busy_since_s[index] = time.monotonic()
-            in_time = self._busy_since_s[index] < self._drain_until_s
-            found = self._infer(detector, task) if in_time else self._lose(task)
+            began = self._busy_since_s[index] = time.monotonic()
+            found: Outgoing | Tombstone
+            if began >= self._drain_until_s:
+                found = self._lose(task)
+            elif began - task.arrived_s > self._fresh_s:
+                found = self._drop(task)
+            else:
+                found = self._infer(detector, task)
             if wasted := isinstance(found, Tombstone):
-                self._outbox.discard(task.slot, found)
+                self._outbox.discard(task.slot, found, task.size)
             else:
                 self._inferred[index] += 1
-                self._outbox.finish(task.slot, found)
+                self._outbox.finish(task.slot, found, task.arrived_s)
             self._busy_since_s[index] = float("inf")
             ended_s = time.thread_time()
             if wasted:
@@ -101,6 +114,10 @@ class WorkerPool:
     def _lose(self, task: Task) -> Tombstone:
         self._account.lost(1, "the drain was too short for them")
         return Tombstone(task.stream, task.popped.order, LOST)
+
+    def _drop(self, task: Task) -> Tombstone:
+        self._account.stale(1)
+        return Tombstone(task.stream, task.popped.order, DropReason.STALE)
 
     def _result(self, detector: Detector, task: Task) -> Result:
         detections = detector.infer(task.popped.frame)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from elastic_inference.adapters.drawing import draw_result
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
 from elastic_inference.domain.result import parse_result, split_message
@@ -20,13 +21,26 @@ log = logging.getLogger(__name__)
 _SAID = Throttle()
 
 
+class Painter:
+    """Draws in worker threads, which share a budget of memory. One per server, for frames and snapshots."""
+
+    def __init__(self, executor: Executor, budget: ByteBudget) -> None:
+        self._executor = executor
+        self._budget = budget
+
+    async def draw(self, message: bytes) -> bytes:
+        """The JPEG of a result message with its boxes. Raises InvalidResultError or InvalidFrameError."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, _draw_message, message, self._budget)
+
+
 class DrawnFrames:
     """One event loop; `on_jpeg` and `on_invalid` are called on it."""
 
     def __init__(
-        self, executor: Executor, on_jpeg: Callable[[bytes], None], on_invalid: Callable[[Exception], None]
+        self, painter: Painter, on_jpeg: Callable[[bytes], None], on_invalid: Callable[[Exception], None]
     ) -> None:
-        self._executor = executor
+        self._painter = painter
         self._on_jpeg = on_jpeg
         self._on_invalid = on_invalid
         self._newest: bytes | None = None
@@ -48,12 +62,11 @@ class DrawnFrames:
             self._task = None
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._newest is not None:
                 message, self._newest = self._newest, None
                 try:
-                    jpeg = await loop.run_in_executor(self._executor, draw_message, message)
+                    jpeg = await self._painter.draw(message)
                 except (InvalidResultError, InvalidFrameError) as error:
                     self._on_invalid(error)
                 else:
@@ -66,7 +79,6 @@ class DrawnFrames:
             self._task = None
 
 
-def draw_message(message: bytes) -> bytes:
-    """The JPEG of a result message with its boxes. Raises InvalidResultError or InvalidFrameError. Thread-safe."""
+def _draw_message(message: bytes, budget: ByteBudget) -> bytes:
     document, jpeg = split_message(message)
-    return draw_result(parse_result(document), jpeg)
+    return draw_result(parse_result(document), jpeg, budget=budget)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from typing import Protocol
 
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain import keys
+from elastic_inference.flows.relay.drawn_frames import Painter
 from elastic_inference.flows.relay.viewer import Viewer
 from elastic_inference.flows.relay.watched_stream import WatchedStream
 
@@ -74,13 +74,13 @@ class Hub:
     def __init__(
         self,
         metrics: RelayMetrics,
-        executor: Executor,
+        painter: Painter,
         reorder_s: float,
         on_watch: Callable[[str], None],
     ) -> None:
         """`on_watch` is called when a stream gets its first viewer."""
         self._metrics = metrics
-        self._executor = executor
+        self._painter = painter
         self._reorder_s = reorder_s
         self._on_watch = on_watch
         self._throttle = Throttle()
@@ -135,7 +135,7 @@ class Hub:
     def _open(self, stream_id: str) -> WatchedStream:
         stream = self._streams.get(stream_id.encode())
         if stream is None:
-            stream = WatchedStream(stream_id, self._reorder_s, self._metrics, self._executor, self._throttle)
+            stream = WatchedStream(stream_id, self._reorder_s, self._metrics, self._painter, self._throttle)
             tombstones = keys.tombstones(stream_id)
             self._streams[stream_id.encode()] = self._by_tombstones[tombstones.encode()] = stream
             # Pods publish both once the stream has a subscriber.

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 
 from elastic_inference.domain.errors import ElasticInferenceError, InvalidFrameError, InvalidResultError
-from elastic_inference.flows.relay.drawn_frames import draw_message
+from elastic_inference.flows.relay.drawn_frames import Painter
 from elastic_inference.flows.relay.hub import Hub
 
 WAIT_S = 3.0
@@ -32,10 +31,10 @@ class SnapshotError(ElasticInferenceError):
 class Snapshots:
     """One per server, over the `hub`. For one event loop; not thread-safe."""
 
-    def __init__(self, hub: Hub, executor: Executor, exists: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, hub: Hub, painter: Painter, exists: Callable[[str], Awaitable[bool]]) -> None:
         """`exists` says whether a stream that nobody watches is known; it may raise BrokerUnavailableError."""
         self._hub = hub
-        self._executor = executor
+        self._painter = painter
         self._exists = exists
         self._under_way: dict[str, asyncio.Task[bytes]] = {}
         self._made: dict[str, tuple[float, bytes]] = {}
@@ -81,6 +80,6 @@ class Snapshots:
                 raise SnapshotError(503, BROKER_UNAVAILABLE) from None
             raise SnapshotError(504, f"No frame of {stream_id} came within {WAIT_S:.0f} s.") from None
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, draw_message, message)
+            return await self._painter.draw(message)
         except (InvalidResultError, InvalidFrameError) as error:
             raise SnapshotError(504, f"The newest frame of {stream_id} cannot be drawn: {error}.") from None

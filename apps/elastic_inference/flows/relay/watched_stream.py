@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from concurrent.futures import Executor
 
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.sequence import Sequence
-from elastic_inference.flows.relay.drawn_frames import DrawnFrames
+from elastic_inference.flows.relay.drawn_frames import DrawnFrames, Painter
 from elastic_inference.flows.relay.outgoing import Incoming, binary_frame, read_incoming, text_frame
 from elastic_inference.flows.relay.request import Format
 from elastic_inference.flows.relay.viewer import Offer, Viewer
@@ -27,7 +26,7 @@ class WatchedStream:
     """The viewers of one stream, and its results on their way to them. For one event loop; not thread-safe."""
 
     def __init__(
-        self, stream_id: str, window_s: float, metrics: RelayMetrics, executor: Executor, throttle: Throttle
+        self, stream_id: str, window_s: float, metrics: RelayMetrics, painter: Painter, throttle: Throttle
     ) -> None:
         self.stream_id = stream_id
         self.viewers: dict[Format, dict[Viewer, None]] = {each: {} for each in Format}
@@ -41,7 +40,7 @@ class WatchedStream:
         self._timer: asyncio.TimerHandle | None = None
         # While the server is behind: the newest result that passed.
         self._kept: Incoming | None = None
-        self._drawn = DrawnFrames(executor, self._send_drawn, self._count_invalid)
+        self._drawn = DrawnFrames(painter, self._send_drawn, self._count_invalid)
 
     def __len__(self) -> int:
         """How many viewers it has."""

@@ -24,13 +24,16 @@ from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.allowed_hosts import AllowedHosts
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.memory_limit import room_for_images
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.relay.broker_feed import BrokerFeed
+from elastic_inference.flows.relay.drawn_frames import Painter
 from elastic_inference.flows.relay.hub import Hub
 from elastic_inference.flows.relay.known_streams import KnownStreams
 from elastic_inference.flows.relay.server import Limits, WebsocketServer
@@ -43,6 +46,8 @@ WATCH_EVERY_S = 3.0
 _WATCH_BATCH = 500
 # Drawing is for viewers that cannot draw: it must not slow down the frames of all others.
 _DRAW_THREADS = 2
+# Of the memory that the server may still take once it runs. The rest is for viewers, and for frames on their way.
+DRAWING_SHARE = 0.5
 # Files open beside the viewers' sockets: Redis, the health port, handshakes in progress, libraries.
 _SPARE_FILES = 1024
 
@@ -155,14 +160,15 @@ def _build(
     registry_client = client(broker)
     streams = StreamRegistry(registry_client)
     watcher = Watcher(streams, report("watch keys"))
-    hub = Hub(metrics, executor, settings.reorder_ms / 1000, watcher.add)
+    painter = Painter(executor, ByteBudget(room_for_images(DRAWING_SHARE)))
+    hub = Hub(metrics, painter, settings.reorder_ms / 1000, watcher.add)
     hub.feed = feed = BrokerFeed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))
     exists = KnownStreams(streams, client(settings.queue)).exists
     server = WebsocketServer(
         hub,
         metrics,
         exists,
-        Snapshots(hub, executor, exists),
+        Snapshots(hub, painter, exists),
         allowed_origins=settings.allowed_origins,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         allowed_hosts=AllowedHosts(settings.allowed_hosts, socket.gethostname()),

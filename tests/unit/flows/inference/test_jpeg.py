@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import threading
 
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from tests.support.jpeg import with_size
 
+from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import shown_size
-from elastic_inference.flows.inference.jpeg import MAX_SCANS, JpegDecoder, divisor, one_scan
+from elastic_inference.domain.jpeg_memory import one_scan
+from elastic_inference.flows.inference.jpeg import MAX_SCANS, JpegDecoder, divisor
 
 # 16x16 of RGB (200, 100, 50), in the colour model of printers.
 CMYK_16X16 = (
@@ -178,3 +182,62 @@ def test_an_unclear_header_may_mean_more_scans(lie: bytes) -> None:
     at = data.index(b"\xff\xda")
     assert not one_scan(data[: at + 4] + b"\x01" + data[at + 5 :]), "the first of several, each with one component"
     assert not one_scan(data[:3])
+
+
+def test_what_never_fits_into_the_memory_is_too_large() -> None:
+    needed = 2 * 1024 * 1024
+    data, budget = progressive(), ByteBudget(needed)
+    decoder = JpegDecoder("BGR", budget)
+    assert decoder.decode(data, 64, 48, 64, 48).shape == (48, 64, 3)
+    assert 64 * 48 * 3 < budget.used < 100_000
+    costly = with_size(data, 1280, 960)
+    with pytest.raises(InvalidFrameError, match="MiB of memory") as raised:
+        decoder.decode(costly, 1280, 960, 160, 120)
+    assert raised.value.reason is InvalidReason.TOO_LARGE
+    decoder.release()
+    assert budget.used == 0
+
+
+def test_what_does_not_fit_now_waits_for_the_others() -> None:
+    data, budget = with_size(progressive(), 1280, 960), ByteBudget(6 * 1024 * 1024)
+    decoders = [JpegDecoder("BGR", budget) for _ in range(4)]
+    peaks = []
+
+    def work(decoder: JpegDecoder) -> None:
+        for _ in range(5):
+            with pytest.raises(InvalidFrameError, match="is missing"):
+                decoder.decode(data, 1280, 960, 160, 120)
+            peaks.append(budget.used)
+            decoder.release()
+
+    threads = [threading.Thread(target=work, args=(decoder,)) for decoder in decoders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(peaks) == 20
+    assert max(peaks) <= budget.total
+    assert budget.used == 0
+
+
+def test_opencv_decodes_at_full_scale_and_its_memory_counts() -> None:
+    data = jpeg(64, 48, "444").replace(b"\x01\x11\x00\x02\x11\x01", b"\x01\x31\x00\x02\x11\x01")
+    rows, pixels = 64 * 256, 64 * 48 * 3
+    budget = ByteBudget(rows + 2 * pixels)
+    decoder = JpegDecoder("RGB", budget)
+    assert decoder.decode(data, 64, 48, 8, 6).shape == (48, 64, 3)
+    assert budget.used == budget.total
+    with pytest.raises(InvalidFrameError) as raised:
+        JpegDecoder("RGB", ByteBudget(rows + 2 * pixels - 1)).decode(data, 64, 48, 8, 6)
+    assert raised.value.reason is InvalidReason.TOO_LARGE
+
+
+def test_a_large_buffer_is_not_kept() -> None:
+    decoder = JpegDecoder("BGR")
+    small, large = jpeg(640, 480), simplejpeg.encode_jpeg(np.zeros((1600, 2400, 3), np.uint8))
+    kept = decoder.decode(small, 640, 480, 640, 480).base
+    decoder.release()
+    assert decoder.decode(small, 640, 480, 640, 480).base is kept
+    decoder.decode(large, 2400, 1600, 2400, 1600)
+    decoder.release()
+    assert decoder._buffer.size == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence, Set
 
 import pytest
 from redis.exceptions import ConnectionError
@@ -12,6 +13,7 @@ from tests.support.waiting import wait_for
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference import outbox as module
 from elastic_inference.flows.inference.outbox import LOST, MAX_TOMBSTONES
+from elastic_inference.flows.inference.task_queue import Outgoing
 
 
 def test_results_leave_in_the_order_of_their_stream() -> None:
@@ -40,7 +42,7 @@ def test_a_frame_without_a_result_leaves_a_tombstone_and_delays_no_other() -> No
     grave = Tombstone(STREAM, 1, "truncated")
     with parts:
         parts.outbox.finish(second.slot, outgoing(2))
-        parts.outbox.discard(first.slot, grave)
+        parts.outbox.discard(first.slot, grave, first.size)
         wait_for(lambda: parts.publisher.orders == [2], what="the second frame's result")
         parts.outbox.bury([Tombstone(STREAM, 3, "stale")])
         wait_for(lambda: len(parts.publisher.tombstones) == 2, what="a tombstone without a result beside it")
@@ -52,7 +54,7 @@ def test_a_tombstone_waits_for_no_frame_before_it() -> None:
     parts = Parts()
     first, second = parts.add(1, 2)
     with parts:
-        parts.outbox.discard(second.slot, Tombstone(STREAM, 2, "truncated"))
+        parts.outbox.discard(second.slot, Tombstone(STREAM, 2, "truncated"), second.size)
         wait_for(lambda: parts.publisher.tombstones, what="the tombstone")
         assert parts.publisher.orders == []
         parts.outbox.finish(first.slot, outgoing(1))
@@ -139,3 +141,50 @@ def test_results_that_redis_refuses_to_keep_are_lost_and_not_inferred() -> None:
         wait_for(lambda: parts.tasks.in_hand == 0, what="the results to be sent")
     assert parts.metric("ei_frames_lost_total") == 2
     assert parts.metric("ei_frames_inferred_total") == 2
+
+
+def test_results_of_a_process_that_was_stopped_are_stale_and_counted() -> None:
+    parts = Parts(fresh_s=3.0)
+    old, older, fresh = parts.add(1, 2, 3)
+    now_s = time.monotonic()
+    with parts:
+        parts.outbox.finish(old.slot, outgoing(1), now_s - 30.0)
+        parts.outbox.finish(older.slot, outgoing(2), now_s - 31.0)
+        parts.outbox.finish(fresh.slot, outgoing(3), now_s)
+        wait_for(lambda: parts.publisher.orders == [3], what="the fresh result")
+    assert parts.publisher.tombstones == [Tombstone(STREAM, 1, "stale"), Tombstone(STREAM, 2, "stale")]
+    assert parts.metric("ei_frames_dropped_total", reason="stale") == 2
+    assert parts.metric("ei_frames_inferred_total") == 1
+    assert parts.metric("ei_frames_lost_total") == 0
+    assert (parts.tasks.in_hand, parts.tasks._bytes) == (0, 0)
+
+
+def test_results_that_waited_for_the_broker_are_not_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(fresh_s=0.2)
+    publish = parts.publisher.publish
+
+    def slow(batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
+        if not parts.publisher.batches:
+            second, now_s = parts.add(2)[0], time.monotonic()
+            parts.outbox.finish(second.slot, outgoing(2), now_s)
+            time.sleep(0.5)
+        return publish(batch, tombstones)
+
+    monkeypatch.setattr(parts.publisher, "publish", slow)
+    with parts:
+        parts.finish(1)
+        wait_for(lambda: parts.publisher.orders == [1, 2], what="both results")
+    assert parts.metric("ei_frames_dropped_total", reason="stale") == 0
+
+
+def test_a_process_that_is_stopped_between_two_tries_does_not_publish_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUBLISH_LIMIT_S", 0.05)
+    parts = Parts()
+    parts.publisher.errors = [ConnectionError("refused")]
+    parts.finish(1)
+    with monkeypatch.context() as patch:
+        # As if the process stood still in this pause.
+        patch.setattr(module.time, "sleep", lambda _s, sleep=time.sleep: sleep(1.3))
+        with parts:
+            wait_for(lambda: parts.metric("ei_frames_lost_total") == 1, what="the loss")
+    assert parts.publisher.orders == []

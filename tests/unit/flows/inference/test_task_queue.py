@@ -40,7 +40,16 @@ def test_frames_that_are_not_released_leave_no_room() -> None:
         tasks.take()
     assert (tasks.waiting, tasks.in_hand) == (0, 12)
     assert not tasks.wait_for_room(0.01)
-    tasks.release(1)
+    tasks.release(1, 4)
+    assert tasks.wait_for_room(0.01)
+
+
+def test_large_frames_in_hand_leave_no_room() -> None:
+    tasks = TaskQueue(workers=2, ahead=8, max_bytes=10)
+    assert tasks.wait_for_room(0.0)
+    tasks.add(tasks_of(3))
+    assert not tasks.wait_for_room(0.01)
+    tasks.release(1, 4)
     assert tasks.wait_for_room(0.01)
 
 
@@ -72,7 +81,7 @@ def test_a_frame_that_is_released_wakes_the_pop_thread() -> None:
     for _ in range(12):
         tasks.take()
     with waiting_for_room(tasks) as found:
-        tasks.release(1)
+        tasks.release(1, 4)
     assert found == [True]
 
 

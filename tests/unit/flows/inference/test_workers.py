@@ -38,10 +38,10 @@ class ScriptedDetector:
         return [PERSON]
 
 
-def pool(parts: Parts, *detectors: ScriptedDetector) -> WorkerPool:
+def pool(parts: Parts, *detectors: ScriptedDetector, fresh_s: float = float("inf")) -> WorkerPool:
     engine: Any = IdleEngine()
     results = ResultBuilder(PodInfo("face", "pod", "model", "FP32"), engine, lambda _: 5000.0)
-    return WorkerPool(detectors, results, parts.context, parts.outbox)
+    return WorkerPool(detectors, results, parts.context, parts.outbox, fresh_s)
 
 
 @contextmanager
@@ -111,3 +111,18 @@ def test_a_worker_that_spends_a_minute_on_a_frame_is_stuck() -> None:
         assert not workers.stuck(time.monotonic())
         detector.go.set()
         wait_for(lambda: not workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to continue")
+
+
+def test_a_frame_that_became_too_old_in_the_pod_is_dropped_and_counted() -> None:
+    parts = Parts()
+    # Popped when this process's clock began.
+    workers = pool(parts, ScriptedDetector(), fresh_s=0.0)
+    with parts:
+        workers.start()
+        parts.add(1, 2)
+        workers.join()
+    assert parts.publisher.tombstones == [Tombstone(STREAM, 1, "stale"), Tombstone(STREAM, 2, "stale")]
+    assert parts.metric("ei_frames_dropped_total", reason="stale") == 2
+    assert parts.metric("ei_frames_invalid_total", reason="inference") == 0
+    assert workers.inferred == 0
+    assert parts.tasks.in_hand == 0

@@ -1,0 +1,47 @@
+"""A number of bytes that threads share: who wants more than is left waits, first come, first served.
+
+Called around each decoding of an image. Pure: it only counts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+
+class ByteBudget:
+    """Thread-safe. Whoever waits must hold nothing, or two could wait for each other for good."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._used = 0
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    @property
+    def used(self) -> int:
+        """Bytes that are taken now."""
+        return self._used
+
+    def fits(self, count: int) -> bool:
+        """Whether `count` bytes can ever be taken."""
+        return count <= self.total
+
+    def take(self, count: int) -> None:
+        """Takes `count` bytes, which must fit, as soon as they are free; `give_back` them."""
+        with self._changed:
+            if self._waiting or self._used + count > self.total:
+                turn = object()
+                self._waiting.append(turn)
+                self._changed.wait_for(lambda: self._waiting[0] is turn and self._used + count <= self.total)
+                self._waiting.popleft()
+                # The next may fit too.
+                self._changed.notify_all()
+            self._used += count
+
+    def give_back(self, count: int) -> None:
+        """Returns bytes that were taken."""
+        with self._changed:
+            self._used -= count
+            if self._waiting:
+                self._changed.notify_all()
