@@ -37,7 +37,7 @@ install_packages() { # python folder
         --require-hashes -r "$lock" >"$log" 2>&1 \
         || fail "cannot install its Python packages: PyPI, or the mirror that pip is set up for, must be reachable once" \
             "(${log#"$here"/}: $(grep -i '^error' "$log" | tail -n 1))"
-    # only a complete environment gets the name that is looked for
+    # only a complete environment gets its final name
     has_packages "$2/bin/python" || mv "$making" "$2"
     rm -rf "$log" "$making"
 }

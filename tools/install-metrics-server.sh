@@ -39,7 +39,7 @@ fi
 fetch "$folder/components.yaml"
 if [[ -n $insecure ]]; then
     sed -i '/^ *- --kubelet-use-node-status-port/{p;s/--kubelet-use-node-status-port.*/--kubelet-insecure-tls/}' "$folder/components.yaml"
-    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" || die "the manifest has no argument after which --kubelet-insecure-tls can stand"
+    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" || die "the manifest has no list of arguments to which --kubelet-insecure-tls can be added"
 fi
 if [[ -n $dry_run ]]; then
     cat "$folder/components.yaml"

@@ -1,7 +1,8 @@
 """The gateway's tunnel compared with a direct connection: saturated, paced, and with a slow viewer.
 
 Run it alone: `python -m tests.bench.gateway [--rounds N] [--seconds S] [--json FILE]`. Three processes: a bare
-websocket server, the gateway, and this one, which reads with as little work as it can. A and B alternate.
+websocket server, the gateway, and this one, which reads with as little work as it can. Rounds with and without the
+gateway alternate.
 """
 
 from __future__ import annotations

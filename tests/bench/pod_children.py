@@ -218,7 +218,7 @@ def feed(port: int, kind: str, *, legacy: bool) -> None:
 
 
 def _next_pause_s(pause_s: float, room: int) -> float:
-    """Looks again when half of the frames are gone, so that looking costs next to nothing; sooner if it was late."""
+    """The pause until the feeder looks again: about until half of the frames are gone; less if it was late."""
     return max(0.002, pause_s * 0.7) if room > WAITING * 3 // 4 else min(0.1, pause_s * 1.05)
 
 

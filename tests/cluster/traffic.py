@@ -1,4 +1,4 @@
-"""Frames into the cluster and results out of it, from outside, as cameras and viewers are; counts both."""
+"""Pushes frames into the cluster and reads results, from outside, as cameras and viewers do; counts both."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_the_dashboard_is_complete(monitoring: list[dict[str, object]]) -> None:
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, f"{panel['title']} lies over another panel"
+        assert not cells & taken, f"{panel['title']} overlaps another panel"
         assert max(x for x, _ in cells) < 24
         taken |= cells
         if panel["type"] != "row":

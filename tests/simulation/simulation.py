@@ -81,7 +81,7 @@ class Outcome:
 
     @property
     def pod_hours(self) -> float:
-        """Pods paid for."""
+        """Pods multiplied by the hours for which they were paid."""
         return sum(step.replicas for step in self.steps) / 3600
 
     def changes(self) -> list[tuple[float, int, int]]:

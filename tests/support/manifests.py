@@ -217,7 +217,7 @@ def _matches(selector: Document, labels: Mapping[str, str]) -> bool:
 
 
 def made(folder: Path, *arguments: str) -> list[Document]:
-    """The documents of one generation into `folder`."""
+    """Generates manifests into `folder` and returns their documents."""
     generate("-r", "registry.example.org/team", "--models", "all", "-o", str(folder), *arguments)
     return load(*sorted(folder.rglob("*.yaml")) if folder.is_dir() else [folder])
 

@@ -120,7 +120,7 @@ class Prometheus:
             self._process.wait(20)
 
     def get(self, path: str, **parameters: str) -> Any:
-        """`data` of an answer of its API; AssertionError with its own words when it refuses."""
+        """`data` of a response of its API; AssertionError with Prometheus' own message when it refuses."""
         query = urllib.parse.urlencode(parameters)
         request = f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}"
         try:

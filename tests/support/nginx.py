@@ -1,4 +1,4 @@
-"""A real nginx before the gateway: a process of the test's own, on a free port, with the configuration of the docs."""
+"""A real nginx in front of the gateway: a separate process on a free port, with the configuration of doc/proxy.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def documented_configuration() -> str:
 
 
 class Nginx:
-    """`with Nginx(...)`: serves the documented configuration before the gateway at `gateway_port`."""
+    """`with Nginx(...)`: serves the documented configuration in front of the gateway at `gateway_port`."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ class RecordingPublisher:
 
 
 class Parts:
-    """A task queue and an outbox, wired as the pipeline does it. `start` runs the outbox; leaving ends it."""
+    """A task queue and an outbox, wired as in the pipeline. `start` runs the outbox; leaving the block ends it."""
 
     def __init__(self, ahead: int = 4, fresh_s: float = float("inf")) -> None:
         self.registry = CollectorRegistry()

@@ -88,14 +88,14 @@ class QueueBench:
         return batch
 
     def drain(self) -> int:
-        """Pops until nothing waits; how many frames that were."""
+        """Pops until nothing waits; returns the number of frames."""
         before = self.popped
         while (batch := self.pop()).frames or batch.invalid:
             pass
         return self.popped - before
 
     def drain_sizes(self, count: int) -> list[int]:
-        """As `drain`, by pops of at most `count` frames; the bytes of each pop."""
+        """As `drain`, by pops of at most `count` frames; returns the bytes of each pop."""
         sizes = []
         while batch := self.pop(count).frames:
             sizes.append(sum(len(popped.frame.data) for popped in batch))
@@ -118,7 +118,7 @@ class QueueBench:
         asyncio.run(run())
 
     def make_stale(self, name: str, count: int = 1) -> int:
-        """Makes the oldest `count` waiting frames of a stream older than MAX_FRAME_AGE_S; how many there were."""
+        """Makes the oldest `count` waiting frames of a stream older than MAX_FRAME_AGE_S; returns how many."""
         waiting = keys.waiting(TYPE, name)
         entries: Any = self.redis.lrange(waiting, 0, count - 1)
         age_us = int(self.rules.max_frame_age_s * 1e6) + 1_000_000

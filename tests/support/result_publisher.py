@@ -278,7 +278,7 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=15.0)
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--height", type=int, default=432)
-    parser.add_argument("--clip", type=Path, help="a video whose frames lie behind the shapes (default: drawn)")
+    parser.add_argument("--clip", type=Path, help="a video whose frames are shown behind the shapes (default: drawn)")
     with contextlib.suppress(KeyboardInterrupt):
         Pool(parser.parse_args()).run()
     return 0

@@ -1,4 +1,4 @@
-"""Exit codes of the services. The demo does not start a service again that ended with one of FINAL_EXITS."""
+"""Exit codes of the services. The demo does not restart a service that ended with one of FINAL_EXITS."""
 
 from __future__ import annotations
 

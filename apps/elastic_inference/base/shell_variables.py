@@ -1,6 +1,6 @@
 """`tools/lib/variables.sh`, written from the settings: `python -m elastic_inference.base.shell_variables`.
 
-`tools/run-*.sh -y` needs no Python: it reads there which variables and files a service's container gets.
+`tools/run-*.sh -y` must work without Python, so it reads this file to learn which variables and files a container gets.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def version_arguments() -> tuple[str, ...]:
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that is free at this moment.
 
-    It lies below the ports that Linux assigns to outgoing connections: one of those could take it before a server does.
+    It is below the ports that Linux assigns to outgoing connections: one of those could take it before a server does.
     """
     for port in random.sample(_OWN_PORTS, 50):
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
 """Reads a msgpack map without building what is nested in it. Called by `frame_message`; uses msgpack.
 
-A value costs one byte in a message and up to 500 as a Python object, so that 4 MiB of nested maps took 1.5 GB. Here
+A value costs one byte in a message and up to 500 as a Python object, so 4 MiB of nested maps took 1.5 GB. Here
 only the values of the map itself are built. What is nested, an extension, or a text over MAX_TEXT_BYTES becomes a
 `Skipped`, which costs nothing, however large it is.
 """

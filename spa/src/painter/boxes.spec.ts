@@ -38,7 +38,7 @@ test.each([
   [640, 480, 320, 180, { x: 40, y: 0, width: 240, height: 180 }],
   [1920, 480, 320, 180, { x: 0, y: 50, width: 320, height: 80 }],
   [1, 10_000, 320, 180, { x: 159, y: 0, width: 1, height: 180 }],
-])('a frame of %dx%d lies in the middle of %dx%d', (frameWidth, frameHeight, width, height, area) => {
+])('a frame of %dx%d is centred in %dx%d', (frameWidth, frameHeight, width, height, area) => {
   expect(letterbox(frameWidth, frameHeight, width, height)).toEqual(area)
 })
 

@@ -1,4 +1,4 @@
-/** What stands beside a tile must belong to the frame that the tile shows. */
+/** The text beside a tile must belong to the frame that the tile shows. */
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 

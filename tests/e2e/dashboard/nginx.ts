@@ -1,4 +1,4 @@
-/** A real nginx before the gateway, with the configuration of doc/proxy.md. */
+/** A real nginx in front of the gateway, with the configuration of doc/proxy.md. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'

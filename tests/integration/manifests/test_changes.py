@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def pods(target: Path, *arguments: str) -> dict[str, Any]:
-    """The pod templates of one generation into `target`, by the name of their deployment."""
+    """Generates manifests into `target`; returns the pod templates by the name of their deployment."""
     assert main(["-r", "registry.example.org/team", "--models", "all", "-o", str(target), *arguments]) == 0
     return dict(workloads(load(target)))
 

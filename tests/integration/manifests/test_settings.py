@@ -51,7 +51,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
 
 
 def environ_of(pod: Document, documents: list[Document], folder: Path) -> dict[str, str]:
-    """The variables of a pod's container. Files that a volume brings lie under `folder`, where they are made."""
+    """The variables of a pod's container. Files from volumes are created under `folder`."""
     (container,) = pod["spec"]["containers"]
     maps = {each["metadata"]["name"]: each["data"] for each in documents if each["kind"] == "ConfigMap"}
     environ: dict[str, str] = {}

@@ -143,7 +143,7 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
 
 
 def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: redis.Redis) -> None:
-    """Sockets hold minutes of JSON: only unanswered pings show that it lies unread."""
+    """Sockets hold minutes of JSON: only unanswered pings show that it is unread."""
     with relay.open() as viewer:
         wait_subscribed(client, relay)
         order, read = 0, 0

@@ -61,7 +61,7 @@ def test_boxes_are_drawn_and_the_subscription_ends(relay: Relay, client: redis.R
         status, headers, body = ask(relay)
     assert (status, headers["Content-Type"], int(headers["Content-Length"])) == (200, "image/jpeg", len(body))
     pixels = simplejpeg.decode_jpeg(body, "RGB").astype(int)
-    assert np.abs(pixels[60, 100:220] - 128).max() > 40, "no box where the detection lies"
+    assert np.abs(pixels[60, 100:220] - 128).max() > 40, "no box where the detection is"
     assert client.ttl(keys.watch(STREAM)) > 0
     channels = (STREAM, keys.tombstones(STREAM))
     wait_for(lambda: not any(count for _, count in client.pubsub_numsub(*channels)), what="the subscriptions' end")

@@ -43,7 +43,7 @@ def test_three_formats(relay: Relay, client: redis.Redis) -> None:
         assert opcode == 2
         pixels = simplejpeg.decode_jpeg(jpeg, "RGB").astype(int)
         assert pixels.shape == (240, 320, 3)
-        assert np.abs(pixels[60, 100:220] - 128).max() > 40, "no box where the detection lies"
+        assert np.abs(pixels[60, 100:220] - 128).max() > 40, "no box where the detection is"
         assert np.abs(pixels[120, 140:180] - 128).max() < 10, "something inside the box was drawn on"
 
 

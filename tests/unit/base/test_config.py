@@ -190,7 +190,7 @@ def login(target: config.RedisTarget) -> tuple[str | None, str | None]:
         ({}, ("camera", "queues")),
         ({"BROKER_HOST": "other"}, ("camera", "queues")),
         ({"BROKER_URL": "redis://other/0"}, ("camera", "queues")),
-        # Its own login stands in the URL: the queue's must not go to that server.
+        # The URL contains its own login: the queue's must not go to that server.
         ({"BROKER_URL": "redis://worker:own@other/0"}, (None, None)),
         ({"BROKER_URL": "redis://:own@other/0"}, (None, None)),
         ({"BROKER_URL": "redis+sentinel://worker:own@h:1,g:2/name"}, (None, None)),

@@ -147,7 +147,7 @@ class QueueReader:
 
 
 class KnownTypes:
-    """The types in use, read again every 10 s, with few keys each second: at most MAX_TYPES, known ones first."""
+    """The types in use, at most MAX_TYPES, known ones first. Read again every 10 s, or each second if there are few keys."""
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ class Container:
         fatal: bool = False,
         decode_device: str = "none",
     ) -> None:
-        """`what` names the source in errors; `timeout_s` are those of opening and of one read.
+        """`what` names the source in errors; `timeout_s` are the time-outs of opening and of one read.
 
         With `raw_jpeg`, the packets of an MJPEG stream are returned undecoded. With `fatal`, errors are
         SourceFatalError, else SourceError. `decode_device` names hardware that decodes, such as `cuda`; software

@@ -16,7 +16,7 @@ _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$")
 _HEAD_BYTES = 8192
-# What stands between two parts of a multipart body.
+# What is between two parts of a multipart body.
 _BOUNDARY = re.compile(rb"\r?\n?--[^\r\n]{1,200}\r?\n")
 
 

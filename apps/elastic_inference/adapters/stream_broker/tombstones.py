@@ -1,4 +1,4 @@
-"""Tombstones on their way from a pod to where results are put in order: the message of `tombstones:<stream id>`.
+"""The message of `tombstones:<stream id>`: tombstones of a pod, for the relay, which puts results in order.
 
 Written by `publisher`, read by the relay. Uses no Redis client.
 """

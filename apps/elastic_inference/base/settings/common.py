@@ -1,4 +1,4 @@
-"""What every service reads, and the bounds of the frame queue."""
+"""Settings that every service reads, and the limits of the frame queue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RedisTarget(BaseModel):
 
 
 class CommonSettings(BaseModel):
-    """What every service reads."""
+    """Settings that every service reads."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True, hide_input_in_errors=True)
     service: ClassVar[str] = "all"

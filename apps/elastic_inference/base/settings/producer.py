@@ -22,7 +22,7 @@ INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inferen
 
 
 class ProducerSettings(CommonSettings, QueueRules):
-    """What both stream services read."""
+    """Settings that both stream services read."""
 
     infer_type: CommaSeparated = Field(("people",), description=INFER_TYPE_TEXT)
     stream_name: str | None = Field(

@@ -133,7 +133,7 @@ class WebsocketServer:
     def _check(
         self, connection: ServerConnection, request: Request
     ) -> Response | Coroutine[None, None, Response] | None:
-        """The answer to anything but an acceptable viewer; None for such a viewer."""
+        """The response to a refused viewer or another request; None for an accepted viewer."""
         assert isinstance(connection, Viewer)  # noqa: S101  `create_connection` above
         peer = str((connection.remote_address or ("",))[0])
         client = client_of(peer, request.headers.get_all, self._trusted_proxies)

@@ -60,7 +60,7 @@ class Snapshots:
             raise
 
     def close(self) -> None:
-        """Cancels snapshots in progress: those who wait get a SnapshotError."""
+        """Cancels snapshots in progress: waiting callers get a SnapshotError."""
         for task in self._under_way.values():
             task.cancel()
 

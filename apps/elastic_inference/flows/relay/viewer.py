@@ -2,7 +2,7 @@
 
 Made by the server for every TCP connection, fed by `watched_stream`. A frame goes straight to the transport, which
 says when the socket is full (`pause_writing`); from then on only the newest frame is kept. The kernel's queue is kept
-short (`TCP_NOTSENT_LOWAT`), and `viewer_pacing` bounds what lies unread at the viewer's end. Otherwise a slow viewer
+short (`TCP_NOTSENT_LOWAT`), and `viewer_pacing` bounds what is unread at the viewer's end. Otherwise a slow viewer
 would see frames that are seconds old.
 """
 

@@ -1,6 +1,6 @@
 """How far one viewer is behind, judged by the pings it has not answered yet. Pure: times in seconds of one clock.
 
-Called by `viewer`. A socket says when it is full, but not what lies unread at the other end: the viewer's kernel
+Called by `viewer`. A socket says when it is full, but not what is unread at the other end: the viewer's kernel
 accepts and acknowledges megabytes, and small messages never fill it. So a ping follows a frame now and then. A viewer
 answers it when it has read that far. While an answer is overdue, the viewer is sent nothing. A viewer that has never
 answered is limited by its socket and by the library's own pings alone.

@@ -1,4 +1,4 @@
-"""The shipped catalogue, and the errors of a wrong one."""
+"""The shipped catalogue, and the error messages for an invalid one."""
 
 from __future__ import annotations
 

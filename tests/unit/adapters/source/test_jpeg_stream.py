@@ -1,4 +1,4 @@
-"""Finding JPEG images in a stream of bytes, however the bytes arrive and whatever lies between them."""
+"""Finding JPEG images in a stream of bytes, however the bytes arrive and whatever is between the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a Redis URL leads, with the ports that it leaves out."""
+"""Hosts and ports of a Redis URL, including the default ports that it leaves out."""
 
 import pytest
 

@@ -87,7 +87,7 @@ def test_the_cpu_time_of_broken_frames_is_left_out() -> None:
     load.pop_costs(PopBatch([popped(1)], invalid=[broken]), 0.2)
     load.frame_wasted(0.4)
     load.measure(samples, 100.0, 1)
-    # A tenth for the message that could not be unpacked, and the frame's own part of the pop beside its 0.4 s.
+    # The invalid message: its 0.1 s of the pop. The broken frame: 0.4 s in the worker, and its 0.1 s of the pop.
     assert samples.seen[0].wasted_s == 0.1 + 0.4 + 0.1
     assert samples.seen[0].used_s == 10.0 - samples.seen[0].wasted_s
 

@@ -1,6 +1,6 @@
-"""Which exporter's outputs a model has: one table over shapes, names and metadata.
+"""Recognises the layout of a model's outputs, by their shapes and names and by metadata: one table of all layouts.
 
-`facts_of` reads an `openvino.Model` into plain values; `find_layout` knows nothing but these. The adapters of the
+`facts_of` reads an `openvino.Model` into plain values; `find_layout` uses nothing else. The adapters of the
 families `yolo`, `detr`, `box-lists` and `nanodet` decode the layouts; a side file may name one (`layout`).
 """
 

@@ -265,7 +265,7 @@ def _several(values: Sequence[float] | None) -> list[float] | None:
 
 
 def _is_yolov8(model: Any) -> bool:
-    """Whether the output is 1 x (4 + classes) x n, with n the cells of strides 8, 16 and 32."""
+    """Whether the output is 1 x (4 + classes) x n, with n cells of strides 8, 16 and 32."""
     if len(model.outputs) != 1:
         return False
     shape = model.outputs[0].partial_shape
