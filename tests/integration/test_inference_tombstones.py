@@ -22,8 +22,8 @@ STREAM = "cam-0:face:inferred"
 SIZE = (384, 216)
 FPS = 30
 REORDER_MS = 100.0
-ROUNDS = 3
-FRAMES = 120
+ROUNDS = 2
+FRAMES = 100
 BROKEN_EVERY = 10
 # Truncated: a worker finds it broken. No JPEG: it cannot even be unpacked.
 KINDS: tuple[Callable[[bytes], bytes], ...] = (lambda data: data[: len(data) // 2], lambda data: b"GIF89a" + data[:99])

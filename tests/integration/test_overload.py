@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.alone
 
-SECONDS = 15.0
+SECONDS = 8.0
 
 
 def test_two_streams_share_a_pod_that_can_infer_a_third(
@@ -29,8 +29,8 @@ def test_two_streams_share_a_pod_that_can_infer_a_third(
     if not can_make_cgroups():
         pytest.skip("a CPU quota needs root and cgroup v1 here")
     image = synthetic_frame(SIZE).data
-    # A tenth of a core infers some 10 frames a second with face-detection-retail-0005.
-    with quota_cgroup(0.1) as cgroup, running_pod(valkey, tmp_path, shared_models, cgroup=cgroup) as pod:
+    # A fifth of a core infers some 20 frames a second with face-detection-retail-0005.
+    with quota_cgroup(0.2) as cgroup, running_pod(valkey, tmp_path, shared_models, cgroup=cgroup) as pod:
         pod.wait_ready(120)
         feeder = Feeder(valkey, streams=2)
         ended = threading.Event()
@@ -40,7 +40,7 @@ def test_two_streams_share_a_pod_that_can_infer_a_third(
             while not ended.wait(max(0.0, min(due.values()) - time.monotonic())):
                 name = min(due, key=lambda each: due[each])
                 feeder.push(image, *SIZE, stream=name)
-                due[name] += {"cam-0": 1 / 30, "cam-1": 1 / 5}[name]
+                due[name] += {"cam-0": 1 / 60, "cam-1": 1 / 10}[name]
 
         thread = threading.Thread(target=push)
         thread.start()
@@ -61,8 +61,8 @@ def test_two_streams_share_a_pod_that_can_infer_a_third(
                 ended.set()
                 thread.join()
             slow, fast = ((after[name] - before[name]) / spent_s for name in ("cam-1", "cam-0"))
-            assert slow + fast < 20, "the pod was not overloaded"
-            assert slow >= 0.8 * min(5.0, (slow + fast) / 2)
+            assert slow + fast < 40, "the pod was not overloaded"
+            assert slow >= 0.8 * min(10.0, (slow + fast) / 2)
             assert largest < 16 * 1024 * 1024
 
             def accounted() -> bool:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, with_config
 
 from elastic_inference.domain.fields import Count, Name, Rate, StreamId
 
-CLOSED = ConfigDict(extra="forbid")
+CLOSED = ConfigDict(extra="forbid", defer_build=True)
 
 Missing = Annotated[
     dict[str, str],

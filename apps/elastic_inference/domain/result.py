@@ -46,7 +46,7 @@ class Detection:
     ] = field(default_factory=dict)
 
 
-@with_config(ConfigDict(json_schema_extra=_require_version))
+@with_config(ConfigDict(json_schema_extra=_require_version, defer_build=True))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields."""

@@ -32,7 +32,9 @@ class RedisTarget(BaseModel):
 class CommonSettings(BaseModel):
     """Settings that every service reads."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", str_strip_whitespace=True, hide_input_in_errors=True, defer_build=True
+    )
     service: ClassVar[str] = "all"
     # The console command, and the name of the image.
     command: ClassVar[str] = ""
