@@ -26,6 +26,13 @@ class CapturedFrame:
     jpeg: bytes | None = None
     image: av.VideoFrame | None = None
 
+    @classmethod
+    def of(cls, frame: av.VideoFrame | bytes, ts: float, captured: float) -> CapturedFrame:
+        """A decoded frame, or a JPEG as the camera encoded it, with its times."""
+        if isinstance(frame, bytes):
+            return cls(ts, captured, jpeg=frame)
+        return cls(ts, captured, image=frame)
+
 
 class Source(Protocol):
     """An open camera or file. Call `grab` and `retrieve` from one thread; any thread may call `interrupt`.

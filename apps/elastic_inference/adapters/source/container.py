@@ -6,6 +6,8 @@ Called by `file`, `network`, `http` and `usb`. Independent of the queue.
 from __future__ import annotations
 
 import logging
+import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 _TEXT_CODECS = frozenset({"ansi", "xbin", "bintext", "idf"})
 DEFAULT_FPS = 25.0
 _SAID = Throttle()
+# FFmpeg's log level holds for the whole process.
+_SUMMARY_LOCK = threading.Lock()
 
 
 class Container:
@@ -71,7 +75,7 @@ class Container:
     @property
     def codec(self) -> str:
         """FFmpeg's name of the stream's codec, such as `h264`."""
-        return str(self.stream.codec_context.name) if self.stream.codec_context is not None else ""
+        return str(self.stream.codec_context.name)
 
     @property
     def fps(self) -> float | None:
@@ -182,10 +186,32 @@ class Container:
             others = sorted({each.type for each in self._input.streams if each.type != "video"})
             found = f"only {' and '.join(others)}" if others else "no streams"
             raise kind(f"{self._what} has no video: it holds {found}.")
-        best = max(streams, key=lambda each: each.width * each.height if each.codec_context is not None else 0)
-        if best.codec_context is not None and best.codec_context.name in _TEXT_CODECS:
+        known = [each for each in streams if each.codec_context is not None]
+        if not known:
+            codec = _codec_of(self._input, streams[0].index)
+            raise kind(f"{self._what} has {codec}, which can't be decoded here: set it to H.264, H.265 or MJPEG.")
+        best = max(known, key=lambda each: each.width * each.height)
+        if best.codec_context.name in _TEXT_CODECS:
             raise kind(f"{self._what} is text, not a video.")
         return best
+
+
+def _codec_of(opened: InputContainer, index: int) -> str:
+    """What FFmpeg knows of a codec that it cannot decode: its name or its four characters in the file."""
+    # PyAV keeps neither; FFmpeg's summary of the file has both, and is written as log lines.
+    with _SUMMARY_LOCK:
+        # Lines of other cameras, which may hold logins, go nowhere.
+        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+        av.logging.set_level(av.logging.INFO)
+        try:
+            summary: str = opened.dumps_format()  # type: ignore[attr-defined]  # missing in PyAV's stubs
+        finally:
+            av.logging.set_level(None)
+    found = re.search(rf"Stream #0:{index}\b[^\n]*?: Video: ([\w-]+)(?: \(([\w. -]{{1,16}}) / 0x)?", summary)
+    name, tag = found.groups() if found else ("none", None)
+    if name != "none":
+        return f"the codec {name}"
+    return f'the codec "{tag.strip()}"' if tag else "a codec without a known name"
 
 
 def container_facts(container: Container) -> Mapping[str, str]:

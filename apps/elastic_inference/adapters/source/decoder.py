@@ -12,7 +12,6 @@ import av
 import av.filter
 
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain.errors import SourceFatalError
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +25,8 @@ class Decoder:
     """One stream's decoder. Feed it packets in order; it returns the frames that each packet completes."""
 
     def __init__(self, stream: av.VideoStream, what: str) -> None:
-        """`what` names the source in errors. Raises SourceFatalError for a codec that FFmpeg cannot decode."""
+        """`what` names the source in errors. FFmpeg must have a decoder for the stream."""
         context = stream.codec_context
-        if context is None:
-            codec = stream.name or "unknown"
-            raise SourceFatalError(
-                f"{what} has the codec {codec}, which can't be decoded here: set the source to H.264, H.265 or MJPEG."
-            )
         # FFmpeg delays its output by one frame for each additional decoding thread.
         context.thread_count = 1
         self._stream = stream

@@ -60,10 +60,7 @@ class FileSource:
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame; its capture time is now."""
-        ts, captured = time.time(), time.monotonic()
-        if isinstance(self._current, bytes):
-            return CapturedFrame(ts, captured, jpeg=self._current)
-        return CapturedFrame(ts, captured, image=self._current)
+        return CapturedFrame.of(self._current, time.time(), time.monotonic())
 
     def facts(self) -> Mapping[str, str]:
         """See `Source`."""

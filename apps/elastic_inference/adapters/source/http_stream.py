@@ -14,14 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import IO, cast
 from urllib.parse import urlsplit
 
-import av
-
 from elastic_inference.adapters.source import network
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
-from elastic_inference.adapters.source.container import DEFAULT_FPS, Container, container_facts
+from elastic_inference.adapters.source.container import Container, container_facts
 from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
-from elastic_inference.adapters.source.media_clock import MediaClock
+from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
@@ -207,27 +205,18 @@ class HttpContainerSource:
         except SourceError:
             answer.close()
             raise self._body.error or _no_video(camera.shown) from None
-        self._clock = MediaClock(1 / (self._container.fps or DEFAULT_FPS))
-        self._frame: av.VideoFrame | bytes | None = None
-        self._ts = self._captured = 0.0
+        self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
         try:
-            frame = self._container.read(on_data)
+            return self._frames.grab(on_data)
         except SourceError as error:
             raise self._body.error or error from None
-        if frame is None:
-            raise self._body.error or SourceError(f"{self._what} has ended its stream.")
-        self._frame = frame
-        self._ts, self._captured = time.time(), time.monotonic()
-        return self._clock.tick(self._container.time_s(frame))
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame."""
-        if isinstance(self._frame, bytes):
-            return CapturedFrame(self._ts, self._captured, jpeg=self._frame)
-        return CapturedFrame(self._ts, self._captured, image=self._frame)
+        return self._frames.retrieve()
 
     def facts(self) -> Mapping[str, str]:
         """See `Source`."""

@@ -18,7 +18,11 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPTooManyRequestsError, "has too many connections (429): close other viewers of it."),
     (av.error.HTTPClientError, "refuses the request (HTTP 4xx): check the URL."),
     (av.error.HTTPServerError, "reports an error of its own (HTTP 5xx): restart it if this continues."),
-    (av.error.ProtocolNotFoundError, "has a URL scheme that this build of FFmpeg does not support."),
+    (
+        av.error.ProtocolNotFoundError,
+        "needs a protocol that FFmpeg here does not have: use its RTSP, RTMP or HTTP address, or a media server that"
+        " offers its stream as RTSP.",
+    ),
     (av.error.DecoderNotFoundError, "uses a codec that can't be decoded here: set it to H.264, H.265 or MJPEG."),
     (av.error.DemuxerNotFoundError, "uses a format that can't be read here."),
     (av.error.InvalidDataError, "sends data that is not a video stream that FFmpeg knows: check the URL."),
@@ -33,8 +37,12 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def source_error(what: str, error: Exception, fatal: bool = False) -> SourceError:
-    """The SourceError (or SourceFatalError if `fatal`) that explains an error of FFmpeg; `what` names the source."""
-    kind = SourceFatalError if fatal else SourceError
+    """The SourceError that explains an error of FFmpeg; `what` names the source.
+
+    It is a SourceFatalError if `fatal`, or if trying again cannot help.
+    """
+    # A protocol is built into FFmpeg or not: trying again does not help.
+    kind = SourceFatalError if fatal or isinstance(error, av.error.ProtocolNotFoundError) else SourceError
     for known, sentence in _SENTENCES:
         if isinstance(error, known):
             return kind(f"{what} {sentence}")

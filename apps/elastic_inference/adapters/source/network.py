@@ -6,16 +6,13 @@ Called by `camera`. Other HTTP streams come through `http_stream`, which has log
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
-import av
-
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.container import DEFAULT_FPS, Container, container_facts
+from elastic_inference.adapters.source.container import Container, container_facts
 from elastic_inference.adapters.source.input_errors import source_error
-from elastic_inference.adapters.source.media_clock import MediaClock
+from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.tls_trust import TlsForwarder, Trust
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
@@ -83,24 +80,15 @@ class NetworkSource:
         except SourceError:
             self._close_forwarder()
             raise
-        self._clock = MediaClock(1 / (self._container.fps or DEFAULT_FPS))
-        self._frame: av.VideoFrame | bytes | None = None
-        self._ts = self._captured = 0.0
+        self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
-        frame = self._container.read(on_data)
-        if frame is None:
-            raise SourceError(f"{self._what} has ended its stream.")
-        self._frame = frame
-        self._ts, self._captured = time.time(), time.monotonic()
-        return self._clock.tick(self._container.time_s(frame))
+        return self._frames.grab(on_data)
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame: a JPEG as the camera made it, or a decoded image."""
-        if isinstance(self._frame, bytes):
-            return CapturedFrame(self._ts, self._captured, jpeg=self._frame)
-        return CapturedFrame(self._ts, self._captured, image=self._frame)
+        return self._frames.retrieve()
 
     def facts(self) -> Mapping[str, str]:
         """See `Source`."""

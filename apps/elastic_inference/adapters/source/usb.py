@@ -5,18 +5,24 @@ Called by `camera`.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping
-
-import av
+from dataclasses import replace
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.container import Container, container_facts
 from elastic_inference.adapters.source.jpeg_stream import whole_jpeg
+from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import SourceError
+
+_REASONS = {
+    errno.EBUSY: "it is in use. End the other program.",
+    errno.ENODEV: "it does not capture video. Many cameras have two devices: use the other one.",
+    errno.ENOTTY: "it is not a camera.",
+}
 
 
 class UsbSource:
@@ -25,24 +31,17 @@ class UsbSource:
     def __init__(self, container: Container, what: str) -> None:
         """`what` names the camera in errors."""
         self._container = container
-        self._what = what
-        self._frame: av.VideoFrame | bytes | None = None
-        self._ts = self._captured = 0.0
+        self._frames = LiveFrames(container, f"{what} delivers no more frames.")
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives."""
-        frame = self._container.read(on_data)
-        if frame is None:
-            raise SourceError(f"{self._what} delivers no more frames.")
-        self._frame = frame
-        self._ts, self._captured = time.time(), time.monotonic()
+        self._frames.grab(on_data)
         return None
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame: a JPEG as the camera made it, or an image."""
-        if isinstance(self._frame, bytes):
-            return CapturedFrame(self._ts, self._captured, jpeg=whole_jpeg(self._frame))
-        return CapturedFrame(self._ts, self._captured, image=self._frame)
+        frame = self._frames.retrieve()
+        return frame if frame.jpeg is None else replace(frame, jpeg=whole_jpeg(frame.jpeg))
 
     def facts(self) -> Mapping[str, str]:
         """See `Source`."""
@@ -86,7 +85,10 @@ def open_usb(camera: str, fps: float, stall_s: float, width: int | None = None, 
             last = error
             continue
         return UsbSource(container, what)
-    raise SourceError(f"{what} can't be opened: it is in use, or it is not a camera.") from last
+    number = getattr(last.__context__, "errno", 0)
+    raise SourceError(
+        f"{what} can't be opened: {_REASONS.get(number, 'it is in use, or it is not a camera.')}"
+    ) from None
 
 
 def _check_device(path: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.base import config
 from elastic_inference.base.settings.producer import CAMERA_SCHEMES
-from elastic_inference.domain.errors import SourceError
+from elastic_inference.domain.errors import SourceError, SourceFatalError
 
 
 @pytest.mark.parametrize("name", sorted({*CAMERA_SCHEMES.values(), "usb"}))
@@ -31,3 +31,13 @@ def test_each_address_reaches_its_module(camera: str, said: str) -> None:
     settings = config.load(config.CameraSettings, {"CAMERA": camera, "SOURCE_STALL_S": "1"})
     with pytest.raises(SourceError, match=said):
         open_camera(settings)
+
+
+def test_a_protocol_that_ffmpeg_does_not_have_is_said_at_once() -> None:
+    settings = config.load(config.CameraSettings, {"CAMERA": "srt://user:secret@127.0.0.1:9000"})
+    with pytest.raises(SourceFatalError) as caught:
+        open_camera(settings)
+    assert str(caught.value) == (
+        "The camera srt://127.0.0.1:9000 needs a protocol that FFmpeg here does not have: use its RTSP, RTMP or HTTP "
+        "address, or a media server that offers its stream as RTSP."
+    )

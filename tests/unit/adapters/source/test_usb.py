@@ -38,7 +38,7 @@ def test_a_missing_or_wrong_device_is_reported_in_one_line(tmp_path: Path) -> No
     for camera, why in (
         ("213", "/dev/video213 does not exist"),
         ("/dev/video213", "does not exist"),
-        ("/dev/null", "can't be opened"),
+        ("/dev/null", "can't be opened: it is not a camera"),
         (str(tmp_path), "is not a camera"),
     ):
         with pytest.raises(SourceError, match=why) as caught:

@@ -1,0 +1,41 @@
+"""Frames of a live container, each with the moment at which it arrived.
+
+Called by `network`, `http_stream` and `usb`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import av
+
+from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
+from elastic_inference.adapters.source.media_clock import MediaClock
+from elastic_inference.domain.errors import SourceError
+
+
+class LiveFrames:
+    """The two steps of a source over one container. One thread."""
+
+    def __init__(self, container: Container, ended: str) -> None:
+        """`ended` is the error at the end of the stream, in a sentence."""
+        self._container = container
+        self._ended = ended
+        self._clock = MediaClock(1 / (container.fps or DEFAULT_FPS))
+        self._frame: av.VideoFrame | bytes = b""
+        self._ts = self._captured = 0.0
+
+    def grab(self, on_data: Callable[[], None]) -> float:
+        """Blocks until the next frame arrives; its media time in seconds. Raises SourceError, also at the end."""
+        frame = self._container.read(on_data)
+        if frame is None:
+            raise SourceError(self._ended)
+        self._frame = frame
+        self._ts, self._captured = time.time(), time.monotonic()
+        return self._clock.tick(self._container.time_s(frame))
+
+    def retrieve(self) -> CapturedFrame:
+        """The frame that `grab` read: a JPEG as the camera made it, or a decoded image."""
+        return CapturedFrame.of(self._frame, self._ts, self._captured)

@@ -1,0 +1,54 @@
+"""Opening streams that cannot be decoded."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from tests.support.videos import write_video
+
+from elastic_inference.adapters.source.container import Container
+from elastic_inference.adapters.source.file import FileSource
+from elastic_inference.domain.errors import SourceError, SourceFatalError
+
+
+def of_codec(folder: Path, suffix: str, tag: bytes) -> Path:
+    """A video whose container states a codec that FFmpeg cannot decode."""
+    path = folder / f"clip{suffix}"
+    if suffix == ".mp4":
+        data = write_video(path, 3, codec="libx264").read_bytes()
+        path.write_bytes(data.replace(b"avc1\0", tag + b"\0").replace(b"avcC", b"free"))
+    else:
+        known = {".avi": b"MJPG", ".mkv": b"V_MJPEG"}[suffix]
+        data = write_video(path, 3, codec="mjpeg").read_bytes()
+        path.write_bytes(data.replace(known, tag))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tag", "said"),
+    [
+        # Codecs that FFmpeg has a name for, but no decoder.
+        (".mp4", b"evc1", "the codec evc,"),
+        (".mp4", b"avs3", "the codec avs3,"),
+        # Codecs that nobody knows.
+        (".mp4", b"xy z", 'the codec "xy z",'),
+        (".avi", b"XYZW", 'the codec "XYZW",'),
+        (".mkv", b"V_XYZZY", "a codec without a known name,"),
+    ],
+)
+def test_a_codec_that_can_not_be_decoded_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, tag: bytes, said: str
+) -> None:
+    path = of_codec(tmp_path, suffix, tag)
+    expected = f"has {said} which can't be decoded here: set it to H.264, H.265 or MJPEG."
+    with caplog.at_level(logging.DEBUG), pytest.raises(SourceFatalError) as caught:
+        FileSource(path)
+    assert str(caught.value) == f"The video {path} {expected}"
+    assert not caplog.records
+    # Somebody may set a camera to another codec while the service runs: it must try again.
+    with pytest.raises(SourceError) as caught_again:
+        Container(str(path), "The camera rtsp://camera/stream")
+    assert not isinstance(caught_again.value, SourceFatalError)
+    assert str(caught_again.value) == f"The camera rtsp://camera/stream {expected}"
