@@ -18,6 +18,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = {
     "infer": "elastic_inference.flows.inference.inference_service",
     "websocket": "elastic_inference.flows.relay.websocket_service",
@@ -37,7 +38,10 @@ def cpu_s(pid: int) -> float:
 class ServiceProcess:
     """One service as a child process; its log is in `log_path`, its metrics at `metrics_port`."""
 
-    def __init__(self, kind: str, environ: Mapping[str, str], folder: Path, name: str) -> None:
+    def __init__(
+        self, kind: str, environ: Mapping[str, str], folder: Path, name: str, checkout: Path | None = None
+    ) -> None:
+        """`checkout` is another checkout, with its own `.venv`, whose build of a stream service runs."""
         self.kind = kind
         self.name = name
         self.metrics_port = free_port()
@@ -49,12 +53,16 @@ class ServiceProcess:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._command = [sys.executable, "-c", f"import sys; from {MODULES[kind]} import main; sys.exit(main())"]
+        if checkout is not None and checkout != REPOSITORY:
+            python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / f"{kind}_stream_service.py"
+            self._command = [str(python), str(entry)]
 
     def start(self) -> ServiceProcess:
         """Starts it; `wait_ready` waits."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"import sys; from {MODULES[self.kind]} import main; sys.exit(main())"],
+                self._command,
                 env=self._environ,
                 stdout=log,
                 stderr=log,
