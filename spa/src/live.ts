@@ -29,6 +29,8 @@ const history = new PoolHistory()
 let events: EventConnection | null = null
 let ticking = false
 
+/** Whether the login shows every camera. Figures about the pool are for those logins only. */
+const seesAll = computed(() => session.value?.cameras?.includes('*') ?? true)
 const needsLogin = computed(() => session.value?.login_required === true && !session.value.logged_in)
 
 function learnTime(serverMs: number, localMs: number): void {
@@ -129,6 +131,7 @@ export function useLive() {
     session: readonly(session),
     sessionProblem: readonly(sessionProblem),
     needsLogin,
+    seesAll,
     connection: readonly(connection),
     offlineSinceMs: readonly(offlineSinceMs),
     streams,

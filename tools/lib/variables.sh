@@ -198,6 +198,7 @@ declare -A RUN_VARIABLES=(
         MAX_VIEWERS
         GATEWAY_TOKEN
         GATEWAY_TOKEN_FILE:secret
+        GATEWAY_TOKENS_FILE:read
         GATEWAY_TLS_CERT:read
         GATEWAY_TLS_KEY:read
         ALLOWED_ORIGINS

@@ -106,6 +106,7 @@ class GatewayMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.tunnels = Gauge("ei_gateway_tunnels", "Open websocket tunnels.", registry=registry)
         self.event_clients = Gauge("ei_gateway_event_clients", "Open event streams.", registry=registry)
+        self.wrong_tokens = Counter("ei_gateway_wrong_tokens", "Wrong tokens received.", registry=registry)
         requests = Counter("ei_gateway_requests", "HTTP requests answered.", ("code",), registry=registry)
         self.requests = {code: requests.labels(code=code) for code in ("1xx", "2xx", "3xx", "4xx", "5xx")}
 

@@ -19,9 +19,15 @@ Missing = Annotated[
         "all is healthy. The rest of the document is then the last known state."
     ),
 ]
-QueueLength = Annotated[Count | None, Field(description="Frames waiting; null if the queue does not answer.")]
+_NOT_SHOWN = "null for a token that does not see all cameras"
+QueueLength = Annotated[
+    Count | None, Field(description=f"Frames waiting; null if the queue does not answer, and {_NOT_SHOWN}.")
+]
 InferFps = Annotated[Rate, Field(description="Frames inferred per second.")]
 DropFps = Annotated[Rate, Field(description="Frames dropped per second because capacity was short.")]
+DropFpsOfAll = Annotated[
+    Rate | None, Field(description=f"Frames dropped per second because capacity was short; {_NOT_SHOWN}.")
+]
 Replicas = Annotated[Count, Field(description="Pods that reported in the last 15 seconds.")]
 _Pixels = Annotated[Count | None, Field(description="Of the frame, pixels.")]
 
@@ -81,12 +87,12 @@ class TypeStats:
 
     type: Annotated[Name, Field(description="The inference type.")]
     infer_fps: InferFps
-    drop_fps: DropFps
+    drop_fps: DropFpsOfAll
     scale_ratio: Annotated[
-        Rate,
+        Rate | None,
         Field(
             description="Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are "
-            "needed, 0.5 half; 0 without a pod."
+            f"needed, 0.5 half; 0 without a pod; {_NOT_SHOWN}."
         ),
     ]
     queue_length: QueueLength
@@ -100,7 +106,7 @@ class TotalStats:
     """Sums over all types."""
 
     infer_fps: InferFps
-    drop_fps: DropFps
+    drop_fps: DropFpsOfAll
     queue_length: QueueLength
     replicas: Replicas
     streams: Annotated[Count, Field(description="All streams.")]
@@ -125,12 +131,15 @@ class Worker:
 @with_config(CLOSED)
 @dataclass(slots=True)
 class Stats:
-    """The pool at this moment."""
+    """The pool at this moment; for a token that does not see all cameras, its own streams in it."""
 
     time_ms: Annotated[Rate, Field(description="The server's clock when this document was made, Unix milliseconds.")]
     types: Annotated[
         tuple[TypeStats, ...], Field(description="Sorted by type; types with frames but no pod are included.")
     ]
     totals: TotalStats
-    workers: Annotated[tuple[Worker, ...], Field(description="Sorted by type and pod.")]
+    workers: Annotated[
+        tuple[Worker, ...],
+        Field(description="Sorted by type and pod; empty for a token that does not see all cameras."),
+    ]
     missing: Missing

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, with_config
 
+from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
 from elastic_inference.domain.fields import Rate
 from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
-
-MAX_TOKEN_LENGTH = 1024
 
 ServerTimeMs = Annotated[
     Rate, Field(description="The server's clock (that of the frame queue's Redis), Unix milliseconds.")
@@ -67,6 +66,13 @@ EVENTS = {
 }
 
 
+class Role(StrEnum):
+    """What a token allows: an admin may do everything, a viewer only looks, at its own cameras."""
+
+    ADMIN = "admin"
+    VIEWER = "viewer"
+
+
 @with_config(CLOSED)
 @dataclass(slots=True)
 class Session:
@@ -75,6 +81,15 @@ class Session:
     login_required: Annotated[bool, Field(description="Whether the server asks for a token at all.")]
     logged_in: Annotated[bool, Field(description="Whether this request carried a valid login; true if none is needed.")]
     version: ServerVersion
+    name: Annotated[str | None, Field(description="The name of the token; null without a login.")]
+    role: Annotated[Role | None, Field(description="What the token allows; admin if none is needed, null if one is.")]
+    cameras: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            description="Names of the cameras that it may see, in which * stands for any characters and ? for one; "
+            "null without the login that is needed."
+        ),
+    ]
     websocket_problem: Annotated[
         str | None,
         Field(description="Why websockets of this page would be refused (its origin); null if they are not."),
@@ -88,7 +103,7 @@ class Login:
     token: Annotated[
         str,
         Field(
-            description="GATEWAY_TOKEN, as the administrator gave it.",
+            description="GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it.",
             min_length=1,
             max_length=MAX_TOKEN_LENGTH,
             json_schema_extra={"writeOnly": True},

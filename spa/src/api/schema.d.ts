@@ -255,7 +255,7 @@ export interface components {
         JsonValue: unknown;
         /** @description A login. Other fields are ignored. */
         Login: {
-            /** @description GATEWAY_TOKEN, as the administrator gave it. */
+            /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
             token: string;
         };
         /** @description Event `problem`: another part stopped or started to answer; `missing` is empty when all is healthy again. */
@@ -309,6 +309,11 @@ export interface components {
                 [key: string]: components["schemas"]["JsonValue"];
             };
         };
+        /**
+         * @description What a token allows: an admin may do everything, a viewer only looks, at its own cameras.
+         * @enum {string}
+         */
+        Role: "admin" | "viewer";
         /** @description Whether this browser may use the API. */
         Session: {
             /** @description Whether the server asks for a token at all. */
@@ -317,17 +322,23 @@ export interface components {
             logged_in: boolean;
             /** @description The server's version. */
             version: string;
+            /** @description The name of the token; null without a login. */
+            name: string | null;
+            /** @description What the token allows; admin if none is needed, null if one is. */
+            role: components["schemas"]["Role"] | null;
+            /** @description Names of the cameras that it may see, in which * stands for any characters and ? for one; null without the login that is needed. */
+            cameras: string[] | null;
             /** @description Why websockets of this page would be refused (its origin); null if they are not. */
             websocket_problem: string | null;
         };
-        /** @description The pool at this moment. */
+        /** @description The pool at this moment; for a token that does not see all cameras, its own streams in it. */
         Stats: {
             /** @description The server's clock when this document was made, Unix milliseconds. */
             time_ms: number;
             /** @description Sorted by type; types with frames but no pod are included. */
             types: components["schemas"]["TypeStats"][];
             totals: components["schemas"]["TotalStats"];
-            /** @description Sorted by type and pod. */
+            /** @description Sorted by type and pod; empty for a token that does not see all cameras. */
             workers: components["schemas"]["Worker"][];
             /** @description Parts that do not answer now (queue, broker, websocket_server), each with a sentence; empty when all is healthy. The rest of the document is then the last known state. */
             missing: {
@@ -389,9 +400,9 @@ export interface components {
         TotalStats: {
             /** @description Frames inferred per second. */
             infer_fps: number;
-            /** @description Frames dropped per second because capacity was short. */
-            drop_fps: number;
-            /** @description Frames waiting; null if the queue does not answer. */
+            /** @description Frames dropped per second because capacity was short; null for a token that does not see all cameras. */
+            drop_fps: number | null;
+            /** @description Frames waiting; null if the queue does not answer, and null for a token that does not see all cameras. */
             queue_length: number | null;
             /** @description Pods that reported in the last 15 seconds. */
             replicas: number;
@@ -404,11 +415,11 @@ export interface components {
             type: string;
             /** @description Frames inferred per second. */
             infer_fps: number;
-            /** @description Frames dropped per second because capacity was short. */
-            drop_fps: number;
-            /** @description Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are needed, 0.5 half; 0 without a pod. */
-            scale_ratio: number;
-            /** @description Frames waiting; null if the queue does not answer. */
+            /** @description Frames dropped per second because capacity was short; null for a token that does not see all cameras. */
+            drop_fps: number | null;
+            /** @description Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are needed, 0.5 half; 0 without a pod; null for a token that does not see all cameras. */
+            scale_ratio: number | null;
+            /** @description Frames waiting; null if the queue does not answer, and null for a token that does not see all cameras. */
             queue_length: number | null;
             /** @description Pods that reported in the last 15 seconds. */
             replicas: number;

@@ -15,14 +15,15 @@ export interface Verdict {
 export function capacityFps(
   stats: Pick<TypeStats, 'infer_fps' | 'drop_fps' | 'scale_ratio' | 'replicas'>,
 ): number | null {
-  if (!stats.replicas || !(stats.scale_ratio > 0)) return null
+  if (!stats.replicas || !stats.scale_ratio || stats.drop_fps === null) return null
   return (stats.infer_fps + stats.drop_fps) / stats.scale_ratio
 }
 
 /** Share of the frames that are dropped, 0..1. */
 export function droppedShare(stats: Pick<TypeStats, 'infer_fps' | 'drop_fps'>): number {
-  const demand = stats.infer_fps + stats.drop_fps
-  return demand > 0 ? stats.drop_fps / demand : 0
+  const drops = stats.drop_fps ?? 0
+  const demand = stats.infer_fps + drops
+  return demand > 0 ? drops / demand : 0
 }
 
 const percent = (share: number): string => {
@@ -36,12 +37,13 @@ export function verdict(stats: TypeStats): Verdict {
 }
 
 function judge(stats: TypeStats): [mood: Mood, word: string, text: string] {
-  const { replicas, scale_ratio: ratio } = stats
+  const { replicas } = stats
+  const ratio = stats.scale_ratio ?? 0
   if (!replicas) return judgeWithoutPods(stats)
   const needed = ratio * replicas
   const share = droppedShare(stats)
   const load = `${fps(stats.infer_fps)} fps on ${plural(replicas, 'pod')}, ${percent(ratio)} used`
-  if (stats.drop_fps >= 0.05 && share >= 0.001) {
+  if ((stats.drop_fps ?? 0) >= 0.05 && share >= 0.001) {
     const dropped = `${percent(share)} of frames dropped`
     // A pool that drops a little while its mean ratio is under one is not too small: its load comes in bursts.
     const tooSmall = needed > replicas && pods(needed) !== pods(replicas)

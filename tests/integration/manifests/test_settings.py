@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.config import (
     CameraSettings,
     CommonSettings,
@@ -30,6 +31,7 @@ SERVICES: dict[str, type[CommonSettings]] = {
 }
 EVERYTHING = [
     *("--redis-tls", "tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "SAMPLE_FPS=5"),
+    *("--set", "GATEWAY_TOKENS=ei-tokens", "--set", "ALLOWED_HOSTS=video.example.org"),
     *("--set", "TRUSTED_PROXIES=10.0.0.0/8,::1"),
     *("--set", "CONFIDENCE_THRESHOLD=0.4", "--set", "STREAM_QUEUE_DEPTH=8", "--models", "all"),
 ]
@@ -112,6 +114,17 @@ def test_a_setting_of_the_services_can_be_given_to_all_of_them(documents: list[D
         }.items()
     )
     assert "QUEUE_DEPTH" not in settings, "what nobody gave keeps the services' default"
+
+
+def test_servers_without_a_login_accept_the_names_of_their_services(documents: list[Document]) -> None:
+    for app in ("ei-gateway-server", "ei-websocket-server"):
+        (pod,) = [pod for name, pod in workloads(documents) if name == f"Deployment/{app}-deployment"]
+        environ = {each["name"]: each["value"] for each in pod["spec"]["containers"][0]["env"]}
+        allowed = AllowedHosts(environ["ALLOWED_HOSTS"].split(","), "pod-1")
+        services = (f"{app}-svc", f"{app}-svc.video.svc:31611", f"{app}-svc.video.svc.cluster.local")
+        for host in (*services, "video.example.org", "192.0.2.7:31002"):
+            assert allowed.allow([host]), host
+        assert not allowed.allow([f"{app}-svc.evil.example"])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from elastic_inference.base.settings.fields import (
     read_secret,
 )
 from elastic_inference.base.url import check_url
+from elastic_inference.domain.access_token import check_access_token
+from elastic_inference.domain.errors import SettingError
 
 WEBSOCKET_PORT = 31611
 MAX_VIEWERS_TEXT = "maximum number of open websockets"
@@ -56,6 +58,9 @@ class GatewaySettings(CommonSettings):
     max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
     gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
     gateway_token_file: SecretFile = Field(None, description="a file that holds it")
+    gateway_tokens_file: ReadablePath = Field(
+        None, description="a file (JSON) with further tokens, their roles and cameras; it is read again when it changes"
+    )
     gateway_tls_cert: ReadablePath = Field(None, description="certificate chain (PEM): serve HTTPS")
     gateway_tls_key: ReadablePath = Field(None, description="its key (PEM)")
     allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
@@ -74,7 +79,21 @@ class GatewaySettings(CommonSettings):
         check_url(value, "expected ws://host:port")
         return value
 
+    @field_validator("gateway_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_access_token(value.get_secret_value())
+        return value
+
     @property
     def token(self) -> SecretStr | None:
-        """The token that requests must carry; None if the gateway is open."""
-        return self.gateway_token or read_secret("GATEWAY_TOKEN_FILE", self.gateway_token_file)
+        """The token that may do everything; None if there is none. Raises SettingError if it could never be right."""
+        if self.gateway_token is not None:
+            return self.gateway_token
+        secret = read_secret("GATEWAY_TOKEN_FILE", self.gateway_token_file)
+        try:
+            check_access_token(secret.get_secret_value() if secret else "-")
+        except ValueError as error:
+            raise SettingError("GATEWAY_TOKEN_FILE", str(self.gateway_token_file), str(error)) from None
+        return secret

@@ -61,6 +61,8 @@ SETTINGS = {
     "GATEWAY_NODE_PORT": str(ports.DASHBOARD_PORT),
     "SAMPLE_FPS": "",
     "GATEWAY_TLS": "",
+    # a Secret with tokens.json
+    "GATEWAY_TOKENS": "",
     "PULL_SECRET": "",
     "NODE_SELECTOR": "",
     "RENDER_GROUP": "",

@@ -16,6 +16,7 @@ from elastic_inference import __version__
 from elastic_inference.base.web_origin import origin_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.rest import Login, Session
+from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
@@ -50,14 +51,14 @@ class StreamsHandler(ApiHandler):
     """`/api/streams`."""
 
     async def document(self, *_args: str) -> object:
-        return await self.gateway.state.streams()
+        return await self.gateway.state.streams(self.access)
 
 
 class StreamHandler(ApiHandler):
     """`/api/streams/<id>`."""
 
     async def document(self, *args: str) -> object:
-        found = await self.gateway.state.stream(args[0])
+        found = await self.gateway.state.stream(args[0], self.access)
         if found is None:
             raise ApiError(404, f"There is no stream {args[0][:300]!r}.")
         return found
@@ -67,7 +68,7 @@ class StatsHandler(ApiHandler):
     """`/api/stats`."""
 
     async def document(self, *_args: str) -> object:
-        return await self.gateway.state.stats()
+        return await self.gateway.state.stats(self.access)
 
 
 class OpenapiHandler(BaseHandler):
@@ -87,7 +88,8 @@ class SnapshotHandler(BaseHandler):
     async def get(self, stream_id: str) -> None:
         """Responds with the newest frame as a JPEG with boxes."""
         try:
-            if keys.split_stream_id(stream_id) is None or await self.gateway.state.stream(stream_id) is None:
+            known = keys.split_stream_id(stream_id) is not None
+            if not known or await self.gateway.state.stream(stream_id, self.access) is None:
                 raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
             jpeg = await self.gateway.snapshots.take(stream_id)
         except SnapshotError as error:
@@ -108,8 +110,11 @@ class EventsHandler(BaseHandler):
             raise ApiError(429, "Too many event streams are open: try again later.", 10)
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")
-        client = hub.subscribe()
+        client = hub.subscribe(self.access)
         self._client = client
+        # With other rights the client has to ask again: it then gets them, or 401.
+        auth, connections = self.gateway.auth, self.gateway.connections
+        connections.add(client.close, lambda: auth.current(self.access) == self.access)
         clock_at = asyncio.get_running_loop().time()
         try:
             while not client.closed:
@@ -125,6 +130,7 @@ class EventsHandler(BaseHandler):
         except (StreamClosedError, TimeoutError):
             self.request.connection.stream.close()  # type: ignore[union-attr]
         finally:
+            connections.remove(client.close)
             hub.unsubscribe(client)
 
     def on_connection_close(self) -> None:
@@ -137,26 +143,29 @@ class _SessionBase(BaseHandler):
 
     needs_login = False
 
-    def answer_session(self, logged_in: bool) -> None:
-        """Responds with a `Session`."""
+    def answer_session(self, access: Access | None) -> None:
+        """Responds with a `Session`; `access` is what the login allows, None without one."""
         required = self.gateway.auth.required
+        access = access if required else EVERYBODY
         headers = self.request.headers
         # For a GET to its own site the browser sends no Origin, only the page's address.
         page = headers.get_list("Origin") or [each for each in [origin_of(headers.get("Referer", ""))] if each]
         self.answer_json(
             Session(
                 login_required=required,
-                logged_in=logged_in or not required,
+                logged_in=access is not None,
                 version=__version__,
+                name=access.name if access else None,
+                role=access.role if access else None,
+                cameras=access.cameras if access else None,
                 websocket_problem=self.origin_problem(page),
             )
         )
 
-    def set_session(self) -> None:
+    def set_session(self, access: Access) -> None:
         """Sets the session cookie."""
-        self.set_cookie(
-            SESSION_COOKIE, self.gateway.auth.issue_session(), max_age=SESSION_LIFE_S, **self._cookie_options()
-        )
+        session = self.gateway.auth.issue_session(access)
+        self.set_cookie(SESSION_COOKIE, session, max_age=SESSION_LIFE_S, **self._cookie_options())
 
     def clear_session(self) -> None:
         """Clears the session cookie."""
@@ -172,11 +181,10 @@ class SessionHandler(_SessionBase):
 
     def get(self) -> None:
         """Answers whether a login is needed and present; renews a session in use."""
-        auth = self.gateway.auth
-        left_s = self.session_left_s() if auth.required else 0.0
-        if 0 < left_s < SESSION_LIFE_S - SESSION_RENEW_AFTER_S:
-            self.set_session()
-        self.answer_session(left_s > 0)
+        session = self.session() if self.gateway.auth.required else None
+        if session and session.left_s < SESSION_LIFE_S - SESSION_RENEW_AFTER_S:
+            self.set_session(session.access)
+        self.answer_session(session.access if session else None)
 
     head = get
 
@@ -184,17 +192,18 @@ class SessionHandler(_SessionBase):
 class LoginHandler(_SessionBase):
     """`/api/login`."""
 
-    def post(self) -> None:
+    async def post(self) -> None:
         """Trades the token for a session."""
         self.check_origin()
         try:
             token = _LOGIN.validate_json(self.request.body).token
         except ValidationError:
             raise ApiError(400, 'Expected the JSON {"token": "…"}.') from None
+        access = EVERYBODY
         if self.gateway.auth.required:
-            self.check_token(token)
-            self.set_session()
-        self.answer_session(True)
+            access = await self.check_token(token)
+            self.set_session(access)
+        self.answer_session(access)
 
 
 class LogoutHandler(_SessionBase):
@@ -204,13 +213,13 @@ class LogoutHandler(_SessionBase):
         """Ends this browser's session."""
         self.check_origin()
         self.clear_session()
-        self.answer_session(False)
+        self.answer_session(None)
 
 
 class UnknownHandler(BaseHandler):
     """Every other path below `/api`."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Answers 404 to every method, but 401 first: without a login, clients do not learn which paths exist."""
-        super().prepare()
+        await super().prepare()
         raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

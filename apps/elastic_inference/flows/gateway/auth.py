@@ -1,8 +1,8 @@
-"""Who may use the gateway: the token, signed sessions, and the limit on wrong tokens.
+"""Who may use the gateway: tokens, signed sessions, and the limit on wrong tokens.
 
-Called by the request handlers. Pure: uses no HTTP library and no socket. Sessions are not stored: they are signed
-with a key made from the token, so every replica with the same token accepts them. A logout ends a session in its own
-browser only; a new token ends all sessions.
+Called by the request handlers. Pure: uses no HTTP library and no socket. Sessions are not stored: each names its token
+by a fingerprint and is signed with a key made from it, so every replica with the same token accepts them. A logout ends
+a session in its own browser only; a token that is removed or replaced ends all of its sessions.
 """
 
 from __future__ import annotations
@@ -14,64 +14,121 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from elastic_inference.domain.rest import MAX_TOKEN_LENGTH
+from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
+from elastic_inference.flows.gateway.access import EVERYBODY, Access
+from elastic_inference.flows.gateway.tokens import Token
 
 SESSION_COOKIE = "ei_session"
 SESSION_LIFE_S = 7 * 24 * 3600
 # An older session is renewed when the page asks for it, so that a wall display stays logged in.
 SESSION_RENEW_AFTER_S = 24 * 3600
-_VERSION = "1"
+_VERSION = "2"
+# The former form, which names no token: it is GATEWAY_TOKEN's.
+_FORMER_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A valid session."""
+
+    access: Access
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A token as it is kept: its rights and the key that signs its sessions."""
+
+    access: Access
+    key: bytes
 
 
 class Authenticator:
-    """Checks tokens and sessions. Without a token, everything is allowed."""
+    """Checks tokens and sessions. Without `required`, everybody may do everything."""
 
-    def __init__(self, token: str | None, clock: Callable[[], float] = time.time) -> None:
-        """`clock` returns Unix seconds."""
-        self._token = None if token is None else token.encode()
+    def __init__(self, tokens: Sequence[Token], *, required: bool, clock: Callable[[], float] = time.time) -> None:
+        """The first token signs sessions of the former form. `clock` returns Unix seconds."""
+        self.required = required
         self._clock = clock
-        self._key = hmac.digest(self._token or secrets.token_bytes(32), b"elastic-inference session", hashlib.sha256)
+        # Found by a digest with this key, the time of a look-up tells nothing about the tokens.
+        self._digest_key = secrets.token_bytes(32)
+        self._by_digest: dict[bytes, _Known] = {}
+        self._by_fingerprint: dict[str, _Known] = {}
+        self._former: _Known | None = None
+        self.replace(tokens)
 
-    @property
-    def required(self) -> bool:
-        """Whether requests need a token or a session."""
-        return self._token is not None
+    def replace(self, tokens: Sequence[Token]) -> None:
+        """From now on these tokens are accepted and no others."""
+        known = [(each, _known(each)) for each in tokens]
+        self._by_digest = {self._digest(token.text): found for token, found in known}
+        self._by_fingerprint = {found.access.fingerprint: found for _, found in known}
+        self._former = known[0][1] if known else None
 
-    def is_token(self, text: str) -> bool:
-        """Whether `text` is the token; takes equally long for all wrong ones of the same length."""
-        if self._token is None or len(text) > MAX_TOKEN_LENGTH:
-            return False
-        return hmac.compare_digest(
-            hashlib.sha256(text.encode("utf-8", "replace")).digest(), hashlib.sha256(self._token).digest()
-        )
+    def access_of(self, text: str) -> Access | None:
+        """The rights of a token, None for a wrong one; takes equally long for all texts of the same length."""
+        if not self.required or len(text) > MAX_TOKEN_LENGTH:
+            return None
+        found = self._by_digest.get(self._digest(text))
+        return found.access if found else None
 
-    def issue_session(self) -> str:
-        """Cookie value of a new session: expiry, a random part and their signature, but not the token."""
+    def current(self, access: Access) -> Access | None:
+        """What `access` allows now: None if its token has been removed since."""
+        if not self.required:
+            return EVERYBODY
+        found = self._by_fingerprint.get(access.fingerprint)
+        return found.access if found else None
+
+    def issue_session(self, access: Access) -> str:
+        """Cookie value of a new session: expiry, a random part, the fingerprint and their signature."""
         expiry = int(self._clock()) + SESSION_LIFE_S
-        body = f"{_VERSION}.{expiry}.{secrets.token_urlsafe(12)}"
-        return f"{body}.{self._sign(body)}"
+        body = f"{_VERSION}.{expiry}.{secrets.token_urlsafe(12)}.{access.fingerprint}"
+        return f"{body}.{_sign(self._by_fingerprint[access.fingerprint].key, body)}"
 
-    def session_left_s(self, value: str | None) -> float:
-        """Seconds until a session expires; 0 if it has expired, is forged or missing."""
+    def session(self, value: str | None) -> Session | None:
+        """The session of a cookie; None if it has expired, is forged or missing, or its token has been removed."""
         if not value or len(value) > 256:
-            return 0.0
+            return None
         body, _, signature = value.rpartition(".")
-        if not hmac.compare_digest(self._sign(body).encode(), signature.encode("utf-8", "replace")):
-            return 0.0
         parts = body.split(".")
-        if len(parts) != 3 or parts[0] != _VERSION or not parts[1].isdecimal():
-            return 0.0
-        return max(0.0, int(parts[1]) - self._clock())
+        if len(parts) == 4 and parts[0] == _VERSION:
+            known = self._by_fingerprint.get(parts[3])
+        elif len(parts) == 3 and parts[0] == _FORMER_VERSION:
+            known = self._former
+        else:
+            known = None
+        if known is None or not hmac.compare_digest(
+            _sign(known.key, body).encode(), signature.encode("utf-8", "replace")
+        ):
+            return None
+        left_s = int(parts[1]) - self._clock() if parts[1].isdecimal() else 0.0
+        return Session(known.access, left_s) if left_s > 0 else None
 
-    def _sign(self, body: str) -> str:
-        mac = hmac.digest(self._key, body.encode("utf-8", "replace"), hashlib.sha256)
-        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    def _digest(self, text: str) -> bytes:
+        return hmac.digest(self._digest_key, text.encode("utf-8", "replace"), hashlib.sha256)
+
+
+def _known(token: Token) -> _Known:
+    secret = token.text.encode()
+    fingerprint = base64.urlsafe_b64encode(hmac.digest(secret, b"elastic-inference token", hashlib.sha256)[:12])
+    return _Known(
+        Access(token.name, token.role, token.cameras, fingerprint.decode()),
+        hmac.digest(secret, b"elastic-inference session", hashlib.sha256),
+    )
+
+
+def _sign(key: bytes, body: str) -> str:
+    mac = hmac.digest(key, body.encode("utf-8", "replace"), hashlib.sha256)
+    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
 class FailureLimit:
-    """Limits wrong tokens per address: `burst` at once, then one per `interval_s`. Its memory is bounded."""
+    """Limits wrong tokens per address: `burst` at once, then one per `interval_s`. Its memory is bounded.
+
+    A right token is not asked about this: nobody can shut others out by guessing from their address.
+    """
 
     def __init__(
         self,
@@ -88,7 +145,7 @@ class FailureLimit:
         self._clear_at: OrderedDict[str, float] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0 if it may try now."""
+        """Seconds until a wrong token of this address is answered at once again; 0 if it is now."""
         clear_at = self._clear_at.get(_network(address), 0.0)
         return max(0.0, clear_at - self._clock() - (self._burst - 1) * self._interval_s)
 

@@ -61,7 +61,7 @@ def stats_document(records: PoolRecords, streams: Sequence[Stream], missing: Map
         types=types,
         totals=TotalStats(
             infer_fps=_sum(each.infer_fps for each in types),
-            drop_fps=_sum(each.drop_fps for each in types),
+            drop_fps=_sum(each.drop_fps for each in types if each.drop_fps is not None),
             queue_length=sum(known) if known or not types else None,
             replicas=sum(each.replicas for each in types),
             streams=len(streams),

@@ -1,4 +1,4 @@
-"""Server-sent events: each change is encoded once and sent to every client.
+"""Server-sent events: each change is encoded once for all clients that see the same cameras.
 
 Called by the events handler, which writes what its `Subscription` returns. A slow client gets the newest event of
 each kind, never a backlog. Redis is read only while a client is connected.
@@ -15,6 +15,7 @@ from typing import Any
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.rest import HelloEvent, ProblemEvent, TimeEvent, document_json
+from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ MAX_CLIENTS = 500
 class Subscription:
     """One client's pending events: the newest of each kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: _View) -> None:
+        self.view = view
         self._pending: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self.closed = False
@@ -56,6 +58,16 @@ class Subscription:
         return taken
 
 
+class _View:
+    """The clients that see the same cameras, and their newest event of each kind."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.clients: set[Subscription] = set()
+        self.latest: dict[str, bytes] = {}
+        self.last_compared: dict[str, Any] = {}
+
+
 class EventHub:
     """All clients of `/api/events`, on the gateway's event loop."""
 
@@ -63,8 +75,8 @@ class EventHub:
         self._state = state
         self._metrics = metrics
         self._clients: set[Subscription] = set()
-        self._latest: dict[str, bytes] = {}
-        self._last_compared: dict[str, Any] = {}
+        # By the cameras that its clients see. There are at most as many as tokens.
+        self._views: dict[tuple[str, ...], _View] = {}
         self._has_clients = asyncio.Event()
         self._closed = False
 
@@ -73,16 +85,17 @@ class EventHub:
         """Whether new clients are refused."""
         return len(self._clients) >= MAX_CLIENTS
 
-    def subscribe(self) -> Subscription:
+    def subscribe(self, access: Access) -> Subscription:
         """Adds a client. It gets `hello` first, then the newest event of each kind."""
-        client = Subscription()
+        view = self._views.setdefault(access.cameras, _View(access))
+        client = Subscription(view)
         client.put("hello", self.event("hello", HelloEvent(__version__, self._time_ms())))
-        if len(self._clients):
-            for kind, event in self._latest.items():
-                client.put(kind, event)
+        for kind, event in view.latest.items():
+            client.put(kind, event)
         if self._closed:
             client.close()
         self._clients.add(client)
+        view.clients.add(client)
         self._metrics.event_clients.set(len(self._clients))
         self._has_clients.set()
         return client
@@ -90,11 +103,13 @@ class EventHub:
     def unsubscribe(self, client: Subscription) -> None:
         """Removes a client."""
         self._clients.discard(client)
+        view = client.view
+        view.clients.discard(client)
+        if not view.clients and self._views.get(view.access.cameras) is view:
+            # The next client must not start with stale events.
+            del self._views[view.access.cameras]
         self._metrics.event_clients.set(len(self._clients))
         if not self._clients:
-            # The next client must not start with stale events.
-            self._latest.clear()
-            self._last_compared.clear()
             self._has_clients.clear()
 
     def keepalive(self) -> bytes:
@@ -120,29 +135,33 @@ class EventHub:
             await asyncio.sleep(max(0.05, EVERY_S - (time.monotonic() - started)))
 
     async def _publish(self) -> None:
+        for view in list(self._views.values()):
+            await self._publish_to(view)
+
+    async def _publish_to(self, view: _View) -> None:
         try:
-            streams = await self._state.streams()
-            stats = await self._state.stats()
+            streams = await self._state.streams(view.access)
+            stats = await self._state.stats(view.access)
         except NothingKnownError:
             pass  # the problem event below says so
         else:
-            self._offer("streams", streams, streams)
+            self._offer(view, "streams", streams, streams)
             # Times always change: a change of times alone sends no event.
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
-            self._offer("stats", stats, still)
+            self._offer(view, "stats", stats, still)
         missing = self._state.missing()
-        self._offer("problem", ProblemEvent(missing), missing)
+        self._offer(view, "problem", ProblemEvent(missing), missing)
 
-    def _offer(self, kind: str, document: object, compared: object) -> None:
-        if kind in self._last_compared and self._last_compared[kind] == compared:
+    def _offer(self, view: _View, kind: str, document: object, compared: object) -> None:
+        if kind in view.last_compared and view.last_compared[kind] == compared:
             return
-        first = kind not in self._last_compared
-        self._last_compared[kind] = compared
+        first = kind not in view.last_compared
+        view.last_compared[kind] = compared
         if kind == "problem" and first and not compared:
             return
         event = self.event(kind, document)
-        self._latest[kind] = event
-        for client in self._clients:
+        view.latest[kind] = event
+        for client in view.clients:
             client.put(kind, event)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ from elastic_inference.base.forwarded import Network, client_of
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
-from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, document_json
+from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, Role, document_json
+from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
-from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit
+from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit, Session
 from elastic_inference.flows.gateway.events import EventHub
+from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
 from elastic_inference.flows.gateway.security_headers import security_headers
 from elastic_inference.flows.gateway.snapshots import Snapshots
@@ -38,6 +41,9 @@ CODES = {
     503: ErrorCode.UNAVAILABLE,
     504: ErrorCode.NO_FRAME,
 }
+_READING = ("GET", "HEAD")
+# With many wrong tokens from one address, each further answer takes this long.
+WRONG_TOKEN_PAUSE_S = 1.0
 
 
 @dataclass
@@ -60,11 +66,20 @@ class Gateway:
     tls: bool = False
     throttle: Throttle = field(default_factory=Throttle)
     failures: FailureLimit = field(default_factory=FailureLimit)
+    connections: OpenConnections = field(default_factory=OpenConnections)
     # For each open tunnel, the function that ends it; `opening` more are being connected.
     tunnels: set[Callable[[], object]] = field(default_factory=set)
     opening: int = 0
     # Requests being answered, events and tunnels included.
     busy: int = 0
+
+
+def as_utf8(header: str) -> str:
+    """A header's text, which Tornado reads as Latin-1, as UTF-8 if it is that."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 class ApiError(HTTPError):
@@ -77,9 +92,14 @@ class ApiError(HTTPError):
 
 
 class BaseHandler(RequestHandler):
-    """Base of every handler. `needs_login` is false for what a browser needs in order to log in."""
+    """Base of every handler. `needs_login` is false for what a browser needs in order to log in.
+
+    A handler that needs a login and serves another method than GET and HEAD changes something: only admins may.
+    """
 
     needs_login = True
+    # What the token of this request allows, once `prepare` has checked it.
+    access: Access
 
     def __init__(self, application: Application, request: HTTPServerRequest, gateway: Gateway) -> None:
         """Called by Tornado for each request; its constructor asks for the default headers."""
@@ -98,31 +118,49 @@ class BaseHandler(RequestHandler):
         for name, value in security_headers(host, self.is_secure).items():
             self.set_header(name, value)
 
-    def prepare(self) -> None:
-        """Checks host and login before anything is read or done."""
+    async def prepare(self) -> None:
+        """Checks host, login and role before anything is read or done."""
         self.check_host()
-        if self.needs_login:
-            self.check_login()
-
-    def check_login(self) -> None:
-        """Raises ApiError 401 or 429 unless the request carries the token or a session."""
-        auth = self.gateway.auth
-        if not auth.required or self.session_left_s() > 0:
+        if not self.needs_login:
             return
-        scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise ApiError(401, "Login required: send the token as 'Authorization: Bearer …', or log in.")
-        self.check_token(credentials.strip())
+        self.access = await self.check_login()
+        method = self.request.method or ""
+        if self.access.role is not Role.ADMIN and method not in _READING and method in self.allowed_methods():
+            raise ApiError(403, "Only an admin may change something, and this token's role is viewer.")
 
-    def check_token(self, token: str) -> None:
-        """Raises ApiError 401 for a wrong token, or 429 after too many wrong ones from this address."""
+    async def check_login(self) -> Access:
+        """What the request may do. Raises ApiError 401 or 429 unless it carries a token or a session."""
+        auth = self.gateway.auth
+        if not auth.required:
+            return EVERYBODY
+        scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
+        token = as_utf8(credentials.strip()) if scheme.lower() == "bearer" else None
+        access = None if token is None else auth.access_of(token)
+        if access is not None:
+            return access
+        session = self.session()
+        if session is not None:
+            return session.access
+        if token is None:
+            raise ApiError(401, "Login required: send the token as 'Authorization: Bearer …', or log in.")
+        return await self.check_token(token)
+
+    async def check_token(self, token: str) -> Access:
+        """What the token allows. A wrong one raises ApiError 401, or after too many from this address, later, 429.
+
+        The token is compared first: whoever has the right one is let in, however many wrong ones came before.
+        """
+        access = self.gateway.auth.access_of(token)
+        if access is not None:
+            return access
         address = self.client.address
+        self.gateway.metrics.wrong_tokens.inc()
         wait_s = self.gateway.failures.wait_s(address)
-        if wait_s > 0:
-            raise ApiError(429, "Too many wrong tokens from this address: try again in a moment.", wait_s)
-        if not self.gateway.auth.is_token(token):
+        if wait_s <= 0:
             self.gateway.failures.failed(address)
             raise ApiError(401, "The token is wrong.")
+        await asyncio.sleep(min(wait_s, WRONG_TOKEN_PAUSE_S))
+        raise ApiError(429, "Too many wrong tokens from this address: try again in a moment.", wait_s)
 
     def check_host(self) -> None:
         """Raises ApiError 403 for a host name of a foreign site, unless a token protects the gateway anyway."""
@@ -162,15 +200,16 @@ class BaseHandler(RequestHandler):
         """Whether the browser came by HTTPS, to the gateway itself or to a trusted proxy."""
         return self.gateway.tls or self.client.scheme == "https"
 
-    def session_left_s(self) -> float:
-        """Seconds until the session of this request expires; 0 without one.
+    def session(self) -> Session | None:
+        """The session of this request, None without a valid one.
 
         Two gateways on one host can set two cookies of the same name; only one of them is ours.
         """
         cookies = ";".join(self.request.headers.get_list("Cookie")).split(";")
         pairs = (each.strip().partition("=") for each in cookies)
         found = [value for name, _, value in pairs if name == SESSION_COOKIE]
-        return max((self.gateway.auth.session_left_s(each) for each in found[:8]), default=0.0)
+        sessions = [session for each in found[:8] if (session := self.gateway.auth.session(each))]
+        return max(sessions, key=lambda each: each.left_s, default=None)
 
     def answer_json(self, document: object) -> None:
         """Responds with a document of the domain."""

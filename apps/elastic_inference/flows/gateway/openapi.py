@@ -24,8 +24,10 @@ DESCRIPTION = """\
 Streams, the pool's state and events. Results and images come by websocket at /<stream id>: without a query as binary \
 JPEG with the boxes drawn; with ?format=frame as binary of 4 bytes big-endian length n, n bytes of UTF-8 JSON of the \
 schema Result, then the JPEG; with ?format=json as text of the schema Result. Close codes: 4404 unknown stream, 4429 \
-too many viewers. If GATEWAY_TOKEN is set, everything but /api/session, /api/login and /api/logout needs it, \
-websockets included; an open gateway ignores it."""
+too many viewers. If GATEWAY_TOKEN or GATEWAY_TOKENS_FILE is set, everything but /api/session, /api/login and \
+/api/logout needs a token, websockets included; an open gateway ignores it. A token of GATEWAY_TOKENS_FILE has a role \
+(admin or viewer) and a list of cameras: streams of other cameras do not exist for it, in lists, events, statistics, \
+snapshots and websockets alike, and a viewer changes nothing."""
 _REF = "#/components/schemas/"
 _LOGIN_ERRORS = {401: "No valid token or login.", 429: "Too many wrong tokens from this address: try again later."}
 _ERRORS = {

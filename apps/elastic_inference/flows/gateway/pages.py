@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -119,6 +120,11 @@ class TunnelHandler(BaseHandler):
             raise ApiError(400, "An upgrade to a websocket has no body.")
         self.check_origin()
         gateway = self.gateway
+        # Whoever may not see a camera gets what the websocket server answers for one that does not exist.
+        visible = self.access.sees_stream(stream_id)
+        self._stream_id, self._visible = stream_id, visible
+        if not visible:
+            stream_id = keys.stream_id(f"none-{secrets.token_hex(16)}", "none")
         if len(gateway.tunnels) + gateway.opening >= gateway.max_tunnels:
             raise ApiError(429, "Too many viewers: try again later.", 10)
         gateway.opening += 1
@@ -177,11 +183,18 @@ class TunnelHandler(BaseHandler):
             task.cancel()
             self._remove(task.cancel)
 
+    def _may_stay(self) -> bool:
+        """Whether the token still allows what it allowed when the tunnel was opened."""
+        access = self.gateway.auth.current(self.access)
+        return access is not None and access.sees_stream(self._stream_id) is self._visible
+
     def _add(self, close: Callable[[], object]) -> None:
+        self.gateway.connections.add(close, self._may_stay)
         self.gateway.tunnels.add(close)
         self.gateway.metrics.tunnels.set(len(self.gateway.tunnels))
 
     def _remove(self, close: Callable[[], object]) -> None:
+        self.gateway.connections.remove(close)
         self.gateway.tunnels.discard(close)
         self.gateway.metrics.tunnels.set(len(self.gateway.tunnels))
 

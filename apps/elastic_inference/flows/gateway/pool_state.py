@@ -20,7 +20,9 @@ from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.pool import Stats, Stream, Streams
+from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.documents import PoolRecords, stats_document, streams_document
+from elastic_inference.flows.gateway.own_cameras import own_stats, own_streams
 
 T = TypeVar("T")
 FRESH_S = 0.5
@@ -89,19 +91,23 @@ class PoolState:
         """Records whether the websocket server accepted a viewer or was unreachable."""
         self._tunnel_problem_at = float("-inf") if works else time.monotonic()
 
-    async def streams(self) -> Streams:
-        """All streams, at most half a second old while Redis is available. Raises NothingKnownError."""
+    async def streams(self, access: Access) -> Streams:
+        """The streams that `access` sees, at most half a second old while Redis is available.
+
+        Raises NothingKnownError.
+        """
         await self._refresh()
-        return streams_document(self._records, self.missing(), self.now_s())
+        return own_streams(streams_document(self._records, self.missing(), self.now_s()), access)
 
-    async def stats(self) -> Stats:
-        """The pool's statistics, as old as `streams`. Raises NothingKnownError."""
-        streams = await self.streams()
-        return stats_document(self._records, streams.streams, self.missing(), self.now_s() * 1000)
+    async def stats(self, access: Access) -> Stats:
+        """The pool's statistics as far as `access` sees them, as old as `streams`. Raises NothingKnownError."""
+        streams = await self.streams(EVERYBODY)
+        stats = stats_document(self._records, streams.streams, self.missing(), self.now_s() * 1000)
+        return own_stats(stats, own_streams(streams, access), access)
 
-    async def stream(self, stream_id: str) -> Stream | None:
-        """The stream with this id, or None. Raises NothingKnownError."""
-        document = await self.streams()
+    async def stream(self, stream_id: str, access: Access) -> Stream | None:
+        """The stream with this id, or None, also if `access` does not see it. Raises NothingKnownError."""
+        document = await self.streams(access)
         return next((each for each in document.streams if each.id == stream_id), None)
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,8 @@ from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
 from elastic_inference.flows.gateway.snapshots import Snapshots
+from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
+from elastic_inference.flows.gateway.tokens_file import TokensFile
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +70,30 @@ class GatewayServer:
         self._assets = find_assets(settings.dashboard_dir)
         self._tls = tls_context(settings.gateway_tls_cert, settings.gateway_tls_key)
         token = settings.token
-        self._auth = Authenticator(token.get_secret_value() if token else None)
+        own = (admin_token(token.get_secret_value()),) if token else ()
+        self._tokens_file = self._open_tokens_file(own)
+        tokens = self._tokens_file.tokens if self._tokens_file else own
+        self._auth = Authenticator(tokens, required=token is not None or self._tokens_file is not None)
         self._sockets = _bind(settings.gateway_host, settings.gateway_port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._running = AsyncExitStack()
         self._http: _HttpServer | None = None
         self._gateway: Gateway | None = None
+
+    def _open_tokens_file(self, own: Sequence[Token]) -> TokensFile | None:
+        path = self._settings.gateway_tokens_file
+        if path is None:
+            return None
+        report = partial(self._lifecycle.set_degraded, "tokens file")
+        try:
+            return TokensFile(path, own, self._take_tokens, report)
+        except TokensFileError as error:
+            raise SettingError("GATEWAY_TOKENS_FILE", str(path), str(error)) from None
+
+    def _take_tokens(self, tokens: Sequence[Token]) -> None:
+        self._auth.replace(tokens)
+        if self._gateway is not None:
+            self._gateway.connections.end_refused()
 
     @property
     def url(self) -> str:
@@ -115,7 +135,8 @@ class GatewayServer:
             base_path=settings.base_path,
             tls=self._tls is not None,
         )
-        for run in (state.run, hub.run, *self._server_checks(clock, broker)):
+        follow = [self._tokens_file.run] if self._tokens_file else []
+        for run in (state.run, hub.run, *follow, *self._server_checks(clock, broker)):
             task = asyncio.create_task(_keep_running(run))
             self._running.push_async_callback(_cancel, task)
         self._http = _HttpServer(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+
 import pytest
 
+from elastic_inference.domain.rest import Role
+from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.auth import SESSION_LIFE_S, Authenticator, FailureLimit
+from elastic_inference.flows.gateway.tokens import Token, admin_token
 
 
 class Clock:
@@ -15,51 +22,119 @@ class Clock:
         return self.now_s
 
 
+def authenticator(*tokens: str, clock: Clock | None = None) -> Authenticator:
+    known = [admin_token(text) for text in tokens]
+    return Authenticator(known, required=True, clock=clock or Clock())
+
+
+def access(auth: Authenticator, token: str) -> Access:
+    found = auth.access_of(token)
+    assert found is not None
+    return found
+
+
 def test_only_the_token_is_the_token() -> None:
-    auth = Authenticator("correct horse")
-    assert auth.required
-    assert auth.is_token("correct horse")
+    auth = authenticator("correct horse")
+    assert access(auth, "correct horse").role is Role.ADMIN
     for wrong in ("", "correct", "correct horse ", "CORRECT HORSE", "x" * 5000, "\ud800"):
-        assert not auth.is_token(wrong)
+        assert auth.access_of(wrong) is None
 
 
-def test_without_a_token_no_login_is_required() -> None:
-    assert not Authenticator(None).required
-    assert not Authenticator(None).is_token("")
+def test_without_a_token_everybody_may_do_everything() -> None:
+    auth = Authenticator([], required=False)
+    assert auth.access_of("") is None
+    assert auth.current(EVERYBODY) is EVERYBODY
+    assert EVERYBODY.sees_all
+
+
+def test_where_all_tokens_are_removed_nobody_gets_in() -> None:
+    auth = authenticator("a")
+    before = access(auth, "a")
+    auth.replace([])
+    assert auth.access_of("a") is None
+    assert auth.current(before) is None
 
 
 def test_a_session_is_valid_until_it_expires_on_every_replica_with_the_same_token() -> None:
     clock = Clock()
-    first, second, other = Authenticator("a", clock), Authenticator("a", clock), Authenticator("b", clock)
-    session = first.issue_session()
-    assert second.session_left_s(session) == pytest.approx(SESSION_LIFE_S)
-    assert other.session_left_s(session) == 0
+    first, second, other = (authenticator(*tokens, clock=clock) for tokens in ("a", "ba", "b"))
+    session = first.issue_session(access(first, "a"))
+    found = second.session(session)
+    assert found is not None
+    assert found.left_s == pytest.approx(SESSION_LIFE_S)
+    assert found.access == access(first, "a")
+    assert other.session(session) is None
     clock.now_s += SESSION_LIFE_S
-    assert first.session_left_s(session) == 0
+    assert first.session(session) is None
+
+
+def test_a_session_of_the_former_form_is_that_of_the_first_token() -> None:
+    clock = Clock()
+    auth = authenticator("a", "b", clock=clock)
+    key = hmac.digest(b"a", b"elastic-inference session", hashlib.sha256)
+    body = f"1.{int(clock.now_s) + 60}.random"
+    signature = base64.urlsafe_b64encode(hmac.digest(key, body.encode(), hashlib.sha256)).rstrip(b"=").decode()
+    found = auth.session(f"{body}.{signature}")
+    assert found is not None
+    assert found.access == access(auth, "a")
 
 
 def test_a_session_does_not_contain_the_token_and_differs_each_time() -> None:
-    auth = Authenticator("correct-horse")
-    assert "correct-horse" not in auth.issue_session()
-    assert auth.issue_session() != auth.issue_session()
+    auth = authenticator("correct-horse")
+    whose = access(auth, "correct-horse")
+    assert "correct-horse" not in auth.issue_session(whose)
+    assert auth.issue_session(whose) != auth.issue_session(whose)
 
 
 def test_a_forged_session_is_invalid() -> None:
-    auth = Authenticator("a")
-    session = auth.issue_session()
+    auth = authenticator("a", "b")
+    session = auth.issue_session(access(auth, "a"))
     version, expiry, rest = session.split(".", 2)
     for forged in (
         None,
         "",
         "x",
         "....",
+        ".....",
         session[:-1],
         session + "x",
         f"{version}.{int(expiry) + 1}.{rest}",
+        session.replace(access(auth, "a").fingerprint, access(auth, "b").fingerprint),
         "\ud800" + session,
         "x" * 10_000,
     ):
-        assert auth.session_left_s(forged) == 0
+        assert auth.session(forged) is None
+
+
+def test_a_change_of_rights_changes_open_sessions_and_a_new_token_ends_them() -> None:
+    auth = authenticator("a")
+    session = auth.issue_session(access(auth, "a"))
+    auth.replace([Token("wall", Role.VIEWER, ("gate-*",), "a")])
+    found = auth.session(session)
+    assert found is not None
+    assert (found.access.name, found.access.role, found.access.cameras) == ("wall", Role.VIEWER, ("gate-*",))
+    auth.replace([Token("wall", Role.VIEWER, ("gate-*",), "a new one")])
+    assert auth.session(session) is None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "seen", "hidden"),
+    [
+        (("gate-1",), ("gate-1",), ("gate-10", "gate-", "Gate-1", "xgate-1")),
+        (("gate-?", "yard*"), ("gate-1", "yard", "yard-77"), ("gate-10", "gate-", "backyard")),
+        (("*-north",), ("gate-north", "-north"), ("north", "gate-north-2")),
+        (("*",), ("gate-1", "x"), ()),
+        (("a*b*c*d*e*f*g*h",), ("abcdefgh",), ("a" * 128, "abcdefg" * 18)),
+    ],
+)
+def test_patterns_of_cameras(patterns: tuple[str, ...], seen: tuple[str, ...], hidden: tuple[str, ...]) -> None:
+    viewer = Access("wall", Role.VIEWER, patterns)
+    for camera in seen:
+        assert viewer.sees(camera), camera
+    for camera in hidden:
+        assert not viewer.sees(camera), camera
+    assert not Access("x", Role.VIEWER, ()).sees("gate-1")
+    assert not viewer.sees_stream("gate-1")
 
 
 def test_failures_are_limited_and_forgotten() -> None:
