@@ -1,12 +1,17 @@
 """A number of bytes that threads share: who wants more than is left waits, first come, first served.
 
-Called around each decoding of an image. Pure: it only counts.
+Called around each decoding of an image. Pure: it only counts. A small part never waits behind a large one: an ordinary
+image takes milliseconds, one that takes much memory takes seconds.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+
+
+# This share of the budget is a small part.
+_SMALL = 1 / 32
 
 
 class ByteBudget:
@@ -30,7 +35,7 @@ class ByteBudget:
     def take(self, count: int) -> None:
         """Takes `count` bytes, which must fit, as soon as they are free; `give_back` them."""
         with self._changed:
-            if self._waiting or self._used + count > self.total:
+            if (self._waiting and count > _SMALL * self.total) or self._used + count > self.total:
                 turn = object()
                 self._waiting.append(turn)
                 self._changed.wait_for(lambda: self._waiting[0] is turn and self._used + count <= self.total)

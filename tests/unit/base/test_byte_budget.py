@@ -32,16 +32,18 @@ def test_what_fits_is_taken_at_once() -> None:
     assert (budget.used, budget.fits(100), budget.fits(101)) == (0, True, False)
 
 
-def test_what_does_not_fit_waits_and_a_small_one_does_not_overtake_it() -> None:
+def test_what_does_not_fit_waits_and_only_a_small_part_overtakes_it() -> None:
     budget, order = ByteBudget(100), []
     budget.take(60)
     large = started(budget, 80, lambda: order.append("large"))
-    small = started(budget, 20, lambda: order.append("small"))
+    medium = started(budget, 20, lambda: order.append("medium"))
+    budget.take(3)
+    budget.give_back(3)
     assert order == []
     budget.give_back(60)
-    for thread in (large, small):
+    for thread in (large, medium):
         thread.join(10)
-    assert sorted(order) == ["large", "small"]
+    assert sorted(order) == ["large", "medium"]
     assert budget.used == 100
 
 
