@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-
 # This share of the budget is a small part.
 _SMALL = 1 / 32
 

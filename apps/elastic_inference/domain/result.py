@@ -17,6 +17,8 @@ from elastic_inference.domain.fields import Attributes, Count, Milliseconds, Nam
 
 RESULT_VERSION: Final = 1
 MAX_RESULT_JSON_BYTES = 1024 * 1024
+# 1 MiB of brackets alone would take 80 MB. Twenty thousand detections have fewer.
+MAX_RESULT_BRACKETS = 65_536
 _LENGTH = struct.Struct(">I")
 
 
@@ -100,12 +102,23 @@ def result_json(result: Result) -> bytes:
 
 def parse_result(document: bytes | str) -> Result:
     """The `Result` of its JSON. Raises InvalidResultError unless it is a complete result of version 1."""
+    check_size(document)
     try:
         return _RESULT.validate_json(document)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, wrong["loc"]))
         raise InvalidResultError(f"invalid result{f', field {where}' if where else ''}: {wrong['msg']}") from None
+
+
+def check_size(document: bytes | str) -> None:
+    """Raises InvalidResultError for JSON that would take far more memory than a result. Call it before parsing."""
+    if len(document) > MAX_RESULT_JSON_BYTES:
+        raise InvalidResultError(f"a result of {len(document)} bytes of JSON, at most {MAX_RESULT_JSON_BYTES} are read")
+    text = document.encode(errors="replace") if isinstance(document, str) else document
+    opened = text.count(b"[") + text.count(b"{")
+    if opened > MAX_RESULT_BRACKETS:
+        raise InvalidResultError(f"a result of {opened} lists and maps, at most {MAX_RESULT_BRACKETS} are read")
 
 
 def join_message(document: bytes, jpeg: bytes) -> bytes:

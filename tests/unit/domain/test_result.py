@@ -10,7 +10,15 @@ import pytest
 from pydantic import TypeAdapter
 
 from elastic_inference.domain.errors import InvalidResultError
-from elastic_inference.domain.result import Detection, Result, join_message, parse_result, result_json, split_message
+from elastic_inference.domain.result import (
+    MAX_RESULT_JSON_BYTES,
+    Detection,
+    Result,
+    join_message,
+    parse_result,
+    result_json,
+    split_message,
+)
 
 RESULT = Result(
     **{"stream": "gate-1:people:inferred", "type": "people", "model": "m", "precision": "INT8", "device": "CPU"},
@@ -115,3 +123,16 @@ def test_schema_and_json_have_the_fields_of_the_class() -> None:
     schema = TypeAdapter(Result).json_schema()
     assert list(schema["properties"]) == [each.name for each in dataclass_fields(Result)]
     assert list(json.loads(result_json(RESULT))) == [name for name in schema["properties"] if name != "attributes"]
+
+
+@pytest.mark.parametrize("many", ["[" * 70_000, "{" * 70_000, "[]," * 70_000, "x" * MAX_RESULT_JSON_BYTES])
+def test_json_that_would_take_much_memory_is_not_parsed(many: str) -> None:
+    document = '{"v":1,"order":1,"attributes":{"a":[' + many
+    for form in (document, document.encode()):
+        with pytest.raises(InvalidResultError, match="at most"):
+            parse_result(form)
+
+
+def test_a_result_of_very_many_detections_is_read() -> None:
+    many = replace(RESULT, detections=RESULT.detections[:1] * 5000)
+    assert len(parse_result(result_json(many)).detections) == 5000

@@ -91,6 +91,7 @@ def test_other_writers_json_is_parsed(document: bytes) -> None:
         join_message(json.dumps(GOOD).encode(), b""),
         join_message(json.dumps(GOOD).encode(), b"GIF89a"),
         join_message(b"[" * 100_000, JPEG),
+        join_message(b'{"v":1,"order":1,"a":[' + b"[]," * 70_000 + b"1]}", JPEG),
     ],
 )
 def test_refuses_what_it_cannot_relay(message: bytes) -> None:
