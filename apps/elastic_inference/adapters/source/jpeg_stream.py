@@ -13,6 +13,8 @@ from elastic_inference.domain.errors import SourceError
 # In entropy-coded data a 0xFF is followed by a stuffed 0, a restart marker or another 0xFF; anything else is a marker.
 _MARKER = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+# Not one that ends at once or begins again: it would be an image for each four bytes of nonsense.
+_START = re.compile(rb"\xff\xd8(?!\xff[\xd8\xd9])")
 _START_OF_SCAN = 0xDA
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$")
 _HEAD_BYTES = 8192
@@ -58,8 +60,8 @@ class JpegStream:
         return False
 
     def _find_start(self) -> bool:
-        start = self._buffer.find(_SOI)
-        if start < 0:
+        found = _START.search(self._buffer)
+        if found is None:
             surplus = len(self._buffer) - _HEAD_BYTES
             if surplus > 0:
                 del self._buffer[:surplus]
@@ -67,6 +69,7 @@ class JpegStream:
                 if self._skipped > 8 * self._max:
                     raise SourceError(f"The camera sends no JPEG image within {self._skipped} bytes.")
             return False
+        start = found.start()
         lengths = _LENGTH.findall(self._buffer, 0, start)
         self._length = int(lengths[-1]) if lengths else None
         if self._length is not None and not 4 <= self._length <= self._max:
@@ -129,35 +132,35 @@ class _Walk:
     def end(self, buffer: bytearray) -> int | None:
         """The offset at which the image ends, None if more bytes are needed."""
         while True:
-            if self._in_scan:
-                found = _MARKER.search(buffer, self._at)
-                if found is None:
-                    self._at = max(self._at, len(buffer) - 1)
-                    return None
-                self._at = found.start()
-                self._in_scan = False
+            if self._in_scan and not self._find_marker(buffer):
+                return None
             if self._at + 4 > len(buffer):
                 # An end marker has no length: two bytes are enough.
                 return self._close() if buffer[self._at : self._at + 2] == _EOI else None
-            if buffer[self._at] != 0xFF:
+            marker = buffer[self._at + 1] if buffer[self._at] == 0xFF else 0x00
+            if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD7:
                 # Bytes before a marker, which libjpeg passes over with a warning.
-                found = _MARKER.search(buffer, self._at)
-                if found is None:
+                if not self._find_marker(buffer):
                     return None
-                self._at = found.start()
                 continue
-            marker = buffer[self._at + 1]
             if marker == 0xD9:
                 return self._close()
             if marker == 0xD8:
                 self.finished = False
                 return self._at
-            if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD7:
-                self._at += 1 if marker == 0xFF else 2
+            if marker == 0x01:
+                self._at += 2
                 continue
             length = (buffer[self._at + 2] << 8) | buffer[self._at + 3]
             self._at += 2 + max(length, 2)
             self._in_scan = marker == _START_OF_SCAN
+
+    def _find_marker(self, buffer: bytearray) -> bool:
+        """Goes to the next marker. If there is none yet, the next search begins where this one ended."""
+        found = _MARKER.search(buffer, self._at)
+        self._at = found.start() if found else max(self._at, len(buffer) - 1)
+        self._in_scan = self._in_scan and found is None
+        return found is not None
 
     def _close(self) -> int:
         return self._at + 2
