@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One would guess: libswscale is FFmpeg's fast way from one YCbCr matrix and range to another (BT.709 limited to the
+# Expected: libswscale is FFmpeg's fast way from one YCbCr matrix and range to another (BT.709 limited to the
 # BT.601 full range of JPEG), and PyAV's VideoFrame.reformat, which calls it, is the way to use it.
-# What happens (PyAV 18.1.0 with FFmpeg 8.1, November 2026): swscale goes through RGB for that; libavfilter's
+# Seen (PyAV 18.1.0 with FFmpeg 8.1, November 2026): swscale goes through RGB for that; libavfilter's
 # `colorspace` has code for YCbCr to YCbCr and needs a ninth of the CPU time (0.8 against 7.2 ms at 1920x1080), with a
 # smaller error. But it takes that way only if primaries and transfer are the same on both sides, so both must be named,
 # and it refuses odd sizes. Also: reformat() starts a thread for each processor unless threads=1, and so does

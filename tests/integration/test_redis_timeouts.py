@@ -1,4 +1,4 @@
-"""A Redis that takes commands and never answers: nothing is sent twice, and nobody waits longer than was said."""
+"""A Redis that accepts commands and never answers: nothing is sent twice, and no wait exceeds its time-out."""
 
 from __future__ import annotations
 

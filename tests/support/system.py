@@ -91,7 +91,7 @@ class ServiceProcess:
         return self
 
     def log(self) -> str:
-        """What it wrote so far."""
+        """What it has written so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def metrics(self) -> dict[str, float]:

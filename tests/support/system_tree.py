@@ -18,7 +18,7 @@ def file_tree(root: Path, files: Mapping[str, str]) -> Path:
 
 
 def memory_files(version: int, cgroup: str, limits: Mapping[str, str], ram: int, *, used: int = MIB) -> dict[str, str]:
-    """What says how much memory there is: `limits` by the cgroup's folder, `ram` and `used` in bytes."""
+    """Files that state the memory: `limits` by the cgroup's folder, `ram` and `used` in bytes."""
     mount, name = (
         ("/sys/fs/cgroup", "memory.max") if version == 2 else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
     )

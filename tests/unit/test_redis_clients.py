@@ -1,7 +1,7 @@
-"""Every client of Redis says what its library would decide otherwise: how long to wait, and whether to send again.
+"""Every client of Redis sets what the library would otherwise decide: how long to wait, and whether to send again.
 
-redis-py gives up an answer after 5 s, also that of a command that waits longer by design. `Redis()` then sends the
-command again, up to ten times, although Redis may have carried it out. `Redis.from_url()` sends nothing again.
+redis-py stops waiting after 5 s, even for a command that waits longer by design. `Redis()` then sends the command
+again, up to ten times, although Redis may have executed it. `Redis.from_url()` sends nothing again.
 """
 
 from __future__ import annotations

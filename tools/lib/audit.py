@@ -2,8 +2,8 @@
 
 Usage: audit.py [LOCK...]       `make lint` runs it. Exit code 1 if there is one that is not accepted.
 
-A source that does not answer is skipped with a word, so that lint works without a network. Sources: api.osv.dev, or the
-OSV server of AUDIT_OSV_URL, and the registry that npm is set up for. A line in accepted-advisories.txt, beside this
+A source that does not answer is skipped with a message, so that lint works without a network. Sources: api.osv.dev, or
+the OSV server of AUDIT_OSV_URL, and the registry that npm is set up for. A line in accepted-advisories.txt, beside this
 file, accepts an advisory: its id, and the reason.
 """
 
@@ -35,7 +35,7 @@ class SkippedError(Exception):
 
 
 def main(locks: Sequence[str]) -> int:
-    """Audits both; the exit code."""
+    """Audits both; returns the exit code."""
     accepted = read_accepted()
     found = []
     for what, audit in (("Python", lambda: audit_python(locks)), ("npm", audit_npm)):
@@ -93,7 +93,7 @@ def probe() -> None:
         with urllib.request.urlopen(request, timeout=PROBE_S) as answer:  # noqa: S310
             if isinstance(json.load(answer), dict):
                 return
-        why = "it is no OSV server"
+        why = "it is not an OSV server"
     except urllib.error.HTTPError as error:
         why = f"it says {error.code}"
     except (OSError, ValueError) as error:

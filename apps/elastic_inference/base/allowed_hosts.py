@@ -1,8 +1,8 @@
 """Decides by the `Host` header whether a request may be answered. Pure; used by gateway and websocket server.
 
-A page of any site can make its own name point to this server's address. The browser then takes the server for a part
-of that site and lets the page read everything that needs no login (DNS rebinding). But the browser still sends the
-site's name as `Host`. An address or a local name can't belong to a foreign site.
+A foreign site can make its own name point to this server's address. The browser then treats the server as a part of
+that site and lets its pages read everything that needs no login (DNS rebinding). But the browser still sends the
+site's name as `Host`. An IP address or a local name can't belong to a foreign site.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class AllowedHosts:
     """Addresses, `localhost`, this machine's own name and the names that were given."""
 
     def __init__(self, names: Iterable[str], own_name: str) -> None:
-        """`own_name` is this machine's host name. A name `*.example.org` stands for all names that end so."""
+        """`own_name` is this machine's host name. `*.example.org` allows all names with that ending."""
         given = {name.lower().rstrip(".") for name in names}
         self._any = ANY_HOST in given
         own = own_name.lower().rstrip(".")

@@ -1,4 +1,4 @@
-"""A number of bytes that threads share: who wants more than is left waits, first come, first served.
+"""A number of bytes that threads share: a thread that wants more than is left waits, first come, first served.
 
 Called around each decoding of an image. Pure: it only counts. A small part never waits behind a large one: an ordinary
 image takes milliseconds, one that takes much memory takes seconds.
@@ -14,7 +14,7 @@ _SMALL = 1 / 32
 
 
 class ByteBudget:
-    """Thread-safe. Whoever waits must hold nothing, or two could wait for each other for good."""
+    """Thread-safe. A thread that waits must hold no bytes, or two threads could wait for each other forever."""
 
     def __init__(self, total: int) -> None:
         self.total = total

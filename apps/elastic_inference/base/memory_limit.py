@@ -11,7 +11,7 @@ from elastic_inference.base.cgroup import ROOT, cgroup_folders, lines_of
 
 # Without a limit, other processes share the machine.
 _SHARE_OF_RAM = 0.25
-# Where the system does not say, as on macOS.
+# For a system that does not report it, such as macOS.
 _UNKNOWN_BYTES = 1 << 30
 
 
@@ -33,14 +33,14 @@ def memory_limit(root: Path = ROOT) -> int:
 
 
 def memory_used(root: Path = ROOT) -> int:
-    """What this process has in memory now, in bytes; 0 if the system does not say."""
+    """The memory that this process uses now, in bytes; 0 if the system does not report it."""
     return _field(root / "proc/self/status", "VmRSS:")
 
 
 def room_for_images(share: float, root: Path = ROOT) -> int:
     """`share` (0..1) of the memory that this process may still take, in bytes; at least a twentieth of its limit.
 
-    Call it once all that stays has been loaded.
+    Call it when everything that stays in memory has been loaded.
     """
     limit = memory_limit(root)
     return int(max(share * (limit - memory_used(root)), limit / 20))

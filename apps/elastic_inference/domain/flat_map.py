@@ -1,7 +1,7 @@
-"""Reads a msgpack map without building what is nested in it. Called by `frame_message`; uses msgpack.
+"""Reads a msgpack map without building nested values. Called by `frame_message`; uses msgpack.
 
 A value costs one byte in a message and up to 500 as a Python object, so 4 MiB of nested maps took 1.5 GB. Here
-only the values of the map itself are built. What is nested, an extension, or a text over MAX_TEXT_BYTES becomes a
+only the values of the map itself are built. A nested value, an extension or a text over MAX_TEXT_BYTES becomes a
 `Skipped`, which costs nothing, however large it is.
 """
 
@@ -57,7 +57,7 @@ def read_flat_map(message: bytes) -> dict[Any, Any]:
 
 
 class _OnlyMap:
-    """Refuses a second map. Inner maps are complete before outer ones, so at most one is built in vain."""
+    """Refuses a second map. Inner maps are complete before outer ones, so at most one is built needlessly."""
 
     def __init__(self) -> None:
         self._found = False

@@ -30,7 +30,7 @@ def written() -> Iterator[io.StringIO]:
 
 
 def push_broken(bench: QueueBench, names: list[str]) -> None:
-    """A frame that is none, under each name, written as a client's login can."""
+    """Writes an invalid frame under each name, as the Redis user `camera` can."""
     with bench.redis.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.set(keys.frame(TYPE, name, "1"), b"broken", px=10_000)

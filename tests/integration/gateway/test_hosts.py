@@ -1,4 +1,4 @@
-"""What a page of a foreign site can read whose name points to this machine, and the headers of every answer."""
+"""What a foreign site whose name points to this machine can read, and the headers of every response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decoding takes, by the header: compared with the layout that libjpeg uses."""
+"""The memory that decoding needs, estimated from the header, compared with libjpeg's layout."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ class Recorder:
         self._keep(self.sequence.skip(order, now_s), now_s)
 
     def orders(self) -> list[int]:
-        """What passed, as it passed."""
+        """The numbers that passed, in the order in which they did."""
         return [order for order, _, _ in self.passed]
 
     def longest_wait_s(self) -> float:

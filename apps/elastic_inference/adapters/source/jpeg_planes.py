@@ -1,7 +1,7 @@
 """Turns decoded frames into the planes that JPEG wants: 8 bits, full range, the BT.601 matrix (JFIF, ITU-T T.871).
 
 Called by `jpeg_encoder`. FFmpeg's `colorspace` filter changes matrix and range in one pass, for a ninth of the cost of
-its scaler, which is left for other sizes and for layouts that the filter does not take.
+its scaler. The scaler is used only to change the size, and for layouts that the filter does not take.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HD_WIDTH, _HD_HEIGHT = 1280, 720
 
 
 class JpegPlanes:
-    """Converts frames of any size and pixel format, in one thread of FFmpeg too. Not thread-safe."""
+    """Converts frames of any size and pixel format, with a single FFmpeg thread. Not thread-safe."""
 
     def __init__(self) -> None:
         # Made once: each reformatter sets up FFmpeg's scaler again.
@@ -68,7 +68,7 @@ class JpegPlanes:
             return self._scale(image, size, "yuv420p", to_jpeg=True)
         _state_colours(image)
         target = _PLANAR.get(name) or ("yuv422p" if name in _PACKED else "yuv420p")
-        # The filter does not take a chroma sample that lies half outside.
+        # The filter does not take a chroma sample that is half outside.
         at = next((each for each in (size, (image.width, image.height)) if _halves(target, each)), None)
         if at is None:
             return self._scale(image, size, target, to_jpeg=True)
@@ -148,13 +148,13 @@ def _state_colours(image: av.VideoFrame) -> None:
 
 
 def _is_jpeg(image: av.VideoFrame, target: str) -> bool:
-    """Whether the planes are those of JPEG already."""
+    """Whether the planes are already as JPEG needs them."""
     eight_bits = image.format.name in (target, target.replace("yuv", "yuvj"))
     return eight_bits and image.color_range == ColorRange.JPEG and image.colorspace in (_BT601, _SMPTE170M)
 
 
 def _halves(target: str, size: tuple[int, int]) -> bool:
-    """Whether the chroma planes of this format cover `size` without a rest."""
+    """Whether the chroma planes of this format divide `size` evenly."""
     return target == "yuv444p" or (size[0] % 2 == 0 and (target == "yuv422p" or size[1] % 2 == 0))
 
 

@@ -4,7 +4,7 @@ from elastic_inference.base.settings.common import CommonSettings, QueueRules
 
 
 class HousekeepingSettings(CommonSettings, QueueRules):
-    """Housekeeping."""
+    """Settings of housekeeping."""
 
     service = "housekeeping"
     command = "ei-housekeeping-service"

@@ -13,7 +13,7 @@ from elastic_inference.base.settings.producer import INFER_TYPE_TEXT
 
 
 class InferenceSettings(CommonSettings, QueueRules):
-    """The inference service."""
+    """Settings of the inference service."""
 
     service = "inference"
     command = "ei-inference-service"

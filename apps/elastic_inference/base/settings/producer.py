@@ -54,7 +54,7 @@ class ProducerSettings(CommonSettings, QueueRules):
 
 
 class CameraSettings(ProducerSettings):
-    """The camera stream service."""
+    """Settings of the camera stream service."""
 
     service = "camera stream"
     command = "ei-camera-stream-service"
@@ -109,7 +109,7 @@ class CameraSettings(ProducerSettings):
 
 
 class FileSettings(ProducerSettings):
-    """The file stream service."""
+    """Settings of the file stream service."""
 
     service = "file stream"
     command = "ei-file-stream-service"

@@ -32,7 +32,7 @@ TRUSTED_PROXIES_TEXT = (
 
 
 class WebsocketSettings(CommonSettings):
-    """The websocket server."""
+    """Settings of the websocket server."""
 
     service = "websocket server"
     command = "ei-websocket-server"
@@ -48,7 +48,7 @@ class WebsocketSettings(CommonSettings):
 
 
 class GatewaySettings(CommonSettings):
-    """The gateway."""
+    """Settings of the gateway."""
 
     service = "gateway"
     command = "ei-gateway-server"

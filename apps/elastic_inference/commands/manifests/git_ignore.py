@@ -12,7 +12,7 @@ _LIMIT_S = 10
 
 
 def keep_from_git(file: Path) -> str:
-    """Makes git ignore `file`, by a line in the `.gitignore` beside it; what to tell the user, empty for nothing."""
+    """Makes git ignore `file`, by a line in the `.gitignore` beside it; returns a message for the user, or ''."""
     folder = file.parent.resolve()
     if not any((each / ".git").exists() for each in (folder, *folder.parents)):
         return ""
@@ -33,13 +33,14 @@ def keep_from_git(file: Path) -> str:
         ignore.write_text(f"{start}{line}\n")
     except (OSError, UnicodeDecodeError) as error:
         return (
-            f"warning: keep {short_path(file)} out of git, it holds secrets: {short_path(ignore)} is no use ({error})"
+            f"warning: keep {short_path(file)} out of git, it holds secrets: "
+            f"{short_path(ignore)} can't be used ({error})"
         )
     return f"{short_path(ignore)} now names {file.name}, so that git leaves its secrets alone"
 
 
 def _git(folder: Path, *arguments: str) -> bool:
-    """Whether this git command succeeds; no if git is missing, or does not trust the repository's owner."""
+    """Whether this git command succeeds; False if git is missing, or does not trust the repository's owner."""
     try:
         done = subprocess.run(  # noqa: S603  its arguments are ours, but for the file's name after `--`
             ["git", *arguments],  # noqa: S607

@@ -217,7 +217,7 @@ def _viewers(demand: Demand, measured: Measured) -> _Viewers:
 
 @dataclass(frozen=True)
 class _Load:
-    """What a Redis server carries."""
+    """The load of a Redis server."""
 
     in_mb_s: float
     out_mb_s: float

@@ -1,7 +1,7 @@
-"""The answer to a request that Tornado itself refuses, in the form of all other errors. Called by `server`.
+"""The response to a request that Tornado itself refuses, in the form of all other errors. Called by `server`.
 
-Tornado answers what it cannot read as HTTP (a head without `Host`, a wrong length) with a bare line, before any
-handler is asked.
+If Tornado cannot read a request as HTTP (a head without `Host`, a wrong length), it responds with a bare line, before
+any handler is called.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def bad_request(secure: bool) -> bytes:
 
 
 def replace_bare_answer(stream: IOStream, answer: bytes, count: Callable[[], object]) -> None:
-    """Makes a new connection send `answer` where Tornado would send its bare line; `count` is then called."""
+    """Makes a new connection send `answer` instead of Tornado's bare line, and call `count` each time."""
     write = stream.write
 
     def write_whole(data: Any) -> Any:
-        # Nothing of ours is this line alone: heads of answers always have headers.
+        # We never send this line alone: our responses always have headers.
         if len(data) == len(_OF_TORNADO) and data == _OF_TORNADO:
             count()
             return write(answer)

@@ -51,7 +51,7 @@ class Report(Protocol):
 
 
 class PoolState:
-    """One per gateway, on its event loop."""
+    """The state of all streams and pods. One per gateway, on its event loop."""
 
     def __init__(
         self,

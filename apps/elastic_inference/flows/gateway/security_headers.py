@@ -1,4 +1,4 @@
-"""The headers that every answer of the gateway carries. Pure; used by the handlers and by `bad_request`."""
+"""The headers of every response of the gateway. Pure; used by the handlers and by `bad_request`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STRICT = "max-age=15552000"
 
 
 def security_headers(host: str, secure: bool) -> dict[str, str]:
-    """By name. `host` is what the browser asked for, `secure` whether it came by HTTPS."""
+    """The headers by name. `host` is the host of the request; `secure` is whether it came by HTTPS."""
     own = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
     headers = {
         "Server": "elastic-inference",

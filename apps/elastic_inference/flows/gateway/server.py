@@ -180,10 +180,10 @@ class GatewayServer:
 
 
 class _HttpServer(HTTPServer):
-    """Tornado's server with our answer to what is not HTTP."""
+    """Tornado's server, with our own response to a request that is not HTTP."""
 
     def refuse_with(self, answer: bytes, count: Callable[[], object]) -> None:
-        """`count` is called with each such answer. To be called before the server gets its sockets."""
+        """Sets the response to requests that are not HTTP; each calls `count`. Call this before `add_sockets`."""
         self._refusal = (answer, count)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:

@@ -30,7 +30,7 @@ class SnapshotError(ElasticInferenceError):
 
 
 class Snapshots:
-    """One per gateway. For one event loop; not thread-safe."""
+    """Fetches snapshots. One per gateway; for one event loop, not thread-safe."""
 
     def __init__(self, host: str, port: int) -> None:
         """Where the websocket server is."""

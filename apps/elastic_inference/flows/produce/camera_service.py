@@ -38,7 +38,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
 
 
 def main() -> int:
-    """Runs the service; the process's exit code."""
+    """Runs the service; returns the exit code."""
     return run_service(CameraSettings, run)
 
 

@@ -41,7 +41,7 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
 
 
 def main() -> int:
-    """Runs the service; the process's exit code."""
+    """Runs the service; returns the exit code."""
     return run_service(FileSettings, run)
 
 

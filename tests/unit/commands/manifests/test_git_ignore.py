@@ -1,4 +1,4 @@
-"""Files with secrets that are written into somebody's git repository."""
+"""Files with secrets that are written into a user's git repository."""
 
 from __future__ import annotations
 
