@@ -147,7 +147,7 @@ class QueueReader:
 
 
 class KnownTypes:
-    """The types in use, at most MAX_TYPES, known ones first. Read again every 10 s; each second if there are few keys."""
+    """The types in use, at most MAX_TYPES, known ones first. Read every 10 s, with few keys each second."""
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()
