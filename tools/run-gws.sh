@@ -16,7 +16,7 @@ usage: run-gws.sh [-i ADDRESS] [-p PORT] [-w URL] [-g PORT] [-u USER] [-y REGIST
   -y REGISTRY  run the image REGISTRY/ei-gateway-server instead of the virtual environment
   -h           this text
 
-Other settings are environment variables: GATEWAY_TOKEN, GATEWAY_TLS_CERT, ALLOWED_ORIGINS, … (doc/configuration.md).
+Other settings are environment variables: GATEWAY_TOKEN, GATEWAY_TOKENS_FILE, ALLOWED_HOSTS, … (doc/configuration.md).
 TEXT
 }
 
