@@ -24,7 +24,7 @@ CHECK_EVERY_S = 60.0
 def find_problem(info: Mapping[str, Any]) -> str | None:
     """What is wrong with a server by its INFO, and what to do; None if nothing is known to be wrong."""
     version = str(info.get("redis_version", ""))
-    numbers = [int(part) for part in version.split(".")[:2] if part.isdecimal()]
+    numbers = [int(part) for part in version[:40].split(".")[:2] if part.isdecimal()]
     if len(numbers) == 2 and tuple(numbers) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         return f"is version {version[:20]}: {oldest} or newer is needed, or Valkey"

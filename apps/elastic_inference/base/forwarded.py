@@ -25,7 +25,14 @@ GetAll = Callable[[str], Sequence[str]]
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """The networks of `TRUSTED_PROXIES`: addresses and CIDRs. Raises ValueError for anything else."""
-    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+    return tuple(map(_parse_network, texts))
+
+
+def _parse_network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text[:60]!r} is neither an address nor a network") from None
 
 
 def check_prefix(text: str) -> str:

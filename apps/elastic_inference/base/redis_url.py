@@ -92,7 +92,7 @@ def parse_redis_url(url: str) -> RedisUrl:
 
 
 def _database(text: str) -> int:
-    if text and (not text.isdigit() or int(text) > 1_000_000):
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) <= 1_000_000):
         raise ValueError("expected the number of a database, 0 by default")
     return int(text or 0)
 

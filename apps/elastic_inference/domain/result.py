@@ -107,7 +107,7 @@ def parse_result(document: bytes | str) -> Result:
         return _RESULT.validate_json(document)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"]))
+        where = ".".join(map(str, wrong["loc"]))[:100]
         raise InvalidResultError(f"invalid result{f', field {where}' if where else ''}: {wrong['msg']}") from None
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from elastic_inference.domain.errors import ModelError
 
 FILE_NAME = "metadata.yaml"
 _MAX_CLASSES = 10_000
+# Names of 10,000 classes take a tenth of it.
+_SIDE = re.compile(r"[0-9]{1,6}")
+_MAX_TEXT_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,12 @@ def from_mapping(values: Mapping[str, Any], *, normalised: bool = False) -> Expo
     points = _plain(values.get("kpt_shape"))
     size = _plain(values.get("imgsz"))
     return ExportMetadata(
-        task=str(values.get("task") or ""),
+        task=_text(values.get("task")),
         names=_names(_plain(values.get("names"))),
         size=(int(size[1]), int(size[0])) if _is_pair(size) else None,
         keypoints=int(points[0]) * int(points[1]) if _is_pair(points) else 0,
-        head=str(values.get("head") or ""),
-        described=str(values.get("description") or ""),
+        head=_text(values.get("head")),
+        described=_text(values.get("description")),
         normalised=normalised,
     )
 
@@ -88,12 +93,14 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         document, texts = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)  # noqa: S506  makes texts only
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # ValueError: no UTF-8, or a date that the calendar does not have.
+        reason = " ".join(str(error).split())[:300]
         raise ModelError(f"The {what} {path} can't be read: {reason}.") from None
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not isinstance(texts, dict):
         return {}
-    kept = {key: texts[key] for key in ("labels", "names") if document.get(key) is not None}
+    # A key that came through a merge (<<) is not among the texts.
+    kept = {key: texts[key] for key in ("labels", "names") if document.get(key) is not None and key in texts}
     return document | kept
 
 
@@ -103,14 +110,21 @@ def _in_archive(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                text = archive.read(name).decode()
-                values = json.loads(text) if name.endswith(".json") else _plain(text)
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    text = file.read(_MAX_TEXT_BYTES).decode()
+                values = json.loads(text) if member.filename.endswith(".json") else _plain(text)
                 if isinstance(values, dict) and is_metadata(values):
                     return values
-    except (OSError, ValueError, zipfile.BadZipFile):
+    # RuntimeError: it is encrypted, packed in an unknown way, or JSON that is nested too deeply.
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
     return None
+
+
+def _text(value: Any) -> str:
+    """A text or a number as text. Nothing else: a few bytes of YAML can describe lists whose text fills the memory."""
+    return str(value) if isinstance(value, str | int | float) and value else ""
 
 
 def _plain(value: Any) -> Any:
@@ -119,18 +133,18 @@ def _plain(value: Any) -> Any:
         return value
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 
 
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
-        return tuple(str(name) for name in value)
+        return tuple(_text(name) for name in value[: _MAX_CLASSES + 1])
     if not isinstance(value, dict):
         return ()
     try:
-        by_number = {int(number): str(name) for number, name in value.items()}
-    except (TypeError, ValueError):
+        by_number = {int(number): _text(name) for number, name in value.items()}
+    except (TypeError, ValueError, OverflowError):
         return ()
     if not by_number or min(by_number) < 0 or max(by_number) > _MAX_CLASSES:
         return ()
@@ -138,4 +152,4 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(str(one).isdigit() for one in value)
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_SIDE.fullmatch(_text(one)) for one in value)

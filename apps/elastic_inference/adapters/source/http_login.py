@@ -12,7 +12,11 @@ import re
 from dataclasses import dataclass
 
 _SCHEME = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9._-]*)(?=\s|$|,)(?!\s*=)")
-_PARAMETER = re.compile(r'([A-Za-z][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+# Each of these gives up at most once for each character, whatever a camera sends: a quotation that is never closed ends
+# with the header, and a name begins only where none goes on.
+_QUOTED = r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)'
+_QUOTATION = re.compile(_QUOTED, re.DOTALL)
+_PARAMETER = re.compile(rf'(?<![\w-])([A-Za-z][\w-]*)\s*=\s*(?:{_QUOTED}|([^\s,"]+))', re.DOTALL)
 # The strongest first; MD5 is all that most cameras offer.
 _HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
 
@@ -42,7 +46,7 @@ def challenges(headers: list[str]) -> list[Challenge]:
 
 def _blank_quotes(header: str) -> str:
     """The header with quoted text blanked out, so that a comma or a word in it is not taken for a scheme."""
-    return re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: '"' + "_" * (len(match.group()) - 2) + '"', header)
+    return _QUOTATION.sub(lambda match: "_" * len(match.group()), header)
 
 
 class Login:

@@ -18,8 +18,9 @@ _START = re.compile(rb"\xff\xd8(?!\xff[\xd8\xd9])")
 _START_OF_SCAN = 0xDA
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$")
 _HEAD_BYTES = 8192
-# What is between two parts of a multipart body.
-_BOUNDARY = re.compile(rb"\r?\n?--[^\r\n]{1,200}\r?\n")
+# What is between two parts of a multipart body: a boundary of at most this length, and at most so many lines.
+_BOUNDARY_BYTES = 202
+_HEAD_LINES = 32
 
 
 class JpegStream:
@@ -37,7 +38,8 @@ class JpegStream:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Returns the images that `data` completes. An image whose end is missing gets one, and is counted in
-        `unfinished`. Raises SourceError if no image begins within eight times `max_bytes`.
+        `unfinished`; if it has only a header, it is left out. Raises SourceError if no image begins within eight times
+        `max_bytes`.
         """
         self._buffer += data
         images: list[bytes] = []
@@ -52,7 +54,7 @@ class JpegStream:
             return self._take_length(images)
         end = self._walk.end(self._buffer)
         if end is not None:
-            self._emit(images, end, self._walk.finished)
+            self._emit(images, end, self._walk.finished, self._walk.has_scan)
             return True
         if len(self._buffer) > self._max + _HEAD_BYTES:
             self._drop()
@@ -100,7 +102,7 @@ class JpegStream:
             self._emit(images, length, True)
         return True
 
-    def _emit(self, images: list[bytes], end: int, finished: bool) -> None:
+    def _emit(self, images: list[bytes], end: int, finished: bool, has_scan: bool = True) -> None:
         image = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._walk = None
@@ -111,7 +113,8 @@ class JpegStream:
             images.append(image.rstrip(b"\0\r\n") if not image.endswith(_EOI) else image)
             return
         self.unfinished += 1
-        images.append(_cut_boundary(image) + _EOI)
+        if has_scan:
+            images.append(_cut_boundary(image) + _EOI)
 
     def _drop(self) -> None:
         self.oversize += 1
@@ -127,6 +130,7 @@ class _Walk:
     def __init__(self) -> None:
         self._at = 2
         self._in_scan = False
+        self.has_scan = False
         self.finished = True
 
     def end(self, buffer: bytearray) -> int | None:
@@ -154,6 +158,7 @@ class _Walk:
             length = (buffer[self._at + 2] << 8) | buffer[self._at + 3]
             self._at += 2 + max(length, 2)
             self._in_scan = marker == _START_OF_SCAN
+            self.has_scan = self.has_scan or self._in_scan
 
     def _find_marker(self, buffer: bytearray) -> bool:
         """Goes to the next marker. If there is none yet, the next search begins where this one ended."""
@@ -181,5 +186,16 @@ def whole_jpeg(data: bytes) -> bytes:
 
 
 def _cut_boundary(image: bytes) -> bytes:
-    found = list(_BOUNDARY.finditer(image, max(2, len(image) - _HEAD_BYTES)))
-    return image[: found[-1].start()] if found else image
+    """The image without the last boundary in it and what follows that. Looks at a few lines, whatever they hold."""
+    begin = max(2, len(image) - _HEAD_BYTES)
+    newline = image.rfind(b"\n", begin)
+    for _ in range(_HEAD_LINES):
+        if newline < 0:
+            break
+        before = image.rfind(b"\n", begin, newline)
+        end = newline - 1 if image[newline - 1 : newline] == b"\r" else newline
+        at = image.find(b"--", max(before + 1, begin, end - _BOUNDARY_BYTES), end)
+        if 0 <= at < end - 2:
+            return image[:at].removesuffix(b"\n").removesuffix(b"\r")
+        newline = before
+    return image

@@ -16,6 +16,7 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
+from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, STREAM_LIFE_S, WORKER_LIFE_S, stream_life_s
 from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
@@ -217,4 +218,5 @@ def _questions(stream_ids: list[str]) -> list[Command]:
 def _subscribers(counts: Any) -> dict[str, int]:
     if not isinstance(counts, list):
         return {}
-    return {channel.decode(): int(number) for channel, number in zip(counts[::2], counts[1::2], strict=True)}
+    pairs = zip(counts[::2], counts[1::2], strict=False)
+    return {channel.decode(errors="replace"): read_count(number) for channel, number in pairs if type(channel) is bytes}

@@ -74,11 +74,11 @@ def parse_stream(identifier: str, fields: Mapping[bytes, bytes], score_ms: float
             precision=_text(fields, b"precision"),
             device=_text(fields, b"device"),
             pod=_text(fields, b"pod"),
-            width=int(fields[b"width"]),
-            height=int(fields[b"height"]),
+            width=_pixels(fields, b"width"),
+            height=_pixels(fields, b"height"),
             fps=_number(fields, b"fps"),
             latency_ms=_number(fields, b"latency_ms"),
-            last_seen=(_number(fields, b"seen_ms") if b"seen_ms" in fields else score_ms) / 1000,
+            last_seen=(_number(fields, b"seen_ms") if b"seen_ms" in fields else _checked(score_ms)) / 1000,
         )
     except (KeyError, ValueError):
         return None
@@ -99,7 +99,7 @@ def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float
             device=_text(fields, b"device"),
             model=_text(fields, b"model"),
             precision=_text(fields, b"precision"),
-            last_seen=last_seen_ms / 1000,
+            last_seen=_checked(last_seen_ms) / 1000,
         )
     except (KeyError, ValueError):
         return None
@@ -112,7 +112,18 @@ def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
 
 
 def _number(fields: Mapping[bytes, bytes], name: bytes) -> float:
-    number = float(fields[name])
-    if not math.isfinite(number):
+    return _checked(float(fields[name]))
+
+
+def _pixels(fields: Mapping[bytes, bytes], name: bytes) -> int:
+    number = int(fields[name])
+    if number < 1:
         raise ValueError(number)
     return number
+
+
+def _checked(number: float) -> float:
+    """A rate or a time, 0 or more. JSON has no form for an infinite number, which a score in Redis may be."""
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return max(0.0, number)

@@ -26,10 +26,11 @@ def parse_tombstones(stream_id: str, message: bytes) -> list[Tombstone]:
     try:
         fields: Any = json.loads(message)
         if fields["v"] != VERSION:
-            raise InvalidResultError(f"tombstones of version {fields['v']!r}, expected {VERSION}")
+            raise InvalidResultError(f"tombstones of a version other than {VERSION}")
         found = [Tombstone(stream_id, order, str(reason)) for order, reason in fields["tombstones"]]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InvalidResultError(f"tombstones that cannot be read: {error!r}") from None
+        # Only its kind: its text may hold the whole message.
+        raise InvalidResultError(f"tombstones that cannot be read ({type(error).__name__})") from None
     if not all(type(each.order) is int for each in found):
         raise InvalidResultError("a tombstone whose order is not an integer")
     return found
