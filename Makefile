@@ -12,9 +12,10 @@ DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -
 SCRIPT_FOLDERS := .ci container tools
 SCRIPT_STYLE := -i 4 -bn
 NODE_STAMP := spa/node_modules/.installed
+FUZZ := build/fuzz
 ARGS ?=
 
-.PHONY: help install demo test test-python test-dashboard test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
+.PHONY: help install demo test test-python test-dashboard test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -62,6 +63,15 @@ test-dashboard: install dashboard ## the dashboard's tests, also in a real brows
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
 	    cd spa && npm run --silent test:e2e; \
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi
+
+$(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
+	@echo "installing the fuzzers into $(FUZZ)"
+	@rm -rf $(FUZZ) && $(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/pip install -q --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
+	@touch $@
+
+test-fuzz: install $(FUZZ)/.installed ## fuzzers over all input from outside, about a minute (ARGS="--minutes 30")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 test-models: install ## boxes beside those of the exporters themselves (fetches 3 GB of exporters; ARGS="yolov8n")
 	@mkdir -p build/models && $(BIN)/python -m tests.models.compare --image build/models/image.png

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Updates container/locks/*.txt from setup.py: every package of the images and of the development environment, pinned
-# with the hashes of all its files, for Python 3.11 and later on every platform.
+# with the hashes of all its files, for Python 3.11 and later on every platform. So it does with the fuzzers' packages.
 # Usage: tools/update-locks.sh [-h]       Needs Python 3.11 and the package index that pip is set up for.
 set -euo pipefail
 
@@ -24,12 +24,17 @@ lock() { # name argument...
     local name=$1
     shift
     echo "container/locks/$name.txt"
+    write "container/locks/$name.txt" setup.py "$@"
+}
+write() { # file origin argument...
+    local file=$1 origin=$2
+    shift 2
     {
-        echo "# Written by tools/update-locks.sh from setup.py."
+        echo "# Written by tools/update-locks.sh from $origin."
         "$folder/venv/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
             --no-annotate --upgrade "$@"
-    } >"$folder/$name.txt"
-    mv "$folder/$name.txt" "container/locks/$name.txt"
+    } >"$folder/lock.txt"
+    mv "$folder/lock.txt" "$file"
 }
 mkdir -p container/locks
 for extra in camera file inference websocket gateway; do lock "$extra" setup.py --extra "$extra"; done
@@ -42,3 +47,5 @@ lock model-api --no-deps "$folder/model-api.in"
 grep -hoE '"(jinja2|pydantic|pyyaml)>=[0-9.]+"' setup.py | tr -d '"' | sort -u >"$folder/manifests.in"
 lock manifests "$folder/manifests.in"
 lock dev setup.py --extra all --extra dev
+echo tests/fuzz/requirements.txt
+write tests/fuzz/requirements.txt tests/fuzz/requirements.in tests/fuzz/requirements.in

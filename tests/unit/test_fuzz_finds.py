@@ -74,7 +74,7 @@ def test_the_boundary_after_an_image_without_an_end_is_cut_off(head: bytes) -> N
 
 def test_a_header_without_an_image_is_no_image() -> None:
     stream = JpegStream(10_000)
-    assert stream.feed(b"\xff\xd8" * 1000) == []
+    assert stream.feed(b"\xff\xd8\xff\xe0\x00\x02" * 1000) == []
     assert stream.unfinished > 990
 
 

@@ -1,0 +1,139 @@
+"""Targets that read what Redis returns: the reply's bytes, its values, and the hashes of the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import Any, cast
+
+import hiredis
+
+from elastic_inference.adapters.frame_queue.reader import _source
+from elastic_inference.adapters.redis_input import (
+    MAX_TEXT,
+    DropClaims,
+    read_count,
+    read_fields,
+    read_name,
+    read_number,
+    read_text,
+)
+from elastic_inference.adapters.stream_broker.publisher import _subscribers
+from elastic_inference.adapters.stream_broker.records import parse_stream, parse_worker
+from elastic_inference.domain import keys
+from elastic_inference.flows.relay.broker_feed import _FeedProtocol
+from tests.fuzz.target import Reader, Target
+
+_STREAM_FIELDS = (b"model", b"precision", b"device", b"pod", b"width", b"height", b"fps", b"latency_ms", b"seen_ms")
+_WORKER_FIELDS = (b"infer_fps", b"drop_fps", b"scale_ratio", b"device", b"model", b"precision")
+
+
+def _replies(data: bytes) -> list[Any]:
+    """The values that a client of ours gets for these bytes of a server."""
+    reader = hiredis.Reader()
+    reader.feed(data)
+    found: list[Any] = []
+    try:
+        while (reply := reader.gets()) is not False:
+            found.append(reply)
+    except hiredis.HiredisError:
+        pass
+    return found
+
+
+def _values(data: bytes) -> None:
+    for reply in _replies(data):
+        for value in reply if isinstance(reply, list) else (reply,):
+            name = read_name(value)
+            assert name is None or keys.is_name(name)
+            assert len(read_text(value)) <= MAX_TEXT
+            assert 0 <= read_count(value, 1000) <= 1000
+            assert 0 <= read_number(value, 1000.0) <= 1000
+            read_fields(value)
+        dropped = DropClaims().read(reply)
+        assert all(count > 0 for count in dropped.values())
+        if isinstance(reply, list) and len(reply) >= 6:
+            source = _source("people", reply[:6])
+            assert source is None or json.dumps([source.fps, source.last_seen], allow_nan=False)
+
+
+def _value_seeds() -> list[bytes]:
+    drops = b"*4\r\n$10\r\nqueue_full\r\n$2\r\n12\r\n$5\r\nstale\r\n:7\r\n"
+    source = b"*6\r\n$6\r\ngate-1\r\n$13\r\n1790000000000\r\n$4\r\nlive\r\n$5\r\n15.00\r\n$1\r\n0\r\n$1\r\n3\r\n"
+    return [drops, source, b"*2\r\n*-1\r\n$-1\r\n", b"-WRONGTYPE no\r\n:5\r\n+OK\r\n$3\r\n1e3\r\n"]
+
+
+def _hashes(data: bytes) -> None:
+    lines = data.split(b"\n")
+    score_ms = read_number(lines[0], math.inf) if lines[0] != b"inf" else math.inf
+    stream = parse_stream("gate-1:people:inferred", dict(zip(_STREAM_FIELDS, lines[1:], strict=False)), score_ms)
+    if stream is not None:
+        json.dumps([stream.fps, stream.latency_ms, stream.last_seen], allow_nan=False)
+        assert stream.width >= 1
+        assert stream.height >= 1
+        assert stream.fps >= 0
+    worker = parse_worker("people:pod-1", dict(zip(_WORKER_FIELDS, lines[1:], strict=False)), score_ms)
+    if worker is not None:
+        json.dumps([worker.infer_fps, worker.drop_fps, worker.scale_ratio, worker.last_seen], allow_nan=False)
+        assert min(worker.infer_fps, worker.drop_fps, worker.scale_ratio) >= 0
+    parse_worker(lines[0].decode("utf-8", "replace"), {b"x": b"y"}, 0.0)
+
+
+def _hash_seeds() -> list[bytes]:
+    return [
+        b"1790000000000\nm\nINT8\nCPU\npod-1\n640\n480\n15.00\n12.50\n1790000000000",
+        b"inf\n10.000\n2.000\n1.2000\nCPU\nm\nINT8",
+    ]
+
+
+class _Listener:
+    def on_message(self, channel: bytes, message: bytes) -> None:
+        pass
+
+    def on_read(self, *, drained: bool) -> None:
+        pass
+
+
+class _Transport:
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+async def _feed(data: bytes) -> None:
+    reader = Reader(data)
+    step = 1 + reader.byte()
+    protocol = _FeedProtocol(cast(asyncio.Transport, _Transport()), _Listener())
+    body = reader.rest()
+    for at in range(0, len(body), step):
+        protocol.data_received(body[at : at + step])
+        if protocol.lost.done():
+            assert isinstance(protocol.lost.result(), Exception)
+            return
+
+
+def _subscriptions(data: bytes) -> None:
+    with asyncio.Runner() as runner:
+        runner.run(_feed(data))
+    for reply in _replies(data[1:]):
+        _subscribers(reply)
+
+
+def _subscription_seeds() -> list[bytes]:
+    message = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$3\r\nabc\r\n"
+    return [
+        b"\x40" + message * 2,
+        b"\x01*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
+        b"\x10-NOPERM no\r\n",
+        b"\x10+PONG\r\n",
+    ]
+
+
+TARGETS = (
+    Target("values of Redis", _values, (), _value_seeds),
+    Target("hashes of the registry", _hashes, (), _hash_seeds),
+    Target("messages of the broker", _subscriptions, (), _subscription_seeds),
+)
