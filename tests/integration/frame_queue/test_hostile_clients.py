@@ -274,3 +274,40 @@ async def test_keys_without_an_expiry_are_found_and_removed(bench: QueueBench) -
     assert found == {"cam-1", "lost"}
     await asyncio.to_thread(bench.run_janitor, found=sorted(found))
     assert not client.exists(keys.waiting(TYPE, "lost")), "nobody else would have found it"
+
+
+MIB = 1024 * 1024
+
+
+def waiting_bytes(bench: QueueBench) -> int:
+    return sum(map(len, bench.redis.lrange(keys.legacy_queue(TYPE), 0, -1)))
+
+
+def test_legacy_frames_are_bounded_by_their_bytes_too(bench: QueueBench) -> None:
+    limit = bench.rules.legacy_bytes
+    assert limit == 64 * MIB
+    bench.push_legacy("old", 40, size=3 * MIB)
+    bench.push_legacy("small", 10)
+    assert waiting_bytes(bench) > limit
+    bench.run_janitor()
+    assert limit / 2 < waiting_bytes(bench) <= limit
+    bench.check_account()
+    # A pop that reports what it took trims as well.
+    bench.pop(1)
+    bench.push_legacy("old", 20, size=3 * MIB)
+    bench.pop(1)
+    bench.pop(1)
+    assert waiting_bytes(bench) <= limit
+    bench.drain()
+    assert bench.popped >= 20
+    assert bench.orders["small"], "the newest frames stay"
+    bench.check_account()
+
+
+def test_one_enormous_legacy_frame_does_not_cost_the_small_ones_their_place(bench: QueueBench) -> None:
+    bench.push_legacy("huge", 1, size=80 * MIB)
+    bench.push_legacy("small", 10)
+    bench.run_janitor()
+    assert 1 <= bench.legacy_waiting() <= 10
+    assert bench.drain() == bench.popped == len(bench.orders["small"])
+    bench.check_account()

@@ -4,13 +4,14 @@
 -- KEYS: tokens, queue_<type>, dropped, sources, plain, janitor
 -- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms, TOKEN_LIMIT,
 --       names to look at, where to start among the names, where among the sources, life of the lock in ms, holder,
---       additional names
+--       bytes that the legacy list may have, additional names
 -- Returns {stale, queue_full, next start among the names, among the sources}: both counts are added to `dropped`.
 -- Returns nil if another replica holds the lock.
 local tokens, legacy, dropped, sources, account, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, max_age, depth, listed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit, most_names = tonumber(ARGV[5]), tonumber(ARGV[6])
 local start, source_start, lock_life = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local legacy_bytes = tonumber(ARGV[11])
 local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH = 8192, 4096, 256, 8192, 64, 1024
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -73,7 +74,7 @@ for i = 1, #found, 2 do
   if not note(found[i]) then redis.call('ZREMRANGEBYSCORE', sources, found[i + 1], found[i + 1]) end
 end
 source_start = #found == 2 * SOURCES_A_RUN and source_start + SOURCES_A_RUN or 0
-for i = 11, #ARGV do note(ARGV[i]) end
+for i = 12, #ARGV do note(ARGV[i]) end
 
 local stale, removed_entries, wanted = 0, 0, {}
 local looked = math.min(#names, most_names)
@@ -137,6 +138,15 @@ local surplus = math.max(0, waiting - old - depth)
 if old + surplus > 0 then
   redis.call('LTRIM', legacy, old + surplus, -1)
   stale, over = stale + old, over + surplus
+end
+-- As in legacy.lua.
+for _ = 1, 16 do
+  local left = waiting - old - surplus
+  local used = left > 0 and redis.pcall('MEMORY', 'USAGE', legacy, 'SAMPLES', 0)
+  if type(used) ~= 'number' or used <= legacy_bytes then break end
+  local cut = math.max(1, math.floor(left * (1 - legacy_bytes / used)))
+  redis.call('LTRIM', legacy, cut, -1)
+  surplus, over = surplus + cut, over + cut
 end
 local arrived = waiting + removed
 removed = removed + old + surplus

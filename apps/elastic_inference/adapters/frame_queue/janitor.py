@@ -45,7 +45,7 @@ class Janitor:
             *(keys.dropped(infer_type), keys.sources(infer_type), keys.legacy_account(infer_type)),
             *(keys.janitor_lock(infer_type), keys.queue_prefix(infer_type), int(rules.max_frame_age_s * 1e6)),
             *(rules.queue_depth, SOURCE_LISTED_MS, rules.token_limit, names, *self.starts.get(infer_type, (0, 0))),
-            *(LOCK_MS, self._holder, *found),
+            *(LOCK_MS, self._holder, rules.legacy_bytes, *found),
         )
         try:
             reply: Any = await client.evalsha(*arguments)

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Bounds a type's legacy frames, and notes how many left the list. Must work when Redis is out of memory.
 -- KEYS: queue_<type>, plain
--- ARGV: QUEUE_DEPTH, legacy frames popped since the last call
+-- ARGV: QUEUE_DEPTH, legacy frames popped since the last call, bytes that the list may have
 -- Returns {legacy frames left, dropped as queue_full}.
 local queue, account = KEYS[1], KEYS[2]
-local depth, removed = tonumber(ARGV[1]), tonumber(ARGV[2])
+local depth, removed, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local left = redis.pcall('LLEN', queue)
 if type(left) ~= 'number' then
@@ -14,6 +14,14 @@ if type(left) ~= 'number' then
 end
 local over = math.max(0, left - depth)
 if over > 0 then redis.call('LTRIM', queue, over, -1) end
+-- Few large messages are as bad as very many. Older rights lack MEMORY USAGE: then the number alone is bounded.
+for _ = 1, 16 do
+  local used = over < left and redis.pcall('MEMORY', 'USAGE', queue, 'SAMPLES', 0)
+  if type(used) ~= 'number' or used <= max_bytes then break end
+  local cut = math.max(1, math.floor((left - over) * (1 - max_bytes / used)))
+  redis.call('LTRIM', queue, cut, -1)
+  over = over + cut
+end
 removed = removed + over
 if removed > 0 and type(redis.pcall('HINCRBY', account, 'removed', removed)) ~= 'number' then
   redis.call('UNLINK', account)

@@ -28,7 +28,7 @@ from elastic_inference.domain.frame import Frame
 
 
 class LegacyQueue:
-    """A `PodQueue`. The list holds at most QUEUE_DEPTH frames; a pop that finds more drops the oldest."""
+    """A `PodQueue`. The list holds at most QUEUE_DEPTH frames and `legacy_bytes`; a pop drops the oldest."""
 
     def __init__(self, link: PipelineConnection, infer_type: str, rules: config.QueueRules) -> None:
         self.key = keys.legacy_queue(infer_type)
@@ -77,7 +77,11 @@ class LegacyQueue:
 
     def _bound_command(self) -> tuple[str | int, ...]:
         """The script that trims the list, reports what was removed, and deletes a key of the wrong type."""
-        return ("EVALSHA", script("legacy").sha, 2, self.key, self._account, self._rules.queue_depth, self._reported)
+        rules = self._rules
+        return (
+            *("EVALSHA", script("legacy").sha, 2, self.key, self._account),
+            *(rules.queue_depth, self._reported, rules.legacy_bytes),
+        )
 
     def _read_length(self, reply: Any, batch: PopBatch) -> None:
         if isinstance(reply, ResponseError) or (isinstance(reply, int) and reply > self._rules.queue_depth):

@@ -118,6 +118,10 @@ class CommonSettings(BaseModel):
         )
 
 
+# Of all waiting frames of legacy producers of one type: 256 frames of 250 kB.
+_LEGACY_BYTES = 64 * 1024 * 1024
+
+
 class QueueRules(BaseModel):
     """Bounds of the frame queue, the same everywhere in one installation."""
 
@@ -136,3 +140,8 @@ class QueueRules(BaseModel):
         le=1_000_000_000,
         description="largest image, pixels; above 33 million it is inferred, but not drawn",
     )
+
+    @property
+    def legacy_bytes(self) -> int:
+        """Bytes that the waiting frames of legacy producers of one type may have; a few of the largest always fit."""
+        return max(_LEGACY_BYTES, 4 * self.max_frame_bytes)
