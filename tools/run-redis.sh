@@ -48,7 +48,7 @@ while IFS= read -r setting; do
     fi
     settings+=("$setting")
 done <<<"$listed"
-# Only Valkey from 9 on knows it; apps/elastic_inference/base/redis_server.py says why.
+# Only Valkey 9 and later have this setting; apps/elastic_inference/base/redis_server.py says why it is needed.
 [[ ! "${image##*/}" =~ ^valkey:(9|[1-9][0-9])([.-]|$) ]] || settings+=(--min-string-size-avoid-copy-reply 0)
 engine="$(run_engine)" || exit 2
 server=valkey-server

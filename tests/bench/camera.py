@@ -1,8 +1,8 @@
-"""The cost of one RTSP camera with H.264: CPU time a frame, of this build beside another one or OpenCV alone.
+"""The CPU time per frame of one H.264 camera over RTSP, compared with another build or with OpenCV alone.
 
 `python -m tests.bench.camera --against FOLDER` compares with the build in another checkout, which has its own `.venv`.
-Without it, and in `python -m tests.bench --only producers`, a loop that reads with OpenCV and encodes is the measure.
-The ways alternate; CPU time is that of the whole process, without its start.
+Without it, and in `python -m tests.bench --only producers`, a loop that reads with OpenCV and encodes is compared.
+Rounds alternate; CPU time is that of the whole process, without its start.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ def test_make_demo_knows_whether_the_dashboard_can_be_built(tmp_path: Path) -> N
     if shutil.which("node") is None:
         missing_tool("Node.js")
     assert asked(os.environ["PATH"]) == 0
-    # An older one refuses: its version, the real program otherwise.
+    # A Node.js that is too old: it reports another version, and is otherwise the real program.
     old = tmp_path / "node"
     old.write_text(
         f'#!/bin/bash\nexec {shutil.which("node")} -r {tmp_path}/version.cjs "$@"\n',

@@ -31,7 +31,7 @@ read_options() {
         esac
         shift
     done
-    # not -f: what a shell gives for <(…) is a pipe
+    # not -f, since <(…) of a shell is a pipe
     [[ -z $manifest || (-r $manifest && ! -d $manifest) ]] || wrong "--manifest $manifest: expected a file that can be read"
 }
 

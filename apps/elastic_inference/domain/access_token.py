@@ -1,4 +1,4 @@
-"""What may be an access token of the gateway: a text that a client can send so that it arrives unchanged."""
+"""Checks access tokens of the gateway: a client must be able to send them so that they arrive unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_access_token(text: str) -> str:
         raise ValueError(f"expected a token of at most {MAX_TOKEN_LENGTH} characters, but it has {len(text)}")
     if text != text.strip():
         raise ValueError("expected a token without spaces at its ends, which no client can send")
-    # Cc: control characters, line ends included. Cs: half a character, from bytes that are not UTF-8.
+    # Cc: control characters, line breaks included. Cs: half a character, from bytes that are not UTF-8.
     if any(unicodedata.category(each) in ("Cc", "Cs") for each in text):
-        raise ValueError("expected a token of visible characters, without control characters and line ends, as UTF-8")
+        raise ValueError("expected a token of visible characters, without control characters and line breaks, as UTF-8")
     return text

@@ -86,7 +86,7 @@ class Session:
     cameras: Annotated[
         tuple[str, ...] | None,
         Field(
-            description="Names of the cameras that it may see, in which * stands for any characters and ? for one; "
+            description="Names of the cameras that it may see, in which * matches any characters and ? a single one; "
             "null without the login that is needed."
         ),
     ]

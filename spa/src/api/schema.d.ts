@@ -326,7 +326,7 @@ export interface components {
             name: string | null;
             /** @description What the token allows; admin if none is needed, null if one is. */
             role: components["schemas"]["Role"] | null;
-            /** @description Names of the cameras that it may see, in which * stands for any characters and ? for one; null without the login that is needed. */
+            /** @description Names of the cameras that it may see, in which * matches any characters and ? a single one; null without the login that is needed. */
             cameras: string[] | null;
             /** @description Why websockets of this page would be refused (its origin); null if they are not. */
             websocket_problem: string | null;

@@ -1,4 +1,4 @@
-"""Tokens with roles: what a viewer sees, hears of and opens, and what happens when the file of tokens changes."""
+"""Tokens with roles: what a viewer sees, gets as events and may open, and what a change of the file of tokens does."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_value_of_a_megabyte_leaves_the_rest_of_the_line_readable(root_logger:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_traceback_is_bounded_and_looks_like_no_line(root_logger: logging.Logger, form: str) -> None:
+def test_a_traceback_is_bounded_and_cannot_look_like_a_log_line(root_logger: logging.Logger, form: str) -> None:
     stream = io.StringIO()
     set_up_logging("INFO", form, stream)
     try:

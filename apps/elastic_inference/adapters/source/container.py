@@ -197,10 +197,10 @@ class Container:
 
 
 def _codec_of(opened: InputContainer, index: int) -> str:
-    """What FFmpeg knows of a codec that it cannot decode: its name or its four characters in the file."""
+    """A codec that FFmpeg cannot decode: its name, or its four characters in the file."""
     # PyAV keeps neither; FFmpeg's summary of the file has both, and is written as log lines.
     with _SUMMARY_LOCK:
-        # Lines of other cameras, which may hold logins, go nowhere.
+        # Lines about other cameras, which may contain logins, are discarded.
         logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
         av.logging.set_level(av.logging.INFO)
         try:

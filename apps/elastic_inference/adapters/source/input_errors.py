@@ -20,7 +20,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPServerError, "reports an error of its own (HTTP 5xx): restart it if this continues."),
     (
         av.error.ProtocolNotFoundError,
-        "needs a protocol that FFmpeg here does not have: use its RTSP, RTMP or HTTP address, or a media server that"
+        "needs a protocol that this FFmpeg does not support: use its RTSP, RTMP or HTTP address, or a media server that"
         " offers its stream as RTSP.",
     ),
     (av.error.DecoderNotFoundError, "uses a codec that can't be decoded here: set it to H.264, H.265 or MJPEG."),

@@ -13,7 +13,7 @@ from elastic_inference.domain.errors import SourceError
 # In entropy-coded data a 0xFF is followed by a stuffed 0, a restart marker or another 0xFF; anything else is a marker.
 _MARKER = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
-# Not one that ends at once or begins again: it would be an image for each four bytes of nonsense.
+# Not one that ends or begins again at once: nonsense would give an image for every four bytes.
 _START = re.compile(rb"\xff\xd8(?!\xff[\xd8\xd9])")
 _START_OF_SCAN = 0xDA
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$")

@@ -17,7 +17,7 @@ from elastic_inference.domain.errors import SourceError
 
 
 class LiveFrames:
-    """The two steps of a source over one container. One thread."""
+    """`grab` and `retrieve` of a source that reads one container. Not thread-safe."""
 
     def __init__(self, container: Container, ended: str) -> None:
         """`ended` is the error at the end of the stream, in a sentence."""
@@ -28,7 +28,7 @@ class LiveFrames:
         self._ts = self._captured = 0.0
 
     def grab(self, on_data: Callable[[], None]) -> float:
-        """Blocks until the next frame arrives; its media time in seconds. Raises SourceError, also at the end."""
+        """Blocks until the next frame arrives; returns its media time, seconds. Raises SourceError, also at the end."""
         frame = self._container.read(on_data)
         if frame is None:
             raise SourceError(self._ended)

@@ -59,7 +59,8 @@ class GatewaySettings(CommonSettings):
     gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
     gateway_token_file: SecretFile = Field(None, description="a file that holds it")
     gateway_tokens_file: ReadablePath = Field(
-        None, description="a file (JSON) with further tokens, their roles and cameras; it is read again when it changes"
+        None,
+        description="a file (JSON) with additional tokens, their roles and cameras; it is read again when it changes",
     )
     gateway_tls_cert: ReadablePath = Field(None, description="certificate chain (PEM): serve HTTPS")
     gateway_tls_key: ReadablePath = Field(None, description="its key (PEM)")

@@ -1,6 +1,7 @@
-"""Who asks, and which cameras they may see. Pure; made by `auth`, asked by everything that answers.
+"""The rights of a client: its role, and the cameras that it may see. Pure; made by `auth`, checked by the handlers.
 
-A camera here is the name of a stream (`<name>` of `<name>:<type>:inferred`): who may see it sees all of its types.
+A camera here is the name of a stream (`<name>` of `<name>:<type>:inferred`): a client that may see it sees all of its
+types.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Access:
 
     name: str | None
     role: Role
-    # Names of cameras; * stands for any characters, ? for one.
+    # Names of cameras; * matches any characters, ? a single one.
     cameras: tuple[str, ...]
     fingerprint: str = ""
 
@@ -41,7 +42,7 @@ class Access:
         return names is not None and self.sees(names[0])
 
 
-# The rights of everybody where no token is asked for.
+# Everyone's rights if no token is required.
 EVERYBODY = Access(None, Role.ADMIN, ALL_CAMERAS)
 
 

@@ -26,7 +26,7 @@ SESSION_LIFE_S = 7 * 24 * 3600
 # An older session is renewed when the page asks for it, so that a wall display stays logged in.
 SESSION_RENEW_AFTER_S = 24 * 3600
 _VERSION = "2"
-# The former form, which names no token: it is GATEWAY_TOKEN's.
+# The old form, without a fingerprint: always a session of GATEWAY_TOKEN.
 _FORMER_VERSION = "1"
 
 
@@ -47,13 +47,13 @@ class _Known:
 
 
 class Authenticator:
-    """Checks tokens and sessions. Without `required`, everybody may do everything."""
+    """Checks tokens and sessions. If no token is `required`, everyone may do everything."""
 
     def __init__(self, tokens: Sequence[Token], *, required: bool, clock: Callable[[], float] = time.time) -> None:
         """The first token signs sessions of the former form. `clock` returns Unix seconds."""
         self.required = required
         self._clock = clock
-        # Found by a digest with this key, the time of a look-up tells nothing about the tokens.
+        # Tokens are looked up by a digest with this key, so that the time of a look-up reveals nothing about them.
         self._digest_key = secrets.token_bytes(32)
         self._by_digest: dict[bytes, _Known] = {}
         self._by_fingerprint: dict[str, _Known] = {}
@@ -61,7 +61,7 @@ class Authenticator:
         self.replace(tokens)
 
     def replace(self, tokens: Sequence[Token]) -> None:
-        """From now on these tokens are accepted and no others."""
+        """Accepts these tokens and no others from now on."""
         known = [(each, _known(each)) for each in tokens]
         self._by_digest = {self._digest(token.text): found for token, found in known}
         self._by_fingerprint = {found.access.fingerprint: found for _, found in known}
@@ -145,7 +145,7 @@ class FailureLimit:
         self._clear_at: OrderedDict[str, float] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Seconds until a wrong token of this address is answered at once again; 0 if it is now."""
+        """Seconds until a wrong token from this address is answered without delay again; 0 if there is no delay now."""
         clear_at = self._clear_at.get(_network(address), 0.0)
         return max(0.0, clear_at - self._clock() - (self._burst - 1) * self._interval_s)
 

@@ -75,7 +75,7 @@ class Gateway:
 
 
 def as_utf8(header: str) -> str:
-    """A header's text, which Tornado reads as Latin-1, as UTF-8 if it is that."""
+    """A header's text, which Tornado reads as Latin-1; decoded as UTF-8 if it is valid UTF-8."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:
@@ -126,7 +126,7 @@ class BaseHandler(RequestHandler):
         self.access = await self.check_login()
         method = self.request.method or ""
         if self.access.role is not Role.ADMIN and method not in _READING and method in self.allowed_methods():
-            raise ApiError(403, "Only an admin may change something, and this token's role is viewer.")
+            raise ApiError(403, "Only an admin may change anything; this token's role is viewer.")
 
     async def check_login(self) -> Access:
         """What the request may do. Raises ApiError 401 or 429 unless it carries a token or a session."""

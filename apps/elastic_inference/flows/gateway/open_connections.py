@@ -8,7 +8,7 @@ Close = Callable[[], object]
 
 
 class OpenConnections:
-    """What ends a connection, with the question whether its token still allows it. One event loop."""
+    """For each open connection: how to close it, and whether its token still allows it. Not thread-safe."""
 
     def __init__(self) -> None:
         self._open: dict[Close, Callable[[], bool]] = {}
@@ -24,6 +24,6 @@ class OpenConnections:
         self._open.pop(close, None)
 
     def end_refused(self) -> None:
-        """Ends those that may no longer stay; called after the tokens have changed."""
+        """Closes connections that are no longer allowed; called after the tokens have changed."""
         for close in [each for each, may_stay in self._open.items() if not may_stay()]:
             close()

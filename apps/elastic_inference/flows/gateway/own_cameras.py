@@ -1,6 +1,6 @@
-"""What of a document somebody may see: the cameras of their token, and figures that say nothing about others. Pure.
+"""Reduces documents to what a token may see: its cameras, and figures that reveal nothing about others. Pure.
 
-Called by `pool_state`. Who may see all cameras gets the documents as they are.
+Called by `pool_state`. A token that may see all cameras gets the documents unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def own_streams(document: Streams, access: Access) -> Streams:
 
 
 def own_stats(document: Stats, streams: Streams, access: Access) -> Stats:
-    """Statistics over `streams` alone, which `access` sees.
+    """Statistics over `streams` alone, the streams that `access` may see.
 
     Rates are those of these streams. Drops, load and queues are known only for all cameras of a type together, and
     pods serve all of them.

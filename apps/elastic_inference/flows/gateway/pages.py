@@ -120,7 +120,7 @@ class TunnelHandler(BaseHandler):
             raise ApiError(400, "An upgrade to a websocket has no body.")
         self.check_origin()
         gateway = self.gateway
-        # Whoever may not see a camera gets what the websocket server answers for one that does not exist.
+        # A client that may not see a camera gets the websocket server's response for one that does not exist.
         visible = self.access.sees_stream(stream_id)
         self._stream_id, self._visible = stream_id, visible
         if not visible:

@@ -23,7 +23,7 @@ from elastic_inference.flows.gateway.access import ALL_CAMERAS
 MAX_FILE_BYTES = 512 * 1024
 MAX_TOKENS = 500
 MAX_PATTERNS = 200
-# People choose tokens in files, and wrong ones are only slowed.
+# People choose the tokens in files themselves, and guessing is slowed down but not blocked.
 MIN_LENGTH = 12
 # The name that is shown for `GATEWAY_TOKEN`.
 ADMIN = "admin"
@@ -58,7 +58,7 @@ def _check_name(text: str) -> str:
 
 def _check_pattern(text: str) -> str:
     if not _PATTERN.fullmatch(text):
-        raise ValueError("expected a camera's name, in which * stands for any characters and ? for one")
+        raise ValueError("expected a camera's name, in which * matches any characters and ? a single one")
     return text
 
 
@@ -89,7 +89,7 @@ class _Document(BaseModel):
 def read_file(path: Path) -> bytes:
     """The content of a file of tokens. Raises TokensFileError if there is none, or it is too large."""
     try:
-        # Opening a pipe must not wait for somebody who writes into it.
+        # Opening a named pipe must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -133,6 +133,6 @@ def _words(error: ValidationError) -> str:
         return f'expected JSON: {{"tokens": [{{"name": …, "role": …, "token": …, "cameras": […]}}]}} ({words})'
     place = list(first["loc"])
     if first["type"] == "extra_forbidden":
-        place, words = place[:-1], "expected no other keys than name, role, token and cameras"
+        place, words = place[:-1], "expected no keys other than name, role, token and cameras"
     shown = ", ".join(f"entry {part + 1}" if isinstance(part, int) else part for part in place)
     return f"{shown or 'the file'}: {words}"

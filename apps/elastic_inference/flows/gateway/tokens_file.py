@@ -1,7 +1,7 @@
 """Follows the file of `GATEWAY_TOKENS_FILE`: a change takes effect within seconds. Run by `server`.
 
-The whole file is read each second: it is small, and neither time nor inode tell of every change (a Secret's mount swaps
-a link, an editor may keep both).
+The whole file is read each second: it is small, and neither its time nor its inode shows every change (a Secret's mount
+swaps a link, an editor may keep both).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVERY_S = 1.0
 
 
 class TokensFile:
-    """One per gateway. While the file is broken, the tokens that it last held stay valid."""
+    """One per gateway. While the file is broken, its last tokens stay valid."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class TokensFile:
             try:
                 await self._follow()
             except TokensFileError as error:
-                self._report(f"{self._path}: {error}; the tokens that it held before stay valid")
+                self._report(f"{self._path}: {error}; its last tokens stay valid")
             else:
                 self._report(None)
 

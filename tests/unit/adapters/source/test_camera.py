@@ -38,6 +38,6 @@ def test_a_protocol_that_ffmpeg_does_not_have_is_said_at_once() -> None:
     with pytest.raises(SourceFatalError) as caught:
         open_camera(settings)
     assert str(caught.value) == (
-        "The camera srt://127.0.0.1:9000 needs a protocol that FFmpeg here does not have: use its RTSP, RTMP or HTTP "
-        "address, or a media server that offers its stream as RTSP."
+        "The camera srt://127.0.0.1:9000 needs a protocol that this FFmpeg does not support: use its RTSP, RTMP or "
+        "HTTP address, or a media server that offers its stream as RTSP."
     )

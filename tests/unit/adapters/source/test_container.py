@@ -47,7 +47,7 @@ def test_a_codec_that_can_not_be_decoded_is_named(
         FileSource(path)
     assert str(caught.value) == f"The video {path} {expected}"
     assert not caplog.records
-    # Somebody may set a camera to another codec while the service runs: it must try again.
+    # A camera may be set to another codec while the service runs: it must try again.
     with pytest.raises(SourceError) as caught_again:
         Container(str(path), "The camera rtsp://camera/stream")
     assert not isinstance(caught_again.value, SourceFatalError)

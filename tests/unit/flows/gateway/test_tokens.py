@@ -54,7 +54,7 @@ def test_tokens_have_a_name_a_role_and_cameras() -> None:
         ({"token": "s3cret"}, "entry 1, token: expected a token of at least 12"),
         ({"token": "s3cret" * 200}, "entry 1, token: expected a token of at most 1024"),
         ({"token": 123456789012}, "entry 1, token"),
-        ({SECRET: "admin"}, "tokens, entry 1: expected no other keys"),
+        ({SECRET: "admin"}, "tokens, entry 1: expected no keys other"),
     ],
 )
 def test_mistakes_are_named_without_the_token(change: dict[str, Any], words: str) -> None:

@@ -1,4 +1,4 @@
-"""The rounds over invented types: bounded, fair where Redis is slow, and nothing left of a type that is gone."""
+"""The rounds over invented types: bounded, fair where Redis is slow, and nothing left of a removed type."""
 
 from __future__ import annotations
 
