@@ -20,7 +20,7 @@ usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e EN
   -v CLIPS      sample clips of the file stream image: a folder or none (default: tools/download-sample-videos.sh)
   -h            this text
 
-Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim); EI_ENGINE_ARGS, additional arguments of the engine's
+Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim, a tag that moves; NAME@sha256:… does not); EI_ENGINE_ARGS, additional arguments of the engine's
 build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, additional Debian packages of the inference image, such as drivers.
 http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and NPM_CONFIG_REGISTRY are passed on if they are set.
 TEXT
@@ -140,6 +140,8 @@ for name in http_proxy https_proxy no_proxy PIP_INDEX_URL NPM_CONFIG_REGISTRY; d
 done
 [[ $platforms == *,* ]] && several=1 || several=""
 logs=build/logs
+digests=build/digests.txt pinned=""
+sboms=build/sbom
 save=container/save
 
 have_downloads() { # completes .venv, whose commands fetch models and clips, if it is missing or incomplete
@@ -260,16 +262,44 @@ build_one() { # name reference log
 }
 
 publish_one() { # name reference log
-    local arguments
+    local arguments digest_file=$logs/$1.digest
     set_arguments "$1"
+    rm -f "$digest_file"
     if [[ -n $several && $engine == docker ]]; then
         run "$1" "$3" docker buildx build "${engine_args[@]}" "${arguments[@]}" \
-            --platform "$platforms" -t "$2" "${push_args[@]}" --push .
+            --platform "$platforms" -t "$2" "${push_args[@]}" --metadata-file "$digest_file" --push .
     elif [[ -n $several ]]; then
-        run "$1" "$3" "$engine" manifest push --all "${push_args[@]}" "$2" "docker://$2"
+        run "$1" "$3" "$engine" manifest push --all --digestfile "$digest_file" "${push_args[@]}" "$2" "docker://$2"
+    elif [[ $engine == docker ]]; then
+        run "$1" "$3" docker push "${push_args[@]}" "$2"
+        cp "$3" "$digest_file" # docker prints it
     else
-        run "$1" "$3" "$engine" push "${push_args[@]}" "$2"
+        run "$1" "$3" "$engine" push --digestfile "$digest_file" "${push_args[@]}" "$2"
     fi
+    keep_digest "$2" "$digest_file"
+}
+
+keep_sbom() { # name reference: a copy of the bill of materials in the image; several platforms have one each
+    local container
+    [[ -z $several && $engine != buildah ]] || return 0
+    container=$("$engine" create "$2" 2>/dev/null) && [[ -n $container ]] || return 0
+    mkdir -p "$sboms"
+    "$engine" cp "$container:/var/lib/db/sbom/$1.cdx.json" "$sboms/$1-$tag.cdx.json" >/dev/null 2>&1 \
+        || say "warning: the bill of materials of $2 could not be copied"
+    "$engine" rm "$container" >/dev/null
+}
+
+keep_digest() { # reference file: the registry's digest of what was published, for gen-k8s-yaml.sh --digests
+    local digest
+    digest=$(sed -nE 's/.*(containerimage\.digest": *"|digest: |^)(sha256:[0-9a-f]{64}).*/\2/p' "$2" 2>/dev/null | tail -n 1)
+    if [[ -z $digest ]]; then
+        say "warning: $engine tells no digest of $1, so gen-k8s-yaml.sh --digests cannot use it"
+        return
+    fi
+    touch "$digests"
+    sed -i "\\|^$1 |d" "$digests"
+    echo "$1 $digest" >>"$digests"
+    pinned=1
 }
 
 save_one() { # name reference log
@@ -329,6 +359,7 @@ for name in "${images[@]}"; do
     if [[ $action == build || $action == all ]]; then
         say "[$number/$count] $name: building with $engine"
         build_one "$name" "$reference" "$logs/$name.build.log"
+        keep_sbom "$name" "$reference"
         done_words+=(built)
     fi
     if [[ $action == publish || $action == save ]] && [[ -z $several ]]; then
@@ -355,3 +386,5 @@ if [[ " ${images[*]} " == *" ei-inference-service "* && $action != publish && $a
     inside=$(list_models | tr '\n' ' ')
     echo "  models in the inference image: ${inside:-none}"
 fi
+[[ $action != build && $action != all ]] || [[ ! -d $sboms ]] || echo "  bills of materials: $sboms, and /var/lib/db/sbom of each image"
+[[ -z $pinned ]] || echo "  digests: $digests (tools/gen-k8s-yaml.sh --digests $digests pins the images by them)"

@@ -10,6 +10,7 @@ RUN /stages/packages.sh /locks/camera.txt /packages
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application
+RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-camera-stream-service /system /packages /application >/application/var/lib/db/sbom/ei-camera-stream-service.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -33,9 +34,11 @@ RUN ["python", "-c", "import elastic_inference.flows.produce.camera_service, av,
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="Elastic Inference camera stream" \
     org.opencontainers.image.description="Reads a USB, RTSP or HTTP camera and feeds the frame queue" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}"
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}"

@@ -22,6 +22,8 @@ COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 COPY --from=dashboard /source/apps/elastic_inference/flows/gateway/dashboard /source/apps/elastic_inference/flows/gateway/dashboard
 RUN /stages/application.sh /source /application
+COPY spa/package-lock.json /locks/
+RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-gateway-server /system /packages /application --npm /locks/package-lock.json >/application/var/lib/db/sbom/ei-gateway-server.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -45,9 +47,11 @@ RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, el
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="Elastic Inference gateway" \
     org.opencontainers.image.description="Dashboard, REST API and the public side of the websockets" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}"
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}"

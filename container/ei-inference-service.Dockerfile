@@ -13,6 +13,7 @@ RUN cat /locks/model-api.txt >>/locks/inference.txt && /stages/packages.sh /lock
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application
+RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-inference-service /system /packages /application >/application/var/lib/db/sbom/ei-inference-service.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -38,9 +39,11 @@ RUN ["python", "-c", "import elastic_inference.flows.inference.inference_service
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="Elastic Inference inference" \
     org.opencontainers.image.description="Takes frames from the queue, infers with OpenVINO, publishes results" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}"
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}"

@@ -11,6 +11,7 @@ RUN /stages/packages.sh /locks/websocket.txt /packages
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application
+RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-websocket-server /system /packages /application >/application/var/lib/db/sbom/ei-websocket-server.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -34,9 +35,11 @@ RUN ["python", "-c", "import elastic_inference.flows.relay.websocket_service, nu
 ARG VERSION=0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="Elastic Inference websocket server" \
     org.opencontainers.image.description="Sends results to viewers" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}"
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}"

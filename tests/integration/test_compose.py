@@ -37,7 +37,7 @@ def image_of(service: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_it_runs_our_images_and_the_manifests_redis(services: dict[str, dict[str, Any]]) -> None:
-    assert services["redis"]["image"] == SETTINGS["REDIS_IMAGE"]
+    assert services["redis"]["image"] == f"${{REDIS_IMAGE:-{SETTINGS['REDIS_IMAGE']}}}"
     images = {image_of(each) for name, each in services.items() if name != "redis"}
     assert {name for name, _ in images} == set(KNOWN)
     assert {tag for _, tag in images} == {__version__}, "the default tag is the project's version"

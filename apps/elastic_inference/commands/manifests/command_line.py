@@ -38,6 +38,12 @@ _GENERAL: Sequence[_Option] = (
     _value("-f", "template", "TEMPLATE", "a template, or a folder: all of its templates"),
     _value("-r", "registry", "REGISTRY", "where the images are (required)"),
     _value("-g", "tag", "TAG", "their tag (default: %(default)s)", __version__),
+    _value(
+        "--digests",
+        "digests",
+        "FILE",
+        "pin every image by its digest: lines of image and digest, as build.sh leaves them in build/digests.txt",
+    ),
     _value("-o", "output", "FILE", "write here (one template only), or into this folder"),
 )
 _GROUPS: Mapping[str, Sequence[_Option]] = {

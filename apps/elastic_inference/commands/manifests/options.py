@@ -31,6 +31,7 @@ class Options:
     registry: str
     template: str = ""
     tag: str = __version__
+    digests: str = ""
     output: str = ""
     types: tuple[str, ...] = ()
     model: str = ""
@@ -68,6 +69,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         registry=given.registry.rstrip("/"),
         template=given.template or "",
         tag=given.tag,
+        digests=given.digests or "",
         output=given.output or "",
         types=types,
         model=given.model or "",

@@ -17,6 +17,7 @@ from elastic_inference.base.redis_server import as_file, server_settings
 from elastic_inference.base.redis_url import REDIS_PORT
 from elastic_inference.commands.manifests import autoscaling, available, credentials
 from elastic_inference.commands.manifests.camera import Camera
+from elastic_inference.commands.manifests.images import Images
 from elastic_inference.commands.manifests.names import LABEL
 from elastic_inference.commands.manifests.options import Options
 from elastic_inference.commands.manifests.settings import node_labels, service_settings
@@ -34,6 +35,7 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         **settings,
         "registry": options.registry,
         "tag": options.tag,
+        "image": Images(options.digests),
         "secret": options.secret,
         "makes_secret": not options.existing_secret,
         # the core, which knows the passwords of its Secret, sets this
