@@ -20,9 +20,10 @@ usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e EN
   -v CLIPS      sample clips of the file stream image: a folder or none (default: tools/download-sample-videos.sh)
   -h            this text
 
-Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim, a tag that moves; NAME@sha256:… does not); EI_ENGINE_ARGS, additional arguments of the engine's
-build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, additional Debian packages of the inference image, such as drivers.
-http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and NPM_CONFIG_REGISTRY are passed on if they are set.
+Environment: BASE_IMAGE (docker.io/library/debian:trixie-slim, a tag that moves; NAME@sha256:… does not);
+EI_ENGINE_ARGS, additional arguments of the engine's build; EI_PUSH_ARGS, of its push; EXTRA_PACKAGES, additional
+Debian packages of the inference image, such as drivers. http_proxy, https_proxy, no_proxy, PIP_INDEX_URL and
+NPM_CONFIG_REGISTRY are passed on if they are set.
 TEXT
 }
 
@@ -286,7 +287,7 @@ keep_sbom() { # name reference: a copy of the bill of materials in the image; se
     mkdir -p "$sboms"
     "$engine" cp "$container:/var/lib/db/sbom/$1.cdx.json" "$sboms/$1-$tag.cdx.json" >/dev/null 2>&1 \
         || say "warning: the bill of materials of $2 could not be copied"
-    "$engine" rm "$container" >/dev/null
+    "$engine" rm "$container" >/dev/null 2>&1 || true
 }
 
 keep_digest() { # reference file: the registry's digest of what was published, for gen-k8s-yaml.sh --digests

@@ -92,6 +92,7 @@ class Installation:
             password=self.passwords[f"{user}-password"],
             socket_timeout=5,
             socket_connect_timeout=5,
+            retry=None,
         )
 
     def camera(self, name: str, fps: float = 8) -> Camera:

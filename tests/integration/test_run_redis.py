@@ -91,6 +91,7 @@ def test_image_gets_the_same_settings(tmp_path: Path) -> None:
         ("registry.example:5000", "registry.example:5000/valkey/valkey:8.1"),
         ("docker.io/library/redis:7.4", "docker.io/library/redis:7.4"),
         ("docker.io/valkey/valkey:9.0-alpine", "docker.io/valkey/valkey:9.0-alpine"),
+        (f"docker.io/valkey/valkey:8.1@sha256:{'0' * 64}", f"docker.io/valkey/valkey:8.1@sha256:{'0' * 64}"),
     ):
         result = subprocess.run(
             [str(SCRIPT), "-y", given, "-u", str(users)],

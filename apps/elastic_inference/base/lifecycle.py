@@ -25,6 +25,8 @@ from elastic_inference.base.log import MAX_VALUE, one_line
 log = logging.getLogger(__name__)
 
 DRAIN_LIMIT_S = 20.0
+# Characters of a reason in /readyz: it may quote what a server or a camera said.
+MAX_REASON = 500
 
 
 class Lifecycle:
@@ -59,6 +61,7 @@ class Lifecycle:
 
     def set_missing(self, part: str, why: str) -> None:
         """Marks the part as not working, with the reason."""
+        why = one_line(why, MAX_REASON)
         with self._lock:
             was = self._missing.get(part)
             self._missing[part] = why
@@ -67,6 +70,7 @@ class Lifecycle:
 
     def set_degraded(self, part: str, why: str | None) -> None:
         """Marks the part as degraded, with the reason; None ends that. Readiness does not depend on it."""
+        why = why and one_line(why, MAX_REASON)
         with self._lock:
             was = self._degraded.pop(part, None)
             if why is not None:

@@ -127,3 +127,13 @@ def test_a_thread_that_ends_after_the_stop_is_not_a_failure() -> None:
     lifecycle.stop()
     thread.join(10)
     assert lifecycle.failure is None
+
+
+def test_a_reason_from_outside_is_one_short_line() -> None:
+    lifecycle = Lifecycle("test")
+    lifecycle.declare("queue", "no\nline" + "x" * 2**20)
+    lifecycle.set_degraded("broker", "no\nline" + "x" * 2**20)
+    for reasons in (lifecycle.missing(), lifecycle.degraded()):
+        (reason,) = reasons.values()
+        assert reason.startswith("no\\nline")
+        assert len(reason) < 600
