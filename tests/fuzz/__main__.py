@@ -1,7 +1,8 @@
 """Runs every fuzzer and prints how many inputs each tried and what it found: `make test-fuzz`.
 
-Without --minutes, it tries the same inputs on every machine, which takes about a minute. With it, further inputs
-follow from a new seed until the time has passed. An exception that a function does not document ends with code 1.
+Without --minutes, it tries the same inputs on every machine, which takes about a minute. With it, additional
+inputs follow from a new seed until the time is up. The exit code is 1 after an exception that a function does not
+document.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from tests.fuzz.text_targets import folder
 # Inputs of the short form.
 EXAMPLES, HISTORIES, REQUESTS, OPERATION = 150, 40, 200, 5
 RUNS = 3000
-# A slow machine ends a target of the short form here.
+# On a slow machine, a target of the short form stops after this time.
 SHORT_FORM_S = 20.0
-# The long form never gives a part less than this.
+# In the long form, each part gets at least this much time.
 SHORTEST_S = 3.0
 FIXED_SEED = 20
 

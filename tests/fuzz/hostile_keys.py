@@ -1,4 +1,4 @@
-"""Any values and types in every key that a login may write, and then each part that reads them, on a real server.
+"""Writes any values and types into every key that a Redis user may write, then runs each part that reads them.
 
 No part raises. Afterwards a good frame passes, and a stream and a pod that report are listed: nothing is left blocked.
 """

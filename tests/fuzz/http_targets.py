@@ -1,4 +1,4 @@
-"""Targets that read HTTP: what a camera answers, its login challenges, and the headers of proxies and pages."""
+"""Targets that read HTTP: a camera's responses, its login challenges, and the headers of proxies and pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fuzz.image_targets import MAX_IMAGE_BYTES, jpegs, mjpeg_bodies
 from tests.fuzz.target import Reader, Target
 from tests.fuzz.wire import answering
 
-# Between the answers to a camera's first, second, … request.
+# Between a camera's responses to the first, second, … request.
 NEXT = b"\n==next==\n"
 _TRUSTED = parse_networks(["10.0.0.0/8", "fd00::/8", "192.0.2.1"])
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "Forwarded")

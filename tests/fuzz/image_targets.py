@@ -83,7 +83,7 @@ def _mjpeg(data: bytes) -> None:
 
 
 def mjpeg_bodies() -> list[bytes]:
-    """Multipart bodies, good ones and such as some cameras send."""
+    """Multipart bodies: good ones, and broken ones as some cameras send them."""
     images = [image for image in jpegs() if len(image) < MAX_IMAGE_BYTES]
     bodies = []
     for length in ("", "Content-Length: %d\r\n", "Content-Length: 0\r\n", "content-length : 99999999999\r\n"):

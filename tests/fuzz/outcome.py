@@ -1,4 +1,4 @@
-"""What one fuzzer did with one target, and the table of all. The first find ends its target."""
+"""What one fuzzer did with one target, and the table of all. The first finding ends its target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outcome:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """The number of inputs by target and fuzzer, and of finds, as a Markdown table with a sum."""
+    """The inputs by target and fuzzer, and the exceptions found, as a Markdown table with totals."""
     fuzzers = list(dict.fromkeys(each.fuzzer for each in outcomes))
     lines = [f"| input | {' | '.join(fuzzers)} | exceptions |", "|---|" + "---:|" * (len(fuzzers) + 1)]
     targets = list(dict.fromkeys(each.target for each in outcomes))

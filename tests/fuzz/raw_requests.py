@@ -85,10 +85,10 @@ def _run(services: Services, name: str, port: int, examples: int, number: int) -
 
 
 def runs(services: Services) -> list[Callable[[int, int], Outcome]]:
-    """For each server a function of how many requests and their seed."""
+    """For each server, a function that takes the number of requests and their seed."""
     kind = "with" if services.token else "without"
     found = [functools.partial(_run, services, f"requests to the gateway, {kind} a token", services.gateway_port)]
     if not services.token:
-        # It knows no token of its own: once is enough.
+        # It does not use tokens: once is enough.
         found.append(functools.partial(_run, services, "requests to the websocket server", services.websocket_port))
     return list(found)

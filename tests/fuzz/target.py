@@ -16,7 +16,7 @@ class Target:
     """One function, or a few that read the same input.
 
     `call` fails for an input whose outcome is wrong. `documented` are the errors that callers expect. `seeds` makes
-    good inputs, from which both fuzzers start, and `inputs` further ones that random bytes would hardly hit.
+    good inputs, from which both fuzzers start, and `inputs` makes others that random bytes would hardly ever match.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Target:
     inputs: Callable[[], st.SearchStrategy[bytes]] | None = None
 
     def run(self, data: bytes) -> None:
-        """Calls it with one input. What it raises is a find."""
+        """Calls it with one input. Whatever it raises is a finding."""
         try:
             self.call(data)
         except self.documented as error:
@@ -62,7 +62,7 @@ def _changed(draw: st.DrawFn, seeds: Sequence[bytes]) -> bytes:
 
 
 class Reader:
-    """Takes an input apart: bytes for several arguments. At its end it gives zeros and nothing."""
+    """Splits an input into bytes for several arguments. At the end of the input it returns zeros or empty bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

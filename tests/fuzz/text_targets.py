@@ -28,7 +28,7 @@ def _redis_url(data: bytes) -> None:
     try:
         found = parse_redis_url(url)
     except ValueError as error:
-        assert "expected" in str(error), f"says not what is expected: {error}"
+        assert "expected" in str(error), f"does not say what is expected: {error}"
         raise
     assert found.scheme in REDIS_SCHEMES
     assert found.database >= 0
@@ -59,12 +59,12 @@ def _addresses(data: bytes) -> None:
         try:
             check(text)
         except ValueError as error:
-            assert "expected" in str(error), f"says not what is expected: {error}"
+            assert "expected" in str(error), f"does not say what is expected: {error}"
 
 
 @functools.cache
 def folder() -> Path:
-    """Where the files of these targets are written; whoever runs them removes it."""
+    """The folder for the files of these targets; the caller removes it."""
     return Path(tempfile.mkdtemp(prefix="ei-fuzz-"))
 
 
@@ -124,7 +124,7 @@ def _archive_seeds() -> list[bytes]:
 
 
 def _onnx_values(data: bytes) -> None:
-    """What OpenVINO hands out of an ONNX file: texts by key."""
+    """The metadata that OpenVINO reads from an ONNX file: texts by key."""
     lines = data.decode("utf-8", "replace").split("\n")
     keys = ("task", "names", "imgsz", "kpt_shape", "head", "description")
     _check_export(from_mapping(dict(zip(keys, lines, strict=False))))

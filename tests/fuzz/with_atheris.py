@@ -1,6 +1,6 @@
-"""Runs targets with atheris (libFuzzer): it changes inputs so that they reach further lines of our code.
+"""Runs targets with atheris (libFuzzer): it changes inputs so that they reach more lines of our code.
 
-Each target runs in a process of its own, this module. atheris lies in build/fuzz, not beside our own packages.
+Each target runs as a separate process of this module. atheris is in build/fuzz, not beside our own packages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.fuzz.outcome import Outcome
 NAME = "atheris"
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "build" / "fuzz"
-# One input that takes longer, or needs more memory, is a find.
+# An input that takes longer, or needs more memory, is a finding.
 INPUT_LIMIT_S = 20
 MEMORY_LIMIT_MB = 1024
 MAX_LENGTH = 8192
@@ -41,7 +41,7 @@ def run_target(name: str, runs: int, limit_s: float, number: int) -> Outcome:
     if not is_there():
         outcome.skipped = f"skipped: atheris has no wheel for this Python and machine ({sys.platform})"
         return outcome
-    # libFuzzer says how long its input may be, how much memory it may take and where a find is written.
+    # The options set the maximum length of an input, the memory limit, and where a finding is written.
     limits = [f"-timeout={INPUT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MB}", f"-max_len={MAX_LENGTH}"]
     with tempfile.TemporaryDirectory(prefix="ei-fuzz-") as folder:
         bounds = [f"-runs={runs}", f"-max_total_time={max(1, round(limit_s))}", f"-seed={number}"]

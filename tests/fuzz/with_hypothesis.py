@@ -1,4 +1,4 @@
-"""Runs targets with Hypothesis: inputs of the right form with wrong content, and a find made small."""
+"""Runs targets with Hypothesis: inputs of the right form with wrong content; a finding is reduced to a small input."""
 
 from __future__ import annotations
 

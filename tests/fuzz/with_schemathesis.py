@@ -13,7 +13,7 @@ from tests.fuzz.services import Services
 from tests.fuzz.with_atheris import FOLDER
 
 NAME = "Schemathesis"
-# An answer of events has no end: the requests of `raw_requests` read its head.
+# A response of events never ends: the requests of `raw_requests` read its head.
 EXCLUDED = ["--exclude-path", "/api/events"]
 CHECKS = "all"
 

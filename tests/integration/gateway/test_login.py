@@ -107,7 +107,7 @@ def test_wrong_tokens_are_slowed_and_counted_and_the_right_one_is_accepted_meanw
     assert closed.metric("ei_gateway_wrong_tokens_total") == 16
 
 
-def test_a_token_of_other_letters_arrives_both_ways(valkey: EmbeddedValkey) -> None:
+def test_a_token_with_non_ascii_letters_works_in_login_and_header(valkey: EmbeddedValkey) -> None:
     token = "Schlüssel-für-alle"
     with RunningGateway(valkey.url, GATEWAY_TOKEN=token) as gateway:
         assert gateway.ask("/api/login", "POST", {"token": token}).status == 200

@@ -112,7 +112,7 @@ class EventsHandler(BaseHandler):
         self.set_header("X-Accel-Buffering", "no")
         client = hub.subscribe(self.access)
         self._client = client
-        # With other rights the client has to ask again: it then gets them, or 401.
+        # If its rights change, the client has to reconnect: it then gets the new ones, or 401.
         auth, connections = self.gateway.auth, self.gateway.connections
         connections.add(client.close, lambda: auth.current(self.access) == self.access)
         clock_at = asyncio.get_running_loop().time()
