@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.commands.status.probe import _gateway
 from tests.support.gateway import RunningGateway
 from tests.support.openapi import check_schema
 from tests.support.waiting import wait_for
@@ -39,6 +41,13 @@ def test_the_refusal_is_logged_once(gateway: RunningGateway, caplog: pytest.LogC
         assert gateway.ask(path, "POST", {"token": "x"}, Host=FOREIGN).status == 403
     (line,) = (each.getMessage() for each in caplog.records if each.levelno == logging.WARNING)
     assert "evil.example" in line
+
+
+def test_the_status_command_says_what_to_do(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(_gateway(f"http://{gateway.host}")) is None
+    # Which names lead to this machine differs from machine to machine.
+    monkeypatch.setattr("elastic_inference.base.allowed_hosts.AllowedHosts.allow", lambda *_: False)
+    assert "ALLOWED_HOSTS" in str(asyncio.run(_gateway(f"http://{gateway.host}")))
 
 
 def test_local_names_and_allowed_ones_are_answered(gateway: RunningGateway, valkey: EmbeddedValkey) -> None:

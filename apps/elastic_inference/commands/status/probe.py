@@ -146,6 +146,8 @@ async def _gateway(url: str) -> str | None:
         )
     except (OSError, HTTPError, ValueError) as error:
         return str(error)
+    if answer.code == 403:
+        return "it refuses requests for this host name: use its IP address, or add the name to ALLOWED_HOSTS"
     return None if answer.code == 200 else f"answers /api/session with {answer.code}: not the gateway"
 
 
