@@ -216,6 +216,7 @@ def test_scaler_reads_lengths_as_keda_asks_for_them(locked_server: EmbeddedValke
         assert scaler.eval(KEDA_SCRIPT, 1, keys.legacy_queue("people")) == 0
         with pytest.raises(ResponseError, match="cluster support disabled"):  # allowed: KEDA needs it in a cluster
             scaler.execute_command("CLUSTER SLOTS")
+        assert scaler.command_count() > 100
 
 
 @pytest.mark.parametrize("script", SCALERS_SCRIPTS)
