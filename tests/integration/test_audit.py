@@ -113,12 +113,12 @@ def test_a_known_vulnerability_is_an_error_unless_it_is_accepted(source: Source,
     assert "npm packages, no known vulnerability" in done.stdout
 
 
-def test_a_source_that_answers_something_else_is_skipped_with_a_word(source: Source) -> None:
+def test_a_source_that_answers_something_else_is_skipped_with_a_message(source: Source) -> None:
     source.status = 404  # a mirror of packages alone
     check_skipped(audit(source.port))
 
 
-def test_a_source_that_is_unreachable_is_skipped_with_a_word() -> None:
+def test_a_source_that_is_unreachable_is_skipped_with_a_message() -> None:
     check_skipped(audit(free_port()))
 
 

@@ -89,7 +89,7 @@ def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80, bud
     if not budget.fits(needed):
         raise InvalidFrameError(
             InvalidReason.TOO_LARGE,
-            f"drawing takes {needed >> 20} MiB of memory, at most {budget.total >> 20} MiB are there for it",
+            f"drawing takes {needed >> 20} MiB of memory, at most {budget.total >> 20} MiB are available",
         )
     budget.take(needed)
     try:

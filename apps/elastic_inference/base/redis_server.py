@@ -31,7 +31,7 @@ VALKEY_9_SETTINGS: Mapping[str, str] = {"min-string-size-avoid-copy-reply": "0"}
 
 
 def settings_of_version(version: str) -> Mapping[str, str]:
-    """Further settings for the server that says `version`: the output of `valkey-server --version`."""
+    """Additional settings for a server of this version; `version` is the output of `valkey-server --version`."""
     found = re.search(r"Valkey.* v=(\d+)", version)
     return VALKEY_9_SETTINGS if found and int(found[1]) >= 9 else {}
 

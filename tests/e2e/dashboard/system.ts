@@ -146,7 +146,7 @@ export interface SystemOptions {
   token?: string
   /** The address that the gateway listens on. */
   host?: string
-  /** Further settings of the services. */
+  /** Additional settings of the services. */
   env?: Record<string, string>
 }
 

@@ -53,7 +53,7 @@ def test_scaling_in_counts_running_pods_without_a_metric_as_on_target_and_leaves
     assert from_pods(ONE, 7, 1.7, 2, missing=2, pending=3) == 7  # 3.7 of 4 is near enough
 
 
-def test_a_pod_without_a_metric_never_turns_the_direction() -> None:
+def test_a_pod_without_a_metric_never_reverses_the_direction() -> None:
     assert from_pods(ONE, 4, 2.4, 2, missing=2) == 4  # 1.2 of the measured, 0.6 of all
 
 

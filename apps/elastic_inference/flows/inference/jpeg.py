@@ -113,12 +113,12 @@ class JpegDecoder:
             self._held = 0
 
     def _hold(self, count: int) -> None:
-        # Whoever waits must hold nothing.
+        # A thread that waits must hold nothing.
         self.release()
         if not self._budget.fits(count):
             raise InvalidFrameError(
                 InvalidReason.TOO_LARGE,
-                f"decoding takes {count >> 20} MiB of memory, at most {self._budget.total >> 20} MiB are there for it",
+                f"decoding takes {count >> 20} MiB of memory, at most {self._budget.total >> 20} MiB are available",
             )
         self._budget.take(count)
         self._held = count

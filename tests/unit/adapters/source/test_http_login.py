@@ -29,7 +29,7 @@ def test_basic() -> None:
 
 @pytest.mark.parametrize("algorithm", ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess"])
 @pytest.mark.parametrize("qop", ["auth", "auth-int,auth", "auth-int"])
-def test_digest_is_preferred_and_right(algorithm: str, qop: str) -> None:
+def test_digest_is_preferred_and_correct(algorithm: str, qop: str) -> None:
     # User, password and nonce of RFC 7616, section 3.9.1; the formulas of its section 3.4.
     digest_header = (
         f'Digest realm="http-auth@example.org", qop="{qop}", algorithm={algorithm}, '
