@@ -1,39 +1,71 @@
 """The CPU time per frame of one H.264 camera over RTSP, compared with another build or with OpenCV alone.
 
-`python -m tests.bench.camera --against FOLDER` compares with the build in another checkout, which has its own `.venv`.
-Without it, and in `python -m tests.bench --only producers`, a loop that reads with OpenCV and encodes is compared.
-Rounds alternate; CPU time is that of the whole process, without its start.
+`python -m tests.bench.camera --against FOLDER` compares with the build in another checkout, which has its own `.venv`;
+`EI_BENCH_AGAINST=FOLDER python -m tests.bench --only producers` does so too. Without it, the measure is a process that
+only reads with OpenCV and encodes. Rounds alternate; CPU time is that of the whole process, without its start.
+
+Decoding costs the same in all of them, so the ratio depends on the video: the clip is coded as cameras do (CABAC,
+deblocking), the test image as fast as x264 can.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import redis
 import simplejpeg
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from tests.bench.record import alternate, cpu_s, ratios, spread_of
-from tests.support.rtsp_plain import rtsp_camera
+from tests.bench.record import Context, Figure, LeftOut, alternate, cpu_s, median_figure, ratios
+from tests.support.rtsp_plain import encode, rtsp_camera
 from tests.support.system import REPOSITORY, ServiceProcess
 
+CLIP = "car-detection.mp4"
 FPS = 15
 JPEG_QUALITY = 80
-SIZES = ((1920, 1080, 4000), (1280, 720, 2000))  # kbit/s as cameras are set by default
-# The bars: CPU time a frame over that of the build that read through OpenCV.
-BARS = {1920: 0.85, 1280: 1.0}
 SETTLE_S = 2.0
+SECONDS_OF_VIDEO = 10
+
+
+class Case(NamedTuple):
+    """One camera. `bar` is for the CPU time a frame over that of the build that read through OpenCV."""
+
+    content: str
+    width: int
+    height: int
+    kbits: int
+    bar: float
+
+    @property
+    def name(self) -> str:
+        """Content and size."""
+        return f"{self.content}, {self.width}x{self.height}"
+
+    def stream(self, clip: Path) -> bytes:
+        """Raw H.264 as the camera sends it, for a few seconds."""
+        if self.content == "test image":
+            return encode(SECONDS_OF_VIDEO, FPS, 2 * FPS, f"{self.width}x{self.height}")
+        return clip_as_camera(clip, self.width, self.height, self.kbits)
+
+
+# The rates are those to which cameras are set by default.
+CASES = (
+    *(Case("clip", 1920, 1080, 4000, 0.85), Case("clip", 1280, 720, 2000, 1.0)),
+    *(Case("test image", 1920, 1080, 0, 0.85), Case("test image", 1280, 720, 0, 1.0)),
+)
 
 
 def clip_as_camera(clip: Path, width: int, height: int, kbits: int) -> bytes:
@@ -44,38 +76,52 @@ def clip_as_camera(clip: Path, width: int, height: int, kbits: int) -> bytes:
         f" -b:v {kbits}k -maxrate {kbits}k -bufsize {kbits}k -pix_fmt yuv420p {colours}"
         " -x264-params slices=1:repeat-headers=1 -f h264 -"
     )
-    source = ["ffmpeg", "-v", "error", "-stream_loop", "1", "-i", str(clip), "-t", "20"]
+    source = ["ffmpeg", "-v", "error", "-stream_loop", "1", "-i", str(clip), "-t", str(SECONDS_OF_VIDEO)]
     return subprocess.run([*source, *command.split()], capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 
-def run(clip: Path, against: Path | None, rounds: int = 6, seconds: float = 10.0) -> Iterator[dict[str, Any]]:
-    """Yields {size, ms, other_ms, ratio, spread} for each size: CPU milliseconds a frame, medians of the rounds."""
-    for width, height, kbits in SIZES:
-        stream = clip_as_camera(clip, width, height, kbits)
+def run(
+    clip: Path, against: Path | None, rounds: int = 6, seconds: float = 10.0, cases: Sequence[Case] = CASES
+) -> Iterator[tuple[Case, list[float], list[float]]]:
+    """Yields each case with the CPU milliseconds a frame of this build and of the other way, one of each a round."""
+    for case in cases:
         with (
             tempfile.TemporaryDirectory(prefix="ei-bench-") as folder,
             EmbeddedValkey() as valkey,
-            rtsp_camera(stream, FPS) as port,
+            rtsp_camera(case.stream(clip), FPS) as port,
         ):
             url = f"rtsp://127.0.0.1:{port}/stream"
+            service_ms = functools.partial(_service_ms, url=url, valkey=valkey, folder=Path(folder), seconds=seconds)
+            other = functools.partial(_opencv_ms, url, seconds)
+            if against is not None:
+                other = functools.partial(service_ms, against)
+            mine, others = alternate(rounds, functools.partial(service_ms, REPOSITORY), other)
+        yield case, mine, others
 
-            def service_ms(checkout: Path, url: str = url, valkey: Any = valkey, folder: str = folder) -> float:
-                return _service_ms(checkout, url, valkey, Path(folder), seconds)
 
-            def other_ms(url: str = url) -> float:
-                return service_ms(against) if against else _opencv_ms(url, seconds)
+def figures(context: Context) -> Iterator[Figure | LeftOut]:
+    """The table's lines, as a part of `producers`."""
+    if shutil.which("ffmpeg") is None:
+        yield LeftOut("producers", "ffmpeg, which makes the camera's video, is missing")
+        return
+    against = Path(found) if (found := os.environ.get("EI_BENCH_AGAINST")) else None
+    cases = CASES if against else CASES[:2]
+    for case, mine, others in run(context.videos / CLIP, against, context.rounds(3), context.seconds(3.0), cases):
+        yield _figure(case, mine, others, against)
 
-            mine, other = alternate(rounds, lambda: service_ms(REPOSITORY), other_ms)
-        found = ratios(mine, other)
-        yield {
-            "size": f"{width}x{height}",
+
+def _figure(case: Case, mine: list[float], others: list[float], against: Path | None) -> Figure:
+    beside = "the other build" if against else "OpenCV and encoding alone"
+    return median_figure(
+        "producers",
+        f"RTSP, H.264, {case.name}: CPU a frame over {beside}",
+        ratios(mine, others),
+        maximum=case.bar if against else None,
+        details={
             "ms": round(statistics.median(mine), 2),
-            "other_ms": round(statistics.median(other), 2),
-            "ratio": round(statistics.median(found), 3),
-            "spread": round(spread_of(found), 3),
-            "rounds": [round(each, 3) for each in found],
-            "bar": BARS[width],
-        }
+            "other_ms": round(statistics.median(others), 2),
+        },
+    )
 
 
 def _service_ms(checkout: Path, url: str, valkey: EmbeddedValkey, folder: Path, seconds: float) -> float:
@@ -130,7 +176,7 @@ def _opencv(url: str, seconds: float) -> float:
 def main() -> None:
     """Prints one JSON record per line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--videos", type=Path, help="folder with car-detection.mp4 (default: shared/videos)")
+    parser.add_argument("--videos", type=Path, help=f"folder with {CLIP} (default: shared/videos)")
     parser.add_argument("--against", type=Path, help="another checkout with its .venv (default: OpenCV alone)")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -140,8 +186,8 @@ def main() -> None:
         print(_opencv(arguments.opencv, arguments.seconds))
         return
     videos = arguments.videos or Path(os.environ.get("EI_TEST_VIDEOS", REPOSITORY.parent / "shared" / "videos"))
-    for record in run(videos / "car-detection.mp4", arguments.against, arguments.rounds, arguments.seconds):
-        print(json.dumps(record), flush=True)
+    for case, mine, others in run(videos / CLIP, arguments.against, arguments.rounds, arguments.seconds):
+        print(json.dumps(_figure(case, mine, others, arguments.against).as_json()), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.base import config
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from tests.bench import camera
 from tests.bench.record import Context, Figure, LeftOut, cpu_s
 from tests.support.mjpeg_server import MjpegServer
 from tests.support.system import ServiceProcess
@@ -153,6 +154,7 @@ def figures(context: Context) -> Iterator[Figure | LeftOut]:
     if not (context.videos / CLIP).is_file():
         yield LeftOut("producers", f"the clip {CLIP} is missing")
         return
+    yield from camera.figures(context)
     for each in run(context.videos, context.rounds(3), context.seconds(3.0)):
         yield Figure(
             "producers",
