@@ -17,6 +17,7 @@ PODS = (
     f'ei_scale_ratio{{{N},infer_type="face-fp32",pod="b"}}',
 )
 UP = f'ei_redis_up{{{N},part="broker",pod="h1"}}'
+REFUSED = f'ei_redis_refused{{{N},part="broker",pod="h1"}}'
 WORKERS = f'ei_workers{{{N},infer_type="face-fp32",pod="h1"}}'
 
 
@@ -45,7 +46,9 @@ def test_a_missing_value_is_an_error_and_not_a_demand_of_zero(trigger: dict[str,
         pytest.param({UP: "1x20", WORKERS: "0x20"}, 0, id="asleep"),
         pytest.param({UP: "1x20"}, 0, id="asleep and never used"),
         pytest.param({UP: "1x20", WORKERS: "2x20"}, None, id="the pods cannot be scraped"),
+        pytest.param({UP: "1x20", REFUSED: "0x20", WORKERS: "0x20"}, 0, id="asleep, nothing refused"),
         pytest.param({UP: "0x20"}, None, id="the broker is unavailable"),
+        pytest.param({UP: "1x20", REFUSED: "1x20"}, None, id="the broker refuses to name the pods"),
         pytest.param({}, None, id="a Prometheus that has just started"),
         pytest.param({PODS[0].replace("face-fp32", "face-int8"): "1x20"}, None, id="another type"),
         pytest.param({PODS[0].replace("default", "other"): "1x20"}, None, id="another namespace"),

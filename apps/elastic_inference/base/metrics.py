@@ -117,8 +117,12 @@ class HousekeepingMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
         self.workers = Gauge("ei_workers", "Inference pods that report, by type.", ("infer_type",), registry=registry)
-        redis_up = Gauge("ei_redis_up", "Whether the last read of this part worked.", ("part",), registry=registry)
+        redis_up = Gauge("ei_redis_up", "Whether Redis answers for this part.", ("part",), registry=registry)
         self.redis_up = {part: redis_up.labels(part=part) for part in ("queue", "broker")}
+        refused = Gauge(
+            "ei_redis_refused", "1 while Redis answers a read of this part with an error.", ("part",), registry=registry
+        )
+        self.redis_refused = {part: refused.labels(part=part) for part in ("queue", "broker")}
         self.redis_used = Gauge("ei_redis_used_memory_bytes", "Memory used by the queue's Redis.", registry=registry)
         self.redis_limit = Gauge(
             "ei_redis_maxmemory_bytes", "maxmemory of the queue's Redis; 0 means unlimited.", registry=registry

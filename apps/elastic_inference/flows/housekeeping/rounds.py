@@ -162,7 +162,7 @@ class Housekeeping:
         self._counted = counted
 
     async def _ask(self, part: str, read: Callable[[], Awaitable[None]]) -> bool:
-        """Whether `read` succeeded in time; its outcome becomes readiness and `ei_redis_up`."""
+        """Whether `read` succeeded in time; its outcome becomes readiness, `ei_redis_up` and `ei_redis_refused`."""
         try:
             async with asyncio.timeout(READ_LIMIT_S):
                 await read()
@@ -171,11 +171,14 @@ class Housekeeping:
             self._lifecycle.set_missing(part, text)
             if self._throttle.allow((part, type(error))):
                 log.warning("%s", text)
-            self._metrics.redis_up[part].set(0)
+            # Redis that refuses, for lack of rights or memory, is up.
             refused = isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS)
+            self._metrics.redis_up[part].set(refused)
+            self._metrics.redis_refused[part].set(refused)
             self._forget(part, refused=refused)
             return False
         self._metrics.redis_up[part].set(1)
+        self._metrics.redis_refused[part].set(0)
         self._lifecycle.set_ready(part)
         return True
 

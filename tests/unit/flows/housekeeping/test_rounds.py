@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, NoPermissionError, ResponseError
 
 from elastic_inference.adapters.frame_queue import reader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
@@ -204,3 +204,30 @@ async def test_rounds_that_never_succeed_fail_liveness(monkeypatch: pytest.Monke
     monkeypatch.setattr("elastic_inference.flows.housekeeping.rounds.BEAT_LIMIT_S", 0.0)
     await housekeeping.run(stop)
     assert set(queues.lifecycle.stuck()) == {"rounds"}
+
+
+async def test_a_refusal_is_no_outage() -> None:
+    registry = CollectorRegistry()
+    queues = Queues(["a"])
+    housekeeping = make(queues, registry)
+
+    def value(name: str, part: str) -> float | None:
+        return registry.get_sample_value(name, {"part": part})
+
+    async def no_right() -> None:
+        raise NoPermissionError("NOPERM this user has no permissions to run the 'zrangebyscore' command")
+
+    async def unavailable() -> None:
+        raise ConnectionError("refused")
+
+    async def works() -> None:
+        pass
+
+    for part in ("queue", "broker"):
+        assert not await housekeeping._ask(part, no_right)
+        assert (value("ei_redis_up", part), value("ei_redis_refused", part)) == (1, 1)
+        assert part in queues.lifecycle.missing()
+        assert not await housekeeping._ask(part, unavailable)
+        assert (value("ei_redis_up", part), value("ei_redis_refused", part)) == (0, 0)
+        assert await housekeeping._ask(part, works)
+        assert (value("ei_redis_up", part), value("ei_redis_refused", part)) == (1, 0)
