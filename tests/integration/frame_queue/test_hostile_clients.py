@@ -57,10 +57,9 @@ def test_forged_drops_are_not_counted_and_cost_no_frame(bench: QueueBench, field
 
 def test_a_million_forged_drops_count_as_no_more_than_is_possible(bench: QueueBench) -> None:
     bench.pop()
-    bench.redis.hincrby(keys.dropped(TYPE), "queue_full", 1_000_000)
-    bench.pop()
-    bench.redis.hincrby(keys.dropped(TYPE), "queue_full", 1_000_000)
-    assert bench.pop().dropped[DropReason.QUEUE_FULL] <= 20_000 * 10, "20,000 a second"
+    for _ in range(2):
+        bench.redis.hincrby(keys.dropped(TYPE), "queue_full", 1_000_000)
+        assert bench.pop().dropped[DropReason.QUEUE_FULL] <= 20_000 * 10, "20,000 a second since the last pop"
 
 
 @pytest.mark.parametrize("size", [4_000_000, 10**30], ids=["4 MB", "no number"])

@@ -102,8 +102,10 @@ class FairQueue:
             self._token = None
 
     def _claim(self, drops: Any, batch: PopBatch) -> None:
+        # Read without drops too: what the next claim may hold is counted from here.
+        claimed = self._claims.read(drops)
         if drops:
-            batch.dropped.update(self._claims.read(drops))
+            batch.dropped.update(claimed)
             if self._claims.refused and self._throttle.allow("drops"):
                 log.warning(
                     "type %s: %d claimed drops were not counted, no queue drops that many; another program may have "
