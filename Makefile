@@ -15,7 +15,7 @@ NODE_STAMP := spa/node_modules/.installed
 FUZZ := build/fuzz
 ARGS ?=
 
-.PHONY: help install demo test test-python test-dashboard test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
+.PHONY: help install demo test test-python test-dashboard test-faults test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ test-cluster: install ## images, manifests and the whole suite on a real cluster
 test-elasticity: install ## the autoscalers against real pods on a real cluster (under 40 minutes; ARGS="-h")
 	@$(BIN)/python -m tests.elasticity $(ARGS)
 
+test-faults: install dashboard ## one fault after the other under load, twelve minutes (doc/reliability.md; ARGS="-h")
+	@$(BIN)/python -m tests.faults $(ARGS)
+
 bench: install dashboard ## benchmarks of every part, at most 15 minutes (ARGS="-h")
 	@$(BIN)/python -m tests.bench $(ARGS)
 ifeq ($(ARGS),)
@@ -124,6 +127,7 @@ docs: install ## write the generated documents
 	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory $(NODE_STAMP) && cd spa && npm run --silent types; \
 	else echo "Node.js 20 or newer is missing: spa/src/api/schema.d.ts stays as it is."; fi
 	@$(BIN)/python -m tests.elasticity.report
+	@$(BIN)/python -m tests.faults.report
 	@$(BIN)/python -m tests.bench.planner --document
 
 clean: ## remove everything generated, except models and videos

@@ -8,8 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-import cv2
-import numpy as np
 import redis
 from pydantic import SecretStr
 
@@ -20,6 +18,7 @@ from elastic_inference.base import config
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Result, parse_result
+from tests.support.jpeg import noisy_jpeg
 
 STREAMS = 8
 MOST_STREAMS = 16
@@ -47,7 +46,7 @@ class Load:
             for number in range(MOST_STREAMS)
         ]
         self._admin: redis.Redis = connect(target("admin", admin_password))
-        self.images = [_image(number) for number in range(8)]
+        self.images = [noisy_jpeg(number) for number in range(8)]
         self._streams = STREAMS
         self._rate: Callable[[float], float] = lambda _: 0.0
         self._began = time.monotonic()
@@ -158,10 +157,3 @@ class Load:
                 return
             self._orders[result.stream].add(result.order)
             self.inferred += 1
-
-
-def _image(number: int) -> bytes:
-    noise = np.random.default_rng(number).integers(0, 255, (18, 24, 3), dtype=np.uint8)
-    done, data = cv2.imencode(".jpg", cv2.resize(noise, (192, 144)), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    assert done
-    return data.tobytes()

@@ -1,8 +1,11 @@
-"""JPEGs for tests that read only the header."""
+"""JPEGs for tests: one with nothing but a header, and one with something in it."""
 
 from __future__ import annotations
 
 import struct
+
+import cv2
+import numpy as np
 
 
 def tiny_jpeg(width: int = 64, height: int = 48, padding: int = 0) -> bytes:
@@ -17,3 +20,11 @@ def with_size(jpeg: bytes, width: int, height: int) -> bytes:
     while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
         at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
     return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+
+
+def noisy_jpeg(number: int, width: int = 192, height: int = 144, quality: int = 80) -> bytes:
+    """Coloured patches, different for each `number`."""
+    noise = np.random.default_rng(number).integers(0, 255, (18, 24, 3), dtype=np.uint8)
+    done, data = cv2.imencode(".jpg", cv2.resize(noise, (width, height)), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return bytes(data.tobytes())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -58,12 +59,18 @@ class ServiceProcess:
             python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / f"{kind}_stream_service.py"
             self._command = [str(python), str(entry)]
 
-    def start(self) -> ServiceProcess:
-        """Starts it; `wait_ready` waits."""
+    @property
+    def pod(self) -> str:
+        """Its name in Redis, if it is a pod."""
+        assert self.process is not None
+        return f"{keys.pod_name({}).rpartition('-')[0]}-{self.process.pid}"
+
+    def start(self, environ: Mapping[str, str] | None = None) -> ServiceProcess:
+        """Starts it, once with further settings if there are `environ`; `wait_ready` waits."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
-                env=self._environ,
+                env={**self._environ, **(environ or {})},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -138,10 +145,10 @@ class ServiceProcess:
 class System:
     """A Valkey and the services that a test asks for; ends all of them at its end."""
 
-    def __init__(self, valkey_options: tuple[str, ...] = ()) -> None:
+    def __init__(self, valkey_options: tuple[str, ...] = (), valkey: EmbeddedValkey | None = None) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="ei-system-")
         self.folder = Path(self._temporary.name)
-        self.valkey = EmbeddedValkey(options=valkey_options)
+        self.valkey = valkey or EmbeddedValkey(options=valkey_options)
         self.services: list[ServiceProcess] = []
         self.gateway_port = 0
         self.websocket_port = 0

@@ -29,15 +29,16 @@ def first_message(url: str, timeout_s: float = 20) -> str | bytes:
 
 
 class ReconnectingViewer(Background):
-    """Reads one websocket and reconnects whenever it ends, as the dashboard does."""
+    """Reads one websocket and reconnects whenever it ends, or is silent for `silent_s`, as the dashboard does."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, *, silent_s: float | None = None) -> None:
         super().__init__()
         # When an open connection ended (monotonic), and why connections ended or were refused.
         self.cuts: list[float] = []
         self.refusals: list[str] = []
         self._url = url
         self._headers = headers or {}
+        self._silent_s = silent_s
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -52,14 +53,19 @@ class ReconnectingViewer(Background):
                     compression=None,
                 ) as socket:
                     opened = True
-                    while not self._stop.is_set():
+                    heard_at = time.monotonic()
+                    while not self._stop.is_set() and not self._is_silent(heard_at):
                         with contextlib.suppress(TimeoutError):
                             self._take(socket.recv(timeout=0.2))
+                            heard_at = time.monotonic()
             except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, EOFError) as error:
                 if opened:
                     self.cuts.append(time.monotonic())
                 self.refusals.append(str(error)[:200])
                 self._stop.wait(0.1)
+
+    def _is_silent(self, heard_at: float) -> bool:
+        return self._silent_s is not None and time.monotonic() - heard_at > self._silent_s
 
     def _take(self, message: str | bytes) -> None:
         raise NotImplementedError

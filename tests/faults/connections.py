@@ -1,0 +1,218 @@
+"""Faults of clients that only connect: idle ones, silent ones, floods of pings and of tokens, odd requests."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections import Counter
+
+from elastic_inference.domain import keys
+from tests.faults.load import TYPE, Pusher
+from tests.faults.runner import Fault, Seen
+from tests.faults.site import TOKEN, Site
+from tests.support.jpeg import noisy_jpeg
+from tests.support.raw_viewer import PING, RawViewer
+from tests.support.system import ServiceProcess
+
+CONNECTIONS, WAY_IN, ERRORS = "connections", "the way in", "error replies"
+# On Linux all of 127.0.0.0/8 is this machine: a stranger with an address of its own.
+STRANGER = "127.0.0.2"
+IDLE = 300
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+# A write without progress ends the connection after 30 s, a silent viewer after 40 s.
+ENDED_WITHIN_S = 75.0
+
+
+def connect(port: int, stack: contextlib.ExitStack, source: str = STRANGER) -> socket.socket:
+    """A connection from the stranger's address."""
+    return stack.enter_context(socket.create_connection(("127.0.0.1", port), 5, (source, 0)))
+
+
+def idle_connections(site: Site, seen: Seen) -> None:
+    """300 connections each to gateway and websocket server that send nothing."""
+    seen.others_go_on()
+    with contextlib.ExitStack() as stack:
+        for _ in range(IDLE):
+            for port in (site.gateway_port, site.websocket_port):
+                with contextlib.suppress(OSError):
+                    connect(port, stack)
+        time.sleep(2)
+        answers = Counter(site.status("/api/streams", BEARER) for _ in range(5))
+        seen.check("the API answers others", answers[200] == 5, str(dict(answers)))
+        with RawViewer(site.gateway_port, f"/{keys.stream_id('cam-3', TYPE)}?format=json", headers=BEARER) as viewer:
+            viewer.read()
+
+
+def pings(site: Site, seen: Seen) -> None:
+    """A viewer that sends up to 100,000 pings."""
+    seen.others_go_on()
+    sent = 0
+    with RawViewer(site.gateway_port, f"/{keys.stream_id('cam-3', TYPE)}?format=json", headers=BEARER) as viewer:
+        deadline = time.monotonic() + 5
+        with contextlib.suppress(OSError):
+            while sent < 100_000 and time.monotonic() < deadline:
+                viewer.send(PING, b"x")
+                sent += 1
+    seen.check("a viewer that floods pings is cut off", sent < 50_000, f"{sent} pings in 5 s")
+
+
+def suspended_clients(site: Site, seen: Seen) -> None:
+    """Viewers and a downloader that read nothing any more; they are ended, and their descriptors given back."""
+    seen.others_go_on()
+    gate = threading.Event()
+    gate.set()
+    image, size = noisy_jpeg(5, 1280, 960, 98), (1280, 960)
+    big = Pusher(site.target("camera"), "big", image, size, gate)
+    before = {name: site.levels()[name][1] for name in ("gateway", "websocket-server")}
+    target = f"/{keys.stream_id('big', TYPE)}?format=frame"
+    limits = seen.peak_below(gateway=256, websocket_server=512)
+    with limits, big, contextlib.ExitStack() as stack:
+        time.sleep(1)
+        for port, headers in ((site.gateway_port, BEARER), (site.websocket_port, {})):
+            viewer = RawViewer(port, target, headers=headers, receive_buffer_bytes=16_384)
+            stack.enter_context(viewer)
+            viewer.read()
+        reader = socket.socket()
+        stack.enter_context(reader)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        reader.connect(("127.0.0.1", site.gateway_port))
+        request = f"GET /api/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        reader.settimeout(1)
+        with contextlib.suppress(OSError):
+            for _ in range(600):
+                reader.sendall(request.encode())
+
+        def given_back() -> bool:
+            levels = site.levels()
+            return all(levels[name][1] <= count for name, count in before.items())
+
+        seen.within("all are ended and their descriptors given back", given_back, ENDED_WITHIN_S)
+        gate.clear()
+        time.sleep(1)
+    seen.pushed += big.pushed
+
+
+def redis_connections(site: Site, seen: Seen) -> None:
+    """Connections to Redis that never log in take all places, while a camera must connect again."""
+    seen.others_go_on("video-1")
+    most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
+    own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
+    site.admin.config_set("maxclients", own + 20)
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(60):
+                with contextlib.suppress(OSError):
+                    connect(site.valkey.port, stack)
+            time.sleep(0.5)
+            site.kill_connections(lambda each: each["name"] == "video-1")
+            time.sleep(5)
+    finally:
+        site.admin.config_set("maxclients", most)
+    seen.end()
+    silent = int(site.admin.config_get("timeout")["timeout"])  # type: ignore[index]
+    seen.check("Redis ends silent connections (timeout)", silent > 0, f"{silent} s")
+
+
+def guesses(site: Site, seen: Seen) -> None:
+    """300 wrong tokens as fast as they go, while the right one asks."""
+    seen.others_go_on()
+    wrong: Counter[int] = Counter()
+    stop = threading.Event()
+
+    def guess() -> None:
+        for number in range(300):
+            if stop.is_set():
+                return
+            wrong[site.status("/api/streams", {"Authorization": f"Bearer guess-{number}"})] += 1
+
+    thread = threading.Thread(target=guess)
+    thread.start()
+    time.sleep(0.5)
+    right = Counter(site.status("/api/streams", BEARER) for _ in range(20))
+    time.sleep(1)
+    stop.set()
+    thread.join()
+    seen.check("the right token is accepted", right[200] == 20, str(dict(right)))
+    seen.check("no wrong one is", wrong[200] == 0, str(dict(wrong)))
+
+
+def foreign_host(site: Site, seen: Seen) -> None:
+    """A page that reaches a gateway without a token under its own name (DNS rebinding)."""
+    seen.others_go_on()
+    old = site.gateway_port
+    site.gateway_port = 0
+    try:
+        service: ServiceProcess = site.gateway()
+        service.name = "gateway without token"
+        service.wait_ready()
+        own = site.status("/api/streams", {})
+        foreign = site.status("/api/streams", {"Host": "rebound.example:31002"})
+        seen.check("its own name is answered", own == 200, str(own))
+        seen.check("a foreign name is refused", 400 <= foreign < 500, str(foreign))
+        service.terminate()
+        site.services.remove(service)
+    finally:
+        site.gateway_port = old
+
+
+def odd_requests(site: Site, seen: Seen) -> None:
+    """Requests with bytes over 127, broken escapes and a huge header."""
+    seen.others_go_on()
+    stream = keys.stream_id("cam-0", TYPE).encode()
+    answers = []
+    for target in (
+        b"/api/streams/" + stream + b"/snapshot.jpg?\xff",
+        b"/api/streams/%FF%FE/snapshot.jpg?%zz",
+        b"/" + stream + b"?format=\xff",
+        b"/api/streams?" + b"x" * 20_000,
+    ):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", site.gateway_port), 5) as client:
+            client.settimeout(5)
+            client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ")
+            client.sendall(TOKEN.encode() + b"\r\nConnection: close\r\n\r\n")
+            answers.append(client.recv(1024).split(b" ", 2)[1:2])
+    shown = [each[0].decode() if each else "none" for each in answers]
+    seen.check("no 5xx", not any(each.startswith("5") for each in shown), ", ".join(shown))
+    degraded = site.named("gateway").ready().get("degraded", {})
+    seen.check("the gateway calls nothing unavailable", not degraded, str(degraded))
+
+
+def lock_from_the_future(site: Site, seen: Seen) -> None:
+    """The janitor's lock, as a clock that was an hour ahead has left it."""
+    seen.others_go_on()
+    site.admin.set(keys.janitor_lock(TYPE), "9000000000000000 other", px=3_600_000)
+    seen.end()
+    seen.within("the janitor runs", lambda: int(site.admin.pttl(keys.janitor_lock(TYPE))) <= 1000, 10)
+
+
+def frozen_subscriber(site: Site, seen: Seen) -> None:
+    """A subscriber that stops reading, while 120 MB are published to it."""
+    seen.others_go_on()
+    channel = keys.stream_id("nobody", TYPE)
+    with socket.socket() as frozen:
+        frozen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        frozen.connect(("127.0.0.1", site.valkey.port))
+        frozen.sendall(f"AUTH viewer viewer-password\r\nSUBSCRIBE {channel}\r\n".encode())
+        time.sleep(0.3)
+        reached, highest = 0, 0
+        for number in range(600):
+            reached = int(site.admin.publish(channel, bytes(200_000)))
+            if number % 50 == 0:
+                highest = max(highest, int(site.admin.info("memory")["used_memory"]))  # type: ignore[index]
+    seen.check("it is disconnected", reached == 0)
+    seen.check("Redis stays below 150 MB", highest < 150e6, f"{highest / 1e6:.0f} MB")
+
+
+FAULTS = (
+    Fault(ERRORS, "odd requests", odd_requests, short=True),
+    Fault(ERRORS, "a lock from the future", lock_from_the_future),
+    Fault(ERRORS, "a subscriber that reads nothing", frozen_subscriber),
+    Fault(CONNECTIONS, "600 idle connections", idle_connections),
+    Fault(CONNECTIONS, "pings without end", pings),
+    Fault(CONNECTIONS, "clients that read nothing", suspended_clients),
+    Fault(CONNECTIONS, "all places at Redis taken", redis_connections),
+    Fault(WAY_IN, "300 guesses of the token", guesses, short=True),
+    Fault(WAY_IN, "a foreign name, without a token", foreign_host),
+)

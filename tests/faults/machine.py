@@ -1,0 +1,161 @@
+"""Faults of the machine: clocks an hour off, disks full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.faults.runner import Fault, Seen
+from tests.faults.site import CAMERAS, Site
+from tests.support.waiting import wait_for
+
+CLOCKS, DISKS = "clocks", "disks"
+HOUR_S = 3600
+SMALL_DISK = "8m"
+
+
+def faketime_library() -> Path | None:
+    """Debian's libfaketime for programs with threads, if it is installed."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+def clock_environ(offset: Path | str) -> dict[str, str]:
+    """Settings of a process whose clock is off: always by a text such as `+3600`, or by what a file says at the time.
+
+    Its monotonic clock stays right, as a machine's does when its time is set.
+    """
+    library = faketime_library()
+    assert library is not None
+    fixed: dict[str, str] = {"FAKETIME": offset} if isinstance(offset, str) else {}
+    changing = {} if fixed else {"FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
+    names = ("FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC")
+    return {"LD_PRELOAD": str(library), **dict.fromkeys(names, "1"), **fixed, **changing}
+
+
+@contextlib.contextmanager
+def site_with_a_clock(model: Callable[[], Path]) -> Iterator[Site]:
+    """A site whose Redis takes its time from the file `clock` in the site's folder."""
+    with tempfile.TemporaryDirectory(prefix="ei-clock-") as folder:
+        file = Path(folder) / "clock"
+        file.write_text("+0\n")
+        with Site(model(), valkey_environ=clock_environ(file)) as site:
+            site.clock = file
+            yield site
+
+
+def _now(site: Site) -> int:
+    found: Any = site.admin.time()
+    return int(found[0])
+
+
+def jump(seconds: int) -> Callable[[Site, Seen], None]:
+    """Redis' clock jumps, and stays there."""
+
+    def inject(site: Site, seen: Seen) -> None:
+        assert site.clock is not None
+        before = _now(site)
+        site.clock.write_text(f"{int(site.clock.read_text()) + seconds:+d}\n")
+        wait_for(lambda: abs(_now(site) - before - seconds) < HOUR_S / 2, 5, "the jump of the clock")
+        if seconds > 0:
+            seen.may_lose(48, "frames expired with everything else")
+
+    return inject
+
+
+def restarted_with_clock(name: str, offset: str) -> Callable[[Site, Seen], None]:
+    """A service starts on a machine whose clock is an hour off."""
+
+    def inject(site: Site, seen: Seen) -> None:
+        seen.others_go_on(*(each for each in CAMERAS if each == name))
+        if name in CAMERAS:
+            seen.may_forge(4, f"frames that {name} had pushed and not told yet")
+        site.restart(name, clock_environ(offset))
+
+    return inject
+
+
+def clocks_missing() -> str:
+    """What this machine lacks for a clock of one's own."""
+    return "" if faketime_library() else "libfaketime is not installed"
+
+
+def disks_missing() -> str:
+    """What this machine lacks for a small disk."""
+    return "" if os.geteuid() == 0 else "a small disk needs root"
+
+
+@contextlib.contextmanager
+def site_on_a_small_disk(model: Callable[[], Path]) -> Iterator[Site]:
+    """A site with its logs, its model cache and Redis' folder on a disk of its own."""
+    with tempfile.TemporaryDirectory(prefix="ei-disk-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", folder], check=True)
+        try:
+            with Site(model(), folder=Path(folder)) as site:
+                yield site
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextlib.contextmanager
+def full(site: Site) -> Iterator[None]:
+    """The site's disk has no byte left while the block lasts."""
+    file = site.folder / "filler"
+    try:
+        with contextlib.suppress(OSError), file.open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        with contextlib.suppress(OSError), file.open("ab", buffering=0) as filler:
+            while True:
+                filler.write(b"x")
+        yield
+    finally:
+        file.unlink()
+
+
+def logs_full(site: Site, seen: Seen) -> None:
+    """No service can write its log, and each has something to say."""
+    seen.may_lose(16, "frames were in answers that were cut off")
+    with full(site):
+        site.kill_connections(lambda _: True)
+        time.sleep(4)
+
+
+def redis_folder_full(site: Site, seen: Seen) -> None:
+    """Redis cannot save, which somebody asks it to."""
+    seen.others_go_on()
+    with full(site):
+        with contextlib.suppress(Exception):
+            site.admin.bgsave()
+        time.sleep(2)
+        site.admin.set("a-key", "a-value")
+        site.admin.delete("a-key")
+
+
+def model_cache_full(site: Site, seen: Seen) -> None:
+    """A pod starts with a model cache that cannot be written."""
+    seen.others_go_on()
+    seen.may_lose(40, "frames were in the hands of pod-1")
+    cache = site.folder / "cache"
+    cache.mkdir(exist_ok=True)
+    with full(site):
+        site.restart("pod-1", {"MODEL_CACHE_DIR": str(cache)})
+        site.named("pod-1").wait_ready(30)
+
+
+FAULTS = (
+    Fault(CLOCKS, "the clock of Redis jumps an hour ahead", jump(HOUR_S), "clock"),
+    Fault(CLOCKS, "the clock of Redis jumps an hour back", jump(-HOUR_S), "clock"),
+    Fault(CLOCKS, "the clock of Redis jumps another hour back", jump(-HOUR_S), "clock"),
+    Fault(CLOCKS, "the gateway an hour ahead", restarted_with_clock("gateway", "+3600"), "clock"),
+    Fault(CLOCKS, "housekeeping an hour ahead", restarted_with_clock("housekeeping", "+3600"), "clock"),
+    Fault(CLOCKS, "a camera an hour behind", restarted_with_clock("video-1", "-3600"), "clock"),
+    Fault(DISKS, "no room for logs", logs_full, "disk"),
+    Fault(DISKS, "no room for Redis' folder", redis_folder_full, "disk"),
+    Fault(DISKS, "no room for the model cache", model_cache_full, "disk"),
+)

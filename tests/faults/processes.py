@@ -1,0 +1,229 @@
+"""Faults of Redis and of the services as processes: killed, frozen, paused, emptied, full, without descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+from tests.bench.record import cpu_s
+from tests.faults.runner import Fault, Seen
+from tests.faults.site import CAMERAS, STREAMS, Site
+
+# What a pod can hold in its hands: workers, frames popped ahead, results not yet published.
+IN_HAND = 40
+# STREAM_QUEUE_DEPTH frames of each stream, and what is on its way to the pods.
+IN_REDIS = 4 * len(STREAMS) + 16
+FROZEN_S = 5.0
+NO_FILES_S = 4.0
+REDIS, SERVICE = "Redis", "a service"
+
+
+def sleep(seconds: float) -> None:
+    """The length of a fault, not a wait for something."""
+    time.sleep(seconds)
+
+
+def redis_killed(site: Site, seen: Seen) -> None:
+    """SIGKILL, and a new, empty server at once."""
+    seen.may_lose(IN_REDIS, "frames were in Redis")
+    site.valkey.kill()
+    site.valkey.start()
+
+
+def redis_paused(seconds: float) -> Callable[[Site, Seen], None]:
+    """SIGSTOP for so long: connections stay open and nothing answers."""
+
+    def inject(site: Site, seen: Seen) -> None:
+        with _frozen(site.pid("Valkey"), seconds):
+            pass
+        seen.may_lose(16, "frames were in answers that nobody awaited any more")
+
+    return inject
+
+
+def redis_emptied(site: Site, seen: Seen) -> None:
+    """FLUSHALL."""
+    seen.may_lose(IN_REDIS, "frames were in Redis")
+    site.admin.flushall()
+
+
+def scripts_lost(site: Site, seen: Seen) -> None:
+    """SCRIPT FLUSH."""
+    site.admin.script_flush()
+
+
+def connections_cut(site: Site, seen: Seen) -> None:
+    """All connections at Redis closed by the server."""
+    seen.may_lose(16, "frames were in answers that were cut off")
+    seen.notes.append(f"{site.kill_connections(lambda _: True)} connections closed")
+
+
+def redis_full(site: Site, seen: Seen) -> None:
+    """maxmemory below what is used: every write is refused."""
+    used = int(site.admin.info("memory")["used_memory"])
+    site.admin.config_set("maxmemory", max(1, used - 500_000))
+    try:
+        sleep(FROZEN_S)
+        metrics = site.named("housekeeping").metrics()
+        seen.check("ei_redis_up stays 1", metrics.get('ei_redis_up{part="queue"}') == 1)
+        known = metrics["ei_redis_used_memory_bytes"] == metrics["ei_redis_used_memory_bytes"]
+        seen.check("the memory gauges are known", known)
+        degraded = site.named("gateway").ready().get("degraded", {})
+        seen.check("the gateway does not call Redis unavailable", "unavailable" not in str(degraded), str(degraded))
+    finally:
+        site.admin.config_set("maxmemory", 0)
+
+
+def redis_evicting(site: Site, seen: Seen) -> None:
+    """A policy that removes keys, and a limit that makes it do so."""
+    info = site.admin.info()
+    used, evicted = int(info["used_memory"]), int(info["evicted_keys"])
+    site.admin.config_set("maxmemory-policy", "allkeys-lru")
+    site.admin.config_set("maxmemory", max(1, used - 300_000))
+    try:
+        sleep(FROZEN_S)
+    finally:
+        site.admin.config_set("maxmemory", 0)
+        site.admin.config_set("maxmemory-policy", "noeviction")
+    removed = int(site.admin.info("stats")["evicted_keys"]) - evicted
+    seen.notes.append(f"{removed} keys evicted")
+    # One key may be the list of all frames of a stream that wait.
+    seen.may_lose(4 * removed, "frames were evicted (documented: nobody counts them)")
+
+
+def killed(*names: str) -> Callable[[Site, Seen], None]:
+    """SIGKILL, and a new process at once."""
+
+    def inject(site: Site, seen: Seen) -> None:
+        for name in names:
+            if name.startswith("pod"):
+                seen.may_lose(IN_HAND, f"frames were in the hands of {name}")
+            elif name in CAMERAS:
+                seen.may_forge(4, f"frames that {name} had pushed and not told yet")
+            site.restart(name)
+        _concern(seen, names)
+
+    return inject
+
+
+def drained(site: Site, seen: Seen) -> None:
+    """SIGTERM: it publishes what it holds."""
+    seen.others_go_on()
+    site.note_counters("pod-1")
+    seen.check("it ends with code 0", site.named("pod-1").terminate() == 0)
+    site.closed("pod-1")
+    site.named("pod-1").start()
+    seen.may_lose(8, "drops that the pod had claimed, and nobody has read since")
+
+
+def frozen(name: str) -> Callable[[Site, Seen], None]:
+    """SIGSTOP for some seconds."""
+
+    def inject(site: Site, seen: Seen) -> None:
+        with _frozen(site.pid(name), FROZEN_S):
+            pass
+        _concern(seen, (name,))
+
+    return inject
+
+
+def no_descriptors(name: str, connect: bool = False) -> Callable[[Site, Seen], None]:
+    """No further descriptor for some seconds, while clients connect and its connections at Redis are closed."""
+
+    def inject(site: Site, seen: Seen) -> None:
+        pid = site.pid(name)
+        old = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used_s = cpu_s(pid)
+        log = site.named(name).log_path if name != "Valkey" else site.valkey.folder / "valkey.log"
+        size = log.stat().st_size
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, old[1]))
+        try:
+            ports = {"gateway": site.gateway_port, "websocket-server": site.websocket_port, "Valkey": site.valkey.port}
+            with contextlib.ExitStack() as stack:
+                if connect:
+                    for _ in range(20):
+                        stack.enter_context(socket.create_connection(("127.0.0.1", ports[name]), 5))
+                else:
+                    _cut(site, name)
+                sleep(NO_FILES_S)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
+        share = (cpu_s(pid) - used_s) / NO_FILES_S
+        grown = log.stat().st_size - size
+        seen.check("no core burnt", share < 0.6, f"{share:.0%} of a core")
+        if name == "Valkey":
+            seen.notes.append(f"Valkey's own log grew by {grown / 1000:.0f} kB")
+        else:
+            seen.check("log below 100 kB", grown < 100_000, f"{grown / 1000:.0f} kB")
+        if name == "pod-1":
+            seen.may_lose(16, "frames were in answers that were cut off")
+        _concern(seen, (name,))
+
+    return inject
+
+
+def _cut(site: Site, name: str) -> None:
+    service = site.named(name)
+    wanted = {"pod-1": f"ei-infer-{service.pod}", "housekeeping": "ei-housekeeping"}.get(name, name)
+    assert site.kill_connections(lambda each: each["name"] == wanted), f"no connection of {name}"
+
+
+def _concern(seen: Seen, names: tuple[str, ...]) -> None:
+    """A camera concerns its stream; one pod of two, relay, gateway and housekeeping concern none."""
+    if not {"pod-1", "pod-2"} <= set(names) and "Valkey" not in names:
+        seen.others_go_on(*(name for name in names if name in STREAMS))
+
+
+@contextlib.contextmanager
+def _frozen(pid: int, seconds: float) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        sleep(seconds)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+FAULTS = (
+    Fault(REDIS, "killed", redis_killed, short=True),
+    Fault(REDIS, "frozen for 5 s", redis_paused(5.0)),
+    Fault(REDIS, "frozen for 20 s", redis_paused(20.0)),
+    Fault(REDIS, "full for 5 s", redis_full, short=True),
+    Fault(REDIS, "evicting for 5 s", redis_evicting),
+    Fault(REDIS, "emptied", redis_emptied, short=True),
+    Fault(REDIS, "scripts lost", scripts_lost),
+    Fault(REDIS, "all connections cut", connections_cut),
+    Fault(REDIS, "out of descriptors", no_descriptors("Valkey", connect=True)),
+    Fault(SERVICE, "one of two pods killed", killed("pod-1"), short=True),
+    Fault(SERVICE, "both pods killed", killed("pod-1", "pod-2")),
+    Fault(SERVICE, "a pod drained", drained),
+    *(
+        Fault(SERVICE, f"{shown} killed", killed(name))
+        for shown, name in (
+            ("websocket server", "websocket-server"),
+            ("gateway", "gateway"),
+            ("housekeeping", "housekeeping"),
+            ("camera", "video-1"),
+        )
+    ),
+    *(
+        Fault(SERVICE, f"{shown} frozen for 5 s", frozen(name), short=name == "pod-1")
+        for shown, name in (
+            ("one of two pods", "pod-1"),
+            ("websocket server", "websocket-server"),
+            ("gateway", "gateway"),
+            ("housekeeping", "housekeeping"),
+            ("camera", "video-1"),
+        )
+    ),
+    Fault(SERVICE, "gateway out of descriptors", no_descriptors("gateway", connect=True)),
+    Fault(SERVICE, "websocket server out of descriptors", no_descriptors("websocket-server", connect=True)),
+    Fault(SERVICE, "pod out of descriptors", no_descriptors("pod-1")),
+    Fault(SERVICE, "housekeeping out of descriptors", no_descriptors("housekeeping")),
+    Fault(SERVICE, "camera out of descriptors", no_descriptors("video-1")),
+)

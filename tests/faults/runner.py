@@ -1,0 +1,260 @@
+"""Runs one fault against a loaded site: what it had, the fault, how long until all is back, what it has then."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import redis
+
+from tests.bench.record import rss_mb
+from tests.faults.record import BACK_WITHIN_S, PAUSE_LIMIT_S, Account, Allowance, Bar, Row
+from tests.faults.site import STREAMS, Site
+from tests.support.waiting import TIME_FACTOR, wait_for
+
+# How long to wait for what has its own, tighter bar.
+BACK_LIMIT_S = 45.0
+LEVEL_WITHIN_S = 10.0
+READY_WITHIN_S = 30.0
+STEADY_S = 1.0
+# A process may keep this much more memory, and this many more descriptors, than before the fault.
+RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 2
+
+Levels = dict[str, tuple[float, int]]
+
+
+@dataclass
+class Seen:
+    """What a fault tells about itself while it runs."""
+
+    site: Site
+    # Streams that the fault itself concerns: they may pause. All, if it is empty.
+    concerned: set[str] = field(default_factory=lambda: set(STREAMS))
+    pushed: int = 0
+    ended_at: float | None = None
+    allowance: Allowance = field(default_factory=Allowance)
+    bars: list[Bar] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    clean_up: list[Callable[[], object]] = field(default_factory=list)
+
+    def others_go_on(self, *concerned: str) -> None:
+        """Only these streams may pause."""
+        self.concerned = set(concerned)
+
+    def end(self) -> None:
+        """The fault is over; what follows only looks at its consequences."""
+        self.ended_at = time.monotonic()
+
+    def may_lose(self, frames: int, why: str) -> None:
+        """At most so many frames that no counter knows."""
+        self.allowance.missing += frames
+        self.allowance.reasons.append(f"up to {frames} {why}")
+
+    def may_forge(self, frames: int, why: str) -> None:
+        """At most so many outcomes without a frame."""
+        self.allowance.surplus += frames
+        self.allowance.reasons.append(f"up to {frames} {why}")
+
+    def check(self, what: str, met: bool, says: str = "", *, fails: bool = True) -> None:
+        """A bar of this fault alone."""
+        self.bars.append(Bar(what, met, says, fails))
+
+    def within(self, what: str, condition: Callable[[], object], seconds: float) -> None:
+        """A bar: the condition comes true in time."""
+        began = time.monotonic()
+        try:
+            wait_for(lambda: _quietly(condition), seconds, every_s=0.1)
+        except AssertionError:
+            self.check(what, False, f"not within {seconds:.0f} s")
+        else:
+            self.check(what, True, f"{time.monotonic() - began:.1f} s")
+
+    @contextlib.contextmanager
+    def peak_below(self, **limits_mb: float) -> Iterator[None]:
+        """A bar: the resident memory of these services (`_` for `-`) stays below so many MB."""
+        peaks = dict.fromkeys(limits_mb, 0.0)
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.05):
+                for name in peaks:
+                    with contextlib.suppress(OSError, AssertionError, IndexError):
+                        peaks[name] = max(peaks[name], rss_mb(self.site.pid(name.replace("_", "-"))))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        for name, limit in limits_mb.items():
+            what = f"{name.replace('_', '-')} below {limit:.0f} MB"
+            self.check(what, peaks[name] < limit, f"{peaks[name]:.0f} MB")
+
+    @contextlib.contextmanager
+    def answers_within(self, limit_s: float) -> Iterator[None]:
+        """A bar: Redis answers a PING within this time, all the time."""
+        longest = [0.0]
+        stop = threading.Event()
+
+        def ask() -> None:
+            with self.site.client("admin") as client:
+                while not stop.wait(0.01):
+                    began = time.monotonic()
+                    with contextlib.suppress(redis.RedisError):
+                        client.ping()
+                    longest[0] = max(longest[0], time.monotonic() - began)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        self.check(f"Redis answers within {limit_s:g} s", longest[0] < limit_s * TIME_FACTOR, f"{longest[0]:.2f} s")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: `inject` lets it happen and returns when it is over. `place` names the site that it needs."""
+
+    group: str
+    name: str
+    inject: Callable[[Site, Seen], None]
+    place: str = "plain"
+    short: bool = False
+
+
+def _quietly(condition: Callable[[], object]) -> object:
+    try:
+        return condition()
+    except (OSError, redis.RedisError, ValueError):
+        return None
+
+
+def run_fault(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
+    """The row of one fault, and the account at its end, from which the next one counts."""
+    row = Row(fault.group, fault.name)
+    seen = Seen(site)
+    started = time.monotonic()
+    site.resume()
+    _wait_back(site, started, BACK_LIMIT_S)
+    wait_for(lambda: time.monotonic() - started > STEADY_S, 30)
+    for service in site.services:
+        site.note_counters(service.name)
+    levels = site.levels()
+    began = time.monotonic()
+    try:
+        fault.inject(site, seen)
+    except (AssertionError, OSError, redis.RedisError, EOFError) as error:
+        seen.check("the fault runs to its end", False, " ".join(str(error).split())[:200])
+    ended = seen.ended_at or time.monotonic()
+    row.notes += site.mend()
+    row.back_s = _wait_back(site, ended, BACK_LIMIT_S)
+    row.notes += [note for note in site.mend() if note not in row.notes]
+    ended_by_itself = list(row.notes)
+    unready = _all_ready(site)
+    concerned = seen.concerned
+    others = [name for name in STREAMS if name not in concerned]
+    if others:
+        row.pause_s = max(site.reader.longest_pause_s(name, began, ended + (row.back_s or 0)) for name in others)
+    for clean_up in seen.clean_up:
+        clean_up()
+    after = _wait_levels(site, levels)
+    now = site.settle()
+    row.account, row.allowance = now.since(before), seen.allowance
+    row.account.pushed += seen.pushed
+    _explain_unanswered(row, site)
+    row.rss_mb = (sum(each[0] for each in levels.values()), sum(each[0] for each in after.values()))
+    row.descriptors = (sum(each[1] for each in levels.values()), sum(each[1] for each in after.values()))
+    row.notes += seen.notes
+    row.bars = [*_bars(row, levels, after), *seen.bars]
+    if unready:
+        row.bars.append(Bar(f"all ready within {READY_WITHIN_S:.0f} s", False, ", ".join(unready)))
+    if ended_by_itself:
+        row.bars.append(Bar("no process ends by itself", False, ", ".join(ended_by_itself)))
+    row.took_s = time.monotonic() - started
+    return row, now
+
+
+def _wait_back(site: Site, since: float, limit_s: float) -> float | None:
+    """Seconds until each stream and each viewer has a frame that was captured after `since`; None if not in time."""
+    deadline = time.monotonic() + limit_s * TIME_FACTOR
+    while time.monotonic() < deadline:
+        times = [site.reader.back_at(name, since) for name in STREAMS]
+        times += [viewer.back_at(since) for viewer in site.viewers]
+        found = [each for each in times if each is not None]
+        if len(found) == len(times):
+            return max(found) - since
+        time.sleep(0.05)
+    return None
+
+
+def _all_ready(site: Site) -> list[str]:
+    """The services that are still not ready after some time."""
+    waiting = {each.name for each in site.services}
+
+    def ready() -> bool:
+        waiting.difference_update([name for name in waiting if _is_ready(site, name)])
+        return not waiting
+
+    with contextlib.suppress(AssertionError):
+        wait_for(ready, READY_WITHIN_S, every_s=0.1)
+    return sorted(waiting)
+
+
+def _is_ready(site: Site, name: str) -> bool:
+    try:
+        return bool(site.named(name).ready()["ready"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _wait_levels(site: Site, before: Levels) -> Levels:
+    """The levels once they are near those before; those of the last moment if they never are."""
+    after = site.levels()
+    deadline = time.monotonic() + LEVEL_WITHIN_S
+    while _grown(before, after) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        after = site.levels()
+    return after
+
+
+def _grown(before: Levels, after: Levels) -> tuple[list[str], list[str]] | None:
+    memory, files = [], []
+    for name, (rss, count) in before.items():
+        rss_now, count_now = after.get(name, (0.0, 0))
+        if rss_now > rss * RSS_PART + RSS_MB:
+            memory.append(f"{name} {rss:.0f} to {rss_now:.0f} MB")
+        if count_now > count + DESCRIPTORS:
+            files.append(f"{name} {count} to {count_now}")
+    return (memory, files) if memory or files else None
+
+
+def _explain_unanswered(row: Row, site: Site) -> None:
+    """A push without an answer counts as refused. If its frame was inferred all the same, it is counted twice."""
+    if row.account.missing() < 0 and row.account.refused > 0:
+        row.allowance.surplus += row.account.refused
+        row.allowance.reasons.append("pushes without an answer that had reached the queue")
+
+
+def _bars(row: Row, before: Levels, after: Levels) -> list[Bar]:
+    limit_s = BACK_WITHIN_S * TIME_FACTOR
+    back = "never" if row.back_s is None else f"{row.back_s:.1f} s"
+    memory, files = _grown(before, after) or ([], [])
+    found = [
+        Bar(f"back within {BACK_WITHIN_S:.0f} s", row.back_s is not None and row.back_s <= limit_s, back),
+        Bar("every frame accounted for", row.unaccounted() == 0, f"{row.unaccounted()} are not"),
+        Bar("memory as before", not memory, ", ".join(memory), fails=False),
+        Bar("descriptors as before", not files, ", ".join(files), fails=False),
+    ]
+    if row.pause_s is not None:
+        paused = f"{row.pause_s:.1f} s"
+        met = row.pause_s <= PAUSE_LIMIT_S * TIME_FACTOR
+        found.append(Bar(f"other streams pause for at most {PAUSE_LIMIT_S:.0f} s", met, paused, fails=False))
+    return found

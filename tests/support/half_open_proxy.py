@@ -1,0 +1,116 @@
+"""A TCP proxy on loopback that can swallow what passes, as a network does that has lost one side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False)
+class _Link:
+    """One connection through the proxy. What is `deaf` arrives at the proxy and goes no further, not even its end."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter | None = None
+    deaf_requests: bool = False
+    deaf_replies: bool = False
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class HalfOpenProxy:
+    """Forwards connections to a port of this machine, in a thread of its own.
+
+    `break_open` makes the connections that are open now deaf for good; while `swallowing`, new ones are accepted and
+    get no answer. `cut` closes all.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self.port = 0
+        self.swallowing = False
+        self._target = target_port
+        self._links: set[_Link] = set()
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> HalfOpenProxy:
+        self._thread.start()
+        assert self._started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def break_open(self, *, requests: bool = True) -> None:
+        """From now on nothing passes on the open connections; with `requests` false, only replies are lost."""
+
+        def mark() -> None:
+            for link in self._links:
+                link.deaf_requests |= requests
+                link.deaf_replies = True
+
+        self._loop.call_soon_threadsafe(mark)
+
+    def cut(self) -> None:
+        """Closes all connections."""
+
+        def close() -> None:
+            for link in list(self._links):
+                self._close(link)
+
+        self._loop.call_soon_threadsafe(close)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = listener.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        listener.close()
+        tasks = [task for link in self._links for task in link.tasks]
+        for link in list(self._links):
+            self._close(link)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = _Link(writer, deaf_requests=self.swallowing, deaf_replies=self.swallowing)
+        self._links.add(link)
+        if self.swallowing:
+            link.tasks.append(asyncio.create_task(self._forward(reader, link, request=True)))
+            return
+        try:
+            server_reader, link.server = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            self._close(link)
+            return
+        link.tasks += [
+            asyncio.create_task(self._forward(reader, link, request=True)),
+            asyncio.create_task(self._forward(server_reader, link, request=False)),
+        ]
+
+    async def _forward(self, reader: asyncio.StreamReader, link: _Link, *, request: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                deaf = link.deaf_requests if request else link.deaf_replies
+                writer = link.server if request else link.client
+                if writer is not None and not deaf:
+                    writer.write(data)
+                    await writer.drain()
+        if request or not link.deaf_replies:
+            # A client that has given up is gone; the server's end of a deaf link is not passed on.
+            self._close(link)
+
+    def _close(self, link: _Link) -> None:
+        self._links.discard(link)
+        for writer in (link.client, link.server):
+            if writer is not None:
+                writer.close()
