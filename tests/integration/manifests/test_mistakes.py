@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from tests.support.manifests import PROJECT, generate
+from tests.support.manifests import PROJECT, generate, run_script
 
 # arguments  =>  part of the answer
 MISTAKES = r"""
@@ -73,8 +73,8 @@ def test_a_mistake_is_answered_in_one_line(case: str) -> None:
 
 
 def test_the_registry_is_required_and_help_shows_every_option() -> None:
-    assert "-r REGISTRY is required" in generate("-f", "x", expect=2)
-    text = generate("-h")
+    assert "-r REGISTRY is required" in run_script("-f", "x", expect=2)
+    text = run_script("-h")
     options = (
         "-f -r -g -o -t -m -n -c -P -d --existing-secret --open-dashboard --broker-url --camera-cidr --camera-port"
     )
