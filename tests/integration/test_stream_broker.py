@@ -215,6 +215,16 @@ def test_what_redis_refuses_for_memory_is_reported_and_affects_nothing_else(capl
     assert len([record for record in caplog.records if "refused" in record.message]) == 1
 
 
+def test_a_result_that_is_only_published_is_lost_where_the_login_may_not_publish() -> None:
+    with EmbeddedValkey() as server, redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", "worker", "on", "nopass", "+@all", "-publish", "~*", "&*")
+        client.set(keys.watch(STREAM), "1")
+        with redis.Redis(port=server.port, username="worker", password="any") as worker:
+            grave = Tombstone(STREAM, 1, "stale")
+            assert publisher(worker, maxlen=0).publish([(result(2), JPEG), (result(3), JPEG)], [grave]) == {0, 1}
+            assert publisher(worker).publish([(result(4), JPEG)], [grave]) == set(), "it is kept"
+
+
 @pytest.mark.parametrize(
     "key", [keys.STREAMS, keys.WORKERS, keys.results("people"), keys.stream_info(STREAM), "worker:people:pod-1"]
 )

@@ -63,8 +63,8 @@ class ResultPublisher:
     def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Publishes results with their JPEGs, in the order given, and tombstones. One round trip; two for a new stream.
 
-        Returns the positions in the batch of results that Redis refused to add to `results_<type>`, as it does when its
-        memory is full.
+        Returns the positions in the batch of results that Redis refused: to add to `results_<type>`, as it does when its
+        memory is full, or to publish, if nothing is kept there.
 
         Raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable. It is then unknown which part of the
         batch was sent; publishing it again may repeat entries of `results_<type>`, with the same `order`.
@@ -119,8 +119,13 @@ class ResultPublisher:
             self._learn(unknown, self._exchange(_questions(unknown)), now_s)
         # Tombstones first, so that no result of the batch waits for them.
         commands = self._bury(tombstones) if tombstones else []
-        for result, jpeg in batch:
+        # What carries each result: its XADD or, where none is kept, its PUBLISH.
+        sent: dict[int, int] = {}
+        for index, (result, jpeg) in enumerate(batch):
+            place = len(commands)
             self._add_result(commands, result, jpeg, now_s)
+            if len(commands) > place and commands[place][0] in ("XADD", "PUBLISH"):
+                sent[index] = place
         due = self._watching.due([*streams, *(each.stream for each in tombstones)], now_s)
         if due:
             commands += _questions(due)
@@ -129,8 +134,7 @@ class ResultPublisher:
         answers = self._exchange(commands)
         if due:
             self._learn(due, answers[-len(due) - 1 :], now_s)
-        kept = [answer for command, answer in zip(commands, answers, strict=True) if command[0] == "XADD"]
-        return frozenset(index for index, answer in enumerate(kept) if isinstance(answer, ResponseError))
+        return frozenset(index for index, place in sent.items() if isinstance(answers[place], ResponseError))
 
     def _bury(self, tombstones: Iterable[Tombstone]) -> list[Command]:
         """One PUBLISH for each watched stream."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
-from elastic_inference.domain.errors import InvalidFrameError
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import jpeg_size
 from elastic_inference.flows.inference.adapters import PreparedModel, Resize
-from elastic_inference.flows.inference.frame_detector import DecoderStack, min_decoded_size
-from elastic_inference.flows.inference.jpeg import divisor
+from elastic_inference.flows.inference.arrays import Image
+from elastic_inference.flows.inference.frame_detector import DecoderStack, FrameDetector, min_decoded_size
+from elastic_inference.flows.inference.jpeg import JpegDecoder, divisor
 from elastic_inference.flows.inference.warm_up import synthetic_frame
 
 
@@ -42,3 +47,22 @@ def test_the_synthetic_frame_is_like_a_cameras(size: tuple[int, int]) -> None:
     assert 0.5 < len(frame.data) * 8 / (size[0] * size[1]) < 4
     with pytest.raises(InvalidFrameError):
         DecoderStack("BGR").borrow().decode(frame.data[: len(frame.data) // 2], *size, 300, 300)
+
+
+class FailingDecoder(JpegDecoder):
+    """Fails as a library might on an image that nobody has thought of."""
+
+    def decode(self, *_: object, **__: object) -> Image:
+        raise ValueError("the buffer is too small")
+
+
+def test_whatever_fails_in_decoding_is_the_images_fault() -> None:
+    decoders = DecoderStack("BGR")
+    decoders.give_back(FailingDecoder("BGR"))
+    engine: Any = SimpleNamespace(adapter=None, prepared=prepared(32, 32))
+    request: Any = SimpleNamespace(input=np.zeros((1, 32, 32, 3), np.uint8))
+    detector = FrameDetector(engine, request, 0.5, decoders)
+    with pytest.raises(InvalidFrameError, match="the buffer is too small") as raised:
+        detector.infer(synthetic_frame())
+    assert raised.value.reason is InvalidReason.NOT_JPEG
+    assert isinstance(decoders.borrow(), FailingDecoder), "the decoder is given back"
