@@ -26,7 +26,7 @@ SECRET = "pa55-of-the-reader"
 KEY = keys.results("people")
 # Runs an example on a clock that is so many times faster: the time-outs of redis-py and of its blocking commands.
 # EI_TEST_FASTER=1 waits the whole minute.
-FASTER = int(os.environ.get("EI_TEST_FASTER", "20"))
+FASTER = int(os.environ.get("EI_TEST_FASTER", "15"))
 FAST_CLOCK = f"""
 import runpy, sys
 import redis.client, redis.connection
@@ -116,8 +116,8 @@ def test_a_minute_of_silence_is_survived(users: Path, example: str) -> None:
         time.sleep(60 / FASTER)
         publish(admin, "person")
         assert next_line(process) == "{'person': 1}\n"
-        # One may come from a machine that is busy. Each quiet wait that ends with an error would be twelve.
-        assert len(errors_of(process).splitlines()) < 4
+        # One may come from a busy machine. If each quiet wait ended with an error, there would be three.
+        assert len(errors_of(process).splitlines()) < 2
 
 
 def test_a_restart_of_redis_is_survived(users: Path) -> None:
