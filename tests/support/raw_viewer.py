@@ -81,6 +81,10 @@ class RawViewer:
         size = struct.pack(">B", 0x80 | len(payload)) if len(payload) < 126 else struct.pack(">BH", 0xFE, len(payload))
         self._socket.sendall(bytes([0x80 | opcode]) + size + mask + masked)
 
+    def send_bytes(self, data: bytes) -> None:
+        """Sends bytes as they are."""
+        self._socket.sendall(data)
+
     def is_cut_off(self) -> bool:
         """Reads to the end; True if the connection ended without a close frame."""
         try:

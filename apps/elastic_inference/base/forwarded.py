@@ -65,7 +65,7 @@ def client_of(peer: str, get_all: GetAll, trusted: Sequence[Network]) -> Client:
     standard = [] if named else _elements(get_all("Forwarded"))
     if not named and not standard:
         return Client(peer)
-    if not _is_trusted(_address(peer), trusted):
+    if not is_trusted(read_address(peer), trusted):
         return Client(peer, from_stranger=True)
     if named:
         lists = {name: _values(get_all(name)) for name in _NAMES}
@@ -98,11 +98,11 @@ def _walk(peer: str, chain: Sequence[str], trusted: Sequence[Network]) -> tuple[
     address, hops = peer, 0
     for text in reversed(chain):
         hops += 1
-        found = _address(text)
+        found = read_address(text)
         if found is None:
             break
         address = str(found)
-        if not _is_trusted(found, trusted):
+        if not is_trusted(found, trusted):
             break
     return address, max(1, hops)
 
@@ -134,7 +134,7 @@ def _elements(lines: Iterable[str]) -> list[dict[str, str]]:
     return elements[-_MAX_ELEMENTS:]
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`; None for a name."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -147,5 +147,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
 
 
-def _is_trusted(address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, trusted: Sequence[Network]) -> bool:
+    """Whether an address is one of the trusted proxies."""
     return address is not None and any(address in network for network in trusted)

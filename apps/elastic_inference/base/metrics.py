@@ -84,6 +84,17 @@ class ProducerMetrics:
         ).labels(stream=stream)
 
 
+class ConnectionMetrics:
+    """Connections of the gateway or the websocket server."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.open = Gauge("ei_connections", "Open connections of clients.", registry=registry)
+        self.limit = Gauge("ei_max_connections", "Connections that may be open; others wait.", registry=registry)
+        self.refused = Counter(
+            "ei_connections_refused", "Connections refused because their address has too many.", registry=registry
+        )
+
+
 class RelayMetrics:
     """Metrics of the websocket server."""
 

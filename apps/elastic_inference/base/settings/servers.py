@@ -31,7 +31,30 @@ TRUSTED_PROXIES_TEXT = (
 )
 
 
-class WebsocketSettings(CommonSettings):
+class ConnectionSettings(CommonSettings):
+    """Settings for how many clients may be connected to the websocket server or the gateway."""
+
+    max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
+    max_connections: int | None = Field(
+        None,
+        ge=16,
+        le=1_000_000,
+        description="maximum number of open connections, further ones wait (default: twice MAX_VIEWERS + 1000)",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="how many of them one address may have, further ones are refused (default: half)",
+    )
+
+    @property
+    def connections(self) -> int:
+        """MAX_CONNECTIONS or its default: behind a node port all viewers can share one address, and need half."""
+        return self.max_connections or 2 * (self.max_viewers + 1000)
+
+
+class WebsocketSettings(ConnectionSettings):
     """Settings of the websocket server."""
 
     service = "websocket server"
@@ -40,14 +63,13 @@ class WebsocketSettings(CommonSettings):
     websocket_port: PortOrFree = Field(
         WEBSOCKET_PORT, description="port that the websocket server listens on; 0 takes a free one"
     )
-    max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
     reorder_ms: float = Field(100.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor")
     allowed_origins: CommaSeparated = Field((), description=ALLOWED_ORIGINS_TEXT)
     allowed_hosts: HostNames = Field((), description=ALLOWED_HOSTS_TEXT)
     trusted_proxies: Networks = Field((), description=TRUSTED_PROXIES_TEXT)
 
 
-class GatewaySettings(CommonSettings):
+class GatewaySettings(ConnectionSettings):
     """Settings of the gateway."""
 
     service = "gateway"
@@ -55,7 +77,6 @@ class GatewaySettings(CommonSettings):
     gateway_host: str = Field("0.0.0.0", description="address that the gateway listens on")  # noqa: S104
     gateway_port: PortOrFree = Field(5000, description="port that the gateway listens on; 0 takes a free one")
     websocket_server_url: str = Field(f"ws://127.0.0.1:{WEBSOCKET_PORT}", description="address of the websocket server")
-    max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
     gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
     gateway_token_file: SecretFile = Field(None, description="a file that holds it")
     gateway_tokens_file: ReadablePath = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 
 from prometheus_client import CollectorRegistry
@@ -17,7 +16,6 @@ from elastic_inference.flows.gateway.server import GatewayServer
 def run(settings: GatewaySettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Serves until the stop, then drains. Ready as soon as the port is open, even while Redis is unavailable."""
     lifecycle.declare("http")
-    _raise_file_limit()
     server = GatewayServer(settings, lifecycle, registry)
     asyncio.run(_serve(server, lifecycle))
 
@@ -29,14 +27,6 @@ async def _serve(server: GatewayServer, lifecycle: Lifecycle) -> None:
     await stop.wait()
     lifecycle.end_beat("event loop")
     await server.close()
-
-
-def _raise_file_limit() -> None:
-    """Each tunnel needs two descriptors, and many systems start processes with a limit of 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main() -> int:

@@ -10,9 +10,11 @@ from http.client import responses
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 
 from elastic_inference.base.allowed_hosts import AllowedHosts, host_refusal
+from elastic_inference.base.connections import Place, WriteWatch
 from elastic_inference.base.forwarded import Network, client_of
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import GatewayMetrics
@@ -44,6 +46,8 @@ CODES = {
 _READING = ("GET", "HEAD")
 # With many wrong tokens from one address, each further answer takes this long.
 WRONG_TOKEN_PAUSE_S = 1.0
+# How much of a shared body is copied for one client that reads slowly.
+_PIECE_BYTES = 64 * 1024
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Gateway:
     assets: AssetFolder
     openapi: bytes
     upstream: tuple[str, int]
+    writes: WriteWatch
     max_tunnels: int
     allowed_hosts: AllowedHosts
     allowed_origins: tuple[str, ...] = ()
@@ -111,6 +116,8 @@ class BaseHandler(RequestHandler):
     def on_finish(self) -> None:
         """Called by Tornado when the answer is complete."""
         self.gateway.busy -= 1
+        if (place := self._place()) is not None:
+            place.count_for(None)
 
     def set_default_headers(self) -> None:
         """Called by Tornado for each request, and again when an error replaces the answer."""
@@ -119,14 +126,21 @@ class BaseHandler(RequestHandler):
             self.set_header(name, value)
 
     async def prepare(self) -> None:
-        """Checks host, login and role before anything is read or done."""
+        """Checks host, connections, login and role before anything is read or done."""
         self.check_host()
+        place = self._place()
+        if place is not None and not place.count_for(self.client.address):
+            raise ApiError(429, "Too many connections from this address: close some, or try again later.", 10)
         if not self.needs_login:
             return
         self.access = await self.check_login()
         method = self.request.method or ""
         if self.access.role is not Role.ADMIN and method not in _READING and method in self.allowed_methods():
             raise ApiError(403, "Only an admin may change anything; this token's role is viewer.")
+
+    def _place(self) -> Place | None:
+        stream = getattr(self.request.connection, "stream", None)
+        return getattr(stream, "place", None)
 
     async def check_login(self) -> Access:
         """What the request may do. Raises ApiError 401 or 429 unless it carries a token or a session."""
@@ -215,6 +229,25 @@ class BaseHandler(RequestHandler):
         """Responds with a document of the domain."""
         self.set_header("Content-Type", "application/json")
         self.finish(document_json(document))
+
+    async def send(self, body: bytes) -> None:
+        """Answers with a body that many clients may get: each holds a piece of it, not a copy, while it reads."""
+        if len(body) <= _PIECE_BYTES:
+            self.finish(body)
+            return
+        self.set_header("Content-Length", str(len(body)))
+        self.set_etag_header()
+        if self.check_etag_header():
+            self.set_status(304)
+            self.finish()
+            return
+        try:
+            for start in range(0, len(body), _PIECE_BYTES):
+                self.write(body[start : start + _PIECE_BYTES])
+                await self.flush()
+        except StreamClosedError:  # the client has left
+            return
+        self.finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Responds with the JSON error, whether Tornado or a handler raised it."""

@@ -13,16 +13,16 @@ import socket
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 
 from elastic_inference.domain import keys
 from elastic_inference.flows.gateway.assets import Asset, accepts_gzip
+from elastic_inference.flows.gateway.client_streams import ClientStream, TlsClientStream
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.snapshots import HOST_OF_REQUESTS
 from elastic_inference.flows.gateway.tunnel import (
     SocketTunnel,
     UpstreamError,
-    bound_client,
     open_upstream,
     tunnel_streams,
 )
@@ -52,7 +52,7 @@ class PageHandler(BaseHandler):
     needs_login = False
     _etag: str | None = None
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Responds with a file, or with the page for one of its routes."""
         if self.request.headers.get("Upgrade", "").lower() == "websocket":
             raise ApiError(404, "Expected the path /<name>:<type>:inferred for a websocket.")
@@ -72,7 +72,7 @@ class PageHandler(BaseHandler):
         self._etag = asset.etag
         body = asset.body
         if asset.content_type.startswith("text/html"):
-            self._finish_page(asset)
+            await self._send_page(asset)
             return
         if asset.compressed is not None:
             self.set_header("Vary", "Accept-Encoding")
@@ -80,7 +80,7 @@ class PageHandler(BaseHandler):
                 self.set_header("Content-Encoding", "gzip")
                 self._etag = asset.etag[:-1] + '-gzip"'
                 body = asset.compressed
-        self.finish(body)
+        await self.send(body)
 
     head = get
 
@@ -91,14 +91,14 @@ class PageHandler(BaseHandler):
             return path[len(base) :] or "/"
         return path
 
-    def _finish_page(self, page: Asset) -> None:
+    async def _send_page(self, page: Asset) -> None:
         """Responds with the page, whose relative addresses (`"./`) must lead to the gateway's root from any route.
 
         If no prefix was given, the depth of the path is enough: a proxy that strips a prefix keeps the rest.
         """
         root = f"{self.prefix}/" if self.prefix else "../" * (self._own_path().count("/") - 1) or "./"
         self._etag = f'{page.etag[:-1]}-{len(root)}{self.prefix}"'
-        self.finish(page.body.replace(b'"./', b'"' + root.encode()))
+        await self.send(page.body.replace(b'"./', b'"' + root.encode()))
 
     def compute_etag(self) -> str | None:
         """The file's tag; Tornado answers 304 if the client has it."""
@@ -133,6 +133,8 @@ class TunnelHandler(BaseHandler):
         except UpstreamError as error:
             if note := gateway.throttle.note("upstream"):
                 log.warning("%s %s", error, note)
+            if error.own:
+                raise ApiError(503, "The gateway is out of files: try again in a moment.", 2) from None
             # A server that closes one connection may have refused this request; others can still reach it.
             if not error.closed:
                 gateway.state.note_tunnel(False)
@@ -148,23 +150,25 @@ class TunnelHandler(BaseHandler):
             log.warning("the websocket server's answer is not HTTP: %r", answer[:40])
         try:
             # Nobody else closes the two connections from here on.
-            if isinstance(stream, SSLIOStream):
+            if isinstance(stream, TlsClientStream):
                 await self._join_streams(stream, answer, upstream)
-            else:
+            elif isinstance(stream, ClientStream):
                 await self._join_sockets(stream, answer, upstream)
         except (OSError, StreamClosedError) as error:
-            log.info("a tunnel ended: %s", error)
+            if gateway.throttle.allow("tunnel"):
+                log.info("a tunnel ended: %s (logged once a minute)", error)
         finally:
             upstream.close()
             stream.close()
 
-    async def _join_sockets(self, stream: IOStream, answer: bytes, upstream: socket.socket) -> None:
+    async def _join_sockets(self, stream: ClientStream, answer: bytes, upstream: socket.socket) -> None:
         early = _read_early(stream)
         client = stream.socket.dup()
         client.setblocking(False)
+        # The tunnel keeps the connection, and so its place.
+        place, stream.place = stream.place, None
         stream.close()
-        bound_client(client)
-        tunnel = SocketTunnel(client, upstream)
+        tunnel = SocketTunnel(client, upstream, self.gateway.writes)
         self._add(tunnel.close)
         try:
             tunnel.start(answer, early)
@@ -172,10 +176,13 @@ class TunnelHandler(BaseHandler):
         finally:
             tunnel.close()
             self._remove(tunnel.close)
+            if place is not None:
+                place.release()
 
-    async def _join_streams(self, stream: SSLIOStream, answer: bytes, upstream: socket.socket) -> None:
-        bound_client(stream.socket)
-        task = asyncio.create_task(tunnel_streams(stream, upstream, answer, StreamClosedError))
+    async def _join_streams(self, stream: TlsClientStream, answer: bytes, upstream: socket.socket) -> None:
+        stream.source = upstream
+        stall_s = self.gateway.writes.limit_s
+        task = asyncio.create_task(tunnel_streams(stream, upstream, answer, StreamClosedError, stall_s))
         self._add(task.cancel)
         try:
             await asyncio.wait([task])

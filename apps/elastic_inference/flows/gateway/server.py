@@ -20,23 +20,32 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
-from tornado.netutil import bind_sockets
 
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.base.acceptor import Acceptor, listen
 from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.config import GatewaySettings, RedisTarget
+from elastic_inference.base.connections import (
+    LINGER_S,
+    WRITE_STALL_S,
+    ConnectionTable,
+    Place,
+    WriteWatch,
+    fit_connections,
+)
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
-from elastic_inference.base.metrics import GatewayMetrics
+from elastic_inference.base.metrics import ConnectionMetrics, GatewayMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
 from elastic_inference.flows.gateway.auth import Authenticator
 from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_answer
+from elastic_inference.flows.gateway.client_streams import open_stream
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
@@ -52,10 +61,12 @@ IDLE_LIMIT_S = 60.0
 BODY_LIMIT_S = 10.0
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 16 * 1024
+MAX_BUFFER_BYTES = 1024 * 1024
 # The websocket server itself refuses viewers over its limit, with a close code that a page can read (4429). The
 # gateway refuses them only when there are this many more.
 TUNNELS_OVER_VIEWERS = 64
 CLOSE_LIMIT_S = 3.0
+SWEEP_S = 1.0
 BEAT_LIMIT_S = 60.0
 
 
@@ -74,10 +85,18 @@ class GatewayServer:
         self._tokens_file = self._open_tokens_file(own)
         tokens = self._tokens_file.tokens if self._tokens_file else own
         self._auth = Authenticator(tokens, required=token is not None or self._tokens_file is not None)
+        self._max_tunnels = settings.max_viewers + TUNNELS_OVER_VIEWERS
+        self._table = ConnectionTable(
+            fit_connections(settings.connections, settings.max_connections_per_address, self._max_tunnels),
+            parse_networks(settings.trusted_proxies),
+            ConnectionMetrics(registry),
+        )
+        self._writes = WriteWatch(WRITE_STALL_S, LINGER_S)
         self._sockets = _bind(settings.gateway_host, settings.gateway_port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._running = AsyncExitStack()
         self._http: _HttpServer | None = None
+        self._acceptor: Acceptor | None = None
         self._gateway: Gateway | None = None
 
     def _open_tokens_file(self, own: Sequence[Token]) -> TokensFile | None:
@@ -128,7 +147,8 @@ class GatewayServer:
             assets=self._assets,
             openapi=(HERE / "openapi.json").read_bytes(),
             upstream=upstream,
-            max_tunnels=settings.max_viewers + TUNNELS_OVER_VIEWERS,
+            writes=self._writes,
+            max_tunnels=self._max_tunnels,
             allowed_hosts=AllowedHosts(settings.allowed_hosts, socket.gethostname()),
             allowed_origins=settings.allowed_origins,
             trusted_proxies=parse_networks(settings.trusted_proxies),
@@ -136,7 +156,7 @@ class GatewayServer:
             tls=self._tls is not None,
         )
         follow = [self._tokens_file.run] if self._tokens_file else []
-        for run in (state.run, hub.run, *follow, *self._server_checks(clock, broker)):
+        for run in (state.run, hub.run, self._sweep, *follow, *self._server_checks(clock, broker)):
             task = asyncio.create_task(_keep_running(run))
             self._running.push_async_callback(_cancel, task)
         self._http = _HttpServer(
@@ -146,11 +166,21 @@ class GatewayServer:
             body_timeout=BODY_LIMIT_S,
             max_header_size=MAX_HEAD_BYTES,
             max_body_size=MAX_BODY_BYTES,
-            max_buffer_size=1024 * 1024,
         )
         self._http.refuse_with(bad_request(self._tls is not None), self._metrics.requests["4xx"].inc)
-        self._http.add_sockets(self._sockets)
+        self._acceptor = Acceptor(self._sockets, self._table, self._take)
+        self._acceptor.start()
         log.info("gateway at %s%s", self.url, " (token required)" if self._auth.required else "")
+
+    def _take(self, connection: socket.socket, address: Any, place: Place) -> None:
+        assert self._http is not None  # noqa: S101  made before the acceptor
+        stream = open_stream(connection, self._tls, place, self._writes, max_buffer_size=MAX_BUFFER_BYTES)
+        self._http.handle_stream(stream, address)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._writes.sweep()
 
     def _server_checks(
         self, queue: redis.asyncio.Redis, broker: redis.asyncio.Redis
@@ -164,11 +194,11 @@ class GatewayServer:
 
     async def close(self) -> None:
         """Stops accepting requests, ends events and tunnels, and gives other requests 3 s to finish."""
-        if self._http is None or self._gateway is None:
+        if self._http is None or self._gateway is None or self._acceptor is None:
             for each in self._sockets:
                 each.close()
             return
-        self._http.stop()
+        self._acceptor.close()
         self._gateway.hub.close()
         for end_tunnel in list(self._gateway.tunnels):
             end_tunnel()
@@ -261,7 +291,7 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 def _bind(host: str, port: int) -> list[socket.socket]:
     try:
-        return bind_sockets(port, address=host or None)
+        return listen(host, port)
     except OSError as error:
         raise SettingError(
             "GATEWAY_PORT", port, f"expected a free port at the address {host} ({error.strerror or error})"

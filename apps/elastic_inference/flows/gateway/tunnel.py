@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from elastic_inference.base.connections import LINGER_S, WriteWatch, has_closed, reset_at_close
 from elastic_inference.domain.errors import ElasticInferenceError
 
 log = logging.getLogger(__name__)
@@ -20,21 +22,21 @@ log = logging.getLogger(__name__)
 # The kernel doubles this value. With 128 kB, a viewer that read 10 of 30 frames per second (50 kB each) saw them 1.6 s
 # old instead of 1.1 s, at the same throughput.
 UPSTREAM_RECEIVE_BYTES = 64 * 1024
-CLIENT_UNSENT_BYTES = 64 * 1024
 CHUNK_BYTES = 128 * 1024
 CONNECT_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
-# After one side has closed, the other has this long to receive what is left and to close too.
-LINGER_S = 5.0
-_TCP_NOTSENT_LOWAT = 25 if not hasattr(socket, "TCP_NOTSENT_LOWAT") else socket.TCP_NOTSENT_LOWAT
 
 
 class UpstreamError(ElasticInferenceError):
-    """The websocket server is unreachable or does not answer; `closed` if it accepted the connection and closed it."""
+    """The websocket server is unreachable or does not answer.
 
-    def __init__(self, message: str, *, closed: bool = False) -> None:
+    `closed` if it accepted the connection and closed it, `own` if this process has no file left for a connection.
+    """
+
+    def __init__(self, message: str, *, closed: bool = False, own: bool = False) -> None:
         super().__init__(message)
         self.closed = closed
+        self.own = own
 
 
 class ByteStream(Protocol):
@@ -60,7 +62,10 @@ async def open_upstream(host: str, port: int, head: bytes) -> tuple[socket.socke
         async with asyncio.timeout(CONNECT_LIMIT_S):
             upstream = await _connect(loop, host, port)
     except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: not a valid host name
-        raise UpstreamError(f"the websocket server at {host}:{port} is unreachable: {_reason(error)}") from None
+        own = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
+        raise UpstreamError(
+            f"the websocket server at {host}:{port} is unreachable: {_reason(error)}", own=own
+        ) from None
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
             await loop.sock_sendall(upstream, head)
@@ -99,26 +104,18 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> soc
     raise failure
 
 
-def bound_client(client: socket.socket) -> None:
-    """Limits how much the kernel keeps unsent, whatever the size of its send buffer."""
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    with contextlib.suppress(OSError):  # unknown to some kernels: the viewer then lags more
-        client.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, CLIENT_UNSENT_BYTES)
-
-
 class SocketTunnel:
     """Joins two sockets by callbacks of the event loop: no task and no future per message.
 
-    Owns both sockets. `done` is set when both are closed.
+    Owns both sockets. `done` is set when both are closed. `writes` is told which of them accepts nothing.
     """
 
-    def __init__(self, client: socket.socket, upstream: socket.socket) -> None:
+    def __init__(self, client: socket.socket, upstream: socket.socket, writes: WriteWatch) -> None:
         self.done = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._sockets = (client, upstream)
-        self._down = _Pump(self._loop, upstream, client, self._ended, self.close)
-        self._up = _Pump(self._loop, client, upstream, self._ended, self.close)
+        self._down = _Pump(upstream, client, writes, self._ended, self.close)
+        self._up = _Pump(client, upstream, writes, self._ended, self.close)
         self._linger: asyncio.TimerHandle | None = None
 
     def start(self, to_client: bytes, to_upstream: bytes) -> None:
@@ -134,6 +131,8 @@ class SocketTunnel:
         self.done.set()
         if self._linger:
             self._linger.cancel()
+        self._down.forget()
+        self._up.forget()
         for end in self._sockets:
             self._loop.remove_reader(end)
             self._loop.remove_writer(end)
@@ -151,16 +150,17 @@ class _Pump:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         source: socket.socket,
         sink: socket.socket,
+        writes: WriteWatch,
         on_end: Callable[[], None],
         on_failure: Callable[[], None],
     ) -> None:
         self.ended = False
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._source = source
         self._sink = sink
+        self._writes = writes
         self._on_end = on_end
         self._on_failure = on_failure
         self._buffer = bytearray(CHUNK_BYTES)
@@ -172,6 +172,19 @@ class _Pump:
             self._loop.add_reader(self._source, self._read)
         elif self._pending:
             self._loop.add_writer(self._sink, self._continue)
+
+    def forget(self) -> None:
+        """Ends the watch over a write that waits."""
+        self._writes.ends(self)
+
+    def end_stalled(self) -> None:
+        """Called by the watch."""
+        reset_at_close(self._sink)
+        self._on_failure()
+
+    def source_closed(self) -> bool:
+        """Called by the watch: while a write waits nothing is read, so that the end of the source would not show."""
+        return has_closed(self._source)
 
     def _read(self) -> None:
         try:
@@ -195,6 +208,7 @@ class _Pump:
 
     def _continue(self) -> None:
         if self._write():
+            self._writes.ends(self)
             self._loop.remove_writer(self._sink)
             self._loop.add_reader(self._source, self._read)
 
@@ -203,21 +217,26 @@ class _Pump:
         try:
             sent = self._sink.send(self._pending)
         except (BlockingIOError, InterruptedError):
+            self._writes.waits(self, moved=False)
             return False
         except OSError:
             self._pending = memoryview(b"")
             self._on_failure()
             return False
         self._pending = self._pending[sent:]
-        return not self._pending
+        if self._pending:
+            self._writes.waits(self, moved=True)
+            return False
+        return True
 
 
 async def tunnel_streams(
-    client: ByteStream, upstream: socket.socket, to_client: bytes, closed: type[Exception]
+    client: ByteStream, upstream: socket.socket, to_client: bytes, closed: type[Exception], stall_s: float
 ) -> None:
     """As `SocketTunnel`, for a TLS connection, whose bare socket cannot be used. It raises `closed` at its end.
 
-    Returns when either side has closed; then both are closed.
+    Returns when either side has closed; then both are closed. The client's stream watches its own writes. The
+    websocket server has `stall_s` to accept what the client sends.
     """
     loop = asyncio.get_running_loop()
 
@@ -229,7 +248,9 @@ async def tunnel_streams(
 
     async def up() -> None:
         while True:
-            await loop.sock_sendall(upstream, await client.read_bytes(CHUNK_BYTES, partial=True))
+            data = await client.read_bytes(CHUNK_BYTES, partial=True)
+            async with asyncio.timeout(stall_s):
+                await loop.sock_sendall(upstream, data)
 
     tasks = [asyncio.create_task(down()), asyncio.create_task(up())]
     try:

@@ -17,12 +17,15 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from elastic_inference.base.acceptor import Acceptor, listen
 from elastic_inference.base.allowed_hosts import AllowedHosts, host_refusal
+from elastic_inference.base.connections import WRITE_STALL_S, ConnectionLimits, ConnectionTable
 from elastic_inference.base.forwarded import Client, Network, client_of
 from elastic_inference.base.log import Throttle
-from elastic_inference.base.metrics import RelayMetrics
+from elastic_inference.base.metrics import ConnectionMetrics, RelayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
 from elastic_inference.domain import keys
+from elastic_inference.flows.relay.handover import Handover
 from elastic_inference.flows.relay.hub import Hub
 from elastic_inference.flows.relay.known_streams import BrokerUnavailableError
 from elastic_inference.flows.relay.request import BadRequestError, parse_target, snapshot_stream
@@ -32,16 +35,12 @@ from elastic_inference.flows.relay.viewer import Viewer
 log = logging.getLogger(__name__)
 
 CLOSE_GOING_AWAY = 1001
-CLOSE_FLOOD = 1008
 CLOSE_TRY_AGAIN = 1013
 CLOSE_UNKNOWN = 4404
 CLOSE_LIMIT = 4429
-# What viewers send is discarded. Its size and rate are limited.
+# What viewers send is discarded. `viewer` limits its rate.
 _MAX_MESSAGE_BYTES = 1024
-_MAX_MESSAGES = 200
-_FLOOD_WINDOW_S = 10.0
-# Handshakes in progress beside the viewers.
-_SPARE_CONNECTIONS = 256
+_CONNECTIONS = ConnectionLimits(4000, 2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,8 @@ class Limits:
     """Limits of the server; times in seconds."""
 
     max_viewers: int = 1000
+    connections: ConnectionLimits = _CONNECTIONS
+    write_stall_s: float = WRITE_STALL_S
     ping_s: float = 20.0
     pong_s: float = 20.0
     open_s: float = 10.0
@@ -69,6 +70,7 @@ class WebsocketServer:
         trusted_proxies: Sequence[Network] = (),
         allowed_hosts: AllowedHosts | None = None,
         limits: Limits | None = None,
+        connection_metrics: ConnectionMetrics | None = None,
     ) -> None:
         """`exists` says whether there is such a stream; it may raise BrokerUnavailableError."""
         self._hub = hub
@@ -80,6 +82,8 @@ class WebsocketServer:
         self._allowed_hosts = allowed_hosts or AllowedHosts((), socket.gethostname())
         self._throttle = Throttle()
         self._limits = limits or Limits()
+        self._connection_metrics = connection_metrics
+        self._handover: Handover | None = None
         self._inside = 0
         self._server: Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -90,15 +94,16 @@ class WebsocketServer:
         # Wrong requests are answered and counted; the library would log each with a traceback.
         quiet = logging.getLogger(f"{__name__}.library")
         quiet.setLevel(logging.CRITICAL)
-
-        class BoundedViewer(Viewer):
-            max_connections = self._limits.max_viewers + _SPARE_CONNECTIONS
-
+        listeners = listen(host, port)
+        self.port = listeners[0].getsockname()[1]
+        table = ConnectionTable(self._limits.connections, self._trusted_proxies, self._connection_metrics)
+        self._handover = handover = Handover()
+        acceptor = Acceptor(listeners, table, handover.offer)
+        handover.on_close = acceptor.close
         self._server = await serve(
             self._handle,
-            host,
-            port,
-            create_connection=BoundedViewer,
+            sock=handover,
+            create_connection=Viewer,
             compression=None,
             process_request=self._check,
             process_response=self._count_refusal,
@@ -110,9 +115,8 @@ class WebsocketServer:
             max_size=_MAX_MESSAGE_BYTES,
             max_queue=4,
             logger=quiet,
-            backlog=1024,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        acceptor.start()
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
@@ -127,7 +131,7 @@ class WebsocketServer:
             await asyncio.wait_for(self._server.wait_closed(), self._limits.close_s + 1)
         except TimeoutError:
             for viewer in self._hub.viewers():
-                viewer.transport.abort()
+                viewer.cut_off()
             await asyncio.wait_for(self._server.wait_closed(), self._limits.close_s + 1)
 
     def _check(
@@ -140,6 +144,9 @@ class WebsocketServer:
         hosts = [client.host] if client.host else request.headers.get_all("Host")
         if not self._allowed_hosts.allow(hosts):
             return self._refuse(connection, "host", host_refusal(hosts))
+        place = self._handover.places.get(connection.remote_address) if self._handover else None
+        if place is not None and not place.count_for(client.address):
+            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many connections from this address\n")
         if reason := self._origin_problem(request, hosts, client, peer):
             words = "pages of this origin are not allowed: see ALLOWED_ORIGINS of the websocket server. "
             return self._refuse(connection, "origin", reason, words)
@@ -219,28 +226,21 @@ class WebsocketServer:
             return
         self._hub.add(viewer)
         try:
-            await self._ignore_messages(viewer)
+            async for _ in viewer:
+                continue
         finally:
             self._hub.remove(viewer)
 
-    async def _ignore_messages(self, viewer: Viewer) -> None:
-        loop = asyncio.get_running_loop()
-        count, since_s = 0, loop.time()
-        async for _ in viewer:
-            count += 1
-            if count > _MAX_MESSAGES:
-                now_s = loop.time()
-                if now_s - since_s < _FLOOD_WINDOW_S:
-                    await viewer.close(CLOSE_FLOOD, "viewers may not send messages")
-                    return
-                count, since_s = 0, now_s
-
     async def _sweep(self) -> None:
         """Cuts off viewers that read nothing: the library's pings are stuck in the same full socket as the frames."""
-        limit_s = self._limits.ping_s + self._limits.pong_s
+        limit_s = min(self._limits.write_stall_s, self._limits.ping_s + self._limits.pong_s)
         while True:
             await asyncio.sleep(limit_s / 8)
             for viewer in self._hub.viewers():
                 if viewer.stalled_s() > limit_s:
-                    log.info("closed a viewer of %s that has read nothing for %.0f s", viewer.wanted.stream_id, limit_s)
-                    viewer.transport.abort()
+                    if self._throttle.allow("stalled"):
+                        log.info(
+                            "closed a viewer of %s that has read nothing for %.0f s (logged once a minute)",
+                            *(viewer.wanted.stream_id, limit_s),
+                        )
+                    viewer.cut_off()

@@ -9,8 +9,6 @@ would see frames that are seconds old.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -18,15 +16,16 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event, State
 
+from elastic_inference.base.connections import reset_at_close
 from elastic_inference.flows.relay.request import ViewerRequest
 from elastic_inference.flows.relay.viewer_pacing import ViewerPacing
 
-# How many unsent bytes the kernel accepts: about one frame. Measured: a viewer that reads 10 of 30 frames per second
-# is 0.3 s behind with it and 7 s without.
-NOTSENT_LOWAT_BYTES = 64 * 1024
-_TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-# The option's number on Linux, for a Python that was built without its name.
-_LINUX_TCP_NOTSENT_LOWAT = 25
+# What viewers send is discarded. Every frame counts, pings and parts of messages too; answers to our pings do not.
+MAX_FRAMES = 200
+FLOOD_WINDOW_S = 10.0
+CLOSE_FLOOD = 1008
+# A viewer sends less at a time. Of a flood only so much is read before it is noticed.
+_SLICE_BYTES = 2048
 # Final frame, opcode ping, eight bytes: a ping of `viewer_pacing`.
 _PING_HEAD = b"\x89\x08"
 # The answer: final frame, opcode pong, masked, eight bytes.
@@ -52,26 +51,18 @@ class Viewer(ServerConnection):
 
     wanted: ViewerRequest
     on_sent_later: Callable[[int], None] = staticmethod(_nothing)
-    # Maximum of open connections, including handshakes in progress; others are closed at once.
-    max_connections: int | None = None
     _slot: bytes | None = None
     _paused_since_s: float | None = None
+    _frames = 0
+    _counted_since_s = float("-inf")
+    _flood_end: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Limits what the kernel and asyncio may queue."""
+        """Limits what asyncio may queue; the acceptor has limited what the kernel may."""
         super().connection_made(transport)
         self._pacing = ViewerPacing()
-        if self.max_connections is not None and len(self.server.handler_tasks) > self.max_connections:
-            self.transport.abort()
-            return
         # 0: writing pauses when the socket did not accept a whole frame, and resumes when all of it is sent.
         self.transport.set_write_buffer_limits(high=0)
-        connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError):  # without this option the slot still works
-                option = _LINUX_TCP_NOTSENT_LOWAT if _TCP_NOTSENT_LOWAT is None else _TCP_NOTSENT_LOWAT
-                connection.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def offer(self, frame: bytes, now_s: float) -> Offer:
         """Sends a whole websocket frame now, or keeps it as the newest one until the socket has room.
@@ -109,7 +100,10 @@ class Viewer(ServerConnection):
             if self._pacing.answered((mask ^ masked).to_bytes(8, "big"), self.loop.time()):
                 self._send_kept()
                 return
-        super().data_received(data)
+        for start in range(0, len(data), _SLICE_BYTES):
+            if self._flood_end is not None:
+                return
+            super().data_received(data[start : start + _SLICE_BYTES])
 
     def process_event(self, event: Event) -> None:
         """Handles the answers to our own pings; the library handles the rest."""
@@ -119,13 +113,35 @@ class Viewer(ServerConnection):
             and self._pacing.answered(bytes(event.data), self.loop.time())
         ):
             self._send_kept()
-        else:
-            super().process_event(event)
+            return
+        if isinstance(event, Frame) and self._is_flood():
+            return
+        super().process_event(event)
+
+    def _is_flood(self) -> bool:
+        """Counts a frame of the viewer. The connection closes when it sends too many, and reads no more of them."""
+        if self._flood_end is not None:
+            return True
+        now_s = self.loop.time()
+        if now_s - self._counted_since_s >= FLOOD_WINDOW_S:
+            self._frames, self._counted_since_s = 0, now_s
+        self._frames += 1
+        if self._frames <= MAX_FRAMES or self.protocol.state is not State.OPEN:
+            return False
+        self._flood_end = self.loop.create_task(self.close(CLOSE_FLOOD, "viewers may not send messages"))
+        return True
 
     def stalled_s(self) -> float:
         """For how long the viewer has not read one whole frame; 0 while it reads."""
         paused_s = 0.0 if self._paused_since_s is None else self.loop.time() - self._paused_since_s
         return max(paused_s, self._pacing.waiting_s(self.loop.time()))
+
+    def cut_off(self) -> None:
+        """Closes the connection at once, for a viewer that reads nothing."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            reset_at_close(connection)
+        self.transport.abort()
 
     def _send_kept(self) -> None:
         if self._slot is None or self.paused or not self._pacing.may_send(self.loop.time()):

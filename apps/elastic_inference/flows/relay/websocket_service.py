@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterable
@@ -26,10 +25,11 @@ from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
+from elastic_inference.base.connections import fit_connections
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory_limit import room_for_images
-from elastic_inference.base.metrics import RelayMetrics
+from elastic_inference.base.metrics import ConnectionMetrics, RelayMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.relay.broker_feed import BrokerFeed
@@ -48,8 +48,6 @@ _WATCH_BATCH = 500
 _DRAW_THREADS = 2
 # Of the memory that the server may still take once it runs. The rest is for viewers, and for frames on their way.
 DRAWING_SHARE = 0.5
-# Files open beside the viewers' sockets: Redis, the health port, handshakes in progress, libraries.
-_SPARE_FILES = 1024
 
 
 class Watcher:
@@ -113,7 +111,11 @@ async def serve(
     if stop.is_set():
         return
     async with AsyncExitStack() as stack:
-        server, work = _build(stack, settings, lifecycle, RelayMetrics(registry), limits)
+        limits = limits or Limits(
+            max_viewers=settings.max_viewers,
+            connections=fit_connections(settings.connections, settings.max_connections_per_address),
+        )
+        server, work = _build(stack, settings, lifecycle, registry, limits)
         try:
             await server.start(settings.websocket_host, settings.websocket_port)
         except OSError as error:
@@ -141,11 +143,11 @@ def _build(
     stack: AsyncExitStack,
     settings: WebsocketSettings,
     lifecycle: Lifecycle,
-    metrics: RelayMetrics,
-    limits: Limits | None,
+    registry: CollectorRegistry,
+    limits: Limits,
 ) -> tuple[WebsocketServer, list[Callable[[], Coroutine[None, None, None]]]]:
     """The server, and what must run beside it. `stack` closes what they use."""
-    broker = settings.broker
+    broker, metrics = settings.broker, RelayMetrics(registry)
 
     def client(target: RedisTarget, name: str = "ei-websocket-server") -> aioredis.Redis:
         made = connect_async(target, name=name)
@@ -172,7 +174,8 @@ def _build(
         allowed_origins=settings.allowed_origins,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         allowed_hosts=AllowedHosts(settings.allowed_hosts, socket.gethostname()),
-        limits=limits or Limits(max_viewers=settings.max_viewers),
+        limits=limits,
+        connection_metrics=ConnectionMetrics(registry),
     )
     check = partial(watch_server, registry_client, broker, partial(lifecycle.set_degraded, "broker server"))
     return server, [feed.run, partial(watcher.run, hub, lifecycle), check]
@@ -186,21 +189,8 @@ async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         await asyncio.wait(pending, timeout=0.5)
 
 
-def _allow_files(wanted: int) -> None:
-    """Raises the limit of open files (by default 1024 on most systems) as far as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return
-    highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft < highest:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
-    if highest < wanted:
-        log.warning("MAX_VIEWERS needs %d open files, the limit is %d: raise it (ulimit -n)", wanted, highest)
-
-
 def run(settings: WebsocketSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Runs the service until the lifecycle stops."""
-    _allow_files(settings.max_viewers + _SPARE_FILES)
     asyncio.run(serve(settings, lifecycle, registry))
 
 

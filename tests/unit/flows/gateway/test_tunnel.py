@@ -12,11 +12,11 @@ import pytest
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for_async
 
+from elastic_inference.base.connections import WriteWatch, bound_kernel_queue
 from elastic_inference.flows.gateway.tunnel import (
     UPSTREAM_RECEIVE_BYTES,
     SocketTunnel,
     UpstreamError,
-    bound_client,
     open_upstream,
 )
 
@@ -40,8 +40,9 @@ class Joined:
         upstream, self.server = pair(UPSTREAM_RECEIVE_BYTES)
         client.setblocking(False)
         upstream.setblocking(False)
-        bound_client(client)
-        self.tunnel = SocketTunnel(client, upstream)
+        bound_kernel_queue(client)
+        self.writes = WriteWatch()
+        self.tunnel = SocketTunnel(client, upstream, self.writes)
 
     def close(self) -> None:
         self.tunnel.close()
