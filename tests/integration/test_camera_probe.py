@@ -32,6 +32,7 @@ def test_an_rtsp_camera_is_described_in_about_ten_lines() -> None:
     shown = done.stdout
     for part in (
         *("transport: RTSP over TCP", "codec: h264", "size: 320x240", "key frames: 1 s apart", "interlaced: no"),
+        "pixel format: yuv420p, BT.601 (not stated), limited range",
         *("login: accepted", "first frame: 320x240, brightness", "decoded and encoded as JPEG", "ms of CPU a frame"),
     ):
         assert part in shown, shown

@@ -17,6 +17,7 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
+from elastic_inference.adapters.source.colours import colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.base.log import Throttle
@@ -108,7 +109,7 @@ class Container:
         return self._frames.popleft() if self._frames else None
 
     def facts(self) -> Mapping[str, str]:
-        """Facts about the stream, for people: container, codec, profile, size, rate, pixel format, colour."""
+        """Facts about the stream, for people: container, codec, profile, size, rate, pixel format and colours."""
         context = self.stream.codec_context
         facts = {"container": self._input.format.name, "codec": self.codec}
         if context.profile:
@@ -117,7 +118,10 @@ class Container:
         if self.fps is not None:
             facts["rate"] = f"{self.fps:.3g} fps"
         if context.format is not None:
-            facts["pixel format"] = context.format.name
+            facts["pixel format"] = name = context.format.name
+            if not context.format.is_rgb:
+                found = colours(name, self.stream.width, self.stream.height, context.colorspace, context.color_range)
+                facts["pixel format"] = f"{name}, {found}"
         return facts
 
     def _note_key_frame(self, packet: av.Packet[av.VideoStream]) -> None:

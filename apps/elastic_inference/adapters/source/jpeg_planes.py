@@ -13,6 +13,7 @@ import numpy.typing as npt
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from elastic_inference.adapters.source.colours import PACKED, Colours, colours
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 
 Plane = npt.NDArray[np.uint8]
@@ -22,22 +23,6 @@ _PLANAR = {
     for layout in ("420", "422", "444")
     for letter, depth in (("", ""), ("j", ""), ("", "10le"), ("", "12le"))
 }
-# What capture devices send. They mean BT.601 where they state no matrix (USB Video Class 1.5, section 3.9.2.6).
-_PACKED = ("yuyv422", "yvyu422", "uyvy422")
-# The filter's names of the matrices, by their numbers in ITU-T H.273.
-_BT709, _BT601, _SMPTE170M = 1, 5, 6
-_MATRICES = {
-    _BT709: "bt709",
-    4: "fcc",
-    _BT601: "bt470bg",
-    _SMPTE170M: "smpte170m",
-    7: "smpte240m",
-    8: "ycgco",
-    9: "bt2020nc",
-    10: "bt2020nc",
-}
-# Where a video states no matrix, players take BT.709 from this size on.
-_HD_WIDTH, _HD_HEIGHT = 1280, 720
 
 
 class JpegPlanes:
@@ -66,17 +51,19 @@ class JpegPlanes:
         name = image.format.name
         if image.format.is_rgb or image.format.has_palette or len(image.format.components) < 3:
             return self._scale(image, size, "yuv420p", to_jpeg=True)
-        _state_colours(image)
-        target = _PLANAR.get(name) or ("yuv422p" if name in _PACKED else "yuv420p")
+        found = colours(name, image.width, image.height, image.colorspace, image.color_range)
+        image.colorspace = found.matrix
+        image.color_range = ColorRange.JPEG if found.full_range else ColorRange.MPEG
+        target = _PLANAR.get(name) or ("yuv422p" if name in PACKED else "yuv420p")
         # The filter does not take a chroma sample that is half outside.
         at = next((each for each in (size, (image.width, image.height)) if _halves(target, each)), None)
         if at is None:
             return self._scale(image, size, target, to_jpeg=True)
         if at != (image.width, image.height) or name not in _PLANAR:
             image = self._scale(image, at, target)
-        if not _is_jpeg(image, target):
+        if not (found.is_jpeg and image.format.name in (target, target.replace("yuv", "yuvj"))):
             if self._recolour is None or not self._recolour.takes(image):
-                self._recolour = _Recolour(image, target)
+                self._recolour = _Recolour(image, found, target)
             image = self._recolour.convert(image)
         return image if at == size else self._scale(image, size, target)
 
@@ -98,7 +85,7 @@ class JpegPlanes:
 class _Recolour:
     """FFmpeg's filter `colorspace` for frames of one size, format, matrix and range."""
 
-    def __init__(self, image: av.VideoFrame, target: str) -> None:
+    def __init__(self, image: av.VideoFrame, found: Colours, target: str) -> None:
         """`target` is the format of 8 bits with the image's subsampling."""
         self._kind = _kind(image)
         self._graph = av.filter.Graph()
@@ -114,8 +101,8 @@ class _Recolour:
         # Primaries and transfer are said to be equal, so that the filter leaves both as they are.
         recolour = self._graph.add(
             "colorspace",
-            f"ispace={_MATRICES[image.colorspace]}:irange={'pc' if image.color_range == ColorRange.JPEG else 'tv'}"
-            f":iprimaries=bt709:itrc=bt709:space={_MATRICES[_BT601]}:range=pc:primaries=bt709:trc=bt709:format={target}",
+            f"ispace={found.matrix_name}:irange={'pc' if found.full_range else 'tv'}"
+            f":iprimaries=bt709:itrc=bt709:space=bt470bg:range=pc:primaries=bt709:trc=bt709:format={target}",
         )
         sink = self._graph.add("buffersink")
         source.link_to(recolour)
@@ -133,24 +120,6 @@ class _Recolour:
 
 def _kind(image: av.VideoFrame) -> tuple[int, int, str, int, int]:
     return image.width, image.height, image.format.name, image.colorspace, image.color_range
-
-
-def _state_colours(image: av.VideoFrame) -> None:
-    """Writes matrix and range into a YCbCr frame that does not state them."""
-    name = image.format.name
-    if image.colorspace not in _MATRICES:
-        hd = image.width >= _HD_WIDTH or image.height >= _HD_HEIGHT
-        image.colorspace = _BT709 if hd and name not in _PACKED else _BT601
-    if name.startswith("yuvj"):
-        image.color_range = ColorRange.JPEG
-    elif image.color_range != ColorRange.JPEG:
-        image.color_range = ColorRange.MPEG
-
-
-def _is_jpeg(image: av.VideoFrame, target: str) -> bool:
-    """Whether the planes are already as JPEG needs them."""
-    eight_bits = image.format.name in (target, target.replace("yuv", "yuvj"))
-    return eight_bits and image.color_range == ColorRange.JPEG and image.colorspace in (_BT601, _SMPTE170M)
 
 
 def _halves(target: str, size: tuple[int, int]) -> bool:
