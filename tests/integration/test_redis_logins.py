@@ -1,0 +1,392 @@
+"""Each sentence of doc/security.md about a login of Redis, tried with the users.acl that is shipped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.retry import Retry
+
+from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
+from elastic_inference.adapters.redis_connection import connect_async
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame_message import pack_frame
+from tests.support.redis_logins import (
+    CHANNELS,
+    FRAME,
+    FRAME_READS,
+    LEGACY,
+    LISTING,
+    NAME,
+    OTHER,
+    PASSWORDS,
+    REGISTRY,
+    RESULT_READS,
+    RESULT_WRITES,
+    RESULTS,
+    RULES,
+    SCRIPTS,
+    SERVER,
+    SITE,
+    SITE_TYPE,
+    STREAM,
+    SUBSCRIBING,
+    TYPE,
+    Command,
+    Logins,
+    frame,
+    line_of_the_site,
+)
+from tests.support.sentences import Tries, all_logins
+from tests.support.waiting import wait_for
+
+tries = Tries(*USERS, "default", SITE)
+
+
+@pytest.fixture(scope="module")
+def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    acl_file: Path = tmp_path_factory.mktemp("acl") / "users.acl"
+    acl_file.write_text(render_acl({user: PASSWORDS[user] for user in USERS}) + line_of_the_site() + "\n")
+    options = ("--aclfile", str(acl_file), "--busy-reply-threshold", "100")
+    with EmbeddedValkey(options=options) as server:
+        yield server
+
+
+@pytest.fixture
+def logins(locked_server: EmbeddedValkey) -> Iterator[Logins]:
+    with Logins(locked_server) as made:
+        yield made
+
+
+@tries("camera can push frames of any type, in the fair and in the legacy form.")
+def camera_pushes(logins: Logins) -> None:
+    for infer_type in (TYPE, "car-fp32"):
+        assert logins.producer(OTHER, infer_type=infer_type).push(frame(OTHER, infer_type)).pushed
+        logins.client("camera").rpush(keys.legacy_queue(infer_type), pack_frame(frame("old-1", infer_type)))
+        names = [each.frame.name for _ in range(3) for each in logins.consumer(infer_type).pop(8, 0).frames]
+        assert sorted(set(names) - {NAME}) == [OTHER, "old-1"]
+
+
+@tries("camera can report the state of a source under any name.")
+async def camera_reports(logins: Logins) -> None:
+    logins.producer(OTHER).report_source("live", 15.0, 0, 0)
+    logins.producer(OTHER).report_source("stalled", 0.0, 9, 0)
+    reader = QueueReader(logins.target("viewer"))
+    assert [each.state for each in await reader.sources(TYPE) if each.name == OTHER] == ["stalled"]
+    await reader.close()
+
+
+@tries("camera can discard waiting frames of other cameras, and count drops that never happened.")
+def camera_discards(logins: Logins) -> None:
+    camera = logins.client("camera")
+    assert camera.lpop(keys.waiting(TYPE, NAME))
+    camera.hincrby(keys.dropped(TYPE), "queue_full", 7)
+    batch = logins.consumer().pop(8, 0)
+    assert (batch.frames, batch.dropped.total()) == ([], 7)
+
+
+@tries("camera can fill the memory of Redis until housekeeping removes what it wrote.")
+async def camera_fills(logins: Logins) -> None:
+    admin = logins.client("admin")
+    logins.client("camera").set(FRAME, "x" * 1000)
+    assert admin.ttl(FRAME) == -1
+    reader = QueueReader(logins.target("viewer"))
+    for _ in range(3):
+        await Sweeper(reader.clients, RULES).sweep([TYPE])
+    assert 0 < admin.ttl(FRAME) < 60
+    await reader.close()
+
+
+@tries("camera cannot read a frame, its own included.")
+def camera_reads_no_frame(logins: Logins) -> None:
+    logins.refuses("camera", FRAME_READS, [("LPOP", LEGACY), ("LRANGE", LEGACY, 0, -1), ("LINDEX", LEGACY, 0)])
+
+
+@tries("camera cannot read a result, or which streams and pods there are.")
+def camera_reads_no_result(logins: Logins) -> None:
+    registry: list[Command] = [("ZRANGE", keys.STREAMS, 0, -1), ("HGETALL", keys.stream_info(STREAM))]
+    registry += [("HGET", keys.stream_info(STREAM), "fps"), ("HGET", keys.worker_info(TYPE, "pod-1"), "fps")]
+    logins.refuses("camera", RESULT_READS, registry)
+
+
+@tries("camera cannot write a result, a tombstone or any other key of the broker.")
+def camera_writes_nothing_of_the_broker(logins: Logins) -> None:
+    publishing: list[Command] = [("PUBLISH", channel, "x") for channel in CHANNELS]
+    logins.refuses("camera", RESULT_WRITES, REGISTRY, publishing, [("SET", keys.watch(STREAM), 1)])
+
+
+@tries("camera cannot run a script of its own, or load one.")
+def camera_has_no_scripts(logins: Logins) -> None:
+    logins.refuses("camera", SCRIPTS)
+
+
+@tries("camera cannot subscribe to a channel.")
+def camera_does_not_subscribe(logins: Logins) -> None:
+    logins.refuses("camera", SUBSCRIBING)
+
+
+@tries("camera cannot list keys, change the database, or see and change settings, users and connections of Redis.")
+def camera_does_not_rule(logins: Logins) -> None:
+    logins.refuses("camera", LISTING, SERVER, [("SELECT", 1), ("INFO",)])
+
+
+@tries("worker can pop the frames of every type.")
+def worker_pops(logins: Logins) -> None:
+    logins.producer(OTHER, infer_type="car-fp32").push(frame(OTHER, "car-fp32"))
+    assert [each.frame.name for each in logins.consumer().pop(8, 0).frames] == [NAME]
+    assert [each.frame.name for each in logins.consumer("car-fp32").pop(8, 0).frames] == [OTHER]
+
+
+@tries("worker can publish results and tombstones, and report streams and pods.")
+async def worker_publishes(logins: Logins) -> None:
+    viewer = logins.client("viewer")
+    viewer.set(keys.watch(STREAM), 1)
+    with viewer.pubsub() as pubsub:
+        pubsub.subscribe(*CHANNELS)
+        wait_for(lambda: all(count for _, count in viewer.pubsub_numsub(*CHANNELS)), what="the subscriptions")
+        logins.publish()
+        received: set[str] = set()
+
+        def both() -> bool:
+            if message := pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1):
+                received.add(message["channel"].decode())
+            return received == set(CHANNELS)
+
+        wait_for(both, what="a result and a tombstone")
+    await viewer_reads_the_registry(logins)
+
+
+@tries("worker can write frames, and load and run scripts of its own on the keys that it may use.")
+def worker_has_scripts(logins: Logins) -> None:
+    worker = logins.client("worker")
+    sha = worker.script_load("return redis.call('GETDEL', KEYS[1])")
+    worker.set(FRAME, "x")
+    assert worker.evalsha(sha, 1, FRAME) == b"x"
+    with pytest.raises(ResponseError, match="permission"):
+        worker.evalsha(sha, 1, keys.watch(STREAM))
+
+
+@tries("worker cannot read results again, subscribe, or mark a stream as watched.")
+def worker_does_not_watch(logins: Logins) -> None:
+    logins.refuses("worker", RESULT_READS, SUBSCRIBING, [("SET", keys.watch(STREAM), "1"), ("PUBLISH", "x", "y")])
+
+
+@tries("worker cannot list keys, or see and change settings, users and connections of Redis.")
+def worker_does_not_rule(logins: Logins) -> None:
+    logins.refuses("worker", LISTING, SERVER, [("INFO",), ("EVAL", "return 1", 0)])
+
+
+@tries("viewer can read which streams and pods there are, and mark streams as watched.")
+async def viewer_reads_the_registry(logins: Logins) -> None:
+    client = connect_async(logins.target("viewer"))
+    registry = StreamRegistry(client)
+    assert [each.id for each in await registry.streams()] == [STREAM]
+    assert [each.pod for each in await registry.workers()] == ["pod-1"]
+    await registry.watch([STREAM])
+    assert logins.client("worker").exists(keys.watch(STREAM))
+    await client.aclose()
+
+
+@tries("viewer can subscribe to the results and tombstones of every stream.")
+def viewer_subscribes(logins: Logins) -> None:
+    with logins.client("viewer").pubsub() as pubsub:
+        for channel in (*CHANNELS, "x:car-fp32:inferred"):
+            pubsub.subscribe(channel)
+            assert pubsub.get_message(timeout=5)["type"] == "subscribe"
+
+
+@tries("viewer can run the janitor, read the lengths of queues, and load and run scripts on the keys that it may use.")
+async def viewer_runs_the_janitor(logins: Logins) -> None:
+    reader = QueueReader(logins.target("viewer"))
+    assert await reader.types() == [TYPE]
+    assert await reader.length(TYPE) == 1
+    assert await Janitor(reader.clients, RULES, "replica").run(TYPE)
+    await reader.close()
+    viewer = logins.client("viewer")
+    assert viewer.evalsha(viewer.script_load("return redis.call('LLEN', KEYS[1])"), 1, keys.tokens(TYPE)) == 1
+    logins.refuses("viewer", [("EVAL", "return 1", 0)])
+
+
+@tries("viewer can read and remove the legacy frames that wait.")
+def viewer_reads_legacy_frames(logins: Logins) -> None:
+    logins.client("camera").rpush(LEGACY, b"message")
+    viewer = logins.client("viewer")
+    assert viewer.lrange(LEGACY, 0, -1) == [b"message"]
+    assert viewer.lpop(LEGACY) == b"message"
+
+
+@tries("viewer cannot read a frame of the fair queue, nor one that was handed to a pod.")
+def viewer_reads_no_frame(logins: Logins) -> None:
+    taken = keys.taken(TYPE, "pod-1", 0)
+    logins.refuses("viewer", FRAME_READS, [("GET", taken), ("GETDEL", taken), ("SET", taken, "x", "GET")])
+    viewer = logins.client("viewer")
+    sha = viewer.script_load("return redis.call('SET', KEYS[1], 'x', 'GET')")
+    with pytest.raises(ResponseError):
+        viewer.evalsha(sha, 1, FRAME)
+
+
+@tries("viewer cannot publish results or tombstones, or report streams and pods.")
+def viewer_publishes_nothing(logins: Logins) -> None:
+    logins.refuses("viewer", REGISTRY, RESULT_WRITES, [("PUBLISH", channel, "x") for channel in CHANNELS])
+
+
+@tries("viewer cannot read `results_<type>`, or see and change settings, users and connections of Redis.")
+def viewer_does_not_rule(logins: Logins) -> None:
+    logins.refuses("viewer", RESULT_READS, SERVER, [("KEYS", "*"), ("SUBSCRIBE", "other")])
+
+
+@tries("scaler can ask for the type and the length of each queue, also by a Lua script of its own.")
+def scaler_asks(logins: Logins) -> None:
+    scaler = logins.client("scaler")
+    script = "return {redis.call('TYPE', KEYS[1]).ok, redis.call('LLEN', KEYS[1])}"
+    assert scaler.eval(script, 1, keys.tokens(TYPE)) == [b"list", 1]
+    assert (scaler.type(keys.tokens(TYPE)), scaler.llen(LEGACY)) == (b"list", 0)
+
+
+@tries("scaler can ask which commands Redis has and which keys they use, as KEDA does in a cluster.")
+def scaler_knows_the_commands(logins: Logins) -> None:
+    scaler = logins.client("scaler")
+    assert scaler.command_count()
+    assert len(scaler.command_getkeys("LLEN", LEGACY)) == 1
+
+
+@tries("scaler can stop Redis by a script without end, until an admin sends `SCRIPT KILL`.")
+def scaler_stops_redis(logins: Logins) -> None:
+    scaler, admin = logins.client("scaler"), logins.client("admin")
+    ended: list[Exception] = []
+
+    def run() -> None:
+        try:
+            scaler.eval("while true do end", 0)
+        except Exception as error:  # noqa: BLE001  looked at below
+            ended.append(error)
+
+    def is_busy() -> bool:
+        try:
+            admin.ping()
+        except ResponseError as error:
+            return "BUSY" in str(error)
+        return False
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        wait_for(is_busy, what="Redis to be busy")
+    finally:
+        admin.script_kill()
+        thread.join(20)
+    assert admin.ping()
+    assert isinstance(ended[0], ResponseError)
+
+
+@tries("scaler cannot read an element of a list, or write anything.")
+def scaler_reads_nothing(logins: Logins) -> None:
+    tokens = keys.tokens(TYPE)
+    reads: list[Command] = [("LRANGE", tokens, 0, -1), ("LINDEX", tokens, 0), ("LPOP", tokens), ("GET", FRAME)]
+    logins.refuses("scaler", reads, [("RPUSH", LEGACY, "x"), ("DEL", tokens), ("SET", LEGACY, "x")], RESULT_WRITES)
+    for call in ("'LRANGE', KEYS[1], 0, -1", "'LPOP', KEYS[1]", "'RPUSH', KEYS[1], 'x'"):
+        with pytest.raises(ResponseError):
+            logins.client("scaler").eval(f"return redis.call({call})", 1, tokens)
+
+
+@tries("scaler cannot ask for any other key, list keys, subscribe, or see and change settings and users of Redis.")
+def scaler_does_not_rule(logins: Logins) -> None:
+    others: list[Command] = [("TYPE", key) for key in (keys.STREAMS, RESULTS, FRAME, keys.waiting(TYPE, NAME))]
+    logins.refuses("scaler", others, LISTING, SUBSCRIBING, SERVER, [("INFO",), ("SELECT", 1)])
+
+
+@tries("reader can read `results_<type>`, alone and as a group of consumers.")
+def reader_reads(logins: Logins) -> None:
+    reader = logins.client("reader")
+    assert reader.xlen(RESULTS) == len(reader.xrange(RESULTS)) == len(reader.xread({RESULTS: "0"})[0][1]) == 1
+    assert reader.xgroup_create(RESULTS, "counters", id="0")
+    ((_, ((entry, _),)),) = reader.xreadgroup("counters", "one", {RESULTS: ">"})
+    assert reader.xautoclaim(RESULTS, "counters", "two", min_idle_time=0)[1]
+    assert reader.xack(RESULTS, "counters", entry) == 1
+
+
+@tries("reader can make a group for a type that has no results yet.")
+def reader_makes_a_group(logins: Logins) -> None:
+    assert logins.client("reader").xgroup_create(keys.results("later"), "counters", mkstream=True)
+
+
+@tries("reader cannot add, change or remove a result, or remove a group.")
+def reader_writes_nothing(logins: Logins) -> None:
+    logins.refuses("reader", RESULT_WRITES, [("XGROUP", "DESTROY", RESULTS, "g"), ("XGROUP", "SETID", RESULTS, "g", 0)])
+
+
+@tries("reader cannot read frames, streams and pods, or any other key.")
+def reader_reads_nothing_else(logins: Logins) -> None:
+    others: list[Command] = [("XLEN", key) for key in (keys.STREAMS, keys.WORKERS, LEGACY, FRAME, keys.tokens(TYPE))]
+    logins.refuses("reader", FRAME_READS, others, [("ZRANGE", keys.STREAMS, 0, -1), ("HGETALL", "stream:x")])
+
+
+@tries("reader cannot subscribe, run scripts, list keys, or see and change settings, users and connections of Redis.")
+def reader_does_not_rule(logins: Logins) -> None:
+    logins.refuses("reader", SUBSCRIBING, SCRIPTS, LISTING, SERVER, [("INFO",)])
+
+
+@tries("admin can do everything.")
+def admin_rules(logins: Logins) -> None:
+    admin = logins.client("admin")
+    assert admin.acl_whoami() == "admin"
+    assert admin.config_get("maxmemory")
+    assert admin.get(admin.keys(f"{keys.queue_prefix(TYPE)}frame:*")[0])
+    assert admin.eval("return 1", 0) == 1
+    # All commands, keys and channels, those of later versions included.
+    (rights,) = [line for line in admin.acl_list() if line.startswith("user admin ")]
+    assert {"on", "~*", "&*", "+@all"} <= {*rights.split()}
+
+
+@tries("default cannot log in: without a name and a password Redis answers only that a login is needed.")
+def default_is_off(logins: Logins) -> None:
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(port=logins.server.port, protocol=2, retry=once) as stranger:
+        for command in (("PING",), ("GET", FRAME), ("INFO",), ("SUBSCRIBE", STREAM), ("FLUSHALL",)):
+            with pytest.raises(AuthenticationError, match="Authentication required"):
+                stranger.execute_command(*command)
+    for user, password in (("default", ""), ("default", "x"), ("camera", "wrong"), ("nobody", "x")):
+        client = redis.Redis(port=logins.server.port, username=user, password=password, retry=once)
+        with client, pytest.raises(AuthenticationError):
+            client.ping()
+
+
+@tries("site-7 can push frames of its type, and report their source.")
+async def site_pushes(logins: Logins) -> None:
+    producer = logins.producer(OTHER, SITE, SITE_TYPE)
+    assert producer.push(frame(OTHER, SITE_TYPE)).pushed
+    producer.report_source("live", 15.0, 0, 0)
+    assert [each.frame.name for each in logins.consumer(SITE_TYPE).pop(8, 0).frames] == [OTHER]
+
+
+@tries("site-7 cannot push frames of another type, discard them, or do anything that `camera` cannot.")
+def site_does_nothing_else(logins: Logins) -> None:
+    other: list[Command] = [("RPUSH", LEGACY, "x"), ("SET", FRAME, "x"), ("LPOP", keys.waiting(TYPE, NAME))]
+    other += [("UNLINK", FRAME), ("HINCRBY", keys.dropped(TYPE), "stale", 1), ("ZADD", keys.sources(TYPE), 1, "x")]
+    own = keys.frame(SITE_TYPE, NAME, "x")
+    other += [("GET", own), ("SET", own, "x", "GET"), ("LPOP", keys.legacy_queue(SITE_TYPE))]
+    logins.refuses(SITE, other, FRAME_READS, RESULT_READS, RESULT_WRITES, REGISTRY, SCRIPTS, SUBSCRIBING)
+    logins.refuses(SITE, LISTING, SERVER, [("SELECT", 1), ("INFO",), ("PUBLISH", STREAM, "x")])
+
+
+def test_every_sentence_is_tried() -> None:
+    tries.check()
+
+
+def test_every_user_has_sentences() -> None:
+    assert {*USERS, "default"} <= all_logins()
+
+
+@pytest.mark.parametrize("sentence", tries.functions, ids=lambda each: each[:60])
+async def test_login(sentence: str, logins: Logins) -> None:
+    outcome = tries.functions[sentence](logins)
+    if outcome is not None:
+        await outcome

@@ -1,0 +1,126 @@
+"""A Redis with the users that are shipped, and what each of them asks of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+from redis.exceptions import NoPermissionError, RedisError
+
+from elastic_inference.adapters.acl import USERS
+from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.sequence import Tombstone
+from tests.support.jpeg import tiny_jpeg
+from tests.support.results import make_result
+
+SITE = "site-7"
+PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE)}
+RULES = config.QueueRules()
+TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"
+STREAM = keys.stream_id(NAME, TYPE)
+FRAME = keys.frame(TYPE, NAME, "x")
+RESULTS = keys.results(TYPE)
+CHANNELS = (STREAM, keys.tombstones(STREAM))
+LEGACY = keys.legacy_queue(TYPE)
+Command = tuple[Any, ...]
+# What only an admin may do.
+SERVER: list[Command] = [
+    *[("CONFIG", "GET", "*"), ("CONFIG", "SET", "maxmemory", "0"), ("ACL", "LIST"), ("ACL", "SETUSER", "x", "on")],
+    *[("CLIENT", "LIST"), ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("SCRIPT", "FLUSH"), ("SCRIPT", "KILL")],
+    *[("FLUSHALL",), ("FLUSHDB",), ("SHUTDOWN", "NOSAVE"), ("REPLICAOF", "127.0.0.1", 1), ("MODULE", "LIST")],
+    *[("SAVE",), ("CLUSTER", "NODES"), ("SWAPDB", 0, 1), ("FAILOVER",), ("LATENCY", "RESET")],
+]
+LISTING: list[Command] = [("KEYS", "*"), ("SCAN", 0), ("RANDOMKEY",), ("DBSIZE",)]
+SCRIPTS: list[Command] = [("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("FUNCTION", "LIST")]
+SUBSCRIBING: list[Command] = [("SUBSCRIBE", STREAM), ("PSUBSCRIBE", "*"), ("SSUBSCRIBE", STREAM)]
+REGISTRY: list[Command] = [
+    *[("ZADD", keys.STREAMS, 1, STREAM), ("HSET", keys.stream_info(STREAM), "fps", 1), ("DEL", keys.STREAMS)],
+    *[("ZADD", keys.WORKERS, 1, "x"), ("HSET", keys.worker_info(TYPE, "pod-1"), "fps", 1)],
+]
+RESULT_WRITES: list[Command] = [
+    *[
+        ("XADD", RESULTS, "*", "json", "{}"),
+        ("XDEL", RESULTS, "1-1"),
+        ("XTRIM", RESULTS, "MAXLEN", 0),
+        ("DEL", RESULTS),
+    ],
+    *[("XSETID", RESULTS, "9-9"), ("SET", RESULTS, "x"), ("RENAME", RESULTS, "x"), ("EXPIRE", RESULTS, 1)],
+]
+RESULT_READS: list[Command] = [("XRANGE", RESULTS, "-", "+"), ("XREAD", "STREAMS", RESULTS, 0), ("XLEN", RESULTS)]
+FRAME_READS: list[Command] = [("GET", FRAME), ("GETDEL", FRAME), ("SET", FRAME, "y", "GET"), ("GETRANGE", FRAME, 0, -1)]
+FRAME_READS += [("DUMP", FRAME), ("COPY", FRAME, "queue_x"), ("RENAME", FRAME, "queue_x"), ("STRLEN", FRAME)]
+
+
+class Logins:
+    """A server with the shipped users and one frame, one result, one stream and one pod in it."""
+
+    def __init__(self, server: EmbeddedValkey) -> None:
+        self.server = server
+        self._open: list[Any] = []
+
+    def __enter__(self) -> Logins:
+        admin = self.client("admin")
+        admin.flushall()
+        self.consumer().load_scripts()
+        self.producer(NAME).push(frame(NAME))
+        self.publish()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in reversed(self._open):
+            each.close()
+
+    def target(self, user: str) -> config.RedisTarget:
+        return config.RedisTarget(url=SecretStr(self.server.url), username=user, password=SecretStr(PASSWORDS[user]))
+
+    def client(self, user: str) -> redis.Redis:
+        return self._keep(connect(self.target(user), name=f"test-{user}"))
+
+    def producer(self, name: str, user: str = "camera", infer_type: str = TYPE) -> QueueProducer:
+        return self._keep(QueueProducer(self.client(user), infer_type, name, RULES))
+
+    def consumer(self, infer_type: str = TYPE) -> QueueConsumer:
+        return self._keep(QueueConsumer(self.client("worker"), infer_type, "pod-1", RULES))
+
+    def publish(self) -> None:
+        publisher = self._keep(ResultPublisher(self.client("worker"), TYPE, "pod-1", 100))
+        publisher.publish([(make_result(stream=STREAM), tiny_jpeg())], [Tombstone(STREAM, 2, "invalid")])
+        publisher.report_worker(1.0, 0.0, 1.0, device="CPU", model="m", precision="FP32")
+
+    def refuses(self, user: str, *groups: list[Command]) -> None:
+        """Fails unless Redis refuses each command for lack of rights, and not for another reason."""
+        client = self.client(user)
+        for command in (each for group in groups for each in group):
+            try:
+                client.execute_command(*command)
+            except NoPermissionError:
+                continue
+            except RedisError as error:
+                pytest.fail(f"{user} may run {command}: {error}")
+            pytest.fail(f"{user} may run {command}")
+
+    def _keep(self, end: Any) -> Any:
+        self._open.append(end)
+        return end
+
+
+def frame(name: str, infer_type: str = TYPE) -> Frame:
+    return Frame(name, infer_type, tiny_jpeg(), 1)
+
+
+def line_of_the_site() -> str:
+    """The user that doc/security.md proposes for a site, with its password's hash."""
+    document = (Path(__file__).parents[2] / "doc" / "security.md").read_text()
+    (line,) = re.findall(rf"^user {SITE} on .*$", document, re.MULTILINE)
+    return str(line).replace("<sha256 of the password>", hashlib.sha256(PASSWORDS[SITE].encode()).hexdigest())

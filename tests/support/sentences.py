@@ -1,0 +1,53 @@
+"""Sentences of doc/security.md such as `- **camera can** push frames.`, each of which a test tries.
+
+A module of tests makes a `Tries` for its logins, gives each sentence a function, and checks that the two lists are the
+same: a sentence without a try fails, and so does a try whose sentence has changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+_DOCUMENT = Path(__file__).parents[2] / "doc" / "security.md"
+_SENTENCE = re.compile(r"^- \*\*([\w -]+?) (can|cannot)\*\* (.+?)(?=\n(?:- |\n|#)|\Z)", re.MULTILINE | re.DOTALL)
+Try = Callable[..., Any]
+
+
+def sentences(logins: Collection[str]) -> list[str]:
+    """The document's sentences about these logins, each in one line without its marks, such as `camera can …`."""
+    found = _SENTENCE.findall(_DOCUMENT.read_text())
+    return [f"{login} {verb} {' '.join(rest.split())}" for login, verb, rest in found if login in logins]
+
+
+def all_logins() -> set[str]:
+    """Whom the document has sentences about."""
+    return {login for login, _, _ in _SENTENCE.findall(_DOCUMENT.read_text())}
+
+
+class Tries:
+    """The functions that try the sentences about some logins."""
+
+    def __init__(self, *logins: str) -> None:
+        self.logins = logins
+        self.functions: dict[str, Try] = {}
+
+    def __call__(self, sentence: str) -> Callable[[Try], Try]:
+        """Decorates the function that tries this sentence."""
+
+        def note(function: Try) -> Try:
+            assert sentence not in self.functions, f"two tries for one sentence: {sentence}"
+            self.functions[sentence] = function
+            return function
+
+        return note
+
+    def check(self) -> None:
+        """Fails unless every sentence has a try, and every try its sentence."""
+        written = sentences(self.logins)
+        assert len(written) == len(set(written)), "a sentence is there twice"
+        assert {*written} - {*self.functions} == set(), "no test tries these sentences of doc/security.md"
+        assert {*self.functions} - {*written} == set(), "doc/security.md lacks these sentences, which a test tries"
+        assert {login for login in self.logins if not any(each.startswith(f"{login} ") for each in written)} == set()
