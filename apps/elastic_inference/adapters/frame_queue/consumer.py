@@ -97,13 +97,15 @@ class QueueConsumer:
         elif wait_s > 0:
             # Unless the wait brings something, the next pop looks first: drops are claimed at least once a wait.
             self._look_first = True
+            asked_s = time.monotonic()
             (got,) = self._link.exchange([("BLPOP", fair.key, legacy.key, f"{wait_s:.3f}")])
             if isinstance(got, ResponseError):
                 raise got
             if got is not None:
                 key, value = got
                 queue: PodQueue = fair if key == fair.key.encode() else legacy
-                queue.keep(value)
+                # A process that was stopped meanwhile reads the reply late.
+                queue.keep(value, min(time.monotonic(), asked_s + wait_s + 1.0))
                 self._take(batch, max_frames, sparing=True)
 
     def _take(self, batch: PopBatch, max_frames: int, *, sparing: bool = False) -> None:

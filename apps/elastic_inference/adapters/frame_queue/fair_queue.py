@@ -19,6 +19,7 @@ from elastic_inference.adapters.frame_queue.pop_batch import (
     PoppedFrame,
 )
 from elastic_inference.adapters.frame_queue.scripts import is_missing, load_all, script
+from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.redis_input import DropClaims, read_count, read_name
 from elastic_inference.adapters.redis_pipeline import PipelineConnection, arguments, head
 from elastic_inference.base import config
@@ -27,6 +28,10 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 
 log = logging.getLogger(__name__)
+
+# A reply that takes longer may be old when it is read.
+_LATE_S = 1.0
+_NO_TIME: tuple[type[Exception], ...] = (*REDIS_ERRORS, TypeError, ValueError)
 
 
 class FairQueue:
@@ -41,6 +46,7 @@ class FairQueue:
         self._rules = rules
         self._token: bytes | None = None
         self._wanted = 0
+        self._asked_s = 0.0
         self._claims = DropClaims()
         self._throttle = Throttle()
         begin: tuple[str | int, ...] = (
@@ -57,12 +63,13 @@ class FairQueue:
     def in_hand(self) -> int:
         return 0 if self._token is None else 1
 
-    def keep(self, value: bytes) -> None:
+    def keep(self, value: bytes, taken_s: float) -> None:
         self._token = value
 
     def request(self, wanted: int) -> tuple[bytes, int]:
         """The script's call, and a fetch for each frame that it may take."""
         self._wanted = wanted
+        self._asked_s = time.monotonic()
         if self._token is not None:
             return self._packed(wanted, (self._token,)), 1 + wanted
         ready = self._usual_requests.get(wanted)
@@ -79,10 +86,10 @@ class FairQueue:
         if isinstance(replies[0], ResponseError):
             raise replies[0]
         self._token = None
-        waiting, drops, found = replies[0]
+        waiting, drops, found, called_us = replies[0]
         self.waiting = read_count(waiting)
         self._claim(drops, batch)
-        popped = time.monotonic()
+        popped = self._popped_at(called_us) if found else 0.0
         names = []
         for index in range(len(found) // 3):
             name, order, waited_us = found[3 * index : 3 * index + 3]
@@ -100,6 +107,23 @@ class FairQueue:
             if isinstance(reply, ResponseError):
                 raise reply
             self._token = None
+
+    def _popped_at(self, called_us: int) -> float:
+        """When the script ran, by this process's monotonic clock.
+
+        A process that is stopped while it waits for the reply reads it late. So may one whose Redis stood still, but
+        then the script has just run: only Redis' own clock can tell.
+        """
+        now_s = time.monotonic()
+        if now_s - self._asked_s < _LATE_S:
+            return now_s
+        try:
+            (reply,) = self._link.exchange([("TIME",)])
+            late_s = int(reply[0]) + int(reply[1]) / 1e6 - called_us / 1e6
+        except _NO_TIME:
+            # The frames that were popped must be handed out, whatever Redis says now.
+            return self._asked_s
+        return time.monotonic() - max(0.0, late_s)
 
     def _claim(self, drops: Any, batch: PopBatch) -> None:
         # Read without drops too: what the next claim may hold is counted from here.

@@ -40,6 +40,8 @@ class LegacyQueue:
         self._rules = rules
         self._account = keys.legacy_account(infer_type)
         self._messages: list[bytes] = []
+        # When the oldest of them was asked for.
+        self._taken_s = 0.0
         # Messages taken from the list since the last report. The janitor derives the frames' age from these reports.
         self._removed = 0
         self._reported = 0
@@ -50,7 +52,8 @@ class LegacyQueue:
     def in_hand(self) -> int:
         return len(self._messages)
 
-    def keep(self, value: bytes) -> None:
+    def keep(self, value: bytes, taken_s: float) -> None:
+        self._note_time(taken_s)
         self._messages.append(value)
         self._removed += 1
 
@@ -104,6 +107,7 @@ class LegacyQueue:
         self.passed_over = count > 0 and fits == 0 and not self._messages
         count = min(count, fits)
         if count > 0:
+            self._note_time(time.monotonic())
             got = self._one("LPOP", self.key, count) or []
             self._removed += len(got)
             self.waiting = max(0, self.waiting - len(got))
@@ -113,7 +117,8 @@ class LegacyQueue:
         """Moves the first `count` messages in hand into the batch. If numbering fails, the valid ones stay in hand."""
         if count <= 0:
             return []
-        popped = time.monotonic()
+        # A process that is stopped meanwhile reads the reply late, and these frames carry no time of their own.
+        popped = self._taken_s
         self._recent_maximum = max(*map(len, self._messages[:count]), int(self._recent_maximum * 0.9), 1)
         frames: list[Frame] = []
         good, names = [], []
@@ -134,6 +139,10 @@ class LegacyQueue:
                 batch.frames.append(PoppedFrame(frame, order[frame.name], 0.0, popped))
                 order[frame.name] += 1
         return names
+
+    def _note_time(self, now_s: float) -> None:
+        if not self._messages:
+            self._taken_s = now_s
 
     def _number(self, frames: list[Frame]) -> dict[str, int]:
         """The first number of each stream among the frames; the others follow."""

@@ -4,7 +4,7 @@
 -- KEYS: tokens, dropped
 -- ARGV: prefix, pod, frames wanted, MAX_FRAME_AGE in us, MAX_POP_BYTES, life of order in ms,
 --       a token that a BLPOP took (or nothing)
--- Returns {tokens left, {reason, count, …}, {name, order, us waited, …}}.
+-- Returns {tokens left, {reason, count, …}, {name, order, us waited, …}, time of this call in us}.
 local tokens, dropped = KEYS[1], KEYS[2]
 local prefix, pod, want, max_age = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_bytes, order_life = tonumber(ARGV[5]), ARGV[6]
@@ -138,4 +138,4 @@ for i = 1, #frames, 3 do
   frames[i + 1], following[name] = order, order + 1
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
-return {redis.call('LLEN', tokens), drops, frames}
+return {redis.call('LLEN', tokens), drops, frames, now}

@@ -92,8 +92,8 @@ class PodQueue(Protocol):
     def in_hand(self) -> int:
         """Values taken from `key` that have not become part of a batch yet; they survive an error."""
 
-    def keep(self, value: bytes) -> None:
-        """`value` is what a BLPOP on `key` returned: the next pop uses it first."""
+    def keep(self, value: bytes, taken_s: float) -> None:
+        """`value` is what a BLPOP on `key` returned, by this monotonic time: the next pop uses it first."""
 
     def request(self, wanted: int) -> tuple[bytes, int]:
         """What to send for `wanted` frames, in Redis' protocol, and the number of replies."""

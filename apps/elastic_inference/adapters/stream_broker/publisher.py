@@ -63,8 +63,8 @@ class ResultPublisher:
     def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Publishes results with their JPEGs, in the order given, and tombstones. One round trip; two for a new stream.
 
-        Returns the positions in the batch of results that Redis refused: to add to `results_<type>`, as it does when its
-        memory is full, or to publish, if nothing is kept there.
+        Returns the positions in the batch of results that Redis refused to add to `results_<type>`, as it does when its
+        memory is full; or to publish, if nothing is kept there.
 
         Raises one of `redis_connection.REDIS_ERRORS` when Redis is unavailable. It is then unknown which part of the
         batch was sent; publishing it again may repeat entries of `results_<type>`, with the same `order`.
