@@ -1,10 +1,11 @@
 """The CPU time per frame of one H.264 camera over RTSP, compared with another build or with OpenCV alone.
 
 `python -m tests.bench.camera --against FOLDER` compares with the build in another checkout, which has its own `.venv`;
-`EI_BENCH_AGAINST=FOLDER python -m tests.bench --only producers` does so too. Without it, the measure is a process that
-only reads with OpenCV and encodes. Rounds alternate; CPU time is that of the whole process, without its start.
+`EI_BENCH_AGAINST=FOLDER python -m tests.bench --only producers` does so too. Without a folder, the comparison is with a
+process that only reads with OpenCV and encodes. Rounds alternate; CPU time is that of the whole process, without its
+start.
 
-Decoding costs the same in all of them, so the ratio depends on the video: the clip is coded as cameras do (CABAC,
+Decoding costs the same in all of them, so the ratio depends on the video: the clip is encoded as cameras do it (CABAC,
 deblocking), the test image as fast as x264 can.
 """
 
@@ -40,8 +41,7 @@ SETTLE_S = 2.0
 SECONDS_OF_VIDEO = 10
 
 
-class Case(NamedTuple):
-    """One camera. `bar` is for the CPU time a frame over that of the build that read through OpenCV."""
+    """One camera. `bar` is the highest ratio allowed to the CPU time per frame of the build that used OpenCV."""
 
     content: str
     width: int
@@ -83,7 +83,7 @@ def clip_as_camera(clip: Path, width: int, height: int, kbits: int) -> bytes:
 def run(
     clip: Path, against: Path | None, rounds: int = 6, seconds: float = 10.0, cases: Sequence[Case] = CASES
 ) -> Iterator[tuple[Case, list[float], list[float]]]:
-    """Yields each case with the CPU milliseconds a frame of this build and of the other way, one of each a round."""
+    """Yields each case with the CPU milliseconds per frame of this build and of the other, one of each per round."""
     for case in cases:
         with (
             tempfile.TemporaryDirectory(prefix="ei-bench-") as folder,
@@ -114,7 +114,7 @@ def _figure(case: Case, mine: list[float], others: list[float], against: Path | 
     beside = "the other build" if against else "OpenCV and encoding alone"
     return median_figure(
         "producers",
-        f"RTSP, H.264, {case.name}: CPU a frame over {beside}",
+        f"RTSP, H.264, {case.name}: CPU per frame over {beside}",
         ratios(mine, others),
         maximum=case.bar if against else None,
         details={
@@ -150,7 +150,7 @@ def _service_ms(checkout: Path, url: str, valkey: EmbeddedValkey, folder: Path, 
 
 
 def _opencv_ms(url: str, seconds: float) -> float:
-    """CPU milliseconds a frame of a process that only reads with OpenCV and encodes."""
+    """CPU milliseconds per frame of a process that only reads with OpenCV and encodes."""
     command = [sys.executable, "-m", "tests.bench.camera", "--opencv", url, "--seconds", str(seconds)]
     done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL, cwd=REPOSITORY)
     return float(done.stdout)

@@ -32,7 +32,7 @@ _BATCH = 8
 
 
 def parts_cpu_ms(model: str, models: Path, jpegs: list[bytes], seconds: float = 0.8) -> dict[str, float]:
-    """CPU ms a frame: `decode`, `resize`, `push` (feeder), `pop`, `publish` (pod), `server` (Valkey, for all three)."""
+    """CPU ms per frame: `decode`, `resize`, `push` (feeder), `pop`, `publish` (pod), `server` (Valkey, all three)."""
     keep_freed_memory()
     _model, prepared, _adapter = compiled(models, model, "THROUGHPUT")
     width, height = jpeg_size(jpegs[0])

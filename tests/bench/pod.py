@@ -1,7 +1,7 @@
 """Speed of a pod: frames a second from queue to published result, divided by OpenVINO's own asynchronous throughput.
 
 The pod, Valkey and the feeder are processes on the same cores, unless a case pins them apart. Each round measures
-every variant once, one after the other. `python -m tests.bench --only pod` runs it; `--case` picks cases.
+every variant once, one after another. `python -m tests.bench --only pod` runs it; `--case` picks cases.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class Pod:
         self._server = server
         self._port = port
         self.process = process
-        # CPU ms a frame of pod, server and feeder, one entry a measurement.
+        # CPU ms per frame of pod, server and feeder, one entry per measurement.
         self.shares: list[dict[str, float]] = []
 
     def metric(self, name: str) -> float:

@@ -1,4 +1,4 @@
-"""`make test-faults`: faults against a loaded system, one after the other; prints a table and records it."""
+"""`make test-faults`: faults against a loaded system, one after another; prints a table and records it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_at(place: Place, faults: Sequence[Fault]) -> list[Row]:
-    """Runs these faults at one place, each of them printed when it has ended."""
+    """Runs the faults of one place and prints each when it has ended."""
     if not faults:
         return []
     if reason := place.missing():
@@ -84,7 +84,9 @@ def _is_chosen(fault: Fault, options: argparse.Namespace) -> bool:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.faults", description=__doc__)
-    parser.add_argument("--only", metavar="WORDS", help="faults whose group and name contain one of these, by comma")
+    parser.add_argument(
+        "--only", metavar="WORDS", help="faults whose group or name contains one of these words, separated by commas"
+    )
     parser.add_argument("--short", action="store_true", help="those that `make test` runs")
     parser.add_argument("--list", action="store_true", help="list the faults")
     parser.add_argument(

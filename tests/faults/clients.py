@@ -1,4 +1,4 @@
-"""Faults that a camera's login can make: forged values, keys without bound or expiry, frames that cost memory, logs."""
+"""Faults that the Redis user `camera` can cause: forged values, keys without limit, costly frames, floods of logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREFIX = keys.queue_prefix(TYPE)
 
 
 def forged_drops(site: Site, seen: Seen) -> None:
-    """Values in the hash of drops that no script of ours writes."""
+    """Values in the hash of drops that none of our scripts writes."""
     seen.others_go_on()
     name = keys.dropped(TYPE)
     with site.client("camera") as camera:
@@ -40,7 +40,7 @@ def forged_drops(site: Site, seen: Seen) -> None:
 
 
 def million_drops(site: Site, seen: Seen) -> None:
-    """Twice a million drops that never were."""
+    """Twice a million drops that never happened."""
     seen.others_go_on()
     pods = [site.named(name) for name in ("pod-1", "pod-2")]
     before = sum(pod.metric("ei_frames_dropped_total") for pod in pods)
@@ -59,7 +59,7 @@ def million_drops(site: Site, seen: Seen) -> None:
 
 
 def false_sizes(site: Site, seen: Seen) -> None:
-    """Entries that say 4 MB, or more digits than a number has, for small frames."""
+    """Entries whose size is far too large for their small frames: 4 MB, or a number of 31 digits."""
     seen.others_go_on()
     with site.client("camera") as camera:
         for number, size in enumerate((4_000_000, 10**30) * 10):
@@ -92,7 +92,7 @@ def foreign_keys(site: Site, seen: Seen) -> None:
 
 
 def frames_without_expiry(site: Site, seen: Seen) -> None:
-    """20 MB of frames that would stay for good."""
+    """20 MB of frames that would stay forever."""
     seen.others_go_on()
     with site.client("camera") as camera:
         for start in range(0, 2000, 100):
@@ -106,7 +106,7 @@ def frames_without_expiry(site: Site, seen: Seen) -> None:
 
 
 def tokens_of_a_made_up_type(site: Site, seen: Seen) -> None:
-    """45,000 tokens, each with another name."""
+    """45,000 tokens, each with a different name."""
     seen.others_go_on()
     name = keys.tokens("made-up")
     with site.client("camera") as camera, seen.answers_within(1.0):
@@ -160,7 +160,7 @@ def a_name_with_each_frame(site: Site, seen: Seen) -> None:
 
 
 def nested_maps(site: Site, seen: Seen) -> None:
-    """4 MiB of nested maps or of extensions in place of an image."""
+    """4 MiB of nested MessagePack maps or extensions in place of an image."""
     seen.others_go_on()
     nest = b"\x80"
     for _ in range(3):
@@ -189,7 +189,7 @@ def large_images(site: Site, seen: Seen) -> None:
 
 
 def log_flood(site: Site, seen: Seen) -> None:
-    """2000 broken frames under as many names, some with a line break or a megabyte long."""
+    """2000 broken frames, each under its own name; some names have a line break or are a megabyte long."""
     seen.others_go_on()
     pods = [site.named(name) for name in ("pod-1", "pod-2")]
     sizes = [len(pod.log()) for pod in pods]
@@ -216,7 +216,7 @@ def log_flood(site: Site, seen: Seen) -> None:
 
 
 def _push_by_hand(camera: redis.Redis, name: str, identity: str, image: bytes, size: int) -> int:
-    """One frame as the push script enters it, with a size of the sender's choice."""
+    """Enters one frame as the push script does, with any size in its entry."""
     message = msgpack.packb({"name": name, "category": TYPE, "data": image})
     pipe = camera.pipeline(transaction=False)
     pipe.set(keys.frame(TYPE, name, identity), message, px=7000)

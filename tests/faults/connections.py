@@ -1,4 +1,4 @@
-"""Faults of clients that only connect: idle ones, silent ones, floods of pings and of tokens, odd requests."""
+"""Faults caused by clients that only connect: idle and silent clients, floods of pings and tokens, odd requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.raw_viewer import PING, RawViewer
 from tests.support.system import ServiceProcess
 
 CONNECTIONS, WAY_IN, ERRORS = "connections", "the way in", "error replies"
-# On Linux all of 127.0.0.0/8 is this machine: a stranger with an address of its own.
+# On Linux all of 127.0.0.0/8 is this machine, so a stranger can have another address.
 STRANGER = "127.0.0.2"
 IDLE = 300
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -31,7 +31,7 @@ def connect(port: int, stack: contextlib.ExitStack, source: str = STRANGER) -> s
 
 
 def idle_connections(site: Site, seen: Seen) -> None:
-    """300 connections each to gateway and websocket server that send nothing."""
+    """300 connections to the gateway and 300 to the websocket server, all of which send nothing."""
     seen.others_go_on()
     with contextlib.ExitStack() as stack:
         for _ in range(IDLE):
@@ -59,7 +59,7 @@ def pings(site: Site, seen: Seen) -> None:
 
 
 def suspended_clients(site: Site, seen: Seen) -> None:
-    """Viewers and a downloader that read nothing any more; they are ended, and their descriptors given back."""
+    """Viewers and a downloader stop reading; their connections must end and their descriptors be free again."""
     seen.others_go_on()
     gate = threading.Event()
     gate.set()
@@ -95,7 +95,7 @@ def suspended_clients(site: Site, seen: Seen) -> None:
 
 
 def redis_connections(site: Site, seen: Seen) -> None:
-    """Connections to Redis that never log in take all places, while a camera must connect again."""
+    """Connections that never log in use up Redis' `maxclients` while a camera must connect again."""
     seen.others_go_on("video-1")
     most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
     own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
@@ -116,7 +116,7 @@ def redis_connections(site: Site, seen: Seen) -> None:
 
 
 def guesses(site: Site, seen: Seen) -> None:
-    """300 wrong tokens as fast as they go, while the right one asks."""
+    """300 wrong tokens as fast as possible, while a client with the right one sends requests."""
     seen.others_go_on()
     wrong: Counter[int] = Counter()
     stop = threading.Event()
@@ -139,7 +139,7 @@ def guesses(site: Site, seen: Seen) -> None:
 
 
 def foreign_host(site: Site, seen: Seen) -> None:
-    """A page that reaches a gateway without a token under its own name (DNS rebinding)."""
+    """A web page reaches a gateway that has no token under the page's own host name (DNS rebinding)."""
     seen.others_go_on()
     old = site.gateway_port
     site.gateway_port = 0
@@ -180,7 +180,7 @@ def odd_requests(site: Site, seen: Seen) -> None:
 
 
 def lock_from_the_future(site: Site, seen: Seen) -> None:
-    """The janitor's lock, as a clock that was an hour ahead has left it."""
+    """The janitor's lock as a clock an hour ahead would have left it."""
     seen.others_go_on()
     site.admin.set(keys.janitor_lock(TYPE), "9000000000000000 other", px=3_600_000)
     seen.end()

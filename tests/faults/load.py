@@ -1,4 +1,4 @@
-"""Eight streams of moderate load, and who watches them: cameras of the test's own, results as a reader sees them."""
+"""The load of eight streams and those who watch it: the test's own cameras, a reader of results, viewers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SILENT_S = 6.0
 class Pusher(Background):
     """A camera in a thread of this process: it pushes as the camera service does, with its counters.
 
-    It pushes while `gate` is set; `idle` says that it has seen the gate closed.
+    It pushes while `gate` is set; it sets `idle` once it has seen the gate closed.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Pusher(Background):
         self.name = name
         self.fps = FPS
         self.idle = True
-        # Frames whose push was not answered: they may have entered the queue all the same.
+        # Frames whose push got no reply: they may have entered the queue nevertheless.
         self.unanswered: set[int] = set()
         self._image, self._size, self._gate = image, size, gate
         self._seq = 0
@@ -68,7 +68,7 @@ class Pusher(Background):
 
     @property
     def refused(self) -> int:
-        """Frames that this end discarded and counted."""
+        """Frames that this camera discarded and counted."""
         kinds = (DropReason.SOURCE, DropReason.QUEUE_MEMORY)
         return sum(int(self._metrics.dropped[TYPE, kind]._value.get()) for kind in kinds)
 
@@ -101,7 +101,7 @@ class Pusher(Background):
 
 
 class ResultReader(Background):
-    """Reads results_<type>, as a function does, and notes each result once."""
+    """Reads results_<type>, as an application does, and records each result once."""
 
     def __init__(self, target: config.RedisTarget) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class ResultReader(Background):
             try:
                 answer = self._client.xread({name: last}, count=500, block=300)
             except (*REDIS_ERRORS, redis.RedisError):
-                # Another server, or a stream that was made anew, begins with lower ids.
+                # A new server, or a stream that was created again, begins with lower ids.
                 last = "0-0"
                 self._stop.wait(0.1)
                 continue
@@ -162,7 +162,7 @@ class ResultReader(Background):
 
 
 class Watcher(ReconnectingViewer):
-    """A viewer of one of the three forms, which connects again as the dashboard does: also when it hears nothing."""
+    """A viewer of one of the three formats. Like the dashboard, it also reconnects when nothing arrives for a while."""
 
     def __init__(self, url: str, stream: str, form: str, token: str) -> None:
         query = f"?format={form}" if form != "drawn" else ""

@@ -1,4 +1,4 @@
-"""Faults of the machine: clocks an hour off, disks full."""
+"""Faults of the machine: clocks that are an hour off, full disks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def faketime_library() -> Path | None:
 
 
 def clock_environ(offset: Path | str) -> dict[str, str]:
-    """Settings of a process whose clock is off: always by a text such as `+3600`, or by what a file says at the time.
+    """Environment of a process whose clock is off, by a fixed offset such as `+3600` or by what a file says.
 
     Its monotonic clock stays right, as a machine's does when its time is set.
     """
@@ -74,14 +74,14 @@ def restarted_with_clock(name: str, offset: str) -> Callable[[Site, Seen], None]
     def inject(site: Site, seen: Seen) -> None:
         seen.others_go_on(*(each for each in CAMERAS if each == name))
         if name in CAMERAS:
-            seen.may_forge(4, f"frames that {name} had pushed and not told yet")
+            seen.may_forge(4, f"frames that {name} had pushed but not counted yet")
         site.restart(name, clock_environ(offset))
 
     return inject
 
 
 def clocks_missing() -> str:
-    """What this machine lacks for a clock of one's own."""
+    """What this machine lacks to give a process another clock."""
     return "" if faketime_library() else "libfaketime is not installed"
 
 
@@ -92,7 +92,7 @@ def disks_missing() -> str:
 
 @contextlib.contextmanager
 def site_on_a_small_disk(model: Callable[[], Path]) -> Iterator[Site]:
-    """A site with its logs, its model cache and Redis' folder on a disk of its own."""
+    """A site whose logs, model cache and Redis folder are on a separate, small disk."""
     with tempfile.TemporaryDirectory(prefix="ei-disk-") as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", folder], check=True)
         try:
@@ -104,7 +104,7 @@ def site_on_a_small_disk(model: Callable[[], Path]) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def full(site: Site) -> Iterator[None]:
-    """The site's disk has no byte left while the block lasts."""
+    """The site's disk is full while the block lasts."""
     file = site.folder / "filler"
     try:
         with contextlib.suppress(OSError), file.open("wb", buffering=0) as filler:
@@ -119,15 +119,15 @@ def full(site: Site) -> Iterator[None]:
 
 
 def logs_full(site: Site, seen: Seen) -> None:
-    """No service can write its log, and each has something to say."""
-    seen.may_lose(16, "frames were in answers that were cut off")
+    """No service can write its log, though each has something to log."""
+    seen.may_lose(16, "frames were in replies that were cut off")
     with full(site):
         site.kill_connections(lambda _: True)
         time.sleep(4)
 
 
 def redis_folder_full(site: Site, seen: Seen) -> None:
-    """Redis cannot save, which somebody asks it to."""
+    """Redis is asked to save and cannot."""
     seen.others_go_on()
     with full(site):
         with contextlib.suppress(Exception):
@@ -140,7 +140,7 @@ def redis_folder_full(site: Site, seen: Seen) -> None:
 def model_cache_full(site: Site, seen: Seen) -> None:
     """A pod starts with a model cache that cannot be written."""
     seen.others_go_on()
-    seen.may_lose(40, "frames were in the hands of pod-1")
+    seen.may_lose(40, "frames were held by pod-1")
     cache = site.folder / "cache"
     cache.mkdir(exist_ok=True)
     with full(site):

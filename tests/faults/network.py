@@ -1,4 +1,4 @@
-"""Faults of the network: connections that have lost their other side, through proxies on loopback."""
+"""Faults of the network, made by proxies on loopback: half-open connections, whose other side is gone, and cut ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.faults.runner import Fault, Seen
 from tests.faults.site import CAMERAS, Site
 
 NETWORK = "the network"
-# The network swallows everything for this long. The connections of that time never work again.
+# The network loses everything for this long. Connections that were open then never work again.
 SWALLOWS_S = 3.0
 
 
 def half_open(*names: str, requests: bool = True) -> Callable[[Site, Seen], None]:
-    """These links lose their other side; with `requests` false, what is asked arrives and the answers do not."""
+    """These links lose their other side; with `requests` false, requests still arrive but their replies do not."""
 
     def inject(site: Site, seen: Seen) -> None:
         proxies = [site.proxies[name] for name in names]
@@ -26,7 +26,7 @@ def half_open(*names: str, requests: bool = True) -> Callable[[Site, Seen], None
             proxy.swallowing = False
         pods = [name for name in names if name.startswith("pod")]
         if pods:
-            seen.may_lose(16 * len(pods), "frames were in answers that never came")
+            seen.may_lose(16 * len(pods), "frames were in replies that never came")
         if len(pods) < 2:
             seen.others_go_on(*(name for name in names if name in CAMERAS))
 
@@ -41,7 +41,7 @@ def cut(*names: str) -> Callable[[Site, Seen], None]:
             site.proxies[name].cut()
         pods = [name for name in names if name.startswith("pod")]
         if pods:
-            seen.may_lose(16 * len(pods), "frames were in answers that were cut off")
+            seen.may_lose(16 * len(pods), "frames were in replies that were cut off")
 
     return inject
 

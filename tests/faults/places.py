@@ -1,4 +1,4 @@
-"""The sites that faults need: a plain one, one behind proxies, one whose clock can be set, one whose disk is small."""
+"""The sites that faults need: plain, behind proxies, with a clock that can be set, on a small disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults.site import Site
 
 @dataclass(frozen=True)
 class Place:
-    """`site` makes it; `missing` says what this machine lacks for it, or nothing."""
+    """`site` creates it; `missing` says what this machine lacks for it, and is empty if nothing."""
 
     what: str
     site: Callable[[], AbstractContextManager[Site]]

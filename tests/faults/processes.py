@@ -14,9 +14,9 @@ from tests.bench.record import cpu_s
 from tests.faults.runner import Fault, Seen
 from tests.faults.site import CAMERAS, STREAMS, Site
 
-# What a pod can hold in its hands: workers, frames popped ahead, results not yet published.
+# Frames that a pod can hold: those in its workers, popped ahead, or with a result that is not yet published.
 IN_HAND = 40
-# STREAM_QUEUE_DEPTH frames of each stream, and what is on its way to the pods.
+# STREAM_QUEUE_DEPTH frames of each stream, and those on their way to the pods.
 IN_REDIS = 4 * len(STREAMS) + 16
 FROZEN_S = 5.0
 NO_FILES_S = 4.0
@@ -24,7 +24,7 @@ REDIS, SERVICE = "Redis", "a service"
 
 
 def sleep(seconds: float) -> None:
-    """The length of a fault, not a wait for something."""
+    """Waits for the length of a fault, not for a condition."""
     time.sleep(seconds)
 
 
@@ -36,12 +36,12 @@ def redis_killed(site: Site, seen: Seen) -> None:
 
 
 def redis_paused(seconds: float) -> Callable[[Site, Seen], None]:
-    """SIGSTOP for so long: connections stay open and nothing answers."""
+    """SIGSTOP for this long: connections stay open and nothing responds."""
 
     def inject(site: Site, seen: Seen) -> None:
         with _frozen(site.pid("Valkey"), seconds):
             pass
-        seen.may_lose(16, "frames were in answers that nobody awaited any more")
+        seen.may_lose(16, "frames were in replies that nobody was waiting for any more")
 
     return inject
 
@@ -59,7 +59,7 @@ def scripts_lost(site: Site, seen: Seen) -> None:
 
 def connections_cut(site: Site, seen: Seen) -> None:
     """All connections at Redis closed by the server."""
-    seen.may_lose(16, "frames were in answers that were cut off")
+    seen.may_lose(16, "frames were in replies that were cut off")
     seen.notes.append(f"{site.kill_connections(lambda _: True)} connections closed")
 
 
@@ -80,7 +80,7 @@ def redis_full(site: Site, seen: Seen) -> None:
 
 
 def redis_evicting(site: Site, seen: Seen) -> None:
-    """A policy that removes keys, and a limit that makes it do so."""
+    """An eviction policy, and a memory limit low enough for it to remove keys."""
     info = site.admin.info()
     used, evicted = int(info["used_memory"]), int(info["evicted_keys"])
     site.admin.config_set("maxmemory-policy", "allkeys-lru")
@@ -92,7 +92,7 @@ def redis_evicting(site: Site, seen: Seen) -> None:
         site.admin.config_set("maxmemory-policy", "noeviction")
     removed = int(site.admin.info("stats")["evicted_keys"]) - evicted
     seen.notes.append(f"{removed} keys evicted")
-    # One key may be the list of all frames of a stream that wait.
+    # One removed key may be the list of all waiting frames of a stream.
     seen.may_lose(4 * removed, "frames were evicted (documented: nobody counts them)")
 
 
@@ -102,9 +102,9 @@ def killed(*names: str) -> Callable[[Site, Seen], None]:
     def inject(site: Site, seen: Seen) -> None:
         for name in names:
             if name.startswith("pod"):
-                seen.may_lose(IN_HAND, f"frames were in the hands of {name}")
+                seen.may_lose(IN_HAND, f"frames were held by {name}")
             elif name in CAMERAS:
-                seen.may_forge(4, f"frames that {name} had pushed and not told yet")
+                seen.may_forge(4, f"frames that {name} had pushed but not counted yet")
             site.restart(name)
         _concern(seen, names)
 
@@ -133,7 +133,7 @@ def frozen(name: str) -> Callable[[Site, Seen], None]:
 
 
 def no_descriptors(name: str, connect: bool = False) -> Callable[[Site, Seen], None]:
-    """No further descriptor for some seconds, while clients connect and its connections at Redis are closed."""
+    """No more file descriptors for some seconds, while clients connect or Redis closes its connections."""
 
     def inject(site: Site, seen: Seen) -> None:
         pid = site.pid(name)
@@ -161,7 +161,7 @@ def no_descriptors(name: str, connect: bool = False) -> Callable[[Site, Seen], N
         else:
             seen.check("log below 100 kB", grown < 100_000, f"{grown / 1000:.0f} kB")
         if name == "pod-1":
-            seen.may_lose(16, "frames were in answers that were cut off")
+            seen.may_lose(16, "frames were in replies that were cut off")
         _concern(seen, (name,))
 
     return inject

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BACK_WITHIN_S = 10.0
-# The other streams may pause for this long: some ten times what they do on a quiet machine.
+# The other streams may pause for this long: about ten times as long as on a quiet machine.
 PAUSE_LIMIT_S = 3.0
 
 
@@ -27,7 +27,7 @@ class Account:
     waiting: int = 0
 
     def since(self, before: Account) -> Account:
-        """What happened between `before` and this."""
+        """The frames between `before` and this account."""
         earlier = asdict(before)
         return Account(**{name: value - earlier[name] for name, value in asdict(self).items()})
 
@@ -38,7 +38,7 @@ class Account:
 
 @dataclass
 class Bar:
-    """What must hold. `says` is the measured value; one that does not `fail` the run is only shown."""
+    """What must hold. `says` is the measured value. A missed bar fails the run only if `fails` is set."""
 
     what: str
     met: bool
@@ -48,7 +48,7 @@ class Bar:
 
 @dataclass
 class Allowance:
-    """Outcomes that no counter can know, and why: what a killed process held, what it had counted, and the like."""
+    """Outcomes that no counter can know, and why: frames or counts lost with a killed process, and the like."""
 
     missing: int = 0
     surplus: int = 0
@@ -57,7 +57,7 @@ class Allowance:
 
 @dataclass
 class Row:
-    """One fault. `pause_s` is the longest time in which an unconcerned stream gave no result; None if all were."""
+    """One fault. `pause_s` is the longest time without a result in any stream that it does not affect, if any."""
 
     group: str
     name: str
@@ -73,14 +73,14 @@ class Row:
     skipped: str = ""
 
     def uncounted(self) -> int:
-        """Frames that no counter has, but that the fault explains: below zero for those counted twice."""
+        """Frames that no counter has but that the fault explains; below zero if frames were counted twice."""
         missing = self.account.missing()
         if missing >= 0:
             return min(missing, self.allowance.missing)
         return -min(-missing, self.allowance.surplus)
 
     def unaccounted(self) -> int:
-        """Frames for which neither a counter nor the fault accounts."""
+        """Frames that neither a counter nor the fault explains."""
         return self.account.missing() - self.uncounted()
 
     def missed(self) -> list[Bar]:
@@ -88,7 +88,7 @@ class Row:
         return [bar for bar in self.bars if not bar.met]
 
     def fails(self) -> bool:
-        """Whether it fails the run."""
+        """Whether this row fails the run."""
         return any(bar.fails for bar in self.missed())
 
     def verdict(self) -> str:

@@ -34,7 +34,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def totals(rows: Sequence[Row]) -> str:
-    """What all rows say together."""
+    """The sums of all rows, as a sentence."""
     tried = [row for row in rows if not row.skipped]
     passed = sum(not row.missed() for row in tried)
     pushed = sum(row.account.pushed for row in tried)
@@ -42,7 +42,7 @@ def totals(rows: Sequence[Row]) -> str:
     lost = sum(max(0, row.uncounted()) for row in tried)
     return (
         f"{len(tried)} faults tried, {passed} passed, {len(tried) - passed} missed a bar; {pushed} frames pushed, "
-        f"{open_} unaccounted for, {lost} lost without a count in a killed process, an emptied Redis or a cut answer."
+        f"{open_} unaccounted for, {lost} lost uncounted with a killed process, an emptied Redis or a reply that was cut off."
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs one fault against a loaded site: what it had, the fault, how long until all is back, what it has then."""
+"""Runs one fault against a loaded site and measures it: account and memory before and after, time to recover."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults.record import BACK_WITHIN_S, PAUSE_LIMIT_S, Account, Allowance
 from tests.faults.site import STREAMS, Site
 from tests.support.waiting import TIME_FACTOR, wait_for
 
-# How long to wait for what has its own, tighter bar.
+# How long to wait for the recovery; its bar is lower.
 BACK_LIMIT_S = 45.0
 LEVEL_WITHIN_S = 10.0
 READY_WITHIN_S = 30.0
@@ -28,10 +28,10 @@ Levels = dict[str, tuple[float, int]]
 
 @dataclass
 class Seen:
-    """What a fault tells about itself while it runs."""
+    """What a fault reports about itself while it runs."""
 
     site: Site
-    # Streams that the fault itself concerns: they may pause. All, if it is empty.
+    # Streams that the fault affects: they may pause.
     concerned: set[str] = field(default_factory=lambda: set(STREAMS))
     pushed: int = 0
     ended_at: float | None = None
@@ -45,25 +45,25 @@ class Seen:
         self.concerned = set(concerned)
 
     def end(self) -> None:
-        """The fault is over; what follows only looks at its consequences."""
+        """The fault is over; what follows only checks its consequences."""
         self.ended_at = time.monotonic()
 
     def may_lose(self, frames: int, why: str) -> None:
-        """At most so many frames that no counter knows."""
+        """Allows at most this many frames that no counter knows."""
         self.allowance.missing += frames
         self.allowance.reasons.append(f"up to {frames} {why}")
 
     def may_forge(self, frames: int, why: str) -> None:
-        """At most so many outcomes without a frame."""
+        """Allows at most this many outcomes without a frame."""
         self.allowance.surplus += frames
         self.allowance.reasons.append(f"up to {frames} {why}")
 
     def check(self, what: str, met: bool, says: str = "", *, fails: bool = True) -> None:
-        """A bar of this fault alone."""
+        """Records a bar of this fault alone."""
         self.bars.append(Bar(what, met, says, fails))
 
     def within(self, what: str, condition: Callable[[], object], seconds: float) -> None:
-        """A bar: the condition comes true in time."""
+        """A bar: the condition becomes true in time."""
         began = time.monotonic()
         try:
             wait_for(lambda: _quietly(condition), seconds, every_s=0.1)
@@ -74,7 +74,7 @@ class Seen:
 
     @contextlib.contextmanager
     def peak_below(self, **limits_mb: float) -> Iterator[None]:
-        """A bar: the resident memory of these services (`_` for `-`) stays below so many MB."""
+        """A bar: the resident memory of these services (`_` for `-`) stays below this many MB."""
         peaks = dict.fromkeys(limits_mb, 0.0)
         stop = threading.Event()
 
@@ -97,7 +97,7 @@ class Seen:
 
     @contextlib.contextmanager
     def answers_within(self, limit_s: float) -> Iterator[None]:
-        """A bar: Redis answers a PING within this time, all the time."""
+        """A bar: Redis answers every PING within this time."""
         longest = [0.0]
         stop = threading.Event()
 
@@ -121,7 +121,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: `inject` lets it happen and returns when it is over. `place` names the site that it needs."""
+    """A fault: `inject` makes it happen and returns when it is over. `place` names the site that it needs."""
 
     group: str
     name: str
@@ -216,7 +216,7 @@ def _is_ready(site: Site, name: str) -> bool:
 
 
 def _wait_levels(site: Site, before: Levels) -> Levels:
-    """The levels once they are near those before; those of the last moment if they never are."""
+    """The levels as soon as they are near those before the fault; the last ones if they never are."""
     after = site.levels()
     deadline = time.monotonic() + LEVEL_WITHIN_S
     while _grown(before, after) and time.monotonic() < deadline:
@@ -237,7 +237,7 @@ def _grown(before: Levels, after: Levels) -> tuple[list[str], list[str]] | None:
 
 
 def _explain_unanswered(row: Row, site: Site) -> None:
-    """A push without an answer counts as refused. If its frame was inferred all the same, it is counted twice."""
+    """A push without a reply counts as refused. If its frame was inferred nevertheless, it is counted twice."""
     if row.account.missing() < 0 and row.account.refused > 0:
         row.allowance.surplus += row.account.refused
         row.allowance.reasons.append("pushes without an answer that had reached the queue")

@@ -1,6 +1,6 @@
-"""The system under test: Redis with logins, two pods, relay, gateway, housekeeping, two cameras, six more streams.
+"""The system under test: Redis with its users, two pods, relay, gateway, housekeeping, two cameras, six more streams.
 
-Used by `runner` and by the faults. It knows how to load the system, to pause it and add up, and what it needs.
+Used by `runner` and by the faults. It loads the system, pauses it, adds up its frames and measures what it uses.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OUTCOMES = {"inferred": "ei_frames_inferred_total", "popped": "ei_frames_popped_
 
 
 class Site(System):
-    """Everything for the faults of one kind of site. `proxied`: all connections pass through `proxies`."""
+    """All services of one installation. `proxied`: all connections pass through `proxies`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Site(System):
         folder: Path | None = None,
         valkey_environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`folder` is for logs and Redis instead of a temporary one."""
+        """Logs and Redis use `folder`, or a temporary one."""
         options = ("--aclfile", "users.acl")
         super().__init__(valkey=EmbeddedValkey(options=options, environ=valkey_environ, folder=folder))
         self.folder = folder or self.folder
@@ -90,7 +90,7 @@ class Site(System):
         super().__exit__(*details)
 
     def target(self, user: str) -> config.RedisTarget:
-        """The login of a user, directly at Redis."""
+        """The login of a user, without a proxy."""
         return config.RedisTarget(url=SecretStr(self.valkey.url), username=user, password=SecretStr(PASSWORDS[user]))
 
     def client(self, user: str) -> redis.Redis:
@@ -102,7 +102,7 @@ class Site(System):
         return next(service for service in self.services if service.name == name)
 
     def pid(self, name: str) -> int:
-        """The process of a service, or of `Valkey`."""
+        """The process id of a service, or of `Valkey`."""
         if name == "Valkey":
             assert self.valkey.pid is not None
             return self.valkey.pid
@@ -182,7 +182,7 @@ class Site(System):
         service.start(environ)
 
     def mend(self) -> list[str]:
-        """Starts services that have ended by themselves, and names them."""
+        """Restarts services that have ended by themselves; returns their names."""
         found = []
         for service in self.services:
             if service.process is not None and service.process.poll() is not None:
@@ -195,7 +195,7 @@ class Site(System):
     # Account
 
     def note_counters(self, name: str) -> Counter[str]:
-        """The counters of a service now, kept for the case that it ends."""
+        """Keeps the present counters of a service, in case it ends."""
         service = self.named(name)
         found: Counter[str] = Counter()
         try:
@@ -252,7 +252,7 @@ class Site(System):
         return sum(lengths)
 
     def settle(self, timeout_s: float = 20.0) -> Account:
-        """Pauses, and waits until no frame is on its way; the account then."""
+        """Pauses, waits until no frame is on its way, and returns the account."""
         self.pause()
         known: list[tuple[Account, int]] = []
 
@@ -272,10 +272,10 @@ class Site(System):
             wait_for(still, timeout_s, every_s=0.1)
         return known[-1][0] if known else self.account()
 
-    # What it needs
+    # What it uses
 
     def levels(self) -> dict[str, tuple[float, int]]:
-        """(resident MB, descriptors) of each process, by name; of Valkey, which keeps freed memory, the used MB."""
+        """(resident MB, descriptors) of each process, by name; for Valkey, which keeps freed memory, the used MB."""
         found = {}
         for service in self.services:
             with contextlib.suppress(OSError, AssertionError, IndexError):
@@ -304,7 +304,7 @@ class Site(System):
             return 0
 
     def kill_connections(self, chosen: Callable[[dict[str, str]], bool]) -> int:
-        """Closes the connections at Redis of those clients; how many."""
+        """Closes Redis' connections to the chosen clients; returns how many."""
         clients: Any = self.admin.client_list()
         found = [each["id"] for each in clients if not each["name"].startswith("test-") and chosen(each)]
         for identity in found:

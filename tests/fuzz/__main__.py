@@ -106,7 +106,7 @@ def _over_http(limit_s: float, number: int) -> list[Outcome]:
 
 
 def _until(limit_s: float, number: int, run: Callable[[int], Outcome]) -> Outcome:
-    """Runs with one seed after the other until the time has passed or something was found; at least once."""
+    """Runs with one seed after another until the time has passed or something was found; at least once."""
     deadline = time.monotonic() + limit_s
     outcome = run(number)
     while not outcome.find and time.monotonic() < deadline:

@@ -33,7 +33,7 @@ def test_an_rtsp_camera_is_described_in_about_ten_lines() -> None:
     for part in (
         *("transport: RTSP over TCP", "codec: h264", "size: 320x240", "key frames: 1 s apart", "interlaced: no"),
         "pixel format: yuv420p, BT.601 (not stated), limited range",
-        *("login: accepted", "first frame: 320x240, brightness", "decoded and encoded as JPEG", "ms of CPU a frame"),
+        *("login: accepted", "first frame: 320x240, brightness", "decoded and encoded as JPEG", "ms of CPU per frame"),
     ):
         assert part in shown, shown
     assert "black" not in shown

@@ -1,4 +1,4 @@
-"""RTSP against a real server (GStreamer's), and USB as far as it goes without a camera."""
+"""RTSP against a real server (GStreamer's), and USB as far as it can be tested without a camera."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     compare.py --image FILE     writes an image to compare on
     compare.py FOLDER IMAGE     FOLDER as written by exporter.py
 
-Prints a line for each model. Ends with 1 if a box has no partner of its class with an overlap of 0.95 and a confidence
-within 0.02.
+Prints a line for each model. The exit code is 1 if a box has no partner of its class with an overlap of 0.95 and a
+confidence within 0.02.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can swallow what passes, as a network does that has lost one side."""
+"""A TCP proxy on loopback that can discard what passes, as a network that has lost one side does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class _Link:
-    """One connection through the proxy. What is `deaf` arrives at the proxy and goes no further, not even its end."""
+    """One connection through the proxy. In a `deaf` direction nothing passes, not even the end of the connection."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
@@ -22,8 +22,8 @@ class _Link:
 class HalfOpenProxy:
     """Forwards connections to a port of this machine, in a thread of its own.
 
-    `break_open` makes the connections that are open now deaf for good; while `swallowing`, new ones are accepted and
-    get no answer. `cut` closes all.
+    `break_open` makes all open connections deaf forever. While `swallowing`, new ones are accepted but get no reply.
+    `cut` closes all.
     """
 
     def __init__(self, target_port: int) -> None:

@@ -15,7 +15,7 @@ def tiny_jpeg(width: int = 64, height: int = 48, padding: int = 0) -> bytes:
 
 
 def with_size(jpeg: bytes, width: int, height: int) -> bytes:
-    """A JPEG whose header claims another size: decoders make room for all of it, and find most of it missing."""
+    """A JPEG whose header claims another size: decoders allocate memory for it, then find most of the image missing."""
     at = 2
     while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
         at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]

@@ -33,7 +33,7 @@ def slot_of(key: str | None) -> int:
 
 
 class SlotFinder:
-    """Asks the seeds of a cluster, one after the other, which server owns which slots."""
+    """Asks the seeds of a cluster, one after another, which server owns which slots."""
 
     def __init__(self, seeds: Sequence[tuple[str, int]], slot: int, options: Mapping[str, Any]) -> None:
         """`options` are redis-py's, for the connections to the seeds."""

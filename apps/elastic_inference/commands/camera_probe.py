@@ -91,7 +91,7 @@ def report(finding: Finding, login: bool, cap_fps: float, is_file: bool = False)
     lines.append(f"here: each frame is {how} ({finding.jpeg_bytes / 1000:.0f} kB)")
     used = min(measured, cap_fps)
     lines.append(
-        f"cost: {finding.cpu_ms:.1f} ms of CPU a frame on this machine, {used * finding.cpu_ms / 10:.0f} % of a core "
+        f"cost: {finding.cpu_ms:.1f} ms of CPU per frame on this machine, {used * finding.cpu_ms / 10:.0f} % of a core "
         f"at {used:.3g} fps"
     )
     return lines

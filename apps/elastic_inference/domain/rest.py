@@ -51,7 +51,7 @@ StatsEvent = Annotated[
 @with_config(CLOSED)
 @dataclass(slots=True)
 class ProblemEvent:
-    """Event `problem`: another part stopped or started to answer; `missing` is empty when all is healthy again."""
+    """Event `problem`: a part stopped or started answering; `missing` is empty when all is healthy again."""
 
     missing: Missing
 

@@ -258,7 +258,7 @@ export interface components {
             /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
             token: string;
         };
-        /** @description Event `problem`: another part stopped or started to answer; `missing` is empty when all is healthy again. */
+        /** @description Event `problem`: a part stopped or started answering; `missing` is empty when all is healthy again. */
         ProblemEvent: {
             /** @description Parts that do not answer now (queue, broker, websocket_server), each with a sentence; empty when all is healthy. The rest of the document is then the last known state. */
             missing: {

@@ -1,4 +1,4 @@
-"""Which model the settings mean: names, paths, defaults, side files, and what is missing."""
+"""Which model the settings select: names, paths, defaults, side files, and errors about missing files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""USB cameras, as far as they go without a device: raw JPEG packets, and what is wrong with a device."""
+"""USB cameras, as far as they can be tested without a device: raw JPEG packets, and errors about a device."""
 
 from __future__ import annotations
 

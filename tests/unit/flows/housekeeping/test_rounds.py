@@ -1,4 +1,4 @@
-"""The rounds over invented types: bounded, fair where Redis is slow, and nothing left of a removed type."""
+"""The rounds over invented types: bounded, fair when Redis is slow, and without figures of removed types."""
 
 from __future__ import annotations
 

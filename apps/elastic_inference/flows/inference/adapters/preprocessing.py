@@ -5,7 +5,7 @@ The inference flow calls `preprocess` for each frame; the adapters say in `Prepa
 Frames are resized before OpenVINO's graph, not in it. Measured with OpenVINO 2026.4 on one core, with sources of
 768x432 and 640x360, `cv2.resize` (0.3 to 0.4 ms) included:
 
-    ms a frame                                   resized before   resized in the graph, whose input is then dynamic
+    ms per frame                                 resized before   resized in the graph, whose input is then dynamic
     face-detection-retail-0005 FP16-INT8                    5.9                                                8.0
     face-detection-retail-0005 FP32                         7.7                                                9.8
     person-detection-retail-0013 FP16-INT8                 14.9                                               17.5
