@@ -41,6 +41,7 @@ SETTLE_S = 2.0
 SECONDS_OF_VIDEO = 10
 
 
+class Case(NamedTuple):
     """One camera. `bar` is the highest ratio allowed to the CPU time per frame of the build that used OpenCV."""
 
     content: str

@@ -42,7 +42,7 @@ def totals(rows: Sequence[Row]) -> str:
     lost = sum(max(0, row.uncounted()) for row in tried)
     return (
         f"{len(tried)} faults tried, {passed} passed, {len(tried) - passed} missed a bar; {pushed} frames pushed, "
-        f"{open_} unaccounted for, {lost} lost uncounted with a killed process, an emptied Redis or a reply that was cut off."
+        f"{open_} unaccounted for, {lost} lost uncounted with a killed process, an emptied Redis or a cut-off reply."
     )
 
 

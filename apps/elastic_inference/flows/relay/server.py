@@ -232,7 +232,7 @@ class WebsocketServer:
             self._hub.remove(viewer)
 
     async def _sweep(self) -> None:
-        """Cuts off viewers that read nothing. The library's pings do not: they wait in the same full socket as frames."""
+        """Cuts off viewers that read nothing. The library's pings do not: they wait in the same full socket."""
         limit_s = min(self._limits.write_stall_s, self._limits.ping_s + self._limits.pong_s)
         while True:
             await asyncio.sleep(limit_s / 8)
