@@ -48,7 +48,8 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 
 test: ## all tests
 	@$(MAKE) --no-print-directory -j2 install dashboard
-	@$(MAKE) --no-print-directory lint types test-python test-dashboard
+	@$(MAKE) --no-print-directory -j2 -Otarget lint types
+	@$(MAKE) --no-print-directory test-python test-dashboard
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
