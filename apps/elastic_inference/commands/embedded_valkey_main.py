@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from elastic_inference.adapters.acl import LATER_USERS, USERS, render_acl
+from elastic_inference.adapters.acl import OPTIONAL_USERS, USERS, render_acl
 from elastic_inference.base import config
 from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_server import as_arguments, server_settings
@@ -38,7 +38,7 @@ def read_passwords(path: Path) -> dict[str, str]:
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     missing = [user for user in USERS if not found.get(user)]
     for user in missing:
-        if user not in LATER_USERS:
+        if user not in OPTIONAL_USERS:
             raise SettingError("-u", str(path), f"expected a line {user}=<password> in it")
         print(f"{path} has no line {user}=<password>: the user {user} is off", file=sys.stderr)
     return {user: found[user] for user in USERS if user not in missing}

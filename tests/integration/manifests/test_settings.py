@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from elastic_inference.adapters.acl import USERS
 from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.config import (
     CameraSettings,
@@ -133,7 +134,16 @@ def test_servers_without_a_login_accept_the_names_of_their_services(documents: l
         ("CONFIDENCE_THRESHOLD=2", "--set CONFIDENCE_THRESHOLD=2: Input should be less than or equal to 1"),
         ("QUEUE_DEPTH=many", "--set QUEUE_DEPTH=many: Input should be a valid integer"),
         ("CAMERA=0", "--set CAMERA=0: expected NAME=VALUE"),
+        ("SCALER_USER=no", "--set SCALER_USER=no: expected on or off"),
     ],
 )
 def test_a_value_that_no_service_would_take_is_refused(given: str, message: str) -> None:
     assert message in generate("-r", "x", "-f", "x", "--set", given, expect=2)
+
+
+@pytest.mark.parametrize("state", ["on", "off"])
+def test_the_login_of_keda_can_be_switched_off(tmp_path: Path, state: str) -> None:
+    generate("-r", "x", "--secret-only", "--set", f"SCALER_USER={state}", "-o", str(tmp_path / "secret.yaml"))
+    (secret,) = load_files(tmp_path / "secret.yaml")
+    users = dict(line.split()[1:3] for line in secret["stringData"]["users.acl"].splitlines())
+    assert users == {**dict.fromkeys(USERS, "on"), "scaler": state, "default": "off"}

@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 USERS = ("camera", "worker", "viewer", "scaler", "reader", "admin")
-# Password files older than these users remain valid: a user without a password is off.
-LATER_USERS = ("reader",)
+# These may be without a password, and are then off: files of passwords are older than `reader`, and only KEDA needs
+# `scaler`.
+OPTIONAL_USERS = ("reader", "scaler")
 
 
 def render_acl(passwords: Mapping[str, str]) -> str:
     """Text of an ACL file (`aclfile`, one user per line) with hashes of the passwords; `default` is off.
 
-    `passwords` must have each of USERS and no other; one of LATER_USERS may be missing and is then off. Otherwise, and
-    for an empty password, raises ValueError, whose message shows no password.
+    `passwords` must have each of USERS and no other; one of OPTIONAL_USERS may be missing and is then off. Otherwise,
+    and for an empty password, raises ValueError, whose message shows no password.
     """
-    if set(passwords) - set(USERS) or set(USERS) - set(LATER_USERS) - set(passwords):
+    if set(passwords) - set(USERS) or set(USERS) - set(OPTIONAL_USERS) - set(passwords):
         raise ValueError(f"expected a password for each of {', '.join(USERS)}, got {', '.join(sorted(passwords))}")
     if empty := [user for user in USERS if passwords.get(user) == ""]:
         raise ValueError(f"the password of {empty[0]} is empty")

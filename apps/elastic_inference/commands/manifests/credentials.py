@@ -39,6 +39,7 @@ def read_kept(manifest: Path) -> dict[str, str]:
     return {key: value for key, value in values.items() if key in KEYS and isinstance(value, str) and value}
 
 
-def users_file(values: Mapping[str, str]) -> str:
-    """Redis' list of users, which contains only hashes of the passwords."""
-    return render_acl({user: values[f"{user}-password"] for user in USERS})
+def users_file(values: Mapping[str, str], *, scaler: bool = True) -> str:
+    """Redis' list of users, which contains only hashes of the passwords; KEDA's user is off without `scaler`."""
+    on = [user for user in USERS if scaler or user != "scaler"]
+    return render_acl({user: values[f"{user}-password"] for user in on})

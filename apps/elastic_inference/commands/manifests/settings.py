@@ -83,6 +83,8 @@ SETTINGS = {
     "RATIO_TARGET": "0.8",
     "SCALE_DOWN_WINDOW_S": "300",
     "KEDA_COOLDOWN_S": "120",
+    # off: KEDA's login at Redis, which can run Lua, is not needed
+    "SCALER_USER": "on",
     # where the suite will run, for KEDA, which has its own namespace
     "NAMESPACE": "default",
 }
@@ -129,6 +131,8 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
     alertmanager = settings["ALERTMANAGER"]
     if alertmanager and not _HOST_PORT.fullmatch(alertmanager):
         raise ManifestError(f"--set ALERTMANAGER={alertmanager}: expected host:port")
+    if (scaler := settings["SCALER_USER"]) not in ("on", "off"):
+        raise ManifestError(f"--set SCALER_USER={scaler}: expected on or off")
     node_labels(settings["NODE_SELECTOR"])
     return settings
 

@@ -42,7 +42,7 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "with_passwords": False,
         "users": USERS,
         "passwords": passwords,
-        "users_acl": credentials.users_file(passwords),
+        "users_acl": credentials.users_file(passwords, scaler=settings["SCALER_USER"] == "on"),
         "gateway_token": "" if options.open_dashboard else passwords[credentials.TOKEN],
         "service_settings": service_settings(settings),
         "ports": {
