@@ -1,11 +1,13 @@
-/** Services that stop and start again, the login, and plain http from another machine. */
-import { networkInterfaces } from 'node:os'
+/** Services that stop and start again, logins and their roles, and plain http from another machine. */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { networkInterfaces, tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 import type { Page } from 'playwright-core'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 
 import { openPage } from './browser'
-import { live, useSuite } from './suite'
+import { live, names, useSuite } from './suite'
 import { Publisher, System, waitFor } from './system'
 import { checkTiles } from './tile_pixels'
 
@@ -17,10 +19,24 @@ const UNAVAILABLE = [
   /status of 50\d/,
 ]
 const REFUSED = [/status of 401/, ...UNAVAILABLE]
-const suite = useSuite({ token: TOKEN, streams: ['gate-1:people', 'gate-2:people'] })
+const WALL = { name: 'gate wall', role: 'viewer', token: 'open-sesame-4712', cameras: ['gate-1'] }
+const folder = mkdtempSync(join(tmpdir(), 'ei-roles-'))
+const tokensFile = join(folder, 'tokens.json')
+/** Replaces the file in one step, as editors and Kubernetes do. */
+function writeTokens(...tokens: object[]): void {
+  writeFileSync(`${tokensFile}.new`, JSON.stringify({ tokens }))
+  renameSync(`${tokensFile}.new`, tokensFile)
+}
+writeTokens(WALL)
+afterAll(() => rmSync(folder, { recursive: true }))
+const suite = useSuite({
+  token: TOKEN,
+  streams: ['gate-1:people', 'gate-2:people'],
+  env: { GATEWAY_TOKENS_FILE: tokensFile },
+})
 
-async function signIn(page: Page): Promise<void> {
-  await page.getByLabel('Token').fill(TOKEN)
+async function signIn(page: Page, token = TOKEN): Promise<void> {
+  await page.getByLabel('Token').fill(token)
   await page.getByRole('button', { name: 'Sign in' }).click()
 }
 
@@ -52,6 +68,40 @@ test('the login leads to no other site', async () => {
   await signIn(page)
   await live(page, 2)
   expect(new URL(page.url()).host).toBe(new URL(suite.system.url).host)
+})
+
+test('a viewer sees its cameras and who it is, an admin the pool too', async () => {
+  const { page, complaints } = await suite.open('/', {}, REFUSED)
+  await signIn(page, WALL.token)
+  await live(page, 1)
+  expect(await names(page)).toEqual(['gate-1'])
+  expect(await page.locator('.who').innerText()).toMatch(/gate wall\s+viewer/)
+  expect(await page.locator('[data-total="streams"]').innerText()).toMatch(/1\/1/)
+  expect(await page.locator('[data-total="drop"]').count()).toBe(0)
+  expect(await page.getByRole('link', { name: 'Pool' }).count()).toBe(0)
+  await page.getByRole('link', { name: 'Compare' }).click()
+  await page.locator('main h1').waitFor()
+  expect(await page.locator('main').innerText()).not.toContain('gate-2')
+  await page.goto(`${suite.system.url}/pool`)
+  await page.getByText('Your token shows only some of them').waitFor()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await signIn(page)
+  await page.getByRole('link', { name: 'Pool' }).click()
+  await page.locator('[data-type="people"]').waitFor()
+  expect(await page.locator('.who').innerText()).toBe('admin')
+  expect(complaints).toEqual([])
+})
+
+test('a token that is removed leads to the login page within seconds', async () => {
+  const { page, complaints } = await suite.open('/', {}, REFUSED)
+  await signIn(page, WALL.token)
+  await live(page, 1)
+  writeTokens()
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor({ timeout: 10_000 })
+  expect(await page.locator('canvas').count()).toBe(0)
+  await signIn(page, WALL.token)
+  await page.getByText('Wrong token.').waitFor()
+  expect(complaints).toEqual([])
 })
 
 test('tiles show that the relay is unavailable, and recover', async () => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -216,6 +217,28 @@ def test_a_removed_token_ends_its_sessions_sockets_and_events(
         first_event(others, "streams", lambda each: len(each["streams"]) == 4)
     assert "removed wall" in caplog.text
     assert not any(token in caplog.text for token in (ADMIN, BOSS, WALL))
+
+
+def test_a_removed_token_ends_its_socket_over_tls(
+    valkey: EmbeddedValkey, client: redis.Redis, file: Path, certificate: tuple[Path, Path]
+) -> None:
+    pool = Pool(client)
+    pool.publish()
+    cert, key = certificate
+    settings = {"GATEWAY_TLS_CERT": str(cert), "GATEWAY_TLS_KEY": str(key), "GATEWAY_TOKENS_FILE": str(file)}
+    with Relay(queue_url=valkey.url) as relay:
+        settings["WEBSOCKET_SERVER_URL"] = f"ws://127.0.0.1:{relay.port}"
+        with (
+            RunningGateway(valkey.url, **settings) as gateway,
+            connect(
+                f"wss://{gateway.host}/{pool.stream_id}?format=json",
+                ssl=ssl.create_default_context(cafile=str(cert)),
+                additional_headers={"Authorization": f"Bearer {WALL}"},
+            ) as viewer,
+        ):
+            write(file, TOKENS[0])
+            read_to_end(viewer)
+            wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnel's end")
 
 
 def test_a_camera_taken_from_a_token_ends_its_socket_only(
