@@ -2,11 +2,15 @@
  * The gateway's server-sent events, for as long as the page is open.
  *
  * The browser's EventSource gives up for good if the answer is not 200. So any failure closes it here, and a new one is
- * opened after a growing pause with jitter.
+ * opened after a growing pause with jitter. A silent one is closed too, since a browser does not notice that a
+ * connection on which it only receives has lost its other side. The server sends an event at least every 15 s.
  */
 import { backoffMs } from '../backoff'
 import { BASE } from './base'
 import type { HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
+
+const SILENT_MS = 35_000
+const LOOK_EVERY_MS = 5000
 
 export interface EventHandlers {
   /** The server's clock (events `time` and `hello`), and the local time when it arrived. */
@@ -23,27 +27,39 @@ export interface EventHandlers {
 export class EventConnection {
   private source: EventSource | null = null
   private timer: ReturnType<typeof setTimeout> | undefined
+  private watch: ReturnType<typeof setInterval> | undefined
   private failures = 0
+  private heardMs = 0
 
-  constructor(private readonly handlers: EventHandlers) {}
+  constructor(
+    private readonly handlers: EventHandlers,
+    private readonly connect: (address: string) => EventSource = (address) => new EventSource(address),
+  ) {}
 
   open(): void {
     this.close()
-    const source = new EventSource(`${BASE}api/events`)
+    const source = this.connect(`${BASE}api/events`)
     this.source = source
+    this.heardMs = Date.now()
     source.onopen = () => {
       this.failures = 0
       this.handlers.opened()
     }
-    source.onerror = () => {
+    const fail = (): void => {
       source.close()
       if (this.source !== source) return
+      clearInterval(this.watch)
       this.source = null
       this.timer = setTimeout(() => this.open(), backoffMs(this.failures++, 500, 8000))
       this.handlers.lost()
     }
+    source.onerror = fail
+    this.watch = setInterval(() => {
+      if (Date.now() - this.heardMs > SILENT_MS) fail()
+    }, LOOK_EVERY_MS)
     const on = <T>(name: string, handle: (data: T) => void): void => {
       source.addEventListener(name, (event) => {
+        this.heardMs = Date.now()
         let data: T
         try {
           data = JSON.parse((event as MessageEvent<string>).data) as T
@@ -65,6 +81,7 @@ export class EventConnection {
 
   close(): void {
     clearTimeout(this.timer)
+    clearInterval(this.watch)
     this.source?.close()
     this.source = null
   }

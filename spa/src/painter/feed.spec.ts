@@ -75,3 +75,47 @@ test.each([
   expect(feed.state).toBe(state)
   feed.stop()
 })
+
+test('replaces a connection that falls silent, once until it hears something again', () => {
+  const feed = make()
+  feed.start()
+  sockets[0]!.onopen!()
+  vi.advanceTimersByTime(60_000)
+  expect(sockets, 'a stream that never came may still come').toHaveLength(1)
+  for (let index = 0; index < 5; index += 1) {
+    sockets[0]!.onmessage!({ data: new ArrayBuffer(5) })
+    vi.advanceTimersByTime(100)
+  }
+  vi.advanceTimersByTime(5000)
+  expect(sockets).toHaveLength(1)
+  vi.advanceTimersByTime(2000)
+  expect(sockets).toHaveLength(2)
+  expect(sockets[0]!.closed).toBe(true)
+  sockets[1]!.onopen!()
+  vi.advanceTimersByTime(60_000)
+  expect(sockets, 'the camera stands still').toHaveLength(2)
+  feed.stop()
+})
+
+test('a slow stream is not silent between its frames', () => {
+  const feed = make()
+  feed.start()
+  for (let index = 0; index < 6; index += 1) {
+    sockets.at(-1)!.onopen!()
+    sockets.at(-1)!.onmessage!({ data: new ArrayBuffer(5) })
+    vi.advanceTimersByTime(10_000)
+  }
+  expect(sockets.length).toBeLessThanOrEqual(2)
+  feed.stop()
+})
+
+test('gives up a connection that does not open', () => {
+  const feed = make()
+  feed.start()
+  vi.advanceTimersByTime(12_000)
+  expect(sockets).toHaveLength(2)
+  expect(sockets[0]!.closed).toBe(true)
+  feed.stop()
+  vi.advanceTimersByTime(60_000)
+  expect(sockets).toHaveLength(2)
+})
