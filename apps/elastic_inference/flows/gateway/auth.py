@@ -125,7 +125,7 @@ def _sign(key: bytes, body: str) -> str:
 
 
 class FailureLimit:
-    """Limits wrong tokens per address: `burst` at once, then one per `interval_s`. Its memory is bounded.
+    """Limits wrong tokens per address: `burst` at once, then one per `interval_s`. Memory and waits are bounded.
 
     A right token is not asked about this: nobody can shut others out by guessing from their address.
     """
@@ -134,11 +134,13 @@ class FailureLimit:
         self,
         burst: int = 10,
         interval_s: float = 2.0,
+        max_wait_s: float = 10.0,
         max_addresses: int = 4096,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._burst = burst
         self._interval_s = interval_s
+        self._max_wait_s = max_wait_s
         self._max = max_addresses
         self._clock = clock
         # Address -> the time at which all its failures are forgotten: a leaky bucket in one number.
@@ -152,7 +154,10 @@ class FailureLimit:
     def failed(self, address: str) -> None:
         """Counts a wrong token from this address."""
         key = _network(address)
-        self._clear_at[key] = max(self._clear_at.get(key, 0.0), self._clock()) + self._interval_s
+        now = self._clock()
+        # Bounded, so that whoever mistypes after an attack does not wait for as long as it lasted.
+        highest = now + (self._burst - 1) * self._interval_s + self._max_wait_s
+        self._clear_at[key] = min(max(self._clear_at.get(key, 0.0), now) + self._interval_s, highest)
         self._clear_at.move_to_end(key)
         while len(self._clear_at) > self._max:
             self._clear_at.popitem(last=False)

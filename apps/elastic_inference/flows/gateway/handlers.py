@@ -44,8 +44,8 @@ CODES = {
     504: ErrorCode.NO_FRAME,
 }
 _READING = ("GET", "HEAD")
-# With many wrong tokens from one address, each further answer takes this long.
-WRONG_TOKEN_PAUSE_S = 1.0
+# The answer to a wrong token is delayed by at most this much, however many came before.
+WRONG_TOKEN_PAUSE_S = 10.0
 # How much of a shared body is copied for one client that reads slowly.
 _PIECE_BYTES = 64 * 1024
 
@@ -170,8 +170,8 @@ class BaseHandler(RequestHandler):
         address = self.client.address
         self.gateway.metrics.wrong_tokens.inc()
         wait_s = self.gateway.failures.wait_s(address)
+        self.gateway.failures.failed(address)
         if wait_s <= 0:
-            self.gateway.failures.failed(address)
             raise ApiError(401, "The token is wrong.")
         await asyncio.sleep(min(wait_s, WRONG_TOKEN_PAUSE_S))
         raise ApiError(429, "Too many wrong tokens from this address: try again in a moment.", wait_s)

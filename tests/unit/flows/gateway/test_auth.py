@@ -153,6 +153,20 @@ def test_failures_are_limited_and_forgotten() -> None:
     assert limit.wait_s("10.0.0.1") == 0
 
 
+def test_a_flood_of_failures_is_forgotten_soon() -> None:
+    clock = Clock()
+    limit = FailureLimit(burst=10, interval_s=2, max_wait_s=10, clock=clock)
+    waits = []
+    for _ in range(10_000):
+        waits.append(limit.wait_s("10.0.0.1"))
+        limit.failed("10.0.0.1")
+    assert waits[:10] == [0.0] * 10
+    assert waits[10:16] == [2.0, 4.0, 6.0, 8.0, 10.0, 10.0]
+    assert waits[-1] == 10.0
+    clock.now_s += 10
+    assert limit.wait_s("10.0.0.1") == 0
+
+
 def test_a_network_of_ipv6_counts_as_one_address() -> None:
     limit = FailureLimit(burst=1, interval_s=60)
     limit.failed("2001:db8::1")
