@@ -16,18 +16,26 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.jpeg_planes import JpegPlanes
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size
+from elastic_inference.domain.jpeg_memory import decoding_bytes
 
 
 class JpegEncoder:
     """Encodes in 4:2:0 at `quality` (1 to 100). `width` or `height` alone keeps the aspect ratio. Not thread-safe."""
 
     def __init__(
-        self, quality: int = 80, width: int | None = None, height: int | None = None, max_pixels: int = 33_000_000
+        self,
+        quality: int = 80,
+        width: int | None = None,
+        height: int | None = None,
+        max_pixels: int = 33_000_000,
+        max_memory: int = 1 << 62,
     ) -> None:
+        """A camera's JPEG that takes more than `max_memory` bytes to decode and encode is refused."""
         self._quality = quality
         self._width = width
         self._height = height
         self._max_pixels = max_pixels
+        self._max_memory = max_memory
         self._planes = JpegPlanes()
 
     def encode(self, frame: CapturedFrame) -> tuple[bytes, int, int]:
@@ -41,6 +49,7 @@ class JpegEncoder:
             orientation = jpeg_orientation(data)
             if target == (width, height) and orientation == 1:
                 return data, width, height
+            self._check_memory(data, width, height, target)
             # The target is that of the upright image; this one may lie on its side.
             decoded = self._decode(data, target[::-1] if orientation >= FIRST_TURNED else target)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
@@ -63,6 +72,19 @@ class JpegEncoder:
         if width * height > self._max_pixels:
             raise InvalidFrameError(
                 InvalidReason.TOO_LARGE, f"{width}x{height}, at most {self._max_pixels} pixels are accepted"
+            )
+
+    def _check_memory(self, data: bytes, width: int, height: int, target: tuple[int, int]) -> None:
+        """`width` and `height` are those at which the image is shown."""
+        # libjpeg's scales are up to twice the target; what they do not reach is decoded at full size.
+        pixels = min(width * height, 4 * target[0] * target[1])
+        # The pixels as decoded, turned upright, and as FFmpeg's frame. Coefficients are gone by then.
+        needed = max(decoding_bytes(data, max(width, height), min(width, height)) + 3 * pixels, 9 * pixels)
+        if needed > self._max_memory:
+            raise InvalidFrameError(
+                InvalidReason.TOO_LARGE,
+                f"an image of {width}x{height} takes {needed >> 20} MiB of memory to resize, "
+                f"at most {self._max_memory >> 20} MiB are there for it",
             )
 
     @staticmethod

@@ -20,6 +20,7 @@ from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.base import config
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
+from elastic_inference.base.memory_limit import room_for_images
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
@@ -38,6 +39,8 @@ TICK_S = 0.25
 HANG_LIMIT_S = 80.0
 # Allowance for a frame message's other fields: field names, two names of 128 characters, numbers.
 MESSAGE_OVERHEAD_BYTES = 512
+# Of the memory that the process may still take: it works on one image at a time.
+IMAGE_SHARE = 0.9
 
 
 class Producer:
@@ -61,7 +64,11 @@ class Producer:
         self._lifecycle = lifecycle
         self._metrics = ProducerMetrics(registry, name, settings.infer_type)
         self._encoder = JpegEncoder(
-            settings.jpeg_quality, settings.frame_width, settings.frame_height, settings.max_frame_pixels
+            settings.jpeg_quality,
+            settings.frame_width,
+            settings.frame_height,
+            settings.max_frame_pixels,
+            room_for_images(IMAGE_SHARE),
         )
         self._watch = SourceWatch(what, stall_s, self._metrics, settings.metrics_window_s)
         self._slot: NewestSlot[tuple[int, CapturedFrame]] = NewestSlot()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import simplejpeg
+from tests.support.jpeg import with_size
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
@@ -141,3 +143,13 @@ def test_too_many_pixels_are_invalid() -> None:
         with pytest.raises(InvalidFrameError) as caught:
             JpegEncoder(max_pixels=320 * 240 - 1).encode(item)
         assert caught.value.reason is InvalidReason.TOO_LARGE
+
+
+def test_an_image_that_takes_too_much_memory_to_resize_is_too_large() -> None:
+    data = cv2.imencode(".jpg", gradient(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    large = with_size(data, 6600, 5000)
+    with pytest.raises(InvalidFrameError, match="MiB of memory to resize") as raised:
+        JpegEncoder(80, 640, max_memory=90_000_000).encode(captured(jpeg=large))
+    assert raised.value.reason is InvalidReason.TOO_LARGE
+    assert JpegEncoder(80, max_memory=90_000_000).encode(captured(jpeg=large))[0] is large, "it is not decoded"
+    assert JpegEncoder(80, 160, max_memory=90_000_000).encode(captured(jpeg=data))[1:] == (160, 120)
