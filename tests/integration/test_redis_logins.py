@@ -1,4 +1,4 @@
-"""Each sentence of doc/security.md about a login of Redis, tried with the users.acl that is shipped."""
+"""Each sentence of doc/security.md about a Redis user, tried with the shipped users.acl."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def camera_fills(logins: Logins) -> None:
     await reader.close()
 
 
-@tries("camera cannot read a frame, its own included.")
+@tries("camera cannot read a frame, not even its own.")
 def camera_reads_no_frame(logins: Logins) -> None:
     logins.refuses("camera", FRAME_READS, [("LPOP", LEGACY), ("LRANGE", LEGACY, 0, -1), ("LINDEX", LEGACY, 0)])
 
@@ -133,7 +133,7 @@ def camera_does_not_subscribe(logins: Logins) -> None:
     logins.refuses("camera", SUBSCRIBING)
 
 
-@tries("camera cannot list keys, change the database, or see and change settings, users and connections of Redis.")
+@tries("camera cannot list keys, change the database, or see or change settings, users and connections of Redis.")
 def camera_does_not_rule(logins: Logins) -> None:
     logins.refuses("camera", LISTING, SERVER, [("SELECT", 1), ("INFO",)])
 
@@ -179,7 +179,7 @@ def worker_does_not_watch(logins: Logins) -> None:
     logins.refuses("worker", RESULT_READS, SUBSCRIBING, [("SET", keys.watch(STREAM), "1"), ("PUBLISH", "x", "y")])
 
 
-@tries("worker cannot list keys, or see and change settings, users and connections of Redis.")
+@tries("worker cannot list keys, or see or change settings, users and connections of Redis.")
 def worker_does_not_rule(logins: Logins) -> None:
     logins.refuses("worker", LISTING, SERVER, [("INFO",), ("EVAL", "return 1", 0)])
 
@@ -238,12 +238,12 @@ def viewer_publishes_nothing(logins: Logins) -> None:
     logins.refuses("viewer", REGISTRY, RESULT_WRITES, [("PUBLISH", channel, "x") for channel in CHANNELS])
 
 
-@tries("viewer cannot read `results_<type>`, or see and change settings, users and connections of Redis.")
+@tries("viewer cannot read `results_<type>`, or see or change settings, users and connections of Redis.")
 def viewer_does_not_rule(logins: Logins) -> None:
     logins.refuses("viewer", RESULT_READS, SERVER, [("KEYS", "*"), ("SUBSCRIBE", "other")])
 
 
-@tries("scaler can ask for the type and the length of each queue, also by a Lua script of its own.")
+@tries("scaler can ask for the type and the length of each queue, also with a Lua script of its own.")
 def scaler_asks(logins: Logins) -> None:
     scaler = logins.client("scaler")
     script = "return {redis.call('TYPE', KEYS[1]).ok, redis.call('LLEN', KEYS[1])}"
@@ -258,7 +258,7 @@ def scaler_knows_the_commands(logins: Logins) -> None:
     assert len(scaler.command_getkeys("LLEN", LEGACY)) == 1
 
 
-@tries("scaler can stop Redis by a script without end, until an admin sends `SCRIPT KILL`.")
+@tries("scaler can halt Redis with an endless script, until an admin sends `SCRIPT KILL`.")
 def scaler_stops_redis(logins: Logins) -> None:
     scaler, admin = logins.client("scaler"), logins.client("admin")
     ended: list[Exception] = []
@@ -297,13 +297,13 @@ def scaler_reads_nothing(logins: Logins) -> None:
             logins.client("scaler").eval(f"return redis.call({call})", 1, tokens)
 
 
-@tries("scaler cannot ask for any other key, list keys, subscribe, or see and change settings and users of Redis.")
+@tries("scaler cannot ask for any other key, list keys, subscribe, or see or change settings and users of Redis.")
 def scaler_does_not_rule(logins: Logins) -> None:
     others: list[Command] = [("TYPE", key) for key in (keys.STREAMS, RESULTS, FRAME, keys.waiting(TYPE, NAME))]
     logins.refuses("scaler", others, LISTING, SUBSCRIBING, SERVER, [("INFO",), ("SELECT", 1)])
 
 
-@tries("reader can read `results_<type>`, alone and as a group of consumers.")
+@tries("reader can read `results_<type>`, alone and as a consumer group.")
 def reader_reads(logins: Logins) -> None:
     reader = logins.client("reader")
     assert reader.xlen(RESULTS) == len(reader.xrange(RESULTS)) == len(reader.xread({RESULTS: "0"})[0][1]) == 1
@@ -313,7 +313,7 @@ def reader_reads(logins: Logins) -> None:
     assert reader.xack(RESULTS, "counters", entry) == 1
 
 
-@tries("reader can make a group for a type that has no results yet.")
+@tries("reader can create a group for a type that has no results yet.")
 def reader_makes_a_group(logins: Logins) -> None:
     assert logins.client("reader").xgroup_create(keys.results("later"), "counters", mkstream=True)
 
@@ -329,7 +329,7 @@ def reader_reads_nothing_else(logins: Logins) -> None:
     logins.refuses("reader", FRAME_READS, others, [("ZRANGE", keys.STREAMS, 0, -1), ("HGETALL", "stream:x")])
 
 
-@tries("reader cannot subscribe, run scripts, list keys, or see and change settings, users and connections of Redis.")
+@tries("reader cannot subscribe, run scripts, list keys, or see or change settings, users and connections of Redis.")
 def reader_does_not_rule(logins: Logins) -> None:
     logins.refuses("reader", SUBSCRIBING, SCRIPTS, LISTING, SERVER, [("INFO",)])
 

@@ -1,4 +1,4 @@
-"""A Redis with the users that are shipped, and what each of them asks of it."""
+"""A Redis with the shipped users, and clients for each of them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def sentences(logins: Collection[str]) -> list[str]:
 
 
 def all_logins() -> set[str]:
-    """Whom the document has sentences about."""
+    """The logins that the document has sentences about."""
     return {login for login, _, _ in _SENTENCE.findall(_DOCUMENT.read_text())}
 
 
@@ -45,7 +45,7 @@ class Tries:
         return note
 
     def check(self) -> None:
-        """Fails unless every sentence has a try, and every try its sentence."""
+        """Fails unless each sentence has a function that tries it, and each function a sentence."""
         written = sentences(self.logins)
         assert len(written) == len(set(written)), "a sentence is there twice"
         assert {*written} - {*self.functions} == set(), "no test tries these sentences of doc/security.md"

@@ -1,4 +1,4 @@
-"""The open connections of a server: how many there may be, how many of one address, and which of them a client blocks.
+"""The open connections of a server: limits in total and per address, and the end of those that a client blocks.
 
 Gateway and websocket server keep one `ConnectionTable`; `base.acceptor` fills it. Knows neither HTTP nor websockets.
 """
@@ -199,12 +199,12 @@ class WriteWatch:
         return len(self._since)
 
     def waits(self, writer: Writer, *, moved: bool) -> None:
-        """Notes that a write is incomplete; `moved` says that a part of it was accepted just now."""
+        """Records that a write is incomplete; `moved` says that a part of it was accepted just now."""
         if moved or writer not in self._since:
             self._since[writer] = time.monotonic()
 
     def ends(self, writer: Writer) -> None:
-        """Notes that the write is complete, or the connection closed."""
+        """Records that the write is complete, or the connection closed."""
         self._since.pop(writer, None)
 
     def sweep(self) -> None:
@@ -230,7 +230,7 @@ def has_closed(connection: socket.socket) -> bool:
 
 
 def reset_at_close(connection: socket.socket) -> None:
-    """Lets a close discard what is unsent, so that the peer hears of it even if it reads nothing.
+    """Lets a close discard what is unsent, so that the peer notices it even if it reads nothing.
 
     Otherwise the end waits in the kernel behind data that nobody reads, and a tunnel in between does not notice it.
     """
@@ -242,7 +242,7 @@ def bound_kernel_queue(connection: socket.socket) -> None:
     """Limits how much the kernel keeps unsent, whatever the size of its send buffer."""
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    # Each option is a help only: unknown to some kernels, and the client may have left.
+    # Each option only helps, so errors are ignored: some kernels do not know it, or the client has left.
     for level, option, value in (
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 
 import { labelColour, labelHash, PALETTE, wantsDarkText } from './label_colour'
 
-// Of Python's elastic_inference.adapters.drawing.label_hash and label_colour.
+// The expected values are those of elastic_inference.adapters.drawing.label_hash and label_colour in Python.
 test.each([
   ['', 0x811c9dc5],
   ['a', 0xe40c292c],

@@ -1,4 +1,4 @@
-"""The gateway's connections: those that a client blocks are ended, and there are never too many."""
+"""The gateway's connections: those that a client blocks are closed, and there are never too many."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def client_of(gateway: RunningGateway) -> Iterator[socket.socket]:
 
 @contextmanager
 def flooding_upstream() -> Iterator[tuple[int, threading.Event]]:
-    """A websocket server that sends without end until the event is set, then closes. Returns (its port, the event)."""
+    """A websocket server that sends endlessly until the event is set, then closes. Returns (its port, the event)."""
     leave = threading.Event()
 
     def serve(server: socket.socket) -> None:
@@ -88,7 +88,7 @@ def rss_bytes() -> int:
 
 
 def read_to_end(raw: socket.socket) -> int:
-    """How many bytes still come."""
+    """How many bytes still arrive."""
     count = 0
     with suppress(ConnectionError, ssl.SSLError):
         while part := raw.recv(65536):
@@ -151,7 +151,7 @@ def test_a_client_that_reads_no_events_is_disconnected(valkey: EmbeddedValkey, s
         assert gateway.metric("ei_connections") == 0
 
 
-def test_the_tunnel_of_a_client_that_reads_nothing_is_given_back(
+def test_the_tunnel_of_a_client_that_reads_nothing_is_released(
     valkey: EmbeddedValkey, short_limit: None, tls: dict[str, str]
 ) -> None:
     with (
@@ -166,7 +166,7 @@ def test_the_tunnel_of_a_client_that_reads_nothing_is_given_back(
         read_to_end(raw)
 
 
-def test_a_tunnel_is_given_back_when_the_websocket_server_ends_it_though_the_client_reads_nothing(
+def test_a_tunnel_is_released_when_the_websocket_server_ends_it_though_the_client_reads_nothing(
     valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, tls: dict[str, str]
 ) -> None:
     monkeypatch.setattr("elastic_inference.flows.gateway.server.LINGER_S", 0.3)
@@ -185,7 +185,7 @@ def test_a_tunnel_is_given_back_when_the_websocket_server_ends_it_though_the_cli
         read_to_end(raw)
 
 
-def test_further_clients_wait_for_a_place(valkey: EmbeddedValkey) -> None:
+def test_additional_clients_wait_for_a_place(valkey: EmbeddedValkey) -> None:
     with RunningGateway(valkey.url, MAX_CONNECTIONS="16", MAX_CONNECTIONS_PER_ADDRESS="16") as gateway:
         with ExitStack() as held:
             connections = [held.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(17)]

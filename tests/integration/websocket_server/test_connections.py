@@ -1,4 +1,4 @@
-"""The websocket server's connections: what viewers send is bounded, and so is their number."""
+"""The websocket server's connections: limits on what viewers send and on how many they are."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_viewer_that_accepts_nothing_is_cut_off_though_pings_may_wait_longer(
         assert deaf.is_cut_off()
 
 
-def test_further_viewers_wait_for_a_place(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+def test_additional_viewers_wait_for_a_place(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     limits = Limits(connections=ConnectionLimits(3, 3))
     with Relay(limits, queue_url=valkey.url) as relay, ExitStack() as viewers:
         opened = [viewers.enter_context(relay.open()) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""The accept of both servers over real sockets: a full table waits, and so does a process without descriptors."""
+"""How both servers accept connections: clients wait when the table is full or the process has no descriptor left."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_an_address_with_too_many_is_closed_at_once() -> None:
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """Until the end of the block this process can open nothing."""
+    """This process can open no files or sockets until the block ends."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))

@@ -111,8 +111,8 @@ class FairQueue:
     def _popped_at(self, called_us: int) -> float:
         """When the script ran, by this process's monotonic clock.
 
-        A process that is stopped while it waits for the reply reads it late. So may one whose Redis stood still, but
-        then the script has just run: only Redis' own clock can tell.
+        A process that is stopped while it waits for the reply reads it late. The reply is late also if Redis hung, but
+        then the script has only just run. Redis' own clock tells the two apart.
         """
         now_s = time.monotonic()
         if now_s - self._asked_s < _LATE_S:

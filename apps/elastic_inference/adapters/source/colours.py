@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 BT709, BT601, SMPTE170M = 1, 5, 6
-# By number: the name for FFmpeg's filters, and the one for people.
+# By number: FFmpeg's name in filters, and the name that people know.
 _MATRICES = {
     BT709: ("bt709", "BT.709"),
     4: ("fcc", "FCC"),

@@ -1,4 +1,4 @@
-"""Turns decoded frames into the planes that JPEG wants: 8 bits, full range, the BT.601 matrix (JFIF, ITU-T T.871).
+"""Turns decoded frames into the planes that JPEG needs: 8 bits, full range, the BT.601 matrix (JFIF, ITU-T T.871).
 
 Called by `jpeg_encoder`. FFmpeg's `colorspace` filter changes matrix and range in one pass, for a ninth of the cost of
 its scaler. The scaler is used only to change the size, and for layouts that the filter does not take.
@@ -98,7 +98,7 @@ class _Recolour:
             colorspace=str(image.colorspace),
             range=str(image.color_range),
         )
-        # Primaries and transfer are said to be equal, so that the filter leaves both as they are.
+        # Primaries and transfer are declared equal, so the filter leaves both as they are.
         recolour = self._graph.add(
             "colorspace",
             f"ispace={found.matrix_name}:irange={'pc' if found.full_range else 'tv'}"

@@ -39,13 +39,13 @@ class ConnectionSettings(CommonSettings):
         None,
         ge=16,
         le=1_000_000,
-        description="maximum number of open connections, further ones wait (default: twice MAX_VIEWERS + 1000)",
+        description="maximum number of open connections; additional ones wait (default: twice MAX_VIEWERS + 1000)",
     )
     max_connections_per_address: int | None = Field(
         None,
         ge=1,
         le=1_000_000,
-        description="how many of them one address may have, further ones are refused (default: half)",
+        description="maximum number of open connections from one address; additional ones are refused (default: half)",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""Names of images in the manifests: by tag, or with the digest that `container/build.sh` or people wrote down."""
+"""Names of images in the manifests: by tag, or with the digest from a file (`--digests`)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ else:
 class _WatchedStream(_Stream):
     """The part that both kinds of streams share; comes before Tornado's class."""
 
-    # None once somebody else releases it.
+    # None once another part is to release it.
     place: Place | None = None
     writes: WriteWatch
     # The other end of a tunnel, for a stream that is a part of one.

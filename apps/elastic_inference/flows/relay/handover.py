@@ -74,6 +74,6 @@ class _Connection(socket.socket):
         self._on_close = on_close
 
     def close(self) -> None:
-        """Closes the connection and gives its place back."""
+        """Closes the connection and releases its place."""
         super().close()
         self._on_close()

@@ -1,4 +1,4 @@
-"""A reply that was read late: whether the pod stood still, or Redis did."""
+"""A reply that was read late: whether the pod was stopped, or Redis hung."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGE = pack_frame(Frame("cam", "face", tiny_jpeg()))
 
 
 class Link:
-    """Answers with one reply, or raises it."""
+    """Returns one reply, or raises it."""
 
     def __init__(self, reply: Any) -> None:
         self.reply = reply
@@ -37,8 +37,8 @@ class Link:
 @pytest.mark.parametrize(
     ("reply", "late_s"),
     [
-        pytest.param([b"%d" % (CALLED_S + 29), b"500000"], 29.5, id="the pod stood still"),
-        pytest.param([b"%d" % CALLED_S, b"0"], 0.0, id="Redis stood still"),
+        pytest.param([b"%d" % (CALLED_S + 29), b"500000"], 29.5, id="the pod was stopped"),
+        pytest.param([b"%d" % CALLED_S, b"0"], 0.0, id="Redis hung"),
         pytest.param([b"%d" % (CALLED_S - 3600), b"0"], 0.0, id="a clock set back"),
         pytest.param(ConnectionError("closed"), 30.0, id="Redis is unavailable now"),
         pytest.param(ResponseError("NOPERM"), 30.0, id="Redis refuses"),
@@ -55,7 +55,7 @@ def test_a_late_reply_shows_how_old_its_frames_are(reply: Any, late_s: float) ->
     assert time.monotonic() - popped.popped_monotonic == pytest.approx(late_s, abs=0.9)
 
 
-def test_a_usual_reply_asks_nothing_more() -> None:
+def test_a_prompt_reply_causes_no_other_request() -> None:
     link: Any = Link(None)
     queue, batch = FairQueue(link, "face", "pod", QueueRules()), PopBatch()
     queue.request(1)
@@ -64,7 +64,7 @@ def test_a_usual_reply_asks_nothing_more() -> None:
     assert link.asked == []
 
 
-def test_a_legacy_frame_is_as_old_as_the_question_for_it() -> None:
+def test_the_age_of_a_legacy_frame_counts_from_the_request_for_it() -> None:
     link: Any = Link([1])
     queue, batch = LegacyQueue(link, "face", QueueRules()), PopBatch()
     queue.keep(MESSAGE, time.monotonic() - 30.0)

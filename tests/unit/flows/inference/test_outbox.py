@@ -183,7 +183,7 @@ def test_a_process_that_is_stopped_between_two_tries_does_not_publish_late(monke
     parts.publisher.errors = [ConnectionError("refused")]
     parts.finish(1)
     with monkeypatch.context() as patch:
-        # As if the process stood still in this pause.
+        # As if the process were stopped in this pause.
         patch.setattr(module.time, "sleep", lambda _s, sleep=time.sleep: sleep(1.3))
         with parts:
             wait_for(lambda: parts.metric("ei_frames_lost_total") == 1, what="the loss")
