@@ -30,7 +30,7 @@ class Viewers:
         self._selector = selectors.DefaultSelector()
         self._sockets = [self._open(port, target) for _ in range(count + stalled)]
         self.received = [0] * count
-        # Of each viewer: bytes until the next frame begins, and the first part of a ping that was split.
+        # For each viewer: bytes until the next frame begins, and the first part of a ping that was split.
         self._left, self._heads = [0] * count, [b""] * count
         for number, each in enumerate(self._sockets[:count]):
             each.setblocking(False)

@@ -23,10 +23,10 @@ DEPTH, MAX_AGE_S = 4, 2.0
 
 
 def simulate_run(run: Run, scenario: Scenario, window_s: int) -> dict[str, Any]:
-    """Median over ten seeds: seconds to the first and to the lasting right count, changes, part dropped.
+    """Medians over ten seeds: seconds until the right count is reached and until it stays, changes, part dropped.
 
-    It starts as the measured run did, with the same warm-up and the autoscaler's first decision at its creation. The
-    measurement gives a pod's capacity and start, and the error of its ratio before anything happened.
+    It starts as the measured run did, with the same warm-up and the autoscaler's first decision at its creation. A
+    pod's capacity and start time, and the error of its ratio before anything happened, are the measured ones.
     """
     window = 300.0 if scenario.shipped_windows else float(window_s)
     settings = AutoscalerSettings(

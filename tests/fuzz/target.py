@@ -16,7 +16,7 @@ class Target:
     """One function, or a few that read the same input.
 
     `call` fails for an input whose outcome is wrong. `documented` are the errors that callers expect. `seeds` makes
-    good inputs, from which both fuzzers start, and `inputs` makes others that random bytes would hardly ever match.
+    good inputs, from which both fuzzers start, and `inputs` makes others that random bytes would almost never match.
     """
 
     name: str

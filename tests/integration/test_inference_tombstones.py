@@ -30,7 +30,7 @@ KINDS: tuple[Callable[[bytes], bytes], ...] = (lambda data: data[: len(data) // 
 
 
 class Stream:
-    """A camera that notes when it pushed each frame, and a viewer that notes when it got the result."""
+    """A camera that records when it pushed each frame, and a viewer that records when it got the result."""
 
     def __init__(self, feeder: Feeder, viewer: Viewer) -> None:
         self.feeder = feeder

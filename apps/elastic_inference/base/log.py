@@ -1,7 +1,7 @@
 """Logging: one bounded line per event, as text or JSON, whatever the values in it are.
 
 Values come from outside: names, messages of other servers, errors that quote both. No value can start a line of its
-own or fill the disk: each is cut, what cannot be printed is escaped, and no place in the code writes without end.
+own or fill the disk: each is cut, what cannot be printed is escaped, and lines that repeat are limited in number.
 """
 
 from __future__ import annotations

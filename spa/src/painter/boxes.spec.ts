@@ -6,7 +6,7 @@ import type { Found } from './result_message'
 const person: Found = { label: 'person', confidence: 0.934, x0: 0.25, y0: 0.5, x1: 0.5, y1: 1 }
 const all: BoxOptions = { boxes: true, labels: true, threshold: 0, only: null }
 
-/** A context that notes what is drawn. */
+/** A context that records what is drawn. */
 function paper() {
   const texts: string[] = []
   const strokes: { width: number; box: number[]; colour: string }[] = []

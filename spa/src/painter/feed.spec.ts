@@ -76,12 +76,12 @@ test.each([
   feed.stop()
 })
 
-test('replaces a connection that falls silent, once until it hears something again', () => {
+test('replaces a silent connection, but only once until something arrives again', () => {
   const feed = make()
   feed.start()
   sockets[0]!.onopen!()
   vi.advanceTimersByTime(60_000)
-  expect(sockets, 'a stream that never came may still come').toHaveLength(1)
+  expect(sockets, 'a stream that has not started may still start').toHaveLength(1)
   for (let index = 0; index < 5; index += 1) {
     sockets[0]!.onmessage!({ data: new ArrayBuffer(5) })
     vi.advanceTimersByTime(100)
@@ -93,7 +93,7 @@ test('replaces a connection that falls silent, once until it hears something aga
   expect(sockets[0]!.closed).toBe(true)
   sockets[1]!.onopen!()
   vi.advanceTimersByTime(60_000)
-  expect(sockets, 'the camera stands still').toHaveLength(2)
+  expect(sockets, 'the camera has stopped').toHaveLength(2)
   feed.stop()
 })
 

@@ -148,7 +148,7 @@ def a_stranger_sees_nothing(site: Site) -> None:
         site.open(site.mine)
 
 
-@tries("a stranger cannot make a session without a token, or change whose session one is.")
+@tries("a stranger cannot create a session without a token, or change whose session one is.")
 def a_stranger_forges_nothing(site: Site) -> None:
     cookie = site.log_in(WALL)
     assert site.ask("/api/streams", Cookie=cookie).status == 200
@@ -184,7 +184,7 @@ def an_admin_logs_out(site: Site) -> None:
     assert site.ask("/api/streams", Cookie=there).status == 200
 
 
-@tries("an admin with cameras can see these, and change what can be changed.")
+@tries("an admin with cameras can see those cameras, and change what an admin can change.")
 def an_admin_with_cameras_sees_them(site: Site) -> None:
     site.check_sees(YARD, site.other)
     assert _change(site, YARD) == ["yard"]
@@ -202,7 +202,7 @@ def a_viewer_sees_its_cameras(site: Site) -> None:
     assert site.ask("/api/stats", WALL).json["totals"]["streams"] == 1
 
 
-@tries("a viewer cannot see other cameras: each answers as if it did not exist.")
+@tries("a viewer cannot see other cameras: each looks as if it did not exist.")
 def a_viewer_sees_no_other(site: Site) -> None:
     assert site.names(WALL) == {"gate-1"}
     site.check_does_not_see(WALL, site.other)

@@ -210,7 +210,7 @@ def test_requests_as_traefik_sends_them(valkey: EmbeddedValkey, dashboard: Path)
         cookie = gateway.ask("/api/login", "POST", {"token": TOKEN}, **headers).headers["Set-Cookie"]
         assert "Path=/ei/" in cookie
         assert "Secure" in cookie
-        # Of two cookies of this name, one of another gateway of the host, ours counts.
+        # If another gateway on the host has set a cookie of this name too, ours counts.
         session = cookie.partition(";")[0]
         for both in (f"ei_session=1.2.3.4; {session}", f"{session}; ei_session=1.2.3.4"):
             assert gateway.ask("/api/streams", Cookie=both).status == 200

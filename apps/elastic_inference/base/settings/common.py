@@ -118,7 +118,7 @@ class CommonSettings(BaseModel):
         )
 
 
-# Of all waiting frames of legacy producers of one type: 256 frames of 250 kB.
+# The limit for all waiting legacy frames of one type: 256 frames of 250 kB.
 _LEGACY_BYTES = 64 * 1024 * 1024
 
 

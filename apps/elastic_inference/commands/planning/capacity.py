@@ -156,7 +156,7 @@ def _bottlenecks(demand: Demand, measured: Measured, layout: Layout) -> list[tup
         if step > 2 * steps:
             continue
         then, sheet = at(step)
-        # Of a node's three limits, only those that require the most nodes at this point or at the full demand.
+        # A node has three limits; only those that require the most nodes at this point or at the full demand count.
         if (
             limit in _NODE_LIMITS.values()
             and _NODE_LIMITS[sheet.nodes_by] != limit != _NODE_LIMITS[at(steps)[1].nodes_by]

@@ -32,8 +32,8 @@ from elastic_inference.flows.inference.warm_up import WarmUp, limit_opencv, warm
 log = logging.getLogger(__name__)
 
 DEFAULT_THRESHOLD = 0.5
-# Of the memory that the pod may still take once the model has run. The rest is for frames in hand, and for what the
-# allocator keeps.
+# This share of the memory that is left once the model has run may hold decoded images. The rest is for frames in hand
+# and for what the allocator keeps.
 IMAGE_SHARE = 0.5
 
 

@@ -52,7 +52,7 @@ class JpegDecoder:
     def decode(self, data: bytes, width: int, height: int, min_width: int, min_height: int) -> Image:
         """The image, H x W x 3, uint8, upright; `width` and `height` are those at which it is shown.
 
-        An image with little missing is decoded as far as it goes, and sets `damaged`. Waits while other decoders hold
+        If little of an image is missing, the rest is decoded and `damaged` is set. Waits while other decoders hold
         the memory that it takes. Raises InvalidFrameError: `truncated` if much is missing, `too_large` if the budget
         is smaller than what it takes, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans.
         """

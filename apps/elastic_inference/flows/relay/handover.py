@@ -28,7 +28,7 @@ class Handover(socket.socket):
         self._far.setblocking(False)
         # Called when the library closes its listening socket.
         self.on_close: Callable[[], None] = _nothing
-        # Of the open connections, by their peers' addresses.
+        # The places of the open connections, by their peers' addresses.
         self.places: dict[Any, Place] = {}
         self._offered: deque[tuple[_Connection, Any]] = deque()
 

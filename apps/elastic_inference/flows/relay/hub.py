@@ -35,7 +35,7 @@ class Feed(Protocol):
         """Starts delivering a channel's messages."""
 
     def unsubscribe(self, channel: str) -> None:
-        """Stops it."""
+        """Ends the subscription of this channel."""
 
 
 class Backlog:

@@ -46,7 +46,8 @@ WATCH_EVERY_S = 3.0
 _WATCH_BATCH = 500
 # Drawing is for viewers that cannot draw: it must not slow down the frames of all others.
 _DRAW_THREADS = 2
-# Of the memory that the server may still take once it runs. The rest is for viewers, and for frames on their way.
+# This share of the memory that is left once the server runs is for drawing. The rest is for viewers and for frames on
+# their way.
 DRAWING_SHARE = 0.5
 
 

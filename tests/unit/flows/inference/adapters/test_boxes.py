@@ -1,4 +1,4 @@
-"""How boxes are handled that leave the frame, are empty, or have no class name."""
+"""Boxes that extend beyond the frame, are empty, or have no class name."""
 
 from __future__ import annotations
 
