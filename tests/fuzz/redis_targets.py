@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
 from typing import Any, cast
@@ -103,6 +104,12 @@ class _Transport:
         pass
 
 
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One for all inputs: a new one for each would take most of the time."""
+    return asyncio.new_event_loop()
+
+
 async def _feed(data: bytes) -> None:
     reader = Reader(data)
     step = 1 + reader.byte()
@@ -116,8 +123,7 @@ async def _feed(data: bytes) -> None:
 
 
 def _subscriptions(data: bytes) -> None:
-    with asyncio.Runner() as runner:
-        runner.run(_feed(data))
+    _loop().run_until_complete(_feed(data))
     for reply in _replies(data[1:]):
         _subscribers(reply)
 

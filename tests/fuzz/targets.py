@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.fuzz import http_targets, image_targets, message_targets, redis_targets, text_targets
+from tests.fuzz import gateway_targets, http_targets, image_targets, message_targets, redis_targets, text_targets
 
 TARGETS = {
     target.name: target
-    for module in (message_targets, image_targets, http_targets, redis_targets, text_targets)
+    for module in (message_targets, image_targets, http_targets, gateway_targets, redis_targets, text_targets)
     for target in module.TARGETS
 }

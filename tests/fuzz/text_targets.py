@@ -35,7 +35,8 @@ def _redis_url(data: bytes) -> None:
     assert found.is_socket or all(1 <= port <= 65535 for _, port in found.hosts)
     for address in found.addresses:
         check_host(address.rpartition(":")[0])
-    assert found.password is None or found.password not in repr(found)
+    # A short one may be there by chance: `0,` is a part of the other fields.
+    assert not found.password or len(found.password) < 8 or found.password not in repr(found)
 
 
 def _redis_seeds() -> list[bytes]:
