@@ -108,6 +108,7 @@ async function logout(): Promise<void> {
 
 function forget(): void {
   events?.close()
+  history.clear()
   streams.value = null
   stats.value = null
   missing.value = {}

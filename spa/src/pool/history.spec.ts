@@ -55,3 +55,19 @@ test('survives a reload, and invalid data in the storage', () => {
     expect(new PoolHistory(storage).times).toEqual([])
   }
 })
+
+test('what one login saw is gone for the next', () => {
+  const kept = new Map<string, string>()
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => kept.set(key, value),
+    removeItem: (key: string) => kept.delete(key),
+  } as unknown as Storage
+  const history = new PoolHistory(storage)
+  for (let second = 1; second <= 30; second += 1) history.sample(second * 1000, [stats('people')])
+  expect(kept.size).toBe(1)
+  history.clear()
+  expect([history.times.length, history.types.size, kept.size]).toEqual([0, 0, 0])
+  history.sample(40_000, [stats('car')])
+  expect([...history.types.keys()]).toEqual(['car'])
+})

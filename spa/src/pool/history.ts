@@ -40,6 +40,17 @@ export class PoolHistory {
     if (this.version.value.count % SAVE_EVERY === 0) this.save()
   }
 
+  /** Forgets everything: whoever signs in next may see less. */
+  clear(): void {
+    this.times.length = 0
+    this.types.clear()
+    try {
+      this.storage?.removeItem(KEY)
+    } catch {
+      // The storage is blocked, so nothing is in it.
+    }
+  }
+
   private push(time: number, types: readonly TypeStats[] | null): void {
     this.times.push(time)
     for (const stats of types ?? []) {
