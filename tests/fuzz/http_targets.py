@@ -25,7 +25,7 @@ _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-For
 
 
 class _NoContainer:
-    """Stands for video in a container: FFmpeg reads that, and its own project fuzzes it."""
+    """Replaces the reader of video in containers: that is FFmpeg, which its own project fuzzes."""
 
     def __init__(self, _camera: object, answer: http_stream.Answer, *_: object) -> None:
         answer.close()

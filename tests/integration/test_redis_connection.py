@@ -238,7 +238,7 @@ def test_a_server_that_falls_silent_is_noticed_in_time(monkeypatch: pytest.Monke
     with EmbeddedValkey() as server:
         assert server.pid
         link = PipelineConnection(connect(target(server.url)))
-        # What the kernel's buffers still take is a silent read; more than that is a silent write.
+        # A request that fits into the kernel's buffers gets stuck in the read, a larger one in the write.
         for size in (10, 50_000_000):
             assert link.exchange([("PING",)]) == [b"PONG"]
             os.kill(server.pid, signal.SIGSTOP)

@@ -12,7 +12,7 @@ export const TOTALS_EVENT = 'ei:painter'
 export interface TileHandlers {
   /** Twice a second: rates, latency, connection. */
   report(report: TileReport): void
-  /** The frame that has just been painted has other detections than the one before. */
+  /** The detections of the frame that has just been painted differ from those of the one before. */
   shown(frame: ShownFrame): void
 }
 

@@ -99,7 +99,7 @@ class ApiError(HTTPError):
 class BaseHandler(RequestHandler):
     """Base of every handler. `needs_login` is false for what a browser needs in order to log in.
 
-    A handler that needs a login and serves another method than GET and HEAD changes something: only admins may.
+    If a handler needs a login, its methods other than GET and HEAD change something: only admins may use them.
     """
 
     needs_login = True
