@@ -6,6 +6,7 @@ Called by `camera`. Other HTTP streams come through `http_stream`, which has log
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,6 +38,7 @@ _PROTOCOLS = {
 }
 # No reordering or probing for longer than a second, so that frames are not delayed.
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "max_delay": "500000", "analyzeduration": "1000000"}
+_TAKEN_DOWN_AFTER_S = 0.5
 _SAID = Throttle()
 
 
@@ -135,13 +137,23 @@ class NetworkSource:
             if not _may_be_transport(refused):
                 raise
             try:
-                container = self._connect(url, {"rtsp_transport": "udp"})
+                container = self._connect_by_udp(url)
             except SourceError:
                 raise refused from None
             self._transport = f"{self._scheme.upper()} over UDP"
             if _SAID.allow((self._what, "udp")):
                 log.info("%s refuses RTSP over TCP: using UDP", self._what)
             return container
+
+    def _connect_by_udp(self, url: str) -> Container:
+        try:
+            return self._connect(url, {"rtsp_transport": "udp"})
+        except SourceError as error:
+            if "(HTTP 5xx)" not in str(error):
+                raise
+        # GStreamer's server answers 503 while it takes down what the refused request had set up.
+        time.sleep(_TAKEN_DOWN_AFTER_S)
+        return self._connect(url, {"rtsp_transport": "udp"})
 
     def _connect(self, url: str, options: dict[str, str]) -> Container:
         options = {**_LOW_DELAY, **options, "protocol_whitelist": _PROTOCOLS[self._scheme]}
