@@ -31,11 +31,16 @@ class AllowedHosts:
     """Addresses, `localhost`, this machine's own name and the names that were given."""
 
     def __init__(self, names: Iterable[str], own_name: str) -> None:
-        """`own_name` is this machine's host name. `*.example.org` allows all names with that ending."""
+        """`own_name` is this machine's host name, with or without its domain.
+
+        A name such as `*.example.org` allows all names with that ending.
+        """
         given = {name.lower().rstrip(".") for name in names}
         self._any = ANY_HOST in given
         own = own_name.lower().rstrip(".")
-        self._names = {"localhost", own, own.partition(".")[0], *given}
+        short = own.partition(".")[0]
+        # The last is its name by multicast DNS, which no server on the internet answers for.
+        self._names = {"localhost", own, short, f"{short}.local", *given} - {"", ".local"}
         self._endings = tuple(name[1:] for name in given if name.startswith("*."))
 
     def allow(self, hosts: Sequence[str]) -> bool:

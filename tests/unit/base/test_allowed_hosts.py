@@ -15,7 +15,15 @@ OWN = "Edge-7.site.example"
     "host",
     [
         *("127.0.0.1", "127.0.0.1:31002", "192.0.2.7:5000", "[::1]", "[::1]:31002", "[fe80::1%25eth0]:5000"),
-        *("localhost", "LOCALHOST:31002", "localhost.", "edge-7", "edge-7.site.example:80", "edge-7.site.example."),
+        *(
+            "localhost",
+            "LOCALHOST:31002",
+            "localhost.",
+            "edge-7",
+            "edge-7.site.example:80",
+            "edge-7.site.example.",
+            "edge-7.local",
+        ),
     ],
 )
 def test_addresses_and_local_names_are_allowed(host: str) -> None:
@@ -33,7 +41,14 @@ def test_addresses_and_local_names_are_allowed(host: str) -> None:
             "127.0.0.1.evil.example",
         ),
         *("", ":80", "127.1", "0x7f000001", "2130706433", "[::1", "::1]", "localhost:x", "localhost@evil.example", "*"),
-        *("127.0.0.1.evil.example", "evillocalhost", "site.example", "127.0.0.1, evil.example"),
+        *(
+            "127.0.0.1.evil.example",
+            "evillocalhost",
+            "other.local",
+            ".local",
+            "site.example",
+            "127.0.0.1, evil.example",
+        ),
     ],
 )
 def test_every_other_name_is_refused(host: str) -> None:
