@@ -11,6 +11,8 @@ from elastic_inference.base.cgroup import ROOT, cgroup_folders, lines_of
 
 # Without a limit, other processes share the machine.
 _SHARE_OF_RAM = 0.25
+# Enough for an ordinary image of 4K, also on a small machine without a limit.
+_MINIMUM_BYTES = 64 << 20
 # For a system that does not report it, such as macOS.
 _UNKNOWN_BYTES = 1 << 30
 
@@ -38,12 +40,11 @@ def memory_used(root: Path = ROOT) -> int:
 
 
 def room_for_images(share: float, root: Path = ROOT) -> int:
-    """`share` (0..1) of the memory that this process may still take, in bytes; at least a twentieth of its limit.
+    """`share` (0..1) of the memory that this process may still take, in bytes; at least 64 MiB.
 
     Call it when everything that stays in memory has been loaded.
     """
-    limit = memory_limit(root)
-    return int(max(share * (limit - memory_used(root)), limit / 20))
+    return max(_MINIMUM_BYTES, int(share * (memory_limit(root) - memory_used(root))))
 
 
 def _field(path: Path, name: str) -> int:

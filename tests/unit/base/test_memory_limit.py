@@ -44,9 +44,9 @@ def test_where_the_system_says_nothing(tmp_path: Path) -> None:
 def test_images_share_what_is_left(tmp_path: Path) -> None:
     root = file_tree(tmp_path, memory_files(2, "/", {"": str(1000 * MIB)}, RAM, used=200 * MIB))
     assert room_for_images(0.5, root) == 400 * MIB
-    # A process that has filled its limit must still decode small images.
+    # A process that has filled its limit must still decode ordinary images.
     root = file_tree(tmp_path, memory_files(2, "/", {"": str(1000 * MIB)}, RAM, used=999 * MIB))
-    assert room_for_images(0.5, root) == 50 * MIB
+    assert room_for_images(0.5, root) == 64 * MIB
 
 
 def test_this_machine_can_be_read() -> None:
