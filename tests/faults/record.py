@@ -38,12 +38,20 @@ class Account:
 
 @dataclass
 class Bar:
-    """What must hold. `says` is the measured value. A missed bar fails the run only if `fails` is set."""
+    """What must hold. `says` is the measured value. A missed bar fails the run only if `fails` is set.
+
+    `own` bars belong to one fault alone.
+    """
 
     what: str
     met: bool
     says: str = ""
     fails: bool = True
+    own: bool = False
+
+    def text(self) -> str:
+        """In words."""
+        return f"{self.what}: {self.says}" if self.says else self.what
 
 
 @dataclass
@@ -95,7 +103,7 @@ class Row:
         """In words."""
         if self.skipped:
             return f"not tried: {self.skipped}"
-        missed = [f"{bar.what} ({bar.says})" if bar.says else bar.what for bar in self.missed()]
+        missed = [bar.text() for bar in self.missed()]
         return "missed: " + "; ".join(missed) if missed else "passed"
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ DOCUMENT = PROJECT / "doc" / "reliability.md"
 RECORD = PROJECT / "doc" / "reliability" / "faults.json"
 COLUMNS = (
     *("fault", "back after", "pushed", "inferred", "dropped", "refused", "invalid", "lost", "not counted"),
-    *("unaccounted", "others' pause", "MB", "descriptors", "verdict"),
+    *("unaccounted", "others' pause", "MB", "descriptors", "its own bars", "verdict"),
 )
 
 
@@ -29,7 +29,8 @@ def cells(row: Row) -> tuple[str, ...]:
     pause = "–" if row.pause_s is None else f"{row.pause_s:.1f} s"
     memory = f"{row.rss_mb[0]:.0f} → {row.rss_mb[1]:.0f}"
     files = f"{row.descriptors[0]} → {row.descriptors[1]}"
-    rest = (row.uncounted(), row.unaccounted(), pause, memory, files, row.verdict())
+    own = "; ".join(bar.text() for bar in row.bars if bar.own) or "–"
+    rest = (row.uncounted(), row.unaccounted(), pause, memory, files, own, row.verdict())
     return (row.name, back, *(str(each) for each in (*counts, *rest)))
 
 

@@ -60,7 +60,7 @@ class Seen:
 
     def check(self, what: str, met: bool, says: str = "", *, fails: bool = True) -> None:
         """Records a bar of this fault alone."""
-        self.bars.append(Bar(what, met, says, fails))
+        self.bars.append(Bar(what, met, says, fails, own=True))
 
     def within(self, what: str, condition: Callable[[], object], seconds: float) -> None:
         """A bar: the condition becomes true in time."""

@@ -36,7 +36,7 @@ def test_an_account_counts_from_the_one_before() -> None:
 def test_a_bar_that_is_only_shown_does_not_fail_the_run() -> None:
     row = Row("a group", "a fault", bars=[Bar("memory as before", False, "pod-1", fails=False), Bar("back", True)])
     assert not row.fails()
-    assert row.verdict() == "missed: memory as before (pod-1)"
+    assert row.verdict() == "missed: memory as before: pod-1"
     row.bars.append(Bar("back", False, "never"))
     assert row.fails()
 
