@@ -1,4 +1,4 @@
-"""Targets that read what decides about access to the gateway: hosts, the file of tokens, and sessions."""
+"""Targets that decide about access to the gateway: host names, the file of tokens, and sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _hosts(data: bytes) -> None:
     lines = data.decode("latin-1").split("\n")
     hosts = AllowedHosts(["*.example.org", "video.example.com."], "Machine.local")
     if hosts.allow(lines):
-        # Only what a foreign site can't have.
+        # Only a name that a foreign site can't have may be allowed.
         assert len(lines) == 1
         name = lines[0].strip().lower()
         good = ("example.org", "video.example.com", "machine", "localhost", ".local")

@@ -35,7 +35,7 @@ def _redis_url(data: bytes) -> None:
     assert found.is_socket or all(1 <= port <= 65535 for _, port in found.hosts)
     for address in found.addresses:
         check_host(address.rpartition(":")[0])
-    # A short one may be there by chance: `0,` is a part of the other fields.
+    # A short password may appear by chance: `0,` is a part of the other fields.
     assert not found.password or len(found.password) < 8 or found.password not in repr(found)
 
 

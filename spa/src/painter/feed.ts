@@ -9,13 +9,13 @@ import type { SocketState } from './protocol'
 
 const CLOSE_UNKNOWN = 4404
 const CLOSE_FULL = 4429
-/** As the browser says of a connection that ended without a close frame. */
+/** The close code that browsers report for a connection that ended without a close frame. */
 const CLOSE_SILENT = 1006
 const FIRST_MS = 400
 const MAX_MS = 8000
 const LOOK_EVERY_MS = 1000
 const OPEN_WITHIN_MS = 10_000
-/** A connection is silent after this time, on a slow stream after so many of its usual gaps. */
+/** A connection counts as silent after this time; on a slow stream, after this many of its usual gaps. */
 const SILENT_MS = 6000
 const SILENT_GAPS = 4
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 USERS = ("camera", "worker", "viewer", "scaler", "reader", "admin")
-# These may be without a password, and are then off: files of passwords are older than `reader`, and only KEDA needs
-# `scaler`.
+# These users are off if they have no password: older files of passwords lack `reader`, and only KEDA needs `scaler`.
 OPTIONAL_USERS = ("reader", "scaler")
 
 

@@ -76,7 +76,7 @@ class JpegEncoder:
 
     def _check_memory(self, data: bytes, width: int, height: int, target: tuple[int, int]) -> None:
         """`width` and `height` are those at which the image is shown."""
-        # libjpeg's scales are up to twice the target; what they do not reach is decoded at full size.
+        # libjpeg decodes at a scale of up to twice the target, or at full size if the image is smaller.
         pixels = min(width * height, 4 * target[0] * target[1])
         # The pixels as decoded, turned upright, and as FFmpeg's frame. Coefficients are gone by then.
         needed = max(decoding_bytes(data, max(width, height), min(width, height)) + 3 * pixels, 9 * pixels)

@@ -155,7 +155,7 @@ class FailureLimit:
         """Counts a wrong token from this address."""
         key = _network(address)
         now = self._clock()
-        # Bounded, so that whoever mistypes after an attack does not wait for as long as it lasted.
+        # Bounded, so that a user who mistypes a token after an attack does not wait for as long as it lasted.
         highest = now + (self._burst - 1) * self._interval_s + self._max_wait_s
         self._clear_at[key] = min(max(self._clear_at.get(key, 0.0), now) + self._interval_s, highest)
         self._clear_at.move_to_end(key)

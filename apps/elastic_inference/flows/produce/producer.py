@@ -39,7 +39,7 @@ TICK_S = 0.25
 HANG_LIMIT_S = 80.0
 # Allowance for a frame message's other fields: field names, two names of 128 characters, numbers.
 MESSAGE_OVERHEAD_BYTES = 512
-# Of the memory that the process may still take: it works on one image at a time.
+# This share of the memory that is left may hold an image: the process works on one at a time.
 IMAGE_SHARE = 0.9
 
 
