@@ -31,17 +31,22 @@ class ByteBudget:
         """Whether `count` bytes can ever be taken."""
         return count <= self.total
 
-    def take(self, count: int) -> None:
-        """Takes `count` bytes, which must fit, as soon as they are free; `give_back` them."""
+    def take(self, count: int, timeout_s: float | None = None) -> bool:
+        """Takes `count` bytes, which must fit, as soon as they are free; `give_back` them. False after the time-out."""
         with self._changed:
             if (self._waiting and count > _SMALL * self.total) or self._used + count > self.total:
                 turn = object()
                 self._waiting.append(turn)
-                self._changed.wait_for(lambda: self._waiting[0] is turn and self._used + count <= self.total)
-                self._waiting.popleft()
+                free = self._changed.wait_for(
+                    lambda: self._waiting[0] is turn and self._used + count <= self.total, timeout_s
+                )
+                self._waiting.remove(turn)
                 # The next may fit too.
                 self._changed.notify_all()
+                if not free:
+                    return False
             self._used += count
+            return True
 
     def give_back(self, count: int) -> None:
         """Returns bytes that were taken."""

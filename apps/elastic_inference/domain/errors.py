@@ -3,6 +3,7 @@
     ElasticInferenceError
     ├── SettingError           a setting (environment variable) is wrong; ends the service at start
     ├── InvalidFrameError      a frame message is unusable; carries the reason to count
+    ├── StaleFrameError        a good frame has waited too long
     ├── InvalidResultError     a result message is malformed or of an unknown version
     ├── SourceError            a camera or a file can't be opened or read
     │   └── SourceFatalError   and trying again does not help (a missing file)
@@ -62,6 +63,10 @@ class InvalidFrameError(ElasticInferenceError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"invalid frame ({reason}): {detail}")
+
+
+class StaleFrameError(ElasticInferenceError):
+    """A good frame has waited too long in its pod."""
 
 
 class InvalidResultError(ElasticInferenceError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from elastic_inference.base.byte_budget import ByteBudget
-from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters import check_scores
@@ -32,10 +32,11 @@ class DecoderStack:
     Thread-safe: `list.append` and `list.pop` are atomic.
     """
 
-    def __init__(self, colour: str, budget: ByteBudget | None = None) -> None:
-        """`budget` bounds the memory of all images that are being decoded."""
+    def __init__(self, colour: str, budget: ByteBudget | None = None, wait_s: float | None = None) -> None:
+        """`budget` bounds the memory of all images that are being decoded; one waits for it at most `wait_s`."""
         self._colour = colour
         self._budget = budget
+        self._wait_s = wait_s
         self._free: list[JpegDecoder] = []
 
     def borrow(self) -> JpegDecoder:
@@ -43,7 +44,7 @@ class DecoderStack:
         try:
             return self._free.pop()
         except IndexError:
-            return JpegDecoder(self._colour, self._budget)
+            return JpegDecoder(self._colour, self._budget, self._wait_s)
 
     def give_back(self, decoder: JpegDecoder) -> None:
         """Returns a decoder; its last image is no longer valid."""
@@ -51,9 +52,11 @@ class DecoderStack:
         self._free.append(decoder)
 
 
-def make_detectors(engine: Engine, threshold: float, budget: ByteBudget | None = None) -> list[FrameDetector]:
+def make_detectors(
+    engine: Engine, threshold: float, budget: ByteBudget | None = None, wait_s: float | None = None
+) -> list[FrameDetector]:
     """A detector for each of the engine's requests; `budget` bounds the memory of images that are being decoded."""
-    decoders = DecoderStack(engine.prepared.colour, budget)
+    decoders = DecoderStack(engine.prepared.colour, budget, wait_s)
     return [FrameDetector(engine, request, threshold, decoders) for request in engine.requests()]
 
 
@@ -76,7 +79,8 @@ class FrameDetector:
     def infer(self, frame: Frame) -> list[Detection]:
         """The frame's detections, highest confidence first; sets `damaged` if a part of the image was missing.
 
-        Raises InvalidFrameError for a JPEG that cannot be decoded, RuntimeError if OpenVINO fails.
+        Raises InvalidFrameError for a JPEG that cannot be decoded, StaleFrameError if it waited too long for memory,
+        RuntimeError if OpenVINO fails.
         """
         if (frame.width, frame.height) != self._frame_size:
             self._frame_size = (frame.width, frame.height)
@@ -99,7 +103,7 @@ class FrameDetector:
             image = decoder.decode(frame.data, frame.width, frame.height, *self._min_size)
             self.damaged = decoder.damaged
             preprocess(image, self._prepared, out=self._request.input)
-        except InvalidFrameError:
+        except (InvalidFrameError, StaleFrameError):
             raise
         except Exception as error:
             log.debug("decoding failed", exc_info=True)

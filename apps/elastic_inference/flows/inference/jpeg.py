@@ -12,7 +12,7 @@ import simplejpeg
 
 from elastic_inference.adapters.decoded_image import much_is_missing, upright
 from elastic_inference.base.byte_budget import ByteBudget
-from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation
 from elastic_inference.domain.jpeg_memory import decoding_bytes, one_scan
 from elastic_inference.flows.inference.arrays import Image
@@ -41,10 +41,11 @@ def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
 class JpegDecoder:
     """Decodes into one buffer: an image is valid until the next `decode` or `release`. Not thread-safe."""
 
-    def __init__(self, colour: str, budget: ByteBudget | None = None) -> None:
+    def __init__(self, colour: str, budget: ByteBudget | None = None, wait_s: float | None = None) -> None:
         """`colour` is `BGR` or `RGB`, the order of the channels. `budget` has the memory that decoding may take."""
         self._colour = colour
         self._budget = budget or ByteBudget(_UNLIMITED_BYTES)
+        self._wait_s = wait_s
         self._held = 0
         self._buffer = np.empty(0, np.uint8)
         self.damaged = False  # whether a part of the last image was missing
@@ -54,7 +55,8 @@ class JpegDecoder:
 
         If little of an image is missing, the rest is decoded and `damaged` is set. Waits while other decoders hold
         the memory that it takes. Raises InvalidFrameError: `truncated` if much is missing, `too_large` if the budget
-        is smaller than what it takes, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans.
+        is smaller than what it takes, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans. Raises
+        StaleFrameError if it waited too long.
         """
         if not one_scan(data):
             # Within a scan 00 follows each FF, so this finds markers only (also those of a thumbnail).
@@ -120,7 +122,8 @@ class JpegDecoder:
                 InvalidReason.TOO_LARGE,
                 f"decoding takes {count >> 20} MiB of memory, at most {self._budget.total >> 20} MiB are available",
             )
-        self._budget.take(count)
+        if not self._budget.take(count, self._wait_s):
+            raise StaleFrameError("the frame has waited too long for memory that other images take")
         self._held = count
 
     def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image | None:

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 # Leaves a drain the time to close its connections within DRAIN_LIMIT_S.
 _DRAIN_MARGIN_S = 3.0
+# Frames that wait longer for memory are stale; a worker that waits must not seem stuck.
+_MAX_WAIT_S = 20.0
 # Messages of frames in hand may take a quarter of what images may take while they are decoded.
 _HELD_SHARE = 4
 
@@ -86,7 +88,7 @@ class Pipeline:
         self._publisher = publisher
         self._info = info
         self._lifecycle = lifecycle
-        detectors = make_detectors(engine, tuning.threshold, budget)
+        detectors = make_detectors(engine, tuning.threshold, budget, min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S))
         self._pod = pod = PodContext(
             TaskQueue(len(detectors), frames_ahead(tuning.first_fps), max(MAX_POP_BYTES, budget.total // _HELD_SHARE)),
             LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics),

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
+from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection, Result
 from elastic_inference.domain.sequence import Tombstone
@@ -127,6 +127,8 @@ class WorkerPool:
         frame = task.popped.frame
         try:
             return self._result(detector, task), frame.data
+        except StaleFrameError:
+            return self._drop(task)
         except InvalidFrameError as error:
             found = error
         except RuntimeError as error:

@@ -12,7 +12,7 @@ import simplejpeg
 from tests.support.jpeg import with_size
 
 from elastic_inference.base.byte_budget import ByteBudget
-from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import shown_size
 from elastic_inference.domain.jpeg_memory import one_scan
 from elastic_inference.flows.inference.jpeg import MAX_SCANS, JpegDecoder, divisor
@@ -218,6 +218,15 @@ def test_what_does_not_fit_now_waits_for_the_others() -> None:
     assert len(peaks) == 20
     assert max(peaks) <= budget.total
     assert budget.used == 0
+
+
+def test_who_waits_too_long_gives_up_and_the_next_gets_its_turn() -> None:
+    data, budget = progressive(), ByteBudget(1_000_000)
+    budget.take(999_000)
+    with pytest.raises(StaleFrameError):
+        JpegDecoder("BGR", budget, wait_s=0.05).decode(data, 64, 48, 64, 48)
+    budget.give_back(999_000)
+    assert JpegDecoder("BGR", budget, wait_s=0.05).decode(data, 64, 48, 64, 48).shape == (48, 64, 3)
 
 
 def test_opencv_decodes_at_full_scale_and_its_memory_counts() -> None:

@@ -13,7 +13,7 @@ from tests.support.pod_parts import STREAM, IdleEngine, Parts
 from tests.support.results import PERSON
 from tests.support.waiting import wait_for
 
-from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
 from elastic_inference.domain.sequence import Tombstone
@@ -126,3 +126,15 @@ def test_a_frame_that_became_too_old_in_the_pod_is_dropped_and_counted() -> None
     assert parts.metric("ei_frames_invalid_total", reason="inference") == 0
     assert workers.inferred == 0
     assert parts.tasks.in_hand == 0
+
+
+def test_a_frame_that_waited_too_long_for_memory_is_stale() -> None:
+    parts = Parts()
+    workers = pool(parts, ScriptedDetector({1: StaleFrameError("it has waited too long")}))
+    with parts:
+        workers.start()
+        parts.add(1, 2)
+        workers.join()
+    assert parts.publisher.tombstones == [Tombstone(STREAM, 1, "stale")]
+    assert parts.publisher.orders == [2]
+    assert parts.metric("ei_frames_dropped_total", reason="stale") == 1
