@@ -15,7 +15,7 @@ from hypothesis import settings
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Hypothesis fails an example that takes 0.2 s, which any does on a busy machine.
+# Hypothesis fails an example that takes 0.2 s, as any can on a busy machine.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 

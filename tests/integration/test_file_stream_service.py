@@ -88,7 +88,7 @@ def test_it_keeps_the_pace(valkey: EmbeddedValkey, clip: Path, asked: str | None
         ended, last = wait_for(
             lambda: now if (now := count())[1] >= first + wanted else None, 30, "three seconds of film"
         )
-        # Three seconds of film take three seconds; a frame more or less at each end, and what asking takes.
+        # Three seconds of film take three seconds, give or take a frame at each end and the time of the requests.
         assert (last - first) / (ended - began) == pytest.approx(expected, rel=0.3)
         assert float(gate.wait_state("live")["fps"]) == pytest.approx(expected, rel=0.3)
 

@@ -56,7 +56,7 @@ test('threshold and labels choose what is shown', () => {
   expect(isShown(person, { ...all, only: new Set(['person']), threshold: 0.9 })).toBe(true)
 })
 
-test('lines are 2 px at any pixel ratio, thin under 0.5 of confidence', () => {
+test('lines are 2 px at any pixel ratio, and thin below a confidence of 0.5', () => {
   for (const ratio of [1, 2, 3]) {
     const { context, strokes } = paper()
     drawBoxes(

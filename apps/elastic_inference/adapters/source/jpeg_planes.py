@@ -17,7 +17,7 @@ from elastic_inference.adapters.source.colours import PACKED, Colours, colours
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 
 Plane = npt.NDArray[np.uint8]
-# Formats that the filter takes, by the format of 8 bits with the same subsampling.
+# Formats that the filter takes, by the 8-bit format with the same subsampling.
 _PLANAR = {
     f"yuv{letter}{layout}p{depth}": f"yuv{layout}p"
     for layout in ("420", "422", "444")
@@ -86,7 +86,7 @@ class _Recolour:
     """FFmpeg's filter `colorspace` for frames of one size, format, matrix and range."""
 
     def __init__(self, image: av.VideoFrame, found: Colours, target: str) -> None:
-        """`target` is the format of 8 bits with the image's subsampling."""
+        """`target` is the 8-bit format with the image's subsampling."""
         self._kind = _kind(image)
         self._graph = av.filter.Graph()
         self._graph.threads = 1

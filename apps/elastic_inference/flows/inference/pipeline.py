@@ -56,7 +56,7 @@ class Tuning:
     max_frame_age_s: float
 
     def fresh_s(self, workers: int, rounds: int) -> float:
-        """Up to which age a frame is inferred or published, after that many rounds of all workers.
+        """The age up to which a frame is inferred or published, after this many rounds of all workers.
 
         Generous, since a machine under load is slower than it was in the warm-up. Only frames of a process that was
         stopped for seconds are older.
