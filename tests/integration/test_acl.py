@@ -229,7 +229,7 @@ def test_a_script_of_the_scaler_reads_and_writes_no_content(locked_server: Embed
         assert admin.llen(keys.tokens("people")) == 1
 
 
-def test_a_script_of_the_scaler_without_end_is_ended_by_an_admin(tmp_path: Path) -> None:
+def test_an_endless_script_of_the_scaler_is_ended_by_an_admin(tmp_path: Path) -> None:
     (tmp_path / "users.acl").write_text(render_acl(PASSWORDS))
     options = ("--aclfile", str(tmp_path / "users.acl"), "--busy-reply-threshold", "50")
     with (

@@ -90,9 +90,9 @@ def _trace(text: str) -> str:
 
 
 class LineLimit(logging.Filter):
-    """Lets at most `lines` lines a minute through from each place in the code; the next one counts those left out.
+    """Lets at most `lines` lines a minute through from each log statement; the next one counts those left out.
 
-    A `Throttle` beside the code says less and says it better. This bound holds for every place, those of libraries
+    A `Throttle` beside the code says less and says it better. This bound holds for every statement, those of libraries
     included. Debug lines are not limited.
     """
 

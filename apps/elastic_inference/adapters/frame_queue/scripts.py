@@ -30,7 +30,7 @@ def script(name: str) -> Script:
 
 
 def all_scripts() -> tuple[Script, ...]:
-    """Every script. Each service that may load scripts loads all of them: producers need theirs, but may not."""
+    """Every script. Each service that may load scripts loads all of them, as producers need one but may load none."""
     return tuple(script(name) for name in ("push", "pop", "legacy", "order", "janitor", "sources"))
 
 

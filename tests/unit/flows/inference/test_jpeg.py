@@ -220,7 +220,7 @@ def test_what_does_not_fit_now_waits_for_the_others() -> None:
     assert budget.used == 0
 
 
-def test_who_waits_too_long_gives_up_and_the_next_gets_its_turn() -> None:
+def test_a_wait_that_takes_too_long_ends_and_the_next_gets_its_turn() -> None:
     data, budget = progressive(), ByteBudget(1_000_000)
     budget.take(999_000)
     with pytest.raises(StaleFrameError):
