@@ -49,14 +49,16 @@ class JpegPlanes:
 
     def _convert(self, image: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
         name = image.format.name
-        if image.format.is_rgb or image.format.has_palette or len(image.format.components) < 3:
+        if image.format.is_rgb or image.format.has_palette:
             return self._scale(image, size, "yuv420p", to_jpeg=True)
+        if len(image.format.components) < 3:
+            return self._grey(image, size)
         found = colours(name, image.width, image.height, image.colorspace, image.color_range)
         image.colorspace = found.matrix
         image.color_range = ColorRange.JPEG if found.full_range else ColorRange.MPEG
         target = _PLANAR.get(name) or ("yuv422p" if name in PACKED else "yuv420p")
-        # The filter does not take a chroma sample that is half outside.
-        at = next((each for each in (size, (image.width, image.height)) if _halves(target, each)), None)
+        # The filter takes even sizes only.
+        at = next((each for each in (size, (image.width, image.height)) if not any(side % 2 for side in each)), None)
         if at is None:
             return self._scale(image, size, target, to_jpeg=True)
         if at != (image.width, image.height) or name not in _PLANAR:
@@ -66,6 +68,15 @@ class JpegPlanes:
                 self._recolour = _Recolour(image, found, target)
             image = self._recolour.convert(image)
         return image if at == size else self._scale(image, size, target)
+
+    def _grey(self, image: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
+        limited = image.color_range == ColorRange.MPEG
+        image = self._scale(image, size, "yuv420p", to_jpeg=True)
+        if limited:
+            # FFmpeg's scaler takes grey for full range, whatever the frame states.
+            image.color_range = ColorRange.MPEG
+            image = self._scale(image, size, "yuv420p", to_jpeg=True)
+        return image
 
     def _scale(self, image: av.VideoFrame, size: tuple[int, int], target: str, to_jpeg: bool = False) -> av.VideoFrame:
         """The frame at `size` in the format `target`. Matrix and range stay as they are unless `to_jpeg`."""
@@ -120,11 +131,6 @@ class _Recolour:
 
 def _kind(image: av.VideoFrame) -> tuple[int, int, str, int, int]:
     return image.width, image.height, image.format.name, image.colorspace, image.color_range
-
-
-def _halves(target: str, size: tuple[int, int]) -> bool:
-    """Whether the chroma planes of this format divide `size` evenly."""
-    return target == "yuv444p" or (size[0] % 2 == 0 and (target == "yuv422p" or size[1] % 2 == 0))
 
 
 def _rows(plane: VideoPlane) -> Plane:

@@ -111,9 +111,28 @@ def test_colours_that_change_in_the_running_stream_are_followed() -> None:
         assert np.abs(red.astype(int) - COLOURS[0]).max() <= 6
 
 
-def test_an_odd_size_keeps_its_colours() -> None:
-    image = patches(1, MPEG, layout="444").reformat(len(COLOURS) * PATCH - 1, PATCH - 1, format="yuv420p")
-    assert_shown(shown(image))
+@pytest.mark.parametrize("size", [(96, 48), (95, 47)])
+@pytest.mark.parametrize(("colour_range", "expected"), [(MPEG, (0, 128, 255)), (JPEG, (16, 126, 235))])
+def test_grey_video_is_expanded_if_its_range_is_limited(
+    colour_range: int, expected: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    width, height = size
+    image = av.VideoFrame.from_ndarray(np.repeat([[16, 126, 235]], height, 0).astype(np.uint8).repeat(32, 1), "gray")
+    image = image.reformat(width, height)
+    image.color_range = colour_range
+    data, *_ = JpegEncoder(100).encode(CapturedFrame(0.0, 0.0, image=image))
+    levels = simplejpeg.decode_jpeg(data, "GRAY")[height // 2, (16, 48, 80), 0]
+    assert np.abs(levels.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv422p10le"])
+@pytest.mark.parametrize(("less_wide", "less_high"), [(1, 1), (0, 1), (1, 0)])
+def test_an_odd_size_keeps_its_colours(pixel_format: str, less_wide: int, less_high: int) -> None:
+    image = patches(1, MPEG, layout="444")
+    width, height = image.width - less_wide, image.height - less_high
+    odd = image.reformat(width, height, format=pixel_format)
+    assert_shown(shown(odd))
+    assert_shown(shown(odd, resized_to=width - 1))
 
 
 def test_no_conversion_starts_threads() -> None:
