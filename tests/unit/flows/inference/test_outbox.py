@@ -160,14 +160,14 @@ def test_results_of_a_process_that_was_stopped_are_stale_and_counted() -> None:
 
 
 def test_results_that_waited_for_the_broker_are_not_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts(fresh_s=0.2)
+    parts = Parts(fresh_s=1.0)
     publish = parts.publisher.publish
 
     def slow(batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         if not parts.publisher.batches:
             second, now_s = parts.add(2)[0], time.monotonic()
             parts.outbox.finish(second.slot, outgoing(2), now_s)
-            time.sleep(0.5)
+            time.sleep(1.2)
         return publish(batch, tombstones)
 
     monkeypatch.setattr(parts.publisher, "publish", slow)
