@@ -79,6 +79,9 @@ def test_an_unavailable_redis_removes_the_figures_and_readiness(tmp_path: Path) 
             pool.push()
             housekeeping.wait_ready()
             assert housekeeping.metrics()["ei_redis_used_memory_bytes"] > 0
+            assert (
+                0 < housekeeping.metrics()["ei_redis_connected_clients"] < housekeeping.metrics()["ei_redis_maxclients"]
+            )
             wait_for(lambda: 'ei_queue_length{infer_type="people"}' in housekeeping.metrics(), 20, "the length")
             wait_for(lambda: housekeeping.metrics().get('ei_workers{infer_type="people"}') == 1, 20, "the pod")
             server.kill()

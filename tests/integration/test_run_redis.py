@@ -47,6 +47,7 @@ def test_serves_with_the_queues_settings_until_ctrl_c(tmp_path: Path, locked: bo
                     client.ping()
             with redis.Redis(port=port, **options) as client:
                 found = client.config_get("maxmemory*", "proto-max-bulk-len", "save", "appendonly", "client-output*")
+                assert client.config_get("timeout", "maxclients") == {"timeout": "300", "maxclients": "10000"}
                 assert found["maxmemory-policy"] == "noeviction"
                 assert int(found["maxmemory"]) == 512 * 1024 * 1024
                 assert int(found["proto-max-bulk-len"]) == 5 * 1024 * 1024

@@ -133,6 +133,11 @@ def explain(error: Exception, target: config.RedisTarget) -> str:
         return f"Redis at {target} refuses {user}: {given}, or the user is disabled ({_short(text)})"
     if isinstance(error, NoPermissionError):
         return f"Redis at {target} does not allow this user a command or key: {_short(text)}"
+    if "max number of clients" in text:
+        return (
+            f"Redis at {target} refuses new connections: all of its maxclients are in use; CLIENT LIST shows by whom, "
+            "and connections that say nothing are closed after its timeout"
+        )
     if text.startswith("DENIED "):
         return (
             f"Redis at {target} is in protected mode: it accepts other machines only if it has a password. Give it "

@@ -7,9 +7,11 @@ own pipeline is bypassed: it needs more time per frame than the server (`tests/b
 from __future__ import annotations
 
 import builtins
+import select
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +39,8 @@ _COPY_LIMIT_BYTES = 8192
 _READ_BYTES = 256 * 1024
 # Linux accepts 1024 pieces per call (IOV_MAX).
 _MAX_PIECES = 1000
+# After so much silence Redis may have closed the connection (`timeout`): look before it is used.
+IDLE_S = 5.0
 _ERRORS: dict[str, type[Exception]] = {
     "ASK": AskError,
     "CLUSTERDOWN": ClusterDownError,
@@ -61,6 +65,7 @@ class PipelineConnection:
         """Nothing is sent before the first exchange. One connection of the pool is kept until `close`."""
         self._pool = client.connection_pool
         self._connection: Any = None
+        self._used_at = 0.0
         self._reader = _new_reader()
         self._buffer = bytearray(_READ_BYTES)
 
@@ -96,7 +101,7 @@ class PipelineConnection:
 
     def _exchange(self, pieces: list[Any], count: int) -> list[Any]:
         connection = self._connection
-        if connection is None or connection._sock is None:
+        if connection is None or connection._sock is None or self._has_ended(connection._sock):
             connection = self._connect()
         sock = connection._sock
         _send(sock, pieces)
@@ -113,7 +118,19 @@ class PipelineConnection:
                 raise reply
             else:
                 replies.append(reply)
+        self._used_at = time.monotonic()
         return replies
+
+    def _has_ended(self, sock: Any) -> bool:
+        """Whether Redis has closed a connection that was idle: nothing else makes one readable without a request."""
+        if time.monotonic() - self._used_at < IDLE_S:
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        if not poll.poll(0):
+            return False
+        self._drop_connection()
+        return True
 
     def _connect(self) -> Any:
         try:

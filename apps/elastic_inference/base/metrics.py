@@ -138,6 +138,14 @@ class HousekeepingMetrics:
         self.redis_limit = Gauge(
             "ei_redis_maxmemory_bytes", "maxmemory of the queue's Redis; 0 means unlimited.", registry=registry
         )
+        self.redis_connections = Gauge(
+            "ei_redis_connected_clients", "Open connections of the queue's Redis.", registry=registry
+        )
+        self.redis_max_connections = Gauge(
+            "ei_redis_maxclients",
+            "maxclients of the queue's Redis; at the limit it refuses connections.",
+            registry=registry,
+        )
         # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(

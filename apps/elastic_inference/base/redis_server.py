@@ -23,6 +23,11 @@ COMMON_SETTINGS: Mapping[str, str] = {
     # frames of 130 kB fill the server's default of 32 MB within half a second, a pause that a relay must survive.
     "client-output-buffer-limit": "pubsub 64mb 32mb 20",
     "tcp-keepalive": "30",
+    # A connection that says nothing for five minutes is closed, such as one that never logs in. Subscribers and blocked
+    # readers are exempt. Our own programs report more often, or connect again without a word.
+    "timeout": "300",
+    # The server's own default, and what the alert is measured by. A connection without a login takes up to 20 kB.
+    "maxclients": "10000",
 }
 
 # From Valkey 9 on, a large reply refers to the string instead of copying it, and nobody counts it: a subscriber that

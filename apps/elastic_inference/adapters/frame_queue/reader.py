@@ -141,6 +141,11 @@ class QueueReader:
         found = await self.clients.of("").info("memory")
         return found["used_memory"], found["maxmemory"]
 
+    async def connections(self) -> tuple[int, int]:
+        """(open connections, maxclients) of the server; in a Redis Cluster, of one node. 0 means unknown."""
+        found = await self.clients.of("").info("clients")
+        return found["connected_clients"], found.get("maxclients", 0)
+
     async def close(self) -> None:
         """Closes every connection."""
         await self.clients.close()

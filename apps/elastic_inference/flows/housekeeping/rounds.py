@@ -149,6 +149,9 @@ class Housekeeping:
         used, limit = await self._reader.memory()
         self._metrics.redis_used.set(used)
         self._metrics.redis_limit.set(limit)
+        connections, maximum = await self._reader.connections()
+        self._metrics.redis_connections.set(connections)
+        self._metrics.redis_max_connections.set(maximum)
         self._memory_at = now
 
     async def _count_workers(self) -> None:
@@ -193,6 +196,9 @@ class Housekeeping:
         metrics.queue_length.clear()
         self._types.expire()
         if not refused:
-            metrics.redis_used.set(math.nan)
-            metrics.redis_limit.set(math.nan)
+            for metric in (
+                *(metrics.redis_used, metrics.redis_limit),
+                *(metrics.redis_connections, metrics.redis_max_connections),
+            ):
+                metric.set(math.nan)
             self._memory_at = float("-inf")

@@ -53,6 +53,9 @@ class Queues:
     async def memory(self) -> tuple[int, int]:
         return 1, 2
 
+    async def connections(self) -> tuple[int, int]:
+        return 3, 4
+
     async def workers(self) -> list[Any]:
         return []
 
@@ -129,6 +132,8 @@ async def test_a_type_that_redis_refuses_is_skipped_and_shown() -> None:
     assert refused == [1, 0, 0]
     assert registry.get_sample_value("ei_redis_up", {"part": "queue"}) == 1
     assert registry.get_sample_value("ei_redis_used_memory_bytes") == 1
+    assert registry.get_sample_value("ei_redis_connected_clients") == 3
+    assert registry.get_sample_value("ei_redis_maxclients") == 4
     assert queues.looked[2] == ("people", 1024, ["gate-1"])
     queues.refused = set()
     await housekeeping._clean_up()
