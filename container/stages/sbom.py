@@ -102,7 +102,7 @@ def distribution(found: Distribution) -> Component:
 
 
 def npm(lock: Component) -> list[Component]:
-    """The npm packages that are part of the built dashboard: those of the lock that are no tools of development."""
+    """The npm packages that are part of the built dashboard: those of the lock that are not development tools."""
     found = []
     for path, each in lock["packages"].items():
         if not path or each.get("dev") or each.get("optional") or each.get("peer"):

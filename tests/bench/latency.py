@@ -93,7 +93,7 @@ def _relay(server: EmbeddedValkey, folder: Path) -> tuple[ServiceProcess, int]:
 
 
 class Traffic:
-    """Pushes at a rate and notes when each frame's result arrives."""
+    """Pushes at a rate and records when each frame's result arrives."""
 
     def __init__(self, server: EmbeddedValkey, relay_port: int, images: list[bytes], fps: float) -> None:
         self.fps = fps

@@ -111,7 +111,7 @@ class Results(Background):
 
 
 class Watcher(ReconnectingViewer):
-    """A viewer at the gateway's node port that notes when each result came."""
+    """A viewer at the gateway's node port that records when each result arrived."""
 
     def __init__(self, base_url: str, stream_id: str, token: str) -> None:
         super().__init__(f"{base_url}/{stream_id}?format=json", {"Authorization": f"Bearer {token}"})

@@ -41,7 +41,7 @@ CAMERAS = ("video-1", "video-2")
 STREAMS = (*PUSHERS, *CAMERAS)
 LOGINS = {"infer": "worker", "camera": "camera", "websocket": "viewer", "gateway": "viewer", "housekeeping": "viewer"}
 COUNTED = ("infer", "camera")
-# A pause is no stall of the source.
+# A pause must not count as a stall of the source.
 STALL_S = 60
 VIEWERS = (("cam-0", "json"), ("cam-1", "frame"), ("cam-2", "drawn"), ("video-1", "json"))
 OUTCOMES = {"inferred": "ei_frames_inferred_total", "popped": "ei_frames_popped_total", "lost": "ei_frames_lost_total"}

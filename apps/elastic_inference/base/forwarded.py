@@ -91,7 +91,7 @@ def _prefix_or_none(text: str) -> str:
 
 
 def _walk(peer: str, chain: Sequence[str], trusted: Sequence[Network]) -> tuple[str, int]:
-    """The newest address that is no trusted proxy, and how many proxies' entries lead to it.
+    """The newest address that is not a trusted proxy, and how many proxies' entries lead to it.
 
     Each proxy appends the address that it saw, so older entries are whatever the client wrote.
     """

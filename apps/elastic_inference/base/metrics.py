@@ -80,7 +80,7 @@ class ProducerMetrics:
             "ei_source_reconnects", "How often the source was opened again.", source, registry=registry
         ).labels(stream=stream)
         self.source_stalls = Counter(
-            "ei_source_stalls", "How often no frame came for SOURCE_STALL_S.", source, registry=registry
+            "ei_source_stalls", "How often no frame arrived for SOURCE_STALL_S.", source, registry=registry
         ).labels(stream=stream)
 
 

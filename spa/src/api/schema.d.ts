@@ -738,7 +738,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description No frame came in time. */
+            /** @description No frame arrived in time. */
             504: {
                 headers: {
                     [name: string]: unknown;

@@ -33,7 +33,7 @@ export function decodeScale(width: number, height: number, area: Pick<Area, 'wid
   return scale
 }
 
-/** Rejects if the bytes are no valid JPEG. The caller must close `source`. */
+/** Rejects if the bytes are not a valid JPEG. The caller must close `source`. */
 export async function decodeImage(
   jpeg: Uint8Array<ArrayBuffer>,
   width: number,

@@ -56,7 +56,7 @@ test('survives a reload, and invalid data in the storage', () => {
   }
 })
 
-test('what one login saw is gone for the next', () => {
+test('the next login sees nothing of the last one', () => {
   const kept = new Map<string, string>()
   const storage = {
     getItem: (key: string) => kept.get(key) ?? null,

@@ -14,7 +14,7 @@ from elastic_inference.adapters.stream_broker.records import StreamInfo, WorkerI
 from elastic_inference.domain import keys
 from elastic_inference.domain.pool import Stats, Stream, Streams, StreamState, TotalStats, TypeStats, Worker
 
-# A stream is no longer live when no result came for this long and for three frame intervals.
+# A stream is no longer live when no result has arrived for this long and for three frame intervals.
 QUIET_S = 3.0
 # Two servers' clocks differ by less than this: a later time was not written by our services.
 FUTURE_LIMIT_S = 24 * 3600.0

@@ -86,7 +86,7 @@ ROUTES = (
             404: NO_STREAM,
             429: "Too many snapshots at once, or too many wrong tokens from this address.",
             503: "Redis or the websocket server is unavailable.",
-            504: "No frame came in time.",
+            504: "No frame arrived in time.",
         },
     ),
     Route(

@@ -43,7 +43,7 @@ def image_input(family: str, model: Any, size: tuple[int, int] | None = None) ->
     else:
         raise mismatch(family, model, expected)
     if (width is None or height is None) and size is None:
-        raise mismatch(family, model, "a fixed width and height, or a size in the file beside it")
+        raise mismatch(family, model, "a fixed width and height, or `size` in its side file")
     width, height = width or (size or (0, 0))[0], height or (size or (0, 0))[1]
     if sides[0] not in (None, 1) or not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise mismatch(family, model, expected)

@@ -151,7 +151,7 @@ def test_a_dynamic_batch_and_size_are_settled(shape: list[int], told: str) -> No
 
 def test_an_unknown_dynamic_size_is_refused_with_the_key_to_set() -> None:
     model = constant_model([1, 3, -1, -1], {"output0": rows(300, 6, (*BOX, 0.9, 2))})
-    with pytest.raises(ModelError, match="a size in the file beside it"):
+    with pytest.raises(ModelError, match="`size` in its side file"):
         adapt(model, None, AdapterOptions())
 
 
