@@ -14,12 +14,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import FrameType
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from elastic_inference.base.bounded_server import BoundedServer
 from elastic_inference.base.log import MAX_VALUE, one_line
 
 log = logging.getLogger(__name__)
@@ -224,12 +225,8 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:
                 log.debug("health: " + format, *args)
 
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
+        class Server(BoundedServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                log.debug("health: a request from %s failed", client_address, exc_info=True)
 
         self._server = Server((host.strip("[]"), port), Handler)
         self.port: int = self._server.server_address[1]

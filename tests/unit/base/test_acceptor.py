@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from tests.support.descriptors import no_descriptor_left
 from tests.support.waiting import wait_for_async
 
 from elastic_inference.base import acceptor as module
@@ -78,26 +77,6 @@ async def test_an_address_with_too_many_is_closed_at_once() -> None:
             second.setblocking(False)
             assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(second, 1), 5) == b""
         assert len(server.table) == 1
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """This process can open no files or sockets until the block ends."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
-    filling = []
-    try:
-        while True:
-            filling.append(os.dup(0))
-    except OSError:
-        pass
-    try:
-        yield
-    finally:
-        for each in filling:
-            os.close(each)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_without_descriptors_clients_wait_and_the_core_rests(

@@ -6,14 +6,19 @@ import json
 import os
 import signal
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from tests.support.descriptors import no_descriptor_left
 from tests.support.waiting import wait_for
 
+from elastic_inference.base.bounded_server import MAX_CONNECTIONS
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
 
 
@@ -71,6 +76,33 @@ def test_a_part_that_stops_beating_is_stuck(served: tuple[Lifecycle, HealthServe
 def test_metrics_and_unknown_paths(served: tuple[Lifecycle, HealthServer]) -> None:
     assert "ei_test_total 3.0" in ask(served[1], "/metrics?x=1")[1]
     assert ask(served[1], "/")[0] == 404
+
+
+def test_silent_connections_keep_no_probe_out(served: tuple[Lifecycle, HealthServer]) -> None:
+    with ExitStack() as held:
+        first = held.enter_context(socket.create_connection(("127.0.0.1", served[1].port)))
+        for _ in range(MAX_CONNECTIONS + 10):
+            held.enter_context(socket.create_connection(("127.0.0.1", served[1].port)))
+        assert ask(served[1], "/healthz")[0] == 200
+        first.settimeout(5)
+        assert first.recv(1) == b"", "the oldest is closed"
+        threads = [each for each in threading.enumerate() if "process_request_thread" in each.name]
+        wait_for(lambda: sum(each.is_alive() for each in threads) <= MAX_CONNECTIONS, what="the end of further threads")
+
+
+def test_without_descriptors_the_health_port_rests(
+    served: tuple[Lifecycle, HealthServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as waiting:
+        with no_descriptor_left():
+            waiting.connect(("127.0.0.1", served[1].port))
+            before = time.process_time()
+            time.sleep(0.8)
+            assert time.process_time() - before < 0.4, "an accept that fails must not be repeated at once"
+        assert [each for each in caplog.messages if "no connection can be accepted" in each][1:] == []
+        waiting.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        waiting.settimeout(5)
+        assert waiting.recv(12) == b"HTTP/1.1 200"
 
 
 def test_port_in_use_is_an_os_error() -> None:
