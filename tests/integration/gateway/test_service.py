@@ -35,6 +35,8 @@ def run_to_end(environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         ({"WEBSOCKET_SERVER_URL": "http://x"}, "WEBSOCKET_SERVER_URL='http://x' is not accepted"),
         ({"DASHBOARD_DIR": "/none"}, "DASHBOARD_DIR='/none' is not accepted"),
         ({"GATEWAY_TOKEN_FILE": "/none"}, "GATEWAY_TOKEN_FILE='/none' is not accepted"),
+        ({"GATEWAY_TOKENS_FILE": "/none"}, "GATEWAY_TOKENS_FILE='/none' is not accepted: expected a readable file"),
+        ({"GATEWAY_TOKEN": "two\tparts"}, "GATEWAY_TOKEN='(hidden)' is not accepted: expected a token of visible"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_one_line(environ: dict[str, str], words: str) -> None:
