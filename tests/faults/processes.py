@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.bench.record import cpu_s
+from tests.faults.load import FPS
 from tests.faults.runner import Fault, Seen
 from tests.faults.site import CAMERAS, STREAMS, Site
 
@@ -20,6 +21,10 @@ IN_HAND = 40
 IN_REDIS = 4 * len(STREAMS) + 16
 FROZEN_S = 5.0
 NO_FILES_S = 4.0
+OVERLOAD_FPS = 100.0
+OVERLOAD_S = 3.0
+# Drops of a tenth of a second.
+CLAIMS = 60
 REDIS, SERVICE = "Redis", "a service"
 
 
@@ -111,6 +116,25 @@ def killed(*names: str) -> Callable[[Site, Seen], None]:
     return inject
 
 
+def overloaded(inject: Callable[[Site, Seen], None]) -> Callable[[Site, Seen], None]:
+    """A fault while the cameras push many times what the pods can infer."""
+
+    def inject_under_load(site: Site, seen: Seen) -> None:
+        for pusher in site.pushers.values():
+            pusher.fps = OVERLOAD_FPS
+        try:
+            sleep(OVERLOAD_S)
+            inject(site, seen)
+            seen.may_lose(CLAIMS, "drops were claimed, or counted in Redis, and not reported yet")
+            sleep(1.0)
+        finally:
+            for pusher in site.pushers.values():
+                pusher.fps = FPS
+        seen.concerned = set(STREAMS)
+
+    return inject_under_load
+
+
 def drained(site: Site, seen: Seen) -> None:
     """SIGTERM: it publishes what it holds."""
     seen.others_go_on()
@@ -191,6 +215,7 @@ def _frozen(pid: int, seconds: float) -> Iterator[None]:
 
 FAULTS = (
     Fault(REDIS, "killed", redis_killed, short=True),
+    Fault(REDIS, "killed under overload", overloaded(redis_killed)),
     Fault(REDIS, "frozen for 5 s", redis_paused(5.0)),
     Fault(REDIS, "frozen for 20 s", redis_paused(20.0)),
     Fault(REDIS, "full for 5 s", redis_full, short=True),
@@ -200,6 +225,7 @@ FAULTS = (
     Fault(REDIS, "all connections cut", connections_cut),
     Fault(REDIS, "out of descriptors", no_descriptors("Valkey", connect=True)),
     Fault(SERVICE, "one of two pods killed", killed("pod-1"), short=True),
+    Fault(SERVICE, "one of two pods killed under overload", overloaded(killed("pod-1"))),
     Fault(SERVICE, "both pods killed", killed("pod-1", "pod-2")),
     Fault(SERVICE, "a pod drained", drained),
     *(

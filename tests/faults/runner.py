@@ -143,7 +143,7 @@ def run_fault(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     """The row of one fault, and the account at its end, from which the next one counts."""
     row = Row(fault.group, fault.name)
     seen = Seen(site)
-    started = time.monotonic()
+    started, results = time.monotonic(), site.reader.count
     site.resume()
     _wait_back(site, started, BACK_LIMIT_S)
     wait_for(lambda: time.monotonic() - started > STEADY_S, 30)
@@ -175,7 +175,7 @@ def run_fault(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     row.rss_mb = (sum(each[0] for each in levels.values()), sum(each[0] for each in after.values()))
     row.descriptors = (sum(each[1] for each in levels.values()), sum(each[1] for each in after.values()))
     row.notes += seen.notes
-    row.bars = [*_bars(row, levels, after), *seen.bars]
+    row.bars = [*_bars(row, levels, after), _kept(row, site.reader.count - results), *seen.bars]
     if unready:
         row.bars.append(Bar(f"all ready within {READY_WITHIN_S:.0f} s", False, ", ".join(unready)))
     if ended_by_itself:
@@ -236,6 +236,13 @@ def _grown(before: Levels, after: Levels) -> tuple[list[str], list[str]] | None:
         if count_now > count + DESCRIPTORS:
             files.append(f"{name} {count} to {count_now}")
     return (memory, files) if memory or files else None
+
+
+def _kept(row: Row, results: int) -> Bar:
+    """Each inferred frame has its result in results_<type>, unless the fault took results too."""
+    inferred = row.account.inferred
+    met = inferred - row.allowance.missing <= results <= inferred + row.allowance.missing
+    return Bar("as many results as inferred frames", met, f"{results} of {inferred}", fails=False)
 
 
 def _explain_unanswered(row: Row, site: Site) -> None:
