@@ -223,6 +223,7 @@ FAULTS = (
     Fault(REDIS, "emptied", redis_emptied, short=True),
     Fault(REDIS, "scripts lost", scripts_lost),
     Fault(REDIS, "all connections cut", connections_cut),
+    Fault(REDIS, "all connections cut under overload", overloaded(connections_cut)),
     Fault(REDIS, "out of descriptors", no_descriptors("Valkey", connect=True)),
     Fault(SERVICE, "one of two pods killed", killed("pod-1"), short=True),
     Fault(SERVICE, "one of two pods killed under overload", overloaded(killed("pod-1"))),
