@@ -51,7 +51,10 @@ class ClaimedDrops:
     """
 
     def __init__(self, window_s: float, wait_s: float) -> None:
-        """`wait_s` is how long a pop may wait for a frame; such a wait does not count as a pause, however short the window."""
+        """`wait_s` is how long a pop may wait for a frame.
+
+        Such a wait does not count as a pause, however short the window.
+        """
         self._pause_s = max(window_s, 2 * wait_s)
         self._claimed_at_s: float | None = None
 
