@@ -1,4 +1,4 @@
-"""Redis' own limits of connections: what `timeout` closes, what it spares, and what a full server looks like."""
+"""Redis' own limits on connections: what `timeout` closes and what it spares, and how a full server behaves."""
 
 from __future__ import annotations
 

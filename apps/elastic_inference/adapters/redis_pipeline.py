@@ -39,7 +39,7 @@ _COPY_LIMIT_BYTES = 8192
 _READ_BYTES = 256 * 1024
 # Linux accepts 1024 pieces per call (IOV_MAX).
 _MAX_PIECES = 1000
-# After so much silence Redis may have closed the connection (`timeout`): look before it is used.
+# After this much silence Redis may have closed the connection (`timeout`): check before it is used.
 IDLE_S = 5.0
 _ERRORS: dict[str, type[Exception]] = {
     "ASK": AskError,

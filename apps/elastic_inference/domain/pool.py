@@ -66,7 +66,7 @@ class Stream:
     latency_ms: Annotated[Rate | None, Field(description="From capture to result, for the newest results.")]
     last_seen: Annotated[
         Rate | None,
-        Field(description="When the last result or report of the source came, Unix seconds by the server's clock."),
+        Field(description="When the last result or report of the source arrived, Unix seconds by the server's clock."),
     ]
     url: Annotated[str, Field(description="Address of the websocket, relative to this server's root (/<id>).")]
 

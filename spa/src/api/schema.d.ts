@@ -370,7 +370,7 @@ export interface components {
             source_fps: number | null;
             /** @description From capture to result, for the newest results. */
             latency_ms: number | null;
-            /** @description When the last result or report of the source came, Unix seconds by the server's clock. */
+            /** @description When the last result or report of the source arrived, Unix seconds by the server's clock. */
             last_seen: number | null;
             /** @description Address of the websocket, relative to this server's root (/<id>). */
             url: string;
