@@ -1,4 +1,4 @@
-"""Inputs on which `make test-fuzz`, or the reading for it, found an exception or an answer that took minutes."""
+"""Inputs that led to an exception, or to an answer after minutes: found by `make test-fuzz`, or while writing it."""
 
 from __future__ import annotations
 

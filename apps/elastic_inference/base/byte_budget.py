@@ -1,4 +1,4 @@
-"""A number of bytes that threads share: a thread that wants more than is left waits, first come, first served.
+"""A number of bytes that threads share: a thread waits if it wants more than is left; first come, first served.
 
 Called around each decoding of an image. Pure: it only counts. A small part never waits behind a large one: an ordinary
 image takes milliseconds, one that takes much memory takes seconds.
