@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{fault.group}: {fault.name}")
         print(f"{len(FAULTS)} faults, {len(chosen)} chosen")
         return 0 if chosen else 2
-    # The cameras in this process have much to say about a Redis that is killed.
+    # The cameras in this process log a lot about a Redis that is killed.
     logging.basicConfig(level=logging.CRITICAL + 1)
     machine, began = describe(), time.monotonic()
     rows: list[Row] = []

@@ -23,7 +23,7 @@ FROZEN_S = 5.0
 NO_FILES_S = 4.0
 OVERLOAD_FPS = 100.0
 OVERLOAD_S = 3.0
-# Drops of a tenth of a second.
+# As many drops as may occur in a tenth of a second.
 CLAIMS = 60
 REDIS, SERVICE = "Redis", "a service"
 

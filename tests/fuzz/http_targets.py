@@ -112,7 +112,7 @@ def _network_names(data: bytes) -> None:
 
 
 def _text_lines() -> st.SearchStrategy[bytes]:
-    """Lines of printable text with the marks that headers consist of."""
+    """Lines of printable text with the punctuation that headers use."""
     line = st.text(alphabet='abZ09 ,;:=."\\/[]%-_@#?~é\t', max_size=60)
     return st.lists(line, max_size=8).map(lambda lines: "\n".join(lines).encode("latin-1"))
 

@@ -1,4 +1,4 @@
-"""A process that may open no further file."""
+"""A process that can open no more files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The HTTP server of the health port: a thread for each connection, but a bounded number, and no busy loop.
 
-Used by `lifecycle`. Whoever opens connections and says nothing loses the oldest: a probe always gets in.
+Used by `lifecycle`. When there are too many connections, the oldest is closed, so silent clients keep no probe out.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from elastic_inference.base.log import Throttle
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-# The pause when no connection can be accepted, for lack of descriptors. The waiting one would be reported at once.
+# The pause when no connection can be accepted, for lack of descriptors. The kernel would report the waiting client
+# again at once.
 PAUSE_S = 0.2
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """At most MAX_CONNECTIONS connections; a further one closes the oldest."""
+    """At most MAX_CONNECTIONS connections; one more closes the oldest."""
 
     daemon_threads = True
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, *args: Any) -> None:
-        """As the base class."""
+        """Arguments as for the base class."""
         self._lock = threading.Lock()
         self._open: dict[socket.socket, None] = {}
         self._throttle = Throttle()

@@ -20,7 +20,7 @@ class LoadSample:
     """Counters at one time, each counted from the start of the pod.
 
     `used_s`: seconds of CPU time, without `wasted_s` (on an accelerator: seconds of full load). `wasted_s`: seconds of
-    CPU time on broken frames. `dropped`: drops that count towards the rate. `waited`: since the last sample frames
+    CPU time on broken frames. `dropped`: drops that count towards the rate. `waited`: since the last sample, frames
     were always waiting for the pod, and the pod never waited for a frame.
     """
 
