@@ -38,8 +38,8 @@ def _replies(data: bytes) -> list[Any]:
     try:
         while (reply := reader.gets()) is not False:
             found.append(reply)
-    except hiredis.HiredisError:
-        pass
+    except (hiredis.HiredisError, TypeError):
+        pass  # no protocol of Redis: the connection ends
     return found
 
 

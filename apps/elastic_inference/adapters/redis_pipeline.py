@@ -108,7 +108,10 @@ class PipelineConnection:
         reader, buffer = self._reader, self._buffer
         replies: list[Any] = []
         while len(replies) < count:
-            reply = reader.gets()
+            try:
+                reply = reader.gets()
+            except TypeError:  # hiredis: a map with a map as its key
+                raise ConnectionError("the answer is not Redis' protocol") from None
             if reply is False:
                 size = sock.recv_into(buffer)
                 if size == 0:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from types import SimpleNamespace
+
 import pytest
 import redis
 
@@ -15,3 +18,14 @@ def test_a_host_that_is_not_a_name_is_an_unavailable_redis() -> None:
         with pytest.raises(redis.ConnectionError, match="the host's name is invalid"):
             link.exchange([("PING",)])
     link.close()
+
+
+def test_an_answer_that_is_not_of_redis_is_an_unavailable_redis() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        link = PipelineConnection(redis.Redis())
+        link._connection = SimpleNamespace(_sock=near, disconnect=near.close)
+        # A map with a map as its key, of which hiredis makes a TypeError.
+        far.sendall(b"%1\r\n%0\r\n+x\r\n")
+        with pytest.raises(redis.ConnectionError, match="not Redis' protocol"):
+            link.exchange([("PING",)])
