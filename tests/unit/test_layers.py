@@ -11,8 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "apps" / "elastic_inference"
 
-# From the ground up: each floor is a folder, and may import itself and those below.
-FLOORS = ("domain", "base", "adapters", "flows", "commands")
+# From the ground up: each layer is a folder, and may import itself and those below.
+LAYERS = ("domain", "base", "adapters", "flows", "commands")
 DOMAIN_LIBRARIES = {"msgpack", "numpy", "pydantic", "pydantic_core"}
 # One library, one place: code elsewhere goes through that place.
 HOMES = {
@@ -28,14 +28,14 @@ HOMES = {
 }
 
 
-def floor(path: Path) -> str:
+def layer(path: Path) -> str:
     """The folder below the package's root that a file belongs to; the package's own `__init__` is domain."""
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else "domain"
 
 
 def unit(path: Path) -> str:
-    """The module or folder on its floor, such as `adapters.frame_queue`."""
+    """The module or folder in its layer, such as `adapters.frame_queue`."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:2])
 
@@ -54,7 +54,7 @@ def imports(path: Path) -> set[str]:
 
 
 def inner(names: set[str]) -> set[tuple[str, ...]]:
-    """The package's own modules among the imported ones, as parts: (floor, module or folder, …)."""
+    """The package's own modules among the imported ones, as parts: (layer, module or folder, …)."""
     parts = (tuple(name.split(".")[1:]) for name in names if name.startswith("elastic_inference."))
     return {each for each in parts if each and each[0] != "__version__"}
 
@@ -64,22 +64,22 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 def test_every_module_is_on_a_floor() -> None:
     flat = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")}
-    assert flat == {"__init__.py", "py.typed", *FLOORS}
+    assert flat == {"__init__.py", "py.typed", *LAYERS}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_file_imports_upwards(path: Path) -> None:
-    level = FLOORS.index(floor(path))
+    level = LAYERS.index(layer(path))
     for target in inner(imports(path)):
-        assert FLOORS.index(target[0]) <= level, f"{path} imports {'.'.join(target)}"
-        if floor(path) == "flows" and target[0] == "flows" and len(target) > 1:
+        assert LAYERS.index(target[0]) <= level, f"{path} imports {'.'.join(target)}"
+        if layer(path) == "flows" and target[0] == "flows" and len(target) > 1:
             assert ".".join(target[:2]) == unit(path), f"{path} imports another flow: {'.'.join(target)}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_each_library_has_its_place(path: Path) -> None:
     outside = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"elastic_inference"}
-    if floor(path) == "domain":
+    if layer(path) == "domain":
         assert outside <= DOMAIN_LIBRARIES
     for library, homes in HOMES.items():
         assert library not in outside or unit(path) in homes, f"{library} belongs to {', '.join(sorted(homes))}"

@@ -1,1 +1,1 @@
-"""Commands for people: demo, status, planning, manifests, embedded Valkey. They may import every floor."""
+"""Commands for people: demo, status, planning, manifests, embedded Valkey. They may import every layer."""

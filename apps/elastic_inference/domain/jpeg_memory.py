@@ -1,7 +1,7 @@
 """How much memory libjpeg needs to decode a JPEG, by its header alone.
 
 Called before an image is decoded, by the pods and by drawing. An image whose first scan holds everything is decoded row
-by row. Of any other (progressive, or one scan for each colour) libjpeg keeps all coefficients, two bytes each, however
+by row. For any other (progressive, or one scan for each colour) libjpeg keeps all coefficients, two bytes each, however
 small the scale at which it is decoded: 198 MB for 33 million pixels without subsampling.
 """
 

@@ -256,7 +256,7 @@ def a_foreign_page_does_nothing(site: Site) -> None:
 
 
 def _change(site: Site, token: str) -> list[str]:
-    """Sends a request that would change something, to a handler made for this, and says who could."""
+    """Sends a request that changes something, to a handler made for this; returns the names of those it let through."""
     changed: list[str] = []
 
     async def post(handler: api.StatsHandler) -> None:

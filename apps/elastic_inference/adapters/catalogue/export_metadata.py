@@ -94,7 +94,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         document, texts = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)  # noqa: S506  makes texts only
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        # ValueError: no UTF-8, or a date that the calendar does not have.
+        # ValueError: not UTF-8, or a date that does not exist.
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"The {what} {path} can't be read: {reason}.") from None
     if not isinstance(document, dict) or not isinstance(texts, dict):
