@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ def test_an_answer_that_is_not_of_redis_is_an_unavailable_redis() -> None:
     with near, far:
         link = PipelineConnection(redis.Redis())
         link._connection = SimpleNamespace(_sock=near, disconnect=near.close)
+        link._used_at = time.monotonic()
         # A map with a map as its key, of which hiredis makes a TypeError.
         far.sendall(b"%1\r\n%0\r\n+x\r\n")
         with pytest.raises(redis.ConnectionError, match="not Redis' protocol"):
