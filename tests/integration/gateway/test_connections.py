@@ -198,6 +198,25 @@ def test_additional_clients_wait_for_a_place(valkey: EmbeddedValkey) -> None:
         assert gateway.metric("ei_connections_refused_total") == 0
 
 
+def test_large_responses_that_nobody_reads_are_bounded(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elastic_inference.flows.gateway.handlers.MAX_SENDING_BYTES", 300_000)
+    with redis.Redis(port=valkey.port, max_connections=1000) as client:
+        for number in range(400):
+            Pool(client, f"{'camera' * 18}-{number}").publish()
+    with RunningGateway(valkey.url) as gateway:
+        whole = gateway.ask("/api/streams")
+        assert whole.status == 200
+        assert 150_000 < len(whole.body) < 300_000
+        with client_of(gateway) as raw:
+            raw.sendall(b"GET /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            refused = wait_for(
+                lambda: [each for each in [gateway.ask("/api/streams")] if each.status == 503], what="the first to wait"
+            )
+            assert "large responses" in refused[0].json["error"]["message"]
+            assert gateway.ask("/api/session").status == 200
+        wait_for(lambda: gateway.ask("/api/streams").status == 200, what="the room that the first gives back")
+
+
 def test_an_address_with_too_many_connections_is_refused_and_others_are_not(valkey: EmbeddedValkey) -> None:
     with RunningGateway(valkey.url, MAX_CONNECTIONS_PER_ADDRESS="1") as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)):

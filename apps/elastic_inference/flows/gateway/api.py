@@ -15,7 +15,7 @@ from tornado.iostream import StreamClosedError
 from elastic_inference import __version__
 from elastic_inference.base.web_origin import origin_of
 from elastic_inference.domain import keys
-from elastic_inference.domain.rest import Login, Session
+from elastic_inference.domain.rest import Login, Session, document_json
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
@@ -36,9 +36,11 @@ class ApiHandler(BaseHandler):
     async def get(self, *args: str) -> None:
         """Responds with the JSON of `document`."""
         try:
-            self.answer_json(await self.document(*args))
+            body = document_json(await self.document(*args))
         except NothingKnownError:
             raise ApiError(503, "Redis is unavailable and nothing is known yet: try again in a moment.", 2) from None
+        self.set_header("Content-Type", "application/json")
+        await self.send(body, own=True)
 
     async def document(self, *args: str) -> object:
         """The resource, as a model of the domain."""
@@ -95,7 +97,7 @@ class SnapshotHandler(BaseHandler):
         except (NothingKnownError, RedisError, OSError):
             raise ApiError(503, "Redis is unavailable: try again in a moment.", 2) from None
         self.set_header("Content-Type", "image/jpeg")
-        await self.send(jpeg)
+        await self.send(jpeg, own=True)
 
 
 class EventsHandler(BaseHandler):

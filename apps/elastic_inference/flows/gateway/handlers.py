@@ -48,6 +48,8 @@ _READING = ("GET", "HEAD")
 WRONG_TOKEN_PAUSE_S = 10.0
 # How much of a shared body is copied for one client that reads slowly.
 _PIECE_BYTES = 64 * 1024
+# An eighth of the pod's memory, for bodies that are not shared: lists and snapshots over a piece.
+MAX_SENDING_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Gateway:
     opening: int = 0
     # Requests being answered, events and tunnels included.
     busy: int = 0
+    # Bytes of large bodies that were made for one response and are being read.
+    sending: int = 0
 
 
 def as_utf8(header: str) -> str:
@@ -230,11 +234,24 @@ class BaseHandler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.finish(document_json(document))
 
-    async def send(self, body: bytes) -> None:
-        """Answers with a body that many clients may get: each holds a piece of it, not a copy, while it reads."""
+    async def send(self, body: bytes, *, own: bool = False) -> None:
+        """Responds with a body, of which a client that reads slowly gets one piece at a time.
+
+        `own`: it was made for this response alone. Raises ApiError 503 if clients read too many of those too slowly.
+        """
         if len(body) <= _PIECE_BYTES:
             self.finish(body)
             return
+        gateway, count = self.gateway, len(body) if own else 0
+        if count and gateway.sending and gateway.sending + count > MAX_SENDING_BYTES:
+            raise ApiError(503, "Too many large responses are being read: try again in a moment.", 2)
+        gateway.sending += count
+        try:
+            await self._send_pieces(body)
+        finally:
+            gateway.sending -= count
+
+    async def _send_pieces(self, body: bytes) -> None:
         self.set_header("Content-Length", str(len(body)))
         self.set_etag_header()
         if self.check_etag_header():
