@@ -67,12 +67,12 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "ei-camera-stream-service = elastic_inference.flows.produce.camera_service:main",
-            "ei-file-stream-service = elastic_inference.flows.produce.file_service:main",
-            "ei-inference-service = elastic_inference.flows.inference.inference_service:main",
-            "ei-websocket-server = elastic_inference.flows.relay.websocket_service:main",
-            "ei-gateway-server = elastic_inference.flows.gateway.gateway_service:main",
-            "ei-housekeeping-service = elastic_inference.flows.housekeeping.housekeeping_service:main",
+            "ei-camera-stream-service = elastic_inference.commands.services:camera",
+            "ei-file-stream-service = elastic_inference.commands.services:file",
+            "ei-inference-service = elastic_inference.commands.services:inference",
+            "ei-websocket-server = elastic_inference.commands.services:websocket",
+            "ei-gateway-server = elastic_inference.commands.services:gateway",
+            "ei-housekeeping-service = elastic_inference.commands.services:housekeeping",
             "ei-camera-probe = elastic_inference.commands.camera_probe:main",
             "ei-demo = elastic_inference.commands.demo.main:main",
             "ei-redis = elastic_inference.commands.embedded_valkey_main:main",

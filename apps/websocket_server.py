@@ -2,7 +2,7 @@
 
 import sys
 
-from elastic_inference.flows.relay.websocket_service import main
+from elastic_inference.commands.services import websocket
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(websocket())

@@ -163,7 +163,7 @@ def running() -> Iterator[tuple[int, int, int]]:
                 [
                     sys.executable,
                     "-c",
-                    "import sys; from elastic_inference.flows.gateway.gateway_service import main; sys.exit(main())",
+                    "import sys; from elastic_inference.commands.services import gateway; sys.exit(gateway())",
                 ],
                 env={
                     **os.environ,

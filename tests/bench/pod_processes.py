@@ -172,7 +172,7 @@ def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[in
         [
             sys.executable,
             "-c",
-            "import sys; from elastic_inference.flows.inference.inference_service import main; sys.exit(main())",
+            "import sys; from elastic_inference.commands.services import inference; sys.exit(inference())",
         ],
         env={
             **os.environ,

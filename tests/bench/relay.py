@@ -69,7 +69,7 @@ def running() -> Iterator[tuple[int, int, int, int]]:
                 [
                     sys.executable,
                     "-c",
-                    "import sys; from elastic_inference.flows.relay.websocket_service import main; sys.exit(main())",
+                    "import sys; from elastic_inference.commands.services import websocket; sys.exit(websocket())",
                 ],
                 env=environ,
             ),

@@ -20,13 +20,14 @@ from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = {
-    "infer": "elastic_inference.flows.inference.inference_service",
-    "websocket": "elastic_inference.flows.relay.websocket_service",
-    "gateway": "elastic_inference.flows.gateway.gateway_service",
-    "housekeeping": "elastic_inference.flows.housekeeping.housekeeping_service",
-    "file": "elastic_inference.flows.produce.file_service",
-    "camera": "elastic_inference.flows.produce.camera_service",
+# Functions of `elastic_inference.commands.services`.
+COMMANDS = {
+    "infer": "inference",
+    "websocket": "websocket",
+    "gateway": "gateway",
+    "housekeeping": "housekeeping",
+    "file": "file",
+    "camera": "camera",
 }
 
 
@@ -54,7 +55,11 @@ class ServiceProcess:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = [sys.executable, "-c", f"import sys; from {MODULES[kind]} import main; sys.exit(main())"]
+        self._command = [
+            sys.executable,
+            "-c",
+            f"import sys; from elastic_inference.commands import services; sys.exit(services.{COMMANDS[kind]}())",
+        ]
         if checkout is not None and checkout != REPOSITORY:
             python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / f"{kind}_stream_service.py"
             self._command = [str(python), str(entry)]
