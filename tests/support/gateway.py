@@ -159,7 +159,7 @@ class Pool:
         self._producer.report_source(state, 15.0, 0, 0)
 
     def publish(self, jpeg: bytes = JPEG, **changes: Any) -> None:
-        """Publishes one result, and with each tenth one the pod's report."""
+        """Publishes one result, and with every tenth one also the pod's report."""
         self._order += 1
         self._publisher.publish([(a_result(self._order, self._name, self._kind, **changes), jpeg)])
         if self._order % 10 == 1:

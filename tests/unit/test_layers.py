@@ -62,7 +62,7 @@ def inner(names: set[str]) -> set[tuple[str, ...]]:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def test_every_module_is_on_a_floor() -> None:
+def test_every_module_is_in_a_layer() -> None:
     flat = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")}
     assert flat == {"__init__.py", "py.typed", *LAYERS}
 

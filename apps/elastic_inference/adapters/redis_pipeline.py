@@ -110,7 +110,7 @@ class PipelineConnection:
         while len(replies) < count:
             try:
                 reply = reader.gets()
-            except TypeError:  # hiredis: a map with a map as its key
+            except TypeError:  # hiredis: a map whose key is a map
                 raise ConnectionError("the answer is not Redis' protocol") from None
             if reply is False:
                 size = sock.recv_into(buffer)

@@ -21,13 +21,13 @@ def test_a_host_that_is_not_a_name_is_an_unavailable_redis() -> None:
     link.close()
 
 
-def test_an_answer_that_is_not_of_redis_is_an_unavailable_redis() -> None:
+def test_a_reply_that_is_not_from_redis_makes_redis_unavailable() -> None:
     near, far = socket.socketpair()
     with near, far:
         link = PipelineConnection(redis.Redis())
         link._connection = SimpleNamespace(_sock=near, disconnect=near.close)
         link._used_at = time.monotonic()
-        # A map with a map as its key, of which hiredis makes a TypeError.
+        # A map whose key is a map, for which hiredis raises a TypeError.
         far.sendall(b"%1\r\n%0\r\n+x\r\n")
         with pytest.raises(redis.ConnectionError, match="not Redis' protocol"):
             link.exchange([("PING",)])

@@ -116,7 +116,7 @@ if all == walked then
   end
 end
 
--- Legacy frames carry no time of arrival. So each run notes how many had arrived by then (waiting + removed so far):
+-- Legacy frames carry no time of arrival. So each run records how many had arrived by then (waiting + removed so far):
 -- those that had arrived MAX_FRAME_AGE ago and are not removed yet are stale.
 local over = 0
 local waiting = usable('LLEN', legacy) or 0

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Bounds a type's legacy frames, and notes how many left the list. Must work when Redis is out of memory.
+-- Bounds a type's legacy frames, and records how many left the list. Must work when Redis is out of memory.
 -- KEYS: queue_<type>, plain
 -- ARGV: QUEUE_DEPTH, legacy frames popped since the last call, bytes that the list may have
 -- Returns {legacy frames left, dropped as queue_full}.

@@ -152,7 +152,7 @@ class QueueReader:
 
 
 class KnownTypes:
-    """The types in use, at most MAX_TYPES, known ones first. Read every 10 s, with few keys each second."""
+    """The types in use, at most MAX_TYPES, known ones first. Read every 10 s, or every second if there are few keys."""
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()
