@@ -32,7 +32,7 @@ def part(jpeg: bytes, *, length: bool = True, boundary: str = BOUNDARY) -> bytes
 class MjpegServer:
     """Serves `body` (what follows the head, piece by piece) at `/video`; `stop` and `start` keep the port.
 
-    `mode` is looked at with each request and each frame: `normal`, `no_length`, `stall` (silent from now on), `close`
+    `mode` is read for each request and each frame: `normal`, `no_length`, `stall` (silent from now on), `close`
     (ends the answer), `oversize`, `wrong_boundary`, `zero_length`, `bare` (JPEGs in a row),
     `garbage`, `plain` (no multipart), `redirect`, `redirect_away`.
     """

@@ -82,7 +82,7 @@ test('the plate says label and percent, inside the image, and not over another o
   expect(plates.map(([, y]) => y)).toEqual([0, 16])
 })
 
-test('boxes off draws nothing; of differences, what both have gets no plate', () => {
+test('nothing is drawn with boxes off; among differences, boxes that both have get no plate', () => {
   const off = paper()
   expect(drawBoxes(off.context, [person], { x: 0, y: 0, width: 800, height: 450 }, 1, { ...all, boxes: false })).toBe(0)
   expect(off.strokes).toEqual([])
