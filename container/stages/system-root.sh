@@ -2,7 +2,7 @@
 # Copies Python and the few system libraries that a service needs into a folder that becomes the image's root.
 # Runs in the build stage. The image holds nothing else: no package manager, no compiler, no Perl. `sh` stays, for
 # troubleshooting. doc/adr/0010-images-from-a-minimal-root.md gives the reasons and the figures.
-# Usage: system-root.sh ROOT [FURTHER DEBIAN PACKAGE...]     dependencies of these packages are installed too
+# Usage: system-root.sh ROOT [DEBIAN PACKAGE...]     additional packages; their dependencies are installed too
 set -eu
 root=$1
 shift

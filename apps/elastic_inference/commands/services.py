@@ -1,7 +1,7 @@
 """The console commands of the services.
 
-A service imports hundreds of modules, and nearly all of their objects stay. To search them for garbage again and again
-takes a sixth of the time until the service is ready, so the collector is off meanwhile, and leaves them alone later.
+A service imports hundreds of modules, and nearly all of their objects stay. Searching them for garbage again and again
+would take a sixth of the time until the service is ready. So the collector is off meanwhile and ignores them later.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ _READING = ("GET", "HEAD")
 WRONG_TOKEN_PAUSE_S = 10.0
 # How much of a shared body is copied for one client that reads slowly.
 _PIECE_BYTES = 64 * 1024
-# An eighth of the pod's memory, for bodies that are not shared: lists and snapshots over a piece.
+# An eighth of the pod's memory, for bodies that are not shared: lists and snapshots larger than a piece.
 MAX_SENDING_BYTES = 64 * 1024 * 1024
 
 

@@ -30,7 +30,7 @@ class TokensFile:
     ) -> None:
         """Reads the file and raises TokensFileError if it is broken; `others` are accepted beside its tokens.
 
-        `on_change` gets all tokens after a change, `report` after each reading what is wrong or None.
+        `on_change` gets all tokens after a change. `report` is called after each reading with what is wrong, or None.
         """
         self._path = path
         self._others = tuple(others)

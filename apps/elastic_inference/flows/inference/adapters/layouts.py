@@ -166,7 +166,7 @@ def _is_grid(facts: Facts) -> bool:
 
 
 def _is_objectness(facts: Facts) -> bool:
-    """1 x 3 anchors a cell x (5 + classes)."""
+    """1 x (3 anchors for each cell) x (5 + classes)."""
     rows = _rows(facts)
     return rows is not None and rows[1] > 5 and rows[0] in {3 * facts.cells(head) for head in _HEADS if facts.width}
 
