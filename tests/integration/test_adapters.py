@@ -133,7 +133,7 @@ def assert_same(found: list[Detection], expected: list[Expected], labels: tuple[
 def check(
     runner: Runner, decode: Callable[[list[npt.NDArray[np.float32]], Frame], list[Expected]], clip: list[Frame]
 ) -> int:
-    """Compares every frame; the number of detections in all."""
+    """Compares every frame; returns the number of detections in all of them."""
     total = 0
     for frame in clip:
         expected = decode(runner.outputs(frame), frame)

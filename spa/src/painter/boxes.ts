@@ -2,7 +2,7 @@
  * Draws boxes over an image, aligned to whole device pixels.
  *
  * Called by the tile painter and for snapshots. A box is a line of 2 px in its label's colour over a
- * dark one of 4 px, so that it shows on any image; under 0.5 of confidence it is 1 px. A plate such as `person 93`
+ * dark one of 4 px, so that it shows on any image; below a confidence of 0.5 it is 1 px. A plate such as `person 93`
  * sits on the box's top edge, inside the image. It is left out where the box is far smaller or another plate is there.
  */
 import { labelColour, wantsDarkText } from './label_colour'

@@ -10,7 +10,7 @@ test('the rate is that of the last two seconds', () => {
   expect(meter.rate(7000)).toBe(0)
 })
 
-test('the mean is of what came since it was taken', () => {
+test('the mean covers what was added since it was last taken', () => {
   const meter = new MeanMeter()
   expect(meter.take()).toBeNull()
   meter.add(1)

@@ -109,7 +109,7 @@ class NetworkSource:
             self._forwarder.close()
 
     def _forward_tls(self, url: str) -> str:
-        """Connects to an rtsps camera that is trusted; the URL at which FFmpeg finds it, without TLS."""
+        """Connects to a trusted rtsps camera. Returns the URL at which FFmpeg finds it without TLS."""
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or RTSPS_PORT
         try:

@@ -74,7 +74,7 @@ class TlsForwarder:
     """A port on loopback that forwards one connection to a camera over TLS."""
 
     def __init__(self, connection: ssl.SSLSocket, timeout_s: float) -> None:
-        """Becomes the owner of `connection`; the one client must come within `timeout_s`."""
+        """Becomes the owner of `connection`; the one client must connect within `timeout_s`."""
         self._camera = connection
         self._camera.settimeout(None)
         self._client: socket.socket | None = None

@@ -87,7 +87,7 @@ class Utilisation:
         return self._available
 
     def add(self, sample: LoadSample) -> LoadReading:
-        """Adds a sample, later than the last one; the reading of the window that ends with it."""
+        """Adds a sample, later than the last one; returns the reading of the window that ends with it."""
         samples = self._samples
         samples.append(sample)
         while len(samples) > 2 and sample.at_s - samples[1].at_s >= self._window_s:
