@@ -294,7 +294,7 @@ keep_digest() { # reference file: the registry's digest of what was published, f
     local digest
     digest=$(sed -nE 's/.*(containerimage\.digest": *"|digest: |^)(sha256:[0-9a-f]{64}).*/\2/p' "$2" 2>/dev/null | tail -n 1)
     if [[ -z $digest ]]; then
-        say "warning: $engine tells no digest of $1, so gen-k8s-yaml.sh --digests cannot use it"
+        say "warning: $engine reports no digest of $1, so gen-k8s-yaml.sh --digests cannot use it"
         return
     fi
     touch "$digests"

@@ -143,7 +143,7 @@ class Parts:
 
 
 def check(parts: Parts, written: list[Command], runner: asyncio.Runner) -> None:
-    """Writes, lets each part read, and looks whether all works again."""
+    """Writes, lets each part read, and checks whether everything works again."""
     parts.client.flushdb()
     parts.producer.push(parts.frame())
     for command in written:

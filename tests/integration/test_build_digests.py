@@ -41,7 +41,7 @@ def test_an_engine_that_tells_no_digest_is_a_warning(tmp_path: Path) -> None:
     builder.script(builder.bin / "docker", "exit 0")
     done = builder.run("-r", "r.example", "-c", "wss", "-g", "1.5")
     assert done.returncode == 0, done.stderr
-    assert "warning: docker tells no digest of r.example/ei-websocket-server:1.5" in done.stdout
+    assert "warning: docker reports no digest of r.example/ei-websocket-server:1.5" in done.stdout
     assert "--digests build" not in done.stdout
 
 

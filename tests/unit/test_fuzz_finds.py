@@ -72,7 +72,7 @@ def test_the_boundary_after_an_image_without_an_end_is_cut_off(head: bytes) -> N
     assert JpegStream(10_000).feed((image + head) * 2)[0] == image + b"\xff\xd9"
 
 
-def test_a_header_without_an_image_is_no_image() -> None:
+def test_a_header_without_an_image_is_not_an_image() -> None:
     stream = JpegStream(10_000)
     assert stream.feed(b"\xff\xd8\xff\xe0\x00\x02" * 1000) == []
     assert stream.unfinished > 990
@@ -96,7 +96,7 @@ def test_a_merged_key_of_a_side_file_stays_as_yaml_reads_it(tmp_path: Path) -> N
     assert read_yaml(file, "file")["labels"] == ["cat"]
 
 
-def test_names_that_describe_a_flood_of_text_are_no_names(tmp_path: Path) -> None:
+def test_names_that_describe_a_flood_of_text_are_not_names(tmp_path: Path) -> None:
     file = tmp_path / "metadata.yaml"
     levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10))
     file.write_text(f"l0: &l0 [x]\n{levels}\nnames: [*l9]\nimgsz: [*l9, 1]\ndescription: *l9\nstride: 1\n")
@@ -134,7 +134,7 @@ def test_a_broken_archive_in_a_model_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://h/²", "redis://h/" + "1" * 5000, "redis://h/1000001"])
-def test_a_database_that_is_no_number_is_refused_with_what_is_expected(url: str) -> None:
+def test_a_database_that_is_not_a_number_is_refused_with_what_is_expected(url: str) -> None:
     with pytest.raises(ValueError, match="expected the number of a database") as caught:
         parse_redis_url(url)
     assert len(str(caught.value)) < 100
@@ -155,11 +155,11 @@ def test_errors_about_long_values_are_short() -> None:
     assert len(str(invalid.value)) < 400
 
 
-def test_a_version_of_thousands_of_digits_is_no_version() -> None:
+def test_a_version_of_thousands_of_digits_is_not_a_version() -> None:
     find_problem({"redis_version": "9" * 5000 + ".2"})
 
 
-def test_what_json_cannot_say_is_no_stream_and_no_pod() -> None:
+def test_what_json_cannot_express_is_neither_a_stream_nor_a_pod() -> None:
     assert parse_stream("gate-1:people:inferred", STREAM, math.inf) is None
     assert parse_worker("people:pod-1", WORKER, math.inf) is None
     assert parse_stream("gate-1:people:inferred", STREAM | {b"width": b"0"}, 1.0) is None

@@ -56,7 +56,7 @@ def test_every_other_name_is_refused(host: str) -> None:
     assert AllowedHosts(("*",), OWN).allow([host])
 
 
-def test_two_hosts_are_refused_and_none_is_no_browser() -> None:
+def test_two_hosts_are_refused_and_none_is_not_a_browser() -> None:
     assert not AllowedHosts((), OWN).allow(["localhost", "localhost"])
     assert AllowedHosts((), OWN).allow([])
 

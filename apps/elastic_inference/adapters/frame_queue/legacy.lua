@@ -14,7 +14,8 @@ if type(left) ~= 'number' then
 end
 local over = math.max(0, left - depth)
 if over > 0 then redis.call('LTRIM', queue, over, -1) end
--- Few large messages are as bad as very many. Older rights lack MEMORY USAGE: then the number alone is bounded.
+-- A few large messages are as bad as very many small ones. Older rights lack MEMORY USAGE: then only the number is
+-- bounded.
 for _ = 1, 16 do
   local used = over < left and redis.pcall('MEMORY', 'USAGE', queue, 'SAMPLES', 0)
   if type(used) ~= 'number' or used <= max_bytes then break end

@@ -44,7 +44,7 @@ def test_the_precision_counts(models: Path) -> None:
     assert not any(note.startswith("face-int8") for note in available.choose_types(models)[1])
 
 
-def test_an_empty_file_is_no_model(tmp_path: Path) -> None:
+def test_an_empty_file_is_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "blazeface").mkdir()
     (tmp_path / "blazeface" / "blazeface.tflite").touch()
     assert not available.holds(tmp_path, "blazeface")

@@ -211,7 +211,7 @@ async def test_rounds_that_never_succeed_fail_liveness(monkeypatch: pytest.Monke
     assert set(queues.lifecycle.stuck()) == {"rounds"}
 
 
-async def test_a_refusal_is_no_outage() -> None:
+async def test_a_refusal_is_not_an_outage() -> None:
     registry = CollectorRegistry()
     queues = Queues(["a"])
     housekeeping = make(queues, registry)
