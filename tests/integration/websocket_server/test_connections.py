@@ -11,9 +11,11 @@ from contextlib import ExitStack
 import pytest
 import redis
 
+from elastic_inference.base import config
 from elastic_inference.base.connections import ConnectionLimits
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.relay.server import Limits
+from elastic_inference.flows.relay.websocket_service import _connection_limits
 from tests.support.raw_viewer import PING, RawViewer
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import BIG_JPEG, STREAM, Relay, message, orders, wait_subscribed
@@ -110,6 +112,12 @@ def test_behind_a_proxy_the_clients_own_address_counts(valkey: EmbeddedValkey, c
         wait_for(lambda: relay.metric("ei_connections") == 0, what="all places")
         with relay.open(headers=first):
             wait_subscribed(client, relay)
+
+
+@pytest.mark.parametrize("setting", [{}, {"MAX_CONNECTIONS": "1500"}, {"MAX_CONNECTIONS_PER_ADDRESS": "10"}])
+def test_all_viewers_of_a_gateway_find_room(setting: dict[str, str]) -> None:
+    settings = config.load(config.WebsocketSettings, setting)
+    assert settings.max_viewers + 100 < _connection_limits(settings).per_address <= settings.connections
 
 
 def test_connections_that_break_give_their_places_back(valkey: EmbeddedValkey, relay: Relay) -> None:

@@ -39,13 +39,7 @@ class ConnectionSettings(CommonSettings):
         None,
         ge=16,
         le=1_000_000,
-        description="maximum number of open connections; additional ones wait (default: twice MAX_VIEWERS + 1000)",
-    )
-    max_connections_per_address: int | None = Field(
-        None,
-        ge=1,
-        le=1_000_000,
-        description="maximum number of open connections from one address; additional ones are refused (default: half)",
+        description="maximum number of open connections; additional ones wait (default: 2 × (MAX_VIEWERS + 1000))",
     )
 
     @property
@@ -77,6 +71,13 @@ class GatewaySettings(ConnectionSettings):
     gateway_host: str = Field("0.0.0.0", description="address that the gateway listens on")  # noqa: S104
     gateway_port: PortOrFree = Field(5000, description="port that the gateway listens on; 0 takes a free one")
     websocket_server_url: str = Field(f"ws://127.0.0.1:{WEBSOCKET_PORT}", description="address of the websocket server")
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="maximum number of open connections from one address; additional ones are refused "
+        "(default: half of MAX_CONNECTIONS)",
+    )
     gateway_token: SecretStr | None = Field(None, description="token that the dashboard and the REST API ask for")
     gateway_token_file: SecretFile = Field(None, description="a file that holds it")
     gateway_tokens_file: ReadablePath = Field(

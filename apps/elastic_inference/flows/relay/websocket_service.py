@@ -25,7 +25,7 @@ from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
-from elastic_inference.base.connections import fit_connections
+from elastic_inference.base.connections import ConnectionLimits, fit_connections
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory_limit import room_for_images
@@ -46,6 +46,8 @@ WATCH_EVERY_S = 3.0
 _WATCH_BATCH = 500
 # Drawing is for viewers that cannot draw: it must not slow down the frames of all others.
 _DRAW_THREADS = 2
+# Snapshots and handshakes in progress beside the viewers.
+_SPARE_CONNECTIONS = 256
 # This share of the memory that is left once the server runs is for drawing. The rest is for viewers and for frames on
 # their way.
 DRAWING_SHARE = 0.5
@@ -114,7 +116,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         limits = limits or Limits(
             max_viewers=settings.max_viewers,
-            connections=fit_connections(settings.connections, settings.max_connections_per_address),
+            connections=_connection_limits(settings),
         )
         server, work = _build(stack, settings, lifecycle, registry, limits)
         try:
@@ -180,6 +182,12 @@ def _build(
     )
     check = partial(watch_server, registry_client, broker, partial(lifecycle.set_degraded, "broker server"))
     return server, [feed.run, partial(watcher.run, hub, lifecycle), check]
+
+
+def _connection_limits(settings: WebsocketSettings) -> ConnectionLimits:
+    """All viewers of a gateway come from its one address, unless TRUSTED_PROXIES names it: they must find room."""
+    total = fit_connections(settings.connections, None).total
+    return ConnectionLimits(total, max(total // 2, min(total, settings.max_viewers + _SPARE_CONNECTIONS)))
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
