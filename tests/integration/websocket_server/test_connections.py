@@ -26,9 +26,9 @@ PING_FRAME, MESSAGE_START, MESSAGE_PART = (bytes([first, 0x80, 0, 0, 0, 0]) for 
 
 @pytest.mark.parametrize("flood", [PING_FRAME * 40_000, MESSAGE_START + MESSAGE_PART * 40_000], ids=["pings", "parts"])
 def test_a_flood_of_frames_ends_its_connection_and_costs_others_nothing(
-    relay: Relay, client: redis.Redis, flood: bytes
+    valkey: EmbeddedValkey, client: redis.Redis, flood: bytes
 ) -> None:
-    with relay.open() as other, relay.open() as viewer:
+    with Relay(Limits(close_s=0.3), queue_url=valkey.url) as relay, relay.open() as other, relay.open() as viewer:
         wait_subscribed(client, relay, 2)
         before = time.process_time()
         try:
