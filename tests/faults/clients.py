@@ -85,6 +85,7 @@ def wrong_types(site: Site, seen: Seen) -> None:
 
 def foreign_keys(site: Site, seen: Seen) -> None:
     """Strings in place of the broker's keys."""
+    seen.takes_results = True
     for key in (keys.STREAMS, keys.WORKERS, keys.results(TYPE), keys.stream_info(keys.stream_id("cam-0", TYPE))):
         site.admin.set(key, "foreign")
     seen.end()
