@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import math
+import re
 from typing import Any, cast
 
 import hiredis
@@ -30,8 +31,14 @@ _STREAM_FIELDS = (b"model", b"precision", b"device", b"pod", b"width", b"height"
 _WORKER_FIELDS = (b"infer_fps", b"drop_fps", b"scale_ratio", b"device", b"model", b"precision")
 
 
+# hiredis makes a list of the length that a server announces, before it has come. Only the server itself announces it.
+_LONG_LIST = re.compile(rb"[*%~>|][^\r]{5,}")
+
+
 def _replies(data: bytes) -> list[Any]:
     """The values that a client of ours gets for these bytes of a server."""
+    if _LONG_LIST.search(data):
+        return []
     reader = hiredis.Reader()
     reader.feed(data)
     found: list[Any] = []
@@ -123,6 +130,8 @@ async def _feed(data: bytes) -> None:
 
 
 def _subscriptions(data: bytes) -> None:
+    if _LONG_LIST.search(data):
+        return
     _loop().run_until_complete(_feed(data))
     for reply in _replies(data[1:]):
         _subscribers(reply)
