@@ -98,7 +98,7 @@ def test_housekeeping_and_status_say_that_redis_evicts(tmp_path: Path) -> None:
         assert "allkeys-lru" in findings["queue"]["text"]
 
 
-def test_a_login_that_may_not_ask_says_nothing(tmp_path: Path) -> None:
+def test_a_user_that_may_not_run_info_is_not_degraded(tmp_path: Path) -> None:
     acl = tmp_path / "users.acl"
     acl.write_text(render_acl({user: f"{user}-pw" for user in USERS}))
     with EmbeddedValkey(options=(*EVICTS, "--aclfile", str(acl))) as server:

@@ -1,7 +1,7 @@
 """Whether a Redis is set up as this package needs it: new enough, and without eviction.
 
-Called by the services whose login may ask (gateway, websocket server, housekeeping) and by `tools/status.sh`. A login
-that may not use INFO learns nothing, and says nothing.
+Called by the services whose Redis user may run INFO (gateway, websocket server, housekeeping) and by
+`tools/status.sh`. For any other user, nothing is checked or reported.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def find_problem(info: Mapping[str, Any]) -> str | None:
 
 
 async def ask_problem(client: redis.asyncio.Redis) -> str | None:
-    """As `find_problem`, for a running server; None where this login may not ask. Raises RedisError and OSError."""
+    """As `find_problem`, for a running server; None if this user may not run INFO. Raises RedisError and OSError."""
     try:
         return find_problem(await client.info())
     except NoPermissionError:
@@ -54,7 +54,7 @@ async def watch_server(client: redis.asyncio.Redis, target: RedisTarget, report:
     while True:
         try:
             problem = find_problem(await client.info())
-        except ResponseError:  # this login may not ask, and asking again changes nothing
+        except ResponseError:  # this user may not run INFO, so asking again is useless
             await asyncio.Event().wait()
             return
         except (RedisError, OSError):
