@@ -162,7 +162,7 @@ def run_fault(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     row.back_s = _wait_back(site, ended, BACK_LIMIT_S)
     row.notes += [note for note in site.mend() if note not in row.notes]
     ended_by_itself = list(row.notes)
-    unready = _all_ready(site)
+    unready = _not_ready(site)
     concerned = seen.concerned
     others = [name for name in STREAMS if name not in concerned]
     if others:
@@ -201,8 +201,8 @@ def _wait_back(site: Site, since: float, limit_s: float) -> float | None:
     return None
 
 
-def _all_ready(site: Site) -> list[str]:
-    """The services that are still not ready after some time."""
+def _not_ready(site: Site) -> list[str]:
+    """Waits for all services; returns those that are still not ready after READY_WITHIN_S."""
     waiting = {each.name for each in site.services}
 
     def ready() -> bool:

@@ -143,5 +143,5 @@ class QueueRules(BaseModel):
 
     @property
     def legacy_bytes(self) -> int:
-        """Bytes that the waiting frames of legacy producers of one type may have; a few of the largest always fit."""
+        """Maximum total size of one type's waiting legacy frames, in bytes; four of the largest always fit."""
         return max(_LEGACY_BYTES, 4 * self.max_frame_bytes)

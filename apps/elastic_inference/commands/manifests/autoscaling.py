@@ -29,7 +29,7 @@ def cpu_target(limit: str) -> str:
 
 
 def other_prometheus_port(url: str) -> str:
-    """The port of a Prometheus other than that of monitoring/; empty for that one."""
+    """The port of your own Prometheus; empty for the one that `kubernetes/monitoring/` installs."""
     if url == SETTINGS["PROMETHEUS_URL"]:
         return ""
     parts = urlsplit(url)

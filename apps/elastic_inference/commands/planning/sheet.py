@@ -43,7 +43,7 @@ class Demand:
 
     @property
     def frames_s(self) -> float:
-        """Frames to infer."""
+        """Frames to infer per second."""
         return self.streams * self.fps
 
 

@@ -94,7 +94,7 @@ class Viewer(ServerConnection):
         self._send_kept()
 
     def data_received(self, data: bytes) -> None:
-        """Reads the answer to one of our pings here if it arrives alone, as it usually does: a tenth of the cost."""
+        """Handles a pong that arrives alone, as most do, without the library: that costs a tenth as much."""
         if len(data) == _PONG_BYTES and data[:2] == _PONG_HEAD and self.protocol.state is State.OPEN:
             mask, masked = int.from_bytes(data[2:6] * 2, "big"), int.from_bytes(data[6:], "big")
             if self._pacing.answered((mask ^ masked).to_bytes(8, "big"), self.loop.time()):
@@ -106,7 +106,7 @@ class Viewer(ServerConnection):
             super().data_received(data[start : start + _SLICE_BYTES])
 
     def process_event(self, event: Event) -> None:
-        """Handles the answers to our own pings; the library handles the rest."""
+        """Handles the pongs for our own pings; the library handles the rest."""
         if (
             isinstance(event, Frame)
             and event.opcode is Opcode.PONG

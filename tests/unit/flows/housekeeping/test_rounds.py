@@ -105,7 +105,7 @@ async def test_a_round_continues_where_the_last_was_cut_off() -> None:
     assert seen == ["a", "b", "c", "d", "a", "b", "c", "d", "a"]
 
 
-async def test_a_type_that_lasts_too_long_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_type_that_takes_too_long_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     queues = Queues(["a", "b", "c"])
     housekeeping = make(queues)
 

@@ -59,7 +59,7 @@ def test_a_pod_waits_for_frames_where_a_pop_brings_only_fresh_ones() -> None:
     assert [sample.waited for sample in samples.seen] == [False, True, True]
 
 
-def test_a_pop_that_lasts_is_a_wait_for_frames() -> None:
+def test_a_pop_that_takes_long_is_a_wait_for_frames() -> None:
     load, samples = meter()
     load.pop_begins(100.0)
     load.measure(samples, 100.1, 0)
