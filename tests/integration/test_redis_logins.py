@@ -243,7 +243,7 @@ def viewer_does_not_rule(logins: Logins) -> None:
     logins.refuses("viewer", RESULT_READS, SERVER, [("KEYS", "*"), ("SUBSCRIBE", "other")])
 
 
-@tries("scaler can ask for the type and the length of each queue, also with a Lua script of its own.")
+@tries("scaler can read the Redis type and the length of each queue, also with a Lua script of its own.")
 def scaler_asks(logins: Logins) -> None:
     scaler = logins.client("scaler")
     script = "return {redis.call('TYPE', KEYS[1]).ok, redis.call('LLEN', KEYS[1])}"

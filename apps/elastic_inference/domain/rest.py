@@ -87,7 +87,7 @@ class Session:
         tuple[str, ...] | None,
         Field(
             description="Names of the cameras that it may see, in which * matches any characters and ? a single one; "
-            "null without the login that is needed."
+            "null if a login is required and missing."
         ),
     ]
     websocket_problem: Annotated[

@@ -326,7 +326,7 @@ export interface components {
             name: string | null;
             /** @description What the token allows; admin if none is needed, null if one is. */
             role: components["schemas"]["Role"] | null;
-            /** @description Names of the cameras that it may see, in which * matches any characters and ? a single one; null without the login that is needed. */
+            /** @description Names of the cameras that it may see, in which * matches any characters and ? a single one; null if a login is required and missing. */
             cameras: string[] | null;
             /** @description Why websockets of this page would be refused (its origin); null if they are not. */
             websocket_problem: string | null;
@@ -510,7 +510,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis is unavailable and nothing is known yet. */
+            /** @description Redis is unavailable and no data has been read yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -575,7 +575,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis is unavailable and nothing is known yet. */
+            /** @description Redis is unavailable and no data has been read yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -652,7 +652,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis is unavailable and nothing is known yet. */
+            /** @description Redis is unavailable and no data has been read yet. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -803,7 +803,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Redis is unavailable and nothing is known yet. */
+            /** @description Redis is unavailable and no data has been read yet. */
             503: {
                 headers: {
                     [name: string]: unknown;

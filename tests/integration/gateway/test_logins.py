@@ -148,7 +148,7 @@ def a_stranger_sees_nothing(site: Site) -> None:
         site.open(site.mine)
 
 
-@tries("a stranger cannot create a session without a token, or change whose session one is.")
+@tries("a stranger cannot create a session without a token, or change one into the session of another token.")
 def a_stranger_forges_nothing(site: Site) -> None:
     cookie = site.log_in(WALL)
     assert site.ask("/api/streams", Cookie=cookie).status == 200
@@ -158,7 +158,7 @@ def a_stranger_forges_nothing(site: Site) -> None:
         assert site.ask("/api/streams", Cookie=each).status == 401, each
 
 
-@tries("a stranger cannot keep a right token out by guessing.")
+@tries("a stranger cannot keep a valid token out by guessing.")
 def a_stranger_blocks_nobody(site: Site) -> None:
     for _ in range(11):
         site.gateway.ask("/api/login", "POST", {"token": "a guess"})

@@ -170,7 +170,7 @@ def test_a_session_says_whose_it_is(gateway: RunningGateway, valkey: EmbeddedVal
     with RunningGateway(valkey.url, GATEWAY_TOKENS_FILE=str(file), GATEWAY_TOKEN=ADMIN) as replica:
         session = check(replica.ask("/api/session", Cookie=cookie), "/api/session").json
         assert (session["name"], session["role"]) == ("wall", "viewer")
-        # The token of the service stays an admin's, and a right token counts before a session.
+        # The token of the service stays an admin's, and a valid token takes precedence over a session.
         assert replica.ask("/api/session", Authorization=f"Bearer {ADMIN}").json["login_required"]
         assert ask(replica, "/api/streams", ADMIN, Cookie=cookie).status == 200
 

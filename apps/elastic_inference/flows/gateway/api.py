@@ -20,7 +20,7 @@ from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S, SESSION_RENEW_AFTER_S
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
-from elastic_inference.flows.gateway.pool_state import NothingKnownError
+from elastic_inference.flows.gateway.pool_state import NoDataYetError
 from elastic_inference.flows.gateway.snapshots import SnapshotError
 
 _LOGIN = TypeAdapter(Login)
@@ -37,8 +37,10 @@ class ApiHandler(BaseHandler):
         """Responds with the JSON of `document`."""
         try:
             body = document_json(await self.document(*args))
-        except NothingKnownError:
-            raise ApiError(503, "Redis is unavailable and nothing is known yet: try again in a moment.", 2) from None
+        except NoDataYetError:
+            raise ApiError(
+                503, "Redis is unavailable and no data has been read yet: try again in a moment.", 2
+            ) from None
         self.set_header("Content-Type", "application/json")
         await self.send(body, own=True)
 
@@ -94,7 +96,7 @@ class SnapshotHandler(BaseHandler):
             jpeg = await self.gateway.snapshots.take(stream_id)
         except SnapshotError as error:
             raise ApiError(error.status, str(error), 2 if error.status == 503 else 1) from None
-        except (NothingKnownError, RedisError, OSError):
+        except (NoDataYetError, RedisError, OSError):
             raise ApiError(503, "Redis is unavailable: try again in a moment.", 2) from None
         self.set_header("Content-Type", "image/jpeg")
         await self.send(jpeg, own=True)

@@ -127,7 +127,7 @@ def _sign(key: bytes, body: str) -> str:
 class FailureLimit:
     """Limits wrong tokens per address: `burst` at once, then one per `interval_s`. Memory and waits are bounded.
 
-    A right token is never limited, so nobody can shut others out by guessing from their address.
+    A valid token is never limited, so nobody can shut others out by guessing from their address.
     """
 
     def __init__(

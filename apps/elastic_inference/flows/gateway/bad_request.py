@@ -18,7 +18,7 @@ _OF_TORNADO = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
 def bad_request(secure: bool) -> bytes:
-    """The whole answer. `secure`: whether the gateway itself serves HTTPS."""
+    """The complete response. `secure`: whether the gateway itself serves HTTPS."""
     body = document_json(Error(ErrorDetail(ErrorCode.BAD_REQUEST, "The request is not valid HTTP, or too large.")))
     headers = {
         **security_headers("", secure),
@@ -30,15 +30,15 @@ def bad_request(secure: bool) -> bytes:
     return b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + b"\r\n" + body
 
 
-def replace_bare_answer(stream: IOStream, answer: bytes, count: Callable[[], object]) -> None:
-    """Makes a new connection send `answer` instead of Tornado's bare line, and call `count` each time."""
+def replace_bare_response(stream: IOStream, response: bytes, count: Callable[[], object]) -> None:
+    """Makes a new connection send `response` instead of Tornado's bare line, and call `count` each time."""
     write = stream.write
 
     def write_whole(data: Any) -> Any:
         # We never send this line alone: our responses always have headers.
         if len(data) == len(_OF_TORNADO) and data == _OF_TORNADO:
             count()
-            return write(answer)
+            return write(response)
         return write(data)
 
     stream.write = write_whole  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.rest import HelloEvent, ProblemEvent, TimeEvent, document_json
 from elastic_inference.flows.gateway.access import Access
-from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
+from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class EventHub:
         try:
             streams = await self._state.streams(view.access)
             stats = await self._state.stats(view.access)
-        except NothingKnownError:
+        except NoDataYetError:
             pass  # the problem event below says so
         else:
             self._offer(view, "streams", streams, streams)

@@ -25,7 +25,7 @@ from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit, Session
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
-from elastic_inference.flows.gateway.pool_state import NothingKnownError, PoolState
+from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.security_headers import security_headers
 from elastic_inference.flows.gateway.snapshots import Snapshots
 
@@ -118,13 +118,13 @@ class BaseHandler(RequestHandler):
         gateway.busy += 1
 
     def on_finish(self) -> None:
-        """Called by Tornado when the answer is complete."""
+        """Called by Tornado when the response is complete."""
         self.gateway.busy -= 1
         if (place := self._place()) is not None:
             place.count_for(None)
 
     def set_default_headers(self) -> None:
-        """Called by Tornado for each request, and again when an error replaces the answer."""
+        """Called by Tornado for each request, and again when an error replaces the response."""
         host = self.client.host or self.request.host
         for name, value in security_headers(host, self.is_secure).items():
             self.set_header(name, value)
@@ -296,14 +296,14 @@ class BaseHandler(RequestHandler):
         ]
 
     def compute_etag(self) -> str | None:
-        """None: answers that are never stored need no tag."""
+        """None: responses that are never stored need no tag."""
         return None
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Logs a refusal at debug level; anything else is a bug and gets its traceback."""
         if isinstance(value, HTTPError):
             log.debug("%s %s: %s", self.request.method, self.request.path, value)
-        elif isinstance(value, NothingKnownError):
+        elif isinstance(value, NoDataYetError):
             log.debug("%s: %s", self.request.path, value)
         else:
             super().log_exception(typ, value, tb)

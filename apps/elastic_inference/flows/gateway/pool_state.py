@@ -36,7 +36,7 @@ _ALL_SOURCES = 32_768
 _MIN_SOURCES = 64
 
 
-class NothingKnownError(ElasticInferenceError):
+class NoDataYetError(ElasticInferenceError):
     """Redis has been unavailable since the start."""
 
 
@@ -94,19 +94,19 @@ class PoolState:
     async def streams(self, access: Access) -> Streams:
         """The streams that `access` sees, at most half a second old while Redis is available.
 
-        Raises NothingKnownError.
+        Raises NoDataYetError.
         """
         await self._refresh()
         return own_streams(streams_document(self._records, self.missing(), self.now_s()), access)
 
     async def stats(self, access: Access) -> Stats:
-        """The pool's statistics as far as `access` sees them, as old as `streams`. Raises NothingKnownError."""
+        """The pool's statistics as far as `access` sees them, as old as `streams`. Raises NoDataYetError."""
         streams = await self.streams(EVERYBODY)
         stats = stats_document(self._records, streams.streams, self.missing(), self.now_s() * 1000)
         return own_stats(stats, own_streams(streams, access), access)
 
     async def stream(self, stream_id: str, access: Access) -> Stream | None:
-        """The stream with this id, or None, also if `access` does not see it. Raises NothingKnownError."""
+        """The stream with this id, or None, also if `access` does not see it. Raises NoDataYetError."""
         document = await self.streams(access)
         return next((each for each in document.streams if each.id == stream_id), None)
 
@@ -143,7 +143,7 @@ class PoolState:
             # Shielded, since a client that leaves must not cancel the reading for the others.
             await asyncio.shield(self._reading)
         if not any(self._known.values()):
-            raise NothingKnownError("; ".join(f"{part}: {why}" for part, why in sorted(self._missing.items())))
+            raise NoDataYetError("; ".join(f"{part}: {why}" for part, why in sorted(self._missing.items())))
 
     async def _read(self) -> None:
         queue, broker = await asyncio.gather(

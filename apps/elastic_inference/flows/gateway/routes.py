@@ -16,7 +16,7 @@ from elastic_inference.flows.gateway import api
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
 NO_STREAM = "No such stream."
-REDIS_UNAVAILABLE = "Redis is unavailable and nothing is known yet."
+REDIS_UNAVAILABLE = "Redis is unavailable and no data has been read yet."
 OTHER_SITE = "The request comes from a page of another site, or is for a host name that is refused."
 
 

@@ -44,7 +44,7 @@ from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
 from elastic_inference.flows.gateway.auth import Authenticator
-from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_answer
+from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
 from elastic_inference.flows.gateway.client_streams import open_stream
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
@@ -218,7 +218,7 @@ class _HttpServer(HTTPServer):
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Called by Tornado for each connection."""
-        replace_bare_answer(stream, *self._refusal)
+        replace_bare_response(stream, *self._refusal)
         super().handle_stream(stream, address)
 
 
