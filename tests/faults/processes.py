@@ -239,7 +239,7 @@ FAULTS = (
         )
     ),
     *(
-        Fault(SERVICE, f"{shown} frozen for 5 s", frozen(name), short=name == "pod-1")
+        Fault(SERVICE, f"{shown} frozen for 5 s", frozen(name))
         for shown, name in (
             ("one of two pods", "pod-1"),
             ("websocket server", "websocket-server"),
