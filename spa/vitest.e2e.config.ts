@@ -17,8 +17,8 @@ export default defineConfig({
   },
   test: {
     include: [process.env.EI_E2E_INCLUDE ?? 'tests/e2e/dashboard/*.e2e.ts'],
-    // One browser and one set of services at a time: they share two cores.
-    fileParallelism: false,
+    // Most of the time a test waits; each file has its own services and browser.
+    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 90_000,
     reporters: ['default'],
