@@ -29,8 +29,10 @@ const history = new PoolHistory()
 let events: EventConnection | null = null
 let ticking = false
 
-/** Whether the login shows every camera. Figures about the pool are for those logins only. */
+/** Whether the login shows every camera. */
 const seesAll = computed(() => session.value?.cameras?.includes('*') ?? true)
+/** Whether it shows the figures of the pool: an admin's of all cameras does. */
+const seesPool = computed(() => seesAll.value && session.value?.role !== 'viewer')
 const needsLogin = computed(() => session.value?.login_required === true && !session.value.logged_in)
 
 function learnTime(serverMs: number, localMs: number): void {
@@ -133,6 +135,7 @@ export function useLive() {
     sessionProblem: readonly(sessionProblem),
     needsLogin,
     seesAll,
+    seesPool,
     connection: readonly(connection),
     offlineSinceMs: readonly(offlineSinceMs),
     streams,

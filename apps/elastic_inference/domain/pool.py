@@ -19,7 +19,7 @@ Missing = Annotated[
         "all is healthy. The rest of the document is then the last known state."
     ),
 ]
-_NOT_SHOWN = "null for a token that does not see all cameras"
+_NOT_SHOWN = "null unless the token is an admin's that sees all cameras"
 QueueLength = Annotated[
     Count | None, Field(description=f"Frames waiting; null if the queue does not answer, and {_NOT_SHOWN}.")
 ]

@@ -400,9 +400,9 @@ export interface components {
         TotalStats: {
             /** @description Frames inferred per second. */
             infer_fps: number;
-            /** @description Frames dropped per second because capacity was short; null for a token that does not see all cameras. */
+            /** @description Frames dropped per second because capacity was short; null unless the token is an admin's that sees all cameras. */
             drop_fps: number | null;
-            /** @description Frames waiting; null if the queue does not answer, and null for a token that does not see all cameras. */
+            /** @description Frames waiting; null if the queue does not answer, and null unless the token is an admin's that sees all cameras. */
             queue_length: number | null;
             /** @description Pods that reported in the last 15 seconds. */
             replicas: number;
@@ -415,11 +415,11 @@ export interface components {
             type: string;
             /** @description Frames inferred per second. */
             infer_fps: number;
-            /** @description Frames dropped per second because capacity was short; null for a token that does not see all cameras. */
+            /** @description Frames dropped per second because capacity was short; null unless the token is an admin's that sees all cameras. */
             drop_fps: number | null;
-            /** @description Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are needed, 0.5 half; 0 without a pod; null for a token that does not see all cameras. */
+            /** @description Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are needed, 0.5 half; 0 without a pod; null unless the token is an admin's that sees all cameras. */
             scale_ratio: number | null;
-            /** @description Frames waiting; null if the queue does not answer, and null for a token that does not see all cameras. */
+            /** @description Frames waiting; null if the queue does not answer, and null unless the token is an admin's that sees all cameras. */
             queue_length: number | null;
             /** @description Pods that reported in the last 15 seconds. */
             replicas: number;

@@ -20,6 +20,7 @@ const UNAVAILABLE = [
 ]
 const REFUSED = [/status of 401/, ...UNAVAILABLE]
 const WALL = { name: 'gate wall', role: 'viewer', token: 'open-sesame-4712', cameras: ['gate-1'] }
+const LOBBY = { name: 'lobby', role: 'viewer', token: 'open-sesame-4713', cameras: ['*'] }
 const folder = mkdtempSync(join(tmpdir(), 'ei-roles-'))
 const tokensFile = join(folder, 'tokens.json')
 /** Replaces the file in one step, as editors and Kubernetes do. */
@@ -27,7 +28,7 @@ function writeTokens(...tokens: object[]): void {
   writeFileSync(`${tokensFile}.new`, JSON.stringify({ tokens }))
   renameSync(`${tokensFile}.new`, tokensFile)
 }
-writeTokens(WALL)
+writeTokens(WALL, LOBBY)
 afterAll(() => rmSync(folder, { recursive: true }))
 const suite = useSuite({
   token: TOKEN,
@@ -84,6 +85,11 @@ test('a viewer sees its cameras and who it is, an admin the pool too', async () 
   expect(await page.locator('main').innerText()).not.toContain('gate-2')
   await page.goto(`${suite.system.url}/pool`)
   await page.getByText('Your token shows only some of them').waitFor()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await signIn(page, LOBBY.token)
+  await page.getByText('Only an admin sees the figures of the pool').waitFor()
+  expect(await page.locator('[data-total="drop"]').count()).toBe(0)
+  expect(await page.getByRole('link', { name: 'Pool' }).count()).toBe(0)
   await page.getByRole('button', { name: 'Sign out' }).click()
   await signIn(page)
   await page.getByRole('link', { name: 'Pool' }).click()

@@ -25,10 +25,12 @@ from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 
 SERVICE, CHIEF, YARD, WALL = "the-token-of-service", "the-token-of-chief", "the-token-of-yard", "the-token-of-wall"
+LOBBY = "the-token-of-lobby"
 TOKENS = [
     {"name": "chief", "role": "admin", "token": CHIEF},
     {"name": "yard", "role": "admin", "token": YARD, "cameras": ["yard-*"]},
     {"name": "wall", "role": "viewer", "token": WALL, "cameras": ["gate-*"]},
+    {"name": "lobby", "role": "viewer", "token": LOBBY, "cameras": ["*"]},
 ]
 OPEN = {"/api/session", "/api/login", "/api/logout"}
 
@@ -210,11 +212,13 @@ def a_viewer_sees_no_other(site: Site) -> None:
 
 @tries("a viewer cannot see drops, load, queues and pods, except for the number of pods of each type that it sees.")
 def a_viewer_sees_no_load(site: Site) -> None:
-    stats = site.ask("/api/stats", WALL).json
-    assert stats["workers"] == []
-    (kind,) = stats["types"]
-    assert (kind["drop_fps"], kind["scale_ratio"], kind["queue_length"]) == (None, None, None)
-    assert kind["replicas"] == 1
+    # An admin's events are open meanwhile: a viewer of all cameras must not share them.
+    with site.gateway.events(Authorization=f"Bearer {CHIEF}") as all_events:
+        assert first_event(all_events, "stats", lambda each: each["workers"])["totals"]["queue_length"] is not None
+        for token in (WALL, LOBBY):
+            _check_sees_no_load(site.ask("/api/stats", token).json)
+            with site.gateway.events(Authorization=f"Bearer {token}") as events:
+                _check_sees_no_load(first_event(events, "stats"))
 
 
 @tries("a viewer cannot change anything: it may send nothing but GET and HEAD, except to log in and out.")
@@ -253,6 +257,14 @@ def a_foreign_page_does_nothing(site: Site) -> None:
         assert (answer.status, answer.headers["Set-Cookie"]) == (403, None)
     with pytest.raises(InvalidStatus, match="403"):
         site.open(site.mine, Cookie=cookie, Origin="https://elsewhere.example")
+
+
+def _check_sees_no_load(stats: Any) -> None:
+    assert stats["workers"] == []
+    (kind,) = stats["types"]
+    assert (kind["drop_fps"], kind["scale_ratio"], kind["queue_length"]) == (None, None, None)
+    assert (stats["totals"]["drop_fps"], stats["totals"]["queue_length"]) == (None, None)
+    assert kind["replicas"] == 1
 
 
 def _change(site: Site, token: str) -> list[str]:

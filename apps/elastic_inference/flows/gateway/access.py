@@ -32,6 +32,11 @@ class Access:
         """Whether every camera is visible."""
         return "*" in self.cameras
 
+    @property
+    def sees_pool(self) -> bool:
+        """Whether pods, queues, drops and load of the whole pool are visible: to an admin of all cameras."""
+        return self.role is Role.ADMIN and self.sees_all
+
     def sees(self, camera: str) -> bool:
         """Whether this camera is visible."""
         return self.sees_all or _matcher(self.cameras).fullmatch(camera) is not None

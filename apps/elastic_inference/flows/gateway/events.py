@@ -1,4 +1,4 @@
-"""Server-sent events: each change is encoded once for all clients that see the same cameras.
+"""Server-sent events: each change is encoded once for all clients that see the same.
 
 Called by the events handler, which writes what its `Subscription` returns. A slow client gets the newest event of
 each kind, never a backlog. Redis is read only while a client is connected.
@@ -14,7 +14,7 @@ from typing import Any
 
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
-from elastic_inference.domain.rest import HelloEvent, ProblemEvent, TimeEvent, document_json
+from elastic_inference.domain.rest import HelloEvent, ProblemEvent, Role, TimeEvent, document_json
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
@@ -23,6 +23,14 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.5
 KEEPALIVE_S = 15.0
 MAX_CLIENTS = 500
+
+
+# The role, and the cameras: a viewer of all cameras does not see what an admin of all sees.
+_ViewKey = tuple[Role, tuple[str, ...]]
+
+
+def _view_key(access: Access) -> _ViewKey:
+    return access.role, access.cameras
 
 
 class Subscription:
@@ -59,10 +67,11 @@ class Subscription:
 
 
 class _View:
-    """The clients that see the same cameras, and their newest event of each kind."""
+    """The clients of one role that see the same cameras, and their newest event of each kind."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self.key = _view_key(access)
         self.clients: set[Subscription] = set()
         self.latest: dict[str, bytes] = {}
         self.last_compared: dict[str, Any] = {}
@@ -75,8 +84,8 @@ class EventHub:
         self._state = state
         self._metrics = metrics
         self._clients: set[Subscription] = set()
-        # By the cameras that its clients see. There are at most as many as tokens.
-        self._views: dict[tuple[str, ...], _View] = {}
+        # There are at most as many as tokens.
+        self._views: dict[_ViewKey, _View] = {}
         self._has_clients = asyncio.Event()
         self._closed = False
 
@@ -87,7 +96,7 @@ class EventHub:
 
     def subscribe(self, access: Access) -> Subscription:
         """Adds a client. It gets `hello` first, then the newest event of each kind."""
-        view = self._views.setdefault(access.cameras, _View(access))
+        view = self._views.setdefault(_view_key(access), _View(access))
         client = Subscription(view)
         client.put("hello", self.event("hello", HelloEvent(__version__, self._time_ms())))
         for kind, event in view.latest.items():
@@ -105,9 +114,9 @@ class EventHub:
         self._clients.discard(client)
         view = client.view
         view.clients.discard(client)
-        if not view.clients and self._views.get(view.access.cameras) is view:
+        if not view.clients and self._views.get(view.key) is view:
             # The next client must not start with stale events.
-            del self._views[view.access.cameras]
+            del self._views[view.key]
         self._metrics.event_clients.set(len(self._clients))
         if not self._clients:
             self._has_clients.clear()

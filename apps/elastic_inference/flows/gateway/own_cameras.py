@@ -1,6 +1,7 @@
 """Reduces documents to what a token may see: its cameras, and figures that reveal nothing about others. Pure.
 
-Called by `pool_state`. A token that may see all cameras gets the documents unchanged.
+Called by `pool_state`. A token that may see all cameras gets the list of streams unchanged; an admin's of all cameras
+also gets the statistics unchanged.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ def own_stats(document: Stats, streams: Streams, access: Access) -> Stats:
     """Statistics over `streams` alone, the streams that `access` may see.
 
     Rates are those of these streams. Drops, load and queues are known only for all cameras of a type together, and
-    pods serve all of them.
+    pods serve all of them. So they are for an admin of all cameras, and not for a viewer of all.
     """
-    if access.sees_all:
+    if access.sees_pool:
         return document
     by_type: dict[str, list[Stream]] = {}
     for stream in streams.streams:
