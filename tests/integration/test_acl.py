@@ -175,6 +175,8 @@ def test_results_and_tombstones_pass_from_worker_to_viewer(locked_server: Embedd
         viewer.pubsub() as pubsub,
     ):
         viewer.set(keys.watch(STREAM), 1)
+        assert viewer.zrange(keys.STREAMS, 0, -1) == []
+        assert viewer.pexpire(keys.watch(STREAM), 10_000, lt=True), "as housekeeping does"
         pubsub.subscribe(*channels)
         wait_for(lambda: all(count == 1 for _, count in worker.pubsub_numsub(*channels)), what="the subscriptions")
         ResultPublisher(worker, "people", "pod-1", 10).publish(

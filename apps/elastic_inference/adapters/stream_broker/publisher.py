@@ -18,7 +18,14 @@ from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
-from elastic_inference.adapters.stream_broker.records import LONGEST_LIFE_S, STREAM_LIFE_S, WORKER_LIFE_S, stream_life_s
+from elastic_inference.adapters.stream_broker.records import (
+    LONGEST_LIFE_S,
+    STREAM_AHEAD_S,
+    STREAM_LIFE_S,
+    WORKER_AHEAD_S,
+    WORKER_LIFE_S,
+    stream_life_s,
+)
 from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
 from elastic_inference.adapters.stream_broker.tombstones import tombstones_message
 from elastic_inference.adapters.stream_broker.watching import WatchTable
@@ -85,7 +92,7 @@ class ResultPublisher:
         self._read_clock(self._monotonic())
         key = keys.worker_info(self._type, self._pod)
         now_ms = self._server_ms()
-        self._exchange(
+        answers = self._exchange(
             [
                 (
                     *("HSET", key, "infer_fps", f"{infer_fps:.3f}", "drop_fps", f"{drop_fps:.3f}"),
@@ -94,8 +101,12 @@ class ResultPublisher:
                 ("EXPIRE", key, int(WORKER_LIFE_S)),
                 ("ZADD", keys.WORKERS, now_ms, keys.worker_id(self._type, self._pod)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)),
+                ("ZREMRANGEBYSCORE", keys.WORKERS, now_ms + int(WORKER_AHEAD_S * 1000), "+inf"),
+                # So a clock that is set shows within a second, without a round trip.
+                ("TIME",),
             ]
         )
+        self._learn_clock(answers[-1])
 
     def remove_worker(self) -> None:
         """Removes this pod from the registry, at the end of its drain. Raises as `publish`."""
@@ -175,6 +186,7 @@ class ResultPublisher:
             self._cut_at = now_s
             # Pods of an older version write the time last seen, so they get the life of a stream.
             commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, "-inf", now_ms - int(STREAM_LIFE_S * 1000)))
+            commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, now_ms + int(STREAM_AHEAD_S * 1000), "+inf"))
 
     def _learn(self, stream_ids: list[str], answers: list[Any], now_s: float) -> None:
         subscribed = _subscribers(answers[-1])
@@ -188,7 +200,8 @@ class ResultPublisher:
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, ResponseError):
                 if note := self._throttle.note(str(answer)[:40]):
-                    log.warning("Redis refused part of a publish: %s %s: %s %s", *command[:2], answer, note)
+                    what = " ".join(str(each) for each in command[:2])
+                    log.warning("Redis refused part of a publish: %s: %s %s", what, answer, note)
                 if str(answer).startswith("WRONGTYPE"):
                     wrong.add(command[1])
         return self._repair(wrong, commands, answers) if wrong else answers
@@ -206,6 +219,9 @@ class ResultPublisher:
         if now_s - self._clock_read_at < _CLOCK_EVERY_S:
             return
         (answer,) = self._exchange([("TIME",)])
+        self._learn_clock(answer)
+
+    def _learn_clock(self, answer: Any) -> None:
         if isinstance(answer, ResponseError):
             raise answer
         self._clock_read_at = self._monotonic()

@@ -16,12 +16,23 @@ STREAM_LIFE_S = 10.0
 LONGEST_LIFE_S = 600.0
 WORKER_LIFE_S = 15.0
 WATCH_LIFE_S = 10.0
+# Pods write times of Redis' own clock, which they read each second. What lies further in the future than this was
+# written before that clock was set back, so its stream or pod has ended.
+FUTURE_LIMIT_S = 15.0
+# The bounds of the scores: that of a stream is the time when its hash expires, that of a pod the time last seen.
+STREAM_AHEAD_S = LONGEST_LIFE_S + FUTURE_LIMIT_S
+WORKER_AHEAD_S = FUTURE_LIMIT_S
 _MAX_TEXT_BYTES = 1024
 
 
 def stream_life_s(fps: float) -> float:
     """How long a stream stays listed after its last frame: 10 s or three frame intervals, at most 600 s."""
     return max(STREAM_LIFE_S, min(3.0 / fps, LONGEST_LIFE_S)) if fps > 0 else STREAM_LIFE_S
+
+
+def lies_ahead(time_s: float, now_s: float) -> bool:
+    """Whether a time lies in the future by Redis' clock `now_s`; what it belongs to counts as ended."""
+    return time_s > now_s + FUTURE_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import redis.asyncio as aioredis
 
+from elastic_inference.adapters.redis_input import read_number
 from elastic_inference.adapters.stream_broker.records import (
     LONGEST_LIFE_S,
+    STREAM_AHEAD_S,
     WATCH_LIFE_S,
+    WORKER_AHEAD_S,
     StreamInfo,
     WorkerInfo,
+    lies_ahead,
     parse_stream,
     parse_worker,
 )
@@ -35,16 +40,18 @@ class StreamRegistry:
     async def streams(self) -> list[StreamInfo]:
         """Streams inferred within the last 10 s or three frame intervals, sorted by id."""
         found = []
-        for member, score, fields in await self._read(keys.STREAMS, keys.stream_info):
+        now_s, rows = await self._read(keys.STREAMS, keys.stream_info, STREAM_AHEAD_S)
+        for member, score, fields in rows:
             stream = parse_stream(member, fields, score)
-            if stream is not None:
+            if stream is not None and not lies_ahead(stream.last_seen, now_s):
                 found.append(stream)
         return sorted(found, key=lambda each: each.id)
 
     async def workers(self) -> list[WorkerInfo]:
         """Pods that reported within the last 15 s, sorted by type and name."""
         found = []
-        for member, score, fields in await self._read(keys.WORKERS, _worker_key):
+        _, rows = await self._read(keys.WORKERS, _worker_key, WORKER_AHEAD_S)
+        for member, score, fields in rows:
             worker = parse_worker(member, fields, score)
             if worker is not None:
                 found.append(worker)
@@ -52,7 +59,17 @@ class StreamRegistry:
 
     async def exists(self, stream_id: str) -> bool:
         """Whether the stream is inferred now."""
-        return bool(await self._client.exists(keys.stream_info(stream_id)))
+        key = keys.stream_info(stream_id)
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.exists(key)
+            pipe.hget(key, "seen_ms")
+            now, exists, seen_ms = await pipe.execute(raise_on_error=False)
+        for answer in (now, exists):
+            if isinstance(answer, Exception):
+                raise answer
+        # Pods of an older version write no time.
+        return bool(exists) and not lies_ahead(read_number(seen_ms) / 1000, now[0])
 
     async def watch(self, stream_ids: Iterable[str]) -> None:
         """Marks these streams as watched for 10 s; call it every 3 s while they are."""
@@ -64,18 +81,40 @@ class StreamRegistry:
                 pipe.set(keys.watch(each), 1, ex=int(WATCH_LIFE_S))
             await pipe.execute()
 
-    async def _read(self, index: str, key_of: Callable[[str], str]) -> list[tuple[str, float, dict[bytes, bytes]]]:
+    async def shorten_watches(self) -> None:
+        """Gives watches of streams that would live for longer than 10 s this lifetime; call it every 10 s.
+
+        Redis expires keys by its own clock: set back by an hour, it would keep them for an hour, and pods would publish
+        images that nobody watches.
+        """
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.zrange(keys.STREAMS, -MAX_LISTED, -1)
+            (found,) = await pipe.execute(raise_on_error=False)
+        names = _members(found)
+        for start in range(0, len(names), _CHUNK):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for name in names[start : start + _CHUNK]:
+                    pipe.pexpire(keys.watch(name.decode(errors="replace")), int(WATCH_LIFE_S * 1000), lt=True)
+                # An older users.acl may lack the right.
+                await pipe.execute(raise_on_error=False)
+            await asyncio.sleep(0)
+
+    async def _read(
+        self, index: str, key_of: Callable[[str], str], ahead_s: float
+    ) -> tuple[float, list[tuple[str, float, dict[bytes, bytes]]]]:
+        """Redis' time, and each member with its score and hash; not those whose score is older or further ahead."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
             # The highest scores, and no more than can be read in time.
             pipe.zrange(index, -MAX_LISTED, -1, withscores=True)
             (seconds, _micros), members = await pipe.execute(raise_on_error=False)
-        if isinstance(members, Exception):
-            if not str(members).startswith("WRONGTYPE"):
-                raise members
-            members = []  # a foreign key: pods remove it with their next report
-        oldest_ms = (seconds - LONGEST_LIFE_S) * 1000
-        wanted = [(raw.decode(errors="replace"), float(score)) for raw, score in members if float(score) >= oldest_ms]
+        members = _members(members)
+        oldest_ms, latest_ms = (seconds - LONGEST_LIFE_S) * 1000, (seconds + ahead_s) * 1000
+        wanted = [
+            (raw.decode(errors="replace"), float(score))
+            for raw, score in members
+            if oldest_ms <= float(score) <= latest_ms
+        ]
         rows: list[tuple[str, float, dict[bytes, bytes]]] = []
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
@@ -89,7 +128,16 @@ class StreamRegistry:
                 elif not str(fields).startswith("WRONGTYPE"):
                     raise fields
             await asyncio.sleep(0)
-        return rows
+        return seconds, rows
+
+
+def _members(answer: Any) -> list[Any]:
+    """The members of a sorted set, from Redis' answer; raises it if it is an error."""
+    if isinstance(answer, Exception):
+        if not str(answer).startswith("WRONGTYPE"):
+            raise answer
+        return []  # a foreign key: pods remove it with their next report
+    return list(answer)
 
 
 def _worker_key(member: str) -> str:

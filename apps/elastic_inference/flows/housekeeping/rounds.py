@@ -163,6 +163,7 @@ class Housekeeping:
         for gone in self._counted - counted:
             self._metrics.workers.remove(gone)
         self._counted = counted
+        await self._registry.shorten_watches()
 
     async def _ask(self, part: str, read: Callable[[], Awaitable[None]]) -> bool:
         """Whether `read` succeeded in time; its outcome becomes readiness, `ei_redis_up` and `ei_redis_refused`."""

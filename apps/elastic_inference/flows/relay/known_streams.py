@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 # The lifetime of a producer's `source` hash.
 _SOURCE_LIFE_S = 10
+# A time further in the future was written before Redis' clock was set back: the bound of `QueueReader.sources`, which
+# would load libraries that this server does without.
+_SOURCE_AHEAD_S = 60
 
 
 class BrokerUnavailableError(Exception):
@@ -58,4 +61,5 @@ class KnownStreams:
             if self._throttle.allow("queue"):
                 log.info("cannot ask the frame queue which streams are pushed: %s", error)
             return False
-        return score_ms is not None and float(score_ms) >= (seconds - _SOURCE_LIFE_S) * 1000
+        earliest_ms, latest_ms = (seconds - _SOURCE_LIFE_S) * 1000, (seconds + _SOURCE_AHEAD_S) * 1000
+        return score_ms is not None and earliest_ms <= float(score_ms) <= latest_ms

@@ -26,6 +26,7 @@ class Queues:
         self.cleaned: list[str] = []
         self.looked: list[tuple[str, int, list[str]]] = []
         self.refused: set[str] = set()
+        self.shortened = 0
         self.fails_after: int | None = None
         self.lifecycle = Lifecycle("housekeeping")
 
@@ -58,6 +59,9 @@ class Queues:
 
     async def workers(self) -> list[Any]:
         return []
+
+    async def shorten_watches(self) -> None:
+        self.shortened += 1
 
 
 def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeeping:
@@ -119,6 +123,14 @@ async def test_a_type_that_takes_too_long_does_not_keep_the_others_waiting(monke
         await housekeeping._ask("queue", housekeeping._clean_up)
     assert queues.cleaned.count("b") >= 2
     assert queues.cleaned.count("c") >= 2
+
+
+async def test_the_round_that_counts_the_pods_also_shortens_watches() -> None:
+    queues = Queues([])
+    housekeeping = make(queues)
+    for now_s in (100.0, 101.0, 110.0):
+        await housekeeping._round(now_s)
+    assert queues.shortened == 2
 
 
 async def test_a_type_that_redis_refuses_is_skipped_and_shown() -> None:
