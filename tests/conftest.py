@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,12 @@ from hypothesis import settings
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Hypothesis fails an example that takes 0.2 s, as any can on a busy machine.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# Hypothesis fails an example that takes 0.2 s, as any can on a busy machine. CI tries the same examples in each run.
+settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("project")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's job in the background ignores Ctrl-C, and so would the processes that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing_tool(what: str) -> None:

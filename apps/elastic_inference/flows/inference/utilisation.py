@@ -106,7 +106,8 @@ class Utilisation:
             busy = 1.0
         if infer_fps > 0 and busy > 0:
             self._capacity_fps = infer_fps / busy
-        capacity_fps = self._capacity_fps
+        # A pod can infer at least what it just did, even if the clock of its CPU time did not move meanwhile.
+        capacity_fps = max(self._capacity_fps, infer_fps)
         ratio = (infer_fps + drop_fps) / capacity_fps if capacity_fps > 0 else 0.0
         return LoadReading(infer_fps, drop_fps, busy, capacity_fps, ratio)
 

@@ -7,7 +7,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from elastic_inference.flows.inference.intake import POP_WAIT_S
@@ -233,6 +233,7 @@ def test_a_longer_window_is_covered_completely() -> None:
     assert reading.infer_fps == 0
 
 
+@example(steps=[(1.0, 0.0, 0, 0, False), (1.0, 0.0, 21, 0, False)], fixed=None)
 @given(
     steps=st.lists(
         st.tuples(st.floats(0.01, 3), st.floats(0, 20), st.integers(0, 1000), st.integers(0, 1000), st.booleans()),
