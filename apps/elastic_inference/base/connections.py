@@ -36,6 +36,8 @@ _TCP_NOTSENT_LOWAT: int = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 # Files that are open beside the connections: Redis, snapshots, the health port, libraries.
 SPARE_FILES = 256
 _MIN_CONNECTIONS = 16
+# A browser opens up to six connections for files, requests and events, and a further one for each tile: here two.
+ONE_DASHBOARD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,4 +273,10 @@ def fit_connections(total: int, per_address: int | None, tunnels: int = 0) -> Co
             *(total, wanted, allowed, fitting),
         )
         total = fitting
+    if per_address is not None and per_address < ONE_DASHBOARD:
+        log.warning(
+            "MAX_CONNECTIONS_PER_ADDRESS=%d is too low for one dashboard, whose page or tiles may stay empty: "
+            "set at least %d, and one more for each further tile",
+            *(per_address, ONE_DASHBOARD),
+        )
     return ConnectionLimits(total, total // 2 if per_address is None else per_address)

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from elastic_inference.base.connections import (
+    ONE_DASHBOARD,
     SPARE_FILES,
     ConnectionLimits,
     ConnectionTable,
@@ -157,6 +158,16 @@ def own_limit() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_limit_below_what_one_dashboard_needs_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert fit_connections(100, ONE_DASHBOARD) == ConnectionLimits(100, ONE_DASHBOARD)
+    assert fit_connections(16, None) == ConnectionLimits(16, 8)
+    assert not caplog.messages
+    assert fit_connections(100, 1) == ConnectionLimits(100, 1), "it counts nevertheless"
+    (said,) = caplog.messages
+    assert said.startswith("MAX_CONNECTIONS_PER_ADDRESS=1 is too low for one dashboard")
+    assert "at least 8" in said
 
 
 def test_connections_fit_into_the_open_files(
