@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Keeps one type's queue bounded and fresh while no pod pops, and repairs what a killed pod left. Clients can write
--- anything into these keys, so each run does a bounded amount of work and the next run continues.
+-- anything into these keys, so each run does a bounded amount of work, reads a bounded number of bytes, and the next run
+-- continues.
 -- KEYS: tokens, queue_<type>, dropped, sources, plain, janitor
 -- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms, TOKEN_LIMIT,
 --       names to look at, where to start among the names, where among the sources, life of the lock in ms, holder,
@@ -13,6 +14,8 @@ local limit, most_names = tonumber(ARGV[5]), tonumber(ARGV[6])
 local start, source_start, lock_life = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local legacy_bytes = tonumber(ARGV[11])
 local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH = 8192, 4096, 256, 8192, 64, 1024
+-- A name has at most 128 bytes and its place in a list or set up to 300 more. An entry has some 50 bytes.
+local NAME_BYTES, MAX_ENTRY, MAX_BYTES = 768, 512, 33554432
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -20,7 +23,7 @@ local now = clock[1] * 1000000 + clock[2]
 local mark = string.format('%.0f %s', now, ARGV[10])
 local held = redis.pcall('SET', lock, mark, 'NX', 'GET', 'PX', lock_life)
 if held then
-  local since = type(held) == 'string' and tonumber(string.match(held, '^%d+') or '')
+  local since = type(held) == 'string' and tonumber(string.match(string.sub(held, 1, 64), '^%d+') or '')
   if since and since <= now and now - since < lock_life * 1000 then return nil end
   redis.call('SET', lock, mark, 'PX', lock_life)
 end
@@ -43,6 +46,15 @@ local function add_drops(reason, count)
   end
 end
 
+-- Removes a key that is larger than `most` names need: reading it could take all memory. Older rights lack MEMORY
+-- USAGE. It walks the whole value, so call it once the type and the number of elements are right.
+local function bound_bytes(key, most)
+  local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
+  if type(used) ~= 'number' or used <= 4096 + most * NAME_BYTES then return false end
+  redis.call('UNLINK', key)
+  return true
+end
+
 local names, seen, list, changed = {}, {}, {}, false
 local function note(name)
   if seen[name] then return true end
@@ -57,6 +69,8 @@ if all > limit then
   redis.call('LTRIM', tokens, 0, limit - 1)
   all = limit
 end
+-- The tokens of the frames that wait are pushed again below.
+if all > 0 and bound_bytes(tokens, all) then all = 0 end
 local walked = math.min(all, MAX_TOKENS)
 for first = 0, walked - 1, SLICE do
   for _, name in ipairs(redis.call('LRANGE', tokens, first, math.min(first + SLICE, walked) - 1)) do
@@ -69,6 +83,8 @@ usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - 
 usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + listed), '+inf')
 local excess = usable('ZRANGE', sources, -MAX_SOURCES - 1, -MAX_SOURCES - 1, 'WITHSCORES')
 if excess and excess[2] then redis.call('ZREMRANGEBYSCORE', sources, '-inf', excess[2]) end
+-- Producers report again within a second.
+if excess then bound_bytes(sources, MAX_SOURCES) end
 local found = usable('ZRANGE', sources, source_start, source_start + SOURCES_A_RUN - 1, 'WITHSCORES') or {}
 for i = 1, #found, 2 do
   if not note(found[i]) then redis.call('ZREMRANGEBYSCORE', sources, found[i + 1], found[i + 1]) end
@@ -76,19 +92,24 @@ end
 source_start = #found == 2 * SOURCES_A_RUN and source_start + SOURCES_A_RUN or 0
 for i = 12, #ARGV do note(ARGV[i]) end
 
-local stale, removed_entries, wanted = 0, 0, {}
+local stale, removed_entries, bytes, wanted = 0, 0, 0, {}
 local looked = math.min(#names, most_names)
 for i = 1, looked do
   local name = names[(start + i - 1) % #names + 1]
   local waiting = prefix .. 'waiting:' .. name
   local left = usable('LLEN', waiting) or 0
-  while left > 0 and removed_entries < MAX_REMOVED do
+  while left > 0 and removed_entries < MAX_REMOVED and bytes < MAX_BYTES do
     local entry = redis.call('LINDEX', waiting, 0)
-    local stamp = string.match(entry, '^(%d+) ')
+    local stamp = #entry <= MAX_ENTRY and string.match(entry, '^(%d+) ')
     local waited = stamp and now - stamp
     if waited and waited <= max_age and waited >= -1000000 then break end
-    redis.call('LPOP', waiting)
-    redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. string.match(entry, '[^ ]*$'))
+    redis.call('LTRIM', waiting, 1, -1)
+    if #entry <= MAX_ENTRY then
+      local id = string.match(entry, '^%d+ %d+ (.+)$')
+      if id then redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. id) end
+    else
+      bytes = bytes + #entry
+    end
     left, removed_entries = left - 1, removed_entries + 1
     if stamp then stale = stale + 1 end
   end
@@ -121,10 +142,10 @@ end
 local over = 0
 local waiting = usable('LLEN', legacy) or 0
 local noted = usable('HMGET', account, 'removed', 'marks') or {}
-local removed = tonumber(noted[1] or '') or 0
+local removed = tonumber(string.sub(noted[1] or '', 1, 32)) or 0
 local marks, arrived_before = {}, 0
 local last = 0
-for time, arrived in string.gmatch(string.sub(noted[2] or '', 1, 4096), '(%d+) (%d+)') do
+for time, arrived in string.gmatch(string.sub(noted[2] or '', 1, 1024), '(%d+) (%d+)') do
   time, arrived = tonumber(time), tonumber(arrived)
   if time <= now + 1000000 then
     if now - time > max_age then arrived_before = math.max(arrived_before, arrived) else

@@ -11,7 +11,8 @@ local max_bytes, order_life = tonumber(ARGV[5]), ARGV[6]
 
 -- Clients write these keys too. So names and numbers are checked, one call does a bounded amount of work, and a key of
 -- the wrong type (from a foreign SET), which would stall the type for good, is deleted, here and below.
-local MAX_WORK, MAX_HAND = 4096, 256
+-- A kilobyte of garbage counts as one step of the work.
+local MAX_WORK, MAX_HAND, MAX_ENTRY, MAX_HAND_BYTES = 4096, 256, 512, 8388608
 local drops = {}
 if redis.call('EXISTS', dropped) == 1 then
   for _, reason in ipairs({'queue_full', 'stale'}) do
@@ -48,7 +49,7 @@ local counts = {}
 -- Takes the stream's oldest fresh frame. Stale ones are skipped within the same turn, so a slow stream keeps its share.
 local function take(name)
   if not counts[name] then
-    if #name > 128 or not string.match(name, '^%w[%w._-]*$') then return end
+    if not string.match(name, '^%w[%w._-]*$') then return end
     counts[name] = 0
   end
   local waiting = prefix .. 'waiting:' .. name
@@ -60,7 +61,12 @@ local function take(name)
       break
     end
     work = work + 1
-    local stamp, size, id = string.match(entry, '^(%d+) (%d+) (.+)$')
+    local stamp, size, id
+    if #entry <= MAX_ENTRY then
+      stamp, size, id = string.match(entry, '^(%d+) (%d+) (.+)$')
+    else
+      work = work + math.floor(#entry / 1024)
+    end
     local waited = stamp and now - stamp
     local key = prefix .. 'frame:' .. name .. ':' .. (id or '')
     if waited and waited <= max_age and waited >= -1000000 then
@@ -96,9 +102,15 @@ local function take(name)
   end
 end
 
+local most = nil
 local function next_tokens(count)
   if count <= 0 then return false end
-  local found = redis.pcall('LPOP', tokens, math.min(count, MAX_HAND))
+  if count > 1 and not most then
+    -- As many samples as tokens in a hand: each token is in one of the first nodes of the list.
+    local used = redis.pcall('MEMORY', 'USAGE', tokens, 'SAMPLES', MAX_HAND)
+    most = type(used) == 'number' and used > MAX_HAND_BYTES and 1 or MAX_HAND
+  end
+  local found = redis.pcall('LPOP', tokens, math.min(count, most or 1))
   if found and found.err then
     redis.call('UNLINK', tokens)
     return false
@@ -113,7 +125,14 @@ while hand do
     work = work + 1
     stop = work > MAX_WORK
     if not stop then
-      if (skip[name] or 0) > 0 then skip[name] = skip[name] - 1 else take(name) end
+      if #name > 128 then
+        -- It is never put back, or the next call would come no further.
+        work = work + math.floor(#name / 1024)
+      elseif (skip[name] or 0) > 0 then
+        skip[name] = skip[name] - 1
+      else
+        take(name)
+      end
       stop = full
     end
     if stop then

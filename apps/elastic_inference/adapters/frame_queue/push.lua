@@ -6,8 +6,14 @@
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local count = #ARGV - 4
--- No call removes more than this, whatever other programs have put into the lists.
-local MAX_REMOVED = 1280
+-- No call removes more than this, or reads more bytes and one entry, whatever other programs have put into the lists.
+-- What is left is for the next call. An entry has some 50 bytes; a longer one than this is garbage.
+local MAX_REMOVED, MAX_BYTES, MAX_ENTRY = 1280, 1048576, 512
+
+-- They are repeated for each frame, so long ones would multiply.
+if #name > 128 or #prefix > 256 or #tokens + #waiting + #dropped > 2048 then
+  return redis.error_reply('ERR a name or key of the frame queue is too long')
+end
 
 -- A key of the wrong type (from a foreign SET) is deleted.
 local function length(list)
@@ -41,13 +47,16 @@ local entries = {}
 for i = 1, count do entries[i] = stamp .. ARGV[i + 4] end
 redis.call('RPUSH', waiting, unpack(entries))
 
-local gone = 0
+local gone, bytes = 0, 0
 local function discard(stream, entry)
-  gone = gone + 1
-  redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. string.match(entry, '[^ ]*$'))
+  gone, bytes = gone + 1, bytes + #entry
+  local id = #entry <= MAX_ENTRY and string.match(entry, '^%d+ %d+ (.+)$')
+  if id then redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. id) end
 end
-if over > 0 then
-  for _, entry in ipairs(redis.call('LPOP', waiting, over)) do discard(name, entry) end
+-- One at a time: nobody knows how long an entry is before it is read.
+for _ = 1, over do
+  discard(name, redis.call('LPOP', waiting))
+  if bytes > MAX_BYTES then break end
 end
 if add == 1 then
   redis.call('RPUSH', tokens, name)
@@ -56,8 +65,13 @@ elseif add > 1 then
   for i = 1, add do names[i] = name end
   redis.call('RPUSH', tokens, unpack(names))
 end
-if cut > 0 then
-  for _, victim in ipairs(redis.call('LPOP', tokens, cut)) do
+for _ = 1, cut do
+  if bytes > MAX_BYTES then break end
+  local victim = redis.call('LPOP', tokens)
+  if not victim then break end
+  if #victim > 128 then
+    bytes = bytes + #victim
+  else
     local entry = redis.pcall('LPOP', prefix .. 'waiting:' .. victim)
     if type(entry) == 'string' then discard(victim, entry) end
   end

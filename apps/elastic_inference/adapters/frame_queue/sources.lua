@@ -5,6 +5,13 @@
 -- Returns {name, time last seen, state, fps, reconnects, dropped, …}, the latest first.
 local prefix, oldest, newest, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local FIELDS, MAX_BYTES = {'state', 'fps', 'reconnects', 'dropped'}, 256
+-- Reading a set of more or longer names than this could take all memory. The janitor trims or removes it within a
+-- second. Older rights lack MEMORY USAGE: then only the number is bounded.
+local MAX_NAMES, MAX_SET_BYTES = 16384, 12582912
+local beyond = redis.pcall('ZRANGE', KEYS[1], MAX_NAMES, MAX_NAMES)
+if #beyond > 0 then return {} end
+local used = not beyond.err and redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 0)
+if type(used) == 'number' and used > MAX_SET_BYTES then return {} end
 local seen = redis.pcall('ZRANGE', KEYS[1], newest, oldest, 'BYSCORE', 'REV', 'LIMIT', 0, most, 'WITHSCORES')
 -- The janitor removes a key of the wrong type.
 if seen.err then return string.match(seen.err, '^WRONGTYPE') and {} or seen end
