@@ -138,6 +138,7 @@ class Parts:
             registry = StreamRegistry(broker)
             await registry.watch([STREAM])
             await registry.exists(STREAM)
+            await registry.shorten_watches()
             return [each.id for each in await registry.streams()], [each.pod for each in await registry.workers()]
         finally:
             await broker.aclose()
