@@ -100,4 +100,5 @@ def test_good_frames_are_as_fast_with_a_tenth_of_broken_ones_as_without(
     assert invalid >= 0.5 * ROUNDS * FRAMES / BROKEN_EVERY, shown
     allowed_ms = 0.3 * REORDER_MS
     assert statistics.median(behind) - statistics.median(whole) < allowed_ms, shown
-    assert statistics.quantiles(broken, n=20)[-1] - statistics.quantiles(whole, n=20)[-1] < allowed_ms, shown
+    # Without tombstones, three of ten frames would wait for a broken one. Single waits of a busy machine do not count.
+    assert statistics.quantiles(broken, n=5)[-1] - statistics.quantiles(whole, n=5)[-1] < allowed_ms, shown
