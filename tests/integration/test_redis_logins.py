@@ -13,7 +13,8 @@ from redis.exceptions import AuthenticationError, ResponseError
 from redis.retry import Retry
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -98,11 +99,27 @@ async def camera_fills(logins: Logins) -> None:
     admin = logins.client("admin")
     logins.client("camera").set(FRAME, "x" * 1000)
     assert admin.ttl(FRAME) == -1
-    reader = QueueReader(logins.target("viewer"))
-    for _ in range(3):
-        await Sweeper(reader.clients, RULES).sweep([TYPE])
+    await logins.sweep()
     assert 0 < admin.ttl(FRAME) < 60
-    await reader.close()
+
+
+@tries("camera can invent types, which are served only as far as those with pods leave room (256).")
+async def camera_invents_types(logins: Logins) -> None:
+    camera = logins.client("camera")
+    for number in range(MAX_TYPES + 1):
+        camera.zadd(keys.sources(f"a{number}"), {NAME: 1})
+    served = await logins.served_types(with_pods=[TYPE])
+    assert (len(served), TYPE in served) == (MAX_TYPES, True)
+
+
+@tries("camera cannot leave a key in Redis for good, whatever the key's name.")
+async def camera_leaves_no_key(logins: Logins) -> None:
+    camera, admin = logins.client("camera"), logins.client("admin")
+    odd = ("queue_bad!", "{queue_a:b}:tokens", "{queue_made-up}:dropped")
+    for key in odd:
+        camera.hset(key, "stale", 1)
+    await logins.sweep()
+    assert all(0 < admin.ttl(key) <= 600 for key in odd)
 
 
 @tries("camera cannot read a frame, not even its own.")

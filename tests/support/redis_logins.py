@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, RedisError
 
 from elastic_inference.adapters.acl import USERS
-from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.adapters.frame_queue import KnownTypes, QueueConsumer, QueueProducer, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
@@ -97,6 +98,21 @@ class Logins:
         publisher = self._keep(ResultPublisher(self.client("worker"), TYPE, "pod-1", 100))
         publisher.publish([(make_result(stream=STREAM), tiny_jpeg())], [Tombstone(STREAM, 2, "invalid")])
         publisher.report_worker(1.0, 0.0, 1.0, device="CPU", model="m", precision="FP32")
+
+    async def sweep(self) -> None:
+        """Housekeeping's look at all keys, while only TYPE is served."""
+        reader = QueueReader(self.target("viewer"))
+        await Sweeper(reader.clients, RULES).sweep([TYPE])
+        await reader.close()
+
+    async def served_types(self, with_pods: Sequence[str]) -> Sequence[str]:
+        """The types that housekeeping and gateway serve."""
+        reader = QueueReader(self.target("viewer"))
+        types = KnownTypes(reader)
+        types.prefer(with_pods)
+        await types.refresh()
+        await reader.close()
+        return types.names
 
     def refuses(self, user: str, *groups: list[Command]) -> None:
         """Fails unless Redis refuses each command for lack of rights, and not for another reason."""

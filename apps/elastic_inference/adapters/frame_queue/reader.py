@@ -5,10 +5,11 @@ Called by the gateway, housekeeping and `ei-status`, on their event loops. Uses 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +32,14 @@ TYPES_EVERY_S = 10.0
 FEW_KEYS = 5_000
 FEW_KEYS_EVERY_S = 0.9
 _SCAN_COUNT = 1000
+# What one step of a scan may walk and take. A client can write millions of keys: a pass then takes many steps.
+KEYS_A_STEP = 200_000
+STEP_S = 0.3
 MAX_SOURCES = 4096
 # Anyone who may push can invent types, and each costs round trips and labels.
 MAX_TYPES = 256
+# Names that a pass remembers besides the preferred ones.
+_MAX_FOUND = 8192
 TOO_MANY_TYPES_EVERY_S = 60.0
 _TYPE_PATTERNS = ("queue_*", "{queue_*}:[st]o[uk]*s")
 _TYPE_KEY = re.compile(r"queue_(?P<legacy>[^:{}]+)|\{queue_(?P<own>[^:{}]+)\}:(?:sources|tokens)")
@@ -85,24 +91,18 @@ class QueueReader:
         self.clients = QueueClients(target, name)
 
     async def types(self) -> list[str]:
-        """Inference types that have a queue or a producer now, sorted. Scans the key space: see `KnownTypes`."""
-        return (await self.scan_types())[0]
-
-    async def scan_types(self) -> tuple[list[str], int]:
-        """`types`, and how many keys the scan walked on the fullest server, to the next thousand."""
-        found: set[str] = set()
-        walked = 0
-        clients = self.clients
-        nodes = await connect_nodes_async(clients.target, clients.name) if clients.cluster else [clients.of("")]
+        """Inference types that have a queue or a producer now, sorted. Scans the whole key space: see `KnownTypes`."""
+        scan = self.type_scan()
         try:
-            for node in nodes:
-                for pattern in _TYPE_PATTERNS:
-                    walked = max(walked, await _scan(node, pattern, found))
+            while not await scan.step():
+                pass
         finally:
-            if clients.cluster:
-                for node in nodes:
-                    await node.aclose()
-        return sorted(found), walked
+            await scan.close()
+        return sorted(scan.found)
+
+    def type_scan(self) -> TypeScan:
+        """A new pass through the key space."""
+        return TypeScan(self.clients)
 
     async def length(self, infer_type: str) -> int:
         """Frames that wait, legacy ones included."""
@@ -151,55 +151,118 @@ class QueueReader:
         await self.clients.close()
 
 
+class TypeScan:
+    """One pass through all keys for the names of types, in bounded steps. A step that is cancelled may be repeated."""
+
+    def __init__(self, clients: QueueClients) -> None:
+        self.found: set[str] = set()
+        # Keys walked so far on the fullest server, to the next thousand.
+        self.walked = 0
+        self._clients = clients
+        self._nodes: list[redis.asyncio.Redis] | None = None
+        self._left: list[tuple[redis.asyncio.Redis, str]] = []
+        self._cursor = 0
+        self._walked_here = 0
+
+    async def step(self, preferred: Collection[str] = ()) -> bool:
+        """Walks on, and returns whether the pass is complete. Raises REDIS_ERRORS.
+
+        `found` takes each of the `preferred` names, however many others there are.
+        """
+        started, walked = time.monotonic(), 0
+        if self._nodes is None:
+            clients = self._clients
+            nodes = await connect_nodes_async(clients.target, clients.name) if clients.cluster else [clients.of("")]
+            self._nodes = nodes
+            self._left = [(node, pattern) for node in nodes for pattern in _TYPE_PATTERNS]
+        while self._left and walked < KEYS_A_STEP and time.monotonic() - started < STEP_S:
+            node, pattern = self._left[0]
+            reply: Any = await node.scan(self._cursor, match=pattern, count=_SCAN_COUNT)
+            self._cursor = int(reply[0])
+            self._take(reply[1], preferred)
+            walked += _SCAN_COUNT
+            self._walked_here += _SCAN_COUNT
+            self.walked = max(self.walked, self._walked_here)
+            if not self._cursor:
+                self._left.pop(0)
+                self._walked_here = 0
+        return not self._left
+
+    async def close(self) -> None:
+        """Closes what the pass opened."""
+        if self._clients.cluster:
+            for node in self._nodes or ():
+                await node.aclose()
+
+    def _take(self, batch: Sequence[bytes], preferred: Collection[str]) -> None:
+        for key in batch:
+            match = _TYPE_KEY.fullmatch(key.decode(errors="replace"))
+            name = match and (match["legacy"] or match["own"])
+            if name and keys.is_name(name) and (len(self.found) < _MAX_FOUND or name in preferred):
+                self.found.add(name)
+
+
 class KnownTypes:
-    """The types in use, at most MAX_TYPES, known ones first. Read every 10 s, or every second if there are few keys."""
+    """The types in use, at most MAX_TYPES: first those with pods, then those known longer.
+
+    Read every 10 s, or every second if there are few keys. If there are very many, a pass takes several rounds: what it
+    finds is known at once, and a name is dropped after a whole pass without it.
+    """
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()
         self._reader = reader
+        self._scan: TypeScan | None = None
+        self._reading = asyncio.Lock()
+        self._with_pods: frozenset[str] = frozenset()
         self._seen_at: dict[str, float] = {}
         self._due_at = float("-inf")
         self._too_many_logged_at = float("-inf")
 
+    def prefer(self, with_pods: Iterable[str]) -> None:
+        """Says which types have pods: clients can invent any number of types, but not one with a pod."""
+        self._with_pods = frozenset(with_pods)
+
     async def refresh(self) -> bool:
-        """Reads the types if they are due, and returns whether it did. Raises REDIS_ERRORS."""
-        now = time.monotonic()
-        if now < self._due_at:
-            return False
-        found, keys_walked = await self._reader.scan_types()
-        # Some seconds longer than they have keys: a legacy queue has none whenever it is empty.
-        kept = {name: at for name, at in self._seen_at.items() if now - at < TYPES_EVERY_S}
-        self.names = self._bounded(sorted({*kept, *found}), now)
-        self._seen_at = {name: now if name in found else kept[name] for name in self.names}
-        self._due_at = now + (TYPES_EVERY_S if keys_walked > FEW_KEYS else min(TYPES_EVERY_S, FEW_KEYS_EVERY_S))
-        return True
+        """Reads the types, or some of them, if they are due, and returns whether it did. Raises REDIS_ERRORS."""
+        # Several tasks of the gateway ask.
+        async with self._reading:
+            now = time.monotonic()
+            if now < self._due_at:
+                return False
+            await self._read(now)
+            return True
 
     def expire(self) -> None:
         """Makes the next `refresh` read again."""
         self._due_at = float("-inf")
 
-    def _bounded(self, types: Sequence[str], now: float) -> tuple[str, ...]:
+    async def _read(self, now: float) -> None:
+        scan = self._scan = self._scan or self._reader.type_scan()
+        try:
+            complete = await scan.step(self._with_pods.union(self.names))
+        except Exception:
+            self._scan = None
+            await scan.close()
+            raise
+        # Some seconds longer than they have keys: a legacy queue has none whenever it is empty.
+        kept = {name: at for name, at in self._seen_at.items() if not complete or now - at < TYPES_EVERY_S}
+        self.names = self._bounded({*kept, *scan.found}, now)
+        self._seen_at = {name: now if name in scan.found else kept[name] for name in self.names}
+        pause_s = min(TYPES_EVERY_S, FEW_KEYS_EVERY_S)
+        if complete:
+            self._scan = None
+            await scan.close()
+            pause_s = TYPES_EVERY_S if scan.walked > FEW_KEYS else pause_s
+        self._due_at = now + pause_s
+
+    def _bounded(self, types: Collection[str], now: float) -> tuple[str, ...]:
         if len(types) > MAX_TYPES and now - self._too_many_logged_at >= TOO_MANY_TYPES_EVERY_S:
             self._too_many_logged_at = now
             log.warning("the queue has %d inference types: only %d are served", len(types), MAX_TYPES)
-        known = set(self.names)
-        return tuple(sorted(sorted(types, key=lambda name: (name not in known, name))[:MAX_TYPES]))
-
-
-async def _scan(node: redis.asyncio.Redis, pattern: str, found: set[str]) -> int:
-    """Adds the types of the keys that match to `found`. Returns how many keys were walked, to the next thousand."""
-    cursor, walked = 0, 0
-    while True:
-        reply: Any = await node.scan(cursor, match=pattern, count=_SCAN_COUNT)
-        cursor, batch = int(reply[0]), reply[1]
-        walked += _SCAN_COUNT
-        for key in batch:
-            match = _TYPE_KEY.fullmatch(key.decode(errors="replace"))
-            name = match and (match["legacy"] or match["own"])
-            if name and keys.is_name(name):
-                found.add(name)
-        if not cursor:
-            return walked
+        known, pods = set(self.names), self._with_pods
+        ranked = sorted(types, key=lambda name: (name not in pods, name not in known, name))
+        return tuple(sorted(ranked[:MAX_TYPES]))
 
 
 def _source(infer_type: str, row: Sequence[object]) -> SourceInfo | None:

@@ -24,13 +24,16 @@ class Script:
 
 @functools.cache
 def script(name: str) -> Script:
-    """`push`, `pop`, `legacy`, `order`, `janitor` or `sources`, read from the file beside this module."""
+    """`push`, `pop`, `legacy`, `order`, `janitor`, `sources` or `sweep`, read from the file beside this module."""
     text = (Path(__file__).parent / f"{name}.lua").read_text()
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def all_scripts() -> tuple[Script, ...]:
-    """Every script. Each service that may load scripts loads all of them, as producers need one but may load none."""
+    """Every script but `sweep`.
+
+    Each service that may load scripts loads all of these, as producers need one but may load none.
+    """
     return tuple(script(name) for name in ("push", "pop", "legacy", "order", "janitor", "sources"))
 
 

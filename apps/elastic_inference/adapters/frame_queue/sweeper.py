@@ -7,23 +7,40 @@ Redis removes them. Without the sweep, a client that sets none would fill Redis 
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.frame_queue.producer import FRAME_LIFE_EXTRA_S, SOURCE_LIFE_S
 from elastic_inference.adapters.frame_queue.reader import QueueClients
+from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.redis_input import read_name
 from elastic_inference.base import config
 
-# Keys looked at in one share; SCAN may return a few more.
+# Keys looked at in one share; SCAN may return a few more. Each key that got an expiry allows for some more keys, so
+# that the sweep keeps pace with a client that writes many; but a share takes no longer than SWEEP_S.
 KEYS_A_SHARE = 2000
-_SCAN_COUNT = 500
+_MORE_KEYS = 20
+SWEEP_S = 0.4
+# How long the counters and lists of a type stay that has no pod and is not served: nobody claims or empties them.
+UNSERVED_LIFE_S = 600.0
+ACCOUNT_EXTRA_S = 60.0
+_SCAN_COUNT = 1000
 # Streams that one share passes to the janitor of a type.
 _MAX_FOUND = 256
-_KEY = re.compile(rb"\{queue_([^:{}]+)\}:(frame|taken|source|waiting):(.*)", re.DOTALL)
+# What the Redis user `camera` may write (users.acl): its patterns allow more than valid keys.
+_OURS = re.compile(
+    rb"queue_.*|\{queue_.*\}:(?:(?:frame|taken|waiting|source):.*|sources|tokens|dropped|plain)", re.DOTALL
+)
+_KEY = re.compile(
+    rb"\{queue_([^:{}]+)\}:(?:(frame|taken|source|waiting):(.*)|(tokens|sources|dropped|plain))", re.DOTALL
+)
+# (Redis' condition, life in ms): keys that get the same expiry go to Redis together.
+_Expiries = dict[tuple[str, int], list[bytes]]
 
 
 class Sweeper:
@@ -32,47 +49,85 @@ class Sweeper:
     def __init__(self, clients: QueueClients, rules: config.QueueRules) -> None:
         """The caller closes the clients."""
         self._clients = clients
-        frame_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
-        self._lives_ms = {b"frame": frame_ms, b"taken": frame_ms, b"source": int(SOURCE_LIFE_S * 1000)}
+        # What is no key of ours serves nobody, and goes as soon as a frame.
+        self._frame_ms = frame_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
+        account_ms = int((rules.max_frame_age_s + ACCOUNT_EXTRA_S) * 1000)
+        source_ms = int(SOURCE_LIFE_S * 1000)
+        self._lives_ms = {b"frame": frame_ms, b"taken": frame_ms, b"source": source_ms, b"plain": account_ms}
         self._cursor = 0
         self._turn = 0
 
-    async def sweep(self, types: Sequence[str]) -> Mapping[str, list[str]]:
+    async def sweep(self, types: Sequence[str], with_pods: Collection[str] = ()) -> Mapping[str, list[str]]:
         """Looks at one share of the keys; call it every second. Returns streams that have a list of frames, by type.
 
-        Keys without an expiry get one, unless they are such a list: the janitor of its type empties it. In a Redis
-        Cluster each pass goes through the node of one of `types`.
+        `types` are served, `with_pods` have pods. Keys without an expiry get one, unless they belong to these types
+        and have none: janitors and pods empty them. In a Redis Cluster each pass goes through the node of one of
+        `types`.
         """
+        started = time.monotonic()
         client = self._clients.of(types[self._turn % len(types)] if types else "")
+        in_use = {name.encode() for name in (*types, *with_pods)}
         waiting: dict[str, list[str]] = defaultdict(list)
-        seen = 0
-        while seen < KEYS_A_SHARE:
-            reply: Any = await client.scan(self._cursor, match="{queue_*}:*", count=_SCAN_COUNT)
-            self._cursor, found = reply
+        seen, mended = 0, 0
+        while seen < KEYS_A_SHARE + _MORE_KEYS * mended and time.monotonic() - started < SWEEP_S:
+            reply: Any = await client.scan(self._cursor, match="*queue_*", count=_SCAN_COUNT)
+            cursor, found = reply
             # Keys that do not match cost time too.
             seen += max(_SCAN_COUNT, len(found))
-            await self._look_at(client, found, waiting)
-            if self._cursor == 0:
+            mended += await self._look_at(client, found, in_use, waiting)
+            # Last: a share that was interrupted looks at these keys again.
+            self._cursor = cursor
+            if cursor == 0:
                 self._turn += 1
                 break
         return waiting
 
-    async def _look_at(self, client: Redis, found: Sequence[bytes], waiting: dict[str, list[str]]) -> None:
-        pipe = client.pipeline(transaction=False)
+    async def _look_at(
+        self, client: Redis, found: Sequence[bytes], in_use: Collection[bytes], waiting: dict[str, list[str]]
+    ) -> int:
+        """Returns how many keys got an expiry."""
+        expiries: _Expiries = defaultdict(list)
         for key in found:
-            parts = _KEY.fullmatch(key)
-            if parts is None:
-                continue
-            infer_type, kind, rest = parts.groups()
-            if kind != b"waiting":
-                # NX: only a key without an expiry gets one, whatever happens meanwhile.
-                pipe.pexpire(key, self._lives_ms[kind], nx=True)
-                continue
-            type_name, stream = read_name(infer_type), read_name(rest)
-            if type_name is None or stream is None:
-                pipe.unlink(key)
-            elif len(waiting[type_name]) < _MAX_FOUND:
-                waiting[type_name].append(stream)
-        if pipe.command_stack:
-            # An older users.acl lacks rights to some of these keys.
-            await pipe.execute(raise_on_error=False)
+            infer_type, kind, name = _parts(key)
+            if not kind:
+                if _OURS.fullmatch(key):
+                    expiries["NX", self._frame_ms].append(key)
+            elif kind in self._lives_ms:
+                expiries["NX", self._lives_ms[kind]].append(key)
+            elif infer_type not in in_use:
+                expiries["NX", int(UNSERVED_LIFE_S * 1000)].append(key)
+            else:
+                # It got an expiry before its type was known or had a pod: that moves on while the type is in use.
+                expiries["XX", int(UNSERVED_LIFE_S * 1000)].append(key)
+                streams = waiting[infer_type.decode()] if kind == b"waiting" else []
+                if kind == b"waiting" and len(streams) < _MAX_FOUND:
+                    streams.append(name.decode())
+        mended = 0
+        for (condition, life_ms), names in expiries.items():
+            given = await _expire(client, condition, life_ms, names)
+            mended += given if condition == "NX" else 0
+        return mended
+
+
+def _parts(key: bytes) -> tuple[bytes, bytes, bytes]:
+    """(type, kind, the rest) of a valid key; the kind of any other is empty."""
+    invalid = (b"", b"", b"")
+    if key.startswith(b"queue_"):
+        infer_type = key.removeprefix(b"queue_")
+        return (infer_type, b"legacy", b"") if read_name(infer_type) else invalid
+    match = _KEY.fullmatch(key)
+    if match is None or read_name(match[1]) is None or (match[2] == b"waiting" and not read_name(match[3])):
+        return invalid
+    return match[1], match[2] or match[4], match[3] or b""
+
+
+async def _expire(client: Redis, condition: str, life_ms: int, names: Sequence[bytes]) -> int:
+    """Gives keys an expiry in one call, and returns how many got it."""
+    sweep = script("sweep")
+    reply: Any
+    try:
+        reply = await client.evalsha(sweep.sha, 0, condition, life_ms, *names)
+    except NoScriptError:
+        await client.script_load(sweep.text)
+        reply = await client.evalsha(sweep.sha, 0, condition, life_ms, *names)
+    return int(reply)

@@ -123,6 +123,7 @@ class PoolState:
 
     async def _read_workers(self) -> bool:
         self._records.workers = await self._registry.workers()
+        self._types.prefer(worker.type for worker in self._records.workers)
         return True
 
     async def _read_types(self) -> bool:

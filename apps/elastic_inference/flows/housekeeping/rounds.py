@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 ROUND_S = 1.0
 WORKERS_EVERY_S = 10.0
 READ_LIMIT_S = 3.0
+# A step of a round that takes longer ends, and the next ones run if Redis answers PING in time.
+STEP_LIMIT_S = 2.0
+PING_LIMIT_S = 1.0
+_CLEAN_UP_LIMIT_S = 15.0
 BEAT_LIMIT_S = 30.0
 MEMORY_EVERY_S = 10.0
 # Janitors occupy Redis for at most this long in one round; the next round continues with the next type.
@@ -61,6 +65,8 @@ class Housekeeping:
         self._lifecycle = lifecycle
         self._explain = explain
         self._types = KnownTypes(reader)
+        self._with_pods: frozenset[str] = frozenset()
+        self._found: Mapping[str, Sequence[str]] = {}
         self._workers_at = float("-inf")
         self._memory_at = float("-inf")
         self._counted: set[str] = set()
@@ -93,11 +99,25 @@ class Housekeeping:
             self._workers_at = now
 
     async def _clean_up(self) -> None:
+        self._found = {}
+        for step in (self._read_memory, self._read_types, self._sweep, self._run_janitors):
+            try:
+                async with asyncio.timeout(STEP_LIMIT_S):
+                    await step()
+            except TimeoutError:
+                # Too much work is no outage: then Redis still answers.
+                async with asyncio.timeout(PING_LIMIT_S):
+                    await self._reader.ping()
+                name = step.__name__.strip("_").replace("_", " ")
+                if note := self._throttle.note(name):
+                    log.warning("housekeeping could not %s within %.0f s %s", name, STEP_LIMIT_S, note)
+
+    async def _sweep(self) -> None:
+        self._found = await self._sweeper.sweep(self._types.names, self._with_pods)
+
+    async def _run_janitors(self) -> None:
         started = time.monotonic()
-        await self._read_memory(started)
-        await self._read_types()
-        names = self._types.names
-        found = await self._sweeper.sweep(names)
+        names, found = self._types.names, self._found
         share = max(_MIN_NAMES, min(NAMES_A_RUN, NAMES_A_ROUND // max(1, len(names))))
         # A round that was interrupted continues where it stopped: if Redis is slow, every type still gets its turn.
         behind = [name for name in names if name > self._last_done]
@@ -142,8 +162,9 @@ class Housekeeping:
                 metric.remove(gone)
             self._janitor.forget(gone)
 
-    async def _read_memory(self, now: float) -> None:
+    async def _read_memory(self) -> None:
         # Not every second: an INFO costs more than all the rest.
+        now = time.monotonic()
         if now - self._memory_at < MEMORY_EVERY_S:
             return
         used, limit = await self._reader.memory()
@@ -156,7 +177,9 @@ class Housekeeping:
 
     async def _count_workers(self) -> None:
         pods = Counter(worker.type for worker in await self._registry.workers())
-        counted = set(sorted(set(pods).union(self._types.names))[:MAX_TYPES])
+        self._with_pods = frozenset(pods)
+        self._types.prefer(self._with_pods)
+        counted = set([*sorted(pods), *(name for name in self._types.names if name not in pods)][:MAX_TYPES])
         for infer_type in counted:
             self._metrics.workers.labels(infer_type=infer_type).set(pods[infer_type])
         # Removed last: a scrape between clearing and setting would say that a type has no pod.
@@ -168,7 +191,7 @@ class Housekeeping:
     async def _ask(self, part: str, read: Callable[[], Awaitable[None]]) -> bool:
         """Whether `read` succeeded in time; its outcome becomes readiness, `ei_redis_up` and `ei_redis_refused`."""
         try:
-            async with asyncio.timeout(READ_LIMIT_S):
+            async with asyncio.timeout(_CLEAN_UP_LIMIT_S if part == "queue" else READ_LIMIT_S):
                 await read()
         except (RedisError, OSError, TimeoutError) as error:
             text = self._explain(error, part)

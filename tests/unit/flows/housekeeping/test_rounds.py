@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from elastic_inference.adapters.frame_queue import reader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import HousekeepingMetrics
+from elastic_inference.flows.housekeeping import rounds
 from elastic_inference.flows.housekeeping.rounds import Housekeeping
 
 
@@ -28,13 +30,22 @@ class Queues:
         self.refused: set[str] = set()
         self.shortened = 0
         self.fails_after: int | None = None
+        self.answers = True
+        self.pods: list[str] = []
         self.lifecycle = Lifecycle("housekeeping")
 
-    async def scan_types(self) -> tuple[list[str], int]:
-        return self.found, 0
+    def type_scan(self) -> Pass:
+        return Pass(self)
 
-    async def sweep(self, types: Any) -> dict[str, list[str]]:
+    async def read_found(self) -> list[str]:
+        return self.found
+
+    async def sweep(self, types: Any, with_pods: Any) -> dict[str, list[str]]:
         return {"people": ["gate-1"]}
+
+    async def ping(self) -> None:
+        if not self.answers:
+            raise TimeoutError
 
     def forget(self, _infer_type: str) -> None:
         pass
@@ -58,10 +69,26 @@ class Queues:
         return 3, 4
 
     async def workers(self) -> list[Any]:
-        return []
+        return [SimpleNamespace(type=name) for name in self.pods]
 
     async def shorten_watches(self) -> None:
         self.shortened += 1
+
+
+class Pass:
+    """Finds all types in one step."""
+
+    def __init__(self, queues: Queues) -> None:
+        self.found: set[str] = set()
+        self.walked = 0
+        self._queues = queues
+
+    async def step(self, _preferred: Any) -> bool:
+        self.found = set(await self._queues.read_found())
+        return True
+
+    async def close(self) -> None:
+        pass
 
 
 def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeeping:
@@ -104,7 +131,7 @@ async def test_a_round_continues_where_the_last_was_cut_off() -> None:
     for _ in range(3):
         queues.cleaned.clear()
         queues.fails_after = 3
-        assert not await housekeeping._ask("queue", housekeeping._clean_up)
+        assert await housekeeping._ask("queue", housekeeping._clean_up)
         seen += queues.cleaned
     assert seen == ["a", "b", "c", "d", "a", "b", "c", "d", "a"]
 
@@ -131,6 +158,41 @@ async def test_the_round_that_counts_the_pods_also_shortens_watches() -> None:
     for now_s in (100.0, 101.0, 110.0):
         await housekeeping._round(now_s)
     assert queues.shortened == 2
+
+
+@pytest.mark.parametrize("slow", ["memory", "read_found", "sweep"])
+@pytest.mark.parametrize("answers", [True, False], ids=["Redis answers", "Redis hangs"])
+async def test_a_step_that_takes_too_long_stops_no_other_and_is_no_outage(
+    monkeypatch: pytest.MonkeyPatch, slow: str, answers: bool
+) -> None:
+    registry = CollectorRegistry()
+    queues = Queues(["people"])
+    queues.answers = answers
+    housekeeping = make(queues, registry)
+    housekeeping._types.names = ("people",)
+    monkeypatch.setattr(rounds, "STEP_LIMIT_S", 0.05)
+
+    async def hang(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(queues, slow, hang)
+    assert await housekeeping._ask("queue", housekeeping._clean_up) == answers
+    assert queues.cleaned == (["people"] if answers else [])
+    assert registry.get_sample_value("ei_redis_up", {"part": "queue"}) == answers
+
+
+async def test_invented_types_do_not_crowd_out_those_with_pods() -> None:
+    registry = CollectorRegistry()
+    queues = Queues([f"a{number}" for number in range(300)] + ["people"])
+    queues.pods = ["people"]
+    housekeeping = make(queues, registry)
+    for _ in range(2):
+        queues.cleaned.clear()
+        await housekeeping._clean_up()
+        await housekeeping._count_workers()
+    assert len(queues.cleaned) == MAX_TYPES
+    assert "people" in queues.cleaned
+    assert registry.get_sample_value("ei_workers", {"infer_type": "people"}) == 1
 
 
 async def test_a_type_that_redis_refuses_is_skipped_and_shown() -> None:
@@ -167,7 +229,7 @@ async def test_a_refused_read_leaves_the_memory_known(monkeypatch: pytest.Monkey
     async def refuse() -> list[str]:
         raise ResponseError("NOPERM")
 
-    monkeypatch.setattr(queues, "scan_types", refuse)
+    monkeypatch.setattr(queues, "read_found", refuse)
     assert not await housekeeping._ask("queue", housekeeping._clean_up)
     assert registry.get_sample_value("ei_redis_used_memory_bytes") == 1
 
@@ -190,12 +252,12 @@ async def test_a_bug_in_a_round_does_not_end_the_rounds(
     queues = Queues(["people"])
     housekeeping = make(queues)
     stop = asyncio.Event()
-    rounds = 0
+    begun = 0
 
     async def fail_once(now: float) -> None:
-        nonlocal rounds
-        rounds += 1
-        if rounds == 2:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
             stop.set()
             return
         raise KeyError("bug")
@@ -203,7 +265,7 @@ async def test_a_bug_in_a_round_does_not_end_the_rounds(
     monkeypatch.setattr(housekeeping, "_round", fail_once)
     began = time.monotonic()
     await housekeeping.run(stop)
-    assert rounds == 2
+    assert begun == 2
     assert time.monotonic() - began < 5
     assert [record.message for record in caplog.records] == ["a round failed (logged once a minute)"]
 

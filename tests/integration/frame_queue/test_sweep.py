@@ -1,0 +1,183 @@
+"""Nothing that clients write stays in Redis for good, and millions of keys stop neither sweep nor scan for types."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader, Sweeper, reader, sweeper
+from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from tests.support.queue_bench import TYPE, QueueBench
+
+RULES = config.QueueRules()
+LISTS = [
+    *("queue_a:b", "queue_bad!", "queue_", "queue_zz", "queue_zz\xff"),
+    *("{queue_zz}:tokens", "{queue_zz}:waiting:x", "{queue_zz}:waiting:a b", "{queue_zz}:order:x}:tokens"),
+    *("{queue_a:b}:tokens", "{queue_a:b}:waiting:x", "{queue_bad..!}:tokens", "{queue_}:tokens", "{queue_}}:waiting:"),
+]
+HASHES = [
+    "{queue_zz}:dropped",
+    "{queue_a:b}:dropped",
+    "{queue_a:b}:source:x",
+    "{queue_zz}:source:",
+    "{queue_{}:source:",
+]
+STRINGS = [
+    "{queue_a:b}:frame:x",
+    "{queue_a{b}:frame:x",
+    "{queue_a}b}:frame:x",
+    "{queue_zz}:frame:",
+    "{queue_}:frame:\n",
+]
+SETS = ["{queue_a:b}:sources", "{queue_zz}:sources", "{queue_x}:x}:sources"]
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A server with the shipped users; each user's password is its name."""
+    acl_file: Path = tmp_path_factory.mktemp("acl") / "users.acl"
+    acl_file.write_text(render_acl({user: user for user in USERS}))
+    with EmbeddedValkey(options=("--aclfile", str(acl_file))) as server:
+        yield server
+
+
+def login(server: EmbeddedValkey, user: str) -> config.RedisTarget:
+    return config.RedisTarget(url=SecretStr(server.url), username=user, password=SecretStr(user))
+
+
+@pytest.fixture
+async def queue_reader(bench: QueueBench) -> AsyncIterator[QueueReader]:
+    found = QueueReader(bench.target)
+    yield found
+    await found.close()
+
+
+def ttl_of(client: redis.Redis, key: str) -> int:
+    return client.ttl(key.encode("latin-1"))
+
+
+async def test_every_key_that_a_camera_may_write_goes_in_time(locked: EmbeddedValkey) -> None:
+    with connect(login(locked, "camera")) as camera:
+        for key in LISTS:
+            camera.rpush(key.encode("latin-1"), "x")
+        for key in HASHES:
+            camera.hset(key, "queue_full", 1)
+        for key in STRINGS:
+            camera.set(key, "x")
+        for key in SETS:
+            camera.zadd(key, {"x": 1})
+        camera.rpush(keys.tokens(TYPE), "x")
+    viewer = QueueReader(login(locked, "viewer"))
+    await Sweeper(viewer.clients, RULES).sweep([TYPE])
+    await viewer.close()
+    with connect(login(locked, "admin")) as admin:
+        lives = {key: ttl_of(admin, key) for key in (*LISTS, *HASHES, *STRINGS, *SETS)}
+        assert [key for key, life in lives.items() if not 0 < life <= 600] == []
+        assert admin.ttl(keys.tokens(TYPE)) == -1, "janitors and pods empty the keys of a type in use"
+
+
+async def test_drops_stay_while_their_type_is_in_use(bench: QueueBench, queue_reader: QueueReader) -> None:
+    sweep = Sweeper(queue_reader.clients, RULES).sweep
+    own, pods_own, nobodys = (keys.dropped(name) for name in (TYPE, "cars", "made-up"))
+    for key in (own, pods_own, nobodys):
+        bench.redis.hset(key, "stale", 1)
+    await sweep([TYPE], ["cars"])
+    assert [bench.redis.ttl(key) == -1 for key in (own, pods_own, nobodys)] == [True, True, False]
+    bench.redis.pexpire(own, 100_000)
+    bench.redis.pexpire(nobodys, 100_000)
+    await sweep([TYPE], ["cars"])
+    assert bench.redis.ttl(own) > 500, "the type is back: its drops are for the next pod"
+    assert bench.redis.ttl(nobodys) <= 100
+
+
+async def test_other_programs_keys_are_left_alone(bench: QueueBench, queue_reader: QueueReader) -> None:
+    others = ("my_queue_x", "{queue_x}", "{queue_x}:other", "x{queue_x}:tokens")
+    bench.redis.mset(dict.fromkeys(others, 1))
+    await Sweeper(queue_reader.clients, RULES).sweep([])
+    assert [bench.redis.ttl(key) for key in others] == [-1] * len(others)
+
+
+def scans(bench: QueueBench) -> int:
+    return int(bench.redis.info("commandstats").get("cmdstat_scan", {}).get("calls", 0))
+
+
+async def test_a_sweep_keeps_pace_while_it_finds_keys_to_mend(
+    bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SWEEP_S", 30.0)
+    count = 10 * sweeper.KEYS_A_SHARE
+    bench.redis.mset({keys.frame(TYPE, "flood", str(number)): b"x" for number in range(count)})
+    sweep = Sweeper(queue_reader.clients, RULES).sweep
+    await sweep([TYPE])
+    assert sum(bench.redis.ttl(key) == -1 for key in bench.redis.scan_iter(count=5000)) == 0
+    bench.redis.config_resetstat()
+    await sweep([TYPE])
+    assert scans(bench) * 1000 <= sweeper.KEYS_A_SHARE, "a share of clean keys stays cheap"
+
+
+async def test_a_share_ends_in_time(
+    bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SWEEP_S", 0.0)
+    bench.redis.config_resetstat()
+    await Sweeper(queue_reader.clients, RULES).sweep([TYPE])
+    assert scans(bench) <= 1
+
+
+async def test_a_scan_for_types_does_little_a_round_and_goes_on_in_the_next(
+    bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(reader, "KEYS_A_STEP", 2000)
+    types = KnownTypes(queue_reader)
+    bench.redis.rpush(keys.legacy_queue("old"), "x")
+    await types.refresh()
+    assert types.names == ("old",)
+    bench.redis.unlink(keys.legacy_queue("old"))
+    bench.redis.mset({keys.frame(TYPE, "flood", str(number)): b"x" for number in range(10_000)})
+    bench.push("cam-1")
+    bench.redis.config_resetstat()
+    seen = []
+    while "old" in types.names:
+        clock.now += 1
+        before = scans(bench)
+        assert await types.refresh()
+        assert scans(bench) - before <= 2
+        seen.append(types.names)
+        assert len(seen) < 60
+    assert len(seen) >= 10, "two patterns, 10,000 keys each: no name goes before the whole pass"
+    assert (TYPE, "old") in [tuple(sorted(names, reverse=True)) for names in seen], "a find counts at once"
+    assert types.names == (TYPE,)
+
+
+async def test_two_tasks_may_ask_for_types_at_once(bench: QueueBench, queue_reader: QueueReader) -> None:
+    bench.push("cam-1")
+    types = KnownTypes(queue_reader)
+    assert sorted(await asyncio.gather(*(types.refresh() for _ in range(4)))) == [False, False, False, True]
+    assert types.names == (TYPE,)
+
+
+async def test_types_with_pods_come_first(
+    bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_MAX_FOUND", 280)
+    for number in range(300):
+        bench.redis.zadd(keys.sources(f"a{number:03}"), {"x": 1})
+    bench.push("cam-1")
+    types = KnownTypes(queue_reader)
+    types.prefer([TYPE])
+    await types.refresh()
+    assert len(types.names) == MAX_TYPES
+    assert TYPE in types.names
