@@ -19,6 +19,7 @@ from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
+from tests.support.redis_servers import cluster
 
 RULES = config.QueueRules()
 LISTS = [
@@ -99,6 +100,32 @@ async def test_drops_stay_while_their_type_is_in_use(bench: QueueBench, queue_re
     await sweep([TYPE], ["cars"])
     assert bench.redis.ttl(own) > 500, "the type is back: its drops are for the next pod"
     assert bench.redis.ttl(nobodys) <= 100
+
+
+async def test_a_list_of_frames_of_a_type_without_other_keys_goes(bench: QueueBench, queue_reader: QueueReader) -> None:
+    bench.redis.rpush(keys.waiting("cars", "x"), "1 5 1")
+    await Sweeper(queue_reader.clients, RULES).sweep([TYPE], ["cars"])
+    assert bench.redis.ttl(keys.waiting("cars", "x")) > 0
+
+
+async def test_every_server_of_a_cluster_is_swept() -> None:
+    with cluster(2) as servers:
+        target = config.RedisTarget(url=SecretStr(servers[0].url.replace("redis://", "redis+cluster://")))
+        odd = [f"queue_bad!{number}" for number in range(8)]
+        for key in odd:
+            with connect(target, key=key) as client:
+                client.rpush(key, "x")
+        found = QueueReader(target)
+        sweep = Sweeper(found.clients, RULES)
+        for _ in range(3):
+            await sweep.sweep([])
+        lives = []
+        for key in odd:
+            with connect(target, key=key) as client:
+                lives.append(client.ttl(key))
+        assert min(lives) > 0
+        await sweep.close()
+        await found.close()
 
 
 async def test_other_programs_keys_are_left_alone(bench: QueueBench, queue_reader: QueueReader) -> None:

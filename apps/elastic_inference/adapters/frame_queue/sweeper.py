@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError
 from elastic_inference.adapters.frame_queue.producer import FRAME_LIFE_EXTRA_S, SOURCE_LIFE_S
 from elastic_inference.adapters.frame_queue.reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.redis_connection import connect_nodes_async
 from elastic_inference.adapters.redis_input import read_name
 from elastic_inference.base import config
 
@@ -47,7 +48,7 @@ class Sweeper:
     """One replica's way through the key space. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, clients: QueueClients, rules: config.QueueRules) -> None:
-        """The caller closes the clients."""
+        """The caller closes the clients, and the sweeper."""
         self._clients = clients
         # What is no key of ours serves nobody, and goes as soon as a frame.
         self._frame_ms = frame_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
@@ -56,17 +57,39 @@ class Sweeper:
         self._lives_ms = {b"frame": frame_ms, b"taken": frame_ms, b"source": source_ms, b"plain": account_ms}
         self._cursor = 0
         self._turn = 0
+        # In a Redis Cluster: its servers, read again after a pass through each.
+        self._nodes: list[Redis] = []
 
     async def sweep(self, types: Sequence[str], with_pods: Collection[str] = ()) -> Mapping[str, list[str]]:
         """Looks at one share of the keys; call it every second. Returns streams that have a list of frames, by type.
 
         `types` are served, `with_pods` have pods. Keys without an expiry get one, unless they belong to these types
-        and have none: janitors and pods empty them. In a Redis Cluster each pass goes through the node of one of
-        `types`.
+        and have none: janitors and pods empty them. In a Redis Cluster the passes go through one server after another.
         """
+        try:
+            return await self._sweep({name.encode() for name in types}, {name.encode() for name in with_pods})
+        except Exception:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Closes the connections to the servers of a cluster."""
+        nodes, self._nodes = self._nodes, []
+        self._cursor = self._turn = 0
+        for node in nodes:
+            await node.aclose()
+
+    async def _node(self) -> Redis:
+        if not self._clients.cluster:
+            return self._clients.of("")
+        if self._nodes and self._turn >= len(self._nodes):
+            await self.close()
+        self._nodes = self._nodes or await connect_nodes_async(self._clients.target, self._clients.name)
+        return self._nodes[self._turn]
+
+    async def _sweep(self, types: Collection[bytes], with_pods: Collection[bytes]) -> Mapping[str, list[str]]:
         started = time.monotonic()
-        client = self._clients.of(types[self._turn % len(types)] if types else "")
-        in_use = {name.encode() for name in (*types, *with_pods)}
+        client = await self._node()
         waiting: dict[str, list[str]] = defaultdict(list)
         seen, mended = 0, 0
         while seen < KEYS_A_SHARE + _MORE_KEYS * mended and time.monotonic() - started < SWEEP_S:
@@ -74,7 +97,7 @@ class Sweeper:
             cursor, found = reply
             # Keys that do not match cost time too.
             seen += max(_SCAN_COUNT, len(found))
-            mended += await self._look_at(client, found, in_use, waiting)
+            mended += await self._look_at(client, found, (types, with_pods), waiting)
             # Last: a share that was interrupted looks at these keys again.
             self._cursor = cursor
             if cursor == 0:
@@ -83,9 +106,14 @@ class Sweeper:
         return waiting
 
     async def _look_at(
-        self, client: Redis, found: Sequence[bytes], in_use: Collection[bytes], waiting: dict[str, list[str]]
+        self,
+        client: Redis,
+        found: Sequence[bytes],
+        in_use: tuple[Collection[bytes], Collection[bytes]],
+        waiting: dict[str, list[str]],
     ) -> int:
         """Returns how many keys got an expiry."""
+        types, with_pods = in_use
         expiries: _Expiries = defaultdict(list)
         for key in found:
             infer_type, kind, name = _parts(key)
@@ -94,7 +122,7 @@ class Sweeper:
                     expiries["NX", self._frame_ms].append(key)
             elif kind in self._lives_ms:
                 expiries["NX", self._lives_ms[kind]].append(key)
-            elif infer_type not in in_use:
+            elif infer_type not in types and (kind != b"dropped" or infer_type not in with_pods):
                 expiries["NX", int(UNSERVED_LIFE_S * 1000)].append(key)
             else:
                 # It got an expiry before its type was known or had a pod: that moves on while the type is in use.

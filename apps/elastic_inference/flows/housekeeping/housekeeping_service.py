@@ -34,10 +34,11 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
     targets = {"queue": settings.queue, "broker": settings.broker}
     reader = QueueReader(settings.queue, CLIENT_NAME)
     broker = connect_async(settings.broker, name=CLIENT_NAME)
+    sweeper = Sweeper(reader.clients, settings)
     rounds = Housekeeping(
         reader,
         Janitor(reader.clients, settings, keys.pod_name()),
-        Sweeper(reader.clients, settings),
+        sweeper,
         StreamRegistry(broker),
         metrics=HousekeepingMetrics(registry),
         lifecycle=lifecycle,
@@ -56,6 +57,7 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
         lifecycle.end_beat("rounds")
+        await sweeper.close()
         await reader.close()
         await broker.aclose()
 
