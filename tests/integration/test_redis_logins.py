@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -12,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.retry import Retry
 
-from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.adapters.acl import USERS
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.adapters.redis_connection import connect_async
@@ -28,7 +27,6 @@ from tests.support.redis_logins import (
     LISTING,
     NAME,
     OTHER,
-    PASSWORDS,
     REGISTRY,
     RESULT_READS,
     RESULT_WRITES,
@@ -44,7 +42,7 @@ from tests.support.redis_logins import (
     Command,
     Logins,
     frame,
-    line_of_the_site,
+    server_with_users,
 )
 from tests.support.sentences import Tries, all_logins
 from tests.support.waiting import wait_for
@@ -54,10 +52,7 @@ tries = Tries(*USERS, "default", SITE)
 
 @pytest.fixture(scope="module")
 def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    acl_file: Path = tmp_path_factory.mktemp("acl") / "users.acl"
-    acl_file.write_text(render_acl({user: PASSWORDS[user] for user in USERS}) + line_of_the_site() + "\n")
-    options = ("--aclfile", str(acl_file), "--busy-reply-threshold", "100")
-    with EmbeddedValkey(options=options) as server:
+    with server_with_users(tmp_path_factory.mktemp("acl") / "users.acl") as server:
         yield server
 
 
@@ -394,12 +389,9 @@ def site_does_nothing_else(logins: Logins) -> None:
     logins.refuses(SITE, LISTING, SERVER, [("SELECT", 1), ("INFO",), ("PUBLISH", STREAM, "x")])
 
 
-def test_every_sentence_is_tried() -> None:
-    tries.check()
-
-
-def test_every_user_has_sentences() -> None:
+def test_every_user_has_sentences_and_each_is_tried() -> None:
     assert {*USERS, "default"} <= all_logins()
+    tries.check()
 
 
 @pytest.mark.parametrize("sentence", tries.functions, ids=lambda each: each[:60])

@@ -13,7 +13,7 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, RedisError
 
-from elastic_inference.adapters.acl import USERS
+from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.frame_queue import KnownTypes, QueueConsumer, QueueProducer, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
@@ -140,3 +140,9 @@ def line_of_the_site() -> str:
     document = (Path(__file__).parents[2] / "doc" / "security.md").read_text()
     (line,) = re.findall(rf"^user {SITE} on .*$", document, re.MULTILINE)
     return str(line).replace("<sha256 of the password>", hashlib.sha256(PASSWORDS[SITE].encode()).hexdigest())
+
+
+def server_with_users(acl_file: Path) -> EmbeddedValkey:
+    """A server with the shipped users and the site's, whose rules are written to `acl_file`."""
+    acl_file.write_text(render_acl({user: PASSWORDS[user] for user in USERS}) + line_of_the_site() + "\n")
+    return EmbeddedValkey(options=("--aclfile", str(acl_file), "--busy-reply-threshold", "100"))
