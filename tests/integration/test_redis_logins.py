@@ -367,7 +367,8 @@ def default_is_off(logins: Logins) -> None:
                 stranger.execute_command(*command)
     for user, password in (("default", ""), ("default", "x"), ("camera", "wrong"), ("nobody", "x")):
         client = redis.Redis(port=logins.server.port, username=user, password=password, retry=once)
-        pytest.raises(AuthenticationError, client.ping)
+        with client, pytest.raises(AuthenticationError):
+            client.ping()
 
 
 @tries("site-7 can push frames of its type, and report their source.")
@@ -395,6 +396,5 @@ def test_every_user_has_sentences_and_each_is_tried() -> None:
 
 @pytest.mark.parametrize("sentence", tries.functions, ids=lambda each: each[:60])
 async def test_login(sentence: str, logins: Logins) -> None:
-    outcome = tries.functions[sentence](logins)
-    if outcome is not None:
+    if (outcome := tries.functions[sentence](logins)) is not None:
         await outcome
