@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from dataclasses import dataclass, field
+
+from tests.support.looped import Looped
 
 
 @dataclass(eq=False)
@@ -19,7 +20,7 @@ class _Link:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
-class HalfOpenProxy:
+class HalfOpenProxy(Looped):
     """Forwards connections to a port of this machine, in a thread of its own.
 
     `break_open` makes all open connections deaf forever. While `swallowing`, new ones are accepted but get no reply.
@@ -27,22 +28,10 @@ class HalfOpenProxy:
     """
 
     def __init__(self, target_port: int) -> None:
-        self.port = 0
+        super().__init__()
         self.swallowing = False
         self._target = target_port
         self._links: set[_Link] = set()
-        self._loop = asyncio.new_event_loop()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> HalfOpenProxy:
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
 
     def break_open(self, *, requests: bool = True) -> None:
         """From now on nothing passes on the open connections; with `requests` false, only replies are lost."""
@@ -63,19 +52,9 @@ class HalfOpenProxy:
 
         self._loop.call_soon_threadsafe(close)
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
     async def _serve(self) -> None:
-        self._stop = asyncio.Event()
         listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = listener.sockets[0].getsockname()[1]
-        self._started.set()
-        await self._stop.wait()
-        listener.close()
+        await self._until_stopped(listener)
         tasks = [task for link in self._links for task in link.tasks]
         for link in list(self._links):
             self._close(link)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import redis
 import trustme
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, server_binary
+from tests.support.looped import Looped
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -79,38 +79,19 @@ def _sentinel_knows(port: int, name: str, others: int) -> bool:
     return False
 
 
-class TlsFront:
+class TlsFront(Looped):
     """A TLS port in front of a server, with a certificate of a temporary CA: the embedded server has no TLS."""
 
     def __init__(self, server: EmbeddedValkey, folder: Path, host: str = "localhost") -> None:
+        super().__init__()
         authority = trustme.CA()
         self.ca_file = folder / "ca.pem"
         authority.cert_pem.write_to_path(str(self.ca_file))
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(host).configure_cert(self._context)
         self._server = server
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> TlsFront:
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
 
     async def _serve(self) -> None:
-        self._stop = asyncio.Event()
         tasks: set[asyncio.Task[None]] = set()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,10 +104,7 @@ class TlsFront:
             tasks.discard(task)
 
         listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=self._context)
-        self.port = listener.sockets[0].getsockname()[1]
-        self._started.set()
-        await self._stop.wait()
-        listener.close()
+        await self._until_stopped(listener)
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
