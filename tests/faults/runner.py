@@ -13,6 +13,7 @@ import redis
 from tests.bench.record import rss_mb
 from tests.faults.record import BACK_WITHIN_S, PAUSE_LIMIT_S, Account, Allowance, Bar, Row
 from tests.faults.site import STREAMS, Site
+from tests.support.background import beside
 from tests.support.waiting import TIME_FACTOR, wait_for
 
 # How long to wait for the recovery; its bar is lower.
@@ -80,21 +81,15 @@ class Seen:
     def peak_below(self, **limits_mb: float) -> Iterator[None]:
         """A bar: the resident memory of these services (`_` for `-`) stays below this many MB."""
         peaks = dict.fromkeys(limits_mb, 0.0)
-        stop = threading.Event()
 
-        def watch() -> None:
+        def watch(stop: threading.Event) -> None:
             while not stop.wait(0.05):
                 for name in peaks:
                     with contextlib.suppress(OSError, AssertionError, IndexError):
                         peaks[name] = max(peaks[name], rss_mb(self.site.pid(name.replace("_", "-"))))
 
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
+        with beside(watch):
             yield
-        finally:
-            stop.set()
-            thread.join()
         for name, limit in limits_mb.items():
             what = f"{name.replace('_', '-')} below {limit:.0f} MB"
             self.check(what, peaks[name] < limit, f"{peaks[name]:.0f} MB")
@@ -103,9 +98,8 @@ class Seen:
     def answers_within(self, limit_s: float) -> Iterator[None]:
         """A bar: Redis answers every PING within this time."""
         longest = [0.0]
-        stop = threading.Event()
 
-        def ask() -> None:
+        def ask(stop: threading.Event) -> None:
             with self.site.client("admin") as client:
                 while not stop.wait(0.01):
                     began = time.monotonic()
@@ -113,13 +107,8 @@ class Seen:
                         client.ping()
                     longest[0] = max(longest[0], time.monotonic() - began)
 
-        thread = threading.Thread(target=ask)
-        thread.start()
-        try:
+        with beside(ask):
             yield
-        finally:
-            stop.set()
-            thread.join()
         self.check(f"Redis answers within {limit_s:g} s", longest[0] < limit_s * TIME_FACTOR, f"{longest[0]:.2f} s")
 
 

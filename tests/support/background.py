@@ -34,12 +34,24 @@ class Background:
 
 
 @contextmanager
+def beside(work: Callable[[threading.Event], object], limit_s: float | None = None) -> Iterator[None]:
+    """Runs `work` in a thread while the block lasts, then sets the event and waits, at most `limit_s`."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(limit_s)
+
+
+@contextmanager
 def repeating(action: Callable[[], object], fps: float) -> Iterator[None]:
     """Calls `action` at this rate in a thread while the block lasts; raises at the end what it raised."""
-    stop = threading.Event()
     failed: list[Exception] = []
 
-    def run() -> None:
+    def run(stop: threading.Event) -> None:
         due_s = time.monotonic()
         try:
             while not stop.is_set():
@@ -49,12 +61,7 @@ def repeating(action: Callable[[], object], fps: float) -> Iterator[None]:
         except Exception as error:  # noqa: BLE001  raised again below
             failed.append(error)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    with beside(run, 10):
         yield
-    finally:
-        stop.set()
-        thread.join(10)
     if failed:
         raise failed[0]
