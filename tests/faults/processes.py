@@ -213,6 +213,13 @@ def _frozen(pid: int, seconds: float) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+# The services of which one runs, as reports call them, and as the site does.
+SINGLE = {
+    "websocket server": "websocket-server",
+    "gateway": "gateway",
+    "housekeeping": "housekeeping",
+    "camera": "video-1",
+}
 FAULTS = (
     Fault(REDIS, "killed", redis_killed, short=True),
     Fault(REDIS, "killed under overload", overloaded(redis_killed)),
@@ -229,24 +236,10 @@ FAULTS = (
     Fault(SERVICE, "one of two pods killed under overload", overloaded(killed("pod-1"))),
     Fault(SERVICE, "both pods killed", killed("pod-1", "pod-2")),
     Fault(SERVICE, "a pod drained", drained),
-    *(
-        Fault(SERVICE, f"{shown} killed", killed(name))
-        for shown, name in (
-            ("websocket server", "websocket-server"),
-            ("gateway", "gateway"),
-            ("housekeeping", "housekeeping"),
-            ("camera", "video-1"),
-        )
-    ),
+    *(Fault(SERVICE, f"{shown} killed", killed(name)) for shown, name in SINGLE.items()),
     *(
         Fault(SERVICE, f"{shown} frozen for 5 s", frozen(name))
-        for shown, name in (
-            ("one of two pods", "pod-1"),
-            ("websocket server", "websocket-server"),
-            ("gateway", "gateway"),
-            ("housekeeping", "housekeeping"),
-            ("camera", "video-1"),
-        )
+        for shown, name in {"one of two pods": "pod-1", **SINGLE}.items()
     ),
     Fault(SERVICE, "gateway out of descriptors", no_descriptors("gateway", connect=True)),
     Fault(SERVICE, "websocket server out of descriptors", no_descriptors("websocket-server", connect=True)),
