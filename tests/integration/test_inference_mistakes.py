@@ -17,6 +17,7 @@ from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.inference.runtime import load_openvino
 from tests.support.inference_pod import Pod, running_pod
+from tests.support.ports import accepted
 from tests.support.small_models import constant_model
 from tests.support.waiting import TIME_FACTOR, wait_for
 
@@ -53,11 +54,7 @@ def no_redis() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
+            for connection in accepted(listener):
                 with connection:
                     connection.recv(4096)
                     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")

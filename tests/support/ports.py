@@ -1,4 +1,4 @@
-"""TCP ports for the servers that tests start."""
+"""TCP ports for the servers that tests start, and the connections to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Below the ports that Linux assigns to outgoing connections, so that no client of another test takes one in between.
@@ -28,6 +29,16 @@ def free_port(host: str = "127.0.0.1") -> int:
             counter.truncate(0)
             counter.write(str(count + 1))
         return port
+
+
+def accepted(server: socket.socket) -> Iterator[socket.socket]:
+    """The connections to a listening socket, one after another, until it is closed."""
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        yield connection
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -61,6 +61,25 @@ def orders(viewer: RawViewer, count: int) -> list[int]:
     return [json.loads(viewer.read()[1])["order"] for _ in range(count)]
 
 
+def check_cut_off(limits: Limits, queue_url: str, client: redis.Redis) -> None:
+    """Publishes to a viewer that reads nothing until the server closes its connection."""
+    with (
+        Relay(limits, queue_url=queue_url) as relay,
+        relay.open(f"/{STREAM}?format=frame", receive_buffer_bytes=4096) as deaf,
+    ):
+        wait_subscribed(client, relay)
+        order = 0
+
+        def gone() -> bool:
+            nonlocal order
+            order += 1
+            client.publish(STREAM, message(order, BIG_JPEG))
+            return relay.metric("ei_viewers") == 0
+
+        wait_for(gone, 15, "the deaf viewer to be cut off")
+        assert deaf.is_cut_off()
+
+
 def rss_bytes(process: subprocess.Popen[bytes]) -> int:
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):

@@ -82,6 +82,21 @@ def flooding_upstream() -> Iterator[tuple[int, threading.Event]]:
         thread.join(10)
 
 
+@contextmanager
+def flooded_tunnel(
+    valkey: EmbeddedValkey, tls: dict[str, str]
+) -> Iterator[tuple[RunningGateway, socket.socket, threading.Event]]:
+    """A tunnel to a flooding upstream. Returns (the gateway, the client, the event that ends the upstream)."""
+    with (
+        flooding_upstream() as (port, leave),
+        RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=f"ws://127.0.0.1:{port}", **tls) as gateway,
+        client_of(gateway) as raw,
+    ):
+        raw.sendall(HANDSHAKE)
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 1, what="the tunnel")
+        yield gateway, raw, leave
+
+
 def rss_bytes() -> int:
     """This process' memory; the gateway is a part of it."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
@@ -154,13 +169,7 @@ def test_a_client_that_reads_no_events_is_disconnected(valkey: EmbeddedValkey, s
 def test_the_tunnel_of_a_client_that_reads_nothing_is_released(
     valkey: EmbeddedValkey, short_limit: None, tls: dict[str, str]
 ) -> None:
-    with (
-        flooding_upstream() as (port, _),
-        RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=f"ws://127.0.0.1:{port}", **tls) as gateway,
-        client_of(gateway) as raw,
-    ):
-        raw.sendall(HANDSHAKE)
-        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 1, what="the tunnel")
+    with flooded_tunnel(valkey, tls) as (gateway, raw, _):
         wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="its end")
         wait_for(lambda: gateway.metric("ei_connections") == 0, what="the place")
         read_to_end(raw)
@@ -171,13 +180,7 @@ def test_a_tunnel_is_released_when_the_websocket_server_ends_it_though_the_clien
 ) -> None:
     monkeypatch.setattr("elastic_inference.flows.gateway.server.LINGER_S", 0.3)
     monkeypatch.setattr("elastic_inference.flows.gateway.server.SWEEP_S", 0.05)
-    with (
-        flooding_upstream() as (port, leave),
-        RunningGateway(valkey.url, WEBSOCKET_SERVER_URL=f"ws://127.0.0.1:{port}", **tls) as gateway,
-        client_of(gateway) as raw,
-    ):
-        raw.sendall(HANDSHAKE)
-        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 1, what="the tunnel")
+    with flooded_tunnel(valkey, tls) as (gateway, raw, leave):
         threading.Event().wait(1)
         assert gateway.metric("ei_gateway_tunnels") == 1, "a write may wait for 30 s"
         leave.set()

@@ -20,7 +20,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SettingError
 from elastic_inference.domain.result import parse_result, split_message
 from tests.support.gateway import JPEG, Pool, RunningGateway
-from tests.support.ports import free_port
+from tests.support.ports import accepted, free_port
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
@@ -47,11 +47,7 @@ def recording_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
     heads: list[bytes] = []
 
     def serve(server: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
+        for connection in accepted(server):
             with connection:
                 connection.settimeout(5)
                 try:

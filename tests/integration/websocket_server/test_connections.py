@@ -18,7 +18,7 @@ from elastic_inference.flows.relay.server import Limits
 from elastic_inference.flows.relay.websocket_service import _connection_limits
 from tests.support.raw_viewer import PING, RawViewer
 from tests.support.waiting import wait_for
-from tests.support.websocket_server import BIG_JPEG, STREAM, Relay, message, orders, wait_subscribed
+from tests.support.websocket_server import BIG_JPEG, STREAM, Relay, check_cut_off, message, orders, wait_subscribed
 
 # Masked with zeros: an empty ping, the start of a message and an empty part of it.
 PING_FRAME, MESSAGE_START, MESSAGE_PART = (bytes([first, 0x80, 0, 0, 0, 0]) for first in (0x89, 0x01, 0x00))
@@ -65,21 +65,7 @@ def test_answers_to_our_own_pings_do_not_count(
 def test_a_viewer_that_accepts_nothing_is_cut_off_though_pings_may_wait_longer(
     valkey: EmbeddedValkey, client: redis.Redis
 ) -> None:
-    with (
-        Relay(Limits(write_stall_s=0.5), queue_url=valkey.url) as relay,
-        relay.open(f"/{STREAM}?format=frame", receive_buffer_bytes=4096) as deaf,
-    ):
-        wait_subscribed(client, relay)
-        order = 0
-
-        def gone() -> bool:
-            nonlocal order
-            order += 1
-            client.publish(STREAM, message(order, BIG_JPEG))
-            return relay.metric("ei_viewers") == 0
-
-        wait_for(gone, 15, "its end")
-        assert deaf.is_cut_off()
+    check_cut_off(Limits(write_stall_s=0.5), valkey.url, client)
 
 
 def test_additional_viewers_wait_for_a_place(valkey: EmbeddedValkey, client: redis.Redis) -> None:

@@ -18,6 +18,7 @@ from tests.support.websocket_server import (
     BIG_JPEG,
     STREAM,
     Relay,
+    check_cut_off,
     message,
     orders,
     rss_bytes,
@@ -55,22 +56,7 @@ def test_a_batch_after_a_pause_arrives_whole(relay: Relay, client: redis.Redis) 
 
 
 def test_viewer_that_reads_nothing_is_cut_off(valkey: EmbeddedValkey, client: redis.Redis) -> None:
-    limits = Limits(ping_s=0.5, pong_s=0.5)
-    with (
-        Relay(limits, queue_url=valkey.url) as relay,
-        relay.open(f"/{STREAM}?format=frame", receive_buffer_bytes=4096) as deaf,
-    ):
-        wait_subscribed(client, relay)
-        order = 0
-
-        def gone() -> bool:
-            nonlocal order
-            order += 1
-            client.publish(STREAM, message(order, BIG_JPEG))
-            return relay.metric("ei_viewers") == 0
-
-        wait_for(gone, 15, "the deaf viewer to be cut off")
-        assert deaf.is_cut_off()
+    check_cut_off(Limits(ping_s=0.5, pong_s=0.5), valkey.url, client)
 
 
 def test_stalled_viewers_cost_others_nothing_and_memory_stays(
