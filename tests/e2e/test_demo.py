@@ -155,15 +155,20 @@ def test_a_snapshot_and_the_page(demo: Demo) -> None:
         assert b"Elastic Inference" in answer.read()
 
 
-def status(demo: Demo, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of the package to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "elastic_inference.commands.status.main", *arguments],
+        [sys.executable, "-m", f"elastic_inference.commands.{command}.main", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=demo.folder,
+        cwd=folder,
         check=False,
     )
+
+
+def status(demo: Demo, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run("status", demo.folder, *arguments)
 
 
 def test_status_finds_every_link_working(demo: Demo) -> None:
@@ -219,14 +224,7 @@ def test_ctrl_c_ends_all_within_five_seconds_and_leaves_nothing(demo: Demo) -> N
 
 
 def refused(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "elastic_inference.commands.demo.main", *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=folder,
-        check=False,
-    )
+    return run("demo", folder, *options)
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

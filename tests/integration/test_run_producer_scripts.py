@@ -14,7 +14,7 @@ import redis
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.ports import free_port
-from tests.support.scripts import TOOLS, recorded_call, recording_engine, run
+from tests.support.scripts import TOOLS, recorded_call, recording_engine, run, stopped_after
 from tests.support.videos import write_video
 from tests.support.waiting import wait_for
 
@@ -45,24 +45,19 @@ def test_a_file_streams_into_the_queue_with_a_login(clip: Path, environ: dict[st
             stderr=subprocess.PIPE,
             text=True,
         ) as process,
+        stopped_after(process, 20, SECRET),
     ):
-        try:
-            client = redis.Redis(port=server.port)
-            for infer_type in ("face", "people"):
-                wait_for(
-                    lambda kind=infer_type: client.llen(keys.legacy_queue(kind)),
-                    30,
-                    f"frames of {infer_type} at the queue",
-                )
-            client.close()
-            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-            assert b"ei-file-stream-service" in shown
-            assert SECRET.encode() not in shown
-        finally:
-            process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
-        assert process.returncode == 0, errors
-        assert SECRET not in errors
+        client = redis.Redis(port=server.port)
+        for infer_type in ("face", "people"):
+            wait_for(
+                lambda kind=infer_type: client.llen(keys.legacy_queue(kind)),
+                30,
+                f"frames of {infer_type} at the queue",
+            )
+        client.close()
+        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"ei-file-stream-service" in shown
+        assert SECRET.encode() not in shown
 
 
 def test_a_cameras_password_is_not_in_argv_after_the_start(environ: dict[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.ports import free_port
-from tests.support.scripts import TOOLS, recorded_call, recording_engine, run
+from tests.support.scripts import TOOLS, recorded_call, recording_engine, run, stopped_after
 from tests.support.waiting import wait_for
 
 SECRET = "pa55-of-the-viewer"
@@ -68,17 +67,12 @@ def test_it_becomes_the_service_with_a_login(script: str, environ: dict[str, str
             stderr=subprocess.PIPE,
             text=True,
         ) as process,
+        stopped_after(process, 30, SECRET),
     ):
-        try:
-            wait_for(connected, 30, "the service to be ready")
-            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-            assert COMMANDS[script].encode() in shown
-            assert SECRET.encode() not in shown
-        finally:
-            process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 0, errors
-        assert SECRET not in errors
+        wait_for(connected, 30, "the service to be ready")
+        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert COMMANDS[script].encode() in shown
+        assert SECRET.encode() not in shown
 
 
 def test_the_gateways_files_reach_its_container(environ: dict[str, str], tmp_path: Path) -> None:

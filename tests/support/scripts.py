@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -60,6 +61,18 @@ def run(script: str, *arguments: str, environ: dict[str, str]) -> subprocess.Com
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def stopped_after(process: subprocess.Popen[str], limit_s: float, secret: str) -> Iterator[None]:
+    """Asks a service to stop when the block ends; it must do so cleanly, and without `secret` in its messages."""
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=limit_s)
+    assert process.returncode == 0, errors
+    assert secret not in errors
 
 
 @contextmanager
