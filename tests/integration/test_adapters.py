@@ -18,6 +18,7 @@ from tests.support.small_models import Runner, overlap, runner_of
 Frame = npt.NDArray[np.uint8]
 Expected = tuple[int, float, list[float]]  # class, confidence, box as 0..1 of the frame
 THRESHOLD = 0.3
+FACES = "head-pose-face-detection-female-and-male.gif"
 
 
 def frames(clip: Path, every: int) -> list[Frame]:
@@ -145,8 +146,8 @@ def check(
 @pytest.mark.parametrize(
     ("name", "clip", "label"),
     [
-        ("face-detection-retail-0005_FP32", "head-pose-face-detection-female-and-male.gif", "face"),
-        ("face-detection-retail-0005_INT8", "head-pose-face-detection-female-and-male.gif", "face"),
+        ("face-detection-retail-0005_FP32", FACES, "face"),
+        ("face-detection-retail-0005_INT8", FACES, "face"),
         ("person-vehicle-bike-detection-crossroad-0078_INT8", "car-detection.mp4", "vehicle"),
         ("person-vehicle-bike-detection-crossroad-0078_FP16", "car-detection.mp4", "vehicle"),
     ],
@@ -161,7 +162,7 @@ def test_ssd(shared_models: Path, shared_videos: Path, name: str, clip: str, lab
 @pytest.mark.parametrize("precision", ["FP32", "INT8"])
 def test_two_faces_in_every_frame_of_the_clip(shared_models: Path, shared_videos: Path, precision: str) -> None:
     runner = runner_of(find_model(None, shared_models, f"face-{precision.lower()}"))
-    for image in frames(shared_videos / "head-pose-face-detection-female-and-male.gif", 12):
+    for image in frames(shared_videos / FACES, 12):
         left, right = sorted(one.box for one in runner.detect(image))
         assert left[2] < 0.5 < right[0]
 

@@ -10,20 +10,16 @@ from tests.support.build_script import Builder
 
 
 @pytest.mark.parametrize(
-    ("engine", "platforms", "digest"),
-    [
-        ("podman", "", "7"),
-        ("buildah", "", "7"),
-        ("docker", "", "7"),
-        ("podman", "a/b,c/d", "7"),
-        ("docker", "a/b,c/d", "8"),
-    ],
+    ("engine", "platforms"),
+    [("podman", ""), ("buildah", ""), ("docker", ""), ("podman", "a/b,c/d"), ("docker", "a/b,c/d")],
     ids=["podman", "buildah", "docker", "podman, two platforms", "docker, two platforms"],
 )
-def test_the_digest_of_what_was_published_is_kept(tmp_path: Path, engine: str, platforms: str, digest: str) -> None:
+def test_the_digest_of_what_was_published_is_kept(tmp_path: Path, engine: str, platforms: str) -> None:
     builder = Builder(tmp_path, (engine,))
     given = ("-r", "r.example/team", *(("-p", platforms) if platforms else ()))
     kept = builder.project / "build" / "digests.txt"
+    # Docker reports several platforms in a file of its own.
+    digest = "8" if engine == "docker" and platforms else "7"
     done = builder.run(*given, "-c", "wss", "-g", "1.5")
     assert done.returncode == 0, done.stderr
     assert kept.read_text() == f"r.example/team/ei-websocket-server:1.5 sha256:{int(digest):064}\n"

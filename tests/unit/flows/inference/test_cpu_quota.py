@@ -5,19 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.system_tree import file_tree
 
 from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance, cpu_quota
 
 V1_MOUNT = "32 31 0:29 {root} /sys/fs/cgroup/{folder} rw - cgroup cgroup rw,{controllers}\n"
 V2_MOUNT = "31 23 0:26 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
-
-
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def v1(quota: str, period: str = "100000", folder: str = "sys/fs/cgroup/cpu") -> dict[str, str]:
@@ -39,7 +32,7 @@ def v2(cgroup: str, **quotas: str) -> dict[str, str]:
 
 def test_v1_in_a_container(tmp_path: Path) -> None:
     # The host's path shows in /proc, the mount's own root says what it is.
-    root = tree(
+    root = file_tree(
         tmp_path,
         v1_mount("/kubepods/pod1/c1", "4:cpu,cpuacct:/kubepods/pod1/c1\n1:name=systemd:/\n", "cpu,cpuacct")
         | v1("50000", folder="sys/fs/cgroup/cpu,cpuacct"),
@@ -48,7 +41,7 @@ def test_v1_in_a_container(tmp_path: Path) -> None:
 
 
 def test_v1_with_a_path_that_the_container_does_not_see(tmp_path: Path) -> None:
-    root = tree(
+    root = file_tree(
         tmp_path,
         v1_mount("/", "1:cpu:/kubepods/pod1/c1\n") | v1("10000"),
     )
@@ -56,7 +49,7 @@ def test_v1_with_a_path_that_the_container_does_not_see(tmp_path: Path) -> None:
 
 
 def test_the_lowest_quota_of_all_ancestors_counts(tmp_path: Path) -> None:
-    root = tree(
+    root = file_tree(
         tmp_path,
         v1_mount("/", "1:cpu:/outer/inner\n")
         | v1("-1")
@@ -68,11 +61,11 @@ def test_the_lowest_quota_of_all_ancestors_counts(tmp_path: Path) -> None:
 
 def test_v2(tmp_path: Path) -> None:
     quotas = {"user.slice": "max 100000", "user.slice/a.scope": "250000 100000"}
-    assert cpu_quota(tree(tmp_path, v2("/user.slice/a.scope", **quotas))) == 2.5
+    assert cpu_quota(file_tree(tmp_path, v2("/user.slice/a.scope", **quotas))) == 2.5
 
 
 def test_v2_in_a_container(tmp_path: Path) -> None:
-    assert cpu_quota(tree(tmp_path, v2("/", root="10000 100000"))) == 0.1
+    assert cpu_quota(file_tree(tmp_path, v2("/", root="10000 100000"))) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -87,7 +80,7 @@ def test_v2_in_a_container(tmp_path: Path) -> None:
     ],
 )
 def test_no_quota(tmp_path: Path, files: dict[str, str]) -> None:
-    assert cpu_quota(tree(tmp_path, files)) is None
+    assert cpu_quota(file_tree(tmp_path, files)) is None
 
 
 @pytest.mark.parametrize(
