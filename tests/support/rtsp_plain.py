@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import re
 import socket
 import ssl
@@ -73,22 +74,35 @@ class _Camera:
         self.going.set()
 
     def serve(self, connection: socket.socket) -> None:
+        """One client. In one thread, since a TLS connection is not made for two."""
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             stack.enter_context(connection)
-            connection.settimeout(60)
-            rest = b""
-            while self.going.is_set() and (data := connection.recv(4096)):
-                rest = self._skip_interleaved(rest + data)
-                if b"\r\n\r\n" not in rest or rest[:1] == b"$":
+            rest, frames, due = b"", None, time.monotonic() + 60
+            while self.going.is_set():
+                connection.settimeout(max(0.001, due - time.monotonic()))
+                try:
+                    data = connection.recv(4096)
+                except TimeoutError:
+                    if frames is None:
+                        return
+                    due, packets = next(frames)
+                    connection.settimeout(60)
+                    connection.sendall(packets)
                     continue
-                head, rest = rest.split(b"\r\n\r\n", 1)
-                method = self._answer(connection, head.decode("latin-1"))
-                if method == "PLAY":
-                    threading.Thread(target=self._play, args=(connection,), daemon=True).start()
-                elif method == "TEARDOWN":
+                if not data:
                     return
+                rest = self._skip_interleaved(rest + data)
+                while b"\r\n\r\n" in rest and rest[:1] != b"$":
+                    head, rest = rest.split(b"\r\n\r\n", 1)
+                    connection.settimeout(60)
+                    method = self._answer(connection, head.decode("latin-1"))
+                    if method == "TEARDOWN":
+                        return
+                    if method == "PLAY":
+                        frames = self._frames()
+                        due = time.monotonic()
 
     @staticmethod
     def _skip_interleaved(data: bytes) -> bytes:
@@ -118,20 +132,17 @@ class _Camera:
         connection.sendall(("RTSP/1.0 200 OK\r\n" + "\r\n".join(lines) + "\r\n\r\n" + body).encode())
         return method
 
-    def _play(self, connection: socket.socket) -> None:
+    def _frames(self) -> Iterator[tuple[float, bytes]]:
+        """The packets of each frame, and when the next one is due."""
         began = self._began
         if self._join_at is not None:
             began = time.monotonic() - self._join_at / self._fps
-        number, sequence = int((time.monotonic() - began) * self._fps), 0
-        with contextlib.suppress(OSError):
-            while self.going.is_set():
-                wait_s = began + number / self._fps - time.monotonic()
-                if wait_s > 0:
-                    time.sleep(wait_s)
-                unit = self._units[number % len(self._units)]
-                made, sequence = rtp_packets(unit, round(number * 90000 / self._fps), sequence)
-                connection.sendall(b"".join(b"$\0" + struct.pack(">H", len(one)) + one for one in made))
-                number += 1
+        sequence = 0
+        for number in itertools.count(int((time.monotonic() - began) * self._fps)):
+            unit = self._units[number % len(self._units)]
+            made, sequence = rtp_packets(unit, round(number * 90000 / self._fps), sequence)
+            packets = b"".join(b"$\0" + struct.pack(">H", len(one)) + one for one in made)
+            yield began + (number + 1) / self._fps, packets
 
 
 @contextlib.contextmanager

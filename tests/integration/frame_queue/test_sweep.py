@@ -174,7 +174,8 @@ async def test_a_scan_for_types_does_little_a_round_and_goes_on_in_the_next(
     assert types.names == ("old",)
     bench.redis.unlink(keys.legacy_queue("old"))
     bench.redis.mset({keys.frame(TYPE, "flood", str(number)): b"x" for number in range(10_000)})
-    bench.push("cam-1")
+    for number in range(20):
+        bench.redis.rpush(keys.legacy_queue(f"new-{number}"), "x")
     bench.redis.config_resetstat()
     seen = []
     while "old" in types.names:
@@ -185,8 +186,8 @@ async def test_a_scan_for_types_does_little_a_round_and_goes_on_in_the_next(
         seen.append(types.names)
         assert len(seen) < 60
     assert len(seen) >= 10, "two patterns, 10,000 keys each: no name goes before the whole pass"
-    assert (TYPE, "old") in [tuple(sorted(names, reverse=True)) for names in seen], "a find counts at once"
-    assert types.names == (TYPE,)
+    assert any(len(names) > 1 for names in seen[:-1]), "a find counts at once"
+    assert len(types.names) == 20
 
 
 async def test_two_tasks_may_ask_for_types_at_once(bench: QueueBench, queue_reader: QueueReader) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import select
 import socket
 import ssl
 import threading
@@ -94,21 +95,44 @@ class TlsForwarder:
                     each.close()
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._client, _ = self._listener.accept()
             self._listener.close()
-            back = threading.Thread(
-                target=self._copy, args=(self._client, self._camera), name="camera-tls-up", daemon=True
-            )
-            back.start()
-            self._copy(self._camera, self._client)
+            self._copy(self._client)
         self.close()
 
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while data := source.recv(_COPY_BYTES):
-                sink.sendall(data)
-        self.close()
+    def _copy(self, client: socket.socket) -> None:
+        """Copies both ways until one side ends. In one thread, since a TLS connection is not made for two."""
+        camera = self._camera
+        camera.setblocking(False)
+        poll = select.poll()
+        poll.register(client, select.POLLIN)
+        poll.register(camera, select.POLLIN)
+        while client.fileno() >= 0 and camera.fileno() >= 0:
+            # What TLS has decrypted no longer shows at the socket.
+            ready = {descriptor for descriptor, _ in poll.poll(0 if camera.pending() else None)}
+            if client.fileno() in ready:
+                data = client.recv(_COPY_BYTES)
+                if not data:
+                    return
+                _send_all(camera, data)
+            if camera.fileno() in ready or camera.pending():
+                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    data = camera.recv(_COPY_BYTES)
+                    if not data:
+                        return
+                    client.sendall(data)
+
+
+def _send_all(connection: ssl.SSLSocket, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[connection.send(left) :]
+        except ssl.SSLWantWriteError:
+            select.select((), (connection,), ())
+        except ssl.SSLWantReadError:
+            select.select((connection,), (), ())
 
 
 def _wrap(host: str, port: int, timeout_s: float, context: ssl.SSLContext) -> ssl.SSLSocket:
