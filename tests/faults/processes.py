@@ -179,10 +179,10 @@ def no_descriptors(name: str, connect: bool = False) -> Callable[[Site, Seen], N
             resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
         share = (cpu_s(pid) - used_s) / NO_FILES_S
         grown = log.stat().st_size - size
-        seen.check("no core burnt", share < 0.6, f"{share:.0%} of a core")
         if name == "Valkey":
-            seen.notes.append(f"Valkey's own log grew by {grown / 1000:.0f} kB")
+            seen.notes.append(f"Valkey itself took {share:.0%} of a core, and its log grew by {grown / 1000:.0f} kB")
         else:
+            seen.check("no core burnt", share < 0.6, f"{share:.0%} of a core")
             seen.check("log below 100 kB", grown < 100_000, f"{grown / 1000:.0f} kB")
         if name == "pod-1":
             seen.may_lose(16, "frames were in replies that were cut off")
