@@ -62,11 +62,12 @@ def run_at(place: Place, faults: Sequence[Fault]) -> list[Row]:
         account = site.settle()
         for fault in faults:
             row, account = run_fault(site, fault, account)
-            rows.append(_show(row))
+            _show(row)
+            rows.append(row)
     return rows
 
 
-def _show(row: Row) -> Row:
+def _show(row: Row) -> None:
     name, back, pushed, inferred, dropped, refused, invalid, lost, uncounted, open_, pause, *rest = cells(row)
     account = f"pushed {pushed} = inferred {inferred} + dropped {dropped} + invalid {invalid} + lost {lost}"
     left = f"not counted {uncounted}, unaccounted {open_}; refused {refused}; others pause {pause}"
@@ -74,7 +75,6 @@ def _show(row: Row) -> Row:
     print(f"{row.group}: {name}: back {back}; {account}; {left}; {row.took_s:.0f} s: {row.verdict()}", flush=True)
     for note in (*(bar.text() for bar in row.bars if bar.own), *row.notes, *row.allowance.reasons):
         print(f"    {note}", flush=True)
-    return row
 
 
 def _is_chosen(fault: Fault, options: argparse.Namespace) -> bool:
