@@ -133,10 +133,11 @@ def _quietly(condition: Callable[[], object]) -> object:
 def run_fault(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     """The row of one fault, and the account at its end, from which the next one counts.
 
-    A machine that is busy with other things can miss a bar once. A fault of ours misses it again.
+    A machine that is busy with other things can miss a bar once. A fault of ours misses it again. A frame that nobody
+    counted is never tried again.
     """
     row, after = _run_once(site, fault, before)
-    if row.fails():
+    if row.fails() and row.unaccounted() == 0:
         missed = "; ".join(bar.text() for bar in row.missed())
         row, after = _run_once(site, fault, after)
         row.notes.append(f"the second try; the first missed: {missed}")
