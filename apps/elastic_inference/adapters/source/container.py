@@ -19,7 +19,7 @@ from av.container import InputContainer
 
 from elastic_inference.adapters.source.colours import colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
-from elastic_inference.adapters.source.input_errors import source_error
+from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
 
@@ -193,7 +193,8 @@ class Container:
         known = [each for each in streams if each.codec_context is not None]
         if not known:
             codec = _codec_of(self._input, streams[0].index)
-            raise kind(f"{self._what} has {codec}, which can't be decoded here: set it to H.264, H.265 or MJPEG.")
+            advice = CONVERT_FILE if self._fatal else SET_CODEC
+            raise kind(f"{self._what} has {codec}, which can't be decoded here: {advice}")
         best = max(known, key=lambda each: each.width * each.height)
         if best.codec_context.name in _TEXT_CODECS:
             raise kind(f"{self._what} is text, not a video.")

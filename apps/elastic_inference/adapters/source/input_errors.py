@@ -10,7 +10,15 @@ import av.error
 
 from elastic_inference.domain.errors import SourceError, SourceFatalError
 
-# (error class, what happened and what to do). The first that matches counts.
+# What to do about a codec without a decoder, for a camera and for a file.
+SET_CODEC = "set it to H.264, H.265 or MJPEG."
+CONVERT_FILE = "convert it to H.264, H.265 or MJPEG."
+# (error class, what happened and what to do). The first that matches counts; for a file, first among its own.
+_OF_FILES: tuple[tuple[type[Exception], str], ...] = (
+    (av.error.DecoderNotFoundError, f"uses a codec that can't be decoded here: {CONVERT_FILE}"),
+    (av.error.InvalidDataError, "is damaged, or not a video that FFmpeg knows: expected a video file."),
+    (EOFError, "ends before its first frame: expected a video file."),
+)
 _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPUnauthorizedError, "refuses the user name or password (401): check the login in its URL."),
     (av.error.HTTPForbiddenError, "forbids access (403): check the login and the camera's list of allowed clients."),
@@ -23,7 +31,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
         "needs a protocol that this FFmpeg does not support: use its RTSP, RTMP or HTTP address, or a media server that"
         " offers its stream as RTSP.",
     ),
-    (av.error.DecoderNotFoundError, "uses a codec that can't be decoded here: set it to H.264, H.265 or MJPEG."),
+    (av.error.DecoderNotFoundError, f"uses a codec that can't be decoded here: {SET_CODEC}"),
     (av.error.DemuxerNotFoundError, "uses a format that can't be read here."),
     (av.error.InvalidDataError, "sends data that is not a video stream that FFmpeg knows: check the URL."),
     (ConnectionRefusedError, "refuses the connection: is the port right, and the service running?"),
@@ -36,15 +44,16 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def source_error(what: str, error: Exception, fatal: bool = False) -> SourceError:
+def source_error(what: str, error: Exception, is_file: bool = False) -> SourceError:
     """The SourceError that explains an error of FFmpeg; `what` names the source.
 
-    It is a SourceFatalError if `fatal`, or if trying again cannot help.
+    It is a SourceFatalError for a file, or if trying again cannot help.
     """
     # A protocol is built into FFmpeg or not: trying again does not help.
-    kind = SourceFatalError if fatal or isinstance(error, av.error.ProtocolNotFoundError) else SourceError
-    for known, sentence in _SENTENCES:
+    kind = SourceFatalError if is_file or isinstance(error, av.error.ProtocolNotFoundError) else SourceError
+    for known, sentence in (*(_OF_FILES if is_file else ()), *_SENTENCES):
         if isinstance(error, known):
             return kind(f"{what} {sentence}")
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return kind(f"{what} can't be read ({reason}): is the address right, and reachable from here?")
+    hint = "expected a video file." if is_file else "is the address right, and reachable from here?"
+    return kind(f"{what} can't be read ({reason}): {hint}")

@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--camera",
         action=_Source,
         metavar="CAMERA",
-        help="0, /dev/video0, rtsp://…, http://… (MJPEG), or env for the address in CAMERA",
+        help="0, /dev/video0, rtsp://… or another URL of a camera, or env for the address in CAMERA",
     )
     parser.add_argument("--type", action=_Source, metavar="TYPE", help="inference types of its source (people)")
     parser.add_argument(

@@ -69,7 +69,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     precision = engine.precision(spec.precision)
     log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, precision or "?", first.fps)
     budget = ByteBudget(room_for_images(IMAGE_SHARE))
-    log.info("images that are being decoded share %d MiB of memory", budget.total >> 20)
+    log.info("at most %d MiB of memory for the images that are being decoded", budget.total >> 20)
     consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
     publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
     threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold

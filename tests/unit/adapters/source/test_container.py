@@ -42,13 +42,13 @@ def test_a_codec_that_can_not_be_decoded_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, tag: bytes, said: str
 ) -> None:
     path = of_codec(tmp_path, suffix, tag)
-    expected = f"has {said} which can't be decoded here: set it to H.264, H.265 or MJPEG."
+    expected = f"has {said} which can't be decoded here:"
     with caplog.at_level(logging.DEBUG), pytest.raises(SourceFatalError) as caught:
         FileSource(path)
-    assert str(caught.value) == f"The video {path} {expected}"
+    assert str(caught.value) == f"The video {path} {expected} convert it to H.264, H.265 or MJPEG."
     assert not caplog.records
     # A camera may be set to another codec while the service runs: it must try again.
     with pytest.raises(SourceError) as caught_again:
         Container(str(path), "The camera rtsp://camera/stream")
     assert not isinstance(caught_again.value, SourceFatalError)
-    assert str(caught_again.value) == f"The camera rtsp://camera/stream {expected}"
+    assert str(caught_again.value) == f"The camera rtsp://camera/stream {expected} set it to H.264, H.265 or MJPEG."
