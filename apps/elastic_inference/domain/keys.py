@@ -122,6 +122,42 @@ def janitor_lock(infer_type: str) -> str:
     return f"{{queue_{infer_type}}}:janitor"
 
 
+# The camera pool, in the queue's Redis: all in one slot.
+CAMERA_SPECS = "{cameras}:specs"  # hash: name -> JSON {"revision": n, "spec": CameraSpec.public()}
+CAMERA_SECRETS = (
+    "{cameras}:secrets"  # hash: name -> JSON {"user", "password", "url", "substream"}, as far as there are any
+)
+CAMERA_WANTED = "{cameras}:wanted"  # hash: name -> "<revision> <cost>" of each enabled camera
+CAMERA_STATUS = "{cameras}:status"  # hash: name -> JSON CameraStatus
+CAMERA_REQUESTS = "{cameras}:requests"  # list: JSON requests of the gateway for the owner of the cameras
+CAMERA_OWNER = "{cameras}:owner"  # string: lock of the process that owns the cameras
+
+
+def camera_reply(request_id: str) -> str:
+    """List: the owner's answer to one request."""
+    return f"{{cameras}}:reply:{request_id}"
+
+
+def leases(group: str) -> str:
+    """Hash: who holds what of a group that is leased, such as `cameras`."""
+    return f"{{{group}}}:leases"
+
+
+def lease_workers(group: str) -> str:
+    """Hash: the workers of a group, their load and when they were last seen."""
+    return f"{{{group}}}:workers"
+
+
+def push_epoch(infer_type: str, name: str) -> str:
+    """String: `<epoch> <seq>` of the last frame that a leased camera pushed; older epochs are refused."""
+    return f"{{queue_{infer_type}}}:epoch:{name}"
+
+
+def size_wanted(infer_type: str, name: str) -> str:
+    """String: the size that somebody needs of a stream's frames, written by relay and pods."""
+    return f"{{queue_{infer_type}}}:want:{name}"
+
+
 # In the broker's Redis.
 
 

@@ -1,0 +1,181 @@
+"""A camera of the pool: what an operator asks for (`CameraSpec`) and what the pool reports (`Camera`).
+
+`CameraSpec` is the one source of the REST body, the custom resource's schema, `cameras.yaml` and the documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator, with_config
+
+from elastic_inference.domain.fields import Count, Name, Rate
+from elastic_inference.domain.pool import CLOSED
+
+MAX_CAMERAS = 4096
+MAX_URL = 2048
+MAX_LABELS = 16
+# How a camera is opened, by the scheme of its URL. ONVIF discovery will be one more line.
+NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "rtp")
+FILE_SCHEME = "file"
+_EXPECTED_URL = f"expected file:///… or {', '.join(NETWORK_SCHEMES)}://host…"
+
+_Label = Annotated[str, Field(min_length=1, max_length=63)]
+_Pixels = Annotated[int | None, Field(ge=16, le=16384)]
+
+
+class ImageSize(StrEnum):
+    """auto: while nobody watches, as large as the models need; source: always as the camera sends it."""
+
+    AUTO = "auto"
+    SOURCE = "source"
+
+
+class GateKind(StrEnum):
+    """none: every frame is inferred; motion: while nothing moves, one frame a second."""
+
+    NONE = "none"
+    MOTION = "motion"
+
+
+class Transport(StrEnum):
+    """How RTSP is carried; auto tries TCP, then UDP."""
+
+    AUTO = "auto"
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class CameraLogin(BaseModel):
+    """A user and password that the camera asks for. `str()` and `repr()` show no password."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str = Field(min_length=1, max_length=256)
+    password: SecretStr = Field(max_length=1024, json_schema_extra={"writeOnly": True})
+
+
+class CameraSpec(BaseModel):
+    """What an operator asks for. An unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+
+    name: Name
+    url: str = Field(
+        max_length=MAX_URL, description=f"Without user and password: {_EXPECTED_URL.removeprefix('expected ')}"
+    )
+    login: CameraLogin | None = Field(None, description="What the camera asks for; it is never shown again.")
+    login_secret: str | None = Field(
+        None,
+        max_length=253,
+        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+        description="Kubernetes: the Secret that holds `user` and `password`, instead of `login`.",
+    )
+    types: tuple[Name, ...] = Field(("people",), min_length=1, max_length=16, description="Inference types.")
+    fps: float = Field(15.0, gt=0, le=240, description="At most this many frames a second.")
+    width: _Pixels = Field(None, description="Resize to this width, pixels.")
+    height: _Pixels = Field(None, description="Resize to this height, pixels.")
+    quality: int = Field(80, ge=1, le=100, description="JPEG quality of frames that are encoded here.")
+    size: ImageSize | None = Field(None, description="Default: the pool's setting CAMERA_SIZE.")
+    gate: GateKind | None = Field(None, description="Default: the pool's setting CAMERA_GATE.")
+    transport: Transport = Transport.AUTO
+    substream: str | None = Field(
+        None, max_length=MAX_URL, description="A second URL of the same view, inferred while nobody watches."
+    )
+    certificate: str | None = Field(
+        None,
+        pattern=r"^(sha256:([0-9a-fA-F]{2}:?){32}|[^:]+\.pem)$",
+        description="What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file.",
+    )
+    enabled: bool = Field(True, description="false pauses the camera.")
+    labels: dict[_Label, Annotated[str, Field(max_length=256)]] = Field(
+        default_factory=dict, max_length=MAX_LABELS, description="Free labels; `site` is one."
+    )
+
+    @field_validator("url", "substream")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        if any(ord(character) < 33 for character in value):
+            raise ValueError(f"{_EXPECTED_URL}, without spaces and control characters")
+        try:
+            parts = urlsplit(value)
+            good = parts.port != 0
+        except ValueError:
+            raise ValueError(_EXPECTED_URL) from None
+        if parts.scheme == FILE_SCHEME:
+            if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+                raise ValueError("expected file:///path/of/the/video")
+            return value
+        if parts.scheme not in NETWORK_SCHEMES or not parts.hostname or not good:
+            raise ValueError(_EXPECTED_URL)
+        if "@" in parts.netloc:
+            raise ValueError("expected no user and password in the URL: they belong into `login`")
+        return value
+
+    @field_validator("types")
+    @classmethod
+    def _each_type_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("expected each inference type once")
+        return value
+
+    @model_validator(mode="after")
+    def _one_login(self) -> CameraSpec:
+        if self.login is not None and self.login_secret is not None:
+            raise ValueError("expected `login` or `login_secret`, not both")
+        return self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its URL is a file, which loops."""
+        return self.url.startswith(f"{FILE_SCHEME}:")
+
+    def public(self) -> CameraSpec:
+        """Without the login and the values of the URLs' queries, which are secrets too."""
+        return self.model_copy(
+            update={"login": None, "url": _without_query(self.url), "substream": _without_query(self.substream)}
+        )
+
+
+def _without_query(url: str | None) -> str | None:
+    """The URL with each value of its query hidden; the names stay, so that people recognise it."""
+    if url is None or "?" not in url:
+        return url
+    parts = urlsplit(url)
+    names = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return parts._replace(query=names).geturl()
+
+
+class CameraState(StrEnum):
+    """What a camera does. The first five are the source's; see `doc/cameras.md`."""
+
+    LIVE = "live"
+    STALLED = "stalled"
+    RECONNECTING = "reconnecting"
+    WAITING_FOR_KEY_FRAME = "waiting_for_key_frame"
+    QUIET = "quiet"  # the gate lets nothing through: nothing moves
+    PAUSED = "paused"  # not enabled
+    UNASSIGNED = "unassigned"  # no worker has room, or none runs
+    QUARANTINED = "quarantined"  # it has crashed two decoders; it runs alone, with pauses
+
+
+@with_config(CLOSED)
+@dataclass(slots=True)
+class CameraStatus:
+    """What the pool reports about one camera."""
+
+    state: CameraState
+    reason: Annotated[str | None, Field(description="A sentence where the state needs one.")] = None
+    worker: Annotated[Name | None, Field(description="The source worker that runs it.")] = None
+    fps: Annotated[Rate, Field(description="Frames a second that the source delivers, under the cap.")] = 0.0
+    cost: Annotated[Rate, Field(description="CPU seconds a second that it takes.")] = 0.0
+    width: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
+    height: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
+    reconnects: Count = 0
+    since_ms: Annotated[Rate, Field(description="In this state since, Unix milliseconds.")] = 0.0
+    frame_ms: Annotated[Rate | None, Field(description="Capture time of the last frame, Unix milliseconds.")] = None
