@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 NOT_ENCODED = (
     "expected no @ behind the host: percent-encode the password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A)"
@@ -80,6 +80,13 @@ def url_credentials(url: str) -> tuple[str | None, str | None]:
     """(user, password) in a URL, percent-decoded; None for each that is missing."""
     user, _, password = split_authority(url)[0].rpartition("@")[0].partition(":")
     return unquote(user) or None, unquote(password) or None
+
+
+def with_login(url: str, user: str, password: str) -> str:
+    """`url` with this login, percent-encoded, instead of the one that it may contain."""
+    authority, rest = split_authority(url)
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return f"{url.partition('://')[0]}://{login}@{authority.rpartition('@')[2]}{rest}"
 
 
 def in_brackets(host: str) -> str:

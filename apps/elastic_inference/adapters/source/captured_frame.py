@@ -5,9 +5,11 @@ The other modules of this folder implement it; `produce` uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from elastic_inference.adapters.source.source_facts import SourceFacts
 
 if TYPE_CHECKING:
     import av
@@ -50,8 +52,8 @@ class Source(Protocol):
     def retrieve(self) -> CapturedFrame:
         """Returns the frame that `grab` read. Raises SourceError, or InvalidFrameError for one unusable frame."""
 
-    def facts(self) -> Mapping[str, str]:
-        """Facts about the source, for people: transport, codec, size, rate and the like."""
+    def facts(self) -> SourceFacts:
+        """What is known about the source by now: transport, codec, size, rate and the like."""
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`, where the kind of source allows it. Afterwards the source can only be closed."""

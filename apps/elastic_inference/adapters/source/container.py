@@ -20,6 +20,7 @@ from av.container import InputContainer
 from elastic_inference.adapters.source.colours import colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
+from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
 
@@ -108,21 +109,26 @@ class Container:
                 self._frames.extend(self.decoder.decode(packet))
         return self._frames.popleft() if self._frames else None
 
-    def facts(self) -> Mapping[str, str]:
-        """Facts about the stream, for people: container, codec, profile, size, rate, pixel format and colours."""
-        context = self.stream.codec_context
-        facts = {"container": self._input.format.name, "codec": self.codec}
-        if context.profile:
-            facts["profile"] = str(context.profile)
-        facts["size"] = f"{self.stream.width}x{self.stream.height}"
-        if self.fps is not None:
-            facts["rate"] = f"{self.fps:.3g} fps"
-        if context.format is not None:
-            facts["pixel format"] = name = context.format.name
-            if not context.format.is_rgb:
-                found = colours(name, self.stream.width, self.stream.height, context.colorspace, context.color_range)
-                facts["pixel format"] = f"{name}, {found}"
-        return facts
+    def facts(self, transport: str | None = None) -> SourceFacts:
+        """What the stream states, and what reading has shown by now."""
+        context, width, height = self.stream.codec_context, self.stream.width, self.stream.height
+        pixels = context.format
+        shown = None
+        if pixels is not None and not pixels.is_rgb:
+            shown = str(colours(pixels.name, width, height, context.colorspace, context.color_range))
+        return SourceFacts(
+            transport=transport,
+            container=self._input.format.name,
+            codec=self.codec,
+            profile=str(context.profile) if context.profile else None,
+            width=width,
+            height=height,
+            fps=self.fps,
+            pixel_format=None if pixels is None else pixels.name,
+            colours=shown,
+            key_frame_s=self.key_interval_s,
+            interlaced=None if self.decoder is None else self.decoder.deinterlaces,
+        )
 
     def _note_key_frame(self, packet: av.Packet[av.VideoStream]) -> None:
         stamp = packet.dts if packet.dts is not None else packet.pts
@@ -217,16 +223,6 @@ def _codec_of(opened: InputContainer, index: int) -> str:
     if name != "none":
         return f"the codec {name}"
     return f'the codec "{tag.strip()}"' if tag else "a codec without a known name"
-
-
-def container_facts(container: Container) -> Mapping[str, str]:
-    """The container's facts, with those that only reading shows."""
-    facts = dict(container.facts())
-    if container.key_interval_s is not None:
-        facts["key frames"] = f"{container.key_interval_s:.2g} s apart"
-    if container.decoder is not None:
-        facts["interlaced"] = "yes, deinterlaced here" if container.decoder.deinterlaces else "no"
-    return facts
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.container import DEFAULT_FPS, Container, container_facts
+from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
 from elastic_inference.adapters.source.media_clock import MediaClock
+from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.domain.errors import SourceFatalError
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,9 @@ class FileSource:
         """Returns the frame; its capture time is now."""
         return CapturedFrame.of(self._current, time.time(), time.monotonic())
 
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> SourceFacts:
         """See `Source`."""
-        return container_facts(self._container)
+        return self._container.facts()
 
     def interrupt(self) -> None:
         """Does nothing: a file does not stall."""

@@ -10,16 +10,17 @@ import io
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import IO, cast
 from urllib.parse import urlsplit
 
 from elastic_inference.adapters.source import network
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
-from elastic_inference.adapters.source.container import Container, container_facts
+from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
 from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
@@ -116,9 +117,9 @@ class MjpegSource:
             raise _too_large(self._shown, self._max_image_bytes)
         return self._frame
 
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> SourceFacts:
         """See `Source`."""
-        return {"transport": "HTTP", "container": "MJPEG", "codec": "mjpeg"}
+        return SourceFacts("HTTP", "MJPEG", "mjpeg")
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`; safe to call from any thread."""
@@ -172,9 +173,9 @@ class StillSource:
             raise _too_large(self._camera.shown, self._max_image_bytes)
         return self._frame
 
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> SourceFacts:
         """See `Source`."""
-        return {"transport": "HTTP, polled", "container": "still images", "codec": "mjpeg"}
+        return SourceFacts("HTTP, polled", "still images", "mjpeg")
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`; safe to call from any thread."""
@@ -218,9 +219,9 @@ class HttpContainerSource:
         """Returns the frame."""
         return self._frames.retrieve()
 
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> SourceFacts:
         """See `Source`."""
-        return {"transport": "HTTP", **container_facts(self._container)}
+        return self._container.facts("HTTP")
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`; safe to call from any thread."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.container import Container, container_facts
+from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.adapters.source.tls_trust import TlsForwarder, Trust
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
@@ -92,9 +93,9 @@ class NetworkSource:
         """Returns the frame: a JPEG as the camera made it, or a decoded image."""
         return self._frames.retrieve()
 
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> SourceFacts:
         """See `Source`."""
-        return {"transport": self._transport, **container_facts(self._container)}
+        return self._container.facts(self._transport)
 
     def interrupt(self) -> None:
         """Does nothing: a connection of FFmpeg is not thread-safe. Its own time-out ends a blocked `grab`."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.container import Container, container_facts
+from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.jpeg_stream import whole_jpeg
 from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import SourceError
 
@@ -43,9 +44,9 @@ class UsbSource:
         frame = self._frames.retrieve()
         return frame if frame.jpeg is None else replace(frame, jpeg=whole_jpeg(frame.jpeg))
 
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> SourceFacts:
         """See `Source`."""
-        return {"transport": "V4L2", **container_facts(self._container)}
+        return self._container.facts("V4L2")
 
     def interrupt(self) -> None:
         """Does nothing: the driver decides when a read ends."""

@@ -1,0 +1,22 @@
+"""What is known about an open source. Every kind of source fills it; `probe` reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """None for what the source does not state, or what has not shown yet."""
+
+    transport: str | None = None
+    container: str | None = None
+    codec: str | None = None
+    profile: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    pixel_format: str | None = None
+    colours: str | None = None
+    key_frame_s: float | None = None
+    interlaced: bool | None = None
