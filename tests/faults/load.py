@@ -22,7 +22,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import parse_result, split_message
-from elastic_inference.flows.produce.queue_sink import QueueSink
+from elastic_inference.flows.produce.queue_sink import QueueSink, QueueState
 from elastic_inference.flows.produce.source_watch import SourceReport, SourceState
 from tests.support.background import Background
 from tests.support.viewer import ReconnectingViewer
@@ -54,11 +54,9 @@ class Pusher(Background):
         self._metrics = ProducerMetrics(CollectorRegistry(), name, (TYPE,))
         client = connect(target, key=keys.legacy_queue(TYPE), name=name)
         self._sink = QueueSink(
-            TYPE,
+            QueueState(TYPE, lambda error: explain(error, target), Lifecycle(name)),
             QueueProducer(client, TYPE, name, config.QueueRules()),
-            lambda error: explain(error, target),
             self._metrics,
-            Lifecycle(name),
         )
 
     @property

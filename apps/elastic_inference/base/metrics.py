@@ -47,41 +47,71 @@ class InferenceMetrics:
         self.invalid = {reason: invalid.labels(**own, reason=reason.value) for reason in InvalidReason}
 
 
+class ProducerFamilies:
+    """The metrics of all streams of one process; `ProducerMetrics` adds and removes one stream."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.pushed = Counter(
+            "ei_frames_pushed", "Frames pushed to the queue.", ("stream", "infer_type"), registry=registry
+        )
+        by_reason = ("stream", "infer_type", "reason")
+        self.dropped = Counter("ei_frames_dropped", "Good frames discarded.", by_reason, registry=registry)
+        self.invalid = Counter("ei_frames_invalid", "Frames that cannot be used.", by_reason, registry=registry)
+        source = ("stream",)
+        self.source_up = Gauge("ei_source_up", "1 while the source delivers frames.", source, registry=registry)
+        self.source_fps = Gauge(
+            "ei_source_fps", "Frames per second that the source delivers.", source, registry=registry
+        )
+        self.source_reconnects = Counter(
+            "ei_source_reconnects", "How often the source was opened again.", source, registry=registry
+        )
+        self.source_stalls = Counter(
+            "ei_source_stalls", "How often no frame arrived for SOURCE_STALL_S.", source, registry=registry
+        )
+
+
 class ProducerMetrics:
     """Metrics of one producer: one stream, one or more types."""
 
-    def __init__(self, registry: CollectorRegistry, stream: str, infer_types: tuple[str, ...]) -> None:
-        pushed = Counter("ei_frames_pushed", "Frames pushed to the queue.", ("stream", "infer_type"), registry=registry)
-        drops = Counter(
-            "ei_frames_dropped", "Good frames discarded.", ("stream", "infer_type", "reason"), registry=registry
-        )
-        self.pushed = {kind: pushed.labels(stream=stream, infer_type=kind) for kind in infer_types}
-        self.dropped = {
-            (kind, reason): drops.labels(stream=stream, infer_type=kind, reason=reason.value)
-            for kind in infer_types
-            for reason in DropReason
-        }
-        invalid = Counter(
-            "ei_frames_invalid", "Frames that cannot be used.", ("stream", "infer_type", "reason"), registry=registry
-        )
-        self.invalid = {
-            (kind, reason): invalid.labels(stream=stream, infer_type=kind, reason=reason.value)
-            for kind in infer_types
-            for reason in InvalidReason
-        }
-        source = ("stream",)
-        self.source_up = Gauge("ei_source_up", "1 while the source delivers frames.", source, registry=registry).labels(
-            stream=stream
-        )
-        self.source_fps = Gauge(
-            "ei_source_fps", "Frames per second that the source delivers.", source, registry=registry
-        ).labels(stream=stream)
-        self.source_reconnects = Counter(
-            "ei_source_reconnects", "How often the source was opened again.", source, registry=registry
-        ).labels(stream=stream)
-        self.source_stalls = Counter(
-            "ei_source_stalls", "How often no frame arrived for SOURCE_STALL_S.", source, registry=registry
-        ).labels(stream=stream)
+    def __init__(self, into: CollectorRegistry | ProducerFamilies, stream: str, infer_types: tuple[str, ...]) -> None:
+        """`into` is a registry for this stream alone, or the families that it shares with others."""
+        families = ProducerFamilies(into) if isinstance(into, CollectorRegistry) else into
+        self._families = families
+        self._stream = stream
+        self.pushed: dict[str, Counter] = {}
+        self.dropped: dict[tuple[str, DropReason], Counter] = {}
+        self.invalid: dict[tuple[str, InvalidReason], Counter] = {}
+        for kind in infer_types:
+            self.add_type(kind)
+        self.source_up = families.source_up.labels(stream=stream)
+        self.source_fps = families.source_fps.labels(stream=stream)
+        self.source_reconnects = families.source_reconnects.labels(stream=stream)
+        self.source_stalls = families.source_stalls.labels(stream=stream)
+
+    def add_type(self, kind: str) -> None:
+        """The stream goes to one more type."""
+        own = {"stream": self._stream, "infer_type": kind}
+        self.pushed[kind] = self._families.pushed.labels(**own)
+        for reason in DropReason:
+            self.dropped[kind, reason] = self._families.dropped.labels(**own, reason=reason.value)
+        for problem in InvalidReason:
+            self.invalid[kind, problem] = self._families.invalid.labels(**own, reason=problem.value)
+
+    def remove_type(self, kind: str) -> None:
+        """The stream no longer goes to this type: what it counted is no longer exported."""
+        self._families.pushed.remove(self._stream, kind)
+        for reason in DropReason:
+            self._families.dropped.remove(self._stream, kind, reason.value)
+        for problem in InvalidReason:
+            self._families.invalid.remove(self._stream, kind, problem.value)
+
+    def remove(self) -> None:
+        """The stream has ended: none of it is exported any longer. Late counts go nowhere."""
+        for kind in self.pushed:
+            self.remove_type(kind)
+        families = self._families
+        for family in (families.source_up, families.source_fps, families.source_reconnects, families.source_stalls):
+            family.remove(self._stream)
 
 
 class ConnectionMetrics:

@@ -54,9 +54,14 @@ _ONE_PUSHED = PushOutcome(True, frames=1)
 class QueueProducer:
     """Pushes one stream's frames into one type's queue. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
-    def __init__(self, client: redis.Redis, infer_type: str, name: str, rules: config.QueueRules) -> None:
-        """`client` is connected with `key=keys.legacy_queue(infer_type)`; `name` passes `keys.is_name`."""
-        self._link = PipelineConnection(client)
+    def __init__(
+        self, client: redis.Redis | PipelineConnection, infer_type: str, name: str, rules: config.QueueRules
+    ) -> None:
+        """`client` is connected with `key=keys.legacy_queue(infer_type)`; `name` passes `keys.is_name`.
+
+        Producers of one thread may share a connection.
+        """
+        self._link = client if isinstance(client, PipelineConnection) else PipelineConnection(client)
         self._type = infer_type
         self._name = name
         self._rules = rules

@@ -13,7 +13,8 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.flows.produce.frame_pacing import CameraCap
-from elastic_inference.flows.produce.producer import Producer
+from elastic_inference.flows.produce.stream import StreamPlan
+from elastic_inference.flows.produce.stream_manager import StreamManager
 from elastic_inference.flows.produce.stream_name import default_name
 
 log = logging.getLogger(__name__)
@@ -25,16 +26,20 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
     what = camera_label(settings.camera)
     log.info("%s: %s to %s", name, what, ", ".join(settings.infer_type))
     keep_freed_memory()
-    Producer(
-        settings=settings,
+    plan = StreamPlan(
         name=name,
         what=what,
+        types=settings.infer_type,
+        connection=settings.camera,
         open_source=lambda: open_camera(settings),
-        gate=CameraCap(settings.camera_fps),
+        make_gate=lambda: CameraCap(settings.camera_fps),
+        fps=settings.camera_fps,
         stall_s=settings.source_stall_s,
-        lifecycle=lifecycle,
-        registry=registry,
-    ).run()
+        quality=settings.jpeg_quality,
+        width=settings.frame_width,
+        height=settings.frame_height,
+    )
+    StreamManager(settings, lifecycle, registry, name).run_one(plan)
 
 
 def main() -> int:

@@ -13,7 +13,8 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.flows.produce.frame_pacing import FilePace
-from elastic_inference.flows.produce.producer import Producer
+from elastic_inference.flows.produce.stream import StreamPlan
+from elastic_inference.flows.produce.stream_manager import StreamManager
 from elastic_inference.flows.produce.stream_name import default_name
 
 log = logging.getLogger(__name__)
@@ -28,16 +29,20 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
     name = settings.stream_name or default_name("file")
     log.info("%s: %s at %.3g frames a second to %s", name, settings.video_file, fps, ", ".join(settings.infer_type))
     keep_freed_memory()
-    Producer(
-        settings=settings,
+    plan = StreamPlan(
         name=name,
         what=f"The video {settings.video_file}",
+        types=settings.infer_type,
+        connection=settings.video_file,
         open_source=lambda: source,
-        gate=FilePace(fps, fixed=settings.video_fps is not None),
+        make_gate=lambda: FilePace(fps, fixed=settings.video_fps is not None),
+        fps=fps,
         stall_s=max(STALL_S, 3 / fps),
-        lifecycle=lifecycle,
-        registry=registry,
-    ).run()
+        quality=settings.jpeg_quality,
+        width=settings.frame_width,
+        height=settings.frame_height,
+    )
+    StreamManager(settings, lifecycle, registry, name).run_one(plan)
 
 
 def main() -> int:

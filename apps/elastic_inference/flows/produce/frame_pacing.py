@@ -91,3 +91,23 @@ class CameraCap:
             return Verdict.SKIP, 0.0
         self._tokens -= 1.0
         return Verdict.TAKE, 0.0
+
+
+class FileCap:
+    """A file that is one camera of many: its own times, and at most `fps` frames a second."""
+
+    def __init__(self, fps: float) -> None:
+        self._cap = CameraCap(fps)
+        self._pace = FilePace(fps)
+        self._media_s = 0.0
+
+    def admit(self, now: float, media_s: float | None = None) -> tuple[Verdict, float]:
+        """See `Gate`."""
+        if media_s is not None:
+            if media_s < self._media_s:  # the file was opened again
+                self._pace = FilePace(1.0)
+            self._media_s = media_s
+        verdict, wait_s = self._pace.admit(now, media_s)
+        if verdict is Verdict.TAKE and self._cap.admit(now + wait_s)[0] is Verdict.SKIP:
+            return Verdict.SKIP, 0.0
+        return verdict, wait_s

@@ -1,6 +1,6 @@
 """Sends one stream to the queue of one inference type, and retries while Redis is unavailable.
 
-Called by `producer`, in its thread only.
+Called by `pusher`, in its thread only; `offer` and `drop` are for any thread.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.frame_queue.producer import PushOutcome
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
@@ -27,29 +29,20 @@ log = logging.getLogger(__name__)
 QUEUE_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError, UnicodeError)
 
 
-class QueueSink:
-    """Never raises while Redis is unavailable: frames count as `source` drops, and readiness fails until it is back."""
+class QueueState:
+    """Whether the queue of one type works, for all streams that go there: readiness, log lines and pauses."""
 
-    def __init__(
-        self,
-        infer_type: str,
-        producer: QueueProducer,
-        explain: Callable[[Exception], str],
-        metrics: ProducerMetrics,
-        lifecycle: Lifecycle,
-    ) -> None:
+    def __init__(self, infer_type: str, explain: Callable[[Exception], str], lifecycle: Lifecycle) -> None:
         """`explain` describes a queue error in one line, without secrets."""
         self.infer_type = infer_type
-        self._producer = producer
         self._explain = explain
-        self._metrics = metrics
         self._lifecycle = lifecycle
         self._part = f"queue of {infer_type}"
         self._backoff = Backoff(0.1, 1.5)
         self._retry_at = 0.0
         self._unavailable = False
+        self._working = False
         self._throttle = Throttle()
-        self._dropped = 0
         lifecycle.declare(self._part, "not connected yet")
 
     @property
@@ -57,18 +50,86 @@ class QueueSink:
         """False while it waits for the next retry."""
         return time.monotonic() >= self._retry_at
 
+    def failed(self, error: Exception) -> None:
+        """Call when the queue has refused or not answered; several failures at once count as one."""
+        self._working = False
+        if not self.open:
+            return
+        self._retry_at = time.monotonic() + self._backoff.next_s()
+        why = self._explain(error)
+        if self._throttle.allow("unavailable") or not self._unavailable:
+            log.warning("%s: %s; dropping frames until it works again", self._part, why)
+        self._unavailable = True
+        self._lifecycle.set_missing(self._part, why)
+
+    def worked(self) -> None:
+        """Call when the queue has accepted something."""
+        if self._working:
+            return
+        self._working = True
+        self._unavailable = False
+        self._backoff.reset()
+        self._lifecycle.set_ready(self._part)
+
+    def end(self) -> None:
+        """No stream goes there any longer: readiness does not depend on it."""
+        self._lifecycle.set_ready(self._part)
+
+
+@dataclass(slots=True)
+class Permit:
+    """The right to push one stream. An ordinary producer has it for ever; a leased camera until its lease ends.
+
+    `until` is by this machine's monotonic clock. `epoch` is the lease's; the queue refuses frames of an older one.
+    """
+
+    until: float = float("inf")
+    epoch: int | None = None
+    fenced: bool = False  # the queue has refused a frame: another worker has the camera
+
+    def valid(self, now: float) -> bool:
+        """Whether a frame may be pushed now."""
+        return not self.fenced and now < self.until
+
+
+class QueueSink:
+    """Never raises while Redis is unavailable: frames count as `source` drops, and readiness fails until it is back."""
+
+    def __init__(
+        self, state: QueueState, producer: QueueProducer, metrics: ProducerMetrics, permit: Permit | None = None
+    ) -> None:
+        self.infer_type = state.infer_type
+        self.state = state
+        self.producer = producer
+        self.permit = permit or Permit()
+        self._metrics = metrics
+        self._dropped = 0
+
+    @property
+    def open(self) -> bool:
+        """False while it waits for the next retry, or may not push."""
+        return self.state.open and self.permit.valid(time.monotonic())
+
     def push(self, frame: Frame) -> None:
         """Pushes one frame, or counts it as dropped."""
         if not self.open:
             self.drop()
             return
         try:
-            outcome = self._producer.push(frame)
+            outcome = self.producer.push(frame)
         except QUEUE_ERRORS as error:
-            self._failed(error)
-            self.drop()
+            self.failed(error)
             return
-        self._worked()
+        self.pushed(outcome)
+
+    def failed(self, error: Exception) -> None:
+        """Counts a frame that the queue did not take."""
+        self.state.failed(error)
+        self.drop()
+
+    def pushed(self, outcome: PushOutcome) -> None:
+        """Counts what became of a frame."""
+        self.state.worked()
         if outcome.pushed:
             self._metrics.pushed[self.infer_type].inc()
         for reason, number in outcome.dropped.items():
@@ -81,30 +142,17 @@ class QueueSink:
         if not self.open:
             return
         try:
-            self._producer.report_source(source.state.value, source.fps, source.reconnects, dropped + self._dropped)
+            self.producer.report_source(source.state.value, source.fps, source.reconnects, dropped + self._dropped)
         except QUEUE_ERRORS as error:
-            self._failed(error)
+            self.state.failed(error)
             return
-        self._worked()
+        self.state.worked()
 
     def close(self) -> None:
         """Closes the connection."""
-        self._producer.close()
+        self.producer.close()
 
     def drop(self) -> None:
         """Counts a frame that was not pushed."""
         self._dropped += 1
         self._metrics.dropped[self.infer_type, DropReason.SOURCE].inc()
-
-    def _failed(self, error: Exception) -> None:
-        self._retry_at = time.monotonic() + self._backoff.next_s()
-        why = self._explain(error)
-        if self._throttle.allow("unavailable") or not self._unavailable:
-            log.warning("%s: %s; dropping frames until it works again", self._part, why)
-        self._unavailable = True
-        self._lifecycle.set_missing(self._part, why)
-
-    def _worked(self) -> None:
-        self._unavailable = False
-        self._backoff.reset()
-        self._lifecycle.set_ready(self._part)

@@ -20,7 +20,8 @@ from elastic_inference.flows.produce.source_watch import SourceWatch
 
 log = logging.getLogger(__name__)
 PART = "source"
-
+# A camera of many that can never work as configured is tried again after this long: the file may appear.
+FATAL_PAUSE_S = 10.0
 
 # Opening may take a name lookup, a login and a few seconds of video. A read ends by the source's own time-out; it hangs
 # when it takes this much longer.
@@ -45,10 +46,13 @@ class SourceReader:
         hang_limit_s: float,
         on_drop: Callable[[], None],
         on_invalid: Callable[[InvalidFrameError], None],
+        first_number: int = 0,
+        never_fatal: bool = False,
     ) -> None:
         """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
 
         `on_drop` is called for each dropped frame and `on_invalid` for each unusable one, both in the reader's thread.
+        With `never_fatal` a source that can't work as configured is tried again, after a longer pause.
         """
         self._open_source = open_source
         self._gate = gate
@@ -61,7 +65,10 @@ class SourceReader:
         self._on_invalid = on_invalid
         self._backoff = Backoff(0.2, 2.0)
         self._lock = threading.Lock()
-        self._sequence = 0
+        self._sequence = first_number
+        self._never_fatal = never_fatal
+        self._seen = False
+        self._cpu_s = 0.0
         self._current = _Reading()
         self._abandoned: list[threading.Thread] = []
         self._thread = self._make_thread()
@@ -71,6 +78,31 @@ class SourceReader:
         """Starts reading."""
         self._lifecycle.declare(PART, "no frame from the source yet")
         self._thread.start()
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next frame."""
+        return self._sequence
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that reading and decoding have taken."""
+        return self._cpu_s
+
+    @property
+    def opening(self) -> bool:
+        """Whether it opens the source now."""
+        reading = self._current
+        return reading.blocked and reading.source is None
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def set_gate(self, gate: Gate) -> None:
+        """Uses another gate from the next frame on."""
+        self._gate = gate
 
     def interrupt(self) -> None:
         """Ends a read that hangs, if the source can; it is then reopened."""
@@ -115,15 +147,16 @@ class SourceReader:
                 self._lifecycle.beat(PART, self._hang_limit_s)
                 try:
                     self._read_on(reading)
-                except SourceFatalError:
-                    raise
                 except SourceError as error:
+                    fatal = isinstance(error, SourceFatalError)
+                    if fatal and not self._never_fatal:
+                        raise
                     if self._lifecycle.stopping or reading.stale:
                         break
                     now = time.monotonic()
                     self._watch.failed(now, str(error), now - reading.began)
                     self._lifecycle.set_missing(PART, str(error))
-                    self._lifecycle.wait_stop(self._backoff.next_s())
+                    self._lifecycle.wait_stop(FATAL_PAUSE_S if fatal else self._backoff.next_s())
         except BaseException as error:  # noqa: BLE001  top of the thread: the producer raises it in the main thread
             if not reading.stale:
                 self.fatal = error
@@ -156,19 +189,21 @@ class SourceReader:
                 if reading.stale:
                     return
                 self._lifecycle.beat(PART, self._hang_limit_s)
-                self._take(source, media_s)
+                self._take(reading, source, media_s)
         finally:
             reading.blocked = False
             with self._lock:
                 reading.source = None
             source.close()
 
-    def _take(self, source: Source, media_s: float | None) -> None:
+    def _take(self, reading: _Reading, source: Source, media_s: float | None) -> None:
         number, self._sequence = self._sequence, self._sequence + 1
         now = time.monotonic()
         verdict, wait_s = self._gate.admit(now, media_s)
         self._watch.frame(now + wait_s, verdict is not Verdict.SKIP)
-        if number == 0 or self._backoff.waited:
+        self._cpu_s += reading.cpu()
+        if not self._seen or self._backoff.waited:
+            self._seen = True
             self._lifecycle.set_ready(PART)
             self._backoff.reset()
         if verdict is Verdict.SKIP:
@@ -198,6 +233,12 @@ class _Reading:
         self.stale = False
         self.began = time.monotonic()
         self.limit_s = OPEN_LIMIT_S
+        self._cpu_s = 0.0
+
+    def cpu(self) -> float:
+        """CPU seconds of this thread since the last call."""
+        before, self._cpu_s = self._cpu_s, time.thread_time()
+        return self._cpu_s - before
 
     def block(self, limit_s: float) -> None:
         """Records that a call that may block begins."""

@@ -1,0 +1,83 @@
+"""How a camera of the pool is to be opened and paced: from its specification to the plan of a stream.
+
+Called by the source worker.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from elastic_inference.adapters.source.camera import camera_label, open_camera
+from elastic_inference.adapters.source.captured_frame import Source
+from elastic_inference.adapters.source.file import FileSource
+from elastic_inference.base.config import CameraSettings
+from elastic_inference.base.url import hide_password
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.flows.produce.frame_pacing import CameraCap, FileCap, Gate
+from elastic_inference.flows.produce.stream import StreamPlan
+
+# Files rarely stall. A network share that hangs this long is reported as stalled.
+FILE_STALL_S = 30.0
+
+
+def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
+    """The plan of a camera; `spec` holds the login and the full URL, `settings` what holds for all cameras."""
+    if spec.is_file:
+        path = file_path(spec.url)
+        what, stall_s = f"The video {path}", FILE_STALL_S
+    else:
+        what, stall_s = camera_label(hide_password(spec.url)), settings.source_stall_s
+    # What the source depends on: any other field may change while it is open.
+    connection = (spec.url, spec.login and (spec.login.user, spec.login.password), spec.transport, spec.certificate)
+
+    def open_source() -> Source:
+        if spec.is_file:
+            return FileSource(file_path(spec.url), settings.video_decode_device)
+        return open_camera(camera_settings(spec, settings))
+
+    def make_gate() -> Gate:
+        return FileCap(spec.fps) if spec.is_file else CameraCap(spec.fps)
+
+    return StreamPlan(
+        name=spec.name,
+        what=what,
+        types=spec.types,
+        connection=connection,
+        open_source=open_source,
+        make_gate=make_gate,
+        fps=spec.fps,
+        stall_s=stall_s,
+        quality=spec.quality,
+        width=spec.width,
+        height=spec.height,
+    )
+
+
+def file_path(url: str) -> Path:
+    """The path in a `file:` URL."""
+    return Path(unquote(urlsplit(url).path))
+
+
+def camera_settings(spec: CameraSpec, settings: CameraSettings) -> CameraSettings:
+    """The settings with which `open_camera` opens this camera."""
+    fingerprint = spec.certificate if spec.certificate and spec.certificate.startswith("sha256:") else None
+    ca_file = Path(spec.certificate) if spec.certificate and fingerprint is None else None
+    return settings.model_copy(
+        update={
+            "camera": with_login(spec),
+            "camera_fps": spec.fps,
+            "camera_transport": spec.transport.value,
+            "camera_fingerprint": fingerprint,
+            "camera_ca_file": ca_file,
+        }
+    )
+
+
+def with_login(spec: CameraSpec) -> str:
+    """The camera's URL with its login."""
+    if spec.login is None:
+        return spec.url
+    parts = urlsplit(spec.url)
+    login = f"{quote(spec.login.user, safe='')}:{quote(spec.login.password.get_secret_value(), safe='')}"
+    return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()

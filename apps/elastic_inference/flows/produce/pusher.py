@@ -1,0 +1,136 @@
+"""Pushes the newest frame of each stream into the queues of one Redis, those of many streams together.
+
+Called by `stream_manager`; streams offer frames from their own threads. While one round trip is under way, what the
+streams offer is collected for the next.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.redis_connection import connect, explain, is_cluster
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.base import config
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import ProducerMetrics
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
+from elastic_inference.flows.produce.queue_sink import Permit, QueueSink, QueueState
+from elastic_inference.flows.produce.source_watch import SourceReport
+
+PART = "push"
+IDLE_S = 1.0
+# Longer than any round trip: connecting (3 s) and an answer (5 s), twice.
+END_LIMIT_S = 20.0
+
+
+class Pusher:
+    """One connection and one thread. Holds at most one frame of each sink: a newer one replaces it."""
+
+    def __init__(self, target: config.RedisTarget, key: str, lifecycle: Lifecycle, name: str) -> None:
+        """`key` is a key on the server; `name` shows in Redis' CLIENT LIST and in the list of stuck parts."""
+        self.connection = PipelineConnection(connect(target, key=key, name=name))
+        self._lifecycle = lifecycle
+        self._condition = threading.Condition()
+        self._frames: dict[QueueSink, tuple[Frame, float]] = {}
+        self._reports: dict[QueueSink, tuple[SourceReport, int]] = {}
+        self._ends = False
+        self._thread = lifecycle.thread(PART, self._run)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def offer(self, sink: QueueSink, frame: Frame, captured: float) -> None:
+        """Pushes the frame soon; `captured` is its monotonic time of capture."""
+        with self._condition:
+            replaced = self._frames.get(sink)
+            self._frames[sink] = frame, captured
+            self._condition.notify()
+        if replaced is not None:
+            sink.drop()
+
+    def report(self, sink: QueueSink, report: SourceReport, dropped: int) -> None:
+        """Reports the source's state soon."""
+        with self._condition:
+            self._reports[sink] = report, dropped
+            self._condition.notify()
+
+    def forget(self, sink: QueueSink) -> None:
+        """Neither pushes nor reports what waits of this sink."""
+        with self._condition:
+            self._frames.pop(sink, None)
+            self._reports.pop(sink, None)
+
+    def close(self) -> None:
+        """Ends the thread, after the service's stop has begun, and closes the connection."""
+        with self._condition:
+            self._ends = True
+            self._condition.notify()
+        if self._thread.ident is not None:
+            self._thread.join(END_LIMIT_S)
+        self.connection.close()
+
+    def _run(self) -> None:
+        while True:
+            self._lifecycle.beat(PART)
+            with self._condition:
+                if not (self._frames or self._reports or self._ends):
+                    self._condition.wait(IDLE_S)
+                if self._ends:
+                    self._lifecycle.end_beat(PART)
+                    return
+                frames, self._frames = self._frames, {}
+                reports, self._reports = self._reports, {}
+            for sink, (frame, captured) in frames.items():
+                age_ms = (time.monotonic() - captured) * 1000
+                sink.push(replace(frame, category=sink.infer_type, age_ms=age_ms))
+            for sink, (report, dropped) in reports.items():
+                sink.report(report, dropped)
+
+
+class Pushers:
+    """The pushers of one process: one for each Redis that holds queues; the sinks of streams come from here."""
+
+    def __init__(self, settings: config.ProducerSettings, lifecycle: Lifecycle, name: str) -> None:
+        """`name` shows in Redis' CLIENT LIST."""
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._name = name
+        self._by_type = is_cluster(settings.queue)
+        self._pushers: dict[str, Pusher] = {}
+        self._states: dict[str, QueueState] = {}
+        self._users: dict[str, int] = {}
+
+    def sink(
+        self, stream: str, infer_type: str, metrics: ProducerMetrics, permit: Permit | None
+    ) -> tuple[Pusher, QueueSink]:
+        """One stream's way into one type's queue."""
+        target = self._settings.queue
+        # In a cluster each type's keys are in one slot, whose owner may change.
+        shard = infer_type if self._by_type else ""
+        pusher = self._pushers.get(shard)
+        if pusher is None:
+            pusher = Pusher(target, keys.legacy_queue(infer_type), self._lifecycle, self._name)
+            self._pushers[shard] = pusher
+            pusher.start()
+        if infer_type not in self._states:
+            self._states[infer_type] = QueueState(infer_type, lambda error: explain(error, target), self._lifecycle)
+        self._users[infer_type] = self._users.get(infer_type, 0) + 1
+        producer = QueueProducer(pusher.connection, infer_type, stream, self._settings)
+        return pusher, QueueSink(self._states[infer_type], producer, metrics, permit)
+
+    def release(self, pusher: Pusher, sink: QueueSink) -> None:
+        """The sink is not used any longer."""
+        pusher.forget(sink)
+        self._users[sink.infer_type] -= 1
+        if not self._users[sink.infer_type]:
+            self._states.pop(sink.infer_type).end()
+
+    def close(self) -> None:
+        """Ends all threads, after the service's stop has begun."""
+        for pusher in self._pushers.values():
+            pusher.close()

@@ -1,0 +1,258 @@
+"""One camera or file: a thread that reads it, one that encodes its frames, and its way into the queue of each type.
+
+Called by `stream_manager`. It ends and fails alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
+from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import ProducerMetrics
+from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import Frame
+from elastic_inference.flows.produce.frame_pacing import Gate
+from elastic_inference.flows.produce.newest_slot import NewestSlot
+from elastic_inference.flows.produce.pusher import Pusher, Pushers
+from elastic_inference.flows.produce.queue_sink import Permit, QueueSink
+from elastic_inference.flows.produce.source_reader import PART, SourceReader
+from elastic_inference.flows.produce.source_watch import SourceReport, SourceState, SourceWatch
+
+log = logging.getLogger(__name__)
+REPORT_EVERY_S = 2.0
+IDLE_S = 5.0
+# If a read hangs despite every time-out, only a restart of the process helps: liveness fails after this long plus
+# twice the stall time.
+HANG_LIMIT_S = 80.0
+# Allowance for a frame message's other fields: field names, two names of 128 characters, numbers.
+MESSAGE_OVERHEAD_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """How one stream is to run.
+
+    `what` describes the source in logs and holds no secret. Plans with the same `connection` use the same open source:
+    a change of the other fields disturbs nothing.
+    """
+
+    name: str
+    what: str
+    types: tuple[str, ...]
+    connection: Hashable
+    open_source: Callable[[], Source]
+    make_gate: Callable[[], Gate]
+    fps: float
+    stall_s: float
+    quality: int = 80
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for each stream of a process."""
+
+    max_frame_bytes: int
+    max_frame_pixels: int
+    image_memory: int
+    window_s: float
+
+
+class Stream:
+    """Runs from `start` until its lifecycle stops. `fatal` holds the error that ended it for good."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        *,
+        limits: Limits,
+        metrics: ProducerMetrics,
+        pushers: Pushers,
+        lifecycle: Lifecycle,
+        permit: Permit | None = None,
+        first_number: int = 0,
+        never_fatal: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.lifecycle = lifecycle
+        self.permit = permit
+        self._limits = limits
+        self._metrics = metrics
+        self._pushers = pushers
+        self._encoder = self._make_encoder(plan)
+        self._watch = SourceWatch(plan.what, plan.stall_s, metrics, limits.window_s)
+        self._slot: NewestSlot[tuple[int, CapturedFrame]] = NewestSlot()
+        self._reader = SourceReader(
+            open_source=plan.open_source,
+            gate=plan.make_gate(),
+            watch=self._watch,
+            slot=self._slot,
+            lifecycle=lifecycle,
+            stall_s=plan.stall_s,
+            hang_limit_s=HANG_LIMIT_S + 2 * plan.stall_s,
+            on_drop=self._count_source_drop,
+            on_invalid=self._count_invalid,
+            first_number=first_number,
+            never_fatal=never_fatal,
+        )
+        self._sinks: tuple[tuple[Pusher, QueueSink], ...] = tuple(map(self._sink, plan.types))
+        self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
+        self._error: BaseException | None = None
+        self._source_drops = 0
+        self._cpu_s = 0.0
+        self._throttle = Throttle()
+        self._reported = SourceState.RECONNECTING
+        self._next_report = 0.0
+        self.report = SourceReport(SourceState.RECONNECTING, 0.0, 0)
+        self.size: tuple[int, int] | None = None  # of the last frame
+        self.frame_ts: float | None = None
+
+    @property
+    def fatal(self) -> BaseException | None:
+        """The error that ended it for good."""
+        return self._reader.fatal or self._error
+
+    @property
+    def reason(self) -> str | None:
+        """What keeps the source from being live, in a sentence."""
+        return self.lifecycle.missing().get(PART)
+
+    @property
+    def opening(self) -> bool:
+        """Whether it opens its source now."""
+        return self._reader.opening
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next frame."""
+        return self._reader.next_number
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that it has taken so far, for reading, decoding and encoding."""
+        return self._reader.cpu_s + self._cpu_s
+
+    @property
+    def running(self) -> bool:
+        """Whether one of its threads runs."""
+        return self._reader.running or self._thread.is_alive()
+
+    def start(self) -> None:
+        """Starts both threads."""
+        self.lifecycle.on_stop(self._slot.close)
+        self._thread.start()
+        self._reader.start()
+
+    def change(self, plan: StreamPlan) -> bool:
+        """Follows the new plan without opening the source again; False if that is not possible."""
+        before = self.plan
+        if plan.connection != before.connection or plan.stall_s != before.stall_s:
+            return False
+        self.plan = plan
+        if plan.fps != before.fps:
+            self._reader.set_gate(plan.make_gate())
+        if (plan.quality, plan.width, plan.height) != (before.quality, before.width, before.height):
+            self._encoder = self._make_encoder(plan)
+        if plan.types != before.types:
+            self._change_types(plan.types)
+        return True
+
+    def tick(self, now: float) -> None:
+        """Notices stalls and hung reads, and reports the source. Call it a few times a second."""
+        if self._watch.check(now):
+            self._reader.interrupt()
+        self._reader.replace_if_hung(now)
+        self.report = report = self._watch.report(now)
+        if now < self._next_report and report.state is self._reported:
+            return
+        self._next_report = now + REPORT_EVERY_S
+        self._reported = report.state
+        for pusher, sink in self._sinks:
+            pusher.report(sink, report, self._source_drops)
+
+    def end(self) -> None:
+        """Lets both threads end; nothing is pushed any longer. Does not wait."""
+        self.lifecycle.stop()
+        self._reader.interrupt()
+        for pusher, sink in self._sinks:
+            self._pushers.release(pusher, sink)
+        self._sinks = ()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for its threads; those that hang are daemons and do not keep the process from its exit."""
+        self._reader.close(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _encode_frames(self) -> None:
+        try:
+            while not self.lifecycle.stopping and self._reader.fatal is None:
+                taken = self._slot.take(IDLE_S)
+                if taken is not None and not self.lifecycle.stopping:
+                    self._encode(*taken)
+                    self._cpu_s = time.thread_time()
+        except BaseException as error:
+            log.critical("%s: the encoder failed", self.plan.name, exc_info=error)
+            self._error = error
+            self.lifecycle.stop()
+
+    def _encode(self, number: int, captured: CapturedFrame) -> None:
+        sinks = self._sinks
+        if not any(sink.open for _, sink in sinks):
+            for _, sink in sinks:
+                sink.drop()
+            return
+        try:
+            data, width, height = self._encoder.encode(captured)
+            limit = self._limits.max_frame_bytes - MESSAGE_OVERHEAD_BYTES
+            if len(data) > limit:
+                raise InvalidFrameError(
+                    InvalidReason.TOO_LARGE, f"{len(data)} bytes of JPEG, at most {limit} fit into MAX_FRAME_BYTES"
+                )
+        except InvalidFrameError as error:
+            self._count_invalid(error)
+            return
+        self.size, self.frame_ts = (width, height), captured.ts
+        frame = Frame(self.plan.name, "", data, number, captured.ts, 0.0, width, height)
+        for pusher, sink in sinks:
+            pusher.offer(sink, frame, captured.captured)
+
+    def _count_source_drop(self) -> None:
+        # Called only in the reader's thread.
+        self._source_drops += 1
+        for infer_type in self.plan.types:
+            if counter := self._metrics.dropped.get((infer_type, DropReason.SOURCE)):
+                counter.inc()
+
+    def _count_invalid(self, error: InvalidFrameError) -> None:
+        for infer_type in self.plan.types:
+            if counter := self._metrics.invalid.get((infer_type, error.reason)):
+                counter.inc()
+        if self._throttle.allow(error.reason):
+            log.warning("%s: frame not pushed: %s", self.plan.name, error)
+
+    def _change_types(self, types: tuple[str, ...]) -> None:
+        kept = {sink.infer_type: (pusher, sink) for pusher, sink in self._sinks}
+        for infer_type in types:
+            if infer_type not in kept:
+                self._metrics.add_type(infer_type)
+        self._sinks = tuple(kept.get(infer_type) or self._sink(infer_type) for infer_type in types)
+        for infer_type, (pusher, sink) in kept.items():
+            if infer_type not in types:
+                self._pushers.release(pusher, sink)
+                self._metrics.remove_type(infer_type)
+
+    def _sink(self, infer_type: str) -> tuple[Pusher, QueueSink]:
+        return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit)
+
+    def _make_encoder(self, plan: StreamPlan) -> JpegEncoder:
+        limits = self._limits
+        return JpegEncoder(plan.quality, plan.width, plan.height, limits.max_frame_pixels, limits.image_memory)
