@@ -10,7 +10,16 @@ from enum import StrEnum
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+    with_config,
+)
 
 from elastic_inference.domain.fields import Count, Name, Rate
 from elastic_inference.domain.pool import CLOSED
@@ -25,6 +34,31 @@ _EXPECTED_URL = f"expected file:///… or {', '.join(NETWORK_SCHEMES)}://host…
 
 _Label = Annotated[str, Field(min_length=1, max_length=63)]
 _Pixels = Annotated[int | None, Field(ge=16, le=16384)]
+
+
+def _check_url(value: str) -> str:
+    if any(ord(character) < 33 for character in value):
+        raise ValueError(f"{_EXPECTED_URL}, without spaces and control characters")
+    try:
+        parts = urlsplit(value)
+        good = parts.port != 0
+    except ValueError:
+        raise ValueError(_EXPECTED_URL) from None
+    if parts.scheme == FILE_SCHEME:
+        if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ValueError("expected file:///path/of/the/video")
+        return value
+    if parts.scheme not in NETWORK_SCHEMES or not parts.hostname or not good:
+        raise ValueError(_EXPECTED_URL)
+    if "@" in parts.netloc:
+        raise ValueError("expected no user and password in the URL: they belong into `login`")
+    return value
+
+
+CameraUrl = Annotated[str, Field(max_length=MAX_URL), AfterValidator(_check_url)]
+Certificate = Annotated[
+    str, Field(max_length=256, pattern=r"^(sha256:([0-9a-fA-F]{2}:?){32}|[A-Za-z0-9][A-Za-z0-9._-]*\.pem)$")
+]
 
 
 class ImageSize(StrEnum):
@@ -54,8 +88,10 @@ class CameraLogin(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    user: str = Field(min_length=1, max_length=256)
-    password: SecretStr = Field(max_length=1024, json_schema_extra={"writeOnly": True})
+    user: str = Field(min_length=1, max_length=256, description="The user's name at the camera.")
+    password: SecretStr = Field(
+        max_length=1024, description="It is never shown again.", json_schema_extra={"writeOnly": True}
+    )
 
 
 class CameraSpec(BaseModel):
@@ -63,10 +99,8 @@ class CameraSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
-    name: Name
-    url: str = Field(
-        max_length=MAX_URL, description=f"Without user and password: {_EXPECTED_URL.removeprefix('expected ')}"
-    )
+    name: Name = Field(description="Its name, which is also that of its streams; it never changes.")
+    url: CameraUrl = Field(description=f"Without user and password: {_EXPECTED_URL.removeprefix('expected ')}")
     login: CameraLogin | None = Field(None, description="What the camera asks for; it is never shown again.")
     login_secret: str | None = Field(
         None,
@@ -82,40 +116,16 @@ class CameraSpec(BaseModel):
     size: ImageSize | None = Field(None, description="Default: the pool's setting CAMERA_SIZE.")
     gate: GateKind | None = Field(None, description="Default: the pool's setting CAMERA_GATE.")
     transport: Transport = Transport.AUTO
-    substream: str | None = Field(
-        None, max_length=MAX_URL, description="A second URL of the same view, inferred while nobody watches."
+    substream: CameraUrl | None = Field(
+        None, description="A second URL of the same view, inferred while nobody watches."
     )
-    certificate: str | None = Field(
-        None,
-        pattern=r"^(sha256:([0-9a-fA-F]{2}:?){32}|[^:]+\.pem)$",
-        description="What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file.",
+    certificate: Certificate | None = Field(
+        None, description="What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file."
     )
     enabled: bool = Field(True, description="false pauses the camera.")
     labels: dict[_Label, Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict, max_length=MAX_LABELS, description="Free labels; `site` is one."
     )
-
-    @field_validator("url", "substream")
-    @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        if any(ord(character) < 33 for character in value):
-            raise ValueError(f"{_EXPECTED_URL}, without spaces and control characters")
-        try:
-            parts = urlsplit(value)
-            good = parts.port != 0
-        except ValueError:
-            raise ValueError(_EXPECTED_URL) from None
-        if parts.scheme == FILE_SCHEME:
-            if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
-                raise ValueError("expected file:///path/of/the/video")
-            return value
-        if parts.scheme not in NETWORK_SCHEMES or not parts.hostname or not good:
-            raise ValueError(_EXPECTED_URL)
-        if "@" in parts.netloc:
-            raise ValueError("expected no user and password in the URL: they belong into `login`")
-        return value
 
     @field_validator("types")
     @classmethod
@@ -176,6 +186,6 @@ class CameraStatus:
     cost: Annotated[Rate, Field(description="CPU seconds a second that it takes.")] = 0.0
     width: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
     height: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
-    reconnects: Count = 0
+    reconnects: Annotated[Count, Field(description="How often it was opened again.")] = 0
     since_ms: Annotated[Rate, Field(description="In this state since, Unix milliseconds.")] = 0.0
     frame_ms: Annotated[Rate | None, Field(description="Capture time of the last frame, Unix milliseconds.")] = None

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, with_config
 
 from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
+from elastic_inference.domain.camera_documents import Cameras
 from elastic_inference.domain.fields import Rate
 from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
 
@@ -46,6 +48,13 @@ StatsEvent = Annotated[
     Stats,
     Field(description="Event `stats`: the pool, sent like `streams`. A change of times alone sends nothing."),
 ]
+CamerasEvent = Annotated[
+    Cameras,
+    Field(
+        description="Event `cameras`, to admins: the cameras of the pool, sent like `streams`. A change of cost and "
+        "times alone sends nothing."
+    ),
+]
 
 
 @with_config(CLOSED)
@@ -62,6 +71,7 @@ EVENTS = {
     "time": TimeEvent,
     "streams": StreamsEvent,
     "stats": StatsEvent,
+    "cameras": CamerasEvent,
     "problem": ProblemEvent,
 }
 
@@ -119,6 +129,8 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    CONFLICT = "conflict"
+    PRECONDITION_FAILED = "precondition_failed"
     TOO_MANY = "too_many"
     NO_FRAME = "no_frame"
     UNAVAILABLE = "unavailable"
@@ -133,6 +145,14 @@ class ErrorDetail:
 
     code: ErrorCode
     message: Annotated[str, Field(description="A sentence for people.")]
+    fields: Annotated[
+        dict[str, str],
+        Field(
+            exclude_if=operator.not_,
+            description="Of a camera's specification: each wrong field (url, login.password, types.1 …) with a "
+            "sentence. Missing in other errors.",
+        ),
+    ] = field(default_factory=dict)
 
 
 @with_config(CLOSED)

@@ -96,7 +96,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Server-sent events: hello, time, streams, stats, problem. The data of each is JSON of the schema HelloEvent, TimeEvent, StreamsEvent, StatsEvent, ProblemEvent. */
+        /** Server-sent events: hello, time, streams, stats, cameras, problem. The data of each is JSON of the schema HelloEvent, TimeEvent, StreamsEvent, StatsEvent, CamerasEvent, ProblemEvent. */
         get: operations["events"];
         put?: never;
         post?: never;
@@ -104,6 +104,61 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/cameras": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The cameras of the pool; for admins. */
+        get: operations["listCameras"];
+        put?: never;
+        /** Adds a camera. */
+        post: operations["addCamera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/cameras/probe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Opens a camera and says within some 10 s what it is, or why it can't be used. */
+        post: operations["probeCamera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/cameras/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One camera; ETag is its revision. */
+        get: operations["getCamera"];
+        /** Replaces a camera's specification. Without `login`, the login stays; null removes it. */
+        put: operations["replaceCamera"];
+        post?: never;
+        /** Removes a camera. */
+        delete: operations["removeCamera"];
+        options?: never;
+        head?: never;
+        /** Changes some fields of a camera's specification. */
+        patch: operations["changeCamera"];
         trace?: never;
     };
     "/api/session": {
@@ -178,6 +233,106 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A camera of the pool. */
+        Camera: {
+            /** @description Its name, which is also that of its streams. */
+            name: string;
+            /** @description Rises with each change of the specification; the ETag is this. */
+            revision: number;
+            /** @description Without `login`. Values of a URL's query are shown as ***, and may be sent back so. */
+            spec: components["schemas"]["CameraSpec"];
+            /** @description Whether a user and password are kept for it. */
+            has_login: boolean;
+            status: components["schemas"]["CameraStatus"];
+        };
+        /** @description A user and password that the camera asks for. `str()` and `repr()` show no password. */
+        CameraLogin: {
+            /** @description The user's name at the camera. */
+            user: string;
+            /**
+             * Format: password
+             * @description It is never shown again.
+             */
+            password: string;
+        };
+        /** @description What a probe found. */
+        CameraProbe: {
+            report: components["schemas"]["ProbeReport"];
+            /** @description The first frame: a JPEG in base64. null if it is larger than 1048576 bytes. */
+            image: string | null;
+        };
+        /** @description What an operator asks for. An unknown field is an error. */
+        CameraSpec: {
+            /** @description Its name, which is also that of its streams; it never changes. */
+            name: string;
+            /** @description Without user and password: file:///… or rtsp, rtsps, http, https, rtmp, rtmps, udp, rtp://host… */
+            url: string;
+            /** @description What the camera asks for; it is never shown again. */
+            login?: components["schemas"]["CameraLogin"] | null;
+            /** @description Kubernetes: the Secret that holds `user` and `password`, instead of `login`. */
+            login_secret?: string | null;
+            /** @description Inference types. */
+            types?: string[];
+            /** @description At most this many frames a second. */
+            fps?: number;
+            /** @description Resize to this width, pixels. */
+            width?: number | null;
+            /** @description Resize to this height, pixels. */
+            height?: number | null;
+            /** @description JPEG quality of frames that are encoded here. */
+            quality?: number;
+            /** @description Default: the pool's setting CAMERA_SIZE. */
+            size?: components["schemas"]["ImageSize"] | null;
+            /** @description Default: the pool's setting CAMERA_GATE. */
+            gate?: components["schemas"]["GateKind"] | null;
+            transport?: components["schemas"]["Transport"];
+            /** @description A second URL of the same view, inferred while nobody watches. */
+            substream?: string | null;
+            /** @description What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file. */
+            certificate?: string | null;
+            /** @description false pauses the camera. */
+            enabled?: boolean;
+            /** @description Free labels; `site` is one. */
+            labels?: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * @description What a camera does. The first five are the source's; see `doc/cameras.md`.
+         * @enum {string}
+         */
+        CameraState: "live" | "stalled" | "reconnecting" | "waiting_for_key_frame" | "quiet" | "paused" | "unassigned" | "quarantined";
+        /** @description What the pool reports about one camera. */
+        CameraStatus: {
+            state: components["schemas"]["CameraState"];
+            /** @description A sentence where the state needs one. */
+            reason?: string | null;
+            /** @description The source worker that runs it. */
+            worker?: string | null;
+            /** @description Frames a second that the source delivers, under the cap. */
+            fps?: number;
+            /** @description CPU seconds a second that it takes. */
+            cost?: number;
+            /** @description Of the last frame, pixels. */
+            width?: number | null;
+            /** @description Of the last frame, pixels. */
+            height?: number | null;
+            /** @description How often it was opened again. */
+            reconnects?: number;
+            /** @description In this state since, Unix milliseconds. */
+            since_ms?: number;
+            /** @description Capture time of the last frame, Unix milliseconds. */
+            frame_ms?: number | null;
+        };
+        /** @description All cameras of the pool that the token may see. */
+        Cameras: {
+            /** @description Sorted by name. */
+            cameras: components["schemas"]["Camera"][];
+            /** @description Why cameras can't be changed here now, or what is wrong with the file that holds them, a sentence; null if they can. */
+            problem: string | null;
+        };
+        /** @description Event `cameras`, to admins: the cameras of the pool, sent like `streams`. A change of cost and times alone sends nothing. */
+        CamerasEvent: components["schemas"]["Cameras"];
         /** @description One object or class found in a frame. */
         Detection: {
             /** @description Name of the class. */
@@ -206,12 +361,16 @@ export interface components {
          * @description A stable code for programs.
          * @enum {string}
          */
-        ErrorCode: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
+        ErrorCode: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "conflict" | "precondition_failed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
         /** @description The error. */
         ErrorDetail: {
             code: components["schemas"]["ErrorCode"];
             /** @description A sentence for people. */
             message: string;
+            /** @description Of a camera's specification: each wrong field (url, login.password, types.1 …) with a sentence. Missing in other errors. */
+            fields?: {
+                [key: string]: string;
+            };
         };
         /**
          * @description One image of one stream, as a producer pushes it: a msgpack map with these keys.
@@ -245,6 +404,11 @@ export interface components {
              */
             v?: 1;
         };
+        /**
+         * @description none: every frame is inferred; motion: while nothing moves, one frame a second.
+         * @enum {string}
+         */
+        GateKind: "none" | "motion";
         /** @description First event of /api/events. */
         HelloEvent: {
             /** @description The server's version. */
@@ -252,11 +416,75 @@ export interface components {
             /** @description The server's clock (that of the frame queue's Redis), Unix milliseconds. */
             time_ms: number;
         };
+        /**
+         * @description auto: while nobody watches, as large as the models need; source: always as the camera sends it.
+         * @enum {string}
+         */
+        ImageSize: "auto" | "source";
         JsonValue: unknown;
         /** @description A login. Other fields are ignored. */
         Login: {
             /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
             token: string;
+        };
+        /** @description A source that delivered at least one frame. */
+        ProbeReport: {
+            /** @description The address, without login and query. */
+            camera: string;
+            /** @description How it was reached: RTSP over TCP, HTTP …; null for a file. */
+            transport: string | null;
+            /** @description FFmpeg's name of the container or protocol. */
+            container: string | null;
+            /** @description FFmpeg's name of the codec: h264, hevc, mjpeg … */
+            codec: string | null;
+            /** @description The codec's profile; null if the stream states none. */
+            profile: string | null;
+            /** @description Of the first frame as it would be pushed, pixels. */
+            width: number;
+            /** @description Of the first frame as it would be pushed, pixels. */
+            height: number;
+            /** @description Frames per second as measured; null for a file or a single frame. */
+            fps: number | null;
+            /** @description Frames per second that the stream states. */
+            stated_fps: number | null;
+            /** @description Between the last two key frames; null if fewer came. */
+            key_frame_s: number | null;
+            /** @description null if frames pass through undecoded. */
+            interlaced: boolean | null;
+            /** @description FFmpeg's name of the pixel format. */
+            pixel_format: string | null;
+            /** @description Matrix and range, and whether the stream states them. */
+            colours: string | null;
+            /** @description Whether a login was given; the camera then accepted it. */
+            login: boolean;
+            /** @description How long opening took. */
+            open_s: number;
+            /** @description From then until the first frame. */
+            first_frame_s: number;
+            /** @description The first frame's mean grey level: 0 is black. */
+            brightness: number;
+            /** @description Whether frames are pushed as the camera encoded them. */
+            passes_through: boolean;
+            /** @description Size of the first frame's JPEG. */
+            jpeg_bytes: number;
+            /** @description CPU time per frame on the machine that probed, milliseconds. */
+            cpu_ms: number;
+            /** @description Frames per second that would be pushed. */
+            used_fps: number;
+            /** @description What may surprise, a sentence each; empty if nothing was found. */
+            warnings: string[];
+        };
+        /** @description What to open for a probe. */
+        ProbeRequest: {
+            /** @description As `url` of a camera. */
+            url: string;
+            /** @description What the camera asks for. */
+            login?: components["schemas"]["CameraLogin"] | null;
+            transport?: components["schemas"]["Transport"];
+            /** @description As `certificate` of a camera. */
+            certificate?: string | null;
+            /** @description A camera of the pool: if the URL goes to its host, its login and the hidden values of its query are used where the request has none. */
+            name?: string | null;
         };
         /** @description Event `problem`: a part stopped or started answering; `missing` is empty when all is healthy again. */
         ProblemEvent: {
@@ -409,6 +637,11 @@ export interface components {
             /** @description All streams. */
             streams: number;
         };
+        /**
+         * @description How RTSP is carried; auto tries TCP, then UDP.
+         * @enum {string}
+         */
+        Transport: "auto" | "tcp" | "udp";
         /** @description One inference type: sums over its pods. */
         TypeStats: {
             /** @description The inference type. */
@@ -861,6 +1094,604 @@ export interface operations {
             };
             /** @description Too many event streams, or too many wrong tokens from this address. */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    listCameras: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The cameras. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cameras"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    addCamera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraSpec"];
+            };
+        };
+        responses: {
+            /** @description Added; Location is its address, ETag its revision. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Camera"];
+                };
+            };
+            /** @description The specification is wrong; `fields` says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is a camera of this name. The cameras can't be changed here: their file is read-only, or another tool manages this one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    probeCamera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeRequest"];
+            };
+        };
+        responses: {
+            /** @description What it is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraProbe"];
+                };
+            };
+            /** @description The request is wrong, and `fields` says where; or the camera delivers no frame, and why. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such camera. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many probes at once, or too many wrong tokens from this address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    getCamera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The camera's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The camera. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Camera"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such camera. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    replaceCamera: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The camera's ETag: the change is made only if the camera still has this revision. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description The camera's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraSpec"];
+            };
+        };
+        responses: {
+            /** @description The camera. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Camera"];
+                };
+            };
+            /** @description The specification is wrong; `fields` says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such camera. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The cameras can't be changed here: their file is read-only, or another tool manages this one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The camera has changed since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    removeCamera: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The camera's ETag: the change is made only if the camera still has this revision. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description The camera's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such camera. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The cameras can't be changed here: their file is read-only, or another tool manages this one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The camera has changed since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    changeCamera: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The camera's ETag: the change is made only if the camera still has this revision. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description The camera's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description The camera. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Camera"];
+                };
+            };
+            /** @description The specification is wrong; `fields` says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is a viewer's, or does not see a camera of this name; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such camera. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The cameras can't be changed here: their file is read-only, or another tool manages this one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The camera has changed since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no service answers that may change cameras. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any
@@ -37,6 +37,8 @@ CODES = {
     403: ErrorCode.FORBIDDEN,
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.METHOD_NOT_ALLOWED,
+    409: ErrorCode.CONFLICT,
+    412: ErrorCode.PRECONDITION_FAILED,
     426: ErrorCode.BAD_REQUEST,
     429: ErrorCode.TOO_MANY,
     502: ErrorCode.BAD_GATEWAY,
@@ -92,12 +94,19 @@ def as_utf8(header: str) -> str:
 
 
 class ApiError(HTTPError):
-    """An error response: its status and a sentence for people."""
+    """An error response: its status, a sentence for people, and one for each wrong field."""
 
-    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after_s: float | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(status)
         self.text = message
         self.retry_after_s = retry_after_s
+        self.fields = dict(fields or {})
 
 
 class BaseHandler(RequestHandler):
@@ -269,8 +278,9 @@ class BaseHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Responds with the JSON error, whether Tornado or a handler raised it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
+        fields = {}
         if isinstance(error, ApiError):
-            message = error.text
+            message, fields = error.text, error.fields
             if error.retry_after_s is not None:
                 self.set_header("Retry-After", str(max(1, round(error.retry_after_s))))
         elif status_code == 405:
@@ -285,13 +295,13 @@ class BaseHandler(RequestHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
         code = CODES.get(status_code, ErrorCode.INTERNAL if status_code >= 500 else ErrorCode.BAD_REQUEST)
-        self.answer_json(Error(ErrorDetail(code, message)))
+        self.answer_json(Error(ErrorDetail(code, message, fields)))
 
     def allowed_methods(self) -> list[str]:
         """The methods that this handler serves."""
         return [
             name
-            for name in ("GET", "HEAD", "POST")
+            for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
             if getattr(type(self), name.lower()) is not getattr(RequestHandler, name.lower())
         ]
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
-from elastic_inference.domain.fields import StreamId
+from elastic_inference.domain.fields import Name, StreamId
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.rest import EVENTS, Error
 from elastic_inference.domain.result import Result
@@ -34,7 +34,17 @@ _ERRORS = {
     400: "The request is not valid.",
     403: "Without a token: requests for this host name are refused, see ALLOWED_HOSTS.",
 }
-_PARAMETERS = {"id": ("The stream's id, <name>:<type>:inferred.", StreamId)}
+_PARAMETERS = {
+    "id": ("The stream's id, <name>:<type>:inferred.", StreamId),
+    "name": ("The camera's name.", Name),
+}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The camera's ETag: the change is made only if the camera still has this revision.",
+    "schema": {"type": "string"},
+}
 
 
 class _Schemas(GenerateJsonSchema):
@@ -106,7 +116,7 @@ def _plain(schema: Any) -> Any:
 
 def _operation(route: Route) -> dict[str, Any]:
     errors = {**_ERRORS, **(_LOGIN_ERRORS if route.handler.needs_login else {}), **route.errors}
-    answers = {"200": _answer(route.success, route.returns)}
+    answers = {str(route.status): _answer(route.success, route.returns)}
     answers |= {str(status): _answer(errors[status], Error) for status in sorted(errors)}
     found: dict[str, Any] = {"operationId": route.operation, "summary": route.summary}
     if not route.handler.needs_login:
@@ -115,7 +125,7 @@ def _operation(route: Route) -> dict[str, Any]:
         found["requestBody"] = {"required": True, "content": _content(route.accepts)}
     parameters = re.findall(r"{(\w+)}", route.path)
     if parameters:
-        found["parameters"] = [_parameter(name) for name in parameters]
+        found["parameters"] = [*map(_parameter, parameters), *([_IF_MATCH] if route.if_match else [])]
     return {**found, "responses": answers}
 
 
@@ -126,7 +136,7 @@ def _parameter(name: str) -> dict[str, Any]:
 
 
 def _answer(description: str, body: Any) -> dict[str, Any]:
-    return {"description": description, "content": _content(body)}
+    return {"description": description, **({} if body is None else {"content": _content(body)})}
 
 
 def _content(body: Any) -> dict[str, Any]:

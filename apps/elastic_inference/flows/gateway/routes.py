@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras, ProbeRequest
 from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.domain.rest import EVENTS, Login, Session
-from elastic_inference.flows.gateway import api
+from elastic_inference.flows.gateway import api, api_cameras
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
 NO_STREAM = "No such stream."
@@ -30,7 +32,7 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path with one method. `returns` and `accepts` are models or media types; `errors` maps status to description.
+    """One path with one method. `returns` and `accepts` are models, media types or None; `errors` maps status to text.
 
     `openapi` adds those of every request (400 and 403), and of the login check (401 and 429) where a login is needed.
     """
@@ -42,7 +44,9 @@ class Route:
     success: str
     returns: Any
     method: str = "get"
+    status: int = 200
     accepts: Any = None
+    if_match: bool = False
     errors: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -63,6 +67,98 @@ def _streams(path: str, operation: str) -> Route:
     )
 
 
+_CAMERA = "/api/cameras/{name}"
+_SPEC_WRONG = "The specification is wrong; `fields` says where."
+_MANAGED = "The cameras can't be changed here: their file is read-only, or another tool manages this one."
+_CAMERA_ERRORS = {
+    403: "The token is a viewer's, or does not see a camera of this name; or the request comes from another site.",
+    503: "Redis is unavailable, or no service answers that may change cameras.",
+}
+_PATCH = MediaType(
+    "application/merge-patch+json",
+    {
+        "type": "object",
+        "description": "JSON merge patch (RFC 7396): fields of a CameraSpec to replace; null resets a field, and "
+        "removes the login.",
+    },
+)
+
+
+def _change(method: str, operation: str, summary: str, success: str, **more: Any) -> Route:
+    errors = {404: "No such camera.", 409: _MANAGED, 412: "The camera has changed since.", **_CAMERA_ERRORS}
+    errors |= more.pop("errors", {})
+    returns = None if method == "delete" else Camera
+    handler = api_cameras.CameraHandler
+    return Route(
+        _CAMERA, handler, operation, summary, success, returns, method=method, if_match=True, errors=errors, **more
+    )
+
+
+CAMERA_ROUTES = (
+    Route(
+        "/api/cameras",
+        api_cameras.CamerasHandler,
+        "listCameras",
+        "The cameras of the pool; for admins.",
+        "The cameras.",
+        Cameras,
+        errors=_CAMERA_ERRORS,
+    ),
+    Route(
+        "/api/cameras",
+        api_cameras.CamerasHandler,
+        "addCamera",
+        "Adds a camera.",
+        "Added; Location is its address, ETag its revision.",
+        Camera,
+        method="post",
+        status=201,
+        accepts=CameraSpec,
+        errors={400: _SPEC_WRONG, 409: f"There is a camera of this name. {_MANAGED}", **_CAMERA_ERRORS},
+    ),
+    Route(
+        "/api/cameras/probe",
+        api_cameras.ProbeHandler,
+        "probeCamera",
+        "Opens a camera and says within some 10 s what it is, or why it can't be used.",
+        "What it is.",
+        CameraProbe,
+        method="post",
+        accepts=ProbeRequest,
+        errors={
+            400: "The request is wrong, and `fields` says where; or the camera delivers no frame, and why.",
+            404: "No such camera.",
+            429: "Too many probes at once, or too many wrong tokens from this address.",
+            **_CAMERA_ERRORS,
+        },
+    ),
+    Route(
+        _CAMERA,
+        api_cameras.CameraHandler,
+        "getCamera",
+        "One camera; ETag is its revision.",
+        "The camera.",
+        Camera,
+        errors={404: "No such camera.", **_CAMERA_ERRORS},
+    ),
+    _change(
+        "put",
+        "replaceCamera",
+        "Replaces a camera's specification. Without `login`, the login stays; null removes it.",
+        "The camera.",
+        accepts=CameraSpec,
+        errors={400: _SPEC_WRONG},
+    ),
+    _change(
+        "patch",
+        "changeCamera",
+        "Changes some fields of a camera's specification.",
+        "The camera.",
+        accepts=_PATCH,
+        errors={400: _SPEC_WRONG},
+    ),
+    _change("delete", "removeCamera", "Removes a camera.", "Removed.", status=204),
+)
 ROUTES = (
     _streams("/api/streams", "listStreams"),
     _streams("/api/stream", "listStreamsFormerPath"),
@@ -108,6 +204,7 @@ ROUTES = (
         MediaType("text/event-stream", {"type": "string"}),
         errors={429: "Too many event streams, or too many wrong tokens from this address."},
     ),
+    *CAMERA_ROUTES,
     Route(
         "/api/session",
         api.SessionHandler,

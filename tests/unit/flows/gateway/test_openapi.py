@@ -18,7 +18,7 @@ from elastic_inference.flows.gateway.api import UnknownHandler
 from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
-EXAMPLE = {"{id}": "gate-1:people:inferred"}
+EXAMPLE = {"{id}": "gate-1:people:inferred", "{name}": "gate-1"}
 
 
 def application() -> Application:
@@ -44,6 +44,11 @@ def example(path: str) -> str:
     return path
 
 
+def rule_of(path: str) -> PathMatches:
+    """The first that matches, which is the one that serves."""
+    return next(matcher for _, matcher, _ in rest_rules() if matcher.regex.fullmatch(example(path)))
+
+
 def test_the_committed_description_is_up_to_date() -> None:
     assert openapi.document() == OPENAPI, "run `make docs`"
 
@@ -57,8 +62,12 @@ def test_every_described_path_has_a_route_that_serves_its_methods() -> None:
 
 def test_every_route_is_described_with_its_methods() -> None:
     for pattern, matcher, handler in rest_rules():
-        (path,) = (path for path in OPENAPI["paths"] if matcher.regex.fullmatch(example(path)))
-        served = {name for name in ("get", "post") if getattr(handler, name) is not getattr(RequestHandler, name)}
+        (path,) = {path for path in OPENAPI["paths"] if rule_of(path).regex.pattern == matcher.regex.pattern}
+        served = {
+            name
+            for name in ("get", "post", "put", "patch", "delete")
+            if getattr(handler, name) is not getattr(RequestHandler, name)
+        }
         assert served == set(OPENAPI["paths"][path]), pattern
 
 
