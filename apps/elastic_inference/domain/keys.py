@@ -143,6 +143,11 @@ def leases(group: str) -> str:
     return f"{{{group}}}:leases"
 
 
+def wanted(group: str) -> str:
+    """Hash: `<revision> <cost>` of each item of a group that should run."""
+    return f"{{{group}}}:wanted"
+
+
 def lease_workers(group: str) -> str:
     """Hash: the workers of a group, their load and when they were last seen."""
     return f"{{{group}}}:workers"

@@ -1,0 +1,128 @@
+"""Leases: who of many workers runs which items of a group, such as the cameras of the pool.
+
+Pure rules and types, of nothing in particular. `adapters/leases` asks Redis; `doc/redis.md` (Leases) says how items are
+spread. Times are this process's monotonic clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+LEASE_S = 3.0
+ROUND_S = 1.0
+# How long a former worker may go on after another one has claimed its item, unless its pushes are refused earlier.
+LEAVING_S = 10.0
+# While it is not known what is wanted (Redis has restarted empty), workers keep what they hold for this long.
+KEEP_S = 15.0
+MAX_ITEMS = 4096
+MAX_WORKERS = 256
+MAX_EPOCH = 9_000_000_000_000_000
+MAX_QUARANTINE_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a worker says about an item that it runs.
+
+    `cost` is measured, in CPU seconds a second; 0 if nothing has been measured yet. `fenced_by` is the epoch with which
+    the queue refused its frames, else 0: if the lease is still its own, it gets a higher epoch.
+    """
+
+    epoch: int
+    cost: float = 0.0
+    fenced_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An item that this worker must run until `until_monotonic`, unless a later round says otherwise.
+
+    `revision` is that of its specification, 0 while that is not known. It is quarantined until `quarantined_until`
+    (monotonic), or not at all: 0.
+    """
+
+    epoch: int
+    revision: int
+    until_monotonic: float
+    quarantined_until: float = 0.0
+
+
+class NoPlace(StrEnum):
+    """Why an item has no worker."""
+
+    FULL = "full"
+    LARGE = "large"
+    DRAINING = "draining"
+
+
+_SENTENCES = {
+    NoPlace.FULL: "no worker has room for its {cost:.2f} CPU now",
+    NoPlace.LARGE: "its {cost:.2f} CPU are more than any worker has",
+    NoPlace.DRAINING: "every worker is stopping",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unassigned:
+    """An item that no worker can take. More workers of the same size help, unless `why` is LARGE."""
+
+    why: NoPlace
+    cost: float
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        return _SENTENCES[self.why].format(cost=self.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """A worker that lives: CPU that it has and uses, the cost and the number of the items that it holds."""
+
+    capacity: float
+    used: float
+    load: float
+    items: int
+    draining: bool
+    seen_ago_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a worker learns in one round.
+
+    `held`: it runs these and nothing else. `leaving`: another worker has claimed these; this one runs them until the
+    queue refuses its frames, or until the time given. `workers` are all that live, itself included.
+    """
+
+    held: Mapping[str, Claim] = field(default_factory=dict)
+    leaving: Mapping[str, float] = field(default_factory=dict)
+    workers: Mapping[str, WorkerLoad] = field(default_factory=dict)
+    unassigned: Mapping[str, Unassigned] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds an item, for those who only look. `worker` is None if the item waits for one."""
+
+    worker: str | None
+    epoch: int
+    cost: float
+    quarantined: bool
+
+
+def worker_id(name: str, incarnation: str) -> str:
+    """A worker as Redis knows it: a process that starts again under the same name is another worker."""
+    return f"{name}:{incarnation}"
+
+
+def worker_name(identifier: str) -> str:
+    """The name in a worker's id."""
+    return identifier.partition(":")[0]
+
+
+def still_held(held: Mapping[str, Claim], now: float) -> dict[str, Claim]:
+    """What a worker may still run while it gets no answer from Redis."""
+    return {name: claim for name, claim in held.items() if now < claim.until_monotonic}

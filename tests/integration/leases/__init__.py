@@ -1,0 +1,1 @@
+"""Leases of a group, on a real Valkey."""
