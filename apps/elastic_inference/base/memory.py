@@ -1,7 +1,8 @@
 """Keeping freed memory for the next frame, on glibc.
 
 Called at the start of a service that handles frames. By default glibc returns freed frames to the kernel and fetches
-them again page by page. Measured with batches of 16: 15 page faults per 50 kB frame, and twice the CPU time.
+them again page by page. Measured with batches of 16: 15 page faults per 50 kB frame, and twice the CPU time. And it
+raises by itself what it keeps: after one image of 33 megapixels, each drawing thread kept 25 MB for good.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ _MIB = 1024 * 1024
 
 
 def keep_freed_memory(limit_bytes: int = 32 * _MIB) -> bool:
-    """Lets malloc keep up to `limit_bytes` of freed memory. False if it cannot, as without glibc."""
+    """Lets malloc keep up to `limit_bytes` of freed memory for each thread, and return larger blocks at once.
+
+    False if it cannot, as without glibc.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
     done = (
-        mallopt(_M_MMAP_THRESHOLD, 32 * _MIB),
+        mallopt(_M_MMAP_THRESHOLD, min(limit_bytes, 32 * _MIB)),
         mallopt(_M_TRIM_THRESHOLD, limit_bytes),
         mallopt(_M_TOP_PAD, min(limit_bytes, 4 * _MIB)),
     )

@@ -117,6 +117,11 @@ def sources(infer_type: str) -> str:
     return f"{{queue_{infer_type}}}:sources"
 
 
+def pods_mark(infer_type: str) -> str:
+    """String: this type has or had a pod. Only pods may write it."""
+    return f"{{queue_{infer_type}}}:pods"
+
+
 def janitor_lock(infer_type: str) -> str:
     """String: the replica of housekeeping that runs the janitor of this type for one second."""
     return f"{{queue_{infer_type}}}:janitor"

@@ -164,3 +164,16 @@ def test_a_push_repeats_no_long_argument(bench: QueueBench, place: str) -> None:
         bench.redis.evalsha(
             *(script("push").sha, 3, keys.tokens(TYPE), waiting, keys.dropped(TYPE), prefix, name, 4, 4096, "5 y")
         )
+
+
+def test_a_set_of_very_many_names_goes_as_a_whole(bench: QueueBench) -> None:
+    """One by one, a million would take half a second, in which Redis serves nobody."""
+    sources = keys.sources(TYPE)
+    now_ms = time.time() * 1000
+    for start in range(0, 20_000, 5000):
+        bench.redis.zadd(sources, {f"x-{number}": now_ms + number / 1e6 for number in range(start, start + 5000)})
+    bench.run_janitor()
+    assert bench.redis.zcard(sources) == 0
+    bench.redis.zadd(sources, {f"x-{number}": now_ms + number / 1e6 for number in range(5000)})
+    bench.run_janitor()
+    assert 0 < bench.redis.zcard(sources) <= 4096

@@ -12,8 +12,9 @@ import redis
 from pydantic import SecretStr
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader, Sweeper, reader, sweeper
+from elastic_inference.adapters.frame_queue import KnownTypes, QueueConsumer, QueueReader, Sweeper, reader, sweeper
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue.type_turns import TURN_S
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -86,6 +87,21 @@ async def test_every_key_that_a_camera_may_write_goes_in_time(locked: EmbeddedVa
         lives = {key: ttl_of(admin, key) for key in (*LISTS, *HASHES, *STRINGS, *SETS)}
         assert [key for key, life in lives.items() if not 0 < life <= 600] == []
         assert admin.ttl(keys.tokens(TYPE)) == -1, "janitors and pods empty the keys of a type in use"
+
+
+async def test_a_distant_expiry_is_none(locked: EmbeddedValkey) -> None:
+    distant = (keys.frame(TYPE, "cam", "far"), "queue_bad!", keys.source(TYPE, "cam"), keys.waiting("made-up", "x"))
+    near = keys.frame(TYPE, "cam", "near")
+    with connect(login(locked, "camera")) as camera:
+        for key in distant:
+            camera.set(key, "x", ex=10 * 365 * 24 * 3600)
+        camera.set(near, "x", px=5000)
+    viewer = QueueReader(login(locked, "viewer"))
+    await Sweeper(viewer.clients, RULES).sweep([TYPE])
+    await viewer.close()
+    with connect(login(locked, "admin")) as admin:
+        assert [key for key in distant if not 0 < admin.ttl(key) <= 600] == []
+        assert 0 < admin.pttl(near) <= 5000, "a frame never gets a longer life"
 
 
 async def test_drops_stay_while_their_type_is_in_use(bench: QueueBench, queue_reader: QueueReader) -> None:
@@ -209,3 +225,46 @@ async def test_types_with_pods_come_first(
     await types.refresh()
     assert len(types.names) == MAX_TYPES
     assert TYPE in types.names
+
+
+async def test_a_type_that_had_pods_is_found_first_whatever_a_client_invents(
+    locked: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_MAX_FOUND", 280)
+    monkeypatch.setattr(reader, "FEW_KEYS_EVERY_S", 0)
+    worker = QueueConsumer(connect(login(locked, "worker")), "zz-night", "pod-1", RULES)
+    worker.load_scripts()
+    worker.pop(1, 0)
+    worker.close()
+    viewer = QueueReader(login(locked, "viewer"))
+    types = KnownTypes(viewer)
+    with connect(login(locked, "camera")) as camera:
+        for number in range(600):
+            camera.zadd(keys.sources(f"a{number:03}"), {"x": 1})
+        await types.refresh()
+        assert len(types.names) == MAX_TYPES
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            camera.set(keys.pods_mark("a001"), 1)
+        assert "zz-night" not in types.names, "it has neither frames nor a producer"
+        camera.rpush(keys.tokens("zz-night"), "cam-1")
+    await types.refresh()
+    await viewer.close()
+    assert "zz-night" in types.names
+
+
+async def test_a_new_type_gets_its_turn_whatever_a_client_invents(
+    bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for number in range(700):
+        bench.redis.zadd(keys.sources(f"a{number:03}"), {"x": 1})
+    types = KnownTypes(queue_reader)
+    await types.refresh()
+    bench.push("cam-1")
+    turns = 0
+    while TYPE not in types.names:
+        clock.now += TURN_S
+        assert await types.refresh()
+        turns += 1
+        assert turns <= 701 / (MAX_TYPES / 2) + 1

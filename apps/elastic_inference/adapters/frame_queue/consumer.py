@@ -20,8 +20,13 @@ from elastic_inference.adapters.frame_queue.scripts import load_all
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.log import Throttle
+from elastic_inference.domain import keys
 
 log = logging.getLogger(__name__)
+
+# A pod marks its type this often. The mark lives so long that a type with no pods at night or over holidays keeps it.
+_MARK_EVERY_S = 3600.0
+MARK_LIFE_S = 7 * 24 * 3600
 
 
 class QueueConsumer:
@@ -38,10 +43,15 @@ class QueueConsumer:
         # Whether to run the scripts before BLPOP: the last pop left frames, or a wait ended without one.
         self._look_first = True
         self._last_taken = 1 << 20  # nothing is known yet: ask for all frames
+        self._mark_due_s = float("inf")
 
     def load_scripts(self) -> None:
-        """Loads every script of the queue. `pop` does so itself when the server has lost them."""
+        """Loads every script of the queue and marks the type: call it at start and when Redis is back.
+
+        `pop` loads the scripts itself when the server has lost them.
+        """
         load_all(self._link)
+        self._mark()
 
     def pop(self, max_frames: int, wait_s: float = 1.0) -> PopBatch:
         """At most `max_frames` frames and MAX_POP_BYTES; waits up to `wait_s` (under 4 s) while there are none.
@@ -87,6 +97,8 @@ class QueueConsumer:
 
     def _pop(self, batch: PopBatch, max_frames: int, wait_s: float) -> None:
         fair, legacy = self._fair, self._legacy
+        if time.monotonic() >= self._mark_due_s:
+            self._mark()
         if self._look_first or fair.in_hand or legacy.in_hand or wait_s <= 0:
             self._take(batch, max_frames, sparing=wait_s > 0)
             if batch.frames or batch.invalid:
@@ -107,6 +119,12 @@ class QueueConsumer:
                 # A process that was stopped meanwhile reads the reply late.
                 queue.keep(value, min(time.monotonic(), asked_s + wait_s + 1.0))
                 self._take(batch, max_frames, sparing=True)
+
+    def _mark(self) -> None:
+        """Tells housekeeping and gateway that this type is no invention of a client. A full Redis may refuse."""
+        (done,) = self._link.exchange([("SET", keys.pods_mark(self._type), 1, "EX", MARK_LIFE_S)])
+        later_s = 60.0 if isinstance(done, ResponseError) else _MARK_EVERY_S
+        self._mark_due_s = time.monotonic() + later_s
 
     def _take(self, batch: PopBatch, max_frames: int, *, sparing: bool = False) -> None:
         """One exchange for both queues; the legacy queue needs more if it has frames."""

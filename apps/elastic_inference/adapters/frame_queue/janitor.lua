@@ -14,6 +14,8 @@ local limit, most_names = tonumber(ARGV[5]), tonumber(ARGV[6])
 local start, source_start, lock_life = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local legacy_bytes = tonumber(ARGV[11])
 local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH = 8192, 4096, 256, 8192, 64, 1024
+-- As in sources.lua, which reads no larger set.
+local MAX_NAMES = 16384
 -- A name has at most 128 bytes and its place in a list or set up to 300 more. An entry has some 50 bytes.
 local NAME_BYTES, MAX_ENTRY, MAX_BYTES = 768, 512, 33554432
 local clock = redis.call('TIME')
@@ -78,6 +80,9 @@ for first = 0, walked - 1, SLICE do
   end
 end
 
+-- To remove names one by one from a set of millions would take a second. Producers report again within a second.
+local crowd = usable('ZRANGE', sources, MAX_NAMES, MAX_NAMES)
+if crowd and crowd[1] then redis.call('UNLINK', sources) end
 usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - listed))
 -- Remove entries with a future timestamp: otherwise anyone who may write names could keep one listed forever.
 usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + listed), '+inf')

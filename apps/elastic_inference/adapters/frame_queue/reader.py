@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.frame_queue.type_turns import TypeTurns
 from elastic_inference.adapters.redis_connection import connect_async, connect_nodes_async, is_cluster
 from elastic_inference.adapters.redis_input import read_name, read_number, read_text
 from elastic_inference.base import config
@@ -38,11 +40,11 @@ STEP_S = 0.3
 MAX_SOURCES = 4096
 # Anyone who may push can invent types, and each costs round trips and labels.
 MAX_TYPES = 256
-# Names that a pass remembers besides the preferred ones.
+# Names that a pass remembers besides the preferred ones; of more, a random choice.
 _MAX_FOUND = 8192
 TOO_MANY_TYPES_EVERY_S = 60.0
-_TYPE_PATTERNS = ("queue_*", "{queue_*}:[st]o[uk]*s")
-_TYPE_KEY = re.compile(r"queue_(?P<legacy>[^:{}]+)|\{queue_(?P<own>[^:{}]+)\}:(?:sources|tokens)")
+_TYPE_PATTERNS = ("queue_*", "{queue_*}:[pst]o[duk]*s")
+_TYPE_KEY = re.compile(r"queue_(?P<legacy>[^:{}]+)|\{queue_(?P<own>[^:{}]+)\}:(?:sources|tokens|(?P<pods>pods))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class TypeScan:
 
     def __init__(self, clients: QueueClients) -> None:
         self.found: set[str] = set()
+        # Types that have or had a pod: only pods can write this mark.
+        self.had_pods: set[str] = set()
         # Keys walked so far on the fullest server, to the next thousand.
         self.walked = 0
         self._clients = clients
@@ -163,6 +167,8 @@ class TypeScan:
         self._left: list[tuple[redis.asyncio.Redis, str]] = []
         self._cursor = 0
         self._walked_here = 0
+        self._drawn: list[str] = []
+        self._finds = 0
 
     async def step(self, preferred: Collection[str] = ()) -> bool:
         """Walks on, and returns whether the pass is complete. Raises REDIS_ERRORS.
@@ -198,12 +204,29 @@ class TypeScan:
         for key in batch:
             match = _TYPE_KEY.fullmatch(key.decode(errors="replace"))
             name = match and (match["legacy"] or match["own"])
-            if name and keys.is_name(name) and (len(self.found) < _MAX_FOUND or name in preferred):
+            if not match or not name or not keys.is_name(name):
+                continue
+            if match["pods"]:
+                self.had_pods.add(name)
+            elif name in preferred:
                 self.found.add(name)
+            elif name not in self.found:
+                self._draw(name)
+
+    def _draw(self, name: str) -> None:
+        """Each name is as likely to be kept as any other, however many there are and wherever SCAN meets them."""
+        self._finds += 1
+        if len(self._drawn) < _MAX_FOUND:
+            self._drawn.append(name)
+            self.found.add(name)
+        elif (place := secrets.randbelow(self._finds)) < _MAX_FOUND:
+            self.found.discard(self._drawn[place])
+            self._drawn[place] = name
+            self.found.add(name)
 
 
 class KnownTypes:
-    """The types in use, at most MAX_TYPES: first those with pods, then those known longer.
+    """The types in use, at most MAX_TYPES: first those with pods, then those that had one; the others take turns.
 
     Read every 10 s, or every second if there are few keys. If there are very many, a pass takes several rounds: what it
     finds is known at once, and a name is dropped after a whole pass without it.
@@ -215,6 +238,8 @@ class KnownTypes:
         self._scan: TypeScan | None = None
         self._reading = asyncio.Lock()
         self._with_pods: frozenset[str] = frozenset()
+        self._had_pods: frozenset[str] = frozenset()
+        self._turns = TypeTurns()
         self._seen_at: dict[str, float] = {}
         self._due_at = float("-inf")
         self._too_many_logged_at = float("-inf")
@@ -240,12 +265,13 @@ class KnownTypes:
     async def _read(self, now: float) -> None:
         scan = self._scan = self._scan or self._reader.type_scan()
         try:
-            complete = await scan.step(self._with_pods.union(self.names))
+            complete = await scan.step(self._with_pods.union(self._had_pods, self.names))
         except Exception:
             self._scan = None
             await scan.close()
             raise
         # Some seconds longer than they have keys: a legacy queue has none whenever it is empty.
+        self._had_pods = frozenset(scan.had_pods if complete else scan.had_pods | self._had_pods)
         kept = {name: at for name, at in self._seen_at.items() if not complete or now - at < TYPES_EVERY_S}
         self.names = self._bounded({*kept, *scan.found}, now)
         self._seen_at = {name: now if name in scan.found else kept[name] for name in self.names}
@@ -259,10 +285,14 @@ class KnownTypes:
     def _bounded(self, types: Collection[str], now: float) -> tuple[str, ...]:
         if len(types) > MAX_TYPES and now - self._too_many_logged_at >= TOO_MANY_TYPES_EVERY_S:
             self._too_many_logged_at = now
-            log.warning("the queue has %d inference types: only %d are served", len(types), MAX_TYPES)
-        known, pods = set(self.names), self._with_pods
-        ranked = sorted(types, key=lambda name: (name not in pods, name not in known, name))
-        return tuple(sorted(ranked[:MAX_TYPES]))
+            log.warning(
+                "the queue has %d inference types: only %d are served at a time, those that have or had pods first",
+                *(len(types), MAX_TYPES),
+            )
+        ours = [name for name in types if name in self._with_pods or name in self._had_pods]
+        first = sorted(ours, key=lambda name: (name not in self._with_pods, name))[:MAX_TYPES]
+        others = set(types).difference(ours)
+        return tuple(sorted([*first, *self._turns.choose(others, MAX_TYPES - len(first), now)]))
 
 
 def _source(infer_type: str, row: Sequence[object]) -> SourceInfo | None:

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom,allow-cross-slot-keys
 -- Gives keys an expiry. They are no KEYS: Redis would ask for the right to read them, and frames may only be written.
--- ARGV: NX (only keys without an expiry) or XX (only keys with one), life in ms, keys
+-- ARGV: LT (only keys without an expiry, or with a later one) or XX (only keys with one), life in ms, keys
 -- Returns how many got it. Refused keys are left out: an older users.acl lacks rights to some.
 local given = 0
 for i = 3, #ARGV do

@@ -1,4 +1,4 @@
-"""Finds what clients left in the frame queue without an expiry: a bounded share of the key space each second.
+"""Finds what clients left in the frame queue without an expiry, or with a distant one, a share of the keys each second.
 
 Called by housekeeping, on its event loop. All our producers give their keys an expiry in the same round trip, and
 Redis removes them. Without the sweep, a client that sets none would fill Redis until an admin steps in.
@@ -63,8 +63,9 @@ class Sweeper:
     async def sweep(self, types: Sequence[str], with_pods: Collection[str] = ()) -> Mapping[str, list[str]]:
         """Looks at one share of the keys; call it every second. Returns streams that have a list of frames, by type.
 
-        `types` are served, `with_pods` have pods. Keys without an expiry get one, unless they belong to these types
-        and have none: janitors and pods empty them. In a Redis Cluster the passes go through one server after another.
+        `types` are served, `with_pods` have pods. Keys without an expiry, or with one that is further away than a
+        producer's, get one; but lists and counters of these types keep none: janitors and pods empty them. In a Redis
+        Cluster the passes go through one server after another.
         """
         try:
             return await self._sweep({name.encode() for name in types}, {name.encode() for name in with_pods})
@@ -119,11 +120,11 @@ class Sweeper:
             infer_type, kind, name = _parts(key)
             if not kind:
                 if _OURS.fullmatch(key):
-                    expiries["NX", self._frame_ms].append(key)
+                    expiries["LT", self._frame_ms].append(key)
             elif kind in self._lives_ms:
-                expiries["NX", self._lives_ms[kind]].append(key)
+                expiries["LT", self._lives_ms[kind]].append(key)
             elif infer_type not in types and (kind != b"dropped" or infer_type not in with_pods):
-                expiries["NX", int(UNSERVED_LIFE_S * 1000)].append(key)
+                expiries["LT", int(UNSERVED_LIFE_S * 1000)].append(key)
             else:
                 # It got an expiry before its type was known or had a pod: that moves on while the type is in use.
                 expiries["XX", int(UNSERVED_LIFE_S * 1000)].append(key)
@@ -133,7 +134,7 @@ class Sweeper:
         mended = 0
         for (condition, life_ms), names in expiries.items():
             given = await _expire(client, condition, life_ms, names)
-            mended += given if condition == "NX" else 0
+            mended += given if condition == "LT" else 0
         return mended
 
 
