@@ -120,8 +120,16 @@ run_mount() {
 #   read    it is mounted read-only, in FOLDER or else at its own path
 #   model   as read, and the files beside it too: a model's description and weights
 #   write   the folder is mounted, and may be written to
+#   beside  the folder that the file is in is mounted, and may be written to: the service replaces the file
 run_file() {
     local name="$1" use="$2" folder="${3:-}" given="${!1}" plain="${1%_FILE}" path mode=""
+    if [[ "$use" == beside ]]; then
+        path="$(realpath -- "$(dirname -- "$given")")" && [[ -d "$path" ]] \
+            || run_die "$name=$given: expected a file in a folder that exists"
+        run_mount "$name" "$path" "$path" rw
+        export "$name=$path/$(basename -- "$given")"
+        return
+    fi
     if [[ "$use" == write ]]; then
         [[ -d "$given" && -w "$given" ]] || run_die "$name=$given: expected a writable folder"
         mode=rw

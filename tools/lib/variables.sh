@@ -244,6 +244,7 @@ declare -A RUN_VARIABLES=(
         METRICS_WINDOW_S
         LOG_LEVEL
         LOG_FORMAT
+        CAMERAS_FILE:beside
     "
 )
 RUN_DASHBOARD_PORT=31002

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -157,7 +157,8 @@ def _without_query(url: str | None) -> str | None:
     if url is None or "?" not in url:
         return url
     parts = urlsplit(url)
-    names = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    # As they are written: a decoded name could contain a space.
+    names = "&".join(f"{pair.partition('=')[0]}=***" for pair in parts.query.split("&") if pair)
     return parts._replace(query=names).geturl()
 
 

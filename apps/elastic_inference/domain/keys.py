@@ -135,11 +135,12 @@ CAMERA_SECRETS = (
 CAMERA_WANTED = "{cameras}:wanted"  # hash: name -> "<revision> <cost>" of each enabled camera
 CAMERA_STATUS = "{cameras}:status"  # hash: name -> JSON CameraStatus
 CAMERA_REQUESTS = "{cameras}:requests"  # list: JSON requests of the gateway for the owner of the cameras
-CAMERA_OWNER = "{cameras}:owner"  # string: lock of the process that owns the cameras
+CAMERA_PROBES = "{cameras}:probes"  # list: JSON requests of the gateway for any source worker
+CAMERA_OWNER = "{cameras}:owner"  # string: the owner's lock: its name, a line end, why it can't change cameras
 
 
 def camera_reply(request_id: str) -> str:
-    """List: the owner's answer to one request."""
+    """List: the answer to one request, of the owner or of a source worker."""
     return f"{{cameras}}:reply:{request_id}"
 
 

@@ -23,14 +23,16 @@ class HostPath:
 
     `secret`: the content is passed in the environment, since the container's user may not read the file. `read` and
     `write`: it is mounted, at `folder` or else at its own path. `model`: as `read`, with the files beside it.
+    `beside`: as `write`, for the folder of a file that the service replaces.
     """
 
-    use: Literal["secret", "read", "write", "model"]
+    use: Literal["secret", "read", "write", "model", "beside"]
     folder: str = ""
 
 
 SecretFile = Annotated[Path | None, HostPath("secret")]
 ReadablePath = Annotated[Path | None, HostPath("read")]
+ReplacedFile = Annotated[Path | None, HostPath("beside")]
 
 
 def _split(value: object) -> object:

@@ -8,6 +8,8 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from elastic_inference.adapters.camera_registry.file_store import FileStore
+from elastic_inference.adapters.camera_registry.owner import CameraOwner
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
@@ -50,9 +52,11 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
         for part, target in targets.items()
         if part == "queue" or target != settings.queue
     ]
+    owner = asyncio.create_task(_own_cameras(settings, lifecycle, stop))
     try:
         await rounds.run(stop)
     finally:
+        await owner
         for check in checks:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
@@ -60,6 +64,24 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
         await sweeper.close()
         await reader.close()
         await broker.aclose()
+
+
+async def _own_cameras(settings: HousekeepingSettings, lifecycle: Lifecycle, stop: asyncio.Event) -> None:
+    """Owns the cameras of CAMERAS_FILE, if it is set. A broken file degrades the service and does not end it."""
+    path = settings.cameras_file
+    if path is None:
+        return
+    client = connect_async(settings.queue, key=keys.CAMERA_SPECS, name=CLIENT_NAME)
+    try:
+        await CameraOwner(
+            client,
+            FileStore(path),
+            keys.pod_name(),
+            partial(lifecycle.set_degraded, "cameras"),
+            lambda error: explain(error, settings.queue),
+        ).run(stop)
+    finally:
+        await client.aclose()
 
 
 def main() -> int:

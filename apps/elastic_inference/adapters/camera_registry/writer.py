@@ -1,0 +1,150 @@
+"""Keeps the registry as the owner of the cameras wants it. asyncio; called by `owner` alone.
+
+Each call compares what Redis holds with what it should hold, and writes only the difference: a Redis that restarted
+empty, or a key that somebody changed, is mended by the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis.exceptions import NoScriptError
+
+from elastic_inference.adapters.camera_registry.records import (
+    COST_ESTIMATE,
+    CompleteCamera,
+    complete,
+    read_spec,
+    read_status,
+    read_wanted,
+    secrets_value,
+    spec_value,
+    wanted_value,
+)
+from elastic_inference.adapters.redis_input import read_fields, read_name
+from elastic_inference.domain import keys
+from elastic_inference.domain.camera import MAX_CAMERAS
+
+LOCK_LIFE_S = 5.0
+# A changed cost is written when it differs by more than this share: workers need no more.
+_COST_STEP = 0.2
+_COST_FLOOR = 0.01
+# Fields of a hash that are read at once. More than the cameras that may exist were not written by an owner.
+_MAX_FIELDS = 2 * MAX_CAMERAS
+# A field of `{cameras}:wanted` that is no camera: without it, none wanted and a Redis that lost all would look alike.
+KNOWN = b":known"
+_HASHES = (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS)
+
+
+class RegistryWriter:
+    """One owner's hand in the registry. Every method raises REDIS_ERRORS when Redis is unavailable."""
+
+    def __init__(self, client: aioredis.Redis, owner: str) -> None:
+        """`owner` names this process in the lock. The caller closes the client."""
+        self._client = client
+        self._owner = owner
+        self._lock = (Path(__file__).parent / "lock.lua").read_text()
+        self._sha = ""
+        self._lengths: tuple[int, ...] = ()
+
+    async def hold_lock(self, problem: str) -> bool:
+        """Takes or renews the lock for 5 s, and says beside it why cameras can't be changed; call it each second."""
+        arguments = (1, keys.CAMERA_OWNER, self._owner, problem[:500], int(LOCK_LIFE_S * 1000))
+        try:
+            held: Any = await self._client.evalsha(self._sha or "0" * 40, *arguments)
+        except NoScriptError:
+            self._sha = str(await self._client.script_load(self._lock))
+            held = await self._client.evalsha(self._sha, *arguments)
+        return bool(held)
+
+    async def release_lock(self) -> None:
+        """Gives the lock back, so that another replica need not wait for its end."""
+        held = await self._client.get(keys.CAMERA_OWNER)
+        if isinstance(held, bytes) and held.startswith(self._owner.encode() + b"\n"):
+            await self._client.unlink(keys.CAMERA_OWNER)
+
+    async def read(self) -> dict[str, CompleteCamera]:
+        """The cameras that the registry holds, whoever wrote them."""
+        specs, secrets, _, _ = await self._fields()
+        found = {}
+        for raw_name, raw in specs.items():
+            name = read_name(raw_name)
+            public = read_spec(name, raw) if name else None
+            whole = complete(public, secrets.get(raw_name)) if public else None
+            if name and whole:
+                found[name] = whole
+        return found
+
+    async def looks_complete(self) -> bool:
+        """Whether the registry has as many entries as after the last `write`: a cheap look between two of them."""
+        return await self._count() == self._lengths
+
+    async def write(self, cameras: Mapping[str, CompleteCamera]) -> int:
+        """Makes the registry hold these cameras and no others. Returns how many entries had to be changed."""
+        held = await self._fields()
+        specs, secrets, wanted, statuses = held
+        desired = {name.encode(): camera for name, camera in cameras.items()}
+        new_specs = {name: spec_value(camera) for name, camera in desired.items()}
+        new_secrets = {name: value for name, camera in desired.items() if (value := secrets_value(camera)) is not None}
+        new_wanted = {
+            name: _wanted(camera, wanted.get(name), statuses.get(name))
+            for name, camera in desired.items()
+            if camera.spec.enabled
+        }
+        new_wanted[KNOWN] = b"1"
+        changed = 0
+        # As a transaction: a worker that reads both finds a specification and a login of the same revision.
+        async with self._client.pipeline(transaction=True) as pipe:
+            for key, is_, should in (
+                (keys.CAMERA_SECRETS, secrets, new_secrets),
+                (keys.CAMERA_SPECS, specs, new_specs),
+                (keys.CAMERA_WANTED, wanted, new_wanted),
+                (keys.CAMERA_STATUS, statuses, {name: raw for name, raw in statuses.items() if name in desired}),
+            ):
+                gone = [name for name in is_ if name not in should]
+                other = {name: value for name, value in should.items() if is_.get(name) != value}
+                if gone:
+                    pipe.hdel(key, *gone)
+                if other:
+                    fields: dict[Any, Any] = dict(other)
+                    pipe.hset(key, mapping=fields)
+                changed += len(gone) + len(other)
+            if changed:
+                await pipe.execute()
+        self._lengths = (len(new_specs), len(new_secrets), len(new_wanted))
+        return changed
+
+    async def _count(self) -> tuple[int, ...]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for key in _HASHES[:3]:
+                pipe.hlen(key)
+            return tuple(await pipe.execute())
+
+    async def _fields(self) -> list[Mapping[bytes, bytes]]:
+        """The fields of each hash. A key that is no hash, or has more fields than any owner writes, is removed."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            for key in _HASHES:
+                pipe.hlen(key)
+            lengths = await pipe.execute(raise_on_error=False)
+        broken = [key for key, n in zip(_HASHES, lengths, strict=True) if not isinstance(n, int) or n > _MAX_FIELDS]
+        if broken:
+            for length in lengths:
+                if isinstance(length, Exception) and not str(length).startswith("WRONGTYPE"):
+                    raise length
+            await self._client.unlink(*broken)
+        async with self._client.pipeline(transaction=False) as pipe:
+            for key in _HASHES:
+                pipe.hgetall(key)
+            return [read_fields(reply) for reply in await pipe.execute()]
+
+
+def _wanted(camera: CompleteCamera, raw: object, raw_status: object) -> bytes:
+    """The value in `{cameras}:wanted`: the measured cost, else the last one, else an estimate."""
+    held, status = read_wanted(raw), read_status(raw_status)
+    cost = held[1] if held else COST_ESTIMATE
+    if status is not None and status.cost > 0 and abs(status.cost - cost) > max(_COST_FLOOR, _COST_STEP * cost):
+        cost = status.cost
+    return wanted_value(camera.revision, cost)

@@ -1,0 +1,145 @@
+"""What a change of a camera makes of its specification. Pure; used by the owner of the cameras and by probes.
+
+A login goes in and never comes out: a change without `login` keeps it, and so does the value *** in a URL's query keep
+what it stands for. But only for the same host: whoever may change cameras must not learn a login by sending it to a
+machine of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.camera_errors import CameraRefusal, field_sentences, wrong_fields
+
+# It would hide behind the API's /api/cameras/probe.
+RESERVED_NAMES = ("probe",)
+HIDDEN = "***"
+_MAX_DEPTH = 4
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def new_camera(given: object) -> CameraSpec:
+    """The specification of a new camera. Raises CameraRefusal."""
+    document = _mapping(given)
+    spec = read_model(CameraSpec, document)
+    if spec.name in RESERVED_NAMES:
+        raise wrong_fields({"name": f"Expected another name: {spec.name} is a path of the API."})
+    for field in ("url", "substream"):
+        if _hidden_names(getattr(spec, field)):
+            raise wrong_fields({field: f"Expected the values of the query instead of {HIDDEN}."})
+    return spec
+
+
+def replaced(current: CameraSpec, given: object) -> CameraSpec:
+    """`current` replaced by a whole specification, whose name may be left out. Raises CameraRefusal."""
+    return _changed(current, {"name": current.name} | _mapping(given), _mapping(given))
+
+
+def patched(current: CameraSpec, given: object) -> CameraSpec:
+    """`current` with a JSON merge patch (RFC 7396). Raises CameraRefusal."""
+    patch = _mapping(given)
+    document = current.model_dump(mode="json", exclude_unset=True)
+    if current.login is not None:
+        document["login"]["password"] = current.login.password.get_secret_value()
+    return _changed(current, _merged(document, patch, 0), patch)
+
+
+def same_host(current: CameraSpec, url: str) -> bool:
+    """Whether a URL goes to a host of this camera."""
+    return _host(url) in _hosts(current)
+
+
+def reveal(field: str, url: str, known: CameraSpec) -> str:
+    """`url` with the values of a known camera's query for those that are ***. Raises CameraRefusal without one."""
+    names = _hidden_names(url)
+    if not names:
+        return url
+    for full, public in ((getattr(known, each), getattr(known.public(), each)) for each in ("url", "substream")):
+        if url == public:
+            return str(full)
+    values = dict(_pairs(getattr(known, field)))
+    if not same_host(known, url) or not names <= values.keys():
+        raise wrong_fields({field: f"Expected the values of the query instead of {HIDDEN}: the address has changed."})
+    query = "&".join(
+        f"{name}={values[name]}" if value == HIDDEN else f"{name}={value}" if equals else name
+        for name, equals, value in _raw_pairs(url)
+    )
+    return urlsplit(url)._replace(query=query).geturl()
+
+
+def read_model(model: type[Model], document: Mapping[str, Any]) -> Model:
+    """A model made of what a client sent. Raises CameraRefusal that names each wrong field."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise wrong_fields(field_sentences(error, model)) from None
+
+
+def _changed(current: CameraSpec, document: dict[str, Any], given: Mapping[str, Any]) -> CameraSpec:
+    if document.get("name") != current.name:
+        raise wrong_fields({"name": f"Expected {current.name}: a camera keeps its name. Add a new one instead."})
+    keeps_login = "login" not in given and not given.get("login_secret")
+    if "login" not in given:
+        document.pop("login", None)
+    spec = read_model(CameraSpec, document)
+    urls = {field: url for field in ("url", "substream") if (url := getattr(spec, field)) is not None}
+    revealed = {field: reveal(field, url, current) for field, url in urls.items()}
+    if revealed != urls:
+        spec = read_model(CameraSpec, document | revealed)
+    if current.login is None or spec.login_secret is not None:
+        return spec
+    login = given.get("login")
+    if keeps_login or (isinstance(login, dict) and "password" not in login):
+        _check_same_hosts(current, spec)
+    return spec.model_copy(update={"login": current.login}) if keeps_login else spec
+
+
+def _check_same_hosts(current: CameraSpec, spec: CameraSpec) -> None:
+    if not _hosts(spec) <= _hosts(current):
+        raise wrong_fields(
+            {"login": "Expected the login again, or null for none: the address goes to another host than before."}
+        )
+
+
+def _hosts(spec: CameraSpec) -> set[str]:
+    return {_host(url) for url in (spec.url, spec.substream) if url is not None}
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").lower()
+
+
+def _merged(target: Any, patch: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict) and depth < _MAX_DEPTH:
+            result[name] = _merged(result.get(name), value, depth + 1)
+        else:
+            result[name] = value
+    return result
+
+
+def _mapping(given: object) -> dict[str, Any]:
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise CameraRefusal(400, "Expected a JSON object with the fields of a camera.")
+    return given
+
+
+def _raw_pairs(url: str | None) -> list[tuple[str, str, str]]:
+    query = urlsplit(url or "").query
+    return [pair.partition("=") for pair in query.split("&")] if query else []
+
+
+def _pairs(url: str | None) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in _raw_pairs(url)]
+
+
+def _hidden_names(url: str | None) -> set[str]:
+    return {name for name, value in _pairs(url) if value == HIDDEN}
