@@ -25,6 +25,7 @@ class DropReason(StrEnum):
     QUEUE_MEMORY = "queue_memory"
     STALE = "stale"
     SOURCE = "source"
+    FENCED = "fenced"
 
 
 class InvalidReason(StrEnum):

@@ -150,7 +150,7 @@ def leases(group: str) -> str:
 
 
 def wanted(group: str) -> str:
-    """Hash: `<revision> <cost>` of each item of a group that should run."""
+    """Hash: `<revision> <cost>` of each item of a group that should run, and `:known` once the list is complete."""
     return f"{{{group}}}:wanted"
 
 

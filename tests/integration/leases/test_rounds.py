@@ -55,7 +55,7 @@ def worker(valkey: EmbeddedValkey) -> Iterator[NewWorker]:
 
 
 def want(client: redis.Redis, count: int, cost: float = COST) -> None:
-    client.hset(WANTED, mapping={f"item-{number}": f"1 {cost}" for number in range(count)})
+    client.hset(WANTED, mapping={":known": "1"} | {f"item-{number}": f"1 {cost}" for number in range(count)})
 
 
 def rounds(*workers: Worker, count: int = 3) -> None:

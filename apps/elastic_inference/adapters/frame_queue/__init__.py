@@ -3,7 +3,9 @@
 from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
 from elastic_inference.adapters.frame_queue.janitor import Janitor
 from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
-from elastic_inference.adapters.frame_queue.producer import PushOutcome, QueueProducer
+from elastic_inference.adapters.frame_queue.producer import QueueProducer
+from elastic_inference.adapters.frame_queue.push_many import push_many
+from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
 from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
 from elastic_inference.adapters.frame_queue.sweeper import Sweeper
 
@@ -14,10 +16,12 @@ __all__ = [
     "KnownTypes",
     "PopBatch",
     "PoppedFrame",
+    "PushLease",
     "PushOutcome",
     "QueueConsumer",
     "QueueProducer",
     "QueueReader",
     "SourceInfo",
     "Sweeper",
+    "push_many",
 ]

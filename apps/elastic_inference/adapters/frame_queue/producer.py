@@ -6,17 +6,19 @@ Called by the stream services, from one thread. It uses only what the ACL user *
 from __future__ import annotations
 
 import logging
-import secrets
+import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from elastic_inference.adapters.frame_queue.scripts import is_missing, script
-from elastic_inference.adapters.redis_pipeline import PipelineConnection, arguments, head
+from elastic_inference.adapters.frame_queue.push_many import MAX_BATCH, push_many
+from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome, PushPacker, PushRequest
+from elastic_inference.adapters.frame_queue.scripts import is_missing
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
@@ -26,27 +28,12 @@ from elastic_inference.domain.frame_message import pack_frame
 
 log = logging.getLogger(__name__)
 
-FRAME_LIFE_EXTRA_S = 5.0
 SOURCE_LIFE_S = 10.0
 # After NOSCRIPT, frames are pushed in the legacy form for this long before the script is tried again.
 LEGACY_FORM_S = 0.5
-MAX_BATCH = 256
-
-
-@dataclass(frozen=True, slots=True)
-class PushOutcome:
-    """The result of a push.
-
-    `pushed`: all frames entered the queue; `frames` is their number. `dropped`: drops that the producer must count
-    itself (`queue_memory`); drops by the queue's rules are counted at the queue, and pods claim them. `invalid`: a
-    message was larger than MAX_FRAME_BYTES and was not sent.
-    """
-
-    pushed: bool
-    dropped: Mapping[DropReason, int] = field(default_factory=dict)
-    frames: int = 0
-    invalid: InvalidReason | None = None
-
+# How long the queue remembers the lease of a stream that nobody pushes.
+LEASE_LIFE_S = 600.0
+_FENCED = re.compile(r"EI_FENCED (\d{1,16})")
 
 _ONE_PUSHED = PushOutcome(True, frames=1)
 
@@ -55,63 +42,73 @@ class QueueProducer:
     """Pushes one stream's frames into one type's queue. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(
-        self, client: redis.Redis | PipelineConnection, infer_type: str, name: str, rules: config.QueueRules
+        self,
+        client: redis.Redis | PipelineConnection,
+        infer_type: str,
+        name: str,
+        rules: config.QueueRules,
+        lease: PushLease | None = None,
     ) -> None:
         """`client` is connected with `key=keys.legacy_queue(infer_type)`; `name` passes `keys.is_name`.
 
-        Producers of one thread may share a connection.
+        Producers of one thread may share a connection. With a lease, which the producers of all types of the stream
+        share, frames have numbers, the queue refuses those of an older epoch, and there is no legacy form.
         """
-        self._link = client if isinstance(client, PipelineConnection) else PipelineConnection(client)
+        self.connection = client if isinstance(client, PipelineConnection) else PipelineConnection(client)
+        self.lease = lease
         self._type = infer_type
         self._name = name
         self._rules = rules
-        self._identity = secrets.token_hex(5)
-        self._id_start = self._identity.encode() + b"-"
-        self._count = 0
         self._legacy_until = 0.0
         self._other_seen = False
         self._throttle = Throttle()
-        self._frame_prefix = keys.frame(infer_type, name, "").encode()
-        life_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
-        # The parts of a push that never change, in Redis' protocol: `SET key message PX life` of each frame …
-        self._set_begin = head(5) + arguments("SET")
-        self._set_end = b"\r\n" + arguments("PX", life_ms)
-        # … and the script with its arguments; those of the frames follow.
-        enter: tuple[str | int, ...] = (
-            *("EVALSHA", script("push").sha, 3),
-            *(keys.tokens(infer_type), keys.waiting(infer_type, name), keys.dropped(infer_type)),
-            *(keys.queue_prefix(infer_type), name, rules.stream_queue_depth, rules.token_limit),
-        )
-        self._enter_count = len(enter)
-        self._enter = arguments(*enter)
+        self._packer = PushPacker(infer_type, name, rules, leased=lease is not None)
+
+    @property
+    def pushes_legacy(self) -> bool:
+        """Whether it pushes the legacy form now, since the server lacks the script."""
+        return time.monotonic() < self._legacy_until
 
     def push(self, frame: Frame) -> PushOutcome:
         """Pushes one frame, whose name and category must be this producer's."""
         return self.push_batch((frame,))
 
     def push_batch(self, frames: Sequence[Frame]) -> PushOutcome:
-        """Pushes frames, oldest first, in round trips of at most 256."""
-        messages = []
-        invalid = None
-        for frame in frames:
-            message = pack_frame(frame)
-            if len(message) > self._rules.max_frame_bytes:
-                invalid = InvalidReason.TOO_LARGE
-                if self._throttle.allow(invalid):
-                    log.warning(
-                        "stream %s: a frame message of %d bytes is not sent, MAX_FRAME_BYTES is %d",
-                        *(self._name, len(message), self._rules.max_frame_bytes),
-                    )
-            else:
-                messages.append(message)
+        """Pushes frames, oldest first, in round trips of at most 256. See also `push_many`."""
+        if self.lease is not None:
+            (outcome,) = push_many(((self, frames),))
+            if isinstance(outcome, ResponseError):
+                raise outcome
+            return outcome
+        messages, invalid = self._messages(frames, 0)
         pushed = 0
         for start in range(0, len(messages), MAX_BATCH):
             pushed += self._push_messages(messages[start : start + MAX_BATCH])
-        if pushed == 1 == len(frames):
-            return _ONE_PUSHED
-        refused = len(messages) - pushed
-        dropped = {DropReason.QUEUE_MEMORY: refused} if refused else {}
-        return PushOutcome(pushed == len(frames), dropped, pushed, invalid)
+        return _outcome(len(frames), pushed, len(messages) - pushed, invalid)
+
+    def request(self, frames: Sequence[Frame]) -> PushRequest | PushOutcome:
+        """What `push_many` sends for these frames, or what became of them if nothing is to be sent."""
+        lease = self.lease
+        messages, invalid = self._messages(frames, lease.offset if lease else 0)
+        if not messages:
+            return _outcome(len(frames), 0, 0, invalid)
+        if lease is None:
+            return self._packer.pack(messages)
+        if lease.fenced:
+            return _outcome(len(frames), 0, len(messages), invalid, DropReason.FENCED)
+        first, last = ((frames[at].seq or 0) + lease.offset for at in (0, -1))
+        return self._packer.pack(messages, (lease.epoch, first, last, int(LEASE_LIFE_S * 1000)))
+
+    def settle(self, frames: Sequence[Frame], request: PushRequest, reply: object) -> PushOutcome:
+        """What became of the frames of a request. Raises ResponseError for an error of this stream."""
+        sent = len(request.messages)
+        invalid = InvalidReason.TOO_LARGE if sent < len(frames) else None
+        fenced = _FENCED.match(str(reply)) if self.lease is not None and isinstance(reply, ResponseError) else None
+        if fenced and self.lease is not None:
+            self.lease.fenced_by = int(fenced[1])
+            return _outcome(len(frames), 0, sent, invalid, DropReason.FENCED)
+        pushed = self._entered(request, reply)
+        return _outcome(len(frames), pushed, sent - pushed, invalid)
 
     def report_source(self, state: str, fps: float, reconnects: int, dropped: int) -> None:
         """Reports the source's state, such as `live`. It expires after 10 s; call each second.
@@ -120,16 +117,16 @@ class QueueProducer:
         minute, that another producer uses the same name.
         """
         source = keys.source(self._type, self._name)
-        clock, owner = self._link.exchange([("TIME",), ("HGET", source, "producer")])
+        clock, owner = self.connection.exchange([("TIME",), ("HGET", source, "producer")])
         if isinstance(clock, ResponseError):
             raise clock
         if _is_wrong_type(owner):
-            self._link.exchange([("UNLINK", source)])
+            self.connection.exchange([("UNLINK", source)])
             owner = None
         if isinstance(owner, ResponseError):
             raise owner
         # A foreign mark found at the start is a predecessor's. One that has replaced ours is a rival's.
-        rival = owner is not None and owner != self._identity.encode()
+        rival = owner is not None and owner != self._packer.identity.encode()
         if rival and self._other_seen and self._throttle.allow("rival"):
             log.warning(
                 "stream %s of type %s: another producer pushes under the same name; give one of them another "
@@ -140,18 +137,18 @@ class QueueProducer:
         seen_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         sources = keys.sources(self._type)
         added: tuple[Any, ...] = ("ZADD", sources, seen_ms, self._name)
-        replies = self._link.exchange(
+        replies = self.connection.exchange(
             [
                 (
                     *("HSET", source, "state", state, "fps", f"{fps:.2f}", "reconnects", reconnects),
-                    *("dropped", dropped, "producer", self._identity),
+                    *("dropped", dropped, "producer", self._packer.identity),
                 ),
                 ("PEXPIRE", source, int(SOURCE_LIFE_S * 1000)),
                 added,
             ]
         )
         if _is_wrong_type(replies[-1]):
-            replies[-1:] = self._link.exchange([("UNLINK", sources), added])
+            replies[-1:] = self.connection.exchange([("UNLINK", sources), added])
         for reply in replies:
             # Out of memory: push counts the lost frames, and the report can wait.
             if isinstance(reply, ResponseError) and not isinstance(reply, OutOfMemoryError):
@@ -159,50 +156,55 @@ class QueueProducer:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._link.close()
+        self.connection.close()
 
     def _push_messages(self, messages: Sequence[bytes]) -> int:
         """How many of the messages entered the queue: all or, if Redis is out of memory, fewer."""
         if not messages:
             return 0
-        if time.monotonic() < self._legacy_until:
+        if self.pushes_legacy:
             return self._push_legacy(messages, ())
-        ids = [b"%b%x" % (self._id_start, number) for number in range(self._count, self._count + len(messages))]
-        self._count += len(messages)
-        pieces: list[bytes] = []
-        entries = [self._enter]
-        end = b""
-        for message, frame_id in zip(messages, ids, strict=True):
-            key = self._frame_prefix + frame_id
-            size = len(message)
-            pieces.append(b"%b%b$%d\r\n%b\r\n$%d\r\n" % (end, self._set_begin, len(key), key, size))
-            pieces.append(message)
-            end = self._set_end
-            entry = b"%d %b" % (size, frame_id)
-            entries.append(b"$%d\r\n%b\r\n" % (len(entry), entry))
-        pieces.append(end + head(self._enter_count + len(messages)) + b"".join(entries))
-        entered = self._link.exchange_packed(pieces, len(messages) + 1)[-1]
-        if type(entered) is int:
-            return len(messages)
-        frame_keys = [self._frame_prefix + frame_id for frame_id in ids]
-        if is_missing(entered):
+        request = self._packer.pack(messages)
+        return self._entered(request, self.connection.exchange_packed(request.pieces, request.count)[-1])
+
+    def _entered(self, request: PushRequest, reply: object) -> int:
+        """How many frames entered the queue, by the script's reply."""
+        if type(reply) is int:
+            return len(request.messages)
+        if is_missing(reply) and self.lease is None:
             self._legacy_until = time.monotonic() + LEGACY_FORM_S
-            return self._push_legacy(messages, frame_keys)
-        if isinstance(entered, OutOfMemoryError):
+            return self._push_legacy(request.messages, request.frame_keys)
+        if isinstance(reply, OutOfMemoryError):
             # Frames that were SET before the memory ran out would only take up more of it.
-            self._link.exchange([("UNLINK", *frame_keys)])
+            self.connection.exchange([("UNLINK", *request.frame_keys)])
             return 0
-        if isinstance(entered, ResponseError):
-            raise entered
-        return len(messages)
+        if isinstance(reply, ResponseError):
+            raise reply
+        return len(request.messages)
+
+    def _messages(self, frames: Sequence[Frame], offset: int) -> tuple[list[bytes], InvalidReason | None]:
+        messages = []
+        invalid = None
+        for frame in frames:
+            message = pack_frame(replace(frame, seq=(frame.seq or 0) + offset) if offset else frame)
+            if len(message) > self._rules.max_frame_bytes:
+                invalid = InvalidReason.TOO_LARGE
+                if self._throttle.allow(invalid):
+                    log.warning(
+                        "stream %s: a frame message of %d bytes is not sent, MAX_FRAME_BYTES is %d",
+                        *(self._name, len(message), self._rules.max_frame_bytes),
+                    )
+            else:
+                messages.append(message)
+        return messages, invalid
 
     def _push_legacy(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
         commands: list[tuple[Any, ...]] = [("UNLINK", *orphans)] if orphans else []
         queue = keys.legacy_queue(self._type)
         pushes: list[tuple[Any, ...]] = [("RPUSH", queue, message) for message in messages]
-        replies = self._link.exchange([*commands, *pushes])
+        replies = self.connection.exchange([*commands, *pushes])
         if _is_wrong_type(replies[-1]):
-            replies = self._link.exchange([("UNLINK", queue), *pushes])
+            replies = self.connection.exchange([("UNLINK", queue), *pushes])
         refused = 0
         for reply in replies:
             if isinstance(reply, OutOfMemoryError):
@@ -210,6 +212,15 @@ class QueueProducer:
             elif isinstance(reply, ResponseError):
                 raise reply
         return len(messages) - refused
+
+
+def _outcome(
+    frames: int, pushed: int, refused: int, invalid: InvalidReason | None, why: DropReason = DropReason.QUEUE_MEMORY
+) -> PushOutcome:
+    """Of so many frames; `refused` were not taken."""
+    if pushed == 1 == frames:
+        return _ONE_PUSHED
+    return PushOutcome(pushed == frames, {why: refused} if refused else {}, pushed, invalid)
 
 
 def _is_wrong_type(reply: object) -> bool:

@@ -24,13 +24,24 @@ class Script:
 
 @functools.cache
 def script(name: str) -> Script:
-    """`push`, `pop`, `legacy`, `order`, `janitor`, `sources` or `sweep`, read from the file beside this module."""
-    text = (Path(__file__).parent / f"{name}.lua").read_text()
+    """`push`, `pop`, `legacy`, `order`, `janitor`, `sources` or `sweep`, read from the file beside this module.
+
+    `fenced_push` is `push` behind a check of the lease: one script, so that nothing comes between the two.
+    """
+    if name == "fenced_push":
+        first, _, rest = script("push").text.partition("\n")
+        text = f"{first}\n{_read('fence')}{rest}"
+    else:
+        text = _read(name)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+def _read(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.lua").read_text()
+
+
 def all_scripts() -> tuple[Script, ...]:
-    """Every script but `sweep`.
+    """Every script but `sweep` and `fenced_push`, which their only users load.
 
     Each service that may load scripts loads all of these, as producers need one but may load none.
     """

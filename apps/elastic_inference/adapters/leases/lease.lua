@@ -35,18 +35,18 @@ local function whole(value) return string.format('%.0f', value) end
 local function rows_of(key, most, bytes, ours)
   local count = redis.pcall('HLEN', key)
   if type(count) == 'number' then
-    if count == 0 then return {}, 0 end
+    if count == 0 then return {} end
     local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
     if count <= most and type(used) == 'number' and used <= 8192 + count * bytes then
       local rows, flat = {}, redis.call('HGETALL', key)
       for i = 1, #flat, 2 do rows[flat[i]] = flat[i + 1] end
-      return rows, count
+      return rows
     end
   elseif not string.match(count.err, '^WRONGTYPE') then
-    return {}, 0
+    return {}
   end
   if ours then redis.call('UNLINK', key) end
-  return {}, 0
+  return {}
 end
 
 local function is_name(text) return #text <= 128 and string.match(text, '^%w[%w._-]*$') end
@@ -90,11 +90,11 @@ end
 local own = {seen = now, capacity = capacity, used = used, draining = draining, life = lease, load = 0, count = 0}
 alive[me] = own
 
--- What is wanted: revision and cost of each item.
+-- What is wanted: revision and cost of each item. Without the mark `:known` the list may be incomplete.
 local wanted, known = {}, false
 do
-  local rows, count = rows_of(wanted_key, 2 * MAX_ITEMS, 512, false)
-  known = count > 0
+  local rows = rows_of(wanted_key, 2 * MAX_ITEMS, 512, false)
+  known = rows[':known'] ~= nil
   for name, row in pairs(rows) do
     local revision, cost = string.match(string.sub(row, 1, 64), '^(%d+) (%S+)$')
     revision, cost = number(revision, MAX_EPOCH), number(cost, MAX_COST)

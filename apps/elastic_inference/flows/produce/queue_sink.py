@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.frame_queue import QueueProducer
-from elastic_inference.adapters.frame_queue.producer import PushOutcome
+from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle

@@ -1,0 +1,31 @@
+-- The start of the push script of leased streams; the text of push.lua follows. Only the holder of the newest lease
+-- pushes, and its numbers continue those of the holder before.
+-- KEYS, after those of push.lua: epoch:<name>
+-- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms
+-- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far.
+local ARGUMENTS, MAX_NUMBER = 4, 9000000000000000
+local fence, given = KEYS[4], #ARGV - ARGUMENTS
+if #ARGV < 5 + ARGUMENTS or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 then
+  return redis.error_reply('ERR a name or key of the frame queue is too long, or an argument is missing')
+end
+local epoch, first, last, life = tonumber(ARGV[given + 1]), tonumber(ARGV[given + 2]), ARGV[given + 3], ARGV[given + 4]
+-- The same pipeline has just SET these frames, and nobody would pop them.
+local function refuse(reason)
+  for i = 5, given do
+    local id = string.match(string.sub(ARGV[i], 1, 512), '^%d+ (.+)$')
+    if id then redis.call('UNLINK', ARGV[1] .. 'frame:' .. ARGV[2] .. ':' .. id) end
+  end
+  return redis.error_reply(reason)
+end
+-- Anything else here is no fence, and is replaced below.
+local length = redis.pcall('STRLEN', fence)
+local stored = type(length) == 'number' and length > 0 and length <= 64 and redis.call('GET', fence) or ''
+local newest, reached = string.match(stored, '^(%d+) (%d+)$')
+newest, reached = tonumber(newest), tonumber(reached)
+if newest and newest <= MAX_NUMBER and reached <= MAX_NUMBER then
+  if newest > epoch then return refuse(string.format('EI_FENCED %.0f', newest)) end
+  if reached >= first then return refuse(string.format('EI_SEQ %.0f', reached)) end
+end
+redis.call('SET', fence, string.format('%.0f %s', epoch, last), 'PX', life)
+for _ = 1, ARGUMENTS do table.remove(ARGV) end
+

@@ -1,0 +1,141 @@
+"""Pushes frames of many streams in one round trip. Of leased streams only the holder of the newest lease gets them in.
+
+Called by the stream manager, from one thread for each connection, and by `producer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.exceptions import ResponseError
+
+from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome, PushRequest
+from elastic_inference.adapters.frame_queue.scripts import is_missing, script
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.domain.frame import Frame
+
+MAX_BATCH = 256
+_REACHED = re.compile(r"EI_SEQ (\d{1,16})")
+# Each type of a stream may know another number.
+_TRIES = 4
+
+
+class Producer(Protocol):
+    """What `push_many` needs of a QueueProducer."""
+
+    connection: PipelineConnection
+    lease: PushLease | None
+
+    @property
+    def pushes_legacy(self) -> bool: ...
+    def push_batch(self, frames: Sequence[Frame]) -> PushOutcome: ...
+    def request(self, frames: Sequence[Frame]) -> PushRequest | PushOutcome: ...
+    def settle(self, frames: Sequence[Frame], request: PushRequest, reply: object) -> PushOutcome: ...
+
+
+Pushes = Sequence[tuple[Producer, Sequence[Frame]]]
+_Outcomes = dict[int, PushOutcome | ResponseError]
+
+
+@dataclass(slots=True)
+class _Try:
+    """One push in a round trip."""
+
+    producer: Producer
+    request: PushRequest
+    reply: object = None
+
+
+def push_many(pushes: Pushes) -> list[PushOutcome | ResponseError]:
+    """Pushes frames of producers that share a connection, oldest first, in round trips of at most 256 frames.
+
+    Returns what became of each push: an error of one does not touch the others. Where another worker has pushed a
+    leased stream before, its frames get numbers that continue, and are pushed again at once. Raises REDIS_ERRORS if
+    Redis is unavailable.
+    """
+    outcomes: _Outcomes = {}
+    first, frames = 0, 0
+    for index, (_, own) in enumerate(pushes):
+        if len(own) > MAX_BATCH:
+            raise ValueError(f"at most {MAX_BATCH} frames of a stream can be pushed together, got {len(own)}")
+        if frames + len(own) > MAX_BATCH:
+            _push_some(pushes, range(first, index), outcomes)
+            first, frames = index, 0
+        frames += len(own)
+    _push_some(pushes, range(first, len(pushes)), outcomes)
+    return [outcomes[index] for index in range(len(pushes))]
+
+
+def _push_some(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes) -> None:
+    for number in range(_TRIES):
+        tries: dict[int, _Try] = {}
+        for index in indices:
+            producer, frames = pushes[index]
+            if producer.pushes_legacy:
+                outcomes[index] = _legacy(producer, frames)
+                continue
+            request = producer.request(frames)
+            if isinstance(request, PushOutcome):
+                outcomes[index] = request
+            else:
+                tries[index] = _Try(producer, request)
+        if not tries:
+            return
+        _exchange(list(tries.values()))
+        again = []
+        for index, each in tries.items():
+            frames = pushes[index][1]
+            if number < _TRIES - 1 and _continues(each, frames):
+                again.append(index)
+            else:
+                outcomes[index] = _settle(each, frames)
+        indices = again
+
+
+def _exchange(tries: Sequence[_Try]) -> None:
+    """One round trip, and a second one if Redis does not know the script of leased streams."""
+    connection = tries[0].producer.connection
+    pieces = [piece for each in tries for piece in each.request.pieces]
+    replies = connection.exchange_packed(pieces, sum(each.request.count for each in tries))
+    at = 0
+    for each in tries:
+        at += each.request.count
+        each.reply = replies[at - 1]
+    missing = [each for each in tries if each.producer.lease is not None and is_missing(each.reply)]
+    if not missing:
+        return
+    (loaded,) = connection.exchange([("SCRIPT", "LOAD", script("fenced_push").text)])
+    if isinstance(loaded, ResponseError):
+        for each in missing:
+            each.reply = loaded
+        return
+    # The frames are there already.
+    again = connection.exchange_packed([each.request.enter for each in missing], len(missing))
+    for each, reply in zip(missing, again, strict=True):
+        each.reply = reply
+
+
+def _continues(each: _Try, frames: Sequence[Frame]) -> bool:
+    """Whether the stream has come further than these frames' numbers; the next try numbers them anew."""
+    reached = _REACHED.match(str(each.reply)) if isinstance(each.reply, ResponseError) else None
+    if reached is None or each.producer.lease is None:
+        return False
+    each.producer.lease.continue_after(int(reached[1]), frames[0].seq or 0)
+    return True
+
+
+def _settle(each: _Try, frames: Sequence[Frame]) -> PushOutcome | ResponseError:
+    try:
+        return each.producer.settle(frames, each.request, each.reply)
+    except ResponseError as error:
+        return error
+
+
+def _legacy(producer: Producer, frames: Sequence[Frame]) -> PushOutcome | ResponseError:
+    try:
+        return producer.push_batch(frames)
+    except ResponseError as error:
+        return error
