@@ -154,7 +154,7 @@ async def test_a_broken_file_keeps_the_last_good_state_and_says_the_line_and_fie
         site.path.write_text(FIRST + "  - name: new\n    url: rtsp://10.0.0.5\n    fps: se cret\n")
         await until(lambda: site.problem, "the problem")
         assert site.problem is not None
-        assert "line 8: camera new, fps: Expected a number" in site.problem
+        assert "line 8: camera new, fps: expected a number" in site.problem
         assert "se cret" not in site.problem
         refused = await site.ask("create", "door", {"name": "door", "url": "rtsp://10.0.0.4"})
         assert (refused.status, "line 8" in refused.message) == (409, True)

@@ -42,7 +42,7 @@ def test_only_the_clock_is_sent_while_nothing_changes(gateway: RunningGateway, m
             if kind == "time":
                 check_schema(document, "TimeEvent")
                 break
-    assert sorted(seen) == sorted(["hello", "streams", "stats", ":", "time"])
+    assert sorted(seen) == sorted(["hello", "streams", "stats", "cameras", ":", "time"])
 
 
 def test_many_clients_load_redis_as_much_as_one(gateway: RunningGateway, client: redis.Redis) -> None:

@@ -111,7 +111,9 @@ def _camera(entry: Any, node: Any) -> CameraSpec:
         place, words = next(iter(field_sentences(error, CameraSpec).items()))
         shown = entry.get("name")
         whose = f"camera {str(shown)[:128]}, " if isinstance(shown, str) else ""
-        raise CameraFileError(f"{_line(_mark_of(node, place))}{whose}{place}: {words}") from None
+        raise CameraFileError(
+            f"{_line(_mark_of(node, place))}{whose}{place}: {words[:1].lower()}{words[1:].rstrip('.')}"
+        ) from None
     if spec.name in RESERVED_NAMES:
         raise CameraFileError(f"{_line(_mark_of(node, 'name'))}name: expected another name than {spec.name}")
     if spec.login_secret is not None:

@@ -34,8 +34,8 @@ class CameraReader:
         found: dict[str, CompleteCamera] = {}
         for start in range(0, len(wanted), _CHUNK):
             some = wanted[start : start + _CHUNK]
-            # As a transaction, so that a specification and its login are of the same revision.
-            with self._client.pipeline(transaction=True) as pipe:
+            # Without a transaction: `complete` sees whether a specification and its login are of the same revision.
+            with self._client.pipeline(transaction=False) as pipe:
                 pipe.hmget(keys.CAMERA_SPECS, some)
                 pipe.hmget(keys.CAMERA_SECRETS, some)
                 specs, secrets = pipe.execute()

@@ -89,7 +89,7 @@ class CameraRequests:
             raise TooManyRequestsError(f"The request is larger than {MAX_BYTES // 1024} kB.")
         if await self._client.llen(queue) >= MAX_WAITING:
             raise TooManyRequestsError("Too many changes of cameras are waiting: try again in a moment.")
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with self._client.pipeline(transaction=False) as pipe:
             pipe.rpush(queue, text)
             # Where nobody takes them, they go by themselves.
             pipe.pexpire(queue, REPLY_LIFE_S * 1000)
@@ -151,7 +151,7 @@ def read_reply(raw: object) -> Reply:
 async def send_reply(client: aioredis.Redis, request_id: str, reply: Reply) -> None:
     """Answers a request."""
     key = keys.camera_reply(request_id)
-    async with client.pipeline(transaction=True) as pipe:
+    async with client.pipeline(transaction=False) as pipe:
         pipe.lpush(key, reply_value(reply))
         pipe.pexpire(key, REPLY_LIFE_S * 1000)
         await pipe.execute()

@@ -14,8 +14,11 @@ from typing import Any
 
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
+from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.rest import HelloEvent, ProblemEvent, Role, TimeEvent, document_json
 from elastic_inference.flows.gateway.access import Access
+from elastic_inference.flows.gateway.camera_state import worth_an_event
+from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
 log = logging.getLogger(__name__)
@@ -80,8 +83,9 @@ class _View:
 class EventHub:
     """All clients of `/api/events`, on the gateway's event loop."""
 
-    def __init__(self, state: PoolState, metrics: GatewayMetrics) -> None:
+    def __init__(self, state: PoolState, metrics: GatewayMetrics, cameras: PoolCameras) -> None:
         self._state = state
+        self._cameras = cameras
         self._metrics = metrics
         self._clients: set[Subscription] = set()
         # There are at most as many as tokens.
@@ -158,6 +162,13 @@ class EventHub:
             # Times always change: a change of times alone sends no event.
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer(view, "stats", stats, still)
+        if view.access.role is Role.ADMIN:
+            try:
+                cameras = await self._cameras.cameras(view.access)
+            except CameraRefusal:
+                pass  # a request for them says why
+            else:
+                self._offer(view, "cameras", cameras, worth_an_event(cameras))
         missing = self._state.missing()
         self._offer(view, "problem", ProblemEvent(missing), missing)
 

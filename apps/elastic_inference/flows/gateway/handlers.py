@@ -23,6 +23,7 @@ from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, Role, d
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit, Session
+from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
@@ -60,6 +61,7 @@ class Gateway:
 
     state: PoolState
     hub: EventHub
+    cameras: PoolCameras
     snapshots: Snapshots
     auth: Authenticator
     metrics: GatewayMetrics

@@ -45,6 +45,7 @@ from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
 from elastic_inference.flows.gateway.auth import Authenticator
 from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
+from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.client_streams import open_stream
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
@@ -133,7 +134,10 @@ class GatewayServer:
         registry = StreamRegistry(broker)
         report = _Report(self._lifecycle, {"queue": settings.queue, "broker": settings.broker})
         state = PoolState(clock, reader, registry, report=report)
-        hub = EventHub(state, self._metrics)
+        registry_client = connect_async(settings.queue, key=keys.CAMERA_SPECS, name=name)
+        self._running.push_async_callback(registry_client.aclose)
+        cameras = PoolCameras(registry_client, state.now_s, lambda error: explain(error, settings.queue))
+        hub = EventHub(state, self._metrics, cameras)
         parts = urlsplit(settings.websocket_server_url)
         upstream = (str(parts.hostname), parts.port or 80)
         snapshots = Snapshots(*upstream)
@@ -141,6 +145,7 @@ class GatewayServer:
         self._gateway = Gateway(
             state=state,
             hub=hub,
+            cameras=cameras,
             snapshots=snapshots,
             auth=self._auth,
             metrics=self._metrics,

@@ -1,0 +1,183 @@
+"""The cameras of the pool: read from the registry, shared by all clients, and changed by requests to their owner.
+
+Called by the handlers of `/api/cameras` and by the event hub. Nothing is read while nobody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import redis.asyncio as aioredis
+from pydantic import TypeAdapter, ValidationError
+from redis.exceptions import AuthorizationError, NoPermissionError, RedisError
+
+from elastic_inference.adapters.camera_registry.listing import CameraListing, CameraRecords
+from elastic_inference.adapters.camera_registry.records import read_spec
+from elastic_inference.adapters.camera_registry.requests import (
+    CameraRequests,
+    NoAnswerError,
+    Reply,
+    TooManyRequestsError,
+)
+from elastic_inference.base.log import Throttle
+from elastic_inference.domain import keys
+from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras
+from elastic_inference.domain.camera_errors import CameraRefusal
+from elastic_inference.flows.gateway.access import Access
+from elastic_inference.flows.gateway.camera_state import NO_OWNER, NO_WORKER, camera_document, cameras_document
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 0.5
+READ_LIMIT_S = 3.0
+# A user of Redis without the rights is asked about again after this long.
+_FORBIDDEN_S = 10.0
+# Changes and probes that are carried out at once; each takes a connection to Redis. More changes wait.
+_MAX_CHANGES = 32
+_MAX_WAITING = 512
+MAX_PROBES = 4
+NO_RIGHTS = (
+    "The gateway's user of Redis may not read the cameras of the pool: give the gateway the user `gateway` "
+    "(doc/security.md)."
+)
+_UNAVAILABLE = "Redis is unavailable: try again in a moment."
+_PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
+
+
+class PoolCameras:
+    """One per gateway, on its event loop. What is refused raises CameraRefusal."""
+
+    def __init__(self, client: aioredis.Redis, now_s: Callable[[], float], explain: Callable[[Exception], str]) -> None:
+        """`client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it.
+
+        `now_s` is the clock of that Redis. `explain` says in a line what an error of Redis means.
+        """
+        self._listing = CameraListing(client)
+        self._requests = CameraRequests(client, now_s)
+        self._explain = explain
+        self._records = CameraRecords()
+        self._read_at = float("-inf")
+        self._refused: CameraRefusal | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._changes = asyncio.Semaphore(_MAX_CHANGES)
+        self._waiting = 0
+        self._probes = 0
+        self._throttle = Throttle()
+
+    async def cameras(self, access: Access) -> Cameras:
+        """All cameras that `access` sees, at most half a second old."""
+        await self._refresh()
+        return cameras_document(self._records, access)
+
+    async def camera(self, name: str, access: Access) -> Camera:
+        """One of them."""
+        await self._refresh()
+        found = self._records.cameras.get(name) if access.sees(name) else None
+        if found is None:
+            raise _no_camera(name)
+        return camera_document(name, found, self._records)
+
+    async def change(
+        self, action: str, name: str, spec: Mapping[str, Any], access: Access, revision: int | None = None
+    ) -> tuple[int, Camera | None]:
+        """(HTTP status, the camera as it is now) after the owner has made a change durable."""
+        if not access.sees(name):
+            if action == "create":
+                raise CameraRefusal(403, f"This token sees only cameras named {', '.join(access.cameras)[:200]}.")
+            raise _no_camera(name)
+        ask = partial(self._requests.ask, keys.CAMERA_REQUESTS, action, name, spec)
+        reply = await self._ask(partial(ask, revision=revision, by=access.name or ""), NO_OWNER)
+        # The next reader must see the change.
+        self._read_at = float("-inf")
+        document = dict(reply.document)
+        camera = read_spec(name, _json(document)) if document else None
+        return reply.status, camera_document(name, camera, self._records) if camera else None
+
+    async def probe(self, request: Mapping[str, Any], access: Access) -> CameraProbe:
+        """What a source worker finds out about a camera."""
+        name = str(request.get("name") or "")
+        if name and not access.sees(name):
+            raise _no_camera(name)
+        if self._probes >= MAX_PROBES:
+            raise CameraRefusal(429, "Too many cameras are being probed: try again in a moment.")
+        self._probes += 1
+        try:
+            reply = await self._ask(
+                partial(self._requests.ask, keys.CAMERA_PROBES, "probe", name, request, by=access.name or ""), NO_WORKER
+            )
+        finally:
+            self._probes -= 1
+        try:
+            return _PROBE.validate_python(dict(reply.document))
+        except ValidationError:
+            raise CameraRefusal(503, "The answer of the source worker makes no sense; see its version.") from None
+
+    async def _ask(self, ask: Callable[[], Awaitable[Reply]], nobody: str) -> Reply:
+        """The answer to a request; `nobody` says what to do if there is none."""
+        try:
+            async with self._turn():
+                reply = await ask()
+        except NoAnswerError:
+            raise CameraRefusal(503, nobody) from None
+        except TooManyRequestsError as error:
+            raise CameraRefusal(429, str(error)) from None
+        except (RedisError, OSError) as error:
+            raise self._refusal(error) from None
+        if reply.status >= 400:
+            raise CameraRefusal(reply.status, reply.message, reply.fields)
+        return reply
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._waiting >= _MAX_WAITING:
+            raise TooManyRequestsError("Too many changes of cameras are waiting: try again in a moment.")
+        self._waiting += 1
+        try:
+            async with self._changes:
+                yield
+        finally:
+            self._waiting -= 1
+
+    async def _refresh(self) -> None:
+        """Raises CameraRefusal 503 if the registry can't be read."""
+        if time.monotonic() - self._read_at >= (_FORBIDDEN_S if self._is_forbidden() else FRESH_S):
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read())
+            # Shielded, since a client that leaves must not cancel the reading for the others.
+            await asyncio.shield(self._reading)
+        if self._refused is not None:
+            raise self._refused
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                self._records = await self._listing.read()
+            self._refused = None
+        except (RedisError, OSError, TimeoutError) as error:
+            self._refused = self._refusal(error)
+        self._read_at = time.monotonic()
+
+    def _is_forbidden(self) -> bool:
+        return self._refused is not None and str(self._refused) == NO_RIGHTS
+
+    def _refusal(self, error: Exception) -> CameraRefusal:
+        if isinstance(error, (NoPermissionError, AuthorizationError)):
+            # Installations without a pool need no such user: no line in the log.
+            return CameraRefusal(503, NO_RIGHTS)
+        if note := self._throttle.note(type(error)):
+            log.warning("the cameras of the pool can't be read: %s %s", self._explain(error), note)
+        return CameraRefusal(503, _UNAVAILABLE)
+
+
+def _no_camera(name: str) -> CameraRefusal:
+    return CameraRefusal(404, f"There is no camera {name[:200]!r}.")
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return TypeAdapter(dict[str, Any]).dump_json(dict(document))
