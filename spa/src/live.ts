@@ -9,6 +9,7 @@ import { ApiError, getSession, logout as endSession } from './api/client'
 import { EventConnection } from './api/events'
 import { ServerClock } from './api/server_clock'
 import type { Session, Stats, Stream } from './api/types'
+import { forgetCameras, loseCameras, takeCameras } from './cameras/store'
 import { usePainter } from './painter/painter'
 import { PoolHistory } from './pool/history'
 
@@ -33,6 +34,8 @@ let ticking = false
 const seesAll = computed(() => session.value?.cameras?.includes('*') ?? true)
 /** Whether it shows the figures of the pool: an admin's of all cameras does. */
 const seesPool = computed(() => seesAll.value && session.value?.role !== 'viewer')
+/** Whether it may see and change the cameras of the pool. */
+const seesCameras = computed(() => session.value?.role === 'admin')
 const needsLogin = computed(() => session.value?.login_required === true && !session.value.logged_in)
 
 function learnTime(serverMs: number, localMs: number): void {
@@ -71,6 +74,7 @@ function connect(): void {
       stats.value = event
       missing.value = event.missing
     },
+    cameras: takeCameras,
     problem: (event) => {
       missing.value = event.missing
     },
@@ -81,6 +85,7 @@ function connect(): void {
     lost: () => {
       connection.value = 'offline'
       offlineSinceMs.value ??= Date.now()
+      loseCameras()
       void checkSession()
     },
   })
@@ -111,6 +116,7 @@ async function logout(): Promise<void> {
 function forget(): void {
   events?.close()
   history.clear()
+  forgetCameras()
   streams.value = null
   stats.value = null
   missing.value = {}
@@ -136,6 +142,7 @@ export function useLive() {
     needsLogin,
     seesAll,
     seesPool,
+    seesCameras,
     connection: readonly(connection),
     offlineSinceMs: readonly(offlineSinceMs),
     streams,

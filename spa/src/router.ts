@@ -22,6 +22,25 @@ export const router = createRouter({
       props: true,
       meta: { title: 'Compare' },
     },
+    {
+      path: '/cameras',
+      name: 'cameras',
+      component: () => import('./pages/CamerasPage.vue'),
+      meta: { title: 'Cameras' },
+    },
+    {
+      path: '/cameras/new',
+      name: 'new-camera',
+      component: () => import('./pages/NewCameraPage.vue'),
+      meta: { title: 'Add a camera' },
+    },
+    {
+      path: '/camera/:name',
+      name: 'camera',
+      component: () => import('./pages/CameraPage.vue'),
+      props: true,
+      meta: { title: 'Camera' },
+    },
     { path: '/pool', name: 'pool', component: () => import('./pages/PoolPage.vue'), meta: { title: 'Pool' } },
     { path: '/login', name: 'login', component: () => import('./pages/LoginPage.vue'), meta: { title: 'Sign in' } },
     {

@@ -8,12 +8,15 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string,
     message: string,
+    /** A sentence for each field of the request that was refused. */
+    readonly fields: Readonly<Record<string, string>> = {},
   ) {
     super(message)
   }
 }
 
-async function call<T>(path: string, init?: RequestInit): Promise<T> {
+/** Calls the API; `T` is the JSON of its response, null if the response has no body. */
+export async function call<T>(path: string, init?: RequestInit): Promise<T> {
   let response: Response
   try {
     response = await fetch(BASE + path, { ...init, headers: { Accept: 'application/json', ...init?.headers } })
@@ -27,6 +30,7 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
       response.status,
       error?.code ?? 'unknown',
       error?.message ?? `The server answered ${response.status}.`,
+      error?.fields ?? {},
     )
   }
   return body as T
@@ -54,5 +58,8 @@ export function restAddress(id: string, at: Location = location, base = BASE): s
   return `${at.origin}${base}api/streams/${encodePath(id)}`
 }
 
+/** Address of a stream's newest frame, a JPEG. */
+export const snapshotAddress = (id: string, base = BASE): string => `${base}api/streams/${encodePath(id)}/snapshot.jpg`
+
 // A colon is allowed in a path, and ids are easier to read with it.
-const encodePath = (id: string): string => encodeURIComponent(id).replaceAll('%3A', ':')
+export const encodePath = (id: string): string => encodeURIComponent(id).replaceAll('%3A', ':')

@@ -28,6 +28,7 @@ test('replaces a connection that falls silent', () => {
     hello: vi.fn(),
     streams: vi.fn(),
     stats: vi.fn(),
+    cameras: vi.fn(),
     problem: vi.fn(),
     opened: vi.fn(),
     lost: vi.fn(),

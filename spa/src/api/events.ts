@@ -7,7 +7,7 @@
  */
 import { backoffMs } from '../backoff'
 import { BASE } from './base'
-import type { HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
+import type { CamerasEvent, HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
 
 const SILENT_MS = 35_000
 const LOOK_EVERY_MS = 5000
@@ -18,6 +18,7 @@ export interface EventHandlers {
   hello(event: HelloEvent): void
   streams(event: StreamsEvent): void
   stats(event: StatsEvent): void
+  cameras(event: CamerasEvent): void
   problem(event: ProblemEvent): void
   opened(): void
   /** The connection is lost. A new one is opened automatically. */
@@ -76,6 +77,7 @@ export class EventConnection {
     on<TimeEvent>('time', (data) => this.handlers.time(data.time_ms, Date.now()))
     on<StreamsEvent>('streams', (data) => this.handlers.streams(data))
     on<StatsEvent>('stats', (data) => this.handlers.stats(data))
+    on<CamerasEvent>('cameras', (data) => this.handlers.cameras(data))
     on<ProblemEvent>('problem', (data) => this.handlers.problem(data))
   }
 

@@ -17,6 +17,13 @@ export type TimeEvent = Schemas['TimeEvent']
 export type StreamsEvent = Schemas['StreamsEvent']
 export type StatsEvent = Schemas['StatsEvent']
 export type ProblemEvent = Schemas['ProblemEvent']
+/** In documents of the server all fields are there, except the login. */
+export type CameraSpec = Required<Omit<Schemas['CameraSpec'], 'login'>>
+export type Camera = Omit<Schemas['Camera'], 'spec' | 'status'> & { spec: CameraSpec; status: CameraStatus }
+export type CamerasEvent = Omit<Schemas['CamerasEvent'], 'cameras'> & { cameras: Camera[] }
+export type CameraState = Schemas['CameraState']
+export type CameraStatus = Required<Schemas['CameraStatus']>
+export type CameraProbe = Schemas['CameraProbe']
 
 /** A document that should be a `T` but is not checked yet: any declared field may be missing or of another type. */
 export type Unchecked<T> = { readonly [K in keyof T as string extends K ? never : K]?: unknown }

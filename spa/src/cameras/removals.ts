@@ -1,0 +1,60 @@
+/**
+ * Cameras that were removed on this page, and whose removal can still be undone: the request is sent after a while.
+ *
+ * `flush` sends all at once, when the page is left.
+ */
+import { shallowRef, triggerRef } from 'vue'
+
+import type { Camera } from '@/api/types'
+
+export const UNDO_MS = 6000
+
+export class Removals {
+  /** The cameras that are not shown any more, by name. */
+  readonly pending = shallowRef(new Map<string, Camera>())
+  private readonly timers = new Map<string, ReturnType<typeof setTimeout>>()
+
+  constructor(private readonly send: (camera: Camera) => Promise<void>) {}
+
+  remove(camera: Camera): void {
+    if (this.pending.value.has(camera.name)) return
+    this.pending.value.set(camera.name, camera)
+    triggerRef(this.pending)
+    this.timers.set(
+      camera.name,
+      setTimeout(() => this.finish(camera.name), UNDO_MS),
+    )
+  }
+
+  /** Whether it was in time. */
+  undo(name: string): boolean {
+    if (!this.timers.has(name)) return false
+    clearTimeout(this.timers.get(name))
+    this.timers.delete(name)
+    this.forget(name)
+    return true
+  }
+
+  flush(): void {
+    for (const name of [...this.timers.keys()]) this.finish(name)
+  }
+
+  /** Whether it can still be undone. */
+  canUndo(name: string): boolean {
+    return this.timers.has(name)
+  }
+
+  private finish(name: string): void {
+    const camera = this.pending.value.get(name)
+    clearTimeout(this.timers.get(name))
+    this.timers.delete(name)
+    triggerRef(this.pending)
+    // Hidden until the answer is there, whatever it is: then the list of the server counts.
+    if (camera) void this.send(camera).finally(() => this.forget(name))
+  }
+
+  private forget(name: string): void {
+    this.pending.value.delete(name)
+    triggerRef(this.pending)
+  }
+}

@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+
+import { cameraLike } from './camera_like'
+import { stateWords } from './state_words'
+
+test.each([
+  [{ state: 'live' }, 'live', 'good', ''],
+  [{ state: 'quiet' }, 'quiet', 'good', 'Nothing moves.'],
+  [{ state: 'waiting_for_key_frame' }, 'waits for a key frame', 'warn', 'Video arrives'],
+  [{ state: 'unassigned', reason: 'No worker runs.' }, 'unassigned', 'bad', 'No worker runs.'],
+  [{ state: 'unassigned' }, 'unassigned', 'bad', 'No source worker has room.'],
+  [{ state: 'quarantined' }, 'quarantined', 'bad', 'Its video crashed two decoders.'],
+  [
+    { state: 'reconnecting', reason: 'The camera refuses the connection.' },
+    'reconnecting',
+    'bad',
+    'The camera refuses',
+  ],
+  [{ state: 'stalled' }, 'stalled', 'bad', 'It is connected, but sends nothing.'],
+] as const)('%j is told in words', (status, word, mood, why) => {
+  const words = stateWords(cameraLike({}, status))
+  expect(words).toMatchObject({ word, mood })
+  expect(words.why).toContain(why)
+  if (!why) expect(words.why).toBe('')
+})
+
+test('a pause shows at once, and its end too', () => {
+  expect(stateWords(cameraLike({ enabled: false }, { state: 'live' }))).toMatchObject({ word: 'paused', why: '' })
+  expect(stateWords(cameraLike({}, { state: 'paused' })).word).toBe('starting')
+})
+
+test('a state of a newer server shows its own name', () => {
+  expect(stateWords(cameraLike({}, { state: 'dreaming' as 'live', reason: 'It sleeps.' }))).toMatchObject({
+    word: 'dreaming',
+    mood: 'idle',
+    why: 'It sleeps.',
+  })
+})
