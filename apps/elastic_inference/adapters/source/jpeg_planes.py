@@ -17,6 +17,8 @@ from elastic_inference.adapters.source.colours import PACKED, Colours, colours
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 
 Plane = npt.NDArray[np.uint8]
+# Width, height, pixel format, matrix and range.
+_Kind = tuple[int, int, str, int, int]
 # Formats that the filter takes, by the 8-bit format with the same subsampling.
 _PLANAR = {
     f"yuv{letter}{layout}p{depth}": f"yuv{layout}p"
@@ -32,6 +34,8 @@ class JpegPlanes:
         # Made once: each reformatter sets up FFmpeg's scaler again.
         self._reformatter = VideoReformatter()
         self._recolour: _Recolour | None = None
+        # What the last frame stated, and its size, if the filter alone converts such frames.
+        self._plain: tuple[_Kind, tuple[int, int]] | None = None
 
     def planes(self, image: av.VideoFrame, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
         """Y, Cb and Cr of the frame at `size`. Raises InvalidFrameError if FFmpeg cannot convert it.
@@ -48,6 +52,10 @@ class JpegPlanes:
         return luma, blue, red
 
     def _convert(self, image: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
+        stated = _kind(image)
+        if self._recolour is not None and self._plain == (stated, size):
+            return self._recolour.convert(image)
+        self._plain = None
         name = image.format.name
         if image.format.is_rgb or image.format.has_palette:
             return self._scale(image, size, "yuv420p", to_jpeg=True)
@@ -66,6 +74,8 @@ class JpegPlanes:
         if not (found.is_jpeg and image.format.name in (target, target.replace("yuv", "yuvj"))):
             if self._recolour is None or not self._recolour.takes(image):
                 self._recolour = _Recolour(image, found, target)
+            if stated[:2] == at == size and name in _PLANAR:
+                self._plain = stated, size
             image = self._recolour.convert(image)
         return image if at == size else self._scale(image, size, target)
 
@@ -125,14 +135,17 @@ class _Recolour:
         return _kind(image) == self._kind
 
     def convert(self, image: av.VideoFrame) -> av.VideoFrame:
+        """Converts a frame of that kind, or one that states nothing and means it."""
+        *_, image.colorspace, image.color_range = self._kind
         self._graph.vpush(image)
         return self._graph.vpull()
 
 
-def _kind(image: av.VideoFrame) -> tuple[int, int, str, int, int]:
+def _kind(image: av.VideoFrame) -> _Kind:
     return image.width, image.height, image.format.name, image.colorspace, image.color_range
 
 
 def _rows(plane: VideoPlane) -> Plane:
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return np.ascontiguousarray(rows[: plane.height, : plane.width])
+    width, step = plane.width, plane.line_size
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, step)
+    return rows if step == width else np.ascontiguousarray(rows[:, :width])

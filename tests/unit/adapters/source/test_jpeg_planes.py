@@ -111,6 +111,21 @@ def test_colours_that_change_in_the_running_stream_are_followed() -> None:
         assert np.abs(red.astype(int) - COLOURS[0]).max() <= 6
 
 
+def test_each_kind_of_frame_is_converted_anew_in_any_order() -> None:
+    encoder = JpegEncoder(100)
+    kinds = [
+        *((1, MPEG, "420", 8), (1, UNSTATED, "420", 8), (9, MPEG, "420", 8), (1, JPEG, "420", 8), (5, JPEG, "420", 8)),
+        *((1, MPEG, "422", 8), (1, MPEG, "420", 10), (1, MPEG, "420", 8)),
+    ]
+    for matrix, colour_range, layout, bits in [each for kind in kinds for each in (kind, kind, kinds[0])]:
+        image = patches(matrix, colour_range, layout=layout, bits=bits)
+        data, *_ = encoder.encode(CapturedFrame(0.0, 0.0, image=image))
+        again, *_ = JpegEncoder(100).encode(
+            CapturedFrame(0.0, 0.0, image=patches(matrix, colour_range, layout=layout, bits=bits))
+        )
+        assert data == again
+
+
 @pytest.mark.parametrize("size", [(96, 48), (95, 47)])
 @pytest.mark.parametrize(("colour_range", "expected"), [(MPEG, (0, 128, 255)), (JPEG, (16, 126, 235))])
 def test_grey_video_is_expanded_if_its_range_is_limited(
