@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import itertools
 import re
 import socket
@@ -17,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 PACKET_BYTES = 1400
 
@@ -63,8 +65,59 @@ def rtp_packets(unit: list[bytes], stamp: int, sequence: int) -> tuple[list[byte
     return found, sequence
 
 
+class Access(NamedTuple):
+    """What a camera asks for: `offers` are algorithms of Digest, or `Basic`, in the order of its headers."""
+
+    user: str
+    password: str
+    offers: tuple[str, ...] = ("MD5",)
+
+    def challenges(self) -> list[str]:
+        """The headers of a 401."""
+        return [
+            'WWW-Authenticate: Basic realm="r"'
+            if offer == "Basic"
+            else f'WWW-Authenticate: Digest realm="r", nonce="{offer}0815", qop="auth", algorithm={offer}'
+            for offer in self.offers
+        ]
+
+    def allows(self, request: str) -> bool:
+        """Whether the request's answer to one of the challenges is right."""
+        header = re.search(r"(?im)^authorization: *(\w+) (.*?)\r?$", request)
+        if header is None:
+            return False
+        if header[1] == "Basic":
+            expected = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+            return "Basic" in self.offers and header[2] == expected
+        given = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', header[2])}
+        algorithm = given.get("algorithm", "MD5")
+        if algorithm not in self.offers:
+            return False
+
+        def digest(text: str) -> str:
+            return hashlib.new(algorithm.replace("-", ""), text.encode()).hexdigest()
+
+        secret, what = (
+            digest(f"{self.user}:r:{self.password}"),
+            digest(f"{request.split(maxsplit=1)[0]}:{given['uri']}"),
+        )
+        rest = f"{given['nonce']}:{given['nc']}:{given['cnonce']}:{given['qop']}:{what}"
+        return given["response"] == digest(f"{secret}:{rest}")
+
+
 class _Camera:
-    def __init__(self, stream: bytes, fps: float, tls: ssl.SSLContext | None, join_at: int | None) -> None:
+    def __init__(
+        self,
+        stream: bytes,
+        fps: float,
+        tls: ssl.SSLContext | None,
+        join_at: int | None,
+        *,
+        access: Access | None,
+        encoding: str,
+    ) -> None:
+        self._access = access
+        self._encoding = encoding
         self._units = access_units(stream)
         self._fps = fps
         self._tls = tls
@@ -114,6 +167,10 @@ class _Camera:
         method, url = request.split()[:2]
         lines = ["CSeq: " + re.findall(r"(?i)cseq: *(\d+)", request)[0]]
         body = ""
+        if self._access is not None and method != "OPTIONS" and not self._access.allows(request):
+            lines += self._access.challenges()
+            connection.sendall(("RTSP/1.0 401 Unauthorized\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
+            return method
         if method == "OPTIONS":
             lines.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
         elif method == "DESCRIBE":
@@ -121,7 +178,7 @@ class _Camera:
             sprop = ",".join(base64.b64encode(one).decode() for one in sets)
             body = (
                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\n"
-                f"a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}\r\n"
+                f"a=rtpmap:96 {self._encoding}/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}\r\n"
                 "a=control:track0\r\n"
             )
             lines += [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
@@ -147,13 +204,20 @@ class _Camera:
 
 @contextlib.contextmanager
 def rtsp_camera(
-    stream: bytes, fps: float, tls: ssl.SSLContext | None = None, join_at: int | None = None
+    stream: bytes,
+    fps: float,
+    tls: ssl.SSLContext | None = None,
+    join_at: int | None = None,
+    *,
+    access: Access | None = None,
+    encoding: str = "H264",
 ) -> Iterator[int]:
     """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
 
-    Clients join where the camera is at that moment, or at frame `join_at`.
+    Clients join where the camera is at that moment, or at frame `join_at`. `encoding` is what the description calls
+    the codec.
     """
-    camera = _Camera(stream, fps, tls, join_at)
+    camera = _Camera(stream, fps, tls, join_at, access=access, encoding=encoding)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
 

@@ -22,6 +22,8 @@ _MATRICES = {
 _FULL_RANGE = 2
 # What capture devices send. They mean BT.601 if they state no matrix (USB Video Class 1.5, section 3.9.2.6).
 PACKED = ("yuyv422", "yvyu422", "uyvy422")
+# Transfer functions of HDR video, by their numbers in H.273.
+HDR = {16: "PQ", 18: "HLG"}
 # If a video states no matrix, players assume BT.709 from this size on.
 _HD_WIDTH, _HD_HEIGHT = 1280, 720
 

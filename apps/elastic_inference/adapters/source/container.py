@@ -17,7 +17,7 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
-from elastic_inference.adapters.source.colours import colours
+from elastic_inference.adapters.source.colours import HDR, colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
 from elastic_inference.adapters.source.source_facts import SourceFacts
@@ -48,14 +48,16 @@ class Container:
         raw_jpeg: bool = False,
         fatal: bool = False,
         decode_device: str = "none",
+        name_codec: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`what` names the source in errors; `timeout_s` are the time-outs of opening and of one read.
 
         With `raw_jpeg`, the packets of an MJPEG stream are returned undecoded. With `fatal`, errors are
         SourceFatalError, else SourceError. `decode_device` names hardware that decodes, such as `cuda`; software
-        decodes where it fails.
+        decodes where it fails. `name_codec` is asked for the name of a codec that FFmpeg does not know.
         """
         self._what = what
+        self._name_codec = name_codec
         self._fatal = fatal
         self._input = self._open(url, format_name, dict(options or {}), timeout_s, decode_device)
         try:
@@ -127,6 +129,7 @@ class Container:
             fps=self.fps,
             pixel_format=None if pixels is None else pixels.name,
             colours=shown,
+            hdr=HDR.get(int(context.color_trc)),
             key_frame_s=self.key_interval_s,
             interlaced=None if self.decoder is None else self.decoder.deinterlaces,
         )
@@ -203,7 +206,7 @@ class Container:
             raise kind(f"{self._what} has no video: it holds {found}.")
         known = [each for each in streams if each.codec_context is not None]
         if not known:
-            codec = _codec_of(self._input, streams[0].index)
+            codec = _codec_of(self._input, streams[0].index, self._name_codec)
             advice = CONVERT_FILE if self._fatal else SET_CODEC
             raise kind(f"{self._what} has {codec}, which can't be decoded here: {advice}")
         best = max(known, key=lambda each: each.width * each.height)
@@ -212,8 +215,8 @@ class Container:
         return best
 
 
-def _codec_of(opened: InputContainer, index: int) -> str:
-    """A codec that FFmpeg cannot decode: its name, or its four characters in the file."""
+def _codec_of(opened: InputContainer, index: int, name_codec: Callable[[], str | None]) -> str:
+    """A codec that FFmpeg cannot decode: its name, its four characters in the file, or what the source calls it."""
     # PyAV keeps neither; FFmpeg's summary of the file has both, and is written as log lines.
     with _SUMMARY_LOCK:
         # Lines about other cameras, which may contain logins, are discarded.
@@ -227,7 +230,8 @@ def _codec_of(opened: InputContainer, index: int) -> str:
     name, tag = found.groups() if found else ("none", None)
     if name != "none":
         return f"the codec {name}"
-    return f'the codec "{tag.strip()}"' if tag else "a codec without a known name"
+    told = tag.strip() if tag else name_codec()
+    return f'the codec "{told}"' if told else "a codec without a known name"
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

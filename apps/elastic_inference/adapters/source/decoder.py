@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import av
 import av.filter
 
+from elastic_inference.adapters.source.colours import HDR
 from elastic_inference.base.log import Throttle
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 # Sources are reopened often: each message about one is logged at most once a minute.
 _SAID = Throttle()
+# What does not change while a source runs, and needs no action.
+_SAID_ONCE = Throttle(interval_s=86400.0, max_keys=1000)
 
 
 class Decoder:
@@ -58,7 +61,9 @@ class Decoder:
             if frame.is_corrupt:
                 self._skip("the frame is damaged")
                 continue
-            self._decoded = True
+            if not self._decoded:
+                self._decoded = True
+                self._note_hdr(frame)
             yield from self._deinterlace(frame)
         if packet is None and self._filter is not None:
             yield from self._filter.flush()
@@ -75,6 +80,13 @@ class Decoder:
             if _SAID.allow((self._what, "interlaced")):
                 log.info("%s is interlaced (%dx%d): deinterlacing", self._what, frame.width, frame.height)
         yield from self._filter.push(frame)
+
+    def _note_hdr(self, frame: av.VideoFrame) -> None:
+        hdr = HDR.get(int(frame.color_trc))
+        if hdr is not None and _SAID_ONCE.allow((self._what, "hdr")):
+            log.warning(
+                "%s is HDR (%s), which is not mapped here: its images look pale. SDR would look right", self._what, hdr
+            )
 
     def _skip(self, why: str) -> None:
         if not self._decoded:

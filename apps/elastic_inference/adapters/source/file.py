@@ -14,12 +14,15 @@ from pathlib import Path
 import av
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.codec_names import matroska_codec
 from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
 from elastic_inference.adapters.source.media_clock import MediaClock
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.domain.errors import SourceFatalError
 
 log = logging.getLogger(__name__)
+# A file's tracks are described within this many bytes.
+_BEGIN_BYTES = 1 << 20
 
 
 class FileSource:
@@ -90,7 +93,12 @@ class FileSource:
             options={"protocol_whitelist": "file"},
             fatal=True,
             decode_device=self._decode_device,
+            name_codec=self._named_codec,
         )
+
+    def _named_codec(self) -> str | None:
+        with self._path.open("rb") as file:
+            return matroska_codec(file.read(_BEGIN_BYTES))
 
 
 def _ignore() -> None:

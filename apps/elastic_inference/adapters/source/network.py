@@ -11,19 +11,20 @@ from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.rtsp_question import RTSPS_PORT, ask
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.adapters.source.tls_trust import TlsForwarder, Trust
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
-from elastic_inference.base.url import hide_password
+from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import SourceError
 
 log = logging.getLogger(__name__)
 
-RTSPS_PORT = 322
 RTSP_SCHEMES = ("rtsp", "rtsps")
 # What a stream of each scheme may open: a playlist or a description must not lead FFmpeg to files or other services.
 _PROTOCOLS = {
@@ -71,6 +72,7 @@ class NetworkSource:
         `transport` is `tcp`, `udp` or `auto`, which asks an RTSP camera for TCP and tries UDP where it refuses that.
         `certificate` is what to trust for TLS: a PEM file, or `sha256:<fingerprint>` (rtsps alone).
         """
+        self._url = url
         self._what = f"The camera {hide_password(url)}"
         self._scheme = urlsplit(url).scheme.lower()
         self._stall_s = stall_s
@@ -80,9 +82,9 @@ class NetworkSource:
         self._forwarder: TlsForwarder | None = None
         try:
             self._container = self._open(url, transport)
-        except SourceError:
+        except SourceError as error:
             self._close_forwarder()
-            raise
+            raise self._explained(error) from None
         self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
@@ -104,6 +106,24 @@ class NetworkSource:
         """Closes the connection."""
         self._container.close()
         self._close_forwarder()
+
+    def _explained(self, error: SourceError) -> SourceError:
+        """The error, or a better one: FFmpeg says 401 for each login that it can't answer, not for wrong ones alone."""
+        if self._scheme not in RTSP_SCHEMES or "(401)" not in str(error):
+            return error
+        if url_credentials(self._url)[0] is None:
+            return SourceError(f"{self._what} asks for a login (401): expected rtsp://user:password@host/…")
+        answer = ask(self._url, self._stall_s, self._certificate)
+        if answer is None:
+            return error
+        if answer.missing is not None:
+            return SourceError(f"{self._what} can't be logged in to: {answer.missing}.")
+        if answer.status != 200:
+            return error
+        return SourceError(
+            f"{self._what} accepts the password, but not the login that is supported over RTSP, Digest with MD5; it "
+            f"offers {', '.join(answer.offers) or 'none'}: set its RTSP login to Digest with MD5 alone."
+        )
 
     def _close_forwarder(self) -> None:
         if self._forwarder is not None:
@@ -172,9 +192,17 @@ class NetworkSource:
             timeout_s=(max(10.0, self._stall_s), self._stall_s),
             decode_device=self._decode_device,
             raw_jpeg=True,
+            name_codec=self._named_codec,
         )
+
+    def _named_codec(self) -> str | None:
+        if self._scheme not in RTSP_SCHEMES:
+            return None
+        answer = ask(self._url, self._stall_s, self._certificate)
+        return sdp_codec(answer.description) if answer is not None else None
 
 
 def _may_be_transport(error: SourceError) -> bool:
-    """Whether another transport may help: no if the camera refused the login, or nothing answered at all."""
-    return not any(word in str(error) for word in ("(401)", "(403)", "(404)", "refuses the connection", "in time"))
+    """Whether another transport may help: no for a refused login, an unknown codec, or if nothing answered at all."""
+    final = ("(401)", "(403)", "(404)", "refuses the connection", "in time", "can't be decoded here")
+    return not any(word in str(error) for word in final)

@@ -196,6 +196,10 @@ def _warnings(facts: SourceFacts, seen: _Seen) -> list[str]:
         )
     if facts.interlaced:
         found.append("The video is interlaced: it is deinterlaced here, which costs CPU.")
+    if facts.hdr is not None:
+        found.append(
+            f"The video is HDR ({facts.hdr}), which is not mapped here: its images look pale. SDR would look right."
+        )
     if seen.unusable is not None:
         found.append(f"Some frames can't be used: {seen.unusable}")
     return found

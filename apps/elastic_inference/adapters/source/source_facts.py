@@ -18,5 +18,6 @@ class SourceFacts:
     fps: float | None = None
     pixel_format: str | None = None
     colours: str | None = None
+    hdr: str | None = None
     key_frame_s: float | None = None
     interlaced: bool | None = None

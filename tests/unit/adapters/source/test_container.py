@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,36 @@ def test_a_codec_that_can_not_be_decoded_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, tag: bytes, said: str
 ) -> None:
     path = of_codec(tmp_path, suffix, tag)
-    expected = f"has {said} which can't be decoded here:"
+    # Only the file itself has it.
+    of_file = 'the codec "V_XYZZY",' if suffix == ".mkv" else said
     with caplog.at_level(logging.DEBUG), pytest.raises(SourceFatalError) as caught:
         FileSource(path)
-    assert str(caught.value) == f"The video {path} {expected} convert it to H.264, H.265 or MJPEG."
+    assert (
+        str(caught.value)
+        == f"The video {path} has {of_file} which can't be decoded here: convert it to H.264, H.265 or MJPEG."
+    )
     assert not caplog.records
     # A camera may be set to another codec while the service runs: it must try again.
     with pytest.raises(SourceError) as caught_again:
         Container(str(path), "The camera rtsp://camera/stream")
     assert not isinstance(caught_again.value, SourceFatalError)
+    expected = f"has {said} which can't be decoded here:"
     assert str(caught_again.value) == f"The camera rtsp://camera/stream {expected} set it to H.264, H.265 or MJPEG."
+
+
+@pytest.mark.parametrize(("transfer", "hdr"), [("smpte2084", "PQ"), ("arib-std-b67", "HLG"), ("bt709", None)])
+def test_hdr_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, transfer: str, hdr: str | None) -> None:
+    path = tmp_path / "clip.mp4"
+    command = (
+        "ffmpeg -v error -f lavfi -i testsrc2=size=64x64:rate=10 -t 0.3 -c:v libx264 -pix_fmt yuv420p10le"
+        f" -colorspace bt2020nc -color_primaries bt2020 -color_trc {transfer} {path}"
+    )
+    subprocess.run(command.split(), check=True, stdin=subprocess.DEVNULL)
+    source = FileSource(path)
+    for _ in range(9):  # three loops
+        source.grab(lambda: None)
+    assert source.facts().hdr == hdr
+    source.close()
+    said = [record.message for record in caplog.records if "HDR" in record.message]
+    expected = f"The video {path} is HDR ({hdr}), which is not mapped here: its images look pale. SDR would look right"
+    assert said == ([expected] if hdr else [])

@@ -1,0 +1,107 @@
+"""Asks an RTSP camera what FFmpeg does not tell: the logins that it offers, and its description of the stream.
+
+Called by `network` after FFmpeg has failed. Everything that the camera sends is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+from elastic_inference.adapters.source.http_login import Login, challenges
+from elastic_inference.adapters.source.tls_trust import Trust
+from elastic_inference.base.url import hide_password, url_credentials
+from elastic_inference.domain.errors import SourceError
+
+RTSP_PORT, RTSPS_PORT = 554, 322
+_MAX_BYTES = 65536
+_STATUS = re.compile(r"RTSP/1\.\d (\d{3})")
+
+
+@dataclass(slots=True)
+class RtspAnswer:
+    """The last answer to DESCRIBE, and what it took to get it."""
+
+    status: int
+    description: str = ""
+    offers: list[str] = field(default_factory=list)  # the logins that the camera offers, for people
+    missing: str | None = None  # what no client here can answer, in words
+
+
+def ask(url: str, limit_s: float, certificate: str | None = None) -> RtspAnswer | None:
+    """Asks the camera to describe its stream, with the login in `url`; None if it does not answer as RTSP does.
+
+    A login is answered as over HTTP: with Digest wherever that is offered.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    until = time.monotonic() + limit_s
+    try:
+        if parts.scheme.lower() == "rtsps":
+            connection: socket.socket = Trust(hide_password(url), certificate).connect(
+                host, parts.port or RTSPS_PORT, limit_s
+            )
+        else:
+            connection = socket.create_connection((host, parts.port or RTSP_PORT), limit_s)
+        with connection:
+            target = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            return _log_in(connection, target, url_credentials(url), until)
+    except (OSError, ValueError, SourceError):
+        return None
+
+
+def _log_in(
+    connection: socket.socket, target: str, credentials: tuple[str | None, str | None], until: float
+) -> RtspAnswer:
+    status, headers, body = _request(connection, target, 1, None, until)
+    if status != 401:
+        return RtspAnswer(status, body)
+    offers = [each.scheme.title() + _algorithm(each.fields) for each in challenges(headers)]
+    user, password = credentials
+    if user is None:
+        return RtspAnswer(status, offers=offers)
+    login = Login(user, password or "")
+    if missing := login.accept(headers):
+        return RtspAnswer(status, offers=offers, missing=missing)
+    status, _, body = _request(connection, target, 2, login.header("DESCRIBE", target), until)
+    return RtspAnswer(status, body, offers)
+
+
+def _algorithm(fields: dict[str, str]) -> str:
+    return f" with {fields['algorithm'][:20]}" if "algorithm" in fields else ""
+
+
+def _request(
+    connection: socket.socket, target: str, number: int, login: str | None, until: float
+) -> tuple[int, list[str], str]:
+    """(status, challenges, body). Raises OSError, or ValueError for an answer that is not RTSP's."""
+    lines = [f"DESCRIBE {target} RTSP/1.0", f"CSeq: {number}", "Accept: application/sdp"]
+    lines += ["User-Agent: elastic-inference", *([f"Authorization: {login}"] if login else [])]
+    connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _read(connection, len(data), until)
+    head, _, body = data.partition(b"\r\n\r\n")
+    begin, *headers = head.decode("latin-1").split("\r\n")
+    status = _STATUS.match(begin)
+    if status is None:
+        raise ValueError("not RTSP")
+    named = [(name.strip().lower(), value.strip()) for name, _, value in (each.partition(":") for each in headers)]
+    length = int(dict(named).get("content-length", "0"))
+    while len(body) < min(length, _MAX_BYTES):
+        body += _read(connection, len(head) + len(body), until)
+    return int(status[1]), [value for name, value in named if name == "www-authenticate"], body.decode("latin-1")
+
+
+def _read(connection: socket.socket, had: int, until: float) -> bytes:
+    left_s = until - time.monotonic()
+    if had > 2 * _MAX_BYTES or left_s <= 0:
+        raise OSError("too much, or too slow")
+    connection.settimeout(left_s)
+    data = connection.recv(4096)
+    if not data:
+        raise OSError("ended")
+    return data
