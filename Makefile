@@ -14,8 +14,14 @@ SCRIPT_STYLE := -i 4 -bn
 NODE_STAMP := spa/node_modules/.installed
 FUZZ := build/fuzz
 ARGS ?=
+# Tests wait half of the time, so each core has room for two workers.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
+# The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-python test-dashboard test-faults test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint types docs clean dashboard screenshots has-node
+.PHONY: help install demo test test-python test-side-by-side test-alone test-load test-dashboard test-dashboard-logged \
+    test-faults test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint lint-dashboard \
+    lint-scripts lint-python types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -46,24 +52,41 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
-test: ## all tests
+test: ## style, types, all tests but those of test-load; the dashboard's run beside the others
 	@$(MAKE) --no-print-directory -j2 install dashboard
 	@$(MAKE) --no-print-directory -j2 -Otarget lint types
-	@$(MAKE) --no-print-directory test-python test-dashboard
+	@$(MAKE) --no-print-directory -j2 test-side-by-side test-dashboard-logged
+	@$(MAKE) --no-print-directory test-alone
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
-	@$(BIN)/pytest -m "not alone" -n auto --maxprocesses 4 --dist loadfile
-	@$(BIN)/pytest -m alone
+	@$(MAKE) --no-print-directory test-side-by-side test-alone
 else
 	@$(BIN)/pytest $(ARGS)
 endif
+
+# The slow files first, so that short ones fill the end. The tests of a file stay together, since they share services.
+test-side-by-side: install
+	@$(BIN)/pytest -m "not alone and not load" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	    tests/e2e tests/integration tests/unit
+
+test-alone: install
+	@$(BIN)/pytest -m "alone and not load"
+
+test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts; four minutes (ARGS="-k name")
+	@$(BIN)/pytest -m load $(ARGS)
 
 test-dashboard: install dashboard ## the dashboard's tests, also in a real browser
 	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
 	    cd spa && npm run --silent test:e2e; \
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi
+
+# Beside other tests: what they say comes in one piece, when they have ended.
+test-dashboard-logged: install dashboard
+	@mkdir -p build
+	@$(MAKE) --no-print-directory test-dashboard >build/test-dashboard.log 2>&1; code=$$?; \
+	printf "\nthe dashboard's tests:\n"; cat build/test-dashboard.log; exit $$code
 
 $(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
 	@echo "installing the fuzzers into $(FUZZ)"
@@ -110,12 +133,19 @@ bench-dashboard: install dashboard ## frame rate of the dashboard with 16 stream
 screenshots: install dashboard ## the images in doc/images, from the running system
 	@cd spa && npm run --silent screenshots
 
-lint: install $(NODE_STAMP) ## style (ruff, shellcheck, shfmt, ESLint, Prettier) and known vulnerabilities of the packages
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+# The slowest part first: with -j2 the others run beside it.
+lint: lint-dashboard lint-scripts lint-python ## style (ruff, shellcheck, shfmt, ESLint, Prettier) and known vulnerabilities of the packages
+
+lint-dashboard: $(NODE_STAMP)
+	@cd spa && npm run --silent lint && npm run --silent format:check
+
+lint-scripts: install
 	@$(BIN)/shfmt -f $(SCRIPT_FOLDERS) | xargs $(BIN)/shellcheck -x
 	@$(BIN)/shfmt $(SCRIPT_STYLE) -d $(SCRIPT_FOLDERS)
-	@cd spa && npm run --silent lint && npm run --silent format:check
+
+lint-python: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/python tools/lib/audit.py
 
 types: install ## mypy, strict

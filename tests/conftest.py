@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Hypothesis fails an example that takes 0.2 s, as any can on a busy machine. CI tries the same examples in each run.
 settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("project")
+# A make that a test starts has nothing to do with the make that started the tests.
+os.environ.pop("MAKEFLAGS", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's job in the background ignores Ctrl-C, and so would the processes that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,7 +19,7 @@ from tests.support.system import ServiceProcess, System
 from tests.support.viewer import Viewer
 from tests.support.waiting import TIME_FACTOR, wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.load
 
 STREAM = "bikes:people:inferred"
 FLOOD_FPS = 300

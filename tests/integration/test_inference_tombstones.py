@@ -16,7 +16,7 @@ from tests.support.viewer import Viewer
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.load
 
 STREAM = "cam-0:face:inferred"
 SIZE = (384, 216)

@@ -18,7 +18,7 @@ from tests.support.inference_pod import Feeder, running_pod
 from tests.support.ratio import SIZE, can_make_cgroups, quota_cgroup
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.load
 
 SECONDS = 8.0
 

@@ -19,7 +19,7 @@ from tests.support.inference_pod import Feeder, running_pod
 from tests.support.ratio import SIZE, STREAMS, Arrivals, Level, can_make_cgroups, load, quota_cgroup
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.load
 
 WINDOW_S = 3.0
 SECONDS = 2.0

@@ -23,8 +23,6 @@ from tests.support.gateway import Answer, Pool, RunningGateway, read_events
 from tests.support.nginx import Nginx
 from tests.support.websocket_server import Relay
 
-pytestmark = pytest.mark.alone
-
 TOKEN = "correct-horse-battery"
 TRUSTED = {"TRUSTED_PROXIES": "127.0.0.1"}
 PAGE = b'<!doctype html><meta content="./"><script src="./assets/app.js"></script>'

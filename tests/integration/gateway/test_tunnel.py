@@ -25,8 +25,6 @@ from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 
-pytestmark = pytest.mark.alone
-
 TOKEN = "correct-horse-battery"
 BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
 
@@ -112,6 +110,7 @@ def test_refusals_of_the_websocket_server_pass(valkey: EmbeddedValkey, relay: Re
         assert viewer.close_code == 4404
 
 
+@pytest.mark.alone
 def test_a_slow_viewer_is_only_a_few_frames_behind(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay) -> None:
     pool = Pool(client)
     pool.publish()

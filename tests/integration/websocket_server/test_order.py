@@ -16,14 +16,12 @@ from elastic_inference.domain.result import parse_result
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import TIME_FACTOR, wait_for
-from tests.support.websocket_server import JPEG, RESULT, STREAM, Relay, message, orders
+from tests.support.websocket_server import JPEG, RESULT, STREAM, Relay, message, orders, publish_together
 
 REORDER_S = 1.0
 FRAMES = 90
 # Whole, with a gap that a tombstone fills, with a gap that nothing fills.
 WHOLE, BURIED, OPEN = (f"{name}:people:inferred" for name in ("whole", "buried", "open"))
-
-pytestmark = pytest.mark.alone
 
 
 def is_broken(order: int) -> bool:
@@ -52,15 +50,18 @@ class Reader(threading.Thread):
         return {order: at_s - sent_s[order] for order, at_s in self.arrived_s.items()}
 
 
-def warmed_up(relay: Relay, client: redis.Redis, stream: str) -> RawViewer:
-    """A viewer of a stream whose start is over: result 0 has passed."""
-    client.hset(keys.stream_info(stream), "type", "people")
-    viewer = relay.open(f"/{stream}?format=json")
-    channels = (stream, keys.tombstones(stream))
+def warmed_up(relay: Relay, client: redis.Redis, *streams: str) -> list[RawViewer]:
+    """A viewer of each stream, whose start is over: result 0 has passed."""
+    viewers = []
+    for stream in streams:
+        client.hset(keys.stream_info(stream), "type", "people")
+        viewers.append(relay.open(f"/{stream}?format=json"))
+    channels = [channel for stream in streams for channel in (stream, keys.tombstones(stream))]
     wait_for(lambda: all(count == 1 for _, count in client.pubsub_numsub(*channels)), what="the subscriptions")
-    client.publish(stream, message(0))
-    assert orders(viewer, 1) == [0]
-    return viewer
+    for stream in streams:
+        client.publish(stream, message(0))
+    assert [orders(viewer, 1) for viewer in viewers] == [[0]] * len(viewers)
+    return viewers
 
 
 def send(publisher: ResultPublisher, order: int) -> None:
@@ -70,10 +71,12 @@ def send(publisher: ResultPublisher, order: int) -> None:
     publisher.publish(batch, [Tombstone(BURIED, order, "invalid")] if is_broken(order) else [])
 
 
+@pytest.mark.alone
 def test_no_result_waits_for_a_tombstone(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """Three streams of 30 fps side by side, one frame in ten of two of them has no result."""
     with Relay(queue_url=valkey.url, reorder_ms=REORDER_S * 1000) as relay:
-        readers = {stream: Reader(warmed_up(relay, client, stream)) for stream in (WHOLE, BURIED, OPEN)}
+        streams = (WHOLE, BURIED, OPEN)
+        readers = dict(zip(streams, map(Reader, warmed_up(relay, client, *streams)), strict=True))
         publisher = ResultPublisher(client, "people", "pod", 0)
         sent_s = {}
         for order in range(1, FRAMES + 1):
@@ -101,9 +104,13 @@ def median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+@pytest.mark.alone
 def test_a_result_that_waits_passes_with_the_tombstone(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """The pod of the broken frame is slower than the one of its successor."""
-    with Relay(queue_url=valkey.url, reorder_ms=REORDER_S * 1000) as relay, warmed_up(relay, client, WHOLE) as viewer:
+    with (
+        Relay(queue_url=valkey.url, reorder_ms=REORDER_S * 1000) as relay,
+        warmed_up(relay, client, WHOLE)[0] as viewer,
+    ):
         client.publish(keys.tombstones(WHOLE), b"nonsense")
         publisher = ResultPublisher(client, "people", "pod", 0)
         began = time.monotonic()
@@ -118,8 +125,7 @@ def test_results_before_the_first_arrival_are_not_late(relay: Relay, client: red
     """The viewer joins while a slower pod still works on the predecessor of the first result."""
     with relay.open() as viewer:
         wait_for(lambda: client.pubsub_numsub(STREAM)[0][1] == 1, what="the subscription")
-        for order in (8, 9, 7):
-            client.publish(STREAM, message(order))
+        publish_together(client, *(message(order) for order in (8, 9, 7)))
         assert orders(viewer, 3) == [7, 8, 9]
         assert relay.metric("ei_frames_late_total") == 0
 
@@ -131,8 +137,6 @@ def test_numbers_given_out_twice_do_not_stop_the_stream(relay: Relay, client: re
         for order in range(1, 10):
             client.publish(STREAM, message(order, ts=1.0))
         assert orders(viewer, 9) == list(range(1, 10))
-        client.publish(STREAM, message(9, ts=1.0))
-        for order in (6, 7, 8):
-            client.publish(STREAM, message(order, ts=2.0))
+        publish_together(client, message(9, ts=1.0), *(message(order, ts=2.0) for order in (6, 7, 8)))
         assert orders(viewer, 3) == [6, 7, 8]
         assert relay.metric("ei_frames_late_total") == 1

@@ -21,18 +21,16 @@ from tests.support.websocket_server import (
     check_cut_off,
     message,
     orders,
+    publish_together,
     rss_bytes,
     wait_subscribed,
 )
-
-pytestmark = pytest.mark.alone
 
 
 def test_results_come_in_rising_order(relay: Relay, client: redis.Redis) -> None:
     with relay.open() as viewer:
         wait_subscribed(client, relay)
-        for order in (10, 12, 11, 13, 15, 16):
-            client.publish(STREAM, message(order))
+        publish_together(client, *(message(order) for order in (10, 12, 11, 13, 15, 16)))
         assert orders(viewer, 6) == [10, 11, 12, 13, 15, 16]
         client.publish(STREAM, message(14))
         client.publish(STREAM, message(17))
@@ -47,10 +45,7 @@ def test_a_batch_after_a_pause_arrives_whole(relay: Relay, client: redis.Redis) 
     with relay.open() as viewer:
         wait_subscribed(client, relay)
         for start in (1, 11):
-            with client.pipeline(transaction=False) as pipe:
-                for order in range(start, start + 10):
-                    pipe.publish(STREAM, message(order, BIG_JPEG))
-                pipe.execute()
+            publish_together(client, *(message(order, BIG_JPEG) for order in range(start, start + 10)))
             assert orders(viewer, 10) == list(range(start, start + 10))
             time.sleep(0.4)
 
@@ -88,6 +83,7 @@ def test_stalled_viewers_cost_others_nothing_and_memory_stays(
         viewer.close()
 
 
+@pytest.mark.alone
 def test_slow_viewer_sees_fresh_frames_and_stays_there(
     process: tuple[ServiceProcess, int], client: redis.Redis
 ) -> None:
@@ -128,6 +124,7 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
     assert service.metric("ei_viewer_frames_skipped_total") > 0
 
 
+@pytest.mark.alone
 def test_slow_viewer_of_small_messages_sees_fresh_ones(relay: Relay, client: redis.Redis) -> None:
     """Sockets hold minutes of JSON: only unanswered pings show that it is unread."""
     with relay.open() as viewer:
