@@ -1,8 +1,9 @@
 """The metadata that an exporter wrote about its model: task, class names, size.
 
-Ultralytics writes the same keys into an ONNX file, into `metadata.yaml` beside an OpenVINO or TensorFlow Lite export,
-and as a zip archive at the end of a `.tflite` file. OpenVINO hands out those of an ONNX file (`from_mapping`); the
-other two are read here. Values are texts or YAML's own types, whichever the exporter chose.
+Ultralytics writes the same keys (and LibreYOLO these and more) into an ONNX file, into `metadata.yaml` beside an
+OpenVINO or TensorFlow Lite export, and as a zip archive at the end of a `.tflite` file. OpenVINO hands out those of an
+ONNX file (`from_mapping`); the other two are read here. Values are texts or YAML's own types, whichever the exporter
+chose.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class ExportMetadata:
     `task` is Ultralytics' term (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
     is (width, height) in pixels. `keypoints` is how many numbers a pose adds to each row. `described` is the exporter's
     text about the model, `head` its name of the last layer. `normalised`: boxes are 0..1 of the input, as in TensorFlow
-    Lite exports, not pixels.
+    Lite exports, not pixels. `family` is LibreYOLO's term for the kind of model; `centred`: a letterboxed image lies in
+    the middle, not at the top left.
     """
 
     task: str = ""
@@ -45,6 +47,8 @@ class ExportMetadata:
     described: str = ""
     head: str = ""
     normalised: bool = False
+    family: str = ""
+    centred: bool = True
 
     def __bool__(self) -> bool:
         """Whether the exporter described the outputs."""
@@ -72,6 +76,8 @@ def from_mapping(values: Mapping[str, Any], *, normalised: bool = False) -> Expo
         head=_text(values.get("head")),
         described=_text(values.get("description")),
         normalised=normalised,
+        family=_text(values.get("model_family")),
+        centred=not values.get("model_family") or _text(values.get("letterbox_pad")) == "center",
     )
 
 

@@ -119,10 +119,11 @@ def guess_family(model: Any, options: AdapterOptions | None = None) -> str:
     if layout is not None:
         return layout.family
     for name, family in FAMILIES.items():
-        if family.matches(model):
+        if not export.family and family.matches(model):
             return name
+    origin = f", an export of LibreYOLO's family {export.family!r}" if export.family else ""
     expected = "; ".join(f"{name} ({family.expected})" for name, family in FAMILIES.items())
     raise ModelError(
-        f"No adapter is known for this model: it has {describe(model)}. Expected one of: {expected}. "
+        f"No adapter is known for this model{origin}: it has {describe(model)}. Expected one of: {expected}. "
         "Or name adapter and labels in a side file (doc/models.md)."
     )

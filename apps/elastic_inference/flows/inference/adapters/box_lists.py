@@ -8,6 +8,8 @@ The rows of `layouts` that this family decodes; boxes are two corners:
 - `counted`: `num_dets`, `det_boxes`, `det_scores`, `det_classes`, in pixels; YOLOv7 and others with TensorRT's plugin
 - `efficientdet`: 1 x n x 7 of AutoML's EfficientDet: image, y, x, y, x in pixels, score, class counted from 1; RGB,
   0..255, letterboxed at the top left
+- `effdet`: 1 x n x 6 of effdet: corners in pixels, score, class counted from 1; RGB with ImageNet's mean and deviation,
+  letterboxed at the top left. YOLO's lists have the same shape, so the side file must name it
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy.typing as npt
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
+from elastic_inference.flows.inference.adapters.detr import IMAGENET_DEVIATION, IMAGENET_MEAN
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
 from elastic_inference.flows.inference.adapters.layouts import expected_of
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize
@@ -29,7 +32,8 @@ _OUTPUTS = {
     "box-lists": ("boxes", "scores", "labels"),
     "counted": ("det_boxes", "det_scores", "det_classes", "num_dets"),
 }
-_YOLO_FILL = 114
+# YOLO's grey, and ImageNet's mean as near as one number comes.
+_FILL = {"counted": 114, "effdet": 116}
 
 
 class BoxListsAdapter:
@@ -51,13 +55,17 @@ class BoxListsAdapter:
         if export.row.name in _OUTPUTS:
             self._at = export.indices("box-lists", model, _OUTPUTS[export.row.name])
         self._unit = export.size
-        default = None if export.row.name == "efficientdet" else 255.0
-        built, name = accept_bytes(model, export.layout, self._options.mean, scale_of(model, self._options, default))
+        mean, scale = self._options.mean, self._options.scale
+        if mean is None and scale is None and export.row.name == "effdet":
+            mean, scale = IMAGENET_MEAN, IMAGENET_DEVIATION
+        elif export.row.name != "efficientdet":
+            scale = scale_of(model, self._options, 255.0)
+        built, name = accept_bytes(model, export.layout, mean, scale)
         colour = colour_of(self._options, "RGB")
         if export.row.name == "box-lists":
             return PreparedModel(built, name, export.width, export.height, colour)
         counted = export.row.name == "counted"
-        fill = _YOLO_FILL if counted else 0
+        fill = _FILL.get(export.row.name, 0)
         return PreparedModel(built, name, export.width, export.height, colour, Resize.LETTERBOX, fill, centred=counted)
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
@@ -69,6 +77,9 @@ class BoxListsAdapter:
         if self._layout == "efficientdet":
             rows = outputs[0].reshape(-1, 7)[chosen]
             boxes, classes = rows[:, [2, 1, 4, 3]], rows[:, 6]
+        elif self._layout == "effdet":
+            rows = outputs[0].reshape(-1, 6)[chosen]
+            boxes, classes = rows[:, :4], rows[:, 5]
         else:
             boxes = outputs[self._at[0]].reshape(-1, 4)[chosen]
             classes = outputs[self._at[2]].reshape(-1)[chosen]
@@ -79,6 +90,8 @@ class BoxListsAdapter:
         """See `Adapter.scores`."""
         if self._layout == "efficientdet":
             return outputs[0].reshape(-1, 7)[:, 5]
+        if self._layout == "effdet":
+            return outputs[0].reshape(-1, 6)[:, 4]
         scores = outputs[self._at[1]].reshape(-1)
         if self._layout == "counted":
             scores = scores[: max(0, int(outputs[self._at[3]].reshape(-1)[0]))]

@@ -34,6 +34,8 @@ _OUTPUTS = {
     "rf-detr": ("labels", "dets"),
 }
 _IMAGENET = ("detr", "rf-detr")
+# Through a sigmoid, each class of a query stands for itself: a query may give several detections, as in the exporters.
+_SEVERAL = ("detr-sigmoid", "rf-detr")
 
 
 class DetrAdapter:
@@ -62,19 +64,21 @@ class DetrAdapter:
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
         scores = self.scores(outputs)
-        best = scores.max(axis=1)
-        chosen = np.flatnonzero(best >= threshold)
+        if self._layout in _SEVERAL:
+            chosen, classes = _highest(scores, threshold)
+        else:
+            chosen = np.flatnonzero(scores.max(axis=1) >= threshold)
+            classes = np.argmax(scores[chosen], axis=1)
         if chosen.size == 0:
             return []
+        confidences = scores[chosen, classes]
         boxes = outputs[self._at[1]]
         boxes = boxes.reshape(-1, boxes.shape[-1])[chosen, :4]
         halves = boxes[:, 2:4] / 2
         corners = np.concatenate((boxes[:, :2] - halves, boxes[:, :2] + halves), axis=1)
         if self._layout == "rt-detr-list":
             classes = np.nan_to_num(outputs[0].reshape(-1, 6)[chosen, 5], nan=-1.0).astype(np.int64)
-        else:
-            classes = np.argmax(scores[chosen], axis=1)
-        return detections(self.labels, classes, best[chosen], corners, letterbox)
+        return detections(self.labels, classes, confidences, corners, letterbox)
 
     def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
         """See `Adapter.scores`: queries x classes."""
@@ -90,3 +94,12 @@ class DetrAdapter:
             return shares
         sigmoid: npt.NDArray[Any] = 1 / (1 + np.exp(-np.clip(values, -80, 80)))
         return sigmoid
+
+
+def _highest(scores: npt.NDArray[Any], threshold: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(queries, classes) of the scores from `threshold` on; at most as many as there are queries, the highest."""
+    queries, classes = np.nonzero(scores >= threshold)
+    if len(queries) > len(scores):
+        kept = np.argpartition(-scores[queries, classes], len(scores) - 1)[: len(scores)]
+        queries, classes = queries[kept], classes[kept]
+    return queries, classes

@@ -20,6 +20,8 @@ _HEADS = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64), (16, 32))
 _NANODET = ((8, 16, 32, 64), (8, 16, 32))
 # A suppressed list is at most this long; grids of cells are longer.
 _LONGEST_LIST = 1000
+# The families of LibreYOLO whose grids hold corners. In its others, Ultralytics' shapes have other meanings.
+_CORNERS = ("yolo7", "yolo9")
 _MASKS = 32  # coefficients that Ultralytics' segmentation adds to a row
 DFL_BINS = 8
 _DETR_COCO = 92  # COCO's 91 class numbers and "no object", as DETR's release has them
@@ -157,7 +159,7 @@ def _rows(facts: Facts) -> tuple[int | None, int] | None:
 def _is_grid(facts: Facts) -> bool:
     """1 x (4 + classes + extras) x cells."""
     shape = facts.shape()
-    if len(shape) != 3 or shape[0] not in (1, None):
+    if len(shape) != 3 or shape[0] not in (1, None) or facts.export.family:
         return False
     numbers, cells = shape[1], shape[2]
     if numbers is None or cells is None:
@@ -165,10 +167,18 @@ def _is_grid(facts: Facts) -> bool:
     return 4 < numbers < cells and cells in {facts.cells(head) for head in _HEADS}
 
 
+def _is_corner_grid(facts: Facts) -> bool:
+    """The same with corners for centre and size: LibreYOLO's YOLOv7 and v9, which its metadata names."""
+    shape = facts.shape()
+    return facts.export.family in _CORNERS and len(shape) == 3 and facts.labels > 0 and shape[1] == 4 + facts.labels
+
+
 def _is_objectness(facts: Facts) -> bool:
     """1 x (3 anchors for each cell) x (5 + classes)."""
     rows = _rows(facts)
-    return rows is not None and rows[1] > 5 and rows[0] in {3 * facts.cells(head) for head in _HEADS if facts.width}
+    if rows is None or facts.export.family:
+        return False
+    return rows[1] > 5 and rows[0] in {3 * facts.cells(head) for head in _HEADS if facts.width}
 
 
 def _is_yolox(facts: Facts) -> bool:
@@ -214,7 +224,7 @@ def _is_list(rows: int | None) -> bool:
 def _is_end_to_end(facts: Facts) -> bool:
     """1 x n x (6 + extras): corners, score, class."""
     rows = _rows(facts)
-    if rows is None or not _is_list(rows[0]) or facts.extras is None:
+    if rows is None or not _is_list(rows[0]) or facts.extras is None or facts.export.family:
         return False
     return rows[1] == 6 + facts.extras
 
@@ -269,9 +279,11 @@ LAYOUTS = (
     Layout("counted", "box-lists", "num_dets, det_boxes 1xNx4, det_scores 1xN and det_classes 1xN",
            _has("num_dets", "det_boxes", "det_scores", "det_classes")),
     Layout("efficientdet", "box-lists", "detections 1xNx7 (image, y, x, y, x, score, class)", _is_efficientdet),
+    Layout("effdet", "box-lists", "1xNx6 (corners, score, class from 1), named in the side file", lambda _: False),
     Layout("nanodet", "nanodet", "1xNx(classes+32), N cells of strides 8, 16, 32 and 64", _is_nanodet),
     Layout("yolox", "yolox", "1xNx(5+classes), N cells of strides 8, 16 and 32", _is_yolox),
     Layout("grid", "yolo", "1x(4+classes)xN, N cells of the strides", _is_grid),
+    Layout("grid-corners", "yolo", "1x(4+classes)xN with LibreYOLO's metadata for yolo7 or yolo9", _is_corner_grid),
     Layout("objectness", "yolo", "1xNx(5+classes), N three times the cells of the strides", _is_objectness),
     Layout("end-to-end", "yolo", "1xNx6 (corners, score, class)", _is_end_to_end),
     Layout("yolov7-list", "yolo", "Nx7 (image, corners, class, score)", _is_yolov7_list),

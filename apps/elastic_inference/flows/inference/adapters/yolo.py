@@ -5,6 +5,7 @@ Input: RGB, 0..1 (a model that takes uint8 gets 0..255), letterboxed in the midd
 The rows of `layouts` that this family decodes, in pixels of the input (TensorFlow Lite: 0..1 of it):
 
 - `grid`: 1 x (4 + classes) x cells, which is centre, size and class scores. v8 and later, and the u forms of v3 and v5
+- `grid-corners`: the same with two corners for centre and size, at the top left unless told. LibreYOLO's v7 and v9
 - `objectness`: 1 x rows x (5 + classes), with the objectness before the classes. v5 and v7
 - `end-to-end`: 1 x n x 6, which is two corners, score and class. v10, v26 and exports with `nms=True`
 - `yolov7-list`: n x 7, which is image, two corners, class and score. v7 exported with its own suppression
@@ -31,7 +32,8 @@ from elastic_inference.flows.inference.arrays import Floats
 
 FILL = 114
 # Ultralytics' own value; v5 and v7 publish 0.45.
-OVERLAP_LIMIT = {"grid": 0.7, "objectness": 0.45}
+OVERLAP_LIMIT = {"grid": 0.7, "grid-corners": 0.45, "objectness": 0.45}
+_GRIDS = ("grid", "grid-corners")
 EXPECTED = expected_of("yolo")
 
 Found = tuple[Floats, Floats, npt.NDArray[Any]]  # boxes (xyxy), scores, classes
@@ -62,7 +64,8 @@ class YoloAdapter:
         scale = scale_of(model, self._options, 255.0)
         built, name = accept_bytes(model, export.layout, self._options.mean, scale)
         colour = colour_of(self._options, "RGB")
-        return PreparedModel(built, name, export.width, export.height, colour, Resize.LETTERBOX, FILL, centred=True)
+        centred = export.facts.export.centred
+        return PreparedModel(built, name, export.width, export.height, colour, Resize.LETTERBOX, FILL, centred=centred)
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         """See `Adapter.decode`."""
@@ -78,7 +81,7 @@ class YoloAdapter:
 
     def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
         """See `Adapter.scores`."""
-        if self._layout == "grid":
+        if self._layout in _GRIDS:
             return _columns(outputs[0])[4 : 4 + self._classes]
         rows = _rows(outputs[0])
         at = {"objectness": slice(4, None), "end-to-end": slice(4, 5), "yolov7-list": slice(6, 7)}[self._layout]
@@ -89,7 +92,8 @@ class YoloAdapter:
         chosen = np.flatnonzero(columns[4 : 4 + self._classes].max(axis=0) >= threshold)
         found = columns[: 4 + self._classes, chosen].T
         classes = np.argmax(found[:, 4:], axis=1)
-        return _corners(found[:, :4]), found[np.arange(len(found)), 4 + classes], classes
+        boxes = found[:, :4] if self._layout == "grid-corners" else _corners(found[:, :4])
+        return boxes, found[np.arange(len(found)), 4 + classes], classes
 
     def _objectness(self, output: npt.NDArray[Any], threshold: float) -> Found:
         rows = _rows(output)
@@ -113,6 +117,7 @@ class YoloAdapter:
 
 _DECODERS = {
     "grid": "_grid",
+    "grid-corners": "_grid",
     "objectness": "_objectness",
     "end-to-end": "_end_to_end",
     "yolov7-list": "_yolov7_list",
@@ -123,12 +128,12 @@ def _classes(facts: Facts, layout: str, labels: int) -> int:
     """How many classes a row has; 0 if it holds the class's number. Raises ModelError for too many labels."""
     if layout not in OVERLAP_LIMIT:
         return 0
-    numbers = (facts.shape()[1] if layout == "grid" else facts.shape()[2]) or 0
+    numbers = (facts.shape()[1] if layout in _GRIDS else facts.shape()[2]) or 0
     if facts.extras is None:
         raise ModelError(
             f"The model is an export for the task {facts.export.task!r} without kpt_shape in its metadata."
         )
-    classes = numbers - (4 if layout == "grid" else 5) - facts.extras
+    classes = numbers - (4 if layout in _GRIDS else 5) - facts.extras
     told = len(facts.export.names)
     # An exporter that names the task may name fewer classes; otherwise another number means other outputs.
     if classes < 1 or told > classes or (told and told != classes and not facts.export.task):

@@ -1,10 +1,11 @@
-"""YOLOX (Ge et al., 2021), as its release exports it.
+"""YOLOX (Ge et al., 2021), as its release exports it, or with the boxes decoded in the graph.
 
 Input: BGR, 0..255 as floats, letterboxed at the top left, filled with 114.
 
 Output: 1 x n x (5 + classes), which is centre, size, objectness and class scores for each cell of strides 8, 16 and 32,
 row by row. In pixels of the input, centre = (raw + cell) * stride and size = exp(raw) * stride. The graph has applied
-the sigmoid to objectness and classes.
+the sigmoid to objectness and classes. An export with `--decode-in-inference` has the same shape, but its graph has
+computed centre and size: only then does it contain the exponential.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ class YoloxAdapter:
         self._options = options
         self._cells, self._strides = grid(0, 0)
         self._size = np.ones(4, np.float32)
+        self._decoded = False
 
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
         layout, width, height = image_input("yolox", model, self._options.size)
         if not matches(model):
             raise mismatch("yolox", model, EXPECTED)
+        self._decoded = any(node.get_type_name() == "Exp" for node in model.get_ops())
         self._cells, self._strides = grid(width, height)
         self._size = np.array((width, height, width, height), np.float32)
         built, name = accept_bytes(model, layout, self._options.mean, self._options.scale)
@@ -79,9 +82,12 @@ class YoloxAdapter:
         scores = found[:, 4] * found[np.arange(len(found)), 5 + classes]
         good = (scores >= threshold) & np.isfinite(found[:, :4]).all(axis=1)
         chosen, found, classes, scores = chosen[good], found[good], classes[good], scores[good]
-        strides = self._strides[chosen]
-        centres = (found[:, :2] + self._cells[chosen]) * strides
-        halves = np.exp(np.minimum(found[:, 2:4], _MAX_LOG_SIZE)) * strides / 2
+        if self._decoded:
+            centres, halves = found[:, :2], found[:, 2:4] / 2
+        else:
+            strides = self._strides[chosen]
+            centres = (found[:, :2] + self._cells[chosen]) * strides
+            halves = np.exp(np.minimum(found[:, 2:4], _MAX_LOG_SIZE)) * strides / 2
         boxes = np.concatenate((centres - halves, centres + halves), axis=1)
         kept = keep_highest(boxes, scores, classes, OVERLAP_LIMIT)
         return detections(self.labels, classes[kept], scores[kept], boxes[kept] / self._size, letterbox)

@@ -92,6 +92,8 @@ EXPORTS: list[tuple[str, Outputs, ExportMetadata, str, Resize]] = [
     ("D-FINE, torchvision", LISTS, ExportMetadata(), "box-lists", Resize.STRETCH),
     ("EfficientDet", {"detections": rows(100, 7, (0, BOX[1], BOX[0], BOX[3], BOX[2], 0.9, 2))}, ExportMetadata(),
      "box-lists", Resize.LETTERBOX),
+    ("v9 of LibreYOLO", {"output": columns(7, (*BOX, 0, 0, 0.9))}, ExportMetadata(task="detect", names=NAMES,
+     family="yolo9", centred=False), "yolo", Resize.LETTERBOX),
     ("NanoDet-Plus", {"output": nanodet()}, ExportMetadata(), "nanodet", Resize.STRETCH),
 ]  # fmt: skip
 
@@ -184,6 +186,63 @@ def test_another_task_is_refused_by_its_name_though_its_shape_fits(task: str) ->
     model = constant_model([1, 3, SIDE, SIDE], {"output0": columns(8, OBJECT)})
     with pytest.raises(ModelError, match=rf"export for the task '{task}', which is not supported: .*doc/models\.md"):
         adapt(model, None, AdapterOptions(export=ExportMetadata(task=task)))
+
+
+@pytest.mark.parametrize(
+    "outputs", [columns(7, OBJECT), rows(3 * CELLS, 8, YOLO5), rows(300, 6, (*BOX, 0.9, 2))],
+    ids=["grid", "objectness", "list"],
+)  # fmt: skip
+def test_another_family_of_libreyolo_is_not_taken_for_yolo_though_its_shape_fits(outputs: np.ndarray) -> None:
+    told = from_mapping({"model_family": "fcos", "task": "detect", "names": str(dict(enumerate(NAMES)))})
+    with pytest.raises(ModelError, match="for this model, an export of LibreYOLO's family 'fcos'"):
+        adapt(constant_model([1, 3, SIDE, SIDE], {"output": outputs}), None, AdapterOptions(export=told))
+
+
+@pytest.mark.parametrize(("told", "top"), [({}, 0), ({"letterbox_pad": "center"}, 16)])
+def test_libreyolo_puts_the_image_where_its_metadata_says(told: dict[str, str], top: int) -> None:
+    known = {"model_family": "yolo9", "task": "detect", "names": str(dict(enumerate(NAMES)))}
+    model = constant_model([1, 3, SIDE, SIDE], {"output": columns(7, (0, top, 64, top + 32, 0, 0, 0.9))})
+    ran = Runner(*adapt(model, None, AdapterOptions(export=from_mapping(known | told))))
+    assert [one.box for one in ran.detect(np.full((32, 64, 3), 127, np.uint8))] == [pytest.approx((0, 0, 1, 1))]
+
+
+def test_an_effdet_list_is_read_if_the_side_file_names_it() -> None:
+    model = constant_model([1, 3, SIDE, SIDE], {"detections": rows(100, 6, (0, 0, 64, 32, 0.9, 2))})
+    ran = Runner(*adapt(model, None, AdapterOptions(layout="effdet", labels=("", *NAMES))))
+    found = ran.detect(np.full((32, 64, 3), 127, np.uint8))
+    assert [(one.label, one.box) for one in found] == [("dog", pytest.approx((0, 0, 1, 1)))]
+
+
+@pytest.mark.parametrize("form", ["RT-DETR", "RF-DETR"])
+def test_a_query_may_be_of_two_classes(form: str) -> None:
+    scores = logits(3, None)
+    scores[0, 0, 0] = 1.3862944  # the sigmoid of it is 0.8
+    names = ("logits", "pred_boxes") if form == "RT-DETR" else ("labels", "dets")
+    model = constant_model([1, 3, SIDE, SIDE], dict(zip(names, (scores, rows(20, 4, UNIT)), strict=True)))
+    ran = Runner(*adapt(model, None, AdapterOptions(labels=NAMES)))
+    assert [(one.label, round(one.confidence, 3)) for one in ran.detect(SQUARE)] == [("person", 0.9), ("cat", 0.8)]
+
+
+def test_there_are_at_most_as_many_detections_as_queries() -> None:
+    scores = np.linspace(0, 1, 60, dtype=np.float32).reshape(1, 20, 3)
+    boxes = np.tile(np.array(UNIT, np.float32), (1, 20, 1))
+    model = constant_model([1, 3, SIDE, SIDE], {"logits": scores, "pred_boxes": boxes})
+    found = Runner(*adapt(model, None, AdapterOptions(labels=NAMES))).detect(SQUARE, 0.5)
+    expected = 1 / (1 + np.exp(-scores.reshape(-1)[:-21:-1]))
+    assert [one.confidence for one in found] == pytest.approx(expected, abs=1e-5)
+
+
+def test_yolox_that_decodes_in_its_graph_is_not_decoded_again() -> None:
+    from openvino import opset13 as ops
+
+    from elastic_inference.flows.inference.runtime import load_openvino
+
+    image = ops.parameter([1, 3, SIDE, SIDE], dtype=np.float32)
+    one = ops.exp(ops.multiply(ops.reduce_mean(image, np.arange(4)), np.float32(0)))
+    out = ops.multiply(ops.constant(rows(CELLS, 8, (*CENTRE, 0.9, 0, 0, 1))), one)
+    ran = Runner(*adapt(load_openvino().Model([out], [image], "decoded"), None, AdapterOptions()))
+    assert type(ran.adapter).__name__ == "YoloxAdapter"
+    assert [found.box for found in ran.detect(SQUARE)] == [pytest.approx(SHARES, abs=0.002)]
 
 
 def test_metadata_that_does_not_fit_the_output_is_refused() -> None:
