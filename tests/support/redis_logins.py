@@ -14,7 +14,14 @@ from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, RedisError
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.adapters.frame_queue import KnownTypes, QueueConsumer, QueueProducer, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue import (
+    KnownTypes,
+    PushLease,
+    QueueConsumer,
+    QueueProducer,
+    QueueReader,
+    Sweeper,
+)
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
@@ -26,6 +33,7 @@ from tests.support.jpeg import tiny_jpeg
 from tests.support.results import make_result
 
 SITE = "site-7"
+POOL_USERS = ("source",)
 PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE)}
 RULES = config.QueueRules()
 TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"
@@ -60,7 +68,12 @@ RESULT_WRITES: list[Command] = [
 ]
 RESULT_READS: list[Command] = [("XRANGE", RESULTS, "-", "+"), ("XREAD", "STREAMS", RESULTS, 0), ("XLEN", RESULTS)]
 FRAME_READS: list[Command] = [("GET", FRAME), ("GETDEL", FRAME), ("SET", FRAME, "y", "GET"), ("GETRANGE", FRAME, 0, -1)]
-FRAME_READS += [("DUMP", FRAME), ("COPY", FRAME, "queue_x"), ("RENAME", FRAME, "queue_x"), ("STRLEN", FRAME)]
+FRAME_READS += [
+    ("DUMP", FRAME),
+    ("COPY", FRAME, "queue_x"),
+    ("RENAME", FRAME, "queue_x"),
+    ("STRLEN", FRAME),
+]  # the last: its size alone
 
 
 class Logins:
@@ -90,6 +103,9 @@ class Logins:
 
     def producer(self, name: str, user: str = "camera", infer_type: str = TYPE) -> QueueProducer:
         return self._keep(QueueProducer(self.client(user), infer_type, name, RULES))
+
+    def leased(self, name: str, epoch: int, user: str = "source") -> QueueProducer:
+        return self._keep(QueueProducer(self.client(user), TYPE, name, RULES, PushLease(epoch)))
 
     def consumer(self, infer_type: str = TYPE) -> QueueConsumer:
         return self._keep(QueueConsumer(self.client("worker"), infer_type, "pod-1", RULES))

@@ -1,4 +1,4 @@
-"""The Redis users camera, worker, viewer, scaler, reader and admin, each with as few rights as it needs.
+"""The Redis users camera, source, worker, viewer, scaler, reader and admin, each with as few rights as it needs.
 
 Called by `tools/run-redis.sh`, by the manifests, and by tests. `users.acl` beside this module says what each user may
 do and why; `doc/security.md` explains how to give a site a camera user of its own.
@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-USERS = ("camera", "worker", "viewer", "scaler", "reader", "admin")
-# These users are off if they have no password: older files of passwords lack `reader`, and only KEDA needs `scaler`.
-OPTIONAL_USERS = ("reader", "scaler")
+USERS = ("camera", "source", "worker", "viewer", "scaler", "reader", "admin")
+# These users are off if they have no password: older files of passwords lack `source` and `reader`, and only KEDA needs
+# `scaler`.
+OPTIONAL_USERS = ("source", "reader", "scaler")
 
 
 def render_acl(passwords: Mapping[str, str]) -> str:
