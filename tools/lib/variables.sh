@@ -48,6 +48,8 @@ declare -A RUN_VARIABLES=(
         CAMERA_CA_FILE:read
         CAMERA_FINGERPRINT
         SOURCE_STALL_S
+        CAMERA_NETWORKS
+        VIDEO_DIR:read
     "
     ["ei-file-stream-service"]="
         INPUT_QUEUE_HOST=QUEUE_HOST

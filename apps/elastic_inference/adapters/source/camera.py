@@ -8,8 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 
 from elastic_inference.adapters.source.captured_frame import Source
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.settings.producer import CAMERA_SCHEMES, CameraSettings
 from elastic_inference.base.url import hide_password
+from elastic_inference.domain.errors import SourceError
 
 
 def camera_label(camera: str) -> str:
@@ -17,9 +19,12 @@ def camera_label(camera: str) -> str:
     return f"The camera {hide_password(camera)}"
 
 
-def open_camera(settings: CameraSettings) -> Source:
-    """Opens the camera named by `CAMERA`. Raises SourceError."""
+def open_camera(settings: CameraSettings, rules: AddressRules | None = None) -> Source:
+    """Opens the camera named by `CAMERA`; one of the pool only where `rules` allow it. Raises SourceError."""
     scheme = settings.camera.partition("://")[0].lower()
-    module = import_module(f"elastic_inference.adapters.source.{CAMERA_SCHEMES.get(scheme, 'usb')}")
-    source: Source = module.open_source(settings)
+    name = CAMERA_SCHEMES.get(scheme)
+    if name is None and rules is not None:
+        raise SourceError("A camera of the pool needs a network address: USB cameras belong to one machine.")
+    module = import_module(f"elastic_inference.adapters.source.{name or 'usb'}")
+    source: Source = module.open_source(settings) if rules is None else module.open_source(settings, rules)
     return source

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from elastic_inference.adapters.source.http_login import Login
 from elastic_inference.adapters.source.tls_trust import Trust
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import SourceError
 
@@ -49,8 +50,14 @@ class Answer:
 class HttpCamera:
     """One camera's URL, with its login and the certificate to trust."""
 
-    def __init__(self, url: str, timeout_s: float, certificate: str | None = None) -> None:
-        """`certificate` is a PEM file or `sha256:<fingerprint>`; each wait is at most `timeout_s`."""
+    def __init__(
+        self, url: str, timeout_s: float, certificate: str | None = None, rules: AddressRules | None = None
+    ) -> None:
+        """`certificate` is a PEM file or `sha256:<fingerprint>`; each wait is at most `timeout_s`.
+
+        `rules` hold for each connection, also after a redirect; it then goes to the address that they have checked.
+        """
+        self._rules = rules
         self.shown = hide_password(url)
         self._url = url
         self._timeout_s = timeout_s
@@ -109,15 +116,16 @@ class HttpCamera:
 
     def _ask(self, url: str) -> Answer:
         connection: http.client.HTTPConnection | None = None
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        address = host if self._rules is None else self._rules.resolve(host)
         try:
-            parts = urlsplit(url)
-            host = parts.hostname or ""
             tls = parts.scheme.lower() == "https"
             connection = http.client.HTTPConnection(host, parts.port or (443 if tls else 80), timeout=self._timeout_s)
             if tls:
-                connection.sock = self._trust.connect(host, parts.port or 443, self._timeout_s)
+                connection.sock = self._trust.connect(host, parts.port or 443, self._timeout_s, address)
             else:
-                connection.connect()
+                connection.sock = socket.create_connection((address, parts.port or 80), self._timeout_s)
             # http.client drops its reference once the response is read; `interrupt` needs the socket.
             sock: socket.socket = connection.sock
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -21,6 +21,7 @@ from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.source_facts import SourceFacts
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
@@ -31,12 +32,12 @@ _TEXT = ("text/html", "application/json", "text/plain", "application/xhtml+xml")
 _SAID = Throttle()
 
 
-def open_source(settings: CameraSettings) -> Source:
-    """Opens the camera named by `CAMERA`. Raises SourceError."""
+def open_source(settings: CameraSettings, rules: AddressRules | None = None) -> Source:
+    """Opens the camera named by `CAMERA`, where `rules` allow it. Raises SourceError."""
     if urlsplit(settings.camera).path.lower().endswith(".m3u8"):
-        return network.open_source(settings)  # HLS needs many requests, which FFmpeg makes itself
+        return network.open_source(settings, rules)  # HLS needs many requests, which FFmpeg makes itself
     return open_http(
-        HttpCamera(settings.camera, settings.source_stall_s, settings.camera_trust),
+        HttpCamera(settings.camera, settings.source_stall_s, settings.camera_trust, rules),
         settings.source_stall_s,
         settings.camera_fps,
         settings.max_frame_bytes,

@@ -13,18 +13,21 @@ from urllib.parse import urlsplit, urlunsplit
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
+from elastic_inference.adapters.source.guarded import GuardedProxy, RedirectGuard, RtspForwarder
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
-from elastic_inference.adapters.source.rtsp_question import RTSPS_PORT, ask
+from elastic_inference.adapters.source.rtsp_question import RTSP_PORT, RTSPS_PORT, ask
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.adapters.source.tls_trust import TlsForwarder, Trust
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
-from elastic_inference.base.url import hide_password, url_credentials
+from elastic_inference.base.url import hide_password, in_brackets, url_credentials
 from elastic_inference.domain.errors import SourceError
 
 log = logging.getLogger(__name__)
 
+RTMPS_PORT = 443
 RTSP_SCHEMES = ("rtsp", "rtsps")
 # What a stream of each scheme may open: a playlist or a description must not lead FFmpeg to files or other services.
 _PROTOCOLS = {
@@ -35,23 +38,25 @@ _PROTOCOLS = {
     "udp": "udp",
     "rtp": "rtp,udp,rtcp",
     "srt": "srt",
-    "http": "hls,http,tcp,crypto",
-    "https": "hls,https,http,tls,tcp,crypto",
+    "http": "hls,http,tcp,crypto,httpproxy",
+    "https": "hls,https,http,tls,tcp,crypto,httpproxy",
 }
 # No reordering or probing for longer than a second, so that frames are not delayed.
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "max_delay": "500000", "analyzeduration": "1000000"}
 _TAKEN_DOWN_AFTER_S = 0.5
 _SAID = Throttle()
+_REDIRECTS = "redirects to another address, which is not followed."
 
 
-def open_source(settings: CameraSettings) -> NetworkSource:
-    """Opens the camera named by `CAMERA`. Raises SourceError."""
+def open_source(settings: CameraSettings, rules: AddressRules | None = None) -> NetworkSource:
+    """Opens the camera named by `CAMERA`, where `rules` allow it. Raises SourceError."""
     return NetworkSource(
         settings.camera,
         settings.source_stall_s,
         settings.camera_transport,
         settings.camera_trust,
         decode_device=settings.video_decode_device,
+        rules=rules,
     )
 
 
@@ -66,11 +71,13 @@ class NetworkSource:
         certificate: str | None = None,
         *,
         decode_device: str = "none",
+        rules: AddressRules | None = None,
     ) -> None:
         """Connects; a read without data for `stall_s` fails. Raises SourceError without the login.
 
         `transport` is `tcp`, `udp` or `auto`, which asks an RTSP camera for TCP and tries UDP where it refuses that.
-        `certificate` is what to trust for TLS: a PEM file, or `sha256:<fingerprint>` (rtsps alone).
+        `certificate` is what to trust for TLS: a PEM file, or `sha256:<fingerprint>` (rtsps alone). Where there are
+        `rules`, it connects to addresses that they have checked.
         """
         self._url = url
         self._what = f"The camera {hide_password(url)}"
@@ -79,12 +86,14 @@ class NetworkSource:
         self._certificate = certificate
         self._decode_device = decode_device
         self._transport = ""
-        self._forwarder: TlsForwarder | None = None
+        self._rules = rules
+        self._forwarder: TlsForwarder | RtspForwarder | GuardedProxy | None = None
         try:
             self._container = self._open(url, transport)
         except SourceError as error:
+            refused = self._refused()
             self._close_forwarder()
-            raise self._explained(error) from None
+            raise (SourceError(refused) if refused else self._explained(error)) from None
         self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
@@ -113,7 +122,7 @@ class NetworkSource:
             return error
         if url_credentials(self._url)[0] is None:
             return SourceError(f"{self._what} asks for a login (401): expected rtsp://user:password@host/…")
-        answer = ask(self._url, self._stall_s, self._certificate)
+        answer = ask(self._url, self._stall_s, self._certificate, self._rules)
         if answer is None:
             return error
         if answer.missing is not None:
@@ -129,33 +138,68 @@ class NetworkSource:
         if self._forwarder is not None:
             self._forwarder.close()
 
-    def _forward_tls(self, url: str) -> str:
-        """Connects to a trusted rtsps camera. Returns the URL at which FFmpeg finds it without TLS."""
+    def _forward_tls(self, url: str, default_port: int = RTSPS_PORT) -> str:
+        """Connects to a trusted rtsps or rtmps camera. Returns the URL at which FFmpeg finds it without TLS."""
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or RTSPS_PORT
+        host, port = parts.hostname or "", parts.port or default_port
+        address = None if self._rules is None else self._rules.resolve(host)
         try:
-            connection = Trust(hide_password(url), self._certificate).connect(host, port, self._stall_s)
+            connection = Trust(hide_password(url), self._certificate).connect(host, port, self._stall_s, address)
         except OSError as error:
             raise source_error(self._what, error) from None
-        self._forwarder = TlsForwarder(connection, 2 * self._stall_s + 10)
-        login, at, _ = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(scheme="rtsp", netloc=f"{login}{at}127.0.0.1:{self._forwarder.port}"))
+        guard = None if self._rules is None else RedirectGuard().allows
+        self._forwarder = TlsForwarder(connection, 2 * self._stall_s + 10, guard)
+        return with_host(url, f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s"))
+
+    def _forward(self, url: str) -> str:
+        """Connects to a camera that the rules allow. Returns the URL at which FFmpeg finds it."""
+        if self._rules is None:
+            return url
+        parts = urlsplit(url)
+        try:
+            self._forwarder = RtspForwarder(
+                self._rules.resolve(parts.hostname or ""), parts.port or RTSP_PORT, self._stall_s
+            )
+        except OSError as error:
+            raise source_error(self._what, error) from None
+        return with_host(url, f"127.0.0.1:{self._forwarder.port}")
+
+    def _pinned(self, url: str) -> str:
+        """The URL with the address that the rules have checked instead of a name."""
+        if self._rules is None:
+            return url
+        parts = urlsplit(url)
+        address = in_brackets(self._rules.resolve(parts.hostname or ""))
+        return with_host(url, f"{address}:{parts.port}" if parts.port else address)
+
+    def _refused(self) -> str:
+        """Why what stands between refused a connection; empty if it did not."""
+        if isinstance(self._forwarder, GuardedProxy):
+            return self._forwarder.refused
+        if isinstance(self._forwarder, RtspForwarder) and self._forwarder.redirected:
+            return f"{self._what} {_REDIRECTS}"
+        return ""
 
     def _open(self, url: str, transport: str) -> Container:
         if self._scheme not in RTSP_SCHEMES:
             self._transport = self._scheme.upper()
-            return self._connect(url, {})
+            if self._rules is not None and self._scheme in ("http", "https"):
+                self._forwarder = GuardedProxy(self._rules)
+                return self._connect(url, {"http_proxy": self._forwarder.url})
+            if self._rules is not None and self._scheme == "rtmps":
+                return self._connect(self._forward_tls(url, RTMPS_PORT), {})
+            return self._connect(self._pinned(url), {})
         if self._scheme == "rtsps":
             # FFmpeg checks neither fingerprints nor, unless told to, anything else.
             self._transport = "RTSPS over TCP"
             return self._connect(self._forward_tls(url), {"rtsp_transport": "tcp"})
         self._transport = f"{self._scheme.upper()} over {'UDP' if transport == 'udp' else 'TCP'}"
-        if transport != "auto":
-            return self._connect(url, {"rtsp_transport": transport})
+        if transport == "udp":
+            return self._connect_by_udp(url)
         try:
-            return self._connect(url, {"rtsp_transport": "tcp"})
+            return self._connect(self._forward(url), {"rtsp_transport": "tcp"})
         except SourceError as refused:
-            if not _may_be_transport(refused):
+            if transport == "tcp" or not _may_be_transport(refused) or self._refused():
                 raise
             try:
                 container = self._connect_by_udp(url)
@@ -167,6 +211,12 @@ class NetworkSource:
             return container
 
     def _connect_by_udp(self, url: str) -> Container:
+        url = self._pinned(url)
+        if self._rules is not None:
+            # Nothing can stand between: FFmpeg takes the camera's address from this connection. So it is asked before.
+            answer = ask(self._url, self._stall_s, self._certificate, self._rules)
+            if answer is not None and 300 <= answer.status < 400:
+                raise SourceError(f"{self._what} {_REDIRECTS}")
         try:
             return self._connect(url, {"rtsp_transport": "udp"})
         except SourceError as error:
@@ -198,8 +248,15 @@ class NetworkSource:
     def _named_codec(self) -> str | None:
         if self._scheme not in RTSP_SCHEMES:
             return None
-        answer = ask(self._url, self._stall_s, self._certificate)
+        answer = ask(self._url, self._stall_s, self._certificate, self._rules)
         return sdp_codec(answer.description) if answer is not None else None
+
+
+def with_host(url: str, authority: str, scheme: str | None = None) -> str:
+    """`url` with another host and port; its login stays."""
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(scheme=scheme or parts.scheme, netloc=f"{login}{at}{authority}"))
 
 
 def _may_be_transport(error: SourceError) -> bool:

@@ -17,6 +17,7 @@ from elastic_inference.adapters.source.decoder import MAX_FPS
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder, mean_grey
 from elastic_inference.adapters.source.source_facts import SourceFacts
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.base.url import hide_password, url_credentials, with_login
 from elastic_inference.domain.errors import InvalidFrameError, SettingError, SourceError
@@ -30,6 +31,10 @@ DARK = 10
 FAR_APART_S = 5.0
 
 
+def _ignore_image(_jpeg: bytes) -> None:
+    """Ignores the first frame."""
+
+
 def probe_camera(
     url: str,
     *,
@@ -40,12 +45,15 @@ def probe_camera(
     fps: float = 15.0,
     watch_s: float = WATCH_S,
     limit_s: float = LIMIT_S,
+    rules: AddressRules | None = None,
+    on_image: Callable[[bytes], None] = _ignore_image,
 ) -> ProbeReport:
     """Probes the camera at `url`: an address as in the setting CAMERA, but never a file.
 
     `user` and `password` replace a login in the URL. `certificate` is what to trust: a PEM file, or
     `sha256:<fingerprint>`. `fps` is the cap that the camera would get. Raises SettingError for arguments that are not
-    accepted, else SourceError, each with one sentence without secrets; at the latest after `limit_s`.
+    accepted, else SourceError, each with one sentence without secrets; at the latest after `limit_s`. `rules` say
+    where it may be; `on_image` gets the first frame as a JPEG.
     """
     if not url.strip():
         # `load` would take the default, a USB camera.
@@ -60,26 +68,38 @@ def probe_camera(
             **({trust: certificate} if certificate else {}),
         },
     )
-    return probe_settings(settings, watch_s, limit_s)
+    return probe_settings(settings, watch_s, limit_s, rules, on_image)
 
 
-def probe_settings(settings: CameraSettings, watch_s: float = WATCH_S, limit_s: float = LIMIT_S) -> ProbeReport:
+def probe_settings(
+    settings: CameraSettings,
+    watch_s: float = WATCH_S,
+    limit_s: float = LIMIT_S,
+    rules: AddressRules | None = None,
+    on_image: Callable[[bytes], None] = _ignore_image,
+) -> ProbeReport:
     """Like `probe_camera`, for a camera that is named by settings."""
-    probe = _Probe(hide_password(settings.camera), watch_s, limit_s)
+    probe = _Probe(hide_password(settings.camera), watch_s, limit_s, on_image)
     probe.login = url_credentials(settings.camera)[0] is not None
     probe.cap_fps = settings.camera_fps
-    return probe.run(lambda: open_camera(settings), camera_label(settings.camera))
+    return probe.run(lambda: open_camera(settings, rules), camera_label(settings.camera))
 
 
-def probe_file(path: Path, watch_s: float = WATCH_S, limit_s: float = LIMIT_S) -> ProbeReport:
+def probe_file(
+    path: Path,
+    watch_s: float = WATCH_S,
+    limit_s: float = LIMIT_S,
+    on_image: Callable[[bytes], None] = _ignore_image,
+) -> ProbeReport:
     """Like `probe_camera`, for a video file, which is read at full speed."""
-    return _Probe(str(path), watch_s, limit_s).run(lambda: FileSource(path), f"The video {path}")
+    return _Probe(str(path), watch_s, limit_s, on_image).run(lambda: FileSource(path), f"The video {path}")
 
 
 class _Probe:
     """One probe. A library may hang and cannot be interrupted, so the work is done in a thread that may be left."""
 
-    def __init__(self, shown: str, watch_s: float, limit_s: float) -> None:
+    def __init__(self, shown: str, watch_s: float, limit_s: float, on_image: Callable[[bytes], None]) -> None:
+        self._on_image = on_image
         self.login = False
         self.cap_fps: float | None = None  # None for a file
         self._shown = shown
@@ -127,6 +147,7 @@ class _Probe:
                     seen.width, seen.height, seen.jpeg_bytes = width, height, len(data)
                     seen.passes_through = captured.jpeg is not None
                     seen.first = time.monotonic()
+                    self._on_image(data)
                     end = min(seen.first + self._watch_s, self._deadline)
                     # The first frame also pays for what is made once.
                     seen.cpu_s, used_s = time.thread_time() - used_s, time.thread_time()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from elastic_inference.adapters.source.http_login import Login, challenges
 from elastic_inference.adapters.source.tls_trust import Trust
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import SourceError
 
@@ -31,21 +32,25 @@ class RtspAnswer:
     missing: str | None = None  # what no client here can answer, in words
 
 
-def ask(url: str, limit_s: float, certificate: str | None = None) -> RtspAnswer | None:
+def ask(
+    url: str, limit_s: float, certificate: str | None = None, rules: AddressRules | None = None
+) -> RtspAnswer | None:
     """Asks the camera to describe its stream, with the login in `url`; None if it does not answer as RTSP does.
 
-    A login is answered as over HTTP: with Digest wherever that is offered.
+    None too where `rules` do not allow its address. A login is answered as over HTTP: with Digest wherever that is
+    offered.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     until = time.monotonic() + limit_s
     try:
+        address = host if rules is None else rules.resolve(host)
         if parts.scheme.lower() == "rtsps":
             connection: socket.socket = Trust(hide_password(url), certificate).connect(
-                host, parts.port or RTSPS_PORT, limit_s
+                host, parts.port or RTSPS_PORT, limit_s, address
             )
         else:
-            connection = socket.create_connection((host, parts.port or RTSP_PORT), limit_s)
+            connection = socket.create_connection((address, parts.port or RTSP_PORT), limit_s)
         with connection:
             target = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
             return _log_in(connection, target, url_credentials(url), until)

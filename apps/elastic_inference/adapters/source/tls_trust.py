@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from elastic_inference.domain.errors import SourceError
@@ -39,28 +40,29 @@ class Trust:
             self._file = certificate
             self._pinned = _fingerprints(certificate)
 
-    def connect(self, host: str, port: int, timeout_s: float) -> ssl.SSLSocket:
+    def connect(self, host: str, port: int, timeout_s: float, address: str | None = None) -> ssl.SSLSocket:
         """A TLS connection to a camera whose certificate is trusted; nothing has been sent on it yet.
 
-        Raises SourceError if it is not trusted, OSError if there is no connection.
+        `host` is the name in the certificate, `address` where to connect to if that is known already. Raises
+        SourceError if it is not trusted, OSError if there is no connection.
         """
         if self._pinned and self._file is None:
-            return self._connect_pinned(host, port, timeout_s)
+            return self._connect_pinned(host, port, timeout_s, address)
         context = ssl.create_default_context(cafile=self._file)
         try:
-            return _wrap(host, port, timeout_s, context)
+            return _wrap(host, port, timeout_s, context, address)
         except ssl.SSLCertVerificationError as error:
             if self._pinned:
-                return self._connect_pinned(host, port, timeout_s)
-            with _wrap(host, port, timeout_s, _unchecked()) as connection:
+                return self._connect_pinned(host, port, timeout_s, address)
+            with _wrap(host, port, timeout_s, _unchecked(), address) as connection:
                 found = _fingerprint(connection)
             raise SourceError(
                 f"The certificate of the camera {self._shown} is not trusted ({error.verify_message}): if it is the "
                 f"camera's own, set CAMERA_FINGERPRINT=sha256:{found}"
             ) from None
 
-    def _connect_pinned(self, host: str, port: int, timeout_s: float) -> ssl.SSLSocket:
-        connection = _wrap(host, port, timeout_s, _unchecked())
+    def _connect_pinned(self, host: str, port: int, timeout_s: float, address: str | None) -> ssl.SSLSocket:
+        connection = _wrap(host, port, timeout_s, _unchecked(), address)
         found = _fingerprint(connection)
         if found not in self._pinned:
             connection.close()
@@ -74,9 +76,15 @@ class Trust:
 class TlsForwarder:
     """A port on loopback that forwards one connection to a camera over TLS."""
 
-    def __init__(self, connection: ssl.SSLSocket, timeout_s: float) -> None:
-        """Becomes the owner of `connection`; the one client must connect within `timeout_s`."""
+    def __init__(
+        self, connection: ssl.SSLSocket, timeout_s: float, allows: Callable[[bytes], bool] | None = None
+    ) -> None:
+        """Becomes the owner of `connection`; the one client must connect within `timeout_s`.
+
+        It ends both connections where `allows` refuses what the camera sends.
+        """
         self._camera = connection
+        self._allows = allows
         self._camera.settimeout(None)
         self._client: socket.socket | None = None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
@@ -119,7 +127,7 @@ class TlsForwarder:
             if camera.fileno() in ready or camera.pending():
                 with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     data = camera.recv(_COPY_BYTES)
-                    if not data:
+                    if not data or (self._allows is not None and not self._allows(data)):
                         return
                     client.sendall(data)
 
@@ -135,8 +143,8 @@ def _send_all(connection: ssl.SSLSocket, data: bytes) -> None:
             select.select((connection,), (), ())
 
 
-def _wrap(host: str, port: int, timeout_s: float, context: ssl.SSLContext) -> ssl.SSLSocket:
-    plain = socket.create_connection((host, port), timeout_s)
+def _wrap(host: str, port: int, timeout_s: float, context: ssl.SSLContext, address: str | None) -> ssl.SSLSocket:
+    plain = socket.create_connection((address or host, port), timeout_s)
     try:
         return context.wrap_socket(plain, server_hostname=host)
     except BaseException:

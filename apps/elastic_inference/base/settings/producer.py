@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.base.settings.common import CommonSettings, QueueRules
-from elastic_inference.base.settings.fields import CommaSeparated, HostPath, ReadablePath, check_name
+from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
 
@@ -82,6 +83,15 @@ class CameraSettings(ProducerSettings):
         5.0, ge=0.5, le=600, description="no data for this long is a stall: reconnect, seconds"
     )
 
+    camera_networks: Networks = Field(
+        DEFAULT_NETWORKS,
+        description="addresses and networks where cameras of the pool may be, comma-separated (default: private ones); "
+        "loopback, link-local, multicast and metadata services need a network of their own here",
+    )
+    video_dir: ReadablePath = Field(
+        None, description="folder of the videos that may be cameras of the pool; without it, none may"
+    )
+
     @field_validator("camera")
     @classmethod
     def _camera(cls, value: str) -> str:
@@ -101,6 +111,11 @@ class CameraSettings(ProducerSettings):
         if value is None or re.fullmatch(r"sha256:([0-9a-fA-F]{2}:?){32}", value):
             return value
         raise ValueError("expected sha256: and 64 hexadecimal digits")
+
+    @property
+    def address_rules(self) -> AddressRules:
+        """Where cameras of the pool may be."""
+        return AddressRules(self.camera_networks, self.video_dir)
 
     @property
     def camera_trust(self) -> str | None:

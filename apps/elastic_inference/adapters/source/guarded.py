@@ -1,0 +1,216 @@
+"""Stands between FFmpeg and a camera whose address rules apply: FFmpeg resolves names and follows redirects by itself.
+
+Called by `network`. RTSP over TCP goes through a port on loopback that connects to the address that was checked, and
+ends at a redirect. HLS goes through a proxy on loopback, which checks the address of each playlist, segment and key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import threading
+from collections.abc import Callable
+
+from elastic_inference.base.address_rules import AddressRules
+from elastic_inference.domain.errors import SourceError
+
+CONNECT_S = 5.0
+_COPY_BYTES = 65536
+_MAX_HEAD_BYTES = 16384
+_MAX_CONNECTIONS = 16
+_REQUEST = re.compile(rb"([A-Z]{3,8}) (\S{1,4096}) (HTTP/1\.[01])\r\n")
+_HTTP_URL = re.compile(rb"http://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]?#]+)(?::(\d{1,5}))?([/?]\S*)?")
+_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+):(\d{1,5})")
+# A status line that FFmpeg would take for a redirect.
+_REDIRECT = re.compile(rb"RTSP/[^\s]{0,16}[ \t]{1,8}[+0]{0,8}3\d\d")
+_LONGEST_LINE = 48
+
+
+class RedirectGuard:
+    """Looks for a redirect in what an RTSP server sends. FFmpeg would follow it to any address."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def allows(self, data: bytes) -> bool:
+        """Whether `data`, the next piece, holds no redirect."""
+        seen = self._tail + data
+        self._tail = seen[-_LONGEST_LINE:]
+        return b"RTSP/" not in seen or _REDIRECT.search(seen) is None
+
+
+class _Loopback:
+    """A listener on loopback, served by a thread; `close` ends it with all of its connections."""
+
+    def __init__(self, backlog: int, timeout_s: float | None) -> None:
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self._listener.settimeout(timeout_s)
+        self.port: int = self._listener.getsockname()[1]
+
+    def close(self) -> None:
+        """Ends everything; safe to call from any thread, and twice."""
+        with self._lock:
+            self._closed = True
+            ends = [self._listener, *self._open]
+        for each in ends:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                each.close()
+
+    def _keep(self, end: socket.socket) -> socket.socket:
+        with self._lock:
+            self._open.add(end)
+            closed = self._closed
+        if closed:
+            end.close()
+        return end
+
+    def _drop(self, *ends: socket.socket) -> None:
+        for each in ends:
+            each.close()
+        with self._lock:
+            self._open.difference_update(ends)
+
+
+class RtspForwarder(_Loopback):
+    """A port on loopback that forwards one connection to an RTSP camera and ends at a redirect."""
+
+    def __init__(self, address: str, port: int, timeout_s: float) -> None:
+        """Connects. Raises OSError."""
+        camera = socket.create_connection((address, port), timeout_s)
+        super().__init__(1, timeout_s + 10)
+        camera.settimeout(None)
+        self._camera = self._keep(camera)
+        self.redirected = False
+        threading.Thread(target=self._serve, name="camera-rtsp", daemon=True).start()
+
+    def _serve(self) -> None:
+        guard = RedirectGuard()
+
+        def allows(data: bytes) -> bool:
+            self.redirected = not guard.allows(data)
+            return not self.redirected
+
+        with contextlib.suppress(OSError, ValueError):
+            client = self._keep(self._listener.accept()[0])
+            self._listener.close()
+            _copy(client, self._camera, allows)
+        self.close()
+
+
+class GuardedProxy(_Loopback):
+    """An HTTP proxy on loopback for one camera: CONNECT for https, absolute URLs for http. One request a connection."""
+
+    def __init__(self, rules: AddressRules) -> None:
+        super().__init__(_MAX_CONNECTIONS, None)
+        self._rules = rules
+        # Why the last address was refused; empty if none was.
+        self.refused = ""
+        self._places = threading.Semaphore(_MAX_CONNECTIONS)
+        threading.Thread(target=self._accept, name="camera-proxy", daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """For FFmpeg's option `http_proxy`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                client = self._keep(self._listener.accept()[0])
+                if self._places.acquire(blocking=False):
+                    threading.Thread(target=self._serve, args=(client,), name="camera-proxy", daemon=True).start()
+                else:
+                    self._drop(client)
+
+    def _serve(self, client: socket.socket) -> None:
+        camera: socket.socket | None = None
+        try:
+            client.settimeout(CONNECT_S)
+            head, rest = _read_head(client)
+            host, port, first = _target(head)
+            camera = self._keep(socket.create_connection((self._rules.resolve(host), port), CONNECT_S))
+            if first:
+                camera.sendall(first + rest)
+            else:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                camera.sendall(rest)
+            client.settimeout(None)
+            camera.settimeout(None)
+            # Over http a second request could be for another host: only the first one is passed on.
+            _copy(client, camera, None, up=not first)
+        except SourceError as error:
+            self.refused = str(error)
+            with contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        finally:
+            self._drop(client, *([camera] if camera else []))
+            self._places.release()
+
+
+def _read_head(client: socket.socket) -> tuple[bytes, bytes]:
+    """(head of the request with its empty line, what came behind it). Raises OSError or ValueError."""
+    seen = b""
+    while (end := seen.find(b"\r\n\r\n")) < 0:
+        data = client.recv(_MAX_HEAD_BYTES)
+        seen += data
+        if not data or len(seen) > _MAX_HEAD_BYTES:
+            raise ValueError("no request")
+    return seen[: end + 4], seen[end + 4 :]
+
+
+def _target(head: bytes) -> tuple[str, int, bytes]:
+    """(host, port, head for the camera; empty for CONNECT) of a request to a proxy. Raises ValueError."""
+    request = _REQUEST.match(head)
+    if request is None:
+        raise ValueError("no request")
+    found = (_AUTHORITY if request[1] == b"CONNECT" else _HTTP_URL).fullmatch(request[2])
+    if found is None:
+        raise ValueError("no address")
+    host, port = found[1].decode("ascii").strip("[]"), int(found[2] or 80)
+    if request[1] == b"CONNECT":
+        return host, port, b""
+    path = found[3] or b"/"
+    path = path if path.startswith(b"/") else b"/" + path
+    lines = [line for line in head[request.end() : -4].split(b"\r\n") if line and not _is_of_connection(line)]
+    return (
+        host,
+        port,
+        b"\r\n".join([b"%b %b %b" % (request[1], path, request[3]), *lines, b"Connection: close"]) + (b"\r\n\r\n"),
+    )
+
+
+def _is_of_connection(line: bytes) -> bool:
+    name = line.partition(b":")[0].strip().lower()
+    return name in (b"connection", b"keep-alive", b"upgrade") or name.startswith(b"proxy-")
+
+
+def _copy(
+    client: socket.socket, camera: socket.socket, allows: Callable[[bytes], bool] | None, *, up: bool = True
+) -> None:
+    """Copies until one side ends, or `allows` refuses what the camera sends. `up`: from the client too."""
+    poll = select.poll()
+    poll.register(client, select.POLLIN)
+    poll.register(camera, select.POLLIN)
+    while client.fileno() >= 0 and camera.fileno() >= 0:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        if client.fileno() in ready:
+            data = client.recv(_COPY_BYTES)
+            if not data:
+                return
+            if up:
+                camera.sendall(data)
+        if camera.fileno() in ready:
+            data = camera.recv(_COPY_BYTES)
+            if not data or (allows is not None and not allows(data)):
+                return
+            client.sendall(data)
