@@ -12,6 +12,8 @@ const path = (name: string): string => `api/cameras/${encodePath(name)}`
 
 export const listCameras = (): Promise<CamerasEvent> => call('api/cameras', { cache: 'no-store' })
 
+export const getCamera = (name: string): Promise<Camera> => call(path(name), { cache: 'no-store' })
+
 export const createCamera = (body: CameraBody): Promise<Camera> =>
   call('api/cameras', { method: 'POST', headers: JSON_BODY, body: JSON.stringify(body) })
 

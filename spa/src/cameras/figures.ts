@@ -10,7 +10,7 @@ export const NOW: Age = { text: 'just now', title: '' }
 
 /** How long ago the frame was captured; `localMs` turns the server's seconds into local ms. */
 export function age(frameMs: number | null, localMs: (serverS: number) => number, nowMs: number): Age {
-  if (!frameMs) return { text: 'no frame yet', title: '' }
+  if (!frameMs) return { text: 'no frame', title: '' }
   const at = localMs(frameMs / 1000)
   const seconds = (nowMs - at) / 1000
   return { text: seconds < 2 ? NOW.text : `${duration(seconds)} ago`, title: `Last frame ${clockTime(at)}` }

@@ -4,7 +4,7 @@
  */
 import { computed, onBeforeUnmount, onMounted, ref, shallowRef } from 'vue'
 
-import { createCamera, listCameras, patchCamera, removeCamera } from '@/api/cameras'
+import { createCamera, getCamera, listCameras, patchCamera, removeCamera } from '@/api/cameras'
 import { ApiError } from '@/api/client'
 import type { Camera, CamerasEvent } from '@/api/types'
 
@@ -101,8 +101,9 @@ async function poll(): Promise<void> {
   if (watchers > 0) timer = setTimeout(() => void poll(), heard ? REFRESH_MS : POLL_MS)
 }
 
-/** Keeps the list fresh while the component that calls this is mounted. */
-export function useFreshCameras(): void {
+/** Keeps the list fresh while the component that calls this is mounted. `allowed`: whether the login may see it. */
+export function useFreshCameras(allowed: boolean): void {
+  if (!allowed) return
   onMounted(() => {
     watchers += 1
     void poll()
@@ -127,6 +128,11 @@ export function useCameras() {
     },
     async change(name: string, body: Readonly<Record<string, unknown>>, revision: number | null): Promise<Camera> {
       const camera = await patchCamera(name, body, revision)
+      put(camera)
+      return camera
+    },
+    async reload(name: string): Promise<Camera> {
+      const camera = await getCamera(name)
       put(camera)
       return camera
     },

@@ -85,6 +85,12 @@ test('a viewer sees its cameras and who it is, an admin the pool too', async () 
   expect(await page.locator('main').innerText()).not.toContain('gate-2')
   await page.goto(`${suite.system.url}/pool`)
   await page.getByText('Your token shows only some of them').waitFor()
+  expect(await page.getByRole('link', { name: 'Cameras', exact: true }).count()).toBe(0)
+  for (const path of ['/cameras', '/cameras/new', '/camera/gate-1']) {
+    await page.goto(suite.system.url + path)
+    await page.getByText('Only an admin').waitFor()
+  }
+  await page.goto(`${suite.system.url}/pool`)
   await page.getByRole('button', { name: 'Sign out' }).click()
   await signIn(page, LOBBY.token)
   await page.getByText('Only an admin sees the figures of the pool').waitFor()

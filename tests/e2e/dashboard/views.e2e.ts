@@ -1,7 +1,7 @@
 /** Compare, pool, accessibility and small screens against real services. */
-import axe from 'axe-core'
 import { expect, test } from 'vitest'
 
+import { axeFindings } from './accessibility'
 import { live, useSuite } from './suite'
 import { waitFor } from './system'
 import { shapesOf } from './tile_pixels'
@@ -128,27 +128,7 @@ test('the pool summarises each type in a sentence, and the charts move', async (
 test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async (colorScheme) => {
   const { page, complaints } = await suite.open('/', { colorScheme })
   await live(page, STREAMS.length)
-  // The page's CSP blocks scripts from this test, so axe is injected through the debugger.
-  const check = async (view: string): Promise<void> => {
-    await page.evaluate(axe.source)
-    const found = await page.evaluate(async () => {
-      const { axe: here } = window as unknown as {
-        axe: {
-          run(
-            context: Document,
-            options: object,
-          ): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }>
-        }
-      }
-      const { violations } = await here.run(document, {
-        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'],
-      })
-      const words = (node: { html: string; failureSummary?: string }) =>
-        `${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(words).join(' | ')}`)
-    })
-    expect(found, view).toEqual([])
-  }
+  const check = async (view: string): Promise<void> => expect(await axeFindings(page), view).toEqual([])
   await check('streams')
   await page.locator('details summary').click()
   await check('filters')
@@ -161,6 +141,9 @@ test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async
   await page.getByRole('link', { name: 'Pool' }).click()
   await page.locator('[data-is="sentence"]').first().waitFor()
   await check('pool')
+  await page.getByRole('link', { name: 'Cameras', exact: true }).click()
+  await page.getByText('CAMERAS_FILE').first().waitFor()
+  await check('cameras, which nobody keeps')
   await page.goto(`${suite.system.url}/?wall`)
   await live(page, STREAMS.length)
   await check('wall')
@@ -188,7 +171,7 @@ test.each([
 ])('nothing is cut off on a %s', async (_name, width, height) => {
   const { page, complaints } = await suite.open('/', { viewport: { width, height } })
   await live(page, STREAMS.length)
-  for (const path of ['/', '/stream/gate-1:people:inferred', '/compare', '/pool']) {
+  for (const path of ['/', '/stream/gate-1:people:inferred', '/compare', '/pool', '/cameras', '/cameras/new']) {
     if (path !== '/') await page.goto(suite.system.url + path)
     await page.getByRole('heading', { level: 1 }).first().waitFor({ state: 'attached' })
     await waitFor(`no sideways scrolling at ${path}`, () =>
