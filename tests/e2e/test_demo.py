@@ -81,7 +81,7 @@ def test_the_api_lists_the_streams_with_their_rates(demo: Demo) -> None:
         found = streams(demo)
         return len(found) == 2 and all(each["fps"] > 1 and each["latency_ms"] > 0 for each in found.values())
 
-    wait_for(both_run, 30, "both streams to be inferred")
+    wait_for(both_run, 90, "both streams to be inferred")
     assert set(streams(demo)) == {"bikes:people:inferred", "carphone_pristine:face:inferred"}
 
 

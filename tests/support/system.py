@@ -82,7 +82,7 @@ class ServiceProcess:
             )
         return self
 
-    def wait_ready(self, timeout_s: float = 60) -> ServiceProcess:
+    def wait_ready(self, timeout_s: float = 120) -> ServiceProcess:
         """Waits until /readyz says yes; AssertionError with the log's end otherwise."""
 
         def ready() -> bool:

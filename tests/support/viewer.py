@@ -15,13 +15,13 @@ from tests.support.background import Background
 from tests.support.waiting import wait_for
 
 
-def first_message(url: str, timeout_s: float = 20) -> str | bytes:
+def first_message(url: str, timeout_s: float = 60) -> str | bytes:
     """The first message of a stream; retries while the stream is unknown or the server is not up."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             with connect(url, open_timeout=5, max_size=None, compression=None) as socket:
-                return socket.recv(timeout=3)
+                return socket.recv(timeout=10)
         except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
             if time.monotonic() > deadline:
                 raise

@@ -33,7 +33,7 @@ def push_broken(bench: QueueBench, names: list[str]) -> None:
     """Writes an invalid frame under each name, as the Redis user `camera` can."""
     with bench.redis.pipeline(transaction=False) as pipe:
         for name in names:
-            pipe.set(keys.frame(TYPE, name, "1"), b"broken", px=10_000)
+            pipe.set(keys.frame(TYPE, name, "1"), b"broken", px=60_000)
             pipe.rpush(keys.waiting(TYPE, name), b"%d 6 1" % (time.time() * 1e6))
             pipe.rpush(keys.tokens(TYPE), name)
         pipe.execute()

@@ -20,7 +20,7 @@ from tests.support.queue_bench import TYPE, QueueBench
 
 NAME = "gate-1"
 FENCE = keys.push_epoch(TYPE, NAME)
-RULES = config.QueueRules(stream_queue_depth=100)
+RULES = config.QueueRules(stream_queue_depth=100, max_frame_age_s=60)
 NewProducer = Callable[..., QueueProducer]
 
 

@@ -13,7 +13,7 @@ from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
 
 STREAMS = ("cam-1", "cam-2", "cam.3")
-RULES = config.QueueRules(stream_queue_depth=3, queue_depth=6, token_limit=7)
+RULES = config.QueueRules(stream_queue_depth=3, queue_depth=6, token_limit=7, max_frame_age_s=60)
 streams = st.sampled_from(STREAMS)
 
 

@@ -50,7 +50,7 @@ def test_full_stream_drops_its_own_oldest(bench: QueueBench) -> None:
 
 
 def test_token_limit_drops_the_oldest_token_with_its_frame(valkey: EmbeddedValkey) -> None:
-    with QueueBench(valkey, config.QueueRules(token_limit=3)) as bench:
+    with QueueBench(valkey, config.QueueRules(token_limit=3, max_frame_age_s=60)) as bench:
         for name in ("a", "b", "c", "d"):
             bench.push(name)
         batch = bench.pop()
@@ -133,15 +133,16 @@ def test_a_pop_ends_at_its_limit_of_bytes(bench: QueueBench) -> None:
 
 
 def test_frames_live_a_bounded_time(bench: QueueBench) -> None:
+    longest_ms = (bench.rules.max_frame_age_s + 5) * 1000
     bench.push("cam-1", 2)
     (key, _) = bench.redis.keys(keys.frame(TYPE, "cam-1", "") + "*")
-    assert 0 < bench.redis.pttl(key) <= 7000
+    assert 0 < bench.redis.pttl(key) <= longest_ms
     # A pod that dies between the script and the fetch leaves the frame under its own name, with the same lifetime.
     bench.redis.evalsha(
         *(script("pop").sha, 2, keys.tokens(TYPE), keys.dropped(TYPE)),
         *(keys.queue_prefix(TYPE), "dead", 1, 2_000_000, MAX_POP_BYTES, 60_000),
     )
-    assert 0 < bench.redis.pttl(keys.taken(TYPE, "dead", 0)) <= 7000
+    assert 0 < bench.redis.pttl(keys.taken(TYPE, "dead", 0)) <= longest_ms
     assert 50_000 < bench.redis.pttl(keys.order(TYPE, "cam-1")) <= 60_000
 
 
@@ -241,9 +242,12 @@ def test_out_of_memory_is_a_counted_drop_and_pops_continue() -> None:
         bench.producer("cam-0").report_source("live", 1, 0, 0)
         assert taken
         assert refused
-        assert bench.frame_keys() == taken
+        # At the limit, Redis can refuse a frame and then accept its entry, since the refusal frees memory. The frame
+        # counts as stale.
+        kept = bench.frame_keys()
+        assert 0 < kept <= taken
         bench.pushed = taken
-        assert bench.drain() == taken
+        assert bench.drain() == kept
         bench.check_account()
         # The server frees its clients' buffers some time later.
         wait_for(
@@ -252,7 +256,7 @@ def test_out_of_memory_is_a_counted_drop_and_pops_continue() -> None:
 
 
 def test_a_frame_that_is_too_large_is_not_sent(valkey: EmbeddedValkey) -> None:
-    with QueueBench(valkey, config.QueueRules(max_frame_bytes=2048)) as bench:
+    with QueueBench(valkey, config.QueueRules(max_frame_bytes=2048, max_frame_age_s=60)) as bench:
         outcome = bench.producer("cam-1").push(Frame("cam-1", TYPE, tiny_jpeg(padding=3000)))
         assert outcome.invalid is InvalidReason.TOO_LARGE
         assert not outcome.pushed
