@@ -175,6 +175,7 @@ def services_of(system: System, clip: Path, model: Path) -> dict[str, ServicePro
         "housekeeping": system.housekeeping(),
         "inference": system.infer("face", {"INFER_MODEL_PATH": str(model)}),
         "producer": system.file(clip, "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}),
+        "sources": system.source_worker(),
     }
     for service in services.values():
         service.wait_ready()

@@ -205,6 +205,10 @@ class System:
             "file", {"VIDEO_FILE": str(video), "INFER_TYPE": infer_types, "STREAM_NAME": name, **(environ or {})}
         )
 
+    def source_worker(self, environ: Mapping[str, str] | None = None) -> ServiceProcess:
+        """A camera stream service that runs cameras of the pool."""
+        return self.service("camera", {"CAMERA_POOL": "true", **(environ or {})})
+
     def websocket_server(self, environ: Mapping[str, str] | None = None) -> ServiceProcess:
         """The websocket server."""
         self.websocket_port = self.websocket_port or free_port()

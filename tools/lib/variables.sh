@@ -47,6 +47,8 @@ declare -A RUN_VARIABLES=(
         CAMERA_TRANSPORT
         CAMERA_CA_FILE:read
         CAMERA_FINGERPRINT
+        CAMERA_POOL
+        CAMERA_PROCESSES
         SOURCE_STALL_S
         CAMERA_NETWORKS
         VIDEO_DIR:read

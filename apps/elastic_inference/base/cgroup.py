@@ -1,6 +1,6 @@
 """The control groups of this process, v1 and v2: the folders in which its limits are.
 
-Called by the code that reads a limit (`memory_limit`, the inference service's `cpu_quota`). Reads `/proc`.
+Called by the code that reads a limit (`memory_limit`, `cpu_quota`). Reads `/proc`.
 """
 
 from __future__ import annotations

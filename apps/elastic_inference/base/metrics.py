@@ -114,6 +114,18 @@ class ProducerMetrics:
             family.remove(self._stream)
 
 
+class SourceWorkerMetrics:
+    """A source worker as a whole; its child processes count for each camera."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.scale_ratio = Gauge(
+            "ei_scale_ratio",
+            "CPU used, and this worker's share of the cameras without a worker, over CPU available.",
+            registry=registry,
+        )
+        self.cameras = Gauge("ei_cameras", "Cameras that this worker runs.", registry=registry)
+
+
 class ConnectionMetrics:
     """Connections of the gateway or the websocket server."""
 

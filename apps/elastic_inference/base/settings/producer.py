@@ -79,6 +79,12 @@ class CameraSettings(ProducerSettings):
     camera_fingerprint: str | None = Field(
         None, description="sha256:<fingerprint> of the camera's certificate, instead of CAMERA_CA_FILE"
     )
+    camera_pool: bool = Field(
+        False, description="true: run cameras of the pool, which the source workers share, instead of CAMERA"
+    )
+    camera_processes: int | None = Field(
+        None, ge=1, le=64, description="processes for the cameras of a source worker (default: its CPUs, at most 4)"
+    )
     source_stall_s: float = Field(
         5.0, ge=0.5, le=600, description="no data for this long is a stall: reconnect, seconds"
     )

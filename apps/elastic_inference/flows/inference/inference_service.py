@@ -13,6 +13,7 @@ from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
+from elastic_inference.base.cpu_quota import CpuAllowance, cpu_allowance
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.memory_limit import room_for_images
@@ -21,7 +22,6 @@ from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters import options_of
-from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
 from elastic_inference.flows.inference.result_builder import PodInfo

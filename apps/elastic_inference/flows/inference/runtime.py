@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.domain.errors import SettingError
-from elastic_inference.flows.inference.cpu_quota import CpuAllowance
 
 _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
 

@@ -13,6 +13,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.flows.produce.frame_pacing import CameraCap
+from elastic_inference.flows.produce.pool.worker import SourceWorker
 from elastic_inference.flows.produce.stream import StreamPlan
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from elastic_inference.flows.produce.stream_name import default_name
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Streams until told to stop; keeps reopening a camera that is unavailable."""
+    if settings.camera_pool:
+        SourceWorker(settings, lifecycle, registry).run()
+        return
     name = settings.stream_name or default_name("camera")
     what = camera_label(settings.camera)
     log.info("%s: %s to %s", name, what, ", ".join(settings.infer_type))

@@ -100,6 +100,11 @@ class SourceReader:
         """Whether its thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def thread_ident(self) -> int | None:
+        """The identity of its thread, None before it starts."""
+        return self._thread.ident
+
     def set_gate(self, gate: Gate) -> None:
         """Uses another gate from the next frame on."""
         self._gate = gate

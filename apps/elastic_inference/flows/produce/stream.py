@@ -145,6 +145,10 @@ class Stream:
         """Whether one of its threads runs."""
         return self._reader.running or self._thread.is_alive()
 
+    def thread_idents(self) -> tuple[int, ...]:
+        """The identities of its threads, as Python's tracebacks show them."""
+        return tuple(ident for ident in (self._reader.thread_ident, self._thread.ident) if ident is not None)
+
     def start(self) -> None:
         """Starts both threads."""
         self.lifecycle.on_stop(self._slot.close)

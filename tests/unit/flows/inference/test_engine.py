@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.flows.inference.adapters import AdapterOptions, PreparedModel
-from elastic_inference.flows.inference.cpu_quota import CpuAllowance
 from elastic_inference.flows.inference.engine import Engine, compile_engine
 from elastic_inference.flows.inference.runtime import make_core
 

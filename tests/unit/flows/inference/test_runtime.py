@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.domain.errors import SettingError
-from elastic_inference.flows.inference.cpu_quota import CpuAllowance
 from elastic_inference.flows.inference.runtime import check_device, check_precision, make_core
 
 

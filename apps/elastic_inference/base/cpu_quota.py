@@ -1,6 +1,6 @@
 """How much CPU this process may use: its cgroup's quota (v1 and v2), and the cores that it may run on.
 
-Called once at start by the inference service. Reads `/proc` and `/sys/fs/cgroup`; does not use OpenVINO.
+Called once at start by the inference service and the source worker. Reads `/proc` and `/sys/fs/cgroup`.
 """
 
 from __future__ import annotations

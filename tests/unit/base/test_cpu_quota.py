@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.system_tree import file_tree
 
-from elastic_inference.flows.inference.cpu_quota import CpuAllowance, cpu_allowance, cpu_quota
+from elastic_inference.base.cpu_quota import CpuAllowance, cpu_allowance, cpu_quota
 
 V1_MOUNT = "32 31 0:29 {root} /sys/fs/cgroup/{folder} rw - cgroup cgroup rw,{controllers}\n"
 V2_MOUNT = "31 23 0:26 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"

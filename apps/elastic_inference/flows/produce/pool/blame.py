@@ -1,0 +1,110 @@
+"""Which camera has crashed a process: from the lines that `faulthandler` leaves, and how often it may.
+
+Called by `worker`. Pure; the caller passes the time.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+# A camera that has crashed this many processes is quarantined: it runs alone, after a pause that grows.
+CRASHES = 2
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
+# A camera that has run this long is trusted again.
+FORGIVEN_AFTER_S = 600.0
+CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+_CURRENT = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
+
+
+def guilty(code: int, report: str, threads: Mapping[int, str], opening: Collection[str]) -> tuple[str, ...]:
+    """The cameras that may have crashed a process: the one whose thread crashed, else those that were being opened.
+
+    `code` is the process's exit code as `subprocess` reports it. A process that was killed from outside, by the kernel
+    for want of memory say, blames nobody.
+    """
+    if -code not in CRASH_SIGNALS:
+        return ()
+    match = _CURRENT.search(report)
+    name = threads.get(int(match.group(1), 16)) if match else None
+    return (name,) if name is not None else tuple(opening)
+
+
+@dataclass(slots=True)
+class Record:
+    """The crashes of one camera."""
+
+    crashes: int = 0
+    pause_s: float = 0.0
+    retry_at: float = 0.0
+    since: float = 0.0
+
+
+@dataclass(slots=True)
+class Records:
+    """The crashes of all cameras of a worker."""
+
+    _records: dict[str, Record] = field(default_factory=dict)
+
+    def crashed(self, name: str, now: float) -> None:
+        """A camera has crashed a process."""
+        record = self._records.setdefault(name, Record())
+        record.crashes += 1
+        record.since = now
+        if record.crashes >= CRASHES:
+            record.pause_s = min(max(2 * record.pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+            record.retry_at = now + record.pause_s
+
+    def inherit(self, name: str, until: float) -> None:
+        """Another worker has put the camera into quarantine, until then (monotonic)."""
+        if not self.quarantined(name):
+            self._records[name] = Record(CRASHES, FIRST_PAUSE_S, until, until)
+
+    def quarantines(self, now: float) -> dict[str, float]:
+        """Until when each camera in quarantine stays there, unless it crashes again."""
+        return {
+            name: max(now, record.retry_at) + FORGIVEN_AFTER_S
+            for name, record in self._records.items()
+            if record.crashes >= CRASHES
+        }
+
+    def quarantined(self, name: str) -> bool:
+        """Whether the camera must run alone."""
+        record = self._records.get(name)
+        return record is not None and record.crashes >= CRASHES
+
+    def suspect(self, name: str) -> bool:
+        """Whether the camera has crashed a process."""
+        return name in self._records
+
+    def may_run(self, name: str, now: float) -> bool:
+        """False during the pause after a crash."""
+        record = self._records.get(name)
+        return record is None or now >= record.retry_at
+
+    def sentence(self, name: str, now: float) -> str | None:
+        """What to tell about a quarantined camera."""
+        record = self._records.get(name)
+        if record is None or record.crashes < CRASHES:
+            return None
+        wait_s = record.retry_at - now
+        then = f"tried again in {wait_s:.0f} s" if wait_s > 0 else "it runs in a process of its own"
+        return f"Its video has crashed {record.crashes} processes: {then}."
+
+    def forgive(self, now: float) -> list[str]:
+        """Forgets the crashes of cameras that have run long enough; returns those that leave quarantine."""
+        good = [
+            name
+            for name, record in self._records.items()
+            if now - record.retry_at > FORGIVEN_AFTER_S and now - record.since > FORGIVEN_AFTER_S
+        ]
+        left = [name for name in good if self.quarantined(name)]
+        for name in good:
+            del self._records[name]
+        return left
+
+    def forget(self, name: str) -> None:
+        """The camera has been changed or removed."""
+        self._records.pop(name, None)

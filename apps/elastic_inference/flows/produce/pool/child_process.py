@@ -1,0 +1,137 @@
+"""A child process as the source worker sees it: started, told what to run, and looked into after a crash.
+
+Called by `children`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.flows.produce.pool.channel import Channel, Message
+
+_CRASH_BYTES = 64 * 1024
+END_LIMIT_S = 3.0
+
+
+@dataclass(slots=True)
+class Assignment:
+    """One camera as it was given to a child."""
+
+    revision: int
+    spec: CameraSpec
+    epoch: int
+    until: float
+
+
+class ChildProcess:
+    """One running child. Not thread-safe, but for `request_metrics`."""
+
+    def __init__(self, number: int) -> None:
+        """Starts the process; it needs a moment until it follows, and messages wait for it."""
+        self.number = number
+        ours, theirs = socket.socketpair()
+        self._crash_file = os.memfd_create("crash")
+        with theirs:
+            descriptors = (theirs.fileno(), self._crash_file)
+            self._process = subprocess.Popen(  # noqa: S603  our own module
+                [sys.executable, "-m", "elastic_inference.flows.produce.pool.child", *map(str, descriptors)],
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+            )
+        self.channel = Channel(ours)
+        self.cameras: dict[str, Assignment] = {}
+        self.reports: dict[str, Message] = {}
+        self.threads: dict[int, str] = {}
+        self.cpu_s = 0.0
+        self.silent_s = 0.0
+        self.hangs = False
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def put(self, name: str, camera: Assignment) -> None:
+        """Adds a camera, or changes it."""
+        self.cameras[name] = camera
+        self._send(
+            {
+                "op": "set",
+                "spec": spec_message(camera.spec),
+                "epoch": camera.epoch,
+                "until": camera.until,
+            }
+        )
+
+    def remove(self, name: str) -> None:
+        """Ends a camera."""
+        if self.cameras.pop(name, None) is not None:
+            self.reports.pop(name, None)
+            self._send({"op": "remove", "name": name})
+
+    def extend(self, until: Mapping[str, float]) -> None:
+        """Tells until when (monotonic) each of its cameras may push."""
+        own = {name: until[name] for name in self.cameras if name in until}
+        for name, at in own.items():
+            self.cameras[name].until = at
+        if own:
+            self._send({"op": "lease", "until": own})
+
+    def request_metrics(self, number: int) -> None:
+        """Asks for its metrics."""
+        self._send({"op": "metrics", "id": number})
+
+    def receive(self) -> list[Message] | None:
+        """What it says, of which reports are noted here; None if it has ended."""
+        messages = self.channel.receive()
+        if messages is None:
+            return None
+        self.silent_s = 0.0
+        for message in messages:
+            if message["op"] == "threads":
+                self.threads |= {int(ident): name for ident, name in message["threads"].items()}
+            elif message["op"] == "report":
+                self.cpu_s = message["cpu_s"]
+                self.reports = {name: each for name, each in message["cameras"].items() if name in self.cameras}
+        return messages
+
+    def opening(self) -> list[str]:
+        """The cameras that it opens now, as far as known."""
+        return [name for name in self.cameras if self.reports.get(name, {}).get("opening", True)]
+
+    def end(self) -> tuple[int, str]:
+        """Waits for a process that has closed its channel or hangs; its exit code, and what its crash left."""
+        self.channel.close()
+        if self.hangs:
+            self._process.kill()
+        try:
+            code = self._process.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        report = os.pread(self._crash_file, _CRASH_BYTES, 0).decode("utf-8", "replace")
+        os.close(self._crash_file)
+        return code, report
+
+    def begin_end(self) -> None:
+        """Lets it end: it notices that nobody holds the other end."""
+        self.channel.shut()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if not self.channel.send(message):
+            self.hangs = True
+
+
+def spec_message(spec: CameraSpec) -> Message:
+    """A camera's specification with its login, for the channel alone."""
+    message: Message = spec.model_dump(mode="json", exclude={"login"}, exclude_none=True)
+    if spec.login is not None:
+        message["login"] = {"user": spec.login.user, "password": spec.login.password.get_secret_value()}
+    return message

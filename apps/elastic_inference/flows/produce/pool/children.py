@@ -1,0 +1,250 @@
+"""The child processes of a source worker: which runs which camera, and what happens when one crashes.
+
+Called by `worker`, from one thread, but for `metrics`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+
+from elastic_inference.flows.produce.pool.blame import Records, guilty
+from elastic_inference.flows.produce.pool.channel import Message
+from elastic_inference.flows.produce.pool.child_process import Assignment, ChildProcess
+from elastic_inference.flows.produce.pool.costs import Costs
+
+log = logging.getLogger(__name__)
+# Another process is started when the others would have more than this to do, in cores.
+START_ANOTHER_ABOVE = 0.5
+MOST_ALONE = 4
+# A child that says nothing for this long, while this process runs, hangs.
+SILENT_LIMIT_S = 30.0
+METRICS_LIMIT_S = 1.0
+
+
+class Children:
+    """Runs the cameras that it is given. A camera whose process crashes comes back in another one."""
+
+    def __init__(self, most: int, window_s: float) -> None:
+        """At most `most` processes, and some more for cameras in quarantine."""
+        self.most = most
+        self._shared: list[ChildProcess] = []
+        self._alone: dict[str, ChildProcess] = {}
+        self._homes: dict[str, ChildProcess] = {}
+        self._wanted: dict[str, Assignment] = {}
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._wake = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._started = 0
+        self._stepped_at = time.monotonic()
+        self.records = Records()
+        self.costs = Costs(window_s)
+        self._answered = threading.Condition()
+        self._asked = 0
+        self._answers: dict[int, tuple[int, list[Message]]] = {}
+
+    def put(self, name: str, camera: Assignment) -> None:
+        """Adds a camera, or changes it."""
+        before = self._wanted.get(name)
+        self._wanted[name] = camera
+        if before is not None and before.revision != camera.revision:
+            self._forgive(name)
+        if home := self._homes.get(name):
+            home.put(name, camera)
+        else:
+            self._place(name)
+
+    def remove(self, name: str) -> None:
+        """Ends a camera."""
+        self._wanted.pop(name, None)
+        self.costs.forget(name)
+        if home := self._homes.pop(name, None):
+            home.remove(name)
+            if self._alone.pop(name, None):
+                home.begin_end()  # `step` sees its end
+
+    def extend(self, until: Mapping[str, float]) -> None:
+        """Tells until when (monotonic) each camera may push."""
+        for name, at in until.items():
+            if name in self._wanted:
+                self._wanted[name].until = at
+        for child in self._all():
+            child.extend(until)
+
+    def names(self) -> set[str]:
+        """The cameras that it runs or means to run."""
+        return set(self._wanted)
+
+    def assignment(self, name: str) -> Assignment | None:
+        """How it runs a camera."""
+        return self._wanted.get(name)
+
+    def wake(self) -> None:
+        """Ends a `step` that waits. For any thread."""
+        with contextlib.suppress(OSError):
+            self._wake.send(b".")
+
+    def report(self, name: str) -> Message | None:
+        """What its process last said about a camera."""
+        home = self._homes.get(name)
+        return home.reports.get(name) if home else None
+
+    def cpu_s(self) -> Iterable[tuple[int, float]]:
+        """(number, CPU seconds so far) of each process."""
+        return [(child.number, child.cpu_s) for child in self._all()]
+
+    def pids(self) -> list[int]:
+        """The process ids."""
+        return [child.pid for child in self._all()]
+
+    def step(self, timeout_s: float) -> None:
+        """Waits for messages, follows them, and looks after the processes."""
+        for key, _ in self._selector.select(timeout_s):
+            child: ChildProcess | None = key.data
+            if child is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._woken.recv(4096)
+                continue
+            messages = child.receive()
+            if messages is None:
+                self._ended(child)
+            else:
+                self._note(child, messages)
+        now = time.monotonic()
+        # This process may have been frozen itself: silence counts only while it runs.
+        passed_s, self._stepped_at = min(now - self._stepped_at, 1.0), now
+        for child in self._all():
+            child.silent_s += passed_s
+            if child.hangs or child.silent_s > SILENT_LIMIT_S:
+                log.error("camera process %d hangs: it is replaced", child.pid)
+                child.hangs = True
+                self._ended(child)
+        for name in self.records.forgive(now):
+            log.info("%s has run without a crash for long: it leaves quarantine", name)
+            self._leave_quarantine(name)
+        for name in self._wanted.keys() - self._homes.keys():
+            self._place(name)
+
+    def metrics(self) -> list[Message]:
+        """The metrics of all processes. For any thread."""
+        children = self._all()
+        with self._answered:
+            self._asked += 1
+            number = self._asked
+        for child in children:
+            child.request_metrics(number)
+        deadline = time.monotonic() + METRICS_LIMIT_S
+        numbers = [child.number for child in children]
+        with self._answered:
+            self._answered.wait_for(
+                lambda: all(self._answers.get(each, (0, []))[0] >= number for each in numbers),
+                max(0.0, deadline - time.monotonic()),
+            )
+            return [family for each in numbers for family in self._answers.get(each, (0, []))[1]]
+
+    def close(self) -> None:
+        """Ends all processes."""
+        children = self._all()
+        for child in children:
+            child.begin_end()
+        for child in children:
+            self._selector.unregister(child.channel)
+            child.end()
+        self._shared, self._alone, self._homes = [], {}, {}
+        self._selector.close()
+        self._woken.close()
+        self._wake.close()
+
+    def _all(self) -> list[ChildProcess]:
+        return [*self._shared, *self._alone.values()]
+
+    def _note(self, child: ChildProcess, messages: list[Message]) -> None:
+        now = time.monotonic()
+        for message in messages:
+            if message["op"] == "report":
+                for name, each in child.reports.items():
+                    self.costs.note(name, each["cpu_s"], now)
+            elif message["op"] == "metrics":
+                with self._answered:
+                    self._answers[child.number] = message["id"], message["families"]
+                    self._answered.notify_all()
+
+    def _ended(self, child: ChildProcess) -> None:
+        self._selector.unregister(child.channel)
+        opening = child.opening()
+        code, report = child.end()
+        self._answers.pop(child.number, None)
+        if child in self._shared:
+            self._shared.remove(child)
+        names = list(child.cameras)
+        for name in names:
+            self._homes.pop(name, None)
+            self._alone.pop(name, None)
+        if not names and code == 0:
+            return
+        now = time.monotonic()
+        suspects = (
+            []
+            if child.hangs
+            else [name for name in guilty(code, report, child.threads, opening) if name in child.cameras]
+        )
+        log.error(
+            "camera process %d has ended (%s); %s; its %d cameras continue in another",
+            *(child.pid, f"signal {-code}" if code < 0 else f"exit code {code}"),
+            *(f"suspected: {', '.join(suspects[:5])}" if suspects else "no camera is suspected", len(names)),
+        )
+        for name in suspects:
+            self.records.crashed(name, now)
+            if self.records.quarantined(name):
+                log.error("%s is in quarantine: %s", name, self.records.sentence(name, now))
+        # Those that are not suspected first, so that they land in processes that run.
+        for name in sorted(names, key=self.records.suspect):
+            self._place(name, hurry=not self.records.suspect(name))
+
+    def _place(self, name: str, hurry: bool = False) -> None:
+        """`hurry`: a process that runs already is better than one that must start."""
+        now = time.monotonic()
+        if self.records.quarantined(name):
+            if not self.records.may_run(name, now) or len(self._alone) >= MOST_ALONE:
+                return
+            child = self._alone[name] = self._start()
+        else:
+            child = self._choose(name, hurry)
+        self._homes[name] = child
+        child.put(name, self._wanted[name])
+
+    def _choose(self, name: str, hurry: bool) -> ChildProcess:
+        suspect = self.records.suspect(name)
+        loads = {child: sum(map(self.costs.of, child.cameras)) for child in self._shared}
+        best = min(loads, key=loads.__getitem__, default=None)
+        room = len(self._shared) < self.most
+        wants_another = suspect or best is None or loads[best] + self.costs.of(name) > START_ANOTHER_ABOVE
+        if best is None or (room and wants_another and best.cameras and not hurry):
+            best = self._start()
+            self._shared.append(best)
+        return best
+
+    def _start(self) -> ChildProcess:
+        self._started += 1
+        child = ChildProcess(self._started)
+        self._selector.register(child.channel, selectors.EVENT_READ, child)
+        log.info("camera process %d has been started", child.pid)
+        return child
+
+    def _forgive(self, name: str) -> None:
+        """A changed camera starts anew."""
+        self.records.forget(name)
+        self._leave_quarantine(name)
+
+    def _leave_quarantine(self, name: str) -> None:
+        if child := self._alone.pop(name, None):
+            self._homes.pop(name, None)
+            child.remove(name)
+            child.begin_end()  # `step` sees its end

@@ -1,0 +1,66 @@
+"""What each camera costs in CPU seconds a second, from what its threads have used. Pure; the caller passes the time.
+
+Called by `children` and `load`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+# What a camera is taken for while none has been measured, as in the registry.
+ESTIMATE = 0.15
+
+
+class Rate:
+    """How fast a counter rises, over a window; a counter that starts again at zero goes on from there."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._total = self._last = 0.0
+        self._points: deque[tuple[float, float]] = deque()
+
+    def note(self, value: float, now: float) -> None:
+        """The counter's value at this time."""
+        self._total += value - self._last if value >= self._last else value
+        self._last = value
+        self._points.append((now, self._total))
+        while len(self._points) > 2 and now - self._points[1][0] >= self._window_s:
+            self._points.popleft()
+
+    def per_second(self) -> float | None:
+        """None until two values, a second apart, are known."""
+        if not self._points:
+            return None
+        (began, first), (ended, last) = self._points[0], self._points[-1]
+        return (last - first) / (ended - began) if ended - began >= 0.9 else None
+
+
+class Costs:
+    """The cost of each camera of a worker."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._rates: dict[str, Rate] = {}
+
+    def note(self, name: str, cpu_s: float, now: float) -> None:
+        """What a camera's threads have used so far."""
+        self._rates.setdefault(name, Rate(self._window_s)).note(cpu_s, now)
+
+    def of(self, name: str) -> float:
+        """The cost of one camera, an estimate until it has been measured."""
+        measured = self.measured(name)
+        return measured or self.typical() or ESTIMATE
+
+    def measured(self, name: str) -> float | None:
+        """None until it is known."""
+        rate = self._rates.get(name)
+        return rate.per_second() if rate is not None else None
+
+    def typical(self) -> float:
+        """The mean of those that have been measured, 0 if there are none: what a new camera probably costs."""
+        known = [cost for rate in self._rates.values() if (cost := rate.per_second()) is not None]
+        return sum(known) / len(known) if known else 0.0
+
+    def forget(self, name: str) -> None:
+        """The camera has gone."""
+        self._rates.pop(name, None)

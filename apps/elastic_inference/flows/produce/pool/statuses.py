@@ -1,0 +1,70 @@
+"""The status of each camera that this worker runs: written to the registry on each change and every five seconds.
+
+Called by `worker`; `take` is for the thread that writes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from elastic_inference.domain.camera import CameraState, CameraStatus
+from elastic_inference.flows.produce.pool.channel import Message
+from elastic_inference.flows.produce.pool.children import Children
+
+WRITE_EVERY_S = 5.0
+
+
+class Statuses:
+    """What has to be written waits until it is taken."""
+
+    def __init__(self, worker: str, children: Children) -> None:
+        self._worker = worker
+        self._children = children
+        self._lock = threading.Lock()
+        self._due: dict[str, CameraStatus] = {}
+        # (state, reason, since, when it was last written) of each camera
+        self._known: dict[str, tuple[CameraState, str | None, float, float]] = {}
+
+    def update(self, now: float) -> None:
+        """Notes what has changed; `now` is monotonic."""
+        names = self._children.names()
+        self._known = {name: known for name, known in self._known.items() if name in names}
+        with self._lock:
+            self._due = {name: status for name, status in self._due.items() if name in names}
+        for name in names:
+            report = self._children.report(name) or {}
+            state, reason = self._state(name, report, now)
+            known = self._known.get(name)
+            same = known is not None and known[:2] == (state, reason)
+            if same and known is not None and now - known[3] < WRITE_EVERY_S:
+                continue
+            since_ms = known[2] if known is not None and known[0] is state else time.time() * 1000
+            self._known[name] = state, reason, since_ms, now
+            status = CameraStatus(
+                state,
+                reason,
+                self._worker,
+                fps=report.get("fps", 0.0),
+                cost=round(self._children.costs.of(name), 4),
+                width=report.get("width"),
+                height=report.get("height"),
+                reconnects=report.get("reconnects", 0),
+                since_ms=round(since_ms),
+                frame_ms=report.get("frame_ms"),
+            )
+            with self._lock:
+                self._due[name] = status
+
+    def take(self) -> dict[str, CameraStatus]:
+        """What is to be written now."""
+        with self._lock:
+            due, self._due = self._due, {}
+        return due
+
+    def _state(self, name: str, report: Message, now: float) -> tuple[CameraState, str | None]:
+        crashed = self._children.records.sentence(name, now)
+        if crashed is not None and report.get("state") != CameraState.LIVE.value:
+            return CameraState.QUARANTINED, crashed
+        state = CameraState(report.get("state", CameraState.RECONNECTING.value))
+        return state, None if state is CameraState.LIVE else report.get("reason")

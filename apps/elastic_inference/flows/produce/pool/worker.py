@@ -1,0 +1,163 @@
+"""The source worker: leases cameras of the pool, runs them in child processes, reports and hands them over.
+
+Called by `camera_service` with `CAMERA_POOL=true`. One camera never fails its readiness, liveness or exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from elastic_inference.adapters.leases import Holding, LeaseClient
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
+from elastic_inference.base.cpu_quota import cpu_allowance
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import SourceWorkerMetrics
+from elastic_inference.domain import keys
+from elastic_inference.flows.produce.pool.child_process import Assignment
+from elastic_inference.flows.produce.pool.children import Children
+from elastic_inference.flows.produce.pool.lease_keeper import LeaseKeeper, News, Standing
+from elastic_inference.flows.produce.pool.load import Load
+from elastic_inference.flows.produce.pool.statuses import Statuses
+
+log = logging.getLogger(__name__)
+GROUP = "cameras"
+PART = "cameras"
+STEP_S = 0.25
+MOST_PROCESSES = 4
+# After SIGTERM cameras run until another worker has taken them over, but no longer than this.
+DRAIN_LIMIT_S = 10.0
+
+
+class SourceWorker:
+    """Runs until the lifecycle stops and its cameras have been handed over."""
+
+    def __init__(self, settings: config.CameraSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+        self._lifecycle = lifecycle
+        allowance = cpu_allowance()
+        self._name = keys.pod_name()
+        self._children = Children(
+            settings.camera_processes or max(1, min(MOST_PROCESSES, allowance.threads)), settings.metrics_window_s
+        )
+        self._load = Load(allowance.limit, settings.metrics_window_s)
+        self._statuses = Statuses(self._name, self._children)
+        self._metrics = SourceWorkerMetrics(registry)
+        registry.register(_ChildrenMetrics(self._children))
+        self._client = connect(settings.queue, key=keys.CAMERA_SPECS, name=self._name)
+        self._keeper = LeaseKeeper(
+            self._client,
+            LeaseClient(self._client, GROUP, self._name),
+            settings.queue,
+            lifecycle=lifecycle,
+            standing=self._standing,
+            wake=self._children.wake,
+        )
+        self._held: dict[str, Holding] = {}
+        self._leaving: dict[str, float] = {}  # until when (monotonic)
+        self._alone = True  # no other worker can take what this one holds
+        self._drain_until: float | None = None
+
+    def run(self) -> None:
+        """Runs until told to stop and drained."""
+        log.info("source worker %s: %.3g cores, at most %d processes", self._name, *self._room())
+        self._lifecycle.on_stop(self._keeper.hurry)
+        self._keeper.start()
+        try:
+            while not self._drained():
+                self._lifecycle.beat(PART)
+                self._children.step(STEP_S)
+                while not self._keeper.news.empty():
+                    self._follow(self._keeper.news.get())
+                self._look_after()
+        finally:
+            self._lifecycle.stop()
+            self._keeper.close()
+            self._children.close()
+            self._client.close()
+            self._lifecycle.end_beat(PART)
+
+    def _room(self) -> tuple[float, int]:
+        return self._load.capacity, self._children.most
+
+    def _drained(self) -> bool:
+        if not self._lifecycle.stopping:
+            return False
+        now = time.monotonic()
+        if self._drain_until is None:
+            self._drain_until = now + DRAIN_LIMIT_S
+            log.info("handing over %d cameras", len(self._held))
+        if self._leaving or (self._held and not self._alone):
+            return now >= self._drain_until
+        return True
+
+    def _standing(self) -> Standing:
+        """For the keeper's thread: reads what the main thread replaces as a whole."""
+        return Standing(
+            *(self._held, self._load.capacity, self._load.used, self._lifecycle.stopping),
+            *(self._statuses.take(), self._children.records.quarantines(time.monotonic())),
+        )
+
+    def _follow(self, news: News) -> None:
+        """Runs what the round says, and nothing else."""
+        claims, running = news.round.held, self._children.names()
+        self._leaving = {name: until for name, until in news.round.leaving.items() if name in running}
+        until = {name: claim.until_monotonic for name, claim in claims.items()} | self._leaving
+        for name in running - until.keys():
+            self._end(name)
+        for name, claim in claims.items():
+            if claim.quarantined_until:
+                self._children.records.inherit(name, claim.quarantined_until)
+            before = self._children.assignment(name)
+            camera = news.cameras.get(name) or before
+            if camera is not None and (camera is not before or before.epoch != claim.epoch):
+                self._children.put(name, Assignment(camera.revision, camera.spec, claim.epoch, until[name]))
+        self._children.extend(until)
+        costs = self._children.costs
+        self._held = {
+            name: Holding(claim.epoch, costs.measured(name) or costs.typical()) for name, claim in claims.items()
+        }
+        self._alone = all(each.draining or name == self._name for name, each in news.round.workers.items())
+        self._metrics.cameras.set(len(self._children.names()))
+        self._metrics.scale_ratio.set(self._load.scale_ratio(news.round.unassigned.values(), len(news.round.workers)))
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        own = sum(os.times()[:2])
+        self._load.note([(0, own), *self._children.cpu_s()], now)
+        for name in self._children.names():
+            report = self._children.report(name)
+            if report is not None and report["fenced"]:
+                self._fenced(name)
+        self._statuses.update(now)
+
+    def _fenced(self, name: str) -> None:
+        log.info("%s: another worker pushes it now", name)
+        self._end(name)
+
+    def _end(self, name: str) -> None:
+        self._children.remove(name)
+        self._leaving.pop(name, None)
+        self._held = {each: holding for each, holding in self._held.items() if each != name}
+
+
+class _ChildrenMetrics(Collector):
+    """The metrics of the cameras, as their processes count them."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+
+    def collect(self) -> Iterator[Metric]:
+        """One family of each name, with the samples of all processes."""
+        found: dict[str, Metric] = {}
+        for family in self._children.metrics():
+            metric = found.setdefault(family["name"], Metric(family["name"], family["help"], family["type"]))
+            for name, labels, value in family["samples"]:
+                metric.add_sample(name, labels, value)
+        yield from found.values()

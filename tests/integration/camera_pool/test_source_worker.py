@@ -1,0 +1,128 @@
+"""The source worker as real processes: cameras come, change, crash and move."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from tests.support.bad_cameras import BadCamera
+from tests.support.camera_pool import CameraPool, children_of
+from tests.support.system import ServiceProcess
+from tests.support.videos import write_video
+from tests.support.waiting import wait_for
+
+FPS = 10
+
+
+@pytest.fixture
+def pool(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[CameraPool]:
+    with CameraPool(valkey, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mkv", 12, FPS).as_uri()
+
+
+def test_cameras_come_change_and_go_while_it_runs(pool: CameraPool, clip: str) -> None:
+    worker = pool.worker().wait_ready()
+    with BadCamera() as silent:
+        pool.put("one", clip)
+        pool.put("silent", f"rtsp://127.0.0.1:{silent.port}/?key=s3cret", login={"user": "u", "password": "pass-w0rd"})
+        assert pool.wait_state("one", "live").worker == worker.pod
+        pool.wait_frames("one", 5)
+        pool.put("two", clip, fps=5, width=32)
+        pool.wait_state("two", "live")
+        found = [frame for _, frame in pool.wait_frames("two", 3)]
+        assert {(frame.width, frame.height) for frame in found} == {(32, 24)}
+        wait_for(lambda: silent.connections, what="a try to open the silent camera")
+        status = pool.wait_state("silent", "reconnecting")
+        assert status.worker == worker.pod
+        assert worker.ready()["ready"], "a bad camera fails no readiness"
+        counter = 'ei_frames_pushed_total{infer_type="people",stream="two"}'
+        wait_for(lambda: worker.metrics().get(counter), what="the camera's metrics")
+        assert worker.metric("ei_cameras") == 3
+        assert worker.metric("ei_scale_ratio") > 0
+        pool.put("two", clip, fps=5, width=48)
+        wait_for(lambda: pool.wait_frames("two", 1)[-1][1].width == 48, what="the new size")
+        pool.remove("two")
+        wait_for(lambda: worker.metric("ei_cameras") == 2, what="the removal")
+        assert not [key for key in worker.metrics() if 'stream="two"' in key]
+        shown = worker.log() + "".join(
+            Path(f"/proc/{pid}/{name}").read_bytes().decode()
+            for pid in children_of(worker)
+            for name in ("cmdline", "environ")
+        )
+        assert "pass-w0rd" not in shown
+        assert "s3cret" not in shown
+    assert worker.terminate() == 0
+
+
+def test_a_camera_that_crashes_its_process_is_quarantined_and_the_others_go_on(pool: CameraPool, clip: str) -> None:
+    worker = pool.worker()
+    with BadCamera() as silent:
+        for name in ("one", "two"):
+            pool.put(name, clip)
+        pool.wait_frames("one", 3)
+        pool.put("bad", f"rtsp://127.0.0.1:{silent.port}/")
+        for crash in (1, 2):
+            crash_the_process_that_opens(pool, worker, silent, crash)
+        status = pool.wait_state("bad", "quarantined")
+        assert "crashed 2 processes" in (status.reason or "")
+        assert worker.ready()["ready"]
+        before = silent.connections
+        wait_for(lambda: silent.connections > before, 30, "another try, after a pause")
+        pool.wait_frames("one", 3)
+
+
+def test_a_killed_worker_is_replaced(pool: CameraPool, clip: str) -> None:
+    first, second = pool.worker().wait_ready(), pool.worker().wait_ready()
+    names = [f"camera-{number}" for number in range(4)]
+    for name in names:
+        pool.put(name, clip)
+    for name in names:
+        pool.wait_state(name, "live")
+    held = {name for name in names if (status := pool.status(name)) and status.worker == first.pod}
+    began = time.monotonic()
+    first.kill()
+    for name in names:
+        pool.wait_frames(name, 3)
+
+    def moved() -> bool:
+        pool.take()
+        return all(
+            (status := pool.status(name)) and status.worker == second.pod and status.state.value == "live"
+            for name in names
+        )
+
+    wait_for(moved, 40, "the takeover")
+    print("takeover", held, time.monotonic() - began)
+
+
+def crash_the_process_that_opens(pool: CameraPool, worker: ServiceProcess, camera: BadCamera, tries: int) -> None:
+    """Crashes the process that opens a camera, once that has been tried so often; the others go on."""
+    wait_for(lambda: camera.connections >= tries, 30, "the bad camera's opening")
+    pool.wait_frames("one", 3)
+    pool.wait_frames("two", 3)
+    victim = next(pid for pid in children_of(worker) if connected(pid, camera.port))
+    os.kill(victim, signal.SIGSEGV)
+    wait_for(lambda: victim not in children_of(worker), what="the crash")
+    pool.wait_frames("one", 3)
+    pool.wait_frames("two", 3)
+
+
+def connected(pid: int, port: int) -> bool:
+    """Whether a process has a TCP connection to this port."""
+    inodes = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists() or path.is_symlink()}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[2].endswith(f":{port:04X}") and f"socket:[{fields[9]}]" in inodes:
+            return True
+    return False

@@ -1,0 +1,157 @@
+"""A camera pool on a real Valkey: cameras in its registry, and source workers as real processes."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from elastic_inference.adapters.camera_registry.records import (
+    CompleteCamera,
+    read_status,
+    secrets_value,
+    spec_value,
+    wanted_value,
+)
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.base import config
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.camera import CameraSpec, CameraStatus
+from elastic_inference.domain.frame import Frame
+from tests.support.system import ServiceProcess
+from tests.support.waiting import wait_for
+
+
+class CameraPool:
+    """Ends its workers with the `with` block."""
+
+    def __init__(self, valkey: EmbeddedValkey, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.client = redis.Redis(port=valkey.port, retry=None)
+        self._environ = {
+            "QUEUE_URL": valkey.url,
+            "CAMERA_POOL": "true",
+            "CAMERA_PROCESSES": "2",
+            "SOURCE_STALL_S": "1",
+            **(environ or {}),
+        }
+        self._folder = folder
+        self._revision = 0
+        self._consumer: QueueConsumer | None = None
+        self.workers: list[ServiceProcess] = []
+        self.frames: dict[str, list[tuple[float, Frame]]] = {}
+
+    def __enter__(self) -> CameraPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.kill()
+        self.client.close()
+
+    def worker(self) -> ServiceProcess:
+        """Starts one more."""
+        name = f"worker-{len(self.workers)}"
+        worker = ServiceProcess("camera", self._environ, self._folder, name).start()
+        self.workers.append(worker)
+        return worker
+
+    def put(self, name: str, url: str, **fields: Any) -> None:
+        """Adds a camera or changes it, as the owner does."""
+        self._revision += 1
+        spec = CameraSpec.model_validate({"name": name, "url": url, **fields})
+        camera = CompleteCamera(self._revision, spec)
+        secrets = secrets_value(camera)
+        with self.client.pipeline() as pipe:
+            pipe.hset(keys.CAMERA_SPECS, name, spec_value(camera))
+            if secrets is not None:
+                pipe.hset(keys.CAMERA_SECRETS, name, secrets)
+            pipe.hset(keys.CAMERA_WANTED, name, wanted_value(self._revision, 0.15))
+            pipe.execute()
+
+    def remove(self, name: str) -> None:
+        """Removes a camera, as the owner does."""
+        for key in (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS):
+            self.client.hdel(key, name)
+
+    def status(self, name: str) -> CameraStatus | None:
+        """What the pool reports about a camera."""
+        return read_status(self.client.hget(keys.CAMERA_STATUS, name))
+
+    def wait_state(self, name: str, state: str, timeout_s: float = 40) -> CameraStatus:
+        """Waits until a camera is in this state."""
+
+        def found() -> CameraStatus | None:
+            self.take()
+            status = self.status(name)
+            return status if status is not None and status.state.value == state else None
+
+        try:
+            status = wait_for(found, timeout_s, f"{name} {state}")
+        except AssertionError as error:
+            logs = "\n".join(worker.log()[-3000:] for worker in self.workers)
+            raise AssertionError(f"{error}; {self.status(name)}; logs: {logs}") from None
+        assert status is not None
+        return status
+
+    def take(self) -> None:
+        """Takes what waits in the queue of `people`, as a pod does."""
+        if self._consumer is None:
+            self._consumer = QueueConsumer(self.client, "people", "pod", config.QueueRules.model_validate({}))
+            self._consumer.load_scripts()
+        while found := self._consumer.pop(64, 0.0).frames:
+            now = time.monotonic()
+            for popped in found:
+                self.frames.setdefault(popped.frame.name, []).append((now, popped.frame))
+
+    def wait_frames(self, name: str, more: int, timeout_s: float = 40) -> list[tuple[float, Frame]]:
+        """Waits for so many further frames; returns (when, frame) of each."""
+        before = len(self.frames.get(name, []))
+
+        def enough() -> bool:
+            self.take()
+            return len(self.frames.get(name, [])) >= before + more
+
+        try:
+            wait_for(enough, timeout_s, f"{more} more frames of {name}")
+        except AssertionError as error:
+            logs = "\n".join(worker.log()[-3000:] for worker in self.workers)
+            raise AssertionError(f"{error}; logs: {logs}") from None
+        return self.frames[name][before:]
+
+    def gap(self, name: str, since: float) -> float:
+        """The longest time without a frame of this camera since then, in seconds."""
+        times = [at for at, _ in self.frames[name] if at >= since]
+        return max((after - before for before, after in itertools.pairwise(times)), default=float("inf"))
+
+
+def children_of(worker: ServiceProcess) -> list[int]:
+    """The camera processes of a worker."""
+    assert worker.process is not None
+    return descendants(worker.process.pid)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below this one that run cameras: those with threads named after none, by their parents."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def crash_thread(pid: int, thread: int, number: int) -> None:
+    """Sends a signal to one thread of a process, as a fault of that thread would."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.tgkill(pid, thread, number):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
