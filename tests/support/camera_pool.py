@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,11 +32,12 @@ class CameraPool:
 
     def __init__(self, valkey: EmbeddedValkey, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self.client = redis.Redis(port=valkey.port, retry=None)
+        self.client.hset(keys.CAMERA_WANTED, ":known", "1")
         self._environ = {
             "QUEUE_URL": valkey.url,
             "CAMERA_POOL": "true",
             "CAMERA_PROCESSES": "2",
-            "SOURCE_STALL_S": "1",
+            "SOURCE_STALL_S": "5",
             **(environ or {}),
         }
         self._folder = folder
@@ -134,24 +133,12 @@ class CameraPool:
 def children_of(worker: ServiceProcess) -> list[int]:
     """The camera processes of a worker."""
     assert worker.process is not None
-    return descendants(worker.process.pid)
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below this one that run cameras: those with threads named after none, by their parents."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if int(fields[1]) == pid:
+        if int(fields[1]) == worker.process.pid:
             found.append(int(path.parent.name))
     return found
-
-
-def crash_thread(pid: int, thread: int, number: int) -> None:
-    """Sends a signal to one thread of a process, as a fault of that thread would."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.tgkill(pid, thread, number):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -131,8 +131,17 @@ class ServiceProcess:
 
     def terminate(self, timeout_s: float = 20) -> int:
         """Sends SIGTERM and returns the exit code; raises TimeoutExpired if the service does not end in time."""
+        self.begin_stop()
+        return self.wait_end(timeout_s)
+
+    def begin_stop(self) -> None:
+        """Sends SIGTERM."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
+
+    def wait_end(self, timeout_s: float = 20) -> int:
+        """Waits for the end and returns the exit code; raises TimeoutExpired if it does not come in time."""
+        assert self.process is not None
         return self.process.wait(timeout_s)
 
     def kill(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.camera import CameraState, CameraStatus
 from tests.support.bad_cameras import BadCamera
 from tests.support.camera_pool import CameraPool, children_of
 from tests.support.system import ServiceProcess
@@ -82,28 +84,61 @@ def test_a_camera_that_crashes_its_process_is_quarantined_and_the_others_go_on(p
         pool.wait_frames("one", 3)
 
 
-def test_a_killed_worker_is_replaced(pool: CameraPool, clip: str) -> None:
+def test_a_killed_worker_is_replaced_and_a_stopped_one_hands_over(pool: CameraPool, clip: str) -> None:
     first, second = pool.worker().wait_ready(), pool.worker().wait_ready()
     names = [f"camera-{number}" for number in range(4)]
     for name in names:
         pool.put(name, clip)
     for name in names:
         pool.wait_state(name, "live")
-    held = {name for name in names if (status := pool.status(name)) and status.worker == first.pod}
-    began = time.monotonic()
-    first.kill()
-    for name in names:
         pool.wait_frames(name, 3)
 
-    def moved() -> bool:
+    def workers() -> set[str | None]:
         pool.take()
-        return all(
-            (status := pool.status(name)) and status.worker == second.pod and status.state.value == "live"
-            for name in names
-        )
+        return {status.worker for name in names if (status := pool.status(name)) and status.state.value == "live"}
 
-    wait_for(moved, 40, "the takeover")
-    print("takeover", held, time.monotonic() - began)
+    wait_for(lambda: workers() == {first.pod, second.pod}, 30, "both workers' shares")
+    first.kill()
+    began = time.monotonic()
+    wait_for(lambda: workers() == {second.pod}, 60, "the takeover")
+    for name in names:
+        pool.wait_frames(name, 3)
+    third = pool.worker().wait_ready()
+    began = time.monotonic()
+    second.begin_stop()
+    wait_for(lambda: workers() == {third.pod}, 60, "the hand-over")
+    for name in names:
+        pool.wait_frames(name, 5)
+        assert pool.gap(name, began) < 5.0, "a second on a quiet machine"
+        assert second.wait_end() == 0
+        check_numbers([frame.seq or 0 for _, frame in pool.frames[name]])
+
+
+def check_numbers(numbers: list[int]) -> None:
+    """Numbers of frames rise, over takeovers and hand-overs too."""
+    assert all(after > before for before, after in itertools.pairwise(numbers)), numbers
+
+
+def test_a_frozen_worker_pushes_nothing_when_it_wakes(pool: CameraPool, clip: str) -> None:
+    frozen = pool.worker().wait_ready()
+    pool.put("one", clip)
+    pool.wait_state("one", "live")
+    pids = [frozen.process.pid, *children_of(frozen)] if frozen.process else []
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    other = pool.worker()
+    wait_for(lambda: pool.take() or (pool.status("one") or CameraStatus(CameraState.QUIET)).worker == other.pod, 60)
+    pool.wait_frames("one", 3)
+    woken = time.monotonic()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: pool.take() or frozen.metric("ei_cameras") == 0, 30, "the frozen worker to notice")
+    pool.wait_frames("one", 2 * FPS)
+    check_numbers([frame.seq or 0 for _, frame in pool.frames["one"]])
+    assert pool.gap("one", woken) < 5.0
+    status = pool.status("one")
+    assert status is not None
+    assert status.worker == other.pod
 
 
 def crash_the_process_that_opens(pool: CameraPool, worker: ServiceProcess, camera: BadCamera, tries: int) -> None:
@@ -111,7 +146,9 @@ def crash_the_process_that_opens(pool: CameraPool, worker: ServiceProcess, camer
     wait_for(lambda: camera.connections >= tries, 30, "the bad camera's opening")
     pool.wait_frames("one", 3)
     pool.wait_frames("two", 3)
-    victim = next(pid for pid in children_of(worker) if connected(pid, camera.port))
+    victim = wait_for(
+        lambda: next((pid for pid in children_of(worker) if connected(pid, camera.port)), 0), 30, "the connection"
+    )
     os.kill(victim, signal.SIGSEGV)
     wait_for(lambda: victim not in children_of(worker), what="the crash")
     pool.wait_frames("one", 3)

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import replace
 
-from elastic_inference.adapters.frame_queue import QueueProducer
+from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer, push_many
 from elastic_inference.adapters.redis_connection import connect, explain, is_cluster
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
@@ -18,7 +18,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
-from elastic_inference.flows.produce.queue_sink import Permit, QueueSink, QueueState
+from elastic_inference.flows.produce.queue_sink import QUEUE_ERRORS, Permit, QueueSink, QueueState
 from elastic_inference.flows.produce.source_watch import SourceReport
 
 PART = "push"
@@ -85,11 +85,32 @@ class Pusher:
                     return
                 frames, self._frames = self._frames, {}
                 reports, self._reports = self._reports, {}
-            for sink, (frame, captured) in frames.items():
-                age_ms = (time.monotonic() - captured) * 1000
-                sink.push(replace(frame, category=sink.infer_type, age_ms=age_ms))
+            self._push(frames)
             for sink, (report, dropped) in reports.items():
                 sink.report(report, dropped)
+
+    def _push(self, waiting: dict[QueueSink, tuple[Frame, float]]) -> None:
+        now = time.monotonic()
+        pushes: list[tuple[QueueSink, Frame]] = []
+        for sink, (frame, captured) in waiting.items():
+            if sink.open:
+                age_ms = (now - captured) * 1000
+                pushes.append((sink, replace(frame, category=sink.infer_type, age_ms=age_ms)))
+            else:
+                sink.drop()
+        if not pushes:
+            return
+        try:
+            outcomes = push_many([(sink.producer, (frame,)) for sink, frame in pushes])
+        except QUEUE_ERRORS as error:
+            for sink, _ in pushes:
+                sink.failed(error)
+            return
+        for (sink, _), outcome in zip(pushes, outcomes, strict=True):
+            if isinstance(outcome, PushOutcome):
+                sink.pushed(outcome)
+            else:
+                sink.failed(outcome)
 
 
 class Pushers:
@@ -120,7 +141,9 @@ class Pushers:
         if infer_type not in self._states:
             self._states[infer_type] = QueueState(infer_type, lambda error: explain(error, target), self._lifecycle)
         self._users[infer_type] = self._users.get(infer_type, 0) + 1
-        producer = QueueProducer(pusher.connection, infer_type, stream, self._settings)
+        producer = QueueProducer(
+            pusher.connection, infer_type, stream, self._settings, permit.lease if permit else None
+        )
         return pusher, QueueSink(self._states[infer_type], producer, metrics, permit)
 
     def release(self, pusher: Pusher, sink: QueueSink) -> None:

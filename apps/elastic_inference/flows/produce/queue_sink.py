@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer
+from elastic_inference.adapters.frame_queue import PushLease, PushOutcome, QueueProducer
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
@@ -79,16 +79,15 @@ class QueueState:
 class Permit:
     """The right to push one stream. An ordinary producer has it for ever; a leased camera until its lease ends.
 
-    `until` is by this machine's monotonic clock. `epoch` is the lease's; the queue refuses frames of an older one.
+    `until` is by this machine's monotonic clock; the queue refuses frames of a lease that is not the newest.
     """
 
     until: float = float("inf")
-    epoch: int | None = None
-    fenced: bool = False  # the queue has refused a frame: another worker has the camera
+    lease: PushLease | None = None
 
     def valid(self, now: float) -> bool:
         """Whether a frame may be pushed now."""
-        return not self.fenced and now < self.until
+        return now < self.until and not (self.lease is not None and self.lease.fenced)
 
 
 class QueueSink:
@@ -122,7 +121,7 @@ class QueueSink:
         self.pushed(outcome)
 
     def failed(self, error: Exception) -> None:
-        """Counts a frame that the queue did not take."""
+        """Counts a frame that the queue has not taken."""
         self.state.failed(error)
         self.drop()
 

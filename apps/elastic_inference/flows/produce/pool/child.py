@@ -19,6 +19,7 @@ import time
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from elastic_inference.adapters.frame_queue import PushLease
 from elastic_inference.base import config
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import set_up_logging
@@ -87,9 +88,9 @@ class Child:
         except ValidationError as error:
             log.error("a camera's specification can't be read: %s", error)
             return
-        permit = self._permits.setdefault(spec.name, Permit())
-        if permit.epoch != message["epoch"]:
-            permit.epoch, permit.fenced = message["epoch"], False
+        permit = self._permits.setdefault(spec.name, Permit(lease=PushLease(message["epoch"])))
+        if permit.lease is not None:
+            permit.lease.epoch = message["epoch"]
         permit.until = message["until"]
         self._manager.put(spec_plan(spec, self._settings), permit)
         self._note_threads()
@@ -120,9 +121,11 @@ class Child:
         cameras = {name: {**_facts(stream), "fenced": self._fenced(name)} for name, stream in streams.items()}
         self._channel.send({"op": "report", "cpu_s": time.process_time(), "cameras": cameras})
 
-    def _fenced(self, name: str) -> bool:
+    def _fenced(self, name: str) -> int:
+        """The newer epoch with which the queue has refused its frames, else 0."""
         permit = self._permits.get(name)
-        return permit is not None and permit.fenced
+        lease = permit.lease if permit is not None else None
+        return lease.fenced_by if lease is not None and lease.fenced else 0
 
 
 def families(registry: CollectorRegistry) -> list[Message]:

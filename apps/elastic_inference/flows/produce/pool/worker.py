@@ -121,7 +121,8 @@ class SourceWorker:
         self._children.extend(until)
         costs = self._children.costs
         self._held = {
-            name: Holding(claim.epoch, costs.measured(name) or costs.typical()) for name, claim in claims.items()
+            name: Holding(claim.epoch, costs.measured(name) or costs.typical(), self._fenced_by(name))
+            for name, claim in claims.items()
         }
         self._alone = all(each.draining or name == self._name for name, each in news.round.workers.items())
         self._metrics.cameras.set(len(self._children.names()))
@@ -131,15 +132,15 @@ class SourceWorker:
         now = time.monotonic()
         own = sum(os.times()[:2])
         self._load.note([(0, own), *self._children.cpu_s()], now)
-        for name in self._children.names():
-            report = self._children.report(name)
-            if report is not None and report["fenced"]:
-                self._fenced(name)
+        for name in [name for name in self._leaving if self._fenced_by(name)]:
+            log.info("%s: another worker pushes it now", name)
+            self._end(name)
         self._statuses.update(now)
 
-    def _fenced(self, name: str) -> None:
-        log.info("%s: another worker pushes it now", name)
-        self._end(name)
+    def _fenced_by(self, name: str) -> int:
+        """The newer epoch with which the queue has refused a camera's frames, else 0."""
+        report = self._children.report(name)
+        return int(report["fenced"]) if report else 0
 
     def _end(self, name: str) -> None:
         self._children.remove(name)
