@@ -45,7 +45,7 @@ class Threaded:
 
     def __exit__(self, *_: object) -> None:
         self.lifecycle.stop()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         if self._failed is not None:
             raise self._failed
