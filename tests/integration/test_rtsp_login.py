@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from elastic_inference.adapters.source.network import NetworkSource
 from elastic_inference.domain.errors import SourceError
@@ -28,11 +32,44 @@ def opened(port: int, login: str) -> Iterator[NetworkSource]:
 
 
 @pytest.mark.parametrize(
-    "offers", [("MD5",), ("SHA-256", "MD5"), ("Basic",), ("MD5", "Basic"), ("Basic", "MD5")], ids="+".join
+    ("offers", "more", "used"),
+    [
+        (("MD5",), {}, "Digest"),
+        (("Basic",), {}, "Basic"),
+        (("MD5", "Basic"), {}, "Digest"),
+        (("Basic", "MD5"), {}, "Digest"),
+        (("MD5-sess",), {}, "Digest"),
+        (("MD5",), {"quality": "auth,auth-int"}, "Digest"),
+        (("MD5",), {"stale": True}, "Digest"),
+        # FFmpeg answers none of these, or the last with the bare password.
+        (("SHA-256",), {}, "Digest"),
+        (("SHA-256-sess",), {}, "Digest"),
+        (("MD5", "SHA-256"), {}, "Digest"),
+        (("SHA-256",), {"stale": True}, "Digest"),
+        (("MD5",), {"quality": "auth-int,auth"}, "Digest"),
+        (("MD5",), {"quality": "auth-int"}, "Digest"),
+        (("Basic", "MD5"), {"one_header": True}, "Digest"),
+    ],
 )
-def test_a_right_password_is_accepted(video: bytes, offers: tuple[str, ...]) -> None:
-    with rtsp_camera(video, 10, access=Access("bob", "p@ss", offers)) as port:
+def test_a_right_password_is_accepted_and_basic_never_used_where_digest_is_offered(
+    video: bytes, offers: tuple[str, ...], more: dict[str, Any], used: str
+) -> None:
+    seen: list[str] = []
+    with rtsp_camera(video, 10, access=Access("bob", "p@ss", offers, seen=seen, **more)) as port:
         assert list(opened(port, "bob:p%40ss@"))
+    assert set(seen) == {used}
+
+
+def test_rtsps_with_a_login_of_sha_256(video: bytes, tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("camera.invalid")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    issued.configure_cert(context)
+    certificate = tmp_path / "camera.pem"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    with rtsp_camera(video, 10, context, access=Access("bob", "p@ss", ("SHA-256",))) as port:
+        source = NetworkSource(f"rtsps://bob:p%40ss@127.0.0.1:{port}/live", 5.0, certificate=str(certificate))
+        source.grab(lambda: None)
+        source.close()
 
 
 def message(port: int, login: str) -> str:
@@ -43,14 +80,12 @@ def message(port: int, login: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("offers", [("SHA-256",), ("MD5", "SHA-256")], ids="+".join)
-def test_a_right_password_that_ffmpeg_cannot_use_is_not_called_wrong(video: bytes, offers: tuple[str, ...]) -> None:
-    with rtsp_camera(video, 10, access=Access("bob", "s3cr3t", offers)) as port:
-        said = message(port, "bob:s3cr3t@")
-    assert "accepts the password" in said
-    assert "Digest with SHA-256" in said
-    assert "set its RTSP login to Digest with MD5 alone." in said
-    assert "refuses the user name" not in said
+def test_a_login_that_needs_tcp_says_so_where_udp_is_set(video: bytes) -> None:
+    with (
+        rtsp_camera(video, 10, access=Access("bob", "s3cr3t", ("SHA-256",))) as port,
+        pytest.raises(SourceError, match="asks for a login that needs TCP: set CAMERA_TRANSPORT to tcp"),
+    ):
+        NetworkSource(f"rtsp://bob:s3cr3t@127.0.0.1:{port}/live", 5.0, "udp")
 
 
 @pytest.mark.parametrize("offers", [("MD5",), ("SHA-256",), ("Basic",)], ids="+".join)

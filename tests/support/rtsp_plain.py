@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 PACKET_BYTES = 1400
 
@@ -65,43 +65,60 @@ def rtp_packets(unit: list[bytes], stamp: int, sequence: int) -> tuple[list[byte
     return found, sequence
 
 
-class Access(NamedTuple):
-    """What a camera asks for: `offers` are algorithms of Digest, or `Basic`, in the order of its headers."""
+@dataclass(frozen=True)
+class Access:
+    """What a camera asks for: `offers` are algorithms of Digest, or `Basic`, in the order of its challenges.
+
+    `one_header` holds all of them; with `stale` the second request needs another nonce.
+    """
 
     user: str
     password: str
     offers: tuple[str, ...] = ("MD5",)
+    quality: str = "auth"
+    one_header: bool = False
+    stale: bool = False
+    seen: list[str] = field(default_factory=list)  # the schemes of the logins that came
+
+    @property
+    def _is_stale(self) -> bool:
+        return self.stale and len(self.seen) > 1
 
     def challenges(self) -> list[str]:
         """The headers of a 401."""
-        return [
-            'WWW-Authenticate: Basic realm="r"'
+        nonce = "new" if self._is_stale else "old"
+        stale = ", stale=true" if self._is_stale else ""
+        each = [
+            'Basic realm="r"'
             if offer == "Basic"
-            else f'WWW-Authenticate: Digest realm="r", nonce="{offer}0815", qop="auth", algorithm={offer}'
+            else f'Digest realm="r", nonce="{nonce}", qop="{self.quality}", algorithm={offer}{stale}'
             for offer in self.offers
         ]
+        return [f"WWW-Authenticate: {text}" for text in ([", ".join(each)] if self.one_header else each)]
 
     def allows(self, request: str) -> bool:
         """Whether the request's answer to one of the challenges is right."""
         header = re.search(r"(?im)^authorization: *(\w+) (.*?)\r?$", request)
         if header is None:
             return False
+        self.seen.append(header[1])
         if header[1] == "Basic":
             expected = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             return "Basic" in self.offers and header[2] == expected
         given = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', header[2])}
         algorithm = given.get("algorithm", "MD5")
-        if algorithm not in self.offers:
+        if algorithm not in self.offers or (self._is_stale and given["nonce"] == "old"):
             return False
 
         def digest(text: str) -> str:
-            return hashlib.new(algorithm.replace("-", ""), text.encode()).hexdigest()
+            return hashlib.new(algorithm.removesuffix("-sess").replace("-", ""), text.encode()).hexdigest()
 
-        secret, what = (
-            digest(f"{self.user}:r:{self.password}"),
-            digest(f"{request.split(maxsplit=1)[0]}:{given['uri']}"),
-        )
-        rest = f"{given['nonce']}:{given['nc']}:{given['cnonce']}:{given['qop']}:{what}"
+        secret, what = digest(f"{self.user}:r:{self.password}"), f"{request.split(maxsplit=1)[0]}:{given['uri']}"
+        if algorithm.endswith("-sess"):
+            secret = digest(f"{secret}:{given['nonce']}:{given['cnonce']}")
+        if given["qop"] == "auth-int":
+            what += f":{digest('')}"
+        rest = f"{given['nonce']}:{given['nc']}:{given['cnonce']}:{given['qop']}:{digest(what)}"
         return given["response"] == digest(f"{secret}:{rest}")
 
 

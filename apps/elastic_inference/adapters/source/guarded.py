@@ -1,7 +1,8 @@
 """Stands between FFmpeg and a camera whose address rules apply: FFmpeg resolves names and follows redirects by itself.
 
-Called by `network`. RTSP over TCP goes through a port on loopback that connects to the address that was checked, and
-ends at a redirect. HLS goes through a proxy on loopback, which checks the address of each playlist, segment and key.
+Called by `network`. RTSP over TCP goes through a port on loopback (`forwarder`) that connects to the address that was
+checked, and ends at a redirect. HLS goes through a proxy on loopback, which checks the address of each playlist,
+segment and key.
 """
 
 from __future__ import annotations
@@ -76,32 +77,6 @@ class _Loopback:
             each.close()
         with self._lock:
             self._open.difference_update(ends)
-
-
-class RtspForwarder(_Loopback):
-    """A port on loopback that forwards one connection to an RTSP camera and ends at a redirect."""
-
-    def __init__(self, address: str, port: int, timeout_s: float) -> None:
-        """Connects. Raises OSError."""
-        camera = socket.create_connection((address, port), timeout_s)
-        super().__init__(1, timeout_s + 10)
-        camera.settimeout(None)
-        self._camera = self._keep(camera)
-        self.redirected = False
-        threading.Thread(target=self._serve, name="camera-rtsp", daemon=True).start()
-
-    def _serve(self) -> None:
-        guard = RedirectGuard()
-
-        def allows(data: bytes) -> bool:
-            self.redirected = not guard.allows(data)
-            return not self.redirected
-
-        with contextlib.suppress(OSError, ValueError):
-            client = self._keep(self._listener.accept()[0])
-            self._listener.close()
-            _copy(client, self._camera, allows)
-        self.close()
 
 
 class GuardedProxy(_Loopback):

@@ -6,6 +6,7 @@ Called by `camera`. Other HTTP streams come through `http_stream`, which has log
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
@@ -13,12 +14,14 @@ from urllib.parse import urlsplit, urlunsplit
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
-from elastic_inference.adapters.source.guarded import GuardedProxy, RedirectGuard, RtspForwarder
+from elastic_inference.adapters.source.forwarder import Forwarder
+from elastic_inference.adapters.source.guarded import GuardedProxy, RedirectGuard
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
 from elastic_inference.adapters.source.rtsp_question import RTSP_PORT, RTSPS_PORT, ask
 from elastic_inference.adapters.source.source_facts import SourceFacts
-from elastic_inference.adapters.source.tls_trust import TlsForwarder, Trust
+from elastic_inference.adapters.source.tls_trust import Trust
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
@@ -87,7 +90,7 @@ class NetworkSource:
         self._decode_device = decode_device
         self._transport = ""
         self._rules = rules
-        self._forwarder: TlsForwarder | RtspForwarder | GuardedProxy | None = None
+        self._forwarder: Forwarder | GuardedProxy | None = None
         try:
             self._container = self._open(url, transport)
         except SourceError as error:
@@ -117,52 +120,49 @@ class NetworkSource:
         self._close_forwarder()
 
     def _explained(self, error: SourceError) -> SourceError:
-        """The error, or a better one: FFmpeg says 401 for each login that it can't answer, not for wrong ones alone."""
+        """The error, or a better one if it is about a login."""
         if self._scheme not in RTSP_SCHEMES or "(401)" not in str(error):
             return error
         if url_credentials(self._url)[0] is None:
             return SourceError(f"{self._what} asks for a login (401): expected rtsp://user:password@host/…")
-        answer = ask(self._url, self._stall_s, self._certificate, self._rules)
-        if answer is None:
-            return error
-        if answer.missing is not None:
-            return SourceError(f"{self._what} can't be logged in to: {answer.missing}.")
-        if answer.status != 200:
-            return error
-        return SourceError(
-            f"{self._what} accepts the password, but not the login that is supported over RTSP, Digest with MD5; it "
-            f"offers {', '.join(answer.offers) or 'none'}: set its RTSP login to Digest with MD5 alone."
-        )
+        login = self._forwarder.login if isinstance(self._forwarder, Forwarder) else None
+        if login is not None and login.missing is not None:
+            return SourceError(f"{self._what} can't be logged in to: {login.missing}.")
+        return error
+
+    def _needs_login(self) -> bool:
+        """Whether the camera asks for a login that FFmpeg does not know."""
+        if url_credentials(self._url)[0] is None:
+            return False
+        answer = ask(self._url, self._stall_s, rules=self._rules, login=False)
+        return answer is not None and answer.status == 401 and not ffmpeg_can_answer(answer.challenges)
 
     def _close_forwarder(self) -> None:
         if self._forwarder is not None:
             self._forwarder.close()
 
-    def _forward_tls(self, url: str, default_port: int = RTSPS_PORT) -> str:
-        """Connects to a trusted rtsps or rtmps camera. Returns the URL at which FFmpeg finds it without TLS."""
+    def _forward(self, url: str, default_port: int) -> str:
+        """Connects to the camera, with TLS where the scheme says so. Returns the URL at which FFmpeg finds it."""
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or default_port
-        address = None if self._rules is None else self._rules.resolve(host)
+        address = host if self._rules is None else self._rules.resolve(host)
         try:
-            connection = Trust(hide_password(url), self._certificate).connect(host, port, self._stall_s, address)
+            connection: socket.socket
+            if self._scheme.endswith("s"):
+                trust = Trust(hide_password(url), self._certificate)
+                connection = trust.connect(host, port, self._stall_s, address)
+            else:
+                connection = socket.create_connection((address, port), self._stall_s)
         except OSError as error:
             raise source_error(self._what, error) from None
         guard = None if self._rules is None else RedirectGuard().allows
-        self._forwarder = TlsForwarder(connection, 2 * self._stall_s + 10, guard)
-        return with_host(url, f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s"))
-
-    def _forward(self, url: str) -> str:
-        """Connects to a camera that the rules allow. Returns the URL at which FFmpeg finds it."""
-        if self._rules is None:
-            return url
-        parts = urlsplit(url)
-        try:
-            self._forwarder = RtspForwarder(
-                self._rules.resolve(parts.hostname or ""), parts.port or RTSP_PORT, self._stall_s
-            )
-        except OSError as error:
-            raise source_error(self._what, error) from None
-        return with_host(url, f"127.0.0.1:{self._forwarder.port}")
+        self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, guard)
+        local, scheme = f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s")
+        user, password = url_credentials(url)
+        if user is None or self._scheme not in RTSP_SCHEMES:
+            return with_host(url, local, scheme)
+        self._forwarder.login = RtspLogin(user, password or "", local, parts.netloc.rpartition("@")[2])
+        return urlunsplit(parts._replace(scheme=scheme, netloc=local))
 
     def _pinned(self, url: str) -> str:
         """The URL with the address that the rules have checked instead of a name."""
@@ -176,7 +176,7 @@ class NetworkSource:
         """Why what stands between refused a connection; empty if it did not."""
         if isinstance(self._forwarder, GuardedProxy):
             return self._forwarder.refused
-        if isinstance(self._forwarder, RtspForwarder) and self._forwarder.redirected:
+        if isinstance(self._forwarder, Forwarder) and self._forwarder.refused:
             return f"{self._what} {_REDIRECTS}"
         return ""
 
@@ -187,19 +187,23 @@ class NetworkSource:
                 self._forwarder = GuardedProxy(self._rules)
                 return self._connect(url, {"http_proxy": self._forwarder.url})
             if self._rules is not None and self._scheme == "rtmps":
-                return self._connect(self._forward_tls(url, RTMPS_PORT), {})
+                return self._connect(self._forward(url, RTMPS_PORT), {})
             return self._connect(self._pinned(url), {})
         if self._scheme == "rtsps":
             # FFmpeg checks neither fingerprints nor, unless told to, anything else.
             self._transport = "RTSPS over TCP"
-            return self._connect(self._forward_tls(url), {"rtsp_transport": "tcp"})
+            return self._connect(self._forward(url, RTSPS_PORT), {"rtsp_transport": "tcp"})
         self._transport = f"{self._scheme.upper()} over {'UDP' if transport == 'udp' else 'TCP'}"
+        needs_login = self._needs_login()
         if transport == "udp":
+            if needs_login:
+                raise SourceError(f"{self._what} asks for a login that needs TCP: set CAMERA_TRANSPORT to tcp.")
             return self._connect_by_udp(url)
         try:
-            return self._connect(self._forward(url), {"rtsp_transport": "tcp"})
+            forward = needs_login or self._rules is not None
+            return self._connect(self._forward(url, RTSP_PORT) if forward else url, {"rtsp_transport": "tcp"})
         except SourceError as refused:
-            if transport == "tcp" or not _may_be_transport(refused) or self._refused():
+            if transport == "tcp" or needs_login or not _may_be_transport(refused) or self._refused():
                 raise
             try:
                 container = self._connect_by_udp(url)

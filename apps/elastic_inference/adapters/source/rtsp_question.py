@@ -1,6 +1,6 @@
 """Asks an RTSP camera what FFmpeg does not tell: the logins that it offers, and its description of the stream.
 
-Called by `network` after FFmpeg has failed. Everything that the camera sends is bounded.
+Called by `network`. Everything that the camera sends is bounded.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import socket
 import time
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from elastic_inference.adapters.source.http_login import Login, challenges
+from elastic_inference.adapters.source.http_login import Login
 from elastic_inference.adapters.source.tls_trust import Trust
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
@@ -22,23 +22,25 @@ _MAX_BYTES = 65536
 _STATUS = re.compile(r"RTSP/1\.\d (\d{3})")
 
 
-@dataclass(slots=True)
-class RtspAnswer:
-    """The last answer to DESCRIBE, and what it took to get it."""
+class RtspAnswer(NamedTuple):
+    """The answer to DESCRIBE: `challenges` are the headers of a 401."""
 
     status: int
-    description: str = ""
-    offers: list[str] = field(default_factory=list)  # the logins that the camera offers, for people
-    missing: str | None = None  # what no client here can answer, in words
+    challenges: list[str]
+    description: str
 
 
 def ask(
-    url: str, limit_s: float, certificate: str | None = None, rules: AddressRules | None = None
+    url: str,
+    limit_s: float,
+    certificate: str | None = None,
+    rules: AddressRules | None = None,
+    *,
+    login: bool = True,
 ) -> RtspAnswer | None:
-    """Asks the camera to describe its stream, with the login in `url`; None if it does not answer as RTSP does.
+    """Asks the camera to describe its stream; None if it does not answer as RTSP does, or `rules` refuse its address.
 
-    None too where `rules` do not allow its address. A login is answered as over HTTP: with Digest wherever that is
-    offered.
+    With `login`, a login in the URL is used where the camera asks for one: Digest wherever that is offered.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -53,36 +55,20 @@ def ask(
             connection = socket.create_connection((address, parts.port or RTSP_PORT), limit_s)
         with connection:
             target = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-            return _log_in(connection, target, url_credentials(url), until)
+            answer = _request(connection, target, 1, None, until)
+            user, password = url_credentials(url)
+            if not login or answer.status != 401 or user is None:
+                return answer
+            made = Login(user, password or "")
+            if made.accept(answer.challenges) is not None:
+                return answer
+            return _request(connection, target, 2, made.header("DESCRIBE", target), until)
     except (OSError, ValueError, SourceError):
         return None
 
 
-def _log_in(
-    connection: socket.socket, target: str, credentials: tuple[str | None, str | None], until: float
-) -> RtspAnswer:
-    status, headers, body = _request(connection, target, 1, None, until)
-    if status != 401:
-        return RtspAnswer(status, body)
-    offers = [each.scheme.title() + _algorithm(each.fields) for each in challenges(headers)]
-    user, password = credentials
-    if user is None:
-        return RtspAnswer(status, offers=offers)
-    login = Login(user, password or "")
-    if missing := login.accept(headers):
-        return RtspAnswer(status, offers=offers, missing=missing)
-    status, _, body = _request(connection, target, 2, login.header("DESCRIBE", target), until)
-    return RtspAnswer(status, body, offers)
-
-
-def _algorithm(fields: dict[str, str]) -> str:
-    return f" with {fields['algorithm'][:20]}" if "algorithm" in fields else ""
-
-
-def _request(
-    connection: socket.socket, target: str, number: int, login: str | None, until: float
-) -> tuple[int, list[str], str]:
-    """(status, challenges, body). Raises OSError, or ValueError for an answer that is not RTSP's."""
+def _request(connection: socket.socket, target: str, number: int, login: str | None, until: float) -> RtspAnswer:
+    """Raises OSError, or ValueError for an answer that is not RTSP's."""
     lines = [f"DESCRIBE {target} RTSP/1.0", f"CSeq: {number}", "Accept: application/sdp"]
     lines += ["User-Agent: elastic-inference", *([f"Authorization: {login}"] if login else [])]
     connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -98,7 +84,8 @@ def _request(
     length = int(dict(named).get("content-length", "0"))
     while len(body) < min(length, _MAX_BYTES):
         body += _read(connection, len(head) + len(body), until)
-    return int(status[1]), [value for name, value in named if name == "www-authenticate"], body.decode("latin-1")
+    headers = [value for name, value in named if name == "www-authenticate"]
+    return RtspAnswer(int(status[1]), headers, body.decode("latin-1"))
 
 
 def _read(connection: socket.socket, had: int, until: float) -> bytes:

@@ -1,26 +1,22 @@
-"""TLS connections to cameras, and a forwarder for programs that cannot check a camera's certificate themselves.
+"""TLS connections to cameras.
 
-Called by `http_client` and `network`. Cameras have certificates of their own: self-signed, expired, for another name.
-They are trusted by their fingerprint, or if a file holds the same certificate; all others are checked as usual.
+Called by `http_client`, `network` and `rtsp_question`. Cameras have certificates of their own: self-signed, expired,
+for another name. They are trusted by their fingerprint, or if a file holds the same certificate; all others are checked
+as usual.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
-import select
 import socket
 import ssl
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from elastic_inference.domain.errors import SourceError
 
 _FINGERPRINT = re.compile(r"sha256:((?:[0-9a-f]{2}:?){32})", re.IGNORECASE)
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_COPY_BYTES = 65536
 
 
 class Trust:
@@ -71,76 +67,6 @@ class Trust:
                 "CAMERA_FINGERPRINT or CAMERA_CA_FILE names."
             )
         return connection
-
-
-class TlsForwarder:
-    """A port on loopback that forwards one connection to a camera over TLS."""
-
-    def __init__(
-        self, connection: ssl.SSLSocket, timeout_s: float, allows: Callable[[bytes], bool] | None = None
-    ) -> None:
-        """Becomes the owner of `connection`; the one client must connect within `timeout_s`.
-
-        It ends both connections where `allows` refuses what the camera sends.
-        """
-        self._camera = connection
-        self._allows = allows
-        self._camera.settimeout(None)
-        self._client: socket.socket | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
-        self._listener.settimeout(timeout_s)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, name="camera-tls", daemon=True).start()
-
-    def close(self) -> None:
-        """Ends both connections."""
-        for each in (self._listener, self._client, self._camera):
-            if each is not None:
-                with contextlib.suppress(OSError):
-                    # Wakes a thread that waits on it, without a TLS shutdown that waits for the camera.
-                    socket.socket.shutdown(each, socket.SHUT_RDWR)
-                with contextlib.suppress(OSError):
-                    each.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._client, _ = self._listener.accept()
-            self._listener.close()
-            self._copy(self._client)
-        self.close()
-
-    def _copy(self, client: socket.socket) -> None:
-        """Copies both ways until one side ends. In one thread, since a TLS connection is not made for two."""
-        camera = self._camera
-        camera.setblocking(False)
-        poll = select.poll()
-        poll.register(client, select.POLLIN)
-        poll.register(camera, select.POLLIN)
-        while client.fileno() >= 0 and camera.fileno() >= 0:
-            # What TLS has decrypted no longer shows at the socket.
-            ready = {descriptor for descriptor, _ in poll.poll(0 if camera.pending() else None)}
-            if client.fileno() in ready:
-                data = client.recv(_COPY_BYTES)
-                if not data:
-                    return
-                _send_all(camera, data)
-            if camera.fileno() in ready or camera.pending():
-                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                    data = camera.recv(_COPY_BYTES)
-                    if not data or (self._allows is not None and not self._allows(data)):
-                        return
-                    client.sendall(data)
-
-
-def _send_all(connection: ssl.SSLSocket, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        try:
-            left = left[connection.send(left) :]
-        except ssl.SSLWantWriteError:
-            select.select((), (connection,), ())
-        except ssl.SSLWantReadError:
-            select.select((connection,), (), ())
 
 
 def _wrap(host: str, port: int, timeout_s: float, context: ssl.SSLContext, address: str | None) -> ssl.SSLSocket:

@@ -1,0 +1,98 @@
+"""A way for FFmpeg to cameras whose certificate or address it can't check, or whose login it can't make.
+
+Called by `network`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+
+from elastic_inference.adapters.source.rtsp_login import RtspLogin
+
+_COPY_BYTES = 65536
+
+
+class Forwarder:
+    """A port on loopback that forwards one connection to a camera: over TLS, or with a login that FFmpeg can't make."""
+
+    def __init__(
+        self, connection: socket.socket, timeout_s: float, allows: Callable[[bytes], bool] | None = None
+    ) -> None:
+        """Becomes the owner of `connection`; the one client must connect within `timeout_s`.
+
+        It ends both connections, and is `refused`, where `allows` refuses what the camera sends.
+        """
+        self.refused = False
+        self._camera = connection
+        self._allows = allows
+        self._camera.settimeout(None)
+        self._client: socket.socket | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self._listener.settimeout(timeout_s)
+        self.port: int = self._listener.getsockname()[1]
+        # Set it before the client connects.
+        self.login: RtspLogin | None = None
+        threading.Thread(target=self._serve, name="camera-forwarder", daemon=True).start()
+
+    def close(self) -> None:
+        """Ends both connections."""
+        for each in (self._listener, self._client, self._camera):
+            if each is not None:
+                with contextlib.suppress(OSError):
+                    # Wakes a thread that waits on it, without a TLS shutdown that waits for the camera.
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    each.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._client, _ = self._listener.accept()
+            self._listener.close()
+            self._copy(self._client)
+        self.close()
+
+    def _may_pass(self, data: bytes) -> bool:
+        self.refused = self._allows is not None and not self._allows(data)
+        return not self.refused
+
+    def _copy(self, client: socket.socket) -> None:
+        """Copies both ways until one side ends. In one thread, since a TLS connection is not made for two."""
+        camera, login = self._camera, self.login
+        pending = camera.pending if isinstance(camera, ssl.SSLSocket) else int
+        camera.setblocking(False)
+        poll = select.poll()
+        poll.register(client, select.POLLIN)
+        poll.register(camera, select.POLLIN)
+        while client.fileno() >= 0 and camera.fileno() >= 0:
+            # What TLS has decrypted no longer shows at the socket.
+            ready = {descriptor for descriptor, _ in poll.poll(0 if pending() else None)}
+            if client.fileno() in ready:
+                data = client.recv(_COPY_BYTES)
+                if not data:
+                    return
+                _send_all(camera, data if login is None else login.to_camera(data))
+            if camera.fileno() in ready or pending():
+                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+                    data = camera.recv(_COPY_BYTES)
+                    if not data or not self._may_pass(data):
+                        return
+                    if login is not None:
+                        data, back = login.to_ffmpeg(data)
+                        _send_all(camera, back)
+                    client.sendall(data)
+
+
+def _send_all(connection: socket.socket, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[connection.send(left) :]
+        except (ssl.SSLWantWriteError, BlockingIOError):
+            select.select((), (connection,), ())
+        except ssl.SSLWantReadError:
+            select.select((connection,), (), ())
