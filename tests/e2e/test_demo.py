@@ -215,8 +215,7 @@ def test_ctrl_c_ends_all_within_five_seconds_and_leaves_nothing(demo: Demo) -> N
         began = time.monotonic()
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(30) == 0
-    # Two seconds on an idle machine. What does not end in time is killed, so that five suffice.
-    assert "did not stop in time" not in demo.log()
+    # Two seconds on an idle machine. What has not ended after four is killed, so that five suffice.
     assert time.monotonic() - began < 10 * TIME_FACTOR
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], demo.log()[-2000:]
     assert not (demo.folder / ".demo" / "demo.json").exists()
