@@ -52,7 +52,7 @@ def plot(run: Run) -> str:
     return "".join((*parts, "</svg>\n"))
 
 
-def _panel(  # noqa: PLR0917  all of it is needed
+def _panel(  # noqa: PLR0917  all of it is required
     unit: str, lines: list[Line], times: list[float], last: float, top: float, changed_s: float
 ) -> list[str]:
     bottom = top + _HEIGHT

@@ -13,7 +13,7 @@ from elastic_inference.domain.errors import ElasticInferenceError
 _FIELDS_SHOWN = 20
 _SENTENCE_CHARACTERS = 400
 _KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "missing": lambda _: "it is needed",
+    "missing": lambda _: "it is required",
     "string_type": lambda _: "expected a text; in YAML, put it in quotes",
     "bool_type": lambda _: "expected true or false",
     "bool_parsing": lambda _: "expected true or false",
@@ -61,7 +61,7 @@ class CameraRefusal(ElasticInferenceError):
 
 
 def field_sentences(error: ValidationError, model: type[BaseModel]) -> dict[str, str]:
-    """Each wrong field with a sentence, such as {"login.password": "It is needed."}; no value is shown."""
+    """Each wrong field with a sentence, such as {"login.password": "It is required."}; no value is shown."""
     found: dict[str, str] = {}
     for each in error.errors(include_url=False, include_input=False)[:_FIELDS_SHOWN]:
         place, words = _place(each["loc"], model), _words(each, model)

@@ -78,7 +78,7 @@ def test_a_patch_resets_fields_and_merges_labels() -> None:
     found = patched(patched(CURRENT, {"fps": 5}), {"fps": None, "labels": {"floor": None, "door": "2"}})
     assert found.fps == 15.0
     assert found.labels == {"site": "north", "door": "2"}
-    assert fields_of(patched, CURRENT, {"url": None}) == {"url": "It is needed."}
+    assert fields_of(patched, CURRENT, {"url": None}) == {"url": "It is required."}
 
 
 def test_a_camera_keeps_its_name() -> None:
@@ -93,7 +93,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"url": "gopher://a"}, "url", "rtsp"),
     ({"url": "rtsp://u:p@a"}, "url", "`login`"),
     ({"url": "rtsp://" + "a" * 3000}, "url", "at most 2048 characters"),
-    ({"login": {"user": "a"}}, "login.password", "it is needed"),
+    ({"login": {"user": "a"}}, "login.password", "it is required"),
     ({"login": {"user": "", "password": ""}}, "login.user", "empty"),
     ({"login": {"user": "a", "password": "b", "pin": "1"}}, "login.pin", "user, password"),
     ({"login": {"user": "a", "password": "b"}, "login_secret": "x"}, "login", "not both"),

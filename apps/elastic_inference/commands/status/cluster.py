@@ -28,7 +28,7 @@ def kubectl(namespace: str | None) -> Kubectl:
     Raises ElasticInferenceError with kubectl's own last line.
     """
     if shutil.which("kubectl") is None:
-        raise ElasticInferenceError("kubectl is not installed: it is needed to check a cluster.")
+        raise ElasticInferenceError("kubectl is not installed: it is required to check a cluster.")
 
     def run(arguments: Sequence[str]) -> str:
         command = ["kubectl", *(("-n", namespace) if namespace else ()), "--request-timeout=15s", *arguments]
