@@ -92,8 +92,13 @@ class YoloAdapter:
         chosen = np.flatnonzero(columns[4 : 4 + self._classes].max(axis=0) >= threshold)
         found = columns[: 4 + self._classes, chosen].T
         classes = np.argmax(found[:, 4:], axis=1)
-        boxes = found[:, :4] if self._layout == "grid-corners" else _corners(found[:, :4])
-        return boxes, found[np.arange(len(found)), 4 + classes], classes
+        return _corners(found[:, :4]), found[np.arange(len(found)), 4 + classes], classes
+
+    def _corner_grid(self, output: npt.NDArray[Any], threshold: float) -> Found:
+        """Each class of a cell stands for itself, as in LibreYOLO."""
+        columns = _columns(output)
+        classes, cells = np.nonzero(columns[4 : 4 + self._classes] >= threshold)
+        return columns[:4, cells].T, columns[4 + classes, cells], classes
 
     def _objectness(self, output: npt.NDArray[Any], threshold: float) -> Found:
         rows = _rows(output)
@@ -117,7 +122,7 @@ class YoloAdapter:
 
 _DECODERS = {
     "grid": "_grid",
-    "grid-corners": "_grid",
+    "grid-corners": "_corner_grid",
     "objectness": "_objectness",
     "end-to-end": "_end_to_end",
     "yolov7-list": "_yolov7_list",

@@ -213,6 +213,13 @@ def test_an_effdet_list_is_read_if_the_side_file_names_it() -> None:
     assert [(one.label, one.box) for one in found] == [("dog", pytest.approx((0, 0, 1, 1)))]
 
 
+def test_a_cell_of_libreyolo_may_be_of_two_classes() -> None:
+    told = ExportMetadata(task="detect", names=NAMES, family="yolo9", centred=False)
+    model = constant_model([1, 3, SIDE, SIDE], {"output": columns(7, (*BOX, 0.8, 0, 0.9))})
+    found = Runner(*adapt(model, None, AdapterOptions(export=told))).detect(SQUARE)
+    assert [(one.label, round(one.confidence, 3)) for one in found] == [("person", 0.9), ("cat", 0.8)]
+
+
 @pytest.mark.parametrize("form", ["RT-DETR", "RF-DETR"])
 def test_a_query_may_be_of_two_classes(form: str) -> None:
     scores = logits(3, None)
