@@ -98,11 +98,12 @@ test-fuzz: install $(FUZZ)/.installed ## fuzzers over all input from outside, ab
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 test-models: install ## boxes beside those of the exporters themselves (fetches 3 GB of exporters; ARGS="yolov8n")
-	@mkdir -p build/models && $(BIN)/python -m tests.models.compare --image build/models/image.png
+	@mkdir -p build/models && $(BIN)/python -m tests.models.compare --images $(foreach n,a b c,build/models/$(n).png)
 	@test -x build/exporters/bin/pip || $(BIN)/python -m venv build/exporters
 	@build/exporters/bin/pip install -q -r tests/models/requirements.txt
-	@build/exporters/bin/python tests/models/exporter.py build/models build/models/image.png $(ARGS)
-	@$(BIN)/python -m tests.models.compare build/models build/models/image.png
+	@build/exporters/bin/pip install -q --no-deps -r tests/models/requirements-alone.txt
+	@build/exporters/bin/python -m tests.models.exporter build/models build/models/a.png,build/models/b.png,build/models/c.png $(ARGS)
+	@$(BIN)/python -m tests.models.compare build/models $(ARGS)
 
 test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
 	@$(BIN)/pytest tests/cluster -m cluster -v -s $(ARGS)
