@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 
 import pytest
 from redis.exceptions import ResponseError
 
+from elastic_inference.adapters.camera_registry.listing import CameraListing
 from elastic_inference.adapters.camera_registry.reader import CameraReader
 from elastic_inference.adapters.camera_registry.records import CompleteCamera, secrets_value, spec_value
-from elastic_inference.adapters.frame_queue import QueueReader
+from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply, read_request, send_reply
+from elastic_inference.adapters.camera_registry.writer import RegistryWriter
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.leases import Holding, LeaseClient
+from elastic_inference.adapters.redis_connection import connect_async
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
@@ -28,7 +34,9 @@ from tests.support.redis_logins import (
     REGISTRY,
     RESULT_READS,
     RESULT_WRITES,
+    RULES,
     SERVER,
+    STREAM,
     SUBSCRIBING,
     TYPE,
     Command,
@@ -157,6 +165,119 @@ def source_has_no_broker(logins: Logins) -> None:
 )
 def source_does_not_rule(logins: Logins) -> None:
     logins.refuses("source", SUBSCRIBING, LISTING, SERVER, [("SELECT", 1), ("INFO",), ("EVAL", "return 1", 0)])
+
+
+async def does_what_viewer_can(logins: Logins, user: str) -> None:
+    reader = QueueReader(logins.target(user))
+    assert await reader.types() == [TYPE]
+    assert await Janitor(reader.clients, RULES, "replica-1").run(TYPE)
+    await reader.close()
+    broker = connect_async(logins.target(user))
+    assert [each.id for each in await StreamRegistry(broker).streams()] == [STREAM]
+    await StreamRegistry(broker).watch([STREAM])
+    await broker.aclose()
+    logins.client(user).pubsub().subscribe(*CHANNELS)
+
+
+@tries("gateway can do what viewer can.")
+async def gateway_is_a_viewer(logins: Logins) -> None:
+    await does_what_viewer_can(logins, "gateway")
+
+
+def added(logins: Logins) -> None:
+    """A camera with a login, as housekeeping writes it."""
+    spec = CameraSpec.model_validate(
+        {"name": NAME, "url": "rtsp://10.0.0.7/1", "login": {"user": "ei", "password": "p"}}
+    )
+    camera = CompleteCamera(1, spec)
+    client = logins.client("housekeeping")
+    client.hset(keys.CAMERA_SPECS, NAME, spec_value(camera))
+    client.hset(keys.CAMERA_SECRETS, NAME, secrets_value(camera) or b"")
+
+
+@tries("gateway can read the cameras of the pool without their logins, their states and who runs them.")
+async def gateway_reads_cameras(logins: Logins) -> None:
+    added(logins)
+    admin = logins.client("admin")
+    admin.hset(keys.CAMERA_WANTED, mapping={":known": "1", NAME: "3 0.2"})
+    LeaseClient(logins.client("source"), "cameras", "worker-1").renew({}, 4.0)
+    client = connect_async(logins.target("gateway"))
+    records = await CameraListing(client).read()
+    assert records.cameras[NAME].has_login
+    assert records.leases[NAME].worker == "worker-1"
+    await client.aclose()
+
+
+@tries("gateway can send requests to add, change, remove and probe cameras, and read the answers.")
+async def gateway_asks(logins: Logins) -> None:
+    gateway, owner = connect_async(logins.target("gateway")), connect_async(logins.target("housekeeping"))
+    for queue, user in ((keys.CAMERA_REQUESTS, "housekeeping"), (keys.CAMERA_PROBES, "source")):
+        asked = asyncio.create_task(CameraRequests(gateway).ask(queue, "delete", NAME))
+        raw = None
+        while raw is None:
+            raw = await owner.lpop(queue)
+            await asyncio.sleep(0.01)
+        request = read_request(raw, time.time())
+        assert request is not None
+        answering = connect_async(logins.target(user))
+        await send_reply(answering, request.id, Reply(204))
+        assert (await asked).status == 204
+        await answering.aclose()
+    await gateway.aclose()
+    await owner.aclose()
+
+
+@tries("gateway cannot read a camera's login, or a request, which may hold one.")
+def gateway_reads_no_login(logins: Logins) -> None:
+    added(logins)
+    lists = (keys.CAMERA_REQUESTS, keys.CAMERA_PROBES)
+    reading: list[Command] = [("LPOP", key) for key in lists] + [("LRANGE", key, 0, -1) for key in lists]
+    reading += [("BLPOP", key, 1) for key in lists] + [("LINDEX", key, 0) for key in lists]
+    secrets: list[Command] = [("HGETALL", keys.CAMERA_SECRETS), ("HGET", keys.CAMERA_SECRETS, NAME)]
+    logins.refuses("gateway", reading, secrets, [("HMGET", keys.CAMERA_SECRETS, NAME)])
+
+
+@tries("gateway cannot write the registry of the cameras, or take a lease.")
+def gateway_writes_no_camera(logins: Logins) -> None:
+    group = (keys.leases("cameras"), keys.lease_workers("cameras"))
+    hashes = (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS, *group)
+    writing: list[Command] = [("HSET", key, NAME, "x") for key in hashes] + [("UNLINK", key) for key in hashes]
+    logins.refuses("gateway", writing, [("SET", keys.CAMERA_OWNER, "x")])
+
+
+def does_no_more_than_viewer(logins: Logins, user: str) -> None:
+    publishing: list[Command] = [("PUBLISH", channel, "x") for channel in CHANNELS]
+    logins.refuses(user, FRAME_READS[:-1], RESULT_READS, RESULT_WRITES, REGISTRY, publishing, SERVER)
+    logins.refuses(user, [("KEYS", "*"), ("EVAL", "return 1", 0)])
+
+
+@tries("gateway cannot do more with frames, results and settings of Redis than viewer can.")
+def gateway_is_no_more(logins: Logins) -> None:
+    does_no_more_than_viewer(logins, "gateway")
+
+
+@tries("housekeeping can do what viewer can.")
+async def housekeeping_is_a_viewer(logins: Logins) -> None:
+    await does_what_viewer_can(logins, "housekeeping")
+
+
+@tries("housekeeping can read and write everything of the camera pool, logins and leases included.")
+async def housekeeping_owns(logins: Logins) -> None:
+    spec = CameraSpec(name=NAME, url="rtsp://10.0.0.7/1?key=k")
+    client = connect_async(logins.target("housekeeping"))
+    writer = RegistryWriter(client, "replica-1")
+    assert await writer.hold_lock("")
+    assert await writer.write({NAME: CompleteCamera(1, spec)})
+    assert await writer.read() == {NAME: CompleteCamera(1, spec)}
+    assert await writer.write({}) > 0
+    await writer.release_lock()
+    await client.aclose()
+    LeaseClient(logins.client("housekeeping"), "cameras", "worker-1").renew({}, 4.0)
+
+
+@tries("housekeeping cannot do more with frames, results and settings of Redis than viewer can.")
+def housekeeping_is_no_more(logins: Logins) -> None:
+    does_no_more_than_viewer(logins, "housekeeping")
 
 
 def test_each_sentence_is_tried() -> None:

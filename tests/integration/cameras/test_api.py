@@ -18,6 +18,7 @@ from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatu
 from elastic_inference.flows.gateway import camera_state
 from tests.support.gateway import Answer, RunningGateway, first_event
 from tests.support.openapi import check, check_schema
+from tests.support.redis_logins import PASSWORDS, server_with_users
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 
@@ -59,9 +60,13 @@ class Api:
         return parse(self.path.read_bytes()) if self.path.exists() else {}
 
 
+def login(user: str) -> dict[str, str]:
+    return {"QUEUE_USERNAME": user, "QUEUE_PASSWORD": PASSWORDS[user]}
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as found:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    with server_with_users(tmp_path_factory.mktemp("acl") / "users.acl") as found:
         yield found
 
 
@@ -71,11 +76,11 @@ def api(server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Ite
     path = folder / "cameras.yaml"
     tokens = folder / "tokens.json"
     tokens.write_text(json.dumps({"tokens": TOKENS}))
-    environ = {"QUEUE_URL": server.url, "CAMERAS_FILE": str(path)}
+    environ = {"QUEUE_URL": server.url, "CAMERAS_FILE": str(path), **login("housekeeping")}
     housekeeping = ServiceProcess("housekeeping", environ, folder, "housekeeping").start()
     try:
         housekeeping.wait_ready()
-        with RunningGateway(server.url, GATEWAY_TOKENS_FILE=str(tokens)) as gateway:
+        with RunningGateway(server.url, GATEWAY_TOKENS_FILE=str(tokens), **login("gateway")) as gateway:
             found = Api(gateway, path)
             wait_for(lambda: found.ask(ALL).json["problem"] is None, 20, "the owner")
             yield found
@@ -171,7 +176,7 @@ def test_a_change_of_the_file_and_of_the_state_comes_as_an_event(api: Api, serve
         gate, yard = (each["status"] for each in found["cameras"])
         assert (gate["state"], gate["reason"]) == ("unassigned", camera_state.NO_WORKER)
         assert yard["state"] == "paused"
-        with redis.Redis(port=server.port) as client:
+        with redis.Redis(port=server.port, username="admin", password=PASSWORDS["admin"]) as client:
             now_us = int(client.time()[0]) * 1_000_000
             client.hset(keys.lease_workers("cameras"), "pod-1:ab", f"{now_us} 2 0.1 0 10000000")
             client.hset(keys.leases("cameras"), "gate", "5 pod-1:ab 0.15 0 0 - 0")
@@ -195,6 +200,17 @@ def test_a_broken_file_is_shown_and_refuses_changes(api: Api) -> None:
     assert api.ask(f"{ALL}/gate", "PATCH", {"fps": 3}).status == 409
     api.path.write_bytes(good)
     wait_for(lambda: api.ask(ALL).json["problem"] is None, 20, "the mended file")
+
+
+def test_a_gateway_without_the_rights_says_what_to_do_and_shows_the_rest(api: Api, server: EmbeddedValkey) -> None:
+    with RunningGateway(server.url, **login("viewer")) as former:
+        for method, body in (("GET", None), ("POST", GATE)):
+            refused = former.ask(ALL, method, body)
+            assert (refused.status, "user `gateway`" in refused.json["error"]["message"]) == (503, True)
+        assert former.ask("/api/streams").status == 200
+        with former.events() as events:
+            assert {next(events)[0] for _ in range(3)} == {"hello", "streams", "stats"}
+    assert api.saved() == {}
 
 
 def test_without_a_source_worker_a_probe_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The Redis users camera, source, worker, viewer, scaler, reader and admin, each with as few rights as it needs.
+"""The Redis users, from camera to admin, each with as few rights as it needs.
 
 Called by `tools/run-redis.sh`, by the manifests, and by tests. `users.acl` beside this module says what each user may
 do and why; `doc/security.md` explains how to give a site a camera user of its own.
@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-USERS = ("camera", "source", "worker", "viewer", "scaler", "reader", "admin")
+USERS = ("camera", "source", "worker", "viewer", "gateway", "housekeeping", "scaler", "reader", "admin")
 # These users are off if they have no password: older files of passwords lack `source` and `reader`, and only KEDA needs
 # `scaler`.
-OPTIONAL_USERS = ("source", "reader", "scaler")
+OPTIONAL_USERS = ("source", "gateway", "housekeeping", "reader", "scaler")
 
 
 def render_acl(passwords: Mapping[str, str]) -> str:
