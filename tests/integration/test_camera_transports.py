@@ -221,6 +221,43 @@ def test_containers_over_http(kind: str, form: str) -> None:
         assert sizes(open_camera(camera(f"http://127.0.0.1:{server.port}/live"))) == {(320, 240)}
 
 
+def ffmpeg_writes(arguments: str) -> bytes:
+    """What FFmpeg writes to its standard output."""
+    command = ["ffmpeg", "-v", "error", *arguments.split(), "-"]
+    return subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        ("video/x-flv", "-f lavfi -i sine=d=3 -c:a aac -f flv", "has no video: it holds only audio: look"),
+        (
+            "video/mp2t",
+            "-f lavfi -i sine=d=3 -c:a aac -f mpegts",
+            "has no video: it holds only audio: look",
+        ),
+        (
+            "video/x-matroska",
+            "-f lavfi -i testsrc2=s=64x64:d=1 -c:v mjpeg -f matroska",
+            'has the codec "V_XJPEG", which',
+        ),
+        ("video/x-flv", b"", "ended the connection before sending any video."),
+        ("video/mp2t", b"no video" * 9000, "is not a video stream that FFmpeg knows: check the URL."),
+    ],
+)
+def test_what_comes_over_http_and_is_no_video_that_can_be_shown_is_named(
+    kind: str, data: str | bytes, said: str
+) -> None:
+    sent = data if isinstance(data, bytes) else ffmpeg_writes(data).replace(b"V_MJPEG", b"V_XJPEG")
+
+    def body() -> Iterator[bytes]:
+        yield sent
+
+    with HttpVideo(kind, body) as server, pytest.raises(SourceError) as caught:
+        open_camera(camera(f"http://127.0.0.1:{server.port}/video"))
+    assert said in str(caught.value)
+
+
 def test_hls(tmp_path: Path) -> None:
     subprocess.run(
         "ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=15 -t 6 -pix_fmt yuv420p -c:v libx264 -g 15 -f hls"

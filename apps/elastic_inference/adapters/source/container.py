@@ -203,7 +203,8 @@ class Container:
         if not streams:
             others = sorted({each.type for each in self._input.streams if each.type != "video"})
             found = f"only {' and '.join(others)}" if others else "no streams"
-            raise kind(f"{self._what} has no video: it holds {found}.")
+            advice = "." if self._fatal else ": look for another path or channel of the camera."
+            raise kind(f"{self._what} has no video: it holds {found}{advice}")
         known = [each for each in streams if each.codec_context is not None]
         if not known:
             codec = _codec_of(self._input, streams[0].index, self._name_codec)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from elastic_inference.adapters.source import network
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
+from elastic_inference.adapters.source.codec_names import matroska_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
@@ -203,10 +204,14 @@ class HttpContainerSource:
                 self._what,
                 options={"analyzeduration": "1000000", "flags": "low_delay"},
                 decode_device=decode_device,
+                name_codec=lambda: matroska_codec(bytes(self._body.begin)),
             )
         except SourceError:
             answer.close()
-            raise self._body.error or _no_video(camera.shown) from None
+            if self._body.error is None and not self._body.begin:
+                error = SourceError(f"{self._what} ended the connection before sending any video.")
+            raise self._body.error or error from None
+        self._body.opened()
         self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
@@ -242,13 +247,23 @@ class _Body(io.RawIOBase):
         self._shown = shown
         self._stall_s = stall_s
         self.error: SourceError | None = None
+        self.begin = bytearray()  # what came first
+        self._opening = True
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return _read_some(self._answer, self._shown, self._stall_s, size if size > 0 else _READ_BYTES)
+            data = _read_some(self._answer, self._shown, self._stall_s, size if size > 0 else _READ_BYTES)
+            if len(self.begin) < _READ_BYTES and self._opening:
+                self.begin += data
+            return data
         except SourceError as error:
             self.error = error
             return b""
+
+    def opened(self) -> None:
+        """Forgets the beginning: the container is known."""
+        self._opening = False
+        self.begin.clear()
 
     def readable(self) -> bool:
         return True
@@ -274,7 +289,3 @@ def _too_large(shown: str, max_bytes: int) -> InvalidFrameError:
     return InvalidFrameError(
         InvalidReason.TOO_LARGE, f"the camera {shown} sends images of more than {max_bytes} bytes (MAX_FRAME_BYTES)"
     )
-
-
-def _no_video(shown: str) -> SourceError:
-    return SourceError(f"The camera {shown} answers with data that FFmpeg does not know as video: check the URL.")
