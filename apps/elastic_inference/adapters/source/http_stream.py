@@ -206,11 +206,12 @@ class HttpContainerSource:
                 decode_device=decode_device,
                 name_codec=lambda: matroska_codec(bytes(self._body.begin)),
             )
-        except SourceError:
+        except SourceError as error:
             answer.close()
-            if self._body.error is None and not self._body.begin:
-                error = SourceError(f"{self._what} ended the connection before sending any video.")
-            raise self._body.error or error from None
+            found = error
+            if not self._body.begin:
+                found = SourceError(f"{self._what} ended the connection before sending any video.")
+            raise self._body.error or found from None
         self._body.opened()
         self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
 
