@@ -38,6 +38,8 @@ class CameraPool:
             "CAMERA_POOL": "true",
             "CAMERA_PROCESSES": "2",
             "SOURCE_STALL_S": "5",
+            "CAMERA_NETWORKS": "127.0.0.1",
+            "VIDEO_DIR": "/",
             **(environ or {}),
         }
         self._folder = folder

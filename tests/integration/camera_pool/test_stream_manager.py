@@ -22,13 +22,14 @@ from tests.support.videos import write_video
 from tests.support.waiting import wait_for
 
 FPS = 20
+ENVIRON = {"SOURCE_STALL_S": "1", "CAMERA_NETWORKS": "127.0.0.1", "VIDEO_DIR": "/"}
 
 
 class Managed:
     """A stream manager that is ticked by the test."""
 
     def __init__(self, valkey: EmbeddedValkey) -> None:
-        self.settings = config.load(config.CameraSettings, {"QUEUE_URL": valkey.url, "SOURCE_STALL_S": "1"})
+        self.settings = config.load(config.CameraSettings, ENVIRON | {"QUEUE_URL": valkey.url})
         self.registry = CollectorRegistry()
         self.manager = StreamManager(self.settings, Lifecycle("camera stream"), self.registry, "cameras")
         self.client = redis.Redis(port=valkey.port, retry=None)
@@ -82,7 +83,7 @@ def test_a_bad_camera_costs_the_others_no_frame(managed: Managed, clip: str) -> 
         assert managed.dropped("good") - before <= FPS
         streams = managed.manager.streams()
         assert streams["good"].reason is None
-        assert "does not exist" in (streams["no-file"].reason or "")
+        assert "no such video" in (streams["no-file"].reason or "")
         assert all(streams[name].fatal is None for name in streams)
 
 

@@ -28,13 +28,14 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         what, stall_s = f"The video {path}", FILE_STALL_S
     else:
         what, stall_s = camera_label(hide_password(spec.url)), settings.source_stall_s
+    rules = settings.address_rules
     # What the source depends on: any other field may change while it is open.
     connection = (spec.url, spec.login and (spec.login.user, spec.login.password), spec.transport, spec.certificate)
 
     def open_source() -> Source:
         if spec.is_file:
-            return FileSource(file_path(spec.url), settings.video_decode_device)
-        return open_camera(camera_settings(spec, settings))
+            return FileSource(rules.file(spec.url), settings.video_decode_device)
+        return open_camera(camera_settings(spec, settings), rules)
 
     def make_gate() -> Gate:
         return FileCap(spec.fps) if spec.is_file else CameraCap(spec.fps)

@@ -25,6 +25,7 @@ from elastic_inference.flows.produce.pool.child_process import Assignment
 from elastic_inference.flows.produce.pool.children import Children
 from elastic_inference.flows.produce.pool.lease_keeper import LeaseKeeper, News, Standing
 from elastic_inference.flows.produce.pool.load import Load
+from elastic_inference.flows.produce.pool.probes import ProbeAnswers
 from elastic_inference.flows.produce.pool.statuses import Statuses
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class SourceWorker:
             standing=self._standing,
             wake=self._children.wake,
         )
+        self._probes = ProbeAnswers(settings)
         self._held: dict[str, Holding] = {}
         self._leaving: dict[str, float] = {}  # until when (monotonic)
         self._alone = True  # no other worker can take what this one holds
@@ -69,6 +71,7 @@ class SourceWorker:
         log.info("source worker %s: %.3g cores, at most %d processes", self._name, *self._room())
         self._lifecycle.on_stop(self._keeper.hurry)
         self._keeper.start()
+        self._probes.start()
         try:
             while not self._drained():
                 self._lifecycle.beat(PART)
@@ -78,6 +81,7 @@ class SourceWorker:
                 self._look_after()
         finally:
             self._lifecycle.stop()
+            self._probes.close()
             self._keeper.close()
             self._children.close()
             self._client.close()
