@@ -61,7 +61,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     try:
         wait_for(
             lambda: "First result after" in running.log() or running.process.poll() is not None,
-            120,
+            200,
             "the demo's first result",
         )
         assert running.process.poll() is None, running.log()[-3000:]

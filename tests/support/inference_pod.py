@@ -67,7 +67,7 @@ class Pod:
         found: dict[str, str] = json.loads(self.get("/readyz")[1])["missing"]
         return found
 
-    def wait_ready(self, timeout_s: float = 30.0) -> Pod:
+    def wait_ready(self, timeout_s: float = 120.0) -> Pod:
         """Waits until it is ready."""
         wait_for(self.ready, timeout_s, f"readiness ({self.log.name})")
         return self
