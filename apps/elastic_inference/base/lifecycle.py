@@ -230,8 +230,8 @@ class HealthServer:
 
         self._server = Server((host.strip("[]"), port), Handler)
         self.port: int = self._server.server_address[1]
-        # `shutdown` waits for the poll, and the default of half a second is long for a service that has drained.
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
+        # Each poll costs CPU; `close` wakes it.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.5,), name="health", daemon=True)
 
     def start(self) -> None:
         """Starts serving."""
@@ -240,6 +240,11 @@ class HealthServer:
 
     def close(self) -> None:
         """Stops serving and frees the port."""
-        self._server.shutdown()
+        ending = threading.Thread(target=self._server.shutdown, name="health-end", daemon=True)
+        ending.start()
+        with contextlib.suppress(OSError):
+            # `shutdown` waits for the end of the poll, which a connection brings.
+            socket.create_connection((str(self._server.server_address[0]), self.port), 1.0).close()
+        ending.join(5)
         self._server.server_close()
         self._thread.join(5)
