@@ -58,6 +58,11 @@ def spread(layers: Iterable[Any], run: Callable[[], Any], *, width: float, centr
     """
     import torch
 
+    layers = list(layers)
+    with torch.no_grad():
+        for layer in layers:
+            if not layer.weight.any():
+                layer.weight.normal_(std=0.05)  # heads of boxes often begin with zeros
     seen: dict[Any, list[Any]] = {layer: [] for layer in layers}
     hooks = [layer.register_forward_hook(lambda one, _, out: seen[one].append(out.detach())) for layer in seen]
     with torch.no_grad():
@@ -79,7 +84,8 @@ def write(folder: Path, target: Path, images: list[str], run: Run, lowest: float
     """Chooses a threshold between two scores of each image, and writes what is found at it."""
     looks = []
     for image in images:
-        scores = sorted((score for _, score, _ in run(image, lowest)), reverse=True)
+        seen = [score for _, score, (x_1, y_1, x_2, y_2) in run(image, lowest) if x_2 > x_1 and y_2 > y_1]
+        scores = sorted(seen, reverse=True)
         threshold = lowest
         if len(scores) > KEPT // 3:
             # Between the two neighbours that lie furthest apart, so that rounding does not decide.

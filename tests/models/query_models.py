@@ -82,7 +82,7 @@ def _build(kind: str) -> Any:
         model,
         processor,
         lambda made: [made.model.enc_score_head, made.model.decoder.class_embed[-1]],
-        lambda made: [made.model.enc_bbox_head.layers[-1]],
+        lambda made: [made.model.enc_bbox_head.layers[-1], made.model.decoder.bbox_embed[-1].layers[-1]],
     )
 
 
@@ -137,7 +137,7 @@ def pydfine(folder: Path, images: list[str]) -> None:
     batch = batch_of(images[0])
     settle_norms(model, lambda: model(batch))
     decoder = model.decoder
-    spread([decoder.enc_bbox_head.layers[-1]], lambda: model(batch), width=0.6)
+    spread([decoder.enc_bbox_head.layers[-1], decoder.dec_bbox_head[-1].layers[-1]], lambda: model(batch), width=0.6)
     spread([decoder.enc_score_head, decoder.dec_score_head[-1]], lambda: model(batch), width=1.5, centre=-3)
     target = Path(whole.export(file=folder / "model.onnx"))
 

@@ -24,7 +24,7 @@ def ultralytics(yaml: str, form: str = "onnx", **options: Any) -> Make:
         try:
             model = kind(yaml)
             if kind is YOLO:
-                _enliven(model.model, images[0])
+                _enliven(model.model, images)
             exported = Path(model.export(format=form, imgsz=SIDE, **options)).absolute()
         finally:
             os.chdir(kept)
@@ -45,11 +45,11 @@ def ultralytics(yaml: str, form: str = "onnx", **options: Any) -> Make:
     return make
 
 
-def _enliven(model: Any, image: str) -> None:
-    """Makes random weights answer to the image."""
+def _enliven(model: Any, images: list[str]) -> None:
+    """Makes random weights answer to the images."""
     import torch
 
-    batch = batch_of(image)
+    batch = torch.cat([batch_of(image)[:2] for image in images])
     model.requires_grad_(requires_grad=False).eval()
     settle_norms(model, lambda: model(batch))
     last = [

@@ -32,8 +32,8 @@ _OUTPUTS = {
     "box-lists": ("boxes", "scores", "labels"),
     "counted": ("det_boxes", "det_scores", "det_classes", "num_dets"),
 }
-# YOLO's grey, and ImageNet's mean as near as one number comes.
-_FILL = {"counted": 114, "effdet": 116}
+_YOLO_FILL = 114
+_IMAGENET_FILL = (124, 116, 104)  # its mean, RGB
 
 
 class BoxListsAdapter:
@@ -65,7 +65,9 @@ class BoxListsAdapter:
         if export.row.name == "box-lists":
             return PreparedModel(built, name, export.width, export.height, colour)
         counted = export.row.name == "counted"
-        fill = _FILL.get(export.row.name, 0)
+        fill: int | tuple[int, int, int] = _YOLO_FILL if counted else 0
+        if export.row.name == "effdet":
+            fill = _IMAGENET_FILL if colour == "RGB" else (104, 116, 124)
         return PreparedModel(built, name, export.width, export.height, colour, Resize.LETTERBOX, fill, centred=counted)
 
     def decode(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:

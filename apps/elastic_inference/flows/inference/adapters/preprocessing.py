@@ -43,7 +43,8 @@ class PreparedModel:
     """A model that takes one image, uint8, 1 x `height` x `width` x 3, in the order of `colour`.
 
     `model` is ready to be compiled; its outputs, in their order, are what `Adapter.decode` reads. `resize`, `fill`
-    (0..255) and `centred` say how `preprocess` brings a frame to that size.
+    (0..255, one number, or three in the order of `colour`) and `centred` say how `preprocess` brings a frame to that
+    size.
     """
 
     model: Any
@@ -52,7 +53,7 @@ class PreparedModel:
     height: int
     colour: str = "BGR"
     resize: Resize = Resize.STRETCH
-    fill: int = 0
+    fill: int | tuple[int, int, int] = 0
     centred: bool = False
 
 

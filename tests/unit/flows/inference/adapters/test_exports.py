@@ -12,7 +12,14 @@ from tests.support.small_models import Runner, constant_model
 
 from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata, from_mapping
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters import AdapterOptions, Resize, adapt, check_scores, guess_family
+from elastic_inference.flows.inference.adapters import (
+    AdapterOptions,
+    Resize,
+    adapt,
+    check_scores,
+    guess_family,
+    preprocess,
+)
 
 SIDE = 64
 BOX = (16.0, 8.0, 32.0, 40.0)
@@ -211,6 +218,7 @@ def test_an_effdet_list_is_read_if_the_side_file_names_it() -> None:
     ran = Runner(*adapt(model, None, AdapterOptions(layout="effdet", labels=("", *NAMES))))
     found = ran.detect(np.full((32, 64, 3), 127, np.uint8))
     assert [(one.label, one.box) for one in found] == [("dog", pytest.approx((0, 0, 1, 1)))]
+    assert preprocess(np.zeros((32, 64, 3), np.uint8), ran.prepared)[0, -1, 0].tolist() == [124, 116, 104]
 
 
 def test_a_cell_of_libreyolo_may_be_of_two_classes() -> None:
