@@ -61,6 +61,9 @@ def run_at(place: Place, faults: Sequence[Fault]) -> list[Row]:
     with place.site() as site:
         account = site.settle()
         for fault in faults:
+            if fault.prepare is not None:
+                fault.prepare(site)
+        for fault in faults:
             row, account = run_fault(site, fault, account)
             _show(row)
             rows.append(row)

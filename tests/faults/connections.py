@@ -111,11 +111,17 @@ def redis_connections(site: Site, seen: Seen) -> None:
             time.sleep(0.5)
             site.kill_connections(lambda each: each["name"] == "video-1")
             time.sleep(5)
+            seen.within("housekeeping shows it, for the alert", lambda: _share_of_places(site) > 0.8, 15)
     finally:
         site.admin.config_set("maxclients", most)
     seen.end()
     silent = int(site.admin.config_get("timeout")["timeout"])  # type: ignore[index]
     seen.check("Redis ends silent connections (timeout)", silent > 0, f"{silent} s")
+
+
+def _share_of_places(site: Site) -> float:
+    metrics = site.named("housekeeping").metrics()
+    return metrics["ei_redis_connected_clients"] / metrics["ei_redis_maxclients"]
 
 
 def guesses(site: Site, seen: Seen) -> None:

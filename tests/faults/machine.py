@@ -11,13 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from elastic_inference.domain import keys
+from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.frame_message import pack_frame
+from tests.faults.load import TYPE
 from tests.faults.runner import Fault, Seen
-from tests.faults.site import CAMERAS, Site
+from tests.faults.site import CAMERAS, SIZE, Site
+from tests.support.jpeg import noisy_jpeg
 from tests.support.waiting import wait_for
 
 CLOCKS, DISKS = "clocks", "disks"
 HOUR_S = 3600
 SMALL_DISK = "8m"
+# The name of a stream that ends when the clock is set back.
+ENDED = "ended"
 
 
 def faketime_library() -> Path | None:
@@ -54,16 +61,28 @@ def _now(site: Site) -> int:
     return int(found[0])
 
 
-def jump(seconds: int) -> Callable[[Site, Seen], None]:
-    """Redis' clock jumps, and stays there."""
+def _is_listed(site: Site) -> bool:
+    return any(each["name"] == ENDED for each in site.get("/api/streams")["streams"])
+
+
+def jump(seconds: int, *, ended: bool = False) -> Callable[[Site, Seen], None]:
+    """Redis' clock jumps, and stays there. `ended`: a stream ends just before."""
 
     def inject(site: Site, seen: Seen) -> None:
         assert site.clock is not None
+        if ended:
+            with site.client("camera") as camera:
+                camera.rpush(keys.legacy_queue(TYPE), pack_frame(Frame(ENDED, TYPE, noisy_jpeg(8, *SIZE), 1)))
+                seen.pushed += 1
+            wait_for(lambda: _is_listed(site), 10, "the stream that ends")
         before = _now(site)
         site.clock.write_text(f"{int(site.clock.read_text()) + seconds:+d}\n")
         wait_for(lambda: abs(_now(site) - before - seconds) < HOUR_S / 2, 5, "the jump of the clock")
         if seconds > 0:
             seen.may_lose(48, "frames expired with everything else")
+        if ended:
+            seen.end()
+            seen.within("a stream that ended before goes", lambda: not _is_listed(site), 20)
 
     return inject
 
@@ -150,7 +169,7 @@ def model_cache_full(site: Site, seen: Seen) -> None:
 
 FAULTS = (
     Fault(CLOCKS, "the clock of Redis jumps an hour ahead", jump(HOUR_S), "clock"),
-    Fault(CLOCKS, "the clock of Redis jumps an hour back", jump(-HOUR_S), "clock"),
+    Fault(CLOCKS, "the clock of Redis jumps an hour back", jump(-HOUR_S, ended=True), "clock"),
     Fault(CLOCKS, "the clock of Redis jumps another hour back", jump(-HOUR_S), "clock"),
     Fault(CLOCKS, "the gateway an hour ahead", restarted_with_clock("gateway", "+3600"), "clock"),
     Fault(CLOCKS, "housekeeping an hour ahead", restarted_with_clock("housekeeping", "+3600"), "clock"),

@@ -20,6 +20,7 @@ IN_HAND = 40
 # STREAM_QUEUE_DEPTH frames of each stream, and those on their way to the pods.
 IN_REDIS = 4 * len(STREAMS) + 16
 FROZEN_S = 5.0
+SHORT_TIMEOUT_S = 6
 NO_FILES_S = 4.0
 OVERLOAD_FPS = 100.0
 OVERLOAD_S = 3.0
@@ -44,9 +45,18 @@ def redis_paused(seconds: float) -> Callable[[Site, Seen], None]:
     """SIGSTOP for this long: connections stay open and nothing responds."""
 
     def inject(site: Site, seen: Seen) -> None:
+        before = site.levels()["Valkey"][1]
         with _frozen(site.pid("Valkey"), seconds):
             pass
         seen.may_lose(16, "frames were in replies that nobody was waiting for any more")
+        seen.end()
+        if seconds > FROZEN_S:
+            # Services keep the connections that they opened meanwhile. Redis ends them after 300 s of silence.
+            usual = site.admin.config_get("timeout")["timeout"]
+            site.admin.config_set("timeout", SHORT_TIMEOUT_S)
+            what = f"idle connections go with a timeout of {SHORT_TIMEOUT_S} s"
+            seen.within(what, lambda: site.levels()["Valkey"][1] <= before + 2, 30)
+            seen.clean_up.append(lambda: site.admin.config_set("timeout", usual))
 
     return inject
 

@@ -25,6 +25,8 @@ READY_WITHIN_S = 60.0
 STEADY_S = 1.0
 # A process may keep this much more memory, and this many more descriptors, than before the fault.
 RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 4
+# The limits of memory in the manifests (kubernetes/parts), in whole MB.
+LIMITS_MB = {"pod": 1073, "websocket-server": 536, "gateway": 536, "housekeeping": 268, "video": 536}
 
 Levels = dict[str, tuple[float, int]]
 
@@ -121,6 +123,8 @@ class Fault:
     inject: Callable[[Site, Seen], None]
     place: str = "plain"
     short: bool = False
+    # What has to begin long before: it runs once, when the site stands.
+    prepare: Callable[[Site], object] | None = None
 
 
 def _quietly(condition: Callable[[], object]) -> object:
@@ -266,11 +270,22 @@ def _bars(row: Row, before: Levels, after: Levels) -> list[Bar]:
     found = [
         Bar(f"back within {BACK_WITHIN_S:.0f} s", row.back_s is not None and row.back_s <= limit_s, back, not is_back),
         Bar("every frame accounted for", row.unaccounted() == 0, f"{row.unaccounted()} are not"),
-        Bar("memory as before", not memory, ", ".join(memory), fails=False),
-        Bar("descriptors as before", not files, ", ".join(files), fails=False),
+        Bar("memory as before", not memory, ", ".join(memory)),
+        Bar("descriptors as before", not files, ", ".join(files)),
+        Bar("memory below half of the limit", not (large := _large(after)), ", ".join(large)),
     ]
     if row.pause_s is not None:
-        paused = f"{row.pause_s:.1f} s"
-        met = row.pause_s <= PAUSE_LIMIT_S * TIME_FACTOR
-        found.append(Bar(f"other streams pause for at most {PAUSE_LIMIT_S:.0f} s", met, paused, fails=False))
+        paused, limit_s = f"{row.pause_s:.1f} s", PAUSE_LIMIT_S * TIME_FACTOR
+        what = f"other streams pause for at most {PAUSE_LIMIT_S:.0f} s"
+        found.append(Bar(what, row.pause_s <= limit_s, paused, fails=row.pause_s > FAILS_AFTER * limit_s))
+    return found
+
+
+def _large(after: Levels) -> list[str]:
+    """The services that use more than half of the limit that the manifests give them."""
+    found = []
+    for name, (rss, _) in after.items():
+        limit = LIMITS_MB.get(name.rpartition("-")[0] if name[-1:].isdigit() else name)
+        if limit is not None and rss > limit / 2:
+            found.append(f"{name} {rss:.0f} of {limit} MB")
     return found

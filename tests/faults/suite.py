@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tests.faults import clients, connections, machine, network, processes
+from tests.faults import clients, connections, habits, machine, network, processes, writers
 from tests.faults.runner import Fault
 
 FAULTS: tuple[Fault, ...] = (
     *clients.FAULTS,
+    *writers.FAULTS,
     *connections.FAULTS,
+    *habits.FAULTS,
     *processes.FAULTS,
     *network.FAULTS,
     *machine.FAULTS,

@@ -33,7 +33,7 @@ class MjpegServer:
     """Serves `body` (what follows the head, piece by piece) at `/video`; `stop` and `start` keep the port.
 
     `mode` is read for each request and each frame: `normal`, `no_length`, `stall` (silent from now on), `close`
-    (ends the answer), `oversize`, `wrong_boundary`, `zero_length`, `bare` (JPEGs in a row),
+    (ends the answer), `oversize`, `wrong_boundary`, `zero_length`, `boundary_text`, `bare` (JPEGs in a row),
     `garbage`, `plain` (no multipart), `redirect`, `redirect_away`.
     """
 
@@ -149,6 +149,9 @@ class MjpegServer:
                 b"Content-Length: ", b"Content-Length: 0\r\nX-True-Length: "
             ),
             "bare": make_jpeg,
+            "boundary_text": lambda number: part(
+                make_jpeg(number)[:-2] + b"\r\n--picture\r\nContent-Type: image/jpeg\r\n\r\n" * 40_000, length=False
+            ),
             "garbage": lambda number: bytes(range(256)) * 100,
             "plain": lambda number: b"<html>hello</html>",
         }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
 from tests.faults import runner
 from tests.faults.record import Account, Bar, Row
+from tests.support.manifests import PROJECT
+
+from elastic_inference.commands.manifests.settings import SETTINGS
 
 MISSED = Bar("Redis answers within 1 s", False, "2.0 s", fails=True, own=True)
 
@@ -33,3 +37,34 @@ def test_a_bar_that_only_shows_and_a_lost_frame_are_not_tried_again(monkeypatch:
     assert not rows(monkeypatch, Row("g", "n", bars=[shown])).fails()
     lost = Row("g", "n", account=Account(pushed=1), bars=[Bar("every frame accounted for", False, "1 are not")])
     assert rows(monkeypatch, lost).fails()
+
+
+@pytest.mark.parametrize(
+    ("after", "missed"),
+    [
+        ({"pod-1": (210.0, 20)}, []),
+        ({"pod-1": (237.0, 20)}, ["memory as before: pod-1 200 to 237 MB"]),
+        ({"pod-1": (200.0, 25)}, ["descriptors as before: pod-1 20 to 25"]),
+        (
+            {"pod-1": (200.0, 20), "housekeeping": (140.0, 9)},
+            ["memory below half of the limit: housekeeping 140 of 268 MB"],
+        ),
+    ],
+)
+def test_memory_and_descriptors_that_stay_taken_fail_a_fault(
+    after: dict[str, tuple[float, int]], missed: list[str]
+) -> None:
+    row = Row("g", "n", back_s=0.1)
+    row.bars = runner._bars(row, {"pod-1": (200.0, 20)}, after)
+    assert [bar.text() for bar in row.missed()] == missed
+    assert row.fails() == bool(missed)
+
+
+def test_the_limits_of_memory_are_those_of_the_manifests() -> None:
+    parts = {"pod": "inference", "video": "camera"}
+    for name, limit_mb in runner.LIMITS_MB.items():
+        text = (PROJECT / "kubernetes" / "parts" / f"{parts.get(name, name)}.yaml.j2").read_text()
+        (given,) = re.findall(r"limits:\s+cpu: .+\s+memory: \"?([\w {}]+)\"?", text)
+        size = re.fullmatch(r"(\d+)([MG])i", SETTINGS["INFER_MEMORY_LIMIT"] if "{{" in given else given)
+        assert size is not None, given
+        assert limit_mb == int(size[1]) * (1 << {"M": 20, "G": 30}[size[2]]) // 10**6

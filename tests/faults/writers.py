@@ -1,0 +1,184 @@
+"""More that the Redis user `camera`, or a site's, can do: long values, very many keys, invented types, large frames."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any
+
+import msgpack
+from redis.exceptions import RedisError
+
+from elastic_inference.domain import keys
+from tests.faults.clients import KEYS, MEMORY, POD_MB
+from tests.faults.load import TYPE
+from tests.faults.runner import Fault, Seen
+from tests.faults.site import SIZE, Site
+from tests.support import site_floods
+from tests.support.jpeg import noisy_jpeg
+from tests.support.redis_logins import PASSWORDS, SITE, SITE_TYPE, line_of_the_site
+
+RUNS = f'ei_janitor_runs_total{{infer_type="{TYPE}"}}'
+MANY = 100_000
+LONG = 20
+ODD_KEYS = (
+    *("queue_a:b", "queue_bad!", "queue_", "{queue_a:b}:tokens", "{queue_bad..!}:tokens", "{queue_}}:waiting:"),
+    *(
+        "{queue_zz}:waiting:a b",
+        "{queue_a:b}:source:x",
+        "{queue_{}:source:",
+        "{queue_a}b}:frame:x",
+        "{queue_zz}:dropped",
+    ),
+)
+INVENTED = 300
+
+
+def long_values(site: Site, seen: Seen) -> None:
+    """Tokens and entries of 80 kB that patterns would need half a minute for."""
+    seen.others_go_on()
+    with site.client("camera") as camera, seen.answers_within(1.0):
+        for _ in range(LONG):
+            site_floods.long_values(camera, TYPE)
+            time.sleep(0.1)
+        time.sleep(2)
+    seen.may_forge(2 * LONG, "entries that are no frame count as stale")
+
+
+def very_many_keys(site: Site, seen: Seen) -> None:
+    """100,000 small keys that would stay for ten years."""
+    seen.others_go_on()
+    runs = site.named("housekeeping").metrics()[RUNS]
+    began = time.monotonic()
+    with site.client("camera") as camera, seen.answers_within(1.0):
+        for start in range(0, MANY, 2000):
+            pipe = camera.pipeline(transaction=False)
+            for number in range(start, start + 2000):
+                pipe.set(keys.frame(TYPE, "ghost", str(number)), b"x", ex=site_floods.YEARS_S)
+            pipe.execute()
+        time.sleep(3)
+        runs, took_s = site.named("housekeeping").metrics()[RUNS] - runs, time.monotonic() - began
+    _janitor_ran(seen, runs, took_s)
+    seen.end()
+    # Each key needs a turn of the sweep, and lives for 7 s from then.
+    seen.within("they are removed", lambda: int(_key_count(site)) < MANY / 100, 40)
+
+
+def odd_keys(site: Site, seen: Seen) -> None:
+    """Keys that a camera's rights allow, and that no service reads."""
+    seen.others_go_on()
+    with site.client("camera") as camera:
+        for key in ODD_KEYS:
+            camera.hset(key, "x", 1) if "source" in key or "dropped" in key else camera.set(key, b"x")
+    seen.end()
+
+    def expire() -> bool:
+        return all(0 < int(life) <= 600 or life == -2 for life in (site.admin.ttl(key) for key in ODD_KEYS))  # type: ignore[arg-type]
+
+    seen.within("each gets an expiry", expire, 20)
+    seen.clean_up.append(lambda: site.admin.unlink(*ODD_KEYS))
+
+
+def oversized_scripts(site: Site, seen: Seen) -> None:
+    """Our scripts, called by a camera with names of 4 MB, thousands of entries and limits without bound."""
+    seen.others_go_on()
+    with site.client("camera") as camera, seen.answers_within(1.0), seen.peak_below(Valkey=768):
+        for _ in range(20):
+            site_floods.scripts(camera, "made-up")
+            time.sleep(0.1)
+
+
+def invented_types(site: Site, seen: Seen) -> None:
+    """300 types that do not exist, kept alive, and then a new one without pods."""
+    seen.others_go_on()
+    names = [f"a{number:03}" for number in range(INVENTED)]
+    stop = threading.Event()
+
+    def invent() -> None:
+        with site.client("camera") as camera:
+            while not stop.is_set():
+                pipe = camera.pipeline(transaction=False)
+                for name in names:
+                    pipe.zadd(keys.sources(name), {"x": time.time() * 1000})
+                with contextlib.suppress(RedisError):
+                    pipe.execute()
+                stop.wait(2)
+
+    thread = threading.Thread(target=invent)
+    thread.start()
+    try:
+        time.sleep(3)
+        with site.client("camera") as camera:
+            camera.zadd(keys.sources("zz-new"), {"x": time.time() * 1000})
+            wanted = 'ei_queue_length{infer_type="zz-new"}'
+            seen.within("a new type is served", lambda: wanted in _alive(site, camera, wanted), 40)
+    finally:
+        stop.set()
+        thread.join()
+    seen.clean_up.append(lambda: site.admin.unlink(*(keys.sources(name) for name in (*names, "zz-new"))))
+
+
+def site_flood(site: Site, seen: Seen) -> None:
+    """A site's own user floods its type in every way that its rights allow."""
+    seen.others_go_on()
+    site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
+    target = site.target("camera").model_copy(update={"username": SITE, "password": _secret(PASSWORDS[SITE])})
+    runs, began = site.named("housekeeping").metrics()[RUNS], time.monotonic()
+    with site.client_of(target) as client, seen.answers_within(1.0):
+        done = site_floods.flood(client, SITE_TYPE, 8.0)
+    took_s = time.monotonic() - began
+    runs = site.named("housekeeping").metrics()[RUNS] - runs
+    _janitor_ran(seen, runs, took_s)
+    now = time.monotonic()
+    latency_s = max(read - captured for times in site.reader.seen.values() for read, captured in times if read > began)
+    # Some 0.1 s on a quiet machine.
+    seen.check("no result of the others is older than 1 s", latency_s < 1, f"{latency_s:.2f} s", fails=latency_s > 3)
+    seen.notes.append(f"{sum(done.values())} bursts of {len(done)} kinds in {now - began:.0f} s")
+    site.admin.execute_command("ACL", "DELUSER", SITE)
+
+
+def large_legacy_frames(site: Site, seen: Seen) -> None:
+    """24 legacy frames of 4 MB after small ones, which a pod takes in one pop."""
+    seen.others_go_on()
+    small, large = (
+        msgpack.packb({"name": "old", "category": TYPE, "data": noisy_jpeg(6, *SIZE) + bytes(extra)})
+        for extra in (0, 4_000_000)
+    )
+    with site.client("camera") as camera, seen.peak_below(pod_1=POD_MB, pod_2=POD_MB):
+        for message, count in ((small, 8), (large, 24)):
+            camera.rpush(keys.legacy_queue(TYPE), *[message] * count)
+            seen.pushed += count
+            time.sleep(1.5)
+
+
+def _janitor_ran(seen: Seen, runs: float, took_s: float) -> None:
+    says = f"{runs:.0f} runs in {took_s:.0f} s"
+    seen.check("the janitor of the streams' type runs on", runs >= took_s / 3, says, fails=runs < 1)
+
+
+def _alive(site: Site, camera: Any, wanted: str) -> tuple[str, ...]:
+    camera.zadd(keys.sources("zz-new"), {"x": time.time() * 1000})
+    return (wanted,) if wanted in site.named("housekeeping").metrics() else ()
+
+
+def _key_count(site: Site) -> int:
+    found: Any = site.admin.dbsize()
+    return int(found)
+
+
+def _secret(text: str) -> Any:
+    from pydantic import SecretStr
+
+    return SecretStr(text)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(KEYS, "values of 80 kB", long_values),
+    Fault(KEYS, "100,000 keys that would stay for years", very_many_keys),
+    Fault(KEYS, "keys that no service reads", odd_keys),
+    Fault(KEYS, "scripts with oversized arguments", oversized_scripts),
+    Fault(KEYS, "300 invented types", invented_types),
+    Fault(KEYS, "one site's user floods its type in every way", site_flood),
+    Fault(MEMORY, "legacy frames of 4 MB", large_legacy_frames),
+)
