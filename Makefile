@@ -111,7 +111,7 @@ test-cluster: install ## images, manifests and the whole suite on a real cluster
 test-elasticity: install ## the autoscalers against real pods on a real cluster (under 40 minutes; ARGS="-h")
 	@$(BIN)/python -m tests.elasticity $(ARGS)
 
-test-faults: install dashboard ## one fault after another under load, about twelve minutes (doc/reliability.md; ARGS="-h")
+test-faults: install dashboard ## one fault after another under load, about ten minutes (doc/reliability.md; ARGS="-h")
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: install dashboard ## benchmarks of every part, at most 15 minutes (ARGS="-h")

@@ -18,6 +18,8 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
+from elastic_inference.flows.inference.inference_service import IMAGE_SHARE
+from elastic_inference.flows.inference.pipeline import _HELD_SHARE
 from tests.support.jpeg import tiny_jpeg
 from tests.support.queue_bench import TYPE, QueueBench
 from tests.support.waiting import wait_for, wait_for_async
@@ -382,3 +384,15 @@ def test_redis_restarts_under_both_ends() -> None:
         assert [frame.frame.seq for frame in after] == [5]
         assert after[0].order > before
         bench.check_account()
+
+
+def test_large_legacy_frames_after_small_ones_come_in_a_pop_of_bounded_size(bench: QueueBench) -> None:
+    """Their sizes are unknown before: a pod must have room for the list and one frame (ADR 20)."""
+    bench.push_legacy("old", 16)
+    assert sum(bench.drain_sizes(16)) < 10_000
+    bench.push_legacy("old", 24, size=4_000_000)
+    sizes = bench.drain_sizes(16)
+    assert 3 * MAX_POP_BYTES < max(sizes) <= bench.rules.legacy_bytes + bench.rules.max_frame_bytes
+    left = ((1 << 30) - 200_000_000) * (1 - IMAGE_SHARE * (1 + 1 / _HELD_SHARE))
+    assert bench.rules.legacy_bytes + bench.rules.max_frame_bytes < left / 3
+    bench.run_janitor()

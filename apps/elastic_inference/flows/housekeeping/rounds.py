@@ -71,6 +71,7 @@ class Housekeeping:
         self._memory_at = float("-inf")
         self._counted: set[str] = set()
         self._last_done = ""
+        self._tried: set[str] = set()
         self._failed_first = ""
         self._throttle = Throttle()
         # The names of types come from outside.
@@ -126,10 +127,14 @@ class Housekeeping:
             # The last round began with it and got no further.
             order.append(order.pop(0))
         self._failed_first = order[0] if order else ""
-        for infer_type in order:
+        # A new type may have its place for a turn of ten seconds only.
+        new = dict.fromkeys(name for name in names if self._tried and name not in self._tried)
+        for infer_type in (*new, *(name for name in order if name not in new)):
+            self._tried.add(infer_type)
             await self._clean_type(infer_type, share, found.get(infer_type, ()))
             self._failed_first = ""
-            self._last_done = infer_type
+            if infer_type not in new:
+                self._last_done = infer_type
             if time.monotonic() - started > JANITORS_S:
                 break
 
@@ -161,6 +166,7 @@ class Housekeeping:
             for metric in (self._metrics.queue_length, self._metrics.janitor_runs, self._metrics.janitor_refused):
                 metric.remove(gone)
             self._janitor.forget(gone)
+            self._tried.discard(gone)
 
     async def _read_memory(self) -> None:
         # Not every second: an INFO costs more than all the rest.

@@ -80,6 +80,7 @@ class Pass:
 
     def __init__(self, queues: Queues) -> None:
         self.found: set[str] = set()
+        self.had_pods: set[str] = set()
         self.walked = 0
         self._queues = queues
 
@@ -121,7 +122,8 @@ async def test_types_are_bounded_and_the_known_ones_stay(caplog: pytest.LogCaptu
             await housekeeping._clean_up()
             assert len(set(queues.cleaned)) == len(queues.cleaned) == MAX_TYPES
             assert "people" in queues.cleaned
-    assert [record.message for record in caplog.records] == ["the queue has 1001 inference types: only 256 are served"]
+    (line,) = (record.message for record in caplog.records)
+    assert line.startswith("the queue has 1001 inference types: only 256 are served at a time")
 
 
 async def test_a_round_continues_where_the_last_was_cut_off() -> None:
@@ -134,6 +136,20 @@ async def test_a_round_continues_where_the_last_was_cut_off() -> None:
         assert await housekeeping._ask("queue", housekeeping._clean_up)
         seen += queues.cleaned
     assert seen == ["a", "b", "c", "d", "a", "b", "c", "d", "a"]
+
+
+async def test_a_new_type_is_cleaned_first_and_moves_nobody_back() -> None:
+    queues = Queues(["a", "b", "c", "d"])
+    housekeeping = make(queues)
+    await housekeeping._ask("queue", housekeeping._clean_up)
+    seen: list[str] = []
+    for new in (["x"], ["x", "y"]):
+        queues.found = ["a", "b", "c", "d", *new]
+        queues.cleaned.clear()
+        queues.fails_after = 2
+        await housekeeping._ask("queue", housekeeping._clean_up)
+        seen += queues.cleaned
+    assert seen == ["x", "a", "y", "b"]
 
 
 async def test_a_type_that_takes_too_long_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
