@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.conftest import REPOSITORY, missing_tool
 
 RULES = REPOSITORY / "doc" / "examples" / "redis-connections.nft"
