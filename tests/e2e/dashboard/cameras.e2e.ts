@@ -12,7 +12,7 @@ import { live, tile, useSuite } from './suite'
 import { waitFor } from './system'
 
 // Chromium logs every refusal itself.
-const REFUSED = [/status of 4(00|09|12)/]
+const REFUSED = [/status of 4(00|09|12|22)/]
 const folder = mkdtempSync(join(tmpdir(), 'ei-cameras-'))
 const file = join(folder, 'cameras.yaml')
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -46,6 +46,19 @@ const state = (page: Page, name: string, word: string): Promise<unknown> =>
   )
 const field = (page: Page, name: string): Locator => page.locator(`[data-field="${name}"]`)
 
+/** A check says why there is no image, or shows it. */
+async function checkBeforeSaving(page: Page): Promise<void> {
+  await page.getByLabel('Password').fill('wrong')
+  await page.getByRole('button', { name: 'Check' }).click()
+  await page.locator('[data-probe="failed"]').getByText('refuses the user name or password').waitFor()
+  await page.getByLabel('Password').fill('s@cret')
+  await page.getByRole('button', { name: 'Check' }).click()
+  await page.locator('[data-probe="done"]').getByText('640 × 360').waitFor()
+  const preview = page.getByAltText('First frame of the camera')
+  await waitFor('the preview', () => preview.evaluate((image: HTMLImageElement) => image.naturalWidth === 640))
+  expect(await camera('dock-1')).toBeNull()
+}
+
 beforeAll(async () => {
   suite.system.start('housekeeping', 'apps/housekeeping_service.py')
   suite.system.start('source worker', 'apps/camera_stream_service.py', { CAMERA_POOL: 'true' })
@@ -75,6 +88,7 @@ test('a camera is added, with its mistakes shown at their fields', async () => {
   await page.keyboard.press('Tab')
   expect(await page.getByLabel('Address').inputValue()).toBe(source.url)
   expect(await page.getByLabel('User').inputValue()).toBe('guest')
+  await checkBeforeSaving(page)
   await page.getByText('More settings').click()
   await page.getByLabel('Labels').fill('site=north')
   await page.getByRole('button', { name: 'Add camera' }).click()
