@@ -43,7 +43,7 @@ def run(
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=280,
         check=False,
         env={"PATH": os.environ["PATH"], "PYTHON": python, **environ},
     )
