@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from tests.fuzz import gateway_targets, http_targets, image_targets, message_targets, redis_targets, text_targets
+from tests.fuzz import (
+    camera_targets,
+    gateway_targets,
+    http_targets,
+    image_targets,
+    message_targets,
+    redis_targets,
+    text_targets,
+)
 
-TARGETS = {
-    target.name: target
-    for module in (message_targets, image_targets, http_targets, gateway_targets, redis_targets, text_targets)
-    for target in module.TARGETS
-}
+_MODULES = (
+    *(camera_targets, message_targets, image_targets, http_targets),
+    *(gateway_targets, redis_targets, text_targets),
+)
+TARGETS = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -14,7 +14,9 @@ from tests.fuzz.with_atheris import FOLDER
 
 NAME = "Schemathesis"
 # A response of events never ends: the requests of `raw_requests` read its head.
-EXCLUDED = ["--exclude-path", "/api/events"]
+# Cameras have rules that no schema tells, and no owner runs here: the target `changes of cameras` tries their bodies.
+_NOT_TRIED = ("/api/events", "/api/cameras", "/api/cameras/{name}", "/api/cameras/probe")
+EXCLUDED = [argument for path in _NOT_TRIED for argument in ("--exclude-path", path)]
 CHECKS = "all"
 
 

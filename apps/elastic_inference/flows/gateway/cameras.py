@@ -91,6 +91,9 @@ class PoolCameras:
             if action == "create":
                 raise CameraRefusal(403, f"This token sees only cameras named {', '.join(access.cameras)[:200]}.")
             raise _no_camera(name)
+        await self._refresh()
+        if not self._records.owned:
+            raise CameraRefusal(503, NO_OWNER)
         ask = partial(self._requests.ask, keys.CAMERA_REQUESTS, action, name, spec)
         reply = await self._ask(partial(ask, revision=revision, by=access.name or ""), NO_OWNER)
         # The next reader must see the change.
@@ -104,6 +107,9 @@ class PoolCameras:
         name = str(request.get("name") or "")
         if name and not access.sees(name):
             raise _no_camera(name)
+        await self._refresh()
+        if not self._records.workers:
+            raise CameraRefusal(503, NO_WORKER)
         if self._probes >= MAX_PROBES:
             raise CameraRefusal(429, "Too many cameras are being probed: try again in a moment.")
         self._probes += 1

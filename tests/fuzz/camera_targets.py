@@ -1,0 +1,187 @@
+"""Targets that read what is said about cameras of the pool: the file, requests, the registry, bodies of the API."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render
+from elastic_inference.adapters.camera_registry.records import (
+    CompleteCamera,
+    complete,
+    read_spec,
+    read_status,
+    read_wanted,
+    secrets_value,
+    spec_value,
+    status_value,
+)
+from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
+from elastic_inference.adapters.leases.listing import read_leases
+from elastic_inference.adapters.source.guarded import RedirectGuard, _target
+from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
+from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
+from elastic_inference.domain.camera_changes import new_camera, patched, read_model, replaced
+from elastic_inference.domain.camera_documents import ProbeRequest
+from elastic_inference.domain.camera_errors import CameraRefusal
+from elastic_inference.domain.errors import SourceError
+from tests.fuzz.target import Target
+
+_SECRET = "a-password-that-nobody-may-see"
+_CAMERA = {
+    "name": "gate",
+    "url": f"http://10.0.0.8/v?key={_SECRET}",
+    "login": {"user": "viewer", "password": _SECRET},
+    "labels": {"site": "north"},
+}
+_FIELDS = (*CameraSpec.model_fields, "zoom")
+
+
+@functools.cache
+def _current() -> CameraSpec:
+    return CameraSpec.model_validate(_CAMERA)
+
+
+def _file(data: bytes) -> None:
+    try:
+        cameras = parse(data)
+    except CameraFileError as error:
+        assert _SECRET not in str(error)
+        raise
+    assert parse(render(cameras)) == cameras
+    for name, spec in cameras.items():
+        _is_kept(name, spec)
+
+
+def _is_kept(name: str, spec: CameraSpec) -> None:
+    """A camera comes out of the registry as it went in, and without its secrets where they do not belong."""
+    camera = CompleteCamera(7, spec)
+    value = spec_value(camera)
+    public = read_spec(name, value)
+    assert public is not None
+    assert complete(public, secrets_value(camera)) == camera
+    password = spec.login.password.get_secret_value() if spec.login else ""
+    assert len(password) < 12 or password.encode() not in value
+
+
+def _file_seeds() -> list[bytes]:
+    return [
+        render({"gate": _current(), "yard": CameraSpec(name="yard", url="file:///videos/a.mp4")}),
+        b"cameras: []",
+        b"cameras:\n- {name: a, url: 'rtsp://a', fps: 0}\n",
+        b"a: &a [1]\nb: *a\n",
+    ]
+
+
+def _changes(data: bytes) -> None:
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for change in (functools.partial(replaced, _current()), functools.partial(patched, _current()), new_camera):
+        try:
+            spec = change(given)
+        except CameraRefusal as refusal:
+            assert refusal.status == 400
+            assert _SECRET not in str(refusal)
+            assert _SECRET not in str(refusal.fields)
+            continue
+        _is_kept(spec.name, spec)
+        urls = [url for url in (spec.url, spec.substream) if url is not None]
+        if spec.login == _current().login or any(_SECRET in url for url in urls):
+            assert all("//10.0.0.8" in url.lower() for url in urls), "a secret for another host"
+    try:
+        read_model(ProbeRequest, given if isinstance(given, dict) else {})
+    except CameraRefusal as refusal:
+        assert refusal.fields
+
+
+def _change_seeds() -> list[bytes]:
+    shown = _current().public().model_dump(mode="json", exclude={"login"})
+    patches: list[dict[str, Any]] = [{"url": "http://10.0.0.9/v"}, {"login": None}, {"labels": {"site": None}}]
+    return [json.dumps(each).encode() for each in (shown, *patches, {"url": "http://10.0.0.8/?key=***"})]
+
+
+def _change_inputs() -> st.SearchStrategy[bytes]:
+    urls = st.sampled_from(
+        ["http://10.0.0.9/v?key=***", "http://10.0.0.8/w?key=***", "rtsp://10.0.0.8@evil", "http://10.0.0.8#@evil", ""]
+    )
+    values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | urls
+    nested = values | st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=8) | st.just("user"), values)
+    return st.dictionaries(st.sampled_from(_FIELDS), nested, max_size=4).map(lambda each: json.dumps(each).encode())
+
+
+def _registry(data: bytes) -> None:
+    camera = read_spec("gate", data)
+    if camera is not None:
+        assert camera.spec.name == "gate"
+        complete(camera, data)
+    wanted = read_wanted(data)
+    assert wanted is None or 0 <= wanted[1] <= 4096
+    status = read_status(data)
+    if status is not None:
+        json.dumps([status.fps, status.cost, status.since_ms], allow_nan=False)
+        assert read_status(status_value(status)) == status
+    request = read_request(data, 1_790_000_000.0)
+    assert request is None or _SECRET not in repr(request)
+    reply = read_reply(data)
+    assert reply.status in range(200, 504)
+    assert len(reply.message) <= 1000
+    rows = {line.partition(b"=")[0]: line.partition(b"=")[2] for line in data.split(b"\n")}
+    leases, workers = read_leases(rows, rows, 1_790_000_000.0)
+    json.dumps([[each.cost, each.epoch] for each in leases.values()], allow_nan=False)
+    json.dumps([[each.capacity, each.load, each.seen_ago_s] for each in workers.values()], allow_nan=False)
+
+
+def _registry_seeds() -> list[bytes]:
+    camera = CompleteCamera(7, _current())
+    request = {"id": "a1", "action": "patch", "name": "gate", "spec": {"login": _SECRET}, "time_ms": 1_790_000_000_000}
+    reply = {"status": 400, "error": {"message": "no", "fields": {"url": "no"}}}
+    return [
+        spec_value(camera),
+        secrets_value(camera) or b"",
+        b"7 0.1500",
+        status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)),
+        json.dumps(request).encode(),
+        json.dumps(reply).encode(),
+        b"gate=5 pod-1:ab 0.15 0 0 - 0\npod-1:ab=1790000000000000 2 0.1 0 3000000",
+    ]
+
+
+def _addresses(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    rules = AddressRules(DEFAULT_NETWORKS, Path("/nowhere"), lambda host: [host])
+    for call in (rules.resolve, rules.file):
+        try:
+            call(text)
+        except SourceError as error:
+            assert len(str(error)) < 600
+        except ValueError:
+            assert call == rules.resolve, "a resolver returns addresses"
+    RedirectGuard().allows(data)
+    host, port, head = _target(data)
+    assert host
+    assert 0 <= port <= 99_999
+    assert b"\r\n\r\n" not in head[:-4]
+
+
+def _address_seeds() -> list[bytes]:
+    return [
+        b"10.0.0.7",
+        b"::ffff:127.0.0.1",
+        b"file:///nowhere/../a%00",
+        b"GET http://a.example:81/x HTTP/1.1\r\nHost: a\r\nProxy-Connection: x\r\n\r\n",
+        b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
+    ]
+
+
+TARGETS = (
+    Target("files of cameras", _file, (CameraFileError,), _file_seeds),
+    Target("changes of cameras", _changes, (), _change_seeds, _change_inputs),
+    Target("registry of cameras", _registry, (), _registry_seeds),
+    Target("addresses of cameras", _addresses, (ValueError,), _address_seeds),
+)
