@@ -46,6 +46,7 @@ declare -A RUN_VARIABLES=(
         CAMERA_FPS
         CAMERA_TRANSPORT
         CAMERA_CA_FILE:read
+        CAMERA_CA_DIR:read
         CAMERA_FINGERPRINT
         CAMERA_POOL
         CAMERA_PROCESSES

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 
 # From malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _MIB = 1024 * 1024
 
 
-def keep_freed_memory(limit_bytes: int = 32 * _MIB) -> bool:
+def keep_freed_memory(limit_bytes: int = 32 * _MIB, arenas: int | None = None) -> bool:
     """Lets malloc keep up to `limit_bytes` of freed memory for each thread, and return larger blocks at once.
 
+    With `arenas`, all threads together keep that many times as much: for a process with many threads that hold frames.
     False if it cannot, as without glibc.
     """
     try:
@@ -24,6 +25,7 @@ def keep_freed_memory(limit_bytes: int = 32 * _MIB) -> bool:
     except (OSError, AttributeError):
         return False
     done = (
+        arenas is None or mallopt(_M_ARENA_MAX, arenas),
         mallopt(_M_MMAP_THRESHOLD, min(limit_bytes, 32 * _MIB)),
         mallopt(_M_TRIM_THRESHOLD, limit_bytes),
         mallopt(_M_TOP_PAD, min(limit_bytes, 4 * _MIB)),

@@ -50,7 +50,10 @@ class Source(Protocol):
         """
 
     def retrieve(self) -> CapturedFrame:
-        """Returns the frame that `grab` read. Raises SourceError, or InvalidFrameError for one unusable frame."""
+        """Returns the frame that `grab` read, once: it is large, and is not kept.
+
+        Raises SourceError, or InvalidFrameError for one unusable frame.
+        """
 
     def facts(self) -> SourceFacts:
         """What is known about the source by now: transport, codec, size, rate and the like."""

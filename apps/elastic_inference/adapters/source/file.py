@@ -63,8 +63,9 @@ class FileSource:
         return self._clock.tick(self._container.time_s(frame))
 
     def retrieve(self) -> CapturedFrame:
-        """Returns the frame; its capture time is now."""
-        return CapturedFrame.of(self._current, time.time(), time.monotonic())
+        """Returns the frame; its capture time is now. Call it once."""
+        frame, self._current = self._current, b""
+        return CapturedFrame.of(frame, time.time(), time.monotonic())
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

@@ -37,5 +37,6 @@ class LiveFrames:
         return self._clock.tick(self._container.time_s(frame))
 
     def retrieve(self) -> CapturedFrame:
-        """The frame that `grab` read: a JPEG as the camera made it, or a decoded image."""
-        return CapturedFrame.of(self._frame, self._ts, self._captured)
+        """The frame that `grab` read: a JPEG as the camera made it, or a decoded image. Call it once."""
+        frame, self._frame = self._frame, b""
+        return CapturedFrame.of(frame, self._ts, self._captured)

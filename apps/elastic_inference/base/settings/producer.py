@@ -76,6 +76,9 @@ class CameraSettings(ProducerSettings):
     camera_ca_file: ReadablePath = Field(
         None, description="certificate, or certificate authorities, to trust for https and rtsps (PEM)"
     )
+    camera_ca_dir: ReadablePath = Field(
+        None, description="folder of the PEM files that cameras of the pool name as their `certificate`"
+    )
     camera_fingerprint: str | None = Field(
         None, description="sha256:<fingerprint> of the camera's certificate, instead of CAMERA_CA_FILE"
     )

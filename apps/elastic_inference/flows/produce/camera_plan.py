@@ -5,15 +5,15 @@ Called by the source worker.
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from elastic_inference.adapters.source.camera import camera_label, open_camera
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.base.config import CameraSettings
-from elastic_inference.base.url import hide_password
+from elastic_inference.base.url import hide_password, with_login
 from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.errors import SourceError
 from elastic_inference.flows.produce.frame_pacing import CameraCap, FileCap, Gate
 from elastic_inference.flows.produce.stream import StreamPlan
 
@@ -24,8 +24,7 @@ FILE_STALL_S = 30.0
 def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
     """The plan of a camera; `spec` holds the login and the full URL, `settings` what holds for all cameras."""
     if spec.is_file:
-        path = file_path(spec.url)
-        what, stall_s = f"The video {path}", FILE_STALL_S
+        what, stall_s = f"The video {unquote(urlsplit(spec.url).path)}", FILE_STALL_S
     else:
         what, stall_s = camera_label(hide_password(spec.url)), settings.source_stall_s
     rules = settings.address_rules
@@ -55,30 +54,22 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
     )
 
 
-def file_path(url: str) -> Path:
-    """The path in a `file:` URL."""
-    return Path(unquote(urlsplit(url).path))
-
-
 def camera_settings(spec: CameraSpec, settings: CameraSettings) -> CameraSettings:
-    """The settings with which `open_camera` opens this camera."""
+    """The settings with which `open_camera` opens this camera. Raises SourceError."""
+    login = spec.login
+    url = spec.url if login is None else with_login(spec.url, login.user, login.password.get_secret_value())
     fingerprint = spec.certificate if spec.certificate and spec.certificate.startswith("sha256:") else None
-    ca_file = Path(spec.certificate) if spec.certificate and fingerprint is None else None
+    ca_file = None
+    if spec.certificate and fingerprint is None:
+        if settings.camera_ca_dir is None:
+            raise SourceError(f"{spec.certificate} can't be read: CAMERA_CA_DIR, the folder of such files, is not set.")
+        ca_file = settings.camera_ca_dir / spec.certificate
     return settings.model_copy(
         update={
-            "camera": with_login(spec),
+            "camera": url,
             "camera_fps": spec.fps,
             "camera_transport": spec.transport.value,
             "camera_fingerprint": fingerprint,
             "camera_ca_file": ca_file,
         }
     )
-
-
-def with_login(spec: CameraSpec) -> str:
-    """The camera's URL with its login."""
-    if spec.login is None:
-        return spec.url
-    parts = urlsplit(spec.url)
-    login = f"{quote(spec.login.user, safe='')}:{quote(spec.login.password.get_secret_value(), safe='')}"
-    return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()

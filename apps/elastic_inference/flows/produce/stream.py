@@ -203,6 +203,8 @@ class Stream:
                 if taken is not None and not self.lifecycle.stopping:
                     self._encode(*taken)
                     self._cpu_s = time.thread_time()
+                # A frame of 1080p has 3 MB: it must not wait here until the next one comes.
+                taken = None
         except BaseException as error:
             log.critical("%s: the encoder failed", self.plan.name, exc_info=error)
             self._error = error

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
+from elastic_inference.base.backoff import Backoff
 from elastic_inference.flows.produce.pool.blame import Records, guilty
 from elastic_inference.flows.produce.pool.channel import Message
 from elastic_inference.flows.produce.pool.child_process import Assignment, ChildProcess
@@ -25,6 +26,8 @@ MOST_ALONE = 4
 # A child that says nothing for this long, while this process runs, hangs.
 SILENT_LIMIT_S = 30.0
 METRICS_LIMIT_S = 1.0
+# One that ends this soon after its start is not started again at once.
+SHORT_LIFE_S = 10.0
 
 
 class Children:
@@ -43,6 +46,8 @@ class Children:
         self._wake.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._started = 0
+        self._start_at = 0.0
+        self._backoff = Backoff(0.25, 10.0)
         self._stepped_at = time.monotonic()
         self.records = Records()
         self.costs = Costs(window_s)
@@ -214,24 +219,33 @@ class Children:
         if self.records.quarantined(name):
             if not self.records.may_run(name, now) or len(self._alone) >= MOST_ALONE:
                 return
-            child = self._alone[name] = self._start()
+            chosen = self._start(now)
+            if chosen is not None:
+                self._alone[name] = chosen
         else:
-            child = self._choose(name, hurry)
-        self._homes[name] = child
-        child.put(name, self._wanted[name])
+            chosen = self._choose(name, hurry, now)
+        if chosen is None:
+            return  # `step` tries again
+        self._homes[name] = chosen
+        chosen.put(name, self._wanted[name])
 
-    def _choose(self, name: str, hurry: bool) -> ChildProcess:
+    def _choose(self, name: str, hurry: bool, now: float) -> ChildProcess | None:
         suspect = self.records.suspect(name)
         loads = {child: sum(map(self.costs.of, child.cameras)) for child in self._shared}
         best = min(loads, key=loads.__getitem__, default=None)
         room = len(self._shared) < self.most
         wants_another = suspect or best is None or loads[best] + self.costs.of(name) > START_ANOTHER_ABOVE
-        if best is None or (room and wants_another and best.cameras and not hurry):
-            best = self._start()
-            self._shared.append(best)
-        return best
+        if best is not None and (hurry or not room or not wants_another or not best.cameras):
+            return best
+        another = self._start(now)
+        if another is not None:
+            self._shared.append(another)
+        return another or best
 
-    def _start(self) -> ChildProcess:
+    def _start(self, now: float) -> ChildProcess | None:
+        """None during the pause after processes that ended soon after their start."""
+        if now < self._start_at:
+            return None
         self._started += 1
         child = ChildProcess(self._started)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
