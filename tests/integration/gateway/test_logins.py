@@ -14,13 +14,19 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from elastic_inference.adapters.camera_registry.records import CompleteCamera, spec_value
 from elastic_inference.base.lifecycle import HealthServer
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.camera_changes import patched
+from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.result import parse_result
 from elastic_inference.flows.gateway import api
 from tests.support.gateway import Answer, Pool, RunningGateway, first_event
 from tests.support.openapi import OPENAPI
 from tests.support.sentences import Tries
+from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 
@@ -32,6 +38,10 @@ TOKENS = [
     {"name": "wall", "role": "viewer", "token": WALL, "cameras": ["gate-*"]},
     {"name": "lobby", "role": "viewer", "token": LOBBY, "cameras": ["*"]},
 ]
+CAMERA_CHANGES = (
+    *(("/api/cameras", "POST"), ("/api/cameras/probe", "POST")),
+    *(("/api/cameras/gate", method) for method in ("PUT", "PATCH", "DELETE")),
+)
 OPEN = {"/api/session", "/api/login", "/api/logout"}
 
 tries = Tries(
@@ -43,8 +53,14 @@ class Site:
     """A gateway with all kinds of tokens, and two cameras of which the viewer may see one."""
 
     def __init__(
-        self, gateway: RunningGateway, file: Path, pools: tuple[Pool, Pool], patch: pytest.MonkeyPatch
+        self,
+        gateway: RunningGateway,
+        file: Path,
+        pools: tuple[Pool, Pool],
+        patch: pytest.MonkeyPatch,
+        server: EmbeddedValkey,
     ) -> None:
+        self.server = server
         self.gateway = gateway
         self.file = file
         self.mine, self.other = pools
@@ -53,6 +69,10 @@ class Site:
     def ask(self, path: str, token: str = "", method: str = "GET", **headers: str) -> Answer:
         login = {"Authorization": f"Bearer {token}"} if token else {}
         return self.gateway.ask(path, method, {} if method != "GET" else None, **login, **headers)
+
+    def change(self, token: str, path: str, method: str, body: Any, **headers: str) -> int:
+        login = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.gateway.ask(path, method, body, **login, **headers).status
 
     def log_in(self, token: str) -> str:
         """The cookie of a new session."""
@@ -112,7 +132,7 @@ def site(
         settings = {"GATEWAY_TOKENS_FILE": str(file), "GATEWAY_TOKEN": SERVICE}
         settings["WEBSOCKET_SERVER_URL"] = f"ws://127.0.0.1:{relay.port}"
         with RunningGateway(valkey.url, **settings) as gateway:
-            made = Site(gateway, file, pools, monkeypatch)
+            made = Site(gateway, file, pools, monkeypatch, valkey)
             wait_for(lambda: len(made.names(CHIEF)) == 2, what="both cameras")
             yield made
 
@@ -186,6 +206,38 @@ def an_admin_logs_out(site: Site) -> None:
     assert site.ask("/api/streams", Cookie=there).status == 200
 
 
+GATE = {"name": "gate", "url": "http://10.0.0.8/v?key=k1", "login": {"user": "ei", "password": "se cret"}}
+
+
+@tries("an admin can list, add, change and remove the cameras of the pool.")
+def an_admin_changes_cameras(site: Site) -> None:
+    folder = site.file.parent
+    environ = {"QUEUE_URL": site.server.url, "CAMERAS_FILE": str(folder / "cameras.yaml")}
+    housekeeping = ServiceProcess("housekeeping", environ, folder, "housekeeping").start()
+    try:
+        wait_for(lambda: site.change(CHIEF, "/api/cameras", "POST", GATE) == 201, 30, "the owner")
+        assert site.change(CHIEF, "/api/cameras/gate", "PATCH", {"fps": 5}) == 200
+        assert [each["name"] for each in site.ask("/api/cameras", CHIEF).json["cameras"]] == ["gate"]
+        assert site.change(CHIEF, "/api/cameras/gate", "DELETE", {}) == 204
+    finally:
+        housekeeping.kill()
+
+
+@tries("an admin cannot read a camera's login, or have it sent to another host than before.")
+def an_admin_reads_no_login(site: Site) -> None:
+    camera = CompleteCamera(7, CameraSpec.model_validate(GATE))
+    with redis.Redis(port=site.server.port) as client:
+        client.hset(keys.CAMERA_SPECS, "gate", spec_value(camera))
+    wait_for(lambda: site.ask("/api/cameras/gate", CHIEF).status == 200, what="the camera")
+    for path in ("/api/cameras", "/api/cameras/gate"):
+        shown = site.ask(path, CHIEF)
+        assert shown.status == 200
+        assert not any(secret in shown.body for secret in (b"se cret", b"k1"))
+    for change in ({"url": "http://10.0.0.9/"}, {"substream": "http://10.0.0.9/"}):
+        with pytest.raises(CameraRefusal, match="another host"):
+            patched(camera.spec, change)
+
+
 @tries("an admin with cameras can see those cameras, and change what an admin can change.")
 def an_admin_with_cameras_sees_them(site: Site) -> None:
     site.check_sees(YARD, site.other)
@@ -227,6 +279,15 @@ def a_viewer_changes_nothing(site: Site) -> None:
     assert site.gateway.ask("/api/logout", "POST", Cookie=site.log_in(WALL)).status == 200
 
 
+@tries("a viewer cannot see or change the cameras of the pool.")
+def a_viewer_has_no_cameras(site: Site) -> None:
+    for token in (WALL, LOBBY):
+        for path in ("/api/cameras", "/api/cameras/gate"):
+            assert site.ask(path, token).status == 403
+        for path, method in CAMERA_CHANGES:
+            assert site.change(token, path, method, GATE) == 403
+
+
 @tries("a removed token cannot keep a session, a websocket or a stream of events for longer than 2 s.")
 def a_removed_token_ends(site: Site) -> None:
     cookie = site.log_in(WALL)
@@ -244,6 +305,13 @@ def a_removed_token_ends(site: Site) -> None:
                 live.recv(timeout=10)
         list(events)  # ends
     assert site.ask("/api/streams", Cookie=cookie).status == site.ask("/api/streams", WALL).status == 401
+
+
+@tries("a page of another site cannot change or probe a camera of the pool, even in a browser with a session.")
+def another_site_changes_no_camera(site: Site) -> None:
+    cookie = site.log_in(CHIEF)
+    for path, method in CAMERA_CHANGES:
+        assert site.change("", path, method, GATE, Cookie=cookie, Origin="https://evil.example") == 403
 
 
 @tries("a page of another site cannot log in, log out or open live video, even in a browser with a session.")
