@@ -20,7 +20,7 @@ def exported() -> set[str]:
     for name, group in inspect.getmembers(metrics, inspect.isclass):
         if name.endswith("Metrics") and group.__module__ == metrics.__name__:
             registry = CollectorRegistry()
-            wanted = set(inspect.signature(group).parameters) - {"registry"}
+            wanted = set(inspect.signature(group).parameters) - {"registry", "into"}
             group(registry, **{key: ARGUMENTS[key] for key in wanted})
             found |= {each.name + "_total" * (each.type == "counter") for each in registry.collect()}
     return found
