@@ -164,7 +164,7 @@ def model_cache_full(site: Site, seen: Seen) -> None:
     cache.mkdir(exist_ok=True)
     with full(site):
         site.restart("pod-1", {"MODEL_CACHE_DIR": str(cache)})
-        site.named("pod-1").wait_ready(30)
+        site.named("pod-1").wait_ready(60)
 
 
 FAULTS = (
