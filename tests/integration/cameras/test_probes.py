@@ -69,6 +69,8 @@ async def test_what_fails_is_said_in_a_sentence(asking: CameraRequests) -> None:
     assert (file.status, "VIDEO_DIR" in file.message) == (400, True)
     wrong = await probe(asking, url="rtsp://a", certificate="../x.pem")
     assert (wrong.status, list(wrong.fields)) == (400, ["certificate"])
+    no_folder = await probe(asking, url="rtsps://127.0.0.1", certificate="camera.pem")
+    assert (no_folder.status, "CAMERA_CA_DIR" in no_folder.message) == (400, True)
     assert (await probe(asking, url="rtsp://127.0.0.1", name="none")).status == 404
 
 

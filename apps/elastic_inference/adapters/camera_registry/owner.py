@@ -28,7 +28,8 @@ from elastic_inference.domain.camera_errors import CameraRefusal
 
 log = logging.getLogger(__name__)
 
-ROUND_S = 1.0
+# A change of the store must be in the registry within a second, so that it takes effect within two.
+ROUND_S = 0.5
 # The whole registry is compared this often; between, only the numbers of entries.
 COMPARE_EVERY_S = 3.0
 # Requests that are made durable together.
@@ -48,7 +49,7 @@ class CameraOwner:
         report: Callable[[str | None], None],
         explain: Callable[[Exception], str] = str,
     ) -> None:
-        """`name` is unique among the replicas. `report` is called each second with what is wrong, or None.
+        """`name` is unique among the replicas. `report` is called in each round with what is wrong, or None.
 
         `client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it. `explain` says in
         a line what an error of Redis means.
@@ -72,7 +73,7 @@ class CameraOwner:
         return self._leads and time.monotonic() - self._locked_at < _LOCK_SURE_S
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Rounds of a second, and requests between them, until the stop."""
+        """Rounds of half a second, and requests between them, until the stop."""
         while not stop.is_set():
             started = time.monotonic()
             try:

@@ -24,7 +24,7 @@ from elastic_inference.adapters.camera_registry.requests import (
     reply_value,
 )
 from elastic_inference.adapters.redis_connection import connect
-from elastic_inference.adapters.source.probe import probe_camera, probe_file
+from elastic_inference.adapters.source.probe import probe_file, probe_settings
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
@@ -33,6 +33,7 @@ from elastic_inference.domain.camera_changes import read_model, reveal, same_hos
 from elastic_inference.domain.camera_documents import MAX_PREVIEW_BYTES, PROBE_LIMIT_S, CameraProbe, ProbeRequest
 from elastic_inference.domain.camera_errors import CameraRefusal, sentence
 from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.flows.produce.camera_plan import camera_settings
 
 log = logging.getLogger(__name__)
 
@@ -124,17 +125,8 @@ class ProbeAnswers:
             # The path inside the worker is nothing for a client to know.
             report = replace(probe_file(path, WATCH_S, _LIMIT_S, keep), camera=asked.url)
         else:
-            login = asked.login
-            report = probe_camera(
-                asked.url,
-                user=login.user if login else None,
-                password=login.password.get_secret_value() if login else None,
-                transport=asked.transport.value,
-                certificate=asked.certificate,
-                watch_s=WATCH_S,
-                limit_s=_LIMIT_S,
-                rules=self._rules,
-                on_image=keep,
-            )
+            fields = asked.model_dump(include={"url", "transport", "certificate"})
+            settings = camera_settings(CameraSpec(name="probe", login=asked.login, **fields), self._settings)
+            report = probe_settings(settings, WATCH_S, _LIMIT_S, self._rules, keep)
         image = images[0] if images and len(images[0]) <= MAX_PREVIEW_BYTES else None
         return CameraProbe(report, base64.b64encode(image).decode() if image else None)
