@@ -178,7 +178,7 @@ def test_a_change_of_the_file_and_of_the_state_comes_as_an_event(api: Api, serve
         assert yard["state"] == "paused"
         with redis.Redis(port=server.port, username="admin", password=PASSWORDS["admin"]) as client:
             now_us = int(client.time()[0]) * 1_000_000
-            client.hset(keys.lease_workers("cameras"), "pod-1:ab", f"{now_us} 2 0.1 0 10000000")
+            client.hset(keys.lease_workers("cameras"), "pod-1:ab", f"{now_us} 2 0.1 0 10000000 0.15 1")
             client.hset(keys.leases("cameras"), "gate", "5 pod-1:ab 0.15 0 0 - 0")
             status = CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)
             client.hset(keys.CAMERA_STATUS, "gate", status_value(status))

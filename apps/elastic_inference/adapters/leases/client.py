@@ -71,12 +71,15 @@ class LeaseClient:
         """
         started = self._monotonic()
         quarantines = dict(self._quarantines)
+        # What leaves is asked for too, with an epoch that claims nothing: if Redis has lost all, it belongs to the new
+        # worker, not to this one.
+        held = dict(held) | {name: Holding(0) for name in self._leaving}
         row = (f"{capacity:.6f}", f"{used:.6f}", int(draining))
         known, highest, holds, leaving, workers, unassigned = self._run("renew", held, row, started)
         for name, until in quarantines.items():
             if self._quarantines.get(name) == until:
                 del self._quarantines[name]
-        self._highest = max(self._highest, min(read_count(highest), MAX_EPOCH))
+        self._highest = max(self._highest, read_count(highest, MAX_EPOCH))
         if known:
             self._known_at = started
         claims = self._read_claims(holds, started) if started - self._known_at < KEEP_S else {}
@@ -134,7 +137,7 @@ class LeaseClient:
                 left_s = read_count(quarantine_ms) / 1000
                 until = started + left_s if left_s else 0.0
                 claims[found] = Claim(
-                    min(read_count(epoch, MAX_EPOCH), MAX_EPOCH),
+                    read_count(epoch, MAX_EPOCH),
                     read_count(revision),
                     started + self._lease_s,
                     self._quarantines.get(found, until),

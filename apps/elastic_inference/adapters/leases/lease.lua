@@ -1,6 +1,8 @@
 #!lua flags=allow-oom
 -- One round of one worker: renews what it holds, learns what is free, claims its share, or takes over what pays.
--- There is no leader: each worker runs this script, and whoever calls does for itself what all need.
+-- There is no leader: each worker runs this script, and whoever calls does for itself what all need. A *look* reads
+-- all items. They take turns, so that looks keep Redis busy for some per cent of the time; the rounds between read what
+-- the caller runs, and what the last look has found free.
 -- KEYS: leases, workers
 -- ARGV: key of what is wanted, `renew` or `release`, worker (<name>:<incarnation>), lease in us, capacity, used,
 --       1 if it drains, highest epoch that it knows; then for each item that it runs:
@@ -9,7 +11,9 @@
 --          {name, …}: leaving, {worker, ms ago, capacity, used, load, items, 1 if it drains, …},
 --          {name, cost, reason, …}: unassigned}.
 -- A row of `leases`: <epoch> <worker, or -> <cost> <moved in us> <quarantine until, us> <former worker, or -> <left in us>
--- A row of `workers`: <seen in us> <capacity> <used> <1 if it drains> <lease in us>
+-- A row of `workers`: <seen in us> <capacity> <used> <1 if it drains> <lease in us> <load> <items>
+-- Fields that are no items: `:epoch`, the highest one, and `:free`, names, in `leases`; `:clock`, `:looked` and `:born`,
+-- the times of the last round, the last look and the first round, in `workers`.
 local leases_key, workers_key, wanted_key = KEYS[1], KEYS[2], ARGV[1]
 local command, me, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 -- Numbers of microseconds and epochs stay below 2^53, where Lua's numbers are exact.
@@ -17,6 +21,8 @@ local MAX_ITEMS, MAX_WORKERS, MAX_EPOCH, MAX_COST = 4096, 256, 9000000000000000,
 -- One call claims at most MAX_CLAIMS, so that workers that start together share, and moves at most MAX_MOVES. It looks
 -- for places in at most MAX_STEPS steps.
 local MAX_CLAIMS, MAX_MOVES, MAX_STEPS, MAX_UNASSIGNED = 32, 8, 65536, 256
+-- Time between two looks, for each item; names in `:free`.
+local LOOK_US, MAX_FREE = 100, 256
 local MINUTE, LEAVING, DAY = 60000000, 10000000, 86400000000
 -- A former worker goes on until the queue refuses its frames, but no longer than LEAVING.
 local clock = redis.call('TIME')
@@ -30,23 +36,35 @@ end
 
 local function whole(value) return string.format('%.0f', value) end
 
--- The fields of a hash. One that is larger than valid rows need, or of the wrong type, is removed where we may: workers
--- report again within a second, with the epochs that they hold.
-local function rows_of(key, most, bytes, ours)
+-- Whether a hash may be read. One that is larger than valid rows need, or of the wrong type, is removed where we may:
+-- workers report again within a second, with the epochs that they hold.
+local function readable(key, most, bytes, ours)
   local count = redis.pcall('HLEN', key)
   if type(count) == 'number' then
-    if count == 0 then return {} end
+    if count == 0 then return false, 0 end
     local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
-    if count <= most and type(used) == 'number' and used <= 8192 + count * bytes then
-      local rows, flat = {}, redis.call('HGETALL', key)
-      for i = 1, #flat, 2 do rows[flat[i]] = flat[i + 1] end
-      return rows
-    end
+    if count <= most and type(used) == 'number' and used <= 262144 + count * bytes then return true, count end
   elseif not string.match(count.err, '^WRONGTYPE') then
-    return {}
+    return false, 0
   end
   if ours then redis.call('UNLINK', key) end
-  return {}
+  return false, 0
+end
+
+-- All fields of a hash, or those of some names.
+local function rows_of(key, names)
+  local rows = {}
+  if not names then
+    local flat = redis.call('HGETALL', key)
+    for i = 1, #flat, 2 do rows[flat[i]] = flat[i + 1] end
+    return rows
+  end
+  for first = 1, #names, 1000 do
+    local last = math.min(first + 999, #names)
+    local values = redis.call('HMGET', key, unpack(names, first, last))
+    for i = first, last do rows[names[i]] = values[i - first + 1] or nil end
+  end
+  return rows
 end
 
 local function is_name(text) return #text <= 128 and string.match(text, '^%w[%w._-]*$') end
@@ -56,28 +74,34 @@ local function remove(name) changed[name], removed[name] = nil, true end
 
 -- Workers: who is seen within its lease.
 local alive, workers_removed, workers_changed, alive_count = {}, {}, {}, 0
+local look, looked, born = command == 'release', nil, nil
 do
-  local rows = rows_of(workers_key, 4 * MAX_WORKERS, 1024, true)
+  local rows = readable(workers_key, 4 * MAX_WORKERS, 1024, true) and rows_of(workers_key) or {}
+  looked = number(string.sub(rows[':looked'] or '', 1, 32), MAX_EPOCH)
+  born = number(string.sub(rows[':born'] or '', 1, 32), now)
   local last = number(string.sub(rows[':clock'] or '', 1, 32), MAX_EPOCH)
   -- The clock has jumped, or nobody has called for long: whoever still lives gets one lease to say so.
   local jumped = last and (last > now + 1000000 or now - last > lease)
   for id, row in pairs(rows) do
-    if id ~= ':clock' then
-      local seen, capacity, used, draining, life = string.match(row, '^(%d+) (%S+) (%S+) ([01]) (%d+)$')
+    if string.sub(id, 1, 1) ~= ':' then
+      local seen, capacity, used, draining, life, load, count =
+        string.match(row, '^(%d+) (%S+) (%S+) ([01]) (%d+) (%S+) (%d+)$')
+      load, count = number(load, MAX_ITEMS * MAX_COST), number(count, MAX_ITEMS)
       seen, life = number(seen, MAX_EPOCH), number(life, 60000000)
       capacity, used = number(capacity, MAX_COST), number(used, MAX_COST)
       local name = string.match(id, '^([^:]+):%x+$')
-      local valid = seen and life and capacity and used and name and is_name(name)
+      local valid = seen and life and capacity and used and load and count and name and is_name(name)
       if valid and (jumped or seen > now + 1000000) then
         seen = now
-        workers_changed[id] = string.format('%.0f %s %s %s %.0f', now, capacity, used, draining, life)
+        look, workers_changed[id] = true, true
       end
       if valid and now - seen <= life then
-        alive[id] = {seen = seen, capacity = capacity, used = used, draining = draining == '1', life = life, load = 0,
-          count = 0}
+        alive[id] = {seen = seen, capacity = capacity, used = used, draining = draining == '1', life = life,
+          load = load, count = count}
         alive_count = alive_count + 1
       else
-        workers_removed[#workers_removed + 1] = id
+        -- It has died: what it held is free.
+        look, workers_removed[#workers_removed + 1] = true, id
       end
     end
   end
@@ -87,13 +111,44 @@ local draining = ARGV[7] == '1'
 if not alive[me] and alive_count >= MAX_WORKERS and command == 'renew' then
   return redis.error_reply('ERR the group has ' .. MAX_WORKERS .. ' workers, which is the maximum')
 end
+look = look or not alive[me] or alive[me].draining ~= draining
+local listed = alive[me] and alive[me].count
 local own = {seen = now, capacity = capacity, used = used, draining = draining, life = lease, load = 0, count = 0}
 alive[me] = own
+
+-- What the caller runs.
+local mine, names, leave_all = {}, {':known'}, command == 'release' and #ARGV == 8
+local highest = number(ARGV[8], MAX_EPOCH) or 0
+for i = 9, #ARGV do
+  local name, epoch, cost, refused, quarantine = string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%d+) (-?%d+)$')
+  epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
+  if epoch and cost and refused and is_name(name) then
+    highest = math.max(highest, epoch, refused)
+    mine[name] = {epoch = epoch, cost = cost, refused = refused, quarantine = tonumber(quarantine)}
+    names[#names + 1] = name
+    if listed and epoch > 0 then listed = listed - 1 end
+  end
+end
+
+local leases_there, lease_count = readable(leases_key, 2 * MAX_ITEMS, 1024, true)
+local wanted_there, wanted_count = readable(wanted_key, 2 * MAX_ITEMS, 512, false)
+local since = looked and now - looked
+-- It runs other items than it was told: an answer was lost.
+look = look or listed ~= 0
+look = look or not since or since < 0 or since >= LOOK_US * (lease_count + wanted_count)
+local free_before = leases_there and redis.call('HGET', leases_key, ':free') or ''
+if look then
+  names = nil
+else
+  for name in string.gmatch(free_before, '%S+') do
+    if not mine[name] then names[#names + 1] = name end
+  end
+end
 
 -- What is wanted: revision and cost of each item. Without the mark `:known` the list may be incomplete.
 local wanted, known = {}, false
 do
-  local rows = rows_of(wanted_key, 2 * MAX_ITEMS, 512, false)
+  local rows = wanted_there and rows_of(wanted_key, names) or {}
   known = rows[':known'] ~= nil
   for name, row in pairs(rows) do
     local revision, cost = string.match(string.sub(row, 1, 64), '^(%d+) (%S+)$')
@@ -103,12 +158,13 @@ do
 end
 
 -- Leases.
-local held, highest = {}, number(ARGV[8], MAX_EPOCH) or 0
+local held = {}
 do
-  local rows = rows_of(leases_key, 2 * MAX_ITEMS, 1024, true)
+  if names then names[1] = ':epoch' end
+  local rows = leases_there and rows_of(leases_key, names) or {}
   highest = math.max(highest, number(string.sub(rows[':epoch'] or '', 1, 32), MAX_EPOCH) or 0)
   for name, row in pairs(rows) do
-    if name ~= ':epoch' then
+    if name ~= ':epoch' and name ~= ':free' then
       local epoch, worker, cost, moved, quarantine, former, left =
         string.match(row, '^(%d+) (%S+) (%S+) (%d+) (%d+) (%S+) (%d+)$')
       epoch, cost, moved = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(moved, MAX_EPOCH)
@@ -119,8 +175,8 @@ do
         if moved > now then moved = 0 end
         if left > now then left = 0 end
         if quarantine <= now or quarantine > now + DAY then quarantine = 0 end
-        held[name] = {epoch = epoch, worker = worker, cost = cost, moved = moved, quarantine = quarantine,
-          former = former, left = left}
+        held[name] = {epoch = epoch, worker = worker, cost = math.max(cost, 0.001), moved = moved,
+          quarantine = quarantine, former = former, left = left}
       else
         remove(name)
       end
@@ -133,29 +189,25 @@ local function new_epoch()
   return highest
 end
 
-local function is_free(row) return not row or not alive[row.worker] end
-
--- What the caller runs. A higher epoch wins, whoever tells of it: Redis may have lost the newest rows or all of them.
-local mine, leave_all = {}, command == 'release' and #ARGV == 8
-for i = 9, #ARGV do
-  local name, epoch, cost, refused, quarantine = string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%d+) (-?%d+)$')
-  epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
-  if epoch and cost and refused and is_name(name) then
-    highest = math.max(highest, epoch, refused)
-    mine[name] = {epoch = epoch, cost = cost, refused = refused, quarantine = tonumber(quarantine)}
-  end
+-- The rows of all workers are lost, or there were none: whoever holds a lease gets the length of one to say so.
+local newborn = not born or now - born < lease
+local function is_free(row)
+  return not row or not alive[row.worker] and not (newborn and row.worker ~= '-')
 end
+
+-- A higher epoch wins, whoever tells of it: Redis may have lost the newest rows or all of them. Epoch 0 tells nothing.
+-- When such an item moved last is not known either: it may have been just now.
 for name, item in pairs(mine) do
   local row = held[name]
   if row and row.worker == me then
     row.epoch = math.max(row.epoch, item.epoch)
   elseif known and not wanted[name] then
     row = nil
-  elseif not row or row.epoch < item.epoch then
-    row = {epoch = item.epoch, worker = me, cost = math.max(item.cost, 0.001), moved = row and row.moved or 0,
+  elseif item.epoch > 0 and (not row or row.epoch < item.epoch) then
+    row = {epoch = item.epoch, worker = me, cost = math.max(item.cost, 0.001), moved = row and row.moved or now,
       quarantine = row and row.quarantine or 0, former = '-', left = 0}
     held[name], changed[name] = row, true
-  elseif is_free(row) and row.former == me and not draining then
+  elseif row and is_free(row) and row.former == me and not draining then
     -- The new worker died before it had pushed anything.
     row.epoch, row.worker, row.former, row.left, changed[name] = new_epoch(), me, '-', 0, true
   else
@@ -180,28 +232,32 @@ if command == 'release' then
   end
 end
 
--- What is no longer wanted goes with its own worker, or when that one has died.
+-- What is no longer wanted goes with its own worker, or when that one has died. A look counts all loads anew.
+if look then
+  for _, worker in pairs(alive) do worker.load, worker.count = 0, 0 end
+end
+own.load, own.count = 0, 0
 for name, row in pairs(held) do
   if known and not wanted[name] and (row.worker == me or is_free(row)) then
     held[name] = nil
     remove(name)
   elseif removed[name] then
     held[name] = nil
-  elseif alive[row.worker] then
+  elseif row.worker == me or (look and alive[row.worker]) then
     local worker = alive[row.worker]
-    worker.load, worker.count = worker.load + math.max(row.cost, 0.001), worker.count + 1
+    worker.load, worker.count = worker.load + row.cost, worker.count + 1
   end
 end
 
 -- Places for what is free, then for what drains: the worker whose relative load stays lowest, the dearest item first.
-local unassigned = {}
+local unassigned, still_free, no_place = {}, {}, {}
 local function place_all()
   local free, handed, places = {}, {}, {}
   for name, want in pairs(wanted) do
     local row = held[name]
     if is_free(row) then
-      free[#free + 1] = {name = name, cost = row and math.max(row.cost, 0.001) or want.cost}
-    elseif row.worker ~= me and alive[row.worker].draining then
+      free[#free + 1] = {name = name, cost = row and row.cost or want.cost}
+    elseif alive[row.worker] and alive[row.worker].draining then
       handed[#handed + 1] = {name = name, cost = row.cost, former = row.worker}
     end
   end
@@ -249,7 +305,13 @@ local function place_all()
   for _, item in ipairs(free) do
     if steps > MAX_STEPS then break end
     local best = place(item)
-    if best and best.id == me and claims < MAX_CLAIMS then claim(item, '-') end
+    local mine_now = best and best.id == me and claims < MAX_CLAIMS
+    if mine_now then
+      claim(item, '-')
+    else
+      local list = best and still_free or no_place
+      if #list < MAX_FREE then list[#list + 1] = item.name end
+    end
     if not best and #unassigned < 3 * MAX_UNASSIGNED then
       local reason = #places == 0 and 'draining' or item.cost > largest + 1e-9 and 'large' or 'full'
       unassigned[#unassigned + 1], unassigned[#unassigned + 2] = item.name, tostring(item.cost)
@@ -262,43 +324,51 @@ local function place_all()
     if best and best.id == me and claims < MAX_CLAIMS then
       alive[item.former].load = alive[item.former].load - item.cost
       claim(item, item.former)
+    else
+      local list = best and still_free or no_place
+      if #list < MAX_FREE then list[#list + 1] = item.name end
     end
   end
-  if draining or #places < 2 then return end
+  if draining or #places < 2 or not look then return end
 
   -- Rebalance: the emptiest worker takes from the fullest what pays clearly, and nothing that moved within a minute.
   local function ratio(worker) return worker.load / worker.capacity end
-  local by_worker = nil
-  for _ = 1, MAX_MOVES do
-    local fullest
-    for _, place_ in ipairs(places) do
-      if place_.id ~= me and ratio(place_) < ratio(own) - 1e-9 then return end
-      if place_.id ~= me and (not fullest or ratio(place_) > ratio(fullest)) then fullest = place_ end
+  local by_worker, others = {}, {}
+  for _, worker in ipairs(places) do
+    if worker.id ~= me then
+      if ratio(worker) < ratio(own) - 1e-9 then return end
+      others[#others + 1], by_worker[worker.id] = worker, {}
     end
-    local least = 0.05 * ratio(fullest)
-    if ratio(fullest) - ratio(own) <= least then return end
-    if not by_worker then
-      by_worker = {}
-      for name, row in pairs(held) do
-        local list = by_worker[row.worker] or {}
-        by_worker[row.worker] = list
-        if wanted[name] and now - row.moved >= MINUTE then list[#list + 1] = {name = name, cost = row.cost} end
-      end
-      for _, list in pairs(by_worker) do table.sort(list, dearest) end
-    end
-    local list, chosen = by_worker[fullest.id] or {}, nil
-    for i, item in ipairs(list) do
-      local margin = math.max(least, 0.25 * item.cost / fullest.capacity)
+  end
+  table.sort(others, function(a, b) return ratio(a) > ratio(b) end)
+  if ratio(others[1]) - ratio(own) <= 0.05 * ratio(others[1]) then return end
+  for name, row in pairs(held) do
+    local list = by_worker[row.worker]
+    if list and wanted[name] and now - row.moved >= MINUTE then list[#list + 1] = {name = name, cost = row.cost} end
+  end
+  for _, list in pairs(by_worker) do table.sort(list, dearest) end
+  -- What lowers the load of `worker` most, if it pays.
+  local function best_of(worker)
+    for i, item in ipairs(by_worker[worker.id]) do
+      local margin = math.max(0.05 * ratio(worker), 0.25 * item.cost / worker.capacity)
       local after = own.load + item.cost
-      if after <= capacity + 1e-9 and after / capacity < ratio(fullest) - margin then
-        chosen = table.remove(list, i)
-        break
+      if after <= capacity + 1e-9 and after / capacity < ratio(worker) - margin then
+        return table.remove(by_worker[worker.id], i)
       end
     end
-    if not chosen then return end
-    claim(chosen, fullest.id).moved = now
-    fullest.load = fullest.load - chosen.cost
-    alive[fullest.id].load, alive[fullest.id].count = fullest.load, alive[fullest.id].count - 1
+  end
+  local moves = 0
+  while moves < MAX_MOVES do
+    local moved = false
+    for _, worker in ipairs(others) do
+      local chosen = moves < MAX_MOVES and best_of(worker)
+      if chosen then
+        claim(chosen, worker.id).moved = now
+        worker.load, moves, moved = worker.load - chosen.cost, moves + 1, true
+        alive[worker.id].load, alive[worker.id].count = worker.load, alive[worker.id].count - 1
+      end
+    end
+    if not moved then return end
   end
 end
 if command == 'renew' then place_all() end
@@ -345,17 +415,29 @@ for name in pairs(changed) do
   end
 end
 write(leases_key, ':epoch', whole(highest))
+if look and command == 'renew' then
+  for i = 1, math.min(#no_place, MAX_FREE - #still_free) do still_free[#still_free + 1] = no_place[i] end
+  local free = table.concat(still_free, ' ')
+  if free ~= free_before then write(leases_key, ':free', free) end
+end
 flush(leases_key)
-for id, row in pairs(workers_changed) do
-  if alive[id] then write(workers_key, id, row) end
+local function write_worker(id)
+  local worker = alive[id]
+  write(workers_key, id, string.format('%.0f %.6f %.6f %d %.0f %.6f %d', worker.seen, worker.capacity, worker.used,
+    worker.draining and 1 or 0, worker.life, math.max(0, worker.load), math.max(0, worker.count)))
+end
+for id in pairs(workers_changed) do
+  if alive[id] and id ~= me then write_worker(id) end
 end
 if leave_all then
   redis.call('HDEL', workers_key, me)
   alive[me] = nil
-else
-  write(workers_key, me,
-    string.format('%.0f %.6f %.6f %d %.0f', now, capacity, used, draining and 1 or 0, lease))
+elseif command == 'renew' then
+  write_worker(me)
 end
+-- What has been released is looked for at once.
+if look then write(workers_key, ':looked', command == 'release' and '0' or whole(now)) end
+if not born then write(workers_key, ':born', whole(now)) end
 write(workers_key, ':clock', whole(now))
 flush(workers_key)
 -- Longer than a quarantine lasts; without a worker nobody needs them.

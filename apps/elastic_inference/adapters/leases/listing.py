@@ -18,7 +18,7 @@ _US = 1e6
 # Times are written by the clock of Redis, so that only one that was set back makes a later one.
 _AHEAD_S = 1.0
 _LEASE = re.compile(rb"(\d{1,16}) (\S+) ([\d.e+-]+) (\d{1,16}) (\d{1,16}) (\S+) (\d{1,16})")
-_WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16})")
+_WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16}) ([\d.e+-]+) (\d{1,5})")
 
 
 def read_leases(

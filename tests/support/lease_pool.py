@@ -1,0 +1,205 @@
+"""Workers that lease items and push their frames, on a real Valkey, through one fault after another.
+
+Time is real and leases are short. What a worker may do is decided as in the source worker: by its last round, and by
+its own monotonic clock. Frames carry the epoch of their lease as `ts`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import redis
+
+from elastic_inference.adapters.frame_queue import PushLease, QueueConsumer, QueueProducer
+from elastic_inference.adapters.leases import Holding, LeaseClient
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.base import config
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason
+from elastic_inference.domain.frame import Frame
+from tests.support.jpeg import tiny_jpeg
+
+GROUP, TYPE = "cameras", "people"
+LEASE_S = 0.4
+ITEMS = tuple(f"cam-{number}" for number in range(8))
+COST = 0.2
+RULES = config.QueueRules(stream_queue_depth=200)
+JPEG = tiny_jpeg()
+
+
+@dataclass(slots=True)
+class Running:
+    """An item that a worker runs."""
+
+    lease: PushLease
+    producer: QueueProducer
+    until: float
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process. `frozen` does nothing, `cut_off` gets no answer to its rounds."""
+
+    name: str
+    client: LeaseClient
+    link: PipelineConnection
+    running: dict[str, Running] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    frozen: bool = False
+    cut_off: bool = False
+    draining: bool = False
+    renewed: float = 0.0
+
+
+class Pool:
+    """Steps of a pool; `check` fails where frames of two leases are mixed or an item moves without cause."""
+
+    def __init__(self, port: int, seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311  the same run for the same seed
+        self.port = port
+        self.redis = redis.Redis(port=port)
+        self.workers: list[Worker] = []
+        self.consumer = QueueConsumer(redis.Redis(port=port), TYPE, "pod-1", RULES)
+        self.made = 0
+        self.newest: dict[str, tuple[int, int]] = {}
+        self.owners: dict[str, str] = {}
+        self.moves: Counter[str] = Counter()
+        self.emptied = 0.0
+        self.fenced = self.pushed = 0
+        self.fill()
+        for _ in range(3):
+            self.join()
+
+    def fill(self) -> None:
+        """The owner writes what is wanted."""
+        self.redis.hset(keys.wanted(GROUP), mapping={":known": "1"} | dict.fromkeys(ITEMS, f"1 {COST}"))
+
+    def join(self) -> None:
+        self.made += 1
+        name = f"w{self.made}"
+        client = LeaseClient(redis.Redis(port=self.port), GROUP, name, LEASE_S)
+        self.workers.append(Worker(name, client, PipelineConnection(redis.Redis(port=self.port))))
+
+    def kill(self) -> None:
+        if len(self.workers) > 1:
+            worker = self.workers.pop(self.random.randrange(len(self.workers)))
+            worker.client.close()
+            worker.link.close()
+
+    def freeze(self) -> None:
+        self.random.choice(self.workers).frozen = True
+
+    def wake(self) -> None:
+        """What was frozen pushes what it had in hand, before it looks at any clock."""
+        for worker in self.workers:
+            if worker.frozen:
+                worker.frozen = False
+                # Fences that Redis has lost stop nobody: then its own clock alone decides.
+                self.push(worker, late=worker.renewed > self.emptied)
+
+    def cut_off(self) -> None:
+        self.random.choice(self.workers).cut_off = True
+
+    def mend(self) -> None:
+        for worker in self.workers:
+            worker.cut_off = False
+
+    def drain(self) -> None:
+        if sum(not worker.draining for worker in self.workers) > 1:
+            self.random.choice(self.workers).draining = True
+
+    def empty(self) -> None:
+        """Redis restarts empty; the owner fills it again after a while."""
+        self.redis.flushall()
+        self.emptied = time.monotonic()
+        # The fences are lost too, and when an item moved last. A former worker that has not heard yet may push until
+        # its next round.
+        self.newest = {}
+        self.moves.clear()
+        for _ in range(self.random.randrange(3)):
+            self.rounds()
+        self.fill()
+
+    def wait(self) -> None:
+        time.sleep(LEASE_S * 1.1)
+
+    def rounds(self) -> None:
+        """Each worker has one round and pushes, in any order."""
+        for worker in self.random.sample(self.workers, len(self.workers)):
+            if not worker.frozen:
+                self.round(worker)
+                self.push(worker)
+        self.check()
+
+    def round(self, worker: Worker) -> None:
+        now = time.monotonic()
+        if worker.cut_off:
+            worker.running = {name: each for name, each in worker.running.items() if now < each.until}
+            return
+        said = {name: Holding(each.lease.epoch, COST, each.lease.fenced_by) for name, each in worker.running.items()}
+        found = worker.client.renew(said, 4.0, draining=worker.draining)
+        for name, claim in found.held.items():
+            each = worker.running.get(name)
+            if each is None:
+                lease = PushLease(claim.epoch)
+                each = Running(lease, QueueProducer(worker.link, TYPE, name, RULES, lease), 0.0)
+                worker.running[name] = each
+            each.lease.epoch, each.until = claim.epoch, claim.until_monotonic
+        for name, until in found.leaving.items():
+            if name in worker.running:
+                worker.running[name].until = until
+        kept = found.held.keys() | found.leaving.keys()
+        worker.running = {name: each for name, each in worker.running.items() if name in kept}
+        worker.held = set(found.held)
+        for name in worker.held:
+            self.note(name, worker, now)
+        worker.renewed = now
+
+    def note(self, name: str, worker: Worker, now: float) -> None:
+        before = next((each for each in self.workers if each.name == self.owners.get(name)), None)
+        lively = before is not None and not (before.frozen or before.cut_off or before.draining)
+        if before is not None and before is not worker and lively and now - before.renewed < 0.5 * LEASE_S:
+            self.moves[name] += now - self.emptied > 2 * LEASE_S
+        self.owners[name] = worker.name
+
+    def push(self, worker: Worker, *, late: bool = False) -> None:
+        for name, each in list(worker.running.items()):
+            if not late and time.monotonic() >= each.until:
+                continue
+            each.number += 1
+            outcome = each.producer.push(Frame(name, TYPE, JPEG, each.number, float(each.lease.epoch)))
+            self.pushed += outcome.pushed
+            self.fenced += outcome.dropped.get(DropReason.FENCED, 0)
+            if outcome.dropped and name not in worker.held:
+                del worker.running[name]
+
+    def check(self) -> None:
+        """Pops all frames: per stream neither epoch nor number ever falls."""
+        while frames := self.consumer.pop(256, 0).frames:
+            for popped in frames:
+                frame = popped.frame
+                assert frame.ts is not None
+                assert frame.seq is not None
+                epoch, seq = self.newest.get(frame.name, (0, -1))
+                assert int(frame.ts) >= epoch, f"{frame.name}: a frame of epoch {frame.ts:.0f} after one of {epoch}"
+                assert frame.seq > seq, f"{frame.name}: number {frame.seq} after {seq}"
+                self.newest[frame.name] = int(frame.ts), frame.seq
+        assert max(self.moves.values(), default=0) <= 1, f"moved twice within a minute, without cause: {self.moves}"
+
+    def settled(self) -> bool:
+        """After a round of all: whether each item has one worker, and pushes."""
+        before = dict(self.newest)
+        self.rounds()
+        owners = Counter(name for worker in self.workers for name in worker.held)
+        return owners == Counter(ITEMS) and all(self.newest.get(name) != before.get(name) for name in ITEMS)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.client.close()
+            worker.link.close()
+        self.consumer.close()
+        self.redis.close()
