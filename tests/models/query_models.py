@@ -69,11 +69,19 @@ def _build(kind: str) -> Any:
             lambda made: [made.class_labels_classifier],
             lambda made: [made.bbox_predictor.layers[-1]],
         )
+    options = {
+        "num_labels": 80, "num_queries": 100, "decoder_layers": 2, "anchor_image_size": None,
+        "encoder_in_channels": [64, 128, 256],
+        "backbone_config": tf.RTDetrResNetConfig(
+            out_features=["stage2", "stage3", "stage4"], depths=[1, 1, 1, 1], layer_type="basic", embedding_size=32,
+            hidden_sizes=[32, 64, 128, 256],
+        ),
+    }  # fmt: skip
     if kind == "rtdetr":
-        config = tf.RTDetrConfig(num_labels=80, num_queries=100, decoder_layers=2, anchor_image_size=None)
+        config = tf.RTDetrConfig(**options)
         model, processor = tf.RTDetrForObjectDetection(config), tf.RTDetrImageProcessor(size=size)
     elif kind == "rtdetrv2":
-        config = tf.RTDetrV2Config(num_labels=80, num_queries=100, decoder_layers=2, anchor_image_size=None)
+        config = tf.RTDetrV2Config(**options)
         model, processor = tf.RTDetrV2ForObjectDetection(config), tf.RTDetrImageProcessor(size=size)
     else:
         config = tf.DFineConfig(num_labels=80, num_queries=100, decoder_layers=2, anchor_image_size=None)
