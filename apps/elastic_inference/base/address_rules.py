@@ -62,9 +62,10 @@ class AddressRules:
         for text in found:
             if self.allows(ipaddress.ip_address(text)):
                 return text
+        at = "" if host in found else f" of {host[:100]}"
         raise SourceError(
-            f"The camera's host {host[:100]} is at {', '.join(found)[:200]}, where no camera may be: expected an "
-            "address in CAMERA_NETWORKS."
+            f"The camera's address{at} is {', '.join(found)[:200]}, where no camera may be: expected one in "
+            "CAMERA_NETWORKS."
         )
 
     def file(self, url: str) -> Path:
