@@ -5,7 +5,8 @@
  * there. Needs EI_TEST_MODELS and EI_TEST_VIDEOS.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
@@ -45,6 +46,15 @@ const CAMERAS = [
   { STREAM_NAME: 'parking-2', INFER_TYPE: 'car-int8', VIDEO_FILE: CARS, VIDEO_FPS: '5' },
   { STREAM_NAME: 'lobby', INFER_TYPE: 'face', VIDEO_FILE: FACES, VIDEO_FPS: '10' },
   { STREAM_NAME: 'reception', INFER_TYPE: 'face', VIDEO_FILE: FACES, VIDEO_FPS: '8' },
+]
+
+// Of the pool: the last two show what goes wrong.
+const POOLED = [
+  { name: 'dock-1', url: `file://${CARS}`, types: ['car-int8'], labels: { site: 'north' } },
+  { name: 'dock-2', url: `file://${CARS}`, types: ['car-fp16', 'car-int8'], fps: 4, labels: { site: 'north' } },
+  { name: 'entrance', url: `file://${FACES}`, types: ['face'], fps: 8, labels: { site: 'south' } },
+  { name: 'stairs', url: `file://${FACES}`, types: ['face'], enabled: false, labels: { site: 'south' } },
+  { name: 'yard', url: 'rtsp://127.0.0.1:9/stream1', types: ['car-int8'], labels: { site: 'north' } },
 ]
 
 /** A screenshot as WebP, which the browser itself encodes. */
@@ -117,6 +127,13 @@ const settled =
     await page.waitForTimeout(ms)
   }
 
+/** Three cameras of the pool are live, with their images. */
+const pooled = async (page: Page): Promise<void> => {
+  await waitFor('live cameras', async () => (await page.locator('tr[data-state="live"]').count()) >= 3, 60_000)
+  await waitFor('their images', async () => (await page.locator('.snapshot > img[alt^="Last"]').count()) >= 3, 60_000)
+  await page.waitForTimeout(11_000)
+}
+
 async function startStreams(system: System): Promise<void> {
   for (const pod of PODS) system.start(pod.INFER_TYPE, 'apps/infer_service.py', { ...pod, INFER_MODEL_PATH: models })
   const size = { FRAME_WIDTH: '768', FRAME_HEIGHT: '432' }
@@ -128,6 +145,20 @@ async function startStreams(system: System): Promise<void> {
     return streams.filter((stream) => stream.state === 'live').length === CAMERAS.length + 1
   }
   await waitFor('all streams live', allLive, 120_000)
+}
+
+/** Starts the camera pool: its owner, a source worker, and some cameras. */
+async function startPool(system: System): Promise<void> {
+  system.start('housekeeping', 'apps/housekeeping_service.py')
+  const allowed = { CAMERA_NETWORKS: '127.0.0.0/8', VIDEO_DIR: videos }
+  system.start('source worker', 'apps/camera_stream_service.py', { CAMERA_POOL: 'true', ...allowed })
+  const headers = { Authorization: `Bearer ${TOKEN}`, 'Content-Type': 'application/json' }
+  for (const camera of POOLED) {
+    await waitFor(`the camera ${camera.name}`, async () => {
+      const body = JSON.stringify(camera)
+      return (await fetch(`${system.url}/api/cameras`, { method: 'POST', headers, body })).status === 201
+    })
+  }
 }
 
 async function takeAll(system: System, shots: Shots): Promise<void> {
@@ -150,6 +181,10 @@ async function takeAll(system: System, shots: Shots): Promise<void> {
     await page.waitForTimeout(everything ? 15_000 : 40_000)
   }
   await shots.take('pool', pool, '/pool')
+  if (everything) {
+    await startPool(system)
+    await shots.take('cameras', pooled, '/cameras')
+  }
   await shots.each((page) => page.goto(system.url))
   await shots.each((page) => live(page, 1))
   await system.gateway.stop('SIGKILL')
@@ -164,7 +199,8 @@ test('screenshots', { timeout: 600_000 }, async () => {
     if (!existsSync(needed)) throw new Error(`${needed} is missing: set EI_TEST_MODELS and EI_TEST_VIDEOS`)
   }
   await mkdir(folder, { recursive: true })
-  const system = await System.start({ token: TOKEN })
+  const kept = await mkdtemp(join(tmpdir(), 'ei-cameras-'))
+  const system = await System.start({ token: TOKEN, env: { CAMERAS_FILE: join(kept, 'cameras.yaml') } })
   const browser = await startBrowser()
   try {
     await takeAll(system, new Shots(system, browser))
@@ -173,5 +209,6 @@ test('screenshots', { timeout: 600_000 }, async () => {
   } finally {
     await browser.close()
     await system.stop()
+    await rm(kept, { recursive: true })
   }
 })
