@@ -25,10 +25,14 @@ RUN /stages/application.sh /source /application
 COPY spa/package-lock.json /locks/
 RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-gateway-server /system /packages /application --npm /locks/package-lock.json >/application/var/lib/db/sbom/ei-gateway-server.cdx.json
 
+# where housekeeping keeps cameras.yaml, if a volume is mounted there
+RUN install -d -m 700 /state
+
 FROM scratch
 COPY --from=build /system /
 COPY --from=build /packages /
 COPY --from=build /application /
+COPY --from=build --chown=10001:10001 /state /var/lib/ei
 ENV PATH=/opt/ei/bin:/usr/bin \
     HOME=/tmp \
     LANG=C.UTF-8 \
@@ -42,7 +46,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-gateway-server"]
 # smoke test: the build fails if an import is missing
-RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, elastic_inference.flows.housekeeping.housekeeping_service"]
+RUN ["python", "-c", "import elastic_inference.flows.gateway.gateway_service, elastic_inference.flows.housekeeping.housekeeping_service, elastic_inference.flows.cameras.camera_controller"]
 # values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown

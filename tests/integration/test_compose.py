@@ -49,7 +49,7 @@ def test_every_service_is_closed(services: dict[str, dict[str, Any]]) -> None:
         assert each["cap_drop"] == ["ALL"], name
         assert each["security_opt"] == ["no-new-privileges:true"], name
         assert ("ports" in each) is (name == "gateway"), name
-        assert ("outside" in each["networks"]) is (name in ("gateway", "camera")), name
+        assert ("outside" in each["networks"]) is (name in ("gateway", "camera", "camera-pool")), name
 
 
 def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, Any]]) -> None:

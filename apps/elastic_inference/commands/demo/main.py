@@ -21,6 +21,7 @@ from elastic_inference.base.url import url_credentials
 from elastic_inference.commands.demo import plan as plans
 from elastic_inference.commands.demo.supervisor import Supervisor, preload
 from elastic_inference.domain import keys
+from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 from elastic_inference.domain.result import Result, parse_result
 
@@ -173,6 +174,27 @@ def write_state(plan: plans.Plan) -> None:
         raise ElasticInferenceError(f"Cannot write the file {state}: {error.strerror}.") from None
 
 
+def write_cameras(plan: plans.Plan) -> None:
+    """Writes the pool's cameras. Those that were added to an earlier demo in this folder stay."""
+    from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render  # noqa: PLC0415
+
+    file = plans.cameras_file(plan.state_dir)
+    before: dict[str, CameraSpec] = {}
+    try:
+        before = parse(file.read_bytes())
+    except FileNotFoundError:
+        pass
+    except CameraFileError as error:
+        print(f"warning: {file}: {error}; the cameras in it are dropped")
+    except OSError as error:
+        raise ElasticInferenceError(f"Cannot read the file {file}: {error.strerror}.") from None
+    try:
+        file.touch(mode=0o600)
+        file.write_bytes(render(plans.demo_cameras(plan, before)))
+    except OSError as error:
+        raise ElasticInferenceError(f"Cannot write the file {file}: {error.strerror}.") from None
+
+
 class FirstResults:
     """Looks for the first result of each type and reports it once."""
 
@@ -226,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preload()
     try:
         plan = make_plan(options)
+        write_cameras(plan)
         supervisor = Supervisor(plans.children(plan))
         write_state(plan)
     except KeyboardInterrupt:
@@ -239,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Port {DASHBOARD_PORT} is in use: the dashboard is on port {plan.gateway_port}.")
     names = ", ".join(f"{stream.name} → {' '.join(stream.infer_types)}" for stream in plan.streams)
     supervisor.say("demo", f"streams: {names}; queue at {plans.LOOPBACK}:{plan.queue_port}")
+    supervisor.say("demo", f"add cameras at {plan.address}/cameras, or in {plans.cameras_file(plan.state_dir)}")
     try:
         code = supervisor.run(FirstResults(plan, supervisor))
     finally:

@@ -16,10 +16,17 @@ from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.demo.supervisor import Child
 from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, version_arguments
 from elastic_inference.domain import keys
+from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 
 LOOPBACK = "127.0.0.1"
+# Settings of cameras that the user may set for the demo, too.
+_OF_THE_USER = ("camera_fps", "camera_networks", "camera_processes", "camera_size", "camera_gate")
+# At most: a clip keeps its own rate.
+_VIDEO_FPS = 60
+# Marks the cameras that the demo's options make.
+_OWN = {"made-by": "ei-demo"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def decided_by_the_demo() -> list[str]:
         name.upper()
         for settings, prefixes in owners.items()
         for name in settings.model_fields
-        if name.startswith(prefixes) and name not in config.QueueRules.model_fields and name != "camera_fps"
+        if name.startswith(prefixes) and name not in config.QueueRules.model_fields and name not in _OF_THE_USER
     }
     former = {*config.FORMER_NAMES, *config.FORMER_WEBSOCKET_NAMES}
     return sorted(names | former)
@@ -154,7 +161,7 @@ def children(plan: Plan) -> list[Child]:
         )
         for kind in plan.infer_types
     ]
-    producers = [_producer(stream, common) for stream in plan.streams]
+    cameras = [_camera(stream, common) for stream in plan.streams if stream.is_camera]
     relay = Child(
         "websocket",
         _service("ei-websocket-server"),
@@ -172,8 +179,19 @@ def children(plan: Plan) -> list[Child]:
         },
         group=2,
     )
-    housekeeping = Child("housekeeping", _service("ei-housekeeping-service"), common, group=2)
-    return [_redis(plan, decided), relay, gateway, housekeeping, *pods, *producers]
+    housekeeping = Child(
+        "housekeeping",
+        _service("ei-housekeeping-service"),
+        {**common, "CAMERAS_FILE": str(cameras_file(plan.state_dir))},
+        group=2,
+    )
+    pool = Child(
+        "camera pool",
+        _service("ei-camera-stream-service"),
+        {**common, "CAMERA_POOL": "true", "VIDEO_DIR": str(_video_dir(plan))},
+        group=0,
+    )
+    return [_redis(plan, decided), relay, gateway, housekeeping, *pods, pool, *cameras]
 
 
 def _service(command: str) -> tuple[str, ...]:
@@ -195,19 +213,48 @@ def _redis(plan: Plan, decided: dict[str, str]) -> Child:
     )
 
 
-def _producer(stream: Stream, common: dict[str, str]) -> Child:
-    kind, variable = ("camera", "CAMERA") if stream.is_camera else ("file", "VIDEO_FILE")
+def _camera(stream: Stream, common: dict[str, str]) -> Child:
+    """A camera of this machine: the pool runs only what every worker could reach."""
     return Child(
-        f"{kind} {stream.name}",
-        _service(f"ei-{kind}-stream-service"),
+        f"camera {stream.name}",
+        _service("ei-camera-stream-service"),
         {
             **common,
             "INFER_TYPE": ",".join(stream.infer_types),
             "STREAM_NAME": stream.name,
-            variable: stream.source,
+            "CAMERA": stream.source,
         },
         group=0,
     )
+
+
+def _video_dir(plan: Plan) -> Path:
+    """The folder below which all videos are; the pool opens no other file."""
+    folders = [str(Path(stream.source).parent) for stream in plan.streams if not stream.is_camera]
+    return Path(os.path.commonpath(folders)) if folders else plan.state_dir
+
+
+def demo_cameras(plan: Plan, before: Mapping[str, CameraSpec]) -> dict[str, CameraSpec]:
+    """The cameras of the pool: the demo's videos, and those that somebody added to an earlier demo (`before`)."""
+    videos = {
+        stream.name: CameraSpec.model_validate(
+            {
+                "name": stream.name,
+                "url": Path(stream.source).as_uri(),
+                "types": stream.infer_types,
+                "fps": _VIDEO_FPS,
+                "labels": _OWN,
+            }
+        )
+        for stream in plan.streams
+        if not stream.is_camera
+    }
+    return {name: spec for name, spec in before.items() if spec.labels != _OWN} | videos
+
+
+def cameras_file(state_dir: Path) -> Path:
+    """The file with the cameras of a demo's pool."""
+    return state_dir / "cameras.yaml"
 
 
 def state_file(state_dir: Path) -> Path:

@@ -8,6 +8,7 @@ import pytest
 
 from elastic_inference.base import config
 from elastic_inference.commands.demo import main, plan
+from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 
 
@@ -24,7 +25,7 @@ def make(tmp_path: Path, **changes: object) -> plan.Plan:
     return plan.Plan(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_one_pod_a_type_and_one_producer_a_stream(tmp_path: Path) -> None:
+def test_one_pod_a_type_one_pool_and_a_producer_for_each_camera_of_the_machine(tmp_path: Path) -> None:
     children = plan.children(make(tmp_path))
     assert [child.name for child in children] == [
         "redis",
@@ -33,12 +34,29 @@ def test_one_pod_a_type_and_one_producer_a_stream(tmp_path: Path) -> None:
         "housekeeping",
         "infer people",
         "infer face",
-        "file a",
+        "camera pool",
         "camera camera-0",
     ]
     by_name = {child.name: child for child in children}
-    assert by_name["file a"].environ["INFER_TYPE"] == "people,face"
+    assert by_name["camera pool"].environ["CAMERA_POOL"] == "true"
     assert by_name["camera camera-0"].environ["CAMERA"] == "0"
+
+
+def test_videos_are_cameras_of_the_pool_and_added_ones_stay(tmp_path: Path) -> None:
+    streams = (
+        plan.Stream("/clips/Shop front.mp4", ("people", "face"), "Shop_front"),
+        plan.Stream("0", ("people",), "camera-0", True),
+    )
+    made = make(tmp_path, streams=streams)
+    own = plan.demo_cameras(made, {})
+    assert [(each.name, each.url, each.types) for each in own.values()] == [
+        ("Shop_front", "file:///clips/Shop%20front.mp4", ("people", "face"))
+    ]
+    (pool,) = (child for child in plan.children(made) if child.name == "camera pool")
+    assert pool.environ["VIDEO_DIR"] == "/clips"
+    added = CameraSpec.model_validate({"name": "gate-1", "url": "rtsp://192.0.2.1/1"})
+    other = make(tmp_path, streams=(plan.Stream("/clips/b.mp4", ("people",), "b"),))
+    assert set(plan.demo_cameras(other, {**own, "gate-1": added})) == {"b", "gate-1"}, "the last demo's video goes"
 
 
 def test_every_program_of_the_plan_exists(tmp_path: Path) -> None:
@@ -49,7 +67,7 @@ def test_every_program_of_the_plan_exists(tmp_path: Path) -> None:
 
 def test_producers_end_first_and_redis_last(tmp_path: Path) -> None:
     groups = {child.name: child.group for child in plan.children(make(tmp_path))}
-    assert groups["file a"] < groups["infer face"] < groups["gateway"] < groups["redis"]
+    assert groups["camera pool"] < groups["infer face"] < groups["gateway"] < groups["redis"]
 
 
 def test_a_camera_url_is_not_an_argument(tmp_path: Path) -> None:
@@ -116,7 +134,7 @@ def test_the_shells_settings_of_another_system_reach_no_child(tmp_path: Path) ->
         "gateway": config.GatewaySettings,
         "housekeeping": config.HousekeepingSettings,
         "infer people": config.InferenceSettings,
-        "file a": config.FileSettings,
+        "camera pool": config.CameraSettings,
         "camera camera-0": config.CameraSettings,
     }
     for child in plan.children(make(tmp_path)):
