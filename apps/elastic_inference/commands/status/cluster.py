@@ -20,6 +20,8 @@ REDIS = "ei-redis-deployment"
 RELAY = "ei-websocket-server-deployment"
 GATEWAY = "ei-gateway-server-deployment"
 HOUSEKEEPING = "ei-housekeeping-deployment"
+CAMERA_POOL = "ei-camera-pool-app"
+CAMERA_CONTROLLER = "ei-camera-controller-deployment"
 
 
 def kubectl(namespace: str | None) -> Kubectl:
@@ -139,6 +141,9 @@ def _optional_items(run: Kubectl, kind: str, warnings: list[str]) -> list[dict[s
 
 def _links(deployments: dict[str, Any]) -> dict[ChainLink, list[str]]:
     producers = sorted(name for name in deployments if name.startswith(("ei-sample-", "ei-camera-")))
+    if deployments.get(CAMERA_POOL, {}).get("spec", {}).get("replicas") == 0:
+        # An installation without cameras in the pool needs neither.
+        producers = [name for name in producers if name not in (CAMERA_POOL, CAMERA_CONTROLLER)]
     workers = sorted(name for name in deployments if name.startswith("ei-infer-"))
     return {
         ChainLink.CAMERA: producers,

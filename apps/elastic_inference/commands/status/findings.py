@@ -67,6 +67,15 @@ class ProducerState:
     state: str
 
 
+@dataclass(frozen=True)
+class PoolCamera:
+    """A camera of the pool that does not run: `state` is unassigned or quarantined."""
+
+    name: str
+    state: str
+    reason: str
+
+
 @dataclass
 class Facts:
     """What the checks found. A part's `…_error` is None if it works, otherwise a sentence."""
@@ -80,6 +89,8 @@ class Facts:
     queue_problem: str | None = None
     broker_problem: str | None = None
     producers: list[ProducerState] = field(default_factory=list)
+    # Cameras of the pool that nobody runs, as far as the gateway says.
+    idle_cameras: list[PoolCamera] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
     inferred: dict[str, str] = field(default_factory=dict)  # stream id → type
@@ -109,7 +120,17 @@ def _camera(facts: Facts) -> Finding:
     link = ChainLink.CAMERA
     if facts.queue_error:
         return Finding.unknown(link, "unknown: the queue does not answer")
-    down = [each for each in facts.producers if each.state != "live"]
+    down = [each for each in facts.producers if each.state not in ("live", "quiet")]
+    if facts.idle_cameras:
+        names = _some(
+            f"{each.name} is {each.state}{f' ({each.reason})' if each.reason else ''}" for each in facts.idle_cameras
+        )
+        return Finding.broken(
+            link,
+            f"cameras of the pool that do not run: {names}",
+            "unassigned: start a source worker, or more of them (in a cluster: kubectl get pods -l "
+            "app=ei-camera-pool-app). quarantined: the log of its worker says how the camera's video ended a decoder.",
+        )
     if not facts.producers and not any(facts.waiting.values()):
         return Finding.broken(
             link,
@@ -125,7 +146,7 @@ def _camera(facts: Facts) -> Finding:
             f"no source is live: {names}",
             "Check the camera's power, network, address and login; its producer's log says why it cannot be read.",
         )
-    live = [f"{each.name} → {each.infer_type}" for each in facts.producers if each.state == "live"]
+    live = [f"{each.name} → {each.infer_type}" for each in facts.producers if each not in down]
     text = f"{len(live)} live: {_some(live)}" if live else "frames of legacy producers"
     if down:
         text += f"; {_some(f'{each.name} is {each.state}' for each in down)}"

@@ -7,6 +7,7 @@ import time
 from urllib.parse import urlsplit
 
 import redis
+from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
@@ -15,7 +16,9 @@ from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.redis_server_check import ask_problem
 from elastic_inference.adapters.stream_broker import StreamRegistry
 from elastic_inference.base.config import RedisTarget
-from elastic_inference.commands.status.findings import Facts, ProducerState
+from elastic_inference.commands.status.findings import Facts, PoolCamera, ProducerState
+from elastic_inference.domain.camera import CameraState
+from elastic_inference.domain.camera_documents import Cameras
 
 LIMIT_S = 5.0
 # A new type is found within a second. Then two of the janitor's rounds.
@@ -44,6 +47,8 @@ async def collect_facts(
         facts.relay_error = await _connects(parts.hostname or "", parts.port or 80)
     if gateway_url:
         facts.gateway_error = await _gateway(gateway_url)
+        if not facts.gateway_error:
+            facts.idle_cameras = await _idle_cameras(gateway_url, token)
         if not facts.gateway_error and facts.inferred:
             facts.video_stream = min(facts.inferred)
             facts.video_error = await _video(gateway_url, facts.video_stream, token)
@@ -149,6 +154,28 @@ async def _gateway(url: str) -> str | None:
     if answer.code == 403:
         return "it refuses requests for this host name: use its IP address, or add the name to ALLOWED_HOSTS"
     return None if answer.code == 200 else f"answers /api/session with {answer.code}: not the gateway"
+
+
+async def _idle_cameras(url: str, token: str) -> list[PoolCamera]:
+    """Cameras of the pool that no worker runs. Empty if the gateway shows none: it has no pool, or wants a token."""
+    try:
+        answer = await AsyncHTTPClient().fetch(
+            HTTPRequest(
+                url + "/api/cameras",
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                connect_timeout=LIMIT_S,
+                request_timeout=LIMIT_S,
+                validate_cert=not _is_loopback(url),
+            )
+        )
+        cameras = TypeAdapter(Cameras).validate_json(answer.body).cameras
+    except (OSError, HTTPError, ValueError):
+        return []
+    return [
+        PoolCamera(camera.name, camera.status.state.value, camera.status.reason or "")
+        for camera in cameras
+        if camera.status.state in (CameraState.UNASSIGNED, CameraState.QUARANTINED)
+    ]
 
 
 def _is_loopback(url: str) -> bool:

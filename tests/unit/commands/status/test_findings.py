@@ -4,7 +4,15 @@ import dataclasses
 
 import pytest
 
-from elastic_inference.commands.status.findings import ChainLink, Facts, ProducerState, State, find, first_broken
+from elastic_inference.commands.status.findings import (
+    ChainLink,
+    Facts,
+    PoolCamera,
+    ProducerState,
+    State,
+    find,
+    first_broken,
+)
 
 
 def healthy() -> Facts:
@@ -37,6 +45,12 @@ def test_a_healthy_system_has_no_broken_link() -> None:
             ChainLink.CAMERA,
             "gate-1 is stalled",
             "camera's power",
+        ),
+        (
+            {"idle_cameras": [PoolCamera("gate-2", "unassigned", "No worker has room.")]},
+            ChainLink.CAMERA,
+            "gate-2 is unassigned (No worker has room.)",
+            "app=ei-camera-pool-app",
         ),
         ({"queue_error": "refused"}, ChainLink.QUEUE, "refused", "run-redis.sh"),
         ({"queue_error": "no", "queue_login_refused": True}, ChainLink.QUEUE, "no", "QUEUE_PASSWORD"),
