@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,11 +124,6 @@ class CameraPool:
             logs = "\n".join(worker.log()[-3000:] for worker in self.workers)
             raise AssertionError(f"{error}; logs: {logs}") from None
         return self.frames[name][before:]
-
-    def gap(self, name: str, since: float) -> float:
-        """The longest time without a frame of this camera since then, in seconds."""
-        times = [at for at, _ in self.frames[name] if at >= since]
-        return max((after - before for before, after in itertools.pairwise(times)), default=float("inf"))
 
 
 def children_of(worker: ServiceProcess) -> list[int]:

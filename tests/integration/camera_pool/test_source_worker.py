@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,18 +98,17 @@ def test_a_killed_worker_is_replaced_and_a_stopped_one_hands_over(pool: CameraPo
 
     wait_for(lambda: workers() == {first.pod, second.pod}, 30, "both workers' shares")
     first.kill()
-    began = time.monotonic()
     wait_for(lambda: workers() == {second.pod}, 60, "the takeover")
     for name in names:
         pool.wait_frames(name, 3)
     third = pool.worker().wait_ready()
-    began = time.monotonic()
     second.begin_stop()
     wait_for(lambda: workers() == {third.pod}, 60, "the hand-over")
     for name in names:
         pool.wait_frames(name, 5)
-        assert pool.gap(name, began) < 5.0, "a second on a quiet machine"
-        assert second.wait_end() == 0
+    assert second.wait_end() == 0
+    for name in names:
+        assert f"{name}: another worker pushes it now" in second.log(), "it pushes until the queue refuses it"
         check_numbers([frame.seq or 0 for _, frame in pool.frames[name]])
 
 
@@ -129,13 +127,11 @@ def test_a_frozen_worker_pushes_nothing_when_it_wakes(pool: CameraPool, clip: st
     other = pool.worker()
     wait_for(lambda: pool.take() or (pool.status("one") or CameraStatus(CameraState.QUIET)).worker == other.pod, 60)
     pool.wait_frames("one", 3)
-    woken = time.monotonic()
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: pool.take() or frozen.metric("ei_cameras") == 0, 30, "the frozen worker to notice")
     pool.wait_frames("one", 2 * FPS)
     check_numbers([frame.seq or 0 for _, frame in pool.frames["one"]])
-    assert pool.gap("one", woken) < 5.0
     status = pool.status("one")
     assert status is not None
     assert status.worker == other.pod

@@ -126,7 +126,8 @@ class QueueProducer:
         if isinstance(owner, ResponseError):
             raise owner
         # A foreign mark found at the start is a predecessor's. One that has replaced ours is a rival's.
-        rival = owner is not None and owner != self._packer.identity.encode()
+        # Of a leased stream it is the worker that has taken it over, or the one that hands it over.
+        rival = self.lease is None and owner is not None and owner != self._packer.identity.encode()
         if rival and self._other_seen and self._throttle.allow("rival"):
             log.warning(
                 "stream %s of type %s: another producer pushes under the same name; give one of them another "

@@ -48,12 +48,15 @@ class SourceReader:
         on_invalid: Callable[[InvalidFrameError], None],
         first_number: int = 0,
         never_fatal: bool = False,
+        part: str = PART,
     ) -> None:
         """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
 
         `on_drop` is called for each dropped frame and `on_invalid` for each unusable one, both in the reader's thread.
-        With `never_fatal` a source that can't work as configured is tried again, after a longer pause.
+        With `never_fatal` a source that can't work as configured is tried again, after a longer pause. `part` is its
+        name in readiness and logs.
         """
+        self._part = part
         self._open_source = open_source
         self._gate = gate
         self._watch = watch
@@ -76,7 +79,7 @@ class SourceReader:
 
     def start(self) -> None:
         """Starts reading."""
-        self._lifecycle.declare(PART, "no frame from the source yet")
+        self._lifecycle.declare(self._part, "no frame from the source yet")
         self._thread.start()
 
     @property
@@ -149,7 +152,7 @@ class SourceReader:
     def _run(self, reading: _Reading) -> None:
         try:
             while not self._lifecycle.stopping and not reading.stale:
-                self._lifecycle.beat(PART, self._hang_limit_s)
+                self._lifecycle.beat(self._part, self._hang_limit_s)
                 try:
                     self._read_on(reading)
                 except SourceError as error:
@@ -160,14 +163,14 @@ class SourceReader:
                         break
                     now = time.monotonic()
                     self._watch.failed(now, str(error), now - reading.began)
-                    self._lifecycle.set_missing(PART, str(error))
+                    self._lifecycle.set_missing(self._part, str(error))
                     self._lifecycle.wait_stop(FATAL_PAUSE_S if fatal else self._backoff.next_s())
         except BaseException as error:  # noqa: BLE001  top of the thread: the producer raises it in the main thread
             if not reading.stale:
                 self.fatal = error
         finally:
             if not reading.stale:
-                self._lifecycle.end_beat(PART)
+                self._lifecycle.end_beat(self._part)
                 self._slot.close()
 
     def _read_on(self, reading: _Reading) -> None:
@@ -185,7 +188,7 @@ class SourceReader:
                 # Waiting for a key frame is neither a hang nor a stall.
                 reading.began = time.monotonic()
                 self._watch.data(reading.began)
-                self._lifecycle.beat(PART, self._hang_limit_s)
+                self._lifecycle.beat(self._part, self._hang_limit_s)
 
             while not self._lifecycle.stopping:
                 reading.block(self._read_limit_s)
@@ -193,7 +196,7 @@ class SourceReader:
                 reading.blocked = False
                 if reading.stale:
                     return
-                self._lifecycle.beat(PART, self._hang_limit_s)
+                self._lifecycle.beat(self._part, self._hang_limit_s)
                 self._take(reading, source, media_s)
         finally:
             reading.blocked = False
@@ -209,7 +212,7 @@ class SourceReader:
         self._cpu_s += reading.cpu()
         if not self._seen or self._backoff.waited:
             self._seen = True
-            self._lifecycle.set_ready(PART)
+            self._lifecycle.set_ready(self._part)
             self._backoff.reset()
         if verdict is Verdict.SKIP:
             return
@@ -217,7 +220,7 @@ class SourceReader:
             self._on_drop()
             return
         if wait_s > 0:
-            self._lifecycle.beat(PART, self._hang_limit_s + wait_s)
+            self._lifecycle.beat(self._part, self._hang_limit_s + wait_s)
             if self._lifecycle.wait_stop(wait_s):
                 return
         try:

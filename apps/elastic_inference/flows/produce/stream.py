@@ -84,6 +84,7 @@ class Stream:
         self.plan = plan
         self.lifecycle = lifecycle
         self.permit = permit
+        self._part = f"{PART} of {plan.name}" if never_fatal else PART
         self._limits = limits
         self._metrics = metrics
         self._pushers = pushers
@@ -102,6 +103,7 @@ class Stream:
             on_invalid=self._count_invalid,
             first_number=first_number,
             never_fatal=never_fatal,
+            part=self._part,
         )
         self._sinks: tuple[tuple[Pusher, QueueSink], ...] = tuple(map(self._sink, plan.types))
         self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
@@ -123,7 +125,7 @@ class Stream:
     @property
     def reason(self) -> str | None:
         """What keeps the source from being live, in a sentence."""
-        return self.lifecycle.missing().get(PART)
+        return self.lifecycle.missing().get(self._part)
 
     @property
     def opening(self) -> bool:

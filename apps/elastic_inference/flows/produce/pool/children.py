@@ -55,6 +55,11 @@ class Children:
         self._asked = 0
         self._answers: dict[int, tuple[int, list[Message]]] = {}
 
+    def start_first(self) -> None:
+        """Starts a process before there is a camera, so that the first need not wait for it."""
+        if not self._shared and (child := self._start(time.monotonic())) is not None:
+            self._shared.append(child)
+
     def put(self, name: str, camera: Assignment) -> None:
         """Adds a camera, or changes it."""
         before = self._wanted.get(name)

@@ -70,6 +70,7 @@ class SourceWorker:
         """Runs until told to stop and drained."""
         log.info("source worker %s: %.3g cores, at most %d processes", self._name, *self._room())
         self._lifecycle.on_stop(self._keeper.hurry)
+        self._children.start_first()
         self._keeper.start()
         self._probes.start()
         try:
