@@ -73,6 +73,7 @@ setup(
             "ei-websocket-server = elastic_inference.commands.services:websocket",
             "ei-gateway-server = elastic_inference.commands.services:gateway",
             "ei-housekeeping-service = elastic_inference.commands.services:housekeeping",
+            "ei-camera-controller = elastic_inference.commands.services:camera_controller",
             "ei-camera-probe = elastic_inference.commands.camera_probe:main",
             "ei-demo = elastic_inference.commands.demo.main:main",
             "ei-redis = elastic_inference.commands.embedded_valkey_main:main",

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -41,6 +43,7 @@ HOUSEKEEPING = "ei-housekeeping-deployment"
 # On a machine that builds, serves and infers at once, everything happens within this time.
 PATIENCE_S = 120
 LEAST = ["--set", "SAMPLE_FPS=3"]
+CAMERA_POOL, CAMERA_CONTROLLER = "ei-camera-pool-app", "ei-camera-controller-deployment"
 
 
 @dataclass
@@ -55,6 +58,8 @@ class Installation:
     gateway_port: int = 31002
     queue_port: int = 31003
     pod_cidr: str = ""
+    # This machine's address, as pods see it.
+    here: str = ""
     image_mb: Mapping[str, int] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict)
     applied: list[Path] = field(default_factory=list)
@@ -72,13 +77,18 @@ class Installation:
     def websocket_base(self) -> str:
         return f"ws://{self.node}:{self.gateway_port}"
 
-    def http(self, path: str, token: bool = True) -> tuple[int, bytes, str]:
-        """(status, body, content type) of a GET at the gateway's node port."""
-        request = urllib.request.Request(f"http://{self.node}:{self.gateway_port}{path}")
+    def http(
+        self, path: str, token: bool = True, method: str = "GET", document: object = None
+    ) -> tuple[int, bytes, str]:
+        """(status, body, content type) of a request at the gateway's node port, with a JSON document as its body."""
+        request = urllib.request.Request(f"http://{self.node}:{self.gateway_port}{path}", method=method)
+        if document is not None:
+            request.data = json.dumps(document).encode()
+            request.add_header("Content-Type", "application/json")
         if token:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, answer.read(), answer.headers.get("Content-Type", "")
         except urllib.error.HTTPError as error:
             return error.code, error.read(), error.headers.get("Content-Type", "")
@@ -224,6 +234,7 @@ def installed(
     here = Installation(
         kubectl, registry, tag, node, folder, image_mb=sizes, pod_cidr=_pod_cidr(kubectl, nodes[0]), jpeg=_jpeg()
     )
+    here.here = _own_address(addresses["InternalIP"])
     kubectl.run("create", "namespace", kubectl.namespace)
     kubectl.run("label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce=restricted")
     try:
@@ -239,6 +250,7 @@ def installed(
                 *narrowed,
                 *models,
                 *LEAST,
+                *("--set", f"CAMERA_NETWORKS={here.here}/32"),
             )
         )
         here.generate("-f", str(PROJECT / "kubernetes/sample-infer"), "-o", str(samples), *models, *LEAST)
@@ -263,6 +275,13 @@ def _pod_cidr(kubectl: Kubectl, node: Mapping[str, Mapping[str, str]]) -> str:
     slices = kubectl.get("endpointslices", "-n", "kube-system")["items"]
     found = [a for each in slices for e in each.get("endpoints") or () for a in e["addresses"] if ":" not in a]
     return str(ipaddress.ip_network(f"{found[0]}/24", strict=False)) if found else ""
+
+
+def _own_address(node: str) -> str:
+    """The address with which this machine talks to a node."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((node, 9))
+        return str(probe.getsockname()[0])
 
 
 def _jpeg() -> bytes:

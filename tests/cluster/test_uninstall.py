@@ -14,6 +14,7 @@ def test_deleting_what_was_applied_leaves_nothing(installed: Installation) -> No
     kubectl = installed.kubectl
     installed.remove(*installed.applied)
     kinds = "all,configmaps,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets,ingresses,hpa,pvc"
+    kinds += ",roles,rolebindings"
 
     def left() -> list[str]:
         names = [f"{each['kind']}/{each['metadata']['name']}" for each in kubectl.get(kinds)["items"]]

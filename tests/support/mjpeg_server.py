@@ -41,6 +41,7 @@ class MjpegServer:
         self,
         port: int = 0,
         *,
+        host: str = "127.0.0.1",
         fps: float = 20,
         auth: str = "",
         user: str = "",
@@ -56,6 +57,7 @@ class MjpegServer:
         self.requests = 0
         self.sent = 0
         self.authorizations: list[str] = []
+        self.host = host
         self.port = port
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -65,7 +67,7 @@ class MjpegServer:
     @property
     def url(self) -> str:
         """The stream's address, without a login."""
-        return f"http://127.0.0.1:{self.port}/video"
+        return f"http://{self.host}:{self.port}/video"
 
     def start(self) -> None:
         """Listens."""
@@ -89,7 +91,7 @@ class MjpegServer:
             def handle_error(self, request: object, client_address: object) -> None:
                 pass
 
-        self._server = Server(("127.0.0.1", self.port), Handler)
+        self._server = Server((self.host, self.port), Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

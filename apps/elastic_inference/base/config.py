@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from elastic_inference.base.settings.camera_controller import CameraControllerSettings
 from elastic_inference.base.settings.common import CommonSettings, QueueRules, RedisTarget
 from elastic_inference.base.settings.housekeeping import HousekeepingSettings
 from elastic_inference.base.settings.inference import InferenceSettings
@@ -25,6 +26,7 @@ from elastic_inference.domain.errors import SettingError
 __all__ = [
     "FORMER_NAMES",
     "SERVICES",
+    "CameraControllerSettings",
     "CameraSettings",
     "CommonSettings",
     "FileSettings",
@@ -47,6 +49,7 @@ SERVICES: tuple[type[CommonSettings], ...] = (
     WebsocketSettings,
     GatewaySettings,
     HousekeepingSettings,
+    CameraControllerSettings,
 )
 FORMER_NAMES = {
     "INPUT_QUEUE_HOST": "QUEUE_HOST",

@@ -48,3 +48,8 @@ def gateway() -> int:
 def housekeeping() -> int:
     """`ei-housekeeping-service`."""
     return _run("housekeeping.housekeeping_service")
+
+
+def camera_controller() -> int:
+    """`ei-camera-controller`."""
+    return _run("cameras.camera_controller")

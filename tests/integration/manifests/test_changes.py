@@ -12,7 +12,6 @@ from elastic_inference.commands.manifests.main import main
 from tests.support.manifests import PROJECT, load, name_of, workloads
 
 CORE = str(PROJECT / "kubernetes/elastic-inference.yaml.template")
-CAMERA = ("-n", "gate-1", "-t", "people", "-c")
 
 
 @pytest.fixture
@@ -108,12 +107,3 @@ def test_redis_carries_the_version_of_its_own_image(image: str, version: str, tm
     made = core(tmp_path / "core.yaml", "--set", f"REDIS_IMAGE={image}")
     labels = made["Deployment/ei-redis-deployment"]["metadata"]["labels"]
     assert labels["app.kubernetes.io/version"] == version
-
-
-def test_a_cameras_new_address_replaces_its_pod(tmp_path: Path) -> None:
-    file = tmp_path / "camera.yaml"
-    before = pods(file, *CAMERA, "rtsp://user:old@192.0.2.10/1")
-    assert changed(before, pods(file, *CAMERA, "rtsp://user:old@192.0.2.10/1")) == set()
-    after = pods(file, *CAMERA, "rtsp://user:new@192.0.2.10/1")
-    assert changed(before, after) == set(before)
-    assert "new@" not in str(after)

@@ -33,7 +33,7 @@ def images(file: Path) -> set[str]:
     [
         ("-f", str(PROJECT / CORE)),
         ("-f", str(PROJECT / "kubernetes/monitoring")),
-        ("-t", "people", "-n", "gate-1", "-c", "rtsp://192.0.2.10/1"),
+        ("-t", "people", "-n", "gate-1", "-c", "a-secret"),
     ],
     ids=["core", "monitoring", "camera"],
 )

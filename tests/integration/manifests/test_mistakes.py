@@ -43,11 +43,13 @@ MISTAKES = r"""
 -t x -m 'a"b'  =>  expected a name of the catalogue
 -n gate -t people  =>  go together
 -n gate -c '/dev/video"0' -t people  =>  expected /dev/videoN
--n gate -c 0 -t people --camera-port 1  =>  --camera-port is for a network camera
+-n gate -c 0 -t people --camera-port 1  =>  --camera-port is for -n NAME -c SECRET
 -n gate -c url -t people --camera-cidr x  =>  --camera-cidr x: expected a network
 -n gate -c url -t people --camera-port 0  =>  --camera-port 0: expected a port
--f x --camera-port 554  =>  --camera-port is for a network camera
--n gate -c ftp://x -t people  =>  -c: expected rtsp://
+-n gate -c rtsp://x/1 -t people --camera-port 554  =>  --set CAMERA_NETWORKS
+-f x --set CAMERA_NETWORKS=10.0.0.1  =>  expected a network such as
+-f x --camera-port 554  =>  --camera-port is for -n NAME -c SECRET
+-n gate -c ftp://x -t people  =>  -c: expected file:///
 -n gate -c rtsp://x/1  =>  needs the types
 -n 'Gate 1' -c rtsp://x/1 -t people  =>  -n Gate 1: expected
 -f x --redis-url redis://u:p@h:1/0  =>  without a password

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
+from elastic_inference.adapters.camera_resource.resource import read_camera
 from elastic_inference.base.config import GatewaySettings
 from elastic_inference.base.config import load as load_settings
 from tests.support.manifests import (
@@ -28,7 +30,7 @@ def test_network_policies_allow_the_documented_connections_and_no_others(
     core: list[Document], samples: list[Document]
 ) -> None:
     policies = [each for each in core if each["kind"] == "NetworkPolicy"]
-    clients = ("inference", "websocket-server", "gateway", "housekeeping")
+    clients = ("inference", "websocket-server", "gateway", "housekeeping", "camera-pool", "camera-controller")
     peers = {name: labels_of(core, name) for name in ("redis", *clients)}
     peers["producer"] = labels_of(samples, "producer")
     ports = {"redis": 6379, "websocket-server": 31611, "gateway": 5000}
@@ -56,10 +58,35 @@ def test_network_policies_allow_the_documented_connections_and_no_others(
     keda = Peer({"app": "k"}, {"elastic-inference/scaler": "allowed"}, own_namespace=False, address="10.244.9.8")
     assert allowed(policies, keda, peers["redis"], 6379)
     dns = Peer({"k8s-app": "kube-dns"}, {}, own_namespace=False, address="10.96.0.10")
-    for each in peers.values():
+    for who, each in peers.items():
         assert allowed(policies, each, dns, 53, "UDP")
         assert allowed(policies, each, dns, 53)
-        assert not allowed(policies, each, outside, 443)
+        # the API server has no address that a policy could name
+        assert allowed(policies, each, outside, 443) is (who == "camera-controller"), who
+        assert not allowed(policies, each, outside, 80), who
+
+
+def test_the_camera_pool_reaches_cameras_in_private_networks(core: list[Document], tmp_path: Path) -> None:
+    policies = [each for each in core if each["kind"] == "NetworkPolicy"]
+    pool = labels_of(core, "camera-pool")
+    for address, reached in (
+        ("192.168.1.7", True),
+        ("10.9.8.7", True),
+        ("192.0.2.7", False),
+        ("169.254.169.254", False),
+    ):
+        for protocol in ("TCP", "UDP"):
+            assert allowed(policies, pool, Peer(address=address), 554, protocol) is reached, address
+    told = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--set", "CAMERA_NETWORKS=192.0.2.0/24")
+    policies = [each for each in told if each["kind"] == "NetworkPolicy"]
+    pool = labels_of(told, "camera-pool")
+    assert allowed(policies, pool, Peer(address="192.0.2.7"), 554)
+    assert not allowed(policies, pool, Peer(address="192.168.1.7"), 554)
+    (deployment,) = (each for each in told if name_of(each) == "Deployment/ei-camera-pool-app")
+    environ = {
+        each["name"]: each.get("value") for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert environ["CAMERA_NETWORKS"] == "192.0.2.0/24", "the workers and the policy know the same networks"
 
 
 def test_without_the_pod_network_only_logins_protect_the_queues_node_port(tmp_path: Path) -> None:
@@ -143,19 +170,17 @@ def test_a_pod_network_is_written_as_a_network(tmp_path: Path) -> None:
 
 
 def test_the_address_of_a_camera_can_be_given_if_it_is_not_known(core: list[Document], tmp_path: Path) -> None:
-    common = ("-n", "gate-1", "-t", "people")
-    for camera, port in (("a-secret", 9), ("rtsp://camera.example/1", 554)):
-        documents = made(tmp_path / "c.yaml", *common, "-c", camera)
-        policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
-        assert allowed(policies, labels_of(documents, "producer"), Peer(address="192.0.2.99"), port)
-        told = ("--camera-cidr", "192.0.2.8/29", "--camera-port", "8554")
-        documents = made(tmp_path / "c.yaml", *common, "-c", camera, *told)
-        assert valid(documents) == []
-        policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
-        source = labels_of(documents, "producer")
-        assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
-        assert not allowed(policies, source, Peer(address="192.0.2.99"), 8554)
-        assert not allowed(policies, source, Peer(address="192.0.2.10"), port)
+    common = ("-n", "gate-1", "-t", "people", "-c", "a-secret")
+    documents = made(tmp_path / "c.yaml", *common)
+    policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+    assert allowed(policies, labels_of(documents, "producer"), Peer(address="192.0.2.99"), 9)
+    documents = made(tmp_path / "c.yaml", *common, "--camera-cidr", "192.0.2.8/29", "--camera-port", "8554")
+    assert valid(documents) == []
+    policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
+    source = labels_of(documents, "producer")
+    assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
+    assert not allowed(policies, source, Peer(address="192.0.2.99"), 8554)
+    assert not allowed(policies, source, Peer(address="192.0.2.10"), 9)
 
 
 def test_the_generator_says_when_a_camera_may_reach_any_address(tmp_path: Path) -> None:
@@ -163,25 +188,43 @@ def test_the_generator_says_when_a_camera_may_reach_any_address(tmp_path: Path) 
         return generate("-r", "x", "-n", "gate-1", "-t", "people", "-o", str(tmp_path / "c.yaml"), *arguments)
 
     assert "may reach any address at any TCP port" in said("-c", "a-secret")
-    assert "may reach any address at TCP port 554" in said("-c", "rtsp://camera.example/1")
+    told = ("--camera-port", "554")
+    assert "may reach any address at TCP port 554" in said("-c", "a-secret", *told)
     assert "may reach 192.0.2.8/29 at any TCP port" in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29")
-    assert "may reach" not in said("-c", "rtsp://192.0.2.10/1")
+    assert "may reach the networks of --set CAMERA_NETWORKS" in said("-c", "rtsp://192.0.2.10/1")
     assert "may reach" not in said("-c", "0")
     assert "may reach" not in said("-c", "a-secret", "--camera-cidr", "192.0.2.8/29", "--camera-port", "554")
 
 
-def test_a_cameras_pod_reaches_its_camera_and_nothing_else(core: list[Document], tmp_path: Path) -> None:
-    documents = made(
-        tmp_path / "c.yaml", "-n", "gate-1", "-c", "rtsp://user:secret@192.0.2.10:8554/a", "-t", "people,face-fp32"
-    )
+def test_a_network_camera_belongs_to_the_pool_and_its_login_to_a_secret(tmp_path: Path) -> None:
+    given = "rtsp://user:s%40cret@192.0.2.10:8554/a?token=abc"
+    documents = made(tmp_path / "c.yaml", "-n", "gate-1", "-c", given, "-t", "people,face-fp32")
     assert valid(documents) == []
-    policies = [each for each in [*core, *documents] if each["kind"] == "NetworkPolicy"]
-    source = labels_of(documents, "producer")
-    assert allowed(policies, source, Peer(address="192.0.2.10"), 8554)
-    assert not allowed(policies, source, Peer(address="192.0.2.10"), 22)
-    assert not allowed(policies, source, Peer(address="192.0.2.11"), 8554)
-    _, pod = next(workloads(documents))
-    environ = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
-    assert environ["STREAM_NAME"]["value"] == "gate-1"
-    assert environ["INFER_TYPE"]["value"] == "people,face-fp32"
-    assert environ["CAMERA"]["valueFrom"]["secretKeyRef"] == {"name": "ei-camera-gate-1", "key": "url"}
+    found = {each["kind"]: each for each in documents}
+    assert found["Camera"]["spec"] == {
+        "url": "rtsp://192.0.2.10:8554/a?token=***",
+        "types": ["people", "face-fp32"],
+        "login_secret": "ei-camera-gate-1",
+    }
+    assert found["Secret"]["stringData"] == {
+        "user": "user",
+        "password": "s@cret",
+        "url": "rtsp://192.0.2.10:8554/a?token=abc",
+    }
+    assert found["Role"]["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["ei-camera-gate-1"], "verbs": ["get"]}
+    ]
+    assert found["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "ei-camera-controller"}]
+    # What the controller makes of it is what was given.
+    secret = {key: base64.b64encode(value.encode()).decode() for key, value in found["Secret"]["stringData"].items()}
+    stored = read_camera(found["Camera"], {"ei-camera-gate-1": secret})
+    assert stored.spec is not None
+    assert stored.spec.url == "rtsp://192.0.2.10:8554/a?token=abc"
+    assert stored.spec.login is not None
+    assert stored.spec.login.password.get_secret_value() == "s@cret"
+
+
+def test_a_network_camera_without_a_login_needs_no_secret(tmp_path: Path) -> None:
+    documents = made(tmp_path / "c.yaml", "-n", "gate-1", "-c", "rtsp://192.0.2.10/1", "-t", "people")
+    assert [name_of(each) for each in documents] == ["Camera/gate-1"]
+    assert documents[0]["spec"] == {"url": "rtsp://192.0.2.10/1", "types": ["people"]}

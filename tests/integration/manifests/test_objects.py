@@ -50,6 +50,8 @@ def test_the_core_has_the_contracts_objects(core: list[Document]) -> None:
     for part in ("redis", "websocket-server", "gateway-server"):
         assert {f"Deployment/ei-{part}-deployment", f"Service/ei-{part}-svc"} <= names
     assert "Deployment/ei-housekeeping-deployment" in names
+    assert {"Deployment/ei-camera-pool-app", "Deployment/ei-camera-controller-deployment"} <= names
+    assert "CustomResourceDefinition/cameras.elastic-inference.io" in names
     services = {each["metadata"]["name"]: each["spec"] for each in core if each["kind"] == "Service"}
     node_ports = {
         name: each["ports"][0].get("nodePort") for name, each in services.items() if each.get("type") == "NodePort"
@@ -70,7 +72,7 @@ def test_services_find_their_pods_and_ports(core: list[Document]) -> None:
 def test_every_deployment_has_labels_spread_a_budget_and_time_to_drain(core: list[Document]) -> None:
     budgets = {each["spec"]["selector"]["matchLabels"]["app"] for each in core if each["kind"] == "PodDisruptionBudget"}
     accounts = [each for each in core if each["kind"] == "ServiceAccount"]
-    assert [each["automountServiceAccountToken"] for each in accounts] == [False]
+    assert [each["automountServiceAccountToken"] for each in accounts] == [False, False]
     for name, pod in workloads(core):
         labels, spec = pod["metadata"]["labels"], pod["spec"]
         assert {"name", "component", "part-of", "version"} <= {
@@ -80,24 +82,27 @@ def test_every_deployment_has_labels_spread_a_budget_and_time_to_drain(core: lis
         assert labels["app"] in budgets, name
         before = spec["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         assert spec["terminationGracePeriodSeconds"] > 20 + before, "longer than the drain"
-        assert spec["automountServiceAccountToken"] is False
-        assert spec["serviceAccountName"] == accounts[0]["metadata"]["name"]
+        # only the controller talks to the API server
+        controls = labels["app.kubernetes.io/component"] == "camera-controller"
+        assert spec["automountServiceAccountToken"] is controls
+        assert spec["serviceAccountName"] == accounts[controls]["metadata"]["name"]
 
 
 def test_deployments_that_an_autoscaler_controls_have_no_replicas(core: list[Document]) -> None:
     for each in (each for each in core if each["kind"] == "Deployment"):
-        steered = each["metadata"]["name"].startswith("ei-infer-")
+        steered = each["metadata"]["name"].startswith(("ei-infer-", "ei-camera-pool-"))
         assert ("replicas" in each["spec"]) is not steered, name_of(each)
 
 
 def test_each_pod_gets_its_own_password_and_redis_gets_hashes_only(core: list[Document]) -> None:
-    secret = next(each for each in core if each["kind"] == "Secret")["stringData"]
+    secret = next(each for each in core if name_of(each) == "Secret/ei-credentials")["stringData"]
     users = secret.pop("users.acl")
     assert len(set(secret.values())) == len(secret) == len(USERS) + 1
     assert not any(value in users for value in secret.values())
     assert "user default off" in users
     expected = {"redis": {"users.acl"}, "inference": {"worker-password"}, "websocket-server": {"viewer-password"}}
-    expected |= {"gateway": {"viewer-password", "gateway-token"}, "housekeeping": {"viewer-password"}}
+    expected |= {"gateway": {"gateway-password", "gateway-token"}, "housekeeping": {"housekeeping-password"}}
+    expected |= {"camera-pool": {"source-password"}, "camera-controller": {"housekeeping-password"}}
     for name, pod in workloads(core):
         keys = {
             item["key"]
@@ -181,3 +186,19 @@ def test_the_ports_of_the_images_are_those_of_the_manifests(core: list[Document]
             user = next(line for line in lines if line.startswith("USER")).split()[1]
             security = pod["spec"]["securityContext"]
             assert user == f"{security['runAsUser']}:{security['runAsGroup']}"
+
+
+def test_the_controller_may_do_no_more_than_it_must(core: list[Document]) -> None:
+    roles = [each for each in core if each["kind"] in ("Role", "ClusterRole")]
+    assert [name_of(each) for each in roles] == ["Role/ei-camera-controller"]
+    for rule in roles[0]["rules"]:
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        if rule["resources"] == ["secrets"]:
+            assert (rule["resourceNames"], rule["verbs"]) == (["ei-camera-logins"], ["get", "patch"])
+        else:
+            assert rule["apiGroups"] == ["elastic-inference.io"]
+
+
+def test_applying_the_core_again_keeps_the_logins_of_cameras(core: list[Document]) -> None:
+    (logins,) = (each for each in core if name_of(each) == "Secret/ei-camera-logins")
+    assert not {"data", "stringData"} & set(logins), "what kubectl did not set, it does not remove"

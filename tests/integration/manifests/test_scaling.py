@@ -59,7 +59,7 @@ def test_the_hpa_asks_for_what_pods_export_and_the_adapter_serves_it_in_time(
     assert served
     deployments = {name.removeprefix("Deployment/") for name, _ in workloads(core)}
     autoscalers = made(tmp_path / "hpa", "-f", str(PROJECT / "kubernetes/scale/hpa-ratio"))
-    assert len(autoscalers) == 6
+    assert len(autoscalers) == 7, "one for each type, and the camera pool's"
     for each in autoscalers:
         assert each["spec"]["scaleTargetRef"]["name"] in deployments
         (metric,) = each["spec"]["metrics"]
@@ -77,10 +77,13 @@ def test_the_hpa_asks_for_what_pods_export_and_the_adapter_serves_it_in_time(
 
 def test_the_target_of_hpa_cpu_is_below_the_given_limit(tmp_path: Path) -> None:
     source = str(PROJECT / "kubernetes/scale/hpa-cpu")
-    for each in made(tmp_path, "-f", source, "--set", "INFER_CPU_LIMIT=200m"):
+    given = ("--set", "INFER_CPU_LIMIT=200m", "--set", "CAMERA_POOL_CPU_LIMIT=1")
+    for each in made(tmp_path, "-f", source, *given):
         (metric,) = each["spec"]["metrics"]
-        assert metric["containerResource"]["container"] == "inference"
-        assert metric["containerResource"]["target"] == {"type": "AverageValue", "averageValue": "140m"}
+        pool = name_of(each).endswith("/ei-camera-pool-app")
+        assert metric["containerResource"]["container"] == ("camera-pool" if pool else "inference")
+        expected = {"type": "AverageValue", "averageValue": "700m" if pool else "140m"}
+        assert metric["containerResource"]["target"] == expected
 
 
 def test_keda_asks_for_what_pods_export_and_for_lengths_as_the_user_that_may(tmp_path: Path) -> None:
@@ -96,6 +99,9 @@ def test_keda_asks_for_what_pods_export_and_for_lengths_as_the_user_that_may(tmp
     assert set(re.findall(r"\bei_\w+", ratio["query"])) <= exported()
     assert ratio["threshold"] == "0.8"
     assert ratio["ignoreNullValues"] == "false", "no Prometheus must not look like no demand"
+    (pool,) = by_name["ScaledObject/ei-camera-pool-app"]["triggers"]
+    assert 'pod=~"ei-camera-pool-app-.*"' in pool["metadata"]["query"]
+    assert by_name["ScaledObject/ei-camera-pool-app"]["minReplicaCount"] == 1, "somebody must notice a new camera"
     lists = [each for each in triggers if each["type"] == "redis"]
     passwords = {user: f"{user}-secret" for user in USERS}
     (tmp_path / "users.acl").write_text(render_acl(passwords))

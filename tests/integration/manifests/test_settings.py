@@ -10,6 +10,7 @@ import pytest
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.config import (
+    CameraControllerSettings,
     CameraSettings,
     CommonSettings,
     FileSettings,
@@ -29,6 +30,7 @@ SERVICES: dict[str, type[CommonSettings]] = {
     "ei-websocket-server": WebsocketSettings,
     "ei-gateway-server": GatewaySettings,
     "ei-housekeeping-service": HousekeepingSettings,
+    "ei-camera-controller": CameraControllerSettings,
 }
 EVERYTHING = [
     *("--redis-tls", "tls", "--set", "GATEWAY_TLS=gateway-tls", "--set", "SAMPLE_FPS=5"),

@@ -6,18 +6,21 @@ Called by the camera controller, on its event loop. It reads what the API server
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 from lightkube import ApiError, AsyncClient
+from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
+from elastic_inference.adapters.camera_registry.requests import pause
 from elastic_inference.adapters.camera_resource.resource import (
     LOGINS_SECRET,
     NAME_RULE,
@@ -32,6 +35,8 @@ from elastic_inference.adapters.camera_resource.schema import GROUP, KIND, PLURA
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec, CameraStatus
+from elastic_inference.domain.camera_errors import CameraRefusal
+from elastic_inference.domain.errors import ElasticInferenceError
 
 log = logging.getLogger(__name__)
 
@@ -42,82 +47,128 @@ STATUS_WRITES_A_SECOND = 5
 API_ERRORS = (ApiError, httpx2.HTTPError, OSError)
 
 
-class CameraChangeError(Exception):
-    """A change that the cluster does not accept; `status` is the HTTP status for REST, the text is for people."""
+def connect() -> AsyncClient:
+    """A client of the API server, as the pod's service account or as KUBECONFIG says. Raises ElasticInferenceError."""
+    try:
+        return AsyncClient()
+    except ConfigError as error:
+        raise ElasticInferenceError(
+            f"Expected the service account of a pod, or a cluster that KUBECONFIG names: {error}"
+        ) from None
 
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
-
-class KubernetesCameras:
-    """The `Camera` objects of one namespace."""
+class KubernetesStore:
+    """A `CameraStore`: the `Camera` objects of one namespace. `watch` must run beside its owner."""
 
     def __init__(self, client: AsyncClient, namespace: str) -> None:
         self._client = client
         self._namespace = namespace
+        self._problem = "The cluster's cameras have not been read yet."
+        self._version = ""
+        self._listed = False
+        # A camera whose object or Secret can no longer be used goes on as it was.
+        self._last_good: dict[str, CameraSpec] = {}
         self._resources: dict[str, Mapping[str, Any]] = {}
         self._secrets: dict[str, Mapping[str, str] | None] = {}
         self._secrets_at = 0.0
+        # What was read of an object, with the object and the Secret that it was read from.
+        self._read: dict[str, tuple[Mapping[str, Any], Stored, Mapping[str, str] | None]] = {}
         self._written: dict[str, Mapping[str, Any]] = {}
         self._throttle = Throttle()
-        self.listed = False
 
-    def cameras(self) -> dict[str, Stored]:
-        """Every camera by its name, as last seen. Those over the limit of a pool are left out."""
-        return {name: read_camera(self._resources[name], self._secrets) for name in sorted(self._resources)}
+    @property
+    def problem(self) -> str:
+        """Why the cluster's cameras cannot be read; empty if they can."""
+        return self._problem
 
-    async def watch(self, stop: asyncio.Event, on_change: Callable[[], None], on_error: Callable[[str], None]) -> None:
-        """Follows the cluster until the stop. `on_change` is called after each change, `on_error` with a sentence."""
+    def stored(self) -> dict[str, Stored]:
+        """Every object by its name, as last seen, those that cannot be used included."""
+        read = {}
+        for name, resource in sorted(self._resources.items()):
+            known = self._read.get(name)
+            if known is None or known[0] is not resource or known[2] != self._secrets.get(known[1].secret or ""):
+                stored = read_camera(resource, self._secrets)
+                known = resource, stored, self._secrets.get(stored.secret or "")
+            read[name] = known
+        self._read = read
+        return {name: stored for name, (_, stored, _) in read.items()}
+
+    def cameras(self) -> Mapping[str, CameraSpec] | None:
+        """All cameras that can be used, with their logins; None until they have been read for the first time."""
+        if not self._listed:
+            return None
+        found = {}
+        for name, stored in self.stored().items():
+            spec = stored.spec or self._last_good.get(name)
+            if spec is not None:
+                found[name] = spec
+        self._last_good = found
+        return found
+
+    async def refresh(self) -> None:
+        """Reads Secrets that are new, and each 10 s all of them: the watch brings everything else."""
+        if not self._listed:
+            return
+        try:
+            await self._read_secrets()
+        except API_ERRORS as error:
+            if note := self._throttle.note("secrets"):
+                log.warning("the Secrets of cameras cannot be read: %s %s", explain(error), note)
+
+    async def commit(self) -> None:
+        """Does nothing: the API server has made each change durable."""
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Follows the cluster until the stop. What goes wrong becomes `problem`."""
         backoff = Backoff(0.5, 10.0)
         while not stop.is_set():
             try:
-                await self._list(on_change)
+                await self._list()
                 backoff.reset()
-                await self._follow(stop, on_change)
+                self._problem = ""
+                await self._follow(stop)
             except API_ERRORS as error:
                 if not _is_expired(error):
-                    on_error(explain(error))
-                    await _wait(stop, backoff.next_s())
+                    self._problem = explain(error)
+                    if note := self._throttle.note("watch"):
+                        log.warning("the cluster's cameras cannot be followed: %s %s", self._problem, note)
+                    await pause(stop, backoff.next_s())
 
-    async def read_secrets(self) -> bool:
-        """Reads the Secrets that cameras name, each 10 s or where one is new. Returns whether any has changed."""
-        named = {stored.secret for stored in self.cameras().values() if stored.secret is not None}
+    async def _read_secrets(self) -> None:
+        named = {stored.secret for stored in self.stored().values() if stored.secret is not None}
         now = time.monotonic()
         due = now - self._secrets_at >= SECRETS_EVERY_S
         wanted = named if due else named - self._secrets.keys()
         if due:
             self._secrets_at = now
-        before = dict(self._secrets)
         for name in wanted:
             self._secrets[name] = await self._secret(name)
         for gone in self._secrets.keys() - named:
             del self._secrets[gone]
-        return before != self._secrets
 
     async def create(self, spec: CameraSpec) -> None:
-        """Adds a camera. Raises CameraChangeError or API_ERRORS."""
+        """Adds a camera. Raises CameraRefusal."""
         if not OBJECT_NAME.fullmatch(spec.name):
-            raise CameraChangeError(400, f"name: {NAME_RULE}")
+            raise CameraRefusal(400, f"name: {NAME_RULE}.", {"name": f"{NAME_RULE[:1].upper()}{NAME_RULE[1:]}."})
         if spec.name in self._resources:
-            raise CameraChangeError(409, f"There is a camera {spec.name} already.")
+            raise CameraRefusal(409, f"There is a camera {spec.name} already, but its object cannot be used.")
         await self._write_secret(spec.name, secret_entry(spec))
-        with _explained():
+        with _refusals():
             self._keep(await self._client.create(CAMERA.from_dict(as_resource(spec, self._namespace)), self._namespace))
 
     async def replace(self, spec: CameraSpec) -> None:
-        """Changes a camera that was added by REST. Raises CameraChangeError or API_ERRORS."""
+        """Changes a camera that was added by REST. Raises CameraRefusal."""
         stored = self._of_rest(spec.name)
         await self._write_secret(spec.name, secret_entry(spec))
         resource = as_resource(spec, self._namespace)
         resource["metadata"]["resourceVersion"] = stored.resource_version
-        with _explained():
+        with _refusals():
             self._keep(await self._client.replace(CAMERA.from_dict(resource), spec.name, namespace=self._namespace))
 
     async def delete(self, name: str) -> None:
-        """Removes a camera that was added by REST. Raises CameraChangeError or API_ERRORS."""
+        """Removes a camera that was added by REST. Raises CameraRefusal."""
         self._of_rest(name)
-        with _explained():
+        with _refusals():
             await self._client.delete(CAMERA, name, namespace=self._namespace)
         self._resources.pop(name, None)
         await self._write_secret(name, None)
@@ -126,7 +177,7 @@ class KubernetesCameras:
         """Writes the status of the objects whose status has changed, at most 5 a second. Raises API_ERRORS."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         written = 0
-        for name, stored in self.cameras().items():
+        for name, stored in self.stored().items():
             status = statuses.get(name)
             if status is None or written == STATUS_WRITES_A_SECOND:
                 continue
@@ -150,16 +201,16 @@ class KubernetesCameras:
         await self._client.aclose()
 
     def _of_rest(self, name: str) -> Stored:
-        stored = self.cameras().get(name)
+        stored = self.stored().get(name)
         if stored is None:
-            raise CameraChangeError(404, f"There is no camera {name}.")
+            raise CameraRefusal(404, f"There is no camera {name}.")
         if not stored.by_rest:
-            raise CameraChangeError(
+            raise CameraRefusal(
                 409, f"The camera {name} was applied to the cluster: change it there (kubectl edit camera {name})."
             )
         return stored
 
-    async def _list(self, on_change: Callable[[], None]) -> None:
+    async def _list(self) -> None:
         found: dict[str, Mapping[str, Any]] = {}
         listing = self._client.list(CAMERA, namespace=self._namespace, chunk_size=500)
         async for resource in listing:
@@ -168,10 +219,9 @@ class KubernetesCameras:
             elif self._throttle.allow("many"):
                 log.warning("more than %d cameras in this namespace; the others are left out", MAX_CAMERAS)
         self._resources, self._version = found, listing.resourceVersion
-        self.listed = True
-        on_change()
+        self._listed = True
 
-    async def _follow(self, stop: asyncio.Event, on_change: Callable[[], None]) -> None:
+    async def _follow(self, stop: asyncio.Event) -> None:
         events = self._client.watch(
             CAMERA, namespace=self._namespace, resource_version=self._version, server_timeout=WATCH_S
         )
@@ -182,7 +232,6 @@ class KubernetesCameras:
                 self._resources.pop(_name(resource), None)
             elif kind in ("ADDED", "MODIFIED"):
                 self._keep(resource)
-            on_change()
 
     def _keep(self, resource: Any) -> None:
         name = _name(resource)
@@ -199,33 +248,35 @@ class KubernetesCameras:
         return dict(secret.data or {})
 
     async def _write_secret(self, name: str, value: str | None) -> None:
-        """Sets or removes one key of the controller's Secret. Raises CameraChangeError or API_ERRORS."""
+        """Sets or removes one key of the controller's Secret. Raises CameraRefusal."""
         held = self._secrets.get(LOGINS_SECRET)
         if value is None and held is not None and name not in held:
             return
-        try:
-            secret = await self._client.patch(Secret, LOGINS_SECRET, {"data": {name: value}}, namespace=self._namespace)
-        except ApiError as error:
-            if error.response.status_code == 404:
+        with _refusals():
+            try:
+                secret = await self._client.patch(
+                    Secret, LOGINS_SECRET, {"data": {name: value}}, namespace=self._namespace
+                )
+            except ApiError as error:
+                if error.response.status_code != 404:
+                    raise
                 if value is None:
                     return
-                raise CameraChangeError(
+                raise CameraRefusal(
                     503, f"The Secret {LOGINS_SECRET} is missing: apply the core's manifest again."
                 ) from None
-            raise
         self._secrets[LOGINS_SECRET] = dict(secret.data or {})
 
 
-class _explained:  # noqa: N801  used as a word: `with _explained()`
-    """Turns the API server's refusal of an object into a CameraChangeError with its own sentence."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ApiError) and error.response.status_code in (400, 404, 409, 422):
-            status = error.response.status_code
-            raise CameraChangeError(400 if status == 422 else status, str(error.status.message)[:500]) from None
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns an error of the API server into a CameraRefusal with its own sentence."""
+    try:
+        yield
+    except API_ERRORS as error:
+        code = error.response.status_code if isinstance(error, ApiError) else 503
+        status = {400: 400, 404: 404, 409: 412, 422: 400}.get(code, 503)
+        raise CameraRefusal(status, explain(error)) from None
 
 
 def _name(resource: Mapping[str, Any]) -> str:
@@ -249,11 +300,3 @@ def _is_expired(error: BaseException) -> bool:
     if isinstance(error, ApiError):
         return error.status.code == 410
     return isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -14,7 +14,7 @@ from elastic_inference.commands.manifests.settings import SETTINGS
 CPU_PART = 0.7
 
 
-def cpu_target(limit: str) -> str:
+def cpu_target(limit: str, setting: str = "INFER_CPU_LIMIT") -> str:
     """The target for a pod's mean CPU use, as a Kubernetes quantity. `limit` is its CPU limit (`2`, `1500m`).
 
     Raises ManifestError.
@@ -24,7 +24,7 @@ def cpu_target(limit: str) -> str:
     except ValueError:
         cores = 0.0
     if cores <= 0:
-        raise ManifestError(f"--set INFER_CPU_LIMIT={limit}: expected CPU cores such as 2 or 500m")
+        raise ManifestError(f"--set {setting}={limit}: expected CPU cores such as 2 or 500m")
     return f"{round(cores * 1000 * CPU_PART)}m"
 
 

@@ -1,28 +1,31 @@
-"""A camera on the command line: by URL, by Secret or as a device, and the addresses that its pod may reach."""
+"""A camera on the command line: by URL (a camera of the pool), or by Secret or as a device (a pod of its own)."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
+from elastic_inference.base.url import check_encoded, url_credentials
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import OBJECT_NAME, SECRET_NAME, check, network
+from elastic_inference.domain.camera import CameraSpec
 
 _DEVICE = re.compile(r"/dev/[A-Za-z0-9][A-Za-z0-9._/:-]*")
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera. Exactly one of `url`, `secret` and `device` is set.
+    """One camera. Exactly one of `spec`, `secret` and `device` is set.
 
-    `address` is a network and `port` a TCP port, both empty if they are not known.
+    `address` is a network and `port` a TCP port that the pod of a camera with a Secret may reach, both empty if they
+    are not known.
     """
 
     name: str
-    url: str = ""
+    spec: CameraSpec | None = None
     secret: str = ""
     device: str = ""
     address: str = ""
@@ -31,6 +34,8 @@ class Camera:
     @property
     def note(self) -> str:
         """What its network policy leaves open, in one line; empty if the policy names one address and port."""
+        if self.spec is not None:
+            return f"{self.name} is a camera of the pool, which may reach the networks of --set CAMERA_NETWORKS"
         if self.device or (self.address and self.port):
             return ""
         missing = " and ".join(
@@ -40,25 +45,28 @@ class Camera:
         return f"{self.name} may reach {self.address or 'any address'} at {port}: {missing} narrows it"
 
 
-def parse_camera(name: str | None, source: str | None, cidr: str | None, port: str | None) -> Camera | None:
+def parse_camera(
+    name: str | None, source: str | None, types: Sequence[str], cidr: str | None, port: str | None
+) -> Camera | None:
     """The camera of `-n` and `-c`, None without one. Raises ManifestError; its message never shows a URL."""
-    camera = _camera(name, source) if name or source else None
+    camera = _camera(name, source, types) if name or source else None
     if cidr is None and port is None:
         return camera
-    if camera is None or camera.device:
-        raise ManifestError("--camera-cidr or --camera-port is for a network camera: -n NAME -c URL or SECRET")
+    if camera is None or camera.device or camera.spec is not None:
+        raise ManifestError(
+            "--camera-cidr or --camera-port is for -n NAME -c SECRET; --set CAMERA_NETWORKS=CIDR,… is for the pool"
+        )
     if port is not None and not (port.isdecimal() and 0 < int(port) < 65536):
         raise ManifestError(f"--camera-port {port}: expected a port such as 554")
     return Camera(
         camera.name,
-        url=camera.url,
         secret=camera.secret,
         address=camera.address if cidr is None else str(network("--camera-cidr", cidr)),
         port=camera.port if port is None else int(port),
     )
 
 
-def _camera(name: str | None, source: str | None) -> Camera:
+def _camera(name: str | None, source: str | None, types: Sequence[str]) -> Camera:
     if not name or not source:
         raise ManifestError("-n NAME and -c CAMERA go together")
     check("-n", name, OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
@@ -70,18 +78,23 @@ def _camera(name: str | None, source: str | None) -> Camera:
     if "://" not in source:
         check("-c", source, SECRET_NAME, "a URL, the name of a Secret, or /dev/videoN")
         return Camera(name, secret=source)
+    return Camera(name, spec=_specification(name, source, types))
+
+
+def _specification(name: str, url: str, types: Sequence[str]) -> CameraSpec:
+    """A camera of the pool: the login of its URL is taken out."""
+    scheme, _, rest = url.partition("://")
+    _, at, address = rest.rpartition("@")
     try:
-        parts = urlsplit(source)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port, parts = None, None, urlsplit("")
-    if parts.scheme not in _PORTS or not host or any(each in source for each in '"\\\n '):
-        raise ManifestError(
-            "-c: expected rtsp://…, rtsps://…, http://… or https://… with a host (special characters as %XX)"
-        )
-    try:
-        address = ipaddress.ip_address(host)
-        cidr = f"{address}/{address.max_prefixlen}"
-    except ValueError:
-        cidr = ""
-    return Camera(name, url=source, address=cidr, port=port or _PORTS[parts.scheme])
+        check_encoded(url)
+        fields: dict[str, object] = {"name": name, "url": f"{scheme.lower()}://{address}"}
+        if types:
+            fields["types"] = types
+        if at:
+            user, password = url_credentials(url)
+            fields["login"] = {"user": user or "", "password": password or ""}
+        return CameraSpec.model_validate(fields)
+    except ValidationError as error:
+        raise ManifestError(f"-c: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    except ValueError as error:
+        raise ManifestError(f"-c: {error}") from None

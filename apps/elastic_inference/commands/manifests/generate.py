@@ -148,7 +148,8 @@ class Generator:
             self.notes.append(camera.note)
         target = self._target(self.kubernetes / "camera" / f"{camera.name}.yaml")
         values = {**self._values(target), "camera": camera_values(camera, self._options.types)}
-        return _write(target, self._renderer.part("camera.yaml.j2", values))
+        part = "camera-resource.yaml.j2" if camera.spec is not None else "camera.yaml.j2"
+        return _write(target, self._renderer.part(part, values))
 
     def _values(self, target: Path) -> Values:
         """What the templates can use, with the passwords of an earlier `target`."""

@@ -59,7 +59,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     given = command_line.parse(arguments)
     _check_names(given)
     types = _types(given.types)
-    camera = parse_camera(given.name, given.camera, given.camera_cidr, given.camera_port)
+    camera = parse_camera(given.name, given.camera, types, given.camera_cidr, given.camera_port)
     _check_combination(given, types, camera)
     if given.model:
         _check_model(given.model)

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from elastic_inference.base import config, ports
 from elastic_inference.commands.manifests.errors import ManifestError
+from elastic_inference.commands.manifests.names import network
 
 _BEFORE_THE_GATEWAY = ("allowed_hosts", "allowed_origins", "base_path", "trusted_proxies")
 
@@ -54,6 +55,13 @@ SETTINGS = {
     "INFER_CPU_LIMIT": "2",
     "INFER_MEMORY_REQUEST": "256Mi",
     "INFER_MEMORY_LIMIT": "1Gi",
+    # the pool's workers: each holds as many cameras as its CPU can decode
+    "CAMERA_POOL_CPU_REQUEST": "200m",
+    "CAMERA_POOL_CPU_LIMIT": "2",
+    "CAMERA_POOL_MEMORY_REQUEST": "256Mi",
+    "CAMERA_POOL_MEMORY_LIMIT": "1Gi",
+    # where the cameras are
+    "CAMERA_NETWORKS": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
     "WEBSOCKET_REPLICAS": "2",
     "GATEWAY_REPLICAS": "2",
     "HOUSEKEEPING_REPLICAS": "2",
@@ -134,6 +142,7 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
     if (scaler := settings["SCALER_USER"]) not in ("on", "off"):
         raise ManifestError(f"--set SCALER_USER={scaler}: expected on or off")
     node_labels(settings["NODE_SELECTOR"])
+    networks(settings["CAMERA_NETWORKS"])
     return settings
 
 
@@ -183,3 +192,8 @@ def node_labels(text: str) -> list[tuple[str, str]]:
     if len({name for name, _ in found}) != len(found):
         raise ManifestError(f"--set NODE_SELECTOR={text}: expected each label once")
     return found
+
+
+def networks(text: str) -> list[str]:
+    """The networks in `CAMERA_NETWORKS`. Raises ManifestError."""
+    return [str(network("--set CAMERA_NETWORKS", each.strip())) for each in text.split(",") if each.strip()]

@@ -5,12 +5,15 @@ Names in capitals are the settings of `--set`. "Change a manifest" in `doc/deplo
 
 from __future__ import annotations
 
-import hashlib
+import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from elastic_inference.adapters.acl import USERS
+from elastic_inference.adapters.camera_resource.schema import definition
 from elastic_inference.base.config import GatewaySettings, WebsocketSettings
 from elastic_inference.base.ports import METRICS_PORT
 from elastic_inference.base.redis_server import as_file, server_settings
@@ -20,10 +23,12 @@ from elastic_inference.commands.manifests.camera import Camera
 from elastic_inference.commands.manifests.images import Images
 from elastic_inference.commands.manifests.names import LABEL
 from elastic_inference.commands.manifests.options import Options
-from elastic_inference.commands.manifests.settings import node_labels, service_settings
+from elastic_inference.commands.manifests.settings import networks, node_labels, service_settings
 from elastic_inference.domain import keys
+from elastic_inference.domain.camera import CameraSpec
 
 Values = dict[str, Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def template_values(options: Options, types: Sequence[str], clips: Path | None, passwords: Mapping[str, str]) -> Values:
@@ -71,8 +76,11 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
             for name, (feeds, names) in available.SAMPLES.items()
         },
         "cpu_target": autoscaling.cpu_target(settings["INFER_CPU_LIMIT"]),
+        "camera_pool_cpu_target": autoscaling.cpu_target(settings["CAMERA_POOL_CPU_LIMIT"], "CAMERA_POOL_CPU_LIMIT"),
         "keda": autoscaling.keda_redis(options, queue_url),
         "other_prometheus_port": autoscaling.other_prometheus_port(settings["PROMETHEUS_URL"]),
+        "camera_definition": yaml.safe_dump(definition(), sort_keys=False, width=120, allow_unicode=True),
+        "camera_networks": _camera_networks(settings["CAMERA_NETWORKS"], options.pod_cidrs),
         "alertmanager_port": settings["ALERTMANAGER"].rpartition(":")[2],
     }
 
@@ -101,23 +109,42 @@ def sample_values(name: str, feeds: Sequence[str], clip: str) -> Values:
 
 def camera_values(camera: Camera, feeds: Sequence[str]) -> Values:
     """`camera` of the parts; what is not known is left out."""
+    if camera.spec is not None:
+        return _pool_camera(camera.spec)
     known = {
         "name": camera.name,
         "stream": camera.name,
         "feeds": ",".join(feeds),
         "device": camera.device,
-        "secret": "" if camera.device else camera.secret or f"ei-camera-{camera.name}",
-        "url": camera.url,
-        "hash": _slow_hash(camera.url, camera.name) if camera.url else "",
+        "secret": camera.secret,
         "address": camera.address,
         "port": camera.port,
     }
     return {name: value for name, value in known.items() if value}
 
 
-def _slow_hash(text: str, salt: str) -> str:
-    """For a text that may hold a password chosen by people: annotations must not help to guess it."""
-    return hashlib.pbkdf2_hmac("sha256", text.encode(), salt.encode(), 600_000).hex()[:8]
+def _pool_camera(spec: CameraSpec) -> Values:
+    public = spec.public()
+    secrets = {}
+    if spec.login is not None:
+        secrets = {"user": spec.login.user, "password": spec.login.password.get_secret_value()}
+    if spec.url != public.url:
+        secrets["url"] = spec.url
+    return {"name": spec.name, "types": list(spec.types), "url": public.url, "secrets": secrets}
+
+
+def _camera_networks(text: str, pod_cidrs: Sequence[str]) -> list[dict[str, Any]]:
+    """Each network of cameras, with the pods' networks in it, which are left out."""
+    found = []
+    for cidr in networks(text):
+        network = ipaddress.ip_network(cidr)
+        pods = [each for each in pod_cidrs if _within(ipaddress.ip_network(each), network)]
+        found.append({"cidr": cidr, "pods": pods})
+    return found
+
+
+def _within(inner: Network, outer: Network) -> bool:
+    return inner.version == outer.version and inner != outer and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def _version(image: str) -> str:

@@ -25,12 +25,13 @@ from elastic_inference.adapters.camera_registry.requests import (
     Reply,
     TooManyRequestsError,
 )
+from elastic_inference.adapters.camera_registry.state import NO_WORKER
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.flows.gateway.access import Access
-from elastic_inference.flows.gateway.camera_state import NO_OWNER, NO_WORKER, camera_document, cameras_document
+from elastic_inference.flows.gateway.camera_state import NO_OWNER, camera_document, cameras_document
 
 log = logging.getLogger(__name__)
 

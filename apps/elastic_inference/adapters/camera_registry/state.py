@@ -1,0 +1,49 @@
+"""What a camera does, from its specification, its lease and its worker's report. Pure.
+
+Called by the gateway for REST, and by the camera controller for the objects of a cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from elastic_inference.adapters.camera_registry.listing import CameraRecords, cost_of
+from elastic_inference.adapters.camera_registry.records import RegisteredCamera
+from elastic_inference.domain.camera import CameraState, CameraStatus
+from elastic_inference.domain.camera_errors import sentence
+from elastic_inference.domain.leases import NoPlace, Unassigned
+
+NO_WORKER = "No source worker runs: start a camera stream service with CAMERA_POOL=true."
+NEXT = "The next free worker takes it within a few seconds."
+OPENING = "A worker has just taken it and opens it."
+QUARANTINE = "It has crashed its decoder twice: it runs alone now and is tried again with pauses."
+
+
+def status_of(name: str, camera: RegisteredCamera, records: CameraRecords) -> CameraStatus:
+    """The status of one camera; `records` holds what Redis knows of it."""
+    lease, reported = records.leases.get(name), records.statuses.get(name)
+    if not camera.spec.enabled:
+        return CameraStatus(CameraState.PAUSED)
+    if lease is None or lease.worker is None:
+        return CameraStatus(CameraState.UNASSIGNED, _why_unassigned(name, records), cost=cost_of(name, records))
+    if reported is None or reported.worker != lease.worker:
+        # The report is that of a worker that held it before.
+        status = CameraStatus(CameraState.RECONNECTING, OPENING, lease.worker, cost=cost_of(name, records))
+    else:
+        status = replace(reported)
+    if lease.quarantined:
+        status.state, status.reason = CameraState.QUARANTINED, status.reason or QUARANTINE
+    return status
+
+
+def _why_unassigned(name: str, records: CameraRecords) -> str:
+    workers, cost = records.workers.values(), cost_of(name, records)
+    if not workers:
+        return NO_WORKER
+    if all(each.draining for each in workers):
+        return sentence(Unassigned(NoPlace.DRAINING, cost).reason)
+    if cost > max(each.capacity for each in workers):
+        return sentence(Unassigned(NoPlace.LARGE, cost).reason)
+    if all(each.draining or each.capacity - each.load < cost for each in workers):
+        return sentence(Unassigned(NoPlace.FULL, cost).reason)
+    return NEXT

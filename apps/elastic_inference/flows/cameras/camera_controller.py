@@ -1,0 +1,103 @@
+"""The camera controller: the owner of a cluster's cameras. Called by `apps/camera_controller.py`.
+
+Several replicas may run: one holds the owner's lock and works. Each follows the cluster, so that another one can go on
+at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.camera_registry.listing import CameraListing
+from elastic_inference.adapters.camera_registry.owner import CameraOwner
+from elastic_inference.adapters.camera_registry.requests import pause
+from elastic_inference.adapters.camera_registry.state import status_of
+from elastic_inference.adapters.camera_resource.store import API_ERRORS, KubernetesStore, connect
+from elastic_inference.adapters.camera_resource.store import explain as explain_api
+from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.base.config import CameraControllerSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.domain import keys
+
+log = logging.getLogger(__name__)
+
+CLIENT_NAME = "ei-camera-controller"
+STATUS_EVERY_S = 1.0
+BEAT_LIMIT_S = 30.0
+
+
+def run(settings: CameraControllerSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Works until the stop begins. Ready while Redis and the API server answer."""
+    del registry
+    for part in ("queue", "cluster"):
+        lifecycle.declare(part)
+    asyncio.run(_serve(settings, lifecycle))
+
+
+async def _serve(settings: CameraControllerSettings, lifecycle: Lifecycle) -> None:
+    client = connect()
+    stop = lifecycle.stop_event()
+    queue = connect_async(settings.queue, key=keys.CAMERA_SPECS, name=CLIENT_NAME)
+    store = KubernetesStore(client, client.namespace)
+    log.info("the cameras of the namespace %s", client.namespace)
+
+    def report(problem: str | None) -> None:
+        lifecycle.beat("cameras", BEAT_LIMIT_S)
+        _show(lifecycle, "cluster", store.problem)
+        _show(lifecycle, "queue", "" if problem == store.problem else problem or "")
+
+    owner = CameraOwner(queue, store, keys.pod_name(), report, lambda error: explain(error, settings.queue))
+    watching = asyncio.create_task(store.watch(stop))
+    reporting = asyncio.create_task(_report_statuses(stop, owner, store, CameraListing(queue)))
+    try:
+        await owner.run(stop)
+    finally:
+        for task in (watching, reporting):
+            task.cancel()
+        await asyncio.gather(watching, reporting, return_exceptions=True)
+        lifecycle.end_beat("cameras")
+        await store.close()
+        await queue.aclose()
+
+
+def _show(lifecycle: Lifecycle, part: str, problem: str) -> None:
+    if problem:
+        lifecycle.set_missing(part, problem)
+    else:
+        lifecycle.set_ready(part)
+
+
+async def _report_statuses(
+    stop: asyncio.Event, owner: CameraOwner, store: KubernetesStore, listing: CameraListing
+) -> None:
+    """Each second, what the pool says of the cameras becomes the status of their objects."""
+    throttle = Throttle()
+    while not stop.is_set():
+        try:
+            if owner.leads:
+                records = await listing.read()
+                cameras = records.cameras.items()
+                await store.report({name: status_of(name, camera, records) for name, camera in cameras})
+        except API_ERRORS as error:
+            if note := throttle.note("cluster"):
+                log.warning("the status of cameras cannot be written: %s %s", explain_api(error), note)
+        except RedisError as error:
+            if note := throttle.note("queue"):
+                log.warning("the status of cameras cannot be read: %s %s", error, note)
+        await pause(stop, STATUS_EVERY_S)
+
+
+def main() -> int:
+    """Entry point."""
+    return run_service(CameraControllerSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
