@@ -62,14 +62,14 @@ Certificate = Annotated[
 
 
 class ImageSize(StrEnum):
-    """auto: while nobody watches, as large as the models need; source: always as the camera sends it."""
+    """auto: while nobody watches, as large as the models need; source: as the camera sends it. Not in use yet."""
 
     AUTO = "auto"
     SOURCE = "source"
 
 
 class GateKind(StrEnum):
-    """none: every frame is inferred; motion: while nothing moves, one frame a second."""
+    """none: every frame is inferred; motion: while nothing moves, one frame a second. Not in use yet."""
 
     NONE = "none"
     MOTION = "motion"
@@ -113,12 +113,10 @@ class CameraSpec(BaseModel):
     width: _Pixels = Field(None, description="Resize to this width, pixels.")
     height: _Pixels = Field(None, description="Resize to this height, pixels.")
     quality: int = Field(80, ge=1, le=100, description="JPEG quality of frames that are encoded here.")
-    size: ImageSize | None = Field(None, description="Default: the pool's setting CAMERA_SIZE.")
-    gate: GateKind | None = Field(None, description="Default: the pool's setting CAMERA_GATE.")
+    size: ImageSize | None = Field(None, description="Kept, but not in use yet: frames have their own size.")
+    gate: GateKind | None = Field(None, description="Kept, but not in use yet: every frame is inferred.")
     transport: Transport = Transport.AUTO
-    substream: CameraUrl | None = Field(
-        None, description="A second URL of the same view, inferred while nobody watches."
-    )
+    substream: CameraUrl | None = Field(None, description="Kept, but not in use yet: a second URL of the same view.")
     certificate: Certificate | None = Field(
         None, description="What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file."
     )

@@ -281,12 +281,12 @@ export interface components {
             height?: number | null;
             /** @description JPEG quality of frames that are encoded here. */
             quality?: number;
-            /** @description Default: the pool's setting CAMERA_SIZE. */
+            /** @description Kept, but not in use yet: frames have their own size. */
             size?: components["schemas"]["ImageSize"] | null;
-            /** @description Default: the pool's setting CAMERA_GATE. */
+            /** @description Kept, but not in use yet: every frame is inferred. */
             gate?: components["schemas"]["GateKind"] | null;
             transport?: components["schemas"]["Transport"];
-            /** @description A second URL of the same view, inferred while nobody watches. */
+            /** @description Kept, but not in use yet: a second URL of the same view. */
             substream?: string | null;
             /** @description What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file. */
             certificate?: string | null;
@@ -405,7 +405,7 @@ export interface components {
             v?: 1;
         };
         /**
-         * @description none: every frame is inferred; motion: while nothing moves, one frame a second.
+         * @description none: every frame is inferred; motion: while nothing moves, one frame a second. Not in use yet.
          * @enum {string}
          */
         GateKind: "none" | "motion";
@@ -417,7 +417,7 @@ export interface components {
             time_ms: number;
         };
         /**
-         * @description auto: while nobody watches, as large as the models need; source: always as the camera sends it.
+         * @description auto: while nobody watches, as large as the models need; source: as the camera sends it. Not in use yet.
          * @enum {string}
          */
         ImageSize: "auto" | "source";

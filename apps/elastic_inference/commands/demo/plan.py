@@ -22,7 +22,7 @@ from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 
 LOOPBACK = "127.0.0.1"
 # Settings of cameras that the user may set for the demo, too.
-_OF_THE_USER = ("camera_fps", "camera_networks", "camera_processes", "camera_size", "camera_gate")
+_OF_THE_USER = ("camera_fps", "camera_networks", "camera_processes")
 # At most: a clip keeps its own rate.
 _VIDEO_FPS = 60
 # Marks the cameras that the demo's options make.
