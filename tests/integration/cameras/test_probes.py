@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +95,16 @@ async def test_a_known_camera_lends_its_login_to_its_own_host_alone(
         assert not any(BASIC in each for each in camera.asked[asked:])
         await probe(asking, url=f"http://localhost:{other.port}/a.jpg", name="gate")
         assert not any(BASIC in each for each in other.asked)
+
+
+async def test_a_camera_that_crashes_the_decoder_is_said_to_and_the_next_probe_works(
+    asking: CameraRequests, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "crashes.py").write_text("import os\nos.abort()\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(probes, "CHILD", "crashes")
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        found = await probe(asking, url="http://127.0.0.1:9/a.jpg")
+    assert (found.status, found.message) == (400, "The video of this camera crashes the decoder.")
+    with serving(JPEG) as camera:
+        assert (await probe(asking, url=f"http://127.0.0.1:{camera.port}/a.jpg")).status == 200

@@ -1,22 +1,25 @@
 """Answers the gateway's requests to probe a camera: the source worker is where the cameras' network is.
 
-Run by the source worker, in threads of its own. Any worker may answer; the address rules hold as for cameras.
+Run by the source worker, in threads of its own; each probe is a process. Any worker may answer; the address rules hold
+as for cameras.
 """
 
 from __future__ import annotations
 
-import base64
+import json
 import logging
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import redis
-from pydantic import TypeAdapter
 
 from elastic_inference.adapters.camera_registry.reader import CameraReader
+from elastic_inference.adapters.camera_registry.records import read_object
 from elastic_inference.adapters.camera_registry.requests import (
+    MAX_REPLY_BYTES,
     REPLY_LIFE_S,
     Reply,
     Request,
@@ -24,16 +27,14 @@ from elastic_inference.adapters.camera_registry.requests import (
     reply_value,
 )
 from elastic_inference.adapters.redis_connection import connect
-from elastic_inference.adapters.source.probe import probe_file, probe_settings
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_changes import read_model, reveal, same_host
-from elastic_inference.domain.camera_documents import MAX_PREVIEW_BYTES, PROBE_LIMIT_S, CameraProbe, ProbeRequest
+from elastic_inference.domain.camera_documents import PROBE_LIMIT_S, ProbeRequest
 from elastic_inference.domain.camera_errors import CameraRefusal, sentence
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.flows.produce.camera_plan import camera_settings
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,20 @@ log = logging.getLogger(__name__)
 THREADS = 2
 WATCH_S = 1.5
 # Of the 10 s, so that the answer still comes in time.
-_LIMIT_S = PROBE_LIMIT_S - 1.0
+_LIMIT_S = PROBE_LIMIT_S - 2.0
 _PAUSE_S = 1.0
-_PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
+# The process that probes, and how long it may take to start and to end.
+CHILD = "elastic_inference.flows.produce.pool.probe_child"
+_START_S = 1.5
+# What it needs to know of the worker's settings.
+_SETTINGS = {
+    "camera_networks",
+    "video_dir",
+    "camera_ca_dir",
+    "source_stall_s",
+    "video_decode_device",
+    "max_frame_pixels",
+}
 
 
 class ProbeAnswers:
@@ -51,7 +63,6 @@ class ProbeAnswers:
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
-        self._rules = settings.address_rules
         self._stopping = threading.Event()
         self._throttle = Throttle()
         self._threads = [
@@ -101,7 +112,7 @@ class ProbeAnswers:
             return Reply(refusal.status, message=str(refusal), fields=refusal.fields)
         except ElasticInferenceError as error:
             return Reply(400, message=sentence(str(error)))
-        return Reply(200, _PROBE.dump_python(found, mode="json"))
+        return Reply(200, found)
 
     def _complete(self, client: redis.Redis, given: Mapping[str, Any]) -> ProbeRequest:
         """The request with what is known of the camera that it names, if it goes to that camera's host."""
@@ -117,16 +128,32 @@ class ProbeAnswers:
         login = asked.login if "login" in given else known.login
         return asked.model_copy(update={"url": reveal("url", asked.url, known), "login": login})
 
-    def _probe(self, asked: ProbeRequest) -> CameraProbe:
-        images: list[bytes] = []
-        keep: Callable[[bytes], None] = images.append
-        if asked.url.startswith("file:"):
-            path = self._rules.file(asked.url)
-            # The path inside the worker is nothing for a client to know.
-            report = replace(probe_file(path, WATCH_S, _LIMIT_S, keep), camera=asked.url)
-        else:
-            fields = asked.model_dump(include={"url", "transport", "certificate"})
-            settings = camera_settings(CameraSpec(name="probe", login=asked.login, **fields), self._settings)
-            report = probe_settings(settings, WATCH_S, _LIMIT_S, self._rules, keep)
-        image = images[0] if images and len(images[0]) <= MAX_PREVIEW_BYTES else None
-        return CameraProbe(report, base64.b64encode(image).decode() if image else None)
+    def _probe(self, asked: ProbeRequest) -> dict[str, Any]:
+        """The document of a CameraProbe. Raises ElasticInferenceError."""
+        fields: dict[str, Any] = asked.model_dump(mode="json", exclude={"name", "login"})
+        if asked.login is not None:
+            fields["login"] = {"user": asked.login.user, "password": asked.login.password.get_secret_value()}
+        task = {
+            "asked": fields,
+            "settings": self._settings.model_dump(mode="json", include=_SETTINGS, exclude_none=True),
+            "watch_s": WATCH_S,
+            "limit_s": _LIMIT_S,
+        }
+        # By standard input: arguments and environment show in the list of processes.
+        try:
+            done = subprocess.run(  # noqa: S603  our own module
+                [sys.executable, "-m", CHILD],
+                input=json.dumps(task).encode(),
+                stdout=subprocess.PIPE,
+                timeout=_LIMIT_S + _START_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ElasticInferenceError(f"Nothing usable came within {_LIMIT_S:.0f} s.") from None
+        answer = read_object(done.stdout, MAX_REPLY_BYTES)
+        if done.returncode != 0 or not answer:
+            raise ElasticInferenceError("The video of this camera crashes the decoder.")
+        if "error" in answer:
+            raise ElasticInferenceError(str(answer["error"]))
+        found: dict[str, Any] = answer["found"]
+        return found

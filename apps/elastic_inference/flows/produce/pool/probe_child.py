@@ -1,0 +1,58 @@
+"""Probes one camera in a process of its own: a camera whose video crashes the decoder takes no other one with it.
+
+Called by `probes`, which writes a JSON object to standard input and reads one from standard output.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from elastic_inference.adapters.source.probe import probe_file, probe_settings
+from elastic_inference.base.config import CameraSettings
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.camera_documents import MAX_PREVIEW_BYTES, CameraProbe, ProbeRequest
+from elastic_inference.domain.camera_errors import sentence
+from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.flows.produce.camera_plan import camera_settings
+
+_PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
+
+
+def probe(asked: ProbeRequest, settings: CameraSettings, watch_s: float, limit_s: float) -> CameraProbe:
+    """Opens what is asked for and watches it for `watch_s`, within `limit_s`. Raises ElasticInferenceError."""
+    images: list[bytes] = []
+    keep: Callable[[bytes], None] = images.append
+    rules = settings.address_rules
+    if asked.url.startswith("file:"):
+        # The path inside the worker is nothing for a client to know.
+        report = replace(probe_file(rules.file(asked.url), watch_s, limit_s, keep), camera=asked.url)
+    else:
+        fields = asked.model_dump(include={"url", "transport", "certificate"})
+        spec = CameraSpec(name="probe", login=asked.login, **fields)
+        report = probe_settings(camera_settings(spec, settings), watch_s, limit_s, rules, keep)
+    image = images[0] if images and len(images[0]) <= MAX_PREVIEW_BYTES else None
+    return CameraProbe(report, base64.b64encode(image).decode() if image else None)
+
+
+def main() -> int:
+    """Reads a task, writes its result; returns the exit code."""
+    task = json.load(sys.stdin)
+    try:
+        settings = CameraSettings.model_validate(task["settings"])
+        found = probe(ProbeRequest.model_validate(task["asked"]), settings, task["watch_s"], task["limit_s"])
+        answer: dict[str, Any] = {"found": _PROBE.dump_python(found, mode="json")}
+    except ElasticInferenceError as error:
+        answer = {"error": sentence(str(error))}
+    json.dump(answer, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
