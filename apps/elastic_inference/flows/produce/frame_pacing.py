@@ -108,6 +108,7 @@ class FileCap:
                 self._pace = FilePace(1.0)
             self._media_s = media_s
         verdict, wait_s = self._pace.admit(now, media_s)
-        if verdict is Verdict.TAKE and self._cap.admit(now + wait_s)[0] is Verdict.SKIP:
+        # A late frame that the cap would not let through anyway is no drop.
+        if self._cap.admit(now + wait_s)[0] is Verdict.SKIP:
             return Verdict.SKIP, 0.0
         return verdict, wait_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from elastic_inference.flows.produce.frame_pacing import CameraCap, FilePace, Verdict
+from elastic_inference.flows.produce.frame_pacing import CameraCap, FileCap, FilePace, Verdict
 
 
 def test_a_file_keeps_to_its_schedule_without_drift() -> None:
@@ -53,3 +53,14 @@ def test_uneven_frames_at_the_cap_are_all_taken() -> None:
     cap = CameraCap(15)
     jitter = [0.0, 0.03, -0.02, 0.01, -0.03]
     assert all(cap.admit(1 + number / 15 + jitter[number % 5])[0] is Verdict.TAKE for number in range(300))
+
+
+def test_a_capped_file_that_is_late_drops_no_frame_that_the_cap_takes_out_anyway() -> None:
+    cap, now = FileCap(4), 0.0
+    verdicts = []
+    for number in range(300):
+        verdict, wait_s = cap.admit(now, number / 30)
+        verdicts.append(verdict)
+        now += wait_s + 0.05  # half as slow again as the file's 30 frames a second
+    assert Verdict.DROP in verdicts
+    assert sum(verdict is not Verdict.SKIP for verdict in verdicts) <= 4 * now + 2
