@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -41,6 +43,7 @@ from elastic_inference.domain.errors import ElasticInferenceError
 log = logging.getLogger(__name__)
 
 CAMERA = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
+SERVICE_ACCOUNT_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 WATCH_S = 240
 SECRETS_EVERY_S = 10.0
 STATUS_WRITES_A_SECOND = 5
@@ -49,8 +52,14 @@ API_ERRORS = (ApiError, httpx2.HTTPError, OSError)
 
 def connect() -> AsyncClient:
     """A client of the API server, as the pod's service account or as KUBECONFIG says. Raises ElasticInferenceError."""
+    transport = None
+    if SERVICE_ACCOUNT_CA.is_file():
+        trusted = ssl.create_default_context(cafile=str(SERVICE_ACCOUNT_CA))
+        # From 3.13 on, Python refuses authorities without a key usage, which those of some clusters lack.
+        trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        transport = httpx2.AsyncHTTPTransport(verify=trusted)
     try:
-        return AsyncClient()
+        return AsyncClient(transport=transport)
     except ConfigError as error:
         raise ElasticInferenceError(
             f"Expected the service account of a pod, or a cluster that KUBECONFIG names: {error}"
@@ -292,7 +301,7 @@ def explain(error: BaseException) -> str:
         if code == 404:
             return "The cluster does not know cameras.elastic-inference.io: apply the core's manifest again."
         return f"The API server answers {code}: {str(error.status.message)[:200]}"
-    return f"The API server does not answer ({type(error).__name__})."
+    return f"The API server does not answer ({' '.join(str(error).split())[:200] or type(error).__name__})."
 
 
 def _is_expired(error: BaseException) -> bool:
