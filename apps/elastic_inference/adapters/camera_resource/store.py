@@ -36,7 +36,7 @@ from elastic_inference.adapters.camera_resource.resource import (
 from elastic_inference.adapters.camera_resource.schema import GROUP, KIND, PLURAL, VERSION
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec, CameraStatus
+from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.errors import ElasticInferenceError
 
@@ -52,6 +52,8 @@ API_ERRORS = (ApiError, httpx2.HTTPError, OSError)
 
 def connect() -> AsyncClient:
     """A client of the API server, as the pod's service account or as KUBECONFIG says. Raises ElasticInferenceError."""
+    # It logs a line for each request.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     transport = None
     if SERVICE_ACCOUNT_CA.is_file():
         trusted = ssl.create_default_context(cafile=str(SERVICE_ACCOUNT_CA))
@@ -188,6 +190,9 @@ class KubernetesStore:
         written = 0
         for name, stored in self.stored().items():
             status = statuses.get(name)
+            if status is None and stored.problem:
+                # It never could be used, so the pool does not know it.
+                status = CameraStatus(CameraState.UNASSIGNED)
             if status is None or written == STATUS_WRITES_A_SECOND:
                 continue
             fields = status_of(stored, status, now)
