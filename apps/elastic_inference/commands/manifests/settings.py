@@ -56,7 +56,7 @@ SETTINGS = {
     "INFER_MEMORY_REQUEST": "256Mi",
     "INFER_MEMORY_LIMIT": "1Gi",
     # the pool's workers: each holds as many cameras as its CPU can decode
-    "CAMERA_POOL_CPU_REQUEST": "200m",
+    "CAMERA_POOL_CPU_REQUEST": "100m",
     "CAMERA_POOL_CPU_LIMIT": "2",
     "CAMERA_POOL_MEMORY_REQUEST": "256Mi",
     "CAMERA_POOL_MEMORY_LIMIT": "1Gi",
