@@ -22,6 +22,7 @@ from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Result
 from elastic_inference.flows.gateway.server import GatewayServer
 from tests.support.background import repeating
+from tests.support.ports import free_port
 from tests.support.results import make_result
 from tests.support.threaded import Threaded
 
@@ -74,6 +75,8 @@ class RunningGateway(Threaded):
         self.lifecycle.declare("http")
         self.lifecycle.set_ready("http")
         environ = {"QUEUE_URL": queue_url, "GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": "0", **settings}
+        # At the usual port another test's websocket server may answer.
+        environ.setdefault("WEBSOCKET_SERVER_URL", f"ws://127.0.0.1:{free_port()}")
         self._settings = config.load(config.GatewaySettings, environ)
         self.tls = "GATEWAY_TLS_CERT" in settings
 

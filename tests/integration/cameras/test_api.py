@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import redis
 
+from elastic_inference.adapters.camera_registry import state
 from elastic_inference.adapters.camera_registry.camera_file import parse
 from elastic_inference.adapters.camera_registry.records import status_value
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
-from elastic_inference.flows.gateway import camera_state
 from tests.support.gateway import Answer, RunningGateway, first_event
 from tests.support.openapi import check, check_schema
 from tests.support.redis_logins import PASSWORDS, server_with_users
@@ -174,7 +174,7 @@ def test_a_change_of_the_file_and_of_the_state_comes_as_an_event(api: Api, serve
         found = first_event(events, "cameras", lambda document: len(document["cameras"]) == 2)
         check_schema(found, "Cameras")
         gate, yard = (each["status"] for each in found["cameras"])
-        assert (gate["state"], gate["reason"]) == ("unassigned", camera_state.NO_WORKER)
+        assert (gate["state"], gate["reason"]) == ("unassigned", state.NO_WORKER)
         assert yard["state"] == "paused"
         with redis.Redis(port=server.port, username="admin", password=PASSWORDS["admin"]) as client:
             now_us = int(client.time()[0]) * 1_000_000
@@ -217,4 +217,4 @@ def test_without_a_source_worker_a_probe_says_so(api: Api, monkeypatch: pytest.M
     monkeypatch.setattr("elastic_inference.adapters.camera_registry.requests.ANSWER_LIMIT_S", 1.0)
     assert list(api.ask(PROBE, "POST", {"url": "rtsp://u:p@a"}).json["error"]["fields"]) == ["url"]
     nobody = api.ask(PROBE, "POST", {"url": "rtsp://10.0.0.7"})
-    assert (nobody.status, nobody.json["error"]["message"]) == (503, camera_state.NO_WORKER)
+    assert (nobody.status, nobody.json["error"]["message"]) == (503, state.NO_WORKER)

@@ -174,6 +174,15 @@ def write_state(plan: plans.Plan) -> None:
         raise ElasticInferenceError(f"Cannot write the file {state}: {error.strerror}.") from None
 
 
+def check_videos(plan: plans.Plan) -> None:
+    """Raises ElasticInferenceError if a file is no video: the pool would try again and again."""
+    from elastic_inference.adapters.source.file import FileSource  # noqa: PLC0415  slow to import
+
+    for stream in plan.streams:
+        if not stream.is_camera:
+            FileSource(Path(stream.source)).close()
+
+
 def write_cameras(plan: plans.Plan) -> None:
     """Writes the pool's cameras. Those that were added to an earlier demo in this folder stay."""
     from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render  # noqa: PLC0415
@@ -248,8 +257,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preload()
     try:
         plan = make_plan(options)
-        write_cameras(plan)
         supervisor = Supervisor(plans.children(plan))
+        check_videos(plan)
+        write_cameras(plan)
         write_state(plan)
     except KeyboardInterrupt:
         return 130
