@@ -15,7 +15,7 @@ NODE_STAMP := spa/node_modules/.installed
 FUZZ := build/fuzz
 ARGS ?=
 # Tests wait half of the time, so each core has room for two workers.
-WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 8 ? cores + 1 : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
