@@ -19,7 +19,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 8 ? cores + 1 : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-python test-side-by-side test-alone test-load test-dashboard test-dashboard-logged \
+.PHONY: help install demo test test-python test-side-by-side test-alone test-load test-dashboard \
     test-faults test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint lint-dashboard \
     lint-scripts lint-python types docs clean dashboard screenshots has-node
 
@@ -52,11 +52,12 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
-test: ## style, types, all tests but those of test-load; the dashboard's run beside the others
+test: ## style, types, all tests but those of test-load
 	@$(MAKE) --no-print-directory -j2 install dashboard
 	@$(MAKE) --no-print-directory -j2 -Otarget lint types
-	@$(MAKE) --no-print-directory -j2 test-side-by-side test-dashboard-logged
+	@$(MAKE) --no-print-directory test-side-by-side
 	@$(MAKE) --no-print-directory test-alone
+	@$(MAKE) --no-print-directory test-dashboard
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
@@ -81,12 +82,6 @@ test-dashboard: install dashboard ## the dashboard's tests, also in a real brows
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
 	    cd spa && npm run --silent test:e2e; \
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi
-
-# Beside other tests: what they say comes in one piece, when they have ended.
-test-dashboard-logged: install dashboard
-	@mkdir -p build
-	@$(MAKE) --no-print-directory test-dashboard >build/test-dashboard.log 2>&1; code=$$?; \
-	printf "\nthe dashboard's tests:\n"; cat build/test-dashboard.log; exit $$code
 
 $(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
 	@echo "installing the fuzzers into $(FUZZ)"
