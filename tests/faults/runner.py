@@ -24,7 +24,7 @@ FAILS_AFTER = 3
 READY_WITHIN_S = 60.0
 STEADY_S = 1.0
 # A process may keep this much more memory, and this many more descriptors, than before the fault.
-RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 6
+RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 12
 # The limits of memory in the manifests (kubernetes/parts), in whole MB.
 LIMITS_MB = {"pod": 1073, "websocket-server": 536, "gateway": 536, "housekeeping": 268, "video": 536}
 

@@ -44,7 +44,7 @@ def test_a_bar_that_only_shows_and_a_lost_frame_are_not_tried_again(monkeypatch:
     [
         ({"pod-1": (210.0, 20)}, []),
         ({"pod-1": (237.0, 20)}, ["memory as before: pod-1 200 to 237 MB"]),
-        ({"pod-1": (200.0, 27)}, ["descriptors as before: pod-1 20 to 27"]),
+        ({"pod-1": (200.0, 33)}, ["descriptors as before: pod-1 20 to 33"]),
         (
             {"pod-1": (200.0, 20), "housekeeping": (140.0, 9)},
             ["memory below half of the limit: housekeeping 140 of 268 MB"],
