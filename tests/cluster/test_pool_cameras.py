@@ -150,3 +150,5 @@ def test_the_cameras_of_a_worker_that_dies_are_taken_over(installed: Installatio
             rest(installed, f"/api/cameras/{name}", "DELETE")
         installed.kubectl.run("scale", f"deployment/{CAMERA_POOL}", "--replicas=1")
         installed.kubectl.wait_rolled_out()
+        left = ("pods", "-l", f"app={CAMERA_POOL}")
+        wait_for(lambda: len(installed.kubectl.get(*left)["items"]) == 1, 60, "the other worker to be gone", every_s=1)
