@@ -144,6 +144,11 @@ class KubernetesStore:
                     if note := self._throttle.note("watch"):
                         log.warning("the cluster's cameras cannot be followed: %s %s", self._problem, note)
                     await pause(stop, backoff.next_s())
+            except Exception:
+                # Top of a task: a bug must not leave the cameras as they are for good.
+                self._problem = "The cluster's cameras could not be read: see the controller's log."
+                log.exception("following the cluster's cameras failed")
+                await pause(stop, backoff.next_s())
 
     async def _read_secrets(self) -> None:
         named = {stored.secret for stored in self.stored().values() if stored.secret is not None}
@@ -203,7 +208,7 @@ class KubernetesStore:
                     CAMERA.Status, name, {"status": fields}, namespace=self._namespace, patch_type=PatchType.MERGE
                 )
             except ApiError as error:
-                if error.response.status_code != 404:
+                if _code(error) != 404:
                     raise
             self._written[name] = fields
             written += 1
@@ -256,7 +261,7 @@ class KubernetesStore:
         try:
             secret = await self._client.get(Secret, name, namespace=self._namespace)
         except ApiError as error:
-            if error.response.status_code in (403, 404):
+            if _code(error) in (403, 404):
                 return None
             raise
         return dict(secret.data or {})
@@ -272,7 +277,7 @@ class KubernetesStore:
                     Secret, LOGINS_SECRET, {"data": {name: value}}, namespace=self._namespace
                 )
             except ApiError as error:
-                if error.response.status_code != 404:
+                if _code(error) != 404:
                     raise
                 if value is None:
                     return
@@ -288,7 +293,7 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except API_ERRORS as error:
-        code = error.response.status_code if isinstance(error, ApiError) else 503
+        code = _code(error) if isinstance(error, ApiError) else 503
         status = {400: 400, 404: 404, 409: 412, 422: 400}.get(code, 503)
         raise CameraRefusal(status, explain(error)) from None
 
@@ -297,10 +302,16 @@ def _name(resource: Mapping[str, Any]) -> str:
     return str(resource["metadata"]["name"])
 
 
+def _code(error: ApiError) -> int:
+    """The HTTP status of an answer; an error inside a watch has only that of its document."""
+    response: httpx2.Response | None = error.response
+    return response.status_code if response is not None else int(error.status.code or 500)
+
+
 def explain(error: BaseException) -> str:
     """What an error of the API server means, in a sentence."""
     if isinstance(error, ApiError):
-        code = error.response.status_code
+        code = _code(error)
         if code == 403:
             return f"The API server forbids it: apply the core's manifest again. {str(error.status.message)[:200]}"
         if code == 404:
@@ -312,5 +323,5 @@ def explain(error: BaseException) -> str:
 def _is_expired(error: BaseException) -> bool:
     """Whether a watch has to begin with a new list."""
     if isinstance(error, ApiError):
-        return error.status.code == 410
+        return _code(error) == 410
     return isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError)

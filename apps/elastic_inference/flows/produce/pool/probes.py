@@ -151,8 +151,11 @@ class ProbeAnswers:
         except subprocess.TimeoutExpired:
             raise ElasticInferenceError(f"Nothing usable came within {_LIMIT_S:.0f} s.") from None
         answer = read_object(done.stdout, MAX_REPLY_BYTES)
-        if done.returncode != 0 or not answer:
+        if done.returncode < 0:  # by a signal
             raise ElasticInferenceError("The video of this camera crashes the decoder.")
+        if done.returncode != 0 or not answer:
+            # Its traceback is in this process's log.
+            raise ElasticInferenceError("The probe failed for a reason of its own: see the source worker's log.")
         if "error" in answer:
             raise ElasticInferenceError(str(answer["error"]))
         found: dict[str, Any] = answer["found"]
