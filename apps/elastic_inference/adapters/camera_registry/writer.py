@@ -111,8 +111,9 @@ class RegistryWriter:
                 if other:
                     fields: dict[Any, Any] = dict(other)
                     pipe.hset(key, mapping=fields)
-                changed += len(gone) + len(other)
-            if changed:
+                # A new cost is no news.
+                changed += len(gone) + sum(not _same_revision(is_.get(name), other[name]) for name in other)
+            if len(pipe):
                 await pipe.execute()
         self._lengths = (len(new_specs), len(new_secrets), len(new_wanted))
         return changed
@@ -139,6 +140,12 @@ class RegistryWriter:
             for key in _HASHES:
                 pipe.hgetall(key)
             return [read_fields(reply) for reply in await pipe.execute()]
+
+
+def _same_revision(before: object, after: object) -> bool:
+    """Whether two values of `{cameras}:wanted` are of the same revision."""
+    one, other = read_wanted(before), read_wanted(after)
+    return one is not None and other is not None and one[0] == other[0]
 
 
 def _wanted(camera: CompleteCamera, raw: object, raw_status: object) -> bytes:
