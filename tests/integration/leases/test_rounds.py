@@ -18,6 +18,8 @@ COST = 0.1
 WANTED = keys.wanted(GROUP)
 # So long that no pause of a busy machine ends it.
 LONG_S = 60.0
+# Looks at all items take turns. After this pause the next round is one, with up to 100 items.
+LOOK_S = 0.02
 
 
 class Worker:
@@ -63,6 +65,7 @@ def want(client: redis.Redis, count: int, cost: float = COST) -> None:
 def rounds(*workers: Worker, count: int = 3) -> None:
     for _ in range(count):
         for each in workers:
+            time.sleep(LOOK_S)
             each.round()
 
 
