@@ -1,0 +1,36 @@
+"""`-h` of a service: what it reads from the environment, from the settings' own fields."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+
+from elastic_inference.base.config import CommonSettings
+
+
+def answer(settings_class: type[CommonSettings], command: str, arguments: Sequence[str]) -> None:
+    """Prints the help, or the error that a service takes no arguments, and ends the process (SystemExit 0 or 2)."""
+    parser = argparse.ArgumentParser(
+        prog=command,
+        description=f"The {settings_class.service} service. It takes no arguments: every setting is an environment "
+        "variable. It runs until SIGINT or SIGTERM.",
+        epilog=_variables(settings_class),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+
+
+def _variables(settings_class: type[CommonSettings]) -> str:
+    lines = ["variables:"]
+    for name, field in settings_class.model_fields.items():
+        if field.is_required():
+            default = "required"
+        elif field.default is None or field.default == ():
+            default = "not set"
+        else:
+            parts = field.default if isinstance(field.default, tuple) else (field.default,)
+            default = ",".join(str(part) for part in parts)
+        lines.append(f"  {name.upper()} ({default})")
+        lines.append(textwrap.fill(field.description or "", 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)
