@@ -24,6 +24,10 @@ local MAX_CLAIMS, MAX_MOVES, MAX_STEPS, MAX_UNASSIGNED = 32, 8, 65536, 256
 -- Time between two looks, for each item; names in `:free`.
 local LOOK_US, MAX_FREE = 100, 256
 local MINUTE, LEAVING, DAY = 60000000, 10000000, 86400000000
+-- A worker needs some seconds until it has measured what it has claimed: until then a cost is an estimate.
+local YOUNG, GUESSED = 3000000, 10000000
+-- What is cheaper counts as this much, so that its cost is no noise.
+local MIN_COST = 0.001
 -- A former worker goes on until the queue refuses its frames, but no longer than LEAVING.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -123,6 +127,7 @@ for i = 9, #ARGV do
   local name, epoch, cost, refused, quarantine = string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%d+) (-?%d+)$')
   epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
   if epoch and cost and refused and is_name(name) then
+    if cost > 0 then cost = math.max(cost, MIN_COST) end
     highest = math.max(highest, epoch, refused)
     mine[name] = {epoch = epoch, cost = cost, refused = refused, quarantine = tonumber(quarantine)}
     names[#names + 1] = name
@@ -153,7 +158,7 @@ do
   for name, row in pairs(rows) do
     local revision, cost = string.match(string.sub(row, 1, 64), '^(%d+) (%S+)$')
     revision, cost = number(revision, MAX_EPOCH), number(cost, MAX_COST)
-    if revision and cost and is_name(name) then wanted[name] = {revision = revision, cost = math.max(cost, 0.001)} end
+    if revision and cost and is_name(name) then wanted[name] = {revision = revision, cost = math.max(cost, MIN_COST)} end
   end
 end
 
@@ -175,7 +180,7 @@ do
         if moved > now then moved = 0 end
         if left > now then left = 0 end
         if quarantine <= now or quarantine > now + DAY then quarantine = 0 end
-        held[name] = {epoch = epoch, worker = worker, cost = math.max(cost, 0.001), moved = moved,
+        held[name] = {epoch = epoch, worker = worker, cost = math.max(cost, MIN_COST), moved = moved,
           quarantine = quarantine, former = former, left = left}
       else
         remove(name)
@@ -204,7 +209,7 @@ for name, item in pairs(mine) do
   elseif known and not wanted[name] then
     row = nil
   elseif item.epoch > 0 and (not row or row.epoch < item.epoch) then
-    row = {epoch = item.epoch, worker = me, cost = math.max(item.cost, 0.001), moved = row and row.moved or now,
+    row = {epoch = item.epoch, worker = me, cost = math.max(item.cost, MIN_COST), moved = row and row.moved or now,
       quarantine = row and row.quarantine or 0, former = '-', left = 0}
     held[name], changed[name] = row, true
   elseif row and is_free(row) and row.former == me and not draining then
@@ -253,10 +258,28 @@ end
 local unassigned, still_free, no_place = {}, {}, {}
 local function place_all()
   local free, handed, places = {}, {}, {}
+  -- What is new counts like what has been measured, on each worker alike, or they would not get equal shares.
+  local typical, measured, guessed, settled = 0, 0, {}, true
+  for name, row in pairs(held) do
+    local want, age = wanted[name], now - row.epoch
+    if want and age < GUESSED and math.abs(row.cost - want.cost) < 1e-6 then
+      guessed[#guessed + 1] = row
+    elseif age >= YOUNG then
+      typical, measured = typical + row.cost, measured + 1
+    elseif row.former == '-' then
+      settled = false -- what has just been opened is measured roughly
+    end
+  end
+  typical = measured > 0 and typical / measured or nil
+  for _, row in ipairs(typical and guessed or {}) do
+    local worker = alive[row.worker]
+    if worker and (look or row.worker == me) then worker.load = worker.load + typical - row.cost end
+    row.cost = typical
+  end
   for name, want in pairs(wanted) do
     local row = held[name]
     if is_free(row) then
-      free[#free + 1] = {name = name, cost = row and row.cost or want.cost}
+      free[#free + 1] = {name = name, cost = row and row.cost or want.cost, likely = not row and typical or nil}
     elseif alive[row.worker] and alive[row.worker].draining then
       handed[#handed + 1] = {name = name, cost = row.cost, former = row.worker}
     end
@@ -265,7 +288,7 @@ local function place_all()
   for id, worker in pairs(alive) do
     -- Who has missed its last rounds may be dead, and would keep the item waiting.
     if not worker.draining and worker.capacity > 0 and now - worker.seen <= 0.6 * worker.life then
-      places[#places + 1] = {id = id, load = worker.load, capacity = worker.capacity}
+      places[#places + 1] = {id = id, load = worker.load, capacity = worker.capacity, count = worker.count}
       largest, room = math.max(largest, worker.capacity), math.max(room, worker.capacity - worker.load)
     end
   end
@@ -290,15 +313,16 @@ local function place_all()
       steps = steps + #places
       if not best then room = found end
     end
-    if best then best.load = best.load + item.cost end
+    if best then best.load = best.load + (item.likely or item.cost) end
     return best
   end
   local function claim(item, former)
     local row = held[item.name]
-    held[item.name] = {epoch = new_epoch(), worker = me, cost = item.cost, moved = row and row.moved or 0,
+    local cost = item.likely or item.cost
+    held[item.name] = {epoch = new_epoch(), worker = me, cost = cost, moved = row and row.moved or 0,
       quarantine = row and row.quarantine or 0, former = former, left = former == '-' and 0 or now}
     changed[item.name], claims = true, claims + 1
-    own.load, own.count = own.load + item.cost, own.count + 1
+    own.load, own.count = own.load + cost, own.count + 1
     return held[item.name]
   end
 
@@ -306,6 +330,7 @@ local function place_all()
     if steps > MAX_STEPS then break end
     local best = place(item)
     local mine_now = best and best.id == me and claims < MAX_CLAIMS
+    if best then settled = false end
     if mine_now then
       claim(item, '-')
     else
@@ -329,9 +354,9 @@ local function place_all()
       if #list < MAX_FREE then list[#list + 1] = item.name end
     end
   end
-  if draining or #places < 2 or not look then return end
-
   -- Rebalance: the emptiest worker takes from the fullest what pays clearly, and nothing that moved within a minute.
+  -- Not while costs are estimates, since that would move much for nothing.
+  if draining or #places < 2 or not look or not settled then return end
   local function ratio(worker) return worker.load / worker.capacity end
   local by_worker, others = {}, {}
   for _, worker in ipairs(places) do
@@ -341,7 +366,8 @@ local function place_all()
     end
   end
   table.sort(others, function(a, b) return ratio(a) > ratio(b) end)
-  if ratio(others[1]) - ratio(own) <= 0.05 * ratio(others[1]) then return end
+  local fullest = others[1]
+  if ratio(fullest) - ratio(own) <= ratio(fullest) * math.min(0.05, 1 / math.max(1, fullest.count)) then return end
   for name, row in pairs(held) do
     local list = by_worker[row.worker]
     if list and wanted[name] and now - row.moved >= MINUTE then list[#list + 1] = {name = name, cost = row.cost} end
@@ -350,7 +376,8 @@ local function place_all()
   -- What lowers the load of `worker` most, if it pays.
   local function best_of(worker)
     for i, item in ipairs(by_worker[worker.id]) do
-      local margin = math.max(0.05 * ratio(worker), 0.25 * item.cost / worker.capacity)
+      local share = item.cost / worker.capacity
+      local margin = math.min(math.max(0.05 * ratio(worker), 0.25 * share), 0.75 * share)
       local after = own.load + item.cost
       if after <= capacity + 1e-9 and after / capacity < ratio(worker) - margin then
         return table.remove(by_worker[worker.id], i)

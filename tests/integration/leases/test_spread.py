@@ -1,0 +1,53 @@
+"""How new items are shared, and that workers with equal loads leave each other's items alone."""
+
+from __future__ import annotations
+
+import time
+
+import redis
+
+from tests.integration.leases.test_rounds import WANTED, NewWorker, rounds, want, worker
+
+__all__ = ["worker"]
+# After this a cost counts as measured.
+MEASURED_S = 3.1
+
+
+def test_cheap_items_stay_where_they_are(client: redis.Redis, worker: NewWorker) -> None:
+    want(client, 40, 0.0004)
+    pair = [worker("a"), worker("b")]
+    for each in pair:
+        each.cost = 0.0004
+    rounds(*pair, count=6)
+    before = [set(each.names) for each in pair]
+    assert sorted(map(len, before)) == [20, 20]
+    rounds(*pair)
+    assert [each.names for each in pair] == before
+
+
+def test_new_items_are_expected_to_cost_what_the_others_do(client: redis.Redis, worker: NewWorker) -> None:
+    want(client, 60, 0.15)
+    pair = [worker("a", capacity=1.0), worker("b", capacity=1.0)]
+    for each in pair:
+        each.cost = 0.01
+        each.round()
+    first = [set(each.names) for each in pair]
+    assert [len(names) for names in first] == [6, 6], "as many as the estimate allows"
+    time.sleep(MEASURED_S)
+    rounds(*pair, count=2)
+    assert [len(each.names) for each in pair] == [30, 30]
+    assert all(names <= each.names for names, each in zip(first, pair, strict=True)), "nothing had to move"
+
+
+def test_many_equal_items_are_spread_within_one(client: redis.Redis, worker: NewWorker) -> None:
+    want(client, 150, 0.01)
+    one, two = worker("one"), worker("two")
+    one.cost = two.cost = 0.01
+    rounds(one, count=6)
+    assert len(one.names) == 150
+    rounds(two, one, count=25)
+    assert abs(len(one.names) - len(two.names)) <= 1
+    client.hset(WANTED, "one-more", "1 0.01")
+    before = [set(each.names) for each in (one, two)]
+    rounds(two, one)
+    assert sum(len(each.names - names) for names, each in zip(before, (one, two), strict=True)) == 1
