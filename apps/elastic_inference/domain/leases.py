@@ -12,8 +12,9 @@ from enum import StrEnum
 
 LEASE_S = 3.0
 ROUND_S = 1.0
-# How long a former worker may go on after another one has claimed its item, unless its pushes are refused earlier.
-LEAVING_S = 10.0
+# How long a former worker may go on after another one has claimed its item, unless its pushes are refused earlier. To
+# connect and get a key frame takes a worker with many new cameras on a busy machine that long.
+LEAVING_S = 30.0
 # While it is not known what is wanted (Redis has restarted empty), workers keep what they hold for this long.
 KEEP_S = 15.0
 MAX_ITEMS = 4096

@@ -9,6 +9,7 @@ import redis
 from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.frame_queue import PushLease, QueueProducer, push_many
+from elastic_inference.adapters.frame_queue.push_request import PushRequest
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -86,6 +87,19 @@ def test_numbers_continue_over_a_takeover_for_all_types_alike(valkey: EmbeddedVa
         assert seqs(bench) == [10, 11, 12]
         assert bench.redis.get(keys.push_epoch("car", NAME)) == bench.redis.get(FENCE) == b"6 12"
         link.close()
+
+
+def test_who_asks_for_its_first_number_refuses_the_former_at_once(bench: QueueBench, leased: NewProducer) -> None:
+    old, new = leased(PushLease(5)), leased(PushLease(6))
+    old.push(frame(0))
+    request = new.request([frame(0)])
+    assert isinstance(request, PushRequest)
+    assert str(new.connection.exchange_packed(request.pieces, request.count)[-1]) == "EI_SEQ 0"
+    # Else the types of a stream that are pushed after another would not go over at the same frame.
+    assert old.push(frame(1)).dropped == {DropReason.FENCED: 1}
+    assert new.push(frame(0)).pushed
+    assert seqs(bench) == [0, 1]
+    assert bench.redis.get(FENCE) == b"6 1"
 
 
 def test_numbers_continue_in_the_same_lease(bench: QueueBench, leased: NewProducer) -> None:

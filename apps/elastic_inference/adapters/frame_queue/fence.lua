@@ -2,7 +2,8 @@
 -- pushes, and its numbers continue those of the holder before.
 -- KEYS, after those of push.lua: epoch:<name>
 -- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms
--- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far.
+-- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far. The
+-- latter already refuses the holder before, so that the numbers of all types, asked in one round trip, are final.
 local ARGUMENTS, MAX_NUMBER = 4, 9000000000000000
 local fence, given = KEYS[4], #ARGV - ARGUMENTS
 if #ARGV < 5 + ARGUMENTS or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 then
@@ -24,7 +25,10 @@ local newest, reached = string.match(stored, '^(%d+) (%d+)$')
 newest, reached = tonumber(newest), tonumber(reached)
 if newest and newest <= MAX_NUMBER and reached <= MAX_NUMBER then
   if newest > epoch then return refuse(string.format('EI_FENCED %.0f', newest)) end
-  if reached >= first then return refuse(string.format('EI_SEQ %.0f', reached)) end
+  if reached >= first then
+    if newest < epoch then redis.call('SET', fence, string.format('%.0f %.0f', epoch, reached), 'PX', life) end
+    return refuse(string.format('EI_SEQ %.0f', reached))
+  end
 end
 redis.call('SET', fence, string.format('%.0f %s', epoch, last), 'PX', life)
 for _ = 1, ARGUMENTS do table.remove(ARGV) end

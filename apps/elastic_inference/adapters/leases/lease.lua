@@ -23,7 +23,7 @@ local MAX_ITEMS, MAX_WORKERS, MAX_EPOCH, MAX_COST = 4096, 256, 9000000000000000,
 local MAX_CLAIMS, MAX_MOVES, MAX_STEPS, MAX_UNASSIGNED = 32, 8, 65536, 256
 -- Time between two looks, for each item; names in `:free`.
 local LOOK_US, MAX_FREE = 100, 256
-local MINUTE, LEAVING, DAY = 60000000, 10000000, 86400000000
+local MINUTE, LEAVING, DAY = 60000000, 30000000, 86400000000
 -- A worker needs some seconds until it has measured what it has claimed: until then a cost is an estimate.
 local YOUNG, GUESSED = 3000000, 10000000
 -- What is cheaper counts as this much, so that its cost is no noise.

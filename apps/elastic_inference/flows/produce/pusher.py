@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer, push_many
@@ -44,13 +45,17 @@ class Pusher:
         """Starts the thread."""
         self._thread.start()
 
-    def offer(self, sink: QueueSink, frame: Frame, captured: float) -> None:
-        """Pushes the frame soon; `captured` is its monotonic time of capture."""
+    def offer(self, sinks: Sequence[QueueSink], frame: Frame, captured: float) -> None:
+        """Pushes one frame of a stream to some types soon; `captured` is its monotonic time of capture.
+
+        In one round trip, since two workers may be handing the stream over: all types go over at the same frame.
+        """
         with self._condition:
-            replaced = self._frames.get(sink)
-            self._frames[sink] = frame, captured
+            replaced = [sink for sink in sinks if sink in self._frames]
+            for sink in sinks:
+                self._frames[sink] = frame, captured
             self._condition.notify()
-        if replaced is not None:
+        for sink in replaced:
             sink.drop()
 
     def report(self, sink: QueueSink, report: SourceReport, dropped: int) -> None:

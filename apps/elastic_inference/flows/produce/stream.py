@@ -230,8 +230,8 @@ class Stream:
             return
         self.size, self.frame_ts = (width, height), captured.ts
         frame = Frame(self.plan.name, "", data, number, captured.ts, 0.0, width, height)
-        for pusher, sink in sinks:
-            pusher.offer(sink, frame, captured.captured)
+        for pusher in {pusher for pusher, _ in sinks}:
+            pusher.offer([sink for at, sink in sinks if at is pusher], frame, captured.captured)
 
     def _count_source_drop(self) -> None:
         # Called only in the reader's thread.

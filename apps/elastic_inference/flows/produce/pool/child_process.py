@@ -54,6 +54,7 @@ class ChildProcess:
         self.cpu_s = 0.0
         self.silent_s = 0.0
         self.hangs = False
+        self.follows = False  # it has said something: it follows at once
 
     @property
     def pid(self) -> int:
@@ -95,7 +96,7 @@ class ChildProcess:
         messages = self.channel.receive()
         if messages is None:
             return None
-        self.silent_s = 0.0
+        self.silent_s, self.follows = 0.0, True
         for message in messages:
             if message["op"] == "threads":
                 self.threads |= {int(ident): name for ident, name in message["threads"].items()}

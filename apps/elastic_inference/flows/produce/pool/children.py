@@ -60,6 +60,11 @@ class Children:
         if not self._shared and (child := self._start(time.monotonic())) is not None:
             self._shared.append(child)
 
+    @property
+    def ready(self) -> bool:
+        """Whether a process runs that follows at once."""
+        return any(child.follows for child in self._shared)
+
     def put(self, name: str, camera: Assignment) -> None:
         """Adds a camera, or changes it."""
         before = self._wanted.get(name)

@@ -46,10 +46,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a round brought. `cameras` are those whose specification is new."""
+    """What a round brought. `cameras` are those whose specification is new; `draining`: it said that it stops."""
 
     round: Round
     cameras: Mapping[str, CompleteCamera]
+    draining: bool
 
 
 class LeaseKeeper:
@@ -94,6 +95,9 @@ class LeaseKeeper:
         """Ends the thread, and gives back what is still held."""
         self._ends = True
         self._hurry.set()
+        if self._thread.ident is None:
+            self._leases.close()
+            return
         self._thread.join(END_LIMIT_S)
         if not self._thread.is_alive():
             with contextlib.suppress(*QUEUE_ERRORS):
@@ -134,5 +138,6 @@ class LeaseKeeper:
         cameras = self._reader.read(changed) if changed else {}
         for name, camera in cameras.items():
             self._revisions[name] = camera.revision
-        self._reader.write_statuses(standing.statuses)
-        return News(found, cameras)
+        # What another worker has taken over is told by that one.
+        self._reader.write_statuses({name: each for name, each in standing.statuses.items() if name in mine})
+        return News(found, cameras, standing.draining)

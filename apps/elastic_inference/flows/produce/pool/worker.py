@@ -34,7 +34,9 @@ PART = "cameras"
 STEP_S = 0.25
 MOST_PROCESSES = 4
 # After SIGTERM cameras run until another worker has taken them over, but no longer than this.
-DRAIN_LIMIT_S = 10.0
+DRAIN_LIMIT_S = 15.0
+# A worker that missed its rounds on a busy machine is there again within this time.
+BACK_WITHIN_S = 6.0
 
 
 class SourceWorker:
@@ -63,17 +65,19 @@ class SourceWorker:
         self._probes = ProbeAnswers(settings)
         self._held: dict[str, Holding] = {}
         self._leaving: dict[str, float] = {}  # until when (monotonic)
-        self._alone = True  # no other worker can take what this one holds
+        self._others_until = float("-inf")  # until when (monotonic) another worker is expected to take what it holds
+        self._told = False  # a round has told the others that it stops
+        self._held_until = float("-inf")  # when (monotonic) its leases end if Redis does not answer
         self._drain_until: float | None = None
 
     def run(self) -> None:
         """Runs until told to stop and drained."""
         log.info("source worker %s: %.3g cores, at most %d processes", self._name, *self._room())
         self._lifecycle.on_stop(self._keeper.hurry)
-        self._children.start_first()
-        self._keeper.start()
-        self._probes.start()
         try:
+            self._start_children()
+            self._keeper.start()
+            self._probes.start()
             while not self._drained():
                 self._lifecycle.beat(PART)
                 self._children.step(STEP_S)
@@ -88,6 +92,13 @@ class SourceWorker:
             self._client.close()
             self._lifecycle.end_beat(PART)
 
+    def _start_children(self) -> None:
+        """A worker that claims before it can run anything would keep cameras waiting."""
+        while not (self._children.ready or self._lifecycle.stopping):
+            self._children.start_first()
+            self._lifecycle.beat(PART)
+            self._children.step(STEP_S)
+
     def _room(self) -> tuple[float, int]:
         return self._load.capacity, self._children.most
 
@@ -98,9 +109,12 @@ class SourceWorker:
         if self._drain_until is None:
             self._drain_until = now + DRAIN_LIMIT_S
             log.info("handing over %d cameras", len(self._held))
-        if self._leaving or (self._held and not self._alone):
-            return now >= self._drain_until
-        return True
+        if now >= self._drain_until or not (self._leaving or self._held):
+            return True
+        # Those that it saw before may have gone, and others may have come: only this round's answer counts.
+        if not self._told:
+            return now >= self._held_until
+        return not self._leaving and now >= self._others_until
 
     def _standing(self) -> Standing:
         """For the keeper's thread: reads what the main thread replaces as a whole."""
@@ -111,7 +125,7 @@ class SourceWorker:
 
     def _follow(self, news: News) -> None:
         """Runs what the round says, and nothing else."""
-        claims, running = news.round.held, self._children.names()
+        claims, running, now = news.round.held, self._children.names(), time.monotonic()
         self._leaving = {name: until for name, until in news.round.leaving.items() if name in running}
         until = {name: claim.until_monotonic for name, claim in claims.items()} | self._leaving
         for name in running - until.keys():
@@ -129,7 +143,13 @@ class SourceWorker:
             name: Holding(claim.epoch, costs.measured(name) or costs.typical(), self._fenced_by(name))
             for name, claim in claims.items()
         }
-        self._alone = all(each.draining or name == self._name for name, each in news.round.workers.items())
+        self._held_until = max(until.values(), default=now)
+        others = [each for name, each in news.round.workers.items() if name != self._name]
+        if any(not each.draining for each in others):
+            self._others_until = now + BACK_WITHIN_S
+        elif others:
+            self._others_until = now  # they are there, and stop too
+        self._told = news.draining
         self._metrics.cameras.set(len(self._children.names()))
         self._metrics.scale_ratio.set(self._load.scale_ratio(news.round.unassigned.values(), len(news.round.workers)))
 

@@ -1,0 +1,57 @@
+"""RTSP cameras as a process of their own, so that a test that is busy holds up none of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.support.rtsp_plain import encode, rtsp_camera
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SIZE, SECONDS = "160x120", 4
+
+
+class CameraSite:
+    """Serves one moving image to any number of clients at `url`, each path a camera; a key frame each second."""
+
+    def __init__(self, fps: int = 10) -> None:
+        self._fps = fps
+        self._process: subprocess.Popen[str] | None = None
+        self._port = 0
+
+    def url(self, name: str) -> str:
+        """The address of one camera."""
+        return f"rtsp://127.0.0.1:{self._port}/{name}"
+
+    def __enter__(self) -> CameraSite:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.camera_site", str(self._fps)],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            cwd=REPOSITORY,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._port = int(self._process.stdout.readline())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+
+def serve(fps: int) -> None:
+    """The process: serves until it is killed."""
+    with rtsp_camera(encode(SECONDS, fps, fps, SIZE), fps) as port:
+        print(port, flush=True)
+        while True:
+            time.sleep(60)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

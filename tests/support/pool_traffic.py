@@ -1,0 +1,155 @@
+"""What is pushed and popped of leased streams, while source workers come and go: for an exact account.
+
+What entered the queue is taken from MONITOR, which shows how the push script moves each stream's fence: the counters of
+a worker end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import redis
+
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.base import config
+from tests.support.waiting import wait_for
+
+_FENCE = re.compile(rb'^\+(\d+\.\d+) .* lua\] "SET" "\{queue_([\w.-]+)\}:epoch:([^"]+)" "(\d+) (\d+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One frame that entered a queue. `at` is the clock's time."""
+
+    at: float
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pop:
+    """One frame that a pod got. `at` is the clock's time."""
+
+    at: float
+    seq: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Where another lease went on with a stream: the last frame of the former one and its own first."""
+
+    before: Push
+    after: Push
+
+    @property
+    def gap_s(self) -> float:
+        """Time without frames."""
+        return self.after.at - self.before.at
+
+
+class PoolTraffic:
+    """Pops all frames of some types as a pod does, until the `with` block ends."""
+
+    def __init__(self, port: int, *types: str) -> None:
+        self._port = port
+        self._types = types
+        self._ends = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._monitor = socket.create_connection(("127.0.0.1", port))
+        self._consumers: list[QueueConsumer] = []
+        self.pushed: dict[tuple[str, str], list[Push]] = {}
+        self.popped: dict[tuple[str, str], list[Pop]] = {}
+        self.dropped = 0
+        self.invalid = 0
+
+    def __enter__(self) -> PoolTraffic:
+        self._monitor.sendall(b"MONITOR\r\n")
+        self._start(self._watch)
+        for kind in self._types:
+            consumer = QueueConsumer(redis.Redis(port=self._port), kind, "pod", config.QueueRules.model_validate({}))
+            consumer.load_scripts()
+            self._consumers.append(consumer)
+            self._start(lambda kind=kind, consumer=consumer: self._take(kind, consumer))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        with contextlib.suppress(OSError):
+            self._monitor.shutdown(socket.SHUT_RDWR)
+        for each in self._threads:
+            each.join(10)
+        self._monitor.close()
+        for consumer in self._consumers:
+            consumer.close()
+
+    def of(self, name: str, kind: str) -> list[Push]:
+        """All frames of a stream so far."""
+        return self.pushed.get((name, kind), [])
+
+    def wait_more(self, name: str, kind: str, count: int, timeout_s: float = 60) -> list[Push]:
+        """Waits for so many further frames of a stream."""
+        before = len(self.of(name, kind))
+        what = f"{count} more frames of {name}, {kind}"
+        wait_for(lambda: len(self.of(name, kind)) >= before + count, timeout_s, what)
+        return self.of(name, kind)[before:]
+
+    def switches(self, name: str, kind: str) -> list[Switch]:
+        """All hand-overs and takeovers of a stream so far."""
+        pairs = itertools.pairwise(list(self.of(name, kind)))
+        return [Switch(before, after) for before, after in pairs if before.epoch != after.epoch]
+
+    def settle(self) -> int:
+        """Waits until nothing is left in the queues; returns how many frames were dropped there or invalid."""
+
+        def counted() -> int:
+            return sum(map(len, self.popped.values())) + self.dropped + self.invalid
+
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: counted() == sum(map(len, self.pushed.values())), 5, "the account")
+        return self.dropped + self.invalid
+
+    def _start(self, run: object) -> None:
+        thread = threading.Thread(target=run, daemon=True)  # type: ignore[arg-type]
+        thread.start()
+        self._threads.append(thread)
+
+    def _watch(self) -> None:
+        with contextlib.suppress(OSError), self._monitor.makefile("rb") as lines:
+            for line in lines:
+                if match := _FENCE.match(line[:400]):
+                    at, kind, name, epoch, seq = match.groups()
+                    found = self.pushed.setdefault((name.decode(), kind.decode()), [])
+                    # A new lease that asks for its first number moves the fence without a frame.
+                    if not found or found[-1].seq != int(seq):
+                        found.append(Push(float(at), int(epoch), int(seq)))
+
+    def _take(self, kind: str, consumer: QueueConsumer) -> None:
+        while not self._ends.is_set():
+            batch = consumer.pop(64, 0.2)
+            now = time.time()
+            for each in batch.frames:
+                self.popped.setdefault((each.frame.name, kind), []).append(Pop(now, each.frame.seq or 0, each.order))
+            self.dropped += sum(batch.dropped.values())
+            self.invalid += len(batch.invalid)
+
+
+def check_account(traffic: PoolTraffic) -> None:
+    """With all workers ended: each frame that was pushed is popped once, in order, or counted as dropped."""
+    taken = traffic.settle()
+    missing = 0
+    for stream, pushed in traffic.pushed.items():
+        popped = traffic.popped.get(stream, [])
+        numbers = [each.seq for each in popped]
+        assert all(after > before for before, after in itertools.pairwise(numbers)), f"{stream}: {numbers}"
+        orders = [each.order for each in popped]
+        assert orders == list(range(orders[0], orders[0] + len(orders))), f"{stream}: {orders}"
+        assert set(numbers) <= {each.seq for each in pushed}, stream
+        missing += len(pushed) - len(popped)
+    assert missing == taken, "pushed = popped + dropped + invalid"
