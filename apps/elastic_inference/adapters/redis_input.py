@@ -10,6 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
@@ -25,8 +26,12 @@ _CLAIMED = {reason.value.encode(): reason for reason in (DropReason.QUEUE_FULL, 
 
 def read_name(raw: object) -> str | None:
     """The name of a stream, a type or a pod; None if it is not one."""
-    if not isinstance(raw, bytes) or len(raw) > keys.NAME_LIMIT:
-        return None
+    return _short_name(raw) if isinstance(raw, bytes) and len(raw) <= keys.NAME_LIMIT else None
+
+
+@lru_cache(maxsize=1024)
+def _short_name(raw: bytes) -> str | None:
+    """Remembers what it has checked: a pod reads the same few names with each frame."""
     text = raw.decode("latin-1")
     return text if keys.is_name(text) else None
 
