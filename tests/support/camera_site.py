@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,12 +15,17 @@ SIZE, SECONDS = "160x120", 4
 
 
 class CameraSite:
-    """Serves one moving image to any number of clients at `url`, each path a camera; a key frame each second."""
+    """Serves one moving image to any number of clients, each path a camera; a key frame each second.
+
+    `connected` notes when (the clock's time) clients began to watch each camera.
+    """
 
     def __init__(self, fps: int = 10) -> None:
         self._fps = fps
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self.connected: dict[str, list[float]] = {}
 
     def url(self, name: str) -> str:
         """The address of one camera."""
@@ -35,19 +41,31 @@ class CameraSite:
         )
         assert self._process.stdout is not None
         self._port = int(self._process.stdout.readline())
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
+            self._thread.join(10)
+
+    def _listen(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                at, name = line.split()
+                self.connected.setdefault(name, []).append(float(at))
 
 
 def serve(fps: int) -> None:
     """The process: serves until it is killed."""
-    with rtsp_camera(encode(SECONDS, fps, fps, SIZE), fps) as port:
+
+    def tell(url: str) -> None:
+        print(f"{time.time()} {url.rstrip('/').rpartition('/')[2]}\n", end="", flush=True)
+
+    with rtsp_camera(encode(SECONDS, fps, fps, SIZE), fps, on_play=tell) as port:
         print(port, flush=True)
         while True:
             time.sleep(60)

@@ -17,7 +17,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 PACKET_BYTES = 1400
@@ -132,8 +132,10 @@ class _Camera:
         *,
         access: Access | None,
         encoding: str,
+        on_play: Callable[[str], None] = lambda url: None,
     ) -> None:
         self._access = access
+        self._on_play = on_play
         self._encoding = encoding
         self._units = access_units(stream)
         self._fps = fps
@@ -203,6 +205,8 @@ class _Camera:
             lines += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 12345678;timeout=60"]
         else:
             lines.append("Session: 12345678")
+            if method == "PLAY":
+                self._on_play(url)
         connection.sendall(("RTSP/1.0 200 OK\r\n" + "\r\n".join(lines) + "\r\n\r\n" + body).encode())
         return method
 
@@ -228,13 +232,14 @@ def rtsp_camera(
     *,
     access: Access | None = None,
     encoding: str = "H264",
+    on_play: Callable[[str], None] = lambda url: None,
 ) -> Iterator[int]:
     """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
 
     Clients join where the camera is at that moment, or at frame `join_at`. `encoding` is what the description calls
-    the codec.
+    the codec. `on_play` gets the URL of each client that begins to watch, in any thread.
     """
-    camera = _Camera(stream, fps, tls, join_at, access=access, encoding=encoding)
+    camera = _Camera(stream, fps, tls, join_at, access=access, encoding=encoding, on_play=on_play)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
 

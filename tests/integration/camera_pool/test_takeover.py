@@ -1,0 +1,155 @@
+"""24 cameras on three source workers: one is killed, one joins, one drains, one is frozen for long."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.camera import CameraStatus
+from tests.support.camera_pool import CameraPool, children_of
+from tests.support.camera_site import CameraSite
+from tests.support.pool_traffic import PoolTraffic, Push, Switch, check_account
+from tests.support.system import ServiceProcess
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.load
+NAMES = [f"camera-{number}" for number in range(24)]
+TYPE = "people"
+FPS = 5
+# A quiet machine needs 4 s, 0.25 s and 0.3 s.
+CONNECTED_S, GAP_S, STARVED_S = 20.0, 1.0, 4.0
+FROZEN_S = 20.0
+
+
+class Site:
+    """The pool, its cameras and its traffic."""
+
+    def __init__(self, pool: CameraPool, cameras: CameraSite, traffic: PoolTraffic) -> None:
+        self.pool = pool
+        self.cameras = cameras
+        self.traffic = traffic
+
+    def workers(self) -> dict[str, str | None]:
+        """Which worker has each camera, as far as it says that it is live."""
+        found: dict[str, CameraStatus | None] = {name: self.pool.status(name) for name in NAMES}
+        return {name: each.worker for name, each in found.items() if each is not None and each.state.value == "live"}
+
+    def of(self, worker: ServiceProcess) -> list[str]:
+        """The cameras of a worker."""
+        return [name for name, each in self.workers().items() if each == worker.pod]
+
+    def wait_spread(self, *workers: ServiceProcess, least: int) -> None:
+        """Waits until these have all cameras between them, each so many or more, and all deliver."""
+
+        def spread() -> bool:
+            counts = [len(self.of(each)) for each in workers]
+            return sum(counts) == len(NAMES) and min(counts) >= least
+
+        wait_for(spread, 60, f"each of {len(workers)} workers to have {least} cameras", every_s=0.2)
+        self.wait_all()
+
+    def wait_all(self) -> None:
+        """Waits until each camera delivers."""
+        before = {name: len(self.traffic.of(name, TYPE)) for name in NAMES}
+        wait_for(lambda: all(len(self.traffic.of(name, TYPE)) > before[name] for name in NAMES), 60, "frames of all")
+
+    def switches(self, since: float) -> dict[str, Switch]:
+        """The last change of worker of each camera since then."""
+        found = {name: self.traffic.switches(name, TYPE) for name in NAMES}
+        return {name: each[-1] for name, each in found.items() if each and each[-1].after.at > since}
+
+
+@pytest.fixture
+def site(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Site]:
+    environ = {"CAMERA_PROCESSES": "1"}
+    with (
+        CameraSite(FPS) as cameras,
+        PoolTraffic(valkey.port, TYPE) as traffic,
+        CameraPool(valkey, tmp_path, environ) as pool,
+    ):
+        for name in NAMES:
+            pool.put(name, cameras.url(name), fps=FPS)
+        yield Site(pool, cameras, traffic)
+
+
+def signal_all(worker: ServiceProcess, number: signal.Signals) -> None:
+    """Sends a signal to a worker and its camera processes."""
+    assert worker.process is not None
+    for pid in [worker.process.pid, *children_of(worker)]:
+        os.kill(pid, number)
+
+
+def test_24_cameras_survive_a_kill_a_join_a_drain_and_a_freeze(site: Site) -> None:
+    pool, traffic = site.pool, site.traffic
+    first, second, third = [pool.worker() for _ in range(3)]
+    site.wait_spread(first, second, third, least=6)
+    kill(site, first)
+    site.wait_spread(second, third, least=10)
+
+    joins = time.time()
+    fourth = pool.worker().wait_ready()
+    site.wait_spread(second, third, fourth, least=4)
+    check_hand_over(site, "a worker joined", joins)
+
+    drains, mine = time.time(), site.of(second)
+    second.begin_stop()
+    assert second.wait_end(60) == 0
+    site.wait_spread(third, fourth, least=8)
+    assert site.switches(drains).keys() >= set(mine)
+    check_hand_over(site, "a worker drained", drains)
+
+    freeze(site, third)
+    for worker in (third, fourth):
+        assert worker.terminate(60) == 0
+    check_account(traffic)
+
+
+def kill(site: Site, victim: ServiceProcess) -> None:
+    mine, began = site.of(victim), time.time()
+    assert mine
+    signal_all(victim, signal.SIGKILL)
+    wait_for(lambda: site.switches(began).keys() >= set(mine), 60, "the takeover")
+    connected = [min(at for at in site.cameras.connected[name] if at > began) - began for name in mine]
+    gaps = [site.switches(began)[name].gap_s for name in mine]
+    print(
+        f"\na worker with {len(mine)} cameras was killed: connected after {max(connected):.1f} s, gap {max(gaps):.1f} s"
+    )
+    assert max(connected) < CONNECTED_S
+
+
+def check_hand_over(site: Site, what: str, since: float) -> None:
+    switches = site.switches(since)
+    assert switches
+    gap_s = max(each.gap_s for each in switches.values())
+    # Also without a change of worker: a busy machine holds up everything while a process starts.
+    longest_s = max(longest_gap(site.traffic.of(name, TYPE), since) for name in switches)
+    print(f"{what}: {len(switches)} cameras went over, gap {gap_s:.2f} s; longest gap of any {longest_s:.2f} s")
+    assert gap_s < GAP_S
+    assert longest_s < STARVED_S
+    for name, each in switches.items():
+        assert each.after.seq == each.before.seq + 1, f"{name}: its numbers go on"
+
+
+def longest_gap(pushed: list[Push], since: float) -> float:
+    times = [each.at for each in pushed if each.at > since - 1]
+    return max(after - before for before, after in itertools.pairwise(times))
+
+
+def freeze(site: Site, worker: ServiceProcess) -> None:
+    mine, began = site.of(worker), time.time()
+    assert mine
+    signal_all(worker, signal.SIGSTOP)
+    wait_for(lambda: site.switches(began).keys() >= set(mine), 60, "the takeover")
+    wait_for(lambda: time.time() - began > FROZEN_S, 60, "the end of the freeze", every_s=0.2)
+    signal_all(worker, signal.SIGCONT)
+    wait_for(lambda: site.traffic.wait_more(mine[0], TYPE, 2 * FPS), what="frames after it woke")
+    for name in NAMES:
+        epochs = [each.epoch for each in site.traffic.of(name, TYPE)]
+        assert epochs == sorted(epochs), f"{name}: frames of a lease that had ended"
