@@ -19,9 +19,9 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 8 ? cores + 1 : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-python test-side-by-side test-alone test-load test-dashboard \
-    test-faults test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard lint lint-dashboard \
-    lint-scripts lint-python types docs clean dashboard screenshots has-node
+.PHONY: help install demo test checks test-python test-side-by-side test-alone test-load test-dashboard \
+    test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity bench bench-ratio \
+    bench-soak bench-dashboard lint lint-dashboard lint-scripts lint-python types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -52,12 +52,15 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
+# The tests leave some of the CPU idle: what only checks text has that.
 test: ## style, types, all tests but those of test-load
 	@$(MAKE) --no-print-directory -j2 install dashboard
-	@$(MAKE) --no-print-directory -j2 -Otarget lint types
-	@$(MAKE) --no-print-directory test-side-by-side
+	@$(MAKE) --no-print-directory -j2 test-side-by-side checks
 	@$(MAKE) --no-print-directory test-alone
-	@$(MAKE) --no-print-directory test-dashboard
+	@$(MAKE) --no-print-directory test-browser
+
+checks:
+	@nice -n 15 $(MAKE) --no-print-directory lint types test-components
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
@@ -83,8 +86,12 @@ test-alone: install
 test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move; five minutes (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
 
-test-dashboard: install dashboard ## the dashboard's tests, also in a real browser
+test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser
+
+test-components: install dashboard
 	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent
+
+test-browser: install dashboard
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
 	    cd spa && npm run --silent test:e2e; \
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi

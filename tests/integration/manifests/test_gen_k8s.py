@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "tools").mkdir()
     shutil.copy(SCRIPT, folder / "tools")
     shutil.copytree(
-        PROJECT / "apps", folder / "apps", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "dashboard")
+        PROJECT / "apps", folder / "apps", ignore=shutil.ignore_patterns("*.egg-info", "dashboard")
     )
     return folder
 
