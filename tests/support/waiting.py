@@ -14,7 +14,7 @@ TIME_FACTOR = float(os.environ.get("EI_TEST_TIME_FACTOR", "1"))
 
 
 def wait_for(
-    condition: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition", every_s: float = 0.02
+    condition: Callable[[], T], timeout_s: float = 20.0, what: str = "the condition", every_s: float = 0.02
 ) -> T:
     """The first true value of `condition`. Raises AssertionError with the text `what` if there is none in time."""
     deadline = time.monotonic() + timeout_s * TIME_FACTOR
@@ -31,7 +31,7 @@ def wait_for(
 
 async def wait_for_async(
     condition: Callable[[], Awaitable[T] | T],
-    timeout_s: float = 10.0,
+    timeout_s: float = 20.0,
     what: str = "the condition",
     every_s: float = 0.02,
 ) -> T:
