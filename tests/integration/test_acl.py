@@ -13,13 +13,23 @@ from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader
+from elastic_inference.adapters.frame_queue import (
+    Janitor,
+    PushLease,
+    PushOutcome,
+    QueueConsumer,
+    QueueProducer,
+    QueueReader,
+    ask_sizes,
+    push_many,
+)
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.image_size import WATCHED
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.jpeg import tiny_jpeg
 from tests.support.results import make_result
@@ -272,3 +282,24 @@ def test_reader_reads_results_alone_and_in_a_group(locked_server: EmbeddedValkey
 def test_an_optional_user_without_a_password_is_off(optional: str) -> None:
     text = render_acl({user: password for user, password in PASSWORDS.items() if user != optional})
     assert f"\nuser {optional} off resetchannels -@all\n" in text
+
+
+def test_cameras_read_which_size_is_needed_and_write_none(locked_server: EmbeddedValkey) -> None:
+    model, watched = keys.model_size("sized"), keys.size_wanted("sized", "gate-1")
+    with client(locked_server, "worker") as pod, client(locked_server, "viewer") as server:
+        pod.set(model, "300x300 stretch", px=60_000, nx=True, get=True)
+        server.set(watched, "watched", px=10_000)
+        with pytest.raises(NoPermissionError):
+            server.get(watched)
+    for user, lease in (("camera", None), ("source", PushLease(1))):
+        with client(locked_server, user) as camera:
+            for key in (model, watched):
+                with pytest.raises(NoPermissionError):
+                    camera.set(key, "x")
+            producer = QueueProducer(camera, "sized", "gate-1", RULES, lease)
+            producer.asks_size = True
+            with client(locked_server, "worker") as pod:
+                QueueConsumer(pod, "sized", "pod", RULES).load_scripts()
+            outcomes = push_many([(producer, [Frame("gate-1", "sized", tiny_jpeg(), 1)])])
+            assert [each.wanted for each in outcomes if isinstance(each, PushOutcome)] == [WATCHED]
+            assert ask_sizes([producer]) == [WATCHED]

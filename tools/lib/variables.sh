@@ -44,6 +44,7 @@ declare -A RUN_VARIABLES=(
         VIDEO_DECODE_DEVICE
         CAMERA
         CAMERA_FPS
+        CAMERA_SIZE
         CAMERA_TRANSPORT
         CAMERA_CA_FILE:read
         CAMERA_CA_DIR:read

@@ -62,7 +62,7 @@ Certificate = Annotated[
 
 
 class ImageSize(StrEnum):
-    """auto: while nobody watches, as large as the models need; source: as the camera sends it. Not in use yet."""
+    """auto: while nobody watches, as large as the models need; source: as the camera sends it."""
 
     AUTO = "auto"
     SOURCE = "source"
@@ -113,7 +113,9 @@ class CameraSpec(BaseModel):
     width: _Pixels = Field(None, description="Resize to this width, pixels.")
     height: _Pixels = Field(None, description="Resize to this height, pixels.")
     quality: int = Field(80, ge=1, le=100, description="JPEG quality of frames that are encoded here.")
-    size: ImageSize | None = Field(None, description="Kept, but not in use yet: frames have their own size.")
+    size: ImageSize | None = Field(
+        None, description="Of its frames (default: CAMERA_SIZE of the source worker, which is source)."
+    )
     gate: GateKind | None = Field(None, description="Kept, but not in use yet: every frame is inferred.")
     transport: Transport = Transport.AUTO
     substream: CameraUrl | None = Field(None, description="Kept, but not in use yet: a second URL of the same view.")

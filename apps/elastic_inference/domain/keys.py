@@ -165,8 +165,13 @@ def push_epoch(infer_type: str, name: str) -> str:
 
 
 def size_wanted(infer_type: str, name: str) -> str:
-    """String: the size that somebody needs of a stream's frames, written by relay and pods."""
+    """String: somebody watches this stream and needs its frames at full size. Written by the websocket server."""
     return f"{{queue_{infer_type}}}:want:{name}"
+
+
+def model_size(infer_type: str) -> str:
+    """String: the size of frames that a type's models need, such as `300x300 stretch`. Only pods may write it."""
+    return f"{{queue_{infer_type}}}:want"
 
 
 # In the broker's Redis.

@@ -281,7 +281,7 @@ export interface components {
             height?: number | null;
             /** @description JPEG quality of frames that are encoded here. */
             quality?: number;
-            /** @description Kept, but not in use yet: frames have their own size. */
+            /** @description Of its frames (default: CAMERA_SIZE of the source worker, which is source). */
             size?: components["schemas"]["ImageSize"] | null;
             /** @description Kept, but not in use yet: every frame is inferred. */
             gate?: components["schemas"]["GateKind"] | null;
@@ -417,7 +417,7 @@ export interface components {
             time_ms: number;
         };
         /**
-         * @description auto: while nobody watches, as large as the models need; source: as the camera sends it. Not in use yet.
+         * @description auto: while nobody watches, as large as the models need; source: as the camera sends it.
          * @enum {string}
          */
         ImageSize: "auto" | "source";

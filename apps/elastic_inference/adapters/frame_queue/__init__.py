@@ -8,6 +8,7 @@ from elastic_inference.adapters.frame_queue.push_many import push_many
 from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
 from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
 from elastic_inference.adapters.frame_queue.sweeper import Sweeper
+from elastic_inference.adapters.frame_queue.wanted_sizes import ask_sizes
 
 __all__ = [
     "MAX_POP_BYTES",
@@ -23,5 +24,6 @@ __all__ = [
     "QueueReader",
     "SourceInfo",
     "Sweeper",
+    "ask_sizes",
     "push_many",
 ]

@@ -17,10 +17,12 @@ from elastic_inference.adapters.frame_queue.legacy_queue import LegacyQueue
 from elastic_inference.adapters.frame_queue.legacy_share import LegacyShare
 from elastic_inference.adapters.frame_queue.pop_batch import PodQueue, PopBatch
 from elastic_inference.adapters.frame_queue.scripts import load_all
+from elastic_inference.adapters.frame_queue.wanted_sizes import ModelSizeWriter
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
+from elastic_inference.domain.image_size import ModelSize
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,18 @@ MARK_LIFE_S = 7 * 24 * 3600
 class QueueConsumer:
     """Pops from one type's queue. Every method raises REDIS_ERRORS when Redis is unavailable; call again later."""
 
-    def __init__(self, client: redis.Redis, infer_type: str, pod: str, rules: config.QueueRules) -> None:
-        """`client` is connected with `key=keys.legacy_queue(infer_type)`; `pod` is unique among the type's pods."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        infer_type: str,
+        pod: str,
+        rules: config.QueueRules,
+        model_size: ModelSize | None = None,
+    ) -> None:
+        """`client` is connected with `key=keys.legacy_queue(infer_type)`; `pod` is unique among the type's pods.
+
+        Producers learn of `model_size`, so that they need not send more than the model uses.
+        """
         self._link = PipelineConnection(client)
         self._type = infer_type
         self._fair = FairQueue(self._link, infer_type, pod, rules)
@@ -44,6 +56,7 @@ class QueueConsumer:
         self._look_first = True
         self._last_taken = 1 << 20  # nothing is known yet: ask for all frames
         self._mark_due_s = float("inf")
+        self._size = None if model_size is None else ModelSizeWriter(self._link, infer_type, model_size)
 
     def load_scripts(self) -> None:
         """Loads every script of the queue and marks the type: call it at start and when Redis is back.
@@ -97,8 +110,11 @@ class QueueConsumer:
 
     def _pop(self, batch: PopBatch, max_frames: int, wait_s: float) -> None:
         fair, legacy = self._fair, self._legacy
-        if time.monotonic() >= self._mark_due_s:
+        now_s = time.monotonic()
+        if now_s >= self._mark_due_s:
             self._mark()
+        if self._size is not None:
+            self._size.write(now_s)
         if self._look_first or fair.in_hand or legacy.in_hand or wait_s <= 0:
             self._take(batch, max_frames, sparing=wait_s > 0)
             if batch.frames or batch.invalid:

@@ -25,6 +25,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import pack_frame
+from elastic_inference.domain.image_size import ANSWER_UNIT
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class QueueProducer:
         """
         self.connection = client if isinstance(client, PipelineConnection) else PipelineConnection(client)
         self.lease = lease
+        # Whether each push asks which size of frames is needed; may be set at any time.
+        self.asks_size = False
         self._type = infer_type
         self._name = name
         self._rules = rules
@@ -93,11 +96,11 @@ class QueueProducer:
         if not messages:
             return _outcome(len(frames), 0, 0, invalid)
         if lease is None:
-            return self._packer.pack(messages)
+            return self._packer.pack(messages, asks=self.asks_size)
         if lease.fenced:
             return _outcome(len(frames), 0, len(messages), invalid, DropReason.FENCED)
         first, last = ((frames[at].seq or 0) + lease.offset for at in (0, -1))
-        return self._packer.pack(messages, (lease.epoch, first, last, int(LEASE_LIFE_S * 1000)))
+        return self._packer.pack(messages, (lease.epoch, first, last, int(LEASE_LIFE_S * 1000)), asks=self.asks_size)
 
     def settle(self, frames: Sequence[Frame], request: PushRequest, reply: object) -> PushOutcome:
         """What became of the frames of a request. Raises ResponseError for an error of this stream."""
@@ -108,7 +111,15 @@ class QueueProducer:
             self.lease.fenced_by = int(fenced[1])
             return _outcome(len(frames), 0, sent, invalid, DropReason.FENCED)
         pushed = self._entered(request, reply)
-        return _outcome(len(frames), pushed, sent - pushed, invalid)
+        outcome = _outcome(len(frames), pushed, sent - pushed, invalid)
+        if self.asks_size and type(reply) is int:
+            return replace(outcome, wanted=reply // ANSWER_UNIT)
+        return outcome
+
+    @property
+    def size_keys(self) -> tuple[str, str]:
+        """What to read to know which size of frames is needed, between pushes."""
+        return keys.size_wanted(self._type, self._name), keys.model_size(self._type)
 
     def report_source(self, state: str, fps: float, reconnects: int, dropped: int) -> None:
         """Reports the source's state, such as `live`. It expires after 10 s; call each second.

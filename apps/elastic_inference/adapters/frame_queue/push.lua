@@ -1,11 +1,14 @@
 #!lua
 -- Enters frames of one stream that the same pipeline has just SET. Redis refuses all of it when it is out of memory.
 -- KEYS: tokens, waiting:<name>, dropped
--- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first
--- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`.
+-- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first; then `size`, if the
+--       producer asks which size of frames is needed
+-- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`. If it was asked, plus
+-- 4096 times: 0 (unknown), 1 (somebody watches), or width * 32768 + height of the models' input, plus 2^30 if letterboxed.
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local count = #ARGV - 4
+local asked = ARGV[#ARGV] == 'size'
+local count = #ARGV - (asked and 5 or 4)
 -- No call removes more than this, or reads more bytes and one entry, whatever other programs have put into the lists.
 -- What is left is for the next call. An entry has some 50 bytes; a longer one than this is garbage.
 local MAX_REMOVED, MAX_BYTES, MAX_ENTRY = 1280, 1048576, 512
@@ -77,4 +80,16 @@ for _ = 1, cut do
   end
 end
 if gone ~= planned then add_drops(gone - planned) end
-return gone
+if not asked then return gone end
+
+-- These keys are not declared, since EVALSHA would ask for the right to write them. Where an older users.acl does not
+-- allow reading them, the size is unknown.
+local function begin_of(key)
+  local found = redis.pcall('GETRANGE', key, 0, 31)
+  return type(found) == 'string' and found or ''
+end
+if begin_of(prefix .. 'want:' .. name) ~= '' then return gone + 4096 end
+local width, height, how = string.match(begin_of(prefix .. 'want'), '^(%d+)x(%d+) (%a+)$')
+width, height = tonumber(width), tonumber(height)
+if not width or width < 1 or width > 16384 or height < 1 or height > 16384 then return gone end
+return gone + 4096 * ((how == 'letterbox' and 1073741824 or 0) + width * 32768 + height)

@@ -17,6 +17,8 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 
 FRAME_LIFE_EXTRA_S = 5.0
+# The script's argument that asks which size of frames is needed.
+_ASK = (arguments("size"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,15 @@ class PushOutcome:
 
     `pushed`: all frames entered the queue; `frames` is their number. `dropped`: drops that the producer must count
     itself (`queue_memory`, `fenced`); drops by the queue's rules are counted at the queue, and pods claim them.
-    `invalid`: a message was larger than MAX_FRAME_BYTES and was not sent.
+    `invalid`: a message was larger than MAX_FRAME_BYTES and was not sent. `wanted`: the size of frames that is needed
+    (see `image_size`), None where that was not asked or not answered.
     """
 
     pushed: bool
     dropped: Mapping[DropReason, int] = field(default_factory=dict)
     frames: int = 0
     invalid: InvalidReason | None = None
+    wanted: int | None = None
 
 
 @dataclass(slots=True)
@@ -91,13 +95,16 @@ class PushPacker:
         self._enter_count = len(enter)
         self._enter = arguments(*enter)
 
-    def pack(self, messages: Sequence[bytes], lease: tuple[int, ...] = ()) -> PushRequest:
-        """The push of these messages; `lease` are the arguments that follow those of the frames."""
+    def pack(self, messages: Sequence[bytes], lease: tuple[int, ...] = (), *, asks: bool = False) -> PushRequest:
+        """The push of these messages; `lease` are the arguments that follow those of the frames.
+
+        With `asks`, the answer also says which size of frames is needed.
+        """
         ids = [b"%b%x" % (self._id_start, number) for number in range(self._count, self._count + len(messages))]
         self._count += len(messages)
         pieces: list[Any] = []
         frame_keys = []
-        entries = [head(self._enter_count + len(messages) + len(lease)), self._enter]
+        entries = [head(self._enter_count + len(messages) + asks + len(lease)), self._enter]
         end = b""
         for message, frame_id in zip(messages, ids, strict=True):
             key = self._frame_prefix + frame_id
@@ -108,6 +115,8 @@ class PushPacker:
             end = self._set_end
             entry = b"%d %b" % (size, frame_id)
             entries.append(b"$%d\r\n%b\r\n" % (len(entry), entry))
+        if asks:
+            entries += _ASK
         if lease:
             entries.append(arguments(*lease))
         enter = b"".join(entries)

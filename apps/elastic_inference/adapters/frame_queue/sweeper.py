@@ -19,6 +19,7 @@ from elastic_inference.adapters.frame_queue.producer import LEASE_LIFE_S, SOURCE
 from elastic_inference.adapters.frame_queue.push_request import FRAME_LIFE_EXTRA_S
 from elastic_inference.adapters.frame_queue.reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.frame_queue.wanted_sizes import MODEL_LIFE_S
 from elastic_inference.adapters.redis_connection import connect_nodes_async
 from elastic_inference.adapters.redis_input import read_name
 from elastic_inference.base import config
@@ -36,10 +37,12 @@ _SCAN_COUNT = 1000
 _MAX_FOUND = 256
 # What the Redis user `camera` may write (users.acl): its patterns allow more than valid keys.
 _OURS = re.compile(
-    rb"queue_.*|\{queue_.*\}:(?:(?:frame|taken|waiting|source|epoch):.*|sources|tokens|dropped|plain)", re.DOTALL
+    rb"queue_.*|\{queue_.*\}:(?:(?:frame|taken|waiting|source|epoch|want):.*|want|sources|tokens|dropped|plain)",
+    re.DOTALL,
 )
 _KEY = re.compile(
-    rb"\{queue_([^:{}]+)\}:(?:(frame|taken|source|waiting|epoch):(.*)|(tokens|sources|dropped|plain))", re.DOTALL
+    rb"\{queue_([^:{}]+)\}:(?:(frame|taken|source|waiting|epoch|want):(.*)|(tokens|sources|dropped|plain|want))",
+    re.DOTALL,
 )
 # (Redis' condition, life in ms): keys that get the same expiry go to Redis together.
 _Expiries = dict[tuple[str, int], list[bytes]]
@@ -56,7 +59,7 @@ class Sweeper:
         account_ms = int((rules.max_frame_age_s + ACCOUNT_EXTRA_S) * 1000)
         source_ms = int(SOURCE_LIFE_S * 1000)
         self._lives_ms = {b"frame": frame_ms, b"taken": frame_ms, b"source": source_ms, b"plain": account_ms}
-        self._lives_ms[b"epoch"] = int(LEASE_LIFE_S * 1000)
+        self._lives_ms |= {b"epoch": int(LEASE_LIFE_S * 1000), b"want": int(MODEL_LIFE_S * 1000)}
         self._cursor = 0
         self._turn = 0
         # In a Redis Cluster: its servers, read again after a pass through each.

@@ -13,6 +13,7 @@ from elastic_inference.base.settings.common import CommonSettings, QueueRules
 from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
+from elastic_inference.domain.camera import ImageSize
 
 # The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
 CAMERA_SCHEMES = {
@@ -69,6 +70,11 @@ class CameraSettings(ProducerSettings):
         gt=0,
         le=240,
         description="frames per second requested from a USB camera; limits network cameras; polls still images",
+    )
+    camera_size: ImageSize = Field(
+        ImageSize.SOURCE,
+        description="auto: while nobody watches, frames are as large as the models need; source: as the camera sends "
+        "them; a camera of the pool may say otherwise",
     )
     camera_transport: Literal["auto", "tcp", "udp"] = Field(
         "auto", description="transport of RTSP; auto tries TCP, then UDP"

@@ -21,7 +21,9 @@ from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
+from elastic_inference.domain.image_size import ModelSize
 from elastic_inference.flows.inference.adapters import options_of
+from elastic_inference.flows.inference.adapters.preprocessing import Resize
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
 from elastic_inference.flows.inference.result_builder import PodInfo
@@ -70,7 +72,9 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, precision or "?", first.fps)
     budget = ByteBudget(room_for_images(IMAGE_SHARE))
     log.info("at most %d MiB of memory for the images that are being decoded", budget.total >> 20)
-    consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings)
+    prepared = engine.prepared
+    model_size = ModelSize(prepared.width, prepared.height, letterbox=prepared.resize is Resize.LETTERBOX)
+    consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings, model_size)
     publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
     threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
     if "confidence_threshold" in settings.model_fields_set:

@@ -51,6 +51,7 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         quality=spec.quality,
         width=spec.width,
         height=spec.height,
+        size=spec.size or settings.camera_size,
     )
 
 

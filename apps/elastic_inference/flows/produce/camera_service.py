@@ -42,6 +42,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
         quality=settings.jpeg_quality,
         width=settings.frame_width,
         height=settings.frame_height,
+        size=settings.camera_size,
     )
     StreamManager(settings, lifecycle, registry, name).run_one(plan)
 

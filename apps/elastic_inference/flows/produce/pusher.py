@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer, push_many
+from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer, ask_sizes, push_many
 from elastic_inference.adapters.redis_connection import connect, explain, is_cluster
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
@@ -19,6 +19,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
+from elastic_inference.flows.produce.demand import Demand
 from elastic_inference.flows.produce.queue_sink import QUEUE_ERRORS, Permit, QueueSink, QueueState
 from elastic_inference.flows.produce.source_watch import SourceReport
 
@@ -38,6 +39,7 @@ class Pusher:
         self._condition = threading.Condition()
         self._frames: dict[QueueSink, tuple[Frame, float]] = {}
         self._reports: dict[QueueSink, tuple[SourceReport, int]] = {}
+        self._questions: dict[QueueSink, None] = {}
         self._ends = False
         self._thread = lifecycle.thread(PART, self._run)
 
@@ -64,9 +66,16 @@ class Pusher:
             self._reports[sink] = report, dropped
             self._condition.notify()
 
+    def ask(self, sinks: Iterable[QueueSink]) -> None:
+        """Asks soon what is needed of these streams, all in one round trip."""
+        with self._condition:
+            self._questions.update(dict.fromkeys(sinks))
+            self._condition.notify()
+
     def forget(self, sink: QueueSink) -> None:
         """Neither pushes nor reports what waits of this sink."""
         with self._condition:
+            self._questions.pop(sink, None)
             self._frames.pop(sink, None)
             self._reports.pop(sink, None)
 
@@ -83,14 +92,16 @@ class Pusher:
         while True:
             self._lifecycle.beat(PART)
             with self._condition:
-                if not (self._frames or self._reports or self._ends):
+                if not (self._frames or self._reports or self._questions or self._ends):
                     self._condition.wait(IDLE_S)
                 if self._ends:
                     self._lifecycle.end_beat(PART)
                     return
                 frames, self._frames = self._frames, {}
                 reports, self._reports = self._reports, {}
+                questions, self._questions = self._questions, {}
             self._push(frames)
+            self._ask([sink for sink in questions if sink.state.open])
             for sink, (report, dropped) in reports.items():
                 sink.report(report, dropped)
 
@@ -117,6 +128,16 @@ class Pusher:
             else:
                 sink.failed(outcome)
 
+    def _ask(self, sinks: Sequence[QueueSink]) -> None:
+        try:
+            answers = ask_sizes([sink.producer for sink in sinks])
+        except QUEUE_ERRORS as error:
+            for sink in sinks:
+                sink.state.failed(error)
+            return
+        for sink, answer in zip(sinks, answers, strict=True):
+            sink.answered(answer)
+
 
 class Pushers:
     """The pushers of one process: one for each Redis that holds queues; the sinks of streams come from here."""
@@ -132,9 +153,14 @@ class Pushers:
         self._users: dict[str, int] = {}
 
     def sink(
-        self, stream: str, infer_type: str, metrics: ProducerMetrics, permit: Permit | None
+        self,
+        stream: str,
+        infer_type: str,
+        metrics: ProducerMetrics,
+        permit: Permit | None,
+        demand: Demand | None = None,
     ) -> tuple[Pusher, QueueSink]:
-        """One stream's way into one type's queue."""
+        """One stream's way into one type's queue. `demand` learns what is needed of it, while its producer asks."""
         target = self._settings.queue
         # In a cluster each type's keys are in one slot, whose owner may change.
         shard = infer_type if self._by_type else ""
@@ -149,7 +175,7 @@ class Pushers:
         producer = QueueProducer(
             pusher.connection, infer_type, stream, self._settings, permit.lease if permit else None
         )
-        return pusher, QueueSink(self._states[infer_type], producer, metrics, permit)
+        return pusher, QueueSink(self._states[infer_type], producer, metrics, permit, demand)
 
     def release(self, pusher: Pusher, sink: QueueSink) -> None:
         """The sink is not used any longer."""

@@ -20,6 +20,7 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
+from elastic_inference.flows.produce.demand import Demand
 from elastic_inference.flows.produce.source_watch import SourceReport
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,16 @@ class QueueSink:
     """Never raises while Redis is unavailable: frames count as `source` drops, and readiness fails until it is back."""
 
     def __init__(
-        self, state: QueueState, producer: QueueProducer, metrics: ProducerMetrics, permit: Permit | None = None
+        self,
+        state: QueueState,
+        producer: QueueProducer,
+        metrics: ProducerMetrics,
+        permit: Permit | None = None,
+        demand: Demand | None = None,
     ) -> None:
+        """`demand` learns what the queue answers, while the producer asks."""
         self.infer_type = state.infer_type
+        self._demand = demand
         self.state = state
         self.producer = producer
         self.permit = permit or Permit()
@@ -134,6 +142,13 @@ class QueueSink:
             self._metrics.dropped[self.infer_type, reason].inc(number)
         if outcome.invalid is not None:
             self._metrics.invalid[self.infer_type, outcome.invalid].inc()
+        if outcome.wanted is not None:
+            self.answered(outcome.wanted)
+
+    def answered(self, wanted: int) -> None:
+        """The queue says what is needed of this stream."""
+        if self._demand is not None:
+            self._demand.learn(self.infer_type, wanted)
 
     def report(self, source: SourceReport, dropped: int) -> None:
         """Reports the source's state to the queue; `dropped` counts the frames dropped before any sink."""

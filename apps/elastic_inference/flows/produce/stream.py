@@ -16,8 +16,10 @@ from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
+from elastic_inference.domain.camera import ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
+from elastic_inference.flows.produce.demand import Demand
 from elastic_inference.flows.produce.frame_pacing import Gate
 from elastic_inference.flows.produce.newest_slot import NewestSlot
 from elastic_inference.flows.produce.pusher import Pusher, Pushers
@@ -54,6 +56,12 @@ class StreamPlan:
     quality: int = 80
     width: int | None = None
     height: int | None = None
+    size: ImageSize = ImageSize.SOURCE
+
+    @property
+    def asks(self) -> bool:
+        """Whether it depends on what pods and viewers need."""
+        return self.size is ImageSize.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,9 @@ class Stream:
             never_fatal=never_fatal,
             part=self._part,
         )
+        self._demand = Demand()
         self._sinks: tuple[tuple[Pusher, QueueSink], ...] = tuple(map(self._sink, plan.types))
+        self._ask_with_pushes()
         self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
         self._error: BaseException | None = None
         self._source_drops = 0
@@ -169,6 +179,7 @@ class Stream:
             self._encoder = self._make_encoder(plan)
         if plan.types != before.types:
             self._change_types(plan.types)
+        self._ask_with_pushes()
         return True
 
     def tick(self, now: float) -> None:
@@ -176,6 +187,10 @@ class Stream:
         if self._watch.check(now):
             self._reader.interrupt()
         self._reader.replace_if_hung(now)
+        if self.plan.asks:
+            for pusher, sink in self._sinks:
+                if self._demand.due(sink.infer_type, now):
+                    pusher.ask((sink,))
         self.report = report = self._watch.report(now)
         if now < self._next_report and report.state is self._reported:
             return
@@ -219,7 +234,8 @@ class Stream:
                 sink.drop()
             return
         try:
-            data, width, height = self._encoder.encode(captured)
+            needed = self._needed_size if self.plan.size is ImageSize.AUTO else None
+            data, width, height = self._encoder.encode(captured, needed)
             limit = self._limits.max_frame_bytes - MESSAGE_OVERHEAD_BYTES
             if len(data) > limit:
                 raise InvalidFrameError(
@@ -232,6 +248,13 @@ class Stream:
         frame = Frame(self.plan.name, "", data, number, captured.ts, 0.0, width, height)
         for pusher in {pusher for pusher, _ in sinks}:
             pusher.offer([sink for at, sink in sinks if at is pusher], frame, captured.captured)
+
+    def _needed_size(self, width: int, height: int) -> tuple[int, int]:
+        return self._demand.size(self.plan.types, width, height, time.monotonic())
+
+    def _ask_with_pushes(self) -> None:
+        for _, sink in self._sinks:
+            sink.producer.asks_size = self.plan.asks
 
     def _count_source_drop(self) -> None:
         # Called only in the reader's thread.
@@ -259,7 +282,7 @@ class Stream:
                 self._metrics.remove_type(infer_type)
 
     def _sink(self, infer_type: str) -> tuple[Pusher, QueueSink]:
-        return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit)
+        return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit, self._demand)
 
     def _make_encoder(self, plan: StreamPlan) -> JpegEncoder:
         limits = self._limits

@@ -19,15 +19,17 @@ import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.redis_connection import connect_async, explain, is_cluster
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
+from elastic_inference.adapters.watched_marks import WatchedMarks
 from elastic_inference.base.allowed_hosts import AllowedHosts
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import RedisTarget, WebsocketSettings
 from elastic_inference.base.connections import ConnectionLimits, fit_connections
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.log import Throttle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.memory_limit import room_for_images
 from elastic_inference.base.metrics import ConnectionMetrics, RelayMetrics
@@ -58,12 +60,16 @@ _KEPT_BYTES = 16 << 20
 
 
 class Watcher:
-    """Tells the broker which streams are watched: a new one at once, all of them every 3 s."""
+    """Tells the broker and the producers which streams are watched: a new one at once, all of them every 3 s."""
 
-    def __init__(self, registry: StreamRegistry, report: Callable[[Exception | None], None]) -> None:
+    def __init__(
+        self, registry: StreamRegistry, marks: WatchedMarks | None, report: Callable[[Exception | None], None]
+    ) -> None:
         """`report` is called with the reason when telling the broker fails, and with None when it works again."""
         self._registry = registry
+        self._marks = marks
         self._report = report
+        self._throttle = Throttle()
         self._new: dict[str, None] = {}
         self._wake = asyncio.Event()
 
@@ -100,6 +106,14 @@ class Watcher:
             self._report(error)
         else:
             self._report(None)
+        if self._marks is None:
+            return
+        try:
+            await self._marks.mark(wanted)
+        except (RedisError, OSError) as error:
+            # Frames of cameras whose size is `auto` stay as small as their models need.
+            if note := self._throttle.note("marks"):
+                log.warning("cannot tell the frame queue which streams are watched: %s %s", error, note)
 
 
 async def serve(
@@ -156,8 +170,8 @@ def _build(
     """The server, and what must run beside it. `stack` closes what they use."""
     broker, metrics = settings.broker, RelayMetrics(registry)
 
-    def client(target: RedisTarget, name: str = "ei-websocket-server") -> aioredis.Redis:
-        made = connect_async(target, name=name)
+    def client(target: RedisTarget, name: str = "ei-websocket-server", key: str | None = None) -> aioredis.Redis:
+        made = connect_async(target, key=key, name=name)
         stack.push_async_callback(made.aclose)
         return made
 
@@ -168,7 +182,10 @@ def _build(
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     registry_client = client(broker)
     streams = StreamRegistry(registry_client)
-    watcher = Watcher(streams, report("watch keys"))
+    marks = WatchedMarks(
+        lambda key: client(settings.queue, "ei-websocket-marks", key), by_type=is_cluster(settings.queue)
+    )
+    watcher = Watcher(streams, marks, report("watch keys"))
     painter = Painter(executor, ByteBudget(room_for_images(DRAWING_SHARE)))
     hub = Hub(metrics, painter, settings.reorder_ms / 1000, watcher.add)
     hub.feed = feed = BrokerFeed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))

@@ -1,0 +1,85 @@
+"""How large the frames of a stream need to be: what pods and the websocket server write into the queue's Redis.
+
+The push script answers with one number, so that a producer needs no round trip to ask. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_SIDE = 16384
+# What a push answers is the number of dropped frames, plus this times the size wanted. `push.lua` has the same number.
+ANSWER_UNIT = 4096
+UNKNOWN = 0  # no pod has said what it needs, and nobody watches
+WATCHED = 1
+WATCHED_VALUE = "watched"
+_SIDE_BITS = 1 << 15
+_LETTERBOX = 1 << 30
+_TEXT = re.compile(rb"(\d{1,5})x(\d{1,5}) (stretch|letterbox)")
+# A little smaller is not worth the loss of sharpness.
+_WORTH = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """The input of a model, pixels. With `letterbox` a frame keeps its aspect in it, else it is stretched."""
+
+    width: int
+    height: int
+    letterbox: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height} {'letterbox' if self.letterbox else 'stretch'}"
+
+    @property
+    def code(self) -> int:
+        """The number in the answer to a push."""
+        return (_LETTERBOX if self.letterbox else 0) + self.width * _SIDE_BITS + self.height
+
+    def scale(self, width: int, height: int) -> float:
+        """The smallest scale at which a frame of this size still covers the model's input."""
+        ratios = self.width / width, self.height / height
+        return min(ratios) if self.letterbox else max(ratios)
+
+    def with_room_for(self, other: ModelSize) -> ModelSize:
+        """One size for both models."""
+        return ModelSize(
+            max(self.width, other.width), max(self.height, other.height), self.letterbox and other.letterbox
+        )
+
+
+def read_size(value: object) -> ModelSize | None:
+    """What a pod has written, None if it is nothing that a pod writes."""
+    found = _TEXT.fullmatch(value) if isinstance(value, bytes) else None
+    if found is None:
+        return None
+    width, height = int(found[1]), int(found[2])
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        return None
+    return ModelSize(width, height, found[3] == b"letterbox")
+
+
+def size_of(code: int) -> ModelSize | None:
+    """The size in an answer, None for UNKNOWN, WATCHED and what is out of bounds."""
+    sides = code % _LETTERBOX
+    width, height = divmod(sides, _SIDE_BITS)
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and code < 2 * _LETTERBOX):
+        return None
+    return ModelSize(width, height, code >= _LETTERBOX)
+
+
+def reduced(width: int, height: int, models: Iterable[ModelSize]) -> tuple[int, int]:
+    """The size at which a frame of this size still covers the input of each model: aspect kept, never enlarged.
+
+    Both sides are even, as encoders like them.
+    """
+    scale = max((model.scale(width, height) for model in models), default=1.0)
+    if scale >= _WORTH:
+        return width, height
+    return _even(width * scale), _even(height * scale)
+
+
+def _even(side: float) -> int:
+    return max(16, 2 * -(-round(side) // 2))

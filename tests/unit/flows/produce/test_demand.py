@@ -1,0 +1,39 @@
+"""What is known of the need for a stream's frames."""
+
+from __future__ import annotations
+
+from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize
+from elastic_inference.flows.produce.demand import ASK_EVERY_S, TRUST_S, Demand
+
+MODEL = ModelSize(300, 300).code
+FULL, SMALL = (1920, 1080), (534, 300)
+
+
+def test_frames_are_small_only_while_every_type_is_known_and_nobody_watches() -> None:
+    demand = Demand()
+    assert demand.size(("a",), *FULL, 0.0) == FULL
+    demand.learn("a", MODEL, 10.0)
+    assert demand.size(("a",), *FULL, 10.0) == SMALL
+    assert demand.size(("a", "b"), *FULL, 10.0) == FULL
+    demand.learn("b", MODEL, 10.0)
+    assert demand.size(("a", "b"), *FULL, 10.0) == SMALL
+    demand.learn("b", WATCHED, 10.1)
+    assert demand.size(("a", "b"), *FULL, 10.1) == FULL
+    demand.learn("b", UNKNOWN, 10.2)
+    assert demand.size(("a", "b"), *FULL, 10.2) == FULL
+
+
+def test_an_old_answer_is_none() -> None:
+    demand = Demand()
+    demand.learn("a", MODEL, 10.0)
+    assert not demand.watched(("a",), 10.0)
+    assert demand.size(("a",), *FULL, 10.0 + TRUST_S + 0.1) == FULL
+    assert demand.watched(("a",), 10.0 + TRUST_S + 0.1)
+
+
+def test_it_is_asked_again_only_where_no_push_has_answered() -> None:
+    demand = Demand()
+    assert demand.due("a", 10.0)
+    demand.learn("a", MODEL, 10.0)
+    assert not demand.due("a", 10.1)
+    assert demand.due("a", 10.0 + ASK_EVERY_S)
