@@ -133,8 +133,12 @@ class _Camera:
         access: Access | None,
         encoding: str,
         on_play: Callable[[str], None] = lambda url: None,
+        second: str = "",
     ) -> None:
         self._access = access
+        self._second = second
+        self._playing: list[socket.socket] = []
+        self._lock = threading.Lock()
         self._on_play = on_play
         self._encoding = encoding
         self._units = access_units(stream)
@@ -151,6 +155,7 @@ class _Camera:
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             stack.enter_context(connection)
+            stack.callback(self._forget, connection)
             rest, frames, due = b"", None, time.monotonic() + 60
             while self.going.is_set():
                 connection.settimeout(max(0.001, due - time.monotonic()))
@@ -206,9 +211,29 @@ class _Camera:
         else:
             lines.append("Session: 12345678")
             if method == "PLAY":
+                if not self._admit(connection):
+                    connection.sendall(f"RTSP/1.0 453 Not Enough Bandwidth\r\n{lines[0]}\r\n\r\n".encode())
+                    return "TEARDOWN"
                 self._on_play(url)
         connection.sendall(("RTSP/1.0 200 OK\r\n" + "\r\n".join(lines) + "\r\n\r\n" + body).encode())
         return method
+
+    def _admit(self, connection: socket.socket) -> bool:
+        """Whether this client may watch, if the camera allows one session only."""
+        with self._lock:
+            if self._playing and self._second == "refuse":
+                return False
+            if self._second == "replace":
+                for other in self._playing:
+                    with contextlib.suppress(OSError):
+                        other.shutdown(socket.SHUT_RDWR)
+                self._playing.clear()
+            self._playing.append(connection)
+        return True
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._playing.remove(connection)
 
     def _frames(self) -> Iterator[tuple[float, bytes]]:
         """The packets of each frame, and when the next one is due."""
@@ -233,13 +258,15 @@ def rtsp_camera(
     access: Access | None = None,
     encoding: str = "H264",
     on_play: Callable[[str], None] = lambda url: None,
+    second: str = "",
 ) -> Iterator[int]:
     """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
 
     Clients join where the camera is at that moment, or at frame `join_at`. `encoding` is what the description calls
-    the codec. `on_play` gets the URL of each client that begins to watch, in any thread.
+    the codec. `on_play` gets the URL of each client that begins to watch, in any thread. A camera that allows one
+    session only may `refuse` a second client, or `replace` the first by it.
     """
-    camera = _Camera(stream, fps, tls, join_at, access=access, encoding=encoding, on_play=on_play)
+    camera = _Camera(*(stream, fps, tls, join_at), access=access, encoding=encoding, on_play=on_play, second=second)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
 

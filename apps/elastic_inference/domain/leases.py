@@ -28,12 +28,14 @@ class Holding:
     """What a worker says about an item that it runs.
 
     `cost` is measured, in CPU seconds a second; 0 if nothing has been measured yet. `fenced_by` is the epoch with which
-    the queue refused its frames, else 0: if the lease is still its own, it gets a higher epoch.
+    the queue refused its frames, else 0: if the lease is still its own, it gets a higher epoch. `blocked`: it can't run
+    while the former worker does, which must end first.
     """
 
     epoch: int
     cost: float = 0.0
     fenced_by: int = 0
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ import redis
 
 from elastic_inference.adapters.leases import Holding, LeaseClient, Round
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.flows.produce.pool.worker import DRAIN_LIMIT_S
 from tests.support.camera_pool import CameraPool
 from tests.support.camera_site import CameraSite
 from tests.support.pool_traffic import PoolTraffic, check_account
+from tests.support.rtsp_plain import encode, rtsp_camera
 from tests.support.waiting import wait_for
 
 TYPES = ("people", "car")
+FPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,25 @@ def test_a_worker_that_has_only_just_joined_is_handed_to(
     traffic.wait_more("one", "people", 3)
     assert traffic.switches("one", "people") == [], "nobody else has pushed: it goes on"
     lease.close()
+
+
+@pytest.mark.parametrize("second", ["refuse", "replace"])
+def test_a_camera_with_one_session_is_closed_before_another_worker_opens_it(
+    pool: CameraPool, traffic: PoolTraffic, second: str
+) -> None:
+    old = pool.worker().wait_ready()
+    with rtsp_camera(encode(4, FPS, FPS, "160x120"), FPS, second=second) as port:
+        pool.put("one", f"rtsp://127.0.0.1:{port}/one", transport="tcp")
+        traffic.wait_more("one", "people", 3)
+        new = pool.worker().wait_ready()
+        old.begin_stop()
+        wait_for(lambda: traffic.switches("one", "people"), 60, "the hand-over")
+        traffic.wait_more("one", "people", 3)
+        assert old.wait_end(30) == 0
+        assert new.terminate() == 0
+    (switch,) = traffic.switches("one", "people")
+    assert switch.after.seq == switch.before.seq + 1
+    assert switch.gap_s < DRAIN_LIMIT_S
+    # Else the camera would be free only when the drain has taken too long.
+    assert {"refuse": "it ends here, so that", "replace": "another worker"}[second] in old.log()
+    check_account(traffic)

@@ -89,6 +89,19 @@ def test_a_drain_hands_over_and_a_former_worker_learns_of_it(client: redis.Redis
     assert all(new.last.held[name].epoch > before[name].epoch for name in before)
 
 
+def test_a_former_worker_ends_where_the_new_one_cannot_begin_beside_it(client: redis.Redis, worker: NewWorker) -> None:
+    want(client, 2)
+    old, new = worker("old"), worker("new")
+    rounds(old)
+    old.draining = True
+    rounds(old, new, count=2)
+    assert old.last.leaving.keys() == {"item-0", "item-1"}
+    epoch = new.last.held["item-0"].epoch
+    held = {name: Holding(claim.epoch, COST, blocked=name == "item-0") for name, claim in new.last.held.items()}
+    assert new.client.renew(held, 4.0).held["item-0"].epoch == epoch
+    assert old.round().leaving.keys() == {"item-1"}
+
+
 def test_what_is_released_is_free_at_once(client: redis.Redis, worker: NewWorker) -> None:
     want(client, 6)
     old, new = worker("old"), worker("new")

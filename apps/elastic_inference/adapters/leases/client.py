@@ -115,7 +115,7 @@ class LeaseClient:
             *(command, self._id, int(self._lease_s * 1e6), *worker, self._highest),
         )
         items = [
-            f"{name} {each.epoch} {each.cost:.6f} {each.fenced_by} {self._mark_ms(name, now)}"
+            f"{name} {each.epoch} {each.cost:.6f} {each.fenced_by} {self._mark_ms(name, now)} {int(each.blocked)}"
             for name, each in held.items()
         ]
         (reply,) = self._link.exchange([("EVALSHA", *fixed, *items)])

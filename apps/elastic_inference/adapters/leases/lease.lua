@@ -6,7 +6,7 @@
 -- KEYS: leases, workers
 -- ARGV: key of what is wanted, `renew` or `release`, worker (<name>:<incarnation>), lease in us, capacity, used,
 --       1 if it drains, highest epoch that it knows; then for each item that it runs:
---       '<name> <epoch> <cost> <epoch that refused it> <quarantine in ms, or -1>'
+--       '<name> <epoch> <cost> <epoch that refused it> <quarantine in ms, or -1> <1 if the former worker must end first>'
 -- Returns {1 if it is known what is wanted, highest epoch, {name, epoch, revision, quarantine in ms, …}: held,
 --          {name, …}: leaving, {worker, ms ago, capacity, used, load, items, 1 if it drains, …},
 --          {name, cost, reason, …}: unassigned}.
@@ -124,12 +124,14 @@ alive[me] = own
 local mine, names, leave_all = {}, {':known'}, command == 'release' and #ARGV == 8
 local highest = number(ARGV[8], MAX_EPOCH) or 0
 for i = 9, #ARGV do
-  local name, epoch, cost, refused, quarantine = string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%d+) (-?%d+)$')
+  local name, epoch, cost, refused, quarantine, blocked = string.match(ARGV[i],
+    '^(%S+) (%d+) (%S+) (%d+) (-?%d+) ([01])$')
   epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
   if epoch and cost and refused and is_name(name) then
     if cost > 0 then cost = math.max(cost, MIN_COST) end
     highest = math.max(highest, epoch, refused)
-    mine[name] = {epoch = epoch, cost = cost, refused = refused, quarantine = tonumber(quarantine)}
+    mine[name] = {epoch = epoch, cost = cost, refused = refused, quarantine = tonumber(quarantine),
+      blocked = blocked == '1'}
     names[#names + 1] = name
     if listed and epoch > 0 then listed = listed - 1 end
   end
@@ -220,6 +222,7 @@ for name, item in pairs(mine) do
   end
   if row then
     if item.refused >= row.epoch then row.epoch, changed[name] = new_epoch(), true end
+    if item.blocked and row.left > 0 then row.left, changed[name] = 0, true end
     -- Small changes are noise, and 0 means that nobody has measured yet.
     if item.cost > 0 and math.abs(row.cost - item.cost) > 0.15 * row.cost then row.cost, changed[name] = item.cost, true end
     if item.quarantine >= 0 then

@@ -76,6 +76,7 @@ class SourceReader:
         self._abandoned: list[threading.Thread] = []
         self._thread = self._make_thread()
         self.fatal: BaseException | None = None
+        self.failures = 0  # to open or read it, since the last frame
 
     def start(self) -> None:
         """Starts reading."""
@@ -161,6 +162,7 @@ class SourceReader:
                         raise
                     if self._lifecycle.stopping or reading.stale:
                         break
+                    self.failures += 1
                     now = time.monotonic()
                     self._watch.failed(now, str(error), now - reading.began)
                     self._lifecycle.set_missing(self._part, str(error))
@@ -210,6 +212,7 @@ class SourceReader:
         verdict, wait_s = self._gate.admit(now, media_s)
         self._watch.frame(now + wait_s, verdict is not Verdict.SKIP)
         self._cpu_s += reading.cpu()
+        self.failures = 0
         if not self._seen or self._backoff.waited:
             self._seen = True
             self._lifecycle.set_ready(self._part)

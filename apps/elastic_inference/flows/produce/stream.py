@@ -143,6 +143,11 @@ class Stream:
         return self._reader.opening
 
     @property
+    def failures(self) -> int:
+        """How often opening or reading the source has failed since its last frame."""
+        return self._reader.failures
+
+    @property
     def next_number(self) -> int:
         """The number of the next frame."""
         return self._reader.next_number

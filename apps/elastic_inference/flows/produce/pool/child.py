@@ -114,7 +114,7 @@ class Child:
         now = time.monotonic()
         streams = self._manager.streams()
         states = {
-            name: (stream.report.state, stream.reason, stream.opening, self._fenced(name))
+            name: (stream.report.state, stream.reason, stream.opening, stream.failures, self._fenced(name))
             for name, stream in streams.items()
         }
         if now < self._next_report and states == self._states:
@@ -150,6 +150,7 @@ def _facts(stream: Stream) -> Message:
         "reason": stream.reason,
         "fps": round(stream.report.fps, 2),
         "reconnects": stream.report.reconnects,
+        "failures": stream.failures,
         "cpu_s": round(stream.cpu_s, 4),
         "width": width,
         "height": height,

@@ -37,6 +37,8 @@ MOST_PROCESSES = 4
 DRAIN_LIMIT_S = 15.0
 # A worker that missed its rounds on a busy machine is there again within this time.
 BACK_WITHIN_S = 6.0
+# A camera that can't be opened so often while the former worker has it allows one session only.
+REFUSALS = 2
 
 
 class SourceWorker:
@@ -126,9 +128,14 @@ class SourceWorker:
     def _follow(self, news: News) -> None:
         """Runs what the round says, and nothing else."""
         claims, running, now = news.round.held, self._children.names(), time.monotonic()
-        self._leaving = {name: until for name, until in news.round.leaving.items() if name in running}
+        leaving, self._leaving = (
+            self._leaving,
+            {name: until for name, until in news.round.leaving.items() if name in running},
+        )
         until = {name: claim.until_monotonic for name, claim in claims.items()} | self._leaving
         for name in running - until.keys():
+            if name in leaving:
+                log.info("%s: it ends here, so that another worker can open it", name)
             self._end(name)
         for name, claim in claims.items():
             if claim.quarantined_until:
@@ -140,7 +147,10 @@ class SourceWorker:
         self._children.extend(until)
         costs = self._children.costs
         self._held = {
-            name: Holding(claim.epoch, costs.measured(name) or costs.typical(), self._fenced_by(name))
+            name: Holding(
+                *(claim.epoch, costs.measured(name) or costs.typical(), self._fenced_by(name)),
+                blocked=self._failures(name) >= REFUSALS,
+            )
             for name, claim in claims.items()
         }
         self._held_until = max(until.values(), default=now)
@@ -160,12 +170,21 @@ class SourceWorker:
         for name in [name for name in self._leaving if self._fenced_by(name)]:
             log.info("%s: another worker pushes it now", name)
             self._end(name)
+        for name in [name for name in self._leaving if self._failures(name)]:
+            # Opening it again could end the other worker's session.
+            log.info("%s: its camera has left it, and another worker takes it over", name)
+            self._end(name)
         self._statuses.update(now)
 
     def _fenced_by(self, name: str) -> int:
         """The newer epoch with which the queue has refused a camera's frames, else 0."""
         report = self._children.report(name)
         return int(report["fenced"]) if report else 0
+
+    def _failures(self, name: str) -> int:
+        """How often opening or reading a camera has failed since its last frame."""
+        report = self._children.report(name)
+        return int(report["failures"]) if report else 0
 
     def _end(self, name: str) -> None:
         self._children.remove(name)
