@@ -211,6 +211,26 @@ def test_two_autoscalers_are_a_broken_link_with_the_commands_that_delete_either(
     assert json.loads(cluster.status("-k", "--json").stdout)["first_broken"] == "relay"
 
 
+def test_an_autoscaler_without_a_metric_is_a_broken_link(cluster: Cluster) -> None:
+    condition = {
+        "type": "ScalingActive",
+        "status": "False",
+        "reason": "FailedGetPodsMetric",
+        "message": "no metrics returned from custom metrics API",
+    }
+    cluster.says("hpa", [autoscaler("own") | {"status": {"conditions": [condition]}}])
+    done = cluster.status("-k")
+    assert done.returncode == 1, done.stderr
+    assert "hpa own does not scale: FailedGetPodsMetric (no metrics returned" in done.stdout
+    assert "kubectl -n video describe hpa own" in done.stdout.splitlines()[-1]
+
+
+def test_a_pod_that_waits_for_a_resize_is_said(cluster: Cluster) -> None:
+    condition = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
+    cluster.says("pods", [{"metadata": {"name": "ei-infer-x"}, "status": {"conditions": [condition]}}])
+    assert "pod ei-infer-x waits for its new size (Deferred)" in cluster.status("-k").stdout
+
+
 def test_a_link_to_the_script_finds_the_program(tmp_path: Path) -> None:
     tools = tmp_path / "project" / "tools"
     program = tmp_path / "project" / ".venv" / "bin" / "ei-status"

@@ -29,9 +29,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(PROJECT / "kubernetes", folder / "kubernetes", ignore=shutil.ignore_patterns("*.yaml"))
     (folder / "tools").mkdir()
     shutil.copy(SCRIPT, folder / "tools")
-    shutil.copytree(
-        PROJECT / "apps", folder / "apps", ignore=shutil.ignore_patterns("*.egg-info", "dashboard")
-    )
+    shutil.copytree(PROJECT / "apps", folder / "apps", ignore=shutil.ignore_patterns("*.egg-info", "dashboard"))
     return folder
 
 

@@ -54,6 +54,7 @@ def check(run: Kubectl) -> tuple[list[Finding], list[str]]:
     warnings: list[str] = []
     deployments = {item["metadata"]["name"]: item for item in _items(run, "deployments")}
     pods = _optional_items(run, "pods", warnings) or []
+    warnings += [text for pod in pods if (text := _waits_for_resize(pod))]
     asleep: list[str] = []
     outside = {ChainLink.SCALING: _scaling(run, warnings)}
     for link, names in _links(deployments).items():
@@ -109,7 +110,7 @@ def _scaling(run: Kubectl, warnings: list[str]) -> Finding:
     conflicts = autoscaler_conflicts(hpas or (), scaled_objects or ())
     if conflicts:
         text = "; ".join(
-            f"{target} has {len(names)} autoscalers ({', '.join(names)}), which undo each other's work"
+            f"{target} has {len(names)} autoscalers ({', '.join(names)}): both stop, and it keeps its size"
             for target, names in conflicts.items()
         )
         kubectl = f"kubectl -n {every[0]['metadata']['namespace']}"
@@ -119,8 +120,33 @@ def _scaling(run: Kubectl, warnings: list[str]) -> Finding:
         )
         return Finding.broken(ChainLink.SCALING, text, advice)
     if hpas is None or scaled_objects is None:
-        return Finding.unknown(ChainLink.SCALING, "unknown whether autoscalers undo each other's work")
-    return Finding.good(ChainLink.SCALING, "at most one autoscaler per deployment")
+        return Finding.unknown(ChainLink.SCALING, "unknown which autoscalers there are")
+    stopped = stopped_autoscalers(hpas, "hpa", ("ScalingActive", "AbleToScale"))
+    stopped |= stopped_autoscalers(scaled_objects, "scaledobject", ("Ready",))
+    if stopped:
+        text = "; ".join(f"{name} does not scale: {why}" for name, why in stopped.items())
+        command = f"kubectl -n {every[0]['metadata']['namespace']} describe {next(iter(stopped))}"
+        return Finding.broken(
+            ChainLink.SCALING, text, f"See `{command}`; doc/hpa_on_custom_metrics.md goes through the chain behind it."
+        )
+    if not every:
+        return Finding.good(ChainLink.SCALING, "there is no autoscaler: each deployment keeps its size")
+    return Finding.good(ChainLink.SCALING, "one autoscaler per deployment, and each works")
+
+
+def stopped_autoscalers(items: Iterable[dict[str, Any]], kind: str, conditions: Sequence[str]) -> dict[str, str]:
+    """Autoscalers of a kind that say by one of their conditions that they do not scale, each with reason and message.
+
+    An HPA whose deployment is scaled to zero rests (`ScalingDisabled`). That is no fault.
+    """
+    found = {}
+    for item in items:
+        for each in item.get("status", {}).get("conditions", ()):
+            reason = each.get("reason") or "no reason given"
+            if each["type"] in conditions and each["status"] == "False" and reason != "ScalingDisabled":
+                message = f" ({each['message']})" if each.get("message") else ""
+                found[f"{kind} {item['metadata']['name']}"] = reason + message
+    return found
 
 
 def _items(run: Kubectl, kind: str) -> list[dict[str, Any]]:
@@ -166,6 +192,17 @@ def _problem(name: str, deployment: dict[str, Any] | None, pods: list[dict[str, 
     own = [pod for pod in pods if labels <= pod["metadata"].get("labels", {}).items()]
     reasons = [reason for pod in own if (reason := _pod_reason(pod, run))]
     return f"{name} has no Ready pod" + (f" ({reasons[0]})" if reasons else "")
+
+
+def _waits_for_resize(pod: dict[str, Any]) -> str | None:
+    """What to say of a pod whose resize in place does not fit its node."""
+    for each in pod.get("status", {}).get("conditions", ()):
+        if each["type"] == "PodResizePending" and each["status"] == "True":
+            return (
+                f"pod {pod['metadata']['name']} waits for its new size ({each.get('reason', 'Deferred')}). Scheduler "
+                "and HPA count with it already, so new pods can stay Pending: lower its request or make room"
+            )
+    return None
 
 
 def _pod_reason(pod: dict[str, Any], run: Kubectl) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from elastic_inference.domain.scale_ratio import scale_ratio
+
 # A pod's first rates cover at least this long: one early frame must not look like a flood.
 FIRST_SPAN_S = 2.0
 # A pod that is nearly busy and drops this share of its demand is full, even if its queue ran empty now and then.
@@ -108,7 +110,7 @@ class Utilisation:
             self._capacity_fps = infer_fps / busy
         # A pod can infer at least what it just did, even if the clock of its CPU time did not move meanwhile.
         capacity_fps = max(self._capacity_fps, infer_fps)
-        ratio = (infer_fps + drop_fps) / capacity_fps if capacity_fps > 0 else 0.0
+        ratio = scale_ratio(infer_fps + drop_fps, capacity_fps)
         return LoadReading(infer_fps, drop_fps, busy, capacity_fps, ratio)
 
     def _busy(self, used: float, wasted: float, waited: bool) -> float:

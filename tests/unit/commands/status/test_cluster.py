@@ -1,10 +1,10 @@
-"""Which autoscalers undo each other's work."""
+"""Which autoscalers do not scale: two of one deployment, and those that say so."""
 
 from typing import Any
 
 import pytest
 
-from elastic_inference.commands.status.cluster import autoscaler_conflicts
+from elastic_inference.commands.status.cluster import autoscaler_conflicts, stopped_autoscalers
 
 
 def hpa(name: str, target: str = "people", kind: str = "Deployment", owner: str | None = None) -> dict[str, Any]:
@@ -48,3 +48,24 @@ def test_kedas_own_hpa_counts_as_its_scaled_object(known: list[dict[str, Any]]) 
 def test_a_deployment_and_a_stateful_set_of_one_name_are_two_targets() -> None:
     assert autoscaler_conflicts([hpa("a"), hpa("b", kind="StatefulSet")], []) == {}
     assert autoscaler_conflicts([hpa("a")], [scaled_object("b", kind="StatefulSet")]) == {}
+
+
+def with_condition(item: dict[str, Any], kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    condition = {"type": kind, "status": status, "reason": reason, "message": message}
+    return item | {"status": {"conditions": [condition]}}
+
+
+def test_an_autoscaler_that_does_not_scale_is_named_with_its_reason() -> None:
+    kinds = ("ScalingActive", "AbleToScale")
+    works = with_condition(hpa("a"), "ScalingActive", "True", "ValidMetricFound")
+    rests = with_condition(hpa("b"), "ScalingActive", "False", "ScalingDisabled", "scaling is disabled")
+    blind = with_condition(hpa("c"), "ScalingActive", "False", "FailedGetPodsMetric", "unable to fetch metrics")
+    lost = with_condition(hpa("d"), "AbleToScale", "False", "FailedGetScale")
+    assert stopped_autoscalers([hpa("new"), works, rests, blind, lost], "hpa", kinds) == {
+        "hpa c": "FailedGetPodsMetric (unable to fetch metrics)",
+        "hpa d": "FailedGetScale",
+    }
+    unready = with_condition(scaled_object("e"), "Ready", "False", "TriggerError", "no trigger works")
+    assert stopped_autoscalers([unready], "scaledobject", ("Ready",)) == {
+        "scaledobject e": "TriggerError (no trigger works)"
+    }
