@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -29,10 +28,10 @@ from tests.support.redis_logins import (
     NAME,
     OTHER,
     POOL_USERS,
+    READING_USERS,
     REGISTRY,
     RESULT_READS,
     RESULT_WRITES,
-    RESULTS,
     RULES,
     SCRIPTS,
     SERVER,
@@ -49,8 +48,8 @@ from tests.support.redis_logins import (
 from tests.support.sentences import Tries, all_logins
 from tests.support.waiting import wait_for
 
-# test_pool_logins.py tries those of the camera pool.
-tries = Tries(*(user for user in USERS if user not in POOL_USERS), "default", SITE)
+# test_pool_logins.py tries those of the camera pool, test_reading_logins.py those that only read.
+tries = Tries(*(user for user in USERS if user not in (*POOL_USERS, *READING_USERS)), "default", SITE)
 
 
 @pytest.fixture(scope="module")
@@ -260,97 +259,6 @@ def viewer_publishes_nothing(logins: Logins) -> None:
 @tries("viewer cannot read `results_<type>`, or see or change settings, users and connections of Redis.")
 def viewer_does_not_rule(logins: Logins) -> None:
     logins.refuses("viewer", RESULT_READS, SERVER, [("KEYS", "*"), ("SUBSCRIBE", "other")])
-
-
-@tries("scaler can read the Redis type and the length of each queue, also with a Lua script of its own.")
-def scaler_asks(logins: Logins) -> None:
-    scaler = logins.client("scaler")
-    script = "return {redis.call('TYPE', KEYS[1]).ok, redis.call('LLEN', KEYS[1])}"
-    assert scaler.eval(script, 1, keys.tokens(TYPE)) == [b"list", 1]
-    assert (scaler.type(keys.tokens(TYPE)), scaler.llen(LEGACY)) == (b"list", 0)
-
-
-@tries("scaler can ask which commands Redis has and which keys they use, as KEDA does in a cluster.")
-def scaler_knows_the_commands(logins: Logins) -> None:
-    scaler = logins.client("scaler")
-    assert scaler.command_count()
-    assert len(scaler.command_getkeys("LLEN", LEGACY)) == 1
-
-
-@tries("scaler can halt Redis with an endless script, until an admin sends `SCRIPT KILL`.")
-def scaler_stops_redis(logins: Logins) -> None:
-    scaler, admin = logins.client("scaler"), logins.client("admin")
-    ended: list[Exception] = []
-
-    def run() -> None:
-        try:
-            scaler.eval("while true do end", 0)
-        except Exception as error:  # noqa: BLE001  looked at below
-            ended.append(error)
-
-    def is_busy() -> bool:
-        try:
-            admin.ping()
-        except ResponseError as error:
-            return "BUSY" in str(error)
-        return False
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        wait_for(is_busy, what="Redis to be busy")
-    finally:
-        admin.script_kill()
-        thread.join(20)
-    assert admin.ping()
-    assert isinstance(ended[0], ResponseError)
-
-
-@tries("scaler cannot read an element of a list, or write anything.")
-def scaler_reads_nothing(logins: Logins) -> None:
-    tokens = keys.tokens(TYPE)
-    reads: list[Command] = [("LRANGE", tokens, 0, -1), ("LINDEX", tokens, 0), ("LPOP", tokens), ("GET", FRAME)]
-    logins.refuses("scaler", reads, [("RPUSH", LEGACY, "x"), ("DEL", tokens), ("SET", LEGACY, "x")], RESULT_WRITES)
-    for call in ("'LRANGE', KEYS[1], 0, -1", "'LPOP', KEYS[1]", "'RPUSH', KEYS[1], 'x'"):
-        with pytest.raises(ResponseError):
-            logins.client("scaler").eval(f"return redis.call({call})", 1, tokens)
-
-
-@tries("scaler cannot ask for any other key, list keys, subscribe, or see or change settings and users of Redis.")
-def scaler_does_not_rule(logins: Logins) -> None:
-    others: list[Command] = [("TYPE", key) for key in (keys.STREAMS, RESULTS, FRAME, keys.waiting(TYPE, NAME))]
-    logins.refuses("scaler", others, LISTING, SUBSCRIBING, SERVER, [("INFO",), ("SELECT", 1)])
-
-
-@tries("reader can read `results_<type>`, alone and as a consumer group.")
-def reader_reads(logins: Logins) -> None:
-    reader = logins.client("reader")
-    assert reader.xlen(RESULTS) == len(reader.xrange(RESULTS)) == len(reader.xread({RESULTS: "0"})[0][1]) == 1
-    assert reader.xgroup_create(RESULTS, "counters", id="0")
-    ((_, ((entry, _),)),) = reader.xreadgroup("counters", "one", {RESULTS: ">"})
-    assert reader.xautoclaim(RESULTS, "counters", "two", min_idle_time=0)[1]
-    assert reader.xack(RESULTS, "counters", entry) == 1
-
-
-@tries("reader can create a group for a type that has no results yet.")
-def reader_makes_a_group(logins: Logins) -> None:
-    assert logins.client("reader").xgroup_create(keys.results("later"), "counters", mkstream=True)
-
-
-@tries("reader cannot add, change or remove a result, or remove a group.")
-def reader_writes_nothing(logins: Logins) -> None:
-    logins.refuses("reader", RESULT_WRITES, [("XGROUP", "DESTROY", RESULTS, "g"), ("XGROUP", "SETID", RESULTS, "g", 0)])
-
-
-@tries("reader cannot read frames, streams and pods, or any other key.")
-def reader_reads_nothing_else(logins: Logins) -> None:
-    others: list[Command] = [("XLEN", key) for key in (keys.STREAMS, keys.WORKERS, LEGACY, FRAME, keys.tokens(TYPE))]
-    logins.refuses("reader", FRAME_READS, others, [("ZRANGE", keys.STREAMS, 0, -1), ("HGETALL", "stream:x")])
-
-
-@tries("reader cannot subscribe, run scripts, list keys, or see or change settings, users and connections of Redis.")
-def reader_does_not_rule(logins: Logins) -> None:
-    logins.refuses("reader", SUBSCRIBING, SCRIPTS, LISTING, SERVER, [("INFO",)])
 
 
 @tries("admin can do everything.")

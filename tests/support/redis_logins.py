@@ -34,6 +34,7 @@ from tests.support.results import make_result
 
 SITE = "site-7"
 POOL_USERS = ("source", "gateway", "housekeeping")
+READING_USERS = ("scaler", "reader")
 PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE)}
 RULES = config.QueueRules()
 TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"

@@ -79,7 +79,6 @@ class Viewer(ReconnectingViewer):
         super().__init__(f"{base_url}/{stream_id}?format={form}")
         self.results: list[Result] = []
         self.received_at: list[float] = []
-        self.last_jpeg: bytes = b""
         self._form = form
 
     def _take(self, message: str | bytes) -> None:
@@ -87,8 +86,7 @@ class Viewer(ReconnectingViewer):
             self.results.append(parse_result(message))
         else:
             assert isinstance(message, bytes)
-            document, jpeg = split_message(message)
-            self.last_jpeg = bytes(jpeg)
+            document, _ = split_message(message)
             self.results.append(parse_result(document))
         self.received_at.append(time.monotonic())
 
@@ -101,12 +99,6 @@ class Viewer(ReconnectingViewer):
         result = wait_for(found, timeout_s, what)
         assert result is not None
         return result
-
-    def wait_for_new(self, timeout_s: float, what: str) -> float:
-        """Waits for a result that arrives after now; returns how long it took in seconds."""
-        began, count = time.monotonic(), len(self.results)
-        wait_for(lambda: len(self.results) > count, timeout_s, what)
-        return time.monotonic() - began
 
     def text(self) -> str:
         """The last results in short, for the message of a failed test."""

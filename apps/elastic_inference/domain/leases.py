@@ -18,7 +18,6 @@ LEAVING_S = 30.0
 # While it is not known what is wanted (Redis has restarted empty), workers keep what they hold for this long.
 KEEP_S = 15.0
 MAX_ITEMS = 4096
-MAX_WORKERS = 256
 MAX_EPOCH = 9_000_000_000_000_000
 MAX_QUARANTINE_S = 86_400.0
 
@@ -124,8 +123,3 @@ def worker_id(name: str, incarnation: str) -> str:
 def worker_name(identifier: str) -> str:
     """The name in a worker's id."""
     return identifier.partition(":")[0]
-
-
-def still_held(held: Mapping[str, Claim], now: float) -> dict[str, Claim]:
-    """What a worker may still run while it gets no answer from Redis."""
-    return {name: claim for name, claim in held.items() if now < claim.until_monotonic}

@@ -35,11 +35,6 @@ GATE: dict[str, Any] = {
     "login": {"user": "viewer", "password": "se cret"},
     "labels": {"site": "north"},
 }
-TWO = """\
-cameras:
-- {name: gate, url: 'rtsp://10.0.0.7'}
-- {name: yard, url: 'rtsp://10.0.0.8', enabled: false}
-"""
 
 
 class Api:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import CameraLogin, CameraSpec, CameraState, CameraStatus
+from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 
 # Of one value or request.
 MAX_BYTES = 64 * 1024
@@ -152,14 +152,6 @@ def read_object(raw: object, maximum: int = MAX_BYTES) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def login_of(found: dict[str, Any]) -> CameraLogin | None:
-    """The login in an object with `user` and `password`; None if there is none."""
-    try:
-        return CameraLogin.model_validate({"user": found.get("user"), "password": found.get("password")})
-    except ValidationError:
-        return None
 
 
 def _is_revision(value: object) -> bool:

@@ -26,8 +26,6 @@ MOST_ALONE = 4
 # A child that says nothing for this long, while this process runs, hangs.
 SILENT_LIMIT_S = 30.0
 METRICS_LIMIT_S = 1.0
-# One that ends this soon after its start is not started again at once.
-SHORT_LIFE_S = 10.0
 
 
 class Children:
@@ -114,10 +112,6 @@ class Children:
     def cpu_s(self) -> Iterable[tuple[int, float]]:
         """(number, CPU seconds so far) of each process."""
         return [(child.number, child.cpu_s) for child in self._all()]
-
-    def pids(self) -> list[int]:
-        """The process ids."""
-        return [child.pid for child in self._all()]
 
     def step(self, timeout_s: float) -> None:
         """Waits for messages, follows them, and looks after the processes."""
