@@ -1,5 +1,5 @@
 #!lua
--- Enters frames of one stream that the same pipeline has just SET. Redis refuses all of it when it is out of memory.
+-- Enters frames of one stream that the same pipeline has just SET. Out of memory, all are refused (OOM).
 -- KEYS: tokens, waiting:<name>, dropped
 -- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first; then `size`, if the
 --       producer asks which size of frames is needed
@@ -16,6 +16,17 @@ local MAX_REMOVED, MAX_BYTES, MAX_ENTRY = 1280, 1048576, 512
 -- They are repeated for each frame, so long ones would multiply.
 if #name > 128 or #prefix > 256 or #tokens + #waiting + #dropped > 2048 then
   return redis.error_reply('ERR a name or key of the frame queue is too long')
+end
+
+-- At its limit, Redis can refuse a frame and then accept this script, since the refusal has freed memory. Nobody could
+-- pop the entry of such a frame. An older users.acl does not allow EXISTS: then it is entered, and found stale.
+local set = {}
+for i = 1, count do
+  set[i] = prefix .. 'frame:' .. name .. ':' .. (string.match(string.sub(ARGV[i + 4], 1, MAX_ENTRY), '^%d+ (.+)$') or '')
+end
+local found = redis.pcall('EXISTS', unpack(set))
+if type(found) == 'number' and found < count then
+  return redis.error_reply('OOM the server has not kept all frames of this push')
 end
 
 -- A key of the wrong type (from a foreign SET) is deleted.
