@@ -83,7 +83,7 @@ test-side-by-side: install
 test-alone: install
 	@$(BIN)/pytest -m "alone and not load" $(ONCE_MORE) -m "alone and not load"; }
 
-test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move; five minutes (ARGS="-k name")
+test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras; six minutes (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser

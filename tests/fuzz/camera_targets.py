@@ -22,7 +22,7 @@ from elastic_inference.adapters.camera_registry.records import (
 )
 from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
 from elastic_inference.adapters.leases.listing import read_leases
-from elastic_inference.adapters.source.guarded import RedirectGuard, _target
+from elastic_inference.adapters.source.guarded import RtspGuard, _target
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.camera_changes import new_camera, patched, read_model, replaced
@@ -162,7 +162,7 @@ def _addresses(data: bytes) -> None:
             assert len(str(error)) < 600
         except ValueError:
             assert call == rules.resolve, "a resolver returns addresses"
-    RedirectGuard().allows(data)
+    RtspGuard().allows(data)
     host, port, head = _target(data)
     assert host
     assert 0 <= port <= 99_999

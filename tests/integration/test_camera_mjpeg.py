@@ -13,6 +13,7 @@ from elastic_inference.adapters.source.http_client import HttpCamera
 from elastic_inference.adapters.source.http_stream import open_http
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
+from tests.support.bad_cameras import BadCamera
 from tests.support.mjpeg_server import MjpegServer, make_jpeg
 from tests.support.ports import free_port
 from tests.support.producer import ProducerUnderTest
@@ -160,6 +161,12 @@ def test_a_camera_that_is_not_there(server: MjpegServer) -> None:
         assert caught.value.__cause__ is None
 
 
+def test_a_server_that_speaks_no_http_is_said_so() -> None:
+    wrong = pytest.raises(SourceError, match="does not answer as HTTP does: check the port")
+    with BadCamera(b"220 mail.example ESMTP\r\n") as other, wrong:
+        open_source(f"http://127.0.0.1:{other.port}/", stall_s=5)
+
+
 def test_interrupt_ends_a_read_that_waits(server: MjpegServer) -> None:
     source = open_source(server.url, stall_s=60)
     next_jpeg(source)
@@ -177,7 +184,8 @@ def test_interrupt_ends_a_read_that_waits(server: MjpegServer) -> None:
     reader.start()
     source.interrupt()
     reader.join(10)
-    assert failed
+    # Not that the camera has ended its stream.
+    assert [str(error) for error in failed] == [f"The camera {server.url} has sent no image for 60 s."]
     source.close()
 
 

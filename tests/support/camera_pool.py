@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
@@ -24,6 +25,8 @@ from elastic_inference.domain.camera import CameraSpec, CameraStatus
 from elastic_inference.domain.frame import Frame
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
+
+T = TypeVar("T")
 
 
 class CameraPool:
@@ -110,6 +113,15 @@ class CameraPool:
             for popped in found:
                 self.frames.setdefault(popped.frame.name, []).append((now, popped.frame))
 
+    def wait(self, condition: Callable[[], T], timeout_s: float = 30, what: str = "the condition") -> T:
+        """As `wait_for`, while it takes what comes."""
+
+        def found() -> T:
+            self.take()
+            return condition()
+
+        return wait_for(found, timeout_s, what)
+
     def wait_frames(self, name: str, more: int, timeout_s: float = 40) -> list[tuple[float, Frame]]:
         """Waits for so many further frames; returns (when, frame) of each."""
         before = len(self.frames.get(name, []))
@@ -126,6 +138,12 @@ class CameraPool:
         return self.frames[name][before:]
 
 
+def processes_of(worker: ServiceProcess) -> list[int]:
+    """A worker's own process id, and those of its camera processes."""
+    assert worker.process is not None
+    return [worker.process.pid, *children_of(worker)]
+
+
 def children_of(worker: ServiceProcess) -> list[int]:
     """The camera processes of a worker."""
     assert worker.process is not None
@@ -138,3 +156,17 @@ def children_of(worker: ServiceProcess) -> list[int]:
         if int(fields[1]) == worker.process.pid:
             found.append(int(path.parent.name))
     return found
+
+
+def opens(worker: ServiceProcess, port: int) -> int:
+    """The camera process of a worker that has a connection to a camera's port, 0 if none has."""
+    return next((pid for pid in children_of(worker) if _connected(pid, port)), 0)
+
+
+def _connected(pid: int, port: int) -> bool:
+    inodes = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists() or path.is_symlink()}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[2].endswith(f":{port:04X}") and f"socket:[{fields[9]}]" in inodes:
+            return True
+    return False

@@ -13,7 +13,7 @@ import pytest
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.camera import CameraState, CameraStatus
 from tests.support.bad_cameras import BadCamera
-from tests.support.camera_pool import CameraPool, children_of
+from tests.support.camera_pool import CameraPool, children_of, opens
 from tests.support.system import ServiceProcess
 from tests.support.videos import write_video
 from tests.support.waiting import wait_for
@@ -142,20 +142,8 @@ def crash_the_process_that_opens(pool: CameraPool, worker: ServiceProcess, camer
     wait_for(lambda: camera.connections >= tries, 30, "the bad camera's opening")
     pool.wait_frames("one", 3)
     pool.wait_frames("two", 3)
-    victim = wait_for(
-        lambda: next((pid for pid in children_of(worker) if connected(pid, camera.port)), 0), 30, "the connection"
-    )
+    victim = wait_for(lambda: opens(worker, camera.port), 30, "the connection")
     os.kill(victim, signal.SIGSEGV)
     wait_for(lambda: victim not in children_of(worker), what="the crash")
     pool.wait_frames("one", 3)
     pool.wait_frames("two", 3)
-
-
-def connected(pid: int, port: int) -> bool:
-    """Whether a process has a TCP connection to this port."""
-    inodes = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists() or path.is_symlink()}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[2].endswith(f":{port:04X}") and f"socket:[{fields[9]}]" in inodes:
-            return True
-    return False

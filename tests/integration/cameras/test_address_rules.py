@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from elastic_inference.adapters.source.camera import open_camera
-from elastic_inference.adapters.source.guarded import RedirectGuard, _target
+from elastic_inference.adapters.source.guarded import RtspGuard, _target
 from elastic_inference.adapters.source.probe import probe_camera
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.config import CameraSettings, load
@@ -145,10 +145,26 @@ def test_a_probe_follows_the_rules_and_hands_out_the_first_frame() -> None:
 def test_the_guard_finds_a_redirect_in_any_pieces() -> None:
     text = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n$\0\0\4abcdRTSP/1.0 \t301 Moved\r\n"
     for size in (1, 2, 7, len(text)):
-        guard = RedirectGuard()
+        guard = RtspGuard()
         assert not all(guard.allows(text[at : at + size]) for at in range(0, len(text), size))
-    guard = RedirectGuard()
+    guard = RtspGuard()
     assert all(guard.allows(each) for each in (b"RTSP/1.0 200 OK\r\n" * 9, b"RTSP/1.0 454 No\r\n", b"\0" * 70000))
+
+
+def test_what_is_no_rtsp_ends_the_connection_at_once() -> None:
+    for answer in (b"HTTP/1.1 200 OK\r\n\r\n", bytes(range(256)) * 9, b"RTSP/1.0 200 OK\r\n" + b"x" * 200_000):
+        with serving(answer) as camera, pytest.raises(SourceError, match="does not answer as RTSP"):
+            opened(f"rtsp://127.0.0.1:{camera.port}/live", rules(), CAMERA_TRANSPORT="tcp")
+
+
+def test_the_guard_lets_answers_and_video_pass_in_any_pieces() -> None:
+    described = b"RTSP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nv=0\n\r\nRTSP/1.0 200 OK\r\nCSeq: 2\r\n\r\n$"
+    for size in (1, 3, len(described)):
+        guard = RtspGuard()
+        assert all(guard.allows(described[at : at + size]) for at in range(0, len(described), size))
+        assert all(guard.allows(b"\0" * 60_000) for _ in range(9)), "video has no bound"
+    guard = RtspGuard()
+    assert not all(guard.allows(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n" + b"x" * 60_000) for _ in range(9))
 
 
 def test_the_proxy_reads_addresses_as_they_are_written() -> None:

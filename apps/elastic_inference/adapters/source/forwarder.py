@@ -25,11 +25,10 @@ class Forwarder:
     ) -> None:
         """Becomes the owner of `connection`; the one client must connect within `timeout_s`.
 
-        It ends both connections, and is `refused`, where `allows` refuses what the camera sends.
+        It ends both connections where `allows` refuses what the camera sends.
         """
-        self.refused = False
         self._camera = connection
-        self._allows = allows
+        self._allows = allows or _everything
         self._camera.settimeout(None)
         self._client: socket.socket | None = None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
@@ -56,10 +55,6 @@ class Forwarder:
             self._copy(self._client)
         self.close()
 
-    def _may_pass(self, data: bytes) -> bool:
-        self.refused = self._allows is not None and not self._allows(data)
-        return not self.refused
-
     def _copy(self, client: socket.socket) -> None:
         """Copies both ways until one side ends. In one thread, since a TLS connection is not made for two."""
         camera, login = self._camera, self.login
@@ -79,12 +74,16 @@ class Forwarder:
             if camera.fileno() in ready or pending():
                 with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
                     data = camera.recv(_COPY_BYTES)
-                    if not data or not self._may_pass(data):
+                    if not data or not self._allows(data):
                         return
                     if login is not None:
                         data, back = login.to_ffmpeg(data)
                         _send_all(camera, back)
                     client.sendall(data)
+
+
+def _everything(data: bytes) -> bool:
+    return True
 
 
 def _send_all(connection: socket.socket, data: bytes) -> None:

@@ -1,8 +1,8 @@
 """Stands between FFmpeg and a camera whose address rules apply: FFmpeg resolves names and follows redirects by itself.
 
 Called by `network`. RTSP over TCP goes through a port on loopback (`forwarder`) that connects to the address that was
-checked, and ends at a redirect. HLS goes through a proxy on loopback, which checks the address of each playlist,
-segment and key.
+checked, and ends at a redirect and at what is no RTSP. HLS goes through a proxy on loopback, which checks the address
+of each playlist, segment and key.
 """
 
 from __future__ import annotations
@@ -27,19 +27,55 @@ _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+):(\d{1,5})")
 # A status line that FFmpeg would take for a redirect.
 _REDIRECT = re.compile(rb"RTSP/[^\s]{0,16}[ \t]{1,8}[+0]{0,8}3\d\d")
 _LONGEST_LINE = 48
+# Of an RTSP server before the first packet of video: a few answers, one of them with a description.
+_MAX_TEXT_BYTES = 128 * 1024
+_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,7})[ \t]*\r?$")
 
 
-class RedirectGuard:
-    """Looks for a redirect in what an RTSP server sends. FFmpeg would follow it to any address."""
+class RtspGuard:
+    """Looks at what an RTSP server sends. `refusal` says why it must not go on.
+
+    FFmpeg would follow a redirect to any address. It reads what comes before the video byte by byte: a server that
+    sends something else would cost a core for as long as it sends.
+    """
 
     def __init__(self) -> None:
+        self.refusal = ""
         self._tail = b""
+        # What has come before the video, until that begins.
+        self._text: bytes | None = b""
+        self._text_bytes = 0
+        self._answered = False
 
     def allows(self, data: bytes) -> bool:
-        """Whether `data`, the next piece, holds no redirect."""
+        """Whether `data`, the next piece, may pass."""
         seen = self._tail + data
         self._tail = seen[-_LONGEST_LINE:]
-        return b"RTSP/" not in seen or _REDIRECT.search(seen) is None
+        if b"RTSP/" in seen and _REDIRECT.search(seen) is not None:
+            self.refusal = "redirects to another address, which is not followed."
+        elif self._text is not None and not self._opens(self._text + data, len(data)):
+            self.refusal = "does not answer as RTSP does: check the port and the scheme of its URL."
+        return not self.refusal
+
+    def _opens(self, text: bytes, more: int) -> bool:
+        """Whether this can be the answers of an RTSP server, up to the first packet of video."""
+        self._text_bytes += more
+        while text := text.lstrip():
+            if text[:1] == b"$" and self._answered:
+                self._text = None
+                return True
+            if not self._answered and text[:5] != b"RTSP/"[: len(text)]:
+                return False
+            end = text.find(b"\r\n\r\n")
+            if end < 0:
+                break
+            length = _LENGTH.search(text, 0, end + 2)
+            after = end + 4 + int(length[1] if length else 0)
+            if after > len(text):
+                break
+            self._answered, text = True, text[after:]
+        self._text = text
+        return self._text_bytes <= _MAX_TEXT_BYTES
 
 
 class _Loopback:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
 from elastic_inference.adapters.source.http_login import Login
@@ -29,6 +30,8 @@ class Answer:
     connection: http.client.HTTPConnection
     socket: socket.socket
     response: http.client.HTTPResponse
+    # Set by `interrupt`: then the end of the data is not the camera's.
+    interrupted: threading.Event = field(default_factory=threading.Event)
 
     @property
     def content_type(self) -> str:
@@ -37,6 +40,7 @@ class Answer:
 
     def interrupt(self) -> None:
         """Ends a read that waits; safe to call from any thread."""
+        self.interrupted.set()
         with contextlib.suppress(OSError):
             # Shut down the TCP socket itself: a TLS shutdown would wait for a camera that no longer answers.
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
@@ -158,5 +162,7 @@ def _reason(error: Exception) -> str:
         return "did not answer in time: is it switched on and reachable from here?"
     if isinstance(error, socket.gaierror):
         return "has an unknown host name."
-    why = (error.strerror or str(error)) if isinstance(error, OSError) else type(error).__name__
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+        return "does not answer as HTTP does: check the port and the scheme of its URL."
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else ""
     return f"is unreachable: {why or type(error).__name__}."

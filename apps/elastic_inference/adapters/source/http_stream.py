@@ -279,11 +279,14 @@ def _read(answer: Answer, shown: str, stall_s: float) -> bytes:
 
 def _read_some(answer: Answer, shown: str, stall_s: float, size: int = _READ_BYTES) -> bytes:
     try:
-        return answer.response.read1(size)
+        data = answer.response.read1(size)
     except TimeoutError:
         raise SourceError(f"The camera {shown} has sent nothing for {stall_s:g} s.") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise SourceError(f"The connection to the camera {shown} broke ({type(error).__name__}).") from None
+    if not data and answer.interrupted.is_set():
+        raise SourceError(f"The camera {shown} has sent no image for {stall_s:g} s.")
+    return data
 
 
 def _too_large(shown: str, max_bytes: int) -> InvalidFrameError:

@@ -15,7 +15,7 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.forwarder import Forwarder
-from elastic_inference.adapters.source.guarded import GuardedProxy, RedirectGuard
+from elastic_inference.adapters.source.guarded import GuardedProxy, RtspGuard
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
@@ -91,6 +91,7 @@ class NetworkSource:
         self._transport = ""
         self._rules = rules
         self._forwarder: Forwarder | GuardedProxy | None = None
+        self._guard: RtspGuard | None = None
         try:
             self._container = self._open(url, transport)
         except SourceError as error:
@@ -155,8 +156,10 @@ class NetworkSource:
                 connection = socket.create_connection((address, port), self._stall_s)
         except OSError as error:
             raise source_error(self._what, error) from None
-        guard = None if self._rules is None else RedirectGuard().allows
-        self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, guard)
+        if self._rules is not None and self._scheme in RTSP_SCHEMES:
+            self._guard = RtspGuard()
+        allows = None if self._guard is None else self._guard.allows
+        self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, allows)
         local, scheme = f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s")
         user, password = url_credentials(url)
         if user is None or self._scheme not in RTSP_SCHEMES:
@@ -176,9 +179,7 @@ class NetworkSource:
         """Why what stands between refused a connection; empty if it did not."""
         if isinstance(self._forwarder, GuardedProxy):
             return self._forwarder.refused
-        if isinstance(self._forwarder, Forwarder) and self._forwarder.refused:
-            return f"{self._what} {_REDIRECTS}"
-        return ""
+        return f"{self._what} {self._guard.refusal}" if self._guard is not None and self._guard.refusal else ""
 
     def _open(self, url: str, transport: str) -> Container:
         if self._scheme not in RTSP_SCHEMES:
