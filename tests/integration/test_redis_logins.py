@@ -100,7 +100,9 @@ async def camera_fills(logins: Logins) -> None:
     assert 0 < admin.ttl(FRAME) < 60
 
 
-@tries("camera can invent types, which take turns for the places (256) that types with pods, now or last week, leave.")
+@tries(
+    "camera can invent types, which take turns in the places (of 256) that no type with pods, now or last week, needs."
+)
 async def camera_invents_types(logins: Logins) -> None:
     camera = logins.client("camera")
     for number in range(MAX_TYPES + 1):
