@@ -45,6 +45,11 @@ def clock_environ(offset: Path | str) -> dict[str, str]:
     return {"LD_PRELOAD": str(library), **dict.fromkeys(names, "1"), **fixed, **changing}
 
 
+def python_clock_environ(offset: str) -> dict[str, str]:
+    """The same by a fixed offset, for a pod (see `shifted_clock`)."""
+    return {"PYTHONPATH": str(Path(__file__).parent / "shifted_clock"), "EI_CLOCK_OFFSET": offset}
+
+
 @contextlib.contextmanager
 def site_with_a_clock(model: Callable[[], Path]) -> Iterator[Site]:
     """A site whose Redis takes its time from the file `clock` in the site's folder."""
@@ -94,7 +99,11 @@ def restarted_with_clock(name: str, offset: str) -> Callable[[Site, Seen], None]
         seen.others_go_on(*(each for each in CAMERAS if each == name))
         if name in CAMERAS:
             seen.may_forge(4, f"frames that {name} had pushed but not counted yet")
-        site.restart(name, clock_environ(offset))
+        is_pod = name.startswith("pod")
+        if is_pod:
+            seen.may_lose(40, f"frames were held by {name}")
+        site.restart(name, python_clock_environ(offset) if is_pod else clock_environ(offset))
+        site.named(name).wait_ready(60)
 
     return inject
 
@@ -173,6 +182,9 @@ FAULTS = (
     Fault(CLOCKS, "the clock of Redis jumps another hour back", jump(-HOUR_S), "clock"),
     Fault(CLOCKS, "the gateway an hour ahead", restarted_with_clock("gateway", "+3600"), "clock"),
     Fault(CLOCKS, "housekeeping an hour ahead", restarted_with_clock("housekeeping", "+3600"), "clock"),
+    Fault(CLOCKS, "a pod an hour ahead", restarted_with_clock("pod-1", "+3600"), "clock"),
+    Fault(CLOCKS, "a pod an hour behind", restarted_with_clock("pod-1", "-3600"), "clock"),
+    Fault(CLOCKS, "the websocket server an hour ahead", restarted_with_clock("websocket-server", "+3600"), "clock"),
     Fault(CLOCKS, "a camera an hour behind", restarted_with_clock("video-1", "-3600"), "clock"),
     Fault(DISKS, "no room for logs", logs_full, "disk"),
     Fault(DISKS, "no room for Redis' folder", redis_folder_full, "disk"),
