@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ class ChildProcess:
     def __init__(self, number: int) -> None:
         """Starts the process; it needs a moment until it follows, and messages wait for it."""
         self.number = number
+        self.started_at = time.monotonic()
         ours, theirs = socket.socketpair()
         self._crash_file = os.memfd_create("crash")
         with theirs:

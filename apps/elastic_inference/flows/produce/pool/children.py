@@ -26,6 +26,8 @@ MOST_ALONE = 4
 # A child that says nothing for this long, while this process runs, hangs.
 SILENT_LIMIT_S = 30.0
 METRICS_LIMIT_S = 1.0
+# If a process ends this soon after its start, and no camera is to blame, the next one starts after a pause that grows.
+SHORT_LIFE_S = 10.0
 
 
 class Children:
@@ -209,6 +211,10 @@ class Children:
             *(child.pid, f"signal {-code}" if code < 0 else f"exit code {code}"),
             *(f"suspected: {', '.join(suspects[:5])}" if suspects else "no camera is suspected", len(names)),
         )
+        if now - child.started_at >= SHORT_LIFE_S:
+            self._backoff.reset()
+        elif not suspects:
+            self._start_at = now + self._backoff.next_s()
         for name in suspects:
             self.records.crashed(name, now)
             if self.records.quarantined(name):
