@@ -1,7 +1,7 @@
 """Leases: who of many workers runs which items of a group, such as the cameras of the pool.
 
-Pure rules and types, of nothing in particular. `adapters/leases` asks Redis; `doc/redis.md` (Leases) says how items are
-spread. Times are this process's monotonic clock, in seconds.
+Pure rules and types that know nothing of cameras. `adapters/leases` asks Redis; `doc/redis.md` (Leases) says how items
+are distributed. Times are of this process's monotonic clock, in seconds.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from enum import StrEnum
 
 LEASE_S = 3.0
 ROUND_S = 1.0
-# How long a former worker may go on after another one has claimed its item, unless its pushes are refused earlier. To
-# connect and get a key frame takes a worker with many new cameras on a busy machine that long.
+# How long a former worker may continue after another one has claimed its item, unless its pushes are refused earlier. A
+# worker with many new cameras on a busy machine needs that long to connect and get a key frame.
 LEAVING_S = 30.0
 # While it is not known what is wanted (Redis has restarted empty), workers keep what they hold for this long.
 KEEP_S = 15.0
@@ -41,8 +41,8 @@ class Holding:
 class Claim:
     """An item that this worker must run until `until_monotonic`, unless a later round says otherwise.
 
-    `revision` is that of its specification, 0 while that is not known. It is quarantined until `quarantined_until`
-    (monotonic), or not at all: 0.
+    `revision` is that of its specification, 0 while it is not known. `quarantined_until` is monotonic, 0 without a
+    quarantine.
     """
 
     epoch: int
@@ -60,8 +60,8 @@ class NoPlace(StrEnum):
 
 
 _SENTENCES = {
-    NoPlace.FULL: "no worker has room for its {cost:.2f} CPU now",
-    NoPlace.LARGE: "its {cost:.2f} CPU are more than any worker has",
+    NoPlace.FULL: "it needs {cost:.2f} CPU, and no worker has room for it now",
+    NoPlace.LARGE: "it needs {cost:.2f} CPU, more than any worker has",
     NoPlace.DRAINING: "every worker is stopping",
 }
 
@@ -81,7 +81,7 @@ class Unassigned:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """A worker that lives: CPU that it has and uses, the cost and the number of the items that it holds."""
+    """A living worker: the CPU that it has and uses, and the total cost and number of its items."""
 
     capacity: float
     used: float
@@ -95,8 +95,8 @@ class WorkerLoad:
 class Round:
     """What a worker learns in one round.
 
-    `held`: it runs these and nothing else. `leaving`: another worker has claimed these; this one runs them until the
-    queue refuses its frames, or until the time given. `workers` are all that live, itself included.
+    `held`: it runs only these. `leaving`: another worker has claimed these; this one runs them until the queue refuses
+    its frames, or until the time given. `workers`: all living workers, itself included.
     """
 
     held: Mapping[str, Claim] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds an item, for those who only look. `worker` is None if the item waits for one."""
+    """Who holds an item, for programs that only read. `worker` is None if the item waits for one."""
 
     worker: str | None
     epoch: int

@@ -108,7 +108,7 @@ def test_a_killed_worker_is_replaced_and_a_stopped_one_hands_over(pool: CameraPo
         pool.wait_frames(name, 5)
     assert second.wait_end() == 0
     for name in names:
-        assert f"{name}: another worker pushes it now" in second.log(), "it pushes until the queue refuses it"
+        assert f"{name} is pushed by another worker now" in second.log(), "it pushes until the queue refuses it"
         check_numbers([frame.seq or 0 for _, frame in pool.frames[name]])
 
 

@@ -50,8 +50,8 @@ class LeaseClient:
         lease_s: float = LEASE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`client` is connected with `key=keys.leases(group)`; `worker` passes `keys.is_name`. Call in rounds of a
-        third of `lease_s`. A process that starts again is another worker, whatever its name."""
+        """`client` is connected with `key=keys.leases(group)`; `worker` passes `keys.is_name`. Call `renew` three
+        times in `lease_s`. A process that starts again is another worker, whatever its name."""
         self._link = PipelineConnection(client)
         self._group = group
         self._id = worker_id(worker, secrets.token_hex(5))
@@ -64,15 +64,15 @@ class LeaseClient:
         self._quarantines: dict[str, float] = {}
 
     def renew(self, held: Mapping[str, Holding], capacity: float, used: float = 0.0, draining: bool = False) -> Round:
-        """One round: renews, learns, claims. `held` is all that this worker runs, what leaves included or not.
+        """One round: renews leases and claims items. `held` is what this worker runs; items that leave may be missing.
 
-        `capacity` and `used` are CPU seconds a second. A worker that drains claims nothing, and the others take what
+        `capacity` and `used` are CPU seconds a second. A worker that drains claims nothing, and the others claim what
         it holds.
         """
         started = self._monotonic()
         quarantines = dict(self._quarantines)
-        # What leaves is asked for too, with an epoch that claims nothing: if Redis has lost all, it belongs to the new
-        # worker, not to this one.
+        # Items that leave are named too, with an epoch that claims nothing: if Redis has lost its data, they belong to
+        # the new worker, not to this one.
         held = dict(held) | {name: Holding(0) for name in self._leaving}
         row = (f"{capacity:.6f}", f"{used:.6f}", int(draining))
         known, highest, holds, leaving, workers, unassigned = self._run("renew", held, row, started)
@@ -85,17 +85,17 @@ class LeaseClient:
         claims = self._read_claims(holds, started) if started - self._known_at < KEEP_S else {}
         names = {found for raw in leaving if (found := read_name(raw))} - claims.keys()
         self._leaving = {name: self._leaving.get(name, started + LEAVING_S) for name in names}
-        # One that hears nothing more must end within its lease.
+        # Without any further answer, an item must end within its lease.
         ends = {name: min(until, started + self._lease_s) for name, until in self._leaving.items()}
         return Round(claims, ends, _read_workers(workers), _read_unassigned(unassigned))
 
     def release(self, names: Collection[str] | None = None) -> None:
-        """Gives items back at once, or all of them (None): this worker then leaves the group until it renews."""
+        """Gives up items at once. Without `names` it gives up all, and leaves the group until it renews."""
         if names is None or names:
             self._run("release", {name: Holding(0) for name in names or ()}, (0, 0, 0), self._monotonic())
 
     def quarantine(self, name: str, until: float) -> None:
-        """Marks an item that this worker holds, with the next round; a takeover keeps the mark.
+        """Marks an item that this worker holds, with the next round; the mark stays when another worker claims it.
 
         `until` is by the monotonic clock, at most a day from now. A time that has passed ends the quarantine.
         """

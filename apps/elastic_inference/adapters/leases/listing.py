@@ -1,6 +1,6 @@
-"""Reads who holds what of a group, for those who only look, such as the gateway. Pure: `lease.lua` has the rows' forms.
+"""Reads which worker holds which item, for programs that only read, such as the gateway. Pure.
 
-Rows are input from outside: what does not fit is left out.
+`lease.lua` describes the rows. They are input from outside: invalid ones are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from elastic_inference.domain.leases import MAX_EPOCH, Lease, WorkerLoad, worker
 _MAX_CPU = 4096.0
 _MAX_ROW = 1024
 _US = 1e6
-# Times are written by the clock of Redis, so that only one that was set back makes a later one.
+# All times are by the clock of Redis: one in the future means that the clock was set back.
 _AHEAD_S = 1.0
 _LEASE = re.compile(rb"(\d{1,16}) (\S+) ([\d.e+-]+) (\d{1,16}) (\d{1,16}) (\S+) (\d{1,16})")
 _WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16}) ([\d.e+-]+) (\d{1,5})")
@@ -26,7 +26,7 @@ def read_leases(
 ) -> tuple[dict[str, Lease], dict[str, WorkerLoad]]:
     """(leases by item, living workers by name) of the two hashes; `now_s` is the clock of their Redis.
 
-    An item whose worker lives no more has no worker.
+    An item whose worker has died has no worker.
     """
     alive = {
         identifier: found

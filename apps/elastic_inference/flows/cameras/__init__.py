@@ -1,1 +1,1 @@
-"""The camera controller: keeps the pool's registry as the cluster's `Camera` objects say."""
+"""The camera controller: keeps the pool's registry equal to the cluster's `Camera` objects."""

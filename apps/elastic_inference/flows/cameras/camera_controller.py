@@ -1,7 +1,7 @@
-"""The camera controller: the owner of a cluster's cameras. Called by `apps/camera_controller.py`.
+"""The camera controller: the owner of a cluster's cameras. Run by `ei-camera-controller`.
 
-Several replicas may run: one holds the owner's lock and works. Each follows the cluster, so that another one can go on
-at once.
+Several replicas may run: the one that holds the owner's lock works. The others follow the cluster too, so that each can
+continue at once.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _show(lifecycle: Lifecycle, part: str, problem: str) -> None:
 async def _report_statuses(
     stop: asyncio.Event, owner: CameraOwner, store: KubernetesStore, listing: CameraListing
 ) -> None:
-    """Each second, what the pool says of the cameras becomes the status of their objects."""
+    """Each second, writes the states of the cameras into the status of their objects."""
     throttle = Throttle()
     while not stop.is_set():
         try:

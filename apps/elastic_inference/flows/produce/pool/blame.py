@@ -1,4 +1,4 @@
-"""Which camera has crashed a process: from the lines that `faulthandler` leaves, and how often it may.
+"""Finds the camera that has crashed a process, from the report of `faulthandler`, and decides when it may run again.
 
 Called by `worker`. Pure; the caller passes the time.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 # A camera that has crashed this many processes is quarantined: it runs alone, after a pause that grows.
 CRASHES = 2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
-# A camera that has run this long is trusted again.
+# A camera that has run this long without a crash is trusted again.
 FORGIVEN_AFTER_S = 600.0
 CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 _CURRENT = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
@@ -22,8 +22,8 @@ _CURRENT = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
 def guilty(code: int, report: str, threads: Mapping[int, str], opening: Collection[str]) -> tuple[str, ...]:
     """The cameras that may have crashed a process: the one whose thread crashed, else those that were being opened.
 
-    `code` is the process's exit code as `subprocess` reports it. A process that was killed from outside, by the kernel
-    for want of memory say, blames nobody.
+    `code` is the process's exit code as `subprocess` reports it. If the process was killed from outside, such as by the
+    kernel when memory runs out, no camera is to blame.
     """
     if -code not in CRASH_SIGNALS:
         return ()
@@ -58,7 +58,7 @@ class Records:
             record.retry_at = now + record.pause_s
 
     def inherit(self, name: str, until: float) -> None:
-        """Another worker has put the camera into quarantine, until then (monotonic)."""
+        """Another worker has put the camera into quarantine; `until` is monotonic."""
         if not self.quarantined(name):
             self._records[name] = Record(CRASHES, FIRST_PAUSE_S, until, until)
 
@@ -85,7 +85,7 @@ class Records:
         return record is None or now >= record.retry_at
 
     def sentence(self, name: str, now: float) -> str | None:
-        """What to tell about a quarantined camera."""
+        """Why a camera is quarantined, for people."""
         record = self._records.get(name)
         if record is None or record.crashes < CRASHES:
             return None

@@ -1,6 +1,6 @@
 """JSON lines over a socket between the source worker and its child processes.
 
-Called by `child` and `child_process`. It carries logins, which therefore stand in no argument and no environment.
+Called by `child` and `child_process`. It carries logins, which therefore need no argument and no environment variable.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 # A child whose buffer stays full for this long hangs.
 SEND_LIMIT_S = 2.0
 _READ_BYTES = 256 * 1024
-# Of one message: the metrics of thousands of cameras.
+# The maximum of one message, such as the metrics of thousands of cameras.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 Message = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any]) -> bool:
-        """Sends one message; False if the other end has gone or hangs."""
+        """Sends one message; False if the other end has closed or hangs."""
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         try:
             with self._lock:
@@ -58,7 +58,7 @@ class Channel:
         return [json.loads(line) for line in lines]
 
     def shut(self) -> None:
-        """Says that nothing will follow; the other end then closes."""
+        """Tells the other end that nothing will follow; it then closes."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 

@@ -33,7 +33,7 @@ from elastic_inference.flows.produce.stream_manager import TICK_S, StreamManager
 
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 1.0
-# Of malloc. With one for each thread a further camera of 1080p took 7 MB more.
+# Arenas of malloc. With one for each thread, each additional 1080p camera took 7 MB more.
 ARENAS = 2
 
 
@@ -98,7 +98,7 @@ class Child:
         self._note_threads()
 
     def _note_threads(self) -> None:
-        """Tells the worker whose threads these are, so that it knows who crashed."""
+        """Tells the worker which threads belong to which camera, so that it knows which one crashed."""
         new = {
             ident: name
             for name, stream in self._manager.streams().items()
@@ -176,5 +176,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     code = main(sys.argv[1:])
     logging.shutdown()
-    # Threads that hang in a library would keep the process from its exit.
+    # Threads that hang in a library would keep the process from ending.
     os._exit(code)

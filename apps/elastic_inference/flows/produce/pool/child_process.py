@@ -1,4 +1,4 @@
-"""A child process as the source worker sees it: started, told what to run, and looked into after a crash.
+"""A child process as the source worker sees it: started, told what to run, and examined after a crash.
 
 Called by `children`.
 """
@@ -32,10 +32,10 @@ class Assignment:
 
 
 class ChildProcess:
-    """One running child. Not thread-safe, but for `request_metrics`."""
+    """One running child. Not thread-safe, except `request_metrics`."""
 
     def __init__(self, number: int) -> None:
-        """Starts the process; it needs a moment until it follows, and messages wait for it."""
+        """Starts the process. Messages wait in the socket until it is ready to read them."""
         self.number = number
         self.started_at = time.monotonic()
         ours, theirs = socket.socketpair()
@@ -54,7 +54,7 @@ class ChildProcess:
         self.cpu_s = 0.0
         self.silent_s = 0.0
         self.hangs = False
-        self.follows = False  # it has said something: it follows at once
+        self.follows = False  # true after its first message: it now reads at once
 
     @property
     def pid(self) -> int:
@@ -80,7 +80,7 @@ class ChildProcess:
             self._send({"op": "remove", "name": name})
 
     def extend(self, until: Mapping[str, float]) -> None:
-        """Tells until when (monotonic) each of its cameras may push."""
+        """Tells it until when (monotonic) each of its cameras may push."""
         own = {name: until[name] for name in self.cameras if name in until}
         for name, at in own.items():
             self.cameras[name].until = at
@@ -88,11 +88,11 @@ class ChildProcess:
             self._send({"op": "lease", "until": own})
 
     def request_metrics(self, number: int) -> None:
-        """Asks for its metrics."""
+        """Asks it for its metrics."""
         self._send({"op": "metrics", "id": number})
 
     def receive(self) -> list[Message] | None:
-        """What it says, of which reports are noted here; None if it has ended."""
+        """Its new messages, or None if it has ended. The last report is kept here."""
         messages = self.channel.receive()
         if messages is None:
             return None
@@ -106,11 +106,11 @@ class ChildProcess:
         return messages
 
     def opening(self) -> list[str]:
-        """The cameras that it opens now, as far as known."""
+        """The cameras that it is opening now, as far as is known."""
         return [name for name in self.cameras if self.reports.get(name, {}).get("opening", True)]
 
     def end(self) -> tuple[int, str]:
-        """Waits for a process that has closed its channel or hangs; its exit code, and what its crash left."""
+        """Waits for a process that has closed its channel, or kills one that hangs; its exit code and crash report."""
         self.channel.close()
         if self.hangs:
             self._process.kill()
@@ -124,7 +124,7 @@ class ChildProcess:
         return code, report
 
     def begin_end(self) -> None:
-        """Lets it end: it notices that nobody holds the other end."""
+        """Asks it to end, by ending what it reads."""
         self.channel.shut()
 
     def _send(self, message: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The child processes of a source worker: which runs which camera, and what happens when one crashes.
 
-Called by `worker`, from one thread, but for `metrics`.
+Called by `worker`, from one thread, except `metrics`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from elastic_inference.flows.produce.pool.child_process import Assignment, Child
 from elastic_inference.flows.produce.pool.costs import Costs
 
 log = logging.getLogger(__name__)
-# Another process is started when the others would have more than this to do, in cores.
+# Another process is started when each of the others would use more than this, in cores.
 START_ANOTHER_ABOVE = 0.5
 MOST_ALONE = 4
 # A child that says nothing for this long, while this process runs, hangs.
@@ -31,7 +31,7 @@ SHORT_LIFE_S = 10.0
 
 
 class Children:
-    """Runs the cameras that it is given. A camera whose process crashes comes back in another one."""
+    """Runs the cameras that it is given. A camera whose process crashes continues in another one."""
 
     def __init__(self, most: int, window_s: float) -> None:
         """At most `most` processes, and some more for cameras in quarantine."""
@@ -62,7 +62,7 @@ class Children:
 
     @property
     def ready(self) -> bool:
-        """Whether a process runs that follows at once."""
+        """Whether a process runs that reads its messages at once."""
         return any(child.follows for child in self._shared)
 
     def put(self, name: str, camera: Assignment) -> None:
@@ -94,11 +94,11 @@ class Children:
             child.extend(until)
 
     def names(self) -> set[str]:
-        """The cameras that it runs or means to run."""
+        """The cameras that it runs or should run."""
         return set(self._wanted)
 
     def assignment(self, name: str) -> Assignment | None:
-        """How it runs a camera."""
+        """The last assignment of a camera."""
         return self._wanted.get(name)
 
     def wake(self) -> None:
@@ -138,7 +138,7 @@ class Children:
                 child.hangs = True
                 self._ended(child)
         for name in self.records.forgive(now):
-            log.info("%s has run without a crash for long: it leaves quarantine", name)
+            log.info("%s leaves quarantine: it has run for a long time without a crash", name)
             self._leave_quarantine(name)
         for name in self._wanted.keys() - self._homes.keys():
             self._place(name)
@@ -207,7 +207,7 @@ class Children:
             else [name for name in guilty(code, report, child.threads, opening) if name in child.cameras]
         )
         log.error(
-            "camera process %d has ended (%s); %s; its %d cameras continue in another",
+            "camera process %d has ended (%s); %s; cameras that continue in another process: %d",
             *(child.pid, f"signal {-code}" if code < 0 else f"exit code {code}"),
             *(f"suspected: {', '.join(suspects[:5])}" if suspects else "no camera is suspected", len(names)),
         )
@@ -219,12 +219,12 @@ class Children:
             self.records.crashed(name, now)
             if self.records.quarantined(name):
                 log.error("%s is in quarantine: %s", name, self.records.sentence(name, now))
-        # Those that are not suspected first, so that they land in processes that run.
+        # Cameras that are not suspected come first, so that they go to processes that run already.
         for name in sorted(names, key=self.records.suspect):
             self._place(name, hurry=not self.records.suspect(name))
 
     def _place(self, name: str, hurry: bool = False) -> None:
-        """`hurry`: a process that runs already is better than one that must start."""
+        """With `hurry`, a process that runs is preferred to one that must be started."""
         now = time.monotonic()
         if self.records.quarantined(name):
             if not self.records.may_run(name, now) or len(self._alone) >= MOST_ALONE:
@@ -263,7 +263,7 @@ class Children:
         return child
 
     def _forgive(self, name: str) -> None:
-        """A changed camera starts anew."""
+        """A changed camera starts with a clean record."""
         self.records.forget(name)
         self._leave_quarantine(name)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 
-# What a camera is taken for while none has been measured, as in the registry.
+# The assumed cost while no camera has been measured; the registry assumes the same.
 ESTIMATE = 0.15
 
 
 class Rate:
-    """How fast a counter rises, over a window; a counter that starts again at zero goes on from there."""
+    """How fast a counter rises, over a window. A counter that starts again at zero only continues to add."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
@@ -62,5 +62,5 @@ class Costs:
         return sum(known) / len(known) if known else 0.0
 
     def forget(self, name: str) -> None:
-        """The camera has gone."""
+        """The camera has been removed."""
         self._rates.pop(name, None)

@@ -34,7 +34,7 @@ END_LIMIT_S = 9.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the worker says in a round: what it holds, how loaded it is, and what it reports."""
+    """What the worker tells Redis in a round: its items, its load and its cameras' states."""
 
     held: Mapping[str, Holding]
     capacity: float
@@ -46,7 +46,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a round brought. `cameras` are those whose specification is new; `draining`: it said that it stops."""
+    """The answers of a round. `cameras` have a new specification. `draining`: the round told the others that it stops."""
 
     round: Round
     cameras: Mapping[str, CompleteCamera]
@@ -54,7 +54,7 @@ class News:
 
 
 class LeaseKeeper:
-    """Runs until `close`; what it learns waits in `news`."""
+    """Runs until `close`; the answers wait in `news`."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class LeaseKeeper:
         standing: Callable[[], Standing],
         wake: Callable[[], None],
     ) -> None:
-        """`standing` is called at the start of each round, `wake` when there are news: both in this thread."""
+        """`standing` is called at the start of each round, `wake` when there is news; both in this thread."""
         self._client = client
         self._leases = leases
         self._target = target
@@ -133,11 +133,11 @@ class LeaseKeeper:
         found = self._leases.renew(standing.held, standing.capacity, standing.used, standing.draining)
         mine = {name: claim.revision for name, claim in found.held.items()}
         self._revisions = {name: known for name, known in self._revisions.items() if name in mine}
-        # While Redis does not know what is wanted, the revision is 0: what is known holds.
+        # While Redis does not know what is wanted, the revision is 0, and the known specification stays in use.
         changed = [name for name, revision in mine.items() if revision and self._revisions.get(name) != revision]
         cameras = self._reader.read(changed) if changed else {}
         for name, camera in cameras.items():
             self._revisions[name] = camera.revision
-        # What another worker has taken over is told by that one.
+        # The status of a camera that another worker has claimed is written by that worker.
         self._reader.write_statuses({name: each for name, each in standing.statuses.items() if name in mine})
         return News(found, cameras, standing.draining)

@@ -1,4 +1,4 @@
-"""How loaded a source worker is, and what it tells the autoscaler. Pure; the caller passes the time.
+"""The load of a source worker, and the ratio for the autoscaler. Pure; the caller passes the time.
 
 Called by `worker`.
 """

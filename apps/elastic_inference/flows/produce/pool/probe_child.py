@@ -31,7 +31,7 @@ def probe(asked: ProbeRequest, settings: CameraSettings, watch_s: float, limit_s
     keep: Callable[[bytes], None] = images.append
     rules = settings.address_rules
     if asked.url.startswith("file:"):
-        # The path inside the worker is nothing for a client to know.
+        # A client must not learn the path inside the worker.
         report = replace(probe_file(rules.file(asked.url), watch_s, limit_s, keep), camera=asked.url)
     else:
         fields = asked.model_dump(include={"url", "transport", "certificate"})

@@ -1,6 +1,6 @@
-"""Answers the gateway's requests to probe a camera: the source worker is where the cameras' network is.
+"""Answers the gateway's requests to probe a camera, since source workers can reach the cameras' network.
 
-Run by the source worker, in threads of its own; each probe is a process. Any worker may answer; the address rules hold
+Run by the source worker, in threads of its own; each probe is a process. Any worker may answer; the address rules apply
 as for cameras.
 """
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 # Probes that one worker makes at once.
 THREADS = 2
 WATCH_S = 1.5
-# Of the 10 s, so that the answer still comes in time.
+# Part of the 10 s that the client waits, so that the answer comes in time.
 _LIMIT_S = PROBE_LIMIT_S - 2.0
 _PAUSE_S = 1.0
 # The process that probes, and how long it may take to start and to end.
@@ -59,7 +59,7 @@ _SETTINGS = {
 
 
 class ProbeAnswers:
-    """`start` begins to take requests, `close` ends that; a probe that runs is left to its time-out."""
+    """From `start` to `close` it takes requests. `close` does not wait for a probe that runs: it ends by its time-out."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
@@ -115,7 +115,7 @@ class ProbeAnswers:
         return Reply(200, found)
 
     def _complete(self, client: redis.Redis, given: Mapping[str, Any]) -> ProbeRequest:
-        """The request with what is known of the camera that it names, if it goes to that camera's host."""
+        """The request, completed with the login and query of the camera that it names if the host is the same."""
         asked = read_model(ProbeRequest, given)
         known: CameraSpec | None = None
         if asked.name is not None:
@@ -155,7 +155,7 @@ class ProbeAnswers:
             raise ElasticInferenceError("The video of this camera crashes the decoder.")
         if done.returncode != 0 or not answer:
             # Its traceback is in this process's log.
-            raise ElasticInferenceError("The probe failed for a reason of its own: see the source worker's log.")
+            raise ElasticInferenceError("The probe itself failed: see the source worker's log.")
         if "error" in answer:
             raise ElasticInferenceError(str(answer["error"]))
         found: dict[str, Any] = answer["found"]

@@ -33,11 +33,11 @@ GROUP = "cameras"
 PART = "cameras"
 STEP_S = 0.25
 MOST_PROCESSES = 4
-# After SIGTERM cameras run until another worker has taken them over, but no longer than this.
+# After SIGTERM, cameras run until another worker has claimed and opened them, but for no longer than this.
 DRAIN_LIMIT_S = 15.0
-# A worker that missed its rounds on a busy machine is there again within this time.
+# On a busy machine, a worker that missed its rounds usually calls again within this time.
 BACK_WITHIN_S = 6.0
-# A camera that can't be opened so often while the former worker has it allows one session only.
+# A camera that can't be opened this many times while the former worker has it allows only one session.
 REFUSALS = 2
 
 
@@ -68,7 +68,7 @@ class SourceWorker:
         self._held: dict[str, Holding] = {}
         self._leaving: dict[str, float] = {}  # until when (monotonic)
         self._others_until = float("-inf")  # until when (monotonic) another worker is expected to take what it holds
-        self._told = False  # a round has told the others that it stops
+        self._told = False  # whether a round has told the others that this worker stops
         self._held_until = float("-inf")  # when (monotonic) its leases end if Redis does not answer
         self._drain_until: float | None = None
 
@@ -95,7 +95,7 @@ class SourceWorker:
             self._lifecycle.end_beat(PART)
 
     def _start_children(self) -> None:
-        """A worker that claims before it can run anything would keep cameras waiting."""
+        """Waits for a first process: cameras would wait if this worker claimed them before it can run any."""
         while not (self._children.ready or self._lifecycle.stopping):
             self._children.start_first()
             self._lifecycle.beat(PART)
@@ -113,20 +113,20 @@ class SourceWorker:
             log.info("handing over %d cameras", len(self._held))
         if now >= self._drain_until or not (self._leaving or self._held):
             return True
-        # Those that it saw before may have gone, and others may have come: only this round's answer counts.
+        # Workers may have come and gone since the last round: only the answer to this round counts.
         if not self._told:
             return now >= self._held_until
         return not self._leaving and now >= self._others_until
 
     def _standing(self) -> Standing:
-        """For the keeper's thread: reads what the main thread replaces as a whole."""
+        """Called in the keeper's thread: it reads only what the main thread replaces as a whole."""
         return Standing(
             *(self._held, self._load.capacity, self._load.used, self._lifecycle.stopping),
             *(self._statuses.take(), self._children.records.quarantines(time.monotonic())),
         )
 
     def _follow(self, news: News) -> None:
-        """Runs what the round says, and nothing else."""
+        """Runs the cameras that the round names, and no others."""
         claims, running, now = news.round.held, self._children.names(), time.monotonic()
         leaving, self._leaving = (
             self._leaving,
@@ -135,7 +135,7 @@ class SourceWorker:
         until = {name: claim.until_monotonic for name, claim in claims.items()} | self._leaving
         for name in running - until.keys():
             if name in leaving:
-                log.info("%s: it ends here, so that another worker can open it", name)
+                log.info("%s ends here, so that another worker can open it", name)
             self._end(name)
         for name, claim in claims.items():
             if claim.quarantined_until:
@@ -158,7 +158,7 @@ class SourceWorker:
         if any(not each.draining for each in others):
             self._others_until = now + BACK_WITHIN_S
         elif others:
-            self._others_until = now  # they are there, and stop too
+            self._others_until = now  # there are others, but they stop too
         self._told = news.draining
         self._metrics.cameras.set(len(self._children.names()))
         self._metrics.scale_ratio.set(self._load.scale_ratio(news.round.unassigned.values(), len(news.round.workers)))
@@ -168,11 +168,11 @@ class SourceWorker:
         own = sum(os.times()[:2])
         self._load.note([(0, own), *self._children.cpu_s()], now)
         for name in [name for name in self._leaving if self._fenced_by(name)]:
-            log.info("%s: another worker pushes it now", name)
+            log.info("%s is pushed by another worker now", name)
             self._end(name)
         for name in [name for name in self._leaving if self._failures(name)]:
             # Opening it again could end the other worker's session.
-            log.info("%s: its camera has left it, and another worker takes it over", name)
+            log.info("%s ends here: the camera broke off, and another worker has claimed it", name)
             self._end(name)
         self._statuses.update(now)
 
