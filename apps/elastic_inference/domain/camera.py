@@ -27,9 +27,14 @@ from elastic_inference.domain.pool import CLOSED
 MAX_CAMERAS = 4096
 MAX_URL = 2048
 MAX_LABELS = 16
-# How a camera is opened, by the scheme of its URL. ONVIF discovery will be one more line.
+# How a camera is opened, by the scheme of its URL.
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "rtp")
 FILE_SCHEME = "file"
+# Schemes that people may expect: why they are refused, and what to give instead.
+LATER_SCHEMES = {
+    "onvif": "cameras are not asked by ONVIF yet: expected the RTSP URL of the stream (rtsp://host/path), "
+    "which the camera's manual or an ONVIF tool shows",
+}
 _EXPECTED_URL = f"expected file:///… or {', '.join(NETWORK_SCHEMES)}://host…"
 
 _Label = Annotated[str, Field(min_length=1, max_length=63)]
@@ -44,6 +49,8 @@ def _check_url(value: str) -> str:
         good = parts.port != 0
     except ValueError:
         raise ValueError(_EXPECTED_URL) from None
+    if parts.scheme in LATER_SCHEMES:
+        raise ValueError(LATER_SCHEMES[parts.scheme])
     if parts.scheme == FILE_SCHEME:
         if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
             raise ValueError("expected file:///path/of/the/video")

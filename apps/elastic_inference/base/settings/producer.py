@@ -13,6 +13,7 @@ from elastic_inference.base.settings.common import CommonSettings, QueueRules
 from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
+from elastic_inference.domain.camera import LATER_SCHEMES
 from elastic_inference.domain.camera import ImageSize
 
 # The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
@@ -115,6 +116,8 @@ class CameraSettings(ProducerSettings):
         if value.startswith("/dev/"):
             return value
         scheme, separator, _ = value.partition("://")
+        if separator and scheme.lower() in LATER_SCHEMES:
+            raise ValueError(LATER_SCHEMES[scheme.lower()])
         if separator and scheme.lower() in CAMERA_SCHEMES:
             check_url(value, "expected rtsp://… or http://…")
             return value

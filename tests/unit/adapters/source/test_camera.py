@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 import pytest
+from pydantic import ValidationError
 
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.base import config
 from elastic_inference.base.settings.producer import CAMERA_SCHEMES
-from elastic_inference.domain.errors import SourceError, SourceFatalError
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.errors import SettingError, SourceError, SourceFatalError
 
 
 @pytest.mark.parametrize("name", sorted({*CAMERA_SCHEMES.values(), "usb"}))
@@ -41,3 +43,11 @@ def test_a_protocol_that_ffmpeg_does_not_have_is_said_at_once() -> None:
         "The camera srt://127.0.0.1:9000 needs a protocol that this FFmpeg does not support: use its RTSP, RTMP or "
         "HTTP address, or a media server that offers its stream as RTSP."
     )
+
+
+def test_onvif_is_refused_with_what_to_give_instead() -> None:
+    told = "cameras are not asked by ONVIF yet: expected the RTSP URL"
+    with pytest.raises(SettingError, match=told):
+        config.load(config.CameraSettings, {"CAMERA": "ONVIF://10.0.0.7/"})
+    with pytest.raises(ValidationError, match=told):
+        CameraSpec.model_validate({"name": "gate", "url": "onvif://10.0.0.7/"})
