@@ -24,6 +24,9 @@ from tests.support.jpeg import tiny_jpeg
 
 GROUP, TYPE = "cameras", "people"
 LEASE_S = 0.4
+# An item's worker has died: its lease ends, and others that may have died too are no longer counted on.
+BOUND_S = 1.7 * LEASE_S
+MAX_ROUNDS = 3
 ITEMS = tuple(f"cam-{number}" for number in range(8))
 COST = 0.2
 RULES = config.QueueRules(stream_queue_depth=200)
@@ -41,18 +44,35 @@ class Running:
 
 
 @dataclass(slots=True)
+class Clock:
+    """A worker's own monotonic clock. It starts anywhere, and jumps where a machine has been suspended."""
+
+    shift: float
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.shift
+
+
+@dataclass(slots=True)
 class Worker:
     """One process. `frozen` does nothing, `cut_off` gets no answer to its rounds."""
 
     name: str
     client: LeaseClient
     link: PipelineConnection
+    clock: Clock
     running: dict[str, Running] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     frozen: bool = False
     cut_off: bool = False
     draining: bool = False
+    said_draining: bool = False  # in its last round
     renewed: float = 0.0
+
+    @property
+    def lively(self) -> bool:
+        """Whether it keeps what it holds, and takes what is free."""
+        return not (self.frozen or self.cut_off or self.draining)
 
 
 class Pool:
@@ -68,7 +88,10 @@ class Pool:
         self.newest: dict[str, tuple[int, int]] = {}
         self.owners: dict[str, str] = {}
         self.moves: Counter[str] = Counter()
-        self.emptied = 0.0
+        # What has no worker: since when, and for how many rounds that should have ended it.
+        self.alone: dict[str, tuple[float, int]] = {}
+        self.passed = self.emptied = 0.0
+        self.longest = 0
         self.fenced = self.pushed = 0
         self.fill()
         for _ in range(3):
@@ -81,16 +104,23 @@ class Pool:
     def join(self) -> None:
         self.made += 1
         name = f"w{self.made}"
-        client = LeaseClient(redis.Redis(port=self.port), GROUP, name, LEASE_S)
-        self.workers.append(Worker(name, client, PipelineConnection(redis.Redis(port=self.port))))
+        clock = Clock(self.random.uniform(-1000, 1000))
+        client = LeaseClient(redis.Redis(port=self.port), GROUP, name, LEASE_S, clock)
+        self.workers.append(Worker(name, client, PipelineConnection(redis.Redis(port=self.port)), clock))
+
+    def shift_clock(self) -> None:
+        """Forward, leases end early by it; backward, it believes in them for longer than they last."""
+        self.random.choice(self.workers).clock.shift += self.random.uniform(-3, 3) * LEASE_S
 
     def kill(self) -> None:
+        self.alone.clear()
         if len(self.workers) > 1:
             worker = self.workers.pop(self.random.randrange(len(self.workers)))
             worker.client.close()
             worker.link.close()
 
     def freeze(self) -> None:
+        self.alone.clear()
         self.random.choice(self.workers).frozen = True
 
     def wake(self) -> None:
@@ -102,6 +132,7 @@ class Pool:
                 self.push(worker, late=worker.renewed > self.emptied)
 
     def cut_off(self) -> None:
+        self.alone.clear()
         self.random.choice(self.workers).cut_off = True
 
     def mend(self) -> None:
@@ -109,6 +140,7 @@ class Pool:
             worker.cut_off = False
 
     def drain(self) -> None:
+        self.alone.clear()
         if sum(not worker.draining for worker in self.workers) > 1:
             self.random.choice(self.workers).draining = True
 
@@ -123,25 +155,40 @@ class Pool:
         for _ in range(self.random.randrange(3)):
             self.rounds()
         self.fill()
+        self.alone.clear()
+
+    def pause(self) -> None:
+        """Nobody calls for longer than a lease."""
+        time.sleep(LEASE_S * 1.1)
 
     def wait(self) -> None:
-        time.sleep(LEASE_S * 1.1)
+        """Only time passes."""
+        ends = time.monotonic() + 2 * BOUND_S
+        while time.monotonic() < ends:
+            self.rounds()
+            time.sleep(LEASE_S / 10)
 
     def rounds(self) -> None:
         """Each worker has one round and pushes, in any order."""
+        if time.monotonic() - self.passed > 0.5 * LEASE_S:
+            # Nobody has called for long: each worker, dead ones too, gets another lease.
+            self.alone.clear()
         for worker in self.random.sample(self.workers, len(self.workers)):
             if not worker.frozen:
                 self.round(worker)
                 self.push(worker)
         self.check()
+        self.check_bound()
+        self.passed = time.monotonic()
 
     def round(self, worker: Worker) -> None:
         now = time.monotonic()
         if worker.cut_off:
-            worker.running = {name: each for name, each in worker.running.items() if now < each.until}
+            worker.running = {name: each for name, each in worker.running.items() if worker.clock() < each.until}
             return
         said = {name: Holding(each.lease.epoch, COST, each.lease.fenced_by) for name, each in worker.running.items()}
         found = worker.client.renew(said, 4.0, draining=worker.draining)
+        worker.said_draining = worker.draining
         for name, claim in found.held.items():
             each = worker.running.get(name)
             if each is None:
@@ -161,14 +208,14 @@ class Pool:
 
     def note(self, name: str, worker: Worker, now: float) -> None:
         before = next((each for each in self.workers if each.name == self.owners.get(name)), None)
-        lively = before is not None and not (before.frozen or before.cut_off or before.draining)
+        lively = before is not None and before.lively and not before.said_draining
         if before is not None and before is not worker and lively and now - before.renewed < 0.5 * LEASE_S:
             self.moves[name] += now - self.emptied > 2 * LEASE_S
         self.owners[name] = worker.name
 
     def push(self, worker: Worker, *, late: bool = False) -> None:
         for name, each in list(worker.running.items()):
-            if not late and time.monotonic() >= each.until:
+            if not late and worker.clock() >= each.until:
                 continue
             each.number += 1
             outcome = each.producer.push(Frame(name, TYPE, JPEG, each.number, float(each.lease.epoch)))
@@ -189,6 +236,21 @@ class Pool:
                 assert frame.seq > seq, f"{frame.name}: number {frame.seq} after {seq}"
                 self.newest[frame.name] = int(frame.ts), frame.seq
         assert max(self.moves.values(), default=0) <= 1, f"moved twice within a minute, without cause: {self.moves}"
+
+    def check_bound(self) -> None:
+        """No item is without a worker for longer than BOUND_S and some rounds while somebody has room."""
+        now = time.monotonic()
+        holders = (worker for worker in self.workers if not (worker.frozen or worker.cut_off))
+        held = {name for worker in holders for name in worker.held}
+        known = any(worker.lively for worker in self.workers) and self.redis.exists(keys.wanted(GROUP))
+        alone = {}
+        for name in set(ITEMS) - held if known else ():
+            since, rounds = self.alone.get(name, (now, 0))
+            # Rounds, not seconds: a busy machine stretches both.
+            alone[name] = since, rounds + (now - since > BOUND_S)
+            assert rounds <= MAX_ROUNDS, f"{name} has had no worker for {now - since:.2f} s"
+        self.alone = alone
+        self.longest = max([self.longest, *(rounds for _, rounds in alone.values())])
 
     def settled(self) -> bool:
         """After a round of all: whether each item has one worker, and pushes."""

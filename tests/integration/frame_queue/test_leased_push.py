@@ -102,6 +102,20 @@ def test_who_asks_for_its_first_number_refuses_the_former_at_once(bench: QueueBe
     assert bench.redis.get(FENCE) == b"6 1"
 
 
+def test_what_redis_has_lost_refuses_nobody_until_the_newest_lease_pushes_again(
+    bench: QueueBench, leased: NewProducer
+) -> None:
+    old, new = leased(PushLease(5)), leased(PushLease(6))
+    old.push(frame(0))
+    assert new.push(frame(0)).pushed
+    bench.redis.flushall()
+    assert old.push(frame(1)).pushed, "it has not been refused yet"
+    assert new.push(frame(1)).pushed
+    assert old.push(frame(2)).dropped == {DropReason.FENCED: 1}
+    assert new.push(frame(2)).pushed
+    assert seqs(bench) == [1, 2, 3]
+
+
 def test_numbers_continue_in_the_same_lease(bench: QueueBench, leased: NewProducer) -> None:
     for _ in range(2):  # a process that starts again counts from 0
         producer = leased(PushLease(5))

@@ -1,5 +1,6 @@
-"""Many workers through kills, freezes, partitions, drains and a Redis that restarts empty; seeded, so that each run is
-the same but for time. EI_LEASE_SEEDS sets how many runs there are.
+"""Many workers through kills, freezes, partitions, drains, shifted clocks and a Redis that restarts empty.
+
+Seeded, so that each run is the same but for time. EI_LEASE_SEEDS sets how many runs there are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def test_no_fault_mixes_frames_or_leaves_an_item_alone(valkey: EmbeddedValkey, s
     pool = Pool(valkey.port, seed)
     faults: list[Callable[[], None]] = [
         *(pool.join, pool.kill, pool.freeze, pool.wake, pool.cut_off, pool.mend, pool.drain, pool.empty),
-        *(pool.wait, pool.rounds, pool.rounds, pool.rounds, pool.rounds),
+        *(pool.shift_clock, pool.pause, pool.wait, pool.rounds, pool.rounds, pool.rounds, pool.rounds),
     ]
     try:
         for _ in range(STEPS):
