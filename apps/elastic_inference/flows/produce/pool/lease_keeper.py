@@ -46,7 +46,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The answers of a round. `cameras` have a new specification. `draining`: the round told the others that it stops."""
+    """The answers of a round. `cameras` have a new specification. `draining`: it said that this worker stops."""
 
     round: Round
     cameras: Mapping[str, CompleteCamera]

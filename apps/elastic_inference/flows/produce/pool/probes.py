@@ -59,7 +59,7 @@ _SETTINGS = {
 
 
 class ProbeAnswers:
-    """From `start` to `close` it takes requests. `close` does not wait for a probe that runs: it ends by its time-out."""
+    """Takes requests from `start` to `close`, which does not wait for a probe that runs: that ends by its time-out."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
