@@ -188,7 +188,7 @@ class CameraStatus:
     """What the pool reports about one camera."""
 
     state: CameraState
-    reason: Annotated[str | None, Field(description="A sentence where the state needs one.")] = None
+    reason: Annotated[str | None, Field(description="The reason for the state, in a sentence.")] = None
     worker: Annotated[Name | None, Field(description="The source worker that runs it.")] = None
     fps: Annotated[Rate, Field(description="Frames a second that the source delivers, under the cap.")] = 0.0
     cost: Annotated[Rate, Field(description="CPU seconds a second that it takes.")] = 0.0

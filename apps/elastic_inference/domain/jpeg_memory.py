@@ -16,7 +16,7 @@ _BLOCK = 8
 _BYTES_A_BLOCK = 2 * _BLOCK * _BLOCK
 # Rows of blocks, their neighbours and what is scaled up, in up to four colours. Measured: 60 to 150 per column.
 _BYTES_A_COLUMN = 256
-# If the header makes no sense: four colours without subsampling.
+# If the header is invalid: four colours without subsampling.
 _WORST_BYTES_A_PIXEL = 8
 
 

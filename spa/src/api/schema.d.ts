@@ -305,7 +305,7 @@ export interface components {
         /** @description What the pool reports about one camera. */
         CameraStatus: {
             state: components["schemas"]["CameraState"];
-            /** @description A sentence where the state needs one. */
+            /** @description The reason for the state, in a sentence. */
             reason?: string | null;
             /** @description The source worker that runs it. */
             worker?: string | null;
@@ -1217,7 +1217,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description There is a camera of this name. The cameras can't be changed here: their file is read-only, or another tool manages this one. */
+            /** @description There is already a camera with this name. The cameras can't be changed here: their file is read-only, or another tool manages this one. */
             409: {
                 headers: {
                     [name: string]: unknown;

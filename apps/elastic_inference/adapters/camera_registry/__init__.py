@@ -1,5 +1,5 @@
-"""The registry of the pool's cameras in the queue's Redis: all keys of `{cameras}` but the leases.
+"""The registry of the pool's cameras in the queue's Redis: all keys of `{cameras}` except the leases.
 
 The owner of the cameras writes it (`owner`, `writer`); source workers read specifications and logins and write statuses
-(`reader`); the gateway reads what it may show and sends requests (`listing`, `requests`). `records` has the forms.
+(`reader`); the gateway reads what it may show and sends requests (`listing`, `requests`). `records` defines the values.
 """

@@ -1,6 +1,6 @@
 """Reads and writes the text of `cameras.yaml`. Pure.
 
-A mapping with one key, `cameras`: a list of specifications. What is wrong is said with its line and its field.
+A mapping with one key, `cameras`: a list of specifications. Errors name the line and the field.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ HEADER = "# The cameras of the pool (doc/cameras.md). Housekeeping writes this f
 _MAX_DEPTH = 8
 _MAX_NODES = 64 * MAX_CAMERAS
 _EXPECTED = "expected `cameras:` and below it a list of cameras"
-# The parser of libyaml, which is some ten times as fast, where PyYAML has it.
+# Where PyYAML has it, libyaml's parser, which is about ten times as fast.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class CameraFileError(ElasticInferenceError):
-    """The file is broken: a sentence with the line and the field, without a value."""
+    """The file is broken. Its text names the line and the field, but no value."""
 
 
 def parse(content: bytes) -> dict[str, CameraSpec]:
@@ -54,7 +54,7 @@ def parse(content: bytes) -> dict[str, CameraSpec]:
 
 
 def render(cameras: Mapping[str, CameraSpec]) -> bytes:
-    """The text of the file, which `parse` reads; only what differs from the defaults, sorted by name."""
+    """The text of the file, sorted by name, with only what differs from the defaults. `parse` reads it."""
     listed = [_entry(cameras[name]) for name in sorted(cameras)]
     text = yaml.dump({"cameras": listed}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
     return (HEADER + text).encode()
@@ -68,11 +68,11 @@ def _entry(spec: CameraSpec) -> dict[str, Any]:
 
 
 def _check_events(text: str) -> None:
-    """Refuses what a list of cameras never needs: a short text could otherwise become a huge document."""
+    """Refuses aliases and deep nesting, by which a short text could become a huge document."""
     depth = 0
     for nodes, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.AliasEvent):
-            raise CameraFileError(f"{_line(event.start_mark)}expected no alias (*{str(event.anchor)[:60]})")
+            raise CameraFileError(f"{_line(event.start_mark)}expected no YAML alias (*{str(event.anchor)[:60]})")
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             depth += 1
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
@@ -115,15 +115,17 @@ def _camera(entry: Any, node: Any) -> CameraSpec:
             f"{_line(_mark_of(node, place))}{whose}{place}: {words[:1].lower()}{words[1:].rstrip('.')}"
         ) from None
     if spec.name in RESERVED_NAMES:
-        raise CameraFileError(f"{_line(_mark_of(node, 'name'))}name: expected another name than {spec.name}")
+        raise CameraFileError(f"{_line(_mark_of(node, 'name'))}name: {spec.name} is not allowed: expected another name")
     if spec.login_secret is not None:
         where = _line(_mark_of(node, "login_secret"))
-        raise CameraFileError(f"{where}camera {spec.name}, login_secret: expected login; Secrets are of Kubernetes")
+        raise CameraFileError(
+            f"{where}camera {spec.name}, login_secret: expected `login`: a file can't use a Secret of Kubernetes"
+        )
     return spec
 
 
 def _check_keys_once(node: Any) -> None:
-    """YAML takes the last of two equal keys, which is never what somebody meant."""
+    """Refuses duplicate keys, of which YAML would silently take the last."""
     if not isinstance(node, yaml.MappingNode):
         return
     seen = set()
@@ -136,7 +138,7 @@ def _check_keys_once(node: Any) -> None:
 
 
 def _mark_of(node: Any, place: str) -> Any:
-    """Where a field such as `login.password` or `types.1` begins; the entry's own begin if it is not there."""
+    """Where a field such as `login.password` or `types.1` begins, or its entry if the field is missing."""
     mark = node.start_mark
     for part in place.split("."):
         if isinstance(node, yaml.MappingNode):

@@ -1,7 +1,7 @@
 """The cameras of one machine, kept in the file of `CAMERAS_FILE`. Run by the owner, on its event loop.
 
 The whole file is read each second: neither its time nor its inode shows every change. While it is broken, its last
-good state stays. A change is written beside it and renamed, so that a reader finds the old file or the new one.
+good state stays. A change is written to a file beside it, which is then renamed: a reader finds the old or the new one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MODE = 0o600
 
 
 class FileStore:
-    """A `CameraStore`. A file that is missing at the start is made by the first camera that is added."""
+    """A `CameraStore`. If the file is missing at the start, adding a camera creates it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,7 +41,7 @@ class FileStore:
         return self._broken or self._fixed
 
     def cameras(self) -> Mapping[str, CameraSpec] | None:
-        """All cameras, those of changes that are not committed yet included."""
+        """All cameras, including changes that are not committed yet."""
         return self._changed if self._changed is not None else self._cameras
 
     async def refresh(self) -> None:
@@ -70,7 +70,7 @@ class FileStore:
         """Adds a camera. Raises CameraRefusal."""
         cameras = self._writable(spec)
         if len(cameras) >= MAX_CAMERAS:
-            raise CameraRefusal(409, f"There are {MAX_CAMERAS} cameras, and no pool can have more: remove one first.")
+            raise CameraRefusal(409, f"The pool has {MAX_CAMERAS} cameras, which is the maximum: remove one first.")
         self._changed = cameras | {spec.name: spec}
 
     async def replace(self, spec: CameraSpec) -> None:
@@ -102,7 +102,9 @@ class FileStore:
         if self.problem:
             raise CameraRefusal(409, self.problem)
         if spec is not None and spec.login_secret is not None:
-            raise wrong_fields({"login_secret": "Expected `login`: Secrets are of Kubernetes, and this is a file."})
+            raise wrong_fields(
+                {"login_secret": "Expected `login`: the cameras are in a file, which can't use a Secret of Kubernetes."}
+            )
         return dict(self.cameras() or {})
 
     def _take(self, content: bytes, found: dict[str, CameraSpec]) -> None:
@@ -147,7 +149,7 @@ class FileStore:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replaces a file by a new one of mode 600 and waits until the disk has it. Raises OSError."""
+    """Replaces a file by a new one of mode 600, and waits until it is on the disk. Raises OSError."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)

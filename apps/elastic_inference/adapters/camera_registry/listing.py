@@ -36,7 +36,7 @@ _HASHES = (
 
 @dataclass(frozen=True, slots=True)
 class CameraRecords:
-    """The registry at one moment. `owned`: an owner runs; `problem` is why it can't change cameras, or empty."""
+    """The registry at one moment. `owned`: an owner runs. `problem`: why it can't change cameras, or empty."""
 
     cameras: Mapping[str, RegisteredCamera] = field(default_factory=dict)
     statuses: Mapping[str, CameraStatus] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class CameraListing:
     def __init__(self, client: aioredis.Redis) -> None:
         """`client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it."""
         self._client = client
-        # Specifications seldom change, and making one is what costs time.
+        # Specifications seldom change, and parsing them takes most of the time.
         self._specs: dict[str, tuple[bytes, RegisteredCamera | None]] = {}
 
     async def read(self) -> CameraRecords:
@@ -98,7 +98,7 @@ class CameraListing:
 
 
 def cost_of(name: str, records: CameraRecords) -> float:
-    """What a camera costs or is expected to cost, CPU seconds a second."""
+    """The measured or expected cost of a camera, in CPU seconds a second."""
     return records.costs.get(name, COST_ESTIMATE)
 
 

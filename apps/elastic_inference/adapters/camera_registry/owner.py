@@ -1,8 +1,8 @@
-"""The owner of the cameras: keeps the registry as its store says, and carries out the gateway's requests.
+"""The owner of the cameras: keeps the registry equal to its store, and carries out the gateway's requests.
 
 Run by housekeeping with the file of `CAMERAS_FILE`, and by the camera controller with the cluster's resources. One of
-several replicas holds the lock and works; the others wait. It is the only writer of specifications, logins and of what
-the leases distribute.
+several replicas holds the lock and works; the others wait. It is the only writer of specifications, logins and the
+list of wanted cameras.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 # A change of the store must be in the registry within a second, so that it takes effect within two.
 ROUND_S = 0.5
-# The whole registry is compared this often; between, only the numbers of entries.
+# How often the whole registry is compared; in between, only the numbers of entries are.
 COMPARE_EVERY_S = 3.0
-# Requests that are made durable together.
+# Requests that are committed together.
 _BATCH = 64
 # After a longer pause of this process, another replica may hold the lock.
 _LOCK_SURE_S = LOCK_LIFE_S - 2.0
@@ -51,8 +51,8 @@ class CameraOwner:
     ) -> None:
         """`name` is unique among the replicas. `report` is called in each round with what is wrong, or None.
 
-        `client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it. `explain` says in
-        a line what an error of Redis means.
+        `client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it. `explain` turns
+        an error of Redis into one line.
         """
         self._client = client
         self._store = store
@@ -105,7 +105,7 @@ class CameraOwner:
         if not self._leads:
             return
         if not self._seeded:
-            # Revisions go on from what workers hold.
+            # Revisions continue from those that workers have.
             self._held = await self._writer.read()
             self._written, self._seeded = None, True
         self._adopt()
@@ -122,7 +122,7 @@ class CameraOwner:
             if before is not None and before.spec == spec:
                 held[name] = before
             else:
-                # By the clock, so that a revision never comes twice, whatever Redis and this process have forgotten.
+                # By the clock, so that no revision is used twice, even if Redis and this process lose their data.
                 revision = max(before.revision + 1 if before else 1, int(time.time() * 1000))
                 held[name] = CompleteCamera(revision, spec)
         self._held = held
@@ -138,7 +138,9 @@ class CameraOwner:
             return
         changed = await self._writer.write(self._held)
         if changed and self._written == self._held:
-            log.info("the registry of cameras had lost or other entries: %d are mended", changed)
+            log.info(
+                "%d entries in the registry of cameras were missing or wrong, and have been written again", changed
+            )
         self._written, self._compared_at = dict(self._held), now
 
     async def _take_requests(self, stop: asyncio.Event, until: float) -> None:
@@ -191,7 +193,7 @@ class CameraOwner:
         if request.action == "create":
             spec = new_camera(dict(request.spec))
             if spec.name in self._held:
-                raise CameraRefusal(409, f"There is a camera {spec.name} already: change it, or take another name.")
+                raise CameraRefusal(409, f"There is already a camera {spec.name}: change it, or choose another name.")
             if spec.name != request.name:
                 raise CameraRefusal(400, "Expected one name.")
             await self._store.create(spec)
@@ -200,7 +202,7 @@ class CameraOwner:
             raise CameraRefusal(404, f"There is no camera {request.name}.")
         if request.revision is not None and request.revision != current.revision:
             raise CameraRefusal(
-                412, f"The camera {request.name} has changed meanwhile: look at it again before you change it."
+                412, f"The camera {request.name} has been changed since you read it: read it again, then change it."
             )
         if request.action == "delete":
             await self._store.delete(request.name)
@@ -217,7 +219,7 @@ class CameraOwner:
         text = self._explain(error)
         self._report(text)
         if note := self._throttle.note(type(error)):
-            log.warning("the registry of cameras can't be kept: %s %s", text, note)
+            log.warning("the registry of cameras can't be updated: %s %s", text, note)
 
 
 def _refused(refusal: CameraRefusal) -> Reply:

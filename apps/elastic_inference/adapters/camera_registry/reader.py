@@ -26,7 +26,7 @@ class CameraReader:
         self._client = client
 
     def read(self, names: Iterable[str]) -> dict[str, CompleteCamera]:
-        """These cameras, as far as they exist: one that is being changed may be missing, and is there a moment later.
+        """These cameras, as far as they exist. One that is being changed may be missing for a moment.
 
         A worker reads only those whose revision is new to it.
         """

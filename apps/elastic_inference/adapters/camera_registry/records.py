@@ -1,6 +1,6 @@
-"""The forms of what the registry holds: made by its writers, and read as input from outside.
+"""The values in the registry: made by its writers, and read as input from outside.
 
-Nothing that reads raises: what does not fit becomes None.
+No function that reads raises an error: invalid values become None.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 
-# Of one value or request.
+# The maximum of one value or request.
 MAX_BYTES = 64 * 1024
 MAX_REVISION = 2**53
-# CPU seconds a second: more than any machine has.
+# In CPU seconds a second: more than any machine has.
 MAX_COST = 4096.0
-# Of a camera that has not been measured yet.
+# The cost of a camera that has not been measured yet.
 COST_ESTIMATE = 0.15
 _STATUS: TypeAdapter[CameraStatus] = TypeAdapter(CameraStatus)
 _REASON_CHARACTERS = 500
@@ -123,7 +123,7 @@ def read_wanted(raw: object) -> tuple[int, float] | None:
 
 
 def read_status(raw: object) -> CameraStatus | None:
-    """What `status_value` made: numbers that make no sense become 0 or None, and texts are cut."""
+    """What `status_value` made: invalid numbers become 0 or None, and long texts are cut."""
     found = read_object(raw)
     try:
         state = CameraState(str(found.get("state")))

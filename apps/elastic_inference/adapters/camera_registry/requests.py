@@ -16,14 +16,14 @@ from elastic_inference.adapters.camera_registry.records import MAX_BYTES, read_o
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
 
-# Who asks waits for this long; a request that is older is not carried out any more.
+# The sender waits this long; an older request is not carried out.
 REQUEST_LIFE_S = 10.0
 ANSWER_LIMIT_S = 12.0
 REPLY_LIFE_S = 60
 MAX_WAITING = 1000
 # A probe's answer holds an image in base64.
 MAX_REPLY_BYTES = 2 * 1024 * 1024
-# Two servers' clocks differ by less than this.
+# The clocks of two servers may differ by this much.
 _CLOCK_S = 30.0
 _STATUSES = frozenset((200, 201, 204, 400, 404, 409, 412, 422, 429, 503))
 _ID_CHARACTERS = 32
@@ -32,7 +32,7 @@ _MAX_FIELDS = 64
 
 
 class NoAnswerError(ElasticInferenceError):
-    """Nobody has answered in time."""
+    """No answer came in time."""
 
 
 class TooManyRequestsError(ElasticInferenceError):
@@ -91,7 +91,7 @@ class CameraRequests:
             raise TooManyRequestsError("Too many changes of cameras are waiting: try again in a moment.")
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.rpush(queue, text)
-            # Where nobody takes them, they go by themselves.
+            # If nobody reads them, they expire.
             pipe.pexpire(queue, REPLY_LIFE_S * 1000)
             await pipe.execute()
         deadline = time.monotonic() + ANSWER_LIMIT_S
@@ -103,7 +103,7 @@ class CameraRequests:
 
 
 def read_request(raw: object, now_s: float) -> Request | None:
-    """A request as read from Redis; None if it is malformed, or so old that nobody waits for its answer."""
+    """A request as read from Redis; None if it is malformed, or too old for anybody to wait for its answer."""
     found = read_object(raw)
     identifier, action, name, spec = (found.get(each) for each in ("id", "action", "name", "spec"))
     revision, by, time_ms = (found.get(each) for each in ("revision", "by", "time_ms"))
@@ -132,11 +132,14 @@ def reply_value(reply: Reply) -> bytes:
 
 
 def read_reply(raw: object) -> Reply:
-    """An answer as read from Redis; one that makes no sense becomes a 503."""
+    """An answer as read from Redis; an invalid one becomes a 503."""
     found = read_object(raw, MAX_REPLY_BYTES)
     status, document, error = (found.get(each) for each in ("status", "document", "error"))
     if status not in _STATUSES:
-        return Reply(503, message="The answer of the service that owns the cameras makes no sense; see its version.")
+        return Reply(
+            503,
+            message="The owner of the cameras sent an invalid answer: check that it has the gateway's version.",
+        )
     error = error if isinstance(error, dict) else {}
     fields = error.get("fields")
     pairs = list(fields.items())[:_MAX_FIELDS] if isinstance(fields, dict) else []
@@ -158,7 +161,7 @@ async def send_reply(client: aioredis.Redis, request_id: str, reply: Reply) -> N
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Waits, but not longer than until the stop."""
+    """Waits, at most until the stop."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

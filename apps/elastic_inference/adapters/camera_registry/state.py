@@ -1,4 +1,4 @@
-"""What a camera does, from its specification, its lease and its worker's report. Pure.
+"""The state of a camera, from its specification, its lease and its worker's report. Pure.
 
 Called by the gateway for REST, and by the camera controller for the objects of a cluster.
 """
@@ -13,10 +13,10 @@ from elastic_inference.domain.camera import CameraState, CameraStatus
 from elastic_inference.domain.camera_errors import sentence
 from elastic_inference.domain.leases import NoPlace, Unassigned
 
-NO_WORKER = "No source worker runs: start a camera stream service with CAMERA_POOL=true."
-NEXT = "The next free worker takes it within a few seconds."
-OPENING = "A worker has just taken it and opens it."
-QUARANTINE = "It has crashed its decoder twice: it runs alone now and is tried again with pauses."
+NO_WORKER = "No source worker is running: start a camera stream service with CAMERA_POOL=true."
+NEXT = "A worker will claim it within a few seconds."
+OPENING = "A worker has just claimed it and is opening it."
+QUARANTINE = "It has crashed the decoder twice: it now runs in a process of its own, and is tried again after pauses."
 
 
 def status_of(name: str, camera: RegisteredCamera, records: CameraRecords) -> CameraStatus:

@@ -1,4 +1,4 @@
-"""The port behind which the cameras are kept for good: a file, or custom resources of a cluster."""
+"""The interface of what stores the cameras: a file, or custom resources of a cluster."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from elastic_inference.domain.camera import CameraSpec
 
 
 class CameraStore(Protocol):
-    """Where the cameras are kept. The owner calls one method at a time.
+    """Where the cameras are stored. The owner calls one method at a time.
 
-    What changes cameras raises CameraRefusal with the HTTP status that a client gets.
+    Methods that change cameras raise CameraRefusal with the HTTP status that a client gets.
     """
 
     @property
     def problem(self) -> str:
-        """Why cameras can't be read or changed, a sentence; empty if they can."""
+        """Why cameras can't be read or changed, as a sentence; empty if they can."""
 
     async def refresh(self) -> None:
-        """Looks for changes that others made; called each second. What goes wrong becomes `problem`."""
+        """Looks for changes that others made; called each second. Errors become `problem`."""
 
     def cameras(self) -> Mapping[str, CameraSpec] | None:
-        """All cameras with their logins; None until they could be read for the first time."""
+        """All cameras with their logins; None until they have been read for the first time."""
 
     async def create(self, spec: CameraSpec) -> None:
         """Adds a camera."""

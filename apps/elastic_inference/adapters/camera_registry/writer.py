@@ -1,7 +1,7 @@
-"""Keeps the registry as the owner of the cameras wants it. asyncio; called by `owner` alone.
+"""Writes what the owner of the cameras wants into the registry. asyncio; called only by `owner`.
 
-Each call compares what Redis holds with what it should hold, and writes only the difference: a Redis that restarted
-empty, or a key that somebody changed, is mended by the next call.
+Each call compares what Redis holds with what it should hold, and writes only the difference: if Redis restarted
+empty or somebody changed a key, the next call repairs it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.camera import MAX_CAMERAS
 
 LOCK_LIFE_S = 5.0
-# A changed cost is written when it differs by more than this share: workers need no more.
+# A changed cost is written if it differs by more than this share; workers need nothing more precise.
 _COST_STEP = 0.2
 _COST_FLOOR = 0.01
-# Fields of a hash that are read at once. More than the cameras that may exist were not written by an owner.
+# Fields of a hash that are read at once. If there are more than cameras may exist, no owner wrote them.
 _MAX_FIELDS = 2 * MAX_CAMERAS
-# A field of `{cameras}:wanted` that is no camera: without it, none wanted and a Redis that lost all would look alike.
+# A field of `{cameras}:wanted` that is no camera: it tells an empty list from one that Redis has lost.
 KNOWN = b":known"
 _HASHES = (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS)
 
 
 class RegistryWriter:
-    """One owner's hand in the registry. Every method raises REDIS_ERRORS when Redis is unavailable."""
+    """Writes the registry for one owner. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, client: aioredis.Redis, owner: str) -> None:
         """`owner` names this process in the lock. The caller closes the client."""
@@ -51,7 +51,7 @@ class RegistryWriter:
         self._lengths: tuple[int, ...] = ()
 
     async def hold_lock(self, problem: str) -> bool:
-        """Takes or renews the lock for 5 s, and says beside it why cameras can't be changed; call it each second."""
+        """Takes or renews the lock for 5 s, and stores in it why cameras can't be changed. Call it each second."""
         arguments = (1, keys.CAMERA_OWNER, self._owner, problem[:500], int(LOCK_LIFE_S * 1000))
         try:
             held: Any = await self._client.evalsha(self._sha or "0" * 40, *arguments)
@@ -61,7 +61,7 @@ class RegistryWriter:
         return bool(held)
 
     async def release_lock(self) -> None:
-        """Gives the lock back, so that another replica need not wait for its end."""
+        """Releases the lock, so that another replica need not wait until it expires."""
         held = await self._client.get(keys.CAMERA_OWNER)
         if isinstance(held, bytes) and held.startswith(self._owner.encode() + b"\n"):
             await self._client.unlink(keys.CAMERA_OWNER)
@@ -79,7 +79,7 @@ class RegistryWriter:
         return found
 
     async def looks_complete(self) -> bool:
-        """Whether the registry has as many entries as after the last `write`: a cheap look between two of them."""
+        """Whether the registry has as many entries as after the last `write`: a cheap check between two writes."""
         return await self._count() == self._lengths
 
     async def write(self, cameras: Mapping[str, CompleteCamera]) -> int:
@@ -111,7 +111,7 @@ class RegistryWriter:
                 if other:
                     fields: dict[Any, Any] = dict(other)
                     pipe.hset(key, mapping=fields)
-                # A new cost is no news.
+                # A new cost is no repair.
                 changed += len(gone) + sum(not _same_revision(is_.get(name), other[name]) for name in other)
             if len(pipe):
                 await pipe.execute()

@@ -22,7 +22,7 @@ LOGINS_SECRET = "ei-camera-logins"  # noqa: S105  an object's name
 MAX_SECRET_VALUE = 16384
 # Names of objects: RFC 1123.
 OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,126}[a-z0-9])?")
-NAME_RULE = "expected lower-case letters, digits, '-' and '.', since the camera becomes an object of Kubernetes"
+NAME_RULE = "expected lower-case letters, digits, '-' and '.', since the camera becomes a Kubernetes object"
 _LIVE = (CameraState.LIVE, CameraState.QUIET)
 _NOT_ASSIGNED = (CameraState.UNASSIGNED, CameraState.PAUSED)
 
@@ -52,7 +52,9 @@ def read_camera(resource: Mapping[str, Any], secrets: Mapping[str, Mapping[str, 
     spec, problem = None, None
     try:
         if any(each in fields for each in NOT_IN_THE_RESOURCE):
-            raise ValueError("spec: expected neither `name` nor `login`: the object has a name, a Secret the login")
+            raise ValueError(
+                "spec: expected neither `name` nor `login`: the name is the object's, and the login is in a Secret"
+            )
         if secret is not None:
             fields |= _from_secret(name, secret, secrets.get(secret))
             del fields["login_secret"]
@@ -82,12 +84,12 @@ def _from_secret(name: str, secret: str, data: Mapping[str, str] | None) -> dict
     Its key `<camera>` holds them as JSON; without that key, its keys `user`, `password` and `url` are used.
     """
     if data is None:
-        raise ValueError(f"login_secret: there is no Secret {secret}, or the controller may not read it")
+        raise ValueError(f"login_secret: the Secret {secret} is missing, or the controller may not read it")
     if name in data:
         try:
             found = from_json(_decoded(secret, name, data[name]))
         except ValueError:
-            raise ValueError(f"login_secret: key {name} of the Secret {secret} is no JSON") from None
+            raise ValueError(f"login_secret: expected JSON in key {name} of the Secret {secret}") from None
         if not isinstance(found, dict):
             raise ValueError(f"login_secret: expected a JSON object in key {name} of the Secret {secret}")
     else:
@@ -108,7 +110,7 @@ def _decoded(secret: str, key: str, value: str) -> bytes:
         decoded = base64.b64decode(value, validate=True)
         decoded.decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ValueError(f"login_secret: key {key} of the Secret {secret} is no text") from None
+        raise ValueError(f"login_secret: expected text in key {key} of the Secret {secret}") from None
     return decoded
 
 

@@ -10,9 +10,9 @@ GROUP = "elastic-inference.io"
 VERSION = "v1"
 KIND = "Camera"
 PLURAL = "cameras"
-# The resource's name is the camera's, and a login stands in a Secret.
+# The resource's name is the camera's, and its login is in a Secret.
 NOT_IN_THE_RESOURCE = ("name", "login")
-# What a structural schema of Kubernetes knows of JSON Schema.
+# The keywords of JSON Schema that a structural schema of Kubernetes may have.
 _KNOWN = {
     *("type", "description", "enum", "items", "properties", "required", "format", "pattern", "minimum", "maximum"),
     *("minLength", "maxLength", "minItems", "maxItems", "maxProperties", "additionalProperties"),
@@ -30,7 +30,7 @@ _STATUS: dict[str, Any] = {
     "type": "object",
     "properties": {
         "state": {"type": "string", "description": f"One of {', '.join(CameraState)}."},
-        "reason": {"type": "string", "description": "A sentence where the state needs one."},
+        "reason": {"type": "string", "description": "The reason for the state, in a sentence."},
         "worker": {"type": "string", "description": "The source worker that runs it."},
         "fps": {"type": "number", "description": "Frames a second that the source delivers, under the cap."},
         "observedGeneration": {"type": "integer", "format": "int64"},
@@ -93,7 +93,7 @@ def definition() -> dict[str, Any]:
 
 
 def spec_schema() -> dict[str, Any]:
-    """The schema of `spec`: the fields of `CameraSpec` but its name and login."""
+    """The schema of `spec`: the fields of `CameraSpec` except its name and login."""
     document = CameraSpec.model_json_schema()
     properties = {
         name: _structural(field, document["$defs"])
@@ -105,7 +105,7 @@ def spec_schema() -> dict[str, Any]:
 
 
 def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A schema without references, choices with null and words that Kubernetes does not know."""
+    """A schema without references, choices with null, and keywords that Kubernetes does not allow."""
     if "$ref" in schema:
         schema = {**definitions[schema["$ref"].rpartition("/")[2]], **schema}
     if "anyOf" in schema:

@@ -77,12 +77,12 @@ class KubernetesStore:
         self._problem = "The cluster's cameras have not been read yet."
         self._version = ""
         self._listed = False
-        # A camera whose object or Secret can no longer be used goes on as it was.
+        # A camera whose object or Secret can no longer be used stays as it was.
         self._last_good: dict[str, CameraSpec] = {}
         self._resources: dict[str, Mapping[str, Any]] = {}
         self._secrets: dict[str, Mapping[str, str] | None] = {}
         self._secrets_at = 0.0
-        # What was read of an object, with the object and the Secret that it was read from.
+        # The parsed objects, each with the object and the Secret from which it was parsed.
         self._read: dict[str, tuple[Mapping[str, Any], Stored, Mapping[str, str] | None]] = {}
         self._written: dict[str, Mapping[str, Any]] = {}
         self._throttle = Throttle()
@@ -93,7 +93,7 @@ class KubernetesStore:
         return self._problem
 
     def stored(self) -> dict[str, Stored]:
-        """Every object by its name, as last seen, those that cannot be used included."""
+        """Every object by its name, as last seen, including those that cannot be used."""
         read = {}
         for name, resource in sorted(self._resources.items()):
             known = self._read.get(name)
@@ -130,7 +130,7 @@ class KubernetesStore:
         """Does nothing: the API server has made each change durable."""
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Follows the cluster until the stop. What goes wrong becomes `problem`."""
+        """Follows the cluster until the stop. Errors become `problem`."""
         backoff = Backoff(0.5, 10.0)
         while not stop.is_set():
             try:
@@ -145,7 +145,7 @@ class KubernetesStore:
                         log.warning("the cluster's cameras cannot be followed: %s %s", self._problem, note)
                     await pause(stop, backoff.next_s())
             except Exception:
-                # Top of a task: a bug must not leave the cameras as they are for good.
+                # Top of a task: a bug must not stop the watch for good.
                 self._problem = "The cluster's cameras could not be read: see the controller's log."
                 log.exception("following the cluster's cameras failed")
                 await pause(stop, backoff.next_s())
@@ -167,7 +167,7 @@ class KubernetesStore:
         if not OBJECT_NAME.fullmatch(spec.name):
             raise CameraRefusal(400, f"name: {NAME_RULE}.", {"name": f"{NAME_RULE[:1].upper()}{NAME_RULE[1:]}."})
         if spec.name in self._resources:
-            raise CameraRefusal(409, f"There is a camera {spec.name} already, but its object cannot be used.")
+            raise CameraRefusal(409, f"There is already a camera {spec.name}, but its object cannot be used.")
         await self._write_secret(spec.name, secret_entry(spec))
         with _refusals():
             self._keep(await self._client.create(CAMERA.from_dict(as_resource(spec, self._namespace)), self._namespace))
@@ -196,7 +196,7 @@ class KubernetesStore:
         for name, stored in self.stored().items():
             status = statuses.get(name)
             if status is None and stored.problem:
-                # It never could be used, so the pool does not know it.
+                # It could never be used, so the pool does not know it.
                 status = CameraStatus(CameraState.UNASSIGNED)
             if status is None or written == STATUS_WRITES_A_SECOND:
                 continue
@@ -309,7 +309,7 @@ def _code(error: ApiError) -> int:
 
 
 def explain(error: BaseException) -> str:
-    """What an error of the API server means, in a sentence."""
+    """An error of the API server as a sentence for people."""
     if isinstance(error, ApiError):
         code = _code(error)
         if code == 403:
@@ -321,7 +321,7 @@ def explain(error: BaseException) -> str:
 
 
 def _is_expired(error: BaseException) -> bool:
-    """Whether a watch has to begin with a new list."""
+    """Whether a watch has to start again with a new list."""
     if isinstance(error, ApiError):
         return _code(error) == 410
     return isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError)

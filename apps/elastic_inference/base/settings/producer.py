@@ -13,8 +13,7 @@ from elastic_inference.base.settings.common import CommonSettings, QueueRules
 from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import LATER_SCHEMES
-from elastic_inference.domain.camera import ImageSize
+from elastic_inference.domain.camera import LATER_SCHEMES, ImageSize
 
 # The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
 CAMERA_SCHEMES = {

@@ -123,7 +123,9 @@ class PoolCameras:
         try:
             return _PROBE.validate_python(dict(reply.document))
         except ValidationError:
-            raise CameraRefusal(503, "The answer of the source worker makes no sense; see its version.") from None
+            raise CameraRefusal(
+                503, "The source worker sent an invalid answer: check that it has the gateway's version."
+            ) from None
 
     async def _ask(self, ask: Callable[[], Awaitable[Reply]], nobody: str) -> Reply:
         """The answer to a request; `nobody` says what to do if there is none."""

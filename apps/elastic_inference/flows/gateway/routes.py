@@ -114,7 +114,7 @@ CAMERA_ROUTES = (
         method="post",
         status=201,
         accepts=CameraSpec,
-        errors={400: _SPEC_WRONG, 409: f"There is a camera of this name. {_MANAGED}", **_CAMERA_ERRORS},
+        errors={400: _SPEC_WRONG, 409: f"There is already a camera with this name. {_MANAGED}", **_CAMERA_ERRORS},
     ),
     Route(
         "/api/cameras/probe",
