@@ -147,7 +147,7 @@ class LeaseClient:
 
 @functools.cache
 def _script() -> tuple[str, str]:
-    text = (Path(__file__).parent / "lease.lua").read_text()
+    text = "".join((Path(__file__).parent / f"{part}.lua").read_text() for part in ("lease", "places", "answer"))
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 
