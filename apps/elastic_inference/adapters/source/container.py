@@ -69,6 +69,7 @@ class Container:
         except SourceError:
             self._input.close()
             raise
+        self._time_base = self.stream.time_base
         self._is_avi = self._input.format.name == "avi"
         self._packets = self._input.demux(self.stream)
         self._frames: deque[av.VideoFrame | bytes] = deque()
@@ -149,8 +150,9 @@ class Container:
             return self._packet_time_s
         # AVI stores no presentation times, and FFmpeg's guesses go back and forth with B frames; decoding times rise.
         stamp = frame.dts if self._is_avi else frame.pts
-        # A filter has a time base of its own.
-        time_base = frame.time_base or self.stream.time_base
+        # A filter has a time base of its own. Reading one makes a fraction, each time.
+        filtered = self.decoder is not None and self.decoder.deinterlaces
+        time_base = (frame.time_base if filtered else None) or self._time_base
         if stamp is None or time_base is None:
             return None
         # Not as a product of fractions, which takes several times as long.

@@ -1,6 +1,6 @@
 """Sends one stream to the queue of one inference type, and retries while Redis is unavailable.
 
-Called by `pusher`, in its thread only; `offer` and `drop` are for any thread.
+Called by `pusher`, by one thread at a time; `drop` is for any thread.
 """
 
 from __future__ import annotations

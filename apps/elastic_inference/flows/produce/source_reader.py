@@ -27,6 +27,8 @@ FATAL_PAUSE_S = 10.0
 # when it takes this much longer.
 OPEN_LIMIT_S = 30.0
 READ_MARGIN_S = 5.0
+# Far below the limit of a hang: not each frame needs a beat.
+BEAT_EVERY_S = 1.0
 # Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond this number, liveness must decide.
 MAX_ABANDONED = 3
 
@@ -188,23 +190,29 @@ class SourceReader:
 
             def on_data() -> None:
                 # Waiting for a key frame is neither a hang nor a stall.
-                reading.began = time.monotonic()
-                self._watch.data(reading.began)
-                self._lifecycle.beat(self._part, self._hang_limit_s)
+                now = time.monotonic()
+                reading.began = now
+                self._beat(reading)
+                self._watch.data(now)
 
             while not self._lifecycle.stopping:
                 reading.block(self._read_limit_s)
+                self._beat(reading)
                 media_s = source.grab(on_data)
                 reading.blocked = False
                 if reading.stale:
                     return
-                self._lifecycle.beat(self._part, self._hang_limit_s)
                 self._take(reading, source, media_s)
         finally:
             reading.blocked = False
             with self._lock:
                 reading.source = None
             source.close()
+
+    def _beat(self, reading: _Reading) -> None:
+        if reading.began >= reading.beat_at:
+            reading.beat_at = reading.began + BEAT_EVERY_S
+            self._lifecycle.beat(self._part, self._hang_limit_s)
 
     def _take(self, reading: _Reading, source: Source, media_s: float | None) -> None:
         number, self._sequence = self._sequence, self._sequence + 1
@@ -244,6 +252,7 @@ class _Reading:
         self.stale = False
         self.began = time.monotonic()
         self.limit_s = OPEN_LIMIT_S
+        self.beat_at = 0.0
         self._cpu_s = 0.0
 
     def cpu(self) -> float:

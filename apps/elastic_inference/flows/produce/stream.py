@@ -114,7 +114,9 @@ class Stream:
             part=self._part,
         )
         self._demand = Demand()
-        self._sinks: tuple[tuple[Pusher, QueueSink], ...] = tuple(map(self._sink, plan.types))
+        self._sinks: tuple[tuple[Pusher, QueueSink], ...] = ()
+        self._by_pusher: tuple[tuple[Pusher, list[QueueSink]], ...] = ()
+        self._use(tuple(map(self._sink, plan.types)))
         self._ask_with_pushes()
         self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
         self._error: BaseException | None = None
@@ -210,7 +212,7 @@ class Stream:
         self._reader.interrupt()
         for pusher, sink in self._sinks:
             self._pushers.release(pusher, sink)
-        self._sinks = ()
+        self._use(())
 
     def join(self, timeout_s: float) -> None:
         """Waits for its threads; those that hang are daemons and do not keep the process from its exit."""
@@ -251,8 +253,8 @@ class Stream:
             return
         self.size, self.frame_ts = (width, height), captured.ts
         frame = Frame(self.plan.name, "", data, number, captured.ts, 0.0, width, height)
-        for pusher in {pusher for pusher, _ in sinks}:
-            pusher.offer([sink for at, sink in sinks if at is pusher], frame, captured.captured)
+        for pusher, several in self._by_pusher:
+            pusher.offer(several, frame, captured.captured)
 
     def _needed_size(self, width: int, height: int) -> tuple[int, int]:
         return self._demand.size(self.plan.types, width, height, time.monotonic())
@@ -280,11 +282,17 @@ class Stream:
         for infer_type in types:
             if infer_type not in kept:
                 self._metrics.add_type(infer_type)
-        self._sinks = tuple(kept.get(infer_type) or self._sink(infer_type) for infer_type in types)
+        self._use(tuple(kept.get(infer_type) or self._sink(infer_type) for infer_type in types))
         for infer_type, (pusher, sink) in kept.items():
             if infer_type not in types:
                 self._pushers.release(pusher, sink)
                 self._metrics.remove_type(infer_type)
+
+    def _use(self, sinks: tuple[tuple[Pusher, QueueSink], ...]) -> None:
+        self._by_pusher = tuple(
+            (pusher, [sink for at, sink in sinks if at is pusher]) for pusher in dict.fromkeys(at for at, _ in sinks)
+        )
+        self._sinks = sinks
 
     def _sink(self, infer_type: str) -> tuple[Pusher, QueueSink]:
         return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit, self._demand)
