@@ -113,5 +113,5 @@ def test_a_camera_with_one_session_is_closed_before_another_worker_opens_it(
     assert switch.after.seq == switch.before.seq + 1
     assert switch.gap_s < DRAIN_LIMIT_S
     # Else the camera would be free only when the drain has taken too long.
-    assert {"refuse": "it ends here, so that", "replace": "another worker"}[second] in old.log()
+    assert {"refuse": "ends here, so that", "replace": "another worker"}[second] in old.log()
     check_account(traffic)
