@@ -26,9 +26,10 @@ from elastic_inference.adapters.source.guarded import RtspGuard, _target
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.camera_changes import new_camera, patched, read_model, replaced
-from elastic_inference.domain.camera_documents import ProbeRequest
+from elastic_inference.domain.camera_documents import Camera, ProbeRequest
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.errors import SourceError
+from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, document_json
 from tests.fuzz.target import Target
 
 _SECRET = "a-password-that-nobody-may-see"
@@ -102,7 +103,8 @@ def _changes(data: bytes) -> None:
 
 def _change_seeds() -> list[bytes]:
     shown = _current().public().model_dump(mode="json", exclude={"login"})
-    patches: list[dict[str, Any]] = [{"url": "http://10.0.0.9/v"}, {"login": None}, {"labels": {"site": None}}]
+    half: dict[str, Any] = {"login": {"user": "viewer", "password": "\ud800"}}
+    patches: list[dict[str, Any]] = [half, {"url": "http://10.0.0.9/v"}, {"login": None}, {"labels": {"site": None}}]
     return [json.dumps(each).encode() for each in (shown, *patches, {"url": "http://10.0.0.8/?key=***"})]
 
 
@@ -126,11 +128,13 @@ def _registry(data: bytes) -> None:
     if status is not None:
         json.dumps([status.fps, status.cost, status.since_ms], allow_nan=False)
         assert read_status(status_value(status)) == status
+        document_json(Camera("gate", 1, _current().public(), True, status))
     request = read_request(data, 1_790_000_000.0)
     assert request is None or _SECRET not in repr(request)
     reply = read_reply(data)
     assert reply.status in range(200, 504)
     assert len(reply.message) <= 1000
+    document_json(Error(ErrorDetail(ErrorCode.CONFLICT, reply.message, dict(reply.fields))))
     rows = {line.partition(b"=")[0]: line.partition(b"=")[2] for line in data.split(b"\n")}
     leases, workers = read_leases(rows, rows, 1_790_000_000.0)
     json.dumps([[each.cost, each.epoch] for each in leases.values()], allow_nan=False)
@@ -148,6 +152,8 @@ def _registry_seeds() -> list[bytes]:
         status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)),
         json.dumps(request).encode(),
         json.dumps(reply).encode(),
+        json.dumps({"status": 409, "error": {"message": "\ud800", "fields": {"\udfff": "\ud800"}}}).encode(),
+        json.dumps({"state": "live", "reason": "\ud800"}).encode(),
         b"gate=5 pod-1:ab 0.15 0 0 - 0\npod-1:ab=1790000000000000 2 0.1 0 3000000",
     ]
 

@@ -100,6 +100,16 @@ class CameraLogin(BaseModel):
         max_length=1024, description="It is never shown again.", json_schema_extra={"writeOnly": True}
     )
 
+    @field_validator("password")
+    @classmethod
+    def _in_utf8(cls, value: SecretStr) -> SecretStr:
+        # Pydantic checks this of all texts but secret ones.
+        try:
+            value.get_secret_value().encode()
+        except UnicodeEncodeError:
+            raise ValueError("expected a text in UTF-8") from None
+        return value
+
 
 class CameraSpec(BaseModel):
     """What an operator asks for. An unknown field is an error."""

@@ -14,6 +14,7 @@ _FIELDS_SHOWN = 20
 _SENTENCE_CHARACTERS = 400
 _KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "it is required",
+    "string_unicode": lambda _: "expected a text in UTF-8",
     "string_type": lambda _: "expected a text; in YAML, put it in quotes",
     "bool_type": lambda _: "expected true or false",
     "bool_parsing": lambda _: "expected true or false",

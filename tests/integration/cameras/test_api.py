@@ -128,6 +128,8 @@ def test_what_is_wrong_is_named(api: Api) -> None:
     assert set(fields) == {"url", "fps", "zoom"}
     assert fields["fps"] == "Expected a number."
     assert api.ask(ALL, "POST", GATE).status == 201
+    half = api.ask(ALL, "POST", GATE | {"name": "till", "login": {"user": "viewer", "password": "\ud800"}})
+    assert half.json["error"]["fields"] == {"login.password": "Expected a text in UTF-8."}
     again = api.ask(ALL, "POST", GATE)
     assert (again.status, again.code) == (409, "conflict")
     moved = api.ask(f"{ALL}/gate", "PATCH", {"url": "http://10.9.9.9/v"})

@@ -89,6 +89,21 @@ async def test_every_key_that_a_camera_may_write_goes_in_time(locked: EmbeddedVa
         assert admin.ttl(keys.tokens(TYPE)) == -1, "janitors and pods empty the keys of a type in use"
 
 
+async def test_requests_and_answers_of_the_pool_go_in_time(locked: EmbeddedValkey) -> None:
+    writes = [("source", "{cameras}:reply:a"), ("gateway", "{cameras}:requests"), ("gateway", "{cameras}:probes")]
+    for user, key in writes:
+        with connect(login(locked, user)) as client:
+            client.set(key, "x")
+    reader = QueueReader(login(locked, "housekeeping"))
+    with connect(login(locked, "admin")) as admin:
+        admin.hset("{cameras}:specs", "gate", "{}")
+        await Sweeper(reader.clients, RULES).sweep([TYPE])
+        assert [key for _, key in writes if not 0 < admin.ttl(key) <= 60] == []
+        assert admin.ttl("{cameras}:specs") == -1, "its owner keeps it"
+        admin.delete("{cameras}:specs", *(key for _, key in writes))
+    await reader.close()
+
+
 async def test_a_distant_expiry_is_none(locked: EmbeddedValkey) -> None:
     distant = (keys.frame(TYPE, "cam", "far"), "queue_bad!", keys.source(TYPE, "cam"), keys.waiting("made-up", "x"))
     near = keys.frame(TYPE, "cam", "near")

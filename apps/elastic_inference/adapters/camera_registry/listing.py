@@ -14,16 +14,15 @@ from elastic_inference.adapters.camera_registry.records import (
     read_spec,
     read_status,
     read_wanted,
+    readable,
 )
 from elastic_inference.adapters.leases.listing import read_leases
 from elastic_inference.adapters.redis_input import read_fields, read_name
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import MAX_CAMERAS, CameraStatus
+from elastic_inference.domain.camera import CameraStatus
 from elastic_inference.domain.leases import Lease, WorkerLoad
 
 GROUP = "cameras"
-# More fields than this were not written by our services: such a hash counts as empty.
-_MAX_FIELDS = 2 * MAX_CAMERAS + 16
 _PROBLEM_CHARACTERS = 500
 _HASHES = (
     keys.CAMERA_SPECS,
@@ -32,6 +31,8 @@ _HASHES = (
     keys.leases(GROUP),
     keys.lease_workers(GROUP),
 )
+# Those that source workers may write; the others are the owner's.
+_BY_WORKERS = (keys.CAMERA_STATUS, keys.leases(GROUP), keys.lease_workers(GROUP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,16 @@ class CameraListing:
         async with self._client.pipeline(transaction=False) as pipe:
             for key in _HASHES:
                 pipe.hlen(key)
+            for key in _BY_WORKERS:
+                pipe.memory_usage(key, samples=0)
             pipe.get(keys.CAMERA_OWNER)
             pipe.time()
-            *lengths, owner, clock = await pipe.execute(raise_on_error=False)
-        for reply in (*lengths, owner, clock):
+            *found, owner, clock = await pipe.execute(raise_on_error=False)
+        lengths, sizes = found[: len(_HASHES)], dict(zip(_BY_WORKERS, found[len(_HASHES) :], strict=True))
+        for reply in (*found, owner, clock):
             if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
                 raise reply
-        small = [key for key, n in zip(_HASHES, lengths, strict=True) if isinstance(n, int) and 0 < n <= _MAX_FIELDS]
+        small = [key for key, n in zip(_HASHES, lengths, strict=True) if readable(n, sizes.get(key))]
         hashes: dict[str, Mapping[bytes, bytes]] = {}
         if small:
             async with self._client.pipeline(transaction=False) as pipe:

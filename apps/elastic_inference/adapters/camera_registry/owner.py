@@ -12,17 +12,22 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.camera_registry.records import CompleteCamera, spec_value
-from elastic_inference.adapters.camera_registry.requests import Reply, Request, pause, read_request, send_reply
+from elastic_inference.adapters.camera_registry.requests import (
+    Reply,
+    Request,
+    pause,
+    read_request,
+    send_reply,
+    take_requests,
+)
 from elastic_inference.adapters.camera_registry.store import CameraStore
 from elastic_inference.adapters.camera_registry.writer import LOCK_LIFE_S, RegistryWriter
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain import keys
 from elastic_inference.domain.camera_changes import new_camera, patched, replaced
 from elastic_inference.domain.camera_errors import CameraRefusal
 
@@ -147,11 +152,8 @@ class CameraOwner:
         if not self._leads:
             return
         while not stop.is_set() and (left := until - time.monotonic()) > 0.02:
-            first: Any = await self._client.blpop([keys.CAMERA_REQUESTS], timeout=min(left, 0.5))
-            if not first:
-                continue
-            more: Any = await self._client.lpop(keys.CAMERA_REQUESTS, _BATCH - 1)
-            await self._serve([first[1], *(more or [])])
+            if found := await take_requests(self._client, min(left, 0.5), _BATCH):
+                await self._serve(found)
 
     async def _serve(self, raws: Sequence[object]) -> None:
         seconds, micros = await self._client.time()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import redis
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from elastic_inference.adapters.camera_registry.records import CompleteCamera, complete, read_spec, status_value
 from elastic_inference.domain import keys
@@ -47,7 +48,18 @@ class CameraReader:
         return found
 
     def write_statuses(self, statuses: Mapping[str, CameraStatus]) -> None:
-        """Writes what the worker reports about the cameras that it holds."""
-        if statuses:
-            values: dict[Any, Any] = {name: status_value(status) for name, status in statuses.items()}
+        """Writes what the worker reports about the cameras that it holds. A key of the wrong type is replaced."""
+        if not statuses:
+            return
+        values: dict[Any, Any] = {name: status_value(status) for name, status in statuses.items()}
+        try:
             self._client.hset(keys.CAMERA_STATUS, mapping=values)
+        except OutOfMemoryError:
+            return  # a report can wait
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.unlink(keys.CAMERA_STATUS)
+                pipe.hset(keys.CAMERA_STATUS, mapping=values)
+                pipe.execute()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
+from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec, CameraState, CameraStatus
 
 # The maximum of one value or request.
 MAX_BYTES = 64 * 1024
@@ -24,6 +24,10 @@ MAX_COST = 4096.0
 COST_ESTIMATE = 0.15
 _STATUS: TypeAdapter[CameraStatus] = TypeAdapter(CameraStatus)
 _REASON_CHARACTERS = 500
+# Fields of a hash: names of cameras, twice as many as there may be, and some marks.
+MAX_FIELDS = 2 * MAX_CAMERAS + 16
+# Bytes that one with so many fields has at most: a status with its longest reason in JSON, or a lease.
+_SPARE_BYTES, _ROW_BYTES = 256 * 1024, 4096
 _STATUS_NUMBERS = ("fps", "cost", "width", "height", "reconnects", "since_ms", "frame_ms")
 
 
@@ -71,7 +75,8 @@ def wanted_value(revision: int, cost: float) -> bytes:
 
 def status_value(status: CameraStatus) -> bytes:
     """The value in `{cameras}:status`."""
-    return _STATUS.dump_json(status)
+    reason = status.reason and text_of(status.reason, _REASON_CHARACTERS)
+    return _STATUS.dump_json(status if reason == status.reason else replace(status, reason=reason))
 
 
 def read_spec(name: str, raw: object) -> RegisteredCamera | None:
@@ -132,7 +137,7 @@ def read_status(raw: object) -> CameraStatus | None:
     status = CameraStatus(state)
     reason, worker = found.get("reason"), found.get("worker")
     if isinstance(reason, str) and reason:
-        status.reason = reason[:_REASON_CHARACTERS]
+        status.reason = text_of(reason, _REASON_CHARACTERS)
     if isinstance(worker, str) and keys.is_name(worker):
         status.worker = worker
     for name in _STATUS_NUMBERS:
@@ -141,6 +146,15 @@ def read_status(raw: object) -> CameraStatus | None:
             whole = name in ("width", "height", "reconnects")
             setattr(status, name, int(value) if whole else float(value))
     return status
+
+
+def readable(fields: object, used: object) -> bool:
+    """Whether a hash that workers write may be read: how many fields it has, and by `MEMORY USAGE` how many bytes.
+
+    More were not written by our services; reading them could take all memory.
+    """
+    count = fields if isinstance(fields, int) else 0
+    return 0 < count <= MAX_FIELDS and not (isinstance(used, int) and used > _SPARE_BYTES + count * _ROW_BYTES)
 
 
 def read_object(raw: object, maximum: int = MAX_BYTES) -> dict[str, Any]:
@@ -152,6 +166,11 @@ def read_object(raw: object, maximum: int = MAX_BYTES) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def text_of(text: str, characters: int) -> str:
+    """At most so many characters, without lone halves of pairs: JSON may hold them, but UTF-8 can't."""
+    return text[:characters].encode(errors="replace").decode()
 
 
 def _is_revision(value: object) -> bool:

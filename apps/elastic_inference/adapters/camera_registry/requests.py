@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis.asyncio as aioredis
+from redis.exceptions import ResponseError
 
-from elastic_inference.adapters.camera_registry.records import MAX_BYTES, read_object
+from elastic_inference.adapters.camera_registry.records import MAX_BYTES, read_object, text_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
 
@@ -21,6 +22,8 @@ REQUEST_LIFE_S = 10.0
 ANSWER_LIMIT_S = 12.0
 REPLY_LIFE_S = 60
 MAX_WAITING = 1000
+# A body of the API has at most 16 kB; names and escape sequences add to it.
+_MAX_LIST_BYTES = 32 * 1024 * 1024
 # A probe's answer holds an image in base64.
 MAX_REPLY_BYTES = 2 * 1024 * 1024
 # The clocks of two servers may differ by this much.
@@ -102,6 +105,26 @@ class CameraRequests:
         raise NoAnswerError("no answer")
 
 
+async def take_requests(client: aioredis.Redis, wait_s: float, most: int) -> list[Any]:
+    """Up to `most` requests to the owner as Redis has them; none if none comes within `wait_s`.
+
+    A list of the wrong type or with more bytes than a gateway writes serves nobody, and is removed.
+    """
+    try:
+        first: Any = await client.blpop([keys.CAMERA_REQUESTS], timeout=wait_s)
+        if not first:
+            return []
+        used: Any = await client.memory_usage(keys.CAMERA_REQUESTS, samples=0)
+        if isinstance(used, int) and used > _MAX_LIST_BYTES:
+            await client.unlink(keys.CAMERA_REQUESTS)
+        more: Any = await client.lpop(keys.CAMERA_REQUESTS, most - 1)
+        return [first[1], *(more or [])]
+    except ResponseError as error:
+        if str(error).startswith("WRONGTYPE"):
+            await client.unlink(keys.CAMERA_REQUESTS)
+        raise
+
+
 def read_request(raw: object, now_s: float) -> Request | None:
     """A request as read from Redis; None if it is malformed, or too old for anybody to wait for its answer."""
     found = read_object(raw)
@@ -146,15 +169,15 @@ def read_reply(raw: object) -> Reply:
     return Reply(
         status=status,
         document=document if isinstance(document, dict) else {},
-        message=str(error.get("message") or "The request was refused.")[:_TEXT_CHARACTERS],
-        fields={name[:_TEXT_CHARACTERS]: str(words)[:_TEXT_CHARACTERS] for name, words in pairs},
+        message=text_of(str(error.get("message") or "The request was refused."), _TEXT_CHARACTERS),
+        fields={text_of(name, _TEXT_CHARACTERS): text_of(str(words), _TEXT_CHARACTERS) for name, words in pairs},
     )
 
 
 async def send_reply(client: aioredis.Redis, request_id: str, reply: Reply) -> None:
     """Answers a request."""
     key = keys.camera_reply(request_id)
-    async with client.pipeline(transaction=False) as pipe:
+    async with client.pipeline(transaction=True) as pipe:
         pipe.lpush(key, reply_value(reply))
         pipe.pexpire(key, REPLY_LIFE_S * 1000)
         await pipe.execute()

@@ -20,20 +20,18 @@ from elastic_inference.adapters.camera_registry.records import (
     read_spec,
     read_status,
     read_wanted,
+    readable,
     secrets_value,
     spec_value,
     wanted_value,
 )
 from elastic_inference.adapters.redis_input import read_fields, read_name
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import MAX_CAMERAS
 
 LOCK_LIFE_S = 5.0
 # A changed cost is written if it differs by more than this share; workers need nothing more precise.
 _COST_STEP = 0.2
 _COST_FLOOR = 0.01
-# Fields of a hash that are read at once. If there are more than cameras may exist, no owner wrote them.
-_MAX_FIELDS = 2 * MAX_CAMERAS
 # A field of `{cameras}:wanted` that is no camera: it tells an empty list from one that Redis has lost.
 KNOWN = b":known"
 _HASHES = (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS)
@@ -125,12 +123,14 @@ class RegistryWriter:
             return tuple(await pipe.execute())
 
     async def _fields(self) -> list[Mapping[bytes, bytes]]:
-        """The fields of each hash. A key that is no hash, or has more fields than any owner writes, is removed."""
+        """The fields of each hash. A key that is no hash, or larger than ours, is removed."""
         async with self._client.pipeline(transaction=False) as pipe:
             for key in _HASHES:
                 pipe.hlen(key)
-            lengths = await pipe.execute(raise_on_error=False)
-        broken = [key for key, n in zip(_HASHES, lengths, strict=True) if not isinstance(n, int) or n > _MAX_FIELDS]
+            pipe.memory_usage(keys.CAMERA_STATUS, samples=0)
+            *lengths, used = await pipe.execute(raise_on_error=False)
+        sizes = {keys.CAMERA_STATUS: used}  # workers write it
+        broken = [key for key, n in zip(_HASHES, lengths, strict=True) if n != 0 and not readable(n, sizes.get(key))]
         if broken:
             for length in lengths:
                 if isinstance(length, Exception) and not str(length).startswith("WRONGTYPE"):

@@ -1,4 +1,4 @@
-"""Finds what clients left in the frame queue without an expiry, or with a distant one, a share of the keys each second.
+"""Finds what clients left without an expiry, or with a distant one, a share of the keys each second.
 
 Called by housekeeping, on its event loop. All our producers give their keys an expiry in the same round trip, and
 Redis removes them. Without the sweep, a client that sets none would fill Redis until an admin steps in.
@@ -35,6 +35,9 @@ ACCOUNT_EXTRA_S = 60.0
 _SCAN_COUNT = 1000
 # Streams that one share passes to the janitor of a type.
 _MAX_FOUND = 256
+# Lists of requests and answers of the camera pool. Its other keys are kept by their owner.
+_POOL_LISTS = re.compile(rb"\{cameras\}:(?:reply:.*|requests|probes)", re.DOTALL)
+_POOL_LIST_LIFE_S = 60
 # What the Redis user `camera` may write (users.acl): its patterns allow more than valid keys.
 _OURS = re.compile(
     rb"queue_.*|\{queue_.*\}:(?:(?:frame|taken|waiting|source|epoch|want):.*|want|sources|tokens|dropped|plain)",
@@ -99,9 +102,9 @@ class Sweeper:
         waiting: dict[str, list[str]] = defaultdict(list)
         seen, mended = 0, 0
         while seen < KEYS_A_SHARE + _MORE_KEYS * mended and time.monotonic() - started < SWEEP_S:
-            reply: Any = await client.scan(self._cursor, match="*queue_*", count=_SCAN_COUNT)
+            reply: Any = await client.scan(self._cursor, count=_SCAN_COUNT)
             cursor, found = reply
-            # Keys that do not match cost time too.
+            # Places without a key cost time too.
             seen += max(_SCAN_COUNT, len(found))
             mended += await self._look_at(client, found, (types, with_pods), waiting)
             # Last: a share that was interrupted looks at these keys again.
@@ -124,7 +127,9 @@ class Sweeper:
         for key in found:
             infer_type, kind, name = _parts(key)
             if not kind:
-                if _OURS.fullmatch(key):
+                if _POOL_LISTS.fullmatch(key):
+                    expiries["LT", _POOL_LIST_LIFE_S * 1000].append(key)
+                elif _OURS.fullmatch(key):
                     expiries["LT", self._frame_ms].append(key)
             elif kind in self._lives_ms:
                 expiries["LT", self._lives_ms[kind]].append(key)

@@ -6,6 +6,7 @@ Called by the handlers of `/api/cameras` and by the event hub. Nothing is read w
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -99,8 +100,7 @@ class PoolCameras:
         reply = await self._ask(partial(ask, revision=revision, by=access.name or ""), NO_OWNER)
         # The next reader must see the change.
         self._read_at = float("-inf")
-        document = dict(reply.document)
-        camera = read_spec(name, _json(document)) if document else None
+        camera = read_spec(name, _json(reply.document)) if reply.document else None
         return reply.status, camera_document(name, camera, self._records) if camera else None
 
     async def probe(self, request: Mapping[str, Any], access: Access) -> CameraProbe:
@@ -121,7 +121,7 @@ class PoolCameras:
         finally:
             self._probes -= 1
         try:
-            return _PROBE.validate_python(dict(reply.document))
+            return _PROBE.validate_json(_json(reply.document))
         except ValidationError:
             raise CameraRefusal(
                 503, "The source worker sent an invalid answer: check that it has the gateway's version."
@@ -189,4 +189,4 @@ def _no_camera(name: str) -> CameraRefusal:
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
-    return TypeAdapter(dict[str, Any]).dump_json(dict(document))
+    return json.dumps(dict(document)).encode()

@@ -109,7 +109,7 @@ class LeaseKeeper:
             began = time.monotonic()
             self._hurry.clear()
             try:
-                self.news.put(self._round())
+                self._round()
             except QUEUE_ERRORS as error:
                 why = explain(error, self._target)
                 self._lifecycle.set_missing(PART, why)
@@ -122,7 +122,7 @@ class LeaseKeeper:
             self._wake()
             self._hurry.wait(max(0.0, began + ROUND_S - time.monotonic()))
 
-    def _round(self) -> News:
+    def _round(self) -> None:
         standing = self._standing()
         for name, until in standing.quarantines.items():
             if self._quarantines.get(name) != until:
@@ -135,9 +135,12 @@ class LeaseKeeper:
         self._revisions = {name: known for name, known in self._revisions.items() if name in mine}
         # While Redis does not know what is wanted, the revision is 0, and the known specification stays in use.
         changed = [name for name, revision in mine.items() if revision and self._revisions.get(name) != revision]
-        cameras = self._reader.read(changed) if changed else {}
-        for name, camera in cameras.items():
-            self._revisions[name] = camera.revision
-        # The status of a camera that another worker has claimed is written by that worker.
-        self._reader.write_statuses({name: each for name, each in standing.statuses.items() if name in mine})
-        return News(found, cameras, standing.draining)
+        cameras: Mapping[str, CompleteCamera] = {}
+        try:
+            cameras = self._reader.read(changed) if changed else {}
+            self._revisions |= {name: camera.revision for name, camera in cameras.items()}
+            # The status of a camera that another worker has claimed is written by that worker.
+            self._reader.write_statuses({name: each for name, each in standing.statuses.items() if name in mine})
+        finally:
+            # Leases that Redis has renewed hold, even if it refuses the rest.
+            self.news.put(News(found, cameras, standing.draining))

@@ -6,6 +6,7 @@ as for cameras.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -84,6 +85,8 @@ class ProbeAnswers:
             try:
                 self._take(client)
             except (redis.RedisError, OSError) as error:
+                if str(error).startswith("WRONGTYPE"):
+                    self._remove(client)
                 if note := self._throttle.note(type(error)):
                     log.warning("requests to probe cameras can't be read: %s %s", error, note)
                 self._stopping.wait(_PAUSE_S)
@@ -102,8 +105,15 @@ class ProbeAnswers:
             return
         reply = self._answer(client, request)
         key = keys.camera_reply(request.id)
-        client.lpush(key, reply_value(reply))
-        client.expire(key, REPLY_LIFE_S)
+        with client.pipeline(transaction=True) as pipe:
+            pipe.lpush(key, reply_value(reply))
+            pipe.expire(key, REPLY_LIFE_S)
+            pipe.execute()
+
+    def _remove(self, client: redis.Redis) -> None:
+        """Removes a list of the wrong type, which a foreign program has written."""
+        with contextlib.suppress(redis.RedisError, OSError):
+            client.unlink(keys.CAMERA_PROBES)
 
     def _answer(self, client: redis.Redis, request: Request) -> Reply:
         try:
