@@ -47,6 +47,8 @@ SERVICE_ACCOUNT_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 WATCH_S = 240
 SECRETS_EVERY_S = 10.0
 STATUS_WRITES_A_SECOND = 5
+# Answers that say something of one object, not of the API server: its request is bad, it has gone, or it has changed.
+_OF_ONE_OBJECT = frozenset((400, 404, 409, 413, 422))
 API_ERRORS = (ApiError, httpx2.HTTPError, OSError)
 
 
@@ -208,8 +210,11 @@ class KubernetesStore:
                     CAMERA.Status, name, {"status": fields}, namespace=self._namespace, patch_type=PatchType.MERGE
                 )
             except ApiError as error:
-                if _code(error) != 404:
+                if _code(error) not in _OF_ONE_OBJECT:
                     raise
+                if _code(error) != 404 and (note := self._throttle.note("status")):
+                    log.warning("the status of the camera %s is not accepted: %s %s", name, explain(error), note)
+            # What is not accepted is not tried again until it changes: the others would wait for it.
             self._written[name] = fields
             written += 1
         for gone in self._written.keys() - self._resources.keys():

@@ -91,6 +91,9 @@ async def _report_statuses(
         except RedisError as error:
             if note := throttle.note("queue"):
                 log.warning("the status of cameras cannot be read: %s %s", error, note)
+        except Exception:
+            # Top of a task: a bug in one round must not end the others.
+            log.exception("a round of reports to the cluster failed")
         await pause(stop, STATUS_EVERY_S)
 
 

@@ -1,13 +1,41 @@
-"""What errors of the API server mean, those inside a watch included, which have no HTTP answer."""
+"""What errors of the API server mean and do, those inside a watch included, which have no HTTP answer."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import Status
 
-from elastic_inference.adapters.camera_resource.store import explain
+from elastic_inference.adapters.camera_resource.store import KubernetesStore, explain
+from elastic_inference.domain.camera import CameraState, CameraStatus
 
 
 def test_an_error_inside_a_watch_is_explained_too() -> None:
     error = ApiError(status=Status(code=500, message="etcd is slow"))
     assert explain(error) == "The API server answers 500: etcd is slow"
+
+
+class OneRefused:
+    """An API server that does not accept the status of the camera `a`."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def patch(self, _kind: Any, name: str, *_: Any, **__: Any) -> None:
+        self.asked.append(name)
+        if name == "a":
+            raise ApiError(status=Status(code=422, message="status.fps: not accepted"))
+
+
+async def test_a_status_that_is_not_accepted_stops_no_other() -> None:
+    server: Any = OneRefused()
+    store = KubernetesStore(server, "default")
+    for name in ("a", "b"):
+        store._resources[name] = {"metadata": {"name": name}, "spec": {"url": "rtsp://10.0.0.7/live"}}
+    statuses = {name: CameraStatus(CameraState.LIVE, worker="pod-1") for name in ("a", "b")}
+    await store.report(statuses)
+    await store.report(statuses)
+    assert server.asked == ["a", "b"]
+    await store.report({name: CameraStatus(CameraState.STALLED, worker="pod-1") for name in ("a", "b")})
+    assert server.asked == ["a", "b", "a", "b"]
