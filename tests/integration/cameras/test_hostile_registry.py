@@ -186,3 +186,14 @@ async def test_half_a_character_in_the_answer_to_a_probe_is_refused(
     texts = dict.fromkeys(texts, "x")
     ask.return_value = Reply(200, {"report": found | texts, "image": None})
     assert document_json(await cameras.probe({"url": "rtsp://10.0.0.7/"}, EVERYBODY))
+
+
+async def test_full_memory_is_no_outage_and_takes_no_owner_its_lock(client: redis.Redis, owner: aioredis.Redis) -> None:
+    full_memory(client)
+    try:
+        assert await RegistryWriter(owner, "replica-1").hold_lock("")
+        with pytest.raises(CameraRefusal, match="no memory left") as refused:
+            await PoolCameras(owner, time.time, str).change("delete", "gate", {}, EVERYBODY)
+        assert refused.value.status == 503
+    finally:
+        client.config_set("maxmemory", "0")

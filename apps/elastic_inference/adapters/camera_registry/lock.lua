@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes or renews the lock of the owner of the cameras. Returns 1 if ARGV[1] holds it now, else 0.
 -- KEYS: the lock. ARGV: the owner's name, what is wrong (may be empty), life in ms.
 local held = redis.pcall('get', KEYS[1])

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis.asyncio as aioredis
 from pydantic import TypeAdapter, ValidationError
-from redis.exceptions import AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import AuthorizationError, NoPermissionError, OutOfMemoryError, RedisError
 
 from elastic_inference.adapters.camera_registry.listing import CameraListing, CameraRecords
 from elastic_inference.adapters.camera_registry.records import read_spec
@@ -48,6 +48,7 @@ NO_RIGHTS = (
     "The gateway's user of Redis may not read the cameras of the pool: give the gateway the user `gateway` "
     "(doc/security.md)."
 )
+_FULL = "Redis has no memory left and refuses changes: see the alert RedisMemoryHigh, and try again later."
 _UNAVAILABLE = "Redis is unavailable: try again in a moment."
 _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
@@ -179,9 +180,11 @@ class PoolCameras:
         if isinstance(error, (NoPermissionError, AuthorizationError)):
             # Installations without a pool need no such user: no line in the log.
             return CameraRefusal(503, NO_RIGHTS)
+        full = isinstance(error, OutOfMemoryError)
         if note := self._throttle.note(type(error)):
-            log.warning("the cameras of the pool can't be read: %s %s", self._explain(error), note)
-        return CameraRefusal(503, _UNAVAILABLE)
+            what = "changed" if full else "read"
+            log.warning("the cameras of the pool can't be %s: %s %s", what, self._explain(error), note)
+        return CameraRefusal(503, _FULL if full else _UNAVAILABLE)
 
 
 def _no_camera(name: str) -> CameraRefusal:
