@@ -57,6 +57,7 @@ def test_a_drain_hands_over_all_types_at_the_same_frame(
     assert old.wait_end(30) == 0
     assert new.terminate() == 0
     for name in names:
+        assert f"{name} is pushed by another worker now" in old.log(), "it pushes until the queue refuses it"
         first, second = (traffic.switches(name, kind) for kind in TYPES)
         assert [each.after.seq for each in first] == [each.after.seq for each in second]
         (switch,) = first
@@ -95,7 +96,7 @@ def test_a_worker_that_has_only_just_joined_is_handed_to(
     lease.close()
 
 
-@pytest.mark.parametrize("second", ["refuse", "replace"])
+@pytest.mark.parametrize("second", ["refuse", pytest.param("replace", marks=pytest.mark.load)])
 def test_a_camera_with_one_session_is_closed_before_another_worker_opens_it(
     pool: CameraPool, traffic: PoolTraffic, second: str
 ) -> None:

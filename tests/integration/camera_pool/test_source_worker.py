@@ -83,7 +83,7 @@ def test_a_camera_that_crashes_its_process_is_quarantined_and_the_others_go_on(p
         pool.wait_frames("one", 3)
 
 
-def test_a_killed_worker_is_replaced_and_a_stopped_one_hands_over(pool: CameraPool, clip: str) -> None:
+def test_the_cameras_of_a_killed_worker_are_taken_over(pool: CameraPool, clip: str) -> None:
     first, second = pool.worker().wait_ready(), pool.worker().wait_ready()
     names = [f"camera-{number}" for number in range(4)]
     for name in names:
@@ -101,14 +101,6 @@ def test_a_killed_worker_is_replaced_and_a_stopped_one_hands_over(pool: CameraPo
     wait_for(lambda: workers() == {second.pod}, 60, "the takeover")
     for name in names:
         pool.wait_frames(name, 3)
-    third = pool.worker().wait_ready()
-    second.begin_stop()
-    wait_for(lambda: workers() == {third.pod}, 60, "the hand-over")
-    for name in names:
-        pool.wait_frames(name, 5)
-    assert second.wait_end() == 0
-    for name in names:
-        assert f"{name} is pushed by another worker now" in second.log(), "it pushes until the queue refuses it"
         check_numbers([frame.seq or 0 for _, frame in pool.frames[name]])
 
 
