@@ -6,8 +6,6 @@ import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
-from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -22,6 +20,7 @@ from elastic_inference.adapters.camera_registry.writer import RegistryWriter
 from elastic_inference.adapters.leases import LeaseClient
 from elastic_inference.base import config
 from elastic_inference.base.config import CameraSettings, load
+from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
@@ -148,11 +147,10 @@ def test_leases_hold_while_redis_refuses_the_rest_of_a_round(
     client.hset(keys.CAMERA_WANTED, mapping={":known": "1", "gate": wanted_value(1, 0.15)})
     client.hset(keys.CAMERA_SPECS, "gate", spec_value(CompleteCamera(1, GATE)))
     standing = Standing({}, 2.0, 0.0, False, {"gate": LIVE}, {})
-    lifecycle: Any = SimpleNamespace(declare=lambda *_: None)
     target = config.RedisTarget(url=valkey.url)
     keeper = LeaseKeeper(
         *(client, LeaseClient(client, "cameras", "pod-1"), target),
-        lifecycle=lifecycle,
+        lifecycle=Lifecycle("camera"),
         standing=lambda: standing,
         wake=lambda: None,
     )
@@ -197,3 +195,23 @@ async def test_full_memory_is_no_outage_and_takes_no_owner_its_lock(client: redi
         assert refused.value.status == 503
     finally:
         client.config_set("maxmemory", "0")
+
+
+def test_a_worker_whose_thread_of_leases_ends_stops(client: redis.Redis, valkey: EmbeddedValkey) -> None:
+    """It would look alive, and run nothing once its leases have ended."""
+    lifecycle = Lifecycle("camera")
+    leases = LeaseClient(client, "cameras", "pod-1")
+
+    def broken() -> None:
+        raise MemoryError("no room to wake anybody")
+
+    keeper = LeaseKeeper(
+        *(client, leases, config.RedisTarget(url=valkey.url)),
+        lifecycle=lifecycle,
+        standing=lambda: Standing({}, 2.0, 0.0, False, {}, {}),
+        wake=broken,
+    )
+    keeper.start()
+    wait_for(lambda: lifecycle.stopping, what="the stop of the process")
+    assert "leases" in (lifecycle.failure or "")
+    keeper.close()

@@ -79,7 +79,9 @@ class LeaseKeeper:
         self._throttle = Throttle()
         self._hurry = threading.Event()
         self._ends = False
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        # Without it, the worker would only look alive.
+        self._thread = lifecycle.thread("leases", self._run)
+        self._thread.daemon = True  # a call that hangs must not block the exit
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         lifecycle.declare(PART, "no answer from Redis yet")
 
