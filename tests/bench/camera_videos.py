@@ -22,10 +22,10 @@ def videos(clip: Path) -> dict[str, tuple[bytes, float]]:
     """Raw H.264 and its frames a second, by `<size>-moving`, `-quiet` and `-slow`, which is moving at a low rate."""
     found: dict[str, tuple[bytes, float]] = {}
     for size, (width, height, kbits) in SIZES.items():
-        moving = _kept(f"{size}-moving", lambda w=width, h=height, k=kbits: clip_as_camera(clip, w, h, k))
+        moving = kept(f"{size}-moving", lambda w=width, h=height, k=kbits: clip_as_camera(clip, w, h, k))
         found[f"{size}-moving"] = moving, FPS
         found[f"{size}-slow"] = moving, SLOW_FPS
-        found[f"{size}-quiet"] = _kept(f"{size}-quiet", lambda w=width, h=height: _quiet(clip, w, h)), FPS
+        found[f"{size}-quiet"] = kept(f"{size}-quiet", lambda w=width, h=height: _quiet(clip, w, h)), FPS
     return found
 
 
@@ -42,7 +42,8 @@ def _quiet(clip: Path, width: int, height: int) -> bytes:
     return subprocess.run(command.split(), input=image, capture_output=True, check=True).stdout
 
 
-def _kept(name: str, encode: Callable[[], bytes]) -> bytes:
+def kept(name: str, encode: Callable[[], bytes]) -> bytes:
+    """What `encode` made, now or in an earlier run."""
     path = REPOSITORY / "build" / "bench-cameras" / f"{name}.h264"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Gateway and websocket server as real processes, with a stream in their Redis, for the fuzzers that speak HTTP."""
+"""The services behind the API as real processes, with a stream in their Redis, for the fuzzers that speak HTTP."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from tests.support.gateway import Pool
 from tests.support.ports import free_port
 from tests.support.system import ServiceProcess
 
+# Cameras that are there from the start; a fuzzer changes and removes them.
+CAMERAS = tuple(f"fuzzed-{number}" for number in range(20))
 # Lines of a log that only an unhandled exception makes.
 _TRACE = re.compile(r"^Traceback \(most recent call last\)|Task exception was never retrieved", re.MULTILINE)
 
 
 @dataclass
 class Services:
-    """Two running services; `token` is empty if the gateway is open."""
+    """Running services; `token` is empty if the gateway is open. `owner` and `worker` answer for cameras."""
 
     gateway: ServiceProcess
     websocket: ServiceProcess
+    owner: ServiceProcess
+    worker: ServiceProcess
     gateway_port: int
     websocket_port: int
     token: str
@@ -35,7 +39,7 @@ class Services:
 
     def problem(self) -> str:
         """What is wrong with the processes: one that has ended, or an unhandled exception in its log; '' if nothing."""
-        for each in (self.gateway, self.websocket):
+        for each in (self.gateway, self.websocket, self.owner, self.worker):
             assert each.process is not None
             if (code := each.process.poll()) is not None:
                 return f"the {each.name} ended with {code}:\n{each.log()[-3000:]}"
@@ -46,7 +50,11 @@ class Services:
 
 @contextmanager
 def running(*, with_token: bool) -> Iterator[Services]:
-    """Starts both with one stream that is inferred, and ends them."""
+    """Starts them with one stream that is inferred, and ends them.
+
+    Cameras are added and probed at what a fuzzer makes up: the source worker may connect to one address, where nobody
+    answers.
+    """
     token = secrets.token_urlsafe(24) if with_token else ""
     ports = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="ei-fuzz-") as folder, EmbeddedValkey() as valkey:
@@ -57,10 +65,15 @@ def running(*, with_token: bool) -> Iterator[Services]:
         gateway["TRUSTED_PROXIES"] = "127.0.0.1"
         if token:
             gateway["GATEWAY_TOKEN"] = token
+        worker = {"CAMERA_POOL": "true", "CAMERA_PROCESSES": "1", "CAMERA_NETWORKS": "127.0.0.99/32"}
         services = [
             ServiceProcess("websocket", {**common, **websocket}, Path(folder), "websocket server"),
             ServiceProcess("gateway", {**common, **gateway}, Path(folder), "gateway"),
+            ServiceProcess("housekeeping", {**common, "CAMERAS_FILE": f"{folder}/cameras.yaml"}, Path(folder), "owner"),
+            ServiceProcess("camera", {**common, **worker}, Path(folder), "source worker"),
         ]
+        cameras = [f"- {{name: {name}, url: 'rtsp://127.0.0.99/', enabled: false}}\n" for name in CAMERAS]
+        Path(folder, "cameras.yaml").write_text("cameras:\n" + "".join(cameras))
         try:
             for each in services:
                 each.start()
@@ -70,7 +83,9 @@ def running(*, with_token: bool) -> Iterator[Services]:
                 pool = Pool(client)
                 pool.push()
                 with repeating(pool.publish, 10.0):
-                    yield Services(services[1], services[0], *ports, token, pool.stream_id)
+                    websocket_server, gateway_server, owner, source_worker = services
+                    started = gateway_server, websocket_server, owner, source_worker
+                    yield Services(*started, *ports, token, pool.stream_id)
         finally:
             for each in services:
                 each.kill()

@@ -14,11 +14,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _MIB = 1024 * 1024
 
 
-def keep_freed_memory(limit_bytes: int = 32 * _MIB, arenas: int | None = None) -> bool:
+def keep_freed_memory(limit_bytes: int = 32 * _MIB, arenas: int | None = None, block_bytes: int | None = None) -> bool:
     """Lets malloc keep up to `limit_bytes` of freed memory for each thread, and return larger blocks at once.
 
     With `arenas`, all threads together keep that many times as much: for a process with many threads that hold frames.
-    False if it cannot, as without glibc.
+    With `block_bytes`, larger blocks are already returned from that size on. False if it cannot, as without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -26,7 +26,7 @@ def keep_freed_memory(limit_bytes: int = 32 * _MIB, arenas: int | None = None) -
         return False
     done = (
         arenas is None or mallopt(_M_ARENA_MAX, arenas),
-        mallopt(_M_MMAP_THRESHOLD, min(limit_bytes, 32 * _MIB)),
+        mallopt(_M_MMAP_THRESHOLD, min(block_bytes or limit_bytes, 32 * _MIB)),
         mallopt(_M_TRIM_THRESHOLD, limit_bytes),
         mallopt(_M_TOP_PAD, min(limit_bytes, 4 * _MIB)),
     )
