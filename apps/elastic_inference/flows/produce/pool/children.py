@@ -22,6 +22,8 @@ from elastic_inference.flows.produce.pool.costs import Costs
 log = logging.getLogger(__name__)
 # Another process is started when each of the others would use more than this, in cores.
 START_ANOTHER_ABOVE = 0.5
+# It is started before that, so that a camera that is taken over from another worker need not wait for it.
+START_AHEAD_ABOVE = 0.25
 MOST_ALONE = 4
 # A child that says nothing for this long, while this process runs, hangs.
 SILENT_LIMIT_S = 30.0
@@ -142,6 +144,7 @@ class Children:
             self._leave_quarantine(name)
         for name in self._wanted.keys() - self._homes.keys():
             self._place(name)
+        self._start_ahead(now)
 
     def metrics(self) -> list[Message]:
         """The metrics of all processes. For any thread."""
@@ -238,6 +241,14 @@ class Children:
             return  # `step` tries again
         self._homes[name] = chosen
         chosen.put(name, self._wanted[name])
+
+    def _start_ahead(self, now: float) -> None:
+        if not 0 < len(self._shared) < self.most:
+            return
+        if min(sum(map(self.costs.of, child.cameras)) for child in self._shared) > START_AHEAD_ABOVE:
+            another = self._start(now)
+            if another is not None:
+                self._shared.append(another)
 
     def _choose(self, name: str, hurry: bool, now: float) -> ChildProcess | None:
         suspect = self.records.suspect(name)

@@ -1,0 +1,40 @@
+"""The processes of a source worker: when they start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.flows.produce.pool.child_process import Assignment
+from elastic_inference.flows.produce.pool.children import Children
+from tests.support.videos import write_video
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def children(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
+    monkeypatch.setenv("QUEUE_URL", valkey.url)
+    monkeypatch.setenv("VIDEO_DIR", "/")
+    found = Children(2, 5.0)
+    yield found
+    found.close()
+
+
+def test_another_process_is_ready_before_a_camera_needs_it(children: Children, tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mkv", 12, 2).as_uri()
+    children.start_first()
+    wait_for(lambda: children.step(0.1) or children.ready, 60, "the first process")
+    assert len(list(children.cpu_s())) == 1
+    for number in range(2):  # nothing is measured yet: each counts as 0.15
+        name = f"camera-{number}"
+        children.put(name, Assignment(1, CameraSpec(name=name, url=clip), 1, 0.0))
+    assert len(list(children.cpu_s())) == 1, "both fit into it"
+    children.step(0.0)
+    assert len(list(children.cpu_s())) == 2
+    for _ in range(3):
+        children.step(0.0)
+    assert len(list(children.cpu_s())) == 2
