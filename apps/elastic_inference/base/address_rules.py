@@ -1,7 +1,7 @@
-"""Where the cameras of the pool may be: networks that are allowed, and the folder of videos.
+"""Limits the addresses of the pool's cameras to allowed networks, and their files to the folder of videos.
 
-Called by what opens a camera that a user of the API has named. A name is resolved once, and the address that was
-checked is the one to connect to: a name that resolves elsewhere a moment later changes nothing.
+Called before a camera is opened that a user of the API has named. A name is resolved once, and only the address that
+was checked is used: it does no harm if the name resolves to another address a moment later.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]
 # Private networks.
 DEFAULT_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-# Of this machine, of its link, of many machines, or of the services that hand out a cloud's credentials: allowed only
-# by a network that lies within one of these, never by a larger one such as 0.0.0.0/0.
+# Loopback, link-local, multicast, and the services that give out a cloud's credentials: allowed only by a network
+# within one of these, never by a larger one such as 0.0.0.0/0.
 _SPECIAL = parse_networks(
     (
         *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
@@ -34,7 +34,7 @@ _MAX_ADDRESSES = 16
 
 
 class AddressRules:
-    """What `CAMERA_NETWORKS` and `VIDEO_DIR` allow. What they do not raises SourceError with a sentence."""
+    """Checks against `CAMERA_NETWORKS` and `VIDEO_DIR`. Raises SourceError for what they do not allow."""
 
     def __init__(self, networks: Sequence[str], video_dir: Path | None, resolve: Resolver | None = None) -> None:
         """`networks` are addresses and CIDRs. `resolve` returns a name's addresses, or raises OSError."""
@@ -79,7 +79,7 @@ class AddressRules:
         except (OSError, ValueError, RuntimeError):
             inside = False
         if not inside:
-            # Nothing else is said, so that nobody learns which files there are.
+            # The message says no more, so that nobody learns which files exist.
             raise SourceError(f"There is no such video below {self._video_dir} (VIDEO_DIR).")
         return path
 

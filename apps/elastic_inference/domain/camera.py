@@ -32,7 +32,7 @@ NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "rt
 FILE_SCHEME = "file"
 # Schemes that people may expect: why they are refused, and what to give instead.
 LATER_SCHEMES = {
-    "onvif": "cameras are not asked by ONVIF yet: expected the RTSP URL of the stream (rtsp://host/path), "
+    "onvif": "ONVIF is not supported yet: expected the RTSP URL of the stream (rtsp://host/path), "
     "which the camera's manual or an ONVIF tool shows",
 }
 _EXPECTED_URL = f"expected file:///… or {', '.join(NETWORK_SCHEMES)}://host…"
@@ -58,7 +58,7 @@ def _check_url(value: str) -> str:
     if parts.scheme not in NETWORK_SCHEMES or not parts.hostname or not good:
         raise ValueError(_EXPECTED_URL)
     if "@" in parts.netloc:
-        raise ValueError("expected no user and password in the URL: they belong into `login`")
+        raise ValueError("expected no user and password in the URL: put them into `login`")
     return value
 
 
@@ -83,7 +83,7 @@ class GateKind(StrEnum):
 
 
 class Transport(StrEnum):
-    """How RTSP is carried; auto tries TCP, then UDP."""
+    """The transport of RTSP; auto tries TCP, then UDP."""
 
     AUTO = "auto"
     TCP = "tcp"
@@ -131,17 +131,18 @@ class CameraSpec(BaseModel):
     height: _Pixels = Field(None, description="Resize to this height, pixels.")
     quality: int = Field(80, ge=1, le=100, description="JPEG quality of frames that are encoded here.")
     size: ImageSize | None = Field(
-        None, description="Of its frames (default: CAMERA_SIZE of the source worker, which is source)."
+        None, description="The size of its frames; by default CAMERA_SIZE of the source worker."
     )
     gate: GateKind | None = Field(None, description="Kept, but not in use yet: every frame is inferred.")
     transport: Transport = Transport.AUTO
     substream: CameraUrl | None = Field(None, description="Kept, but not in use yet: a second URL of the same view.")
     certificate: Certificate | None = Field(
-        None, description="What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file."
+        None,
+        description="The certificate to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file.",
     )
     enabled: bool = Field(True, description="false pauses the camera.")
     labels: dict[_Label, Annotated[str, Field(max_length=256)]] = Field(
-        default_factory=dict, max_length=MAX_LABELS, description="Free labels; `site` is one."
+        default_factory=dict, max_length=MAX_LABELS, description="Labels of your own, such as `site`."
     )
 
     @field_validator("types")
@@ -186,10 +187,10 @@ class CameraState(StrEnum):
     STALLED = "stalled"
     RECONNECTING = "reconnecting"
     WAITING_FOR_KEY_FRAME = "waiting_for_key_frame"
-    QUIET = "quiet"  # the gate lets nothing through: nothing moves
+    QUIET = "quiet"  # nothing moves, so the gate lets nothing through
     PAUSED = "paused"  # not enabled
     UNASSIGNED = "unassigned"  # no worker has room, or none runs
-    QUARANTINED = "quarantined"  # it has crashed two decoders; it runs alone, with pauses
+    QUARANTINED = "quarantined"  # it has crashed the decoder twice; it runs in a process of its own, with pauses
 
 
 @with_config(CLOSED)
@@ -201,9 +202,9 @@ class CameraStatus:
     reason: Annotated[str | None, Field(description="The reason for the state, in a sentence.")] = None
     worker: Annotated[Name | None, Field(description="The source worker that runs it.")] = None
     fps: Annotated[Rate, Field(description="Frames a second that the source delivers, under the cap.")] = 0.0
-    cost: Annotated[Rate, Field(description="CPU seconds a second that it takes.")] = 0.0
+    cost: Annotated[Rate, Field(description="CPU seconds that it takes per second.")] = 0.0
     width: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
     height: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
-    reconnects: Annotated[Count, Field(description="How often it was opened again.")] = 0
+    reconnects: Annotated[Count, Field(description="How often it has been opened again.")] = 0
     since_ms: Annotated[Rate, Field(description="In this state since, Unix milliseconds.")] = 0.0
     frame_ms: Annotated[Rate | None, Field(description="Capture time of the last frame, Unix milliseconds.")] = None

@@ -1,7 +1,7 @@
-"""What a change of a camera makes of its specification. Pure; used by the owner of the cameras and by probes.
+"""Applies a change to a camera's specification. Pure; used by the owner of the cameras and by probes.
 
-A login goes in and never comes out: a change without `login` keeps it, and so does the value *** in a URL's query keep
-what it stands for. But only for the same host: whoever may change cameras must not learn a login by sending it to a
+A login is accepted but never returned: a change without `login` keeps it, and the value *** in a URL's query keeps the
+value that it hides. But only for the same host: whoever may change cameras must not learn a login by sending it to a
 machine of their own.
 """
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_errors import CameraRefusal, field_sentences, wrong_fields
 
-# It would hide behind the API's /api/cameras/probe.
+# The path of the API's probe would hide it.
 RESERVED_NAMES = ("probe",)
 HIDDEN = "***"
 _MAX_DEPTH = 4
@@ -55,7 +55,7 @@ def same_host(current: CameraSpec, url: str) -> bool:
 
 
 def reveal(field: str, url: str, known: CameraSpec) -> str:
-    """`url` with the values of a known camera's query for those that are ***. Raises CameraRefusal without one."""
+    """`url` with each *** in its query replaced by the known camera's value. Raises CameraRefusal if there is none."""
     names = _hidden_names(url)
     if not names:
         return url
@@ -102,7 +102,7 @@ def _changed(current: CameraSpec, document: dict[str, Any], given: Mapping[str, 
 def _check_same_hosts(current: CameraSpec, spec: CameraSpec) -> None:
     if not _hosts(spec) <= _hosts(current):
         raise wrong_fields(
-            {"login": "Expected the login again, or null for none: the address goes to another host than before."}
+            {"login": "Expected the login again, or null for none: the address has another host than before."}
         )
 
 

@@ -1,4 +1,4 @@
-"""The cameras of the pool as the gateway's REST documents and events show them: the one source of their fields."""
+"""The cameras of the pool as the gateway's REST documents and events show them; the only definition of their fields."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from elastic_inference.domain.fields import Count, Name
 from elastic_inference.domain.pool import CLOSED
 from elastic_inference.domain.probe_report import ProbeReport
 
-# Of a JPEG in a probe's answer. It travels through Redis.
+# The maximum of a JPEG in a probe's answer, which goes through Redis.
 MAX_PREVIEW_BYTES = 1024 * 1024
-# How long a probe may take; its answer is due 2 s later at the latest.
+# How long a probe may take; its answer comes at most 2 s later.
 PROBE_LIMIT_S = 10.0
 
 
 def _without_login(spec: CameraSpec, write: SerializerFunctionWrapHandler) -> Any:
-    """A client that sends back what it got must not remove the login, which null would do: the field is left out."""
+    """Leaves the field out: null would remove the login if a client sent the document back."""
     return {name: value for name, value in write(spec).items() if name != "login"}
 
 
@@ -35,9 +35,9 @@ class Camera:
     revision: Annotated[Count, Field(description="Rises with each change of the specification; the ETag is this.")]
     spec: Annotated[
         ShownSpec,
-        Field(description="Without `login`. Values of a URL's query are shown as ***, and may be sent back so."),
+        Field(description="Without `login`. Values of a URL's query are shown as ***, and may be sent back like that."),
     ]
-    has_login: Annotated[bool, Field(description="Whether a user and password are kept for it.")]
+    has_login: Annotated[bool, Field(description="Whether it has a user and password.")]
     status: CameraStatus
 
 
@@ -50,14 +50,14 @@ class Cameras:
     problem: Annotated[
         str | None,
         Field(
-            description="Why cameras can't be changed here now, or what is wrong with the file that holds them, a "
-            "sentence; null if they can."
+            description="Why cameras can't be changed now, or what is wrong with their file, as a sentence; null if "
+            "they can."
         ),
     ]
 
 
 class ProbeRequest(BaseModel):
-    """What to open for a probe."""
+    """What a probe should open."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 

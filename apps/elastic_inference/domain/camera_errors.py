@@ -1,4 +1,4 @@
-"""What is wrong with a camera's specification, a plain sentence for each field."""
+"""Describes what is wrong with a camera's specification, in a sentence for each field."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda found: f"expected at most {found['max_length']} entries",
     "too_short": lambda found: f"expected at least {_entries(found['min_length'])}",
 }
-# What the patterns of fields say in words.
+# The patterns of fields, in words.
 _PATTERNS = {
     "name": keys.NAME_RULE,
     "types": keys.NAME_RULE,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_SIDE = 16384
-# What a push answers is the number of dropped frames, plus this times the size wanted. `push.lua` has the same number.
+# The answer to a push is the number of dropped frames, plus this times the size needed. `push.lua` has the same number.
 ANSWER_UNIT = 4096
 UNKNOWN = 0  # no pod has said what it needs, and nobody watches
 WATCHED = 1
@@ -18,13 +18,13 @@ WATCHED_VALUE = "watched"
 _SIDE_BITS = 1 << 15
 _LETTERBOX = 1 << 30
 _TEXT = re.compile(rb"(\d{1,5})x(\d{1,5}) (stretch|letterbox)")
-# A little smaller is not worth the loss of sharpness.
+# A slightly smaller image is not worth the loss of sharpness.
 _WORTH = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """The input of a model, pixels. With `letterbox` a frame keeps its aspect in it, else it is stretched."""
+    """The input of a model, pixels. With `letterbox` a frame keeps its proportions, else it is stretched."""
 
     width: int
     height: int
@@ -51,7 +51,7 @@ class ModelSize:
 
 
 def read_size(value: object) -> ModelSize | None:
-    """What a pod has written, None if it is nothing that a pod writes."""
+    """Reads what a pod has written; None if it is invalid."""
     found = _TEXT.fullmatch(value) if isinstance(value, bytes) else None
     if found is None:
         return None
@@ -71,7 +71,7 @@ def size_of(code: int) -> ModelSize | None:
 
 
 def reduced(width: int, height: int, models: Iterable[ModelSize]) -> tuple[int, int]:
-    """The size at which a frame of this size still covers the input of each model: aspect kept, never enlarged.
+    """The size at which a frame of this size still covers the input of each model: proportions kept, never enlarged.
 
     Both sides are even, as encoders like them.
     """

@@ -1,4 +1,4 @@
-"""Streams and pods as the gateway's REST documents and events show them: the one source of their fields."""
+"""Streams and pods as the gateway's REST documents and events show them; the only definition of their fields."""
 
 from __future__ import annotations
 

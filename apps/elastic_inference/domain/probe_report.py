@@ -1,4 +1,4 @@
-"""What a probe found out about a camera or a file: the one source of its fields.
+"""What a probe found out about a camera or a file; the only definition of these fields.
 
 `adapters.source.probe` makes it; `ei-camera-probe` prints it.
 """
@@ -45,9 +45,7 @@ class ProbeReport:
     jpeg_bytes: Annotated[Count, Field(description="Size of the first frame's JPEG.")]
     cpu_ms: Annotated[_Number, Field(description="CPU time per frame on the machine that probed, milliseconds.")]
     used_fps: Annotated[_Number, Field(description="Frames per second that would be pushed.")]
-    warnings: Annotated[
-        tuple[str, ...], Field(description="What may surprise, a sentence each; empty if nothing was found.")
-    ]
+    warnings: Annotated[tuple[str, ...], Field(description="Warnings, a sentence each; empty if there are none.")]
 
     @property
     def core_share(self) -> float:

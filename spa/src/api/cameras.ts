@@ -1,8 +1,8 @@
-/** Calls of the cameras' part of the API. The revision that a change was based on goes along as `If-Match`. */
+/** Calls of the cameras' part of the API. A change sends the revision on which it is based as `If-Match`. */
 import { call, encodePath } from './client'
 import type { Camera, CameraProbe, CamerasEvent } from './types'
 
-/** A document without a login's password in its type: what the form sends. */
+/** The body of a request. */
 export type CameraBody = Readonly<Record<string, unknown>>
 
 const JSON_BODY = { 'Content-Type': 'application/json' }
@@ -17,7 +17,7 @@ export const getCamera = (name: string): Promise<Camera> => call(path(name), { c
 export const createCamera = (body: CameraBody): Promise<Camera> =>
   call('api/cameras', { method: 'POST', headers: JSON_BODY, body: JSON.stringify(body) })
 
-/** Changes the fields in `body`, only if the camera still has this revision; null changes whatever is there. */
+/** Changes the fields in `body`, only if the camera still has this revision; null changes any revision. */
 export const patchCamera = (name: string, body: CameraBody, revision: number | null): Promise<Camera> =>
   call(path(name), {
     method: 'PATCH',

@@ -239,9 +239,9 @@ export interface components {
             name: string;
             /** @description Rises with each change of the specification; the ETag is this. */
             revision: number;
-            /** @description Without `login`. Values of a URL's query are shown as ***, and may be sent back so. */
+            /** @description Without `login`. Values of a URL's query are shown as ***, and may be sent back like that. */
             spec: components["schemas"]["CameraSpec"];
-            /** @description Whether a user and password are kept for it. */
+            /** @description Whether it has a user and password. */
             has_login: boolean;
             status: components["schemas"]["CameraStatus"];
         };
@@ -281,18 +281,18 @@ export interface components {
             height?: number | null;
             /** @description JPEG quality of frames that are encoded here. */
             quality?: number;
-            /** @description Of its frames (default: CAMERA_SIZE of the source worker, which is source). */
+            /** @description The size of its frames; by default CAMERA_SIZE of the source worker. */
             size?: components["schemas"]["ImageSize"] | null;
             /** @description Kept, but not in use yet: every frame is inferred. */
             gate?: components["schemas"]["GateKind"] | null;
             transport?: components["schemas"]["Transport"];
             /** @description Kept, but not in use yet: a second URL of the same view. */
             substream?: string | null;
-            /** @description What to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file. */
+            /** @description The certificate to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file. */
             certificate?: string | null;
             /** @description false pauses the camera. */
             enabled?: boolean;
-            /** @description Free labels; `site` is one. */
+            /** @description Labels of your own, such as `site`. */
             labels?: {
                 [key: string]: string;
             };
@@ -311,13 +311,13 @@ export interface components {
             worker?: string | null;
             /** @description Frames a second that the source delivers, under the cap. */
             fps?: number;
-            /** @description CPU seconds a second that it takes. */
+            /** @description CPU seconds that it takes per second. */
             cost?: number;
             /** @description Of the last frame, pixels. */
             width?: number | null;
             /** @description Of the last frame, pixels. */
             height?: number | null;
-            /** @description How often it was opened again. */
+            /** @description How often it has been opened again. */
             reconnects?: number;
             /** @description In this state since, Unix milliseconds. */
             since_ms?: number;
@@ -328,7 +328,7 @@ export interface components {
         Cameras: {
             /** @description Sorted by name. */
             cameras: components["schemas"]["Camera"][];
-            /** @description Why cameras can't be changed here now, or what is wrong with the file that holds them, a sentence; null if they can. */
+            /** @description Why cameras can't be changed now, or what is wrong with their file, as a sentence; null if they can. */
             problem: string | null;
         };
         /** @description Event `cameras`, to admins: the cameras of the pool, sent like `streams`. A change of cost and times alone sends nothing. */
@@ -471,10 +471,10 @@ export interface components {
             cpu_ms: number;
             /** @description Frames per second that would be pushed. */
             used_fps: number;
-            /** @description What may surprise, a sentence each; empty if nothing was found. */
+            /** @description Warnings, a sentence each; empty if there are none. */
             warnings: string[];
         };
-        /** @description What to open for a probe. */
+        /** @description What a probe should open. */
         ProbeRequest: {
             /** @description As `url` of a camera. */
             url: string;
@@ -638,7 +638,7 @@ export interface components {
             streams: number;
         };
         /**
-         * @description How RTSP is carried; auto tries TCP, then UDP.
+         * @description The transport of RTSP; auto tries TCP, then UDP.
          * @enum {string}
          */
         Transport: "auto" | "tcp" | "udp";

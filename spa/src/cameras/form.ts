@@ -1,7 +1,8 @@
 /**
  * The form of a camera: its texts, and the bodies of the requests that they make. Pure.
  *
- * The server checks all values. Checked here is what cannot be sent: numbers that are none, labels without a value.
+ * The server checks all values. This module finds only what cannot be sent: text instead of a number, or a label
+ * without a value.
  */
 import type { CameraBody } from '@/api/cameras'
 import type { Camera, CameraSpec } from '@/api/types'
@@ -11,7 +12,7 @@ export interface CameraForm {
   url: string
   user: string
   password: string
-  /** Whether the login that the server keeps is to be removed. */
+  /** Whether the stored login should be removed. */
   forgetLogin: boolean
   loginSecret: string
   types: string[]
@@ -95,11 +96,11 @@ export function formOf({ spec }: { spec: CameraSpec }): CameraForm {
   }
 }
 
-/** The specification that the form describes, without what is empty; and the fields that cannot be sent. */
+/** The specification that the form describes, without empty fields; and the errors of fields that cannot be sent. */
 function specOf(form: CameraForm): Made {
   const errors: FieldErrors = {}
   const body: Record<string, unknown> = {}
-  const plain: [FieldName, string][] = [
+  const texts: [FieldName, string][] = [
     ['name', 'name'],
     ['url', 'url'],
     ['loginSecret', 'login_secret'],
@@ -109,7 +110,7 @@ function specOf(form: CameraForm): Made {
     ['substream', 'substream'],
     ['certificate', 'certificate'],
   ]
-  for (const [field, key] of plain) {
+  for (const [field, key] of texts) {
     const value = (form[field] as string).trim()
     if (value) body[key] = value
   }
@@ -131,21 +132,21 @@ function specOf(form: CameraForm): Made {
   return { body, errors }
 }
 
-/** The labels by key, or a sentence about a line that is none. */
+/** The labels by key, or a sentence about a line that is not a label. */
 export function parseLabels(lines: string): Record<string, string> | string {
   const labels: Record<string, string> = {}
   for (const line of lines.split('\n')) {
     if (!line.trim()) continue
     const at = line.indexOf('=')
     const key = line.slice(0, at).trim()
-    if (at < 0 || !key) return `Write each label as key=value; this one is not: ${line.trim().slice(0, 60)}`
-    if (key in labels) return `The label ${key} is there twice.`
+    if (at < 0 || !key) return `Write each label as key=value, unlike this one: ${line.trim().slice(0, 60)}`
+    if (key in labels) return `The label ${key} appears twice.`
     labels[key] = line.slice(at + 1).trim()
   }
   return labels
 }
 
-/** What the login fields say: null for "leave it as it is". */
+/** The content of the login fields; null if both are empty. */
 function loginOf(form: CameraForm): CameraBody | null {
   return form.user.trim() || form.password ? { user: form.user.trim(), password: form.password } : null
 }
@@ -166,7 +167,7 @@ export function changedCamera(form: CameraForm, camera: Camera): Made {
     if (JSON.stringify(before[key]) !== JSON.stringify(body[key])) patch[key] = body[key] ?? null
   }
   for (const field of ['fps', 'quality'] as const) {
-    // They have defaults on the server, and null is not one of their values.
+    // The server has defaults for them, and does not accept null.
     if (patch[field] === null) errors[field] = 'Enter a number.'
   }
   if (patch.labels) {
@@ -181,7 +182,7 @@ export function changedCamera(form: CameraForm, camera: Camera): Made {
   return { body: patch, errors }
 }
 
-/** The body of a probe. `name` is that of the camera which is being changed: its kept login is used. */
+/** The body of a probe. `name` is that of the camera that is being changed: its stored login is used. */
 export function probeBody(form: CameraForm, name: string | null): CameraBody {
   const login = loginOf(form)
   const certificate = form.certificate.trim()
@@ -201,7 +202,7 @@ const SERVER_FIELDS: Record<string, FieldName> = {
   'login.password': 'password',
 }
 
-/** The server's errors by field of the form; `other` are those of no field. */
+/** The server's errors by field of the form; `other` are errors that belong to no field. */
 export function placeErrors(fields: Readonly<Record<string, string>>): { errors: FieldErrors; other: string[] } {
   const errors: FieldErrors = {}
   const other: string[] = []
@@ -218,7 +219,7 @@ export function placeErrors(fields: Readonly<Record<string, string>>): { errors:
   return { errors, other }
 }
 
-/** Takes user and password out of an address that was pasted with them; null if it holds none. */
+/** Takes user and password out of an address that was pasted with them; null if it has none. */
 export function splitLogin(url: string): { url: string; user: string; password: string } | null {
   const found = /^([a-z][a-z0-9+.-]*:\/\/)([^/?#@]*)@(?=[^/?#@])/i.exec(url.trim())
   if (!found) return null
@@ -234,6 +235,6 @@ function decoded(part: string): string {
   try {
     return decodeURIComponent(part)
   } catch {
-    return part // a percent sign that stands for itself
+    return part // a literal percent sign
   }
 }

@@ -1,4 +1,4 @@
-/** Inference types that somebody uses or serves, for the form of a camera. */
+/** Inference types that a camera uses or a pod serves, for the form of a camera. */
 import { computed } from 'vue'
 
 import { useLive } from '@/live'

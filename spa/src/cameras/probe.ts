@@ -1,4 +1,4 @@
-/** Asks the server to open a camera's address, and tells what it found. */
+/** Asks the server to probe a camera's address, and holds the answer. */
 import { onBeforeUnmount, shallowRef } from 'vue'
 
 import { probeCamera } from '@/api/cameras'
@@ -68,5 +68,5 @@ export function probeFacts({ report }: CameraProbe): [string, string][] {
 function rate(measured: number | null, stated: number | null): string {
   if (measured === null) return stated === null ? '–' : `${fps(stated)} fps`
   const differs = stated !== null && Math.abs(stated - measured) > Math.max(1, stated / 10)
-  return `${fps(measured)} fps${differs ? `; it states ${fps(stated)}` : ''}`
+  return `${fps(measured)} fps${differs ? `; the camera states ${fps(stated)}` : ''}`
 }

@@ -1,5 +1,5 @@
 /**
- * Cameras that were removed on this page, and whose removal can still be undone: the request is sent after a while.
+ * Cameras that were removed on this page. The request is sent after a while; until then the removal can be undone.
  *
  * `flush` sends all at once, when the page is left.
  */
@@ -49,7 +49,7 @@ export class Removals {
     clearTimeout(this.timers.get(name))
     this.timers.delete(name)
     triggerRef(this.pending)
-    // Hidden until the answer is there, whatever it is: then the list of the server counts.
+    // Hidden until the answer comes, whatever it is. From then on the server's list counts.
     if (camera) void this.send(camera).finally(() => this.forget(name))
   }
 

@@ -1,5 +1,5 @@
 /**
- * Which cameras the table shows and in which order. Kept in the address, as the options of the streams are.
+ * Which cameras the table shows, and in which order. The address keeps it, like the options of the streams.
  *
  * An invalid value in an address counts as the default.
  */
@@ -50,7 +50,7 @@ export function parseSelection(query: LocationQuery): Selection {
   }
 }
 
-/** The query of this selection, without what is at its default. */
+/** The query of this selection, without defaults. */
 export function selectionQuery(selection: Selection): LocationQueryRaw {
   const query: LocationQueryRaw = {}
   if (selection.search) query.q = selection.search
@@ -64,7 +64,7 @@ export function selectionQuery(selection: Selection): LocationQueryRaw {
 export const labelsOf = (camera: Camera): string[] =>
   Object.entries(camera.spec.labels).map(([key, value]) => `${key}=${value}`)
 
-/** How many cameras are in each state, for those states that occur; in the order of `STATES`. */
+/** The number of cameras in each state that occurs, in the order of `STATES`. */
 export function stateCounts(cameras: readonly Camera[]): [CameraState, number][] {
   const counts = new Map<CameraState, number>()
   for (const camera of cameras) {
@@ -76,7 +76,7 @@ export function stateCounts(cameras: readonly Camera[]): [CameraState, number][]
 
 const byName = new Intl.Collator('en', { numeric: true })
 
-/** A text of the camera holds each word of the search. */
+/** Whether the camera's texts contain each word of the search. */
 function matches(camera: Camera, words: readonly string[]): boolean {
   const { spec, status } = camera
   const text = [spec.name, spec.url, ...spec.types, status.worker ?? '', ...labelsOf(camera)].join(' ').toLowerCase()
@@ -91,7 +91,7 @@ const compare: Record<Column, (a: Camera, b: Camera) => number> = {
   worker: (a, b) => byName.compare(a.status.worker ?? '', b.status.worker ?? ''),
   cost: (a, b) => Math.round(a.status.cost * 50) - Math.round(b.status.cost * 50),
   types: (a, b) => byName.compare(a.spec.types.join(), b.spec.types.join()),
-  // By minute: every live camera has a frame of this second.
+  // By the minute, since every live camera has a frame of this second.
   frame: (a, b) => Math.round((a.status.frame_ms ?? 0) / 60_000) - Math.round((b.status.frame_ms ?? 0) / 60_000),
 }
 

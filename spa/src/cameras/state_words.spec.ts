@@ -9,7 +9,7 @@ test.each([
   [{ state: 'waiting_for_key_frame' }, 'waits for a key frame', 'warn', 'Video arrives'],
   [{ state: 'unassigned', reason: 'No worker runs.' }, 'unassigned', 'bad', 'No worker runs.'],
   [{ state: 'unassigned' }, 'unassigned', 'bad', 'No source worker has room.'],
-  [{ state: 'quarantined' }, 'quarantined', 'bad', 'Its video crashed two decoders.'],
+  [{ state: 'quarantined' }, 'quarantined', 'bad', 'Its video has crashed the decoder twice.'],
   [
     { state: 'reconnecting', reason: 'The camera refuses the connection.' },
     'reconnecting',

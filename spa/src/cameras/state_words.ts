@@ -1,4 +1,4 @@
-/** A camera's state in words, with a mood and why. Pure. */
+/** A camera's state in words, with a mood and the reason. Pure. */
 import type { Camera, CameraState } from '@/api/types'
 
 export type Mood = 'good' | 'warn' | 'bad' | 'idle'
@@ -16,7 +16,7 @@ export const STATE_WORDS: Record<CameraState, StateWords> = {
   waiting_for_key_frame: {
     word: 'waits for a key frame',
     mood: 'warn',
-    why: 'Video arrives, and can be shown from its next key frame on.',
+    why: 'Video arrives; it can be shown from the next key frame on.',
   },
   stalled: { word: 'stalled', mood: 'bad', why: 'It is connected, but sends nothing.' },
   reconnecting: { word: 'reconnecting', mood: 'bad', why: 'The connection failed; it is tried again.' },
@@ -24,17 +24,17 @@ export const STATE_WORDS: Record<CameraState, StateWords> = {
   quarantined: {
     word: 'quarantined',
     mood: 'bad',
-    why: 'Its video crashed two decoders. It runs alone, with pauses.',
+    why: 'Its video has crashed the decoder twice. It runs in a process of its own, with pauses.',
   },
   paused: { word: 'paused', mood: 'idle', why: '' },
 }
 
-const NOT_YET: StateWords = { word: 'starting', mood: 'idle', why: 'No source worker has reported it yet.' }
+const NOT_YET: StateWords = { word: 'starting', mood: 'idle', why: 'No source worker has reported its state yet.' }
 
 /** The state to show: a pause shows at once, before a worker has stopped. */
 export function stateOf(camera: Camera): CameraState | null {
   if (!camera.spec.enabled) return 'paused'
-  // Enabled again, and the status is still that of the pause.
+  // It has been resumed, but the status is still that of the pause.
   return camera.status.state === 'paused' ? null : camera.status.state
 }
 

@@ -11,7 +11,7 @@ import type { Camera, CamerasEvent } from '@/api/types'
 import { Removals } from './removals'
 
 const POLL_MS = 3000
-// Events tell every change but that of costs and times.
+// Events report every change, except of costs and times.
 const REFRESH_MS = 10_000
 
 const cameras = shallowRef<readonly Camera[] | null>(null)
@@ -39,7 +39,7 @@ const removals = new Removals(async (camera) => {
 
 const shown = computed(() => cameras.value?.filter((camera) => !removals.pending.value.has(camera.name)) ?? null)
 
-/** Names of the cameras of the pool, for views that lead to one. */
+/** Names of the cameras of the pool, for views that link to one. */
 export const cameraNames = computed(() => new Set((cameras.value ?? []).map((camera) => camera.name)))
 
 export const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error))
@@ -64,7 +64,7 @@ export function keepUnchanged(old: readonly Camera[], next: readonly Camera[]): 
   })
 }
 
-/** The connection is lost: what comes next is asked for. */
+/** The connection is lost: from now on the list must be polled. */
 export function loseCameras(): void {
   heard = false
 }
@@ -92,7 +92,7 @@ async function poll(): Promise<void> {
   const before = news
   try {
     const event = await listCameras()
-    // What came meanwhile is newer.
+    // An event that came in the meantime is newer.
     if (news === before) take(event)
   } catch (error) {
     if (!heard) problem.value = sentence(error)

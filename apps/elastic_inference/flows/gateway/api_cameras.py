@@ -41,7 +41,7 @@ class _CameraBase(BaseHandler):
         return found
 
     def revision(self) -> int | None:
-        """The revision of If-Match; None without one or for `*`, and 0, which no camera has, for another text."""
+        """The revision of If-Match; None without it or for `*`, and 0, which no camera has, for any other text."""
         text = self.request.headers.get("If-Match", "*").strip()
         match = _ETAG.fullmatch(text)
         return None if text == "*" else int(match[1]) if match else 0

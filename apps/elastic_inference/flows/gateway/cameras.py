@@ -1,6 +1,6 @@
 """The cameras of the pool: read from the registry, shared by all clients, and changed by requests to their owner.
 
-Called by the handlers of `/api/cameras` and by the event hub. Nothing is read while nobody looks.
+Called by the handlers of `/api/cameras` and by the event hub. Nothing is read while no client asks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 FRESH_S = 0.5
 READ_LIMIT_S = 3.0
-# A user of Redis without the rights is asked about again after this long.
+# If the Redis user lacks the rights, the next attempt is made after this long.
 _FORBIDDEN_S = 10.0
 # Changes and probes that are carried out at once; each takes a connection to Redis. More changes wait.
 _MAX_CHANGES = 32
@@ -54,12 +54,12 @@ _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
 class PoolCameras:
-    """One per gateway, on its event loop. What is refused raises CameraRefusal."""
+    """One per gateway, on its event loop. Refused requests raise CameraRefusal."""
 
     def __init__(self, client: aioredis.Redis, now_s: Callable[[], float], explain: Callable[[Exception], str]) -> None:
         """`client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it.
 
-        `now_s` is the clock of that Redis. `explain` says in a line what an error of Redis means.
+        `now_s` is the clock of that Redis. `explain` turns an error of Redis into one line.
         """
         self._listing = CameraListing(client)
         self._requests = CameraRequests(client, now_s)
@@ -105,7 +105,7 @@ class PoolCameras:
         return reply.status, camera_document(name, camera, self._records) if camera else None
 
     async def probe(self, request: Mapping[str, Any], access: Access) -> CameraProbe:
-        """What a source worker finds out about a camera."""
+        """Has a source worker probe a camera; returns its answer."""
         name = str(request.get("name") or "")
         if name and not access.sees(name):
             raise _no_camera(name)
@@ -129,7 +129,7 @@ class PoolCameras:
             ) from None
 
     async def _ask(self, ask: Callable[[], Awaitable[Reply]], nobody: str) -> Reply:
-        """The answer to a request; `nobody` says what to do if there is none."""
+        """Sends a request and returns the answer; `nobody` is the message if none comes."""
         try:
             async with self._turn():
                 reply = await ask()

@@ -1,4 +1,4 @@
-"""How a camera of the pool is to be opened and paced: from its specification to the plan of a stream.
+"""Turns the specification of a camera of the pool into the plan of a stream: how to open and to pace it.
 
 Called by the source worker.
 """
@@ -22,7 +22,7 @@ FILE_STALL_S = 30.0
 
 
 def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
-    """The plan of a camera; `spec` holds the login and the full URL, `settings` what holds for all cameras."""
+    """The plan of a camera; `spec` holds the login and the full URL, `settings` applies to all cameras."""
     if spec.is_file:
         what, stall_s = f"The video {unquote(urlsplit(spec.url).path)}", FILE_STALL_S
     else:

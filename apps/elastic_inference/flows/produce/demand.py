@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize, reduced, size_of
 
-# A push answers with each frame. Where frames are rarer, the queue is asked this often.
+# Each push brings an answer. If frames come less often than this, the queue is asked.
 ASK_EVERY_S = 0.4
-# An older answer is none: frames then have their full size, and none is held back.
+# An older answer counts as none: frames then have their full size.
 TRUST_S = 3.0
 
 

@@ -78,13 +78,13 @@ class Pusher:
             self._condition.notify()
 
     def ask(self, sinks: Iterable[QueueSink]) -> None:
-        """Asks soon what is needed of these streams, all in one round trip."""
+        """Asks soon which frames these streams need, all in one round trip."""
         with self._condition:
             self._questions.update(dict.fromkeys(sinks))
             self._condition.notify()
 
     def forget(self, sink: QueueSink) -> None:
-        """Neither pushes nor reports what waits of this sink."""
+        """Discards the frame and the report that wait for this sink."""
         with self._condition:
             self._questions.pop(sink, None)
             self._frames.pop(sink, None)
@@ -193,7 +193,7 @@ class Pushers:
         permit: Permit | None,
         demand: Demand | None = None,
     ) -> tuple[Pusher, QueueSink]:
-        """One stream's way into one type's queue. `demand` learns what is needed of it, while its producer asks."""
+        """A sink for one stream and one type. `demand` gets the answers of the queue, while its producer asks."""
         target = self._settings.queue
         # In a cluster each type's keys are in one slot, whose owner may change.
         shard = infer_type if self._by_type else ""
@@ -211,7 +211,7 @@ class Pushers:
         return pusher, QueueSink(self._states[infer_type], producer, metrics, permit, demand)
 
     def release(self, pusher: Pusher, sink: QueueSink) -> None:
-        """The sink is not used any longer."""
+        """Call when the sink is no longer used."""
         pusher.forget(sink)
         self._users[sink.infer_type] -= 1
         if not self._users[sink.infer_type]:

@@ -72,7 +72,7 @@ class QueueState:
         self._lifecycle.set_ready(self._part)
 
     def end(self) -> None:
-        """No stream goes there any longer: readiness does not depend on it."""
+        """Call when no stream uses the queue any longer: then readiness does not depend on it."""
         self._lifecycle.set_ready(self._part)
 
 
@@ -129,12 +129,12 @@ class QueueSink:
         self.pushed(outcome)
 
     def failed(self, error: Exception) -> None:
-        """Counts a frame that the queue has not taken."""
+        """Counts a frame that the queue has not accepted."""
         self.state.failed(error)
         self.drop()
 
     def pushed(self, outcome: PushOutcome) -> None:
-        """Counts what became of a frame."""
+        """Counts the outcome of a push."""
         self.state.worked()
         if outcome.pushed:
             self._metrics.pushed[self.infer_type].inc()
@@ -146,7 +146,7 @@ class QueueSink:
             self.answered(outcome.wanted)
 
     def answered(self, wanted: int) -> None:
-        """The queue says what is needed of this stream."""
+        """Call with the size that the queue says this stream needs."""
         if self._demand is not None:
             self._demand.learn(self.infer_type, wanted)
 

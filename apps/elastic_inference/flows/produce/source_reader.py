@@ -20,7 +20,7 @@ from elastic_inference.flows.produce.source_watch import SourceWatch
 
 log = logging.getLogger(__name__)
 PART = "source"
-# A camera of many that can never work as configured is tried again after this long: the file may appear.
+# One of many cameras that can never work as configured is tried again after this long: its file may appear.
 FATAL_PAUSE_S = 10.0
 
 # Opening may take a name lookup, a login and a few seconds of video. A read ends by the source's own time-out; it hangs

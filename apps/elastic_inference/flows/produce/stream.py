@@ -1,4 +1,4 @@
-"""One camera or file: a thread that reads it, one that encodes its frames, and its way into the queue of each type.
+"""One camera or file: a thread that reads it, one that encodes its frames, and a sink for each type.
 
 Called by `stream_manager`. It ends and fails alone.
 """
@@ -42,7 +42,7 @@ class StreamPlan:
     """How one stream is to run.
 
     `what` describes the source in logs and holds no secret. Plans with the same `connection` use the same open source:
-    a change of the other fields disturbs nothing.
+    after a change of other fields it stays open.
     """
 
     name: str
@@ -60,13 +60,13 @@ class StreamPlan:
 
     @property
     def asks(self) -> bool:
-        """Whether it depends on what pods and viewers need."""
+        """Whether the size of its frames depends on what pods and viewers need."""
         return self.size is ImageSize.AUTO
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds for each stream of a process."""
+    """The limits of each stream of a process."""
 
     max_frame_bytes: int
     max_frame_pixels: int
@@ -215,7 +215,7 @@ class Stream:
         self._use(())
 
     def join(self, timeout_s: float) -> None:
-        """Waits for its threads; those that hang are daemons and do not keep the process from its exit."""
+        """Waits for its threads; those that hang are daemons and do not keep the process from ending."""
         self._reader.close(timeout_s)
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -227,7 +227,7 @@ class Stream:
                 if taken is not None and not self.lifecycle.stopping:
                     self._encode(*taken)
                     self._cpu_s = time.thread_time()
-                # A frame of 1080p has 3 MB: it must not wait here until the next one comes.
+                # A 1080p frame takes 3 MB, which would be held until the next one comes.
                 taken = None
         except BaseException as error:
             log.critical("%s: the encoder failed", self.plan.name, exc_info=error)

@@ -23,17 +23,17 @@ from elastic_inference.flows.produce.stream import Limits, Stream, StreamPlan
 log = logging.getLogger(__name__)
 PART = "streams"
 TICK_S = 0.25
-# This share of the memory that is left may hold an image: a process with one stream works on one at a time.
+# An image may take this share of the free memory: a process with one stream works on one image at a time.
 IMAGE_SHARE = 0.9
-# Of many streams some work at the same time.
+# Of many streams, several work at the same time.
 SHARED_IMAGE_SHARE = 0.2
-# A changed camera is opened again when its old connection has ended, or after this long.
+# A changed camera is opened again when its old connection has ended, or at the latest after this long.
 REOPEN_AFTER_S = 2.0
 
 
 @dataclass(slots=True)
 class _Slot:
-    """A stream that is wanted, and what runs of it."""
+    """A wanted stream, and what runs for it."""
 
     plan: StreamPlan
     permit: Permit | None
@@ -89,7 +89,7 @@ class StreamManager:
         if slot.stream is not None and slot.permit is permit and slot.stream.change(plan):
             slot.plan = plan
             return
-        log.info("%s: opening it anew: its address has changed", plan.name)
+        log.info("%s: opening it again: its address has changed", plan.name)
         if slot.stream is not None:
             slot.stream.end()
             self._ending.append(slot.stream)
@@ -143,8 +143,8 @@ class StreamManager:
         self._lifecycle.end_beat(PART)
 
     def _failed(self, name: str, slot: _Slot, stream: Stream, now: float) -> None:
-        """A bug has ended a stream: the others go on, and it is started again after a pause."""
-        log.error("%s has failed, and is started again: %r", name, stream.fatal)
+        """A bug has ended a stream: the others continue, and it is started again after a pause."""
+        log.error("%s has failed, and will be started again: %r", name, stream.fatal)
         stream.end()
         self._ending.append(stream)
         slot.ending, slot.stream = None, None

@@ -46,7 +46,7 @@ def test_a_protocol_that_ffmpeg_does_not_have_is_said_at_once() -> None:
 
 
 def test_onvif_is_refused_with_what_to_give_instead() -> None:
-    told = "cameras are not asked by ONVIF yet: expected the RTSP URL"
+    told = "ONVIF is not supported yet: expected the RTSP URL"
     with pytest.raises(SettingError, match=told):
         config.load(config.CameraSettings, {"CAMERA": "ONVIF://10.0.0.7/"})
     with pytest.raises(ValidationError, match=told):
