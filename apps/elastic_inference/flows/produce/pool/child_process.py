@@ -5,6 +5,7 @@ Called by `children`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -35,18 +36,25 @@ class ChildProcess:
     """One running child. Not thread-safe, except `request_metrics`."""
 
     def __init__(self, number: int) -> None:
-        """Starts the process. Messages wait in the socket until it is ready to read them."""
+        """Starts the process. Messages wait in the socket until it is ready to read them.
+
+        Raises OSError if the machine has no descriptor, process or memory left.
+        """
         self.number = number
         self.started_at = time.monotonic()
-        ours, theirs = socket.socketpair()
-        self._crash_file = os.memfd_create("crash")
-        with theirs:
-            descriptors = (theirs.fileno(), self._crash_file)
-            self._process = subprocess.Popen(  # noqa: S603  our own module
-                [sys.executable, "-m", "elastic_inference.flows.produce.pool.child", *map(str, descriptors)],
-                pass_fds=descriptors,
-                stdin=subprocess.DEVNULL,
-            )
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.enter_context(ours)
+            with theirs:
+                self._crash_file = os.memfd_create("crash")
+                undo.callback(os.close, self._crash_file)
+                descriptors = (theirs.fileno(), self._crash_file)
+                self._process = subprocess.Popen(  # noqa: S603  our own module
+                    [sys.executable, "-m", "elastic_inference.flows.produce.pool.child", *map(str, descriptors)],
+                    pass_fds=descriptors,
+                    stdin=subprocess.DEVNULL,
+                )
+            undo.pop_all()
         self.channel = Channel(ours)
         self.cameras: dict[str, Assignment] = {}
         self.reports: dict[str, Message] = {}

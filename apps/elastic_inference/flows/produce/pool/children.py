@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.log import Throttle
 from elastic_inference.flows.produce.pool.blame import Records, guilty
 from elastic_inference.flows.produce.pool.channel import Message
 from elastic_inference.flows.produce.pool.child_process import Assignment, ChildProcess
@@ -50,6 +51,7 @@ class Children:
         self._started = 0
         self._start_at = 0.0
         self._backoff = Backoff(0.25, 10.0)
+        self._throttle = Throttle()
         self._stepped_at = time.monotonic()
         self.records = Records()
         self.costs = Costs(window_s)
@@ -264,11 +266,18 @@ class Children:
         return another or best
 
     def _start(self, now: float) -> ChildProcess | None:
-        """None during the pause after processes that ended soon after their start."""
+        """None during the pause after processes that ended soon after their start, or could not be started."""
         if now < self._start_at:
             return None
         self._started += 1
-        child = ChildProcess(self._started)
+        try:
+            child = ChildProcess(self._started)
+        except OSError as error:
+            # No descriptor, process or memory is left: the cameras of the others go on meanwhile.
+            self._start_at = now + self._backoff.next_s()
+            if note := self._throttle.note("start"):
+                log.error("no camera process can be started, it is tried again: %s %s", error, note)
+            return None
         self._selector.register(child.channel, selectors.EVENT_READ, child)
         log.info("camera process %d has been started", child.pid)
         return child
