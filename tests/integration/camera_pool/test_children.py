@@ -10,7 +10,7 @@ import pytest
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.flows.produce.pool.child_process import Assignment
-from elastic_inference.flows.produce.pool.children import Children
+from elastic_inference.flows.produce.pool.children import SILENT_LIMIT_S, Children
 from tests.support.videos import write_video
 from tests.support.waiting import wait_for
 
@@ -38,3 +38,19 @@ def test_another_process_is_ready_before_a_camera_needs_it(children: Children, t
     for _ in range(3):
         children.step(0.0)
     assert len(list(children.cpu_s())) == 2
+
+
+def test_a_process_that_starts_slowly_is_not_replaced(children: Children) -> None:
+    children.start_first()
+    (child,) = children._shared
+    child.silent_s = SILENT_LIMIT_S + 1
+    children.step(0.0)
+    assert children._shared == [child]
+    wait_for(lambda: children.step(0.1) or children.ready, 60, "its start")
+
+    def replaced() -> bool:
+        child.silent_s = SILENT_LIMIT_S + 1  # unless it says something just now
+        children.step(0.0)
+        return child not in children._shared
+
+    wait_for(replaced, 20, "its replacement: one that has begun and says nothing hangs")

@@ -28,6 +28,8 @@ START_AHEAD_ABOVE = 0.25
 MOST_ALONE = 4
 # A child that says nothing for this long, while this process runs, hangs.
 SILENT_LIMIT_S = 30.0
+# Until it says something for the first time, it has this long: on a node without CPU to spare Python starts slowly.
+START_LIMIT_S = 120.0
 METRICS_LIMIT_S = 1.0
 # If a process ends this soon after its start, and no camera is to blame, the next one starts after a pause that grows.
 SHORT_LIFE_S = 10.0
@@ -137,7 +139,7 @@ class Children:
         passed_s, self._stepped_at = min(now - self._stepped_at, 1.0), now
         for child in self._all():
             child.silent_s += passed_s
-            if child.hangs or child.silent_s > SILENT_LIMIT_S:
+            if child.hangs or child.silent_s > (SILENT_LIMIT_S if child.follows else START_LIMIT_S):
                 log.error("camera process %d hangs: it is replaced", child.pid)
                 child.hangs = True
                 self._ended(child)
