@@ -71,6 +71,11 @@ def text(demand: Demand, layout: Layout, sheet: Sheet) -> str:
             f"{_amount(sheet.pool_cores)} for inference, {_amount(sheet.producer_cores)} for producers, "
             f"{_amount(sheet.service_cores)} for Redis, websocket servers and gateways",
         ),
+        (
+            "camera pool",
+            f"{_count(sheet.source_workers, 'source worker')} of {_count(layout.source_cores, 'core')}, "
+            f"which use {_amount(sheet.source_cpu)}; instead of producers",
+        ),
         ("Redis", f"{_amount(sheet.redis_in_mb_s)} MB/s in, {_amount(sheet.redis_out_mb_s)} MB/s out: {_redis(sheet)}"),
         (
             "types",
@@ -146,6 +151,8 @@ _RATES = (
     ("--node-cores", 1, 1000, Layout.node_cores, "cores of a node"),
     ("--target", 0.05, 1, Layout.target, "the autoscaler's target for the ratio"),
     ("--producer-fps-per-core", 0.1, 1e6, Measured.producer_fps_per_core, "fps that a producer encodes per core"),
+    ("--source-ms", 0.01, 1e4, Measured.source_ms, "CPU milliseconds of a source worker for a frame"),
+    ("--source-cores", 0.05, 1000, Layout.source_cores, "cores of a source worker"),
     ("--shard-mb-s", 0.1, 1e6, RedisRates.shard_mb_s, "MB/s of one Redis process, in and out together"),
     ("--shard-frames-s", 1, 1e7, RedisRates.shard_frames_s, "frames per second of one Redis process"),
     ("--relay-frames-s", 1, 1e7, Measured.relay_frames_s, "frames per second to the viewers of one websocket server"),

@@ -65,6 +65,8 @@ class Measured:
     """Frames that a pod infers, decoding included."""
     producer_fps_per_core: float = 240.0
     """Frames that a producer decodes and encodes."""
+    source_ms: float = 7.7
+    """CPU milliseconds of a source worker of the camera pool for one frame."""
     redis: RedisRates = RedisRates()
     relay_frames_s: float = 4_800.0
     """Frames from one websocket server to its viewers."""
@@ -76,9 +78,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Layout:
-    """Cores of a pod and of a node, and the autoscaler's target for the ratio."""
+    """Cores of a pod, of a source worker and of a node, and the autoscalers' target for the ratio."""
 
     pod_cores: float = 1.0
+    source_cores: float = 2.0
     node_cores: float = 8.0
     target: float = 0.8
 
@@ -108,6 +111,9 @@ class Sheet:
     pods_unrounded: float
     pool_cores: float
     producer_cores: float
+    # CPU that the cameras take as a pool, in cores, and the source workers for it; instead of producers.
+    source_cpu: float
+    source_workers: int
     # Cores of Redis, websocket servers and gateways.
     service_cores: float
     redis_in_mb_s: float
@@ -156,6 +162,7 @@ def calculate(demand: Demand, measured: Measured, layout: Layout) -> Sheet:
     pods_unrounded = demand.frames_s / (measured.fps_per_core * layout.pod_cores * layout.target)
     pods = types * round_up(pods_unrounded / types)
     producer_cores = demand.cameras * demand.fps / measured.producer_fps_per_core
+    source_cpu = demand.cameras * demand.fps * measured.source_ms / 1000
     service_cores = redis.cores + viewers.relay_cores + viewers.gateway_cores
     all_pods = pods + demand.cameras + redis.shards + redis.brokers + viewers.relays + viewers.gateways
     # Frames for viewers travel from the websocket server to the gateway, and from there to the viewers.
@@ -175,6 +182,8 @@ def calculate(demand: Demand, measured: Measured, layout: Layout) -> Sheet:
         pods_unrounded=pods_unrounded,
         pool_cores=pods * layout.pod_cores,
         producer_cores=producer_cores,
+        source_cpu=source_cpu,
+        source_workers=round_up(source_cpu / (layout.source_cores * layout.target)),
         service_cores=service_cores,
         redis_in_mb_s=redis.total.in_mb_s,
         redis_out_mb_s=redis.total.out_mb_s,

@@ -47,6 +47,13 @@ def test_each_type_gets_each_frame() -> None:
     assert two.producer_cores == one.producer_cores  # encoded once
 
 
+def test_source_workers_are_the_pools_cpu_at_the_target() -> None:
+    sheet = plan(Demand(cameras=64, fps=15), Measured(100, source_ms=10), Layout(source_cores=2, target=0.8))
+    assert sheet.source_cpu == pytest.approx(9.6)
+    assert sheet.source_workers == 6  # 9.6 / 1.6
+    assert plan(Demand(cameras=64, types=2), Measured(100, source_ms=10), Layout()).source_workers == 6  # encoded once
+
+
 def test_each_type_has_pods_of_its_own() -> None:
     # 100 fps of each type are 1.25 pods.
     assert plan(unwatched(10, fps=10, types=4), QUICK, Layout()).pods == 8
