@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Updates container/locks/*.txt from setup.py: every package of the images and of the development environment, pinned
-# with the hashes of all its files, for Python 3.11 and later on every platform. So it does with the fuzzers' packages.
+# with the hashes of all its files, for Python 3.11 and later on every platform; also
+# the fuzzers' packages.
 # Usage: tools/update-locks.sh [-h]       Needs Python 3.11 and the package index that pip is set up for.
 set -euo pipefail
 

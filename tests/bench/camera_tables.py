@@ -47,7 +47,7 @@ def _per_core(whole: dict[str, Figure]) -> str:
 def cameras_per_core(ms: float, fps: float, *, gated: bool = False) -> str:
     """How many such cameras use one core, if one frame takes `ms` of CPU in the whole chain.
 
-    Of a gated camera, `ms` is what a second at MEASURED_FPS takes, divided by that rate; fewer frames cost no more.
+    For a gated camera, `ms` is the CPU of a second at MEASURED_FPS, divided by that rate: a lower rate costs no more.
     """
     found = 1000 / (ms * (MEASURED_FPS if gated else fps))
     return f"{found:.1f}" if found < 20 else f"{found:.0f}"

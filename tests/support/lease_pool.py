@@ -55,7 +55,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Worker:
-    """One process. `frozen` does nothing, `cut_off` gets no answer to its rounds."""
+    """One process. While `frozen` it does nothing; while `cut_off` its rounds get no answer."""
 
     name: str
     client: LeaseClient
@@ -88,7 +88,7 @@ class Pool:
         self.newest: dict[str, tuple[int, int]] = {}
         self.owners: dict[str, str] = {}
         self.moves: Counter[str] = Counter()
-        # What has no worker: since when, and for how many rounds that should have ended it.
+        # Items without a worker: since when, and how many rounds have passed that should have placed them.
         self.alone: dict[str, tuple[float, int]] = {}
         self.passed = self.emptied = 0.0
         self.longest = 0

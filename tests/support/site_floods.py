@@ -39,7 +39,7 @@ def frames_of_new_streams(client: redis.Redis, infer_type: str) -> None:
 
 
 def frames_that_stay(client: redis.Redis, infer_type: str) -> None:
-    """Frames that no token names, for ten years."""
+    """Frames without a token, with an expiry in ten years."""
     pipe = client.pipeline(transaction=False)
     for _ in range(100):
         pipe.set(keys.frame(infer_type, "ghost", str(next(_NUMBERS))), bytes(10_000), ex=YEARS_S)

@@ -214,7 +214,7 @@ class KubernetesStore:
                     raise
                 if _code(error) != 404 and (note := self._throttle.note("status")):
                     log.warning("the status of the camera %s is not accepted: %s %s", name, explain(error), note)
-            # What is not accepted is not tried again until it changes: the others would wait for it.
+            # A refused status is not tried again until it changes: the others would wait for it.
             self._written[name] = fields
             written += 1
         for gone in self._written.keys() - self._resources.keys():

@@ -119,7 +119,7 @@ def _exchange(tries: Sequence[_Try]) -> None:
 
 
 def _continues(each: _Try, frames: Sequence[Frame]) -> bool:
-    """Whether the stream has come further than these frames' numbers; the next try numbers them anew."""
+    """Whether the stream has already passed these frames' numbers; the next try gives them new ones."""
     reached = _REACHED.match(str(each.reply)) if isinstance(each.reply, ResponseError) else None
     if reached is None or each.producer.lease is None:
         return False

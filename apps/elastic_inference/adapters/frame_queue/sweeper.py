@@ -57,7 +57,7 @@ class Sweeper:
     def __init__(self, clients: QueueClients, rules: config.QueueRules) -> None:
         """The caller closes the clients, and the sweeper."""
         self._clients = clients
-        # What is no key of ours serves nobody, and goes as soon as a frame.
+        # A key that is none of ours serves nobody, and expires as soon as a frame.
         self._frame_ms = frame_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
         account_ms = int((rules.max_frame_age_s + ACCOUNT_EXTRA_S) * 1000)
         source_ms = int(SOURCE_LIFE_S * 1000)

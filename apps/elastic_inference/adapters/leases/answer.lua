@@ -61,12 +61,12 @@ if leave_all then
 elseif command == 'renew' then
   write_worker(me)
 end
--- What has been released is looked for at once.
+-- Released items are found by a look at once.
 if look then write(workers_key, ':looked', command == 'release' and '0' or whole(now)) end
 if not born then write(workers_key, ':born', whole(now)) end
 write(workers_key, ':clock', whole(now))
 flush(workers_key)
--- Longer than a quarantine lasts; without a worker nobody needs them.
+-- Leases are kept longer than any quarantine; workers' rows are useless without workers.
 redis.call('PEXPIRE', leases_key, 2 * DAY / 1000)
 redis.call('PEXPIRE', workers_key, 600000)
 

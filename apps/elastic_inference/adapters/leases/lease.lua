@@ -1,35 +1,35 @@
 #!lua flags=allow-oom
--- One round of one worker: renews what it holds, learns what is free, claims its share, or takes over what pays.
--- There is no leader: each worker runs this script, and whoever calls does for itself what all need. A *look* reads
--- all items. They take turns, so that looks keep Redis busy for some per cent of the time; the rounds between read what
--- the caller runs, and what the last look has found free.
+-- One round of one worker: renews its leases, finds free items, claims its share of them, and rebalances the load.
+-- There is no leader: each worker runs this script for itself. A *look* reads all items. Workers take turns in looking,
+-- so that looks keep Redis busy for only a few per cent of the time. The rounds between read only the caller's items,
+-- and those that the last look found free.
 -- The texts of `places.lua` and `answer.lua` follow this one: Redis runs all three as one script.
 -- KEYS: leases, workers
--- ARGV: key of what is wanted, `renew` or `release`, worker (<name>:<incarnation>), lease in us, capacity, used,
+-- ARGV: key of the wanted items, `renew` or `release`, worker (<name>:<incarnation>), lease in us, capacity, used,
 --       1 if it drains, highest epoch that it knows; then for each item that it runs:
 --       '<name> <epoch> <cost> <epoch that refused it> <quarantine in ms, or -1> <1 if the former worker must end first>'
--- Returns {1 if it is known what is wanted, highest epoch, {name, epoch, revision, quarantine in ms, …}: held,
+-- Returns {1 if the wanted items are known, highest epoch, {name, epoch, revision, quarantine in ms, …}: held,
 --          {name, …}: leaving, {worker, ms ago, capacity, used, load, items, 1 if it drains, …},
 --          {name, cost, reason, …}: unassigned}.
 -- A row of `leases`: <epoch> <worker, or -> <cost> <moved in us> <quarantine until, us> <former worker, or -> <left in us>
 -- A row of `workers`: <seen in us> <capacity> <used> <1 if it drains> <lease in us> <load> <items>
--- Fields that are no items: `:epoch`, the highest one, and `:free`, names, in `leases`; `:clock`, `:looked` and `:born`,
+-- Fields that are not items: `:epoch`, the highest one, and `:free`, names, in `leases`; `:clock`, `:looked` and `:born`,
 -- the times of the last round, the last look and the first round, in `workers`.
 local leases_key, workers_key, wanted_key = KEYS[1], KEYS[2], ARGV[1]
 local command, me, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
--- Numbers of microseconds and epochs stay below 2^53, where Lua's numbers are exact.
+-- Microseconds and epochs stay below 2^53, up to which Lua's numbers are exact.
 local MAX_ITEMS, MAX_WORKERS, MAX_EPOCH, MAX_COST = 4096, 256, 9000000000000000, 1024
 -- One call claims at most MAX_CLAIMS, so that workers that start together share, and moves at most MAX_MOVES. It looks
--- for places in at most MAX_STEPS steps.
+-- for workers with room in at most MAX_STEPS steps.
 local MAX_CLAIMS, MAX_MOVES, MAX_STEPS, MAX_UNASSIGNED = 32, 8, 65536, 256
 -- Time between two looks, for each item; names in `:free`.
 local LOOK_US, MAX_FREE = 100, 256
 local MINUTE, LEAVING, DAY = 60000000, 30000000, 86400000000
--- A worker needs some seconds until it has measured what it has claimed: until then a cost is an estimate.
+-- A worker needs some seconds to measure a new item; until then its cost is an estimate.
 local YOUNG, GUESSED = 3000000, 10000000
--- What is cheaper counts as this much, so that its cost is no noise.
+-- Lower costs count as this one, since they would be noise.
 local MIN_COST = 0.001
--- A former worker goes on until the queue refuses its frames, but no longer than LEAVING.
+-- A former worker continues until the queue refuses its frames, but for no longer than LEAVING.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -41,8 +41,8 @@ end
 
 local function whole(value) return string.format('%.0f', value) end
 
--- Whether a hash may be read. One that is larger than valid rows need, or of the wrong type, is removed where we may:
--- workers report again within a second, with the epochs that they hold.
+-- Whether a hash may be read. If it is larger than valid rows need, or of the wrong type, it is removed where that is
+-- allowed: workers report again within a second, with the epochs that they hold.
 local function readable(key, most, bytes, ours)
   local count = redis.pcall('HLEN', key)
   if type(count) == 'number' then
@@ -77,7 +77,7 @@ local function is_name(text) return #text <= 128 and string.match(text, '^%w[%w.
 local changed, removed = {}, {}
 local function remove(name) changed[name], removed[name] = nil, true end
 
--- Workers: who is seen within its lease.
+-- Workers: those seen within their lease.
 local alive, workers_removed, workers_changed, alive_count = {}, {}, {}, 0
 local look, looked, born = command == 'release', nil, nil
 do
@@ -85,7 +85,7 @@ do
   looked = number(string.sub(rows[':looked'] or '', 1, 32), MAX_EPOCH)
   born = number(string.sub(rows[':born'] or '', 1, 32), now)
   local last = number(string.sub(rows[':clock'] or '', 1, 32), MAX_EPOCH)
-  -- The clock has jumped, or nobody has called for long: whoever still lives gets one lease to say so.
+  -- The clock has jumped, or nobody has called for long: each worker has the time of one lease to report again.
   local jumped = last and (last > now + 1000000 or now - last > lease)
   for id, row in pairs(rows) do
     if string.sub(id, 1, 1) ~= ':' then
@@ -105,7 +105,7 @@ do
           load = load, count = count}
         alive_count = alive_count + 1
       else
-        -- It has died: what it held is free.
+        -- It has died: its items are free.
         look, workers_removed[#workers_removed + 1] = true, id
       end
     end
@@ -141,7 +141,7 @@ end
 local leases_there, lease_count = readable(leases_key, 2 * MAX_ITEMS, 1024, true)
 local wanted_there, wanted_count = readable(wanted_key, 2 * MAX_ITEMS, 512, false)
 local since = looked and now - looked
--- It runs other items than it was told: an answer was lost.
+-- It runs other items than the last answer named: that answer was lost.
 look = look or listed ~= 0
 look = look or not since or since < 0 or since >= LOOK_US * (lease_count + wanted_count)
 local free_before = leases_there and redis.call('HGET', leases_key, ':free') or ''
@@ -153,7 +153,7 @@ else
   end
 end
 
--- What is wanted: revision and cost of each item. Without the mark `:known` the list may be incomplete.
+-- The wanted items: revision and cost of each. Without the mark `:known` the list may be incomplete.
 local wanted, known = {}, false
 do
   local rows = wanted_there and rows_of(wanted_key, names) or {}
@@ -197,14 +197,14 @@ local function new_epoch()
   return highest
 end
 
--- The rows of all workers are lost, or there were none: whoever holds a lease gets the length of one to say so.
+-- All rows of workers are lost, or there were none: each holder of a lease has the time of one lease to report.
 local newborn = not born or now - born < lease
 local function is_free(row)
   return not row or not alive[row.worker] and not (newborn and row.worker ~= '-')
 end
 
--- A higher epoch wins, whoever tells of it: Redis may have lost the newest rows or all of them. Epoch 0 tells nothing.
--- When such an item moved last is not known either: it may have been just now.
+-- The higher epoch wins, no matter who reports it: Redis may have lost the newest rows or all. Epoch 0 claims nothing.
+-- The time of such an item's last move is unknown too: it may have been just now.
 for name, item in pairs(mine) do
   local row = held[name]
   if row and row.worker == me then
@@ -224,7 +224,7 @@ for name, item in pairs(mine) do
   if row then
     if item.refused >= row.epoch then row.epoch, changed[name] = new_epoch(), true end
     if item.blocked and row.left > 0 then row.left, changed[name] = 0, true end
-    -- Small changes are noise, and 0 means that nobody has measured yet.
+    -- Small changes are noise, and 0 means that the cost has not been measured yet.
     if item.cost > 0 and math.abs(row.cost - item.cost) > 0.15 * row.cost then row.cost, changed[name] = item.cost, true end
     if item.quarantine >= 0 then
       row.quarantine, changed[name] = now + math.min(item.quarantine * 1000, DAY), true
@@ -241,7 +241,7 @@ if command == 'release' then
   end
 end
 
--- What is no longer wanted goes with its own worker, or when that one has died. A look counts all loads anew.
+-- An item that is no longer wanted is removed by its own worker, or when that has died. A look recounts all loads.
 if look then
   for _, worker in pairs(alive) do worker.load, worker.count = 0, 0 end
 end

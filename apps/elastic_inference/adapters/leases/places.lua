@@ -1,9 +1,10 @@
 -- The second part of the lease script: claims and moves. It changes `held`, which `lease.lua` has read.
--- Places for what is free, then for what drains: the worker whose relative load stays lowest, the dearest item first.
+-- Places free items, then those of draining workers, the most expensive first, each with the worker whose relative
+-- load stays lowest.
 local unassigned, still_free, no_place = {}, {}, {}
 local function place_all()
   local free, handed, places = {}, {}, {}
-  -- What is new counts like what has been measured, on each worker alike, or they would not get equal shares.
+  -- New items count like the mean of measured ones, in each worker's call, or workers would not get equal shares.
   local typical, measured, guessed, settled = 0, 0, {}, true
   for name, row in pairs(held) do
     local want, age = wanted[name], now - row.epoch
@@ -12,7 +13,7 @@ local function place_all()
     elseif age >= YOUNG then
       typical, measured = typical + row.cost, measured + 1
     elseif row.former == '-' then
-      settled = false -- what has just been opened is measured roughly
+      settled = false -- the cost of an item that was just opened is imprecise
     end
   end
   typical = measured > 0 and typical / measured or nil
@@ -31,7 +32,7 @@ local function place_all()
   end
   local largest, room = 0, 0
   for id, worker in pairs(alive) do
-    -- Who has missed its last rounds may be dead, and would keep the item waiting.
+    -- A worker that has missed its last rounds may be dead, and would keep the item waiting.
     if not worker.draining and worker.capacity > 0 and now - worker.seen <= 0.6 * worker.life then
       places[#places + 1] = {id = id, load = worker.load, capacity = worker.capacity, count = worker.count}
       largest, room = math.max(largest, worker.capacity), math.max(room, worker.capacity - worker.load)
@@ -99,8 +100,8 @@ local function place_all()
       if #list < MAX_FREE then list[#list + 1] = item.name end
     end
   end
-  -- Rebalance: the emptiest worker takes from the fullest what pays clearly, and nothing that moved within a minute.
-  -- Not while costs are estimates, since that would move much for nothing.
+  -- Rebalance: the worker with the lowest load claims items of the one with the highest if that clearly helps, but none
+  -- that moved within a minute, and none while costs are estimates, since such moves may be for nothing.
   if draining or #places < 2 or not look or not settled then return end
   local function ratio(worker) return worker.load / worker.capacity end
   local by_worker, others = {}, {}
@@ -118,7 +119,7 @@ local function place_all()
     if list and wanted[name] and now - row.moved >= MINUTE then list[#list + 1] = {name = name, cost = row.cost} end
   end
   for _, list in pairs(by_worker) do table.sort(list, dearest) end
-  -- What lowers the load of `worker` most, if it pays.
+  -- The item that lowers the load of `worker` most, if the move is worth it.
   local function best_of(worker)
     for i, item in ipairs(by_worker[worker.id]) do
       local share = item.cost / worker.capacity

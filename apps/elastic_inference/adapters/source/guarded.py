@@ -33,7 +33,7 @@ _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,7})[ \t]*\r?$")
 
 
 class RtspGuard:
-    """Looks at what an RTSP server sends. `refusal` says why it must not go on.
+    """Looks at what an RTSP server sends. `refusal` says why it must not continue.
 
     FFmpeg would follow a redirect to any address. It reads what comes before the video byte by byte: a server that
     sends something else would cost a core for as long as it sends.

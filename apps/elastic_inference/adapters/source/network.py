@@ -78,9 +78,9 @@ class NetworkSource:
     ) -> None:
         """Connects; a read without data for `stall_s` fails. Raises SourceError without the login.
 
-        `transport` is `tcp`, `udp` or `auto`, which asks an RTSP camera for TCP and tries UDP where it refuses that.
-        `certificate` is what to trust for TLS: a PEM file, or `sha256:<fingerprint>` (rtsps alone). Where there are
-        `rules`, it connects to addresses that they have checked.
+        `transport` is `tcp`, `udp` or `auto`: UDP only if an RTSP camera refuses TCP. `certificate` is trusted for TLS:
+        a PEM file, or `sha256:<fingerprint>` (only rtsps). With `rules`, it connects only to addresses that
+        they allow.
         """
         self._url = url
         self._what = f"The camera {hide_password(url)}"

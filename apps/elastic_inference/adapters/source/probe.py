@@ -149,7 +149,7 @@ class _Probe:
                     seen.first = time.monotonic()
                     self._on_image(data)
                     end = min(seen.first + self._watch_s, self._deadline)
-                    # The first frame also pays for what is made once.
+                    # The first frame includes the cost of what is set up once.
                     seen.cpu_s, used_s = time.thread_time() - used_s, time.thread_time()
                 seen.frames += 1
                 seen.last = time.monotonic()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """None for what the source does not state, or what has not shown yet."""
+    """None for what the source does not state, or what is not known yet."""
 
     transport: str | None = None
     container: str | None = None

@@ -103,7 +103,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def _weight(text: str) -> float:
-    """A weight of 0 to 1; what is none refuses, since the uncompressed form is never wrong."""
+    """A weight of 0 to 1. An invalid one counts as 0, since the uncompressed form is never wrong."""
     return float(text) if re.fullmatch(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", text) else 0.0
 
 

@@ -1,7 +1,7 @@
 """The rounds of housekeeping: each second the janitor and the length of every queue, every 10 s the pods.
 
 Called by `housekeeping_service`. Several replicas may run: locks in Redis share the janitor's work among them, and
-each exports the same figures. A figure that cannot be read is removed, because rules would go on using its last value.
+each exports the same figures. A figure that cannot be read is removed, because rules would keep using its last value.
 """
 
 from __future__ import annotations

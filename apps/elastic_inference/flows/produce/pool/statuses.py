@@ -16,7 +16,7 @@ WRITE_EVERY_S = 5.0
 
 
 class Statuses:
-    """What has to be written waits until it is taken."""
+    """Collects statuses that have changed, until `take` returns them."""
 
     def __init__(self, worker: str, children: Children) -> None:
         self._worker = worker
@@ -27,7 +27,7 @@ class Statuses:
         self._known: dict[str, tuple[CameraState, str | None, float, float]] = {}
 
     def update(self, now: float) -> None:
-        """Notes what has changed; `now` is monotonic."""
+        """Looks for changes; `now` is monotonic."""
         names = self._children.names()
         self._known = {name: known for name, known in self._known.items() if name in names}
         with self._lock:
@@ -57,7 +57,7 @@ class Statuses:
                 self._due[name] = status
 
     def take(self) -> dict[str, CameraStatus]:
-        """What is to be written now."""
+        """The statuses that must be written now."""
         with self._lock:
             due, self._due = self._due, {}
         return due
