@@ -53,7 +53,10 @@ def main() -> int:
     if not options.only or pod.PART in options.only:
         fetch_embedded(context.embedded)  # BlazeFace, from PyPI, unless it is there
     machine, stolen, began = describe(), stolen_s(), time.monotonic()
-    print(f"{machine['cores']} cores, {machine['processor']}; load before {machine['load_before']}\n{head()}")
+    print(
+        f"{machine['cores']} cores, {machine['processor']}, {machine['vectors']}; load before {machine['load_before']}"
+    )
+    print(head())
     chosen = {name: run for name, run in parts(context, options.case).items() if name in (options.only or NAMES)}
     figures: list[Figure] = []
     left_out: list[LeftOut] = []

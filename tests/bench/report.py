@@ -83,9 +83,7 @@ def merged(
         if (each["part"], each["name"]) not in again
     ]
     missing = [LeftOut(**each) for each in before["left_out"] if each["part"] not in measured]
-    loads = {
-        part: {"load_before": machine["load_before"], "stolen_percent": machine["stolen_percent"]} for part in measured
-    }
+    loads = {part: {name: machine[name] for name in ("vectors", "load_before", "stolen_percent")} for part in measured}
     told = {**before["machine"], "measured_again": {**before["machine"].get("measured_again", {}), **loads}}
     by_part = sorted([*kept, *figures], key=lambda each: order.index(each.part))
     return by_part, [*missing, *left_out], told
@@ -94,13 +92,15 @@ def merged(
 def refresh(document: Path, machine: dict[str, Any], table: str, cameras: str = "") -> None:
     """Puts the table and the machine, and the tables of `cameras` if there are any, between marks of the document."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    vectors = f" with {machine['vectors']}" if machine.get("vectors") else ""
     told = (
-        f"{machine['when']}, {machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB, "
+        f"{machine['when']}, {machine['cores']} cores of {machine['processor']}{vectors}, {machine['memory_gb']} GB, "
         f"Linux {machine['kernel']}, Python {machine['python']}, Valkey {machine['valkey']}, {packages}. "
         f"Load before {machine['load_before']}; {machine['stolen_percent']} % of the time was stolen by the host."
     )
     for part, other in machine.get("measured_again", {}).items():
-        told += f" The part {part} was measured again alone, load before {other['load_before']}."
+        vectors = f" on a processor with {other['vectors']}" if other.get("vectors") else ""
+        told += f" The part {part} was measured again alone{vectors}, load before {other['load_before']}."
     text = _between(document.read_text(), (_BEGIN, _END), f"{told}\n\n{table}")
     document.write_text(_between(text, _CAMERAS, f"\n{cameras}\n") if cameras else text)
 
