@@ -18,7 +18,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.fuzz import hostile_keys, raw_requests, services, with_atheris, with_hypothesis, with_schemathesis
+from tests.fuzz import (
+    hostile_keys,
+    hostile_pool,
+    raw_requests,
+    services,
+    with_atheris,
+    with_hypothesis,
+    with_schemathesis,
+)
 from tests.fuzz.outcome import Outcome, table
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.text_targets import folder
@@ -66,15 +74,16 @@ def _run_all(limit_s: float, number: int) -> list[Outcome]:
 
 
 def _with_hypothesis(limit_s: float, number: int) -> list[Outcome]:
-    share_s = limit_s / (len(TARGETS) + 4)
+    share_s = limit_s / (len(TARGETS) + 8)
     outcomes = []
     for target in TARGETS.values():
         outcomes.append(
             _until(share_s, number, lambda seed, each=target: with_hypothesis.run_target(each, EXAMPLES, seed))
         )
         _say(outcomes[-1])
-    outcomes.append(_until(4 * share_s, number, lambda seed: hostile_keys.run_hostile_keys(HISTORIES, seed)))
-    _say(outcomes[-1])
+    for histories in (hostile_keys.run_hostile_keys, hostile_pool.run_hostile_pool):
+        outcomes.append(_until(4 * share_s, number, lambda seed, run=histories: run(HISTORIES, seed)))
+        _say(outcomes[-1])
     return outcomes
 
 
