@@ -86,7 +86,8 @@ const STATE_ORDER: Record<Stream['state'], number> = {
   reconnecting: 1,
   waiting_for_key_frame: 2,
   waiting: 3,
-  live: 4,
+  quiet: 4,
+  live: 5,
 }
 
 /** The streams that pass the filters, sorted. The order is stable: equal streams are sorted by name and type. */

@@ -45,6 +45,7 @@ declare -A RUN_VARIABLES=(
         CAMERA
         CAMERA_FPS
         CAMERA_SIZE
+        CAMERA_GATE
         CAMERA_TRANSPORT
         CAMERA_CA_FILE:read
         CAMERA_CA_DIR:read

@@ -54,6 +54,12 @@ class ProducerFamilies:
         self.pushed = Counter(
             "ei_frames_pushed", "Frames pushed to the queue.", ("stream", "infer_type"), registry=registry
         )
+        self.gated = Counter(
+            "ei_frames_gated",
+            "Frames not inferred because nothing moves (gate: motion).",
+            ("stream", "infer_type"),
+            registry=registry,
+        )
         by_reason = ("stream", "infer_type", "reason")
         self.dropped = Counter("ei_frames_dropped", "Good frames discarded.", by_reason, registry=registry)
         self.invalid = Counter("ei_frames_invalid", "Frames that cannot be used.", by_reason, registry=registry)
@@ -79,6 +85,7 @@ class ProducerMetrics:
         self._families = families
         self._stream = stream
         self.pushed: dict[str, Counter] = {}
+        self.gated: dict[str, Counter] = {}
         self.dropped: dict[tuple[str, DropReason], Counter] = {}
         self.invalid: dict[tuple[str, InvalidReason], Counter] = {}
         for kind in infer_types:
@@ -92,6 +99,7 @@ class ProducerMetrics:
         """The stream goes to one more type."""
         own = {"stream": self._stream, "infer_type": kind}
         self.pushed[kind] = self._families.pushed.labels(**own)
+        self.gated[kind] = self._families.gated.labels(**own)
         for reason in DropReason:
             self.dropped[kind, reason] = self._families.dropped.labels(**own, reason=reason.value)
         for problem in InvalidReason:
@@ -100,6 +108,7 @@ class ProducerMetrics:
     def remove_type(self, kind: str) -> None:
         """The stream no longer goes to this type: what it counted is no longer exported."""
         self._families.pushed.remove(self._stream, kind)
+        self._families.gated.remove(self._stream, kind)
         for reason in DropReason:
             self._families.dropped.remove(self._stream, kind, reason.value)
         for problem in InvalidReason:

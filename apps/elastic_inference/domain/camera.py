@@ -76,7 +76,7 @@ class ImageSize(StrEnum):
 
 
 class GateKind(StrEnum):
-    """none: every frame is inferred; motion: while nothing moves, one frame a second. Not in use yet."""
+    """none: every frame is inferred; motion: while nothing moves and nobody watches, one frame a second."""
 
     NONE = "none"
     MOTION = "motion"
@@ -133,7 +133,9 @@ class CameraSpec(BaseModel):
     size: ImageSize | None = Field(
         None, description="The size of its frames; by default CAMERA_SIZE of the source worker."
     )
-    gate: GateKind | None = Field(None, description="Kept, but not in use yet: every frame is inferred.")
+    gate: GateKind | None = Field(
+        None, description="Which frames are inferred (default: CAMERA_GATE of the source worker, which is none)."
+    )
     transport: Transport = Transport.AUTO
     substream: CameraUrl | None = Field(None, description="Kept, but not in use yet: a second URL of the same view.")
     certificate: Certificate | None = Field(

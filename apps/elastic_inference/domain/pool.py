@@ -36,6 +36,7 @@ class StreamState(StrEnum):
     """live: results arrive; waiting: frames are pushed but not inferred; the others are the state of the source."""
 
     LIVE = "live"
+    QUIET = "quiet"
     WAITING = "waiting"
     STALLED = "stalled"
     RECONNECTING = "reconnecting"

@@ -283,7 +283,7 @@ export interface components {
             quality?: number;
             /** @description The size of its frames; by default CAMERA_SIZE of the source worker. */
             size?: components["schemas"]["ImageSize"] | null;
-            /** @description Kept, but not in use yet: every frame is inferred. */
+            /** @description Which frames are inferred (default: CAMERA_GATE of the source worker, which is none). */
             gate?: components["schemas"]["GateKind"] | null;
             transport?: components["schemas"]["Transport"];
             /** @description Kept, but not in use yet: a second URL of the same view. */
@@ -405,7 +405,7 @@ export interface components {
             v?: 1;
         };
         /**
-         * @description none: every frame is inferred; motion: while nothing moves, one frame a second. Not in use yet.
+         * @description none: every frame is inferred; motion: while nothing moves and nobody watches, one frame a second.
          * @enum {string}
          */
         GateKind: "none" | "motion";
@@ -607,7 +607,7 @@ export interface components {
          * @description live: results arrive; waiting: frames are pushed but not inferred; the others are the state of the source.
          * @enum {string}
          */
-        StreamState: "live" | "waiting" | "stalled" | "reconnecting" | "waiting_for_key_frame";
+        StreamState: "live" | "quiet" | "waiting" | "stalled" | "reconnecting" | "waiting_for_key_frame";
         /** @description All streams. */
         Streams: {
             /** @description Sorted by type and name. */

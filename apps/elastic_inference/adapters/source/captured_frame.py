@@ -55,6 +55,12 @@ class Source(Protocol):
         Raises SourceError, or InvalidFrameError for one unusable frame.
         """
 
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """While `quiet`, it may decode fewer frames, where that saves something. Any thread may call it.
+
+        `on_skip` is called, within `grab`, for each frame that is skipped, with its media time.
+        """
+
     def facts(self) -> SourceFacts:
         """What is known about the source by now: transport, codec, size, rate and the like."""
 

@@ -20,6 +20,7 @@ from av.container import InputContainer
 from elastic_inference.adapters.source.colours import HDR, colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
+from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
@@ -75,6 +76,8 @@ class Container:
         self._frames: deque[av.VideoFrame | bytes] = deque()
         self._packet_time_s: float | None = None
         self._ended = False
+        self._resting: Resting[av.Packet[av.VideoStream]] | None = None
+        self._on_skip: Callable[[], None] = _nothing
         self._key_time_s: float | None = None
         self.key_interval_s: float | None = None  # between the last two key frames
 
@@ -109,9 +112,43 @@ class Container:
             if self.decoder is None:
                 self._frames.append(bytes(packet))
                 self._packet_time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
-            else:
+            elif self._resting is None or self.decoder.deinterlaces:
                 self._frames.extend(self.decoder.decode(packet))
+            else:
+                self._read_resting(packet, self.decoder, self._resting)
         return self._frames.popleft() if self._frames else None
+
+    def rest(self, quiet: bool, on_skip: Callable[[], None]) -> None:
+        """While `quiet`, only key frames are decoded, until the packets between them grow. Any thread may call it.
+
+        `on_skip` is called for each packet that is skipped, in the thread that reads.
+        """
+        if self._resting is None:
+            self._on_skip = on_skip
+            self._resting = Resting()
+        self._resting.asked = quiet
+
+    @property
+    def rests(self) -> bool:
+        """Whether only key frames are decoded now."""
+        return self._resting is not None and self._resting.rests
+
+    def _read_resting(
+        self, packet: av.Packet[av.VideoStream], decoder: Decoder, resting: Resting[av.Packet[av.VideoStream]]
+    ) -> None:
+        if packet.is_keyframe:
+            alone = resting.key(packet, self.stream.width * self.stream.height)
+            self._frames.extend(decoder.decode_alone(packet) if alone else decoder.decode(packet))
+            return
+        packets = resting.between(packet)
+        if packets is None:
+            self._on_skip()
+            return
+        for each in packets[:-1]:
+            # The frames before are too old to be shown; the decoder needs them.
+            for _ in decoder.decode(each):
+                pass
+        self._frames.extend(decoder.decode(packets[-1]))
 
     def facts(self, transport: str | None = None) -> SourceFacts:
         """What the stream states, and what reading has shown by now."""
@@ -216,6 +253,10 @@ class Container:
         if best.codec_context.name in _TEXT_CODECS:
             raise kind(f"{self._what} is text, not a video.")
         return best
+
+
+def _nothing() -> None:
+    """Ignores a skipped packet."""
 
 
 def _codec_of(opened: InputContainer, index: int, name_codec: Callable[[], str | None]) -> str:

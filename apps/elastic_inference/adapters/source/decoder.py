@@ -68,6 +68,13 @@ class Decoder:
         if packet is None and self._filter is not None:
             yield from self._filter.flush()
 
+    def decode_alone(self, packet: av.Packet[av.VideoStream]) -> Iterator[av.VideoFrame]:
+        """Yields the frame of a key packet at once; the decoder then waits for the next key packet."""
+        yield from self.decode(packet)
+        # A decoder that reorders frames would hold it back until others follow.
+        yield from self.decode(None)
+        self._stream.codec_context.flush_buffers()
+
     def _deinterlace(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         if self._filter is not None and not self._filter.takes(frame):
             yield from self._filter.flush()

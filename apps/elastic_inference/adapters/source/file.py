@@ -32,6 +32,7 @@ class FileSource:
         """Opens the file and reads its first frame. Raises SourceFatalError with the reason."""
         self._path = path
         self._decode_device = decode_device
+        self._rest: tuple[bool, Callable[[float | None], None]] | None = None
         self._what = f"The video {path}"
         self._container = self._open()
         self._next = self._container.read(_ignore)
@@ -55,6 +56,8 @@ class FileSource:
             # Reopen instead of seeking: MPEG-TS and MPEG-PS seek to some later key frame only.
             self._container.close()
             self._container = self._open()
+            if self._rest is not None:
+                self.rest(*self._rest)
             self._clock.restart()
             frame = self._container.read(on_data)
             if frame is None:
@@ -66,6 +69,12 @@ class FileSource:
         """Returns the frame; its capture time is now. Call it once."""
         frame, self._current = self._current, b""
         return CapturedFrame.of(frame, time.time(), time.monotonic())
+
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """See `Source`."""
+        self._rest = quiet, on_skip
+        # Their own time stamps are not in the order of the images.
+        self._container.rest(quiet, lambda: on_skip(self._clock.tick(None)))
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

@@ -119,6 +119,9 @@ class MjpegSource:
             raise _too_large(self._shown, self._max_image_bytes)
         return self._frame
 
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """Does nothing: no frame is decoded."""
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return SourceFacts("HTTP", "MJPEG", "mjpeg")
@@ -175,6 +178,9 @@ class StillSource:
             raise _too_large(self._camera.shown, self._max_image_bytes)
         return self._frame
 
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """Does nothing: no frame is decoded."""
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return SourceFacts("HTTP, polled", "still images", "mjpeg")
@@ -225,6 +231,10 @@ class HttpContainerSource:
     def retrieve(self) -> CapturedFrame:
         """Returns the frame."""
         return self._frames.retrieve()
+
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """See `Source`."""
+        self._frames.rest(quiet, on_skip)
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

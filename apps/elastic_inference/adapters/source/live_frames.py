@@ -36,6 +36,10 @@ class LiveFrames:
         self._ts, self._captured = time.time(), time.monotonic()
         return self._clock.tick(self._container.time_s(frame))
 
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """See `Source`."""
+        self._container.rest(quiet, lambda: on_skip(None))
+
     def retrieve(self) -> CapturedFrame:
         """The frame that `grab` read: a JPEG as the camera made it, or a decoded image. Call it once."""
         frame, self._frame = self._frame, b""

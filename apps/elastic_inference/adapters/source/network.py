@@ -108,6 +108,10 @@ class NetworkSource:
         """Returns the frame: a JPEG as the camera made it, or a decoded image."""
         return self._frames.retrieve()
 
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """See `Source`."""
+        self._frames.rest(quiet, on_skip)
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return self._container.facts(self._transport)

@@ -44,6 +44,10 @@ class UsbSource:
         frame = self._frames.retrieve()
         return frame if frame.jpeg is None else replace(frame, jpeg=whole_jpeg(frame.jpeg))
 
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """See `Source`."""
+        self._frames.rest(quiet, on_skip)
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return self._container.facts("V4L2")

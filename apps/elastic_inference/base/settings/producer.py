@@ -13,7 +13,7 @@ from elastic_inference.base.settings.common import CommonSettings, QueueRules
 from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import LATER_SCHEMES, ImageSize
+from elastic_inference.domain.camera import LATER_SCHEMES, GateKind, ImageSize
 
 # The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
 CAMERA_SCHEMES = {
@@ -75,6 +75,11 @@ class CameraSettings(ProducerSettings):
         ImageSize.SOURCE,
         description="auto: while nobody watches, frames are as large as the models need; source: as the camera sends "
         "them; a camera of the pool may say otherwise",
+    )
+    camera_gate: GateKind = Field(
+        GateKind.NONE,
+        description="motion: while nothing moves and nobody watches, one frame a second is inferred; none: every "
+        "frame; a camera of the pool may say otherwise",
     )
     camera_transport: Literal["auto", "tcp", "udp"] = Field(
         "auto", description="transport of RTSP; auto tries TCP, then UDP"

@@ -203,7 +203,7 @@ def _broker(facts: Facts) -> Finding:
         return Finding.broken(link, facts.broker_problem, _SERVER_ADVICE)
     if facts.inferred:
         return Finding.good(link, f"{len(facts.inferred)} streams with results: {_some(facts.inferred)}")
-    if facts.workers and any(each.state == "live" for each in facts.producers):
+    if facts.workers and any(each.state in ("live", "quiet") for each in facts.producers):
         return Finding.broken(
             link,
             "pods are running, but no stream has a result",

@@ -16,6 +16,8 @@ from elastic_inference.domain.pool import Stats, Stream, Streams, StreamState, T
 
 # A stream is no longer live when no result has arrived for this long and for three frame intervals.
 QUIET_S = 3.0
+# The same for a stream in which nothing moves: the gate lets each key frame through, and they may be this far apart.
+GATED_S = 15.0
 # Two servers' clocks differ by less than this: a later time was not written by our services.
 FUTURE_LIMIT_S = 24 * 3600.0
 # States that a source reports and that take precedence over what the results say.
@@ -87,11 +89,12 @@ def _type_stats(
 
 
 def _inferred(stream: StreamInfo, source: SourceInfo | None, now_s: float) -> Stream:
-    quiet = now_s - stream.last_seen > max(QUIET_S, 3.0 / stream.fps if stream.fps > 0 else 0.0)
+    gated = source is not None and source.state == StreamState.QUIET
+    quiet = now_s - stream.last_seen > max(GATED_S if gated else QUIET_S, 3.0 / stream.fps if stream.fps > 0 else 0.0)
     if source is not None and source.state in _TROUBLES:
         state = _TROUBLES[source.state]
     elif not quiet:
-        state = StreamState.LIVE
+        state = StreamState.QUIET if gated else StreamState.LIVE
     else:
         state = StreamState.STALLED if source is None else StreamState.WAITING
     return Stream(

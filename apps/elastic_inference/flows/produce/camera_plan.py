@@ -52,6 +52,7 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         width=spec.width,
         height=spec.height,
         size=spec.size or settings.camera_size,
+        gate=spec.gate or settings.camera_gate,
     )
 
 

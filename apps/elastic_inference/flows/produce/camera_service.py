@@ -43,6 +43,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
         width=settings.frame_width,
         height=settings.frame_height,
         size=settings.camera_size,
+        gate=settings.camera_gate,
     )
     StreamManager(settings, lifecycle, registry, name).run_one(plan)
 

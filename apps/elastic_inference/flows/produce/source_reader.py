@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.base.backoff import Backoff
@@ -47,6 +48,7 @@ class SourceReader:
         stall_s: float,
         hang_limit_s: float,
         on_drop: Callable[[], None],
+        on_gated: Callable[[], None],
         on_invalid: Callable[[InvalidFrameError], None],
         first_number: int = 0,
         never_fatal: bool = False,
@@ -54,7 +56,8 @@ class SourceReader:
     ) -> None:
         """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
 
-        `on_drop` is called for each dropped frame and `on_invalid` for each unusable one, both in the reader's thread.
+        `on_drop` is called for each dropped frame, `on_gated` for each that was not even decoded since nothing moves,
+        and `on_invalid` for each unusable one, all in the reader's thread.
         With `never_fatal` a source that can't work as configured is tried again, after a longer pause. `part` is its
         name in readiness and logs.
         """
@@ -67,6 +70,9 @@ class SourceReader:
         self._read_limit_s = stall_s + READ_MARGIN_S
         self._hang_limit_s = hang_limit_s
         self._on_drop = on_drop
+        self._on_gated = on_gated
+        # Whether the source may rest; None: nobody decides on that.
+        self._quiet: bool | None = None
         self._on_invalid = on_invalid
         self._backoff = Backoff(0.2, 2.0)
         self._lock = threading.Lock()
@@ -114,6 +120,16 @@ class SourceReader:
     def set_gate(self, gate: Gate) -> None:
         """Uses another gate from the next frame on."""
         self._gate = gate
+
+    def set_quiet(self, quiet: bool) -> None:
+        """While quiet, the source may decode key frames alone."""
+        if quiet == self._quiet:
+            return
+        self._quiet = quiet
+        with self._lock:
+            reading, source = self._current, self._current.source
+        if source is not None:
+            source.rest(quiet, partial(self._skip, reading))
 
     def interrupt(self) -> None:
         """Ends a read that hangs, if the source can; it is then reopened."""
@@ -187,6 +203,8 @@ class SourceReader:
                     return
                 reading.source = source
             self._watch.opened(time.monotonic())
+            if self._quiet is not None:
+                source.rest(self._quiet, partial(self._skip, reading))
 
             def on_data() -> None:
                 # Waiting for a key frame is neither a hang nor a stall.
@@ -213,6 +231,20 @@ class SourceReader:
         if reading.began >= reading.beat_at:
             reading.beat_at = reading.began + BEAT_EVERY_S
             self._lifecycle.beat(self._part, self._hang_limit_s)
+
+    def _skip(self, reading: _Reading, media_s: float | None) -> None:
+        """A frame that is not decoded keeps its number and its time."""
+        self._sequence += 1
+        now = time.monotonic()
+        verdict, wait_s = self._gate.admit(now, media_s)
+        self._watch.frame(now + wait_s, verdict is not Verdict.SKIP)
+        if verdict is not Verdict.SKIP:
+            self._on_gated()
+        if wait_s > 0 and not reading.stale:
+            reading.blocked = False
+            self._lifecycle.beat(self._part, self._hang_limit_s + wait_s)
+            self._lifecycle.wait_stop(wait_s)
+            reading.block(self._read_limit_s)
 
     def _take(self, reading: _Reading, source: Source, media_s: float | None) -> None:
         number, self._sequence = self._sequence, self._sequence + 1

@@ -25,6 +25,7 @@ class SourceState(StrEnum):
     """Field `state` of the queue's `source` hash."""
 
     LIVE = "live"
+    QUIET = "quiet"  # live, and the gate lets through one frame a second
     STALLED = "stalled"
     RECONNECTING = "reconnecting"
     # Packets arrive, but none can be decoded until the next key frame.
@@ -51,6 +52,8 @@ class SourceWatch:
         self._window_s = window_s
         self._lock = threading.Lock()
         self._state = SourceState.RECONNECTING
+        # Set by the encoder's thread.
+        self.quiet = False
         self._open = False
         self._opened_once = False
         self._read_hangs = False  # `check` has noticed a stall, and the read has not failed yet
@@ -141,9 +144,11 @@ class SourceWatch:
                 fps = (len(self._frames) - 1) / max(self._frames[-1] - self._frames[0], 1e-6)
             if self._state is not SourceState.LIVE:
                 fps = 0.0
-            report = SourceReport(self._state, fps, self._reconnects)
+            live = self._state is SourceState.LIVE
+            state = SourceState.QUIET if live and self.quiet else self._state
+            report = SourceReport(state, fps, self._reconnects)
         self._metrics.source_fps.set(report.fps)
-        self._metrics.source_up.set(report.state is SourceState.LIVE)
+        self._metrics.source_up.set(live)
         return report
 
     def _stall(self) -> None:

@@ -16,11 +16,12 @@ from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
-from elastic_inference.domain.camera import ImageSize
+from elastic_inference.domain.camera import GateKind, ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.flows.produce.demand import Demand
 from elastic_inference.flows.produce.frame_pacing import Gate
+from elastic_inference.flows.produce.motion_gate import MotionGate
 from elastic_inference.flows.produce.newest_slot import NewestSlot
 from elastic_inference.flows.produce.pusher import Pusher, Pushers
 from elastic_inference.flows.produce.queue_sink import Permit, QueueSink
@@ -57,11 +58,12 @@ class StreamPlan:
     width: int | None = None
     height: int | None = None
     size: ImageSize = ImageSize.SOURCE
+    gate: GateKind = GateKind.NONE
 
     @property
     def asks(self) -> bool:
-        """Whether the size of its frames depends on what pods and viewers need."""
-        return self.size is ImageSize.AUTO
+        """Whether it depends on what pods and viewers need."""
+        return self.size is ImageSize.AUTO or self.gate is GateKind.MOTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Stream:
             stall_s=plan.stall_s,
             hang_limit_s=HANG_LIMIT_S + 2 * plan.stall_s,
             on_drop=self._count_source_drop,
+            on_gated=self._skipped,
             on_invalid=self._count_invalid,
             first_number=first_number,
             never_fatal=never_fatal,
@@ -117,7 +120,8 @@ class Stream:
         self._sinks: tuple[tuple[Pusher, QueueSink], ...] = ()
         self._by_pusher: tuple[tuple[Pusher, list[QueueSink]], ...] = ()
         self._use(tuple(map(self._sink, plan.types)))
-        self._ask_with_pushes()
+        self._motion: MotionGate | None = None
+        self._follow_need()
         self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
         self._error: BaseException | None = None
         self._source_drops = 0
@@ -186,7 +190,7 @@ class Stream:
             self._encoder = self._make_encoder(plan)
         if plan.types != before.types:
             self._change_types(plan.types)
-        self._ask_with_pushes()
+        self._follow_need()
         return True
 
     def tick(self, now: float) -> None:
@@ -198,6 +202,10 @@ class Stream:
             for pusher, sink in self._sinks:
                 if self._demand.due(sink.infer_type, now):
                     pusher.ask((sink,))
+            if self._watch.quiet and self._demand.watched(self.plan.types, now):
+                # Nobody decides on that before the next frame, which may be seconds away.
+                self._watch.quiet = False
+                self._reader.set_quiet(False)
         self.report = report = self._watch.report(now)
         if now < self._next_report and report.state is self._reported:
             return
@@ -240,6 +248,9 @@ class Stream:
             for _, sink in sinks:
                 sink.drop()
             return
+        gate = self._motion
+        if gate is not None and not self._passes(gate, captured):
+            return
         try:
             needed = self._needed_size if self.plan.size is ImageSize.AUTO else None
             data, width, height = self._encoder.encode(captured, needed)
@@ -259,9 +270,41 @@ class Stream:
     def _needed_size(self, width: int, height: int) -> tuple[int, int]:
         return self._demand.size(self.plan.types, width, height, time.monotonic())
 
-    def _ask_with_pushes(self) -> None:
+    def _follow_need(self) -> None:
+        """Sets up what depends on pods and viewers."""
         for _, sink in self._sinks:
             sink.producer.asks_size = self.plan.asks
+        if self.plan.gate is GateKind.MOTION:
+            if self._motion is None:
+                self._motion = MotionGate()
+                self._reader.set_quiet(False)
+        elif self._motion is not None:
+            self._motion, self._watch.quiet = None, False
+            self._reader.set_quiet(False)
+
+    def _passes(self, gate: MotionGate, captured: CapturedFrame) -> bool:
+        """Whether the frame is to be inferred."""
+        now = captured.captured
+        try:
+            passes = gate.admit(captured, now, watched=self._demand.watched(self.plan.types, time.monotonic()))
+        except InvalidFrameError:
+            return True  # the encoder says what is wrong with it
+        self._watch.quiet = gate.quiet
+        self._reader.set_quiet(gate.quiet)
+        if not passes:
+            self._count_gated()
+        return passes
+
+    def _skipped(self) -> None:
+        # Called only in the reader's thread.
+        if gate := self._motion:
+            gate.skip()
+        self._count_gated()
+
+    def _count_gated(self) -> None:
+        for infer_type in self.plan.types:
+            if counter := self._metrics.gated.get(infer_type):
+                counter.inc()
 
     def _count_source_drop(self) -> None:
         # Called only in the reader's thread.

@@ -13,6 +13,7 @@ from elastic_inference.flows.produce.pool.channel import Message
 from elastic_inference.flows.produce.pool.children import Children
 
 WRITE_EVERY_S = 5.0
+_RUNS = (CameraState.LIVE, CameraState.QUIET)
 
 
 class Statuses:
@@ -64,7 +65,7 @@ class Statuses:
 
     def _state(self, name: str, report: Message, now: float) -> tuple[CameraState, str | None]:
         crashed = self._children.records.sentence(name, now)
-        if crashed is not None and report.get("state") != CameraState.LIVE.value:
+        if crashed is not None and report.get("state") not in _RUNS:
             return CameraState.QUARANTINED, crashed
         state = CameraState(report.get("state", CameraState.RECONNECTING.value))
-        return state, None if state is CameraState.LIVE else report.get("reason")
+        return state, None if state in _RUNS else report.get("reason")
