@@ -21,7 +21,7 @@ from elastic_inference.adapters.camera_registry.records import read_spec, read_w
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import CameraState, CameraStatus
+from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 
 LIMIT_S = 20.0
 FIRST = """\
@@ -284,3 +284,25 @@ async def test_requests_that_are_old_or_malformed_change_nothing(site: Site) -> 
         site.sync.rpush(keys.CAMERA_REQUESTS, old, "rubbish", b"\xff", "{}")
         await until(lambda: not site.sync.llen(keys.CAMERA_REQUESTS), "the requests to be taken")
         assert (await site.ask("patch", "yard", {"fps": 3})).status == 200
+
+
+async def test_a_bug_in_one_request_costs_the_others_no_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = FileStore.create
+
+    async def create(store: FileStore, spec: CameraSpec) -> None:
+        if spec.name == "bad":
+            raise RuntimeError("a bug")
+        await real(store, spec)
+
+    def render(_: object) -> bytes:
+        raise RuntimeError("another bug")
+
+    monkeypatch.setattr(FileStore, "create", create)
+    async with site.owner():
+        await until(lambda: len(site.revisions()) == 3, "three cameras")
+        specs = {name: {"name": name, "url": "rtsp://10.0.0.7/live"} for name in ("bad", "good")}
+        replies = await asyncio.gather(*(site.ask("create", name, spec) for name, spec in specs.items()))
+        assert [reply.status for reply in replies] == [503, 201]
+        monkeypatch.setattr("elastic_inference.adapters.camera_registry.file_store.render", render)
+        assert (await site.ask("delete", "good")).status == 503
+        assert "good" in site.revisions()

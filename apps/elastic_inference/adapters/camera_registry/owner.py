@@ -42,6 +42,10 @@ _BATCH = 64
 # After a longer pause of this process, another replica may hold the lock.
 _LOCK_SURE_S = LOCK_LIFE_S - 2.0
 
+_FAILED = Reply(
+    503, message="The change failed for a reason of its own: see the log of the service that owns the cameras."
+)
+
 
 class CameraOwner:
     """One replica. `run` works until the stop."""
@@ -168,9 +172,12 @@ class CameraOwner:
             if not self.leads:
                 raise CameraRefusal(503, "Another replica owns the cameras now: try again in a moment.")
             await self._store.commit()
-        except CameraRefusal as refusal:
+        except Exception as error:
+            # A bug must not cost the others their answers, which nobody else gives.
+            if not isinstance(error, CameraRefusal):
+                log.exception("changes of cameras could not be kept")
             self._held = before
-            failed = _refused(refusal)
+            failed = _refused(error) if isinstance(error, CameraRefusal) else _FAILED
             replies = [(request, failed if reply.status < 400 else reply) for request, reply in replies]
         self._adopt()
         await self._fill(time.monotonic())
@@ -184,6 +191,9 @@ class CameraOwner:
             status = await self._change(request)
         except CameraRefusal as refusal:
             return _refused(refusal)
+        except Exception:
+            log.exception("camera %s: %s failed", request.name, request.action)
+            return _FAILED
         self._adopt()
         camera = self._held.get(request.name)
         document = {"name": request.name, **json.loads(spec_value(camera))} if camera else {}
