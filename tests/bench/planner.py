@@ -31,7 +31,7 @@ from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.plan_capacity import text
-from elastic_inference.commands.planning.sheet import Demand, Layout, Measured
+from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan
 from elastic_inference.domain.frame import Frame
 from tests.elasticity.report import PLANNER
 from tests.support.document import markdown_table, replace_between
@@ -46,7 +46,7 @@ _COMPARED = ("pods, predicted", "pods, measured", "Redis MB/s, predicted", "Redi
 CAPACITY = PROJECT / "doc" / "capacity.md"
 STORED = PROJECT / "doc" / "benchmarks" / "planner.json"
 # The demand of the sheet in doc/capacity.md.
-MANY = Demand(cameras=100_000, fps=15.0, frame_bytes=50_000), Measured(fps_per_core=110), Layout()
+MANY = Demand(cameras=100_000, fps=15.0, frame_bytes=50_000), Measured(fps_per_core=110), NodePlan()
 
 
 def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def run(model: Path, fps: float = 6.0, seconds: float = 15.0) -> list[dict[str, 
         with _Pushing(system.valkey, image, 16, 400.0):
             pod_fps = _saturated(pod, seconds)
         time.sleep(6)
-        layout = Layout(pod_cores=1.0)
+        layout = NodePlan(pod_cores=1.0)
         with redis.Redis(port=system.valkey.port) as admin:
             for streams in STREAMS:
                 demand = Demand(

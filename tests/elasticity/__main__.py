@@ -14,7 +14,7 @@ from typing import Any
 
 from elastic_inference import __version__
 from elastic_inference.commands.planning.capacity import plan
-from elastic_inference.commands.planning.sheet import Demand, Layout, Measured
+from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan
 from tests.elasticity.cluster import (
     DEPLOYMENT,
     MONITORING,
@@ -152,7 +152,7 @@ def _planner(cluster: Cluster, load: Load, fps: float, pod_cores: float, folder:
     records = []
     for streams in (1, 4, 16):
         demand = Demand(cameras=streams, fps=fps, frame_bytes=frame_bytes, detections=0.0, viewers=0, watched_streams=0)
-        sheet = plan(demand, Measured(fps_per_core=pod_fps / pod_cores), Layout(pod_cores, target=TARGET))
+        sheet = plan(demand, Measured(fps_per_core=pod_fps / pod_cores), NodePlan(pod_cores, target=TARGET))
         load.follow(lambda _, rate=fps * streams: rate, streams)  # type: ignore[misc]
         time.sleep(PLANNER_SETTLES_S)
         pods, before, began = [], load.redis_bytes(), time.monotonic()

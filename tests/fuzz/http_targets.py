@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from elastic_inference.adapters.source import http_stream
 from elastic_inference.adapters.source.http_client import HttpCamera
-from elastic_inference.adapters.source.http_login import Login, challenges
+from elastic_inference.adapters.source.http_login import HttpLogin, challenges
 from elastic_inference.base.forwarded import check_prefix, client_of, parse_networks
 from elastic_inference.base.web_origin import is_allowed_origin, origin_of, refusal_reason
 from elastic_inference.domain.errors import InvalidFrameError, SourceError
@@ -60,7 +60,7 @@ def _login(data: bytes) -> None:
     headers = data.decode("latin-1").split("\n")
     for each in challenges(headers):
         assert each.scheme == each.scheme.lower()
-    login = Login("user", 'p"ä\\ss')
+    login = HttpLogin("user", 'p"ä\\ss')
     login.stale(headers)
     if login.accept(headers) is None:
         header = login.header("GET", "/video")

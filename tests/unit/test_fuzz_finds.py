@@ -16,7 +16,7 @@ from tests.support.results import make_result
 from elastic_inference.adapters.catalogue.entries import load_side_file
 from elastic_inference.adapters.catalogue.export_metadata import beside, from_mapping, read_yaml
 from elastic_inference.adapters.redis_server_check import find_problem
-from elastic_inference.adapters.source.http_login import Login, challenges
+from elastic_inference.adapters.source.http_login import HttpLogin, challenges
 from elastic_inference.adapters.source.jpeg_stream import JpegStream
 from elastic_inference.adapters.stream_broker.publisher import _subscribers
 from elastic_inference.adapters.stream_broker.records import parse_stream, parse_worker
@@ -43,7 +43,7 @@ WORKER = {
 )
 def test_a_long_login_challenge_takes_no_time(rest: str) -> None:
     started = time.monotonic()
-    login = Login("user", "password")
+    login = HttpLogin("user", "password")
     assert login.accept(["Digest " + rest]) is not None
     assert not login.stale(["Digest " + rest])
     assert time.monotonic() - started < LIMIT_S

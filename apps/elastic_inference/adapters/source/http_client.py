@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
-from elastic_inference.adapters.source.http_login import Login
+from elastic_inference.adapters.source.http_login import HttpLogin
 from elastic_inference.adapters.source.tls_trust import Trust
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
@@ -67,7 +67,7 @@ class HttpCamera:
         self._timeout_s = timeout_s
         self._trust = Trust(self.shown, certificate)
         user, password = url_credentials(url)
-        self._login = None if user is None else Login(user, password or "")
+        self._login = None if user is None else HttpLogin(user, password or "")
 
     def get(self) -> Answer:
         """Sends the request, follows redirects and answers login challenges until the camera answers 200.

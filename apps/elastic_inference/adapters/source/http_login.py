@@ -49,7 +49,7 @@ def _blank_quotes(header: str) -> str:
     return _QUOTATION.sub(lambda match: "_" * len(match.group()), header)
 
 
-class Login:
+class HttpLogin:
     """A user's answers to one camera, with the count of uses that Digest asks for."""
 
     def __init__(self, user: str, password: str) -> None:

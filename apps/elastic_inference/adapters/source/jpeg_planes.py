@@ -135,7 +135,7 @@ class _Recolour:
         return _kind(image) == self._kind
 
     def convert(self, image: av.VideoFrame) -> av.VideoFrame:
-        """Converts a frame of that kind, or one that states nothing and means it."""
+        """Converts a frame of that kind, or one that states no kind but is of it."""
         *_, image.colorspace, image.color_range = self._kind
         self._graph.vpush(image)
         return self._graph.vpull()

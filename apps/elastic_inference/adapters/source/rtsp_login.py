@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from elastic_inference.adapters.source.http_login import Login, challenges
+from elastic_inference.adapters.source.http_login import HttpLogin, challenges
 
 # A request or an answer in text, with its body.
 MAX_TEXT_BYTES = 262144
@@ -38,7 +38,7 @@ class RtspLogin:
 
     def __init__(self, user: str, password: str, local: str, camera: str) -> None:
         """`local` and `camera` are the host and port to which FFmpeg connects, and those that the camera knows."""
-        self._login = Login(user, password)
+        self._login = HttpLogin(user, password)
         self._local = f"rtsp://{local}/".encode()
         self._camera = f"rtsp://{camera}/".encode()
         self._sent = b""

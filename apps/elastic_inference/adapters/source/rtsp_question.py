@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from elastic_inference.adapters.source.http_login import Login
+from elastic_inference.adapters.source.http_login import HttpLogin
 from elastic_inference.adapters.source.tls_trust import Trust
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
@@ -59,7 +59,7 @@ def ask(
             user, password = url_credentials(url)
             if not login or answer.status != 401 or user is None:
                 return answer
-            made = Login(user, password or "")
+            made = HttpLogin(user, password or "")
             if made.accept(answer.challenges) is not None:
                 return answer
             return _request(connection, target, 2, made.header("DESCRIBE", target), until)

@@ -115,7 +115,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
     if not sources:
         clips = fetch_clips(options.videos_dir.resolve())
         sources = [["video", str(clips["bikes"]), "people"], ["video", str(clips["carphone_pristine"]), "face"]]
-    streams: list[plans.Stream] = []
+    streams: list[plans.DemoStream] = []
     for kind, source, types in sources:
         if kind == "video" and not Path(source).is_file():
             raise ElasticInferenceError(f"--video {source}: there is no such file.")
@@ -125,7 +125,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
                 raise ElasticInferenceError(f"--type {name[:60]!r}: {keys.NAME_RULE}.")
         where = str(Path(source).resolve()) if kind == "video" else source
         name = plans.stream_name(source, [stream.name for stream in streams])
-        streams.append(plans.Stream(where, names, name, is_camera=kind == "camera"))
+        streams.append(plans.DemoStream(where, names, name, is_camera=kind == "camera"))
     max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
     state_dir = plans.default_state_dir()
     try:

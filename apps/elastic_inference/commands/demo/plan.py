@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from elastic_inference.base import config
 from elastic_inference.base.redis_server import as_arguments, server_settings
-from elastic_inference.commands.demo.supervisor import Child
+from elastic_inference.commands.demo.supervisor import ServiceProcess
 from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, version_arguments
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
@@ -30,7 +30,7 @@ _OWN = {"made-by": "ei-demo"}
 
 
 @dataclass(frozen=True)
-class Stream:
+class DemoStream:
     """One stream of the demo: a file or a camera, and the types that get its frames."""
 
     source: str
@@ -43,7 +43,7 @@ class Stream:
 class Plan:
     """Everything the demo needs to know before it starts."""
 
-    streams: tuple[Stream, ...]
+    streams: tuple[DemoStream, ...]
     models_dir: Path
     state_dir: Path
     host: str
@@ -141,7 +141,7 @@ def decided_by_the_demo() -> list[str]:
     return sorted(names | former)
 
 
-def children(plan: Plan) -> list[Child]:
+def children(plan: Plan) -> list[ServiceProcess]:
     """The processes of a plan, Redis first. Group 0 (producers) stops first, group 3 (Redis) last."""
     decided = dict.fromkeys(decided_by_the_demo(), "")
     common = {
@@ -153,7 +153,7 @@ def children(plan: Plan) -> list[Child]:
         **plan.environ,
     }
     pods = [
-        Child(
+        ServiceProcess(
             f"infer {kind}",
             _service("ei-inference-service"),
             {**common, "INFER_TYPE": kind, "INFER_MODEL_PATH": str(plan.models_dir)},
@@ -162,13 +162,13 @@ def children(plan: Plan) -> list[Child]:
         for kind in plan.infer_types
     ]
     cameras = [_camera(stream, common) for stream in plan.streams if stream.is_camera]
-    relay = Child(
+    relay = ServiceProcess(
         "websocket",
         _service("ei-websocket-server"),
         {**common, "WEBSOCKET_HOST": LOOPBACK, "WEBSOCKET_PORT": str(plan.websocket_port)},
         group=2,
     )
-    gateway = Child(
+    gateway = ServiceProcess(
         "gateway",
         _service("ei-gateway-server"),
         {
@@ -179,13 +179,13 @@ def children(plan: Plan) -> list[Child]:
         },
         group=2,
     )
-    housekeeping = Child(
+    housekeeping = ServiceProcess(
         "housekeeping",
         _service("ei-housekeeping-service"),
         {**common, "CAMERAS_FILE": str(cameras_file(plan.state_dir))},
         group=2,
     )
-    pool = Child(
+    pool = ServiceProcess(
         "camera pool",
         _service("ei-camera-stream-service"),
         {**common, "CAMERA_POOL": "true", "VIDEO_DIR": str(_video_dir(plan))},
@@ -198,8 +198,8 @@ def _service(command: str) -> tuple[str, ...]:
     return (sys.executable, str(Path(sys.executable).with_name(command)))
 
 
-def _redis(plan: Plan, decided: dict[str, str]) -> Child:
-    return Child(
+def _redis(plan: Plan, decided: dict[str, str]) -> ServiceProcess:
+    return ServiceProcess(
         "redis",
         (
             server_binary(),
@@ -213,9 +213,9 @@ def _redis(plan: Plan, decided: dict[str, str]) -> Child:
     )
 
 
-def _camera(stream: Stream, common: dict[str, str]) -> Child:
+def _camera(stream: DemoStream, common: dict[str, str]) -> ServiceProcess:
     """A camera of this machine: the pool runs only what every worker could reach."""
-    return Child(
+    return ServiceProcess(
         f"camera {stream.name}",
         _service("ei-camera-stream-service"),
         {

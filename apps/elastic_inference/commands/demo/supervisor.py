@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
-class Child:
+class ServiceProcess:
     """One process to keep running.
 
     `group` orders the stop: a lower group gets SIGTERM first, so that producers end before pods and pods before Redis.
@@ -58,7 +58,7 @@ class Child:
 class Supervisor:
     """Keeps children running until `stop`, a signal, or a child that cannot work."""
 
-    def __init__(self, children: Sequence[Child], out: TextIO | None = None) -> None:
+    def __init__(self, children: Sequence[ServiceProcess], out: TextIO | None = None) -> None:
         self.children = list(children)
         self.failure: str | None = None
         self._out = out or sys.stdout
@@ -101,7 +101,7 @@ class Supervisor:
             self._end()
         return 1 if self.failure else 0
 
-    def _attend(self, child: Child, now: float) -> None:
+    def _attend(self, child: ServiceProcess, now: float) -> None:
         if child.process is None:
             if now >= child.next_start:
                 self._start(child, now)
@@ -124,7 +124,7 @@ class Supervisor:
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         self.say(child.name, f"{ended}; restart in {wait_s:.1f} s")
 
-    def _start(self, child: Child, now: float) -> None:
+    def _start(self, child: ServiceProcess, now: float) -> None:
         child.process = subprocess.Popen(  # noqa: S603  our own commands
             child.command,
             stdin=subprocess.DEVNULL,
@@ -170,14 +170,14 @@ class Supervisor:
             thread.join(0.5)
 
 
-def _wait(children: Sequence[Child], limit: float) -> None:
+def _wait(children: Sequence[ServiceProcess], limit: float) -> None:
     for child in children:
         if child.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(limit - time.monotonic(), 0.0))
 
 
-def _signal(child: Child, number: signal.Signals) -> None:
+def _signal(child: ServiceProcess, number: signal.Signals) -> None:
     """Sends it to the child's whole process group, so that its own children end too."""
     if child.process is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -17,7 +17,7 @@ _DEVICE = re.compile(r"/dev/[A-Za-z0-9][A-Za-z0-9._/:-]*")
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraOption:
     """One camera. Exactly one of `spec`, `secret` and `device` is set.
 
     `address` is a network and `port` a TCP port that the pod of a camera with a Secret may reach, both empty if they
@@ -47,7 +47,7 @@ class Camera:
 
 def parse_camera(
     name: str | None, source: str | None, types: Sequence[str], cidr: str | None, port: str | None
-) -> Camera | None:
+) -> CameraOption | None:
     """The camera of `-n` and `-c`, None without one. Raises ManifestError; its message never shows a URL."""
     camera = _camera(name, source, types) if name or source else None
     if cidr is None and port is None:
@@ -58,7 +58,7 @@ def parse_camera(
         )
     if port is not None and not (port.isdecimal() and 0 < int(port) < 65536):
         raise ManifestError(f"--camera-port {port}: expected a port such as 554")
-    return Camera(
+    return CameraOption(
         camera.name,
         secret=camera.secret,
         address=camera.address if cidr is None else str(network("--camera-cidr", cidr)),
@@ -66,19 +66,19 @@ def parse_camera(
     )
 
 
-def _camera(name: str | None, source: str | None, types: Sequence[str]) -> Camera:
+def _camera(name: str | None, source: str | None, types: Sequence[str]) -> CameraOption:
     if not name or not source:
         raise ManifestError("-n NAME and -c CAMERA go together")
     check("-n", name, OBJECT_NAME, "at most 40 lower-case letters, digits and '-'")
     if source.isdigit():
-        return Camera(name, device=f"/dev/video{source}")
+        return CameraOption(name, device=f"/dev/video{source}")
     if source.startswith("/dev/"):
         check("-c", source, _DEVICE, "/dev/videoN")
-        return Camera(name, device=source)
+        return CameraOption(name, device=source)
     if "://" not in source:
         check("-c", source, SECRET_NAME, "a URL, the name of a Secret, or /dev/videoN")
-        return Camera(name, secret=source)
-    return Camera(name, spec=_specification(name, source, types))
+        return CameraOption(name, secret=source)
+    return CameraOption(name, spec=_specification(name, source, types))
 
 
 def _specification(name: str, url: str, types: Sequence[str]) -> CameraSpec:

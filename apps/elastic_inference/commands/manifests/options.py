@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from elastic_inference import __version__
 from elastic_inference.commands.manifests import command_line
-from elastic_inference.commands.manifests.camera import Camera, parse_camera
+from elastic_inference.commands.manifests.camera import CameraOption, parse_camera
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import LABEL, OBJECT_NAME, SECRET_NAME, check, network
 from elastic_inference.commands.manifests.redis_address import ports
@@ -35,7 +35,7 @@ class Options:
     output: str = ""
     types: tuple[str, ...] = ()
     model: str = ""
-    camera: Camera | None = None
+    camera: CameraOption | None = None
     autoscaler: str = "hpa-ratio"
     secret: str = "ei-credentials"  # noqa: S105  an object's name
     existing_secret: bool = False
@@ -107,7 +107,7 @@ def _check_names(given: Namespace) -> None:
             check("Secret", name, SECRET_NAME, "the name of a Secret")
 
 
-def _check_combination(given: Namespace, types: Sequence[str], camera: Camera | None) -> None:
+def _check_combination(given: Namespace, types: Sequence[str], camera: CameraOption | None) -> None:
     if given.model and camera:
         raise ManifestError("-m is for your own type, -n and -c are for a camera: give one of the two")
     if given.types and not given.model and not camera:

@@ -19,7 +19,7 @@ from elastic_inference.base.ports import METRICS_PORT
 from elastic_inference.base.redis_server import as_file, server_settings
 from elastic_inference.base.redis_url import REDIS_PORT
 from elastic_inference.commands.manifests import autoscaling, available, credentials
-from elastic_inference.commands.manifests.camera import Camera
+from elastic_inference.commands.manifests.camera import CameraOption
 from elastic_inference.commands.manifests.images import Images
 from elastic_inference.commands.manifests.names import LABEL
 from elastic_inference.commands.manifests.options import Options
@@ -107,7 +107,7 @@ def sample_values(name: str, feeds: Sequence[str], clip: str) -> Values:
     }
 
 
-def camera_values(camera: Camera, feeds: Sequence[str]) -> Values:
+def camera_values(camera: CameraOption, feeds: Sequence[str]) -> Values:
     """`camera` of the parts; what is not known is left out."""
     if camera.spec is not None:
         return _pool_camera(camera.spec)

@@ -12,8 +12,8 @@ from elastic_inference.commands.planning.sheet import (
     NODE_PODS,
     Bottleneck,
     Demand,
-    Layout,
     Measured,
+    NodePlan,
     Sheet,
     calculate,
 )
@@ -28,7 +28,7 @@ GATEWAY_TYPES = 256
 MAX_REPLICAS = int(SETTINGS["MAX_REPLICAS"])
 
 
-def plan(demand: Demand, measured: Measured, layout: Layout) -> Sheet:
+def plan(demand: Demand, measured: Measured, layout: NodePlan) -> Sheet:
     """The sheet for a demand.
 
     Raises ValueError if a pod does not fit a node, or one camera's frames do not fit a Redis server.
@@ -138,7 +138,7 @@ _LIMITS = (
 )
 
 
-def _bottlenecks(demand: Demand, measured: Measured, layout: Layout) -> list[tuple[float, Bottleneck]]:
+def _bottlenecks(demand: Demand, measured: Measured, layout: NodePlan) -> list[tuple[float, Bottleneck]]:
     """The bottlenecks as cameras and viewers grow together to twice the demand, each with its part of the demand."""
     steps = max(demand.cameras, demand.viewers)
 

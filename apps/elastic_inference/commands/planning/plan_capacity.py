@@ -11,10 +11,10 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from elastic_inference.commands.planning.capacity import plan
-from elastic_inference.commands.planning.sheet import Demand, Layout, Measured, RedisRates, Sheet
+from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan, RedisRates, Sheet
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 
-Inputs = TypeVar("Inputs", Demand, RedisRates, Measured, Layout)
+Inputs = TypeVar("Inputs", Demand, RedisRates, Measured, NodePlan)
 
 EPILOG = """\
 example, with the pod's figure from `make bench`:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         size, limit = demand.frame_bytes / 1000, DEFAULT_MAX_FRAME_BYTES / 1000
         parser.error(f"a frame of {size:,.0f} kB: expected at most {limit:,.0f} (MAX_FRAME_BYTES)")
     measured = _chosen(Measured, options, redis=_chosen(RedisRates, options))
-    layout = _chosen(Layout, options)
+    layout = _chosen(NodePlan, options)
     try:
         sheet = plan(demand, measured, layout)
     except ValueError as error:
@@ -56,7 +56,7 @@ def _chosen(kind: type[Inputs], options: argparse.Namespace, **given: Any) -> In
     return kind(**values, **given)
 
 
-def text(demand: Demand, layout: Layout, sheet: Sheet) -> str:
+def text(demand: Demand, layout: NodePlan, sheet: Sheet) -> str:
     """The sheet as it is printed."""
     by = f" (by their {sheet.nodes_by})" if sheet.nodes > 1 else ""
     rows = [
@@ -147,12 +147,12 @@ def _parser() -> argparse.ArgumentParser:
 _RATES = (
     ("--fps", 0.01, 1000, Demand.fps, "fps of a camera"),
     ("--detections", 0, 1000, Demand.detections, "detections per frame"),
-    ("--pod-cores", 0.05, 1000, Layout.pod_cores, "cores of an inference pod"),
-    ("--node-cores", 1, 1000, Layout.node_cores, "cores of a node"),
-    ("--target", 0.05, 1, Layout.target, "the autoscaler's target for the ratio"),
+    ("--pod-cores", 0.05, 1000, NodePlan.pod_cores, "cores of an inference pod"),
+    ("--node-cores", 1, 1000, NodePlan.node_cores, "cores of a node"),
+    ("--target", 0.05, 1, NodePlan.target, "the autoscaler's target for the ratio"),
     ("--producer-fps-per-core", 0.1, 1e6, Measured.producer_fps_per_core, "fps that a producer encodes per core"),
     ("--source-ms", 0.01, 1e4, Measured.source_ms, "CPU milliseconds of a source worker for a frame"),
-    ("--source-cores", 0.05, 1000, Layout.source_cores, "cores of a source worker"),
+    ("--source-cores", 0.05, 1000, NodePlan.source_cores, "cores of a source worker"),
     ("--shard-mb-s", 0.1, 1e6, RedisRates.shard_mb_s, "MB/s of one Redis process, in and out together"),
     ("--shard-frames-s", 1, 1e7, RedisRates.shard_frames_s, "frames per second of one Redis process"),
     ("--relay-frames-s", 1, 1e7, Measured.relay_frames_s, "frames per second to the viewers of one websocket server"),

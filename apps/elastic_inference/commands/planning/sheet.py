@@ -77,7 +77,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Layout:
+class NodePlan:
     """Cores of a pod, of a source worker and of a node, and the autoscalers' target for the ratio."""
 
     pod_cores: float = 1.0
@@ -151,7 +151,7 @@ def result_bytes(detections: float) -> float:
     return RESULT_BYTES + DETECTION_BYTES * detections
 
 
-def calculate(demand: Demand, measured: Measured, layout: Layout) -> Sheet:
+def calculate(demand: Demand, measured: Measured, layout: NodePlan) -> Sheet:
     """The sheet without its bottlenecks.
 
     Raises ValueError if a pod does not fit a node, or one camera's frames do not fit a Redis server.
@@ -302,7 +302,7 @@ def _shards(demand: Demand, queue: _Load, measured: Measured) -> tuple[int, int,
     return types, round_up(types / types_per_shard), by
 
 
-def _pods_per_node(layout: Layout) -> int:
+def _pods_per_node(layout: NodePlan) -> int:
     """How many inference pods fit the cores of a node."""
     found = round_down(layout.node_cores / layout.pod_cores)
     if not found:

@@ -77,7 +77,7 @@ class PoolCamera:
 
 
 @dataclass
-class Facts:
+class Observations:
     """What the checks found. A part's `…_error` is None if it works, otherwise a sentence."""
 
     queue_address: str = ""
@@ -103,7 +103,7 @@ class Facts:
     video_stream: str = ""
 
 
-def find(facts: Facts) -> list[Finding]:
+def find(facts: Observations) -> list[Finding]:
     """One finding per link, from the camera to housekeeping; the module `cluster` adds the scaling."""
     checks = (_camera, _queue, _worker, _broker, _relay, _gateway, _housekeeping)
     return [check(facts) for check in checks]
@@ -116,7 +116,7 @@ def first_broken(findings: Iterable[Finding]) -> Finding | None:
     return min(broken, key=lambda finding: order.index(finding.link), default=None)
 
 
-def _camera(facts: Facts) -> Finding:
+def _camera(facts: Observations) -> Finding:
     link = ChainLink.CAMERA
     if facts.queue_error:
         return Finding.unknown(link, "unknown: the queue does not answer")
@@ -153,7 +153,7 @@ def _camera(facts: Facts) -> Finding:
     return Finding.good(link, text)
 
 
-def _queue(facts: Facts) -> Finding:
+def _queue(facts: Observations) -> Finding:
     link = ChainLink.QUEUE
     if facts.queue_is_http:
         return Finding.broken(
@@ -175,7 +175,7 @@ def _queue(facts: Facts) -> Finding:
     return Finding.good(link, f"{facts.queue_address} answers; frames waiting: {waiting}")
 
 
-def _worker(facts: Facts) -> Finding:
+def _worker(facts: Observations) -> Finding:
     link = ChainLink.WORKER
     if facts.queue_error or facts.broker_error:
         return Finding.unknown(link, "unknown: Redis does not answer")
@@ -195,7 +195,7 @@ def _worker(facts: Facts) -> Finding:
     return Finding.good(link, running)
 
 
-def _broker(facts: Facts) -> Finding:
+def _broker(facts: Observations) -> Finding:
     link = ChainLink.BROKER
     if facts.broker_error:
         return Finding.broken(link, facts.broker_error, "Start Redis, or correct BROKER_URL of pods and gateway.")
@@ -213,7 +213,7 @@ def _broker(facts: Facts) -> Finding:
     return Finding.unknown(link, "answers, but has no results yet")
 
 
-def _relay(facts: Facts) -> Finding:
+def _relay(facts: Observations) -> Finding:
     return _server(
         ChainLink.RELAY,
         facts.relay_address,
@@ -224,7 +224,7 @@ def _relay(facts: Facts) -> Finding:
     )
 
 
-def _gateway(facts: Facts) -> Finding:
+def _gateway(facts: Observations) -> Finding:
     found = _server(
         ChainLink.GATEWAY,
         facts.gateway_address,
@@ -249,7 +249,7 @@ def _server(link: ChainLink, address: str, error: str | None, *, hint: str, advi
     return Finding.good(link, f"{address} answers")
 
 
-def _housekeeping(facts: Facts) -> Finding:
+def _housekeeping(facts: Observations) -> Finding:
     link = ChainLink.HOUSEKEEPING
     if facts.queue_error:
         return Finding.unknown(link, "unknown: the queue does not answer")

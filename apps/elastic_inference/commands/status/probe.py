@@ -16,7 +16,7 @@ from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.redis_server_check import ask_problem
 from elastic_inference.adapters.stream_broker import StreamRegistry
 from elastic_inference.base.config import RedisTarget
-from elastic_inference.commands.status.findings import Facts, PoolCamera, ProducerState
+from elastic_inference.commands.status.findings import Observations, PoolCamera, ProducerState
 from elastic_inference.domain.camera import CameraState
 from elastic_inference.domain.camera_documents import Cameras
 
@@ -35,9 +35,9 @@ async def collect_facts(
     relay_url: str = "",
     gateway_url: str = "",
     token: str = "",
-) -> Facts:
-    """Facts about the system at these addresses; empty addresses are skipped."""
-    facts = Facts(queue_address=str(queue), relay_address=relay_url, gateway_address=gateway_url)
+) -> Observations:
+    """Observations of the system at these addresses; empty addresses are skipped."""
+    facts = Observations(queue_address=str(queue), relay_address=relay_url, gateway_address=gateway_url)
     await _queue(queue, facts)
     if facts.queue_error and not facts.queue_login_refused:
         facts.queue_is_http = await _answers_http(queue)
@@ -55,7 +55,7 @@ async def collect_facts(
     return facts
 
 
-async def _queue(target: RedisTarget, facts: Facts) -> None:
+async def _queue(target: RedisTarget, facts: Observations) -> None:
     try:
         reader = QueueReader(target, "ei-status")
         try:
@@ -101,7 +101,7 @@ async def _answers_http(target: RedisTarget) -> bool:
         return False
 
 
-async def _broker(target: RedisTarget, facts: Facts, *, separate: bool) -> None:
+async def _broker(target: RedisTarget, facts: Observations, *, separate: bool) -> None:
     try:
         client = connect_async(target, name="ei-status")
         try:

@@ -21,7 +21,7 @@ from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S,
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.pool_state import NoDataYetError
-from elastic_inference.flows.gateway.snapshots import SnapshotError
+from elastic_inference.flows.gateway.snapshots import NoSnapshotError
 
 _LOGIN = TypeAdapter(Login)
 
@@ -94,7 +94,7 @@ class SnapshotHandler(BaseHandler):
             if not known or await self.gateway.state.stream(stream_id, self.access) is None:
                 raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
             jpeg = await self.gateway.snapshots.take(stream_id)
-        except SnapshotError as error:
+        except NoSnapshotError as error:
             raise ApiError(error.status, str(error), 2 if error.status == 503 else 1) from None
         except (NoDataYetError, RedisError, OSError):
             raise ApiError(503, "Redis is unavailable: try again in a moment.", 2) from None

@@ -31,7 +31,7 @@ _FORMER_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class BrowserSession:
     """A valid session."""
 
     access: Access
@@ -87,7 +87,7 @@ class Authenticator:
         body = f"{_VERSION}.{expiry}.{secrets.token_urlsafe(12)}.{access.fingerprint}"
         return f"{body}.{_sign(self._by_fingerprint[access.fingerprint].key, body)}"
 
-    def session(self, value: str | None) -> Session | None:
+    def session(self, value: str | None) -> BrowserSession | None:
         """The session of a cookie; None if it has expired, is forged or missing, or its token has been removed."""
         if not value or len(value) > 256:
             return None
@@ -104,7 +104,7 @@ class Authenticator:
         ):
             return None
         left_s = int(parts[1]) - self._clock() if parts[1].isdecimal() else 0.0
-        return Session(known.access, left_s) if left_s > 0 else None
+        return BrowserSession(known.access, left_s) if left_s > 0 else None
 
     def _digest(self, text: str) -> bytes:
         return hmac.digest(self._digest_key, text.encode("utf-8", "replace"), hashlib.sha256)

@@ -22,13 +22,13 @@ from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
 from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, Role, document_json
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
-from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, FailureLimit, Session
+from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
 from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.security_headers import security_headers
-from elastic_inference.flows.gateway.snapshots import Snapshots
+from elastic_inference.flows.gateway.snapshots import SnapshotClient
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Gateway:
     state: PoolState
     hub: EventHub
     cameras: PoolCameras
-    snapshots: Snapshots
+    snapshots: SnapshotClient
     auth: Authenticator
     metrics: GatewayMetrics
     assets: AssetFolder
@@ -229,7 +229,7 @@ class BaseHandler(RequestHandler):
         """Whether the browser came by HTTPS, to the gateway itself or to a trusted proxy."""
         return self.gateway.tls or self.client.scheme == "https"
 
-    def session(self) -> Session | None:
+    def session(self) -> BrowserSession | None:
         """The session of this request, None without a valid one.
 
         Two gateways on one host can set two cookies of the same name; only one of them is ours.

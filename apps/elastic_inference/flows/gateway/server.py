@@ -50,7 +50,7 @@ from elastic_inference.flows.gateway.client_streams import open_stream
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
-from elastic_inference.flows.gateway.snapshots import Snapshots
+from elastic_inference.flows.gateway.snapshots import SnapshotClient
 from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
 from elastic_inference.flows.gateway.tokens_file import TokensFile
 
@@ -140,7 +140,7 @@ class GatewayServer:
         hub = EventHub(state, self._metrics, cameras)
         parts = urlsplit(settings.websocket_server_url)
         upstream = (str(parts.hostname), parts.port or 80)
-        snapshots = Snapshots(*upstream)
+        snapshots = SnapshotClient(*upstream)
         self._running.callback(snapshots.close)
         self._gateway = Gateway(
             state=state,

@@ -21,7 +21,7 @@ HOST_OF_REQUESTS = "localhost"
 _STATUSES = {404, 429, 504}
 
 
-class SnapshotError(ElasticInferenceError):
+class NoSnapshotError(ElasticInferenceError):
     """There is no snapshot; `status` is the HTTP status, the message is for people."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -29,18 +29,18 @@ class SnapshotError(ElasticInferenceError):
         self.status = status
 
 
-class Snapshots:
+class SnapshotClient:
     """Fetches snapshots. One per gateway; for one event loop, not thread-safe."""
 
     def __init__(self, host: str, port: int) -> None:
-        """Where the websocket server is."""
+        """`host` and `port` are those of the websocket server."""
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._client = AsyncHTTPClient(
             force_instance=True, max_clients=MAX_CONNECTIONS, max_body_size=MAX_BYTES, max_buffer_size=MAX_BYTES
         )
 
     async def take(self, stream_id: str) -> bytes:
-        """A JPEG, at most half a second old. Raises SnapshotError: 404, 429, 503 or 504."""
+        """A JPEG, at most half a second old. Raises NoSnapshotError: 404, 429, 503 or 504."""
         url = f"http://{self._address}/{quote(stream_id)}/snapshot.jpg"
         try:
             answer: HTTPResponse = await self._client.fetch(
@@ -53,11 +53,11 @@ class Snapshots:
                 decompress_response=False,
             )
         except (HTTPClientError, OSError, UnicodeError):
-            raise SnapshotError(503, "The websocket server is unreachable: try again in a moment.") from None
+            raise NoSnapshotError(503, "The websocket server is unreachable: try again in a moment.") from None
         if answer.code == 200:
             return answer.body
         words = answer.body.decode(errors="replace").strip()[:500]
-        raise SnapshotError(answer.code if answer.code in _STATUSES else 503, words)
+        raise NoSnapshotError(answer.code if answer.code in _STATUSES else 503, words)
 
     def close(self) -> None:
         """Cancels the requests in progress."""

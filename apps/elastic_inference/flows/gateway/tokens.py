@@ -69,7 +69,7 @@ def _check_text(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class _Entry(BaseModel):
+class _TokenEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     name: Annotated[str, AfterValidator(_check_name)]
@@ -83,7 +83,7 @@ class _Entry(BaseModel):
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    tokens: Annotated[list[_Entry], Field(max_length=MAX_TOKENS)]
+    tokens: Annotated[list[_TokenEntry], Field(max_length=MAX_TOKENS)]
 
 
 def read_file(path: Path) -> bytes:
@@ -118,7 +118,7 @@ def parse_tokens(content: bytes, others: Sequence[Token] = ()) -> tuple[Token, .
     return tokens
 
 
-def _token(number: int, entry: _Entry) -> Token:
+def _token(number: int, entry: _TokenEntry) -> Token:
     if entry.role is Role.VIEWER and not entry.cameras:
         raise TokensFileError(f'tokens, entry {number}: expected a viewer\'s "cameras", such as ["gate-*"]')
     cameras = tuple(sorted(set(entry.cameras))) or ALL_CAMERAS

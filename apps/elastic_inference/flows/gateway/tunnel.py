@@ -107,7 +107,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> soc
 class SocketTunnel:
     """Joins two sockets by callbacks of the event loop: no task and no future per message.
 
-    Owns both sockets. `done` is set when both are closed. `writes` is told which of them accepts nothing.
+    Owns both sockets. `done` is set when both are closed. It reports to `writes` which of them accepts nothing.
     """
 
     def __init__(self, client: socket.socket, upstream: socket.socket, writes: WriteWatch) -> None:

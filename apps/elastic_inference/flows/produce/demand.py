@@ -16,7 +16,7 @@ ASK_EVERY_S = 0.4
 TRUST_S = 3.0
 
 
-class Demand:
+class StreamNeeds:
     """The newest answer of each inference type."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
-from elastic_inference.flows.produce.demand import Demand
+from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.queue_sink import QUEUE_ERRORS, Permit, QueueSink, QueueState
 from elastic_inference.flows.produce.source_watch import SourceReport
 
@@ -191,7 +191,7 @@ class Pushers:
         infer_type: str,
         metrics: ProducerMetrics,
         permit: Permit | None,
-        demand: Demand | None = None,
+        demand: StreamNeeds | None = None,
     ) -> tuple[Pusher, QueueSink]:
         """A sink for one stream and one type. `demand` gets the answers of the queue, while its producer asks."""
         target = self._settings.queue

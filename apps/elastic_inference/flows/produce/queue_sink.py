@@ -20,7 +20,7 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
-from elastic_inference.flows.produce.demand import Demand
+from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.source_watch import SourceReport
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class QueueSink:
         producer: QueueProducer,
         metrics: ProducerMetrics,
         permit: Permit | None = None,
-        demand: Demand | None = None,
+        demand: StreamNeeds | None = None,
     ) -> None:
         """`demand` learns what the queue answers, while the producer asks."""
         self.infer_type = state.infer_type

@@ -19,7 +19,7 @@ from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain.camera import GateKind, ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
-from elastic_inference.flows.produce.demand import Demand
+from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.frame_pacing import Gate
 from elastic_inference.flows.produce.motion_gate import MotionGate
 from elastic_inference.flows.produce.newest_slot import NewestSlot
@@ -67,7 +67,7 @@ class StreamPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StreamLimits:
     """The limits of each stream of a process."""
 
     max_frame_bytes: int
@@ -83,7 +83,7 @@ class Stream:
         self,
         plan: StreamPlan,
         *,
-        limits: Limits,
+        limits: StreamLimits,
         metrics: ProducerMetrics,
         pushers: Pushers,
         lifecycle: Lifecycle,
@@ -116,7 +116,7 @@ class Stream:
             never_fatal=never_fatal,
             part=self._part,
         )
-        self._demand = Demand()
+        self._demand = StreamNeeds()
         self._sinks: tuple[tuple[Pusher, QueueSink], ...] = ()
         self._by_pusher: tuple[tuple[Pusher, list[QueueSink]], ...] = ()
         self._use(tuple(map(self._sink, plan.types)))

@@ -18,7 +18,7 @@ from elastic_inference.base.memory_limit import room_for_images
 from elastic_inference.base.metrics import ProducerFamilies, ProducerMetrics
 from elastic_inference.flows.produce.pusher import Pushers
 from elastic_inference.flows.produce.queue_sink import Permit
-from elastic_inference.flows.produce.stream import Limits, Stream, StreamPlan
+from elastic_inference.flows.produce.stream import Stream, StreamLimits, StreamPlan
 
 log = logging.getLogger(__name__)
 PART = "streams"
@@ -171,7 +171,7 @@ class StreamManager:
         first_number: int = 0,
     ) -> Stream:
         settings = self._settings
-        limits = Limits(
+        limits = StreamLimits(
             settings.max_frame_bytes, settings.max_frame_pixels, room_for_images(share), settings.metrics_window_s
         )
         return Stream(

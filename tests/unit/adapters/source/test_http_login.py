@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from elastic_inference.adapters.source.http_login import Login, challenges
+from elastic_inference.adapters.source.http_login import HttpLogin, challenges
 
 NONCE = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
 
 
 def answer(headers: list[str], login: tuple[str, str] = ("u", "p"), target: str = "/") -> str | None:
-    login_of = Login(*login)
+    login_of = HttpLogin(*login)
     return None if login_of.accept(headers) else login_of.header("GET", target)
 
 
@@ -66,7 +66,7 @@ def test_digest_without_quality_is_the_older_form() -> None:
 
 
 def test_the_strongest_digest_is_used_and_each_use_counted() -> None:
-    login = Login("u", "p")
+    login = HttpLogin("u", "p")
     assert (
         login.accept(
             [
@@ -91,13 +91,13 @@ def test_the_strongest_digest_is_used_and_each_use_counted() -> None:
     ],
 )
 def test_a_login_that_is_not_supported_is_named_and_basic_never_replaces_digest(headers: list[str], why: str) -> None:
-    login = Login("u", "p")
+    login = HttpLogin("u", "p")
     assert why in (login.accept(headers) or "")
     assert login.header("GET", "/") is None
 
 
 def test_a_stale_nonce_is_distinguished_from_a_wrong_password() -> None:
-    login = Login("u", "p")
+    login = HttpLogin("u", "p")
     assert login.stale(['Digest realm="r", nonce="n2", stale=TRUE'])
     assert not login.stale(['Digest realm="r", nonce="n2", stale=false', 'Digest realm="r", nonce="n2"'])
 

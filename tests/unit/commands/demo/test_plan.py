@@ -14,7 +14,10 @@ from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 
 def make(tmp_path: Path, **changes: object) -> plan.Plan:
     values: dict[str, object] = {
-        "streams": (plan.Stream("a.mp4", ("people", "face"), "a"), plan.Stream("0", ("people",), "camera-0", True)),
+        "streams": (
+            plan.DemoStream("a.mp4", ("people", "face"), "a"),
+            plan.DemoStream("0", ("people",), "camera-0", True),
+        ),
         "models_dir": tmp_path,
         "state_dir": tmp_path,
         "host": "127.0.0.1",
@@ -44,8 +47,8 @@ def test_one_pod_a_type_one_pool_and_a_producer_for_each_camera_of_the_machine(t
 
 def test_videos_are_cameras_of_the_pool_and_added_ones_stay(tmp_path: Path) -> None:
     streams = (
-        plan.Stream("/clips/Shop front.mp4", ("people", "face"), "Shop_front"),
-        plan.Stream("0", ("people",), "camera-0", True),
+        plan.DemoStream("/clips/Shop front.mp4", ("people", "face"), "Shop_front"),
+        plan.DemoStream("0", ("people",), "camera-0", True),
     )
     made = make(tmp_path, streams=streams)
     own = plan.demo_cameras(made, {})
@@ -55,7 +58,7 @@ def test_videos_are_cameras_of_the_pool_and_added_ones_stay(tmp_path: Path) -> N
     (pool,) = (child for child in plan.children(made) if child.name == "camera pool")
     assert pool.environ["VIDEO_DIR"] == "/clips"
     added = CameraSpec.model_validate({"name": "gate-1", "url": "rtsp://192.0.2.1/1"})
-    other = make(tmp_path, streams=(plan.Stream("/clips/b.mp4", ("people",), "b"),))
+    other = make(tmp_path, streams=(plan.DemoStream("/clips/b.mp4", ("people",), "b"),))
     assert set(plan.demo_cameras(other, {**own, "gate-1": added})) == {"b", "gate-1"}, "the last demo's video goes"
 
 
@@ -71,7 +74,7 @@ def test_producers_end_first_and_redis_last(tmp_path: Path) -> None:
 
 
 def test_a_camera_url_is_not_an_argument(tmp_path: Path) -> None:
-    stream = plan.Stream("rtsp://user:secret@camera/1", ("people",), "camera", True)
+    stream = plan.DemoStream("rtsp://user:secret@camera/1", ("people",), "camera", True)
     for child in plan.children(make(tmp_path, streams=(stream,))):
         assert not any("secret" in part for part in child.command)
 

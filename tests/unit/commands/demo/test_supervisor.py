@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_for
 
-from elastic_inference.commands.demo.supervisor import Child, Supervisor, preload
+from elastic_inference.commands.demo.supervisor import ServiceProcess, Supervisor, preload
 
 
 def python(code: str, *arguments: str) -> tuple[str, ...]:
@@ -38,7 +38,8 @@ def run(supervisor: Supervisor, until: "object", limit_s: float = 20) -> int:
 def test_lines_carry_the_name_of_their_child() -> None:
     out = io.StringIO()
     supervisor = Supervisor(
-        [Child("one", python("print('hello'); input()")), Child("second", python("print('there')"))], out
+        [ServiceProcess("one", python("print('hello'); input()")), ServiceProcess("second", python("print('there')"))],
+        out,
     )
     run(supervisor, lambda: "there" in out.getvalue() and "hello" in out.getvalue())
     assert "one    | hello\n" in out.getvalue()
@@ -47,7 +48,7 @@ def test_lines_carry_the_name_of_their_child() -> None:
 
 def test_a_crashed_child_starts_again() -> None:
     out = io.StringIO()
-    child = Child("crash", python("import os; os._exit(4)"))
+    child = ServiceProcess("crash", python("import os; os._exit(4)"))
     supervisor = Supervisor([child], out)
     assert run(supervisor, lambda: child.starts >= 3) == 0
     assert child.starts >= 3
@@ -56,9 +57,9 @@ def test_a_crashed_child_starts_again() -> None:
 
 @pytest.mark.parametrize("code", [2, 3])
 def test_a_child_that_cannot_work_ends_all(code: int) -> None:
-    other = Child("other", python("import time; time.sleep(60)"))
+    other = ServiceProcess("other", python("import time; time.sleep(60)"))
     supervisor = Supervisor(
-        [other, Child("wrong", python(f"import sys; print('error: the port is wrong'); sys.exit({code})"))],
+        [other, ServiceProcess("wrong", python(f"import sys; print('error: the port is wrong'); sys.exit({code})"))],
         io.StringIO(),
     )
     assert run(supervisor, lambda: False) == 1
@@ -71,7 +72,7 @@ def test_children_that_ignore_the_signal_are_ended_within_five_seconds() -> None
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     )
-    children = [Child("a", python(stubborn), group=0), Child("b", python(stubborn), group=3)]
+    children = [ServiceProcess("a", python(stubborn), group=0), ServiceProcess("b", python(stubborn), group=3)]
     supervisor = Supervisor(children, out)
     began: list[float] = []
 
@@ -90,10 +91,10 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     preload()
     code = (
         "import sys\n"
-        "from elastic_inference.commands.demo.supervisor import Child, Supervisor, preload\n"
+        "from elastic_inference.commands.demo.supervisor import ServiceProcess, Supervisor, preload\n"
         "preload()\n"
         "code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
-        "child = Child('c', (sys.executable, '-c', code))\n"
+        "child = ServiceProcess('c', (sys.executable, '-c', code))\n"
         "Supervisor([child]).run()\n"
     )
     parent = subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True, env=os.environ)

@@ -6,7 +6,7 @@ import pytest
 
 from elastic_inference.commands.status.findings import (
     ChainLink,
-    Facts,
+    Observations,
     PoolCamera,
     ProducerState,
     State,
@@ -15,8 +15,8 @@ from elastic_inference.commands.status.findings import (
 )
 
 
-def healthy() -> Facts:
-    return Facts(
+def healthy() -> Observations:
+    return Observations(
         queue_address="redis://q:6379/0",
         producers=[ProducerState("gate-1", "people", "live")],
         waiting={"people": 1},

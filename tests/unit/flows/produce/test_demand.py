@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize
-from elastic_inference.flows.produce.demand import ASK_EVERY_S, TRUST_S, Demand
+from elastic_inference.flows.produce.demand import ASK_EVERY_S, TRUST_S, StreamNeeds
 
 MODEL = ModelSize(300, 300).code
 FULL, SMALL = (1920, 1080), (534, 300)
 
 
 def test_frames_are_small_only_while_every_type_is_known_and_nobody_watches() -> None:
-    demand = Demand()
+    demand = StreamNeeds()
     assert demand.size(("a",), *FULL, 0.0) == FULL
     demand.learn("a", MODEL, 10.0)
     assert demand.size(("a",), *FULL, 10.0) == SMALL
@@ -24,7 +24,7 @@ def test_frames_are_small_only_while_every_type_is_known_and_nobody_watches() ->
 
 
 def test_an_old_answer_is_none() -> None:
-    demand = Demand()
+    demand = StreamNeeds()
     demand.learn("a", MODEL, 10.0)
     assert not demand.watched(("a",), 10.0)
     assert demand.size(("a",), *FULL, 10.0 + TRUST_S + 0.1) == FULL
@@ -32,7 +32,7 @@ def test_an_old_answer_is_none() -> None:
 
 
 def test_it_is_asked_again_only_where_no_push_has_answered() -> None:
-    demand = Demand()
+    demand = StreamNeeds()
     assert demand.due("a", 10.0)
     demand.learn("a", MODEL, 10.0)
     assert not demand.due("a", 10.1)

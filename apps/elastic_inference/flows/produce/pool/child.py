@@ -40,7 +40,7 @@ ARENAS = 2
 LARGE_BLOCK_BYTES = 1024 * 1024
 
 
-class Child:
+class CameraProcess:
     """Follows the worker's messages, and reports each second and on each change of a camera's state."""
 
     def __init__(self, settings: config.CameraSettings, channel: Channel) -> None:
@@ -173,7 +173,7 @@ def main(arguments: list[str]) -> int:
     set_up_logging(settings.log_level, settings.log_format)
     keep_freed_memory(arenas=ARENAS, block_bytes=LARGE_BLOCK_BYTES)
     gc.freeze()
-    return Child(settings, Channel(sock)).run()
+    return CameraProcess(settings, Channel(sock)).run()
 
 
 if __name__ == "__main__":

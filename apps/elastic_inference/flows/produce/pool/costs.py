@@ -12,7 +12,7 @@ ESTIMATE = 0.15
 
 
 class Rate:
-    """How fast a counter rises, over a window. A counter that starts again at zero only continues to add."""
+    """How fast a counter rises, over a window. The counter may start again at zero."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
