@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import time
@@ -27,10 +28,10 @@ from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatu
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.leases import WorkerLoad
 from elastic_inference.domain.probe_report import ProbeReport
-from elastic_inference.domain.rest import document_json
-from elastic_inference.flows.gateway.access import EVERYBODY
+from elastic_inference.domain.rest import Role, document_json
+from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.camera_state import cameras_document
-from elastic_inference.flows.gateway.cameras import PoolCameras
+from elastic_inference.flows.gateway.cameras import _MAX_WAITING, MAX_PROBES, PoolCameras
 from elastic_inference.flows.produce.pool.lease_keeper import LeaseKeeper, Standing
 from elastic_inference.flows.produce.pool.probes import ProbeAnswers
 from tests.support.waiting import wait_for
@@ -215,3 +216,34 @@ def test_a_worker_whose_thread_of_leases_ends_stops(client: redis.Redis, valkey:
     wait_for(lambda: lifecycle.stopping, what="the stop of the process")
     assert "leases" in (lifecycle.failure or "")
     keeper.close()
+
+
+async def test_an_admin_of_some_cameras_leaves_probes_and_changes_to_others(
+    owner: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = asyncio.Event()
+
+    async def ask(*_: object, **__: object) -> Reply:
+        await answered.wait()
+        return Reply(204)
+
+    monkeypatch.setattr(CameraRequests, "ask", ask)
+    cameras = PoolCameras(owner, time.time, str)
+    cameras._records = CameraRecords(workers={"pod-1": WorkerLoad(2.0, 0.0, 0.0, 0, draining=False)}, owned=True)
+    cameras._read_at = time.monotonic() + 3600
+    north = Access("north", Role.ADMIN, ("north-*",), "n")
+    for most, send in (
+        (MAX_PROBES, lambda access: cameras.probe({"url": "rtsp://10.0.0.7/"}, access)),
+        (_MAX_WAITING, lambda access: cameras.change("delete", "north-1", {}, access)),
+    ):
+        tasks = [asyncio.create_task(send(north)) for _ in range(most // 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(CameraRefusal) as refused:
+            await send(north)
+        assert refused.value.status == 429
+        other = asyncio.create_task(send(EVERYBODY))
+        await asyncio.sleep(0)
+        assert not other.done(), "it waits for its answer"
+        answered.set()
+        await asyncio.gather(*tasks, other, return_exceptions=True)
+        answered.clear()

@@ -9,8 +9,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -53,6 +54,28 @@ _UNAVAILABLE = "Redis is unavailable: try again in a moment."
 _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
+class _Places:
+    """A number of places. An admin of some cameras gets at most half of them, so that the others find one."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._by: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, access: Access, message: str) -> Iterator[None]:
+        """Takes one, or raises CameraRefusal 429."""
+        who = access.fingerprint
+        if self._by.total() >= self._count or (not access.sees_all and self._by[who] >= self._count // 2):
+            raise CameraRefusal(429, message)
+        self._by[who] += 1
+        try:
+            yield
+        finally:
+            self._by[who] -= 1
+            if not self._by[who]:
+                del self._by[who]
+
+
 class PoolCameras:
     """One per gateway, on its event loop. Refused requests raise CameraRefusal."""
 
@@ -69,8 +92,8 @@ class PoolCameras:
         self._refused: CameraRefusal | None = None
         self._reading: asyncio.Task[None] | None = None
         self._changes = asyncio.Semaphore(_MAX_CHANGES)
-        self._waiting = 0
-        self._probes = 0
+        self._waiting = _Places(_MAX_WAITING)
+        self._probes = _Places(MAX_PROBES)
         self._throttle = Throttle()
 
     async def cameras(self, access: Access) -> Cameras:
@@ -98,7 +121,8 @@ class PoolCameras:
         if not self._records.owned:
             raise CameraRefusal(503, NO_OWNER)
         ask = partial(self._requests.ask, keys.CAMERA_REQUESTS, action, name, spec)
-        reply = await self._ask(partial(ask, revision=revision, by=access.name or ""), NO_OWNER)
+        with self._waiting.taken(access, "Too many changes of cameras are waiting: try again in a moment."):
+            reply = await self._ask(partial(ask, revision=revision, by=access.name or ""), NO_OWNER)
         # The next reader must see the change.
         self._read_at = float("-inf")
         camera = read_spec(name, _json(reply.document)) if reply.document else None
@@ -112,15 +136,9 @@ class PoolCameras:
         await self._refresh()
         if not self._records.workers:
             raise CameraRefusal(503, NO_WORKER)
-        if self._probes >= MAX_PROBES:
-            raise CameraRefusal(429, "Too many cameras are being probed: try again in a moment.")
-        self._probes += 1
-        try:
-            reply = await self._ask(
-                partial(self._requests.ask, keys.CAMERA_PROBES, "probe", name, request, by=access.name or ""), NO_WORKER
-            )
-        finally:
-            self._probes -= 1
+        ask = partial(self._requests.ask, keys.CAMERA_PROBES, "probe", name, request, by=access.name or "")
+        with self._probes.taken(access, "Too many cameras are being probed: try again in a moment."):
+            reply = await self._ask(ask, NO_WORKER)
         try:
             return _PROBE.validate_json(_json(reply.document))
         except ValidationError:
@@ -131,7 +149,7 @@ class PoolCameras:
     async def _ask(self, ask: Callable[[], Awaitable[Reply]], nobody: str) -> Reply:
         """Sends a request and returns the answer; `nobody` is the message if none comes."""
         try:
-            async with self._turn():
+            async with self._changes:
                 reply = await ask()
         except NoAnswerError:
             raise CameraRefusal(503, nobody) from None
@@ -142,17 +160,6 @@ class PoolCameras:
         if reply.status >= 400:
             raise CameraRefusal(reply.status, reply.message, reply.fields)
         return reply
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        if self._waiting >= _MAX_WAITING:
-            raise TooManyRequestsError("Too many changes of cameras are waiting: try again in a moment.")
-        self._waiting += 1
-        try:
-            async with self._changes:
-                yield
-        finally:
-            self._waiting -= 1
 
     async def _refresh(self) -> None:
         """Raises CameraRefusal 503 if the registry can't be read."""
