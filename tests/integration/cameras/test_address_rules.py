@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elastic_inference.adapters.source.camera import open_camera
-from elastic_inference.adapters.source.guarded import RtspGuard, _target
+from elastic_inference.adapters.source.guarded import RtspGuard, RtspPeer, _target
 from elastic_inference.adapters.source.probe import probe_camera
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.domain.errors import SourceError
+from tests.conftest import missing_tool
 from tests.support.fixed_answer import HEAD, JPEG, serving
+from tests.support.ports import accepted, free_port
+from tests.support.rtsp_server import RtspServer, available
 
 
 def rules(*resolved: str, networks: tuple[str, ...] = ("127.0.0.1",)) -> AddressRules:
@@ -65,6 +71,107 @@ def test_a_redirect_over_rtsp_is_not_followed(transport: str) -> None:
             opened(f"rtsp://127.0.0.1:{camera.port}/live", rules(), CAMERA_TRANSPORT=transport)
         assert camera.asked
         assert inner.asked == []
+
+
+_SDP_LINES = (
+    *("v=0", "o=- 0 0 IN IP4 0.0.0.0", "s=-", "t=0 0"),
+    *("m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=control:t"),
+)
+SDP = "".join(f"{line}\r\n" for line in _SDP_LINES).encode()
+
+
+class UdpCamera:
+    """Answers RTSP up to `redirects_at`, where it leads elsewhere; its answers name another sender of the video."""
+
+    def __init__(self, redirects_at: str, where: str, sender: str, sender_port: int) -> None:
+        self.asked: list[str] = []
+        self._redirects_at, self._where = redirects_at, where
+        self._transport = f";source={sender};server_port={sender_port}-{sender_port + 1}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        for client in accepted(self._listener):
+            with client, contextlib.suppress(OSError, IndexError):
+                lines = client.makefile("rb")
+                while method := lines.readline().split()[0].decode():
+                    head = {
+                        name.lower(): value.strip() for name, _, value in map(halves, iter(lines.readline, b"\r\n"))
+                    }
+                    self.asked.append(method)
+                    client.sendall(self._answer(method, head))
+
+    def _answer(self, method: str, head: dict[str, str]) -> bytes:
+        if method == self._redirects_at:
+            return f"RTSP/1.0 302 Moved\r\nCSeq: {head['cseq']}\r\nLocation: {self._where}\r\n\r\n".encode()
+        more, body = f"Session: 1\r\nTransport: {head.get('transport', '')}{self._transport}", b""
+        if method == "DESCRIBE":
+            more, body = f"Content-Type: application/sdp\r\nContent-Length: {len(SDP)}", SDP
+        return f"RTSP/1.0 200 OK\r\nCSeq: {head['cseq']}\r\n{more}\r\n\r\n".encode() + body
+
+
+def halves(line: bytes) -> tuple[str, str, str]:
+    return line.decode().partition(":")
+
+
+@pytest.mark.parametrize("method", ["SETUP", "PLAY"])
+def test_over_udp_no_answer_leads_elsewhere(method: str) -> None:
+    with serving(b"") as inner, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
+        elsewhere.bind(("127.0.0.2", 0))
+        elsewhere.settimeout(0.3)
+        where = f"rtsp://127.0.0.1:{inner.port}/x"
+        camera = UdpCamera(method, where, "127.0.0.2", elsewhere.getsockname()[1])
+        try:
+            with pytest.raises(SourceError, match="redirects to another address"):
+                opened(f"rtsp://127.0.0.1:{camera.port}/live", rules(), CAMERA_TRANSPORT="udp")
+        finally:
+            camera.close()
+        assert camera.asked[-1] == method
+        assert inner.asked == []
+
+
+def test_over_udp_nothing_is_sent_to_another_address_that_an_answer_names() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
+        elsewhere.bind(("127.0.0.2", 0))
+        elsewhere.settimeout(0.3)
+        camera = UdpCamera("", "", "127.0.0.2", elsewhere.getsockname()[1])
+        try:
+            opened(f"rtsp://127.0.0.1:{camera.port}/live", rules(), CAMERA_TRANSPORT="udp", SOURCE_STALL_S="1").close()
+        finally:
+            camera.close()
+        assert "PLAY" in camera.asked
+        with pytest.raises(TimeoutError):
+            elsewhere.recv(2048)
+
+
+def test_over_udp_a_camera_plays() -> None:
+    if not available():
+        missing_tool("GStreamer's RTSP server")
+    with RtspServer(free_port(), transport="udp") as camera:
+        for transport in ("udp", "auto"):
+            source = opened(camera.url, rules(), CAMERA_TRANSPORT=transport, SOURCE_STALL_S="10")
+            for _ in range(5):
+                source.grab(lambda: None)
+                assert source.retrieve().image is not None
+            source.close()
+
+
+def test_answers_over_udp_name_the_camera_in_any_pieces() -> None:
+    told = (
+        b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;unicast;source=1.2.3.4;server_port=5-6\r\nContent-Length: 20\r\n\r\n"
+        b"Transport: source=9\r\n"
+    )
+    for size in (1, 7, len(told)):
+        peer = RtspPeer("10.0.0.7")
+        out = b"".join(peer.rewrite(told[at : at + size]) for at in range(0, len(told), size))
+        assert b"Transport: RTP/AVP;unicast;server_port=5-6;source=10.0.0.7\r\n" in out
+        assert b"1.2.3.4" not in out
+        assert out.endswith(b"\r\n\r\nTransport: source=9\r")
 
 
 def test_an_rtsp_camera_whose_name_resolves_elsewhere_is_not_asked() -> None:

@@ -36,6 +36,7 @@ class Forwarder:
         self.port: int = self._listener.getsockname()[1]
         # Set it before the client connects.
         self.login: RtspLogin | None = None
+        self.rewrite: Callable[[bytes], bytes] | None = None
         threading.Thread(target=self._serve, name="camera-forwarder", daemon=True).start()
 
     def close(self) -> None:
@@ -79,7 +80,7 @@ class Forwarder:
                     if login is not None:
                         data, back = login.to_ffmpeg(data)
                         _send_all(camera, back)
-                    client.sendall(data)
+                    client.sendall(data if self.rewrite is None else self.rewrite(data))
 
 
 def _everything(data: bytes) -> bool:

@@ -29,6 +29,7 @@ _REDIRECT = re.compile(rb"RTSP/[^\s]{0,16}[ \t]{1,8}[+0]{0,8}3\d\d")
 _LONGEST_LINE = 48
 # Of an RTSP server before the first packet of video: a few answers, one of them with a description.
 _MAX_TEXT_BYTES = 128 * 1024
+_TRANSPORT = re.compile(rb"(?im)^(transport[ \t]*:[^\r\n]*)\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,7})[ \t]*\r?$")
 
 
@@ -39,9 +40,11 @@ class RtspGuard:
     sends something else would cost a core for as long as it sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, video_elsewhere: bool = False) -> None:
+        """`video_elsewhere`: by UDP, so that only answers come here."""
         self.refusal = ""
         self._tail = b""
+        self._video_elsewhere = video_elsewhere
         # What has come before the video, until that begins.
         self._text: bytes | None = b""
         self._text_bytes = 0
@@ -74,8 +77,47 @@ class RtspGuard:
             if after > len(text):
                 break
             self._answered, text = True, text[after:]
+            if self._video_elsewhere:
+                self._text_bytes = len(text)
         self._text = text
         return self._text_bytes <= _MAX_TEXT_BYTES
+
+
+class RtspPeer:
+    """Names the camera's own address as the one that sends the video by UDP, whatever its answers name.
+
+    FFmpeg sends packets there, and would send them to any address.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._source = address.encode()
+        self._head = b""
+        self._body_left = 0
+
+    def rewrite(self, data: bytes) -> bytes:
+        """The next piece for FFmpeg; it keeps back what is no whole head yet."""
+        out, rest = b"", self._head + data
+        while rest:
+            if self._body_left:
+                body, rest = rest[: self._body_left], rest[self._body_left :]
+                self._body_left -= len(body)
+                out += body
+                continue
+            end = rest.find(b"\r\n\r\n")
+            if end < 0:
+                break
+            head, rest = rest[: end + 4], rest[end + 4 :]
+            length = _LENGTH.search(head)
+            self._body_left = int(length[1]) if length else 0
+            out += _TRANSPORT.sub(self._named, head)
+        self._head = rest
+        return out
+
+    def _named(self, line: re.Match[bytes]) -> bytes:
+        kept = [
+            each for each in line[1].split(b";") if not each.strip().lower().startswith((b"source", b"destination"))
+        ]
+        return b";".join([*kept, b"source=" + self._source]) + b"\r\n"
 
 
 class _Loopback:

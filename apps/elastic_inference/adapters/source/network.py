@@ -5,6 +5,7 @@ Called by `camera`. Other HTTP streams come through `http_stream`, which has log
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import time
@@ -15,7 +16,7 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.forwarder import Forwarder
-from elastic_inference.adapters.source.guarded import GuardedProxy, RtspGuard
+from elastic_inference.adapters.source.guarded import GuardedProxy, RtspGuard, RtspPeer
 from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
@@ -146,11 +147,14 @@ class NetworkSource:
         if self._forwarder is not None:
             self._forwarder.close()
 
-    def _forward(self, url: str, default_port: int) -> str:
-        """Connects to the camera, with TLS where the scheme says so. Returns the URL at which FFmpeg finds it."""
+    def _forward(self, url: str, default_port: int, udp_from: str | None = None) -> str:
+        """Connects to the camera, with TLS where the scheme says so. Returns the URL at which FFmpeg finds it.
+
+        `udp_from` is the address that was checked, where the video comes from it by UDP.
+        """
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or default_port
-        address = host if self._rules is None else self._rules.resolve(host)
+        address = udp_from or (host if self._rules is None else self._rules.resolve(host))
         try:
             connection: socket.socket
             if self._scheme.endswith("s"):
@@ -161,7 +165,7 @@ class NetworkSource:
         except OSError as error:
             raise source_error(self._what, error) from None
         if self._rules is not None and self._scheme in RTSP_SCHEMES:
-            self._guard = RtspGuard()
+            self._guard = RtspGuard(video_elsewhere=udp_from is not None)
         allows = None if self._guard is None else self._guard.allows
         self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, allows)
         local, scheme = f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s")
@@ -220,20 +224,32 @@ class NetworkSource:
             return container
 
     def _connect_by_udp(self, url: str) -> Container:
-        url = self._pinned(url)
-        if self._rules is not None:
-            # Nothing can stand between: FFmpeg takes the camera's address from this connection. So it is asked before.
-            answer = ask(self._url, self._stall_s, self._certificate, self._rules)
+        address = None if self._rules is None else self._rules.resolve(urlsplit(url).hostname or "")
+        if address is not None and ":" not in address:
+            way = functools.partial(self._forward_by_udp, url, address)
+        else:
+            way = functools.partial(self._pinned, url)
+            # FFmpeg takes the address family of the video from this connection, and loopback here has IPv4. So nothing
+            # stands between a camera with IPv6 and FFmpeg; it is asked for a redirect before.
+            answer = None if address is None else ask(self._url, self._stall_s, self._certificate, self._rules)
             if answer is not None and 300 <= answer.status < 400:
                 raise SourceError(f"{self._what} {_REDIRECTS}")
         try:
-            return self._connect(url, {"rtsp_transport": "udp"})
+            return self._connect(way(), {"rtsp_transport": "udp"})
         except SourceError as error:
             if "(HTTP 5xx)" not in str(error):
                 raise
         # GStreamer's server answers 503 while it takes down what the refused request had set up.
         time.sleep(_TAKEN_DOWN_AFTER_S)
-        return self._connect(url, {"rtsp_transport": "udp"})
+        return self._connect(way(), {"rtsp_transport": "udp"})
+
+    def _forward_by_udp(self, url: str, address: str) -> str:
+        """Connects to the camera for all but the video, which comes straight from it."""
+        self._close_forwarder()
+        local = self._forward(url, RTSP_PORT, address)
+        if isinstance(self._forwarder, Forwarder):
+            self._forwarder.rewrite = RtspPeer(address).rewrite
+        return local
 
     def _connect(self, url: str, options: dict[str, str]) -> Container:
         options = {**_LOW_DELAY, **options, "protocol_whitelist": _PROTOCOLS[self._scheme]}
