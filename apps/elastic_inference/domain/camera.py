@@ -27,8 +27,14 @@ from elastic_inference.domain.pool import CLOSED
 MAX_CAMERAS = 4096
 MAX_URL = 2048
 MAX_LABELS = 16
-# How a camera is opened, by the scheme of its URL.
-NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "rtp")
+# The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
+CAMERA_SCHEMES = {
+    **dict.fromkeys(("rtsp", "rtsps"), "network"),
+    **dict.fromkeys(("http", "https"), "http_stream"),
+    **dict.fromkeys(("rtmp", "rtmps", "udp", "rtp", "srt"), "network"),
+}
+# The schemes of cameras of the pool: not SRT, which PyAV's wheel lacks.
+NETWORK_SCHEMES = tuple(scheme for scheme in CAMERA_SCHEMES if scheme != "srt")
 FILE_SCHEME = "file"
 # Schemes that people may expect: why they are refused, and what to give instead.
 LATER_SCHEMES = {

@@ -9,8 +9,9 @@ from importlib import import_module
 
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.base.address_rules import AddressRules
-from elastic_inference.base.settings.producer import CAMERA_SCHEMES, CameraSettings
+from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password
+from elastic_inference.domain.camera import CAMERA_SCHEMES
 from elastic_inference.domain.errors import SourceError
 
 

@@ -13,13 +13,8 @@ from elastic_inference.base.settings.common import CommonSettings, QueueRules
 from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import LATER_SCHEMES, GateKind, ImageSize
+from elastic_inference.domain.camera import CAMERA_SCHEMES, LATER_SCHEMES, GateKind, ImageSize
 
-# The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
-CAMERA_SCHEMES = {
-    **dict.fromkeys(("http", "https"), "http_stream"),
-    **dict.fromkeys(("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt"), "network"),
-}
 INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
 
 

@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.base import config
-from elastic_inference.base.settings.producer import CAMERA_SCHEMES
-from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.camera import CAMERA_SCHEMES, CameraSpec
 from elastic_inference.domain.errors import SettingError, SourceError, SourceFatalError
 
 
