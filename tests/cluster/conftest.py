@@ -43,7 +43,7 @@ HOUSEKEEPING = "ei-housekeeping-deployment"
 # On a machine that builds, serves and infers at once, everything happens within this time.
 PATIENCE_S = 120
 # A node with two cores has no room for the usual request of another source worker.
-LEAST = ["--set", "SAMPLE_FPS=3", "--set", "CAMERA_POOL_CPU_REQUEST=10m"]
+SMALL = ["--set", "SAMPLE_FPS=3", "--set", "CAMERA_POOL_CPU_REQUEST=10m"]
 CAMERA_POOL, CAMERA_CONTROLLER = "ei-camera-pool-app", "ei-camera-controller-deployment"
 
 
@@ -250,11 +250,11 @@ def installed(
                 str(core),
                 *narrowed,
                 *models,
-                *LEAST,
+                *SMALL,
                 *("--set", f"CAMERA_NETWORKS={here.here}/32"),
             )
         )
-        here.generate("-f", str(PROJECT / "kubernetes/sample-infer"), "-o", str(samples), *models, *LEAST)
+        here.generate("-f", str(PROJECT / "kubernetes/sample-infer"), "-o", str(samples), *models, *SMALL)
         here.generate("-t", OWN_TYPE, "-m", "blazeface", "-a", "none", "-o", str(folder / OWN_TYPE))
         here.passwords = next(each["stringData"] for each in load(core) if each["kind"] == "Secret")
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Cameras of the pool on a real cluster: applied as objects, added by REST, and taken over from a worker that dies."""
+"""Cameras of the pool on a real cluster: applied as objects, added by REST, and claimed from a worker that dies."""
 
 from __future__ import annotations
 

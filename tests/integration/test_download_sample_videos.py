@@ -15,10 +15,10 @@ def test_the_clips_play(sample_clips: dict[str, Path]) -> None:
     assert set(sample_clips) == {"bikes", "carphone_pristine"}
     for clip in sample_clips.values():
         capture = cv2.VideoCapture(str(clip))
-        readable, picture = capture.read()
+        readable, image = capture.read()
         capture.release()
         assert readable
-        assert picture.shape[2] == 3
+        assert image.shape[2] == 3
     assert fetch_clips(sample_clips["bikes"].parent) == sample_clips
 
 

@@ -45,14 +45,14 @@ class Site:
         """The cameras of a worker."""
         return [name for name, each in self.workers().items() if each == worker.pod]
 
-    def wait_spread(self, *workers: ServiceProcess, least: int) -> None:
+    def wait_spread(self, *workers: ServiceProcess, minimum: int) -> None:
         """Waits until these have all cameras between them, each so many or more, and all deliver."""
 
         def spread() -> bool:
             counts = [len(self.of(each)) for each in workers]
-            return sum(counts) == len(NAMES) and min(counts) >= least
+            return sum(counts) == len(NAMES) and min(counts) >= minimum
 
-        wait_for(spread, 60, f"each of {len(workers)} workers to have {least} cameras", every_s=0.2)
+        wait_for(spread, 60, f"each of {len(workers)} workers to have {minimum} cameras", every_s=0.2)
         self.wait_all()
 
     def wait_all(self) -> None:
@@ -89,19 +89,19 @@ def signal_all(worker: ServiceProcess, number: signal.Signals) -> None:
 def test_24_cameras_survive_a_kill_a_join_a_drain_and_a_freeze(site: Site) -> None:
     pool, traffic = site.pool, site.traffic
     first, second, third = [pool.worker() for _ in range(3)]
-    site.wait_spread(first, second, third, least=6)
+    site.wait_spread(first, second, third, minimum=6)
     kill(site, first)
-    site.wait_spread(second, third, least=10)
+    site.wait_spread(second, third, minimum=10)
 
     joins = time.time()
     fourth = pool.worker().wait_ready()
-    site.wait_spread(second, third, fourth, least=4)
+    site.wait_spread(second, third, fourth, minimum=4)
     check_hand_over(site, "a worker joined", joins)
 
     drains, mine = time.time(), site.of(second)
     second.begin_stop()
     assert second.wait_end(60) == 0
-    site.wait_spread(third, fourth, least=8)
+    site.wait_spread(third, fourth, minimum=8)
     assert site.switches(drains).keys() >= set(mine)
     check_hand_over(site, "a worker drained", drains)
 

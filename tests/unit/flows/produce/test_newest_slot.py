@@ -26,10 +26,10 @@ def test_a_waiting_take_wakes_for_an_item_and_for_the_end() -> None:
     taker = threading.Thread(target=take_twice)
     began = time.monotonic()
     taker.start()
-    slot.put("picture")
+    slot.put("frame")
     while not found and time.monotonic() - began < 10:
         time.sleep(0.001)
     slot.close()
     taker.join(10)
-    assert found == ["picture", None]
+    assert found == ["frame", None]
     assert time.monotonic() - began < 10
