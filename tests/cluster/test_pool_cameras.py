@@ -104,7 +104,7 @@ def test_a_login_that_is_missing_is_said_by_the_object(installed: Installation, 
     installed.kubectl.run("apply", "-f", "-", stdin=json.dumps(made))
     try:
         wait_for(
-            lambda: "no Secret nowhere" in (camera(installed, "gate-9").get("reason") or ""),
+            lambda: "Secret nowhere" in (camera(installed, "gate-9").get("reason") or ""),
             30,
             "the object to say what is missing",
         )
