@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
 from redis.exceptions import ResponseError
@@ -18,7 +17,6 @@ from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.leases import Holding, LeaseClient
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.errors import DropReason
@@ -42,23 +40,10 @@ from tests.support.redis_logins import (
     Command,
     Logins,
     frame,
-    server_with_users,
 )
 from tests.support.sentences import Tries
 
 tries = Tries(*POOL_USERS)
-
-
-@pytest.fixture(scope="module")
-def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    with server_with_users(tmp_path_factory.mktemp("acl") / "users.acl") as server:
-        yield server
-
-
-@pytest.fixture
-def logins(locked_server: EmbeddedValkey) -> Iterator[Logins]:
-    with Logins(locked_server) as made:
-        yield made
 
 
 @tries("source can push frames of any type, and report the state of a source under any name.")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from redis.exceptions import ResponseError
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.redis_logins import (
     FRAME,
@@ -25,24 +23,11 @@ from tests.support.redis_logins import (
     TYPE,
     Command,
     Logins,
-    server_with_users,
 )
 from tests.support.sentences import Tries
 from tests.support.waiting import wait_for
 
 tries = Tries(*READING_USERS)
-
-
-@pytest.fixture(scope="module")
-def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    with server_with_users(tmp_path_factory.mktemp("acl") / "users.acl") as server:
-        yield server
-
-
-@pytest.fixture
-def logins(locked_server: EmbeddedValkey) -> Iterator[Logins]:
-    with Logins(locked_server) as made:
-        yield made
 
 
 @tries("scaler can read the Redis type and the length of each queue, also with a Lua script of its own.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -15,7 +13,6 @@ from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame_message import pack_frame
@@ -43,25 +40,12 @@ from tests.support.redis_logins import (
     Command,
     Logins,
     frame,
-    server_with_users,
 )
 from tests.support.sentences import Tries, all_logins
 from tests.support.waiting import wait_for
 
 # test_pool_logins.py tries those of the camera pool, test_reading_logins.py those that only read.
 tries = Tries(*(user for user in USERS if user not in (*POOL_USERS, *READING_USERS)), "default", SITE)
-
-
-@pytest.fixture(scope="module")
-def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    with server_with_users(tmp_path_factory.mktemp("acl") / "users.acl") as server:
-        yield server
-
-
-@pytest.fixture
-def logins(locked_server: EmbeddedValkey) -> Iterator[Logins]:
-    with Logins(locked_server) as made:
-        yield made
 
 
 @tries("camera can push frames of any type, in the fair and in the legacy form.")
