@@ -17,7 +17,8 @@ from tests.faults.runner import Fault, Seen
 from tests.faults.site import SIZE, Site
 from tests.support import site_floods
 from tests.support.jpeg import noisy_jpeg
-from tests.support.redis_logins import PASSWORDS, SITE, SITE_TYPE, line_of_the_site
+from tests.support.redis_logins import PASSWORDS, line_of_the_site
+from tests.support.redis_names import SITE, SITE_TYPE
 
 RUNS = f'ei_janitor_runs_total{{infer_type="{TYPE}"}}'
 MANY = 100_000

@@ -16,31 +16,20 @@ from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame_message import pack_frame
-from tests.support.redis_logins import (
-    CHANNELS,
-    FRAME,
+from tests.support.redis_commands import (
     FRAME_READS,
-    LEGACY,
     LISTING,
-    NAME,
-    OTHER,
-    POOL_USERS,
-    READING_USERS,
+    PUBLISHING,
     REGISTRY,
     RESULT_READS,
     RESULT_WRITES,
-    RULES,
     SCRIPTS,
     SERVER,
-    SITE,
-    SITE_TYPE,
-    STREAM,
     SUBSCRIBING,
-    TYPE,
     Command,
-    Logins,
-    frame,
 )
+from tests.support.redis_logins import POOL_USERS, READING_USERS, RULES, Logins, frame
+from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, SITE, SITE_TYPE, STREAM, TYPE
 from tests.support.sentences import Tries, all_logins
 from tests.support.waiting import wait_for
 
@@ -123,8 +112,7 @@ def camera_reads_no_result(logins: Logins) -> None:
 
 @tries("camera cannot write a result, a tombstone or any other key of the broker.")
 def camera_writes_nothing_of_the_broker(logins: Logins) -> None:
-    publishing: list[Command] = [("PUBLISH", channel, "x") for channel in CHANNELS]
-    logins.refuses("camera", RESULT_WRITES, REGISTRY, publishing, [("SET", keys.watch(STREAM), 1)])
+    logins.refuses("camera", RESULT_WRITES, REGISTRY, PUBLISHING, [("SET", keys.watch(STREAM), 1)])
 
 
 @tries("camera cannot run a script of its own, or load one.")
@@ -239,7 +227,7 @@ def viewer_reads_no_frame(logins: Logins) -> None:
 
 @tries("viewer cannot publish results or tombstones, or report streams and pods.")
 def viewer_publishes_nothing(logins: Logins) -> None:
-    logins.refuses("viewer", REGISTRY, RESULT_WRITES, [("PUBLISH", channel, "x") for channel in CHANNELS])
+    logins.refuses("viewer", REGISTRY, RESULT_WRITES, PUBLISHING)
 
 
 @tries("viewer cannot read `results_<type>`, or see or change settings, users and connections of Redis.")
@@ -317,5 +305,4 @@ def test_every_user_has_sentences_and_each_is_tried() -> None:
 
 @pytest.mark.parametrize("sentence", tries.functions, ids=lambda each: each[:60])
 async def test_login(sentence: str, logins: Logins) -> None:
-    if (outcome := tries.functions[sentence](logins)) is not None:
-        await outcome
+    await tries.run(sentence, logins)

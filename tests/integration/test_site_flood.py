@@ -10,7 +10,8 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame
 from tests.support.background import beside
 from tests.support.jpeg import noisy_jpeg
-from tests.support.redis_logins import NAME, PASSWORDS, SITE, SITE_TYPE, TYPE, Logins, server_with_users
+from tests.support.redis_logins import PASSWORDS, Logins, server_with_users
+from tests.support.redis_names import NAME, SITE, SITE_TYPE, TYPE
 from tests.support.site_floods import FLOODS, flood
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for

@@ -26,55 +26,17 @@ from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.jpeg import tiny_jpeg
+from tests.support.redis_commands import Command
+from tests.support.redis_names import NAME, SITE, STREAM, TYPE
 from tests.support.results import make_result
 
-SITE = "site-7"
 POOL_USERS = ("source", "gateway", "housekeeping")
 READING_USERS = ("scaler", "reader")
 PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE)}
 RULES = config.QueueRules()
-TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"
-STREAM = keys.stream_id(NAME, TYPE)
-FRAME = keys.frame(TYPE, NAME, "x")
-RESULTS = keys.results(TYPE)
-CHANNELS = (STREAM, keys.tombstones(STREAM))
-LEGACY = keys.legacy_queue(TYPE)
-Command = tuple[Any, ...]
-# What only an admin may do.
-SERVER: list[Command] = [
-    *[("CONFIG", "GET", "*"), ("CONFIG", "SET", "maxmemory", "0"), ("ACL", "LIST"), ("ACL", "SETUSER", "x", "on")],
-    *[("CLIENT", "LIST"), ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("SCRIPT", "FLUSH"), ("SCRIPT", "KILL")],
-    *[("FLUSHALL",), ("FLUSHDB",), ("SHUTDOWN", "NOSAVE"), ("REPLICAOF", "127.0.0.1", 1), ("MODULE", "LIST")],
-    *[("SAVE",), ("CLUSTER", "NODES"), ("SWAPDB", 0, 1), ("FAILOVER",), ("LATENCY", "RESET")],
-]
-LISTING: list[Command] = [("KEYS", "*"), ("SCAN", 0), ("RANDOMKEY",), ("DBSIZE",)]
-SCRIPTS: list[Command] = [("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("FUNCTION", "LIST")]
-SUBSCRIBING: list[Command] = [("SUBSCRIBE", STREAM), ("PSUBSCRIBE", "*"), ("SSUBSCRIBE", STREAM)]
-REGISTRY: list[Command] = [
-    *[("ZADD", keys.STREAMS, 1, STREAM), ("HSET", keys.stream_info(STREAM), "fps", 1), ("DEL", keys.STREAMS)],
-    *[("ZADD", keys.WORKERS, 1, "x"), ("HSET", keys.worker_info(TYPE, "pod-1"), "fps", 1)],
-]
-RESULT_WRITES: list[Command] = [
-    *[
-        ("XADD", RESULTS, "*", "json", "{}"),
-        ("XDEL", RESULTS, "1-1"),
-        ("XTRIM", RESULTS, "MAXLEN", 0),
-        ("DEL", RESULTS),
-    ],
-    *[("XSETID", RESULTS, "9-9"), ("SET", RESULTS, "x"), ("RENAME", RESULTS, "x"), ("EXPIRE", RESULTS, 1)],
-]
-RESULT_READS: list[Command] = [("XRANGE", RESULTS, "-", "+"), ("XREAD", "STREAMS", RESULTS, 0), ("XLEN", RESULTS)]
-FRAME_READS: list[Command] = [("GET", FRAME), ("GETDEL", FRAME), ("SET", FRAME, "y", "GET"), ("GETRANGE", FRAME, 0, -1)]
-FRAME_READS += [
-    ("DUMP", FRAME),
-    ("COPY", FRAME, "queue_x"),
-    ("RENAME", FRAME, "queue_x"),
-    ("STRLEN", FRAME),
-]  # the last: its size alone
 
 
 class Logins:

@@ -44,6 +44,11 @@ class Tries:
 
         return note
 
+    async def run(self, sentence: str, logins: object) -> None:
+        """Calls the function that tries this sentence, which may be asynchronous."""
+        if (outcome := self.functions[sentence](logins)) is not None:
+            await outcome
+
     def check(self) -> None:
         """Fails unless each sentence has a function that tries it, and each function a sentence."""
         written = sentences(self.logins)

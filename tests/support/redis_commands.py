@@ -1,0 +1,44 @@
+"""Groups of Redis commands, for tests of what each login may not do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elastic_inference.domain import keys
+from tests.support.redis_names import CHANNELS, FRAME, RESULTS, STREAM, TYPE
+
+Command = tuple[Any, ...]
+# What only an admin may do.
+SERVER: list[Command] = [
+    *[("CONFIG", "GET", "*"), ("CONFIG", "SET", "maxmemory", "0"), ("ACL", "LIST"), ("ACL", "SETUSER", "x", "on")],
+    *[("CLIENT", "LIST"), ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("SCRIPT", "FLUSH"), ("SCRIPT", "KILL")],
+    *[("FLUSHALL",), ("FLUSHDB",), ("SHUTDOWN", "NOSAVE"), ("REPLICAOF", "127.0.0.1", 1), ("MODULE", "LIST")],
+    *[("SAVE",), ("CLUSTER", "NODES"), ("SWAPDB", 0, 1), ("FAILOVER",), ("LATENCY", "RESET")],
+]
+LISTING: list[Command] = [("KEYS", "*"), ("SCAN", 0), ("RANDOMKEY",), ("DBSIZE",)]
+SCRIPTS: list[Command] = [("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("FUNCTION", "LIST")]
+SUBSCRIBING: list[Command] = [("SUBSCRIBE", STREAM), ("PSUBSCRIBE", "*"), ("SSUBSCRIBE", STREAM)]
+PUBLISHING: list[Command] = [("PUBLISH", channel, "x") for channel in CHANNELS]
+REGISTRY: list[Command] = [
+    *[("ZADD", keys.STREAMS, 1, STREAM), ("HSET", keys.stream_info(STREAM), "fps", 1), ("DEL", keys.STREAMS)],
+    *[("ZADD", keys.WORKERS, 1, "x"), ("HSET", keys.worker_info(TYPE, "pod-1"), "fps", 1)],
+]
+RESULT_WRITES: list[Command] = [
+    *[
+        ("XADD", RESULTS, "*", "json", "{}"),
+        ("XDEL", RESULTS, "1-1"),
+        ("XTRIM", RESULTS, "MAXLEN", 0),
+        ("DEL", RESULTS),
+    ],
+    *[("XSETID", RESULTS, "9-9"), ("SET", RESULTS, "x"), ("RENAME", RESULTS, "x"), ("EXPIRE", RESULTS, 1)],
+]
+RESULT_READS: list[Command] = [("XRANGE", RESULTS, "-", "+"), ("XREAD", "STREAMS", RESULTS, 0), ("XLEN", RESULTS)]
+FRAME_READS: list[Command] = [("GET", FRAME), ("GETDEL", FRAME), ("SET", FRAME, "y", "GET"), ("GETRANGE", FRAME, 0, -1)]
+FRAME_READS += [
+    ("DUMP", FRAME),
+    ("COPY", FRAME, "queue_x"),
+    ("RENAME", FRAME, "queue_x"),
+    ("STRLEN", FRAME),
+]  # the last: its size alone
+# Everything of the broker.
+BROKER = [*RESULT_READS, *RESULT_WRITES, *REGISTRY, *PUBLISHING]

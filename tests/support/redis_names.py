@@ -1,0 +1,13 @@
+"""Names in the Redis of `redis_logins`."""
+
+from __future__ import annotations
+
+from elastic_inference.domain import keys
+
+SITE = "site-7"
+TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"
+STREAM = keys.stream_id(NAME, TYPE)
+FRAME = keys.frame(TYPE, NAME, "x")
+RESULTS = keys.results(TYPE)
+CHANNELS = (STREAM, keys.tombstones(STREAM))
+LEGACY = keys.legacy_queue(TYPE)
