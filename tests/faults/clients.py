@@ -13,7 +13,7 @@ import redis
 
 from elastic_inference.domain import keys
 from tests.faults.load import TYPE, Pusher, Watcher
-from tests.faults.runner import Fault, Seen
+from tests.faults.runner import Faults, Seen
 from tests.faults.site import SIZE, STREAMS, TOKEN, Site
 from tests.support.jpeg import noisy_jpeg
 
@@ -22,8 +22,10 @@ VALUES, KEYS, MEMORY, LOGS = "values read from Redis", "what clients write", "me
 FORGED_A_SECOND = 20_000
 POD_MB, RELAY_MB, GATEWAY_MB = 1024, 512, 256
 PREFIX = keys.queue_prefix(TYPE)
+FAULTS = Faults()
 
 
+@FAULTS.add(VALUES, "forged drops", short=True)
 def forged_drops(site: Site, seen: Seen) -> None:
     """Values in the hash of drops that none of our scripts writes."""
     seen.others_go_on()
@@ -39,6 +41,7 @@ def forged_drops(site: Site, seen: Seen) -> None:
             time.sleep(0.2)
 
 
+@FAULTS.add(VALUES, "a million forged drops")
 def million_drops(site: Site, seen: Seen) -> None:
     """Twice a million drops that never happened."""
     seen.others_go_on()
@@ -58,6 +61,7 @@ def million_drops(site: Site, seen: Seen) -> None:
     seen.notes.append(f"the scale ratio was up to {max(ratios):.0f}")
 
 
+@FAULTS.add(VALUES, "false sizes")
 def false_sizes(site: Site, seen: Seen) -> None:
     """Entries whose size is far too large for their small frames: 4 MB, or a number of 31 digits."""
     seen.others_go_on()
@@ -67,6 +71,7 @@ def false_sizes(site: Site, seen: Seen) -> None:
             time.sleep(0.1)
 
 
+@FAULTS.add(VALUES, "queue keys of the wrong type", short=True)
 def wrong_types(site: Site, seen: Seen) -> None:
     """A string in place of every key that a camera may write."""
     seen.may_lose(8, "frames waited under keys that were overwritten")
@@ -83,6 +88,7 @@ def wrong_types(site: Site, seen: Seen) -> None:
         seen.within(f"the source of {name} is listed again", lambda key=key: site.admin.type(key) == b"hash", 10)
 
 
+@FAULTS.add(VALUES, "foreign keys in the broker's places")
 def foreign_keys(site: Site, seen: Seen) -> None:
     """Strings in place of the broker's keys."""
     seen.takes_results = True
@@ -92,6 +98,7 @@ def foreign_keys(site: Site, seen: Seen) -> None:
     seen.within("the streams are listed again", lambda: len(site.get("/api/streams")["streams"]) >= len(STREAMS), 10)
 
 
+@FAULTS.add(KEYS, "20 MB of frames without expiry")
 def frames_without_expiry(site: Site, seen: Seen) -> None:
     """20 MB of frames that would stay forever."""
     seen.others_go_on()
@@ -106,6 +113,7 @@ def frames_without_expiry(site: Site, seen: Seen) -> None:
     seen.within("they are removed", lambda: not next(site.admin.scan_iter(pattern, 5000), None), 30)
 
 
+@FAULTS.add(KEYS, "45,000 tokens of a made-up type")
 def tokens_of_a_made_up_type(site: Site, seen: Seen) -> None:
     """45,000 tokens, each with a different name."""
     seen.others_go_on()
@@ -118,6 +126,7 @@ def tokens_of_a_made_up_type(site: Site, seen: Seen) -> None:
     seen.within("they are removed", lambda: not site.admin.exists(name), 30)
 
 
+@FAULTS.add(KEYS, "100,000 names of sources")
 def many_sources(site: Site, seen: Seen) -> None:
     """100,000 names in the list of sources."""
     seen.others_go_on()
@@ -131,6 +140,7 @@ def many_sources(site: Site, seen: Seen) -> None:
     seen.within("the list is cut", lambda: int(site.admin.zcard(keys.sources(TYPE))) <= 4200, 10)
 
 
+@FAULTS.add(KEYS, "reports of 4 MB")
 def fat_sources(site: Site, seen: Seen) -> None:
     """Four reports of sources of 4 MB each."""
     seen.others_go_on()
@@ -146,6 +156,7 @@ def fat_sources(site: Site, seen: Seen) -> None:
     seen.clean_up.append(lambda: site.admin.unlink(*(keys.source(TYPE, name) for name in fat)))
 
 
+@FAULTS.add(KEYS, "a new stream with each frame")
 def a_name_with_each_frame(site: Site, seen: Seen) -> None:
     """A new stream with each of 200 frames."""
     seen.others_go_on()
@@ -160,6 +171,7 @@ def a_name_with_each_frame(site: Site, seen: Seen) -> None:
     seen.within("they leave the registry", lambda: int(site.admin.zcard(keys.STREAMS)) <= before, 30)
 
 
+@FAULTS.add(MEMORY, "4 MiB of nested maps")
 def nested_maps(site: Site, seen: Seen) -> None:
     """4 MiB of nested MessagePack maps or extensions in place of an image."""
     seen.others_go_on()
@@ -175,6 +187,7 @@ def nested_maps(site: Site, seen: Seen) -> None:
             time.sleep(0.3)
 
 
+@FAULTS.add(MEMORY, "progressive images of 33 MP")
 def large_images(site: Site, seen: Seen) -> None:
     """Progressive 4:4:4 images of 33 million pixels, drawn for a viewer."""
     began = time.monotonic()
@@ -193,6 +206,7 @@ def large_images(site: Site, seen: Seen) -> None:
     seen.check("the longest pause of a stream, without a bar", True, f"{pause_s:.1f} s")
 
 
+@FAULTS.add(LOGS, "2000 broken frames under new names")
 def log_flood(site: Site, seen: Seen) -> None:
     """2000 broken frames, each under its own name; some names have a line break or are a megabyte long."""
     seen.others_go_on()
@@ -249,20 +263,3 @@ def _api_answers(site: Site, seen: Seen) -> None:
     took_s = time.monotonic() - began
     failed = count == 0 or took_s > 8
     seen.check("the API answers within 2 s", count > 0 and took_s < 2, f"{took_s:.1f} s", fails=failed)
-
-
-FAULTS: tuple[Fault, ...] = (
-    Fault(VALUES, "forged drops", forged_drops, short=True),
-    Fault(VALUES, "a million forged drops", million_drops),
-    Fault(VALUES, "false sizes", false_sizes),
-    Fault(VALUES, "queue keys of the wrong type", wrong_types, short=True),
-    Fault(VALUES, "foreign keys in the broker's places", foreign_keys),
-    Fault(KEYS, "20 MB of frames without expiry", frames_without_expiry),
-    Fault(KEYS, "45,000 tokens of a made-up type", tokens_of_a_made_up_type),
-    Fault(KEYS, "100,000 names of sources", many_sources),
-    Fault(KEYS, "reports of 4 MB", fat_sources),
-    Fault(KEYS, "a new stream with each frame", a_name_with_each_frame),
-    Fault(MEMORY, "4 MiB of nested maps", nested_maps),
-    Fault(MEMORY, "progressive images of 33 MP", large_images),
-    Fault(LOGS, "2000 broken frames under new names", log_flood),
-)

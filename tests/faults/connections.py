@@ -10,7 +10,7 @@ from collections import Counter
 
 from elastic_inference.domain import keys
 from tests.faults.load import TYPE, Pusher
-from tests.faults.runner import Fault, Seen
+from tests.faults.runner import Faults, Seen
 from tests.faults.site import TOKEN, Site
 from tests.support.jpeg import noisy_jpeg
 from tests.support.raw_viewer import PING, RawViewer
@@ -24,6 +24,7 @@ IDLE = 300
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 # A write without progress ends the connection after 30 s, a silent viewer after 40 s.
 ENDED_WITHIN_S = 75.0
+FAULTS = Faults()
 
 
 def connect(port: int, stack: contextlib.ExitStack, source: str = STRANGER) -> socket.socket:
@@ -31,6 +32,65 @@ def connect(port: int, stack: contextlib.ExitStack, source: str = STRANGER) -> s
     return stack.enter_context(socket.create_connection(("127.0.0.1", port), 5, (source, 0)))
 
 
+@FAULTS.add(ERRORS, "odd requests", short=True)
+def odd_requests(site: Site, seen: Seen) -> None:
+    """Requests with bytes over 127, broken escapes and a huge header."""
+    seen.others_go_on()
+    stream = keys.stream_id("cam-0", TYPE).encode()
+    answers = []
+    for target in (
+        b"/api/streams/" + stream + b"/snapshot.jpg?\xff",
+        b"/api/streams/%FF%FE/snapshot.jpg?%zz",
+        b"/" + stream + b"?format=\xff",
+        b"/api/streams?" + b"x" * 20_000,
+    ):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", site.gateway_port), 5) as client:
+            client.settimeout(5)
+            client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ")
+            client.sendall(TOKEN.encode() + b"\r\nConnection: close\r\n\r\n")
+            answers.append(client.recv(1024).split(b" ", 2)[1:2])
+    shown = [each[0].decode() if each else "none" for each in answers]
+    seen.check("no 5xx", not any(each.startswith("5") for each in shown), ", ".join(shown))
+    degraded = site.named("gateway").ready().get("degraded", {})
+    seen.check("the gateway calls nothing unavailable", not degraded, str(degraded))
+
+
+@FAULTS.add(ERRORS, "a lock from the future")
+def lock_from_the_future(site: Site, seen: Seen) -> None:
+    """The janitor's lock as a clock an hour ahead would have left it."""
+    seen.others_go_on()
+    site.admin.set(keys.janitor_lock(TYPE), "9000000000000000 other", px=3_600_000)
+    seen.end()
+    seen.within("the janitor runs", lambda: int(site.admin.pttl(keys.janitor_lock(TYPE))) <= 1000, 10)
+
+
+@FAULTS.add(ERRORS, "a subscriber that reads nothing")
+def frozen_subscriber(site: Site, seen: Seen) -> None:
+    """A subscriber that stops reading, while up to 300 MB are published to it."""
+    seen.others_go_on()
+    channel = keys.stream_id("nobody", TYPE)
+    # Frames of an earlier fault may still be waiting.
+    before = _used_memory(site)
+    with socket.socket() as frozen:
+        frozen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        frozen.connect(("127.0.0.1", site.valkey.port))
+        frozen.sendall(f"AUTH viewer viewer-password\r\nSUBSCRIBE {channel}\r\n".encode())
+        wait_for(lambda: site.admin.publish(channel, b"first"), 5, "the subscription")
+        highest, number = before, 0
+        while number < 1500 and int(site.admin.publish(channel, bytes(200_000))):
+            number += 1
+            if number % 25 == 0:
+                highest = max(highest, _used_memory(site))
+    seen.check("it is disconnected", number < 1500, f"after {number * 0.2:.0f} MB")
+    grown = (highest - before) / 1e6
+    seen.check("Redis grows by less than 120 MB", grown < 120, f"by {grown:.0f} MB, from {before / 1e6:.0f} MB")
+
+
+def _used_memory(site: Site) -> int:
+    return int(site.admin.info("memory")["used_memory"])  # type: ignore[index]
+
+
+@FAULTS.add(CONNECTIONS, "600 idle connections")
 def idle_connections(site: Site, seen: Seen) -> None:
     """300 connections to the gateway and 300 to the websocket server, all of which send nothing."""
     seen.others_go_on()
@@ -46,6 +106,7 @@ def idle_connections(site: Site, seen: Seen) -> None:
             viewer.read()
 
 
+@FAULTS.add(CONNECTIONS, "pings without end")
 def pings(site: Site, seen: Seen) -> None:
     """A viewer that sends up to 100,000 pings."""
     seen.others_go_on()
@@ -62,6 +123,7 @@ def pings(site: Site, seen: Seen) -> None:
     seen.check("the viewer is cut off", code != "", f"close code {code or 'none, it stays'}")
 
 
+@FAULTS.add(CONNECTIONS, "clients that read nothing")
 def suspended_clients(site: Site, seen: Seen) -> None:
     """Viewers and a downloader stop reading; their connections must end and their descriptors be free again."""
     seen.others_go_on()
@@ -98,6 +160,7 @@ def suspended_clients(site: Site, seen: Seen) -> None:
     seen.pushed += big.pushed
 
 
+@FAULTS.add(CONNECTIONS, "all places at Redis taken")
 def redis_connections(site: Site, seen: Seen) -> None:
     """Connections that never log in use up Redis' `maxclients` while a camera must connect again."""
     seen.others_go_on("video-1")
@@ -125,6 +188,7 @@ def _share_of_places(site: Site) -> float:
     return metrics["ei_redis_connected_clients"] / metrics["ei_redis_maxclients"]
 
 
+@FAULTS.add(WAY_IN, "300 guesses of the token", short=True)
 def guesses(site: Site, seen: Seen) -> None:
     """300 wrong tokens as fast as possible, while a client with the right one sends requests."""
     seen.others_go_on()
@@ -148,6 +212,7 @@ def guesses(site: Site, seen: Seen) -> None:
     seen.check("no wrong one is", wrong[200] == 0, str(dict(wrong)))
 
 
+@FAULTS.add(WAY_IN, "a foreign name, without a token")
 def foreign_host(site: Site, seen: Seen) -> None:
     """A web page reaches a gateway that has no token under the page's own host name (DNS rebinding)."""
     seen.others_go_on()
@@ -165,71 +230,3 @@ def foreign_host(site: Site, seen: Seen) -> None:
         site.services.remove(service)
     finally:
         site.gateway_port = old
-
-
-def odd_requests(site: Site, seen: Seen) -> None:
-    """Requests with bytes over 127, broken escapes and a huge header."""
-    seen.others_go_on()
-    stream = keys.stream_id("cam-0", TYPE).encode()
-    answers = []
-    for target in (
-        b"/api/streams/" + stream + b"/snapshot.jpg?\xff",
-        b"/api/streams/%FF%FE/snapshot.jpg?%zz",
-        b"/" + stream + b"?format=\xff",
-        b"/api/streams?" + b"x" * 20_000,
-    ):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", site.gateway_port), 5) as client:
-            client.settimeout(5)
-            client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ")
-            client.sendall(TOKEN.encode() + b"\r\nConnection: close\r\n\r\n")
-            answers.append(client.recv(1024).split(b" ", 2)[1:2])
-    shown = [each[0].decode() if each else "none" for each in answers]
-    seen.check("no 5xx", not any(each.startswith("5") for each in shown), ", ".join(shown))
-    degraded = site.named("gateway").ready().get("degraded", {})
-    seen.check("the gateway calls nothing unavailable", not degraded, str(degraded))
-
-
-def lock_from_the_future(site: Site, seen: Seen) -> None:
-    """The janitor's lock as a clock an hour ahead would have left it."""
-    seen.others_go_on()
-    site.admin.set(keys.janitor_lock(TYPE), "9000000000000000 other", px=3_600_000)
-    seen.end()
-    seen.within("the janitor runs", lambda: int(site.admin.pttl(keys.janitor_lock(TYPE))) <= 1000, 10)
-
-
-def frozen_subscriber(site: Site, seen: Seen) -> None:
-    """A subscriber that stops reading, while up to 300 MB are published to it."""
-    seen.others_go_on()
-    channel = keys.stream_id("nobody", TYPE)
-    # Frames of an earlier fault may still be waiting.
-    before = _used_memory(site)
-    with socket.socket() as frozen:
-        frozen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-        frozen.connect(("127.0.0.1", site.valkey.port))
-        frozen.sendall(f"AUTH viewer viewer-password\r\nSUBSCRIBE {channel}\r\n".encode())
-        wait_for(lambda: site.admin.publish(channel, b"first"), 5, "the subscription")
-        highest, number = before, 0
-        while number < 1500 and int(site.admin.publish(channel, bytes(200_000))):
-            number += 1
-            if number % 25 == 0:
-                highest = max(highest, _used_memory(site))
-    seen.check("it is disconnected", number < 1500, f"after {number * 0.2:.0f} MB")
-    grown = (highest - before) / 1e6
-    seen.check("Redis grows by less than 120 MB", grown < 120, f"by {grown:.0f} MB, from {before / 1e6:.0f} MB")
-
-
-def _used_memory(site: Site) -> int:
-    return int(site.admin.info("memory")["used_memory"])  # type: ignore[index]
-
-
-FAULTS = (
-    Fault(ERRORS, "odd requests", odd_requests, short=True),
-    Fault(ERRORS, "a lock from the future", lock_from_the_future),
-    Fault(ERRORS, "a subscriber that reads nothing", frozen_subscriber),
-    Fault(CONNECTIONS, "600 idle connections", idle_connections),
-    Fault(CONNECTIONS, "pings without end", pings),
-    Fault(CONNECTIONS, "clients that read nothing", suspended_clients),
-    Fault(CONNECTIONS, "all places at Redis taken", redis_connections),
-    Fault(WAY_IN, "300 guesses of the token", guesses, short=True),
-    Fault(WAY_IN, "a foreign name, without a token", foreign_host),
-)

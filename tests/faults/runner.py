@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import redis
 
@@ -114,17 +115,32 @@ class Seen:
         self.check(f"Redis answers within {limit_s:g} s", longest[0] < limit_s * TIME_FACTOR, f"{longest[0]:.2f} s")
 
 
-@dataclass(frozen=True)
-class Fault:
+Inject = Callable[[Site, Seen], None]
+
+
+class Fault(NamedTuple):
     """A fault: `inject` makes it happen and returns when it is over. `place` names the site that it needs."""
 
     group: str
     name: str
-    inject: Callable[[Site, Seen], None]
+    inject: Inject
     place: str = "plain"
     short: bool = False
     # What has to begin long before: it runs once, when the site stands.
     prepare: Callable[[Site], object] | None = None
+
+
+class Faults(list[Fault]):
+    """The faults of a module whose functions each inject one, in the order in which they stand there."""
+
+    def add(self, group: str, name: str, *, short: bool = False) -> Callable[[Inject], Inject]:
+        """Decorates the function that injects this fault."""
+
+        def note(inject: Inject) -> Inject:
+            self.append(Fault(group, name, inject, short=short))
+            return inject
+
+        return note
 
 
 def _quietly(condition: Callable[[], object]) -> object:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from elastic_inference.domain import keys
 from tests.faults.clients import KEYS, MEMORY, POD_MB
 from tests.faults.load import TYPE
-from tests.faults.runner import Fault, Seen
+from tests.faults.runner import Faults, Seen
 from tests.faults.site import SIZE, Site
 from tests.support import site_floods
 from tests.support.jpeg import noisy_jpeg
@@ -34,8 +34,10 @@ ODD_KEYS = (
     ),
 )
 INVENTED = 300
+FAULTS = Faults()
 
 
+@FAULTS.add(KEYS, "values of 80 kB")
 def long_values(site: Site, seen: Seen) -> None:
     """Tokens and entries of 80 kB that patterns would need half a minute for."""
     seen.others_go_on()
@@ -47,6 +49,7 @@ def long_values(site: Site, seen: Seen) -> None:
     seen.may_forge(2 * LONG, "entries that are no frame count as stale")
 
 
+@FAULTS.add(KEYS, "100,000 keys that would stay for years")
 def very_many_keys(site: Site, seen: Seen) -> None:
     """100,000 small keys that would stay for ten years."""
     seen.others_go_on()
@@ -66,6 +69,7 @@ def very_many_keys(site: Site, seen: Seen) -> None:
     seen.within("they are removed", lambda: int(_key_count(site)) < MANY / 100, 40)
 
 
+@FAULTS.add(KEYS, "keys that no service reads")
 def odd_keys(site: Site, seen: Seen) -> None:
     """Keys that a camera's rights allow, and that no service reads."""
     seen.others_go_on()
@@ -81,6 +85,7 @@ def odd_keys(site: Site, seen: Seen) -> None:
     seen.clean_up.append(lambda: site.admin.unlink(*ODD_KEYS))
 
 
+@FAULTS.add(KEYS, "scripts with oversized arguments")
 def oversized_scripts(site: Site, seen: Seen) -> None:
     """Our scripts, called by a camera with names of 4 MB, thousands of entries and limits without bound."""
     seen.others_go_on()
@@ -90,6 +95,7 @@ def oversized_scripts(site: Site, seen: Seen) -> None:
             time.sleep(0.1)
 
 
+@FAULTS.add(KEYS, "300 invented types")
 def invented_types(site: Site, seen: Seen) -> None:
     """300 types that do not exist, kept alive, and then a new one without pods."""
     seen.others_go_on()
@@ -120,6 +126,7 @@ def invented_types(site: Site, seen: Seen) -> None:
     seen.clean_up.append(lambda: site.admin.unlink(*(keys.sources(name) for name in (*names, "zz-new"))))
 
 
+@FAULTS.add(KEYS, "one site's user floods its type in every way")
 def site_flood(site: Site, seen: Seen) -> None:
     """A site's own user floods its type in every way that its rights allow."""
     seen.others_go_on()
@@ -139,6 +146,7 @@ def site_flood(site: Site, seen: Seen) -> None:
     site.admin.execute_command("ACL", "DELUSER", SITE)
 
 
+@FAULTS.add(MEMORY, "legacy frames of 4 MB")
 def large_legacy_frames(site: Site, seen: Seen) -> None:
     """24 legacy frames of 4 MB after small ones, which a pod takes in one pop."""
     seen.others_go_on()
@@ -172,14 +180,3 @@ def _secret(text: str) -> Any:
     from pydantic import SecretStr
 
     return SecretStr(text)
-
-
-FAULTS: tuple[Fault, ...] = (
-    Fault(KEYS, "values of 80 kB", long_values),
-    Fault(KEYS, "100,000 keys that would stay for years", very_many_keys),
-    Fault(KEYS, "keys that no service reads", odd_keys),
-    Fault(KEYS, "scripts with oversized arguments", oversized_scripts),
-    Fault(KEYS, "300 invented types", invented_types),
-    Fault(KEYS, "one site's user floods its type in every way", site_flood),
-    Fault(MEMORY, "legacy frames of 4 MB", large_legacy_frames),
-)
