@@ -9,17 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from elastic_inference.adapters.camera_registry import records
 from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render
-from elastic_inference.adapters.camera_registry.records import (
-    CompleteCamera,
-    complete,
-    read_spec,
-    read_status,
-    read_wanted,
-    secrets_value,
-    spec_value,
-    status_value,
-)
 from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
 from elastic_inference.adapters.leases.listing import read_leases
 from elastic_inference.adapters.source.guarded import RtspGuard, _target
@@ -60,11 +51,11 @@ def _file(data: bytes) -> None:
 
 def _is_kept(name: str, spec: CameraSpec) -> None:
     """A camera comes out of the registry as it went in, and without its secrets where they do not belong."""
-    camera = CompleteCamera(7, spec)
-    value = spec_value(camera)
-    public = read_spec(name, value)
+    camera = records.CompleteCamera(7, spec)
+    value = records.spec_value(camera)
+    public = records.read_spec(name, value)
     assert public is not None
-    assert complete(public, secrets_value(camera)) == camera
+    assert records.complete(public, records.secrets_value(camera)) == camera
     password = spec.login.password.get_secret_value() if spec.login else ""
     assert len(password) < 12 or password.encode() not in value
 
@@ -118,16 +109,16 @@ def _change_inputs() -> st.SearchStrategy[bytes]:
 
 
 def _registry(data: bytes) -> None:
-    camera = read_spec("gate", data)
+    camera = records.read_spec("gate", data)
     if camera is not None:
         assert camera.spec.name == "gate"
-        complete(camera, data)
-    wanted = read_wanted(data)
+        records.complete(camera, data)
+    wanted = records.read_wanted(data)
     assert wanted is None or 0 <= wanted[1] <= 4096
-    status = read_status(data)
+    status = records.read_status(data)
     if status is not None:
         json.dumps([status.fps, status.cost, status.since_ms], allow_nan=False)
-        assert read_status(status_value(status)) == status
+        assert records.read_status(records.status_value(status)) == status
         document_json(Camera("gate", 1, _current().public(), True, status))
     request = read_request(data, 1_790_000_000.0)
     assert request is None or _SECRET not in repr(request)
@@ -142,14 +133,14 @@ def _registry(data: bytes) -> None:
 
 
 def _registry_seeds() -> list[bytes]:
-    camera = CompleteCamera(7, _current())
+    camera = records.CompleteCamera(7, _current())
     request = {"id": "a1", "action": "patch", "name": "gate", "spec": {"login": _SECRET}, "time_ms": 1_790_000_000_000}
     reply = {"status": 400, "error": {"message": "no", "fields": {"url": "no"}}}
     return [
-        spec_value(camera),
-        secrets_value(camera) or b"",
+        records.spec_value(camera),
+        records.secrets_value(camera) or b"",
         b"7 0.1500",
-        status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)),
+        records.status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)),
         json.dumps(request).encode(),
         json.dumps(reply).encode(),
         json.dumps({"status": 409, "error": {"message": "\ud800", "fields": {"\udfff": "\ud800"}}}).encode(),

@@ -56,12 +56,8 @@ def test_a_registry_on_loopback_needs_no_certificate(builder: Builder) -> None:
 
 
 def test_settings_of_the_network_and_the_engine_are_passed_on(builder: Builder) -> None:
-    given = {
-        "http_proxy": "http://p:1",
-        "no_proxy": "x",
-        "PIP_INDEX_URL": "https://i/s",
-        "NPM_CONFIG_REGISTRY": "https://n",
-    }
+    proxies = {"http_proxy": "http://p:1", "no_proxy": "x"}
+    given = {**proxies, "PIP_INDEX_URL": "https://i/s", "NPM_CONFIG_REGISTRY": "https://n"}
     builder.run("-r", "r.example", "-c", "gws", "-a", "build", EI_ENGINE_ARGS="--network host -v /a:/b:ro", **given)
     (call,) = builder.calls("podman", "build")
     for name, value in given.items():

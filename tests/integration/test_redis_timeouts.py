@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError
 from elastic_inference.adapters import redis_connection
 from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.demo.main import FirstResults
+from tests.support.ports import accepted
 
 
 class SilentServer:
@@ -30,11 +31,7 @@ class SilentServer:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                taken, _ = self._socket.accept()
-            except OSError:
-                return
+        for taken in accepted(self._socket):
             self.connections += 1
             threading.Thread(target=self._read, args=(taken,), daemon=True).start()
 

@@ -212,12 +212,8 @@ def test_two_autoscalers_are_a_broken_link_with_the_commands_that_delete_either(
 
 
 def test_an_autoscaler_without_a_metric_is_a_broken_link(cluster: Cluster) -> None:
-    condition = {
-        "type": "ScalingActive",
-        "status": "False",
-        "reason": "FailedGetPodsMetric",
-        "message": "no metrics returned from custom metrics API",
-    }
+    found = {"reason": "FailedGetPodsMetric", "message": "no metrics returned from custom metrics API"}
+    condition = {"type": "ScalingActive", "status": "False", **found}
     cluster.says("hpa", [autoscaler("own") | {"status": {"conditions": [condition]}}])
     done = cluster.status("-k")
     assert done.returncode == 1, done.stderr

@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 
+from tests.support.ports import accepted
+
 
 class BadCamera:
     """Listens on loopback and accepts; with `says` it answers each connection with that, and else never."""
@@ -35,11 +37,9 @@ class BadCamera:
         self._thread.join(5)
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._open.append(connection)
-                if self._says:
-                    with contextlib.suppress(OSError):
-                        connection.sendall(self._says)
-                        connection.shutdown(socket.SHUT_RDWR)
+        for connection in accepted(self._listener):
+            self._open.append(connection)
+            if self._says:
+                with contextlib.suppress(OSError):
+                    connection.sendall(self._says)
+                    connection.shutdown(socket.SHUT_RDWR)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.gateway import JPEG as IMAGE
+from tests.support.ports import accepted
 
 HEAD = b"HTTP/1.1 %b\r\nConnection: close\r\n%b\r\n"
 JPEG = HEAD % (b"200 OK", b"Content-Type: image/jpeg\r\n") + IMAGE
@@ -24,11 +25,7 @@ class Server:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             with client:
                 client.settimeout(5)
                 try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -23,8 +24,7 @@ Box = tuple[float, float, float, float]
 DAY, NIGHT = 2.0, 9.0
 
 
-@dataclass(frozen=True)
-class Walker:
+class Walker(NamedTuple):
     """Somebody `height` pixels tall who comes in at the left at `begin_s`, walks for `walks_s`, then stands still."""
 
     begin_s: float

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import redis
 
@@ -23,8 +23,7 @@ from tests.support.waiting import wait_for
 _FENCE = re.compile(rb'^\+(\d+\.\d+) .* lua\] "SET" "\{queue_([\w.-]+)\}:epoch:([^"]+)" "(\d+) (\d+)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(NamedTuple):
     """One frame that entered a queue. `at` is the clock's time."""
 
     at: float
@@ -32,8 +31,7 @@ class Push:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pop:
+class Pop(NamedTuple):
     """One frame that a pod got. `at` is the clock's time."""
 
     at: float
@@ -41,8 +39,7 @@ class Pop:
     order: int
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(NamedTuple):
     """Where another lease went on with a stream: the last frame of the former one and its own first."""
 
     before: Push

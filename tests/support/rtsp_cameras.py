@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.rtsp_plain import access_units
+from tests.support.rtsp_server import SYSTEM_PYTHON, gst_server, run_server
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 REPOSITORY = Path(__file__).resolve().parents[2]
 _LAUNCH = (
     "( appsrc name=src is-live=true format=time do-timestamp=true max-bytes=0"
@@ -80,16 +80,8 @@ class _Feed:
 
 def serve(port: str, cameras: str, *video: str) -> None:
     """The process: serves until it is killed."""
-    import gi
-
-    gi.require_version("Gst", "1.0")
-    gi.require_version("GstRtspServer", "1.0")
+    server = gst_server(port)
     from gi.repository import GLib, Gst, GstRtspServer
-
-    Gst.init(None)
-    server = GstRtspServer.RTSPServer.new()
-    server.set_address("127.0.0.1")
-    server.set_service(port)
 
     def opened(_factory: Any, media: Any, frames: list[bytes], fps: float) -> None:
         source = media.get_element().get_by_name("src")
@@ -102,10 +94,7 @@ def serve(port: str, cameras: str, *video: str) -> None:
             factory.set_launch(_LAUNCH)
             factory.connect("media-configure", opened, frames, float(fps))
             server.get_mount_points().add_factory(f"/{name}/{camera}", factory)
-    if server.attach(None) == 0:
-        sys.exit("the port is taken")
-    print("ready", flush=True)
-    GLib.MainLoop().run()
+    run_server(server)
 
 
 if __name__ == "__main__":

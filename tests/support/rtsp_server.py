@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 ENCODERS = {
@@ -82,18 +83,36 @@ class RtspServer:
         self.kill()
 
 
-def serve(port: str, fps: str, codec: str) -> None:
-    """The process: serves until it is killed."""
+def gst_server(port: str) -> Any:
+    """GStreamer's server, which `run_server` starts; only in a process of its own."""
     import gi
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer
+    from gi.repository import Gst, GstRtspServer
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
     server.set_service(port)
+    return server
+
+
+def run_server(server: Any) -> None:
+    """Serves until the process is killed; says on standard output when it is ready."""
+    from gi.repository import GLib
+
+    if server.attach(None) == 0:
+        sys.exit("the port is taken")
+    print("ready", flush=True)
+    GLib.MainLoop().run()
+
+
+def serve(port: str, fps: str, codec: str) -> None:
+    """The process: serves until it is killed."""
+    server = gst_server(port)
+    from gi.repository import Gst, GstRtspServer
+
     factory = GstRtspServer.RTSPMediaFactory.new()
     factory.set_launch(
         f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate={fps}/1"
@@ -117,10 +136,7 @@ def serve(port: str, fps: str, codec: str) -> None:
             else Gst.Structure.new_from_string("viewer,media.factory.access=true,media.factory.construct=true")
         )
     server.get_mount_points().add_factory("/stream", factory)
-    if server.attach(None) == 0:
-        sys.exit("the port is taken")
-    print("ready", flush=True)
-    GLib.MainLoop().run()
+    run_server(server)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -75,17 +76,17 @@ class Queues:
         self.shortened += 1
 
 
+@dataclass
 class Pass:
     """Finds all types in one step."""
 
-    def __init__(self, queues: Queues) -> None:
-        self.found: set[str] = set()
-        self.had_pods: set[str] = set()
-        self.walked = 0
-        self._queues = queues
+    queues: Queues
+    found: set[str] = field(default_factory=set)
+    had_pods: set[str] = field(default_factory=set)
+    walked: int = 0
 
     async def step(self, _preferred: Any) -> bool:
-        self.found = set(await self._queues.read_found())
+        self.found = set(await self.queues.read_found())
         return True
 
     async def close(self) -> None:
