@@ -7,11 +7,13 @@ import socket
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 from elastic_inference.domain import keys
 from tests.faults.load import TYPE, Pusher
 from tests.faults.runner import Faults, Seen
 from tests.faults.site import TOKEN, Site
+from tests.support.background import beside
 from tests.support.jpeg import noisy_jpeg
 from tests.support.raw_viewer import PING, RawViewer
 from tests.support.system import ServiceProcess
@@ -181,6 +183,62 @@ def redis_connections(site: Site, seen: Seen) -> None:
     seen.end()
     silent = int(site.admin.config_get("timeout")["timeout"])  # type: ignore[index]
     seen.check("Redis ends silent connections (timeout)", silent > 0, f"{silent} s")
+
+
+@FAULTS.add(CONNECTIONS, "a stranger at Redis that comes back")
+def strangers_at_redis(site: Site, seen: Seen) -> None:
+    """A stranger holds 200 connections to Redis and opens them again when they are closed; a camera must connect."""
+    seen.others_go_on("cam-5")
+    most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
+    own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
+    site.admin.config_set("maxclients", own + 150)
+    closed = site.named("housekeeping").metric("ei_redis_strangers_closed_total")
+    try:
+        with beside(partial(_hold_places, site.valkey.port)):
+            wait_for(lambda: _is_full(site.valkey.port), 10, "a Redis without a free place")
+            site.kill_connections(lambda each: each["name"] == "cam-5")
+            # The camera's own place must not be the free one.
+            site.admin.config_set("maxclients", own + 100)
+            began = time.monotonic()
+            seen.within("the camera is back while they are held", lambda: site.reader.back_at("cam-5", began), 20)
+    finally:
+        site.admin.config_set("maxclients", most)
+    seen.end()
+    closed = site.named("housekeeping").metric("ei_redis_strangers_closed_total") - closed
+    seen.check("housekeeping counts what it closes", closed >= 100, f"{closed:.0f}")
+
+
+def _hold_places(port: int, stop: threading.Event) -> None:
+    """Each second it looks which of 200 connections were closed, and opens them again."""
+    held: list[socket.socket] = []
+    while not stop.is_set():
+        held = [each for each in held if _is_open(each)]
+        for _ in range(200 - len(held)):
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", port), 5, (STRANGER, 0)))
+        stop.wait(1)
+    for each in held:
+        each.close()
+
+
+def _is_open(each: socket.socket) -> bool:
+    each.setblocking(False)
+    try:
+        each.recv(100)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    each.close()
+    return False
+
+
+def _is_full(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 5) as client:
+        client.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            return client.recv(100).startswith(b"-ERR max")
+    return False
 
 
 def _share_of_places(site: Site) -> float:

@@ -42,7 +42,13 @@ SIZE = (192, 144)
 PUSHERS = tuple(f"cam-{number}" for number in range(6))
 CAMERAS = ("video-1", "video-2")
 STREAMS = (*PUSHERS, *CAMERAS)
-LOGINS = {"infer": "worker", "camera": "camera", "websocket": "viewer", "gateway": "viewer", "housekeeping": "viewer"}
+LOGINS = {
+    "infer": "worker",
+    "camera": "camera",
+    "websocket": "viewer",
+    "gateway": "viewer",
+    "housekeeping": "housekeeping",
+}
 COUNTED = ("infer", "camera")
 # A pause must not count as a stall of the source.
 STALL_S = 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -205,8 +206,10 @@ def gateway_writes_no_camera(logins: Logins) -> None:
     logins.refuses("gateway", writing, [("SET", keys.CAMERA_OWNER, "x")])
 
 
-def does_no_more_than_viewer(logins: Logins, user: str) -> None:
-    logins.refuses(user, FRAME_READS[:-1], BROKER, SERVER)
+def does_no_more_than_viewer(logins: Logins, user: str, *of_clients: Command) -> None:
+    """`of_clients` are CLIENT's subcommands that this user may run nevertheless."""
+    server = [each for each in SERVER if each[0] != "CLIENT" or each[1:] not in of_clients]
+    logins.refuses(user, FRAME_READS[:-1], BROKER, server)
     logins.refuses(user, [("KEYS", "*"), ("EVAL", "return 1", 0)])
 
 
@@ -234,9 +237,17 @@ async def housekeeping_owns(logins: Logins) -> None:
     LeaseClient(logins.client("housekeeping"), "cameras", "worker-1").renew({}, 4.0)
 
 
-@tries("housekeeping cannot do more with frames, results and settings of Redis than viewer can.")
+@tries("housekeeping can see and close connections to Redis.")
+def housekeeping_closes(logins: Logins) -> None:
+    stranger, client = socket.create_connection(("127.0.0.1", logins.server.port)), logins.client("housekeeping")
+    with stranger:
+        (number,) = [each["id"] for each in client.client_list() if each["user"] == "default"]
+        assert client.client_kill_filter(_id=number) == 1
+
+
+@tries("housekeeping cannot do more with frames, results, users and settings of Redis than viewer can.")
 def housekeeping_is_no_more(logins: Logins) -> None:
-    does_no_more_than_viewer(logins, "housekeeping")
+    does_no_more_than_viewer(logins, "housekeeping", ("LIST",), ("KILL", "TYPE", "normal"))
 
 
 def test_each_sentence_is_tried() -> None:

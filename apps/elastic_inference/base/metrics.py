@@ -197,6 +197,11 @@ class HousekeepingMetrics:
             "maxclients of the queue's Redis; at the limit it refuses connections.",
             registry=registry,
         )
+        self.strangers = Counter(
+            "ei_redis_strangers_closed",
+            "Connections to the queue's Redis that were closed because they had not logged in.",
+            registry=registry,
+        )
         # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(

@@ -13,6 +13,7 @@ from elastic_inference.adapters.camera_registry.owner import CameraOwner
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
+from elastic_inference.adapters.redis_strangers import Strangers
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import HousekeepingSettings
 from elastic_inference.base.lifecycle import Lifecycle
@@ -37,11 +38,13 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
     reader = QueueReader(settings.queue, CLIENT_NAME)
     broker = connect_async(settings.broker, name=CLIENT_NAME)
     sweeper = Sweeper(reader.clients, settings)
+    strangers = Strangers(reader.clients.of(""), settings.queue, CLIENT_NAME)
     rounds = Housekeeping(
         reader,
         Janitor(reader.clients, settings, keys.pod_name()),
         sweeper,
         StreamRegistry(broker),
+        strangers,
         metrics=HousekeepingMetrics(registry),
         lifecycle=lifecycle,
         explain=lambda error, part: explain(error, targets[part]),
@@ -62,6 +65,7 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
         await asyncio.gather(*checks, return_exceptions=True)
         lifecycle.end_beat("rounds")
         await sweeper.close()
+        await strangers.close()
         await reader.close()
         await broker.aclose()
 

@@ -19,6 +19,7 @@ from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueRea
 from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
+from elastic_inference.adapters.redis_strangers import Strangers
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
@@ -51,6 +52,7 @@ class Housekeeping:
         janitor: Janitor,
         sweeper: Sweeper,
         registry: StreamRegistry,
+        strangers: Strangers,
         *,
         metrics: HousekeepingMetrics,
         lifecycle: Lifecycle,
@@ -61,6 +63,8 @@ class Housekeeping:
         self._janitor = janitor
         self._sweeper = sweeper
         self._registry = registry
+        self._strangers = strangers
+        self._places = 0
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._explain = explain
@@ -101,7 +105,7 @@ class Housekeeping:
 
     async def _clean_up(self) -> None:
         self._found = {}
-        for step in (self._read_memory, self._read_types, self._sweep, self._run_janitors):
+        for step in (self._read_memory, self._close_strangers, self._read_types, self._sweep, self._run_janitors):
             try:
                 async with asyncio.timeout(STEP_LIMIT_S):
                     await step()
@@ -112,6 +116,15 @@ class Housekeeping:
                 name = step.__name__.strip("_").replace("_", " ")
                 if note := self._throttle.note(name):
                     log.warning("housekeeping could not %s within %.0f s %s", name, STEP_LIMIT_S, note)
+
+    async def _close_strangers(self) -> None:
+        try:
+            self._metrics.strangers.inc(await self._strangers.close_some(self._places))
+        except ResponseError as error:
+            if isinstance(error, REDIS_ERRORS):
+                raise
+            if note := self._throttle.note("strangers"):
+                log.warning("connections without a login stay: %s %s", self._explain(error, "queue"), note)
 
     async def _sweep(self) -> None:
         self._found = await self._sweeper.sweep(self._types.names, self._with_pods)
@@ -179,6 +192,7 @@ class Housekeeping:
         connections, maximum = await self._reader.connections()
         self._metrics.redis_connections.set(connections)
         self._metrics.redis_max_connections.set(maximum)
+        self._places = maximum
         self._memory_at = now
 
     async def _count_workers(self) -> None:

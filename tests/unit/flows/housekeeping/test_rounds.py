@@ -69,6 +69,9 @@ class Queues:
     async def connections(self) -> tuple[int, int]:
         return 3, 4
 
+    async def close_some(self, places: int) -> int:
+        return places
+
     async def workers(self) -> list[Any]:
         return [SimpleNamespace(type=name) for name in self.pods]
 
@@ -97,6 +100,7 @@ def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeep
     fake = cast(Any, queues)
     metrics = HousekeepingMetrics(registry or CollectorRegistry())
     return Housekeeping(
+        fake,
         fake,
         fake,
         fake,

@@ -1,0 +1,167 @@
+"""Closes connections to Redis that do not log in, so that a stranger can't hold its places (`maxclients`) for long.
+
+Called by housekeeping, on its event loop. Redis itself has no time limit for a login: `timeout` is for silence, and a
+client that sends anything starts it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from elastic_inference.adapters.redis_connection import connect_nodes_async, is_cluster
+from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.log import Throttle
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+# A login takes one round trip after the TCP (and TLS) handshake.
+LOGIN_WITHIN_S = 10
+# Above this share of the places every round looks, and a login has less time.
+SCARCE = 0.8
+SCARCE_LOGIN_WITHIN_S = 2
+# Each costs Redis a walk through its connections.
+MOST_AT_ONCE = 500
+NODES_FOR_S = 60.0
+NOT_ALLOWED_FOR_S = 60.0
+# The user of whoever has not logged in.
+_NOBODY = b" user=default "
+_FIELD = re.compile(rb"([a-z-]+)=(\S*)")
+# What only a client that is logged in can have set.
+_SIGNS = {b"name": b"", b"lib-name": b"", b"sub": b"0", b"psub": b"0", b"ssub": b"0", b"db": b"0", b"multi": b"-1"}
+_LOGGING_IN = {b"auth", b"hello"}
+
+
+class Did(IntEnum):
+    """What a connection without the name of a user has done, as far as Redis tells."""
+
+    NOTHING = 0  # it has sent no command
+    NO_MORE_THAN_LOG_IN = 1  # it has tried to, or Redis has refused all that it sent
+    SOMETHING = 2  # it may have been refused, or be somebody else's program, where `default` can log in
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection without the name of a user."""
+
+    number: int
+    address: str
+    age_s: int
+    did: Did
+
+
+def read_connections(listed: bytes) -> list[Connection]:
+    """From the answer to CLIENT LIST: those that may not have logged in, the oldest first."""
+    found = []
+    for line in listed.splitlines():
+        if _NOBODY not in line:
+            continue
+        fields = dict(_FIELD.findall(line))
+        if any(fields.get(name, usual) != usual for name, usual in _SIGNS.items()) or fields.get(b"flags") != b"N":
+            continue
+        number, age = fields.get(b"id", b""), fields.get(b"age", b"")
+        if not (number.isdigit() and age.isdigit()):
+            continue
+        address = fields.get(b"addr", b"").decode(errors="replace").rpartition(":")[0]
+        found.append(Connection(int(number), address, int(age), _did(fields)))
+    return sorted(found, key=lambda each: -each.age_s)
+
+
+def _did(fields: dict[bytes, bytes]) -> Did:
+    if fields.get(b"cmd") == b"NULL":
+        return Did.NOTHING
+    # Redis does not count commands that it refuses for want of a login. Older servers count none.
+    if fields.get(b"cmd") in _LOGGING_IN or fields.get(b"tot-cmds") == b"0":
+        return Did.NO_MORE_THAN_LOG_IN
+    return Did.SOMETHING
+
+
+class Strangers:
+    """Looks at the connections of the queue's Redis. Methods raise REDIS_ERRORS when Redis is unavailable."""
+
+    def __init__(self, client: Redis, target: RedisTarget, name: str) -> None:
+        """`client` is of the whole server, and belongs to the caller; in a Redis Cluster each node gets its own.
+
+        `name` is that of housekeeping's own connections.
+        """
+        self._client, self._target, self._name = client, target, name
+        self._cluster = is_cluster(target)
+        self._nodes: list[Redis] = []
+        self._nodes_until = 0.0
+        self._due = 0.0
+        self._throttle = Throttle()
+
+    async def close_some(self, places: int) -> int:
+        """Closes those that have had time enough to log in, and returns how many; call it every second.
+
+        `places` is the server's `maxclients`, 0 if unknown. Where nobody needs a login, only those that have sent
+        nothing are closed.
+        """
+        now = time.monotonic()
+        if now < self._due:
+            return 0
+        self._due = now + EVERY_S
+        try:
+            closed = Counter[str]()
+            for node in await self._servers(now):
+                closed += await self._close_at(node, places)
+        except NoPermissionError:
+            # An older users.acl, or the user `viewer`.
+            self._due = now + NOT_ALLOWED_FOR_S
+            return 0
+        except Exception:
+            await self.close()
+            raise
+        if closed and (note := self._throttle.note("closed")):
+            address, most = closed.most_common(1)[0]
+            log.warning(
+                "closed %d connections to Redis that had not logged in, %d of them from %s %s",
+                *(closed.total(), most, address, note),
+            )
+        return closed.total()
+
+    async def close(self) -> None:
+        """Closes the connections to the servers of a cluster."""
+        nodes, self._nodes = self._nodes, []
+        for node in nodes:
+            await node.aclose()
+
+    async def _servers(self, now: float) -> Iterable[Redis]:
+        if not self._cluster:
+            return [self._client]
+        if now > self._nodes_until:
+            await self.close()
+        if not self._nodes:
+            self._nodes = await connect_nodes_async(self._target, self._name)
+            self._nodes_until = now + NODES_FOR_S
+        return self._nodes
+
+    async def _close_at(self, node: Redis, places: int) -> Counter[str]:
+        listed: Any = await node.execute_command("CLIENT", "LIST", "TYPE", "normal")  # type: ignore[no-untyped-call]
+        own = [line for line in listed.splitlines() if b" name=" + self._name.encode() + b" " in line]
+        # If we need no login, nobody does.
+        login = bool(own) and not any(_NOBODY in line for line in own)
+        scarce = places > 0 and listed.count(b"\n") > SCARCE * places
+        if scarce:
+            self._due = 0.0
+        limit_s = SCARCE_LOGIN_WITHIN_S if scarce else LOGIN_WITHIN_S
+        worst = (Did.SOMETHING if scarce else Did.NO_MORE_THAN_LOG_IN) if login else Did.NOTHING
+        found = [each for each in read_connections(listed) if each.age_s >= limit_s and each.did <= worst]
+        chosen = found[:MOST_AT_ONCE]
+        if not chosen:
+            return Counter()
+        pipe = node.pipeline(transaction=False)
+        for each in chosen:
+            pipe.execute_command("CLIENT", "KILL", "ID", each.number)
+        answers = await pipe.execute()
+        return Counter(each.address for each, answer in zip(chosen, answers, strict=True) if answer)
