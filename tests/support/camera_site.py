@@ -11,17 +11,19 @@ from pathlib import Path
 from tests.support.rtsp_plain import encode, rtsp_camera
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SIZE, SECONDS = "160x120", 4
+SECONDS = 4
 
 
 class CameraSite:
-    """Serves one moving image to any number of clients, each path a camera; a key frame each second.
+    """Serves one moving image to any number of clients, each path a camera.
 
     `connected` notes when (the clock's time) clients began to watch each camera.
     """
 
-    def __init__(self, fps: int = 10) -> None:
-        self._fps = fps
+    def __init__(self, fps: int = 10, host: str = "127.0.0.1", *, key_frame_s: int = 1, size: str = "160x120") -> None:
+        """`key_frame_s`: seconds from one key frame to the next."""
+        self._host = host
+        self._arguments = [str(fps), host, str(key_frame_s), size]
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -29,11 +31,11 @@ class CameraSite:
 
     def url(self, name: str) -> str:
         """The address of one camera."""
-        return f"rtsp://127.0.0.1:{self._port}/{name}"
+        return f"rtsp://{self._host}:{self._port}/{name}"
 
     def __enter__(self) -> CameraSite:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.camera_site", str(self._fps)],
+            [sys.executable, "-m", "tests.support.camera_site", *self._arguments],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             cwd=REPOSITORY,
@@ -59,17 +61,17 @@ class CameraSite:
                 self.connected.setdefault(name, []).append(float(at))
 
 
-def serve(fps: int) -> None:
+def serve(fps: int, host: str, key_frame_s: int, size: str) -> None:
     """The process: serves until it is killed."""
 
     def tell(url: str) -> None:
         print(f"{time.time()} {url.rstrip('/').rpartition('/')[2]}\n", end="", flush=True)
 
-    with rtsp_camera(encode(SECONDS, fps, fps, SIZE), fps, on_play=tell) as port:
+    with rtsp_camera(encode(SECONDS, fps, key_frame_s * fps, size), fps, on_play=tell, host=host) as port:
         print(port, flush=True)
         while True:
             time.sleep(60)
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import redis
@@ -54,12 +55,14 @@ class Switch(NamedTuple):
 class PoolTraffic:
     """Pops all frames of some types as a pod does, until the `with` block ends."""
 
-    def __init__(self, port: int, *types: str) -> None:
-        self._port = port
+    def __init__(self, port: int, *types: str, host: str = "127.0.0.1", login: tuple[str, str] | None = None) -> None:
+        """`login`: user and password of a Redis that asks for them."""
+        self._address = host, port
+        self._login = login
         self._types = types
         self._ends = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._monitor = socket.create_connection(("127.0.0.1", port))
+        self._monitor = socket.create_connection(self._address)
         self._consumers: list[QueueConsumer] = []
         self.pushed: dict[tuple[str, str], list[Push]] = {}
         self.popped: dict[tuple[str, str], list[Pop]] = {}
@@ -67,10 +70,11 @@ class PoolTraffic:
         self.invalid = 0
 
     def __enter__(self) -> PoolTraffic:
-        self._monitor.sendall(b"MONITOR\r\n")
+        auth = f"AUTH {' '.join(self._login)}\r\n" if self._login else ""
+        self._monitor.sendall(f"{auth}MONITOR\r\n".encode())
         self._start(self._watch)
         for kind in self._types:
-            consumer = QueueConsumer(redis.Redis(port=self._port), kind, "pod", config.QueueRules.model_validate({}))
+            consumer = QueueConsumer(self._client(), kind, "pod", config.QueueRules.model_validate({}))
             consumer.load_scripts()
             self._consumers.append(consumer)
             self._start(lambda kind=kind, consumer=consumer: self._take(kind, consumer))
@@ -102,6 +106,22 @@ class PoolTraffic:
         pairs = itertools.pairwise(list(self.of(name, kind)))
         return [Switch(before, after) for before, after in pairs if before.epoch != after.epoch]
 
+    def last_switches(self, names: Sequence[str], kind: str, since: float) -> dict[str, Switch]:
+        """Of each stream that another lease has gone on with since then, where it did so last."""
+        found = {name: self.switches(name, kind) for name in names}
+        return {name: each[-1] for name, each in found.items() if each and each[-1].after.at > since}
+
+    def longest_gap(self, name: str, kind: str, since: float) -> float:
+        """The longest time between two frames of a stream since then, in seconds."""
+        times = [each.at for each in list(self.of(name, kind)) if each.at > since - 1]
+        return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
+
+    def check_epochs(self, kind: str) -> None:
+        """No frame of a lease that had ended entered the queue."""
+        for (name, pushed_kind), pushed in self.pushed.items():
+            epochs = [each.epoch for each in pushed if pushed_kind == kind]
+            assert epochs == sorted(epochs), f"{name}: frames of a lease that had ended"
+
     def settle(self) -> int:
         """Waits until nothing is left in the queues; returns how many frames were dropped there or invalid."""
 
@@ -111,6 +131,10 @@ class PoolTraffic:
         with contextlib.suppress(AssertionError):
             wait_for(lambda: counted() == sum(map(len, self.pushed.values())), 5, "the account")
         return self.dropped + self.invalid
+
+    def _client(self) -> redis.Redis:
+        user, password = self._login or (None, None)
+        return redis.Redis(*self._address, username=user, password=password)
 
     def _start(self, run: object) -> None:
         thread = threading.Thread(target=run, daemon=True)  # type: ignore[arg-type]

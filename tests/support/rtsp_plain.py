@@ -259,6 +259,7 @@ def rtsp_camera(
     encoding: str = "H264",
     on_play: Callable[[str], None] = lambda url: None,
     second: str = "",
+    host: str = "127.0.0.1",
 ) -> Iterator[int]:
     """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
 
@@ -267,7 +268,7 @@ def rtsp_camera(
     session only may `refuse` a second client, or `replace` the first by it.
     """
     camera = _Camera(*(stream, fps, tls, join_at), access=access, encoding=encoding, on_play=on_play, second=second)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0))
     listener.settimeout(0.2)
 
     def accept() -> None:

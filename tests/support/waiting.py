@@ -13,6 +13,11 @@ T = TypeVar("T")
 TIME_FACTOR = float(os.environ.get("EI_TEST_TIME_FACTOR", "1"))
 
 
+def busy() -> float:
+    """How many times longer things take, since others use the machine too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def wait_for(
     condition: Callable[[], T], timeout_s: float = 20.0, what: str = "the condition", every_s: float = 0.02
 ) -> T:

@@ -22,7 +22,7 @@ from tests.support.camera_pool import CameraPool, children_of, opens, processes_
 from tests.support.gateway import RunningGateway
 from tests.support.many_cameras import ManyCameras
 from tests.support.system import ServiceProcess, cpu_s
-from tests.support.waiting import wait_for
+from tests.support.waiting import busy, wait_for
 
 pytestmark = pytest.mark.load
 
@@ -40,11 +40,6 @@ BAD = (("silent", "rtsp"), ("silent", "http"), ("rubbish", "rtsp"), ("rubbish", 
 def pool(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[CameraPool]:
     with CameraPool(valkey, tmp_path) as found:
         yield found
-
-
-def busy() -> float:
-    """How many times longer things take, since others use the machine too."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def status_of(pid: int) -> Mapping[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import time
@@ -15,7 +14,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.camera import CameraStatus
 from tests.support.camera_pool import CameraPool, children_of
 from tests.support.camera_site import CameraSite
-from tests.support.pool_traffic import PoolTraffic, Push, Switch, check_account
+from tests.support.pool_traffic import PoolTraffic, Switch, check_account
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
 
@@ -62,8 +61,7 @@ class Site:
 
     def switches(self, since: float) -> dict[str, Switch]:
         """The last change of worker of each camera since then."""
-        found = {name: self.traffic.switches(name, TYPE) for name in NAMES}
-        return {name: each[-1] for name, each in found.items() if each and each[-1].after.at > since}
+        return self.traffic.last_switches(NAMES, TYPE, since)
 
 
 @pytest.fixture
@@ -129,17 +127,12 @@ def check_hand_over(site: Site, what: str, since: float) -> None:
     assert switches
     gap_s = max(each.gap_s for each in switches.values())
     # Also without a change of worker: a busy machine holds up everything while a process starts.
-    longest_s = max(longest_gap(site.traffic.of(name, TYPE), since) for name in switches)
+    longest_s = max(site.traffic.longest_gap(name, TYPE, since) for name in switches)
     print(f"{what}: {len(switches)} cameras went over, gap {gap_s:.2f} s; longest gap of any {longest_s:.2f} s")
     assert gap_s < GAP_S
     assert longest_s < STARVED_S
     for name, each in switches.items():
         assert each.after.seq == each.before.seq + 1, f"{name}: its numbers go on"
-
-
-def longest_gap(pushed: list[Push], since: float) -> float:
-    times = [each.at for each in pushed if each.at > since - 1]
-    return max(after - before for before, after in itertools.pairwise(times))
 
 
 def freeze(site: Site, worker: ServiceProcess) -> None:
@@ -150,6 +143,4 @@ def freeze(site: Site, worker: ServiceProcess) -> None:
     wait_for(lambda: time.time() - began > FROZEN_S, 60, "the end of the freeze", every_s=0.2)
     signal_all(worker, signal.SIGCONT)
     wait_for(lambda: site.traffic.wait_more(mine[0], TYPE, 2 * FPS), what="frames after it woke")
-    for name in NAMES:
-        epochs = [each.epoch for each in site.traffic.of(name, TYPE)]
-        assert epochs == sorted(epochs), f"{name}: frames of a lease that had ended"
+    site.traffic.check_epochs(TYPE)
