@@ -41,6 +41,7 @@ class Running:
     producer: QueueProducer
     until: float
     number: int = 0
+    pushed_epoch: int = 0
 
 
 @dataclass(slots=True)
@@ -128,8 +129,7 @@ class Pool:
         for worker in self.workers:
             if worker.frozen:
                 worker.frozen = False
-                # Fences that Redis has lost stop nobody: then its own clock alone decides.
-                self.push(worker, late=worker.renewed > self.emptied)
+                self.push(worker, late=True)
 
     def cut_off(self) -> None:
         self.alone.clear()
@@ -148,9 +148,8 @@ class Pool:
         """Redis restarts empty; the owner fills it again after a while."""
         self.redis.flushall()
         self.emptied = time.monotonic()
-        # The fences are lost too, and when an item moved last. A former worker that has not heard yet may push until
-        # its next round.
-        self.newest = {}
+        # The numbers of frames are lost too, and when an item moved last.
+        self.newest = {name: (epoch, -1) for name, (epoch, _) in self.newest.items()}
         self.moves.clear()
         for _ in range(self.random.randrange(3)):
             self.rounds()
@@ -215,11 +214,14 @@ class Pool:
 
     def push(self, worker: Worker, *, late: bool = False) -> None:
         for name, each in list(worker.running.items()):
-            if not late and worker.clock() >= each.until:
+            # Where it has pushed nothing under this epoch, a fence that Redis has lost since does not stop it.
+            new = each.pushed_epoch != each.lease.epoch and worker.renewed < self.emptied
+            if (new or not late) and worker.clock() >= each.until:
                 continue
             each.number += 1
             outcome = each.producer.push(Frame(name, TYPE, JPEG, each.number, float(each.lease.epoch)))
             self.pushed += outcome.pushed
+            each.pushed_epoch = each.lease.epoch if outcome.pushed else each.pushed_epoch
             self.fenced += outcome.dropped.get(DropReason.FENCED, 0)
             if outcome.dropped and name not in worker.held:
                 del worker.running[name]

@@ -96,6 +96,21 @@ def test_a_worker_that_has_only_just_joined_is_handed_to(
     lease.close()
 
 
+def test_a_camera_goes_on_under_a_newer_epoch_when_redis_has_lost_its_data(
+    pool: CameraPool, site: CameraSite, traffic: PoolTraffic
+) -> None:
+    pool.worker()
+    pool.put("one", site.url("one"), types=list(TYPES))
+    before = {kind: traffic.wait_more("one", kind, 3)[-1] for kind in TYPES}
+    pool.client.flushall()
+    # Nobody has filled the registry again.
+    for kind in TYPES:
+        after = traffic.wait_more("one", kind, 10)
+        assert after[-1].epoch > before[kind].epoch
+        assert traffic.longest_gap("one", kind, before[kind].at) < 5, "it does not wait for two rounds"
+        traffic.check_epochs(kind)
+
+
 @pytest.mark.parametrize("second", ["refuse", pytest.param("replace", marks=pytest.mark.load)])
 def test_a_camera_with_one_session_is_closed_before_another_worker_opens_it(
     pool: CameraPool, traffic: PoolTraffic, second: str

@@ -102,18 +102,37 @@ def test_who_asks_for_its_first_number_refuses_the_former_at_once(bench: QueueBe
     assert bench.redis.get(FENCE) == b"6 1"
 
 
-def test_what_redis_has_lost_refuses_nobody_until_the_newest_lease_pushes_again(
-    bench: QueueBench, leased: NewProducer
+@pytest.mark.parametrize("left", [None, "5 0", "garbage"], ids=["nothing", "an older state", "garbage"])
+def test_where_redis_has_lost_frames_of_a_lease_only_a_newer_epoch_pushes(
+    bench: QueueBench, leased: NewProducer, left: str | None
 ) -> None:
+    """It may have lost a newer lease too: who still holds the stream gets a newer epoch from the next round."""
     old, new = leased(PushLease(5)), leased(PushLease(6))
-    old.push(frame(0))
+    old.push_batch([frame(0), frame(1)])
     assert new.push(frame(0)).pushed
     bench.redis.flushall()
-    assert old.push(frame(1)).pushed, "it has not been refused yet"
-    assert new.push(frame(1)).pushed
+    if left is not None:
+        bench.redis.set(FENCE, left)
     assert old.push(frame(2)).dropped == {DropReason.FENCED: 1}
+    assert new.push(frame(1)).dropped == {DropReason.FENCED: 1}
+    for producer, epoch in ((old, 5), (new, 6)):
+        assert producer.lease is not None
+        assert (producer.lease.fenced, producer.lease.fenced_by) == (True, epoch)
+    assert not bench.redis.keys("*frame:*")
+    assert new.lease is not None
+    new.lease.epoch = 7
     assert new.push(frame(2)).pushed
-    assert seqs(bench) == [1, 2, 3]
+    assert new.push(frame(3)).pushed
+    assert old.push(frame(3)).dropped == {DropReason.FENCED: 1}
+
+
+def test_a_lease_that_has_pushed_nothing_needs_no_fence(bench: QueueBench, leased: NewProducer) -> None:
+    new = leased(PushLease(6))
+    bench.redis.flushall()
+    assert new.push(frame(0)).pushed
+    # Nor does it expect more of another type than it has pushed there.
+    other = leased(PushLease(6), "car")
+    assert other.push(frame(0)).pushed
 
 
 def test_numbers_continue_in_the_same_lease(bench: QueueBench, leased: NewProducer) -> None:

@@ -1,15 +1,19 @@
 -- The start of the push script of leased streams; the text of push.lua follows. Only the holder of the newest lease
 -- pushes, and its numbers continue those of the holder before.
 -- KEYS, after those of push.lua: epoch:<name>
--- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms
+-- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms, seq
+--       of the last frame that this producer has pushed under this epoch, or -1
 -- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far. The
 -- latter already refuses the holder before, so that the numbers of all types, asked in one round trip, are final.
-local ARGUMENTS, MAX_NUMBER = 4, 9000000000000000
+-- Redis may have lost what this lease has pushed, and then perhaps a newer lease too: 'EI_FENCED <its own epoch>'. Its
+-- worker asks for a newer epoch, which only the holder gets.
+local ARGUMENTS, MAX_NUMBER = 5, 9000000000000000
 local fence, given = KEYS[4], #ARGV - ARGUMENTS
 if #ARGV < 5 + ARGUMENTS or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 then
   return redis.error_reply('ERR a name or key of the frame queue is too long, or an argument is missing')
 end
 local epoch, first, last, life = tonumber(ARGV[given + 1]), tonumber(ARGV[given + 2]), ARGV[given + 3], ARGV[given + 4]
+local pushed = tonumber(ARGV[given + 5])
 -- The same pipeline has just SET these frames, and nobody would pop them.
 local function refuse(reason)
   for i = 5, given do
@@ -23,8 +27,12 @@ local length = redis.pcall('STRLEN', fence)
 local stored = type(length) == 'number' and length > 0 and length <= 64 and redis.call('GET', fence) or ''
 local newest, reached = string.match(stored, '^(%d+) (%d+)$')
 newest, reached = tonumber(newest), tonumber(reached)
-if newest and newest <= MAX_NUMBER and reached <= MAX_NUMBER then
-  if newest > epoch then return refuse(string.format('EI_FENCED %.0f', newest)) end
+local known = newest and newest <= MAX_NUMBER and reached <= MAX_NUMBER
+if known and newest > epoch then return refuse(string.format('EI_FENCED %.0f', newest)) end
+if pushed >= 0 and not (known and newest == epoch and reached >= pushed) then
+  return refuse(string.format('EI_FENCED %.0f', epoch))
+end
+if known then
   if reached >= first then
     if newest < epoch then redis.call('SET', fence, string.format('%.0f %.0f', epoch, reached), 'PX', life) end
     return refuse(string.format('EI_SEQ %.0f', reached))

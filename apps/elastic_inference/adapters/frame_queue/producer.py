@@ -65,6 +65,8 @@ class QueueProducer:
         self._legacy_until = 0.0
         self._other_seen = False
         self._throttle = Throttle()
+        # Epoch and seq of the last frame that entered the queue.
+        self._pushed = (0, -1)
         self._packer = PushPacker(infer_type, name, rules, leased=lease is not None)
 
     @property
@@ -100,7 +102,9 @@ class QueueProducer:
         if lease.fenced:
             return _outcome(len(frames), 0, len(messages), invalid, DropReason.FENCED)
         first, last = ((frames[at].seq or 0) + lease.offset for at in (0, -1))
-        return self._packer.pack(messages, (lease.epoch, first, last, int(LEASE_LIFE_S * 1000)), asks=self.asks_size)
+        epoch, (pushed_epoch, seq) = lease.epoch, self._pushed
+        told = epoch, first, last, int(LEASE_LIFE_S * 1000), seq if pushed_epoch == epoch else -1
+        return self._packer.pack(messages, told, asks=self.asks_size)
 
     def settle(self, frames: Sequence[Frame], request: PushRequest, reply: object) -> PushOutcome:
         """What became of the frames of a request. Raises ResponseError for an error of this stream."""
@@ -111,6 +115,9 @@ class QueueProducer:
             self.lease.fenced_by = int(fenced[1])
             return _outcome(len(frames), 0, sent, invalid, DropReason.FENCED)
         pushed = self._entered(request, reply)
+        if request.lease and pushed:
+            epoch, _, last, *_ = request.lease
+            self._pushed = epoch, last
         outcome = _outcome(len(frames), pushed, sent - pushed, invalid)
         if self.asks_size and type(reply) is int:
             return replace(outcome, wanted=reply // ANSWER_UNIT)

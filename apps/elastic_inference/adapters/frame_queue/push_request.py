@@ -43,8 +43,8 @@ class PushLease:
     """The right to push a leased stream, shared by the producers of all its types.
 
     `epoch` is the lease's; a new one may be set at any time. `offset` is added to each frame's seq, so that numbers
-    continue those of the worker before. `fenced_by` is the newer epoch that the queue has told of: nothing is pushed
-    until `epoch` is higher.
+    continue those of the worker before. `fenced_by` is the newer epoch that the queue has told of, or its own if Redis
+    has lost what the lease had pushed: nothing is pushed until `epoch` is higher.
     """
 
     epoch: int
@@ -53,7 +53,7 @@ class PushLease:
 
     @property
     def fenced(self) -> bool:
-        """Whether another worker has pushed the stream since."""
+        """Whether another worker has pushed the stream since, or may have."""
         return self.fenced_by >= self.epoch
 
     def continue_after(self, reached: int, seq: int) -> None:
@@ -63,20 +63,24 @@ class PushLease:
 
 @dataclass(slots=True)
 class PushRequest:
-    """`count` commands, the last of which, `enter`, is the script; `frame_keys` are those that the others SET."""
+    """`count` commands, the last of which, `enter`, is the script; `frame_keys` are those that the others SET.
+
+    `lease` are the script's arguments of the lease.
+    """
 
     pieces: list[Any]
     count: int
     frame_keys: list[bytes]
     messages: Sequence[bytes]
     enter: bytes
+    lease: tuple[int, ...] = ()
 
 
 class PushPacker:
     """Packs the pushes of one stream into one type; what never changes is packed once."""
 
     def __init__(self, infer_type: str, name: str, rules: config.QueueRules, *, leased: bool = False) -> None:
-        """With `leased`, the script checks the lease: it takes four more arguments."""
+        """With `leased`, the script checks the lease: it takes five more arguments."""
         self.identity = secrets.token_hex(5)
         self._id_start = self.identity.encode() + b"-"
         self._count = 0
@@ -121,4 +125,4 @@ class PushPacker:
             entries.append(arguments(*lease))
         enter = b"".join(entries)
         pieces.append(end + enter)
-        return PushRequest(pieces, len(messages) + 1, frame_keys, messages, enter)
+        return PushRequest(pieces, len(messages) + 1, frame_keys, messages, enter, lease)

@@ -127,7 +127,7 @@ class CameraProcess:
         self._channel.send({"op": "report", "cpu_s": time.process_time(), "cameras": cameras})
 
     def _fenced(self, name: str) -> int:
-        """The newer epoch with which the queue has refused its frames, else 0."""
+        """The epoch with which the queue has refused its frames, else 0."""
         permit = self._permits.get(name)
         lease = permit.lease if permit is not None else None
         return lease.fenced_by if lease is not None and lease.fenced else 0

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -174,10 +175,23 @@ class SourceWorker:
             # Opening it again could end the other worker's session.
             log.info("%s ends here: the camera broke off, and another worker has claimed it", name)
             self._end(name)
+        self._ask_newer_epochs()
         self._statuses.update(now)
 
+    def _ask_newer_epochs(self) -> None:
+        """Begins a round at once where the queue has begun to refuse what this worker holds: who still holds it gets a
+        newer epoch."""
+        refused = {
+            name: replace(holding, fenced_by=self._fenced_by(name))
+            for name, holding in self._held.items()
+            if self._fenced_by(name) > holding.fenced_by
+        }
+        if refused:
+            self._held = self._held | refused
+            self._keeper.hurry()
+
     def _fenced_by(self, name: str) -> int:
-        """The newer epoch with which the queue has refused a camera's frames, else 0."""
+        """The epoch with which the queue has refused a camera's frames, else 0."""
         report = self._children.report(name)
         return int(report["fenced"]) if report else 0
 
