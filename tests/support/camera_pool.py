@@ -75,6 +75,8 @@ class CameraPool:
             pipe.hset(keys.CAMERA_SPECS, name, spec_value(camera))
             if secrets is not None:
                 pipe.hset(keys.CAMERA_SECRETS, name, secrets)
+            else:
+                pipe.hdel(keys.CAMERA_SECRETS, name)
             pipe.hset(keys.CAMERA_WANTED, name, wanted_value(self._revision, 0.15))
             pipe.execute()
 

@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
     with_config,
@@ -143,7 +144,10 @@ class CameraSpec(BaseModel):
         None, description="Which frames are inferred (default: CAMERA_GATE of the source worker, which is none)."
     )
     transport: Transport = Transport.AUTO
-    substream: CameraUrl | None = Field(None, description="Kept, but not in use yet: a second URL of the same view.")
+    substream: CameraUrl | None = Field(
+        None,
+        description="A smaller stream of the same view, with the same login: it is read while nobody watches.",
+    )
     certificate: Certificate | None = Field(
         None,
         description="The certificate to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file.",
@@ -152,6 +156,13 @@ class CameraSpec(BaseModel):
     labels: dict[_Label, Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict, max_length=MAX_LABELS, description="Labels of your own, such as `site`."
     )
+
+    @field_validator("substream")
+    @classmethod
+    def _no_file(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and f"{FILE_SCHEME}:" in (value[:5], str(info.data.get("url"))[:5]):
+            raise ValueError("expected none: only cameras with a network address have a substream")
+        return value
 
     @field_validator("types")
     @classmethod

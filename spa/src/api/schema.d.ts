@@ -286,7 +286,7 @@ export interface components {
             /** @description Which frames are inferred (default: CAMERA_GATE of the source worker, which is none). */
             gate?: components["schemas"]["GateKind"] | null;
             transport?: components["schemas"]["Transport"];
-            /** @description Kept, but not in use yet: a second URL of the same view. */
+            /** @description A smaller stream of the same view, with the same login: it is read while nobody watches. */
             substream?: string | null;
             /** @description The certificate to trust for https and rtsps: sha256:<fingerprint>, or the name of a PEM file. */
             certificate?: string | null;

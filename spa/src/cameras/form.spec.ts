@@ -64,6 +64,16 @@ test('a kept login stays unless it is replaced or removed', () => {
   expect(probeBody({ ...form, forgetLogin: true }, 'gate-1')).not.toHaveProperty('name')
 })
 
+test('a substream is sent, checked and removed like an address', () => {
+  const camera = cameraLike({ substream: 'rtsp://camera.example/2' })
+  const form = formOf(camera)
+  expect(probeBody(form, null, 'substream')).toMatchObject({ url: 'rtsp://camera.example/2' })
+  expect(changedCamera({ ...form, substream: ' ' }, camera).body).toEqual({ substream: null })
+  expect(newCamera({ ...NEW, substream: ' rtsp://camera.example/3 ' }).body).toMatchObject({
+    substream: 'rtsp://camera.example/3',
+  })
+})
+
 test('a default cannot be removed, only replaced', () => {
   const camera = cameraLike()
   expect(changedCamera({ ...formOf(camera), fps: '' }, camera).errors).toEqual({ fps: 'Enter a number.' })

@@ -183,11 +183,11 @@ export function changedCamera(form: CameraForm, camera: Camera): Made {
 }
 
 /** The body of a probe. `name` is that of the camera that is being changed: its stored login is used. */
-export function probeBody(form: CameraForm, name: string | null): CameraBody {
+export function probeBody(form: CameraForm, name: string | null, address: 'url' | 'substream' = 'url'): CameraBody {
   const login = loginOf(form)
   const certificate = form.certificate.trim()
   return {
-    url: form.url.trim(),
+    url: form[address].trim(),
     transport: form.transport,
     ...(login && { login }),
     ...(certificate && { certificate }),

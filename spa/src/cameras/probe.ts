@@ -10,7 +10,17 @@ import { type CameraForm, type FieldErrors, placeErrors, probeBody } from './for
 import { sentence } from './store'
 
 export type ProbeState =
-  { kind: 'idle' } | { kind: 'busy' } | { kind: 'failed'; why: string } | { kind: 'done'; found: CameraProbe }
+  | { kind: 'idle' }
+  | { kind: 'busy' }
+  | { kind: 'failed'; why: string }
+  | { kind: 'done'; found: CameraProbe; substream: SubstreamProbe | null }
+
+/** What a probe of the substream found, in words. */
+export interface SubstreamProbe {
+  fact: string
+  /** What is wrong with it; empty if nothing is. */
+  problem: string
+}
 
 /** `refused` is called with the fields that the server does not accept. */
 export function useProbe(refused: (errors: FieldErrors) => void) {
@@ -30,8 +40,12 @@ export function useProbe(refused: (errors: FieldErrors) => void) {
     running = mine
     state.value = { kind: 'busy' }
     try {
+      const asked = form.substream.trim() ? probeCamera(probeBody(form, name, 'substream'), mine.signal) : null
+      // Its failure is a line of the answer, not the failure of the check.
+      const second = asked?.catch((error: unknown) => error)
       const found = await probeCamera(probeBody(form, name), mine.signal)
-      if (running === mine) state.value = { kind: 'done', found }
+      const substream = second === undefined ? null : substreamWords(found, await second)
+      if (running === mine) state.value = { kind: 'done', found, substream }
     } catch (error) {
       if (running !== mine) return
       const { errors, other } = placeErrors(error instanceof ApiError ? error.fields : {})
@@ -43,6 +57,26 @@ export function useProbe(refused: (errors: FieldErrors) => void) {
   }
 
   return { state, check, reset }
+}
+
+/** Proportions that differ by more than this share are refused by the source worker, too. */
+const OTHER_SHAPE = 0.1
+
+/** What is to be said about a substream, from its probe or the error of that. */
+export function substreamWords({ report: main }: CameraProbe, answer: unknown): SubstreamProbe {
+  if (answer === null || typeof answer !== 'object' || !('report' in answer)) {
+    const fields = answer instanceof ApiError ? Object.values(answer.fields) : []
+    return { fact: '–', problem: `The substream can't be opened: ${fields.join(' ') || sentence(answer)}` }
+  }
+  const { report } = answer as CameraProbe
+  const differs = Math.abs((report.width * main.height) / (report.height * main.width) - 1) > OTHER_SHAPE
+  return {
+    fact: `${report.width} × ${report.height}, ${rate(report.fps, report.stated_fps)}`,
+    problem: differs
+      ? 'The proportions of the substream are not those of the main stream, so it will not be used. ' +
+        'Choose another size for it in the camera.'
+      : '',
+  }
 }
 
 const CODECS: Record<string, string> = { h264: 'H.264', hevc: 'H.265', mjpeg: 'MJPEG', mpeg4: 'MPEG-4', av1: 'AV1' }

@@ -5,6 +5,7 @@ import { stateWords } from './state_words'
 
 test.each([
   [{ state: 'live' }, 'live', 'good', ''],
+  [{ state: 'live', reason: "The substream can't be used." }, 'live', 'good', "The substream can't be used."],
   [{ state: 'quiet' }, 'quiet', 'good', 'Nothing moves.'],
   [{ state: 'waiting_for_key_frame' }, 'waits for a key frame', 'warn', 'Video arrives'],
   [{ state: 'unassigned', reason: 'No worker runs.' }, 'unassigned', 'bad', 'No worker runs.'],

@@ -42,6 +42,6 @@ export function stateWords(camera: Camera): StateWords {
   const state = stateOf(camera)
   if (state === null) return NOT_YET
   const words = STATE_WORDS[state] ?? { word: state, mood: 'idle', why: '' }
-  if (state === 'paused' || state === 'live') return words
+  if (state === 'paused') return words
   return { ...words, why: camera.status.reason || words.why }
 }

@@ -132,3 +132,16 @@ def test_what_is_no_object_is_refused() -> None:
 
 def test_a_probe_is_checked_like_a_camera() -> None:
     assert list(fields_of(read_model, ProbeRequest, {"url": "rtsp://u:p@a", "fps": 1})) == ["url", "fps"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"url": "file:///videos/a.mp4", "substream": "rtsp://10.0.0.7/2"},
+        {"url": "rtsp://10.0.0.7/1", "substream": "file:///a.mp4"},
+    ],
+)
+def test_a_file_has_no_substream(given: dict[str, str]) -> None:
+    with pytest.raises(CameraRefusal) as refused:
+        new_camera({"name": "gate", **given})
+    assert refused.value.fields == {"substream": "Expected none: only cameras with a network address have a substream."}

@@ -20,13 +20,14 @@ class CapturedFrame:
     """One frame: either `jpeg`, as the camera encoded it, or `image`, as FFmpeg decoded it.
 
     `image` has the frame's own size, pixel format and colour range. `ts` is the capture time in Unix seconds by this
-    machine's clock; `captured` is the same moment by its monotonic clock.
+    machine's clock; `captured` is the same moment by its monotonic clock. `small`: it comes from a substream.
     """
 
     ts: float
     captured: float
     jpeg: bytes | None = None
     image: av.VideoFrame | None = None
+    small: bool = False
 
     @classmethod
     def of(cls, frame: av.VideoFrame | bytes, ts: float, captured: float) -> CapturedFrame:

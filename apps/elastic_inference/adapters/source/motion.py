@@ -47,6 +47,7 @@ class MotionDetector:
         self._before: deque[npt.NDArray[np.bool_]] = deque(maxlen=_MOST_FRAMES - 1)
         self._blobs = self._covered = 0.0  # the usual number of cells in blobs, and the share of cells near them
         self._at = 0.0
+        self._size: tuple[int, int] | None = None
 
     def reset(self) -> None:
         """The next frame is the background."""
@@ -63,7 +64,10 @@ class MotionDetector:
         except (av.FFmpegError, ValueError) as error:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, f"no motion can be looked for in it: {error}") from None
         ground = self._ground
-        if ground is None or ground.shape != cells.shape:
+        # The same view at another size, such as that of a substream, differs along all edges.
+        image, size_before = frame.image, self._size
+        self._size = None if image is None else (image.width, image.height)
+        if ground is None or ground.shape != cells.shape or self._size != size_before:
             self._start(cells, now)
             return True
         passed = min(max(now - self._at, 0.001), 2.0)

@@ -29,12 +29,17 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         what, stall_s = camera_label(hide_password(spec.url)), settings.source_stall_s
     rules = settings.address_rules
     # What the source depends on: any other field may change while it is open.
-    connection = (spec.url, spec.login and (spec.login.user, spec.login.password), spec.transport, spec.certificate)
+    login = spec.login and (spec.login.user, spec.login.password)
+    connection = (spec.url, spec.substream, login, spec.transport, spec.certificate)
 
     def open_source() -> Source:
         if spec.is_file:
             return FileSource(rules.file(spec.url), settings.video_decode_device)
         return open_camera(camera_settings(spec, settings), rules)
+
+    def open_substream() -> Source:
+        second = spec.model_copy(update={"url": spec.substream})
+        return open_camera(camera_settings(second, settings), rules)
 
     def make_gate() -> Gate:
         return FileCap(spec.fps) if spec.is_file else CameraCap(spec.fps)
@@ -53,6 +58,7 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         height=spec.height,
         size=spec.size or settings.camera_size,
         gate=spec.gate or settings.camera_gate,
+        open_substream=None if spec.substream is None else open_substream,
     )
 
 

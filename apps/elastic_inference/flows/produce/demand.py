@@ -6,7 +6,7 @@ Called by `stream` and `pusher`. Safe for several threads: each answer replaces 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize, reduced, size_of
 
@@ -33,6 +33,14 @@ class StreamNeeds:
     def watched(self, types: Iterable[str], now: float) -> bool:
         """Whether somebody watches the stream, or that is unknown."""
         return any(code == WATCHED for code in self._codes(types, now))
+
+    def known_watched(self, types: Sequence[str], now: float) -> bool | None:
+        """Whether somebody watches the stream; None if not all queues have answered lately."""
+        answers = [self._answers.get(each, (UNKNOWN, float("-inf"))) for each in types]
+        codes = [code for code, at in answers if now - at <= TRUST_S]
+        if WATCHED in codes:
+            return True
+        return False if len(codes) == len(types) else None
 
     def size(self, types: Iterable[str], width: int, height: int, now: float) -> tuple[int, int]:
         """The size at which a frame of this size is needed: its own if somebody watches or a need is unknown."""

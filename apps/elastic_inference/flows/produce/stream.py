@@ -27,6 +27,7 @@ from elastic_inference.flows.produce.pusher import Pusher, Pushers
 from elastic_inference.flows.produce.queue_sink import Permit, QueueSink
 from elastic_inference.flows.produce.source_reader import PART, SourceReader
 from elastic_inference.flows.produce.source_watch import SourceReport, SourceState, SourceWatch
+from elastic_inference.flows.produce.substream import StreamChoice
 
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 2.0
@@ -59,11 +60,12 @@ class StreamPlan:
     height: int | None = None
     size: ImageSize = ImageSize.SOURCE
     gate: GateKind = GateKind.NONE
+    open_substream: Callable[[], Source] | None = None
 
     @property
     def asks(self) -> bool:
         """Whether it depends on what pods and viewers need."""
-        return self.size is ImageSize.AUTO or self.gate is GateKind.MOTION
+        return self.size is ImageSize.AUTO or self.gate is GateKind.MOTION or self.open_substream is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,15 @@ class Stream:
         self._limits = limits
         self._metrics = metrics
         self._pushers = pushers
-        self._encoder = self._make_encoder(plan)
+        self._use_encoders(plan)
         self._watch = SourceWatch(plan.what, plan.stall_s, metrics, limits.window_s)
         self._slot: NewestSlot[tuple[int, CapturedFrame]] = NewestSlot()
+        self._choice: StreamChoice | None = None
+        if plan.open_substream is not None:
+            self._choice = StreamChoice(plan.name, plan.open_source, plan.open_substream)
+            lifecycle.on_stop(self._choice.close)
         self._reader = SourceReader(
-            open_source=plan.open_source,
+            open_source=plan.open_source if self._choice is None else self._choice.open,
             gate=plan.make_gate(),
             watch=self._watch,
             slot=self._slot,
@@ -144,9 +150,14 @@ class Stream:
         return self.lifecycle.missing().get(self._part)
 
     @property
+    def note(self) -> str | None:
+        """What is not as it should be although frames arrive, in a sentence."""
+        return self._choice.note if self._choice is not None else None
+
+    @property
     def opening(self) -> bool:
         """Whether it opens its source now."""
-        return self._reader.opening
+        return self._reader.opening or (self._choice is not None and self._choice.opening)
 
     @property
     def failures(self) -> int:
@@ -170,7 +181,9 @@ class Stream:
 
     def thread_idents(self) -> tuple[int, ...]:
         """The identities of its threads, as Python's tracebacks show them."""
-        return tuple(ident for ident in (self._reader.thread_ident, self._thread.ident) if ident is not None)
+        helper = self._choice.helper if self._choice is not None and self._choice.opening else None
+        idents = (self._reader.thread_ident, self._thread.ident, helper.ident if helper is not None else None)
+        return tuple(ident for ident in idents if ident is not None)
 
     def start(self) -> None:
         """Starts both threads."""
@@ -187,7 +200,7 @@ class Stream:
         if plan.fps != before.fps:
             self._reader.set_gate(plan.make_gate())
         if (plan.quality, plan.width, plan.height) != (before.quality, before.width, before.height):
-            self._encoder = self._make_encoder(plan)
+            self._use_encoders(plan)
         if plan.types != before.types:
             self._change_types(plan.types)
         self._follow_need()
@@ -202,6 +215,8 @@ class Stream:
             for pusher, sink in self._sinks:
                 if self._demand.due(sink.infer_type, now):
                     pusher.ask((sink,))
+            if self._choice is not None:
+                self._choice.decide(self._demand.known_watched(self.plan.types, now), now)
             if self._watch.quiet and self._demand.watched(self.plan.types, now):
                 # Nobody decides on that before the next frame, which may be seconds away.
                 self._watch.quiet = False
@@ -253,7 +268,8 @@ class Stream:
             return
         try:
             needed = self._needed_size if self.plan.size is ImageSize.AUTO else None
-            data, width, height = self._encoder.encode(captured, needed)
+            encoder = self._sub_encoder if captured.small else self._encoder
+            data, width, height = encoder.encode(captured, needed)
             limit = self._limits.max_frame_bytes - MESSAGE_OVERHEAD_BYTES
             if len(data) > limit:
                 raise InvalidFrameError(
@@ -340,6 +356,8 @@ class Stream:
     def _sink(self, infer_type: str) -> tuple[Pusher, QueueSink]:
         return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit, self._demand)
 
-    def _make_encoder(self, plan: StreamPlan) -> JpegEncoder:
-        limits = self._limits
-        return JpegEncoder(plan.quality, plan.width, plan.height, limits.max_frame_pixels, limits.image_memory)
+    def _use_encoders(self, plan: StreamPlan) -> None:
+        limits = self._limits.max_frame_pixels, self._limits.image_memory
+        self._encoder = JpegEncoder(plan.quality, plan.width, plan.height, *limits)
+        # The size is that of the main stream: the substream would often be enlarged.
+        self._sub_encoder = JpegEncoder(plan.quality, None, None, *limits)

@@ -31,6 +31,19 @@ def test_an_old_answer_is_none() -> None:
     assert demand.watched(("a",), 10.0 + TRUST_S + 0.1)
 
 
+def test_whether_a_stream_is_watched_is_known_from_fresh_answers_of_all_types() -> None:
+    demand = StreamNeeds()
+    assert demand.known_watched(("a",), 10.0) is None
+    demand.learn("a", MODEL, 10.0)
+    assert demand.known_watched(("a",), 10.0) is False
+    assert demand.known_watched(("a", "b"), 10.0) is None
+    demand.learn("b", UNKNOWN, 10.0)
+    assert demand.known_watched(("a", "b"), 10.0) is False, "no pod runs, and nobody watches"
+    demand.learn("b", WATCHED, 10.1)
+    assert demand.known_watched(("a", "b"), 10.1) is True
+    assert demand.known_watched(("a", "b"), 10.1 + TRUST_S + 0.1) is None
+
+
 def test_it_is_asked_again_only_where_no_push_has_answered() -> None:
     demand = StreamNeeds()
     assert demand.due("a", 10.0)

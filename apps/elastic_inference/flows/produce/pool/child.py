@@ -117,7 +117,7 @@ class CameraProcess:
         now = time.monotonic()
         streams = self._manager.streams()
         states = {
-            name: (stream.report.state, stream.reason, stream.opening, stream.failures, self._fenced(name))
+            name: (stream.report.state, stream.reason, stream.note, stream.opening, stream.failures, self._fenced(name))
             for name, stream in streams.items()
         }
         if now < self._next_report and states == self._states:
@@ -151,6 +151,7 @@ def _facts(stream: Stream) -> Message:
     return {
         "state": stream.report.state.value,
         "reason": stream.reason,
+        "note": stream.note,
         "fps": round(stream.report.fps, 2),
         "reconnects": stream.report.reconnects,
         "failures": stream.failures,

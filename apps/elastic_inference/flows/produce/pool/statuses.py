@@ -68,4 +68,4 @@ class Statuses:
         if crashed is not None and report.get("state") not in _RUNS:
             return CameraState.QUARANTINED, crashed
         state = CameraState(report.get("state", CameraState.RECONNECTING.value))
-        return state, None if state in _RUNS else report.get("reason")
+        return state, report.get("note" if state in _RUNS else "reason")
