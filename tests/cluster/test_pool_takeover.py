@@ -35,6 +35,8 @@ class Site:
         self.cameras = cameras
         self.traffic = traffic
         self._redis = installed.redis("admin")
+        # Another run may have left them; then the first frames would get other numbers.
+        self._redis.delete(*(keys.push_epoch(TYPE, name) for name in NAMES))
 
     def apply(self) -> None:
         """Makes the cameras, all at once."""

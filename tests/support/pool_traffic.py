@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class PoolTraffic:
         self._consumers: list[QueueConsumer] = []
         self.pushed: dict[tuple[str, str], list[Push]] = {}
         self.popped: dict[tuple[str, str], list[Pop]] = {}
-        self.dropped = 0
+        self.dropped: Counter[str] = Counter()
         self.invalid = 0
 
     def __enter__(self) -> PoolTraffic:
@@ -126,11 +127,11 @@ class PoolTraffic:
         """Waits until nothing is left in the queues; returns how many frames were dropped there or invalid."""
 
         def counted() -> int:
-            return sum(map(len, self.popped.values())) + self.dropped + self.invalid
+            return sum(map(len, self.popped.values())) + self.dropped.total() + self.invalid
 
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: counted() == sum(map(len, self.pushed.values())), 5, "the account")
-        return self.dropped + self.invalid
+            wait_for(lambda: counted() == sum(map(len, self.pushed.values())), 20, "the account")
+        return self.dropped.total() + self.invalid
 
     def _client(self) -> redis.Redis:
         user, password = self._login or (None, None)
@@ -157,7 +158,7 @@ class PoolTraffic:
             now = time.time()
             for each in batch.frames:
                 self.popped.setdefault((each.frame.name, kind), []).append(Pop(now, each.frame.seq or 0, each.order))
-            self.dropped += sum(batch.dropped.values())
+            self.dropped.update(batch.dropped)
             self.invalid += len(batch.invalid)
 
 
@@ -173,4 +174,5 @@ def check_account(traffic: PoolTraffic) -> None:
         assert orders == list(range(orders[0], orders[0] + len(orders))), f"{stream}: {orders}"
         assert set(numbers) <= {each.seq for each in pushed}, stream
         missing += len(pushed) - len(popped)
-    assert missing == taken, "pushed = popped + dropped + invalid"
+    counted = f"{missing} were not popped; dropped {traffic.dropped}, invalid {traffic.invalid}"
+    assert missing == taken, f"pushed = popped + dropped + invalid: {counted}"

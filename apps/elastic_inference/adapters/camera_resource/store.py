@@ -87,6 +87,9 @@ class KubernetesStore:
         # The parsed objects, each with the object and the Secret from which it was parsed.
         self._read: dict[str, tuple[Mapping[str, Any], Stored, Mapping[str, str] | None]] = {}
         self._written: dict[str, Mapping[str, Any]] = {}
+        # When each was written last, as a count of writes.
+        self._turns: dict[str, int] = {}
+        self._turn = 0
         self._throttle = Throttle()
 
     @property
@@ -192,11 +195,15 @@ class KubernetesStore:
         await self._write_secret(name, None)
 
     async def report(self, statuses: Mapping[str, CameraStatus]) -> None:
-        """Writes the status of the objects whose status has changed, at most 5 a second. Raises API_ERRORS."""
+        """Writes the status of the objects whose status has changed, at most 5 a second. Raises API_ERRORS.
+
+        Those whose turn was longest ago come first: cameras that change all the time must not keep others waiting.
+        """
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         written = 0
-        for name, stored in self.stored().items():
-            status = statuses.get(name)
+        known = self.stored()
+        for name in sorted(known, key=lambda each: self._turns.get(each, 0)):
+            stored, status = known[name], statuses.get(name)
             if status is None and stored.problem:
                 # It could never be used, so the pool does not know it.
                 status = CameraStatus(CameraState.UNASSIGNED)
@@ -216,9 +223,11 @@ class KubernetesStore:
                     log.warning("the status of the camera %s is not accepted: %s %s", name, explain(error), note)
             # A refused status is not tried again until it changes: the others would wait for it.
             self._written[name] = fields
+            self._turn += 1
+            self._turns[name] = self._turn
             written += 1
         for gone in self._written.keys() - self._resources.keys():
-            del self._written[gone]
+            del self._written[gone], self._turns[gone]
 
     async def close(self) -> None:
         """Closes the connection."""

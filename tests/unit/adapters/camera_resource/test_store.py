@@ -28,14 +28,29 @@ class OneRefused:
             raise ApiError(status=Status(code=422, message="status.fps: not accepted"))
 
 
+def store_of(server: Any, names: str) -> KubernetesStore:
+    """A store whose objects have these names, of one letter each."""
+    store = KubernetesStore(server, "default")
+    for name in names:
+        store._resources[name] = {"metadata": {"name": name}, "spec": {"url": "rtsp://10.0.0.7/live"}}
+    return store
+
+
 async def test_a_status_that_is_not_accepted_stops_no_other() -> None:
     server: Any = OneRefused()
-    store = KubernetesStore(server, "default")
-    for name in ("a", "b"):
-        store._resources[name] = {"metadata": {"name": name}, "spec": {"url": "rtsp://10.0.0.7/live"}}
+    store = store_of(server, "ab")
     statuses = {name: CameraStatus(CameraState.LIVE, worker="pod-1") for name in ("a", "b")}
     await store.report(statuses)
     await store.report(statuses)
     assert server.asked == ["a", "b"]
     await store.report({name: CameraStatus(CameraState.STALLED, worker="pod-1") for name in ("a", "b")})
     assert server.asked == ["a", "b", "a", "b"]
+
+
+async def test_cameras_that_change_all_the_time_keep_no_other_waiting() -> None:
+    server: Any = OneRefused()
+    names = "bcdefgh"
+    store = store_of(server, names)
+    for fps in (1, 2):
+        await store.report({name: CameraStatus(CameraState.LIVE, worker="pod-1", fps=fps) for name in names})
+    assert set(server.asked) == set(names)
