@@ -12,15 +12,17 @@ import msgpack
 import redis
 
 from elastic_inference.domain import keys
+from elastic_inference.flows.inference.jpeg import MAX_SCANS, count_scans
 from tests.faults.load import TYPE, Pusher, Watcher
 from tests.faults.runner import Faults, Seen
 from tests.faults.site import SIZE, STREAMS, TOKEN, Site
-from tests.support.jpeg import noisy_jpeg
+from tests.support.jpeg import noisy_jpeg, progressive_jpeg
 
 VALUES, KEYS, MEMORY, LOGS = "values read from Redis", "what clients write", "memory of frames", "logs"
 # What pods may claim (doc/redis.md).
 FORGED_A_SECOND = 20_000
 POD_MB, RELAY_MB, GATEWAY_MB = 1024, 512, 256
+LARGEST = (5744, 5744)
 PREFIX = keys.queue_prefix(TYPE)
 FAULTS = Faults()
 
@@ -193,7 +195,7 @@ def large_images(site: Site, seen: Seen) -> None:
     began = time.monotonic()
     gate = threading.Event()
     gate.set()
-    huge = Pusher(site.target("camera"), "huge", _progressive(5744), (5744, 5744), gate)
+    huge = Pusher(site.target("camera"), "huge", progressive_jpeg(*LARGEST), LARGEST, gate)
     huge.fps = 2.0
     limits = seen.peak_below(pod_1=POD_MB, pod_2=POD_MB, websocket_server=RELAY_MB)
     with limits, huge, Watcher(f"ws://127.0.0.1:{site.gateway_port}", "huge", "drawn", TOKEN):
@@ -202,8 +204,36 @@ def large_images(site: Site, seen: Seen) -> None:
         time.sleep(1)
     seen.pushed += huge.pushed
     pause_s = max(site.reader.longest_pause_s(name, began, time.monotonic()) for name in STREAMS)
-    # They take seconds of the pods' workers, which nothing divides by cost (ADR 20).
     seen.check("the longest pause of a stream, without a bar", True, f"{pause_s:.1f} s")
+
+
+@FAULTS.add(MEMORY, "the costliest images, as one stream")
+def costly_images(site: Site, seen: Seen) -> None:
+    """Images of 33 million pixels with as many scans as are accepted, at 8 fps; the other streams keep their rate."""
+    seen.others_go_on()
+    time.sleep(1)
+    before = _rate(site, 5.0)
+    gate = threading.Event()
+    gate.set()
+    image = progressive_jpeg(*LARGEST)
+    image = progressive_jpeg(*LARGEST, extra_scans=MAX_SCANS - count_scans(image))
+    with Pusher(site.target("camera"), "costly", image, LARGEST, gate) as costly:
+        time.sleep(1)
+        beside = _rate(site, 10.0)
+        gate.clear()
+        time.sleep(1)
+    seen.pushed += costly.pushed
+    inferred = len(site.reader.seen["costly"])
+    seen.check("it is served too", inferred > 0, f"{inferred} of {costly.pushed} frames", fails=False)
+    kept = beside / before
+    seen.check("the others keep 90 % of their rate", kept >= 0.9, f"{kept:.0%}", fails=kept < 0.7)
+
+
+def _rate(site: Site, seconds: float) -> float:
+    """Results a second of all the site's own streams."""
+    before, began = sum(len(site.reader.seen[name]) for name in STREAMS), time.monotonic()
+    time.sleep(seconds)
+    return (sum(len(site.reader.seen[name]) for name in STREAMS) - before) / (time.monotonic() - began)
 
 
 @FAULTS.add(LOGS, "2000 broken frames under new names")
@@ -243,16 +273,6 @@ def _push_by_hand(camera: redis.Redis, name: str, identity: str, image: bytes, s
     pipe.rpush(keys.tokens(TYPE), name)
     pipe.execute()
     return 1
-
-
-def _progressive(side: int) -> bytes:
-    import cv2
-    import numpy as np
-
-    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
-    done, data = cv2.imencode(".jpg", np.full((side, side, 3), 90, np.uint8), options)
-    assert done
-    return bytes(data.tobytes())
 
 
 def _api_answers(site: Site, seen: Seen) -> None:

@@ -13,6 +13,8 @@ from typing import Protocol
 from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.domain import keys
+from elastic_inference.domain.errors import DropReason
+from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.outbox import Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
@@ -87,7 +89,10 @@ class Intake:
         now_s = time.monotonic()
         streams = [keys.stream_id(popped.frame.name, self._type) for popped in batch.frames]
         slots = self._outbox.reserve(streams)
-        self._tasks.add([Task(*parts) for parts in zip(batch.frames, streams, slots, strict=True)])
+        for task in self._tasks.add([Task(*parts) for parts in zip(batch.frames, streams, slots, strict=True)]):
+            self._account.stale(1)
+            found = Tombstone(task.stream, task.popped.order, DropReason.STALE)
+            self._outbox.discard(task.slot, found, task.size)
         self._meter.pop_ends(batch, now_s)
         if batch.tombstones:
             self._outbox.bury(batch.tombstones)

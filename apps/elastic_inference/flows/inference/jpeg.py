@@ -38,6 +38,11 @@ def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
     return 1
 
 
+def count_scans(data: bytes) -> int:
+    """How many scans an image has. Within a scan 00 follows each FF, so only markers count (also a thumbnail's)."""
+    return data.count(_SCAN_START)
+
+
 class JpegDecoder:
     """Decodes into one buffer: an image is valid until the next `decode` or `release`. Not thread-safe."""
 
@@ -59,8 +64,7 @@ class JpegDecoder:
         StaleFrameError if it waited too long.
         """
         if not one_scan(data):
-            # Within a scan 00 follows each FF, so this finds markers only (also those of a thumbnail).
-            scans = data.count(_SCAN_START)
+            scans = count_scans(data)
             if scans > MAX_SCANS:
                 raise InvalidFrameError(InvalidReason.NOT_JPEG, f"{scans} scans; at most {MAX_SCANS} are accepted")
         orientation = jpeg_orientation(data)

@@ -20,6 +20,7 @@ from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
 from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.flows.inference.costly_frames import CostlyFrames
 from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_account import FrameAccount
 from elastic_inference.flows.inference.frame_detector import make_detectors
@@ -89,8 +90,14 @@ class Pipeline:
         self._info = info
         self._lifecycle = lifecycle
         detectors = make_detectors(engine, tuning.threshold, budget, min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S))
+        count = len(detectors)
         self._pod = pod = PodContext(
-            TaskQueue(len(detectors), frames_ahead(tuning.first_fps), max(MAX_POP_BYTES, budget.total // _HELD_SHARE)),
+            TaskQueue(
+                count,
+                frames_ahead(tuning.first_fps),
+                max(MAX_POP_BYTES, budget.total // _HELD_SHARE),
+                CostlyFrames(count, tuning.first_fps, tuning.fresh_s(count, 1)),
+            ),
             LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics),
             FrameAccount(metrics),
             lifecycle,
@@ -98,7 +105,6 @@ class Pipeline:
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
-        count = len(detectors)
         self._outbox = Outbox(publisher, self._report, pod, broker, tuning.fresh_s(count, 3))
         self._workers = WorkerPool(detectors, results, pod, self._outbox, tuning.fresh_s(count, 1))
         self._intake = Intake(consumer, info.infer_type, pod, self._outbox, queue)

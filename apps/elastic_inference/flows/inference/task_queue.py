@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elastic_inference.adapters.frame_queue import PoppedFrame
 from elastic_inference.domain.result import Result
+from elastic_inference.flows.inference.costly_frames import LOOK_EVERY_S, CostlyFrames
 from elastic_inference.flows.inference.ordering import Slot
 
 # Frames popped ahead keep the workers busy for this long while the next batch is fetched.
@@ -52,7 +54,7 @@ def frames_ahead(fps: float) -> int:
 class TaskQueue:
     """Hands frames from the pop thread to the workers. Thread-safe within the roles that its methods name."""
 
-    def __init__(self, workers: int, ahead: int, max_bytes: int = 1 << 62) -> None:
+    def __init__(self, workers: int, ahead: int, max_bytes: int = 1 << 62, costly: CostlyFrames | None = None) -> None:
         """`ahead`: frames that a pop may bring. The pod holds at most four times what it works on and pops ahead.
 
         A pop waits while the images of the frames in hand have `max_bytes` or more.
@@ -63,7 +65,9 @@ class TaskQueue:
         self._limit = 4 * (workers + ahead)
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        # False only wakes a worker up, to look at the costly frames.
+        self._tasks: queue.SimpleQueue[Task | bool | None] = queue.SimpleQueue()
+        self._costly = costly or CostlyFrames(workers)
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._wants_room = False
         self._interrupted = False
@@ -74,7 +78,7 @@ class TaskQueue:
     @property
     def waiting(self) -> int:
         """Frames that no worker has taken yet."""
-        return self._tasks.qsize()
+        return self._tasks.qsize() + len(self._costly)
 
     @property
     def in_hand(self) -> int:
@@ -95,22 +99,54 @@ class TaskQueue:
         self._wants_room = False
         return True
 
-    def add(self, tasks: Sequence[Task]) -> None:
-        """Pop thread: hands frames to the workers."""
+    def add(self, tasks: Sequence[Task]) -> list[Task]:
+        """Pop thread: hands frames to the workers. Returns those that must be dropped, since too many are costly."""
         self._added += len(tasks)
         size = sum(task.size for task in tasks)
         with self._lock:
             self._bytes += size
+        costly = self._costly
+        displaced: list[Task] = []
+        others = False
         for task in tasks:
-            self._tasks.put(task)
+            if not costly.is_costly(task.popped.frame):
+                others = True
+                self._tasks.put(task)
+                continue
+            if (oldest := costly.put(task)) is not None:
+                displaced.append(oldest)
+            self._tasks.put(False)
+        if others:
+            costly.others_came(time.monotonic())
+        return displaced
 
     def take(self) -> Task | None:
         """Worker: waits for the next frame. None means that this worker must end."""
-        task = self._tasks.get()
-        if self._wants_room and self._tasks.qsize() <= self._low:
-            self._wants_room = False
-            self._room.put(None)
-        return task
+        costly = self._costly
+        while True:
+            if costly.active:
+                found = costly.next(time.monotonic(), others_wait=not self._tasks.empty())
+                if found is not None:
+                    if len(costly):
+                        self._tasks.put(False)
+                    return found
+            try:
+                task = self._tasks.get(timeout=LOOK_EVERY_S if len(costly) else None)
+            except queue.Empty:
+                continue
+            if self._wants_room and self._tasks.qsize() <= self._low:
+                self._wants_room = False
+                self._room.put(None)
+            if isinstance(task, Task):
+                if costly.active:
+                    now_s = time.monotonic()
+                    costly.other_begins(now_s - task.arrived_s, now_s)
+                return task
+            if task is None:
+                found = costly.last(time.monotonic())
+                if found is not None:
+                    self._tasks.put(None)
+                return found
 
     def release(self, count: int, size: int) -> None:
         """Any thread: the pod no longer holds `count` of its frames, whose images have `size` bytes."""

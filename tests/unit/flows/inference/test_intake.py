@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import ConnectionError
+from tests.support.jpeg import progressive_jpeg, with_size
 from tests.support.pod_parts import STREAM, Parts, popped
 from tests.support.waiting import wait_for
 
-from elastic_inference.adapters.frame_queue import PopBatch
+from elastic_inference.adapters.frame_queue import PopBatch, PoppedFrame
 from elastic_inference.adapters.frame_queue.pop_batch import InvalidFrame
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.intake import Intake
 
@@ -109,3 +112,19 @@ def test_legacy_frames_that_cannot_be_put_back_are_lost() -> None:
     with running(parts, consumer):
         wait_for(lambda: consumer.pops, what="a pop")
     assert parts.metric("ei_frames_lost_total") == 2
+
+
+def test_costly_frames_beyond_what_the_pod_holds_are_dropped_and_counted() -> None:
+    image = with_size(progressive_jpeg(64, 64), 5744, 5744)
+    frames = [
+        PoppedFrame(Frame("cam", "face", image, order, None, 0.0, 5744, 5744), order, 1.0, time.monotonic())
+        for order in range(1, 6)
+    ]
+    with Parts(ahead=8) as parts, running(parts, ScriptedConsumer(PopBatch(frames))):
+        wait_for(lambda: parts.metric("ei_frames_dropped_total", reason="stale") == 3, what="the drops")
+        wait_for(lambda: parts.tasks.in_hand == 2, what="their release")
+        wait_for(lambda: len(parts.publisher.tombstones) == 3, what="their tombstones")
+        assert {each.reason for each in parts.publisher.tombstones} == {DropReason.STALE}
+        parts.tasks.end(2)
+        while (task := parts.tasks.take()) is not None:
+            parts.outbox.discard(task.slot, Tombstone(task.stream, task.popped.order, "stale"), task.size)
