@@ -47,8 +47,16 @@ class Demo:
         return self.log_path.read_text(errors="replace")
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            return json.load(answer)
+        return self.ask(path)
+
+    def ask(self, path: str, method: str = "GET", document: object = None) -> Any:
+        """The answer as JSON, None if it is empty."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+        if document is not None:
+            request.data = json.dumps(document).encode()
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read() or "null")
 
     def state(self) -> dict[str, Any]:
         path = self.folder / ".demo" / "demo.json"
@@ -175,6 +183,17 @@ def run(command: str, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 def status(demo: Demo, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run("status", demo.folder, *arguments)
+
+
+def test_a_camera_can_be_added_while_it_runs(demo: Demo) -> None:
+    cameras = {each["name"]: each["spec"] for each in demo.get("/api/cameras")["cameras"]}
+    assert cameras.keys() == {"bikes", "carphone_pristine"}, "its clips are cameras of the pool"
+    demo.ask("/api/cameras", "POST", {"name": "added", "url": cameras["bikes"]["url"], "types": ["face"], "fps": 2})
+    stream = "added:face:inferred"
+    wait_for(lambda: streams(demo).get(stream, {}).get("fps", 0) > 0, 60, "results of the added camera", every_s=0.2)
+    assert "added" in (demo.folder / ".demo" / "cameras.yaml").read_text()
+    demo.ask("/api/cameras/added", "DELETE")
+    wait_for(lambda: stream not in streams(demo), 60, "the added camera to be gone", every_s=0.2)
 
 
 def test_status_finds_every_link_working(demo: Demo) -> None:
