@@ -221,6 +221,17 @@ def test_an_autoscaler_without_a_metric_is_a_broken_link(cluster: Cluster) -> No
     assert "kubectl -n video describe hpa own" in done.stdout.splitlines()[-1]
 
 
+def test_the_advice_names_the_deployment_that_is_broken(cluster: Cluster) -> None:
+    pool = ("ei-camera-controller-deployment", "ei-camera-pool-app")
+    names = (*pool, "ei-infer-people-app", RELAY, GATEWAY, HOUSEKEEPING)
+    asleep = READY | {"spec": {"replicas": 0}}
+    deployments = [{"metadata": {"name": name, "namespace": "video"}, **READY} for name in names]
+    cluster.says("deployments", [*deployments, {"metadata": {"name": "ei-sample-people-deployment"}, **asleep}])
+    done = cluster.status("-n", "video")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "kubectl -n video describe deployment ei-sample-people-deployment;" in done.stdout.splitlines()[-1]
+
+
 def test_a_pod_that_waits_for_a_resize_is_said(cluster: Cluster) -> None:
     condition = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
     cluster.says("pods", [{"metadata": {"name": "ei-infer-x"}, "status": {"conditions": [condition]}}])

@@ -58,15 +58,16 @@ def check(run: Kubectl) -> tuple[list[Finding], list[str]]:
     asleep: list[str] = []
     outside = {ChainLink.SCALING: _scaling(run, warnings)}
     for link, names in _links(deployments).items():
-        problems = []
+        problems: dict[str, str] = {}
         for name in names:
             problem = _problem(name, deployments.get(name), pods, run)
             if problem and link is ChainLink.WORKER and deployments.get(name, {}).get("spec", {}).get("replicas") == 0:
                 asleep.append(name)
             elif problem:
-                problems.append(problem)
+                problems[name] = problem
         if problems:
-            outside[link] = Finding.broken(link, "; ".join(problems), _advice(link, names))
+            advice = _advice(link, next(iter(problems)), deployments)
+            outside[link] = Finding.broken(link, "; ".join(problems.values()), advice)
     inside = _inside(run) if ChainLink.GATEWAY not in outside else {}
     found = []
     for link in ChainLink:
@@ -228,9 +229,10 @@ def _last_line(pod: str, run: Kubectl) -> str:
     return lines[-1][:200] if lines else ""
 
 
-def _advice(link: ChainLink, names: Sequence[str]) -> str:
-    first = names[0] if names else "…"
-    return f"kubectl describe deployment {first}; kubectl rollout status deployment/{first}; link: {link.value}."
+def _advice(link: ChainLink, name: str, deployments: dict[str, Any]) -> str:
+    namespace = next((each["metadata"].get("namespace") for each in deployments.values()), None)
+    kubectl = f"kubectl -n {namespace}" if namespace else "kubectl"
+    return f"{kubectl} describe deployment {name}; {kubectl} rollout status deployment/{name}; link: {link.value}."
 
 
 def _inside(run: Kubectl) -> dict[ChainLink, Finding]:
