@@ -145,11 +145,9 @@ class Site(System):
         viewer = {"name": "wall", "role": "viewer", "token": VIEWER_TOKEN, "cameras": ["*"]}
         tokens.write_text(json.dumps({"tokens": [viewer]}))
         self.gateway({"GATEWAY_TOKEN": TOKEN, "GATEWAY_TOKENS_FILE": str(tokens)})
-        self.add("housekeeping", "housekeeping")
+        self._add_housekeeping()
         self.sources = {name: enter(MjpegServer(fps=FPS, image=image)) for name in CAMERAS}
-        for name, server in self.sources.items():
-            source = {"CAMERA": server.url, "SOURCE_STALL_S": str(STALL_S)}
-            self.add("camera", name, {**source, "INFER_TYPE": TYPE, "STREAM_NAME": name})
+        self._add_cameras()
         for service in self.services:
             service.wait_ready(120)
         self.reader = enter(ResultReader(self.target("reader")))
@@ -163,6 +161,15 @@ class Site(System):
         self.viewers = [enter(Watcher(url, stream, form, TOKEN)) for stream, form in VIEWERS]
         for viewer in self.viewers:
             wait_for(lambda viewer=viewer: viewer.received, 30, "the first message of a viewer")
+
+    def _add_housekeeping(self) -> None:
+        self.add("housekeeping", "housekeeping")
+
+    def _add_cameras(self) -> None:
+        """Starts what reads `sources`."""
+        for name, server in self.sources.items():
+            source = {"CAMERA": server.url, "SOURCE_STALL_S": str(STALL_S)}
+            self.add("camera", name, {**source, "INFER_TYPE": TYPE, "STREAM_NAME": name})
 
     def proxy(self, name: str, port: int) -> int:
         """The port to use for `port`: that of a proxy where this site has them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import clients, connections, habits, machine, network, processes, writers
+from tests.faults import clients, connections, habits, machine, network, pool, processes, writers
 from tests.faults.runner import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -11,6 +11,7 @@ FAULTS: tuple[Fault, ...] = (
     *connections.FAULTS,
     *habits.FAULTS,
     *processes.FAULTS,
+    *pool.FAULTS,
     *network.FAULTS,
     *machine.FAULTS,
 )

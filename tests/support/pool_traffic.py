@@ -22,7 +22,8 @@ from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.base import config
 from tests.support.waiting import wait_for
 
-_FENCE = re.compile(rb'^\+(\d+\.\d+) .* lua\] "SET" "\{queue_([\w.-]+)\}:epoch:([^"]+)" "(\d+) (\d+)"')
+# One frame of a leased stream that enters its queue: time, type, name, epoch, seq.
+FENCE = re.compile(rb'^\+(\d+\.\d+) .* lua\] "SET" "\{queue_([\w.-]+)\}:epoch:([^"]+)" "(\d+) (\d+)"')
 
 
 class Push(NamedTuple):
@@ -145,7 +146,7 @@ class PoolTraffic:
     def _watch(self) -> None:
         with contextlib.suppress(OSError), self._monitor.makefile("rb") as lines:
             for line in lines:
-                if match := _FENCE.match(line[:400]):
+                if match := FENCE.match(line[:400]):
                     at, kind, name, epoch, seq = match.groups()
                     found = self.pushed.setdefault((name.decode(), kind.decode()), [])
                     # A new lease that asks for its first number moves the fence without a frame.
