@@ -88,8 +88,49 @@ class PipelineConnection:
             # Replies may be unread: this connection cannot be used again.
             self._drop_connection()
             if isinstance(error, OSError):
-                silent = isinstance(error, builtins.TimeoutError | BlockingIOError)
-                raise (TimeoutError if silent else ConnectionError)(f"the connection to Redis broke: {error}") from None
+                raise _broken(error) from None
+            raise
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether it is connected without TLS, so that `send` and `answers_within` work."""
+        connection = self._connection
+        if connection is None or connection._sock is None or isinstance(connection._sock, ssl.SSLSocket):
+            return False
+        return time.monotonic() - self._used_at < IDLE_S
+
+    def send(self, pieces: list[Any], within_s: float) -> list[Any]:
+        """Sends what can be sent within that time, where `can_wait`; returns the rest.
+
+        Every `send` needs a `receive`, before which the connection must not be used. It may come from another thread.
+        """
+        try:
+            return self._send_within(self._connection._sock, pieces, within_s)
+        except BaseException as error:
+            self._drop_connection()
+            if isinstance(error, OSError):
+                raise _broken(error) from None
+            raise
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether the server begins to answer within that time."""
+        try:
+            poll = select.poll()
+            poll.register(self._connection._sock, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return True  # `receive` says what is wrong
+
+    def receive(self, rest: list[Any], count: int) -> list[Any]:
+        """Sends the rest, and returns the replies of `count` commands. Errors are as those of `exchange`."""
+        try:
+            if rest:
+                _send(self._connection._sock, rest)
+            return self._receive(self._connection._sock, count)
+        except BaseException as error:
+            self._drop_connection()
+            if isinstance(error, OSError):
+                raise _broken(error) from None
             raise
 
     def close(self) -> None:
@@ -103,8 +144,10 @@ class PipelineConnection:
         connection = self._connection
         if connection is None or connection._sock is None or self._has_ended(connection._sock):
             connection = self._connect()
-        sock = connection._sock
-        _send(sock, pieces)
+        _send(connection._sock, pieces)
+        return self._receive(connection._sock, count)
+
+    def _receive(self, sock: Any, count: int) -> list[Any]:
         reader, buffer = self._reader, self._buffer
         replies: list[Any] = []
         while len(replies) < count:
@@ -123,6 +166,20 @@ class PipelineConnection:
                 replies.append(reply)
         self._used_at = time.monotonic()
         return replies
+
+    @staticmethod
+    def _send_within(sock: Any, pieces: list[Any], within_s: float) -> list[Any]:
+        deadline = time.monotonic() + within_s
+        while pieces:
+            try:
+                pieces = _after(pieces, sock.sendmsg(pieces[:_MAX_PIECES], (), socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                left_s = deadline - time.monotonic()
+                poll = select.poll()
+                poll.register(sock, select.POLLOUT)
+                if left_s <= 0 or not poll.poll(left_s * 1000):
+                    break
+        return pieces
 
     def _has_ended(self, sock: Any) -> bool:
         """Whether Redis has closed a connection that was idle: nothing else makes one readable without a request."""
@@ -158,6 +215,11 @@ class PipelineConnection:
         if self._connection is not None:
             self._connection.disconnect()
         self._reader = _new_reader()
+
+
+def _broken(error: OSError) -> Exception:
+    silent = isinstance(error, builtins.TimeoutError | BlockingIOError)
+    return (TimeoutError if silent else ConnectionError)(f"the connection to Redis broke: {error}")
 
 
 def _new_reader() -> Any:
@@ -212,9 +274,14 @@ def _send(sock: Any, pieces: list[Any]) -> None:
         return
     for start in range(0, len(pieces), _MAX_PIECES):
         part = pieces[start : start + _MAX_PIECES]
-        sent = sock.sendmsg(part)
-        while sent < sum(map(len, part)):
-            while part and sent >= len(part[0]):
-                sent -= len(part.pop(0))
-            part[0] = memoryview(part[0])[sent:]
-            sent = sock.sendmsg(part)
+        while part:
+            part = _after(part, sock.sendmsg(part))
+
+
+def _after(pieces: list[Any], sent: int) -> list[Any]:
+    """What is left of the pieces after so many bytes."""
+    for at, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[at + 1 :]]
+        sent -= len(piece)
+    return []

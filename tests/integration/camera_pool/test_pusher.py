@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -88,13 +92,14 @@ def test_what_is_offered_while_another_stream_pushes_goes_afterwards(site: Site)
     assert sorted(found) == [("other", 2), ("slow", 0), ("slow", 1)]
 
 
-def test_many_streams_at_once_and_each_frame_is_accounted_for(site: Site) -> None:
+@pytest.mark.parametrize("within_s", [None, 0.1, 0.0])
+def test_many_streams_at_once_and_each_frame_is_accounted_for(site: Site, within_s: float | None) -> None:
     sinks = [site.sink(f"cam-{number}") for number in range(6)]
     pusher = sinks[0][0]
 
     def push(number: int) -> None:
         for seq in range(40):
-            pusher.offer([sinks[number][1]], frame(f"cam-{number}", seq), 0.0)
+            pusher.offer([sinks[number][1]], frame(f"cam-{number}", seq), 0.0, within_s)
 
     threads = [threading.Thread(target=push, args=(number,)) for number in range(len(sinks))]
     for thread in threads:
@@ -110,3 +115,53 @@ def test_many_streams_at_once_and_each_frame_is_accounted_for(site: Site) -> Non
     wait_for(lambda: not (pusher._frames or pusher._busy), 20, "what was collected to be pushed")
     popped += pop()
     assert popped + sum(sink._dropped for _, sink in sinks) == 6 * 40
+
+
+def test_a_thread_that_must_not_wait_leaves_the_answer_to_the_pusher(site: Site) -> None:
+    pusher, sink = site.sink("gate")
+    pusher.offer([sink], frame("gate", 0), 0.0, within_s=0.05)  # connects, in the pusher's thread
+    wait_for(lambda: len(site.consumer.pop(1, 0).frames) == 1, 20, "the first frame")
+    site.client.execute_command("CLIENT", "PAUSE", 1500, "ALL")
+    began = time.monotonic()
+    pusher.offer([sink], frame("gate", 1), 0.0, within_s=0.05)
+    assert pusher._busy
+    assert time.monotonic() - began < 1.4
+    pusher.offer([sink], frame("gate", 2), 0.0, within_s=0.05)
+    pusher.offer([sink], frame("gate", 3), 0.0, within_s=0.05)  # replaces the one before
+
+    wait_for(lambda: site.waiting() == 2, 20, "the frames that waited for the answer")
+    assert [each.frame.seq for each in site.consumer.pop(8, 0).frames] == [1, 3]
+    assert sink._dropped == 1
+
+
+def test_a_frame_that_the_socket_does_not_take_at_once_is_sent_whole() -> None:
+    with EmbeddedValkey() as valkey:
+        site = Site(valkey)
+        pusher, sink = site.sink("gate")
+        pusher.offer([sink], frame("gate", 0), 0.0)
+        pusher.connection._connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        large = Frame("gate", "", tiny_jpeg() + bytes(3 << 20), 1)
+        assert valkey.pid is not None
+        os.kill(valkey.pid, signal.SIGSTOP)
+        try:
+            pusher.offer([sink], large, 0.0, within_s=0.05)
+            assert pusher._busy
+        finally:
+            os.kill(valkey.pid, signal.SIGCONT)
+        wait_for(lambda: site.waiting() == 2, 20, "the large frame")
+        assert [len(each.frame.data) for each in site.consumer.pop(8, 0).frames] == [len(tiny_jpeg()), len(large.data)]
+        site.close()
+
+
+def test_an_answer_that_never_comes_counts_as_a_drop() -> None:
+    with EmbeddedValkey() as valkey:
+        site = Site(valkey)
+        pusher, sink = site.sink("gate")
+        pusher.offer([sink], frame("gate", 0), 0.0)
+        assert valkey.pid is not None
+        os.kill(valkey.pid, signal.SIGSTOP)
+        pusher.offer([sink], frame("gate", 1), 0.0, within_s=0.05)
+        valkey.stop()
+        wait_for(lambda: sink._dropped == 1, 20, "the drop")
+        assert not sink.state.open
+        site.close()

@@ -4,7 +4,7 @@ from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
 from elastic_inference.adapters.frame_queue.janitor import Janitor
 from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
 from elastic_inference.adapters.frame_queue.producer import QueueProducer
-from elastic_inference.adapters.frame_queue.push_many import push_many
+from elastic_inference.adapters.frame_queue.push_many import PushUnderway, push_many
 from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
 from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
 from elastic_inference.adapters.frame_queue.sweeper import Sweeper
@@ -19,6 +19,7 @@ __all__ = [
     "PoppedFrame",
     "PushLease",
     "PushOutcome",
+    "PushUnderway",
     "QueueConsumer",
     "QueueProducer",
     "QueueReader",

@@ -6,9 +6,9 @@ Called by the stream manager, from one thread for each connection, and by `produ
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis.exceptions import ResponseError
 
@@ -69,37 +69,74 @@ def push_many(pushes: Pushes) -> list[PushOutcome | ResponseError]:
     return [outcomes[index] for index in range(len(pushes))]
 
 
-def _push_some(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes) -> None:
-    for number in range(_TRIES):
-        tries: dict[int, _Try] = {}
-        for index in indices:
-            producer, frames = pushes[index]
-            if producer.pushes_legacy:
-                outcomes[index] = _legacy(producer, frames)
-                continue
-            request = producer.request(frames)
-            if isinstance(request, PushOutcome):
-                outcomes[index] = request
-            else:
-                tries[index] = _Try(producer, request)
+class PushUnderway:
+    """Pushes that share a connection, sent at once; the answers are read later. Until then it must not be used."""
+
+    def __init__(self, pushes: Pushes, within_s: float) -> None:
+        """Sends what can be sent within that time. Raises REDIS_ERRORS."""
+        self._pushes = pushes
+        self._outcomes: _Outcomes = {}
+        self._tries = _requests(pushes, range(len(pushes)), self._outcomes)
+        self._rest: list[Any] = []
+        if self._tries:
+            self._connection = pushes[0][0].connection
+            pieces, self._count = _pieces(self._tries.values())
+            self._rest = self._connection.send(pieces, within_s)
+
+    @staticmethod
+    def possible(pushes: Pushes) -> bool:
+        """Whether these pushes can be sent without waiting for anything else."""
+        connection = pushes[0][0].connection
+        return len(pushes) <= MAX_BATCH and connection.can_wait and not any(each.pushes_legacy for each, _ in pushes)
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether `finish` does not have to wait, or not for long."""
+        return not self._tries or (not self._rest and self._connection.answers_within(seconds))
+
+    def finish(self) -> list[PushOutcome | ResponseError]:
+        """What became of each push, as `push_many` returns it. Any thread may call it. Raises REDIS_ERRORS."""
+        if self._tries:
+            replies = self._connection.receive(self._rest, self._count)
+            _assign(self._tries.values(), replies)
+            again = _settle_all(self._pushes, self._tries, self._outcomes, last=False)
+            _push_some(self._pushes, again, self._outcomes, _TRIES - 1)
+        return [self._outcomes[index] for index in range(len(self._pushes))]
+
+
+def _push_some(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes, tries_left: int = _TRIES) -> None:
+    while indices:
+        tries_left -= 1
+        tries = _requests(pushes, indices, outcomes)
         if not tries:
             return
-        _exchange(list(tries.values()))
-        again = []
-        for index, each in tries.items():
-            frames = pushes[index][1]
-            if number < _TRIES - 1 and _continues(each, frames):
-                again.append(index)
-            else:
-                outcomes[index] = _settle(each, frames)
-        indices = again
+        pieces, count = _pieces(tries.values())
+        _assign(tries.values(), pushes[0][0].connection.exchange_packed(pieces, count))
+        indices = _settle_all(pushes, tries, outcomes, last=tries_left <= 0)
 
 
-def _exchange(tries: Sequence[_Try]) -> None:
-    """One round trip, and a second one if Redis does not know the script of leased streams."""
-    connection = tries[0].producer.connection
-    pieces = [piece for each in tries for piece in each.request.pieces]
-    replies = connection.exchange_packed(pieces, sum(each.request.count for each in tries))
+def _requests(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes) -> dict[int, _Try]:
+    """What is to be sent; outcomes that are known without sending go into `outcomes`."""
+    tries: dict[int, _Try] = {}
+    for index in indices:
+        producer, frames = pushes[index]
+        if producer.pushes_legacy:
+            outcomes[index] = _legacy(producer, frames)
+            continue
+        request = producer.request(frames)
+        if isinstance(request, PushOutcome):
+            outcomes[index] = request
+        else:
+            tries[index] = _Try(producer, request)
+    return tries
+
+
+def _pieces(tries: Collection[_Try]) -> tuple[list[Any], int]:
+    """The commands of all, and how many they are."""
+    return [piece for each in tries for piece in each.request.pieces], sum(each.request.count for each in tries)
+
+
+def _assign(tries: Collection[_Try], replies: list[Any]) -> None:
+    """Gives each its reply. A second round trip follows if Redis does not know the script of leased streams."""
     at = 0
     for each in tries:
         at += each.request.count
@@ -107,6 +144,7 @@ def _exchange(tries: Sequence[_Try]) -> None:
     missing = [each for each in tries if each.producer.lease is not None and is_missing(each.reply)]
     if not missing:
         return
+    connection = missing[0].producer.connection
     (loaded,) = connection.exchange([("SCRIPT", "LOAD", script("fenced_push").text)])
     if isinstance(loaded, ResponseError):
         for each in missing:
@@ -116,6 +154,18 @@ def _exchange(tries: Sequence[_Try]) -> None:
     again = connection.exchange_packed([each.request.enter for each in missing], len(missing))
     for each, reply in zip(missing, again, strict=True):
         each.reply = reply
+
+
+def _settle_all(pushes: Pushes, tries: dict[int, _Try], outcomes: _Outcomes, *, last: bool) -> list[int]:
+    """Settles pushes; returns those to be sent again, with other numbers."""
+    again = []
+    for index, each in tries.items():
+        frames = pushes[index][1]
+        if not last and _continues(each, frames):
+            again.append(index)
+        else:
+            outcomes[index] = _settle(each, frames)
+    return again
 
 
 def _continues(each: _Try, frames: Sequence[Frame]) -> bool:

@@ -1,6 +1,6 @@
 """The gate of one stream: frames in which nothing moves are not inferred, but one a second.
 
-Called by `stream`, in its encoder's thread. The caller passes the time.
+Called by `stream`, in the thread that encodes. The caller passes the time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Pushes the newest frame of each stream into the queues of one Redis, those of many streams together.
 
 Called by `stream_manager`; streams offer frames from their own threads, and push them there: another thread would have
-to be woken for each frame. While one round trip is under way, what the streams offer is collected for the next.
+to be woken for each frame. While one round trip is under way, what the streams offer is collected for the next. A
+thread that must not wait for Redis leaves the answer to the pusher's own thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from elastic_inference.adapters.frame_queue import PushOutcome, QueueProducer, ask_sizes, push_many
+from redis.exceptions import ResponseError
+
+from elastic_inference.adapters.frame_queue import PushOutcome, PushUnderway, QueueProducer, ask_sizes, push_many
 from elastic_inference.adapters.redis_connection import connect, explain, is_cluster
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
@@ -26,6 +29,7 @@ PART = "push"
 IDLE_S = 1.0
 # Longer than any round trip: connecting (3 s) and an answer (5 s), twice.
 END_LIMIT_S = 20.0
+_Pushes = list[tuple[QueueSink, Frame]]
 
 
 class Pusher:
@@ -43,6 +47,8 @@ class Pusher:
         self._reports: dict[QueueSink, tuple[SourceReport, int]] = {}
         self._questions: dict[QueueSink, None] = {}
         self._busy = False  # a thread uses the connection
+        # What another thread has sent; the own thread reads the answer. Then `_busy` is set as well.
+        self._underway: tuple[_Pushes, PushUnderway] | None = None
         self._ends = False
         self._thread = lifecycle.thread(PART, self._run)
 
@@ -50,10 +56,11 @@ class Pusher:
         """Starts the thread."""
         self._thread.start()
 
-    def offer(self, sinks: Sequence[QueueSink], frame: Frame, captured: float) -> None:
+    def offer(self, sinks: Sequence[QueueSink], frame: Frame, captured: float, within_s: float | None = None) -> None:
         """Pushes one frame of a stream to some types, now or soon; `captured` is its monotonic time of capture.
 
-        In one round trip, since two workers may be handing the stream over: all types go over at the same frame.
+        In one round trip, since two workers may be handing the stream over: all types go over at the same frame. With
+        `within_s`, it waits for Redis no longer than that, or twice as long where sending takes its time.
         """
         with self._condition:
             replaced = [sink for sink in sinks if sink in self._frames]
@@ -65,7 +72,9 @@ class Pusher:
                 frames, self._frames = self._frames, {}
         for sink in replaced:
             sink.drop()
-        if free:
+        if free and within_s is not None:
+            self._push_within(frames, within_s)
+        elif free:
             try:
                 self._push(frames)
             finally:
@@ -107,14 +116,17 @@ class Pusher:
                     self._condition.wait(IDLE_S)
                 if not self._due():
                     continue
-                if self._ends:
+                if self._ends and self._underway is None:
                     self._lifecycle.end_beat(PART)
                     return
                 self._busy = True
+                underway, self._underway = self._underway, None
                 frames, self._frames = self._frames, {}
                 reports, self._reports = self._reports, {}
                 questions, self._questions = self._questions, {}
             try:
+                if underway is not None:
+                    self._finish(*underway)
                 self._push(frames)
                 self._ask([sink for sink in questions if sink.state.open])
                 for sink, (report, dropped) in reports.items():
@@ -124,7 +136,9 @@ class Pusher:
 
     def _due(self) -> bool:
         """Whether its own thread has something to do."""
-        return not self._busy and bool(self._frames or self._reports or self._questions or self._ends)
+        if self._busy:
+            return self._underway is not None
+        return bool(self._frames or self._reports or self._questions or self._ends)
 
     def _leave(self) -> None:
         """Lets another thread use the connection."""
@@ -134,27 +148,67 @@ class Pusher:
                 self._condition.notify()
 
     def _push(self, waiting: dict[QueueSink, tuple[Frame, float]]) -> None:
-        now = time.monotonic()
-        pushes: list[tuple[QueueSink, Frame]] = []
-        for sink, (frame, captured) in waiting.items():
-            if sink.open:
-                age_ms = (now - captured) * 1000
-                pushes.append((sink, _for_queue(frame, sink.infer_type, age_ms)))
-            else:
-                sink.drop()
+        pushes = self._for_queue(waiting)
         if not pushes:
             return
         try:
             outcomes = push_many([(sink.producer, (frame,)) for sink, frame in pushes])
         except QUEUE_ERRORS as error:
-            for sink, _ in pushes:
-                sink.failed(error)
+            _failed(pushes, error)
             return
-        for (sink, _), outcome in zip(pushes, outcomes, strict=True):
-            if isinstance(outcome, PushOutcome):
-                sink.pushed(outcome)
+        _settle(pushes, outcomes)
+
+    def _push_within(self, waiting: dict[QueueSink, tuple[Frame, float]], within_s: float) -> None:
+        """Pushes, and leaves the connection; or lets the own thread do the rest, if Redis takes longer."""
+        left = False
+        try:
+            pushes = self._for_queue(waiting)
+            if not pushes:
+                return
+            several = [(sink.producer, (frame,)) for sink, frame in pushes]
+            if not PushUnderway.possible(several):
+                # It connects first, or the like: the own thread does that.
+                with self._condition:
+                    replaced = [sink for sink in waiting if sink in self._frames]
+                    self._frames = {**waiting, **self._frames}
+                for sink in replaced:
+                    sink.drop()
+                return
+            try:
+                underway = PushUnderway(several, within_s)
+            except QUEUE_ERRORS as error:
+                _failed(pushes, error)
+                return
+            if underway.answered_within(within_s):
+                self._finish(pushes, underway)
+                return
+            with self._condition:
+                self._underway, left = (pushes, underway), True
+                self._condition.notify()
+        finally:
+            if not left:
+                self._leave()
+
+    def _finish(self, pushes: _Pushes, underway: PushUnderway) -> None:
+        try:
+            outcomes = underway.finish()
+        except QUEUE_ERRORS as error:
+            _failed(pushes, error)
+            return
+        _settle(pushes, outcomes)
+
+    @staticmethod
+    def _for_queue(waiting: dict[QueueSink, tuple[Frame, float]]) -> _Pushes:
+        """The frames of sinks that are open, each for its type; the others are dropped."""
+        now = time.monotonic()
+        pushes: _Pushes = []
+        for sink, (frame, captured) in waiting.items():
+            if sink.open:
+                age_ms = (now - captured) * 1000
+                pushes.append((sink, _for_type(frame, sink.infer_type, age_ms)))
             else:
-                sink.failed(outcome)
+                sink.drop()
+        return pushes
 
     def _ask(self, sinks: Sequence[QueueSink]) -> None:
         try:
@@ -167,7 +221,20 @@ class Pusher:
             sink.answered(answer)
 
 
-def _for_queue(frame: Frame, infer_type: str, age_ms: float) -> Frame:
+def _failed(pushes: _Pushes, error: Exception) -> None:
+    for sink, _ in pushes:
+        sink.failed(error)
+
+
+def _settle(pushes: _Pushes, outcomes: Sequence[PushOutcome | ResponseError]) -> None:
+    for (sink, _), outcome in zip(pushes, outcomes, strict=True):
+        if isinstance(outcome, PushOutcome):
+            sink.pushed(outcome)
+        else:
+            sink.failed(outcome)
+
+
+def _for_type(frame: Frame, infer_type: str, age_ms: float) -> Frame:
     """The frame for one type. Not by `dataclasses.replace`, which takes three times as long."""
     return Frame(frame.name, infer_type, frame.data, frame.seq, frame.ts, age_ms, frame.width, frame.height)
 

@@ -43,6 +43,7 @@ class SourceReader:
         open_source: Callable[[], Source],
         gate: Gate,
         watch: SourceWatch,
+        at_once: Callable[[int, CapturedFrame], bool],
         slot: NewestSlot[tuple[int, CapturedFrame]],
         lifecycle: Lifecycle,
         stall_s: float,
@@ -56,6 +57,7 @@ class SourceReader:
     ) -> None:
         """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
 
+        `at_once` takes a frame in the reader's thread; frames for which it returns False go into `slot`.
         `on_drop` is called for each dropped frame, `on_gated` for each that was not even decoded since nothing moves,
         and `on_invalid` for each unusable one, all in the reader's thread.
         With `never_fatal` a source that can't work as configured is tried again, after a longer pause. `part` is its
@@ -65,6 +67,7 @@ class SourceReader:
         self._open_source = open_source
         self._gate = gate
         self._watch = watch
+        self._at_once = at_once
         self._slot = slot
         self._lifecycle = lifecycle
         self._read_limit_s = stall_s + READ_MARGIN_S
@@ -271,7 +274,7 @@ class SourceReader:
         except InvalidFrameError as error:
             self._on_invalid(error)
             return
-        if self._slot.put((number, frame)):
+        if not self._at_once(number, frame) and self._slot.put((number, frame)):
             self._on_drop()
 
 

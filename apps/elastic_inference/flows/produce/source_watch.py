@@ -52,7 +52,7 @@ class SourceWatch:
         self._window_s = window_s
         self._lock = threading.Lock()
         self._state = SourceState.RECONNECTING
-        # Set by the encoder's thread.
+        # Set by the thread that encodes.
         self.quiet = False
         self._open = False
         self._opened_once = False

@@ -1,6 +1,6 @@
-"""One camera or file: a thread that reads it, one that encodes its frames, and a sink for each type.
+"""One camera or file: a thread that reads it and encodes its frames, another for when that would delay reading.
 
-Called by `stream_manager`. It ends and fails alone.
+Called by `stream_manager`. It has a sink for each type, and ends and fails alone.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ IDLE_S = 5.0
 # If a read hangs despite every time-out, only a restart of the process helps: liveness fails after this long plus
 # twice the stall time.
 HANG_LIMIT_S = 80.0
+# The reader's thread encodes and pushes as well: to wake another one costs 4 % of a frame of 1080p. It waits for Redis
+# no longer than this. If it waits longer, or encoding takes more than this share of the time between two frames, the
+# encoder's thread works for a while.
+AT_ONCE_WAIT_S = 0.1
+AT_ONCE_SHARE = 0.5
+APART_S = 5.0
 # Allowance for a frame message's other fields: field names, two names of 128 characters, numbers.
 MESSAGE_OVERHEAD_BYTES = 512
 
@@ -111,6 +117,7 @@ class Stream:
             open_source=plan.open_source if self._choice is None else self._choice.open,
             gate=plan.make_gate(),
             watch=self._watch,
+            at_once=self._encode_at_once,
             slot=self._slot,
             lifecycle=lifecycle,
             stall_s=plan.stall_s,
@@ -130,6 +137,8 @@ class Stream:
         self._follow_need()
         self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
         self._error: BaseException | None = None
+        self._given = self._done = -1  # the last frame given to the encoder's thread, and the last that it has done
+        self._frame_at = self._apart_until = 0.0
         self._source_drops = 0
         self._cpu_s = 0.0
         self._throttle = Throttle()
@@ -250,14 +259,34 @@ class Stream:
                 if taken is not None and not self.lifecycle.stopping:
                     self._encode(*taken)
                     self._cpu_s = time.thread_time()
+                    self._done = taken[0]
                 # A 1080p frame takes 3 MB, which would be held until the next one comes.
                 taken = None
-        except BaseException as error:
-            log.critical("%s: the encoder failed", self.plan.name, exc_info=error)
-            self._error = error
-            self.lifecycle.stop()
+        except BaseException as error:  # noqa: BLE001  top of the thread
+            self._fail(error)
 
-    def _encode(self, number: int, captured: CapturedFrame) -> None:
+    def _encode_at_once(self, number: int, captured: CapturedFrame) -> bool:
+        """Encodes and pushes in the reader's thread; False where the encoder's thread has to."""
+        now, used_s = time.monotonic(), time.thread_time()
+        since_s, self._frame_at = now - self._frame_at, now
+        if self._given != self._done or now < self._apart_until:
+            self._given = number
+            return False
+        try:
+            self._encode(number, captured, AT_ONCE_WAIT_S)
+        except BaseException as error:  # noqa: BLE001  as at the top of the encoder's thread
+            self._fail(error)
+        after = time.monotonic()
+        if time.thread_time() - used_s > AT_ONCE_SHARE * since_s or after - now > max(AT_ONCE_WAIT_S, since_s):
+            self._apart_until = after + APART_S
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        log.critical("%s: the encoder failed", self.plan.name, exc_info=error)
+        self._error = error
+        self.lifecycle.stop()
+
+    def _encode(self, number: int, captured: CapturedFrame, within_s: float | None = None) -> None:
         sinks = self._sinks
         if not any(sink.open for _, sink in sinks):
             for _, sink in sinks:
@@ -281,7 +310,7 @@ class Stream:
         self.size, self.frame_ts = (width, height), captured.ts
         frame = Frame(self.plan.name, "", data, number, captured.ts, 0.0, width, height)
         for pusher, several in self._by_pusher:
-            pusher.offer(several, frame, captured.captured)
+            pusher.offer(several, frame, captured.captured, within_s)
 
     def _needed_size(self, width: int, height: int) -> tuple[int, int]:
         return self._demand.size(self.plan.types, width, height, time.monotonic())

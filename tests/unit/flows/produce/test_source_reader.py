@@ -28,6 +28,7 @@ def test_a_thread_that_ends_unasked_leaves_its_error_to_the_producer(error: Base
         open_source=open_source,
         gate=CameraCap(30.0),
         watch=SourceWatch("The camera", 5.0, ProducerMetrics(CollectorRegistry(), "cam", ("face",)), 5.0),
+        at_once=lambda _number, _frame: False,
         slot=slot,
         lifecycle=lifecycle,
         stall_s=5.0,
