@@ -107,12 +107,16 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds an item, for programs that only read. `worker` is None if the item waits for one."""
+    """Who holds an item, for programs that only read. `worker` is None if the item waits for one.
+
+    `former` is the worker that hands it over, as long as it lives and may run it.
+    """
 
     worker: str | None
     epoch: int
     cost: float
     quarantined: bool
+    former: str | None = None
 
 
 def worker_id(name: str, incarnation: str) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.leases import MAX_EPOCH, Lease, WorkerLoad, worker_name
+from elastic_inference.domain.leases import LEAVING_S, MAX_EPOCH, Lease, WorkerLoad, worker_name
 
 _MAX_CPU = 4096.0
 _MAX_ROW = 1024
@@ -47,7 +47,9 @@ def read_leases(
             items[identifier] += 1
             load[identifier] += cost  # type: ignore[assignment]
         worker = worker_name(identifier.decode("latin-1")) if lives else None
-        held[name] = Lease(worker, min(int(match[1]), MAX_EPOCH), cost, int(match[5]) / _US > now_s)
+        leaves = match[6] in alive and match[6] != identifier and now_s - int(match[7]) / _US < LEAVING_S
+        former = worker_name(match[6].decode("latin-1")) if leaves else None
+        held[name] = Lease(worker, min(int(match[1]), MAX_EPOCH), cost, int(match[5]) / _US > now_s, former)
     return held, {
         worker_name(identifier.decode("latin-1")): WorkerLoad(
             found.capacity, found.used, load[identifier], items[identifier], found.draining, found.seen_ago_s

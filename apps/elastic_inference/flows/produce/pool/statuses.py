@@ -26,11 +26,13 @@ class Statuses:
         self._due: dict[str, CameraStatus] = {}
         # (state, reason, since, when it was last written) of each camera
         self._known: dict[str, tuple[CameraState, str | None, float, float]] = {}
+        self._began: dict[str, float] = {}
 
     def update(self, now: float) -> None:
         """Looks for changes; `now` is monotonic."""
         names = self._children.names()
         self._known = {name: known for name, known in self._known.items() if name in names}
+        self._began = {name: began for name, began in self._began.items() if name in names}
         with self._lock:
             self._due = {name: status for name, status in self._due.items() if name in names}
         for name in names:
@@ -39,6 +41,8 @@ class Statuses:
             known = self._known.get(name)
             same = known is not None and known[:2] == (state, reason)
             if same and known is not None and now - known[3] < WRITE_EVERY_S:
+                continue
+            if known is None and self._only_opens(name, report, now):
                 continue
             since_ms = known[2] if known is not None and known[0] is state else time.time() * 1000
             self._known[name] = state, reason, since_ms, now
@@ -62,6 +66,11 @@ class Statuses:
         with self._lock:
             due, self._due = self._due, {}
         return due
+
+    def _only_opens(self, name: str, report: Message, now: float) -> bool:
+        """Whether there is nothing to say yet: a worker that hands the camera over still reports it."""
+        began = self._began.setdefault(name, now)
+        return now - began < WRITE_EVERY_S and not (report.get("frame_ms") or report.get("failures"))
 
     def _state(self, name: str, report: Message, now: float) -> tuple[CameraState, str | None]:
         crashed = self._children.records.sentence(name, now)
