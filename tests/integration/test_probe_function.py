@@ -38,6 +38,13 @@ def test_a_camera_is_reported_with_numbers() -> None:
     assert reader.validate_json(reader.dump_json(found)).codec == "h264"
 
 
+def test_key_frames_that_are_too_far_apart_to_be_seen_twice_are_said() -> None:
+    with rtsp_camera(encode(8, 10, 80), 10) as port:
+        found = probe_camera(f"rtsp://127.0.0.1:{port}/live", transport="tcp", watch_s=2.5)
+    assert found.key_frame_s is None
+    assert [each.partition(":")[0] for each in found.warnings] == ["Key frames are more than 2 s apart"]
+
+
 def test_a_camera_that_makes_jpegs_itself() -> None:
     with MjpegServer(fps=20) as server:
         found = probe_camera(server.url, fps=5, watch_s=1)

@@ -83,8 +83,8 @@ class Container:
 
     @property
     def codec(self) -> str:
-        """FFmpeg's name of the stream's codec, such as `h264`."""
-        return str(self.stream.codec_context.name)
+        """FFmpeg's name of the stream's codec, such as `h264`; not that of its decoder, such as `libdav1d`."""
+        return str(self.stream.codec_context.codec.canonical_name)
 
     @property
     def fps(self) -> float | None:

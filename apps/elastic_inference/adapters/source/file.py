@@ -95,6 +95,8 @@ class FileSource:
             raise SourceFatalError(f"{path} is not a file: expected a video file.")
         if not os.access(path, os.R_OK):
             raise SourceFatalError(f"{self._what} can't be read: permission denied.")
+        if path.stat().st_size == 0:
+            raise SourceFatalError(f"{self._what} is empty: expected a video file.")
         # `file:` and an absolute path, so that FFmpeg does not read `concat:…` or `http:…` as a URL; nothing that the
         # file refers to (a playlist's entries) is opened.
         return Container(

@@ -29,6 +29,8 @@ LIMIT_S = 30.0
 DARK = 10
 # After a lost packet or a reconnect, frames are missing until the next key frame.
 FAR_APART_S = 5.0
+# Having watched for less says nothing about them.
+FEW_S = 2.0
 
 
 def _ignore_image(_jpeg: bytes) -> None:
@@ -185,7 +187,7 @@ class _Probe:
             jpeg_bytes=seen.jpeg_bytes,
             cpu_ms=seen.cpu_s * 1000,
             used_fps=min(fps or facts.fps or 0.0, self.cap_fps or MAX_FPS),
-            warnings=tuple(_warnings(facts, seen)),
+            warnings=tuple(_warnings(facts, seen, live=self.cap_fps is not None)),
         )
 
 
@@ -206,7 +208,7 @@ class _Seen:
     unusable: InvalidFrameError | ValueError | None = None
 
 
-def _warnings(facts: SourceFacts, seen: _Seen) -> list[str]:
+def _warnings(facts: SourceFacts, seen: _Seen, *, live: bool) -> list[str]:
     found = []
     if seen.brightness < DARK:
         found.append("The first frame is almost black: is the lens covered, or the place dark?")
@@ -214,6 +216,11 @@ def _warnings(facts: SourceFacts, seen: _Seen) -> list[str]:
         found.append(
             f"Key frames are {facts.key_frame_s:.2g} s apart: after a reconnect no frame is shown for that long. "
             "Set a shorter key-frame interval in the camera."
+        )
+    elif facts.key_frame_s is None and live and not seen.passes_through and seen.last - seen.first >= FEW_S:
+        found.append(
+            f"Key frames are more than {int(seen.last - seen.first)} s apart: only one came. After a reconnect no "
+            "frame is shown until the next one. Set a shorter key-frame interval in the camera."
         )
     if facts.interlaced:
         found.append("The video is interlaced: it is deinterlaced here, which costs CPU.")

@@ -83,7 +83,7 @@ def test_a_file_that_is_not_a_video_is_refused_with_one_line(tmp_path: Path) -> 
         (tmp_path, "is not a file"),
         (text, "is text, not a video|not a video"),
         (garbage, "is damaged, or not a video that FFmpeg knows: expected a video file"),
-        (empty, "not a video"),
+        (empty, "is empty: expected a video file"),
         (Path("http://127.0.0.1/x.mp4"), "does not exist"),
     ):
         with pytest.raises(SourceFatalError, match=why) as caught:
