@@ -15,11 +15,11 @@ NODE_STAMP := spa/node_modules/.installed
 FUZZ := build/fuzz
 ARGS ?=
 # Tests wait half of the time, so each core has room for two workers.
-WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 8 ? cores + 1 : 8)))
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test checks test-python test-side-by-side test-alone test-load test-dashboard \
+.PHONY: help install demo test checks dashboard-checks test-python test-side-by-side test-alone test-load test-dashboard \
     test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity bench bench-ratio \
     bench-soak bench-dashboard lint lint-dashboard lint-scripts lint-python types docs clean dashboard screenshots has-node
 
@@ -52,15 +52,19 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
-# The tests leave some of the CPU idle: what only checks text has that.
+# Python's packages keep one core busy while they are installed, the dashboard has the other. The tests leave some of
+# the CPU idle: what only checks text has that.
 test: ## style, types, all tests but those of test-load
-	@$(MAKE) --no-print-directory -j2 install dashboard
+	@$(MAKE) --no-print-directory -j2 install dashboard-checks
 	@$(MAKE) --no-print-directory -j2 test-side-by-side checks
 	@$(MAKE) --no-print-directory test-alone
 	@$(MAKE) --no-print-directory test-browser
 
+dashboard-checks: dashboard
+	@$(MAKE) --no-print-directory test-components lint-dashboard
+
 checks:
-	@nice -n 15 $(MAKE) --no-print-directory lint types test-components
+	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
@@ -80,15 +84,17 @@ test-side-by-side: install
 	    tests/e2e tests/integration tests/unit \
 	    $(ONCE_MORE) -m "not alone and not load"; }
 
+# Only the files that hold such tests: to read all files takes as long as some of these tests.
 test-alone: install
-	@$(BIN)/pytest -m "alone and not load" $(ONCE_MORE) -m "alone and not load"; }
+	@$(BIN)/pytest -m "alone and not load" $$(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit) \
+	    $(ONCE_MORE) -m "alone and not load"; }
 
 test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras; six minutes (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser
 
-test-components: install dashboard
+test-components: dashboard
 	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent
 
 test-browser: install dashboard
