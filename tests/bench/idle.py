@@ -161,7 +161,7 @@ def start(context: Context) -> Iterator[Figure | LeftOut]:
             for _ in range(rounds):
                 began = time.monotonic()
                 service: ServiceProcess = begin()  # type: ignore[operator]
-                service.wait_ready()
+                service.wait_ready(every_s=0.02)
                 values.append(time.monotonic() - began)
                 service.terminate()
             return median_figure(part, name, values, unit="s")

@@ -79,7 +79,8 @@ def backgrounds(clip: Path | None, width: int, height: int, variant: int) -> lis
             found.append(cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB))
         capture.release()
         return found
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    # A row and a column, which numpy spreads out: a wave is the same along the other side.
+    rows, columns = (each.astype(np.float32) for each in np.ogrid[0:height, 0:width])
     drawn = []
     for index in range(LOOP_FRAMES):
         turn = 2 * np.pi * (index / LOOP_FRAMES + variant / VARIANTS)
@@ -118,13 +119,12 @@ class Pool:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.fps: float = arguments.fps
         self.size = (arguments.width, arguments.height)
-        made = [make_images(arguments.clip, *self.size, variant) for variant in range(VARIANTS)]
-        names: list[str] = []
+        entries = [entry.partition(":") for entry in arguments.streams.split(",")]
+        names = list(dict.fromkeys(name for name, _, _ in entries))
+        variants = range(min(VARIANTS, len(names)))
+        made = [make_images(arguments.clip, *self.size, variant) for variant in variants]
         self.streams: dict[str, Stream] = {}
-        for entry in arguments.streams.split(","):
-            name, _, infer_type = entry.partition(":")
-            if name not in names:
-                names.append(name)
+        for name, _, infer_type in entries:
             identifier = f"{name}:{infer_type}:inferred"
             self.streams[identifier] = Stream(identifier, infer_type, made[names.index(name) % VARIANTS])
         self.names = names

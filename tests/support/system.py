@@ -84,7 +84,7 @@ class ServiceProcess:
             )
         return self
 
-    def wait_ready(self, timeout_s: float = 120) -> ServiceProcess:
+    def wait_ready(self, timeout_s: float = 120, every_s: float | None = None) -> ServiceProcess:
         """Waits until /readyz says yes; AssertionError with the log's end otherwise."""
 
         def ready() -> bool:
@@ -99,7 +99,7 @@ class ServiceProcess:
                 return False
 
         try:
-            wait_for(ready, timeout_s, f"{self.name} to be ready")
+            wait_for(ready, timeout_s, f"{self.name} to be ready", every_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; its log ends: {self.log()[-2000:]}") from None
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def unit(path: Path) -> str:
     return ".".join(parts[:2])
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, those inside functions included."""
     found = set()
