@@ -49,13 +49,13 @@ def serve(measure: Callable[[float], dict[str, float]]) -> None:
 def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
     """(compiled model, prepared model, adapter), as the pod has them."""
     from elastic_inference.adapters.catalogue import find_model
-    from elastic_inference.flows.inference.adapters import make_adapter, options_of
+    from elastic_inference.flows.inference.adapters import make_adapter
     from elastic_inference.flows.inference.runtime import load_openvino
 
     openvino = load_openvino()
     spec = find_model(name, models, TYPE)
     core = openvino.Core()
-    adapter = make_adapter(spec.adapter or "ssd", options_of(spec))
+    adapter = make_adapter(spec.adapter or "ssd", spec.options)
     prepared = adapter.prepare(core.read_model(spec.path))
     return core.compile_model(prepared.model, "CPU", {"PERFORMANCE_HINT": hint}), prepared, adapter
 
@@ -144,7 +144,7 @@ def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
 
     spec = find_model(name, models, TYPE)
     adapter = OpenvinoAdapter(create_core(), str(spec.path), device="CPU", max_num_requests=0)
-    wrapper = SSD(adapter, {"labels": list(spec.labels), "confidence_threshold": 0.5}, preload=False)
+    wrapper = SSD(adapter, {"labels": list(spec.options.labels), "confidence_threshold": 0.5}, preload=False)
     pipeline = AsyncPipeline(wrapper)
     client = redis.Redis(port=port, socket_timeout=None, retry=None)  # it waits in BLPOP as long as it takes
     queue = keys.legacy_queue(LOOP_TYPE)

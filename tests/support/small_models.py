@@ -15,7 +15,6 @@ from elastic_inference.flows.inference.adapters import (
     PreparedModel,
     adapt,
     letterbox_of,
-    options_of,
     preprocess,
 )
 from elastic_inference.flows.inference.runtime import load_openvino
@@ -67,7 +66,7 @@ class Runner:
 def runner_of(spec: ModelSpec) -> Runner:
     """The model of `spec` with the adapter named by the catalogue or recognised by its outputs."""
     model = load_openvino().Core().read_model(str(spec.path))
-    return Runner(*adapt(model, spec.adapter, options_of(spec)))
+    return Runner(*adapt(model, spec.adapter, spec.options))
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -6,10 +6,9 @@ Called once when inference starts, and by the demo. Looks only at the disk and o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from elastic_inference.adapters.catalogue.entries import (
     PRECISIONS,
@@ -21,7 +20,8 @@ from elastic_inference.adapters.catalogue.entries import (
     short_precision,
     split_name,
 )
-from elastic_inference.adapters.catalogue.export_metadata import NO_METADATA, ExportMetadata, beside
+from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata, beside
+from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
 
 DEFAULT_FOLDER = Path("models")
@@ -33,28 +33,19 @@ class ModelSpec:
     """A model on disk. `path` is what OpenVINO reads: a file, or the folder of a SavedModel.
 
     `precision` is as results show it (`FP32`, `FP16`, `INT8`, or '' if unknown). `adapter` is None if the outputs'
-    shapes decide it. `threshold` is the model's own minimum confidence, or None. `sources` are the
-    catalogue's files, () for a custom model. `AdapterOptions` explains the rest.
+    shapes decide it. `threshold` is the model's own minimum confidence, or None. `options` are for its adapter.
+    `sources` are the catalogue's files, () for a custom model.
     """
 
     name: str
     precision: str
     path: Path
+    options: AdapterOptions
+    sources: tuple[FileEntry, ...]
     task: str = "detection"
     adapter: str | None = None
-    labels: tuple[str, ...] = ()
     threshold: float | None = None
     licence: str = ""
-    colour: str | None = None
-    mean: tuple[float, ...] | None = None
-    scale: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    layout: str | None = None
-    overlap: float | None = None
-    wrapper: str | None = None
-    configuration: Mapping[str, Any] | None = None
-    export: ExportMetadata = NO_METADATA
-    sources: tuple[FileEntry, ...] = ()
 
 
 def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: Catalogue | None = None) -> ModelSpec:
@@ -183,7 +174,8 @@ def _custom(name: str, precision: str | None, path: Path) -> ModelSpec:
     if path.suffix.lower() == ".tflite":
         export = replace(export, normalised=True)
     decoding = found if isinstance(found, Decoding) else Decoding()
-    return replace(_spec(name, precision, path, decoding, ()), export=export)
+    spec = _spec(name, precision, path, decoding, ())
+    return replace(spec, options=replace(spec.options, export=export))
 
 
 def _complete(path: Path) -> Path:
@@ -210,11 +202,18 @@ def _spec(
         name=name,
         precision=short_precision(precision),
         path=path,
+        options=_options(decoding),
         task=decoding.task,
         adapter=decoding.adapter,
-        labels=decoding.label_list,
         threshold=decoding.threshold,
         licence=decoding.licence,
+        sources=sources,
+    )
+
+
+def _options(decoding: Decoding) -> AdapterOptions:
+    return AdapterOptions(
+        labels=decoding.label_list,
         colour=decoding.colour.upper() if decoding.colour else None,
         mean=_numbers(decoding.mean),
         scale=_numbers(decoding.scale),
@@ -223,7 +222,6 @@ def _spec(
         overlap=decoding.overlap,
         wrapper=decoding.wrapper,
         configuration=decoding.configuration,
-        sources=sources,
     )
 
 

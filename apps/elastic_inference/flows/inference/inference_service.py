@@ -22,7 +22,6 @@ from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.image_size import ModelSize
-from elastic_inference.flows.inference.adapters import options_of
 from elastic_inference.flows.inference.adapters.preprocessing import Resize
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
@@ -103,7 +102,7 @@ def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllo
     began_s = time.monotonic()
     core = make_core(allowance, settings.model_cache_dir)
     engine = compile_engine(
-        core, spec.path, spec.adapter, options_of(spec), settings.infer_device, precision=settings.inference_precision
+        core, spec.path, spec.adapter, spec.options, settings.infer_device, precision=settings.inference_precision
     )
     log.info(
         "%s on %s: %d requests at a time, %s, loaded in %.1f s",

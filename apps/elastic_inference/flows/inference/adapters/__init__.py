@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata
+from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters import (
     blazeface,
@@ -23,7 +24,7 @@ from elastic_inference.flows.inference.adapters import (
     yolo,
     yolox,
 )
-from elastic_inference.flows.inference.adapters.base import Adapter, AdapterOptions, check_scores, describe, options_of
+from elastic_inference.flows.inference.adapters.base import Adapter, check_scores, describe
 from elastic_inference.flows.inference.adapters.graph import settle
 from elastic_inference.flows.inference.adapters.layouts import export_of, facts_of, find_layout
 from elastic_inference.flows.inference.adapters.preprocessing import (
@@ -46,7 +47,6 @@ __all__ = [
     "guess_family",
     "letterbox_of",
     "make_adapter",
-    "options_of",
     "preprocess",
 ]
 

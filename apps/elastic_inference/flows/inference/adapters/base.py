@@ -8,14 +8,11 @@ between calls and may run in several threads at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from elastic_inference.adapters.catalogue import ModelSpec
-from elastic_inference.adapters.catalogue.export_metadata import NO_METADATA, ExportMetadata
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
@@ -49,45 +46,6 @@ class Adapter(Protocol):
     def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
         """All scores in `outputs`, also those of background. The warm-up checks that they are within 0..1."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterOptions:
-    """What the catalogue or a side file says about a model.
-
-    `labels` are indexed by the model's class number ('' if a number is not used). `colour`, `mean` and `scale`
-    override the family's own values; None keeps them. The input is (value - mean) / scale, with one or three numbers
-    in 0..255. `size` (width, height) is for inputs of no fixed size, `layout` names a row of `layouts`, `overlap` is
-    the limit of the suppression. `export` is the exporter's metadata. `wrapper` and `configuration`
-    are for the `model-api` family only.
-    """
-
-    labels: tuple[str, ...] = ()
-    colour: str | None = None
-    mean: tuple[float, ...] | None = None
-    scale: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    layout: str | None = None
-    overlap: float | None = None
-    export: ExportMetadata = NO_METADATA
-    wrapper: str | None = None
-    configuration: Mapping[str, Any] | None = None
-
-
-def options_of(spec: ModelSpec) -> AdapterOptions:
-    """The options that the catalogue or a side file gives a model."""
-    return AdapterOptions(
-        labels=spec.labels,
-        colour=spec.colour,
-        mean=spec.mean,
-        scale=spec.scale,
-        size=spec.size,
-        layout=spec.layout,
-        overlap=spec.overlap,
-        export=spec.export,
-        wrapper=spec.wrapper,
-        configuration=spec.configuration,
-    )
 
 
 def check_scores(adapter: Adapter, outputs: Outputs) -> None:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
+from elastic_inference.flows.inference.adapters.base import Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
 from elastic_inference.flows.inference.adapters.detr import IMAGENET_DEVIATION, IMAGENET_MEAN
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
@@ -50,8 +51,7 @@ class BoxListsAdapter:
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
         export = recognise("box-lists", model, self._options)
-        self._layout = export.row.name
-        self.labels = self._options.labels or export.facts.export.names
+        self._layout, self.labels = export.row.name, export.labels
         if export.row.name in _OUTPUTS:
             self._at = export.indices("box-lists", model, _OUTPUTS[export.row.name])
         self._unit = export.size

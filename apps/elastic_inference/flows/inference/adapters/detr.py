@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
+from elastic_inference.flows.inference.adapters.base import Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
 from elastic_inference.flows.inference.adapters.layouts import expected_of
@@ -51,8 +52,7 @@ class DetrAdapter:
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
         export = recognise("detr", model, self._options)
-        self._layout = export.row.name
-        self.labels = self._options.labels or export.facts.export.names
+        self._layout, self.labels = export.row.name, export.labels
         if export.row.name in _OUTPUTS:
             self._at = export.indices("detr", model, _OUTPUTS[export.row.name])
         mean, scale = self._options.mean, scale_of(model, self._options, 255.0)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, mismatch
+from elastic_inference.flows.inference.adapters.base import mismatch
 from elastic_inference.flows.inference.adapters.layouts import (
     Facts,
     Layout,
@@ -87,6 +88,7 @@ class Export:
     height: int
     facts: Facts
     row: Layout
+    labels: tuple[str, ...]
 
     @property
     def size(self) -> npt.NDArray[np.float32]:
@@ -109,7 +111,7 @@ def recognise(family: str, model: Any, options: AdapterOptions) -> Export:
     row = find_layout(facts, options.layout)
     if row is None or row.family != family:
         raise mismatch(family, model, expected_of(family))
-    return Export(layout, width, height, facts, row)
+    return Export(layout, width, height, facts, row, options.labels or facts.export.names)
 
 
 # Inputs beside the image that some exporters have, and the constant that suits one frame of the input's own size.

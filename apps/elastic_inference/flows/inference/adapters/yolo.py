@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import AdapterOptions, Outputs
+from elastic_inference.flows.inference.adapters.base import Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise, scale_of
 from elastic_inference.flows.inference.adapters.layouts import Facts, expected_of
@@ -54,8 +55,7 @@ class YoloAdapter:
     def prepare(self, model: Any) -> PreparedModel:
         """See `Adapter.prepare`."""
         export = recognise("yolo", model, self._options)
-        self._layout = export.row.name
-        self.labels = self._options.labels or export.facts.export.names
+        self._layout, self.labels = export.row.name, export.labels
         self._classes = _classes(export.facts, export.row.name, len(self.labels))
         self._overlap = self._options.overlap or OVERLAP_LIMIT.get(export.row.name, 1.0)
         # TensorFlow Lite's boxes are 0..1 of the input; LiteRT, which keeps NCHW, leaves finished lists in pixels.
