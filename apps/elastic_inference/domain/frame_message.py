@@ -22,6 +22,8 @@ from elastic_inference.domain.frame import (
     shown_size,
 )
 
+# Allowance for all but the image: field names, two names of 128 characters, numbers.
+MESSAGE_OVERHEAD_BYTES = 512
 # All fields but the image, which comes last.
 _KEYS = tuple(field.name for field in dataclasses.fields(Frame) if field.name != "data")
 _MAX_SHOWN = 100

@@ -15,7 +15,7 @@ from elastic_inference.base.url import hide_password, with_login
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import SourceError
 from elastic_inference.flows.produce.frame_pacing import CameraCap, FileCap, Gate
-from elastic_inference.flows.produce.stream import StreamPlan
+from elastic_inference.flows.produce.stream import Encoding, StreamPlan
 
 # Files rarely stall. A network share that hangs this long is reported as stalled.
 FILE_STALL_S = 30.0
@@ -53,9 +53,7 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         make_gate=make_gate,
         fps=spec.fps,
         stall_s=stall_s,
-        quality=spec.quality,
-        width=spec.width,
-        height=spec.height,
+        encoding=Encoding(spec.quality, spec.width, spec.height),
         size=spec.size or settings.camera_size,
         gate=spec.gate or settings.camera_gate,
         open_substream=None if spec.substream is None else open_substream,

@@ -14,7 +14,7 @@ from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.flows.produce.frame_pacing import CameraCap
 from elastic_inference.flows.produce.pool.worker import SourceWorker
-from elastic_inference.flows.produce.stream import StreamPlan
+from elastic_inference.flows.produce.stream import Encoding, StreamPlan
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from elastic_inference.flows.produce.stream_name import default_name
 
@@ -39,9 +39,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
         make_gate=lambda: CameraCap(settings.camera_fps),
         fps=settings.camera_fps,
         stall_s=settings.source_stall_s,
-        quality=settings.jpeg_quality,
-        width=settings.frame_width,
-        height=settings.frame_height,
+        encoding=Encoding(settings.jpeg_quality, settings.frame_width, settings.frame_height),
         size=settings.camera_size,
         gate=settings.camera_gate,
     )

@@ -13,7 +13,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.flows.produce.frame_pacing import FilePace
-from elastic_inference.flows.produce.stream import StreamPlan
+from elastic_inference.flows.produce.stream import Encoding, StreamPlan
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from elastic_inference.flows.produce.stream_name import default_name
 
@@ -38,9 +38,7 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
         make_gate=lambda: FilePace(fps, fixed=settings.video_fps is not None),
         fps=fps,
         stall_s=max(STALL_S, 3 / fps),
-        quality=settings.jpeg_quality,
-        width=settings.frame_width,
-        height=settings.frame_height,
+        encoding=Encoding(settings.jpeg_quality, settings.frame_width, settings.frame_height),
     )
     StreamManager(settings, lifecycle, registry, name).run_one(plan)
 

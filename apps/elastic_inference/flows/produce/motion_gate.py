@@ -8,11 +8,10 @@ from __future__ import annotations
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.motion import MotionDetector
 
-# Frames still pass for so long after the last motion.
-HOLD_S = 2.0
-EVERY_S = 1.0
-# Of an interval: frames do not come to the millisecond.
-_NEARLY = 0.95
+# Frames still pass for so long after the last motion; from then on one passes in each interval.
+HOLD_S, EVERY_S = 2.0, 1.0
+# Frames do not come to the millisecond.
+_NEARLY_S = 0.95 * EVERY_S
 # Frames that are further apart can't be compared with each other, only with the background.
 _ALONE_S = 0.5
 
@@ -23,8 +22,7 @@ class MotionGate:
     def __init__(self) -> None:
         self._detector = MotionDetector()
         self._moved_at: float | None = None
-        self._passed_at = float("-inf")
-        self._seen_at = float("-inf")
+        self._passed_at = self._seen_at = float("-inf")
         self._skipped = False
         self.quiet = False
 
@@ -46,7 +44,7 @@ class MotionGate:
         if self._detector.moves(frame, now, alone=alone) or self._moved_at is None:
             self._moved_at = now
         self.quiet = now - self._moved_at >= HOLD_S
-        if self.quiet and now - self._passed_at < _NEARLY * EVERY_S:
+        if self.quiet and now - self._passed_at < _NEARLY_S:
             return False
         self._passed_at = now
         return True

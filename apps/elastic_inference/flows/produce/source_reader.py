@@ -28,6 +28,9 @@ FATAL_PAUSE_S = 10.0
 # when it takes this much longer.
 OPEN_LIMIT_S = 30.0
 READ_MARGIN_S = 5.0
+# If a read hangs despite every time-out, only a restart of the process helps: liveness fails after this long plus
+# twice the stall time.
+HANG_LIMIT_S = 80.0
 # Far below the limit of a hang: not each frame needs a beat.
 BEAT_EVERY_S = 1.0
 # Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond this number, liveness must decide.
@@ -47,7 +50,6 @@ class SourceReader:
         slot: NewestSlot[tuple[int, CapturedFrame]],
         lifecycle: Lifecycle,
         stall_s: float,
-        hang_limit_s: float,
         on_drop: Callable[[], None],
         on_gated: Callable[[], None],
         on_invalid: Callable[[InvalidFrameError], None],
@@ -55,7 +57,7 @@ class SourceReader:
         never_fatal: bool = False,
         part: str = PART,
     ) -> None:
-        """`open_source` raises SourceError; a read that hangs for `hang_limit_s` fails liveness.
+        """`open_source` raises SourceError; a read that hangs for HANG_LIMIT_S and more fails liveness.
 
         `at_once` takes a frame in the reader's thread; frames for which it returns False go into `slot`.
         `on_drop` is called for each dropped frame, `on_gated` for each that was not even decoded since nothing moves,
@@ -65,13 +67,13 @@ class SourceReader:
         """
         self._part = part
         self._open_source = open_source
+        self._read_limit_s = stall_s + READ_MARGIN_S
+        self._hang_limit_s = HANG_LIMIT_S + 2 * stall_s
         self._gate = gate
         self._watch = watch
         self._at_once = at_once
         self._slot = slot
         self._lifecycle = lifecycle
-        self._read_limit_s = stall_s + READ_MARGIN_S
-        self._hang_limit_s = hang_limit_s
         self._on_drop = on_drop
         self._on_gated = on_gated
         # Whether the source may rest; None: nobody decides on that.

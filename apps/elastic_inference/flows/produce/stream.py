@@ -19,6 +19,7 @@ from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain.camera import GateKind, ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
+from elastic_inference.domain.frame_message import MESSAGE_OVERHEAD_BYTES
 from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.frame_pacing import Gate
 from elastic_inference.flows.produce.motion_gate import MotionGate
@@ -32,17 +33,21 @@ from elastic_inference.flows.produce.substream import StreamChoice
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 2.0
 IDLE_S = 5.0
-# If a read hangs despite every time-out, only a restart of the process helps: liveness fails after this long plus
-# twice the stall time.
-HANG_LIMIT_S = 80.0
 # The reader's thread encodes and pushes as well: to wake another one costs 4 % of a frame of 1080p. It waits for Redis
 # no longer than this. If it waits longer, or encoding takes more than this share of the time between two frames, the
 # encoder's thread works for a while.
 AT_ONCE_WAIT_S = 0.1
 AT_ONCE_SHARE = 0.5
 APART_S = 5.0
-# Allowance for a frame message's other fields: field names, two names of 128 characters, numbers.
-MESSAGE_OVERHEAD_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How frames become JPEG: `quality` is 1 to 100; `width` or `height` alone keeps the aspect ratio."""
+
+    quality: int
+    width: int | None
+    height: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,7 @@ class StreamPlan:
     make_gate: Callable[[], Gate]
     fps: float
     stall_s: float
-    quality: int = 80
-    width: int | None = None
-    height: int | None = None
+    encoding: Encoding
     size: ImageSize = ImageSize.SOURCE
     gate: GateKind = GateKind.NONE
     open_substream: Callable[[], Source] | None = None
@@ -106,7 +109,7 @@ class Stream:
         self._limits = limits
         self._metrics = metrics
         self._pushers = pushers
-        self._use_encoders(plan)
+        self._use_encoders(plan.encoding)
         self._watch = SourceWatch(plan.what, plan.stall_s, metrics, limits.window_s)
         self._slot: NewestSlot[tuple[int, CapturedFrame]] = NewestSlot()
         self._choice: StreamChoice | None = None
@@ -114,20 +117,19 @@ class Stream:
             self._choice = StreamChoice(plan.name, plan.open_source, plan.open_substream)
             lifecycle.on_stop(self._choice.close)
         self._reader = SourceReader(
+            part=self._part,
+            lifecycle=lifecycle,
+            never_fatal=never_fatal,
+            first_number=first_number,
+            stall_s=plan.stall_s,
             open_source=plan.open_source if self._choice is None else self._choice.open,
+            at_once=self._encode_at_once,
             gate=plan.make_gate(),
             watch=self._watch,
-            at_once=self._encode_at_once,
             slot=self._slot,
-            lifecycle=lifecycle,
-            stall_s=plan.stall_s,
-            hang_limit_s=HANG_LIMIT_S + 2 * plan.stall_s,
             on_drop=self._count_source_drop,
             on_gated=self._skipped,
             on_invalid=self._count_invalid,
-            first_number=first_number,
-            never_fatal=never_fatal,
-            part=self._part,
         )
         self._demand = StreamNeeds()
         self._sinks: tuple[tuple[Pusher, QueueSink], ...] = ()
@@ -208,8 +210,8 @@ class Stream:
         self.plan = plan
         if plan.fps != before.fps:
             self._reader.set_gate(plan.make_gate())
-        if (plan.quality, plan.width, plan.height) != (before.quality, before.width, before.height):
-            self._use_encoders(plan)
+        if plan.encoding != before.encoding:
+            self._use_encoders(plan.encoding)
         if plan.types != before.types:
             self._change_types(plan.types)
         self._follow_need()
@@ -385,8 +387,8 @@ class Stream:
     def _sink(self, infer_type: str) -> tuple[Pusher, QueueSink]:
         return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit, self._demand)
 
-    def _use_encoders(self, plan: StreamPlan) -> None:
+    def _use_encoders(self, encoding: Encoding) -> None:
         limits = self._limits.max_frame_pixels, self._limits.image_memory
-        self._encoder = JpegEncoder(plan.quality, plan.width, plan.height, *limits)
+        self._encoder = JpegEncoder(encoding.quality, encoding.width, encoding.height, *limits)
         # The size is that of the main stream: the substream would often be enlarged.
-        self._sub_encoder = JpegEncoder(plan.quality, None, None, *limits)
+        self._sub_encoder = JpegEncoder(encoding.quality, None, None, *limits)

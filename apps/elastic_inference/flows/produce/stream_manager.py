@@ -38,7 +38,7 @@ class _Slot:
     plan: StreamPlan
     permit: Permit | None
     metrics: ProducerMetrics
-    stream: Stream | None
+    stream: Stream | None = None
     ending: Stream | None = None
     start_at: float = 0.0
     backoff: Backoff | None = None
@@ -64,9 +64,8 @@ class StreamManager:
         Raises SourceFatalError if the source can never work.
         """
         try:
-            metrics = ProducerMetrics(self._families, plan.name, plan.types)
-            stream = self._stream(plan, metrics, self._lifecycle, IMAGE_SHARE)
-            self._slots[plan.name] = _Slot(plan, None, metrics, stream)
+            slot = self._add(plan, None)
+            stream = slot.stream = self._stream(slot, self._lifecycle, IMAGE_SHARE)
             stream.start()
             while not self._lifecycle.wait_stop(TICK_S):
                 self._lifecycle.beat(PART)
@@ -82,9 +81,7 @@ class StreamManager:
         """Adds a stream, or changes the one of this name."""
         slot = self._slots.get(plan.name)
         if slot is None:
-            metrics = ProducerMetrics(self._families, plan.name, plan.types)
-            slot = self._slots[plan.name] = _Slot(plan, permit, metrics, None)
-            self._start(slot)
+            self._start(self._add(plan, permit))
             return
         if slot.stream is not None and slot.permit is permit and slot.stream.change(plan):
             slot.plan = plan
@@ -155,32 +152,26 @@ class StreamManager:
         number = slot.ending.next_number if slot.ending is not None else 0
         slot.ending = None
         lifecycle = Lifecycle(slot.plan.name)
-        slot.stream = self._stream(
-            slot.plan, slot.metrics, lifecycle, SHARED_IMAGE_SHARE, permit=slot.permit, first_number=number
-        )
+        slot.stream = self._stream(slot, lifecycle, SHARED_IMAGE_SHARE, first_number=number)
         slot.stream.start()
 
-    def _stream(
-        self,
-        plan: StreamPlan,
-        metrics: ProducerMetrics,
-        lifecycle: Lifecycle,
-        share: float,
-        *,
-        permit: Permit | None = None,
-        first_number: int = 0,
-    ) -> Stream:
+    def _add(self, plan: StreamPlan, permit: Permit | None) -> _Slot:
+        metrics = ProducerMetrics(self._families, plan.name, plan.types)
+        slot = self._slots[plan.name] = _Slot(plan, permit, metrics)
+        return slot
+
+    def _stream(self, slot: _Slot, lifecycle: Lifecycle, share: float, *, first_number: int = 0) -> Stream:
         settings = self._settings
         limits = StreamLimits(
             settings.max_frame_bytes, settings.max_frame_pixels, room_for_images(share), settings.metrics_window_s
         )
         return Stream(
-            plan,
+            slot.plan,
             limits=limits,
-            metrics=metrics,
+            metrics=slot.metrics,
             pushers=self._pushers,
             lifecycle=lifecycle,
-            permit=permit,
+            permit=slot.permit,
             first_number=first_number,
             never_fatal=lifecycle is not self._lifecycle,
         )

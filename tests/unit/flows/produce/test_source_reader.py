@@ -32,7 +32,6 @@ def test_a_thread_that_ends_unasked_leaves_its_error_to_the_producer(error: Base
         slot=slot,
         lifecycle=lifecycle,
         stall_s=5.0,
-        hang_limit_s=60.0,
         on_drop=lambda: None,
         on_gated=lambda: None,
         on_invalid=lambda _error: None,

@@ -68,12 +68,12 @@ class LeaseKeeper:
     ) -> None:
         """`standing` is called at the start of each round, `wake` when there is news; both in this thread."""
         self._client = client
+        self._reader = CameraReader(client)
         self._leases = leases
         self._target = target
         self._lifecycle = lifecycle
         self._standing = standing
         self._wake = wake
-        self._reader = CameraReader(client)
         self._revisions: dict[str, int] = {}
         self._quarantines: dict[str, float] = {}
         self._throttle = Throttle()
