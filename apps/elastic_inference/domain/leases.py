@@ -88,7 +88,7 @@ class WorkerLoad:
     load: float
     items: int
     draining: bool
-    seen_ago_s: float = 0.0
+    seen_ago_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,35 @@ from elastic_inference.domain.camera_documents import Cameras
 from elastic_inference.domain.fields import Rate
 from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
 
+
+class ErrorCode(StrEnum):
+    """A stable code for programs."""
+
+    BAD_REQUEST = "bad_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    CONFLICT = "conflict"
+    PRECONDITION_FAILED = "precondition_failed"
+    TOO_MANY = "too_many"
+    NO_FRAME = "no_frame"
+    UNAVAILABLE = "unavailable"
+    BAD_GATEWAY = "bad_gateway"
+    INTERNAL = "internal"
+
+
 ServerTimeMs = Annotated[
     Rate, Field(description="The server's clock (that of the frame queue's Redis), Unix milliseconds.")
 ]
 ServerVersion = Annotated[str, Field(description="The server's version.")]
+
+
+class Role(StrEnum):
+    """What a token allows: an admin may do everything, a viewer only looks, at its own cameras."""
+
+    ADMIN = "admin"
+    VIEWER = "viewer"
 
 
 @with_config(CLOSED)
@@ -76,13 +101,6 @@ EVENTS = {
 }
 
 
-class Role(StrEnum):
-    """What a token allows: an admin may do everything, a viewer only looks, at its own cameras."""
-
-    ADMIN = "admin"
-    VIEWER = "viewer"
-
-
 @with_config(CLOSED)
 @dataclass(slots=True)
 class Session:
@@ -119,23 +137,6 @@ class Login:
             json_schema_extra={"writeOnly": True},
         ),
     ]
-
-
-class ErrorCode(StrEnum):
-    """A stable code for programs."""
-
-    BAD_REQUEST = "bad_request"
-    UNAUTHORIZED = "unauthorized"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    CONFLICT = "conflict"
-    PRECONDITION_FAILED = "precondition_failed"
-    TOO_MANY = "too_many"
-    NO_FRAME = "no_frame"
-    UNAVAILABLE = "unavailable"
-    BAD_GATEWAY = "bad_gateway"
-    INTERNAL = "internal"
 
 
 @with_config(CLOSED)

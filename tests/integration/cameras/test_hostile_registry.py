@@ -176,7 +176,7 @@ async def test_half_a_character_in_the_answer_to_a_probe_is_refused(
     ask = AsyncMock(return_value=Reply(200, {"report": found, "image": None}))
     monkeypatch.setattr(CameraRequests, "ask", ask)
     cameras = PoolCameras(owner, time.time, str)
-    cameras._records = CameraRecords(workers={"pod-1": WorkerLoad(2.0, 0.0, 0.0, 0, draining=False)})
+    cameras._records = CameraRecords(workers={"pod-1": WorkerLoad(2.0, 0.0, 0.0, 0, draining=False, seen_ago_s=0.0)})
     cameras._read_at = time.monotonic() + 3600
     with pytest.raises(CameraRefusal) as refused:
         document_json(await cameras.probe({"url": "rtsp://10.0.0.7/"}, EVERYBODY))
@@ -229,7 +229,9 @@ async def test_an_admin_of_some_cameras_leaves_probes_and_changes_to_others(
 
     monkeypatch.setattr(CameraRequests, "ask", ask)
     cameras = PoolCameras(owner, time.time, str)
-    cameras._records = CameraRecords(workers={"pod-1": WorkerLoad(2.0, 0.0, 0.0, 0, draining=False)}, owned=True)
+    cameras._records = CameraRecords(
+        workers={"pod-1": WorkerLoad(2.0, 0.0, 0.0, 0, draining=False, seen_ago_s=0.0)}, owned=True
+    )
     cameras._read_at = time.monotonic() + 3600
     north = Access("north", Role.ADMIN, ("north-*",), "n")
     for most, send in (

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from elastic_inference.domain import keys
 from elastic_inference.domain.leases import LEAVING_S, MAX_EPOCH, Lease, WorkerLoad, worker_name
 
+_LEASE = re.compile(rb"(\d{1,16}) (\S+) ([\d.e+-]+) (\d{1,16}) (\d{1,16}) (\S+) (\d{1,16})")
+_WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16}) ([\d.e+-]+) (\d{1,5})")
 _MAX_CPU = 4096.0
 _MAX_ROW = 1024
 _US = 1e6
 # All times are by the clock of Redis: one in the future means that the clock was set back.
 _AHEAD_S = 1.0
-_LEASE = re.compile(rb"(\d{1,16}) (\S+) ([\d.e+-]+) (\d{1,16}) (\d{1,16}) (\S+) (\d{1,16})")
-_WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16}) ([\d.e+-]+) (\d{1,5})")
 
 
 def read_leases(

@@ -107,10 +107,10 @@ def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float
             infer_fps=_number(fields, b"infer_fps"),
             drop_fps=_number(fields, b"drop_fps"),
             scale_ratio=_number(fields, b"scale_ratio"),
+            last_seen=_checked(last_seen_ms) / 1000,
             device=_text(fields, b"device"),
             model=_text(fields, b"model"),
             precision=_text(fields, b"precision"),
-            last_seen=_checked(last_seen_ms) / 1000,
         )
     except (KeyError, ValueError):
         return None

@@ -25,9 +25,8 @@ SESSION_COOKIE = "ei_session"
 SESSION_LIFE_S = 7 * 24 * 3600
 # An older session is renewed when the page asks for it, so that a wall display stays logged in.
 SESSION_RENEW_AFTER_S = 24 * 3600
-_VERSION = "2"
-# The old form, without a fingerprint: always a session of GATEWAY_TOKEN.
-_FORMER_VERSION = "1"
+# The former one has no fingerprint: it is always a session of GATEWAY_TOKEN.
+_VERSION, _FORMER_VERSION = "2", "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +137,7 @@ class FailureLimit:
         max_addresses: int = 4096,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._burst = burst
-        self._interval_s = interval_s
+        self._burst, self._interval_s = burst, interval_s
         self._max_wait_s = max_wait_s
         self._max = max_addresses
         self._clock = clock

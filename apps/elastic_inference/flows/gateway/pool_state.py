@@ -64,10 +64,10 @@ class PoolState:
         """`clock` is a client of the queue's Redis."""
         self._clock = clock
         self._reader = reader
+        self._types = KnownTypes(reader)
         self._registry = registry
         self._report = report
         self._records = PoolRecords()
-        self._types = KnownTypes(reader)
         self._workers_at = float("-inf")
         self._clock_offset_s = 0.0
         self._read_at = float("-inf")

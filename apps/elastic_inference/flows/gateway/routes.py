@@ -17,10 +17,6 @@ from elastic_inference.domain.rest import EVENTS, Login, Session
 from elastic_inference.flows.gateway import api, api_cameras
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
-NO_STREAM = "No such stream."
-REDIS_UNAVAILABLE = "Redis is unavailable and no data has been read yet."
-OTHER_SITE = "The request comes from a page of another site, or is for a host name that is refused."
-
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
@@ -53,6 +49,11 @@ class Route:
     def pattern(self) -> str:
         """The path as a regular expression for Tornado; each `{parameter}` becomes an argument of the handler."""
         return re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(self.path))
+
+
+NO_STREAM = "No such stream."
+REDIS_UNAVAILABLE = "Redis is unavailable and no data has been read yet."
+OTHER_SITE = "The request comes from a page of another site, or is for a host name that is refused."
 
 
 def _streams(path: str, operation: str) -> Route:

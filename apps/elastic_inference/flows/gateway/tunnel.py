@@ -11,7 +11,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from elastic_inference.base.connections import LINGER_S, WriteWatch, has_closed, reset_at_close
@@ -114,8 +114,8 @@ class SocketTunnel:
         self.done = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._sockets = (client, upstream)
-        self._down = _Pump(upstream, client, writes, self._ended, self.close)
-        self._up = _Pump(client, upstream, writes, self._ended, self.close)
+        self._down = _Pump(self, upstream, client, writes)
+        self._up = _Pump(self, client, upstream, writes)
         self._linger: asyncio.TimerHandle | None = None
 
     def start(self, to_client: bytes, to_upstream: bytes) -> None:
@@ -138,7 +138,8 @@ class SocketTunnel:
             self._loop.remove_writer(end)
             end.close()
 
-    def _ended(self) -> None:
+    def end(self) -> None:
+        """Called when one direction has ended: closes both connections once the other one has, or soon."""
         if self._down.ended and self._up.ended:
             self.close()
         elif self._linger is None:
@@ -148,21 +149,12 @@ class SocketTunnel:
 class _Pump:
     """One direction: reads what has arrived, and reads again once that is written."""
 
-    def __init__(
-        self,
-        source: socket.socket,
-        sink: socket.socket,
-        writes: WriteWatch,
-        on_end: Callable[[], None],
-        on_failure: Callable[[], None],
-    ) -> None:
+    def __init__(self, tunnel: SocketTunnel, source: socket.socket, sink: socket.socket, writes: WriteWatch) -> None:
         self.ended = False
         self._loop = asyncio.get_running_loop()
-        self._source = source
-        self._sink = sink
+        self._tunnel = tunnel
+        self._source, self._sink = source, sink
         self._writes = writes
-        self._on_end = on_end
-        self._on_failure = on_failure
         self._buffer = bytearray(CHUNK_BYTES)
         self._pending = memoryview(b"")
 
@@ -180,7 +172,7 @@ class _Pump:
     def end_stalled(self) -> None:
         """Called by the watch."""
         reset_at_close(self._sink)
-        self._on_failure()
+        self._tunnel.close()
 
     def source_closed(self) -> bool:
         """Called by the watch: while a write waits nothing is read, so that the end of the source would not show."""
@@ -192,14 +184,14 @@ class _Pump:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._on_failure()
+            self._tunnel.close()
             return
         if not count:
             self._loop.remove_reader(self._source)
             self.ended = True
             with contextlib.suppress(OSError):  # the other side may have closed already
                 self._sink.shutdown(socket.SHUT_WR)
-            self._on_end()
+            self._tunnel.end()
             return
         self._pending = memoryview(self._buffer)[:count]
         if not self._write() and self._pending:
@@ -221,7 +213,7 @@ class _Pump:
             return False
         except OSError:
             self._pending = memoryview(b"")
-            self._on_failure()
+            self._tunnel.close()
             return False
         self._pending = self._pending[sent:]
         if self._pending:

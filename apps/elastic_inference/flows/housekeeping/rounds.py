@@ -59,16 +59,14 @@ class Housekeeping:
         explain: Callable[[Exception, str], str],
     ) -> None:
         """`explain` says in a line what a Redis error means, for `queue` or `broker`."""
-        self._reader = reader
-        self._janitor = janitor
-        self._sweeper = sweeper
+        self._reader, self._types = reader, KnownTypes(reader)
+        self._janitor, self._sweeper = janitor, sweeper
         self._registry = registry
         self._strangers = strangers
         self._places = 0
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._explain = explain
-        self._types = KnownTypes(reader)
         self._with_pods: frozenset[str] = frozenset()
         self._found: Mapping[str, Sequence[str]] = {}
         self._workers_at = float("-inf")

@@ -5,13 +5,17 @@ Called by `server`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
 # A stream id has at most 2 x 128 + 10 characters, each of which may be written as %XX.
 MAX_TARGET = 1024
 SNAPSHOT = "/snapshot.jpg"
+
+
+class BadRequestError(Exception):
+    """The request's target is invalid; the message is for the viewer."""
 
 
 class Format(StrEnum):
@@ -22,12 +26,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-class BadRequestError(Exception):
-    """The request's target is invalid; the message is for the viewer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ViewerRequest:
+class ViewerRequest(NamedTuple):
     """Stream and format. `stream_id` is as requested: such a stream need not exist."""
 
     stream_id: str
