@@ -168,9 +168,7 @@ def _addresses(data: bytes) -> None:
 
 def _address_seeds() -> list[bytes]:
     return [
-        b"10.0.0.7",
-        b"::ffff:127.0.0.1",
-        b"file:///nowhere/../a%00",
+        *(b"10.0.0.7", b"::ffff:127.0.0.1", b"file:///nowhere/../a%00"),
         b"GET http://a.example:81/x HTTP/1.1\r\nHost: a\r\nProxy-Connection: x\r\n\r\n",
         b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 
@@ -30,36 +31,10 @@ def _run(module: str, settings: str) -> int:
     return code
 
 
-def camera() -> int:
-    """`ei-camera-stream-service`."""
-    return _run("produce.camera_service", "CameraSettings")
-
-
-def file() -> int:
-    """`ei-file-stream-service`."""
-    return _run("produce.file_service", "FileSettings")
-
-
-def inference() -> int:
-    """`ei-inference-service`."""
-    return _run("inference.inference_service", "InferenceSettings")
-
-
-def websocket() -> int:
-    """`ei-websocket-server`."""
-    return _run("relay.websocket_service", "WebsocketSettings")
-
-
-def gateway() -> int:
-    """`ei-gateway-server`."""
-    return _run("gateway.gateway_service", "GatewaySettings")
-
-
-def housekeeping() -> int:
-    """`ei-housekeeping-service`."""
-    return _run("housekeeping.housekeeping_service", "HousekeepingSettings")
-
-
-def camera_controller() -> int:
-    """`ei-camera-controller`."""
-    return _run("cameras.camera_controller", "CameraControllerSettings")
+camera = partial(_run, "produce.camera_service", "CameraSettings")
+file = partial(_run, "produce.file_service", "FileSettings")
+inference = partial(_run, "inference.inference_service", "InferenceSettings")
+websocket = partial(_run, "relay.websocket_service", "WebsocketSettings")
+gateway = partial(_run, "gateway.gateway_service", "GatewaySettings")
+housekeeping = partial(_run, "housekeeping.housekeeping_service", "HousekeepingSettings")
+camera_controller = partial(_run, "cameras.camera_controller", "CameraControllerSettings")

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
+from functools import partial
 
 import pytest
 
 from elastic_inference.base.config import SERVICES
 from elastic_inference.commands import services
 
-COMMANDS = [each for name, each in inspect.getmembers(services, inspect.isfunction) if not name.startswith("_")]
+COMMANDS = {name: each for name, each in vars(services).items() if isinstance(each, partial)}
 
 
 def test_every_service_has_a_command() -> None:
     assert len(COMMANDS) == len(SERVICES)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_help_lists_the_variables_and_starts_nothing(
     command: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

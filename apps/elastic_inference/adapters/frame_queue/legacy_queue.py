@@ -37,8 +37,8 @@ class LegacyQueue:
         self.passed_over = False
         self._link = link
         self._type = infer_type
-        self._rules = rules
         self._account = keys.legacy_account(infer_type)
+        self._rules = rules
         self._messages: list[bytes] = []
         # When the oldest of them was asked for.
         self._taken_s = 0.0

@@ -59,8 +59,7 @@ class QueueProducer:
         self.lease = lease
         # Whether each push asks which size of frames is needed; may be set at any time.
         self.asks_size = False
-        self._type = infer_type
-        self._name = name
+        self._type, self._name = infer_type, name
         self._rules = rules
         self._legacy_until = 0.0
         self._other_seen = False

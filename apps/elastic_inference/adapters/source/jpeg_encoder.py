@@ -38,10 +38,8 @@ class JpegEncoder:
     ) -> None:
         """A camera's JPEG that takes more than `max_memory` bytes to decode and encode is refused."""
         self._quality = quality
-        self._width = width
-        self._height = height
-        self._max_pixels = max_pixels
-        self._max_memory = max_memory
+        self._width, self._height = width, height
+        self._max_pixels, self._max_memory = max_pixels, max_memory
         self._planes = JpegPlanes()
 
     def encode(

@@ -146,7 +146,7 @@ class _Probe:
                 data, width, height = encoder.encode(captured)
                 if seen.frames == 0:
                     seen.brightness = mean_grey(data)
-                    seen.width, seen.height, seen.jpeg_bytes = width, height, len(data)
+                    seen.size, seen.jpeg_bytes = (width, height), len(data)
                     seen.passes_through = captured.jpeg is not None
                     seen.first = time.monotonic()
                     self._on_image(data)
@@ -171,17 +171,17 @@ class _Probe:
             container=facts.container,
             codec=facts.codec,
             profile=facts.profile,
-            width=seen.width,
-            height=seen.height,
+            width=seen.size[0],
+            height=seen.size[1],
             fps=fps,
             stated_fps=facts.fps,
             key_frame_s=facts.key_frame_s,
             interlaced=facts.interlaced,
             pixel_format=facts.pixel_format,
             colours=facts.colours,
-            login=self.login,
             open_s=seen.opened - (self._deadline - self._limit_s),
             first_frame_s=seen.first - seen.opened,
+            login=self.login,
             brightness=seen.brightness,
             passes_through=seen.passes_through,
             jpeg_bytes=seen.jpeg_bytes,
@@ -198,14 +198,14 @@ class _Seen:
     opened: float
     first: float = 0.0
     last: float = 0.0
+    unusable: InvalidFrameError | ValueError | None = None
     frames: int = 0
-    width: int = 0
-    height: int = 0
+    cpu_s: float = 0.0
+    # Of the first frame.
+    size: tuple[int, int] = (0, 0)
     jpeg_bytes: int = 0
     brightness: float = 0.0
     passes_through: bool = False
-    cpu_s: float = 0.0
-    unusable: InvalidFrameError | ValueError | None = None
 
 
 def _warnings(facts: SourceFacts, seen: _Seen, *, live: bool) -> list[str]:

@@ -21,6 +21,7 @@ from elastic_inference.domain.errors import SettingError
 
 WEBSOCKET_PORT = 31611
 MAX_VIEWERS_TEXT = "maximum number of open websockets"
+MAX_CONNECTIONS_TEXT = "maximum number of open connections; additional ones wait (default: 2 × (MAX_VIEWERS + 1000))"
 ALLOWED_ORIGINS_TEXT = "additional origins of browsers, comma-separated"
 ALLOWED_HOSTS_TEXT = (
     "additional names by which browsers may reach a server without a login, comma-separated; IP addresses, localhost "
@@ -35,12 +36,7 @@ class ConnectionSettings(CommonSettings):
     """Settings for how many clients may be connected to the websocket server or the gateway."""
 
     max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
-    max_connections: int | None = Field(
-        None,
-        ge=16,
-        le=1_000_000,
-        description="maximum number of open connections; additional ones wait (default: 2 × (MAX_VIEWERS + 1000))",
-    )
+    max_connections: int | None = Field(None, ge=16, le=1_000_000, description=MAX_CONNECTIONS_TEXT)
 
     @property
     def connections(self) -> int:
