@@ -157,14 +157,8 @@ def kill(site: Site) -> None:
 
 
 def check_hand_over(site: Site, what: str, since: float) -> None:
-    switches = site.switches(since)
-    assert switches
-    gap_s = max(each.gap_s for each in switches.values())
-    longest_s = max(site.traffic.longest_gap(name, TYPE, since) for name in switches)
-    print(f"{what}: {len(switches)} cameras went over, gap {gap_s:.2f} s; longest gap of any {longest_s:.2f} s")
+    _, longest_s = site.traffic.check_switches(what, site.switches(since), TYPE, since)
     assert longest_s < allowed(GAP_S)
-    for name, each in switches.items():
-        assert each.after.seq == each.before.seq + 1, f"{name}: its numbers go on"
 
 
 def drain(site: Site) -> None:

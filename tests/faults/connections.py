@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 
 from elastic_inference.domain import keys
@@ -166,20 +167,14 @@ def suspended_clients(site: Site, seen: Seen) -> None:
 def redis_connections(site: Site, seen: Seen) -> None:
     """Connections that never log in use up Redis' `maxclients` while a camera must connect again."""
     seen.others_go_on("video-1")
-    most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
-    own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
-    site.admin.config_set("maxclients", own + 20)
-    try:
-        with contextlib.ExitStack() as stack:
-            for _ in range(60):
-                with contextlib.suppress(OSError):
-                    connect(site.valkey.port, stack)
-            time.sleep(0.5)
-            site.kill_connections(lambda each: each["name"] == "video-1")
-            time.sleep(5)
-            seen.within("housekeeping shows it, for the alert", lambda: _share_of_places(site) > 0.8, 15)
-    finally:
-        site.admin.config_set("maxclients", most)
+    with _few_places(site, 20), contextlib.ExitStack() as stack:
+        for _ in range(60):
+            with contextlib.suppress(OSError):
+                connect(site.valkey.port, stack)
+        time.sleep(0.5)
+        site.kill_connections(lambda each: each["name"] == "video-1")
+        time.sleep(5)
+        seen.within("housekeeping shows it, for the alert", lambda: _share_of_places(site) > 0.8, 15)
     seen.end()
     silent = int(site.admin.config_get("timeout")["timeout"])  # type: ignore[index]
     seen.check("Redis ends silent connections (timeout)", silent > 0, f"{silent} s")
@@ -189,23 +184,29 @@ def redis_connections(site: Site, seen: Seen) -> None:
 def strangers_at_redis(site: Site, seen: Seen) -> None:
     """A stranger holds 200 connections to Redis and opens them again when they are closed; a camera must connect."""
     seen.others_go_on("cam-5")
-    most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
-    own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
-    site.admin.config_set("maxclients", own + 150)
     closed = site.named("housekeeping").metric("ei_redis_strangers_closed_total")
-    try:
-        with beside(partial(_hold_places, site.valkey.port)):
-            wait_for(lambda: _is_full(site.valkey.port), 10, "a Redis without a free place")
-            site.kill_connections(lambda each: each["name"] == "cam-5")
-            # The camera's own place must not be the free one.
-            site.admin.config_set("maxclients", own + 100)
-            began = time.monotonic()
-            seen.within("the camera is back while they are held", lambda: site.reader.back_at("cam-5", began), 20)
-    finally:
-        site.admin.config_set("maxclients", most)
+    with _few_places(site, 150) as own, beside(partial(_hold_places, site.valkey.port)):
+        wait_for(lambda: _is_full(site.valkey.port), 10, "a Redis without a free place")
+        site.kill_connections(lambda each: each["name"] == "cam-5")
+        # The camera's own place must not be the free one.
+        site.admin.config_set("maxclients", own + 100)
+        began = time.monotonic()
+        seen.within("the camera is back while they are held", lambda: site.reader.back_at("cam-5", began), 20)
     seen.end()
     closed = site.named("housekeeping").metric("ei_redis_strangers_closed_total") - closed
     seen.check("housekeeping counts what it closes", closed >= 100, f"{closed:.0f}")
+
+
+@contextlib.contextmanager
+def _few_places(site: Site, free: int) -> Iterator[int]:
+    """Redis has only so many free places; gives the number of those that are taken."""
+    most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
+    own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
+    site.admin.config_set("maxclients", own + free)
+    try:
+        yield own
+    finally:
+        site.admin.config_set("maxclients", most)
 
 
 def _hold_places(port: int, stop: threading.Event) -> None:

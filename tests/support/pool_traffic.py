@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import redis
@@ -117,6 +117,16 @@ class PoolTraffic:
         """The longest time between two frames of a stream since then, in seconds."""
         times = [each.at for each in list(self.of(name, kind)) if each.at > since - 1]
         return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
+
+    def check_switches(self, what: str, switches: Mapping[str, Switch], kind: str, since: float) -> tuple[float, float]:
+        """The numbers of streams that went over continue. Says and returns the longest gap of a switch, and of any."""
+        assert switches
+        gap_s = max(each.gap_s for each in switches.values())
+        longest_s = max(self.longest_gap(name, kind, since) for name in switches)
+        print(f"{what}: {len(switches)} cameras went over, gap {gap_s:.2f} s; longest gap of any {longest_s:.2f} s")
+        for name, each in switches.items():
+            assert each.after.seq == each.before.seq + 1, f"{name}: its numbers go on"
+        return gap_s, longest_s
 
     def check_epochs(self, kind: str) -> None:
         """No frame of a lease that had ended entered the queue."""

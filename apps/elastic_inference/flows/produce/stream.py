@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
@@ -41,8 +42,7 @@ AT_ONCE_SHARE = 0.5
 APART_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(NamedTuple):
     """How frames become JPEG: `quality` is 1 to 100; `width` or `height` alone keeps the aspect ratio."""
 
     quality: int
@@ -389,6 +389,6 @@ class Stream:
 
     def _use_encoders(self, encoding: Encoding) -> None:
         limits = self._limits.max_frame_pixels, self._limits.image_memory
-        self._encoder = JpegEncoder(encoding.quality, encoding.width, encoding.height, *limits)
+        self._encoder = JpegEncoder(*encoding, *limits)
         # The size is that of the main stream: the substream would often be enlarged.
         self._sub_encoder = JpegEncoder(encoding.quality, None, None, *limits)
