@@ -42,8 +42,9 @@ REDIS, RELAY, GATEWAY = "ei-redis-deployment", "ei-websocket-server-deployment",
 HOUSEKEEPING = "ei-housekeeping-deployment"
 # On a machine that builds, serves and infers at once, everything happens within this time.
 PATIENCE_S = 120
-# A node with two cores has no room for the usual request of another source worker.
-SMALL = ["--set", "SAMPLE_FPS=3", "--set", "CAMERA_POOL_CPU_REQUEST=10m"]
+# A node with two cores has no room for the usual request of three more source workers. With less than this, others on
+# the node would keep them from starting in time.
+SMALL = ["--set", "SAMPLE_FPS=3", "--set", "CAMERA_POOL_CPU_REQUEST=40m"]
 CAMERA_POOL, CAMERA_CONTROLLER = "ei-camera-pool-app", "ei-camera-controller-deployment"
 
 
