@@ -1,8 +1,9 @@
-"""No file over 400 lines, no function over 60. ESLint checks the dashboard."""
+"""No file over 400 lines, no function over 60, in Python and Lua. ESLint checks the dashboard."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,43 @@ def test_no_function_is_over_60_lines(folder: str) -> None:
                     assert node.end_lineno
                     lengths[f"{name}: {node.name}"] = node.end_lineno - node.lineno + 1
     assert {name: count for name, count in lengths.items() if count > 60} == {}
+
+
+_LUA_TEXT = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|--.*")
+_LUA_BLOCK = re.compile(r"\b(?:function\s*([\w.]*)|do|if|repeat|end|until)\b")
+
+
+def _lua_lengths(text: str) -> dict[str, int]:
+    """Lines of each function of a Lua script. The script's body counts only code, without the functions in it."""
+    lengths, body = {}, 0
+    blocks: list[tuple[str | None, int]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        code = _LUA_TEXT.sub("''", line).strip()
+        within = any(name is not None for name, _ in blocks)
+        for word in _LUA_BLOCK.finditer(code):
+            if word[0] not in ("end", "until"):
+                blocks.append((word[1], number))
+                within = within or word[1] is not None
+                continue
+            name, first = blocks.pop()
+            if name is not None:
+                lengths[f"{name}, line {first}"] = number - first + 1
+        body += code not in ("", "''") and not within
+    assert not blocks, "a block without its end"
+    return lengths | {"body": body}
+
+
+def test_lua_functions_are_measured() -> None:
+    text = "-- if\nlocal function a(b)\n  if b then return 'end' end\n\nend\nfor i = 1, 2 do\n  a(i) -- do\nend\n"
+    assert _lua_lengths(text) == {"a, line 2": 4, "body": 3}
+
+
+def test_no_lua_function_is_over_60_lines() -> None:
+    lengths = {
+        f"{name}: {function}": lines
+        for name, path in FILES.items()
+        if path.suffix == ".lua"
+        for function, lines in _lua_lengths(path.read_text()).items()
+    }
+    assert len(lengths) > 50
+    assert {name: lines for name, lines in lengths.items() if lines > 60} == {}

@@ -21,13 +21,17 @@ local NAME_BYTES, MAX_ENTRY, MAX_BYTES = 768, 512, 33554432
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
--- A stamp in the lock, since its expiry alone would last an hour after the clock is set back by an hour.
-local mark = string.format('%.0f %s', now, ARGV[10])
-local held = redis.pcall('SET', lock, mark, 'NX', 'GET', 'PX', lock_life)
-if held then
-  local since = type(held) == 'string' and tonumber(string.match(string.sub(held, 1, 64), '^%d+') or '')
-  if since and since <= now and now - since < lock_life * 1000 then return nil end
-  redis.call('SET', lock, mark, 'PX', lock_life)
+-- Whether another replica is at work. If not, the lock is this one's.
+local function locked()
+  -- A stamp in the lock, since its expiry alone would last an hour after the clock is set back by an hour.
+  local mark = string.format('%.0f %s', now, ARGV[10])
+  local held = redis.pcall('SET', lock, mark, 'NX', 'GET', 'PX', lock_life)
+  if held then
+    local since = type(held) == 'string' and tonumber(string.match(string.sub(held, 1, 64), '^%d+') or '')
+    if since and since <= now and now - since < lock_life * 1000 then return true end
+    redis.call('SET', lock, mark, 'PX', lock_life)
+  end
+  return false
 end
 
 -- A key of the wrong type is deleted.
@@ -65,42 +69,48 @@ local function note(name)
   return true
 end
 
-local all = usable('LLEN', tokens) or 0
-if all > limit then
-  -- Pushes never exceed the limit. The tail is what another program added.
-  redis.call('LTRIM', tokens, 0, limit - 1)
-  all = limit
-end
--- The tokens of the frames that wait are pushed again below.
-if all > 0 and bound_bytes(tokens, all) then all = 0 end
-local walked = math.min(all, MAX_TOKENS)
-for first = 0, walked - 1, SLICE do
-  for _, name in ipairs(redis.call('LRANGE', tokens, first, math.min(first + SLICE, walked) - 1)) do
-    if note(name) then seen[name], list[#list + 1] = seen[name] + 1, name else changed = true end
+-- All tokens, and how many of them have been read into `list`.
+local all, walked = 0, 0
+
+local function read_tokens()
+  all = usable('LLEN', tokens) or 0
+  if all > limit then
+    -- Pushes never exceed the limit. The tail is what another program added.
+    redis.call('LTRIM', tokens, 0, limit - 1)
+    all = limit
+  end
+  -- The tokens of the frames that wait are pushed again below.
+  if all > 0 and bound_bytes(tokens, all) then all = 0 end
+  walked = math.min(all, MAX_TOKENS)
+  for first = 0, walked - 1, SLICE do
+    for _, name in ipairs(redis.call('LRANGE', tokens, first, math.min(first + SLICE, walked) - 1)) do
+      if note(name) then seen[name], list[#list + 1] = seen[name] + 1, name else changed = true end
+    end
   end
 end
 
--- To remove names one by one from a set of millions would take a second. Producers report again within a second.
-local crowd = usable('ZRANGE', sources, MAX_NAMES, MAX_NAMES)
-if crowd and crowd[1] then redis.call('UNLINK', sources) end
-usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - listed))
--- Remove entries with a future timestamp: otherwise anyone who may write names could keep one listed forever.
-usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + listed), '+inf')
-local excess = usable('ZRANGE', sources, -MAX_SOURCES - 1, -MAX_SOURCES - 1, 'WITHSCORES')
-if excess and excess[2] then redis.call('ZREMRANGEBYSCORE', sources, '-inf', excess[2]) end
--- Producers report again within a second.
-if excess then bound_bytes(sources, MAX_SOURCES) end
-local found = usable('ZRANGE', sources, source_start, source_start + SOURCES_A_RUN - 1, 'WITHSCORES') or {}
-for i = 1, #found, 2 do
-  if not note(found[i]) then redis.call('ZREMRANGEBYSCORE', sources, found[i + 1], found[i + 1]) end
+local function read_sources()
+  -- To remove names one by one from a set of millions would take a second. Producers report again within a second.
+  local crowd = usable('ZRANGE', sources, MAX_NAMES, MAX_NAMES)
+  if crowd and crowd[1] then redis.call('UNLINK', sources) end
+  usable('ZREMRANGEBYSCORE', sources, '-inf', string.format('(%.0f', now / 1000 - listed))
+  -- Remove entries with a future timestamp: otherwise anyone who may write names could keep one listed forever.
+  usable('ZREMRANGEBYSCORE', sources, string.format('(%.0f', now / 1000 + listed), '+inf')
+  local excess = usable('ZRANGE', sources, -MAX_SOURCES - 1, -MAX_SOURCES - 1, 'WITHSCORES')
+  if excess and excess[2] then redis.call('ZREMRANGEBYSCORE', sources, '-inf', excess[2]) end
+  -- Producers report again within a second.
+  if excess then bound_bytes(sources, MAX_SOURCES) end
+  local found = usable('ZRANGE', sources, source_start, source_start + SOURCES_A_RUN - 1, 'WITHSCORES') or {}
+  for i = 1, #found, 2 do
+    if not note(found[i]) then redis.call('ZREMRANGEBYSCORE', sources, found[i + 1], found[i + 1]) end
+  end
+  source_start = #found == 2 * SOURCES_A_RUN and source_start + SOURCES_A_RUN or 0
 end
-source_start = #found == 2 * SOURCES_A_RUN and source_start + SOURCES_A_RUN or 0
-for i = 12, #ARGV do note(ARGV[i]) end
 
 local stale, removed_entries, bytes, wanted = 0, 0, 0, {}
-local looked = math.min(#names, most_names)
-for i = 1, looked do
-  local name = names[(start + i - 1) % #names + 1]
+
+-- Removes a stream's entries that are stale or garbage, the oldest first. Returns how many entries are left.
+local function drop_stale(name)
   local waiting = prefix .. 'waiting:' .. name
   local left = usable('LLEN', waiting) or 0
   while left > 0 and removed_entries < MAX_REMOVED and bytes < MAX_BYTES do
@@ -118,12 +128,11 @@ for i = 1, looked do
     left, removed_entries = left - 1, removed_entries + 1
     if stamp then stale = stale + 1 end
   end
-  wanted[name] = math.min(left, STREAM_DEPTH)
+  return left
 end
-start = looked < #names and (start + looked) % #names or 0
 
 -- As many tokens as frames, also after a pod that held a token died. The first tokens of a stream stay.
-if all == walked then
+local function restore_tokens()
   local kept, count = {}, {}
   for _, name in ipairs(list) do
     local own = (count[name] or 0) + 1
@@ -144,46 +153,70 @@ end
 
 -- Legacy frames carry no time of arrival. So each run records how many had arrived by then (waiting + removed so far):
 -- those that had arrived MAX_FRAME_AGE ago and are not removed yet are stale.
-local over = 0
-local waiting = usable('LLEN', legacy) or 0
-local noted = usable('HMGET', account, 'removed', 'marks') or {}
-local removed = tonumber(string.sub(noted[1] or '', 1, 32)) or 0
-local marks, arrived_before = {}, 0
-local last = 0
-for time, arrived in string.gmatch(string.sub(noted[2] or '', 1, 1024), '(%d+) (%d+)') do
-  time, arrived = tonumber(time), tonumber(arrived)
-  if time <= now + 1000000 then
-    if now - time > max_age then arrived_before = math.max(arrived_before, arrived) else
-      marks[#marks + 1] = string.format('%.0f %.0f', time, arrived)
-      last = time
+-- Returns the marks that are young enough, the time of the last one, and how many had arrived before them.
+local function read_marks(text)
+  local marks, last, arrived_before = {}, 0, 0
+  for time, arrived in string.gmatch(string.sub(text, 1, 1024), '(%d+) (%d+)') do
+    time, arrived = tonumber(time), tonumber(arrived)
+    if time <= now + 1000000 then
+      if now - time > max_age then arrived_before = math.max(arrived_before, arrived) else
+        marks[#marks + 1] = string.format('%.0f %.0f', time, arrived)
+        last = time
+      end
     end
   end
+  return marks, last, arrived_before
 end
-local old = math.min(waiting, math.max(0, arrived_before - removed))
-local surplus = math.max(0, waiting - old - depth)
-if old + surplus > 0 then
-  redis.call('LTRIM', legacy, old + surplus, -1)
-  stale, over = stale + old, over + surplus
-end
--- As in legacy.lua.
-for _ = 1, 16 do
-  local left = waiting - old - surplus
-  local used = left > 0 and redis.pcall('MEMORY', 'USAGE', legacy, 'SAMPLES', 0)
-  if type(used) ~= 'number' or used <= legacy_bytes then break end
-  local cut = math.max(1, math.floor(left * (1 - legacy_bytes / used)))
-  redis.call('LTRIM', legacy, cut, -1)
-  surplus, over = surplus + cut, over + cut
-end
-local arrived = waiting + removed
-removed = removed + old + surplus
-if waiting > 0 or #marks > 0 then
-  if arrived_before > 0 then
-    table.insert(marks, 1, string.format('%.0f %.0f', now - max_age - 1000000, arrived_before))
+
+-- As in legacy.lua. Returns how many of the `left` frames it has removed.
+local function bound_legacy_bytes(left)
+  local removed = 0
+  for _ = 1, 16 do
+    local used = left > removed and redis.pcall('MEMORY', 'USAGE', legacy, 'SAMPLES', 0)
+    if type(used) ~= 'number' or used <= legacy_bytes then break end
+    local cut = math.max(1, math.floor((left - removed) * (1 - legacy_bytes / used)))
+    redis.call('LTRIM', legacy, cut, -1)
+    removed = removed + cut
   end
-  if now - last >= max_age / 16 then marks[#marks + 1] = string.format('%.0f %.0f', now, arrived) end
-  redis.call('HSET', account, 'removed', string.format('%.0f', removed), 'marks', table.concat(marks, ' '))
-  redis.call('PEXPIRE', account, math.floor(max_age / 1000) + 60000)
+  return removed
 end
+
+-- Returns how many legacy frames were stale, and how many were too many.
+local function trim_legacy()
+  local waiting = usable('LLEN', legacy) or 0
+  local noted = usable('HMGET', account, 'removed', 'marks') or {}
+  local removed = tonumber(string.sub(noted[1] or '', 1, 32)) or 0
+  local marks, last, arrived_before = read_marks(noted[2] or '')
+  local old = math.min(waiting, math.max(0, arrived_before - removed))
+  local surplus = math.max(0, waiting - old - depth)
+  if old + surplus > 0 then redis.call('LTRIM', legacy, old + surplus, -1) end
+  surplus = surplus + bound_legacy_bytes(waiting - old - surplus)
+  local arrived = waiting + removed
+  removed = removed + old + surplus
+  if waiting > 0 or #marks > 0 then
+    if arrived_before > 0 then
+      table.insert(marks, 1, string.format('%.0f %.0f', now - max_age - 1000000, arrived_before))
+    end
+    if now - last >= max_age / 16 then marks[#marks + 1] = string.format('%.0f %.0f', now, arrived) end
+    redis.call('HSET', account, 'removed', string.format('%.0f', removed), 'marks', table.concat(marks, ' '))
+    redis.call('PEXPIRE', account, math.floor(max_age / 1000) + 60000)
+  end
+  return old, surplus
+end
+
+if locked() then return nil end
+read_tokens()
+read_sources()
+for i = 12, #ARGV do note(ARGV[i]) end
+local looked = math.min(#names, most_names)
+for i = 1, looked do
+  local name = names[(start + i - 1) % #names + 1]
+  wanted[name] = math.min(drop_stale(name), STREAM_DEPTH)
+end
+start = looked < #names and (start + looked) % #names or 0
+if all == walked then restore_tokens() end
+local old, over = trim_legacy()
+stale = stale + old
 
 add_drops('stale', stale)
 add_drops('queue_full', over)

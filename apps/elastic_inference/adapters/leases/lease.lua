@@ -80,7 +80,22 @@ local function remove(name) changed[name], removed[name] = nil, true end
 -- Workers: those seen within their lease.
 local alive, workers_removed, workers_changed, alive_count = {}, {}, {}, 0
 local look, looked, born = command == 'release', nil, nil
-do
+
+-- The fields of a worker's row, or nil if it is not valid.
+local function read_worker(id, row)
+  local seen, capacity, used, draining, life, load, count =
+    string.match(row, '^(%d+) (%S+) (%S+) ([01]) (%d+) (%S+) (%d+)$')
+  load, count = number(load, MAX_ITEMS * MAX_COST), number(count, MAX_ITEMS)
+  seen, life = number(seen, MAX_EPOCH), number(life, 60000000)
+  capacity, used = number(capacity, MAX_COST), number(used, MAX_COST)
+  local name = string.match(id, '^([^:]+):%x+$')
+  if seen and life and capacity and used and load and count and name and is_name(name) then
+    return {seen = seen, capacity = capacity, used = used, draining = draining == '1', life = life, load = load,
+      count = count}
+  end
+end
+
+local function read_workers()
   local rows = readable(workers_key, 4 * MAX_WORKERS, 1024, true) and rows_of(workers_key) or {}
   looked = number(string.sub(rows[':looked'] or '', 1, 32), MAX_EPOCH)
   born = number(string.sub(rows[':born'] or '', 1, 32), now)
@@ -89,20 +104,13 @@ do
   local jumped = last and (last > now + 1000000 or now - last > lease)
   for id, row in pairs(rows) do
     if string.sub(id, 1, 1) ~= ':' then
-      local seen, capacity, used, draining, life, load, count =
-        string.match(row, '^(%d+) (%S+) (%S+) ([01]) (%d+) (%S+) (%d+)$')
-      load, count = number(load, MAX_ITEMS * MAX_COST), number(count, MAX_ITEMS)
-      seen, life = number(seen, MAX_EPOCH), number(life, 60000000)
-      capacity, used = number(capacity, MAX_COST), number(used, MAX_COST)
-      local name = string.match(id, '^([^:]+):%x+$')
-      local valid = seen and life and capacity and used and load and count and name and is_name(name)
-      if valid and (jumped or seen > now + 1000000) then
-        seen = now
+      local worker = read_worker(id, row)
+      if worker and (jumped or worker.seen > now + 1000000) then
+        worker.seen = now
         look, workers_changed[id] = true, true
       end
-      if valid and now - seen <= life then
-        alive[id] = {seen = seen, capacity = capacity, used = used, draining = draining == '1', life = life,
-          load = load, count = count}
+      if worker and now - worker.seen <= worker.life then
+        alive[id] = worker
         alive_count = alive_count + 1
       else
         -- It has died: its items are free.
@@ -111,6 +119,8 @@ do
     end
   end
 end
+
+read_workers()
 local capacity, used = number(ARGV[5], MAX_COST) or 0, number(ARGV[6], MAX_COST) or 0
 local draining = ARGV[7] == '1'
 if not alive[me] and alive_count >= MAX_WORKERS and command == 'renew' then
@@ -124,8 +134,9 @@ alive[me] = own
 -- What the caller runs.
 local mine, names, leave_all = {}, {':known'}, command == 'release' and #ARGV == 8
 local highest = number(ARGV[8], MAX_EPOCH) or 0
-for i = 9, #ARGV do
-  local name, epoch, cost, refused, quarantine, blocked = string.match(ARGV[i],
+
+local function read_mine(text)
+  local name, epoch, cost, refused, quarantine, blocked = string.match(text,
     '^(%S+) (%d+) (%S+) (%d+) (-?%d+) ([01])$')
   epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
   if epoch and cost and refused and is_name(name) then
@@ -137,6 +148,8 @@ for i = 9, #ARGV do
     if listed and epoch > 0 then listed = listed - 1 end
   end
 end
+
+for i = 9, #ARGV do read_mine(ARGV[i]) end
 
 local leases_there, lease_count = readable(leases_key, 2 * MAX_ITEMS, 1024, true)
 local wanted_there, wanted_count = readable(wanted_key, 2 * MAX_ITEMS, 512, false)
@@ -155,7 +168,8 @@ end
 
 -- The wanted items: revision and cost of each. Without the mark `:known` the list may be incomplete.
 local wanted, known = {}, false
-do
+
+local function read_wanted()
   local rows = wanted_there and rows_of(wanted_key, names) or {}
   known = rows[':known'] ~= nil
   for name, row in pairs(rows) do
@@ -167,30 +181,33 @@ end
 
 -- Leases.
 local held = {}
-do
+
+local function read_lease(name, row)
+  local epoch, worker, cost, moved, quarantine, former, left =
+    string.match(row, '^(%d+) (%S+) (%S+) (%d+) (%d+) (%S+) (%d+)$')
+  epoch, cost, moved = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(moved, MAX_EPOCH)
+  quarantine, left = number(quarantine, MAX_EPOCH), number(left, MAX_EPOCH)
+  if not (epoch and cost and moved and quarantine and left and is_name(name)) then return remove(name) end
+  highest = math.max(highest, epoch)
+  -- Times from the future: the clock has been set back.
+  if moved > now then moved = 0 end
+  if left > now then left = 0 end
+  if quarantine <= now or quarantine > now + DAY then quarantine = 0 end
+  held[name] = {epoch = epoch, worker = worker, cost = math.max(cost, MIN_COST), moved = moved,
+    quarantine = quarantine, former = former, left = left}
+end
+
+local function read_leases()
   if names then names[1] = ':epoch' end
   local rows = leases_there and rows_of(leases_key, names) or {}
   highest = math.max(highest, number(string.sub(rows[':epoch'] or '', 1, 32), MAX_EPOCH) or 0)
   for name, row in pairs(rows) do
-    if name ~= ':epoch' and name ~= ':free' then
-      local epoch, worker, cost, moved, quarantine, former, left =
-        string.match(row, '^(%d+) (%S+) (%S+) (%d+) (%d+) (%S+) (%d+)$')
-      epoch, cost, moved = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(moved, MAX_EPOCH)
-      quarantine, left = number(quarantine, MAX_EPOCH), number(left, MAX_EPOCH)
-      if epoch and cost and moved and quarantine and left and is_name(name) then
-        highest = math.max(highest, epoch)
-        -- Times from the future: the clock has been set back.
-        if moved > now then moved = 0 end
-        if left > now then left = 0 end
-        if quarantine <= now or quarantine > now + DAY then quarantine = 0 end
-        held[name] = {epoch = epoch, worker = worker, cost = math.max(cost, MIN_COST), moved = moved,
-          quarantine = quarantine, former = former, left = left}
-      else
-        remove(name)
-      end
-    end
+    if name ~= ':epoch' and name ~= ':free' then read_lease(name, row) end
   end
 end
+
+read_wanted()
+read_leases()
 
 local function new_epoch()
   highest = math.max(highest + 1, now)
@@ -203,9 +220,10 @@ local function is_free(row)
   return not row or not alive[row.worker] and not (newborn and row.worker ~= '-')
 end
 
+-- The row that the caller's item has now; nil if the caller does not hold it.
 -- The higher epoch wins, no matter who reports it: Redis may have lost the newest rows or all. Epoch 0 claims nothing.
 -- The time of such an item's last move is unknown too: it may have been just now.
-for name, item in pairs(mine) do
+local function own_row(name, item)
   local row = held[name]
   if row and row.worker == me then
     row.epoch = math.max(row.epoch, item.epoch)
@@ -221,19 +239,22 @@ for name, item in pairs(mine) do
   else
     row = nil
   end
-  if row then
-    if item.refused >= row.epoch then row.epoch, changed[name] = new_epoch(), true end
-    if item.blocked and row.left > 0 then row.left, changed[name] = 0, true end
-    -- Small changes are noise, and 0 means that the cost has not been measured yet.
-    if item.cost > 0 and math.abs(row.cost - item.cost) > 0.15 * row.cost then row.cost, changed[name] = item.cost, true end
-    if item.quarantine >= 0 then
-      row.quarantine, changed[name] = now + math.min(item.quarantine * 1000, DAY), true
-      if item.quarantine == 0 then row.quarantine = 0 end
-    end
+  return row
+end
+
+-- Takes into the row what the caller reports of its item.
+local function take_report(name, item, row)
+  if item.refused >= row.epoch then row.epoch, changed[name] = new_epoch(), true end
+  if item.blocked and row.left > 0 then row.left, changed[name] = 0, true end
+  -- Small changes are noise, and 0 means that the cost has not been measured yet.
+  if item.cost > 0 and math.abs(row.cost - item.cost) > 0.15 * row.cost then row.cost, changed[name] = item.cost, true end
+  if item.quarantine >= 0 then
+    row.quarantine, changed[name] = now + math.min(item.quarantine * 1000, DAY), true
+    if item.quarantine == 0 then row.quarantine = 0 end
   end
 end
 
-if command == 'release' then
+local function release()
   for name, row in pairs(held) do
     if row.worker == me and (leave_all or mine[name]) then
       if row.quarantine > 0 then row.worker, changed[name] = '-', true else remove(name) end
@@ -242,18 +263,27 @@ if command == 'release' then
 end
 
 -- An item that is no longer wanted is removed by its own worker, or when that has died. A look recounts all loads.
-if look then
-  for _, worker in pairs(alive) do worker.load, worker.count = 0, 0 end
-end
-own.load, own.count = 0, 0
-for name, row in pairs(held) do
-  if known and not wanted[name] and (row.worker == me or is_free(row)) then
-    held[name] = nil
-    remove(name)
-  elseif removed[name] then
-    held[name] = nil
-  elseif row.worker == me or (look and alive[row.worker]) then
-    local worker = alive[row.worker]
-    worker.load, worker.count = worker.load + row.cost, worker.count + 1
+local function recount()
+  if look then
+    for _, worker in pairs(alive) do worker.load, worker.count = 0, 0 end
+  end
+  own.load, own.count = 0, 0
+  for name, row in pairs(held) do
+    if known and not wanted[name] and (row.worker == me or is_free(row)) then
+      held[name] = nil
+      remove(name)
+    elseif removed[name] then
+      held[name] = nil
+    elseif row.worker == me or (look and alive[row.worker]) then
+      local worker = alive[row.worker]
+      worker.load, worker.count = worker.load + row.cost, worker.count + 1
+    end
   end
 end
+
+for name, item in pairs(mine) do
+  local row = own_row(name, item)
+  if row then take_report(name, item, row) end
+end
+if command == 'release' then release() end
+recount()
