@@ -208,7 +208,14 @@ def test_rtmp() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "form"), [("video/x-flv", "flv"), ("video/mp2t", "mpegts"), ("application/octet-stream", "mpegts")]
+    ("kind", "form"),
+    [
+        ("video/x-flv", "flv"),
+        ("video/mp2t", "mpegts"),
+        ("application/octet-stream", "mpegts"),
+        ("binary/octet-stream", "mpegts"),
+        ("text/plain", "mpegts"),
+    ],
 )
 def test_containers_over_http(kind: str, form: str) -> None:
     def body() -> Iterator[bytes]:
@@ -219,6 +226,16 @@ def test_containers_over_http(kind: str, form: str) -> None:
 
     with HttpVideo(kind, body) as server:
         assert sizes(open_camera(camera(f"http://127.0.0.1:{server.port}/live"))) == {(320, 240)}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-camera", "image/jpg"])
+def test_jpegs_of_any_stated_type(kind: str) -> None:
+    def body() -> Iterator[bytes]:
+        for number in range(50):
+            yield make_jpeg(number)
+
+    with HttpVideo(kind, body) as server:
+        assert sizes(open_camera(camera(f"http://127.0.0.1:{server.port}/video"))) == {(160, 120)}
 
 
 def ffmpeg_writes(arguments: str) -> bytes:
@@ -268,8 +285,10 @@ def test_hls(tmp_path: Path) -> None:
     from tests.support.file_server import FileServer
 
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with FileServer(files) as server:
+    files["live"] = files["live.m3u8"]
+    with FileServer(files, types={"live": "application/vnd.apple.mpegurl"}) as server:
         assert sizes(open_camera(camera(f"{server.url}/live.m3u8"))) == {(320, 240)}
+        assert sizes(open_camera(camera(f"{server.url}/live"))) == {(320, 240)}
 
 
 def test_still_images_are_polled_at_the_cameras_rate() -> None:

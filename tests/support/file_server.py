@@ -21,6 +21,7 @@ class FileServer:
     faults: deque[int | str] = field(default_factory=deque)
     ranges: bool = True
     login: str | None = None
+    types: dict[str, str] = field(default_factory=dict)  # the content type of some files
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
     def __enter__(self) -> FileServer:
@@ -73,6 +74,8 @@ class FileServer:
             handler.send_response(200)
         body = content[start:]
         handler.send_header("Content-Length", str(len(body)))
+        if path in self.types:
+            handler.send_header("Content-Type", self.types[path])
         handler.end_headers()
         handler.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
         handler.close_connection = True

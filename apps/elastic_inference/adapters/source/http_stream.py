@@ -29,6 +29,8 @@ from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, So
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 65536
+_STILL = ("image/jpeg", "image/jpg", "image/pjpeg")
+_MJPEG = ("video/x-motion-jpeg", "video/mjpeg")
 _TEXT = ("text/html", "application/json", "text/plain", "application/xhtml+xml")
 _SAID = Throttle()
 
@@ -42,43 +44,55 @@ def open_source(settings: CameraSettings, rules: AddressRules | None = None) -> 
         settings.source_stall_s,
         settings.camera_fps,
         settings.max_frame_bytes,
-        settings.video_decode_device,
+        decode_device=settings.video_decode_device,
+        open_playlist=lambda: network.open_source(settings, rules),
     )
 
 
 def open_http(
-    camera: HttpCamera, stall_s: float, fps: float, max_image_bytes: int, decode_device: str = "none"
+    camera: HttpCamera,
+    stall_s: float,
+    fps: float,
+    max_image_bytes: int,
+    *,
+    decode_device: str = "none",
+    open_playlist: Callable[[], Source] | None = None,
 ) -> Source:
     """Opens the camera; the content of its response decides how. `fps` is the rate at which still images are polled.
 
-    Raises SourceError.
+    `open_playlist` opens a playlist of HLS. Raises SourceError.
     """
     answer = camera.get()
     kind = answer.content_type
-    if kind in ("image/jpeg", "image/jpg", "image/pjpeg"):
+    if kind in _STILL:
         return StillSource(camera, answer, stall_s, fps, max_image_bytes)
-    if kind.startswith("video/") and kind not in ("video/x-motion-jpeg", "video/mjpeg"):
+    if kind.startswith("video/") and kind not in _MJPEG:
         return HttpContainerSource(camera, answer, stall_s, decode_device)
-    if kind in _TEXT:
-        answer.close()
-        raise SourceError(
-            f"The camera {camera.shown} answers with a page ({kind}), not with video: look up the URL of its stream."
-        )
-    if kind in ("", "application/octet-stream"):
-        if _begins_as_mjpeg(camera, answer):
+    if kind not in _MJPEG and not kind.startswith("multipart/"):
+        # Cameras and file servers name all kinds of types.
+        first = _first_bytes(camera, answer)
+        if b"\xff\xd8\xff" in first or first.lstrip().startswith(b"--"):
             return MjpegSource(camera, answer, stall_s, max_image_bytes)
+        if first.startswith(b"#EXTM3U") and open_playlist is not None:
+            answer.close()
+            return open_playlist()
+        if kind in _TEXT and b"\0" not in first:
+            answer.close()
+            raise SourceError(
+                f"The camera {camera.shown} answers with a page ({kind}), not with video: look up the URL of its "
+                "stream."
+            )
         return HttpContainerSource(camera, answer, stall_s, decode_device)
     return MjpegSource(camera, answer, stall_s, max_image_bytes)
 
 
-def _begins_as_mjpeg(camera: HttpCamera, answer: Answer) -> bool:
-    """Whether the body is MJPEG and not a container, for a camera that does not say which."""
+def _first_bytes(camera: HttpCamera, answer: Answer) -> bytes:
+    """How the body begins, where the type that the camera states does not tell what it is."""
     try:
-        first = answer.response.peek(4096)[:4096]
+        return answer.response.peek(4096)[:4096]
     except (OSError, http.client.HTTPException) as error:
         answer.close()
         raise SourceError(f"The connection to the camera {camera.shown} broke ({type(error).__name__}).") from None
-    return b"\xff\xd8\xff" in first or first.lstrip().startswith(b"--")
 
 
 class MjpegSource:
