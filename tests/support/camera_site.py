@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.rtsp_plain import encode, rtsp_camera
@@ -32,6 +33,12 @@ class CameraSite:
     def url(self, name: str) -> str:
         """The address of one camera."""
         return f"rtsp://{self._host}:{self._port}/{name}"
+
+    def reconnected_s(self, names: Iterable[str], since: float) -> float:
+        """How long it took until the last of these cameras was connected again. Those that another worker had connected
+        to before do not count."""
+        first = [[at for at in self.connected[name] if at > since] for name in names]
+        return max(min(times) for times in first if times) - since
 
     def __enter__(self) -> CameraSite:
         self._process = subprocess.Popen(

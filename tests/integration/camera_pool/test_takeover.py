@@ -16,7 +16,7 @@ from tests.support.camera_pool import CameraPool, children_of
 from tests.support.camera_site import CameraSite
 from tests.support.pool_traffic import PoolTraffic, Switch, check_account
 from tests.support.system import ServiceProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import busy, wait_for
 
 pytestmark = pytest.mark.load
 NAMES = [f"camera-{number}" for number in range(24)]
@@ -114,19 +114,17 @@ def kill(site: Site, victim: ServiceProcess) -> None:
     assert mine
     signal_all(victim, signal.SIGKILL)
     wait_for(lambda: site.switches(began).keys() >= set(mine), 60, "the takeover")
-    connected = [min(at for at in site.cameras.connected[name] if at > began) - began for name in mine]
+    connected_s = site.cameras.reconnected_s(mine, began)
     gaps = [site.switches(began)[name].gap_s for name in mine]
-    print(
-        f"\na worker with {len(mine)} cameras was killed: connected after {max(connected):.1f} s, gap {max(gaps):.1f} s"
-    )
-    assert max(connected) < CONNECTED_S
+    print(f"\na worker with {len(mine)} cameras was killed: connected after {connected_s:.1f} s, gap {max(gaps):.1f} s")
+    assert connected_s < CONNECTED_S
 
 
 def check_hand_over(site: Site, what: str, since: float) -> None:
     gap_s, longest_s = site.traffic.check_switches(what, site.switches(since), TYPE, since)
-    assert gap_s < GAP_S
+    assert gap_s < GAP_S * busy()
     # Also without a change of worker: a busy machine holds up everything while a process starts.
-    assert longest_s < STARVED_S
+    assert longest_s < STARVED_S * busy()
 
 
 def freeze(site: Site, worker: ServiceProcess) -> None:
