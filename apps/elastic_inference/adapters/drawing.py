@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_orientation, jpeg_size
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_orientation, jpeg_size, without_stray_bytes
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 from elastic_inference.domain.result import Detection, Result
 
@@ -111,7 +111,9 @@ def _draw(result: Result, jpeg: bytes | memoryview, quality: int, minimum: tuple
 
     try:
         # Not strict: an image with a stray byte is still worth showing.
-        pixels: Pixels = simplejpeg.decode_jpeg(jpeg, "BGR", min_width=minimum[0], min_height=minimum[1], strict=False)
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            without_stray_bytes(jpeg), "BGR", min_width=minimum[0], min_height=minimum[1], strict=False
+        )
     except (ValueError, OverflowError) as error:
         raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG cannot be decoded ({error})") from None
     pixels = upright(pixels, jpeg_orientation(jpeg))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ _EXIF_WITHIN = 256 * 1024
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
 FIRST_TURNED = 5  # from this orientation on, width and height are swapped
 _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
+# Some cameras write a few bytes that belong to nothing between two segments of the header; decoders skip them.
+_MAX_STRAY_BYTES = 256
+Jpeg = TypeVar("Jpeg", bound="bytes | memoryview")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
     at = 2
     while at + 4 <= end:
         if data[at] != 0xFF:
-            raise InvalidFrameError(InvalidReason.NOT_JPEG, f"no marker at byte {at}")
+            at = _next_marker(data, at)
+            continue
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
@@ -123,3 +127,37 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
             return width, height
         at += 2 + length
     raise InvalidFrameError(InvalidReason.TRUNCATED, f"the JPEG ends within its header, after {end} bytes")
+
+
+def without_stray_bytes(data: Jpeg) -> Jpeg | bytes:
+    """The JPEG without the bytes between its header's segments that belong to nothing; `data` itself if it has none."""
+    kept, at = 0, 2
+    pieces: list[bytes | memoryview] = []
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            pieces.append(data[kept:at])
+            try:
+                kept = at = _next_marker(data, at)
+            except InvalidFrameError:
+                return data
+            continue
+        marker = data[at + 1]
+        if marker in (0xD9, 0xDA):
+            break
+        if marker == 0xFF:
+            at += 1
+        elif marker in _STANDALONE:
+            at += 2
+        else:
+            at += 2 + max(2, (data[at + 2] << 8) | data[at + 3])
+    if not pieces:
+        return data
+    return b"".join((*pieces, data[kept:]))
+
+
+def _next_marker(data: bytes | memoryview, at: int) -> int:
+    """Where the next marker begins, a few stray bytes after `at`. Raises InvalidFrameError if there is none."""
+    found = bytes(data[at : at + _MAX_STRAY_BYTES]).find(b"\xff")
+    if found < 0:
+        raise InvalidFrameError(InvalidReason.NOT_JPEG, f"no marker at byte {at}")
+    return at + found

@@ -6,6 +6,7 @@ FFmpeg's planes straight to the encoder, without a detour over RGB.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import av
@@ -17,7 +18,7 @@ from elastic_inference.adapters.decoded_image import much_is_missing, upright
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.jpeg_planes import JpegPlanes
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
-from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size
+from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 
 # Of an image that is as small as a model's input. A large one has its artefacts scaled down with it: with 80 a box in
@@ -105,28 +106,28 @@ class JpegEncoder:
         # Uses the smallest of libjpeg's scales that still covers the target.
         width, height = target
 
-        def decode(strict: bool) -> npt.NDArray[np.uint8]:
+        def decode(jpeg: bytes, strict: bool) -> npt.NDArray[np.uint8]:
             pixels = simplejpeg.decode_jpeg(
-                data, "RGB", min_width=width, min_height=height, min_factor=1, strict=strict
+                jpeg, "RGB", min_width=width, min_height=height, min_factor=1, strict=strict
             )
             return np.asarray(pixels, np.uint8)
 
         try:
-            pixels = decode(strict=True)
+            return decode(data, strict=True)
         except ValueError:
-            try:
-                pixels = decode(strict=False)
-            except ValueError as error:
-                raise InvalidFrameError(
-                    InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}"
-                ) from None
-            if much_is_missing(pixels):
-                raise InvalidFrameError(
-                    InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing"
-                ) from None
+            clean = without_stray_bytes(data)
+        if clean is not data:
+            with contextlib.suppress(ValueError):
+                return decode(clean, strict=True)
+        try:
+            pixels = decode(clean, strict=False)
+        except ValueError as error:
+            raise InvalidFrameError(InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}") from None
+        if much_is_missing(pixels):
+            raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing")
         return pixels
 
 
 def mean_grey(jpeg: bytes) -> float:
     """The mean grey level of a JPEG, 0 (black) to 255. Raises ValueError if it cannot be decoded."""
-    return float(simplejpeg.decode_jpeg(jpeg, "GRAY", fastdct=True, strict=False).mean())
+    return float(simplejpeg.decode_jpeg(without_stray_bytes(jpeg), "GRAY", fastdct=True, strict=False).mean())

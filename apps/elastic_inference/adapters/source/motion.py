@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
+from elastic_inference.domain.frame import without_stray_bytes
 
 _Cells = npt.NDArray[np.float32]
 # Of the longer side.
@@ -122,8 +123,9 @@ class MotionDetector:
 
     def _cells(self, frame: CapturedFrame) -> _Cells:
         if frame.image is None:
+            data = without_stray_bytes(frame.jpeg or b"")
             grey = simplejpeg.decode_jpeg(
-                frame.jpeg or b"", "GRAY", min_width=CELLS, min_height=CELLS // 2, fastdct=True, strict=False
+                data, "GRAY", min_width=CELLS, min_height=CELLS // 2, fastdct=True, strict=False
             )
             return np.asarray(grey[:, :, 0], np.float32)
         width, height = frame.image.width, frame.image.height

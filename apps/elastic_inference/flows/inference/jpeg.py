@@ -13,7 +13,7 @@ import simplejpeg
 from elastic_inference.adapters.decoded_image import much_is_missing, upright
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
-from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation
+from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, without_stray_bytes
 from elastic_inference.domain.jpeg_memory import decoding_bytes, one_scan
 from elastic_inference.flows.inference.arrays import Image
 
@@ -132,6 +132,12 @@ class JpegDecoder:
 
     def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image | None:
         """The image as far as it can be decoded; None if another decoder may know it."""
+        clean = without_stray_bytes(data)
+        if clean is not data:
+            try:
+                return self._fast(clean, width, height, by > 1, strict=True)
+            except ValueError as other:
+                data, error = clean, other
         self.damaged = _HARMLESS not in str(error)
         try:
             # At an eighth of the size first: a useless image must not cost more than a good one.
