@@ -237,7 +237,7 @@ FAULTS = (
     Fault(REDIS, "killed under overload", overloaded(redis_killed)),
     Fault(REDIS, "frozen for 5 s", redis_paused(5.0)),
     Fault(REDIS, "frozen for 20 s", redis_paused(20.0)),
-    Fault(REDIS, "full for 5 s", redis_full, short=True),
+    Fault(REDIS, "full for 5 s", redis_full),
     Fault(REDIS, "evicting for 5 s", redis_evicting),
     Fault(REDIS, "emptied", redis_emptied, short=True),
     Fault(REDIS, "scripts lost", scripts_lost),

@@ -18,6 +18,7 @@ from elastic_inference.flows.produce.motion_gate import MotionGate
 FPS = 15
 GROUP_S = 2
 Image = npt.NDArray[np.float32]
+_CLOTHES: Image = np.random.default_rng(3).normal(0, 12, (256, 128)).astype(np.float32)
 _GRAIN: Image = np.random.default_rng(7).normal(0, 1, (400, 700)).astype(np.float32)
 Box = tuple[float, float, float, float]
 # Levels of the sensor's noise.
@@ -106,15 +107,14 @@ def _ground(size: tuple[int, int], chance: np.random.Generator) -> Image:
 def _draw(image: Image, box: Box, level: float) -> None:
     """A person with edges between the pixels, so that it can move by a part of one."""
     x1, y1, x2, y2 = box
-    ys, xs = np.arange(image.shape[0]), np.arange(image.shape[1])
+    ys, xs = np.arange(int(y1), min(int(y2) + 1, image.shape[0])), np.arange(int(x1), min(int(x2) + 1, image.shape[1]))
     cover_x = np.clip(np.minimum(xs + 1, x2) - np.maximum(xs, x1), 0, 1)
     cover_y = np.clip(np.minimum(ys + 1, y2) - np.maximum(ys, y1), 0, 1)
     # Trousers are darker than a shirt.
     shade = np.where(ys < (y1 + y2) / 2, level, -level)
     # The pattern of the clothes moves with them.
-    pattern = np.random.default_rng(3).normal(0, 12, (256, 128)).astype(np.float32)
-    own_y, own_x = (ys - int(y1)).clip(0, 255), (xs - int(x1)).clip(0, 127)
-    image += (shade[:, None] + pattern[own_y[:, None], own_x[None, :]]) * cover_y[:, None] * cover_x[None, :]
+    pattern = _CLOTHES[: len(ys), : len(xs)]
+    image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1] += (shade[:, None] + pattern) * cover_y[:, None] * cover_x[None, :]
 
 
 @dataclass
