@@ -34,6 +34,8 @@ ODD_KEYS = (
     ),
 )
 INVENTED = 300
+# What a site may fill, in MB.
+SITE_MB = 48
 FAULTS = Faults()
 
 
@@ -144,6 +146,45 @@ def site_flood(site: Site, seen: Seen) -> None:
     seen.check("no result of the others is older than 1 s", latency_s < 1, f"{latency_s:.2f} s", fails=latency_s > 3)
     seen.notes.append(f"{sum(done.values())} bursts of {len(done)} kinds in {now - began:.0f} s")
     site.admin.execute_command("ACL", "DELUSER", SITE)
+
+
+@FAULTS.add(KEYS, "one site's user fills Redis' memory")
+def site_memory(site: Site, seen: Seen) -> None:
+    """A site's own user writes a sixth of `maxmemory` a second, as 1 Gbit/s is of 768 MB, and far more in all."""
+    seen.others_go_on()
+    site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
+    target = site.target("camera").model_copy(update={"username": SITE, "password": _secret(PASSWORDS[SITE])})
+    refused = sum(each.refused for each in site.pushers.values())
+    housekeeping = site.named("housekeeping")
+    before = housekeeping.metric("ei_queue_relieved_bytes_total")
+    limit = _used(site) + SITE_MB * 1_000_000
+    site.admin.config_set("maxmemory", limit)
+    highest, number, ends_s = 0.0, 0, time.monotonic() + 60
+    try:
+        with site.client_of(target) as client, seen.answers_within(1.0):
+            while number < 15 * SITE_MB and time.monotonic() < ends_s:
+                due_s = time.monotonic() + 0.1
+                pipe = client.pipeline(transaction=False)
+                for _ in range(SITE_MB // 6):
+                    pipe.set(keys.frame(SITE_TYPE, "flood", str(number)), bytes(100_000), px=60_000)
+                    number += 1
+                with contextlib.suppress(RedisError):
+                    pipe.execute()
+                highest = max(highest, _used(site) / limit)
+                time.sleep(max(0.0, due_s - time.monotonic()))
+        refused = sum(each.refused for each in site.pushers.values()) - refused
+    finally:
+        site.admin.config_set("maxmemory", 0)
+        site.admin.execute_command("ACL", "DELUSER", SITE)
+    seen.end()
+    taken = housekeeping.metric("ei_queue_relieved_bytes_total") - before
+    seen.check("no frame of the others is refused", refused == 0, str(refused))
+    seen.check("memory is taken from the site's type", SITE_TYPE in housekeeping.log(), f"{taken / 1e6:.0f} MB")
+    seen.notes.append(f"it wrote {number / 10:.0f} MB; {highest:.0%} of {limit / 1e6:.0f} MB were in use at most")
+
+
+def _used(site: Site) -> int:
+    return int(site.admin.info("memory")["used_memory"])  # type: ignore[index]
 
 
 @FAULTS.add(MEMORY, "legacy frames of 4 MB")

@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 from redis.retry import Retry
 
 from elastic_inference.adapters.acl import USERS
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
@@ -268,7 +268,20 @@ async def site_pushes(logins: Logins) -> None:
     assert [each.frame.name for each in logins.consumer(SITE_TYPE).pop(8, 0).frames] == [OTHER]
 
 
-@tries("site-7 can fill the memory of Redis until housekeeping removes what it wrote. Meanwhile nobody can push.")
+@tries("site-7 cannot keep more of the memory than its share while Redis is nearly full.")
+async def site_is_divided(logins: Logins) -> None:
+    site, admin = logins.client(SITE), logins.client("admin")
+    for number in range(30):
+        site.set(keys.frame(SITE_TYPE, NAME, str(number)), bytes(1_000_000), px=60_000)
+    reader = QueueReader(logins.target("housekeeping"))
+    used, _ = await reader.memory()
+    await MemoryRelief(reader.clients).relieve(used, 40_000_000, {TYPE, SITE_TYPE})
+    await reader.close()
+    assert 20 < len(admin.keys(keys.frame(SITE_TYPE, NAME, "*"))) < 25
+    assert admin.keys(keys.frame(TYPE, NAME, "*"))
+
+
+@tries("site-7 can fill the memory of Redis if it writes faster than housekeeping removes. Meanwhile nobody can push.")
 async def site_fills(logins: Logins) -> None:
     admin, own = logins.client("admin"), keys.frame(SITE_TYPE, NAME, "x")
     logins.client(SITE).set(own, bytes(3_000_000), ex=10 * 365 * 24 * 3600)

@@ -202,6 +202,12 @@ class HousekeepingMetrics:
             "Connections to the queue's Redis that were closed because they had not logged in.",
             registry=registry,
         )
+        self.relieved = Counter(
+            "ei_queue_relieved_bytes",
+            "Bytes that were removed from the type with most of Redis' memory, since it was nearly full.",
+            ("infer_type",),
+            registry=registry,
+        )
         # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(

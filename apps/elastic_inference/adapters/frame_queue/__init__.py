@@ -7,6 +7,7 @@ from elastic_inference.adapters.frame_queue.producer import QueueProducer
 from elastic_inference.adapters.frame_queue.push_many import PushUnderway, push_many
 from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
 from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
+from elastic_inference.adapters.frame_queue.relief import MemoryRelief
 from elastic_inference.adapters.frame_queue.sweeper import Sweeper
 from elastic_inference.adapters.frame_queue.wanted_sizes import ask_sizes
 
@@ -15,6 +16,7 @@ __all__ = [
     "InvalidFrame",
     "Janitor",
     "KnownTypes",
+    "MemoryRelief",
     "PopBatch",
     "PoppedFrame",
     "PushLease",

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.camera_registry.file_store import FileStore
 from elastic_inference.adapters.camera_registry.owner import CameraOwner
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.redis_strangers import Strangers
@@ -44,7 +44,8 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
         Janitor(reader.clients, settings, keys.pod_name()),
         sweeper,
         StreamRegistry(broker),
-        strangers,
+        strangers=strangers,
+        relief=MemoryRelief(reader.clients),
         metrics=HousekeepingMetrics(registry),
         lifecycle=lifecycle,
         explain=lambda error, part: explain(error, targets[part]),

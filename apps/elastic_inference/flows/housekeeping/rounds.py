@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from redis.exceptions import RedisError, ResponseError
 
-from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, MemoryRelief, QueueReader, Sweeper
 from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue.relief import NO_PODS
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.redis_strangers import Strangers
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
@@ -35,7 +36,9 @@ STEP_LIMIT_S = 2.0
 PING_LIMIT_S = 1.0
 _CLEAN_UP_LIMIT_S = 15.0
 BEAT_LIMIT_S = 30.0
-MEMORY_EVERY_S = 10.0
+CONNECTIONS_EVERY_S = 10.0
+# While memory is taken from a type: it may be written faster than it is removed.
+RELIEF_ROUND_S = 0.2
 # Janitors occupy Redis for at most this long in one round; the next round continues with the next type.
 JANITORS_S = 0.5
 # Streams that the janitors of all types look at in one round; but at least a few of each type.
@@ -52,8 +55,9 @@ class Housekeeping:
         janitor: Janitor,
         sweeper: Sweeper,
         registry: StreamRegistry,
-        strangers: Strangers,
         *,
+        strangers: Strangers,
+        relief: MemoryRelief,
         metrics: HousekeepingMetrics,
         lifecycle: Lifecycle,
         explain: Callable[[Exception, str], str],
@@ -63,8 +67,11 @@ class Housekeeping:
         self._janitor, self._sweeper = janitor, sweeper
         self._registry = registry
         self._strangers = strangers
+        self._relief = relief
+        self._pause_s = ROUND_S
         self._places = 0
         self._metrics = metrics
+        metrics.relieved.labels(infer_type=NO_PODS)
         self._lifecycle = lifecycle
         self._explain = explain
         self._with_pods: frozenset[str] = frozenset()
@@ -91,7 +98,7 @@ class Housekeeping:
                 if note := self._throttle.note(type(error)):
                     log.exception("a round failed %s", note)
             try:
-                async with asyncio.timeout(max(0.05, ROUND_S - (time.monotonic() - started))):
+                async with asyncio.timeout(max(0.05, self._pause_s - (time.monotonic() - started))):
                     await stop.wait()
             except TimeoutError:
                 continue
@@ -180,18 +187,31 @@ class Housekeeping:
             self._tried.discard(gone)
 
     async def _read_memory(self) -> None:
-        # Not every second: an INFO costs more than all the rest.
-        now = time.monotonic()
-        if now - self._memory_at < MEMORY_EVERY_S:
-            return
         used, limit = await self._reader.memory()
         self._metrics.redis_used.set(used)
         self._metrics.redis_limit.set(limit)
+        await self._relieve(used, limit)
+        # Not every second: they change slowly.
+        now = time.monotonic()
+        if now - self._memory_at < CONNECTIONS_EVERY_S:
+            return
         connections, maximum = await self._reader.connections()
         self._metrics.redis_connections.set(connections)
         self._metrics.redis_max_connections.set(maximum)
         self._places = maximum
         self._memory_at = now
+
+    async def _relieve(self, used: int, limit: int) -> None:
+        self._pause_s = ROUND_S
+        for infer_type, taken in (await self._relief.relieve(used, limit, self._with_pods)).items():
+            self._pause_s = RELIEF_ROUND_S
+            self._metrics.relieved.labels(infer_type=infer_type).inc(taken)
+            if note := self._throttle.note("relief"):
+                mib = 1 << 20
+                log.warning(
+                    "Redis uses %d of %d MiB: took %d MiB from type %s, which has most of it %s",
+                    *(used // mib, limit // mib, taken // mib, self._relief.largest, note),
+                )
 
     async def _count_workers(self) -> None:
         pods = Counter(worker.type for worker in await self._registry.workers())
