@@ -21,6 +21,7 @@ from elastic_inference.domain.camera import GateKind, ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import MESSAGE_OVERHEAD_BYTES
+from elastic_inference.flows.produce.at_once import WAIT_S, AtOnce
 from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.frame_pacing import Gate
 from elastic_inference.flows.produce.motion_gate import MotionGate
@@ -34,12 +35,6 @@ from elastic_inference.flows.produce.substream import StreamChoice
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 2.0
 IDLE_S = 5.0
-# The reader's thread encodes and pushes as well: to wake another one costs 4 % of a frame of 1080p. It waits for Redis
-# no longer than this. If it waits longer, or encoding takes more than this share of the time between two frames, the
-# encoder's thread works for a while.
-AT_ONCE_WAIT_S = 0.1
-AT_ONCE_SHARE = 0.5
-APART_S = 5.0
 
 
 class Encoding(NamedTuple):
@@ -140,7 +135,7 @@ class Stream:
         self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
         self._error: BaseException | None = None
         self._given = self._done = -1  # the last frame given to the encoder's thread, and the last that it has done
-        self._frame_at = self._apart_until = 0.0
+        self._at_once = AtOnce()
         self._source_drops = 0
         self._cpu_s = 0.0
         self._throttle = Throttle()
@@ -269,18 +264,15 @@ class Stream:
 
     def _encode_at_once(self, number: int, captured: CapturedFrame) -> bool:
         """Encodes and pushes in the reader's thread; False where the encoder's thread has to."""
-        now, used_s = time.monotonic(), time.thread_time()
-        since_s, self._frame_at = now - self._frame_at, now
-        if self._given != self._done or now < self._apart_until:
+        allowed = self._at_once.allows(time.monotonic())
+        if self._given != self._done or not allowed:
             self._given = number
             return False
         try:
-            self._encode(number, captured, AT_ONCE_WAIT_S)
+            self._encode(number, captured, WAIT_S)
         except BaseException as error:  # noqa: BLE001  as at the top of the encoder's thread
             self._fail(error)
-        after = time.monotonic()
-        if time.thread_time() - used_s > AT_ONCE_SHARE * since_s or after - now > max(AT_ONCE_WAIT_S, since_s):
-            self._apart_until = after + APART_S
+        self._at_once.took(time.monotonic())
         return True
 
     def _fail(self, error: BaseException) -> None:
