@@ -53,7 +53,7 @@ class PacketSizes:
         self._mean = float(seen.mean())
         deviation = max(float(means.std()), float(seen.std()) / _WINDOW)
         walker = max(_WALKER_BYTES, pixels / _PIXELS_PER_BYTE)
-        self._rise = max(_DEVIATIONS * deviation, _SHARE * self._mean, walker / 4)
+        self._rise = max(_DEVIATIONS * deviation, _SHARE * self._mean, walker / 12)
         self._recent.clear()
         self._recent.extend([self._mean] * _WINDOW)
         return self._rise <= walker

@@ -88,3 +88,15 @@ def test_what_is_kept_is_bounded(resting: Resting[Packet], count: int, size: int
             assert len(decoded) <= MAX_PACKETS + 1
     assert 0 < kept <= MAX_BYTES + size
     assert not resting.key(Packet(20_000), PIXELS), "such groups are decoded"
+
+
+def test_a_slow_walker_who_adds_few_bytes_wakes_a_stream_with_little_noise() -> None:
+    resting: Resting[Packet] = Resting()
+    resting.asked = True
+    # Bytes as x264 makes them of a place in which nothing moves, and when somebody at a distance comes in slowly.
+    still = [18 + number * 7 % 20 for number in range(GROUP - 1)]
+    walker = [36 + number * 11 % 34 for number in range(GROUP - 1)]
+    group(resting, still)
+    assert group(resting, still) == (True, [None] * len(still))
+    _, decoded = group(resting, walker)
+    assert any(decoded[:12])
