@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -273,6 +274,25 @@ def test_what_comes_over_http_and_is_no_video_that_can_be_shown_is_named(
     with HttpVideo(kind, body) as server, pytest.raises(SourceError) as caught:
         open_camera(camera(f"http://127.0.0.1:{server.port}/video"))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "forbids access (HTTP 403): check the login and the camera's list of allowed clients."),
+        (404, "has no stream at this path (HTTP 404)"),
+        (429, "has too many connections (HTTP 429): close other viewers of it."),
+        (400, "refuses the request (HTTP 400): check the URL."),
+        (503, "reports an error of its own (HTTP 503): restart it if this continues."),
+    ],
+)
+def test_each_refusal_over_http_has_its_sentence(status: int, said: str) -> None:
+    from tests.support.file_server import FileServer
+
+    with FileServer(faults=deque([status])) as server, pytest.raises(SourceError) as caught:
+        open_camera(camera(server.url.replace("//", "//bob:s3cr3t@") + "/video"))
+    assert said in str(caught.value)
+    assert "password" not in str(caught.value)
 
 
 def test_hls(tmp_path: Path) -> None:

@@ -21,6 +21,14 @@ from elastic_inference.domain.errors import SourceError
 
 MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
+# What a status means, and what to do.
+_REFUSALS = {
+    401: "refuses the user name or password ({}).",
+    # The login may be right.
+    403: "forbids access ({}): check the login and the camera's list of allowed clients.",
+    404: "has no stream at this path ({}): look it up in the camera's manual.",
+    429: "has too many connections ({}): close other viewers of it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +118,15 @@ class HttpCamera:
             return SourceError(
                 f"The camera {self.shown} asks for a login (HTTP 401): expected http://user:password@host/…"
             )
-        if status in (401, 403):
-            return SourceError(f"The camera {self.shown} refuses the user name or password (HTTP {status}).")
-        if status == 404:
-            return SourceError(
-                f"The camera {self.shown} has no stream at this path (HTTP 404): look it up in the camera's manual."
-            )
-        return SourceError(f"The camera {self.shown} answers HTTP {status}, expected 200.")
+        if status in _REFUSALS:
+            why = _REFUSALS[status]
+        elif 400 <= status < 500:
+            why = "refuses the request ({}): check the URL."
+        elif 500 <= status < 600:
+            why = "reports an error of its own ({}): restart it if this continues."
+        else:
+            why = "answers {}, expected 200."
+        return SourceError(f"The camera {self.shown} {why.format(f'HTTP {status}')}")
 
     def _ask(self, url: str) -> Answer:
         connection: http.client.HTTPConnection | None = None
