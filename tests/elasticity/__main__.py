@@ -92,7 +92,8 @@ def _main(options: argparse.Namespace) -> int:
                         failed.append(f"{scenario.name}: {error}")
                         print(failed[-1], flush=True)
                         continue
-                    if run.autoscaler != "hpa-cpu":  # which is not simulated
+                    # Simulated pods have one size.
+                    if run.autoscaler != "hpa-cpu" and len(scenario.resizes()) == 1:
                         run.simulated = simulate_run(run, scenario, options.window)
                     problems = _problems(run, scenario, options.window)
                     failed += [f"{run.name}: {problem}" for problem in problems]
@@ -207,6 +208,8 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
     load.follow(lambda _: 0.0)
     cluster.use("none")
     cluster.scale(scenario.start)
+    if scenario.size != 1:
+        cluster.resize(scenario.size)
     warm = scenario.demand(0) * pod_fps
     load.follow(lambda _: warm)
     time.sleep(12)
@@ -230,7 +233,8 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
         while (at_s := time.monotonic() - began) < scenario.length_s:
             while waiting and at_s >= waiting[0][0]:
                 _disturb(cluster, waiting.pop(0)[1])
-            run.samples.append(_sample(cluster, at_s, scenario.demand(at_s) * pod_fps, pod_fps, drops))
+            sized_fps = pod_fps * scenario.size_at(at_s)
+            run.samples.append(_sample(cluster, at_s, scenario.demand(at_s) * pod_fps, sized_fps, drops))
             # A pod's start ends with its first Ready; it may be lost and found again later.
             starts = {**_starts(cluster.pods()), **starts}
             time.sleep(max(0.05, 1.0 - (time.monotonic() - began - at_s)))
@@ -238,6 +242,8 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
         for _, what in waiting:
             if what.endswith("-on"):
                 _disturb(cluster, what)
+        if len(scenario.resizes()) > 1:
+            cluster.resize(1.0)  # the next scenario uses these pods
     run.start_s = max((took for name, took in starts.items() if name not in before), default=0.0)
     load.follow_nothing()
     wait_until(lambda: load.waiting() == 0, 30, "the queue to be empty")
@@ -299,6 +305,9 @@ def _disturb(cluster: Cluster, what: str) -> None:
         cluster.kubectl("-n", NAMESPACE, "delete", pods[0], "--grace-period=0", "--force", "--wait=false")
         return
     part, _, state = what.partition("-")
+    if part == "resize":
+        cluster.resize(float(state))
+        return
     replicas = 1 if state == "on" else 0
     cluster.kubectl("-n", MONITORING, "scale", f"deployment/{OFF[part]}", f"--replicas={replicas}")
 
@@ -337,7 +346,7 @@ def _restless(run: Run, scenario: Scenario) -> list[str]:
     early = [each for each in run.changes() if each[0] < scenario.changed_s + SHIPPED_WINDOW_S - 30]
     if scenario.shipped_windows and early:
         found.append(f"scaled in before the window of {SHIPPED_WINDOW_S} s: {early}")
-    outage = [at_s for at_s, what in scenario.disturb if what != "kill"]
+    outage = [at_s for at_s, what in scenario.disturb if what.endswith(("-off", "-on"))]
     if outage:
         blind = [each for each in run.changes() if outage[0] + OUTAGE_SHOWS_S < each[0] < outage[1]]
         found += [f"the pool changed while nothing was measured: {blind}"] if blind else []

@@ -191,6 +191,14 @@ class Cluster:
         self.kubectl("-n", NAMESPACE, "scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
         wait_until(lambda: self.deployment() == (replicas, replicas), 180, f"{replicas} pods")
 
+    def resize(self, factor: float) -> None:
+        """Gives each of the type's pods this multiple of the Deployment's CPU limit, in place."""
+        limits = {"cpu": f"{round(1000 * self._cpu * factor)}m"}
+        patch = json.dumps({"spec": {"containers": [{"name": "inference", "resources": {"limits": limits}}]}})
+        for pod in self.pods():
+            name = pod["metadata"]["name"]
+            self.kubectl("-n", NAMESPACE, "patch", "pod", name, "--subresource", "resize", "--patch", patch)
+
     def limit(self, cpu: str) -> None:
         """Replaces the type's pods with pods of another CPU limit."""
         self.use("none")

@@ -14,7 +14,8 @@ Disturbance = tuple[float, str]
 class Scenario:
     """`demand(s)` is in fully used pods. `start` pods run at the beginning; `changed_s` is its last change.
 
-    `disturb` are (second, what): `kill` a pod, `adapter-off`, `adapter-on`, `prometheus-off`, `prometheus-on`.
+    `disturb` are (second, what): `kill` a pod, `adapter-off`, `adapter-on`, `prometheus-off`, `prometheus-on`,
+    `resize-4` (all pods get four times the CPU of their Deployment, in place). `size` is that factor at the beginning.
     `within_s` is the time in which the right number of pods has to be Ready and stay so, without a pod's own start and,
     if pods go, the scale-in window. `turns` is how often the demand itself changes direction.
     """
@@ -32,6 +33,18 @@ class Scenario:
     may_lose: int = 0
     within_s: float = 25.0
     turns: int = 0
+    size: float = 1.0
+
+    def resizes(self) -> list[tuple[float, float]]:
+        """(second, factor) of each resize, the first at the beginning."""
+        later = [
+            (at_s, float(what.removeprefix("resize-"))) for at_s, what in self.disturb if what.startswith("resize-")
+        ]
+        return [(0.0, self.size), *later]
+
+    def size_at(self, at_s: float) -> float:
+        """The factor by which pods are larger than their Deployment says."""
+        return [factor for since_s, factor in self.resizes() if at_s >= since_s][-1]
 
 
 def pods(demand: float) -> int:
@@ -54,13 +67,15 @@ MENDS_S = 60.0
 
 
 def default(hold_s: float = 600.0) -> list[Scenario]:
-    """Step up and hold, step down, from zero and back, a pod killed."""
+    """Step up and hold, step down, from zero and back, a pod killed, pods that grow and shrink in place."""
     return [
         Scenario("step-up", "hpa-ratio", 1, 60, 60 + hold_s, step(LOW, HIGH, 60), pods(HIGH)),
         Scenario("step-down", "hpa-ratio", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         Scenario("pod-killed", "hpa-ratio", 3, 45, 150, step(1.9, 1.9, 0), 3, ((45, "kill"),), may_lose=64),
         Scenario("from-zero", "keda", 0, 120, 240, step(0.0, LOW, 30, 120), 0, within_s=GOES_S, turns=1),
         Scenario("step-up-keda", "keda", 1, 40, 160, step(LOW, HIGH, 40), pods(HIGH)),
+        Scenario("resize-up", "hpa-ratio", 4, 60, 240, step(HIGH, HIGH, 0), 1, ((60, "resize-4"),), within_s=GOES_S),
+        Scenario("resize-down", "hpa-ratio", 1, 60, 240, step(HIGH, HIGH, 0), pods(HIGH), ((60, "resize-1"),), size=4),
     ]
 
 

@@ -168,6 +168,9 @@ def upkeep_problems(template: Document) -> list[str]:
             for probe in ("startupProbe", "readinessProbe", "livenessProbe")
             if probe not in container
         ]
+        policy = {each["resourceName"]: each["restartPolicy"] for each in container.get("resizePolicy", ())}
+        if "/ei-" in image and policy.get("cpu") != "NotRequired":
+            problems.append(f"{name} does not say that a change of its CPU needs no restart")
         for kind in ("requests", "limits"):
             missing = {"cpu", "memory"} - set(container.get("resources", {}).get(kind, {}))
             problems += [f"{name} has no {kind} of {each}" for each in sorted(missing)]

@@ -65,7 +65,7 @@ def quota_cgroup(cores: float) -> Iterator[Path]:
     folder.mkdir()
     try:
         (folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-        (folder / "cpu.cfs_quota_us").write_text(str(round(cores * PERIOD_US)))
+        set_quota(folder, cores)
         yield folder
     finally:
         deadline = time.monotonic() + 5
@@ -77,6 +77,11 @@ def quota_cgroup(cores: float) -> Iterator[Path]:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+def set_quota(folder: Path, cores: float) -> None:
+    """Changes the quota of a cgroup, as Kubernetes does when it resizes a pod."""
+    (folder / "cpu.cfs_quota_us").write_text(str(round(cores * PERIOD_US)))
 
 
 def gaps(arrivals: Arrivals, seed: int = 1) -> Iterator[float]:

@@ -17,6 +17,20 @@ def file_tree(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
+class QuotaFile:
+    """A made-up tree with a quota of cgroup v2, in `root`."""
+
+    def __init__(self, root: Path, cores: float) -> None:
+        self.root = root
+        mount = "31 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+        file_tree(root, {"proc/self/mountinfo": mount, "proc/self/cgroup": "0::/\n"})
+        self.set(cores)
+
+    def set(self, cores: float) -> None:
+        """Changes the quota."""
+        file_tree(self.root, {"sys/fs/cgroup/cpu.max": f"{round(cores * 100_000)} 100000\n"})
+
+
 def memory_files(version: int, cgroup: str, limits: Mapping[str, str], ram: int, *, used: int = MIB) -> dict[str, str]:
     """Files that state the memory: `limits` by the cgroup's folder, `ram` and `used` in bytes."""
     mount, name = (

@@ -62,7 +62,7 @@ def test_scenarios_have_distinct_names_and_end_at_the_number_of_the_target() -> 
     for each in every:
         demand = each.demand(each.length_s - 1)
         if demand > 0 and each.name != "from-zero":
-            assert each.expected == pods(demand), each.name
+            assert each.expected == pods(demand / each.size_at(each.length_s)), each.name
 
 
 def test_a_type_that_had_no_pod_is_woken() -> None:
@@ -139,3 +139,15 @@ def test_unaccounted_frames_are_a_problem() -> None:
     assert "500 frames unaccounted" in "; ".join(judged("step-up", found))
     found.inferred, found.lost = 39_999, 1
     assert "1 frames lost" in "; ".join(judged("step-up", found))
+
+
+def test_pods_of_a_scenario_have_the_size_of_their_last_resize() -> None:
+    scenarios = {each.name: each for each in default()}
+    sizes = {name: [scenarios[name].size_at(at_s) for at_s in (0, 59.9, 60, 200)] for name in scenarios}
+    assert sizes["resize-up"] == [1, 1, 4, 4]
+    assert sizes["resize-down"] == [4, 4, 1, 1]
+    assert sizes["step-up"] == [1, 1, 1, 1]
+    for name in ("resize-up", "resize-down"):
+        each = scenarios[name]
+        for at_s, expected in ((0.0, each.start), (200.0, each.expected)):
+            assert pods(each.demand(at_s) / each.size_at(at_s)) == expected

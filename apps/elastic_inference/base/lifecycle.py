@@ -123,10 +123,11 @@ class Lifecycle:
         for callback in callbacks:
             callback()
 
-    def thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+    def thread(self, name: str, body: Callable[[], None], *, may_end: bool = False) -> threading.Thread:
         """A thread that stops the service if it ends unexpectedly: a service without one of its parts only looks alive.
 
-        `failure` then says why, and the process ends with an error once it has drained.
+        `failure` then says why, and the process ends with an error once it has drained. With `may_end` only an error
+        is unexpected.
         """
 
         def run() -> None:
@@ -137,7 +138,7 @@ class Lifecycle:
                 log.critical("the thread %s failed", name, exc_info=error)
                 why = one_line(repr(error), MAX_VALUE)
             else:
-                if self.stopping:
+                if self.stopping or may_end:
                     return
             self.failure = self.failure or f"the thread {name} ended: {why}"
             self.stop()

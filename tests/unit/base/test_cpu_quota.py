@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.system_tree import file_tree
 
-from elastic_inference.base.cpu_quota import CpuAllowance, cpu_allowance, cpu_quota
+from elastic_inference.base.cpu_quota import LOOK_EVERY_S, CpuAllowance, CpuWatch, cpu_allowance, cpu_quota
 
 V1_MOUNT = "32 31 0:29 {root} /sys/fs/cgroup/{folder} rw - cgroup cgroup rw,{controllers}\n"
 V2_MOUNT = "31 23 0:26 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
@@ -91,6 +91,41 @@ def test_threads_follow_the_quota(quota: float | None, cores: int, limit: float,
     allowance = CpuAllowance(quota, cores)
     assert allowance.limit == pytest.approx(limit)
     assert allowance.threads == threads
+
+
+V1_FILE, V2_FILE = "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "sys/fs/cgroup/cpu.max"
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "text"),
+    [
+        (v1_mount("/", "1:cpu:/\n") | v1("15000"), V1_FILE, "{}"),
+        (v2("/", root="15000 100000"), V2_FILE, "{} 100000"),
+    ],
+)
+def test_a_quota_that_changes_is_seen_within_a_second(
+    tmp_path: Path, files: dict[str, str], name: str, text: str
+) -> None:
+    root = file_tree(tmp_path, files)
+    watch = CpuWatch(root)
+    assert watch.allowance.quota == 0.15
+    assert not watch.changed(100.0)
+    (root / name).write_text(text.format(150000))
+    assert not watch.changed(100.0 + LOOK_EVERY_S / 2)
+    assert watch.changed(100.0 + LOOK_EVERY_S)
+    assert watch.allowance.quota == 1.5
+    assert not watch.changed(110.0)
+    (root / name).write_text(text.format("max" if text.endswith("100000") else "-1"))
+    assert watch.changed(120.0)
+    assert watch.allowance.quota is None
+
+
+def test_a_quota_that_cannot_be_read_for_a_moment_has_not_changed(tmp_path: Path) -> None:
+    root = file_tree(tmp_path, v1_mount("/", "1:cpu:/\n") | v1("15000"))
+    watch = CpuWatch(root)
+    (root / V1_FILE).unlink()
+    assert not watch.changed(100.0)
+    assert watch.allowance.quota == 0.15
 
 
 def test_this_machine_can_be_read() -> None:

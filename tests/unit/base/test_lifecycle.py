@@ -152,6 +152,15 @@ def test_a_thread_that_fails_or_returns_unasked_stops_the_service() -> None:
         assert lifecycle.failure == f"the thread pop ended: {why}"
 
 
+def test_a_thread_that_may_end_stops_the_service_only_if_it_fails() -> None:
+    lifecycle = Lifecycle("test")
+    for body, stopping in ((lambda: None, False), (lambda: {}["missing"], True)):
+        thread = lifecycle.thread("worker", body, may_end=True)
+        thread.start()
+        thread.join(10)
+        assert lifecycle.stopping is stopping
+
+
 def test_a_thread_that_ends_after_the_stop_is_not_a_failure() -> None:
     lifecycle = Lifecycle("test")
     thread = lifecycle.thread("pop", lambda: lifecycle.wait_stop(10) and None)

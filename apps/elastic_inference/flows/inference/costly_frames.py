@@ -49,11 +49,9 @@ class CostlyFrames:
 
         A frame older than `fresh_s` is handed out at once, since workers drop it.
         """
-        self.costly_s = max(MIN_COSTLY_S, COSTLY_FRAMES / max(first_fps, 0.001))
+        self.resize(workers, first_fps, fresh_s)
         # Whether there is anything to ask: workers read it for each frame.
         self.active = False
-        self._workers = workers
-        self._fresh_s = fresh_s
         self._waiting: deque[Task] = deque()
         # By thread: since when it works on a costly frame, and its CPU time then.
         self._running: dict[int, tuple[float, float]] = {}
@@ -61,6 +59,12 @@ class CostlyFrames:
         # When the last one ended, and how much CPU time it took.
         self._last = (float("-inf"), 0.0)
         self._lock = threading.Lock()
+
+    def resize(self, workers: int, fps: float, fresh_s: float) -> None:
+        """Main thread: the pod has so many workers now, and infers `fps` frames a second."""
+        self.costly_s = max(MIN_COSTLY_S, COSTLY_FRAMES / max(fps, 0.001))
+        self._workers = workers
+        self._fresh_s = fresh_s
 
     def __len__(self) -> int:
         return len(self._waiting)

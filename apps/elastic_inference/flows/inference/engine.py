@@ -1,7 +1,7 @@
 """A compiled model and its inference requests, each with an input buffer of its own.
 
-Called by the inference flow: `compile_engine` once, then one `InferenceRequest` for each worker thread. Uses OpenVINO,
-but no queue.
+Called by the inference flow: `compile_engine` once, then one `InferenceRequest` for each worker thread, and
+`compile_again` when the pod gets more CPU. Uses OpenVINO, but no queue.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from elastic_inference.flows.inference.adapters import (
     adapt,
 )
 from elastic_inference.flows.inference.arrays import Image
-from elastic_inference.flows.inference.runtime import check_device, check_precision, load_openvino
+from elastic_inference.flows.inference.runtime import check_device, check_precision, load_openvino, use_threads
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,25 @@ class InferenceRequest:
 class Engine:
     """A compiled model. `streams` is the number of requests that run at the same time."""
 
-    def __init__(self, compiled: Any, prepared: PreparedModel, adapter: Adapter, device: str, openvino: Any) -> None:
+    def __init__(
+        self,
+        compiled: Any,
+        prepared: PreparedModel,
+        adapter: Adapter,
+        device: str,
+        openvino: Any,
+        *,
+        core: Any = None,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        """`core` has compiled `compiled`, with `config`."""
+        self._core = core
         self._compiled = compiled
         self._openvino = openvino
+        self._target, self._config = device, dict(config or {})
         self.prepared = prepared
         self.adapter = adapter
-        self.streams = max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        self.streams = _streams(compiled)
         self.devices: tuple[str, ...] = (device,)
         self._settled = False
         self.look_for_devices()
@@ -90,6 +104,11 @@ class Engine:
     def on_cpu(self) -> bool:
         """Whether only CPUs run the model; then CPU time shows how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the devices are final."""
+        return self._settled
 
     def precision(self, stored: str) -> str:
         """The precision in which the model runs, as results show it; `stored` is that of its file (`FP32`, `INT8` …).
@@ -132,6 +151,18 @@ class Engine:
             InferenceRequest(self, self._compiled.create_infer_request(), self.prepared, self._openvino)
             for _ in range(self.streams + SPARE_REQUESTS)
         ]
+
+    def compile_again(self, threads: int) -> None:
+        """Compiles the model for this many threads of the CPU; `requests` then makes requests of the new one.
+
+        Those that exist keep the former one, and work. Takes up to seconds; RuntimeError if OpenVINO fails.
+        """
+        use_threads(self._core, threads)
+        compiled = self._core.compile_model(self.prepared.model, self._target, self._config)
+        streams = _streams(compiled)
+        with self._lock:
+            self._advance()
+            self._compiled, self.streams = compiled, streams
 
     def enter(self) -> None:
         """Records the start of a request."""
@@ -191,7 +222,11 @@ def compile_engine(
         if "device" in str(error).lower() and "not" in str(error).lower() and device != "CPU":
             raise SettingError("INFER_DEVICE", device, f"OpenVINO cannot use it: {reason(error)}") from None
         raise ModelError(f"OpenVINO cannot compile the model {path} for {device}: {reason(error)}") from None
-    return Engine(compiled, prepared, adapter, device, openvino)
+    return Engine(compiled, prepared, adapter, device, openvino, core=core, config=config)
+
+
+def _streams(compiled: Any) -> int:
+    return max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
 
 
 def reason(error: Exception) -> str:

@@ -13,10 +13,10 @@ from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
-from elastic_inference.base.cpu_quota import CpuAllowance, cpu_allowance
+from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
-from elastic_inference.base.memory_limit import room_for_images
+from elastic_inference.base.memory_limit import memory_used, room_for_images
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
@@ -25,6 +25,7 @@ from elastic_inference.domain.image_size import ModelSize
 from elastic_inference.flows.inference.adapters.preprocessing import Resize
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
+from elastic_inference.flows.inference.resizing import PodCpu, fixed_cores
 from elastic_inference.flows.inference.result_builder import PodInfo
 from elastic_inference.flows.inference.runtime import make_core
 from elastic_inference.flows.inference.utilisation import Utilisation
@@ -53,9 +54,10 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     queue_client = connect(settings.queue, key=keys.legacy_queue(settings.infer_type), name=f"ei-infer-{pod}")
     broker_client = connect(settings.broker, name=f"ei-infer-{pod}")
     spec = find_model(settings.infer_model_name, settings.infer_model_path, settings.infer_type)
-    allowance = cpu_allowance()
+    watch = CpuWatch()
     limit_opencv()
-    engine = load_engine(settings, spec, allowance)
+    before_bytes = memory_used()
+    engine = load_engine(settings, spec, watch.allowance)
     if lifecycle.stopping:
         return
     try:
@@ -69,6 +71,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     lifecycle.set_ready("model")
     precision = engine.precision(spec.precision)
     log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, precision or "?", first.fps)
+    model_bytes = memory_used() - before_bytes
     budget = ByteBudget(room_for_images(IMAGE_SHARE))
     log.info("at most %d MiB of memory for the images that are being decoded", budget.total >> 20)
     prepared = engine.prepared
@@ -88,10 +91,11 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         budget=budget,
         metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
         lifecycle=lifecycle,
+        cpu=PodCpu(watch, model_bytes),
         explain=lambda error, part: explain(error, targets[part]),
     )
     try:
-        pipeline.run(lambda: make_utilisation(engine, allowance, first, settings.metrics_window_s))
+        pipeline.run(lambda: make_utilisation(engine, watch.allowance, first, settings.metrics_window_s))
     finally:
         queue_client.close()
         broker_client.close()
@@ -119,7 +123,7 @@ def make_utilisation(engine: Engine, allowance: CpuAllowance, first: WarmUp, win
     """The calculation of the load, set up for the CPU or accelerator of this pod."""
     if not engine.on_cpu:
         return Utilisation(window_s, fixed=1.0, first_available=1.0, first_fps=first.fps)
-    fixed = allowance.limit if allowance.quota is not None else None
+    fixed = fixed_cores(allowance)
     # Other pods that start at the same time slow the warm-up, so its result may be too low, never too high.
     available = max(first.cores, 0.5 * allowance.threads)
     fps = first.fps * (fixed or available) / first.cores if first.cores > 0 else first.fps

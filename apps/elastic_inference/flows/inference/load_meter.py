@@ -53,7 +53,7 @@ class LoadMeter:
         self._popping_since_s: float | None = None
         # CPU time that the last pop took for each of its frames.
         self._pop_s = 0.0
-        # CPU time of all threads on frames that turned out to be broken.
+        # CPU time of all threads on frames that turned out to be broken, and on other work.
         self._wasted_s = 0.0
         self._lock = threading.Lock()
 
@@ -85,6 +85,10 @@ class LoadMeter:
     def frame_wasted(self, spent_s: float) -> None:
         """Worker: CPU seconds on a frame that turned out to be broken."""
         self._waste(spent_s + self._pop_s)
+
+    def other_work(self, spent_s: float) -> None:
+        """Any thread: CPU seconds on what is no frame, such as compiling the model again."""
+        self._waste(spent_s)
 
     def measure(self, utilisation: Utilisation, now_s: float, inferred: int) -> None:
         """Main thread: a new `reading`. `inferred` counts frames since the start."""

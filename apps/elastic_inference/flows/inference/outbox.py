@@ -74,7 +74,7 @@ class Outbox:
         self._ready: list[Finished] = []
         self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._fresh_s = fresh_s
+        self.fresh_s = fresh_s
         # How long the last publish took: what is ready now waited for it.
         self._held_up_s = 0.0
         self._drain_until_s = float("inf")
@@ -156,7 +156,7 @@ class Outbox:
 
     def _fresh(self, finished: list[Finished], tombstones: list[Tombstone], now_s: float) -> list[Outgoing]:
         """The results to send. Those of a process that was stopped for a while are too old: they become tombstones."""
-        oldest_s = now_s - self._fresh_s - min(self._held_up_s, PUBLISH_LIMIT_S)
+        oldest_s = now_s - self.fresh_s - min(self._held_up_s, PUBLISH_LIMIT_S)
         fresh = [outgoing for outgoing, arrived_s in finished if arrived_s >= oldest_s]
         if count := len(finished) - len(fresh):
             stale = [outgoing for outgoing, arrived_s in finished if arrived_s < oldest_s]

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES
@@ -29,6 +30,7 @@ from elastic_inference.flows.inference.load_meter import MEASURE_EVERY_S, LoadMe
 from elastic_inference.flows.inference.outbox import Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import RedisHealth
+from elastic_inference.flows.inference.resizing import CpuFollower, PodCpu
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
 from elastic_inference.flows.inference.task_queue import TaskQueue, frames_ahead
 from elastic_inference.flows.inference.utilisation import ClaimedDrops, Utilisation
@@ -56,13 +58,13 @@ class Tuning:
     window_s: float
     max_frame_age_s: float
 
-    def fresh_s(self, workers: int, rounds: int) -> float:
-        """The age up to which a frame is inferred or published, after this many rounds of all workers.
+    def fresh_s(self, workers: int, rounds: int, fps: float) -> float:
+        """The age up to which a frame is inferred or published, after this many rounds of all workers, of `fps` frames.
 
         Generous, since a machine under load is slower than it was in the warm-up. Only frames of a process that was
         stopped for seconds are older.
         """
-        return self.max_frame_age_s + rounds * (1.0 + workers / max(self.first_fps, 0.001))
+        return self.max_frame_age_s + rounds * (1.0 + workers / max(fps, 0.001))
 
 
 class Pipeline:
@@ -79,6 +81,7 @@ class Pipeline:
         budget: ByteBudget,
         metrics: InferenceMetrics,
         lifecycle: Lifecycle,
+        cpu: PodCpu,
         explain: Callable[[Exception, str], str],
     ) -> None:
         """`budget` bounds the memory of images that are being decoded.
@@ -89,14 +92,17 @@ class Pipeline:
         self._publisher = publisher
         self._info = info
         self._lifecycle = lifecycle
-        detectors = make_detectors(engine, tuning.threshold, budget, min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S))
-        count = len(detectors)
+        wait_s = min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S)
+        make = partial(make_detectors, engine, tuning.threshold, budget, wait_s)
+        detectors = make()
+        self._tuning = tuning
+        self._costly = CostlyFrames(len(detectors))
         self._pod = pod = PodContext(
             TaskQueue(
-                count,
+                len(detectors),
                 frames_ahead(tuning.first_fps),
                 max(MAX_POP_BYTES, budget.total // _HELD_SHARE),
-                CostlyFrames(count, tuning.first_fps, tuning.fresh_s(count, 1)),
+                self._costly,
             ),
             LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics),
             FrameAccount(metrics),
@@ -105,9 +111,11 @@ class Pipeline:
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
-        self._outbox = Outbox(publisher, self._report, pod, broker, tuning.fresh_s(count, 3))
-        self._workers = WorkerPool(detectors, results, pod, self._outbox, tuning.fresh_s(count, 1))
+        self._outbox = Outbox(publisher, self._report, pod, broker)
+        self._workers = WorkerPool(detectors, results, pod, self._outbox)
+        self._tune(len(detectors), tuning.first_fps)
         self._intake = Intake(consumer, info.infer_type, pod, self._outbox, queue)
+        self._follower = CpuFollower(cpu, engine, self._workers, pod, make_detectors=make, tune=self._tune)
 
     def run(self, make_utilisation: Callable[[], Utilisation]) -> None:
         """Runs until the lifecycle stops and all frames in hand are published.
@@ -129,6 +137,7 @@ class Pipeline:
         self._workers.join()
         self._outbox.close()
         publish.join()
+        self._follower.close(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
         log.info("drained: %d frames inferred in all", self._workers.inferred)
 
     def _measure_until_stop(self, make_utilisation: Callable[[], Utilisation]) -> None:
@@ -138,9 +147,18 @@ class Pipeline:
                 log.info("the model now runs on %s", self._engine.device)
                 utilisation = make_utilisation()
             now_s = time.monotonic()
+            self._follower.look(utilisation, now_s)
             if not self._workers.stuck(now_s):
                 self._lifecycle.beat("infer")
             self._pod.meter.measure(utilisation, now_s, self._workers.inferred)
+
+    def _tune(self, workers: int, fps: float) -> None:
+        """Sets what depends on the number of workers, and on how fast the pod is."""
+        fresh_s = self._tuning.fresh_s(workers, 1, fps)
+        self._pod.tasks.resize(workers, frames_ahead(fps))
+        self._costly.resize(workers, fps, fresh_s)
+        self._workers.fresh_s = fresh_s
+        self._outbox.fresh_s = self._tuning.fresh_s(workers, 3, fps)
 
     def _report(self) -> None:
         """Publish thread: refreshes the pod's entry in the registry."""

@@ -14,6 +14,9 @@ from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.domain.errors import SettingError
 
 _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
+# OpenVINO's CPU plugin sets up the signal stack of the thread that uses it first, and frees it with the last reference
+# to the core and its models. If another thread drops that, the next signal ends the process. So cores stay.
+_cores: list[Any] = []
 
 
 def load_openvino() -> Any:
@@ -33,12 +36,11 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
     others are free. Raises SettingError for a cache folder that is not writable.
     """
     core = load_openvino().Core()
+    _cores.append(core)
     if "CPU" in core.available_devices:
-        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": allowance.threads, "INFERENCE_PRECISION_HINT": "f32"}
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": allowance.threads, "INFERENCE_PRECISION_HINT": "f32"})
         if allowance.quota is not None:
-            properties["ENABLE_CPU_PINNING"] = False
-            properties["NUM_STREAMS"] = allowance.threads
-        core.set_property("CPU", properties)
+            use_threads(core, allowance.threads)
     if cache_dir is not None:
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,11 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
             raise SettingError("MODEL_CACHE_DIR", str(cache_dir), f"expected a writable folder ({error})") from None
         core.set_property({"CACHE_DIR": str(cache_dir)})
     return core
+
+
+def use_threads(core: Any, threads: int) -> None:
+    """Models that this core compiles from now on use this many threads on the CPU, each for a stream of its own."""
+    core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads, "ENABLE_CPU_PINNING": False})
 
 
 def check_precision(core: Any, device: str, precision: str) -> None:

@@ -59,13 +59,10 @@ class TaskQueue:
 
         A pop waits while the images of the frames in hand have `max_bytes` or more.
         """
-        self.ahead = ahead
-        self._low = ahead // 2
-        # Limits the memory of decoded, waiting and unpublished frames while the broker is unavailable.
-        self._limit = 4 * (workers + ahead)
+        self.resize(workers, ahead)
         self._max_bytes = max_bytes
         self._bytes = 0
-        # False only wakes a worker up, to look at the costly frames.
+        # False only wakes a worker up, to look at the costly frames; True ends one; None ends one in a drain.
         self._tasks: queue.SimpleQueue[Task | bool | None] = queue.SimpleQueue()
         self._costly = costly or CostlyFrames(workers)
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -74,6 +71,13 @@ class TaskQueue:
         self._added = 0
         self._released = 0
         self._lock = threading.Lock()
+
+    def resize(self, workers: int, ahead: int) -> None:
+        """Main thread: other limits, for another number of workers."""
+        self.ahead = ahead
+        self._low = ahead // 2
+        # Limits the memory of decoded, waiting and unpublished frames while the broker is unavailable.
+        self._limit = 4 * (workers + ahead)
 
     @property
     def waiting(self) -> int:
@@ -142,6 +146,8 @@ class TaskQueue:
                     now_s = time.monotonic()
                     costly.other_begins(now_s - task.arrived_s, now_s)
                 return task
+            if task is True:
+                return None
             if task is None:
                 found = costly.last(time.monotonic())
                 if found is not None:
@@ -161,7 +167,10 @@ class TaskQueue:
         self._interrupted = True
         self._room.put(None)
 
-    def end(self, workers: int) -> None:
-        """Call after the last `add`: ends `workers` workers once they have taken all frames."""
+    def end(self, workers: int, *, drain: bool = True) -> None:
+        """Main thread: ends `workers` workers, once all frames have been taken that were added before.
+
+        Without `drain` costly frames may be left to the other workers.
+        """
         for _ in range(workers):
-            self._tasks.put(None)
+            self._tasks.put(None if drain else True)

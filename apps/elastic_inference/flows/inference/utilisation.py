@@ -81,44 +81,69 @@ class Utilisation:
         self._fixed = fixed
         self._available = fixed if fixed is not None else first_available
         self._capacity_fps = first_fps
-        self._samples: deque[LoadSample] = deque()
+        # With each sample: the CPU seconds that were available until then.
+        self._samples: deque[tuple[LoadSample, float]] = deque()
 
     @property
     def available(self) -> float:
         """Estimated available cores."""
         return self._available
 
+    @property
+    def capacity_fps(self) -> float:
+        """Frames a second, as last measured, for the cores that are available now."""
+        return self._capacity_fps
+
+    def resize(self, fixed: float | None, available: float) -> None:
+        """From the last sample on, the pod has `fixed` cores; if that is None, some `available`, which are estimated.
+
+        The capacity changes by as much at once. Samples in the window count with the cores of their own time.
+        """
+        before, self._fixed = self._available, fixed
+        self._available = available if fixed is None else fixed
+        if before > 0:
+            self._capacity_fps *= self._available / before
+
     def add(self, sample: LoadSample) -> LoadReading:
         """Adds a sample, later than the last one; returns the reading of the window that ends with it."""
         samples = self._samples
-        samples.append(sample)
-        while len(samples) > 2 and sample.at_s - samples[1].at_s >= self._window_s:
+        granted_s = 0.0
+        if samples:
+            last, granted_s = samples[-1]
+            granted_s += (sample.at_s - last.at_s) * self._available
+        samples.append((sample, granted_s))
+        while len(samples) > 2 and sample.at_s - samples[1][0].at_s >= self._window_s:
             samples.popleft()
-        first = samples[0]
+        first, granted_before_s = samples[0]
         elapsed_s = sample.at_s - first.at_s
         whole_window = elapsed_s >= self._window_s
         span_s = max(elapsed_s, min(FIRST_SPAN_S, self._window_s))
         infer_fps = (sample.inferred - first.inferred) / span_s
         drop_fps = (sample.dropped - first.dropped) / span_s
         used = max(0.0, sample.used_s - first.used_s) / span_s
-        waited = whole_window and all(each.waited for each in list(samples)[1:])
+        waited = whole_window and all(each.waited for each, _ in list(samples)[1:])
         wasted = max(0.0, sample.wasted_s - first.wasted_s) / span_s
-        busy = self._busy(used, wasted, waited)
+        mean = self._available
+        if self._fixed is not None and elapsed_s > 0:
+            mean = (granted_s - granted_before_s) / elapsed_s
+        # Other than 1 only while the window holds a time with another quota.
+        now = self._available / mean if mean > 0 else 1.0
+        busy = self._busy(used, wasted, waited, mean)
         if busy >= _FULL_BUSY and drop_fps > _FULL_DROPS * (infer_fps + drop_fps):
             busy = 1.0
         if infer_fps > 0 and busy > 0:
-            self._capacity_fps = infer_fps / busy
+            self._capacity_fps = infer_fps / busy * now
         # A pod can infer at least what it just did, even if the clock of its CPU time did not move meanwhile.
-        capacity_fps = max(self._capacity_fps, infer_fps)
+        capacity_fps = max(self._capacity_fps, infer_fps * min(1.0, now))
         ratio = scale_ratio(infer_fps + drop_fps, capacity_fps)
         return LoadReading(infer_fps, drop_fps, busy, capacity_fps, ratio)
 
-    def _busy(self, used: float, wasted: float, waited: bool) -> float:
+    def _busy(self, used: float, wasted: float, waited: bool, available: float) -> float:
         if waited and used > 0:
             # Frames were always waiting, so unused CPU was not available.
             if self._fixed is None:
                 self._available = used + wasted
             return used / (used + wasted)
         if self._fixed is None:
-            self._available = max(self._available, used)
-        return min(1.0, used / self._available) if self._available > 0 else 0.0
+            available = self._available = max(self._available, used)
+        return min(1.0, used / available) if available > 0 else 0.0

@@ -1,12 +1,14 @@
 """The worker threads: each takes a frame, infers it and hands a result or a tombstone to the outbox.
 
-Run by the `pipeline`, one worker for each inference request. JPEG decoding, resizing and inference release the
-interpreter lock. A broken frame never ends a worker.
+Run by the `pipeline`, at most one worker for each inference request. JPEG decoding, resizing and inference release the
+interpreter lock. A broken frame never ends a worker. Workers are added and ended while frames come, and their detectors
+exchanged between two frames.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -51,18 +53,22 @@ class WorkerPool:
     ) -> None:
         """One worker, and one thread, for each of `detectors`. A frame older than `fresh_s` is dropped."""
         self._results = results
+        self._lifecycle = pod.lifecycle
         self._tasks, self._outbox = pod.tasks, outbox
         self._meter, self._account = pod.meter, pod.account
         self._throttle = Throttle()
-        self._fresh_s = fresh_s
+        self.fresh_s = fresh_s
         self._drain_until_s = float("inf")
-        # One entry a worker, written by that worker alone.
-        self._busy_since_s = [float("inf")] * len(detectors)
-        self._inferred = [0] * len(detectors)
-        self._threads = [
-            pod.lifecycle.thread(f"infer-{index}", partial(self._work, detector, index))
-            for index, detector in enumerate(detectors)
-        ]
+        # Those that no worker uses now. The one used last comes first: its buffers are still in the CPU cache. A worker
+        # returns a detector to the list that it took it from, so the former ones go with their list.
+        self._detectors = list(detectors)
+        self._count = len(detectors)
+        # One entry a place, written only by the worker that has it.
+        self._busy_since_s: list[float] = []
+        self._inferred: list[int] = []
+        self._threads: list[threading.Thread] = []
+        self._free: list[int] = []
+        self.running = 0
 
     @property
     def inferred(self) -> int:
@@ -71,12 +77,37 @@ class WorkerPool:
 
     def stuck(self, now_s: float) -> bool:
         """Whether a worker has spent STUCK_S on one frame."""
-        return now_s - min(self._busy_since_s) >= STUCK_S
+        return now_s - min(self._busy_since_s, default=float("inf")) >= STUCK_S
 
     def start(self) -> None:
         """Starts the threads."""
-        for thread in self._threads:
-            thread.start()
+        self.resize(self._count)
+
+    def resize(self, count: int) -> None:
+        """Main thread: lets this many workers run, at most one for each detector. Frames in hand are done as before.
+
+        Call it again while `running` differs: workers that were told to end may have to do so first.
+        """
+        count = min(count, self._count)
+        if count < self.running:
+            self._tasks.end(self.running - count, drain=False)
+            self.running = count
+        for _ in range(min(count - self.running, self._count - self._alive)):
+            self._add_worker()
+            self.running += 1
+
+    def exchange(self, detectors: Sequence[Detector], count: int) -> bool:
+        """Main thread: lets `count` workers run with other detectors from their next frame on.
+
+        False if workers have to end first, since there are fewer detectors: call it again.
+        """
+        self._count = min(self._count, len(detectors))
+        self.resize(min(count, self._count))
+        if self._alive > len(detectors):
+            return False
+        self._detectors, self._count = list(detectors), len(detectors)
+        self.resize(count)
+        return True
 
     def drain(self, until_s: float) -> None:
         """Gives up frames that no worker has begun by this monotonic time, and counts them as lost."""
@@ -84,11 +115,26 @@ class WorkerPool:
 
     def join(self) -> None:
         """Call after the last frame was added: waits until all are done and the threads have ended."""
-        self._tasks.end(len(self._threads))
+        self._tasks.end(self.running)
         for thread in self._threads:
             thread.join()
 
-    def _work(self, detector: Detector, index: int) -> None:
+    @property
+    def _alive(self) -> int:
+        return len(self._threads) - len(self._free)
+
+    def _add_worker(self) -> None:
+        if self._free:
+            place = self._free.pop()
+        else:
+            place = len(self._threads)
+            self._busy_since_s.append(float("inf"))
+            self._inferred.append(0)
+        thread = self._lifecycle.thread(f"infer-{place}", partial(self._work, place), may_end=True)
+        self._threads[place : place + 1] = [thread]
+        thread.start()
+
+    def _work(self, index: int) -> None:
         # Read before the wait for a frame, which costs CPU time too.
         began_s = time.thread_time()
         while (task := self._tasks.take()) is not None:
@@ -96,10 +142,14 @@ class WorkerPool:
             found: Outgoing | Tombstone
             if began >= self._drain_until_s:
                 found = self._lose(task)
-            elif began - task.arrived_s > self._fresh_s:
+            elif began - task.arrived_s > self.fresh_s:
                 found = self._drop(task)
             else:
+                detectors = self._detectors
+                detector = detectors.pop()
                 found = self._infer(detector, task)
+                detectors.append(detector)
+                del detectors, detector  # a worker that waits must not keep those of a former engine
             if wasted := isinstance(found, Tombstone):
                 self._outbox.discard(task.slot, found, task.size)
             else:
@@ -110,6 +160,7 @@ class WorkerPool:
             if wasted:
                 self._meter.frame_wasted(ended_s - began_s)
             began_s = ended_s
+        self._free.append(index)
 
     def _lose(self, task: Task) -> Tombstone:
         self._account.lost(1, "the drain was too short for them")

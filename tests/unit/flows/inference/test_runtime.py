@@ -83,3 +83,18 @@ def test_precisions_that_a_device_has(device: str, precision: str) -> None:
 def test_a_precision_that_a_device_lacks_is_refused(device: str, precision: str) -> None:
     with pytest.raises(SettingError, match=rf"INFERENCE_PRECISION='{precision}'.*only for FP32, (BF16|FP16), INT8"):
         check_precision(Capable(), device, precision)
+
+
+def test_a_signal_reaches_a_process_whose_worker_has_dropped_the_last_model() -> None:
+    """Also if nothing else refers to its core: OpenVINO frees the signal stack of the thread that made it."""
+    code = (
+        "import signal, threading;"
+        "from elastic_inference.base.cpu_quota import CpuAllowance;"
+        "from elastic_inference.flows.inference.runtime import load_openvino, make_core;"
+        "op = load_openvino().opset13; ov = load_openvino(); p = op.parameter([1, 4]);"
+        "held = [make_core(CpuAllowance(0.5, 1)).compile_model(ov.Model([op.relu(p)], [p]), 'CPU')];"
+        "dropper = threading.Thread(target=held.clear); dropper.start(); dropper.join();"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('reached')); signal.raise_signal(signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "reached\n"), done.stderr

@@ -224,6 +224,57 @@ def test_an_accelerator_is_measured_by_its_requests_in_flight() -> None:
     assert reading.capacity_fps == pytest.approx(100)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.15, 1.5), (1.5, 0.15), (0.5, 0.6)])
+@pytest.mark.parametrize("load", [0.3, 0.6])
+def test_a_resized_pod_is_measured_by_its_new_quota_at_once(before: float, after: float, load: float) -> None:
+    """A pod of one core infers 100 frames a second; `load` is the demand over the smaller quota's capacity."""
+    fps = 100 * min(before, after) * load
+    pod, utilisation = SimulatedPod(100 * before, before, depth=64), with_quota(before, 100 * before)
+    assert mean_ratio(settled(pod.run(60, steady(fps, 60), utilisation))) == pytest.approx(fps / 100 / before, rel=0.1)
+    utilisation.resize(after, after)
+    assert utilisation.capacity_fps == pytest.approx(100 * after, rel=0.15)
+    pod.capacity_fps, pod.available = 100 * after, after
+    readings = pod.run(20, steady(fps, 20), utilisation)
+    assert [each.scale_ratio for each in readings] == pytest.approx([fps / 100 / after] * len(readings), rel=0.2)
+    assert mean_ratio(readings) == pytest.approx(fps / 100 / after, rel=0.1)
+
+
+def test_a_full_pod_that_grows_is_no_longer_full() -> None:
+    pod, utilisation = SimulatedPod(15, 0.15), with_quota(0.15, 15)
+    assert pod.run(20, steady(75, 20), utilisation)[-1].scale_ratio == pytest.approx(5.0, rel=0.05)
+    pod.capacity_fps, pod.available = 150, 1.5
+    utilisation.resize(1.5, 1.5)
+    readings = pod.run(20, steady(75, 20), utilisation)
+    assert max(each.scale_ratio for each in readings) < 1.0
+    assert all(each.scale_ratio == pytest.approx(0.5, abs=0.05) for each in settled(readings))
+
+
+def test_a_pod_that_shrinks_under_its_load_is_full() -> None:
+    pod, utilisation = SimulatedPod(150, 1.5), with_quota(1.5, 150)
+    pod.run(20, steady(75, 20), utilisation)
+    pod.capacity_fps, pod.available = 15, 0.15
+    utilisation.resize(0.15, 0.15)
+    readings = pod.run(20, steady(75, 20), utilisation)
+    assert all(each.scale_ratio == pytest.approx(5.0, rel=0.1) for each in readings)
+
+
+def test_an_idle_pod_keeps_its_capacity_in_proportion_to_its_quota() -> None:
+    utilisation = with_quota(0.5, 50)
+    fed(utilisation, 20)
+    utilisation.resize(2.0, 2.0)
+    assert fed(utilisation, 1).capacity_fps == 200
+
+
+def test_a_quota_that_ends_and_one_that_begins() -> None:
+    utilisation = with_quota(0.5, 50)
+    fed(utilisation, 30, used=0.25, inferred=25)
+    utilisation.resize(None, 2.0)
+    assert utilisation.available == 2.0
+    assert fed(utilisation, 1).capacity_fps == pytest.approx(200)
+    utilisation.resize(0.5, 0.5)
+    assert fed(utilisation, 1).capacity_fps == pytest.approx(50)
+
+
 def test_a_longer_window_is_covered_completely() -> None:
     utilisation = Utilisation(30.0, fixed=1.0, first_available=1.0, first_fps=100)
     for tick in range(200):

@@ -113,6 +113,79 @@ def test_a_worker_that_spends_a_minute_on_a_frame_is_stuck() -> None:
         wait_for(lambda: not workers.stuck(time.monotonic() + STUCK_S + 1), what="the worker to continue")
 
 
+def infer_threads() -> int:
+    return sum(each.name.startswith("infer-") for each in threading.enumerate())
+
+
+def test_workers_are_added_and_ended_while_frames_come() -> None:
+    parts = Parts(ahead=16)
+    workers = pool(parts, *(ScriptedDetector() for _ in range(4)))
+    with parts:
+        workers.start()
+        order = 0
+        for count in (1, 4, 2, 3, 4, 1, 4):
+            parts.add(*range(order + 1, order + 51))
+            order += 50
+            # Workers that were told to end may still have to.
+            wait_for(lambda n=count: workers.resize(n) or workers.running == n, what=f"{count} workers")  # type: ignore[misc]
+        wait_for(lambda: infer_threads() == 4, what="four threads")
+        workers.resize(1)
+        wait_for(lambda: infer_threads() == 1, what="one thread")
+        workers.join()
+    assert parts.publisher.orders == list(range(1, order + 1))
+    assert workers.inferred == order
+    assert not parts.lifecycle.stopping
+
+
+def test_there_are_never_more_workers_than_detectors() -> None:
+    parts = Parts(ahead=16)
+    detectors = [ScriptedDetector() for _ in range(2)]
+    for each in detectors:
+        each.go.clear()
+    workers = pool(parts, *detectors)
+    with parts:
+        workers.start()
+        parts.add(1, 2)
+        wait_for(lambda: parts.tasks.waiting == 0, what="both workers to be busy")
+        workers.resize(1)
+        workers.resize(5)
+        assert (workers.running, infer_threads()) == (1, 2)
+        for each in detectors:
+            each.go.set()
+        wait_for(lambda: workers.resize(5) or workers.running == 2, what="a worker to end and another to start")
+        parts.add(3, 4)
+        workers.join()
+    assert parts.publisher.orders == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_detectors_are_exchanged_between_two_frames(count: int) -> None:
+    parts = Parts(ahead=16)
+    former = [ScriptedDetector() for _ in range(3)]
+    former[2].go.clear()  # the one that is used first
+    workers = pool(parts, *former)
+    with parts:
+        workers.start()
+        parts.add(1)
+        wait_for(lambda: parts.tasks.waiting == 0, what="the first frame to be begun")
+        new = [ScriptedDetector({order: RuntimeError("new") for order in (2, 3, 4)}) for _ in range(count)]
+        # One of them is kept busy.
+        exchanged = False
+
+        def exchange() -> bool:
+            nonlocal exchanged
+            exchanged = exchanged or workers.exchange(new, count)
+            return exchanged
+
+        wait_for(exchange, what="the exchange")
+        parts.add(2, 3, 4)
+        former[2].go.set()
+        wait_for(lambda: parts.metric("ei_frames_invalid_total", reason="inference") == 3, what="the new detectors")
+        wait_for(lambda: infer_threads() == count, what="as many workers as detectors")
+        workers.join()
+    assert parts.publisher.orders == [1]
+
+
 def test_a_frame_that_became_too_old_in_the_pod_is_dropped_and_counted() -> None:
     parts = Parts()
     # Popped when this process's clock began.

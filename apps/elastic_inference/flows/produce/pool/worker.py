@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from elastic_inference.adapters.leases import Holding, LeaseClient
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
-from elastic_inference.base.cpu_quota import cpu_allowance
+from elastic_inference.base.cpu_quota import CpuWatch
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import SourceWorkerMetrics
 from elastic_inference.domain import keys
@@ -45,14 +45,20 @@ REFUSALS = 2
 class SourceWorker:
     """Runs until the lifecycle stops and its cameras have been handed over."""
 
-    def __init__(self, settings: config.CameraSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        settings: config.CameraSettings,
+        lifecycle: Lifecycle,
+        registry: CollectorRegistry,
+        cpu: CpuWatch | None = None,
+    ) -> None:
+        """`cpu` says how much CPU this process may use; tests pass their own."""
         self._lifecycle = lifecycle
-        allowance = cpu_allowance()
+        self._cpu = cpu or CpuWatch()
+        self._fixed_processes = settings.camera_processes
         self._name = keys.pod_name()
-        self._children = Children(
-            settings.camera_processes or max(1, min(MOST_PROCESSES, allowance.threads)), settings.metrics_window_s
-        )
-        self._load = Load(allowance.limit, settings.metrics_window_s)
+        self._children = Children(self._processes(), settings.metrics_window_s)
+        self._load = Load(self._cpu.allowance.limit, settings.metrics_window_s)
         self._statuses = Statuses(self._name, self._children)
         self._metrics = SourceWorkerMetrics(registry)
         registry.register(_ChildrenMetrics(self._children))
@@ -75,7 +81,7 @@ class SourceWorker:
 
     def run(self) -> None:
         """Runs until told to stop and drained."""
-        log.info("source worker %s: %.3g cores, at most %d processes", self._name, *self._room())
+        log.info("source worker %s: %.3g cores, at most %d processes", self._name, *self.room())
         self._lifecycle.on_stop(self._keeper.hurry)
         try:
             self._start_children()
@@ -102,8 +108,18 @@ class SourceWorker:
             self._lifecycle.beat(PART)
             self._children.step(STEP_S)
 
-    def _room(self) -> tuple[float, int]:
+    def room(self) -> tuple[float, int]:
+        """Cores, and processes for cameras."""
         return self._load.capacity, self._children.most
+
+    def _processes(self) -> int:
+        return self._fixed_processes or max(1, min(MOST_PROCESSES, self._cpu.allowance.threads))
+
+    def follow_cpu(self, now: float) -> None:
+        """Kubernetes may resize a running pod. With less CPU, processes that run stay; the others take cameras over."""
+        if self._cpu.changed(now):
+            self._children.most, self._load.capacity = self._processes(), self._cpu.allowance.limit
+            log.info("the CPU quota has changed: now %.3g cores, at most %d processes", *self.room())
 
     def _drained(self) -> bool:
         if not self._lifecycle.stopping:
@@ -166,6 +182,7 @@ class SourceWorker:
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        self.follow_cpu(now)
         own = sum(os.times()[:2])
         self._load.note([(0, own), *self._children.cpu_s()], now)
         for name in [name for name in self._leaving if self._fenced_by(name)]:

@@ -1,0 +1,149 @@
+"""Follows the CPU quota of a running pod, since Kubernetes resizes pods in place.
+
+Called by the main thread of the `pipeline`. The load counts with the new quota at once, and so does the number of
+workers. For more streams than the model was compiled for, a thread compiles it again while the pod infers with what it
+has; the workers change over between two frames. With less CPU the compiled streams stay: only workers end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
+from elastic_inference.base.memory_limit import memory_limit, memory_used
+from elastic_inference.flows.inference.engine import SPARE_REQUESTS, Engine, reason
+from elastic_inference.flows.inference.frame_detector import FrameDetector
+from elastic_inference.flows.inference.pod_context import PodContext
+from elastic_inference.flows.inference.utilisation import Utilisation
+from elastic_inference.flows.inference.warm_up import synthetic_frame
+from elastic_inference.flows.inference.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+# Measured with three models: a further stream and its request take 0.17 to 0.35 of the memory that the model takes with
+# its first.
+_STREAMS_AS_LARGE_AS_A_MODEL = 3
+# The other half of the memory that is left is for images.
+_ROOM_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PodCpu:
+    """How the pod reads its quota, and how many bytes the model took when it was loaded."""
+
+    watch: CpuWatch
+    model_bytes: int
+
+    @property
+    def room(self) -> float:
+        """Bytes that a further model may take."""
+        return _ROOM_SHARE * (memory_limit() - memory_used())
+
+
+class CpuFollower:
+    """Adapts one pod to its quota. All methods but `_compile` belong to the main thread."""
+
+    def __init__(
+        self,
+        cpu: PodCpu,
+        engine: Engine,
+        workers: WorkerPool,
+        pod: PodContext,
+        *,
+        make_detectors: Callable[[], Sequence[FrameDetector]],
+        tune: Callable[[int, float], None],
+    ) -> None:
+        """`tune` is told the new number of workers, and the capacity in frames a second."""
+        self._cpu, self._engine, self._workers = cpu, engine, workers
+        self._meter, self._lifecycle = pod.meter, pod.lifecycle
+        self._make_detectors, self._tune = make_detectors, tune
+        self._streams = engine.streams
+        self._compiled_for = self._tried = cpu.watch.allowance
+        self._compiling: threading.Thread | None = None
+        # Set by the thread that compiles, and taken by the main thread.
+        self._made: list[FrameDetector] = []
+
+    def look(self, utilisation: Utilisation, now_s: float) -> None:
+        """Reads the quota, at most once a second, and does what is due. Call it before each measurement."""
+        if not self._engine.on_cpu:
+            return  # the device's own capacity counts
+        before = self._cpu.watch.allowance
+        if self._cpu.watch.changed(now_s):
+            now = self._cpu.watch.allowance
+            log.info("the CPU quota is %s now, and was %s", _shown(now), _shown(before))
+            utilisation.resize(fixed_cores(now), now.limit)
+            self._tune(self._wanted(self._streams), utilisation.capacity_fps)
+        if self._compiling is not None and not self._compiling.is_alive():
+            self._exchange(utilisation)
+        elif self._compiling is None and self._engine.settled and self._must_compile():
+            self._compile_beside()
+        self._workers.resize(self._wanted(self._streams))
+
+    def close(self, timeout_s: float) -> None:
+        """Waits until the model is compiled, if it is being compiled now: OpenVINO must not be interrupted."""
+        if self._compiling is not None:
+            self._compiling.join(timeout_s)
+
+    def _wanted(self, streams: int) -> int:
+        """The number of workers."""
+        allowance = self._cpu.watch.allowance
+        return SPARE_REQUESTS + (streams if allowance.quota is None else min(streams, allowance.threads))
+
+    def _must_compile(self) -> bool:
+        now, then = self._cpu.watch.allowance, self._compiled_for
+        pinned = then.quota is None and now.quota is not None
+        return (pinned or now.threads > then.threads) and now != self._tried
+
+    def _compile_beside(self) -> None:
+        self._tried = allowance = self._cpu.watch.allowance
+        needed = self._cpu.model_bytes * (1 + allowance.threads / _STREAMS_AS_LARGE_AS_A_MODEL)
+        if needed > self._cpu.room:
+            log.warning(
+                "this pod continues with %d requests at a time: to compile the model for %d would take %d MiB of "
+                "memory. Raise its memory limit, or restart it",
+                *(self._streams, allowance.threads, int(needed) >> 20),
+            )
+            return
+        self._compiling = self._lifecycle.thread("compile", lambda: self._compile(allowance), may_end=True)
+        self._compiling.start()
+
+    def _compile(self, allowance: CpuAllowance) -> None:
+        began_s, used_s = time.monotonic(), time.thread_time()
+        try:
+            self._engine.compile_again(allowance.threads)
+            detectors = list(self._make_detectors())
+            frame = synthetic_frame()
+            for detector in detectors:
+                detector.infer(frame)  # the first frame of a request is slow
+        except Exception as error:  # noqa: BLE001  the pod works as it is
+            log.warning("the model could not be compiled for a quota of %s: %s", _shown(allowance), reason(error))
+            return
+        finally:
+            self._meter.other_work(time.thread_time() - used_s)
+        self._made = detectors
+        log.info("the model was compiled again in %.1f s", time.monotonic() - began_s)
+
+    def _exchange(self, utilisation: Utilisation) -> None:
+        if not self._made:  # it failed
+            self._compiling = None
+            return
+        streams = len(self._made) - SPARE_REQUESTS
+        wanted = self._wanted(streams)
+        if self._workers.exchange(self._made, wanted):
+            self._streams, self._compiled_for = streams, self._tried
+            self._made, self._compiling = [], None
+            self._tune(wanted, utilisation.capacity_fps)
+            log.info("%d requests at a time", streams)
+
+
+def fixed_cores(allowance: CpuAllowance) -> float | None:
+    """The cores that a pod has for sure: those of its quota."""
+    return None if allowance.quota is None else allowance.limit
+
+
+def _shown(allowance: CpuAllowance) -> str:
+    return "none" if allowance.quota is None else f"{allowance.quota:g}"
