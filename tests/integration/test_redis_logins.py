@@ -46,8 +46,11 @@ def camera_pushes(logins: Logins) -> None:
         assert sorted(set(names) - {NAME}) == [OTHER, "old-1"]
 
 
-@tries("camera can report the state of a source under any name.")
+@tries("camera can pretend to be any camera: push frames and report the state of a source under any name.")
 async def camera_reports(logins: Logins) -> None:
+    for name in (NAME, OTHER):
+        assert logins.producer(name).push(frame(name)).pushed
+    assert {each.frame.name for each in logins.consumer().pop(8, 0).frames} == {NAME, OTHER}
     logins.producer(OTHER).report_source("live", 15.0, 0, 0)
     logins.producer(OTHER).report_source("stalled", 0.0, 9, 0)
     reader = QueueReader(logins.target("viewer"))
@@ -260,7 +263,7 @@ def default_is_off(logins: Logins) -> None:
             client.ping()
 
 
-@tries("site-7 can push frames of its type, and report their source.")
+@tries("site-7 can push frames of its type, and report their source, under any name.")
 async def site_pushes(logins: Logins) -> None:
     producer = logins.producer(OTHER, SITE, SITE_TYPE)
     assert producer.push(frame(OTHER, SITE_TYPE)).pushed
