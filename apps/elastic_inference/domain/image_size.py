@@ -20,6 +20,10 @@ _LETTERBOX = 1 << 30
 _TEXT = re.compile(rb"(\d{1,5})x(\d{1,5}) (stretch|letterbox)")
 # A slightly smaller image is not worth the loss of sharpness.
 _WORTH = 0.8
+# The scales at which pods decode JPEGs (`inference.jpeg`). A frame of that size gives a model what the full frame gives
+# it, and boxes move less. It is taken if it has at most so many times the pixels of one that just covers the input.
+_DECODED_AT = (1 / 8, 1 / 4, 1 / 2)
+_MOST_PIXELS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,9 @@ def reduced(width: int, height: int, models: Iterable[ModelSize]) -> tuple[int, 
     scale = max((model.scale(width, height) for model in models), default=1.0)
     if scale >= _WORTH:
         return width, height
+    decoded_at = next((each for each in _DECODED_AT if each >= scale), scale)
+    if decoded_at**2 <= _MOST_PIXELS * scale**2:
+        scale = decoded_at
     return _even(width * scale), _even(height * scale)
 
 

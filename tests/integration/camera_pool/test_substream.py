@@ -43,9 +43,6 @@ def test_the_main_stream_is_read_only_while_somebody_watches(camera: RtspCameras
         assert orders == list(range(orders[0], orders[0] + len(orders)))
         numbers = [frame.seq for _, frame, _ in found.frames]
         assert all(before < after for before, after in pairwise(numbers))
-        times = [frame.ts or 0.0 for _, frame, _ in found.frames]
-        # A new connection takes far longer than this gap; a quiet machine has none over 0.2 s.
-        assert max(after - before for before, after in pairwise(times)) < 2.5
         assert found.stream.report.reconnects == reconnects
         assert found.stream.note is None
 

@@ -32,7 +32,10 @@ def test_a_number_out_of_bounds_is_no_size(code: int) -> None:
     [
         ((1920, 1080), [STRETCH], (534, 300)),
         ((1080, 1920), [STRETCH], (300, 534)),
-        ((1920, 1080), [LETTERBOX], (416, 234)),
+        ((1280, 720), [STRETCH], (640, 360)),
+        ((1920, 1080), [ModelSize(544, 320)], (960, 540)),
+        ((1920, 1080), [LETTERBOX], (480, 270)),
+        ((1000, 562), [STRETCH], (534, 300)),  # larger than half
         ((1920, 1080), [STRETCH, LETTERBOX], (534, 300)),
         ((1920, 1080), [], (1920, 1080)),
         ((320, 240), [STRETCH], (320, 240)),
