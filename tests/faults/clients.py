@@ -212,14 +212,14 @@ def costly_images(site: Site, seen: Seen) -> None:
     """Images of 33 million pixels with as many scans as are accepted, at 8 fps; the other streams keep their rate."""
     seen.others_go_on()
     time.sleep(1)
-    before = _rate(site, 5.0)
+    before = _rate(site, 4.0)
     gate = threading.Event()
     gate.set()
     image = progressive_jpeg(*LARGEST)
     image = progressive_jpeg(*LARGEST, extra_scans=MAX_SCANS - count_scans(image))
     with Pusher(site.target("camera"), "costly", image, LARGEST, gate) as costly:
         time.sleep(1)
-        beside = _rate(site, 10.0)
+        beside = _rate(site, 6.0)
         gate.clear()
         time.sleep(1)
     seen.pushed += costly.pushed
