@@ -1,7 +1,9 @@
-"""The processes of a source worker: when they start."""
+"""The processes of a source worker: when they start, and when they are replaced."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +56,27 @@ def test_a_process_that_starts_slowly_is_not_replaced(children: Children) -> Non
         return child not in children._shared
 
     wait_for(replaced, 20, "its replacement: one that has begun and says nothing hangs")
+
+
+def test_a_process_that_reads_late_is_not_replaced(children: Children) -> None:
+    """As on a busy machine: its socket is full of cameras and leases before it gets to read them."""
+    children.start_first()
+    wait_for(lambda: children.step(0.1) or children.ready, 60, "the first process")
+    (child,) = children._shared
+    names = [f"camera-{number}" for number in range(300)]
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        labels = {"long": "x" * 200}
+        for name in names:
+            spec = CameraSpec(name=name, url=f"rtsp://127.0.0.1:9/{name}?{'x' * 800}", labels=labels)
+            child.put(name, Assignment(1, spec, 1, 0.0))
+        for number in range(100):
+            child.extend(dict.fromkeys(names, float(number)))
+        children.step(0.0)
+        assert not child.hangs
+        assert child.channel.behind
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+    wait_for(lambda: children.step(0.1) or child.reports.keys() >= set(names), 60, "word of all cameras")
+    assert not child.channel.behind
+    assert children._shared[0] is child

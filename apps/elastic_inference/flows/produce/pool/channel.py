@@ -8,26 +8,27 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import struct
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-# A child whose buffer stays full for this long hangs.
-SEND_LIMIT_S = 2.0
 _READ_BYTES = 256 * 1024
+_WRITE_BYTES = 64 * 1024
 # The maximum of one message, such as the metrics of thousands of cameras.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 Message = dict[str, Any]
 
 
 class Channel:
-    """One end. `send` is for any thread, `receive` for one."""
+    """One end. `receive` is for one thread, the others for any.
+
+    Sending waits for nobody: a process that has just started, or a busy machine, reads a few seconds later.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(SEND_LIMIT_S), 0))
         self._socket = sock
         self._lock = threading.Lock()
+        self._late = bytearray()
         self._rest = bytearray()
 
     def fileno(self) -> int:
@@ -35,14 +36,33 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any]) -> bool:
-        """Sends one message; False if the other end has closed or hangs."""
+        """Sends one message, of which `flush` sends what does not fit now. False if the other end has closed, or is
+        further behind than one message may be long."""
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-        try:
-            with self._lock:
-                self._socket.sendall(data)
-        except OSError:
-            return False
-        return True
+        with self._lock:
+            self._late += data
+            return self._flush()
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits for `flush`."""
+        return bool(self._late)
+
+    def flush(self) -> bool:
+        """Sends more of what waits; False as from `send`."""
+        with self._lock:
+            return self._flush()
+
+    def _flush(self) -> bool:
+        while self._late:
+            try:
+                sent = self._socket.send(self._late[:_WRITE_BYTES], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except OSError:
+                return False
+            del self._late[:sent]
+        return len(self._late) <= MAX_MESSAGE_BYTES
 
     def receive(self) -> list[Message] | None:
         """Waits for data and returns the messages that are complete; None when the other end has closed."""
@@ -59,6 +79,8 @@ class Channel:
 
     def shut(self) -> None:
         """Tells the other end that nothing will follow; it then closes."""
+        with self._lock:
+            self._late.clear()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 

@@ -60,7 +60,10 @@ class CameraProcess:
         poll.register(self._channel.fileno(), select.POLLIN)
         while not self._lifecycle.stopping:
             now = time.monotonic()
-            if poll.poll(max(0.0, self._next_tick - now) * 1000):
+            poll.modify(self._channel.fileno(), select.POLLIN | (select.POLLOUT if self._channel.behind else 0))
+            ready = poll.poll(max(0.0, self._next_tick - now) * 1000)
+            self._channel.flush()
+            if ready and ready[0][1] != select.POLLOUT:
                 messages = self._channel.receive()
                 if messages is None:
                     break
@@ -114,6 +117,8 @@ class CameraProcess:
 
     def _report(self) -> None:
         self._note_threads()
+        if self._channel.behind:
+            return  # the worker does not read: it will want newer facts
         now = time.monotonic()
         streams = self._manager.streams()
         states = {

@@ -62,6 +62,7 @@ class ChildProcess:
         self.cpu_s = 0.0
         self.silent_s = 0.0
         self.hangs = False
+        self._lease_late = False
         self.follows = False  # true after its first message: it now reads at once
 
     @property
@@ -92,8 +93,17 @@ class ChildProcess:
         own = {name: until[name] for name in self.cameras if name in until}
         for name, at in own.items():
             self.cameras[name].until = at
-        if own:
+        # While it does not read, only the newest times are kept for it.
+        self._lease_late = bool(own) and self.channel.behind
+        if own and not self._lease_late:
             self._send({"op": "lease", "until": own})
+
+    def flush(self) -> None:
+        """Sends more of what it could not take before."""
+        if self.channel.behind and not self.channel.flush():
+            self.hangs = True
+        if self._lease_late and not self.channel.behind:
+            self.extend({name: camera.until for name, camera in self.cameras.items()})
 
     def request_metrics(self, number: int) -> None:
         """Asks it for its metrics."""

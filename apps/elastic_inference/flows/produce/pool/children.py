@@ -138,6 +138,7 @@ class Children:
         # This process may have been frozen itself: silence counts only while it runs.
         passed_s, self._stepped_at = min(now - self._stepped_at, 1.0), now
         for child in self._all():
+            child.flush()
             child.silent_s += passed_s
             if child.hangs or child.silent_s > (SILENT_LIMIT_S if child.follows else START_LIMIT_S):
                 log.error("camera process %d hangs: it is replaced", child.pid)
