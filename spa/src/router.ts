@@ -1,54 +1,31 @@
 /** Addresses of the views. The first download holds only the streams view; the others are loaded when opened. */
+import type { Component } from 'vue'
 import { createRouter, createWebHistory } from 'vue-router'
 
 import { BASE } from './api/base'
 import StreamsPage from './pages/StreamsPage.vue'
 
+/** A view that is loaded when it is opened. The parts of its path are its properties. */
+const view = (path: string, name: string, title: string, component: () => Promise<Component>) => ({
+  path,
+  name,
+  component,
+  props: true,
+  meta: { title },
+})
+
 export const router = createRouter({
   history: createWebHistory(BASE),
   routes: [
     { path: '/', name: 'streams', component: StreamsPage, meta: { title: 'Streams' } },
-    {
-      path: '/stream/:id',
-      name: 'stream',
-      component: () => import('./pages/StreamPage.vue'),
-      props: true,
-      meta: { title: 'Stream' },
-    },
-    {
-      path: '/compare/:name?',
-      name: 'compare',
-      component: () => import('./pages/ComparePage.vue'),
-      props: true,
-      meta: { title: 'Compare' },
-    },
-    {
-      path: '/cameras',
-      name: 'cameras',
-      component: () => import('./pages/CamerasPage.vue'),
-      meta: { title: 'Cameras' },
-    },
-    {
-      path: '/cameras/new',
-      name: 'new-camera',
-      component: () => import('./pages/NewCameraPage.vue'),
-      meta: { title: 'Add a camera' },
-    },
-    {
-      path: '/camera/:name',
-      name: 'camera',
-      component: () => import('./pages/CameraPage.vue'),
-      props: true,
-      meta: { title: 'Camera' },
-    },
-    { path: '/pool', name: 'pool', component: () => import('./pages/PoolPage.vue'), meta: { title: 'Pool' } },
-    { path: '/login', name: 'login', component: () => import('./pages/LoginPage.vue'), meta: { title: 'Sign in' } },
-    {
-      path: '/:rest(.*)*',
-      name: 'unknown',
-      component: () => import('./pages/UnknownPage.vue'),
-      meta: { title: 'Not found' },
-    },
+    view('/stream/:id', 'stream', 'Stream', () => import('./pages/StreamPage.vue')),
+    view('/compare/:name?', 'compare', 'Compare', () => import('./pages/ComparePage.vue')),
+    view('/cameras', 'cameras', 'Cameras', () => import('./pages/CamerasPage.vue')),
+    view('/cameras/new', 'new-camera', 'Add a camera', () => import('./pages/NewCameraPage.vue')),
+    view('/camera/:name', 'camera', 'Camera', () => import('./pages/CameraPage.vue')),
+    view('/pool', 'pool', 'Pool', () => import('./pages/PoolPage.vue')),
+    view('/login', 'login', 'Sign in', () => import('./pages/LoginPage.vue')),
+    { ...view('/:rest(.*)*', 'unknown', 'Not found', () => import('./pages/UnknownPage.vue')), props: false },
   ],
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
 })
