@@ -76,7 +76,7 @@ class PoolTraffic:
         self._monitor.sendall(f"{auth}MONITOR\r\n".encode())
         self._start(self._watch)
         for kind in self._types:
-            consumer = QueueConsumer(self._client(), kind, "pod", config.QueueRules.model_validate({}))
+            consumer = QueueConsumer(self.client(), kind, "pod", config.QueueRules.model_validate({}))
             consumer.load_scripts()
             self._consumers.append(consumer)
             self._start(lambda kind=kind, consumer=consumer: self._take(kind, consumer))
@@ -144,9 +144,10 @@ class PoolTraffic:
             wait_for(lambda: counted() == sum(map(len, self.pushed.values())), 20, "the account")
         return self.dropped.total() + self.invalid
 
-    def _client(self) -> redis.Redis:
+    def client(self) -> redis.Redis:
+        """A client that waits for long: a lost answer would miss in the account."""
         user, password = self._login or (None, None)
-        return redis.Redis(*self._address, username=user, password=password)
+        return redis.Redis(*self._address, username=user, password=password, socket_timeout=60)
 
     def _start(self, run: object) -> None:
         thread = threading.Thread(target=run, daemon=True)  # type: ignore[arg-type]
