@@ -66,6 +66,8 @@ class CpuFollower:
         self._compiling: threading.Thread | None = None
         # Set by the thread that compiles, and taken by the main thread.
         self._made: list[FrameDetector] = []
+        self._clock: int | None = None
+        self._used_s = self._counted_s = 0.0
 
     def look(self, utilisation: Utilisation, now_s: float) -> None:
         """Reads the quota, at most once a second, and does what is due. Call it before each measurement."""
@@ -77,6 +79,8 @@ class CpuFollower:
             log.info("the CPU quota is %s now, and was %s", _shown(now), _shown(before))
             utilisation.resize(fixed_cores(now), now.limit)
             self._tune(self._wanted(self._streams), utilisation.capacity_fps)
+        if self._compiling is not None:
+            self._count_work()
         if self._compiling is not None and not self._compiling.is_alive():
             self._exchange(utilisation)
         elif self._compiling is None and self._engine.settled and self._must_compile():
@@ -108,11 +112,13 @@ class CpuFollower:
                 *(self._streams, allowance.threads, int(needed) >> 20),
             )
             return
+        self._clock, self._used_s, self._counted_s = None, 0.0, 0.0
         self._compiling = self._lifecycle.thread("compile", lambda: self._compile(allowance), may_end=True)
         self._compiling.start()
 
     def _compile(self, allowance: CpuAllowance) -> None:
-        began_s, used_s = time.monotonic(), time.thread_time()
+        began_s = time.monotonic()
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
         try:
             self._engine.compile_again(allowance.threads)
             detectors = list(self._make_detectors())
@@ -123,9 +129,20 @@ class CpuFollower:
             log.warning("the model could not be compiled for a quota of %s: %s", _shown(allowance), reason(error))
             return
         finally:
-            self._meter.other_work(time.thread_time() - used_s)
+            self._used_s = time.thread_time()
         self._made = detectors
         log.info("the model was compiled again in %.1f s", time.monotonic() - began_s)
+
+    def _count_work(self) -> None:
+        """Takes the thread's CPU time out of the load while it is used, so that no measurement has too much of it."""
+        used_s = self._used_s
+        if not used_s and self._clock is not None:
+            try:
+                used_s = time.clock_gettime(self._clock)
+            except OSError:  # it has just ended
+                used_s = self._used_s
+        self._meter.other_work(max(0.0, used_s - self._counted_s))
+        self._counted_s = max(self._counted_s, used_s)
 
     def _exchange(self, utilisation: Utilisation) -> None:
         if not self._made:  # it failed

@@ -94,6 +94,7 @@ def test_a_pod_that_grows_gets_streams_and_workers_and_one_that_shrinks_gives_wo
         wait_for(lambda: pod.runs(2), 60, "two streams")
         assert pod.engine.streams == 2
         assert pod.tuned[-1] == (2 + SPARE_REQUESTS, pytest.approx(150))
+        assert pod.parts.context.meter._wasted_s > 0, "compiling is no load"
         pod.quota(0.5)
         assert pod.workers.running == 1 + SPARE_REQUESTS
         assert pod.utilisation.capacity_fps == pytest.approx(50)
