@@ -12,7 +12,6 @@ import msgpack
 import redis
 
 from elastic_inference.domain import keys
-from elastic_inference.flows.inference.jpeg import MAX_SCANS, count_scans
 from tests.faults.load import TYPE, Pusher, Watcher
 from tests.faults.runner import Faults, Seen
 from tests.faults.site import SIZE, STREAMS, TOKEN, Site
@@ -207,26 +206,28 @@ def large_images(site: Site, seen: Seen) -> None:
     seen.check("the longest pause of a stream, without a bar", True, f"{pause_s:.1f} s")
 
 
-@FAULTS.add(MEMORY, "the costliest images, as one stream")
+@FAULTS.add(MEMORY, "costly images, as one stream")
 def costly_images(site: Site, seen: Seen) -> None:
-    """Images of 33 million pixels with as many scans as are accepted, at 8 fps; the other streams keep their rate."""
+    """Progressive images of 33 million pixels at 8 fps, more than a pod can decode; the others keep their rate."""
     seen.others_go_on()
     time.sleep(1)
-    before = _rate(site, 4.0)
+    before, pods_mb = _rate(site, 4.0), _pods_mb(site)
     gate = threading.Event()
     gate.set()
-    image = progressive_jpeg(*LARGEST)
-    image = progressive_jpeg(*LARGEST, extra_scans=MAX_SCANS - count_scans(image))
-    with Pusher(site.target("camera"), "costly", image, LARGEST, gate) as costly:
+    with Pusher(site.target("camera"), "costly", progressive_jpeg(*LARGEST), LARGEST, gate) as costly:
         time.sleep(1)
         beside = _rate(site, 6.0)
         gate.clear()
         time.sleep(1)
     seen.pushed += costly.pushed
-    inferred = len(site.reader.seen["costly"])
-    seen.check("it is served too", inferred > 0, f"{inferred} of {costly.pushed} frames", fails=False)
+    # One that a pod has begun takes 0.4 s of its CPU time, on a busy machine many times as long.
+    seen.within("the pods' memory is given back", lambda: _pods_mb(site) < pods_mb + 100, 60)
     kept = beside / before
     seen.check("the others keep 90 % of their rate", kept >= 0.9, f"{kept:.0%}", fails=kept < 0.7)
+
+
+def _pods_mb(site: Site) -> float:
+    return sum(mb for name, (mb, _) in site.levels().items() if name.startswith("pod-"))
 
 
 def _rate(site: Site, seconds: float) -> float:
