@@ -68,6 +68,10 @@ beforeAll(async () => {
     const { problem } = (await (await api('')).json()) as { problem: string | null }
     return problem === null ? true : Promise.reject(new Error(problem))
   })
+  // On a busy machine, it starts long after the page that asks it for a check.
+  const nowhere = JSON.stringify({ url: 'rtsp://127.0.0.1:9/none', transport: 'tcp' })
+  const probe = async (): Promise<string> => (await api('/probe', { method: 'POST', body: nowhere })).text()
+  await waitFor('a source worker', async () => !(await probe()).includes('No source worker'), 60_000)
 })
 
 test('a camera is added, with its mistakes shown at their fields', async () => {
