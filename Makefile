@@ -19,9 +19,10 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test checks dashboard-checks test-python test-side-by-side test-alone test-load test-dashboard \
-    test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity bench bench-ratio \
-    bench-soak bench-dashboard lint lint-dashboard lint-scripts lint-python types docs clean dashboard screenshots has-node
+.PHONY: help install demo test checks dashboard-checks test-python test-side-by-side test-alone test-load \
+    test-dashboard test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity \
+    bench bench-ratio bench-soak bench-dashboard lint lint-dashboard lint-scripts lint-python types docs clean \
+    dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -86,7 +87,8 @@ test-side-by-side: install
 
 # Only the files that hold such tests: to read all files takes as long as some of these tests.
 test-alone: install
-	@$(BIN)/pytest -m "alone and not load" $$(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit) \
+	@$(BIN)/pytest -m "alone and not load" \
+	    $$(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit) \
 	    $(ONCE_MORE) -m "alone and not load"; }
 
 test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras; six minutes (ARGS="-k name")
@@ -98,7 +100,8 @@ test-components: dashboard
 	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent
 
 test-browser: install dashboard
-	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
+	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] \
+	    || command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null; then \
 	    cd spa && npm run --silent test:e2e; \
 	else echo "skipped: the dashboard's tests in a browser (Chromium is missing; CI must have it)"; fi
 

@@ -89,7 +89,7 @@ function budget(figures: Figures): [goal: string, met: boolean][] {
 
 test(`${streamCount} streams for ${seconds} s`, { timeout: (seconds + 120) * 1000 }, async () => {
   const system = await System.start()
-  const browser = await startBrowser()
+  const browser = await startBrowser({ whole: true })
   try {
     const streams = Array.from({ length: streamCount }, (_, index) => `cam-${index + 1}:people`)
     const publisher = await Publisher.start(system.brokerUrl, streams, existsSync(clip) ? ['--clip', clip] : [])

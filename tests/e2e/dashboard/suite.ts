@@ -26,8 +26,7 @@ export function useSuite(options: SystemOptions & { streams?: string[] } = {}): 
   afterAll(async () => {
     // If the start failed, some of them are missing.
     const started = suite as Partial<Suite>
-    await started.browser?.close()
-    await started.publisher?.stop()
+    await Promise.all([started.browser?.close(), started.publisher?.stop()])
     await started.system?.stop()
   })
   afterEach(async () => {

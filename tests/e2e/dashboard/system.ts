@@ -100,7 +100,8 @@ export class Publisher {
     })
   }
 
-  static async start(brokerUrl: string, streams: string[], more: string[] = []): Promise<Publisher> {
+  /** At half the rate of the benchmark: what a frame shows does not depend on it, and painting takes much time. */
+  static async start(brokerUrl: string, streams: string[], more: string[] = ['--fps', '8']): Promise<Publisher> {
     const service = Service.start(
       'publisher',
       python,
@@ -212,8 +213,11 @@ export class System {
     return service
   }
 
+  /** Redis last: the others end at once while it is there. */
   async stop(): Promise<void> {
-    for (const service of this.services.reverse()) await service.stop()
+    const [valkey, ...others] = this.services
+    await Promise.all(others.map((service) => service.stop()))
+    await valkey?.stop()
   }
 
   /** The services' last lines, for error messages. */
