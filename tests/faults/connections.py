@@ -186,10 +186,10 @@ def strangers_at_redis(site: Site, seen: Seen) -> None:
     seen.others_go_on("cam-5")
     closed = site.named("housekeeping").metric("ei_redis_strangers_closed_total")
     with _few_places(site, 150) as own, beside(partial(_hold_places, site.valkey.port)):
-        wait_for(lambda: _is_full(site.valkey.port), 10, "a Redis without a free place")
-        site.kill_connections(lambda each: each["name"] == "cam-5")
-        # The camera's own place must not be the free one.
+        wait_for(lambda: _clients(site) > own + 100, 10, "a Redis that a stranger fills")
+        # From now on there is no free place, not even the camera's own, until connections of the stranger are closed.
         site.admin.config_set("maxclients", own + 100)
+        site.kill_connections(lambda each: each["name"] == "cam-5")
         began = time.monotonic()
         seen.within("the camera is back while they are held", lambda: site.reader.back_at("cam-5", began), 40)
     seen.end()
@@ -201,7 +201,7 @@ def strangers_at_redis(site: Site, seen: Seen) -> None:
 def _few_places(site: Site, free: int) -> Iterator[int]:
     """Redis has only so many free places; gives the number of those that are taken."""
     most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
-    own = int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
+    own = _clients(site)
     site.admin.config_set("maxclients", own + free)
     try:
         yield own
@@ -237,12 +237,8 @@ def _is_open(each: socket.socket) -> bool:
     return False
 
 
-def _is_full(port: int) -> bool:
-    with socket.create_connection(("127.0.0.1", port), 5) as client:
-        client.settimeout(0.3)
-        with contextlib.suppress(TimeoutError):
-            return client.recv(100).startswith(b"-ERR max")
-    return False
+def _clients(site: Site) -> int:
+    return int(site.admin.info("clients")["connected_clients"])  # type: ignore[index]
 
 
 def _share_of_places(site: Site) -> float:
