@@ -30,6 +30,7 @@ import pytest
 import redis
 
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.own_cluster import bring_up, cluster_command
 from tests.cluster.traffic import Camera, Results, Watcher
 from tests.conftest import missing_tool
 from tests.support.manifests import PROJECT, generate, load
@@ -135,43 +136,18 @@ class Installation:
         self.applied = [each for each in self.applied if each not in files]
 
 
-def _command() -> Path | None:
-    given = os.environ.get("EI_CLUSTER_COMMAND")
-    path = Path(given) if given else PROJECT.parent / "shared" / "tools" / "cluster" / "cluster"
-    return path if path.is_file() else None
-
-
 @pytest.fixture(scope="session")
 def cluster_environ() -> dict[str, str]:
     """What kubectl needs to reach the cluster; brings up the cluster of EI_CLUSTER_COMMAND where none is named."""
     if os.environ.get("KUBECONFIG"):
         return {}
-    command = _command()
+    command = cluster_command()
     if command is None:
         missing_tool("a cluster (set KUBECONFIG or EI_CLUSTER_COMMAND)")
     assert command is not None
-    found = _environ_of(command)
-    # A second `up` on a cluster that runs writes kube-proxy's settings again, which makes kube-proxy exit.
-    if not _is_up(found):
-        if subprocess.run([str(command), "up"], timeout=1800, check=False).returncode != 0:
-            subprocess.run([str(command), "down"], check=True, timeout=300)
-            subprocess.run([str(command), "up"], check=True, timeout=1800)
-        found = _environ_of(command)
+    found = bring_up(command)
     subprocess.run([str(command), "images", "valkey"], check=True, timeout=900)
     return found
-
-
-def _environ_of(command: Path) -> dict[str, str]:
-    text = subprocess.run([str(command), "env"], check=False, capture_output=True, text=True, timeout=60).stdout
-    found = dict(re.findall(r"\b(KUBECONFIG|PATH)=(\S+)", text))
-    found["PATH"] = found.get("PATH", "$PATH").replace("$PATH", os.environ["PATH"])
-    return found
-
-
-def _is_up(environ: Mapping[str, str]) -> bool:
-    asked = ["kubectl", "get", "--raw", "/readyz", "--request-timeout=5s"]
-    done = subprocess.run(asked, env={**os.environ, **environ}, capture_output=True, timeout=30, check=False)
-    return "KUBECONFIG" in environ and done.returncode == 0
 
 
 @pytest.fixture(scope="session")
