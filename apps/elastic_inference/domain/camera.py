@@ -22,6 +22,7 @@ from pydantic import (
     with_config,
 )
 
+from elastic_inference.domain.events.rules import MAX_LINES, MAX_ZONES, CameraRules, Line, Zone, each_name_once
 from elastic_inference.domain.fields import Count, Name, Rate
 from elastic_inference.domain.pool import CLOSED
 
@@ -156,6 +157,12 @@ class CameraSpec(BaseModel):
     labels: dict[_Label, Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict, max_length=MAX_LABELS, description="Labels of your own, such as `site`."
     )
+    zones: Annotated[tuple[Zone, ...], AfterValidator(each_name_once)] = Field(
+        (), max_length=MAX_ZONES, description="Parts of its frames: who enters, stays or leaves makes an event."
+    )
+    lines: Annotated[tuple[Line, ...], AfterValidator(each_name_once)] = Field(
+        (), max_length=MAX_LINES, description="Lines in its frames: who crosses one makes an event."
+    )
 
     @field_validator("substream")
     @classmethod
@@ -181,6 +188,11 @@ class CameraSpec(BaseModel):
     def is_file(self) -> bool:
         """Whether its URL is a file, which loops."""
         return self.url.startswith(f"{FILE_SCHEME}:")
+
+    @property
+    def rules(self) -> CameraRules:
+        """Its zones and lines."""
+        return CameraRules(self.zones, self.lines)
 
     def public(self) -> CameraSpec:
         """Without the login and the values of the URLs' queries, which are secrets too."""

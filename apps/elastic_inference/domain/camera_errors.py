@@ -50,6 +50,12 @@ _PATTERNS = {
     "certificate": "expected sha256:<64 hexadecimal digits>, or the name of a .pem file without its folder",
     "login_secret": "expected the name of a Secret: lower-case letters, digits, '-' and '.'",
 }
+# The fields inside of fields.
+_NESTED = {
+    "login": ("user", "password"),
+    "zones": ("name", "points", "labels", "dwell_s", "point"),
+    "lines": ("name", "from", "to", "labels", "point"),
+}
 
 
 class CameraRefusal(ElasticInferenceError):
@@ -95,11 +101,10 @@ def _words(found: Any, model: type[BaseModel]) -> str:
     if kind == "value_error":
         return str(found["msg"]).removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        parent = "login" if len(location) > 1 else ""
-        names = ("user", "password") if parent else tuple(model.model_fields)
+        names = _NESTED[str(location[0])] if len(location) > 1 else tuple(model.model_fields)
         return f"there is no such field; expected one of {', '.join(names)}"
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(str(location[0]), "expected other characters")
+        return _PATTERNS.get(str(location[-1]), _PATTERNS.get(str(location[0]), "expected other characters"))
     make = _KINDS.get(kind)
     return make(found.get("ctx", {})) if make else str(found["msg"])
 

@@ -5,6 +5,7 @@
     ├── InvalidFrameError      a frame message is unusable; carries the reason to count
     ├── StaleFrameError        a good frame has waited too long
     ├── InvalidResultError     a result message is malformed or of an unknown version
+    ├── InvalidEventError      an event is malformed or of an unknown version
     ├── SourceError            a camera or a file can't be opened or read
     │   └── SourceFatalError   and trying again does not help (a missing file)
     ├── ModelError             a model can't be found, loaded, or doesn't fit its adapter
@@ -72,6 +73,10 @@ class StaleFrameError(ElasticInferenceError):
 
 class InvalidResultError(ElasticInferenceError):
     """A result message is malformed or of an unknown version."""
+
+
+class InvalidEventError(ElasticInferenceError):
+    """An event is malformed or of an unknown version."""
 
 
 class SourceError(ElasticInferenceError):

@@ -245,6 +245,11 @@ export interface components {
             has_login: boolean;
             status: components["schemas"]["CameraStatus"];
         };
+        /**
+         * @description lost: the source delivers nothing; back: it does again. A pool without pods is not a lost camera.
+         * @enum {string}
+         */
+        CameraChange: "lost" | "back";
         /** @description A user and password that the camera asks for. `str()` and `repr()` show no password. */
         CameraLogin: {
             /** @description The user's name at the camera. */
@@ -296,6 +301,10 @@ export interface components {
             labels?: {
                 [key: string]: string;
             };
+            /** @description Parts of its frames: who enters, stays or leaves makes an event. */
+            zones?: components["schemas"]["Zone"][];
+            /** @description Lines in its frames: who crosses one makes an event. */
+            lines?: components["schemas"]["Line"][];
         };
         /**
          * @description What a camera does. The first five are the source's; see `doc/cameras.md`.
@@ -353,6 +362,11 @@ export interface components {
                 [key: string]: components["schemas"]["JsonValue"];
             };
         };
+        /**
+         * @description in: from the left of a line to its right, as somebody sees it who goes from its start to its end.
+         * @enum {string}
+         */
+        Direction: "in" | "out";
         /** @description Why the request failed. */
         Error: {
             error: components["schemas"]["ErrorDetail"];
@@ -372,6 +386,66 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description One revision of an event. Readers ignore unknown fields, and tell repeats by `id` and `rev`. */
+        Event: {
+            /**
+             * @description Version of this format.
+             * @constant
+             */
+            v: 1;
+            /** @description Its id, the same in all its revisions, and the same again if a worker makes it twice: <stream>/<epoch>-<order>-<rule>-<n>. */
+            id: string;
+            /** @description Rises with each phase of this event. */
+            rev: number;
+            kind: components["schemas"]["EventKind"];
+            phase: components["schemas"]["Phase"];
+            /** @description The stream's name. */
+            camera: string;
+            /** @description The stream's id; null for what concerns the camera. */
+            stream: string | null;
+            /** @description The inference type; null for what concerns the camera. */
+            type: string | null;
+            /** @description Name of the object's class. */
+            label: string | null;
+            /** @description The object's track: <stream>/<epoch>-<n>, never used twice. */
+            track: string | null;
+            /** @description The zone or the line. */
+            zone: string | null;
+            /** @description In which direction the object crossed the line. */
+            direction: components["schemas"]["Direction"] | null;
+            /** @description What happened to the camera. */
+            state: components["schemas"]["CameraChange"] | null;
+            /** @description Of the newest detection, 0..1. */
+            confidence: number | null;
+            /** @description The highest since the event began, 0..1. */
+            top_confidence: number | null;
+            /** @description Where the object was last seen: x_min, y_min, x_max, y_max, each 0..1 of the frame. */
+            box: [
+                number,
+                number,
+                number,
+                number
+            ] | null;
+            /** @description The zones that the object is in now. */
+            zones: string[];
+            /** @description When it began, by Redis' clock, Unix milliseconds. */
+            began_ms: number;
+            /** @description When what this revision says happened, by the same clock. */
+            at_ms: number;
+            /** @description When it ended; null before that. */
+            ended_ms: number | null;
+            /** @description From its beginning to `at_ms`, seconds. */
+            duration_s: number;
+            /** @description Path of its image at the gateway. */
+            snapshot: string | null;
+            /** @description Why it has no image, as a sentence. */
+            snapshot_reason: string | null;
+        };
+        /**
+         * @description What it is about: an object, its visit to a zone, a line it crossed, its long stay; or a camera that was lost.
+         * @enum {string}
+         */
+        EventKind: "object" | "zone" | "line" | "dwell" | "camera";
         /**
          * @description One image of one stream, as a producer pushes it: a msgpack map with these keys.
          *
@@ -422,11 +496,29 @@ export interface components {
          */
         ImageSize: "auto" | "source";
         JsonValue: unknown;
+        /** @description A line that objects cross. Its direction says what *in* is: from its left to its right. */
+        Line: {
+            /** @description Its name, once for the camera. */
+            name: string;
+            /** @description Where it starts. */
+            from: number[];
+            /** @description Where it ends. */
+            to: number[];
+            /** @description Only objects of these labels; empty for all. */
+            labels?: string[];
+            /** @description The point of a box that must cross. */
+            point?: components["schemas"]["ReferencePoint"];
+        };
         /** @description A login. Other fields are ignored. */
         Login: {
             /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
             token: string;
         };
+        /**
+         * @description Where an event is in its life. What takes no time, such as a crossing, has `end` alone.
+         * @enum {string}
+         */
+        Phase: "begin" | "update" | "end";
         /** @description A source that delivered at least one frame. */
         ProbeReport: {
             /** @description The address, without login and query. */
@@ -493,6 +585,11 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /**
+         * @description The point of a box that counts. foot: the middle of its lower edge; centre: its centre.
+         * @enum {string}
+         */
+        ReferencePoint: "foot" | "centre";
         /** @description All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields. */
         Result: {
             /**
@@ -679,6 +776,19 @@ export interface components {
             scale_ratio: number;
             /** @description When it last reported, Unix seconds by the server's clock. */
             last_seen: number | null;
+        };
+        /** @description A part of the frame: a polygon whose last point joins its first. */
+        Zone: {
+            /** @description Its name, once for the camera. */
+            name: string;
+            /** @description Its corners, in turn. */
+            points: number[][];
+            /** @description Only objects of these labels; empty for all. */
+            labels?: string[];
+            /** @description An event for each object that stays for as many seconds. */
+            dwell_s?: number | null;
+            /** @description The point of a box that must be inside. */
+            point?: components["schemas"]["ReferencePoint"];
         };
     };
     responses: never;

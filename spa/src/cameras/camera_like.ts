@@ -23,6 +23,8 @@ export function cameraLike(spec: Partial<CameraSpec> = {}, status: Partial<Camer
       certificate: null,
       enabled: true,
       labels: {},
+      zones: [],
+      lines: [],
       ...spec,
     },
     status: {

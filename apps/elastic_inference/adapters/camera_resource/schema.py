@@ -117,4 +117,6 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
     for key in ("items", "additionalProperties"):
         if isinstance(found.get(key), dict):
             found[key] = _structural(found[key], definitions)
+    if "properties" in found:
+        found["properties"] = {name: _structural(each, definitions) for name, each in found["properties"].items()}
     return found

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
+from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.fields import Name, StreamId
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.rest import EVENTS, Error
@@ -59,7 +60,7 @@ class _Schemas(GenerateJsonSchema):
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    models = {"Frame": Frame, "Result": Result, "Error": Error}
+    models = {"Frame": Frame, "Result": Result, "Event": Event, "Error": Error}
     models |= {f"{kind.capitalize()}Event": event for kind, event in EVENTS.items()}
     for route in ROUTES:
         models |= {each.__name__: each for each in (route.returns, route.accepts) if isinstance(each, type)}
