@@ -27,6 +27,8 @@ FPS, KEY_FRAME_S = 5, 2
 CONNECTED_S, DELIVERS_S, GAP_S, FROZEN_S = 5.0, 8.0, 1.0, 20.0
 # A pod that starts on a node with two cores holds up everything else, also cameras that stay where they are.
 STARVED_S = 4.0
+# Inference of these streams takes a small node's CPU, and far more of it than the workers' requests leave them.
+SAMPLES = [f"ei-sample-{kind}-deployment" for kind in ("car", "face", "object", "people")]
 
 
 class Site:
@@ -62,6 +64,10 @@ class Site:
     def scale(self, pods: int) -> None:
         """Asks for so many workers."""
         self.installed.kubectl.run("scale", f"deployment/{CAMERA_POOL}", f"--replicas={pods}")
+
+    def scale_samples(self, pods: int) -> None:
+        """Asks for so many pods of each sample stream."""
+        self.installed.kubectl.run("scale", "deployment", "-l", f"app in ({','.join(SAMPLES)})", f"--replicas={pods}")
 
     def workers(self) -> dict[str, list[str]]:
         """The cameras of each worker, as far as they are live."""
@@ -107,11 +113,13 @@ def site(installed: Installation) -> Iterator[Site]:
         PoolTraffic(installed.queue_port, TYPE, host=installed.node, login=login) as traffic,
     ):
         found = Site(installed, cameras, traffic)
+        found.scale_samples(0)
         try:
             yield found
         finally:
             found.remove()
             found.scale(1)
+            found.scale_samples(1)
             installed.kubectl.wait_rolled_out()
             left = ("pods", "-l", f"app={CAMERA_POOL}")
             wait_for(lambda: len(installed.kubectl.get(*left)["items"]) == 1, 60, "the other workers to end", every_s=1)
