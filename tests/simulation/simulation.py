@@ -38,7 +38,9 @@ class World:
     scrape_s: int = 5
     """Between Prometheus' scrapes; both autoscalers query it whenever they decide."""
     outages: tuple[tuple[float, float], ...] = ()
-    """Spans without metrics, after which Prometheus starts empty."""
+    """Spans without metrics, after which Prometheus starts empty, and reads one pod after the other."""
+    whole: bool = True
+    """With KEDA: no value while registered pods have not been scraped."""
     noise: float = 0.03
     """Relative standard deviation of a measured ratio."""
     reads: float = 1.0
@@ -163,12 +165,21 @@ class _Metrics:
         # the last scrape: sum of the ratios and number of pods; None before the first
         self._last: tuple[float, int] | None = None
         self._phase = chance.randrange(world.scrape_s)
+        # the second in which the last outage ended
+        self._back_s = -world.scrape_s
+        self._partial = False
 
     def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
         """Adds one second's frames of all pods, and scrapes when it is time."""
         self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
         if self.world.outages and self.unavailable(at_s):
-            self._last = None
+            self._last, self._back_s = None, at_s + 1
+            return
+        read = at_s - self._back_s + 1
+        self._partial = read < self.world.scrape_s
+        if read <= self.world.scrape_s:
+            scraped = ready * read // self.world.scrape_s
+            self._last = (self._sum(at_s, pool, ready) * scraped / ready, scraped) if scraped else None
         elif at_s % self.world.scrape_s == self._phase:
             self._last = self._sum(at_s, pool, ready), ready
 
@@ -181,8 +192,8 @@ class _Metrics:
         return self._last or (0.0, 0)
 
     def total(self, replicas: int) -> float | None:
-        """The result of KEDA's query: a type with pods but without a ratio is an error (kubernetes/scale/keda)."""
-        if self._last is None or (replicas and not self._last[1]):
+        """The result of KEDA's query: a type with pods but without all ratios is an error (kubernetes/scale/keda)."""
+        if self._last is None or (replicas and not self._last[1]) or (self._partial and self.world.whole):
             return None if replicas else 0.0
         return self._last[0]
 

@@ -112,3 +112,26 @@ def test_the_same_seed_gives_the_same_run() -> None:
     # Before the first measurement the ratio is NaN, which equals nothing: compare as text.
     assert repr(first.steps) == repr(again.steps)
     assert repr(first.steps) != repr(other.steps)
+
+
+@pytest.mark.parametrize("keda", [False, True])
+@pytest.mark.parametrize("phase_s", range(3))
+def test_a_prometheus_that_comes_back_reads_one_pod_after_the_other_and_nothing_changes(
+    keda: bool, phase_s: int
+) -> None:
+    """The scale-in window is empty after an outage that is longer: the first value decides at once."""
+    world = dataclasses.replace(WORLD, keda=keda, outages=((100, 200),))
+    fewest = {}
+    for whole in (True, False):
+        run = simulate(
+            SETTINGS,
+            dataclasses.replace(world, whole=whole),
+            lambda _: 6.8 * WORLD.pod_fps,
+            300,
+            replicas=9,
+            first_look_s=200 % 15 + phase_s,
+        )
+        fewest[whole] = min(each.replicas for each in run.steps)
+    assert fewest[True] == 9
+    # Without that rule KEDA would act on the sum of some pods. The other autoscaler knows which pods are missing.
+    assert (fewest[False] < 9) == keda
