@@ -23,7 +23,7 @@ HOMES = {
     "websockets": {"flows.relay"},
     "lightkube": {"adapters.camera_resource"},
     "httpx2": {"adapters.camera_resource"},
-    "msgpack": {"domain.frame_message", "domain.flat_map"},
+    "msgpack": {"domain.frame_message", "domain.flat_map", "domain.events"},
     "av": {"adapters.source"},
     "cv2": {"flows.inference"},
     "PIL": {"adapters.drawing"},

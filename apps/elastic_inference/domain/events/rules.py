@@ -17,6 +17,7 @@ MAX_ZONES = 32
 MAX_LINES = 32
 MAX_POINTS = 32
 MAX_RULE_LABELS = 16
+MAX_RULE_NAME = 64
 MAX_DWELL_S = 86400
 # Smaller ones are slips of the mouse; an object's place is not known so exactly.
 _MIN_AREA = 0.0001
@@ -31,6 +32,8 @@ def _rounded(value: float) -> float:
 Point = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1), AfterValidator(_rounded)], ...], Field(min_length=2, max_length=2)
 ]
+# Names of all zones together must fit into the attributes of a result.
+RuleName = Annotated[Name, Field(max_length=MAX_RULE_NAME)]
 _Labels = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
     Field(max_length=MAX_RULE_LABELS, description="Only objects of these labels; empty for all."),
@@ -50,7 +53,7 @@ class Zone(BaseModel):
 
     model_config = _CLOSED
 
-    name: Name = Field(description="Its name, once for the camera.")
+    name: RuleName = Field(description="Its name, once for the camera.")
     points: tuple[Point, ...] = Field(min_length=3, max_length=MAX_POINTS, description="Its corners, in turn.")
     labels: _Labels = ()
     dwell_s: float | None = Field(
@@ -71,7 +74,7 @@ class Line(BaseModel):
 
     model_config = ConfigDict(**_CLOSED, serialize_by_alias=True)
 
-    name: Name = Field(description="Its name, once for the camera.")
+    name: RuleName = Field(description="Its name, once for the camera.")
     start: Point = Field(alias="from", description="Where it starts.")
     end: Point = Field(alias="to", description="Where it ends.")
     labels: _Labels = ()

@@ -1,0 +1,176 @@
+"""Where one object is: its zones and the lines it crosses, with inertia. Pure; called by `StreamAnalysis`.
+
+A box trembles, and detectors jump for a frame. So a change counts only when it was seen twice, and either its point is
+clear of the edge or it stays changed for a while. Whoever steps over a line and back has not crossed it; whoever pauses
+on it crosses once, when leaving it. Where nothing is seen, nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from elastic_inference.domain.events.geometry import XY, DirectedLine, Polygon, reference
+from elastic_inference.domain.events.rules import CameraRules, Line, Zone
+from elastic_inference.domain.events.tracker import Box
+
+# A change is clear of the edge by this share of the object's height, within these bounds.
+_CLEAR = 0.05
+_MIN_CLEAR = 0.004
+_MAX_CLEAR = 0.03
+# How long a change must have lasted: one that is clear of the edge, and one that is not.
+CLEAR_S = 0.2
+CLOSE_S = 1.0
+_TWICE = 2
+
+
+class Shapes:
+    """A camera's rules, ready to be asked."""
+
+    def __init__(self, rules: CameraRules) -> None:
+        self.zones: dict[str, tuple[Zone, Polygon]] = {zone.name: (zone, Polygon(zone.points)) for zone in rules.zones}
+        self.lines: dict[str, tuple[Line, DirectedLine]] = {
+            line.name: (line, DirectedLine(line.start, line.end)) for line in rules.lines
+        }
+
+
+@dataclass(slots=True)
+class Place:
+    """One object and one zone."""
+
+    inside: bool = False
+    since_s: float = 0.0  # while it seems to have changed: since when
+    sights: int = 0  # how often in a row it was seen changed
+    clear: bool = False  # whether it was clear of the edge then
+    entered_s: float = 0.0
+    label: str = ""  # the object's, when it entered
+
+    def changes(self, inside: bool, now_s: float, is_clear: Callable[[], bool]) -> bool:
+        """Whether the object has entered or left for certain."""
+        if inside == self.inside:
+            self.sights, self.clear = 0, False
+            return False
+        if not self.sights:
+            self.since_s = now_s
+        self.sights += 1
+        self.clear = self.clear or is_clear()
+        if self.sights < _TWICE or now_s - self.since_s < (CLEAR_S if self.clear else CLOSE_S):
+            return False
+        self.inside, self.sights, self.clear = inside, 0, False
+        return True
+
+
+@dataclass(slots=True)
+class Crossing:
+    """One object and one line, while it may be crossing."""
+
+    direction: int = 0  # 1 to the right, -1 to the left, 0 if it is where it was
+    since_s: float = 0.0
+    sights: int = 0  # how often in a row it was seen clear of the line
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What happened: a zone entered or left, or a line crossed, at a time that is known only afterwards."""
+
+    zone: str | None
+    line: str | None
+    direction: int  # into the zone or to the right of the line: 1
+    at_s: float
+
+
+class Whereabouts:
+    """All zones and lines of one object."""
+
+    __slots__ = ("box", "crossings", "places")
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self.places: dict[str, Place] = {}
+        self.crossings: dict[str, Crossing] = {}
+
+    def see(self, shapes: Shapes, label: str, box: Box, now_s: float) -> list[Moved]:
+        """Takes a sight of the object; returns what is certain now."""
+        before, self.box = self.box, box
+        if not shapes.zones and not shapes.lines:
+            return []
+        clear = min(max(_CLEAR * (box[3] - box[1]), _MIN_CLEAR), _MAX_CLEAR)
+        moved: list[Moved] = []
+        for name, (zone, polygon) in shapes.zones.items():
+            place = self.places.get(name)
+            if (place is None or not place.inside) and zone.labels and label not in zone.labels:
+                continue
+            point = reference(box, zone.point)
+            inside = polygon.contains(point)
+            if place is None:
+                if not inside:
+                    continue
+                place = self.places[name] = Place()
+            if place.changes(inside, now_s, is_clear=partial(polygon.is_clear, point, clear)):
+                if inside:
+                    place.entered_s, place.label = place.since_s, label
+                moved.append(Moved(name, None, 1 if inside else -1, place.since_s))
+        for name, (line, path) in shapes.lines.items():
+            if not line.labels or label in line.labels:
+                step = (reference(before, line.point), reference(box, line.point))
+                moved += self._cross(name, path, step, clear, now_s)
+        return moved
+
+    def end(self) -> list[Moved]:
+        """The object was seen for the last time: a line that it had just crossed counts."""
+        return [
+            Moved(None, name, crossing.direction, crossing.since_s)
+            for name, crossing in self.crossings.items()
+            if crossing.sights
+        ]
+
+    def inside(self) -> list[str]:
+        """The names of the zones that it is in."""
+        return [name for name, place in self.places.items() if place.inside]
+
+    def _cross(self, name: str, path: DirectedLine, step: tuple[XY, XY], clear: float, now_s: float) -> list[Moved]:
+        direction, crossing = path.crossed(*step), self.crossings.get(name)
+        if crossing is None:
+            if not direction:
+                return []
+            crossing = self.crossings[name] = Crossing()
+        if direction:
+            crossing.direction = max(-1, min(1, crossing.direction + direction))
+            crossing.since_s, crossing.sights = now_s, 0
+            if not crossing.direction:
+                del self.crossings[name]
+                return []
+        if abs(path.right_of(step[1])) < clear:
+            crossing.sights = 0
+            return []
+        crossing.sights += 1
+        if crossing.sights < _TWICE or now_s - crossing.since_s < CLEAR_S / 2:
+            return []
+        del self.crossings[name]
+        return [Moved(None, name, crossing.direction, crossing.since_s)]
+
+    def pack(self) -> list[Any]:
+        """Everything, for `unpack`."""
+        places = [
+            [name, each.inside, each.since_s, each.sights, each.clear, each.entered_s, each.label]
+            for name, each in self.places.items()
+        ]
+        crossings = [[name, each.direction, each.since_s, each.sights] for name, each in self.crossings.items()]
+        return [self.box, places, crossings]
+
+    @classmethod
+    def unpack(cls, packed: list[Any]) -> Whereabouts:
+        """The whereabouts of `pack`'s list."""
+        box, places, crossings = packed
+        found = cls(box_of(box))
+        found.places = {str(name): Place(*rest) for name, *rest in places}
+        found.crossings = {str(name): Crossing(*rest) for name, *rest in crossings}
+        return found
+
+
+def box_of(values: Iterable[Any]) -> Box:
+    """Four numbers as a box. Raises TypeError or ValueError."""
+    a, b, c, d = (float(value) for value in values)
+    return (a, b, c, d)
