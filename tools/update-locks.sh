@@ -38,7 +38,7 @@ write() { # file origin argument...
     mv "$folder/lock.txt" "$file"
 }
 mkdir -p container/locks
-for extra in camera file inference websocket gateway; do lock "$extra" setup.py --extra "$extra"; done
+for extra in camera file inference websocket gateway events; do lock "$extra" setup.py --extra "$extra"; done
 echo 'setuptools>=80' >"$folder/build.in"
 lock build "$folder/build.in"
 # it requires OpenCV 4 but works with 5: installed without its dependencies, which the inference service has

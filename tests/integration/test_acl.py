@@ -278,7 +278,7 @@ def test_reader_reads_results_alone_and_in_a_group(locked_server: EmbeddedValkey
         assert reader.xack(key, "counters", entry) == 1
 
 
-@pytest.mark.parametrize("optional", ["source", "gateway", "housekeeping", "reader", "scaler"])
+@pytest.mark.parametrize("optional", ["source", "gateway", "housekeeping", "events", "reader", "scaler"])
 def test_an_optional_user_without_a_password_is_off(optional: str) -> None:
     text = render_acl({user: password for user, password in PASSWORDS.items() if user != optional})
     assert f"\nuser {optional} off resetchannels -@all\n" in text

@@ -18,6 +18,7 @@ IMAGES = (
     "ei-inference-service",
     "ei-websocket-server",
     "ei-gateway-server",
+    "ei-event-service",
 )
 
 
@@ -26,7 +27,7 @@ def builder(tmp_path: Path) -> Builder:
     return Builder(tmp_path, ("podman",))
 
 
-def test_all_five_are_built_published_and_summed_up(builder: Builder) -> None:
+def test_all_images_are_built_published_and_summed_up(builder: Builder) -> None:
     done = builder.run("-r", "registry.example.org/team", "-g", "1.5", "-m", "none")
     assert done.returncode == 0, done.stderr
     built = builder.calls("podman", "build")
@@ -36,8 +37,8 @@ def test_all_five_are_built_published_and_summed_up(builder: Builder) -> None:
     assert [call[-1] for call in builder.calls("podman", "push")] == [
         f"registry.example.org/team/{each}:1.5" for each in IMAGES
     ]
-    assert "[5/5] ei-gateway-server: publishing to registry.example.org/team" in done.stdout
-    assert done.stdout.count("237 MB") == 5
+    assert "[6/6] ei-event-service: publishing to registry.example.org/team" in done.stdout
+    assert done.stdout.count("237 MB") == 6
     assert not any("--tls-verify=false" in call for call in builder.calls("podman", "push"))
 
 
@@ -83,6 +84,7 @@ def test_the_base_image_and_additional_packages_can_be_chosen(builder: Builder) 
         False,
         False,
         True,
+        False,
         False,
         False,
     ]
@@ -223,7 +225,7 @@ def test_no_image_is_built_without_a_single_model(builder: Builder, folder: bool
         ([], "-r REGISTRY is required"),
         (["-r", "https://x"], "expected a registry without http://"),
         (["-r", "x", "-a", "ship"], "-a ship: expected build, publish, save or all"),
-        (["-r", "x", "-c", "web"], "-c web: expected css, fss, ois, wss, gws or all"),
+        (["-r", "x", "-c", "web"], "-c web: expected css, fss, ois, wss, gws, evs or all"),
         (["-r", "x", "-g", "latest"], "a tag that moves can't be rolled back"),
         (["-r", "x", "-g", "a b"], "-g a b: expected letters"),
         (["-r", "x", "-e", "kaniko"], "-e kaniko: expected docker, podman or buildah"),

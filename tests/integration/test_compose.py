@@ -19,6 +19,7 @@ KNOWN = {
     "ei-inference-service": config.InferenceSettings,
     "ei-websocket-server": config.WebsocketSettings,
     "ei-gateway-server": config.GatewaySettings,
+    "ei-event-service": config.EventSettings,
 }
 
 

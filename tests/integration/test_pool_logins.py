@@ -188,6 +188,15 @@ async def gateway_asks(logins: Logins) -> None:
     await owner.aclose()
 
 
+@tries("gateway can read events, and what is kept of a stream for them.")
+def gateway_reads_events(logins: Logins) -> None:
+    logins.client("admin").xadd(keys.events(3), {"json": "{}"})
+    client = logins.client("gateway")
+    assert len(client.xrevrange(keys.events(3))) == 1
+    assert client.hgetall(keys.event_states(3)) == {}
+    logins.refuses("gateway", [("XADD", keys.events(3), "*", "json", "{}"), ("SET", keys.EVENTS_ON, 1)])
+
+
 @tries("gateway cannot read a camera's login, or a request, which may hold one.")
 def gateway_reads_no_login(logins: Logins) -> None:
     added(logins)

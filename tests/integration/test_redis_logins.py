@@ -16,6 +16,8 @@ from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame_message import pack_frame
+from elastic_inference.domain.sequence import Tombstone
+from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import (
     FRAME_READS,
     LISTING,
@@ -30,11 +32,12 @@ from tests.support.redis_commands import (
 )
 from tests.support.redis_logins import POOL_USERS, READING_USERS, RULES, Logins, frame
 from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, SITE, SITE_TYPE, STREAM, TYPE
+from tests.support.results import make_result
 from tests.support.sentences import Tries, all_logins
 from tests.support.waiting import wait_for
 
 # test_pool_logins.py tries those of the camera pool, test_reading_logins.py those that only read.
-tries = Tries(*(user for user in USERS if user not in (*POOL_USERS, *READING_USERS)), "default", SITE)
+tries = Tries(*(user for user in USERS if user not in (*POOL_USERS, *READING_USERS, "events")), "default", SITE)
 
 
 @tries("camera can push frames of any type, in the fair and in the legacy form.")
@@ -167,6 +170,18 @@ def worker_has_scripts(logins: Logins) -> None:
     assert worker.evalsha(sha, 1, FRAME) == b"x"
     with pytest.raises(ResponseError, match="permission"):
         worker.evalsha(sha, 1, keys.watch(STREAM))
+
+
+@tries("worker can write results and tombstones for the event service, and see whether one runs.")
+def worker_writes_partitions(logins: Logins) -> None:
+    logins.client("admin").set(keys.EVENTS_ON, 16)
+    publisher = logins.publisher()
+    results = keys.partition_results(keys.partition_of(NAME, 16))
+    for _ in range(2):  # the first publish learns that an event service runs
+        publisher.publish([(make_result(stream=STREAM), tiny_jpeg())], [Tombstone(STREAM, 2, "invalid")])
+    entries = logins.client("admin").xrange(results)
+    assert [next(iter(fields)) for _, fields in entries] == [b"gone", b"json"]
+    logins.refuses("worker", [("XRANGE", results, "-", "+"), ("SET", keys.EVENTS_ON, 1)])
 
 
 @tries("worker cannot read results again, subscribe, or mark a stream as watched.")

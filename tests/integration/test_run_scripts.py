@@ -21,6 +21,7 @@ SCRIPTS = {
     "run-wss.sh": ("ei-websocket-server", (), "ipwuy"),
     "run-gws.sh": ("ei-gateway-server", (), "ipwguy"),
     "run-hks.sh": ("ei-housekeeping-service", (), "ipuy"),
+    "run-evs.sh": ("ei-event-service", (), "ipuy"),
 }
 IMAGES = {"ei-housekeeping-service": "ei-gateway-server"}
 SETTINGS = {each.command: each for each in config.SERVICES}

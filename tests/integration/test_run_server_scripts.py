@@ -1,4 +1,4 @@
-"""tools/run-wss.sh, run-gws.sh and run-hks.sh: real scripts and services; a stand-in only for the container engine."""
+"""tools/run-wss.sh, -gws, -hks and -evs: real scripts and services; a stand-in only for the container engine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ COMMANDS = {
     "run-wss.sh": "ei-websocket-server",
     "run-gws.sh": "ei-gateway-server",
     "run-hks.sh": "ei-housekeeping-service",
+    "run-evs.sh": "ei-event-service",
 }
-LISTENS = {"run-wss.sh": ["-w", "0"], "run-gws.sh": ["-g", "0"], "run-hks.sh": []}
+LISTENS = {"run-wss.sh": ["-w", "0"], "run-gws.sh": ["-g", "0"], "run-hks.sh": [], "run-evs.sh": []}
 
 
 @pytest.fixture

@@ -73,8 +73,11 @@ class Logins:
     def consumer(self, infer_type: str = TYPE) -> QueueConsumer:
         return self._keep(QueueConsumer(self.client("worker"), infer_type, "pod-1", RULES))
 
+    def publisher(self) -> ResultPublisher:
+        return self._keep(ResultPublisher(self.client("worker"), TYPE, "pod-1", 100))
+
     def publish(self) -> None:
-        publisher = self._keep(ResultPublisher(self.client("worker"), TYPE, "pod-1", 100))
+        publisher = self.publisher()
         publisher.publish([(make_result(stream=STREAM), tiny_jpeg())], [Tombstone(STREAM, 2, "invalid")])
         publisher.report_worker(1.0, 0.0, 1.0, device="CPU", model="m", precision="FP32")
 

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from elastic_inference.base.settings.camera_controller import CameraControllerSettings
 from elastic_inference.base.settings.common import CommonSettings, QueueRules, RedisTarget
+from elastic_inference.base.settings.events import EventSettings
 from elastic_inference.base.settings.housekeeping import HousekeepingSettings
 from elastic_inference.base.settings.inference import InferenceSettings
 from elastic_inference.base.settings.producer import CameraSettings, FileSettings, ProducerSettings
@@ -29,6 +30,7 @@ __all__ = [
     "CameraControllerSettings",
     "CameraSettings",
     "CommonSettings",
+    "EventSettings",
     "FileSettings",
     "GatewaySettings",
     "HousekeepingSettings",
@@ -49,6 +51,7 @@ SERVICES: tuple[type[CommonSettings], ...] = (
     WebsocketSettings,
     GatewaySettings,
     HousekeepingSettings,
+    EventSettings,
     CameraControllerSettings,
 )
 FORMER_NAMES = {

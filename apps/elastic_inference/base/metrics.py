@@ -216,3 +216,24 @@ class HousekeepingMetrics:
             ("infer_type",),
             registry=registry,
         )
+
+
+class EventMetrics:
+    """Metrics of the event service. Names of cameras, zones and lines are bounded; everything else is known."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(name, text, registry=registry)
+
+        self.results = counter("ei_event_results", "Results that were put in order and analysed.")
+        self.late = counter("ei_event_results_late", "Results that came after their successors, or twice.")
+        self.invalid = counter("ei_event_results_invalid", "Entries of the partitions that cannot be read.")
+        self.refused = counter("ei_event_results_refused", "Results of more streams than a partition may have.")
+        self.fenced = counter("ei_event_batches_fenced", "Batches not written, as another worker had the partition.")
+        self.left_out = counter("ei_event_updates_left_out", "Updates not written since a sink lags too far behind.")
+        self.lost = counter("ei_events_lost", "Events that had to go before every sink had them.")
+        self.partitions = Gauge("ei_event_partitions", "Partitions that this worker holds.", registry=registry)
+        self.lag = Gauge("ei_event_lag_seconds", "Age of the newest result read while more wait.", registry=registry)
+        self.outbox = Gauge("ei_event_outbox", "Events kept, by partition.", ("partition",), registry=registry)
+        self.events = Counter("ei_events", "Events written, by kind and phase.", ("kind", "phase"), registry=registry)
+        self.state_bytes = Gauge("ei_event_state_bytes", "Size of the state of all streams.", registry=registry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import zlib
 from collections.abc import Mapping
 
 NAME_LIMIT = 128
@@ -205,3 +206,37 @@ def tombstones(identifier: str) -> str:
 def results(infer_type: str) -> str:
     """Stream: every result of a type as JSON, without the image."""
     return f"results_{infer_type}"
+
+
+# The event service's, also in the broker's Redis. All keys of a partition share one slot.
+EVENTS_ON = "events:on"  # string: how many partitions there are; exists while an event service runs
+
+
+def partition_of(name: str, partitions: int) -> int:
+    """The partition of a stream, from its name without the type, so that all types of a camera meet in one place."""
+    return zlib.crc32(name.encode()) % partitions
+
+
+def partition_results(partition: int) -> str:
+    """Stream: the newest results (field `json`) and tombstones (field `gone`) of a partition."""
+    return f"results:{{{partition}}}"
+
+
+def events(partition: int) -> str:
+    """Stream, the outbox: a partition's events, each as JSON in the field `json`."""
+    return f"events:{{{partition}}}"
+
+
+def event_states(partition: int) -> str:
+    """Hash: stream id -> what the next event worker needs to continue with this stream."""
+    return f"events:{{{partition}}}:state"
+
+
+def event_cursor(partition: int) -> str:
+    """Hash: how far a partition's results have been read, and the epoch of the worker that may write."""
+    return f"events:{{{partition}}}:cursor"
+
+
+def event_sinks(partition: int) -> str:
+    """Hash: sink -> id of the last event that it has acknowledged."""
+    return f"events:{{{partition}}}:sinks"

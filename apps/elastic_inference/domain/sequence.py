@@ -60,11 +60,12 @@ class Sequence(Generic[T]):
     `late`; so is a repeat. Not thread-safe.
     """
 
-    def __init__(self, window_s: float) -> None:
+    def __init__(self, window_s: float, last: int | None = None, now_s: float = 0.0) -> None:
+        """`last` is the number that passed last where another process has begun; None at a start."""
         self.late = 0
         self._window_s = window_s
-        self._last: int | None = None
-        self._passed_at_s = 0.0
+        self._last = last
+        self._passed_at_s = now_s
         self._held: dict[int, _Held[T]] = {}
         self._held_bytes = 0
         self._identities: list[tuple[int, Hashable]] = [_UNSEEN] * _REMEMBERED
@@ -100,6 +101,15 @@ class Sequence(Generic[T]):
         """When `expire` has something to do next; None while no item is held back."""
         deadline_s = min((held.deadline_s for held in self._held.values()), default=_NEVER)
         return None if deadline_s == _NEVER else deadline_s
+
+    @property
+    def last(self) -> int | None:
+        """The number that passed last, a tombstone's included; None before the first."""
+        return self._last
+
+    def __contains__(self, order: int) -> bool:
+        """Whether this number is held back."""
+        return order in self._held
 
     def __len__(self) -> int:
         """Numbers held back, tombstones included."""

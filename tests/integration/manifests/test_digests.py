@@ -10,7 +10,14 @@ from elastic_inference.commands.manifests.settings import SETTINGS
 from tests.support.manifests import CORE, PROJECT, generate, load, workloads
 
 REGISTRY = "registry.example.org/team"
-OWN = ("camera-stream-service", "file-stream-service", "inference-service", "websocket-server", "gateway-server")
+OWN = (
+    "camera-stream-service",
+    "file-stream-service",
+    "inference-service",
+    "websocket-server",
+    "gateway-server",
+    "event-service",
+)
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 

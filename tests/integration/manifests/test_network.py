@@ -30,7 +30,7 @@ def test_network_policies_allow_the_documented_connections_and_no_others(
     core: list[Document], samples: list[Document]
 ) -> None:
     policies = [each for each in core if each["kind"] == "NetworkPolicy"]
-    clients = ("inference", "websocket-server", "gateway", "housekeeping", "camera-pool", "camera-controller")
+    clients = ("inference", "websocket-server", "gateway", "housekeeping", "events", "camera-pool", "camera-controller")
     peers = {name: labels_of(core, name) for name in ("redis", *clients)}
     peers["producer"] = labels_of(samples, "producer")
     ports = {"redis": 6379, "websocket-server": 31611, "gateway": 5000}

@@ -50,6 +50,7 @@ def test_the_core_has_the_contracts_objects(core: list[Document]) -> None:
     for part in ("redis", "websocket-server", "gateway-server"):
         assert {f"Deployment/ei-{part}-deployment", f"Service/ei-{part}-svc"} <= names
     assert "Deployment/ei-housekeeping-deployment" in names
+    assert "Deployment/ei-event-deployment" in names
     assert {"Deployment/ei-camera-pool-app", "Deployment/ei-camera-controller-deployment"} <= names
     assert "CustomResourceDefinition/cameras.elastic-inference.io" in names
     services = {each["metadata"]["name"]: each["spec"] for each in core if each["kind"] == "Service"}
@@ -102,7 +103,11 @@ def test_each_pod_gets_its_own_password_and_redis_gets_hashes_only(core: list[Do
     assert "user default off" in users
     expected = {"redis": {"users.acl"}, "inference": {"worker-password"}, "websocket-server": {"viewer-password"}}
     expected |= {"gateway": {"gateway-password", "gateway-token"}, "housekeeping": {"housekeeping-password"}}
-    expected |= {"camera-pool": {"source-password"}, "camera-controller": {"housekeeping-password"}}
+    expected |= {
+        "events": {"events-password"},
+        "camera-pool": {"source-password"},
+        "camera-controller": {"housekeeping-password"},
+    }
     for name, pod in workloads(core):
         keys = {
             item["key"]

@@ -13,6 +13,7 @@ from elastic_inference.base.config import (
     CameraControllerSettings,
     CameraSettings,
     CommonSettings,
+    EventSettings,
     FileSettings,
     GatewaySettings,
     HousekeepingSettings,
@@ -30,6 +31,7 @@ SERVICES: dict[str, type[CommonSettings]] = {
     "ei-websocket-server": WebsocketSettings,
     "ei-gateway-server": GatewaySettings,
     "ei-housekeeping-service": HousekeepingSettings,
+    "ei-event-service": EventSettings,
     "ei-camera-controller": CameraControllerSettings,
 }
 EVERYTHING = [

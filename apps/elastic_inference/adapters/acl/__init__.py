@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-USERS = ("camera", "source", "worker", "viewer", "gateway", "housekeeping", "scaler", "reader", "admin")
-# These users are off if they have no password: older files of passwords lack `source` and `reader`, and only KEDA needs
-# `scaler`.
-OPTIONAL_USERS = ("source", "gateway", "housekeeping", "reader", "scaler")
+USERS = ("camera", "source", "worker", "viewer", "gateway", "housekeeping", "events", "scaler", "reader", "admin")
+# These users are off if they have no password: older files of passwords lack `source`, `events` and `reader`, and only
+# KEDA needs `scaler`.
+OPTIONAL_USERS = ("source", "gateway", "housekeeping", "events", "reader", "scaler")
 
 
 def render_acl(passwords: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.stream_broker.partitions import QUESTION, PartitionWriter
 from elastic_inference.adapters.stream_broker.records import (
     LONGEST_LIFE_S,
     STREAM_AHEAD_S,
@@ -62,6 +63,7 @@ class ResultPublisher:
         self._monotonic = monotonic
         self._meter = StreamMeter()
         self._watching = WatchTable()
+        self._partitions = PartitionWriter()
         self._throttle = Throttle()
         self._server_offset_ms: float | None = None
         self._clock_read_at = float("-inf")
@@ -132,17 +134,28 @@ class ResultPublisher:
         commands = self._bury(tombstones) if tombstones else []
         # What carries each result: its XADD or, where none is kept, its PUBLISH.
         sent: dict[int, int] = {}
+        if self._partitions.on:
+            commands += [self._partitions.add_tombstone(each) for each in tombstones]
         for index, (result, jpeg) in enumerate(batch):
             place = len(commands)
             self._add_result(commands, result, jpeg, now_s)
             if len(commands) > place and commands[place][0] in ("XADD", "PUBLISH"):
                 sent[index] = place
-        due = self._watching.due([*streams, *(each.stream for each in tombstones)], now_s)
+        every_stream = [*streams, *(each.stream for each in tombstones)]
+        if self._partitions.on:
+            commands += self._partitions.trims(every_stream, now_s, self._server_ms)
+        ask_place = len(commands)
+        asks = self._partitions.is_due(now_s)
+        if asks:
+            commands.append(QUESTION)
+        due = self._watching.due(every_stream, now_s)
         if due:
             commands += _questions(due)
         if not commands:
             return frozenset()
         answers = self._exchange(commands)
+        if asks:
+            self._partitions.learn(answers[ask_place], now_s)
         if due:
             self._learn(due, answers[-len(due) - 1 :], now_s)
         return frozenset(index for index, place in sent.items() if isinstance(answers[place], ResponseError))
@@ -157,7 +170,7 @@ class ResultPublisher:
 
     def _add_result(self, commands: list[Command], result: Result, jpeg: bytes, now_s: float) -> None:
         watched = self._watching.is_watched(result.stream)
-        if watched or self._results_maxlen:
+        if watched or self._results_maxlen or self._partitions.on:
             document = result_json(result)
             if self._results_maxlen:
                 commands.append(
@@ -165,6 +178,8 @@ class ResultPublisher:
                 )
             if watched:
                 commands.append(("PUBLISH", result.stream, join_message(document, jpeg)))
+            if self._partitions.on:
+                commands.append(self._partitions.add_result(result.stream, document))
         latency_ms = result.age_ms + result.queue_ms + result.infer_ms
         reading = self._meter.add(result.stream, result.order, latency_ms, now_s)
         if reading is None:

@@ -185,13 +185,14 @@ def children(plan: Plan) -> list[ServiceProcess]:
         {**common, "CAMERAS_FILE": str(cameras_file(plan.state_dir))},
         group=2,
     )
+    events = ServiceProcess("events", _service("ei-event-service"), common, group=2)
     pool = ServiceProcess(
         "camera pool",
         _service("ei-camera-stream-service"),
         {**common, "CAMERA_POOL": "true", "VIDEO_DIR": str(_video_dir(plan))},
         group=0,
     )
-    return [_redis(plan, decided), relay, gateway, housekeeping, *pods, pool, *cameras]
+    return [_redis(plan, decided), relay, gateway, housekeeping, events, *pods, pool, *cameras]
 
 
 def _service(command: str) -> tuple[str, ...]:

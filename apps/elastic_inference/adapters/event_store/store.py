@@ -1,0 +1,183 @@
+"""An event worker's side of Redis: takes partitions, reads their results, writes what came of them. Synchronous."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from elastic_inference.adapters.event_store.entries import START, Entry, EntryId, read_entry, read_id, write_id
+from elastic_inference.adapters.redis_input import read_count
+from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.domain import keys
+
+# Streams of a partition, and bytes that the state of all of them may take.
+MAX_STREAMS = 1024
+_MAX_STATE_BYTES = 256 * 1024 * 1024
+# `events:on` lives this long after the last event worker has ended.
+ON_LIFE_S = 600
+
+
+class FencedError(Exception):
+    """Another worker has taken the partition: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Where to continue with a partition.
+
+    `results`: entries up to here are done with for every stream. `read`: a former worker has read up to here.
+    `fresh`: there was no cursor. `state_lost`: the state was too large to be ours, and was removed.
+    """
+
+    results: EntryId
+    read: EntryId
+    batch: int
+    states: Mapping[str, bytes]
+    fresh: bool
+    state_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a worker writes at once. `events`: JSON, and whether it may be left out when the outbox is nearly full."""
+
+    number: int
+    results: EntryId
+    read: EntryId
+    states: Mapping[str, bytes] = field(default_factory=dict)
+    forget: Collection[str] = ()
+    events: Sequence[tuple[bytes, bool]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Redis' answer. `before` is the number of the batch that was there, -1 if Redis knew none of this lease."""
+
+    before: int
+    left_out: int
+    lost: int
+    length: int
+
+
+class EventStore:
+    """Not thread-safe. Every method raises REDIS_ERRORS when Redis is unavailable, else ResponseError."""
+
+    def __init__(self, client: redis.Redis, partition_maxlen: int, retention_s: float) -> None:
+        """A partition's outbox holds at most `partition_maxlen` events, none older than `retention_s`."""
+        self._link = PipelineConnection(client)
+        self._maxlen = partition_maxlen
+        self._retention_ms = int(retention_s * 1000)
+
+    def announce(self, partitions: int) -> int:
+        """Says that an event service runs; returns how many partitions count: the first to say it decides."""
+        _, found, _ = self._answers(
+            [
+                ("SET", keys.EVENTS_ON, partitions, "NX", "EX", ON_LIFE_S),
+                ("GET", keys.EVENTS_ON),
+                ("EXPIRE", keys.EVENTS_ON, ON_LIFE_S),
+            ]
+        )
+        return read_count(found)
+
+    def want(self, group: str, names: Collection[str]) -> None:
+        """Says which items of a lease group there are, each as dear as any other."""
+        rows = [part for name in names for part in (name, "1 1")]
+        self._answers([("HSET", keys.wanted(group), *rows, ":known", "1")])
+
+    def server_ms(self) -> float:
+        """Redis' clock, Unix ms."""
+        ((seconds, micros),) = self._answers([("TIME",)])
+        return read_count(seconds) * 1000 + read_count(micros) / 1000
+
+    def take(self, partition: int, epoch: int) -> Taken:
+        """Begins with a partition under a lease. Raises FencedError if a newer lease has begun."""
+        keys_of = (keys.event_cursor(partition), keys.event_states(partition))
+        reply = self._run("take", keys_of, (epoch, MAX_STREAMS, _MAX_STATE_BYTES))
+        if reply[0] != 1:
+            raise FencedError
+        results, read, batch, fresh, lost, flat = reply[1:7]
+        states = {}
+        for name, state in zip(flat[::2], flat[1::2], strict=False):
+            stream = name.decode(errors="replace")
+            if keys.split_stream_id(stream) is not None:
+                states[stream] = state
+        return Taken(
+            read_id(results) or START, read_id(read) or START, read_count(batch), states, fresh == 1, lost == 1
+        )
+
+    def read(self, cursors: Mapping[int, EntryId], count: int, block_ms: int) -> dict[int, list[Entry]]:
+        """The next entries of each partition, at most `count`; waits for at most `block_ms` for the first."""
+        partitions = list(cursors)
+        by_key = {keys.partition_results(each).encode(): each for each in partitions}
+        command = ("XREAD", "COUNT", count, "BLOCK", max(1, block_ms), "STREAMS", *by_key)
+        (reply,) = self._answers([(*command, *(write_id(cursors[each]) for each in partitions))])
+        found: dict[int, list[Entry]] = {}
+        for raw in reply or ():
+            partition = by_key.get(raw[0])
+            if partition is not None:
+                found[partition] = [entry for each in raw[1] if (entry := read_entry(each)) is not None]
+        return found
+
+    def newest(self, partitions: Sequence[int]) -> dict[int, EntryId]:
+        """The id of the newest entry of each partition that has one."""
+        replies = self._answers(
+            [("XREVRANGE", keys.partition_results(each), "+", "-", "COUNT", 1) for each in partitions]
+        )
+        found = {}
+        for partition, reply in zip(partitions, replies, strict=True):
+            place = read_id(reply[0][0]) if reply else None
+            if place is not None:
+                found[partition] = place
+        return found
+
+    def commit(self, partition: int, epoch: int, batch: Batch) -> Committed:
+        """Writes a batch, once, however often it is sent. Raises FencedError if another worker has the partition."""
+        keys_of = (
+            *(keys.event_cursor(partition), keys.event_states(partition)),
+            *(keys.events(partition), keys.event_sinks(partition)),
+        )
+        arguments: list[Any] = [epoch, batch.number, write_id(batch.results), write_id(batch.read)]
+        arguments += [self._maxlen, self._retention_ms, len(batch.states), len(batch.forget)]
+        for stream, state in batch.states.items():
+            arguments += (stream, state)
+        arguments += batch.forget
+        for document, spare in batch.events:
+            arguments += ("u" if spare else "k", document)
+        reply = self._run("commit", keys_of, arguments)
+        if reply[0] != 1:
+            raise FencedError
+        return Committed(reply[1], *(read_count(each) for each in reply[2:5]))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._link.close()
+
+    def _run(self, name: str, keys_of: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
+        sha, text = _script(name)
+        command = ("EVALSHA", sha, len(keys_of), *keys_of, *arguments)
+        (reply,) = self._link.exchange([command])
+        if isinstance(reply, NoScriptError):
+            _, reply = self._link.exchange([("SCRIPT", "LOAD", text), command])
+        if isinstance(reply, ResponseError):
+            raise reply
+        return list(reply)
+
+    def _answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        replies = self._link.exchange(commands)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+
+@functools.cache
+def _script(name: str) -> tuple[str, str]:
+    text = (Path(__file__).parent / f"{name}.lua").read_text()
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text

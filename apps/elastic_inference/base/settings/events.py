@@ -1,0 +1,29 @@
+"""Settings of the event service."""
+
+from pydantic import Field
+
+from elastic_inference.base.settings.common import CommonSettings
+
+
+class EventSettings(CommonSettings):
+    """Settings of the event service."""
+
+    service = "events"
+    command = "ei-event-service"
+    result_partitions: int = Field(
+        16, ge=1, le=256, description="into how many parts the results are divided; the same for all event services"
+    )
+    event_reorder_ms: float = Field(
+        500.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor before it is analysed"
+    )
+    event_retention_s: float = Field(
+        86_400.0, ge=60, le=2_592_000, description="how long events are kept in Redis, seconds"
+    )
+    event_maxlen: int = Field(
+        50_000, ge=1000, le=10_000_000, description="how many events are kept in Redis; about 1 kB each"
+    )
+
+    @property
+    def partition_maxlen(self) -> int:
+        """How many events a partition keeps."""
+        return max(10, self.event_maxlen // self.result_partitions)

@@ -1,0 +1,59 @@
+"""The zones and lines of cameras, as the pool's registry has them. A camera outside the pool has none.
+
+Called by `worker`. Read every few seconds for all cameras that it serves, and at once for a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import redis
+
+from elastic_inference.adapters.camera_registry.records import MAX_BYTES, read_spec
+from elastic_inference.domain import keys
+from elastic_inference.domain.events.rules import CameraRules
+
+REFRESH_S = 2.0
+_CHUNK = 100
+NONE = CameraRules()
+
+
+class RulesReader:
+    """Not thread-safe. `refresh` and the first `of` of a name raise REDIS_ERRORS when Redis is unavailable."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """`client` is one of the queue's Redis, opened with a key of `{cameras}`."""
+        self._client = client
+        self._known: dict[str, tuple[bytes | None, CameraRules]] = {}
+        self._read_at_s = float("-inf")
+
+    def of(self, name: str) -> CameraRules:
+        """The rules of a camera."""
+        if name not in self._known:
+            self._read([name])
+        return self._known[name][1]
+
+    def load(self, names: Iterable[str]) -> None:
+        """Reads the cameras that are new."""
+        self._read([name for name in dict.fromkeys(names) if name not in self._known])
+
+    def refresh(self, served: Iterable[str], now_s: float) -> None:
+        """Reads all that are served again, if it is time, and forgets the others."""
+        if now_s - self._read_at_s < REFRESH_S:
+            return
+        names = set(served)
+        for name in self._known.keys() - names:
+            del self._known[name]
+        self._read(sorted(names))
+        self._read_at_s = now_s
+
+    def _read(self, names: list[str]) -> None:
+        for start in range(0, len(names), _CHUNK):
+            some = names[start : start + _CHUNK]
+            found: list[bytes | None] = self._client.hmget(keys.CAMERA_SPECS, some)  # type: ignore[assignment]
+            for name, value in zip(some, found, strict=True):
+                raw = value if value is None or len(value) <= MAX_BYTES else None
+                known = self._known.get(name)
+                if known is None or known[0] != raw:
+                    camera = read_spec(name, raw) if raw is not None else None
+                    self._known[name] = (raw, camera.spec.rules if camera else NONE)

@@ -1,0 +1,60 @@
+"""The event service: from settings to a running worker. Called by `apps/event_service.py`."""
+
+from __future__ import annotations
+
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from elastic_inference.adapters.event_store import EventStore
+from elastic_inference.adapters.redis_connection import connect, explain
+from elastic_inference.base.config import EventSettings
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.metrics import EventMetrics
+from elastic_inference.base.service_runner import run_service
+from elastic_inference.domain import keys
+from elastic_inference.flows.events.camera_rules import RulesReader
+from elastic_inference.flows.events.partition_leases import PartitionLeases
+from elastic_inference.flows.events.worker import EventWorker
+
+CLIENT_NAME = "ei-events"
+
+
+def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    """Leases partitions and analyses their results until the stop begins. Ready while Redis answers."""
+    metrics = EventMetrics(registry)
+    # All partitions are read with one connection, so their Redis is a single server.
+    broker = connect(settings.broker, key=keys.leases("events"), name=CLIENT_NAME)
+    queue = connect(settings.queue, key=keys.CAMERA_SPECS, name=CLIENT_NAME)
+
+    def why(error: Exception) -> str:
+        return explain(error, settings.broker)
+
+    leases = PartitionLeases(broker, keys.pod_name(), settings.result_partitions, lifecycle=lifecycle, explain=why)
+    store = EventStore(broker, settings.partition_maxlen, settings.event_retention_s)
+    worker = EventWorker(
+        store,
+        leases,
+        RulesReader(queue),
+        window_s=settings.event_reorder_ms / 1000,
+        metrics=metrics,
+        lifecycle=lifecycle,
+        explain=why,
+    )
+    leases.start()
+    try:
+        worker.run()
+    finally:
+        leases.close()
+        store.close()
+        broker.close()
+        queue.close()
+
+
+def main() -> int:
+    """Entry point."""
+    return run_service(EventSettings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

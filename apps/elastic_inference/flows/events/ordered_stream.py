@@ -1,0 +1,161 @@
+"""One stream of a partition: its results in order, its analysis, and how much of it is saved. Pure.
+
+An entry is *open* until the stream's saved state contains it: the partition's cursor stays before the first open one,
+so that the next worker reads it again. What it reads again, the order in the saved state tells from what is new.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from elastic_inference.adapters.event_store import EntryId
+from elastic_inference.domain.events.analysis import StreamAnalysis
+from elastic_inference.domain.events.event import Event
+from elastic_inference.domain.events.rules import CameraRules
+from elastic_inference.domain.result import Result
+from elastic_inference.domain.sequence import Sequence, Tombstone
+
+# Version, number that passed last (-1: none), time of the last result (Unix ms), 1 once the stream has ended.
+_HEAD = struct.Struct("<Bqd?")
+_VERSION = 1
+# Clocks of producers are not trusted with more: a frame cannot be older than this when it arrives.
+MAX_AGE_MS = 60_000.0
+
+
+@dataclass(slots=True)
+class Yield:
+    """What came of some entries."""
+
+    events: list[Event] = field(default_factory=list)
+    results: int = 0
+    late: int = 0
+
+
+class OrderedStream:
+    """Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
+
+    def __init__(self, stream: str, epoch: int, window_s: float, rules: CameraRules) -> None:
+        self.stream = stream
+        self.rules = rules
+        self.ended = False
+        self.seen_ms = 0.0
+        self.changed = False
+        self._sequence: Sequence[tuple[EntryId, Result]] = Sequence(window_s)
+        self._analysis = StreamAnalysis(stream, epoch, rules)
+        # Of items that are held back: order -> entry.
+        self._waiting: dict[int, EntryId] = {}
+        self._unsaved_from: EntryId | None = None
+
+    @classmethod
+    def restored(
+        cls, stream: str, epoch: int, window_s: float, rules: CameraRules, *, now_s: float, saved: bytes
+    ) -> OrderedStream:
+        """The stream as another worker has left it; a state that is not ours starts anew."""
+        made = cls(stream, epoch, window_s, rules)
+        if len(saved) < _HEAD.size or saved[0] != _VERSION:
+            return made
+        _, last, made.seen_ms, made.ended = _HEAD.unpack_from(saved)
+        made._analysis = StreamAnalysis(stream, epoch, rules, saved[_HEAD.size :])
+        made._sequence = Sequence(window_s, last if last >= 0 else None, now_s)
+        return made
+
+    @property
+    def analysis(self) -> StreamAnalysis:
+        """Its stages."""
+        return self._analysis
+
+    def push(self, place: EntryId, item: Result | Tombstone, now_s: float, again: bool) -> Yield:
+        """Takes one entry. `again`: another worker has read it too, so a number that has passed is not late."""
+        made = Yield()
+        last = self._sequence.last
+        if again and last is not None and item.order <= last:
+            return made  # the saved state contains it
+        late = self._sequence.late
+        self._waiting[item.order] = self._waiting.get(item.order, place)
+        if isinstance(item, Tombstone):
+            passed = self._sequence.skip(item.order, now_s)
+        else:
+            passed = self._sequence.push(item.order, (place, item), now_s, identity=_identity(item))
+        made.late = self._sequence.late - late
+        self._take(passed, made)
+        return made
+
+    def expire(self, now_s: float) -> Yield:
+        """What has waited long enough for a missing result."""
+        made = Yield()
+        deadline = self._sequence.deadline_s()
+        if deadline is not None and deadline <= now_s:
+            self._take(self._sequence.expire(now_s), made)
+        return made
+
+    def deadline_s(self) -> float | None:
+        """When `expire` has something to do."""
+        return self._sequence.deadline_s()
+
+    def on_time(self, now_ms: float, end_after_ms: float) -> list[Event]:
+        """Ends that are due; the stream's own once nothing has come for `end_after_ms`."""
+        if self.ended:
+            return []
+        if now_ms - self.seen_ms >= end_after_ms and not len(self._sequence):
+            self.ended = self.changed = True
+            return self._analysis.on_end(now_ms)
+        events = self._analysis.on_time(now_ms)
+        self.changed |= bool(events)
+        return events
+
+    def set_rules(self, rules: CameraRules, now_ms: float) -> list[Event]:
+        """Other zones and lines apply."""
+        if rules == self.rules:
+            return []
+        self.rules = rules
+        self.changed = True
+        return self._analysis.set_rules(rules, now_ms)
+
+    def first_open(self) -> EntryId | None:
+        """The first entry that the saved state does not contain."""
+        waiting, unsaved = self.first_waiting(), self._unsaved_from
+        return min(waiting, unsaved) if waiting and unsaved else waiting or unsaved
+
+    def first_waiting(self) -> EntryId | None:
+        """The first entry that is held back: also a state that is saved now does not contain it."""
+        return min(self._waiting.values()) if self._waiting else None
+
+    def state(self) -> bytes:
+        """What the next worker needs to continue."""
+        last = self._sequence.last
+        return _HEAD.pack(_VERSION, -1 if last is None else last, self.seen_ms, self.ended) + self._analysis.state()
+
+    def saved(self) -> None:
+        """The state has been written."""
+        self._unsaved_from = None
+        self.changed = False
+
+    def _take(self, passed: list[tuple[EntryId, Result]], made: Yield) -> None:
+        for place, result in passed:
+            at_ms = _captured_ms(place, result)
+            _, events = self._analysis.on_result(result, at_ms)
+            made.events += events
+            made.results += 1
+            self.seen_ms = max(self.seen_ms, float(place[0]))
+        if passed:
+            self.ended = False
+        gone = [order for order in self._waiting if order not in self._sequence]
+        for order in gone:
+            place = self._waiting.pop(order)
+            self._unsaved_from = place if self._unsaved_from is None else min(self._unsaved_from, place)
+            self.changed = True
+
+
+def _identity(result: Result) -> tuple[int | None, float | None] | None:
+    """What tells two frames of the same number apart."""
+    return None if result.seq is None and result.ts is None else (result.seq, result.ts)
+
+
+def _captured_ms(place: EntryId, result: Result) -> float:
+    """When the frame was captured, by Redis' clock; never later than its entry, and not much earlier."""
+    written = float(place[0])
+    arrived = result.arrived_ms
+    if arrived is None or not written - MAX_AGE_MS <= arrived <= written:
+        arrived = written - min(result.queue_ms + result.infer_ms, MAX_AGE_MS)
+    return arrived - min(max(result.age_ms, 0.0), MAX_AGE_MS)

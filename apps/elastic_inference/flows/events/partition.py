@@ -1,0 +1,195 @@
+"""One leased partition: its streams, and what is to be written next. Pure; called by `worker`."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+
+from elastic_inference.adapters.event_store import Batch, Entry, EntryId, Taken
+from elastic_inference.adapters.event_store.entries import before
+from elastic_inference.adapters.event_store.store import MAX_STREAMS
+from elastic_inference.domain.events.event import Event, Phase, event_json
+from elastic_inference.domain.events.rules import CameraRules
+from elastic_inference.flows.events.ordered_stream import OrderedStream, Yield
+
+# A stream ends when nothing has come for so long; its counters are kept for a day.
+END_AFTER_MS = 60_000.0
+FORGET_AFTER_MS = 86_400_000.0
+# What changes without an event is written this often.
+CHECKPOINT_S = 0.5
+TICK_S = 1.0
+
+
+@dataclass(slots=True)
+class Account:
+    """What has been read and made since it was last asked."""
+
+    results: int = 0
+    late: int = 0
+    invalid: int = 0
+    refused: int = 0
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Partition:
+    """Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
+
+    def __init__(
+        self,
+        number: int,
+        epoch: int,
+        taken: Taken,
+        *,
+        window_s: float,
+        rules_of: Callable[[str], CameraRules],
+        now_s: float,
+    ) -> None:
+        """`rules_of` gives the rules of a camera by its name."""
+        self.number = number
+        self.epoch = epoch
+        # The last entry that was read: the next read begins after it.
+        self.cursor = taken.results
+        self.account = Account()
+        self.problem = ""
+        self.streams: dict[str, OrderedStream] = {}
+        self._rules_of = rules_of
+        self._window_s = window_s
+        self._read_before = taken.read
+        self._read = max(taken.read, taken.results)
+        self._batch = taken.batch
+        self._written = taken.results
+        self._forget: list[str] = []
+        self._events: list[Event] = []
+        self._touched: set[str] = set()
+        self._saved_at_s = now_s
+        self._sizes = {stream: len(saved) for stream, saved in taken.states.items()}
+        self._ticked_at_s = float("-inf")
+        for stream, saved in taken.states.items():
+            rules = rules_of(_name(stream))
+            self.streams[stream] = OrderedStream.restored(stream, epoch, window_s, rules, now_s=now_s, saved=saved)
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the saved state of all streams."""
+        return sum(self._sizes.values())
+
+    def feed(self, entries: Sequence[Entry], now_s: float) -> None:
+        """Takes entries as they were read."""
+        for entry in entries:
+            self.cursor = entry.id
+            self._read = max(self._read, entry.id)
+            if entry.item is None:
+                self.account.invalid += 1
+                self.problem = entry.problem
+                continue
+            stream = self._stream(entry.item.stream)
+            if stream is None:
+                self.account.refused += 1
+                continue
+            self._note(stream, stream.push(entry.id, entry.item, now_s, again=entry.id <= self._read_before))
+
+    def tick(self, now_s: float, now_ms: float) -> None:
+        """What is due by time: call it after each read."""
+        for stream in self.streams.values():
+            self._note(stream, stream.expire(now_s))
+        if now_s - self._ticked_at_s < TICK_S:
+            return
+        self._ticked_at_s = now_s
+        for stream in self.streams.values():
+            self._add(stream, stream.set_rules(self._rules_of(_name(stream.stream)), now_ms))
+            self._add(stream, stream.on_time(now_ms, END_AFTER_MS))
+        old = [s.stream for s in self.streams.values() if s.ended and now_ms - s.seen_ms >= FORGET_AFTER_MS]
+        for name in old:
+            self._drop(name)
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do before its next second."""
+        return min((due for each in self.streams.values() if (due := each.deadline_s()) is not None), default=None)
+
+    def batch(self, now_s: float, whole: bool = False) -> Batch | None:
+        """What is to be written now: events at once, the rest twice a second; `whole` writes what has changed at once.
+
+        `committed` follows before anything else is fed.
+        """
+        due = whole or now_s - self._saved_at_s >= CHECKPOINT_S
+        if not (self._events or due):
+            return None
+        states = {
+            name: each.state() for name, each in self.streams.items() if name in self._touched or (due and each.changed)
+        }
+        results = self._results(states)
+        forget = tuple(name for name in self._forget if name not in self.streams)
+        if not (states or self._events or forget or results != self._written):
+            self._saved_at_s = now_s
+            return None
+        events = [(event_json(each), each.phase is Phase.UPDATE) for each in self._events]
+        return Batch(self._batch + 1, results, self._read, states, forget, events)
+
+    def committed(self, batch: Batch, before_number: int, now_s: float) -> None:
+        """Redis has written the batch. `before_number` is the one it knew before: if another, Redis has lost data."""
+        expected, self._batch = self._batch, batch.number
+        self._events.clear()
+        self._forget.clear()
+        self._touched.clear()
+        for name, state in batch.states.items():
+            self.streams[name].saved()
+            self._sizes[name] = len(state)
+        for name in batch.forget:
+            self._sizes.pop(name, None)
+        self._saved_at_s = now_s
+        self._written = batch.results
+        if before_number != expected and batch.number > 1:
+            # Redis has lost data: everything is written again.
+            for stream in self.streams.values():
+                stream.changed = True
+
+    def rewind(self) -> None:
+        """The results began anew with lower ids: Redis has lost them."""
+        self.cursor = self._read = self._read_before = (0, 0)
+
+    def _results(self, states: Container[str]) -> EntryId:
+        """Up to where all is done with, once the streams in `states` are saved."""
+        still_open = [
+            place
+            for name, each in self.streams.items()
+            if (place := each.first_waiting() if name in states else each.first_open())
+        ]
+        return before(min(still_open)) if still_open else self.cursor
+
+    def _stream(self, stream: str) -> OrderedStream | None:
+        found = self.streams.get(stream)
+        if found is None:
+            if len(self.streams) >= MAX_STREAMS and not self._make_room():
+                return None
+            rules = self._rules_of(_name(stream))
+            found = self.streams[stream] = OrderedStream(stream, self.epoch, self._window_s, rules)
+        return found
+
+    def _make_room(self) -> bool:
+        ended = [each for each in self.streams.values() if each.ended]
+        for each in heapq.nsmallest(16, ended, key=lambda each: each.seen_ms):
+            self._drop(each.stream)
+        return bool(ended)
+
+    def _drop(self, name: str) -> None:
+        del self.streams[name]
+        self._touched.discard(name)
+        self._forget.append(name)
+
+    def _note(self, stream: OrderedStream, made: Yield) -> None:
+        self.account.results += made.results
+        self.account.late += made.late
+        self._add(stream, made.events)
+
+    def _add(self, stream: OrderedStream, events: list[Event]) -> None:
+        if events:
+            self._events += events
+            self._touched.add(stream.stream)
+            for each in events:
+                self.account.events[str(each.kind), str(each.phase)] += 1
+
+
+def _name(stream: str) -> str:
+    return stream.partition(":")[0]

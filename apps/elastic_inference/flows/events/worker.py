@@ -1,0 +1,223 @@
+"""The event worker: reads the results of the partitions that it holds, and writes what comes of them.
+
+Called by `event_service`, in one thread. It writes nothing for a partition that another worker has taken: the script of
+each batch checks the epoch of the lease. So a worker that was frozen for a while does no harm when it wakes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.event_store import Batch, EventStore, FencedError
+from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.lifecycle import Lifecycle
+from elastic_inference.base.log import Throttle
+from elastic_inference.base.metrics import EventMetrics
+from elastic_inference.flows.events.camera_rules import RulesReader
+from elastic_inference.flows.events.partition import Partition
+from elastic_inference.flows.events.partition_leases import PartitionLeases
+
+log = logging.getLogger(__name__)
+
+# Entries of a partition in one read, and the longest wait for one.
+READ_COUNT = 256
+BLOCK_S = 0.25
+# What comes within this time is read together.
+GATHER_S = 0.02
+BEAT_S = 30.0
+_CLOCK_EVERY_S = 5.0
+_CONTACT = (RedisError, OSError)
+
+
+class EventWorker:
+    """Runs until the lifecycle stops."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        leases: PartitionLeases,
+        rules: RulesReader,
+        *,
+        window_s: float,
+        metrics: EventMetrics,
+        lifecycle: Lifecycle,
+        explain: Callable[[Exception], str],
+    ) -> None:
+        """`window_s` is how long a result waits for its predecessor."""
+        self._store = store
+        self._leases = leases
+        self._rules = rules
+        self._window_s = window_s
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._explain = explain
+        self.partitions: dict[int, Partition] = {}
+        self._throttle = Throttle()
+        self._backoff = Backoff()
+        self._offset_ms: float | None = None
+        self._clock_at_s = float("-inf")
+        lifecycle.declare("broker", "no answer from Redis yet")
+
+    def run(self) -> None:
+        """Rounds until the stop; then everything that has changed is written."""
+        while not self._lifecycle.stopping:
+            self._lifecycle.beat("events", BEAT_S)
+            began = time.monotonic()
+            try:
+                self._round(began)
+            except _CONTACT as error:
+                self._failed(error)
+            else:
+                self._lifecycle.set_ready("broker")
+                self._backoff.reset()
+                self._lifecycle.wait_stop(max(0.0, began + GATHER_S - time.monotonic()))
+        for partition in list(self.partitions.values()):
+            try:
+                self._write(partition, whole=True)
+            except _CONTACT as error:
+                log.warning("the last changes were not written, the next worker reads them again: %s", error)
+                break
+        self._lifecycle.end_beat("events")
+
+    def _round(self, now_s: float) -> None:
+        self._read_clock(now_s)
+        self._follow_leases(now_s)
+        self._rules.refresh((name.partition(":")[0] for p in self.partitions.values() for name in p.streams), now_s)
+        if not self.partitions:
+            self._lifecycle.wait_stop(BLOCK_S)
+            return
+        found = self._store.read(
+            {number: each.cursor for number, each in self.partitions.items()}, READ_COUNT, self._block_ms(now_s)
+        )
+        now_s = time.monotonic()
+        server_ms = self._server_ms(now_s)
+        lag_s = 0.0
+        for number, partition in list(self.partitions.items()):
+            entries = found.get(number, [])
+            partition.feed(entries, now_s)
+            now_ms = server_ms
+            if len(entries) >= READ_COUNT:
+                # It lags behind: what was not read yet must not count as missing.
+                now_ms = min(now_ms, float(entries[-1].id[0]))
+                lag_s = max(lag_s, (server_ms - now_ms) / 1000)
+            partition.tick(now_s, now_ms)
+            self._write(partition)
+        self._count(lag_s)
+
+    def _block_ms(self, now_s: float) -> int:
+        due = [due for each in self.partitions.values() if (due := each.deadline_s()) is not None]
+        return int(1000 * max(0.001, min([BLOCK_S, *(each - now_s for each in due)])))
+
+    def _follow_leases(self, now_s: float) -> None:
+        claims = self._leases.claims(now_s)
+        for number, partition in list(self.partitions.items()):
+            if claims.get(number) != partition.epoch:
+                self._leave(number, "its lease has ended")
+        for number, epoch in claims.items():
+            if number not in self.partitions:
+                self._take(number, epoch, now_s)
+        self._metrics.partitions.set(len(self.partitions))
+
+    def _take(self, number: int, epoch: int, now_s: float) -> None:
+        try:
+            taken = self._store.take(number, epoch)
+        except FencedError:
+            return  # the next round of the leases says so
+        if taken.state_lost:
+            log.error("partition %d: its state was larger than any of ours, and was removed", number)
+        self._rules.load(stream.partition(":")[0] for stream in taken.states)
+        partition = Partition(number, epoch, taken, window_s=self._window_s, rules_of=self._rules.of, now_s=now_s)
+        newest = self._store.newest([number]).get(number)
+        if newest is not None and newest < partition.cursor:
+            log.warning("partition %d: its results began anew, since Redis has lost them", number)
+            partition.rewind()
+        self.partitions[number] = partition
+        log.info("partition %d: taken with epoch %d, %d streams", number, epoch, len(partition.streams))
+
+    def _leave(self, number: int, why: str) -> None:
+        del self.partitions[number]
+        log.info("partition %d: left, %s", number, why)
+
+    def _write(self, partition: Partition, whole: bool = False) -> None:
+        batch = partition.batch(time.monotonic(), whole)
+        if batch is None:
+            return
+        try:
+            self._commit(partition, batch)
+        except FencedError:
+            self._metrics.fenced.inc()
+            self._leave(partition.number, "another worker has taken it")
+
+    def _commit(self, partition: Partition, batch: Batch) -> None:
+        """Sends the batch until Redis has answered: the same batch twice is written once."""
+        backoff = Backoff()
+        while True:
+            try:
+                done = self._store.commit(partition.number, partition.epoch, batch)
+            except _CONTACT as error:
+                self._lifecycle.beat("events", BEAT_S)
+                self._lifecycle.set_missing("broker", self._explain(error))
+                if self._leases.claims(time.monotonic()).get(partition.number) != partition.epoch:
+                    raise FencedError from None
+                if self._lifecycle.stopping:
+                    raise
+                if note := self._throttle.note(str(error)[:40]):
+                    log.warning("%s; events are kept and sent again %s", self._explain(error), note)
+                self._lifecycle.wait_stop(backoff.next_s())
+                continue
+            partition.committed(batch, done.before, time.monotonic())
+            self._metrics.left_out.inc(done.left_out)
+            self._metrics.lost.inc(done.lost)
+            self._metrics.outbox.labels(partition=str(partition.number)).set(done.length)
+            if done.lost and (note := self._throttle.note("lost")):
+                log.error(
+                    "partition %d: the outbox is full: %d events went before every sink had them %s",
+                    *(partition.number, done.lost, note),
+                )
+            return
+
+    def _count(self, lag_s: float) -> None:
+        self._metrics.lag.set(lag_s)
+        self._metrics.state_bytes.set(sum(each.state_bytes for each in self.partitions.values()))
+        for partition in self.partitions.values():
+            account = partition.account
+            self._metrics.results.inc(account.results)
+            self._metrics.late.inc(account.late)
+            self._metrics.invalid.inc(account.invalid)
+            self._metrics.refused.inc(account.refused)
+            if account.invalid and (note := self._throttle.note("invalid")):
+                log.warning("partition %d: an entry was skipped: %s %s", partition.number, partition.problem, note)
+            if account.refused and (note := self._throttle.note("refused")):
+                log.warning("partition %d has more streams than can be followed %s", partition.number, note)
+            for (kind, phase), number in account.events.items():
+                self._metrics.events.labels(kind=kind, phase=phase).inc(number)
+            partition.account = type(account)()
+
+    def _read_clock(self, now_s: float) -> None:
+        if self._offset_ms is None or now_s - self._clock_at_s >= _CLOCK_EVERY_S:
+            server_ms = self._store.server_ms()
+            self._clock_at_s = time.monotonic()
+            self._offset_ms = server_ms - self._clock_at_s * 1000
+            self._rewind_what_began_anew()
+
+    def _rewind_what_began_anew(self) -> None:
+        """A Redis that has lost its data and whose clock was set back gives out lower ids than those already read."""
+        for number, newest in self._store.newest(list(self.partitions)).items() if self.partitions else ():
+            if newest < self.partitions[number].cursor:
+                log.warning("partition %d: its results began anew, since Redis has lost them", number)
+                self.partitions[number].rewind()
+
+    def _server_ms(self, now_s: float) -> float:
+        return now_s * 1000 + (self._offset_ms or 0.0)
+
+    def _failed(self, error: Exception) -> None:
+        text = self._explain(error)
+        self._lifecycle.set_missing("broker", text)
+        self._offset_ms = None
+        if note := self._throttle.note(type(error)):
+            log.warning("%s %s", text, note)
+        self._lifecycle.wait_stop(self._backoff.next_s())
