@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test checks dashboard-checks test-python test-side-by-side test-alone test-load \
     test-dashboard test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity \
-    bench bench-ratio bench-soak bench-dashboard lint lint-dashboard lint-scripts lint-python types docs clean \
+    bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard lint-scripts lint-python types docs clean \
     dashboard screenshots has-node
 
 help: ## list the targets
@@ -144,6 +144,15 @@ bench-soak: install dashboard ## ten minutes of load without growth of memory or
 	@$(BIN)/python -m tests.bench.soak $(ARGS)
 	@echo "the dashboard's heap over five minutes"
 	@cd spa && npm run --silent bench:soak
+
+build/trackers/.installed: tests/tracking/requirements.txt | $(STAMP)
+	@echo "installing the library that the tracker is compared with into build/trackers"
+	@rm -rf build/trackers && $(BIN)/python -m venv build/trackers
+	@build/trackers/bin/pip install -q --disable-pip-version-check -r tests/tracking/requirements.txt
+	@touch $@
+
+bench-tracking: install build/trackers/.installed ## IDF1 and MOTA of the tracker beside those of a library, and ids behind several pods
+	@$(BIN)/python -m tests.tracking build/trackers/bin/python
 
 bench-dashboard: install dashboard ## frame rate of the dashboard with 16 streams, in a real browser
 	@cd spa && npm run --silent bench

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.adapters.catalogue.download_models import fetch_embedded
-from tests.bench import cameras, frame_queue, gateway, idle, latency, pod, producers, relay
+from tests.bench import cameras, events, frame_queue, gateway, idle, latency, pod, producers, relay
 from tests.bench.camera_tables import tables
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
@@ -32,6 +32,7 @@ def parts(context: Context, case: str) -> dict[str, Callable[[], Iterator[Figure
         "queue": lambda: frame_queue.figures(context),
         "relay": lambda: relay.figures(context),
         "gateway": lambda: gateway.figures(context),
+        "events": lambda: events.figures(context),
         "producers": lambda: producers.figures(context),
         "cameras": lambda: cameras.figures(context),
         "idle": lambda: idle.run(context),
