@@ -28,6 +28,7 @@ COMMANDS = {
     "housekeeping": "housekeeping",
     "file": "file",
     "camera": "camera",
+    "controller": "camera_controller",
 }
 # Files of `apps/` in any build.
 ENTRIES = {"infer": "infer_service.py", "file": "file_stream_service.py", "camera": "camera_stream_service.py"}

@@ -118,5 +118,7 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
         if isinstance(found.get(key), dict):
             found[key] = _structural(found[key], definitions)
     if "properties" in found:
+        # Kubernetes refuses both in one schema. It drops unknown fields, and kubectl refuses them.
+        found.pop("additionalProperties", None)
         found["properties"] = {name: _structural(each, definitions) for name, each in found["properties"].items()}
     return found

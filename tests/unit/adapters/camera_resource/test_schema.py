@@ -35,6 +35,7 @@ def test_it_says_only_what_a_structural_schema_may_say() -> None:
     for each in walk(definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
         assert not unknown & set(each), each
         assert "type" in each
+        assert not {"properties", "additionalProperties"} <= set(each), "the API server refuses both together"
 
 
 def test_limits_are_those_of_the_model() -> None:
