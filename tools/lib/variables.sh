@@ -43,6 +43,7 @@ declare -A RUN_VARIABLES=(
         JPEG_QUALITY
         VIDEO_DECODE_DEVICE
         CAMERA
+        CAMERA_SUBSTREAM
         CAMERA_FPS
         CAMERA_SIZE
         CAMERA_GATE

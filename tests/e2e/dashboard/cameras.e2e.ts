@@ -24,7 +24,8 @@ afterAll(() => source?.stop())
 
 interface Camera {
   revision: number
-  spec: { enabled: boolean; fps: number; url: string }
+  spec: { enabled: boolean; fps: number; url: string; substream?: string | null }
+  status: { width?: number | null; reason?: string | null }
 }
 
 const api = (path: string, init: RequestInit = {}): Promise<Response> =>
@@ -146,6 +147,24 @@ test('a camera is changed and paused; what somebody else changed is not overwrit
   expect((await camera('gate-7'))?.spec.enabled).toBe(false)
   await page.getByRole('button', { name: 'Resume gate-7' }).click()
   await state(page, 'gate-7', 'live')
+  expect(complaints).toEqual([])
+})
+
+test('a substream is set in the form, and is read while nobody watches', async () => {
+  await addByApi('yard-1', { url: source.url, login: LOGIN })
+  const { page, complaints } = await suite.open('/camera/yard-1', {}, REFUSED)
+  await page.getByText('More settings').click()
+  await page.getByLabel('Substream').fill('gopher://camera.example/2')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await field(page, 'substream').getByRole('alert').getByText('rtsp').waitFor()
+  await page.getByLabel('Substream').fill(source.smallUrl)
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByText('Saved.').waitFor()
+  expect((await camera('yard-1'))?.spec.substream).toBe(source.smallUrl)
+  await page.close()
+  await waitFor('the substream', async () => (await camera('yard-1'))?.status.width === 320, 60_000)
+  expect((await camera('yard-1'))?.status.reason ?? null).toBeNull()
+  expect((await api('/yard-1', { method: 'DELETE' })).status).toBe(204)
   expect(complaints).toEqual([])
 })
 

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraState
+from elastic_inference.domain.image_size import WATCHED_VALUE
 from tests.conftest import missing_tool
 from tests.support.camera_pool import CameraPool
+from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_cameras import RtspCameras
 from tests.support.rtsp_server import available
 from tests.support.two_streams import FULL, SMALL, SQUARE, TwoStreams, server
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +129,12 @@ def test_without_a_usable_main_stream_a_viewer_sees_the_substream(camera: RtspCa
         note = found.wait_note("The main stream can't be used, the substream is read instead: ")
         assert "404" in note
         found.wait_size(SMALL)
+
+
+def test_a_service_with_one_camera_has_a_substream_too(camera: RtspCameras, valkey: EmbeddedValkey) -> None:
+    addresses = {"CAMERA": camera.url("main", 0), "CAMERA_SUBSTREAM": camera.url("sub", 0)}
+    with ProducerUnderTest("camera", valkey, addresses) as producer:
+        sizes = {(frame.width, frame.height) for frame in producer.frames(3)}
+        producer.client.set(keys.size_wanted("people", producer.name), WATCHED_VALUE, px=120_000)
+        wait_for(lambda: producer.frames(1)[-1].width == FULL[0], 40, "the main stream")
+    assert sizes == {SMALL}

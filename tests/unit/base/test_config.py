@@ -39,6 +39,8 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"INFER_TYPE": "a,a"}, ("INFER_TYPE", "once")),
         ({"STREAM_NAME": "a/b"}, ("STREAM_NAME='a/b'", "expected")),
         ({"CAMERA": "ftp://x"}, ("CAMERA='ftp://x'", "rtsp://")),
+        ({"CAMERA": "rtsp://h/1", "CAMERA_SUBSTREAM": "/dev/video1"}, ("CAMERA_SUBSTREAM='/dev/video1'", "rtsp://")),
+        ({"CAMERA": "0", "CAMERA_SUBSTREAM": "rtsp://h/2"}, ("CAMERA_SUBSTREAM=", "only a CAMERA with a network")),
         ({"JPEG_QUALITY": "0"}, ("JPEG_QUALITY='0'", "1")),
         ({"LOG_FORMAT": "xml"}, ("LOG_FORMAT='xml'", "json")),
         ({"QUEUE_PASSWORD_FILE": "/none/such"}, ("QUEUE_PASSWORD_FILE", "/none/such", "readable file")),
@@ -132,6 +134,7 @@ def test_hide_password(url: str, shown: str) -> None:
     [
         (config.CameraSettings, "CAMERA", "rtsp://admin:pa/hunter2@192.168.1.5/s"),
         (config.CameraSettings, "CAMERA", "rtsp://admin:pa#hunter2@h/s"),
+        (config.CameraSettings, "CAMERA_SUBSTREAM", "rtsp://admin:pa#hunter2@h/s"),
         (config.CameraSettings, "CAMERA", "http://cam/video?user=a&pwd=p@hunter2"),
         (config.GatewaySettings, "QUEUE_URL", "redis://:pa/hunter2@host:6379/0"),
         (config.GatewaySettings, "BROKER_URL", "redis://:pa#hunter2@host:6379/0"),

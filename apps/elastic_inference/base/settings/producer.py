@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.base.settings.common import CommonSettings, QueueRules
@@ -59,6 +59,11 @@ class CameraSettings(ProducerSettings):
         "0",
         description="USB index, /dev/videoN, or a URL: rtsp, rtsps, http, https (MJPEG, still images, FLV, MPEG-TS, "
         "HLS), rtmp, rtmps, udp or rtp",
+    )
+    camera_substream: str | None = Field(
+        None,
+        description="URL of a smaller stream of the same view, with user and password if it needs them: it is read "
+        "while nobody watches, and CAMERA while somebody does",
     )
     camera_fps: float = Field(
         15.0,
@@ -121,6 +126,18 @@ class CameraSettings(ProducerSettings):
             check_url(value, "expected rtsp://… or http://…")
             return value
         raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")
+
+    @field_validator("camera_substream")
+    @classmethod
+    def _camera_substream(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if value.partition("://")[0].lower() not in CAMERA_SCHEMES:
+            raise ValueError("expected rtsp://… or http://…")
+        check_url(value, "expected rtsp://… or http://…")
+        if "://" not in str(info.data.get("camera", "://")):
+            raise ValueError("expected none: only a CAMERA with a network address has a substream")
+        return value
 
     @field_validator("camera_fingerprint")
     @classmethod

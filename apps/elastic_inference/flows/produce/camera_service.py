@@ -30,11 +30,12 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
     what = camera_label(settings.camera)
     log.info("%s: %s to %s", name, what, ", ".join(settings.infer_type))
     keep_freed_memory()
+    second = settings.model_copy(update={"camera": settings.camera_substream})
     plan = StreamPlan(
         name=name,
         what=what,
         types=settings.infer_type,
-        connection=settings.camera,
+        connection=(settings.camera, settings.camera_substream),
         open_source=lambda: open_camera(settings),
         make_gate=lambda: CameraCap(settings.camera_fps),
         fps=settings.camera_fps,
@@ -42,6 +43,7 @@ def run(settings: CameraSettings, lifecycle: Lifecycle, registry: CollectorRegis
         encoding=Encoding(settings.jpeg_quality, settings.frame_width, settings.frame_height),
         size=settings.camera_size,
         gate=settings.camera_gate,
+        open_substream=None if settings.camera_substream is None else lambda: open_camera(second),
     )
     StreamManager(settings, lifecycle, registry, name).run_one(plan)
 
