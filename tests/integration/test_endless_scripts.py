@@ -51,7 +51,7 @@ def test_an_endless_script_that_has_written_ends_with_redis_alone(user: str, log
 
     def run() -> None:
         with pytest.raises(RedisError):
-            client.evalsha(sha, 0, keys.frame(TYPE, NAME, "x"))
+            client.evalsha(sha, 0, "events:x" if user == "events" else keys.frame(TYPE, NAME, "x"))
 
     thread = threading.Thread(target=run)
     thread.start()

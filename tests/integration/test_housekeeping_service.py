@@ -53,6 +53,24 @@ def test_the_pods_that_report_are_a_metric(housekeeping: ServiceProcess, client:
     wait_for(lambda: housekeeping.metrics().get('ei_workers{infer_type="face-int8"}') == 0, 25, "a type without a pod")
 
 
+def test_memory_is_taken_from_the_type_that_fills_redis(housekeeping: ServiceProcess, client: redis.Redis) -> None:
+    taken = 'ei_queue_relieved_bytes_total{infer_type="(no pods)"}'
+    assert housekeeping.metrics()[taken] == 0
+    limit = int(client.info("memory")["used_memory"]) + 30_000_000
+    client.config_set("maxmemory", limit)
+    try:
+        for number in range(20):
+            client.set(keys.frame("flood", "x", str(number)), bytes(1_250_000), px=60_000)
+        wait_for(lambda: housekeeping.metrics()[taken] > 0, 20, "memory to be taken")
+        assert "MiB from type flood, which has most of it" in housekeeping.log()
+        # Beside the rounds, which it must not wait for: they take longer under a flood.
+        before = client.info("commandstats")["cmdstat_info"]["calls"]
+        client.set(keys.frame("flood", "y", "1"), bytes(limit * 12 // 100), px=60_000)
+        wait_for(lambda: client.info("commandstats")["cmdstat_info"]["calls"] > before + 60, 20, "looks")
+    finally:
+        client.config_set("maxmemory", 0)
+
+
 def test_a_second_replica_continues_within_two_seconds(
     housekeeping: ServiceProcess, valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path
 ) -> None:

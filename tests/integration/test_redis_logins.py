@@ -9,8 +9,9 @@ from redis.exceptions import AuthenticationError, ResponseError
 from redis.retry import Retry
 
 from elastic_inference.adapters.acl import USERS
-from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
@@ -293,7 +294,7 @@ async def site_is_divided(logins: Logins) -> None:
         site.set(keys.frame(SITE_TYPE, NAME, str(number)), bytes(1_000_000), px=60_000)
     reader = QueueReader(logins.target("housekeeping"))
     used, _ = await reader.memory()
-    await MemoryRelief(reader.clients).relieve(used, 40_000_000, {TYPE, SITE_TYPE})
+    await ServerRelief(reader.clients.of("")).relieve(used, 40_000_000, {TYPE, SITE_TYPE})
     await reader.close()
     assert 20 < len(admin.keys(keys.frame(SITE_TYPE, NAME, "*"))) < 25
     assert admin.keys(keys.frame(TYPE, NAME, "*"))

@@ -30,12 +30,12 @@ from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import Command
-from tests.support.redis_names import NAME, SITE, STREAM, TYPE
+from tests.support.redis_names import NAME, SITE, STREAM, TYPE, YARD
 from tests.support.results import make_result
 
 POOL_USERS = ("source", "gateway", "housekeeping")
 READING_USERS = ("scaler", "reader")
-PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE)}
+PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE, YARD)}
 RULES = config.QueueRules()
 
 
@@ -117,14 +117,15 @@ def frame(name: str, infer_type: str = TYPE) -> Frame:
     return Frame(name, infer_type, tiny_jpeg(), 1)
 
 
-def line_of_the_site() -> str:
-    """The user that doc/security.md proposes for a site, with its password's hash."""
+def line_of_the_site(user: str = SITE) -> str:
+    """A user that doc/security.md proposes for a site, with its password's hash."""
     document = (Path(__file__).parents[2] / "doc" / "security.md").read_text()
-    (line,) = re.findall(rf"^user {SITE} on .*$", document, re.MULTILINE)
-    return str(line).replace("<sha256 of the password>", hashlib.sha256(PASSWORDS[SITE].encode()).hexdigest())
+    (line,) = re.findall(rf"^user {user} on .*$", document, re.MULTILINE)
+    return str(line).replace("<sha256 of the password>", hashlib.sha256(PASSWORDS[user].encode()).hexdigest())
 
 
 def server_with_users(acl_file: Path) -> EmbeddedValkey:
-    """A server with the shipped users and the site's, whose rules are written to `acl_file`."""
-    acl_file.write_text(render_acl({user: PASSWORDS[user] for user in USERS}) + line_of_the_site() + "\n")
+    """A server with the shipped users and those of sites, whose rules are written to `acl_file`."""
+    sites = f"{line_of_the_site()}\n{line_of_the_site(YARD)}\n"
+    acl_file.write_text(render_acl({user: PASSWORDS[user] for user in USERS}) + sites)
     return EmbeddedValkey(options=("--aclfile", str(acl_file), "--busy-reply-threshold", "100"))

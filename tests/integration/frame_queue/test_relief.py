@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import redis
+from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader
-from elastic_inference.adapters.frame_queue.relief import HIGH, LOW, NO_PODS
+from elastic_inference.adapters.frame_queue.relief import HIGH, LOW, NO_PODS, ServerRelief
+from elastic_inference.adapters.redis_connection import connect
+from elastic_inference.base import config
 from elastic_inference.domain import keys
 from tests.support.redis_logins import RULES, Logins, frame, server_with_users
 from tests.support.redis_names import NAME, SITE, SITE_TYPE, TYPE
+from tests.support.redis_servers import cluster
 
 MB = 1_000_000
 PODS = {TYPE, SITE_TYPE}
@@ -33,7 +38,7 @@ async def reader(logins: Logins) -> AsyncIterator[QueueReader]:
 async def relieve(reader: QueueReader, megabytes: int, pods: set[str] = PODS) -> dict[str, int]:
     """With a `maxmemory` of so many MB."""
     used, _ = await reader.memory()
-    return dict(await MemoryRelief(reader.clients).relieve(used, megabytes * MB, pods))
+    return dict(await ServerRelief(reader.clients.of("")).relieve(used, megabytes * MB, pods))
 
 
 async def test_only_the_type_that_has_too_much_loses_frames(logins: Logins, reader: QueueReader) -> None:
@@ -68,7 +73,7 @@ async def test_types_without_pods_are_one(logins: Logins, reader: QueueReader) -
         camera.zadd(keys.sources(f"made-up-{number}"), {NAME: 1})
     admin.set(keys.frame(TYPE, NAME, "large"), bytes(2 * MB), px=60_000)
     used, _ = await reader.memory()
-    relief = MemoryRelief(reader.clients)
+    relief = ServerRelief(reader.clients.of(""))
     assert (await relief.relieve(used, 25 * MB, {TYPE})).keys() == {NO_PODS}
     assert relief.largest == "made-up-199", "the log names it"
     assert admin.exists(keys.frame(TYPE, NAME, "large"))
@@ -78,8 +83,42 @@ async def test_what_was_taken_is_counted_as_stale(logins: Logins, reader: QueueR
     producer = logins.producer("crowd", SITE, SITE_TYPE)
     for number in range(4):
         assert producer.push(frame("crowd", SITE_TYPE)).pushed, number
-    assert await MemoryRelief(reader.clients).relieve(10 * MB, 1, {SITE_TYPE})
+    assert await ServerRelief(reader.clients.of("")).relieve(10 * MB, 1, {SITE_TYPE})
     assert not logins.client("admin").keys(f"{keys.queue_prefix(SITE_TYPE)}frame:*")
     await Janitor(reader.clients, RULES, "replica").run(SITE_TYPE)
     batch = logins.consumer(SITE_TYPE).pop(8, 0)
     assert (len(batch.frames), batch.dropped.total()) == (0, 4)
+
+
+async def test_within_a_type_the_names_that_have_most_lose_frames(logins: Logins, reader: QueueReader) -> None:
+    admin = logins.client("admin")
+    sizes = {"yard-1": 12, "yard-2": 12, NAME: 5, "door-1": 1}
+    for name, count in sizes.items():
+        for number in range(count):
+            admin.set(keys.frame(TYPE, name, str(number)), bytes(MB), px=60_000)
+    assert (await relieve(reader, 40)).keys() == {TYPE}
+    left = {name: len(admin.keys(keys.frame(TYPE, name, "*"))) for name in sizes}
+    assert left["yard-1"] + left["yard-2"] < 20, "both have the prefix `yard`"
+    assert (left[NAME], left["door-1"]) == (6, 1), "one was there before"
+
+
+async def test_each_server_of_a_cluster_is_relieved() -> None:
+    types = ["people", "car", "face", "object"]
+    with cluster(2) as servers:
+        target = config.RedisTarget(url=SecretStr(servers[0].url.replace("redis://", "redis+cluster://")))
+        reader = QueueReader(target)
+        relief = MemoryRelief(reader.clients)
+        for infer_type in types:
+            with connect(target, key=keys.legacy_queue(infer_type)) as client:
+                for number in range(10):
+                    client.set(keys.frame(infer_type, NAME, str(number)), bytes(MB), px=60_000)
+        assert await relief.look(types) == [], "maxmemory is not set"
+        for server in servers:
+            with redis.Redis(port=server.port) as client:
+                client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 2 * MB)
+        found = await relief.look(types)
+        assert len(found) == len(servers)
+        assert all(sum(each.taken.values()) > 2 * MB for each in found)
+        assert relief.pause_s < 1
+        await relief.close()
+        await reader.close()

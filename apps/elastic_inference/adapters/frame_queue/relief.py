@@ -1,7 +1,7 @@
 """Takes memory from the inference type that has most of it, before Redis is full and refuses everybody's frames.
 
 Called by housekeeping, on its event loop. Redis knows no bound for a login. A login that is limited to its own types
-(doc/security.md) is bounded by theirs.
+(doc/security.md) is bounded by theirs, and one that is limited to names with a prefix by that of the prefix.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -17,9 +18,15 @@ from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.frame_queue.reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.redis_connection import connect_nodes_async
 
 # Above this share of `maxmemory` types lose what they have too much, until this much is in use.
 HIGH, LOW = 0.7, 0.6
+# It looks again before a link of 10 Gbit/s could write up to this share of `maxmemory`.
+_REACH, _LINK_BYTES_S = 0.85, 1_250_000_000
+PAUSE_S, _SHORTEST_S = 1.0, 0.05
+# The servers of a Redis Cluster are asked for again this often.
+_NODES_EVERY_S = 60.0
 # All types without a pod count as one: anyone who may push can invent them.
 NO_PODS = "(no pods)"
 # A type that has less than this share of what was weighed takes no part in the division.
@@ -30,36 +37,106 @@ _RELIEF_S = 0.6
 _SCAN_COUNT = 500
 # Lists and hashes of a type with pods are far smaller.
 _LARGE_BYTES = 256 * 1024
-_KEY = re.compile(rb"\{queue_([^:{}]+)\}:([a-z]+)(?::.*)?|queue_([^:{}]+)", re.DOTALL)
+_KEY = re.compile(rb"\{queue_([^:{}]+)\}:([a-z]+)(?::([^-:]*).*)?|queue_([^:{}]+)", re.DOTALL)
 _QUEUE_KEYS = (b"queue_", b"{queue_")
+# A type, and the beginning of a stream's name.
+_Owner = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Relief:
+    """What was taken from which type on one server, and of what. `largest` is the type of the group that had most."""
+
+    used: int
+    limit: int
+    taken: Mapping[str, int]
+    largest: str
 
 
 class MemoryRelief:
-    """One replica's. Every method raises REDIS_ERRORS when Redis is unavailable."""
+    """One replica's, for each server of the queue. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, clients: QueueClients) -> None:
-        """The caller closes the clients. In a Redis Cluster it does nothing."""
+        """The caller closes the clients, and this."""
         self._clients = clients
+        self._servers: list[ServerRelief] = []
+        self._nodes: list[Redis] = []
+        self._nodes_until = 0.0
+        # How long to wait until the next look.
+        self.pause_s = PAUSE_S
+
+    async def look(self, with_pods: Collection[str]) -> list[Relief]:
+        """Takes memory where a server has too little; call it after each `pause_s`. Returns what was taken."""
+        try:
+            return await self._look(with_pods)
+        except Exception:
+            self.pause_s = PAUSE_S
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Closes the connections to the servers of a cluster."""
+        nodes, self._nodes, self._servers = self._nodes, [], []
+        for node in nodes:
+            await node.aclose()
+
+    async def _look(self, with_pods: Collection[str]) -> list[Relief]:
+        reliefs, pause_s = [], PAUSE_S
+        for server in await self._each():
+            found = await server.client.info("memory")
+            used, limit = int(found["used_memory"]), int(found["maxmemory"])
+            if limit <= 0:
+                continue
+            taken = await server.relieve(used, limit, with_pods)
+            if taken:
+                reliefs.append(Relief(used, limit, taken, server.largest))
+            pause_s = min(pause_s, pause_after(used, limit))
+        self.pause_s = pause_s
+        return reliefs
+
+    async def _each(self) -> list[ServerRelief]:
+        now = time.monotonic()
+        if self._clients.cluster and now >= self._nodes_until:
+            await self.close()
+        if not self._servers:
+            clients = self._clients
+            if clients.cluster:
+                self._nodes = await connect_nodes_async(clients.target, clients.name)
+                self._nodes_until = now + _NODES_EVERY_S
+            self._servers = [ServerRelief(client) for client in self._nodes or [clients.of("")]]
+        return self._servers
+
+
+def pause_after(used: int, limit: int) -> float:
+    """Seconds until the next look at a server."""
+    return min(PAUSE_S, max(_SHORTEST_S, (_REACH * limit - used) / _LINK_BYTES_S))
+
+
+class ServerRelief:
+    """One server's."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
         self._cursor = 0
         # The type that had most of what was taken last.
         self.largest = ""
 
     async def relieve(self, used: int, limit: int, with_pods: Collection[str]) -> Mapping[str, int]:
-        """Call it every second with the bytes in use and `maxmemory`. Returns how many it took from which type.
+        """With the bytes in use and `maxmemory`. Returns how many it took from which type.
 
         A type keeps its share: what may be in use, divided among the types that have a part of it. Frames that wait
         are then found to be stale, and counted.
         """
-        if self._clients.cluster or limit <= 0 or used <= HIGH * limit:
+        if limit <= 0 or used <= HIGH * limit:
             return {}
-        started, client = time.monotonic(), self._clients.of("")
+        started = time.monotonic()
         weights: Counter[str] = Counter()
         types: Counter[tuple[str, str]] = Counter()
         found: dict[str, list[tuple[bytes, int]]] = defaultdict(list)
         seen, complete = 0, False
-        async for weighed, ended in self._keys(client):
+        async for weighed, ended in self._keys():
             for key, size in weighed:
-                group, infer_type, _ = _group(key, with_pods)
+                group, infer_type, *_ = _group(key, with_pods)
                 weights[group] += size
                 types[group, infer_type] += size
                 found[group].append((key, size))
@@ -76,24 +153,43 @@ class MemoryRelief:
         if excess <= 0:
             return {}
         self.largest = max((size, name) for (each, name), size in types.items() if each == group)[1]
-        taken = await _remove(client, found[group], excess, fair, with_pods)
-        async for weighed, _ in self._keys(client):
+        to_lose = _to_lose(found[group], most / max(1, has), excess)
+        taken = await _remove(self.client, found[group], to_lose, fair, with_pods)
+        async for weighed, _ in self._keys():
             if taken >= excess or time.monotonic() - started > _RELIEF_S:
                 break
             own = [(key, size) for key, size in weighed if _group(key, with_pods)[0] == group]
-            taken += await _remove(client, own, excess - taken, fair, with_pods)
+            taken += await _remove(self.client, own, to_lose, fair, with_pods)
         return {group: taken} if taken else {}
 
-    async def _keys(self, client: Redis) -> AsyncIterator[tuple[list[tuple[bytes, int]], bool]]:
+    async def _keys(self) -> AsyncIterator[tuple[list[tuple[bytes, int]], bool]]:
         """Keys of queues with their bytes, a part at a time, to the end of a pass; and whether this is all of them."""
         from_start = self._cursor == 0
         while True:
-            reply: Any = await client.scan(self._cursor, count=_SCAN_COUNT)
+            reply: Any = await self.client.scan(self._cursor, count=_SCAN_COUNT)
             self._cursor = int(reply[0])
             names = [key for key in reply[1] if key.startswith(_QUEUE_KEYS)]
-            yield list(zip(names, await _weigh(client, names), strict=True)), from_start and not self._cursor
+            yield list(zip(names, await _weigh(self.client, names), strict=True)), from_start and not self._cursor
             if not self._cursor:
                 return
+
+
+def _to_lose(found: list[tuple[bytes, int]], share: float, excess: int) -> Counter[_Owner]:
+    """How many bytes each owner loses: the largest are cut to one level, the others lose nothing.
+
+    `found` is `share` of all keys.
+    """
+    weights: Counter[_Owner] = Counter()
+    for key, size in found:
+        weights[_owner(key)] += int(size / share)
+    sizes = sorted(weights.values(), reverse=True)
+    above = level = 0
+    for count, size in enumerate(sizes, 1):
+        above += size
+        level = max(0, (above - excess) // count)
+        if count == len(sizes) or sizes[count] <= level:
+            break
+    return Counter({owner: size - level for owner, size in weights.items() if size > level})
 
 
 def _group(key: bytes, with_pods: Collection[str]) -> tuple[str, str, bytes]:
@@ -101,8 +197,14 @@ def _group(key: bytes, with_pods: Collection[str]) -> tuple[str, str, bytes]:
     match = _KEY.fullmatch(key)
     if match is None:
         return NO_PODS, "", b""
-    infer_type = (match[1] or match[3]).decode(errors="replace")
+    infer_type = (match[1] or match[4]).decode(errors="replace")
     return infer_type if infer_type in with_pods else NO_PODS, infer_type, match[2] or b"legacy"
+
+
+def _owner(key: bytes) -> _Owner:
+    """The key's type, and the prefix of its stream's name: what is before the first hyphen."""
+    match = _KEY.fullmatch(key)
+    return ((match[1] or match[4]).decode(errors="replace"), match[3] or b"") if match else ("", b"")
 
 
 async def _weigh(client: Redis, names: list[bytes]) -> list[int]:
@@ -119,19 +221,23 @@ async def _weigh(client: Redis, names: list[bytes]) -> list[int]:
 
 
 async def _remove(
-    client: Redis, found: list[tuple[bytes, int]], excess: int, fair: int, with_pods: Collection[str]
+    client: Redis, found: list[tuple[bytes, int]], to_lose: Counter[_Owner], fair: int, with_pods: Collection[str]
 ) -> int:
-    """Removes keys until `excess` bytes are free; returns how many are."""
-    chosen, taken = [], 0
+    """Removes keys of owners that have `to_lose` some, and counts it there; returns how many bytes are free."""
+    chosen: dict[str, list[bytes]] = defaultdict(list)
+    taken = 0
     for key, size in found:
-        if taken >= excess:
-            break
-        group, _, kind = _group(key, with_pods)
-        if _may_go(group, kind, size, fair):
-            chosen.append(key)
+        owner, (group, infer_type, kind) = _owner(key), _group(key, with_pods)
+        if to_lose[owner] > 0 and _may_go(group, kind, size, fair):
+            # In a cluster, one command takes keys of one slot only.
+            chosen[infer_type or repr(key)].append(key)
+            to_lose[owner] -= size
             taken += size
     if chosen:
-        await client.unlink(*chosen)
+        pipe = client.pipeline(transaction=False)
+        for names in chosen.values():
+            pipe.unlink(*names)
+        await pipe.execute()
     return taken
 
 

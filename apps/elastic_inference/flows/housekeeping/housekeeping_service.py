@@ -20,6 +20,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import HousekeepingMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
+from elastic_inference.flows.housekeeping.memory_watch import MemoryWatch
 from elastic_inference.flows.housekeeping.rounds import Housekeeping
 
 CLIENT_NAME = "ei-housekeeping"
@@ -39,14 +40,15 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
     broker = connect_async(settings.broker, name=CLIENT_NAME)
     sweeper = Sweeper(reader.clients, settings)
     strangers = Strangers(reader.clients.of(""), settings.queue, CLIENT_NAME)
+    relief = MemoryRelief(reader.clients)
+    metrics = HousekeepingMetrics(registry)
     rounds = Housekeeping(
         reader,
         Janitor(reader.clients, settings, keys.pod_name()),
         sweeper,
         StreamRegistry(broker),
         strangers=strangers,
-        relief=MemoryRelief(reader.clients),
-        metrics=HousekeepingMetrics(registry),
+        metrics=metrics,
         lifecycle=lifecycle,
         explain=lambda error, part: explain(error, targets[part]),
     )
@@ -57,14 +59,16 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
         if part == "queue" or target != settings.queue
     ]
     owner = asyncio.create_task(_own_cameras(settings, lifecycle, stop))
+    watch = asyncio.create_task(MemoryWatch(relief, rounds.with_pods, metrics).run(stop))
     try:
         await rounds.run(stop)
     finally:
-        await owner
+        await asyncio.gather(owner, watch)
         for check in checks:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
         lifecycle.end_beat("rounds")
+        await relief.close()
         await sweeper.close()
         await strangers.close()
         await reader.close()

@@ -15,10 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from redis.exceptions import RedisError, ResponseError
 
-from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, MemoryRelief, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueReader, Sweeper
 from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
-from elastic_inference.adapters.frame_queue.relief import NO_PODS
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.redis_strangers import Strangers
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
@@ -37,8 +36,6 @@ PING_LIMIT_S = 1.0
 _CLEAN_UP_LIMIT_S = 15.0
 BEAT_LIMIT_S = 30.0
 CONNECTIONS_EVERY_S = 10.0
-# While memory is taken from a type: it may be written faster than it is removed.
-RELIEF_ROUND_S = 0.2
 # Janitors occupy Redis for at most this long in one round; the next round continues with the next type.
 JANITORS_S = 0.5
 # Streams that the janitors of all types look at in one round; but at least a few of each type.
@@ -57,7 +54,6 @@ class Housekeeping:
         registry: StreamRegistry,
         *,
         strangers: Strangers,
-        relief: MemoryRelief,
         metrics: HousekeepingMetrics,
         lifecycle: Lifecycle,
         explain: Callable[[Exception, str], str],
@@ -67,11 +63,8 @@ class Housekeeping:
         self._janitor, self._sweeper = janitor, sweeper
         self._registry = registry
         self._strangers = strangers
-        self._relief = relief
-        self._pause_s = ROUND_S
         self._places = 0
         self._metrics = metrics
-        metrics.relieved.labels(infer_type=NO_PODS)
         self._lifecycle = lifecycle
         self._explain = explain
         self._with_pods: frozenset[str] = frozenset()
@@ -86,6 +79,10 @@ class Housekeeping:
         # The names of types come from outside.
         self._types_said = Throttle()
 
+    def with_pods(self) -> frozenset[str]:
+        """The types that had pods at the last look."""
+        return self._with_pods
+
     async def run(self, stop: asyncio.Event) -> None:
         """Rounds until the stop. A bug in a round is logged; liveness fails when no round ends for BEAT_LIMIT_S."""
         self._lifecycle.beat("rounds", BEAT_LIMIT_S)
@@ -98,7 +95,7 @@ class Housekeeping:
                 if note := self._throttle.note(type(error)):
                     log.exception("a round failed %s", note)
             try:
-                async with asyncio.timeout(max(0.05, self._pause_s - (time.monotonic() - started))):
+                async with asyncio.timeout(max(0.05, ROUND_S - (time.monotonic() - started))):
                     await stop.wait()
             except TimeoutError:
                 continue
@@ -190,7 +187,6 @@ class Housekeeping:
         used, limit = await self._reader.memory()
         self._metrics.redis_used.set(used)
         self._metrics.redis_limit.set(limit)
-        await self._relieve(used, limit)
         # Not every second: they change slowly.
         now = time.monotonic()
         if now - self._memory_at < CONNECTIONS_EVERY_S:
@@ -200,18 +196,6 @@ class Housekeeping:
         self._metrics.redis_max_connections.set(maximum)
         self._places = maximum
         self._memory_at = now
-
-    async def _relieve(self, used: int, limit: int) -> None:
-        self._pause_s = ROUND_S
-        for infer_type, taken in (await self._relief.relieve(used, limit, self._with_pods)).items():
-            self._pause_s = RELIEF_ROUND_S
-            self._metrics.relieved.labels(infer_type=infer_type).inc(taken)
-            if note := self._throttle.note("relief"):
-                mib = 1 << 20
-                log.warning(
-                    "Redis uses %d of %d MiB: took %d MiB from type %s, which has most of it %s",
-                    *(used // mib, limit // mib, taken // mib, self._relief.largest, note),
-                )
 
     async def _count_workers(self) -> None:
         pods = Counter(worker.type for worker in await self._registry.workers())

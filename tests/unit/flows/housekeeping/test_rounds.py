@@ -30,8 +30,6 @@ class Queues:
         self.looked: list[tuple[str, int, list[str]]] = []
         self.refused: set[str] = set()
         self.shortened = 0
-        self.relieved: dict[str, int] = {}
-        self.largest = "site7-people"
         self.fails_after: int | None = None
         self.answers = True
         self.pods: list[str] = []
@@ -71,9 +69,6 @@ class Queues:
     async def connections(self) -> tuple[int, int]:
         return 3, 4
 
-    async def relieve(self, used: int, limit: int, with_pods: Any) -> dict[str, int]:
-        return self.relieved
-
     async def close_some(self, places: int) -> int:
         return places
 
@@ -110,7 +105,6 @@ def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeep
         fake,
         fake,
         strangers=fake,
-        relief=fake,
         metrics=metrics,
         lifecycle=queues.lifecycle,
         explain=lambda error, part: f"{part}: {error}",
@@ -337,19 +331,3 @@ async def test_a_refusal_is_not_an_outage() -> None:
         assert (value("ei_redis_up", part), value("ei_redis_refused", part)) == (0, 0)
         assert await housekeeping._ask(part, works)
         assert (value("ei_redis_up", part), value("ei_redis_refused", part)) == (1, 0)
-
-
-async def test_memory_that_is_taken_from_a_type_is_counted_and_the_next_round_comes_sooner(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    queues, registry = Queues(["people"]), CollectorRegistry()
-    housekeeping = make(queues, registry)
-    queues.relieved = {"site7-people": 5_000_000}
-    with caplog.at_level(logging.WARNING):
-        await housekeeping._clean_up()
-    taken = registry.get_sample_value("ei_queue_relieved_bytes_total", {"infer_type": "site7-people"})
-    assert (taken, housekeeping._pause_s) == (5_000_000, rounds.RELIEF_ROUND_S)
-    assert "site7-people, which has most of it" in caplog.text
-    queues.relieved = {}
-    await housekeeping._clean_up()
-    assert housekeeping._pause_s == rounds.ROUND_S
