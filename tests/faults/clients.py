@@ -12,6 +12,7 @@ import msgpack
 import redis
 
 from elastic_inference.domain import keys
+from elastic_inference.flows.inference.jpeg import MAX_SCANS, count_scans
 from tests.faults.load import TYPE, Pusher, Watcher
 from tests.faults.runner import Faults, Seen
 from tests.faults.site import SIZE, STREAMS, TOKEN, Site
@@ -209,12 +210,24 @@ def large_images(site: Site, seen: Seen) -> None:
 @FAULTS.add(MEMORY, "costly images, as one stream")
 def costly_images(site: Site, seen: Seen) -> None:
     """Progressive images of 33 million pixels at 8 fps, more than a pod can decode; the others keep their rate."""
+    _costly(site, seen, progressive_jpeg(*LARGEST))
+
+
+@FAULTS.add(MEMORY, "costly images of as many scans as are accepted")
+def images_of_many_scans(site: Site, seen: Seen) -> None:
+    """The same with 32 scans, the costliest images that a pod decodes: each takes more than a second of CPU time."""
+    image = progressive_jpeg(*LARGEST, MAX_SCANS)
+    assert count_scans(image) == MAX_SCANS
+    _costly(site, seen, image)
+
+
+def _costly(site: Site, seen: Seen, image: bytes) -> None:
     seen.others_go_on()
     time.sleep(1)
     before, pods_mb = _rate(site, 4.0), _pods_mb(site)
     gate = threading.Event()
     gate.set()
-    with Pusher(site.target("camera"), "costly", progressive_jpeg(*LARGEST), LARGEST, gate) as costly:
+    with Pusher(site.target("camera"), "costly", image, LARGEST, gate) as costly:
         time.sleep(1)
         beside = _rate(site, 6.0)
         gate.clear()

@@ -40,7 +40,7 @@ def ultralytics(yaml: str, form: str = "onnx", **options: Any) -> Make:
             result = again(image, imgsz=SIDE, conf=threshold, iou=options.get("iou", 0.7), verbose=False, rect=False)[0]
             return listed(result.boxes.cls, result.boxes.conf, result.boxes.xyxy)
 
-        write(folder, target, images, run, 0.3 if options.get("nms") else 0.01)
+        write(folder, target, images, run, options.get("conf", 0.01))
 
     return make
 
@@ -67,7 +67,7 @@ MODELS: dict[str, Make] = {
     "yolov8n-half": ultralytics("yolov8n.yaml", half=True),
     "yolov8n-openvino": ultralytics("yolov8n.yaml", "openvino"),
     "yolov8n-litert": ultralytics("yolov8n.yaml", "litert"),
-    "yolov8n-nms": ultralytics("yolov8n.yaml", nms=True, conf=0.3),
+    "yolov8n-nms": ultralytics("yolov8n.yaml", nms=True, conf=0.02),
     "yolov8n-seg": ultralytics("yolov8n-seg.yaml"),
     "yolov8n-pose": ultralytics("yolov8n-pose.yaml"),
     "yolov9t": ultralytics("yolov9t.yaml"),

@@ -30,9 +30,11 @@ def noisy_jpeg(number: int, width: int = 192, height: int = 144, quality: int = 
     return bytes(data.tobytes())
 
 
-def progressive_jpeg(width: int, height: int) -> bytes:
-    """A grey progressive 4:4:4 JPEG, which takes long to decode."""
+def progressive_jpeg(width: int, height: int, scans: int = 10) -> bytes:
+    """A grey progressive 4:4:4 JPEG, which takes long to decode; its last scan is repeated, up to so many scans."""
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
     done, encoded = cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8), options)
     assert done
-    return bytes(encoded.tobytes())
+    data = bytes(encoded.tobytes())
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * (scans - data.count(b"\xff\xda")) + data[-2:]
