@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, with_config
 
 from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
 from elastic_inference.domain.camera_documents import Cameras
+from elastic_inference.domain.events.page import EventPage
 from elastic_inference.domain.fields import Rate
 from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
 
@@ -82,6 +83,15 @@ CamerasEvent = Annotated[
 ]
 
 
+LogEvent = Annotated[
+    EventPage,
+    Field(
+        description="Event `log`: the newest 50 of the events that this token sees, sent at the start and when there "
+        "are new ones, at most twice a second. Tell repeats by `id` and `rev`; /api/events/log has all."
+    ),
+]
+
+
 @with_config(CLOSED)
 @dataclass(slots=True)
 class ProblemEvent:
@@ -97,6 +107,7 @@ EVENTS = {
     "streams": StreamsEvent,
     "stats": StatsEvent,
     "cameras": CamerasEvent,
+    "log": LogEvent,
     "problem": ProblemEvent,
 }
 

@@ -96,8 +96,42 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Server-sent events: hello, time, streams, stats, cameras, problem. The data of each is JSON of the schema HelloEvent, TimeEvent, StreamsEvent, StatsEvent, CamerasEvent, ProblemEvent. */
+        /** Server-sent events: hello, time, streams, stats, cameras, log, problem. The data of each is JSON of the schema HelloEvent, TimeEvent, StreamsEvent, StatsEvent, CamerasEvent, LogEvent, ProblemEvent. */
         get: operations["events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/events/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Events of the cameras that the token sees, in pages, the newest first. Each entry is one revision. */
+        get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/events/{event}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest revision of one event. */
+        get: operations["getEvent"];
         put?: never;
         post?: never;
         delete?: never;
@@ -446,6 +480,13 @@ export interface components {
          * @enum {string}
          */
         EventKind: "object" | "zone" | "line" | "dwell" | "camera";
+        /** @description Events, the newest first. Each entry is one revision: several may have the same id. */
+        EventPage: {
+            /** @description Revisions of events. */
+            events: components["schemas"]["Event"][];
+            /** @description `cursor` of the next, older page; null at the end. A page may hold fewer than asked for. */
+            next: string | null;
+        };
         /**
          * @description One image of one stream, as a producer pushes it: a msgpack map with these keys.
          *
@@ -509,6 +550,8 @@ export interface components {
             /** @description The point of a box that must cross. */
             point?: components["schemas"]["ReferencePoint"];
         };
+        /** @description Event `log`: the newest 50 of the events that this token sees, sent at the start and when there are new ones, at most twice a second. Tell repeats by `id` and `rev`; /api/events/log has all. */
+        LogEvent: components["schemas"]["EventPage"];
         /** @description A login. Other fields are ignored. */
         Login: {
             /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
@@ -1204,6 +1247,167 @@ export interface operations {
             };
             /** @description Too many event streams, or too many wrong tokens from this address. */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    listEvents: {
+        parameters: {
+            query?: {
+                /** @description Only of this camera. */
+                camera?: string;
+                /** @description Only of this inference type. */
+                type?: string;
+                /** @description Only of objects of this label. */
+                label?: string;
+                /** @description Only of this zone or line. */
+                zone?: string;
+                /** @description Only of this kind. */
+                kind?: "object" | "zone" | "line" | "dwell" | "camera";
+                /** @description Only what happened at this time or later, Unix milliseconds. */
+                since?: number;
+                /** @description Only what happened at this time or before, Unix milliseconds. */
+                until?: number;
+                /** @description How many at most; 50 without it. */
+                limit?: number;
+                /** @description `next` of an earlier page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventPage"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or refuses. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    getEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The event's id, percent-encoded. */
+                event: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The event. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Event"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such event, or it is too old. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or refuses. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

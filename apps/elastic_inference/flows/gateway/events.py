@@ -19,6 +19,7 @@ from elastic_inference.domain.rest import HelloEvent, ProblemEvent, Role, TimeEv
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.camera_state import worth_an_event
 from elastic_inference.flows.gateway.cameras import PoolCameras
+from elastic_inference.flows.gateway.event_log import EventReader
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,12 @@ class _View:
 class EventHub:
     """All clients of `/api/events`, on the gateway's event loop."""
 
-    def __init__(self, state: PoolState, metrics: GatewayMetrics, cameras: PoolCameras) -> None:
+    def __init__(
+        self, state: PoolState, metrics: GatewayMetrics, cameras: PoolCameras, log_of_events: EventReader
+    ) -> None:
         self._state = state
         self._cameras = cameras
+        self._events = log_of_events
         self._metrics = metrics
         self._clients: set[Subscription] = set()
         # There are at most as many as tokens.
@@ -169,6 +173,9 @@ class EventHub:
                 pass  # a request for them says why
             else:
                 self._offer(view, "cameras", cameras, worth_an_event(cameras))
+        newest = await self._events.newest(view.access)
+        if newest is not None and (newest.events or "log" in view.latest):
+            self._offer(view, "log", newest, newest)
         missing = self._state.missing()
         self._offer(view, "problem", ProblemEvent(missing), missing)
 

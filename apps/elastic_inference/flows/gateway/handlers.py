@@ -24,6 +24,7 @@ from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
 from elastic_inference.flows.gateway.cameras import PoolCameras
+from elastic_inference.flows.gateway.event_log import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
@@ -62,6 +63,7 @@ class Gateway:
     state: PoolState
     hub: EventHub
     cameras: PoolCameras
+    events: EventReader
     snapshots: SnapshotClient
     auth: Authenticator
     metrics: GatewayMetrics

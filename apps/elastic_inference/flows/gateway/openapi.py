@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -29,6 +29,7 @@ too many viewers. If GATEWAY_TOKEN or GATEWAY_TOKENS_FILE is set, everything but
 /api/logout needs a token, websockets included; an open gateway ignores it. A token of GATEWAY_TOKENS_FILE has a role \
 (admin or viewer) and a list of cameras: streams of other cameras do not exist for it, in lists, events, statistics, \
 snapshots and websockets alike, and a viewer changes nothing."""
+EventId = Annotated[str, Field(min_length=1, max_length=600)]
 _REF = "#/components/schemas/"
 _LOGIN_ERRORS = {401: "No valid token or login.", 429: "Too many wrong tokens from this address: try again later."}
 _ERRORS = {
@@ -38,6 +39,7 @@ _ERRORS = {
 _PARAMETERS = {
     "id": ("The stream's id, <name>:<type>:inferred.", StreamId),
     "name": ("The camera's name.", Name),
+    "event": ("The event's id, percent-encoded.", EventId),
 }
 _IF_MATCH = {
     "name": "If-Match",
@@ -125,8 +127,12 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.accepts is not None:
         found["requestBody"] = {"required": True, "content": _content(route.accepts)}
     parameters = re.findall(r"{(\w+)}", route.path)
-    if parameters:
-        found["parameters"] = [*map(_parameter, parameters), *([_IF_MATCH] if route.if_match else [])]
+    query = [
+        {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+        for name, (text, schema) in route.query.items()
+    ]
+    if parameters or query:
+        found["parameters"] = [*map(_parameter, parameters), *query, *([_IF_MATCH] if route.if_match else [])]
     return {**found, "responses": answers}
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras, ProbeRequest
+from elastic_inference.domain.events.event import Event, EventKind
+from elastic_inference.domain.events.page import EventPage
 from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.domain.rest import EVENTS, Login, Session
-from elastic_inference.flows.gateway import api, api_cameras
+from elastic_inference.flows.gateway import api, api_cameras, api_events
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
 
@@ -44,6 +46,8 @@ class Route:
     accepts: Any = None
     if_match: bool = False
     errors: dict[int, str] = field(default_factory=dict)
+    # Parameters of the query, with their descriptions and schemas.
+    query: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def pattern(self) -> str:
@@ -53,6 +57,7 @@ class Route:
 
 NO_STREAM = "No such stream."
 REDIS_UNAVAILABLE = "Redis is unavailable and no data has been read yet."
+_NO_EVENTS = "Redis is unavailable, or refuses."
 OTHER_SITE = "The request comes from a page of another site, or is for a host name that is refused."
 
 
@@ -160,6 +165,42 @@ CAMERA_ROUTES = (
     ),
     _change("delete", "removeCamera", "Removes a camera.", "Removed.", status=204),
 )
+_WORD: dict[str, Any] = {"type": "string", "maxLength": api_events.MAX_TEXT}
+_TIME: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1e15}
+EVENT_ROUTES = (
+    Route(
+        "/api/events/log",
+        api_events.EventLogHandler,
+        "listEvents",
+        "Events of the cameras that the token sees, in pages, the newest first. Each entry is one revision.",
+        "A page.",
+        EventPage,
+        errors={503: _NO_EVENTS},
+        query={
+            "camera": ("Only of this camera.", _WORD),
+            "type": ("Only of this inference type.", _WORD),
+            "label": ("Only of objects of this label.", _WORD),
+            "zone": ("Only of this zone or line.", _WORD),
+            "kind": ("Only of this kind.", {"type": "string", "enum": [str(each) for each in EventKind]}),
+            "since": ("Only what happened at this time or later, Unix milliseconds.", _TIME),
+            "until": ("Only what happened at this time or before, Unix milliseconds.", _TIME),
+            "limit": (
+                f"How many at most; {api_events.DEFAULT_LIMIT} without it.",
+                {"type": "integer", "minimum": 1, "maximum": api_events.MAX_LIMIT},
+            ),
+            "cursor": ("`next` of an earlier page.", {"type": "string", "pattern": r"^\d{1,19}-\d{1,20}-\d{1,3}$"}),
+        },
+    ),
+    Route(
+        "/api/events/{event}",
+        api_events.EventHandler,
+        "getEvent",
+        "The newest revision of one event.",
+        "The event.",
+        Event,
+        errors={404: "No such event, or it is too old.", 503: _NO_EVENTS},
+    ),
+)
 ROUTES = (
     _streams("/api/streams", "listStreams"),
     _streams("/api/stream", "listStreamsFormerPath"),
@@ -205,6 +246,7 @@ ROUTES = (
         MediaType("text/event-stream", {"type": "string"}),
         errors={429: "Too many event streams, or too many wrong tokens from this address."},
     ),
+    *EVENT_ROUTES,
     *CAMERA_ROUTES,
     Route(
         "/api/session",

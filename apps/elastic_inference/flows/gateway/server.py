@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from elastic_inference.adapters.event_store.event_log import EventLog
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
@@ -47,6 +48,7 @@ from elastic_inference.flows.gateway.auth import Authenticator
 from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
 from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.client_streams import open_stream
+from elastic_inference.flows.gateway.event_log import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
@@ -137,7 +139,8 @@ class GatewayServer:
         registry_client = connect_async(settings.queue, key=keys.CAMERA_SPECS, name=name)
         self._running.push_async_callback(registry_client.aclose)
         cameras = PoolCameras(registry_client, state.now_s, lambda error: explain(error, settings.queue))
-        hub = EventHub(state, self._metrics, cameras)
+        events = EventReader(EventLog(broker), lambda error: explain(error, settings.broker))
+        hub = EventHub(state, self._metrics, cameras, events)
         parts = urlsplit(settings.websocket_server_url)
         upstream = (str(parts.hostname), parts.port or 80)
         snapshots = SnapshotClient(*upstream)
@@ -146,6 +149,7 @@ class GatewayServer:
             state=state,
             hub=hub,
             cameras=cameras,
+            events=events,
             snapshots=snapshots,
             auth=self._auth,
             metrics=self._metrics,

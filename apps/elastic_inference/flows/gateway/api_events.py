@@ -1,0 +1,79 @@
+"""The handlers of the log of events. Registered in `routes`."""
+
+from __future__ import annotations
+
+import math
+
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.event_store.event_log import Place, read_cursor
+from elastic_inference.domain.events.event import EventKind
+from elastic_inference.flows.gateway.api import ApiHandler
+from elastic_inference.flows.gateway.event_log import Filter
+from elastic_inference.flows.gateway.handlers import ApiError
+
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+MAX_TEXT = 600
+_WORDS = ("camera", "type", "label", "zone", "kind")
+_UNAVAILABLE = "The events cannot be read now: Redis does not answer, or its users are of an older version."
+
+
+class EventLogHandler(ApiHandler):
+    """`/api/events/log`."""
+
+    async def document(self, *_args: str) -> object:
+        wanted = Filter(
+            **{name: self._text(name) for name in _WORDS},
+            since=self._number("since", 0.0),
+            until=self._number("until", math.inf),
+        )
+        if wanted.kind is not None and wanted.kind not in set(EventKind):
+            raise ApiError(400, f"kind: expected one of {', '.join(EventKind)}.")
+        limit = self._number("limit", DEFAULT_LIMIT)
+        if not 1 <= limit <= MAX_LIMIT:
+            raise ApiError(400, f"limit: expected a number from 1 to {MAX_LIMIT}.")
+        try:
+            return await self.gateway.events.page(self.access, wanted, int(limit), self._cursor())
+        except (RedisError, OSError, TimeoutError):
+            raise ApiError(503, _UNAVAILABLE, 2) from None
+
+    def _cursor(self) -> Place | None:
+        text = self._text("cursor")
+        place = read_cursor(text) if text else None
+        if text and place is None:
+            raise ApiError(400, "cursor: expected `next` of an earlier page.")
+        return place
+
+    def _text(self, name: str) -> str | None:
+        found = self.get_query_argument(name, None)
+        if found is not None and len(found) > MAX_TEXT:
+            raise ApiError(400, f"{name}: expected at most {MAX_TEXT} characters.")
+        return found or None
+
+    def _number(self, name: str, default: float) -> float:
+        text = self._text(name)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and 0 <= number <= 1e15):
+            raise ApiError(400, f"{name}: expected a number from 0 to 1e15.")
+        return number
+
+
+class EventHandler(ApiHandler):
+    """`/api/events/<id>`."""
+
+    async def document(self, *args: str) -> object:
+        event_id = args[0]
+        if len(event_id) > MAX_TEXT:
+            raise ApiError(404, "There is no such event.")
+        try:
+            found = await self.gateway.events.event(self.access, event_id)
+        except (RedisError, OSError, TimeoutError):
+            raise ApiError(503, _UNAVAILABLE, 2) from None
+        if found is None:
+            raise ApiError(404, f"There is no event {event_id[:300]!r}, or it is too old.")
+        return found
