@@ -14,6 +14,15 @@ from elastic_inference.domain.errors import DropReason, InvalidReason
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class ServiceMetrics:
+    """Metrics of every service."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.resize_pending = Gauge(
+            "ei_resize_pending", "1 while the pod waits for the CPU that it was given.", registry=registry
+        )
+
+
 class InferenceMetrics:
     """Metrics of one inference pod, all with the labels `infer_type` and `model`."""
 

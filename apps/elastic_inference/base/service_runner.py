@@ -19,6 +19,8 @@ from elastic_inference.base import config
 from elastic_inference.base.exit_codes import EXIT_FATAL, EXIT_SETTING
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
 from elastic_inference.base.log import one_line, set_up_logging
+from elastic_inference.base.metrics import ServiceMetrics
+from elastic_inference.base.pending_resize import resize_waits
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError, SourceFatalError
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        ServiceMetrics(registry).resize_pending.set_function(resize_waits)
         try:
             health = HealthServer(lifecycle, registry, settings.metrics_port, settings.metrics_host or "")
         except OSError as error:

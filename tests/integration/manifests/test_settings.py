@@ -76,7 +76,7 @@ def environ_of(pod: Document, documents: list[Document], folder: Path) -> dict[s
 
 
 def _files(volume: dict[str, Any]) -> list[str]:
-    sources = [each["secret"] for each in volume.get("projected", {}).get("sources", ())]
+    sources = [next(iter(each.values())) for each in volume.get("projected", {}).get("sources", ())]
     sources += [volume["secret"]] if "secret" in volume else []
     # a Secret that is mounted whole is one of TLS
     return [
