@@ -284,7 +284,7 @@ class Site(System):
         lengths = [int(self.admin.llen(key)) for key in (*own, keys.legacy_queue(TYPE))]  # type: ignore[arg-type]
         return sum(lengths)
 
-    def settle(self, timeout_s: float = 20.0) -> Account:
+    def settle(self, timeout_s: float = 90.0) -> Account:
         """Pauses, waits until no frame is on its way, and returns the account."""
         self.pause()
         known: list[tuple[Account, int]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import shutil
 import socket
@@ -135,12 +136,17 @@ def test_a_key_frame_far_away_is_waited_for_and_shown(valkey: EmbeddedValkey) ->
             assert "waiting for its next key frame" in gate.service.log()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path, str]:
-    """A server's TLS context with a certificate of its own, that certificate as a file, and its fingerprint."""
+@pytest.fixture(scope="module", params=["another name", "expired"])
+def certificate(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ssl.SSLContext, Path, str]:
+    """A server's TLS context with a certificate as cameras have it, that certificate as a file, and its fingerprint."""
     folder = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
-    issued = authority.issue_cert("camera.invalid")  # a name other than 127.0.0.1, as cameras have
+    if request.param == "expired":
+        issued = authority.issue_cert("127.0.0.1", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    else:
+        issued = authority.issue_cert("camera.invalid")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     issued.configure_cert(context)
     file = folder / "camera.pem"
@@ -200,6 +206,12 @@ def test_udp_with_mpeg_ts() -> None:
     port = free_port()
     with ffmpeg(f"-f mpegts udp://127.0.0.1:{port}?pkt_size=1316"):
         assert sizes(open_when_there(camera(f"udp://127.0.0.1:{port}"))) == {(320, 240)}
+
+
+def test_rtp_with_mpeg_ts() -> None:
+    port = free_port()
+    with ffmpeg(f"-f rtp_mpegts rtp://127.0.0.1:{port}"):
+        assert sizes(open_when_there(camera(f"rtp://127.0.0.1:{port}"))) == {(320, 240)}
 
 
 def test_rtmp() -> None:

@@ -5,7 +5,7 @@
 
 Prints a line for each model. The exit code is 1 if a box has no partner of its class with an overlap of 0.95 and a
 confidence within 0.02, or if the exporter finds the same boxes on both images: then the image does not matter, and the
-comparison shows nothing.
+comparison shows nothing. A model that is known not to be served must be refused.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ OVERLAP = 0.95
 CONFIDENCE = 0.02
 SIZES = ((160, 120), (120, 160), (768, 432))
 STEP = 64
+# What doc/models.md says is not served, and a part of the reason.
+NOT_SERVED = {"yolo26n-seg": "merge_into"}
 LARGE = 320
 
 One = tuple[int, float, list[float]]
@@ -109,10 +111,12 @@ def main(folder: Path, names: list[str]) -> int:
     for path in sorted(path.parent for path in folder.glob("*/expected.json")):
         if names and path.name not in names:
             continue
+        refusal = NOT_SERVED.get(path.name)
         try:
             good, line = look_at(path)
+            good = good and refusal is None
         except (ElasticInferenceError, RuntimeError) as error:
-            good, line = False, " ".join(str(error).split())[:300]
+            good, line = refusal is not None and refusal in str(error), " ".join(str(error).split())[:300]
         bad += not good
         print(f"{'ok  ' if good else 'BAD '} {path.name}: {line}", flush=True)
     return min(bad, 1)

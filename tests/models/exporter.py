@@ -16,8 +16,6 @@ import traceback
 from pathlib import Path
 
 os.environ["YOLO_OFFLINE"] = "true"
-# effdet's own graph functions cannot be traced by torch's exporter.
-os.environ["PYTORCH_JIT"] = "0"
 
 from tests.models import grid_models, libre_models, query_models, ultralytics_models
 

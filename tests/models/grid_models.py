@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,13 @@ def effdet(folder: Path, images: list[str]) -> None:
     """EfficientDet-D0 of effdet with its own suppression: 1 x 100 x 6."""
     import numpy as np
     import torch
+
+    # Its own graph functions cannot be traced by torch's exporter; OpenVINO's exporter needs them of others.
+    torch.jit._state.disable()
+    try:
+        importlib.import_module("effdet")
+    finally:
+        torch.jit._state.enable()
     from effdet import DetBenchPredict, EfficientDet, get_efficientdet_config
     from effdet.data.transforms import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ResizePad, resolve_fill_color
 
