@@ -119,10 +119,11 @@ class EventStore:
         command = ("XREAD", "COUNT", count, "BLOCK", max(1, block_ms), "STREAMS", *by_key)
         (reply,) = self._answers([(*command, *(write_id(cursors[each]) for each in partitions))])
         found: dict[int, list[Entry]] = {}
-        for raw in reply or ():
-            partition = by_key.get(raw[0])
+        # RESP3 has a map here, RESP2 a list of pairs.
+        for key, rows in reply.items() if isinstance(reply, dict) else reply or ():
+            partition = by_key.get(key)
             if partition is not None:
-                found[partition] = [entry for each in raw[1] if (entry := read_entry(each)) is not None]
+                found[partition] = [entry for each in rows if (entry := read_entry(each)) is not None]
         return found
 
     def newest(self, partitions: Sequence[int]) -> dict[int, EntryId]:
