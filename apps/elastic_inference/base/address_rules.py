@@ -36,8 +36,20 @@ _MAX_ADDRESSES = 16
 class AddressRules:
     """Checks against `CAMERA_NETWORKS` and `VIDEO_DIR`. Raises SourceError for what they do not allow."""
 
-    def __init__(self, networks: Sequence[str], video_dir: Path | None, resolve: Resolver | None = None) -> None:
-        """`networks` are addresses and CIDRs. `resolve` returns a name's addresses, or raises OSError."""
+    def __init__(
+        self,
+        networks: Sequence[str],
+        video_dir: Path | None,
+        resolve: Resolver | None = None,
+        *,
+        setting: str = "CAMERA_NETWORKS",
+        what: str = "camera",
+    ) -> None:
+        """`networks` are addresses and CIDRs. `resolve` returns a name's addresses, or raises OSError.
+
+        `setting` and `what` are for the errors' words.
+        """
+        self._setting, self._what = setting, what
         self._networks = parse_networks(networks)
         self._special = {special: tuple(filter(_within(special), self._networks)) for special in _SPECIAL}
         self._video_dir = video_dir
@@ -58,14 +70,14 @@ class AddressRules:
         try:
             found = self._resolve(host)[:_MAX_ADDRESSES]
         except (OSError, UnicodeError):
-            raise SourceError(f"The camera's host name {host[:100]} is unknown.") from None
+            raise SourceError(f"The {self._what}'s host name {host[:100]} is unknown.") from None
         for text in found:
             if self.allows(ipaddress.ip_address(text)):
                 return text
         at = "" if host in found else f" of {host[:100]}"
         raise SourceError(
-            f"The camera's address{at} is {', '.join(found)[:200]}, where no camera may be: expected one in "
-            "CAMERA_NETWORKS."
+            f"The {self._what}'s address{at} is {', '.join(found)[:200]}, where no {self._what} may be: expected one "
+            f"in {self._setting}."
         )
 
     def file(self, url: str) -> Path:

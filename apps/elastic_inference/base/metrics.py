@@ -246,3 +246,19 @@ class EventMetrics:
         self.outbox = Gauge("ei_event_outbox", "Events kept, by partition.", ("partition",), registry=registry)
         self.events = Counter("ei_events", "Events written, by kind and phase.", ("kind", "phase"), registry=registry)
         self.state_bytes = Gauge("ei_event_state_bytes", "Size of the state of all streams.", registry=registry)
+
+
+class DeliveryMetrics:
+    """What one event worker delivers; a sink has its values while this worker has it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        sink = ("sink",)
+        self.lag_s = Gauge(
+            "ei_sink_lag_seconds", "Age of the oldest event that the sink has not confirmed.", sink, registry=registry
+        )
+        self.up = Gauge(
+            "ei_sink_up", "1 while the sink takes events, 0 while it refuses or fails.", sink, registry=registry
+        )
+        self.delivered = Counter("ei_sink_delivered", "Events that the sink confirmed.", sink, registry=registry)
+        self.retried = Counter("ei_sink_retried", "Attempts that failed and were made again.", sink, registry=registry)
+        self.dead = Counter("ei_sink_dead", "Events that the sink refused for good.", sink, registry=registry)

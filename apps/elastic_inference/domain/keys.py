@@ -240,3 +240,21 @@ def event_cursor(partition: int) -> str:
 def event_sinks(partition: int) -> str:
     """Hash: sink -> id of the last event that it has acknowledged."""
     return f"events:{{{partition}}}:sinks"
+
+
+# The sinks of events, in the broker's Redis: all in one slot but the dead letters.
+SINK_GROUP = "sinks"  # the group of their leases
+SINK_SPECS = "{sinks}:specs"  # hash: name -> JSON SinkSpec of the sinks that REST made, and `:known`
+SINK_FILE = "{sinks}:file"  # string: JSON of the sinks in SINKS_FILE, and what is wrong with it; 30 s to live
+SINK_STATES = "{sinks}:states"  # hash: name -> JSON SinkState, written by the worker that delivers to it
+SINK_REQUESTS = "{sinks}:requests"  # list: JSON requests of the gateway for any event worker
+
+
+def sink_reply(request_id: str) -> str:
+    """String: the answer to one request."""
+    return f"{{sinks}}:reply:{request_id}"
+
+
+def dead_letters(sink: str) -> str:
+    """Stream: events that this sink refused for good: `json`, `reason`, `at_ms`."""
+    return f"dead:{sink}"

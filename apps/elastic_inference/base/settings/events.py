@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from elastic_inference.base.settings.common import CommonSettings
+from elastic_inference.base.settings.sinks import DeliverySettings
 
 
-class EventSettings(CommonSettings):
+class EventSettings(DeliverySettings):
     """Settings of the event service."""
 
     service = "events"

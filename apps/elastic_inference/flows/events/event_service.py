@@ -13,6 +13,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import EventMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
+from elastic_inference.flows.deliver import service as delivery
 from elastic_inference.flows.events.camera_rules import RulesReader
 from elastic_inference.flows.events.partition_leases import PartitionLeases
 from elastic_inference.flows.events.worker import EventWorker
@@ -21,7 +22,7 @@ CLIENT_NAME = "ei-events"
 
 
 def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-    """Leases partitions and analyses their results until the stop begins. Ready while Redis answers."""
+    """Leases partitions, analyses results and delivers events until the stop begins. Ready while Redis answers."""
     metrics = EventMetrics(registry)
     # All partitions are read with one connection, so their Redis is a single server.
     broker = connect(settings.broker, key=keys.leases("events"), name=CLIENT_NAME)
@@ -42,9 +43,11 @@ def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegist
         explain=why,
     )
     leases.start()
+    sinks = delivery.start(settings, lifecycle, registry, lambda: leases.partitions)
     try:
         worker.run()
     finally:
+        sinks.close()
         leases.close()
         store.close()
         broker.close()

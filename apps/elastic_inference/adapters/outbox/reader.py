@@ -1,0 +1,144 @@
+"""A sink's view of the outbox: its cursor in each partition, the entries after it, and its dead letters. Synchronous.
+
+One client for each thread; all partitions are on one server.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from elastic_inference.domain import keys
+from elastic_inference.domain.events.event import MAX_EVENT_JSON_BYTES
+
+FIRST = "0-0"
+MAX_DEAD = 1000
+# With the times of LeaseClient: shorter than the time after which a connection counts as dead.
+BLOCK_MS = 500
+HISTORY_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event in the outbox."""
+
+    partition: int
+    id: str
+    document: bytes
+
+    @property
+    def at_ms(self) -> int:
+        """When it was written, by Redis' clock."""
+        return int(self.id.partition("-")[0])
+
+
+@functools.cache
+def _script() -> str:
+    return (Path(__file__).parent / "acknowledge.lua").read_text()
+
+
+class Outbox:
+    """Every method raises REDIS_ERRORS or RedisError."""
+
+    def __init__(self, client: redis.Redis, sink: str, partitions: int) -> None:
+        """`client` belongs to the caller's thread, which closes it."""
+        self._client = client
+        self._sink = sink
+        self._partitions = range(partitions)
+        self._acknowledge = client.register_script(_script())
+        self.offset_ms = 0.0
+
+    def cursors(self, known: bool, reached: Mapping[int, str]) -> dict[int, str]:
+        """Where this sink is in each partition. A new sink starts now.
+
+        A cursor of a `known` sink that is missing was lost with everything else: all that is there now is new to it.
+        `reached`: how far the caller has delivered, which Redis may not know yet.
+        """
+        pipe = self._client.pipeline(transaction=False)
+        for each in self._partitions:
+            pipe.hget(keys.event_sinks(each), self._sink)
+        found: dict[int, str] = {}
+        for each, stored in enumerate(pipe.execute()):
+            if stored is not None:
+                found[each] = max(stored.decode("ascii", "replace"), reached.get(each, FIRST), key=_order)
+                continue
+            found[each] = FIRST if known else self._last_id(each)
+            self._client.hset(keys.event_sinks(each), self._sink, found[each])
+        return found
+
+    def read(self, cursors: Mapping[int, str], count: int, block_ms: int | None = BLOCK_MS) -> list[Entry]:
+        """The next entries, at most `count` of each partition; those of one partition in their order."""
+        wanted: Any = {keys.events(each): cursor for each, cursor in cursors.items()}
+        names = {keys.events(each).encode(): each for each in cursors}
+        answer: Any = self._client.xread(wanted, count=count, block=block_ms)
+        found = [
+            Entry(names[key], entry_id.decode(), (fields or {}).get(b"json", b""))
+            for key, entries in answer or ()
+            for entry_id, fields in entries
+        ]
+        # Partitions take turns by time.
+        return sorted(found, key=lambda entry: entry.at_ms)
+
+    def history(self, cursors: Mapping[int, str], most: int) -> list[Entry]:
+        """What lies before the cursors, at most the newest `most` of each partition, oldest first."""
+        found: list[Entry] = []
+        for each, cursor in cursors.items():
+            mine: list[Entry] = []
+            at = cursor
+            while len(mine) < most:
+                page: Any = self._client.xrevrange(keys.events(each), at, "-", count=min(HISTORY_PAGE, most))
+                mine += [Entry(each, entry_id.decode(), fields.get(b"json", b"")) for entry_id, fields in page]
+                if len(page) < min(HISTORY_PAGE, most):
+                    break
+                at = f"({page[-1][0].decode()}"
+            found += reversed(mine[:most])
+        return found
+
+    def acknowledge(self, cursors: Mapping[int, str], now_ms: float) -> bool:
+        """Stores cursors. False if Redis has lost one of them. `now_ms` is this machine's clock."""
+        kept = True
+        for each, cursor in cursors.items():
+            there, clock_ms = self._acknowledge(keys=[keys.event_sinks(each)], args=[self._sink, cursor])
+            kept = kept and bool(there)
+            self.offset_ms = float(clock_ms) - now_ms
+        return kept
+
+    def intact(self) -> bool:
+        """Whether all cursors are still there."""
+        pipe = self._client.pipeline(transaction=False)
+        for each in self._partitions:
+            pipe.hget(keys.event_sinks(each), self._sink)
+        return all(stored is not None for stored in pipe.execute())
+
+    def bury(self, document: bytes, reason: str, at_ms: float) -> None:
+        """Adds a dead letter. The oldest go when there are too many."""
+        fields: Any = {"json": document[:MAX_EVENT_JSON_BYTES], "reason": reason[:500], "at_ms": int(at_ms)}
+        self._client.xadd(keys.dead_letters(self._sink), fields, maxlen=MAX_DEAD, approximate=False)
+
+    def dead_letters(self, ids: Sequence[str] | None, most: int) -> list[tuple[str, bytes]]:
+        """(id, document) of dead letters, oldest first; those of `ids`, or the first `most`."""
+        key = keys.dead_letters(self._sink)
+        if ids is None:
+            page: Any = self._client.xrange(key, count=most)
+        else:
+            pages: list[Any] = [self._client.xrange(key, each, each) for each in ids[:most]]
+            page = [row for rows in pages for row in rows]
+        return [(entry_id.decode(), fields.get(b"json", b"")) for entry_id, fields in page]
+
+    def remove_dead(self, entry_id: str) -> None:
+        """Removes a dead letter that has been delivered."""
+        self._client.xdel(keys.dead_letters(self._sink), entry_id)
+
+    def _last_id(self, partition: int) -> str:
+        page: Any = self._client.xrevrange(keys.events(partition), count=1)
+        return str(page[0][0].decode()) if page else FIRST
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    ms, _, sequence = entry_id.partition("-")
+    return (int(ms), int(sequence)) if ms.isdecimal() and sequence.isdecimal() else (0, 0)

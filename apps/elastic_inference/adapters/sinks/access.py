@@ -1,0 +1,47 @@
+"""What sinks may read and reach: secrets of one folder, and addresses by rule if the sink came by REST."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from elastic_inference.adapters.sinks.base import LoginRefusedError, UnavailableError
+from elastic_inference.base.address_rules import AddressRules
+from elastic_inference.domain.errors import SourceError
+
+_MAX_SECRET_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SinkAccess:
+    """`rules` is None for a sink of the operator's file, who may name any address."""
+
+    secrets: Path | None
+    rules: AddressRules | None
+
+    def secret(self, name: str | None) -> str | None:
+        """The content of a secret's file. Raises LoginRefusedError, since the sink would refuse us without it."""
+        if name is None:
+            return None
+        if self.secrets is None:
+            raise LoginRefusedError(f"the secret {name} is needed: set SINK_SECRETS_DIR to the folder that holds it")
+        try:
+            with (self.secrets / name).open("rb") as file:
+                text = file.read(_MAX_SECRET_BYTES).decode().strip()
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        if not text:
+            raise LoginRefusedError(f"expected a text in the file {name} of SINK_SECRETS_DIR")
+        return text
+
+    def address(self, host: str) -> str:
+        """The address to connect to. Raises UnavailableError if there is none, or none that is allowed."""
+        try:
+            if self.rules is not None:
+                return self.rules.resolve(host)
+            return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+        except SourceError as error:
+            raise UnavailableError(str(error)) from None
+        except (OSError, UnicodeError):
+            raise UnavailableError(f"the host name {host[:100]} is unknown") from None

@@ -1,0 +1,121 @@
+"""The Kafka sink: the key is the stream, and the producer is idempotent, so that a retry of its own repeats nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from elastic_inference.adapters.sinks.access import SinkAccess
+from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
+from elastic_inference.domain.sinks import KafkaSink
+
+# The library's own lines name servers and say little; the sink's state says it in words.
+log = logging.getLogger(__name__)
+log_library = logging.getLogger(f"{__name__}.library")
+_LOGIN = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,
+)
+_REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
+
+
+class Kafka(PlainSink):
+    """A producer for as long as nothing goes wrong; after an error a new one, so that it sends nothing on its own."""
+
+    max_batch = 100
+
+    def __init__(self, spec: KafkaSink, access: SinkAccess) -> None:
+        self._spec = spec
+        self._access = access
+        self._producer: Producer | None = None
+        self._login: str | None = None
+
+    def deliver(self, items: Sequence[Item]) -> None:
+        """Sends a batch and waits until all in-sync replicas have it."""
+        outcomes: dict[int, KafkaError | None] = {}
+        try:
+            producer = self._producer = self._producer or self._open()
+            for index, item in enumerate(items):
+                self._send(producer, index, item, outcomes)
+            producer.flush(self._spec.timeout_s)
+        except (KafkaException, BufferError) as error:
+            self._drop()
+            raise UnavailableError(f"{self._spec.place}: {_short(error)}") from None
+        for index in range(len(items)):
+            found = outcomes.get(index, KafkaError(KafkaError._MSG_TIMED_OUT))
+            if found is not None:
+                self._drop()
+                self._raise(found, index)
+
+    def close(self) -> None:
+        """Ends the producer."""
+        self._drop()
+
+    def _send(self, producer: Producer, index: int, item: Item, outcomes: dict[int, KafkaError | None]) -> None:
+        def done(error: KafkaError | None, _message: Any) -> None:
+            outcomes[index] = error
+
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("id", item.event.id.encode()),
+            ("rev", str(item.event.rev).encode()),
+        ]
+        if item.resent:
+            headers.append(("resent", b"true"))
+        try:
+            producer.produce(
+                self._spec.topic, value=item.document, key=item.key.encode(), headers=headers, on_delivery=done
+            )
+        except KafkaException as error:
+            outcomes[index] = error.args[0]
+
+    def _raise(self, error: KafkaError, index: int) -> None:
+        code, words = error.code(), f"{self._spec.place} refuses the event ({_short(error)})"
+        if code in _LOGIN or self._login is not None:
+            raise LoginRefusedError(f"{words}: check `user`, `password` and its rights", index)
+        if code in _REFUSED:
+            raise RefusedError(words, index)
+        raise UnavailableError(f"{self._spec.place} did not take the event ({_short(error)})", index)
+
+    def _open(self) -> Producer:
+        spec = self._spec
+        self._login = None
+        options: dict[str, Any] = {
+            "bootstrap.servers": ",".join(spec.brokers),
+            "client.id": f"elastic-inference-{spec.name}",
+            "enable.idempotence": True,
+            "linger.ms": 2,
+            "message.timeout.ms": int(spec.timeout_s * 1000),
+            "socket.timeout.ms": max(1000, int(spec.timeout_s * 500)),
+            "reconnect.backoff.max.ms": 2000,
+            "security.protocol": "SASL_SSL" if spec.tls and spec.user else "SSL" if spec.tls else "PLAINTEXT",
+            "error_cb": self._note,
+            "logger": log_library,
+        }
+        if spec.user:
+            options |= {
+                "security.protocol": "SASL_SSL" if spec.tls else "SASL_PLAINTEXT",
+                "sasl.mechanisms": "SCRAM-SHA-512",
+                "sasl.username": spec.user,
+                "sasl.password": self._access.secret(spec.password) or "",
+            }
+        return Producer(options)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() in _LOGIN:
+            self._login = _short(error)
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            producer.flush(0.1)
+
+
+def _short(error: object) -> str:
+    text = error.str() if isinstance(error, KafkaError) else str(error)
+    return " ".join(text.split())[:200]

@@ -1,0 +1,256 @@
+"""The MQTT 5 sink: each event with QoS 1, retained states, a last will, and Home Assistant's discovery.
+
+Each connection begins anew: states and discovery are published again, since the broker may have lost them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from elastic_inference.adapters.sinks.access import SinkAccess
+from elastic_inference.adapters.sinks.base import (
+    DeliveryError,
+    Item,
+    LoginRefusedError,
+    RefusedError,
+    UnavailableError,
+)
+from elastic_inference.adapters.sinks.mqtt_state import States, event_topic
+from elastic_inference.domain.events.event import Event
+from elastic_inference.domain.sinks import MqttSink
+
+KEEPALIVE_S = 15
+# How many messages wait for the broker's confirmation at once.
+IN_FLIGHT = 20
+_LOGIN = (0x86, 0x87, 0x8A, 0x8C)
+_REFUSED = (0x90, 0x95, 0x99)
+_WITH_WILL = 0x04
+
+
+class Mqtt:
+    """Driven by the caller's thread: nothing happens between calls."""
+
+    max_batch = IN_FLIGHT
+
+    def __init__(self, spec: MqttSink, access: SinkAccess, worker: str) -> None:
+        """`worker` is empty for the one that delivers: all of them have one client id, so that the broker ends the
+        connection of a former one. Another text makes a client that leaves states and will alone."""
+        self._spec = spec
+        self._access = access
+        self._worker = worker
+        self._states = States(spec.topic)
+        self._found: set[tuple[str, str | None]] = set()
+        self._client: Client | None = None
+        self._limit: int | None = None
+        self._end: ReasonCode | None = None
+        self._codes: dict[int, int] = {}
+
+    def recall(self, event: Event) -> None:
+        """Follows the state without publishing."""
+        self._states.take(event)
+
+    def deliver(self, items: Sequence[Item]) -> None:
+        """Publishes events, then the states that they changed."""
+        client = self._connected()
+        for index, item in enumerate(items):
+            if self._limit is not None and len(item.document) + 1024 > self._limit:
+                if index:
+                    self._publish_items(client, items[:index])
+                raise RefusedError(f"the event is larger than the broker's maximum of {self._limit} bytes", index)
+        self._publish_items(client, items)
+
+    def idle(self) -> None:
+        """Keeps the connection, or makes it again: a broker that has restarted needs the states."""
+        client = self._connected()
+        if client.loop(0.01) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._drop()
+
+    def close(self) -> None:
+        """Says goodbye: the will is published, as nobody delivers now."""
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(OSError, ValueError):
+                client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=0 if self._worker else _WITH_WILL))
+                client.loop(0.1)
+        self._drop()
+
+    def _publish_items(self, client: Client, items: Sequence[Item]) -> None:
+        changed: dict[tuple[str, str | None], None] = {}
+        infos = []
+        for item in items:
+            infos.append(self._send(client, event_topic(self._spec.topic, item.event), item.document, False, item))
+            if not self._worker and (place := self._states.take(item.event)):
+                changed[place] = None
+        self._confirm(client, infos)
+        try:
+            self._publish_states(client, changed)
+        except DeliveryError as error:
+            # The events have arrived; the next connection publishes all states.
+            self._drop()
+            raise UnavailableError(str(error), len(items)) from None
+
+    def _publish_states(self, client: Client, places: Iterable[tuple[str, str | None]]) -> None:
+        spec, infos = self._spec, []
+        for place in places:
+            if spec.discovery and place not in self._found:
+                for topic, payload in self._states.discovery("homeassistant", *place):
+                    infos.append(self._send(client, topic, payload.encode(), True))
+                self._found.add(place)
+            infos += [
+                self._send(client, topic, payload.encode(), True) for topic, payload in self._states.messages(*place)
+            ]
+        self._confirm(client, infos)
+
+    def _send(
+        self, client: Client, topic: str, payload: bytes, retain: bool, item: Item | None = None
+    ) -> MQTTMessageInfo:
+        properties = None
+        if item is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.ContentType = "application/json"
+            properties.UserProperty = [("id", item.event.id), ("rev", str(item.event.rev))] + (
+                [("resent", "true")] if item.resent else []
+            )
+        return client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+
+    def _confirm(self, client: Client, infos: Sequence[MQTTMessageInfo]) -> None:
+        """Waits for the broker's confirmations. Raises DeliveryError with the number that came in order."""
+        mids = [info.mid for info in infos]
+        done = self._wait(client, lambda: all(mid in self._codes for mid in mids))
+        for index, mid in enumerate(mids):
+            code = self._codes.pop(mid, None)
+            if code is None:
+                end = self._end
+                self._drop()
+                if end is not None and end.value in _REFUSED and len(mids) == 1:
+                    raise RefusedError(f"the broker refuses the event ({end})", index)
+                if end is not None and end.value in _REFUSED:
+                    raise RefusedError(f"the broker refuses an event ({end})", index, whole_batch=True)
+                raise UnavailableError(self._lost(end, done), index)
+            if code >= 0x80:
+                for rest in mids[index + 1 :]:
+                    self._codes.pop(rest, None)
+                self._drop()
+                self._raise_code(code, index)
+
+    def _raise_code(self, code: int, index: int) -> None:
+        words = f"the broker refuses the event (reason code {code:#x})"
+        if code in _LOGIN:
+            raise LoginRefusedError(f"{words}: check the rights of this sink's user", index)
+        if code in _REFUSED:
+            raise RefusedError(words, index)
+        raise UnavailableError(words, index)
+
+    def _lost(self, end: ReasonCode | None, done: bool) -> str:
+        place = self._spec.place
+        if end is not None:
+            return f"the connection to {place} ended ({end})"
+        return f"{place} did not confirm within {self._spec.timeout_s:g} s" if not done else f"{place} is gone"
+
+    def _wait(self, client: Client, condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + self._spec.timeout_s
+        while not condition():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or self._end is not None:
+                return condition()
+            if client.loop(min(left_s, 0.1)) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return condition()
+        return True
+
+    def _connected(self) -> Client:
+        if self._client is not None and self._client.is_connected() and self._end is None:
+            return self._client
+        self._drop()
+        client, answer = self._open()
+        code = answer[0] if answer else None
+        if code is None or code.value >= 0x80:
+            self._drop()
+            if code is not None and code.value in _LOGIN:
+                raise LoginRefusedError(f"{self._spec.place} refuses the login ({code}): check `user` and `password`")
+            why = str(code) if code is not None else f"no answer within {self._spec.timeout_s:g} s"
+            raise UnavailableError(f"{self._spec.place} does not accept the connection ({why})")
+        if not self._worker:
+            self._found.clear()
+            try:
+                self._confirm(client, [self._send(client, f"{self._spec.topic}/status", b"online", True)])
+                self._publish_states(client, list(self._states.places()))
+            except DeliveryError as error:
+                error.delivered = 0
+                raise
+        return client
+
+    def _open(self) -> tuple[Client, list[ReasonCode]]:
+        """A client whose connection has been asked for, and the answer of the broker if there is one."""
+        spec = self._spec
+        parts = urlsplit(spec.url)
+        host, secure = str(parts.hostname), parts.scheme == "mqtts"
+        address = self._access.address(host)
+        name = f"ei-{spec.topic.replace('/', '-')}-{spec.name}{self._worker}"
+        client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
+        client.connect_timeout = spec.timeout_s
+        client.max_inflight_messages_set(IN_FLIGHT)
+        if spec.user is not None:
+            client.username_pw_set(spec.user, self._access.secret(spec.password))
+        if secure:
+            client.tls_set_context(_NamedContext.made(host))
+        if not self._worker:
+            client.will_set(f"{spec.topic}/status", b"offline", qos=1, retain=True)
+        answer: list[ReasonCode] = []
+        self._codes, self._end, self._limit = {}, None, None
+
+        def on_connect(_client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
+            self._limit = getattr(properties, "MaximumPacketSize", None)
+            answer.append(code)
+
+        def on_publish(_client: Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
+            self._codes[mid] = code.value
+
+        def on_disconnect(_client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
+            self._end = code
+
+        client.on_connect, client.on_publish, client.on_disconnect = on_connect, on_publish, on_disconnect
+        try:
+            client.connect(address, parts.port or (8883 if secure else 1883), KEEPALIVE_S, clean_start=True)
+        except (OSError, ValueError) as error:
+            why = " ".join(str(error).split())[:150]
+            raise UnavailableError(f"{spec.place} can't be reached ({why})") from None
+        self._client = client
+        self._wait(client, lambda: bool(answer))
+        return client, answer
+
+    def _drop(self) -> None:
+        """Closes the connection without a word; the broker then publishes the will."""
+        client, self._client = self._client, None
+        if client is not None and (connection := client.socket()) is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+
+
+class _NamedContext(ssl.SSLContext):
+    """Checks the certificate for the host of the URL, while paho connects to an address."""
+
+    host = ""
+
+    @classmethod
+    def made(cls, host: str) -> _NamedContext:
+        context = cls(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_default_certs()
+        context.host = host
+        return context
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **more: Any) -> ssl.SSLSocket:
+        """As SSLContext, with the host's name."""
+        return super().wrap_socket(sock, *args, **more | {"server_hostname": self.host})

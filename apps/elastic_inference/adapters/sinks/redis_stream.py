@@ -1,0 +1,95 @@
+"""The sink that adds events to a stream in another Redis."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
+from redis.retry import Retry
+
+from elastic_inference.adapters.sinks.access import SinkAccess
+from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
+from elastic_inference.domain.sinks import RedisSink
+
+_TIMEOUT_S = 5.0
+
+
+class RedisStream(PlainSink):
+    """Fields of an entry: `id`, `rev`, `json`, and `resent` for what comes from the dead letters."""
+
+    max_batch = 100
+
+    def __init__(self, spec: RedisSink, access: SinkAccess) -> None:
+        self._spec = spec
+        self._access = access
+        self._client: redis.Redis | None = None
+
+    def deliver(self, items: Sequence[Item]) -> None:
+        """Adds the entries with one round trip."""
+        try:
+            replies = self._add(items)
+        except (AuthenticationError, AuthorizationError) as error:
+            self.close()
+            raise LoginRefusedError(f"Redis refuses the login ({_short(error)})") from None
+        except (RedisError, OSError) as error:
+            self.close()
+            raise UnavailableError(f"Redis is unavailable ({_short(error)})") from None
+        for index, reply in enumerate(replies):
+            if not isinstance(reply, Exception):
+                continue
+            if isinstance(reply, NoPermissionError) or "NOAUTH" in str(reply):
+                raise LoginRefusedError(f"Redis does not allow XADD ({_short(reply)})", index)
+            if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+                raise RefusedError(f"the key {self._spec.stream} of this Redis is not a stream", index)
+            raise UnavailableError(f"Redis refuses XADD ({_short(reply)})", index)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _add(self, items: Sequence[Item]) -> list[Any]:
+        if self._client is None:
+            self._client = self._connect()
+        # A transaction: either nothing is added, or all of it in order.
+        pipe = self._client.pipeline(transaction=True)
+        for item in items:
+            fields: dict[Any, Any] = {"id": item.event.id, "rev": item.event.rev, "json": item.document}
+            if item.resent:
+                fields["resent"] = 1
+            pipe.xadd(self._spec.stream, fields, maxlen=self._spec.maxlen, approximate=True)
+        return pipe.execute(raise_on_error=False)
+
+    def _connect(self) -> redis.Redis:
+        spec = self._spec
+        parts = urlsplit(spec.url)
+        host = str(parts.hostname)
+        options: dict[str, Any] = {}
+        if parts.scheme == "rediss":
+            # The certificate is for the name, so the library resolves it: REST does not accept this scheme.
+            options = {"ssl": True, "ssl_cert_reqs": "required", "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+        else:
+            host = self._access.address(host)
+        return redis.Redis(
+            host=host,
+            port=parts.port or 6379,
+            db=int(parts.path.strip("/") or 0) if parts.path.strip("/").isdigit() else 0,
+            username=spec.user,
+            password=self._access.secret(spec.password),
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            client_name="ei-events-sink",
+            **options,
+        )
+
+
+def _short(error: object) -> str:
+    return " ".join(str(error).split())[:200]

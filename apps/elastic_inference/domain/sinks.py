@@ -1,0 +1,266 @@
+"""What a sink is: where events go, which of them, and when. The only definition of the fields of `sinks.yaml` and REST.
+
+A specification holds no secret: it names a file of SINK_SECRETS_DIR. Pure.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import zoneinfo
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.domain.events.event import Event, EventKind, Phase
+from elastic_inference.domain.fields import Name
+
+MAX_SINKS = 64
+MAX_BATCH = 100
+_MAX_PROBLEM = 400
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+SECRET = "{secret}"  # noqa: S105  the place of one, not one
+SecretName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a file in SINK_SECRETS_DIR.")
+]
+Names = Annotated[tuple[str, ...], Field(max_length=256)]
+
+
+class SinkError(ElasticInferenceError):
+    """A sink's specification is wrong. The text names the field and shows no value."""
+
+
+class QuietHours(BaseModel):
+    """Events that began in this time of the day are left out. It may pass midnight."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+    start: str = Field(alias="from", description="HH:MM.")
+    end: str = Field(alias="to", description="HH:MM.")
+    timezone: str = Field("UTC", max_length=64, description="Such as Europe/Berlin.")
+
+    @field_validator("start", "end")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        if not _TIME.fullmatch(value):
+            raise ValueError("expected HH:MM, in quotes")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("expected a time zone that this machine knows, such as UTC or Europe/Berlin") from None
+        return value
+
+    def holds(self, at_ms: float) -> bool:
+        """Whether the time, Unix milliseconds, is quiet."""
+        at = datetime.datetime.fromtimestamp(at_ms / 1000, zoneinfo.ZoneInfo(self.timezone)).strftime("%H:%M")
+        if self.start <= self.end:
+            return self.start <= at < self.end
+        return at >= self.start or at < self.end
+
+
+class _Sink(BaseModel):
+    """What all sinks have: name, filters, quiet hours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+
+    name: Name
+    enabled: bool = Field(True, description="If false, it gets nothing and keeps its place in the outbox.")
+    kinds: Annotated[tuple[EventKind, ...], Field(max_length=8, description="Only events of these kinds.")] = ()
+    phases: Annotated[tuple[Phase, ...], Field(max_length=3, description="Only these phases.")] = ()
+    cameras: Annotated[Names, Field(description="Only of these cameras.")] = ()
+    types: Annotated[Names, Field(description="Only of these inference types.")] = ()
+    labels: Annotated[Names, Field(description="Only of objects with these labels.")] = ()
+    zones: Annotated[Names, Field(description="Only of these zones and lines.")] = ()
+    quiet_hours: Annotated[
+        tuple[QuietHours, ...], Field(max_length=8, description="Events that began in these hours are left out.")
+    ] = ()
+
+    def takes(self, event: Event) -> bool:
+        """Whether this sink gets the event. All phases of one event are judged by when it began."""
+        wanted = (
+            (self.kinds, event.kind),
+            (self.phases, event.phase),
+            (self.cameras, event.camera),
+            (self.types, event.type),
+            (self.labels, event.label),
+        )
+        if any(only and value not in only for only, value in wanted):
+            return False
+        if self.zones and event.zone not in self.zones and not set(self.zones).intersection(event.zones):
+            return False
+        return not any(each.holds(event.began_ms) for each in self.quiet_hours)
+
+    @property
+    def place(self) -> str:
+        """Where events go, for people and logs: without path, query and secrets."""
+        return ""
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> str:
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise ValueError("expected a URL with a host and a port from 1 to 65535") from None
+    if parts.scheme not in schemes or not host or port == 0:
+        raise ValueError(f"expected a URL that begins with {' or '.join(f'{each}://' for each in schemes)} and a host")
+    if parts.username or parts.password:
+        raise ValueError("expected no login in the URL: put the password into a file of SINK_SECRETS_DIR")
+    if any(ord(letter) <= 32 or ord(letter) >= 127 for letter in url):
+        raise ValueError("expected only ASCII without spaces; percent-encode other characters")
+    return url
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class WebhookSink(_Sink):
+    """CloudEvents 1.0 over HTTP: binary mode, or the batched form if `batch` is more than 1."""
+
+    kind: Literal["webhook"]
+    url: Annotated[str, Field(max_length=2000, description="http:// or https://; {secret} stands for `url_secret`.")]
+    url_secret: SecretName | None = None
+    token: SecretName | None = Field(None, description="Sent as a bearer token.")
+    sign: SecretName | None = Field(None, description="The key of the HMAC signature.")
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH, description="How many events one request may carry.")] = 1
+    timeout_s: Annotated[float, Field(ge=0.1, le=60, description="For one request.")] = 10.0
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return _check_url(value, ("http", "https"))
+
+    @model_validator(mode="after")
+    def _secret(self) -> WebhookSink:
+        if (self.url_secret is not None) != (SECRET in self.url):
+            raise ValueError(f"expected `url_secret` and {SECRET} in the URL together")
+        if SECRET in self.place:
+            raise ValueError(f"expected {SECRET} in the path or the query of the URL, not in its host")
+        return self
+
+    @property
+    def place(self) -> str:
+        return _place(self.url)
+
+
+class MqttSink(_Sink):
+    """MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery."""
+
+    kind: Literal["mqtt"]
+    url: Annotated[str, Field(max_length=300, description="mqtt://host:1883 or mqtts://host:8883.")]
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,7}$", max_length=128)] = (
+        "elastic-inference"
+    )
+    user: Annotated[str | None, Field(max_length=128)] = None
+    password: SecretName | None = None
+    discovery: Annotated[bool, Field(description="Announces cameras and zones to Home Assistant.")] = True
+    timeout_s: Annotated[float, Field(ge=0.1, le=60, description="For one batch.")] = 10.0
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return _check_url(value, ("mqtt", "mqtts"))
+
+    @property
+    def place(self) -> str:
+        return _place(self.url)
+
+
+class KafkaSink(_Sink):
+    """A Kafka topic; the key is the stream, so that a stream's events keep their order."""
+
+    kind: Literal["kafka"]
+    brokers: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.\[\]:_-]+:\d{1,5}$", max_length=260)], ...],
+        Field(min_length=1, max_length=16, description="host:port of some of its servers."),
+    ]
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "elastic-inference-events"
+    tls: bool = False
+    user: Annotated[str | None, Field(max_length=128, description="Login by SCRAM-SHA-512.")] = None
+    password: SecretName | None = None
+    timeout_s: Annotated[float, Field(ge=1, le=120, description="For one batch.")] = 20.0
+
+    @property
+    def place(self) -> str:
+        return f"kafka://{','.join(self.brokers)}"
+
+
+class RedisSink(_Sink):
+    """A stream in a Redis of your own."""
+
+    kind: Literal["redis"]
+    url: Annotated[str, Field(max_length=300, description="redis://host:6379/0 or rediss://host:6379/0.")]
+    stream: Annotated[str, Field(min_length=1, max_length=128)] = "events"
+    maxlen: Annotated[int, Field(ge=1, le=10_000_000, description="How many entries the stream keeps.")] = 100_000
+    user: Annotated[str | None, Field(max_length=128)] = None
+    password: SecretName | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return _check_url(value, ("redis", "rediss"))
+
+    @property
+    def place(self) -> str:
+        return _place(self.url)
+
+
+class LogSink(_Sink):
+    """One log line an event, for trying out."""
+
+    kind: Literal["log"]
+
+    @property
+    def place(self) -> str:
+        return "the log"
+
+
+SinkSpec = Annotated[WebhookSink | MqttSink | KafkaSink | RedisSink | LogSink, Field(discriminator="kind")]
+_SINK: TypeAdapter[SinkSpec] = TypeAdapter(SinkSpec)
+
+
+def read_sink(document: Any) -> SinkSpec:
+    """The specification of a sink. Raises SinkError that names the field."""
+    try:
+        return _SINK.validate_python(document, strict=False)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+    # The first part is the kind, by which pydantic has chosen the class.
+    kinds = ("webhook", "mqtt", "kafka", "redis", "log")
+    parts = [str(part)[:64] for part in found["loc"] if str(part) not in kinds]
+    where = ".".join(parts[:4]) or ("kind" if str(found["type"]).startswith("union_tag") else "")
+    words = str(found["msg"]).removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        words = "there is no such field"
+    if str(found["type"]).startswith("union_tag"):
+        words = f"expected one of {', '.join(kinds)}"
+    raise SinkError(f"{where + ': ' if where else ''}{words[:1].lower()}{words[1:]}"[:_MAX_PROBLEM])
+
+
+def rest_refusal(spec: SinkSpec) -> str | None:
+    """Why REST may not make this sink, though the operator's file may; None if it may."""
+    if isinstance(spec, KafkaSink):
+        return "kind: a Kafka sink must be in SINKS_FILE, since Kafka's servers name further addresses themselves"
+    if isinstance(spec, RedisSink) and spec.url.startswith("rediss://"):
+        return "url: a sink with rediss:// must be in SINKS_FILE; redis:// is accepted here"
+    document = spec.model_dump()
+    for field in ("url_secret", "token", "sign", "password"):
+        named = document.get(field)
+        if named is not None and not named.startswith(f"{spec.name}."):
+            return f"{field}: expected a file that is this sink's own: its name must begin with {spec.name}."
+    return None
+
+
+def sink_document(spec: SinkSpec) -> dict[str, Any]:
+    """The specification as JSON values, with only what differs from the defaults."""
+    found: dict[str, Any] = _SINK.dump_python(spec, mode="json", exclude_defaults=True, by_alias=True)
+    return found

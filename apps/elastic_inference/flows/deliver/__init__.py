@@ -1,0 +1,1 @@
+"""Delivers events from the outbox to sinks. Started by the event service."""

@@ -1,0 +1,252 @@
+"""The thread of one sink: reads the outbox, delivers in order, acknowledges, and waits when the sink says so.
+
+A sink that is slow or refuses holds up nobody else. Whatever happens, an event is acknowledged only after the sink has
+confirmed it, or after it is a dead letter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import redis
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.outbox.reader import Entry, Outbox
+from elastic_inference.adapters.sinks import (
+    DeliveryError,
+    Item,
+    LoginRefusedError,
+    RefusedError,
+    Sink,
+    UnavailableError,
+)
+from elastic_inference.base.backoff import Backoff
+from elastic_inference.domain.errors import InvalidEventError
+from elastic_inference.domain.events.event import parse_event
+from elastic_inference.domain.sink_documents import SinkCondition
+from elastic_inference.domain.sinks import SinkSpec
+from elastic_inference.flows.deliver.account import Account
+
+log = logging.getLogger(__name__)
+
+# Entries that are read at once from each partition: what is in memory at most.
+READ_AT_ONCE = 32
+# A sink that refuses our login is tried again this often, since a person may have changed something there.
+PAUSE_S = 60.0
+CHECK_S = 2.0
+MAX_HISTORY = 5000
+
+
+class SinkRunner:
+    """Runs from `start` until `stop`. `held` says whether this worker still has the sink's lease."""
+
+    def __init__(
+        self,
+        spec: SinkSpec,
+        *,
+        connect: Callable[[], redis.Redis],
+        open_sink: Callable[[], Sink],
+        partitions: int,
+        known: bool,
+        held: Callable[[], bool],
+        account: Account,
+        explain: Callable[[Exception], str],
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        """`known`: this process has seen the sink before, so that a cursor that is missing was lost."""
+        self.spec = spec
+        self.partitions = partitions
+        self._connect = connect
+        self._open_sink = open_sink
+        self._known = known
+        self._held = held
+        self.account = account
+        self._explain = explain
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self._cursors: dict[int, str] = {}
+        self._backoff = Backoff(0.2, 10.0)
+        self._limit = 0
+        # A daemon, since a library that hangs must not block the exit.
+        self._thread = threading.Thread(target=self._run, name=f"sink {spec.name}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after what is in flight."""
+        self._stop.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the end."""
+        self._thread.join(timeout_s)
+
+    @property
+    def started(self) -> bool:
+        """Whether the sink has its cursors."""
+        return bool(self._cursors)
+
+    def _run(self) -> None:
+        redis_pause = Backoff(0.2, 5.0)
+        sink = self._open_sink()
+        fresh = True
+        while not self._stop.is_set():
+            client = self._connect()
+            try:
+                outbox = Outbox(client, self.spec.name, self.partitions)
+                self._cursors = outbox.cursors(self._known, self._cursors)
+                self._known = True
+                if fresh:
+                    self._recall(outbox, sink)
+                    fresh = False
+                redis_pause.reset()
+                self._work(outbox, sink)
+            except (RedisError, OSError) as error:
+                self._say(SinkCondition.FAILING, self._explain(error))
+                self._stop.wait(redis_pause.next_s())
+            except Exception as error:
+                # Top of the thread: the sink's connection is made anew, and no event is lost by it.
+                log.exception("sink %s: an unexpected error", self.spec.name)
+                self._say(SinkCondition.FAILING, f"an unexpected error: {type(error).__name__}")
+                sink.close()
+                self._stop.wait(self._backoff.next_s())
+            finally:
+                client.close()
+        with contextlib.suppress(Exception):
+            sink.close()
+        self.account.close()
+
+    def _recall(self, outbox: Outbox, sink: Sink) -> None:
+        for entry in outbox.history(self._cursors, MAX_HISTORY):
+            with contextlib.suppress(InvalidEventError):
+                event = parse_event(entry.document)
+                if self.spec.takes(event):
+                    sink.recall(event)
+
+    def _work(self, outbox: Outbox, sink: Sink) -> None:
+        """Returns if cursors were lost, so that they are made again."""
+        checked_at = time.monotonic()
+        while not self._stop.is_set():
+            if not self._held():
+                self._stop.wait(0.1)
+                continue
+            entries = outbox.read(self._cursors, READ_AT_ONCE)
+            if entries:
+                if not self._deliver(outbox, sink, entries):
+                    return
+            else:
+                self.account.waits(None, outbox.offset_ms)
+                self._idle(sink)
+            if time.monotonic() - checked_at >= CHECK_S:
+                checked_at = time.monotonic()
+                if not outbox.intact():
+                    log.warning("sink %s: Redis has lost its place; all events that are there are new", self.spec.name)
+                    return
+
+    def _idle(self, sink: Sink) -> None:
+        try:
+            sink.idle()
+        except DeliveryError as error:
+            self._failed(error)
+        else:
+            self._went_well()
+
+    def _deliver(self, outbox: Outbox, sink: Sink, entries: Sequence[Entry]) -> bool:
+        """Delivers entries until all are done. False if Redis has lost a cursor."""
+        pending = deque((entry, self._item(outbox, entry)) for entry in entries)
+        while pending and not self._stop.is_set():
+            self.account.waits(pending[0][0].at_ms, outbox.offset_ms)
+            if not self._held():
+                self._stop.wait(0.1)
+                continue
+            limit = min(sink.max_batch, self._limit or sink.max_batch)
+            items = [item for _, item in list(pending)[: 4 * limit] if item is not None][:limit]
+            done = len(items)
+            refusal: str | None = None
+            try:
+                if items:
+                    sink.deliver(items)
+                self._limit = min(2 * limit, sink.max_batch)
+                self._went_well()
+            except RefusedError as error:
+                done = error.delivered
+                if error.whole_batch and len(items) - done > 1:
+                    # One of them is at fault: smaller batches tell which.
+                    self._limit = max(1, (len(items) - done) // 2)
+                else:
+                    refusal = str(error)
+            except DeliveryError as error:
+                done = error.delivered
+                self._failed(error)
+            if not self._advance(outbox, pending, done, refusal):
+                return False
+        return True
+
+    def _advance(
+        self, outbox: Outbox, pending: deque[tuple[Entry, Item | None]], done: int, refusal: str | None
+    ) -> bool:
+        """Passes `done` items, the one after them if there is a refusal, and what this sink does not take."""
+        reached: dict[int, str] = {}
+        left = done
+        while pending:
+            entry, item = pending[0]
+            if item is not None and left > 0:
+                left -= 1
+            elif item is not None and refusal is not None:
+                self._bury(outbox, entry, refusal)
+                refusal = None
+            elif item is not None:
+                break
+            reached[entry.partition] = entry.id
+            pending.popleft()
+        self.account.delivered(done)
+        # Kept here first: if Redis is away now, nothing is delivered twice because of it.
+        self._cursors |= reached
+        return outbox.acknowledge(reached, time.time() * 1000) if reached else True
+
+    def _item(self, outbox: Outbox, entry: Entry) -> Item | None:
+        try:
+            event = parse_event(entry.document)
+        except InvalidEventError as error:
+            self._bury(outbox, entry, str(error))
+            return None
+        return Item(event, entry.document) if self.spec.takes(event) else None
+
+    def _bury(self, outbox: Outbox, entry: Entry, reason: str) -> None:
+        outbox.bury(entry.document, reason, time.time() * 1000 + outbox.offset_ms)
+        self.account.dead()
+        log.warning("sink %s: an event is a dead letter now: %s", self.spec.name, reason[:300])
+
+    def _failed(self, error: DeliveryError) -> None:
+        """Notes a failed attempt and waits before the next."""
+        self.account.retried()
+        if isinstance(error, LoginRefusedError):
+            self._say(SinkCondition.PAUSED, f"{error}. It is tried again every {self._pause_s:g} s")
+            wait_s = self._pause_s * random.uniform(1.0, 1.1)  # noqa: S311  jitter, not a secret
+        else:
+            self._say(SinkCondition.FAILING, str(error))
+            wait_s = self._backoff.next_s()
+            if isinstance(error, UnavailableError) and error.retry_after_s is not None:
+                wait_s = max(wait_s, error.retry_after_s)
+        self._stop.wait(wait_s)
+
+    def _went_well(self) -> None:
+        self._backoff.reset()
+        if self.account.set(SinkCondition.DELIVERING):
+            log.info("sink %s: delivering to %s", self.spec.name, self.spec.place)
+
+    def _say(self, condition: SinkCondition, reason: str) -> None:
+        if self.account.set(condition, reason):
+            log.warning("sink %s is %s: %s", self.spec.name, condition.value, reason)

@@ -1,0 +1,94 @@
+"""Reads SINKS_FILE again and again. While it is broken, its last good state stays. The event service's thread only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink
+
+MAX_FILE_BYTES = 256 * 1024
+_MAX_NODES = 20_000
+_MAX_DEPTH = 10
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_EXPECTED = "expected `sinks:` and below it a list of sinks"
+
+
+class SinksFile:
+    """`specs` is the last good state; `problem` says what is wrong with the file, empty if nothing is."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._content: bytes | None = None
+        self.specs: dict[str, SinkSpec] = {}
+        self.problem = ""
+
+    def refresh(self) -> None:
+        """Reads the file if it has changed."""
+        if self._path is None:
+            return
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            self.problem = f"SINKS_FILE {self._path} can't be read ({error.strerror}); its sinks stay"
+            return
+        if content == self._content:
+            return
+        try:
+            self.specs = parse(content)
+        except SinkError as error:
+            self.problem = f"SINKS_FILE {self._path}: {error}; its last good state stays"
+            return
+        self._content, self.problem = content, ""
+
+
+def parse(content: bytes) -> dict[str, SinkSpec]:
+    """The sinks by name. Raises SinkError that names the sink and the field."""
+    if len(content) > MAX_FILE_BYTES:
+        raise SinkError(f"expected at most {MAX_FILE_BYTES // 1024} kB")
+    try:
+        text = content.decode()
+        _check(text)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
+    except UnicodeDecodeError:
+        raise SinkError("expected a text in UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise SinkError(f"{line}expected YAML ({str(error.problem or error.context)[:200]})") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError):
+        raise SinkError("expected YAML") from None
+    if not isinstance(document, dict) or set(document) != {"sinks"}:
+        raise SinkError(_EXPECTED)
+    entries = document["sinks"] or []
+    if not isinstance(entries, list):
+        raise SinkError(_EXPECTED)
+    if len(entries) > MAX_SINKS:
+        raise SinkError(f"expected at most {MAX_SINKS} sinks")
+    found: dict[str, SinkSpec] = {}
+    for number, entry in enumerate(entries, 1):
+        shown = str(entry.get("name"))[:128] if isinstance(entry, dict) and "name" in entry else f"number {number}"
+        try:
+            spec = read_sink(entry)
+        except SinkError as error:
+            raise SinkError(f"sink {shown}, {error}") from None
+        if spec.name in found:
+            raise SinkError(f"expected each name once: {spec.name} is there already")
+        found[spec.name] = spec
+    return found
+
+
+def _check(text: str) -> None:
+    """Refuses aliases and deep nesting, by which a short text could become a huge document."""
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise SinkError(f"expected no YAML alias (*{str(event.anchor)[:60]})")
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise SinkError("expected fewer or flatter entries")

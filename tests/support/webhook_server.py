@@ -1,0 +1,90 @@
+"""A webhook's server that records what comes and answers as a test says."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from tests.support.outbox import Mark
+from tests.support.ports import free_port
+
+
+@dataclass
+class Received:
+    """One request."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def documents(self) -> list[Any]:
+        """The events in it."""
+        found = json.loads(self.body)
+        return [each["data"] for each in found] if isinstance(found, list) else [found]
+
+
+class WebhookServer:
+    """`answer` returns status and headers for a request; only those answered with 2xx count as `got`."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.requests: list[Received] = []
+        self.got: list[Mark] = []
+        self.answer: Callable[[Received], tuple[int, dict[str, str]]] = lambda _: (204, {})
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}/events"
+
+    def start(self) -> Self:
+        """Listens."""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                received = Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                status, headers = outer.answer(received)
+                outer.requests.append(received)
+                if 200 <= status < 300:
+                    outer.got += [(each["id"], each["rev"]) for each in received.documents]
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Refuses connections from now on."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
