@@ -5,8 +5,8 @@ FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
 # additional Debian packages with their dependencies, such as the drivers of a GPU: doc/deployment.md
 ARG EXTRA_PACKAGES=
-# OpenCV needs LAPACK, see packages.sh
-RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5 ${EXTRA_PACKAGES}
+# OpenCV needs LAPACK, see packages.sh; libturbojpeg decodes frames (doc/adr/0025-frames-resized-by-plane.md)
+RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5 libturbojpeg0 ${EXTRA_PACKAGES}
 ARG PIP_INDEX_URL
 COPY container/locks/inference.txt container/locks/model-api.txt container/locks/build.txt /locks/
 RUN cat /locks/model-api.txt >>/locks/inference.txt && /stages/packages.sh /locks/inference.txt /packages
@@ -34,7 +34,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-inference-service"]
 # smoke test: the build fails if an import is missing
-RUN ["python", "-c", "import elastic_inference.flows.inference.inference_service, openvino, cv2, simplejpeg"]
+RUN ["python", "-c", "import elastic_inference.flows.inference.inference_service, openvino, cv2, simplejpeg; from elastic_inference.adapters import jpeg_planes; assert jpeg_planes.available()"]
 # values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown

@@ -15,6 +15,7 @@ from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
 from elastic_inference.domain.errors import InvalidFrameError, SourceError
 from elastic_inference.domain.frame import jpeg_orientation, jpeg_size, shown_size
+from elastic_inference.domain.jpeg_header import JpegHeader, jpeg_header
 from elastic_inference.flows.inference.jpeg import JpegDecoder, one_scan
 from tests.fuzz.target import Reader, Target
 from tests.support.jpeg import tiny_jpeg
@@ -50,8 +51,9 @@ def jpegs() -> tuple[bytes, ...]:
 
 def _header(data: bytes) -> None:
     assert 1 <= jpeg_orientation(data) <= 8
-    one_scan(data)
+    facts = jpeg_header(data)
     width, height = jpeg_size(data)
+    assert facts is None or facts == JpegHeader(width, height, jpeg_orientation(data), one_scan(data), facts.planes)
     assert 1 <= width <= 65535
     assert 1 <= height <= 65535
     assert sorted(shown_size(memoryview(data))) == sorted((width, height))
@@ -65,6 +67,11 @@ def _decode(data: bytes) -> None:
         image = _DECODER.decode(data, width, height, smallest, smallest)
         assert image.dtype == np.uint8
         assert image.shape[2] == 3
+        # The memory around the input must stay as it is.
+        model = np.full((24, 24, 3), 7, np.uint8)
+        _DECODER.decode_into(model[4:-4, 4:-4], data, (width, height), (smallest, smallest))
+        model[4:-4, 4:-4] = 7
+        assert (model == 7).all()
     _ENCODER.encode(CapturedFrame(0.0, 0.0, jpeg=data))
     draw_result(make_result(), data)
 

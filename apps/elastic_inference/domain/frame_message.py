@@ -21,6 +21,7 @@ from elastic_inference.domain.frame import (
     Frame,
     shown_size,
 )
+from elastic_inference.domain.jpeg_header import jpeg_header
 
 # Allowance for all but the image: field names, two names of 128 characters, numbers.
 MESSAGE_OVERHEAD_BYTES = 512
@@ -73,7 +74,8 @@ def unpack_frame(
         raise InvalidFrameError(InvalidReason.CATEGORY, f"category {shown!r} in the queue of {infer_type!r}")
     if not isinstance(data, bytes):
         raise InvalidFrameError(InvalidReason.FIELDS, f"data is {_kind(data)}, expected bytes")
-    width, height = shown_size(data)
+    header = jpeg_header(data)
+    width, height = shown_size(data) if header is None else header.shown
     if width * height > max_pixels:
         raise InvalidFrameError(InvalidReason.TOO_LARGE, f"{width}x{height}, at most {max_pixels} pixels are accepted")
     return Frame(

@@ -40,8 +40,13 @@ def one_scan(data: bytes | memoryview) -> bool:
 
 def decoding_bytes(data: bytes | memoryview, width: int, height: int) -> int:
     """Bytes that libjpeg needs for `data`, an image of this size in pixels, besides the pixels that it returns."""
-    rows = _BYTES_A_COLUMN * width
+    rows = row_bytes(width)
     return rows if one_scan(data) else rows + _coefficient_bytes(data, width, height)
+
+
+def row_bytes(width: int) -> int:
+    """As `decoding_bytes`, for an image of one scan."""
+    return _BYTES_A_COLUMN * width
 
 
 def _coefficient_bytes(data: bytes | memoryview, width: int, height: int) -> int:

@@ -47,18 +47,26 @@ class InferenceRequest:
             None if port.partial_shape.is_dynamic else request.get_output_tensor(index).data
             for index, port in enumerate(prepared.model.outputs)
         ]
+        fixed = [output for output in self._outputs if output is not None]
+        self._static = fixed if len(fixed) == len(self._outputs) else None
 
     def infer(self) -> list[npt.NDArray[Any]]:
         """Infers the image in `input`. Returns the outputs in the model's order, valid until the next `infer`.
 
         Raises RuntimeError if OpenVINO fails.
         """
-        self._engine.enter()
-        try:
+        if self._engine.counts:
+            self._engine.enter()
+            try:
+                self._request.start_async()
+                self._request.wait()
+            finally:
+                self._engine.leave()
+        else:
             self._request.start_async()
             self._request.wait()
-        finally:
-            self._engine.leave()
+        if self._static is not None:
+            return self._static
         return [
             self._request.get_output_tensor(index).data if output is None else output
             for index, output in enumerate(self._outputs)
@@ -89,6 +97,8 @@ class Engine:
         self.streams = _streams(compiled)
         self.devices: tuple[str, ...] = (device,)
         self._settled = False
+        # Whether requests are counted. Not on the CPU, where CPU time shows how busy it is.
+        self.counts = True
         self.look_for_devices()
         self._lock = threading.Lock()
         self._in_flight = 0
@@ -139,10 +149,12 @@ class Engine:
             found = self._compiled.get_property("EXECUTION_DEVICES")
         except RuntimeError:
             self._settled = True  # this plugin does not say
+            self.counts = not self.on_cpu
             return False
         names = [found] if isinstance(found, str) else list(found)
         self.devices = tuple(name.strip("()") for name in names)
         self._settled = not any(name.startswith("(") for name in names)
+        self.counts = not (self._settled and self.on_cpu)
         return self.devices != before
 
     def requests(self) -> list[InferenceRequest]:

@@ -16,6 +16,7 @@ from elastic_inference.flows.inference.adapters.preprocessing import (
     Letterbox,
     PreparedModel,
     Resize,
+    begin_input,
     letterbox_of,
     preprocess,
 )
@@ -100,9 +101,11 @@ class FrameDetector:
         Whatever fails here is the image's fault, not the model's.
         """
         try:
-            image = decoder.decode(frame.data, frame.width, frame.height, *self._min_size)
+            target = begin_input(*self._frame_size, self._prepared, self._request.input)
+            if not decoder.decode_into(target, frame.data, self._frame_size, self._min_size):
+                image = decoder.decode(frame.data, *self._frame_size, *self._min_size)
+                preprocess(image, self._prepared, out=self._request.input)
             self.damaged = decoder.damaged
-            preprocess(image, self._prepared, out=self._request.input)
         except (InvalidFrameError, StaleFrameError):
             raise
         except Exception as error:

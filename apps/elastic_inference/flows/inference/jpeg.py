@@ -1,7 +1,8 @@
 """Decodes JPEGs at the smallest scale that still covers a model's input.
 
-Called by the workers, each with a decoder of its own; all share one budget of memory. Uses simplejpeg (libjpeg-turbo)
-and, for what that cannot read, OpenCV. Both release the interpreter lock while they work.
+Called by the workers, each with a decoder of its own; all share one budget of memory. Uses libturbojpeg for ordinary
+images, if it is there, else simplejpeg (libjpeg-turbo too) and, for what that cannot read, OpenCV. All release the
+interpreter lock while they work.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from elastic_inference.adapters import jpeg_planes
 from elastic_inference.adapters.decoded_image import much_is_missing, upright
+from elastic_inference.adapters.jpeg_planes import PlaneBuffer, PlaneCodec
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, without_stray_bytes
-from elastic_inference.domain.jpeg_memory import decoding_bytes, one_scan
+from elastic_inference.domain.jpeg_header import jpeg_header
+from elastic_inference.domain.jpeg_memory import decoding_bytes, one_scan, row_bytes
 from elastic_inference.flows.inference.arrays import Image
 
 # libjpeg-turbo has fast code only for these: 3/4 and 5/8 were slower than full scale.
@@ -28,6 +32,7 @@ _HARMLESS = "extraneous bytes before marker"
 # A buffer of this size, enough for 2.8 million pixels, is kept for the next image.
 _KEPT_BYTES = 8 * 1024 * 1024
 _UNLIMITED_BYTES = 1 << 62
+_NO_PLANES = PlaneBuffer(0, 0, (1, 1))
 
 
 def divisor(width: int, height: int, min_width: int, min_height: int) -> int:
@@ -53,6 +58,9 @@ class JpegDecoder:
         self._wait_s = wait_s
         self._held = 0
         self._buffer = np.empty(0, np.uint8)
+        self._codec = PlaneCodec(colour) if jpeg_planes.available() else None
+        # As decoded, and as the model takes it.
+        self._planes = self._small = _NO_PLANES
         self.damaged = False  # whether a part of the last image was missing
 
     def decode(self, data: bytes, width: int, height: int, min_width: int, min_height: int) -> Image:
@@ -63,18 +71,20 @@ class JpegDecoder:
         is smaller than what it takes, `not_jpeg` for what cannot be decoded at all or has over MAX_SCANS scans. Raises
         StaleFrameError if it waited too long.
         """
-        if not one_scan(data):
+        header = jpeg_header(data)
+        single = one_scan(data) if header is None else header.one_scan
+        if not single:
             scans = count_scans(data)
             if scans > MAX_SCANS:
                 raise InvalidFrameError(InvalidReason.NOT_JPEG, f"{scans} scans; at most {MAX_SCANS} are accepted")
-        orientation = jpeg_orientation(data)
+        orientation = jpeg_orientation(data) if header is None else header.orientation
         if orientation >= FIRST_TURNED:
             # The JPEG's own rows and columns.
             width, height, min_width, min_height = height, width, min_height, min_width
         by = divisor(width, height, min_width, min_height)
         out_width, out_height = -(-width // by), -(-height // by)
         size = out_width * out_height * 3
-        needed = decoding_bytes(data, width, height)
+        needed = row_bytes(width) if single else decoding_bytes(data, width, height)
         copies = 1 if orientation == 1 else 2
         self._hold(needed + copies * size)
         if self._buffer.size < size:
@@ -110,10 +120,40 @@ class JpegDecoder:
         image: Image = simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_width=1, min_height=1, strict=False)
         return image
 
+    def decode_into(self, image: Image, data: bytes, size: tuple[int, int], minimum: tuple[int, int]) -> bool:
+        """Decodes and resizes into `image`, H x W x 3, if that can be done plane by plane; else False: use `decode`.
+
+        The colours of an image are made after it was resized, so of fewer pixels. `size` (w, h) is that at which the
+        image is shown, `minimum` as for `decode`. Only for sound, upright images of one scan and three planes.
+        """
+        codec, header = self._codec, jpeg_header(data)
+        if codec is None or header is None or header.planes is None or header.orientation != 1 or not header.one_scan:
+            return False
+        by = divisor(*size, *minimum)
+        width, height = -(-size[0] // by), -(-size[1] // by)
+        if header.shown != size or image.shape[:2] == (height, width):
+            return False
+        needed = row_bytes(size[0]) + jpeg_planes.plane_bytes(width, height)
+        if not self._budget.fits(needed):
+            return False
+        self._hold(needed)
+        if self._planes.kind != (width, height, header.planes):
+            self._planes = PlaneBuffer(width, height, header.planes)
+        kind = image.shape[1], image.shape[0], header.planes
+        if self._small.kind != kind:
+            self._small = PlaneBuffer(*kind)
+        self.damaged = False
+        if not codec.decode(data, self._planes, reduced=by > 1):
+            return False
+        for plane, small in zip(self._planes.planes, self._small.planes, strict=True):
+            cv2.resize(plane, small.shape[::-1], dst=small, interpolation=cv2.INTER_LINEAR)
+        return codec.paint(self._small, image)
+
     def release(self) -> None:
         """Returns the memory of the last image, which is no longer valid."""
-        if self._buffer.size > _KEPT_BYTES:
+        if self._buffer.size + self._planes.size + self._small.size > _KEPT_BYTES:
             self._buffer = np.empty(0, np.uint8)
+            self._planes = self._small = _NO_PLANES
         if self._held:
             self._budget.give_back(self._held)
             self._held = 0

@@ -55,6 +55,9 @@ class FailingDecoder(JpegDecoder):
     def decode(self, *_: object, **__: object) -> Image:
         raise ValueError("the buffer is too small")
 
+    def decode_into(self, *_: object) -> bool:
+        raise ValueError("the buffer is too small")
+
 
 def test_whatever_fails_in_decoding_is_the_images_fault() -> None:
     decoders = DecoderStack("BGR")

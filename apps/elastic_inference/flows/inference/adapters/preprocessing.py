@@ -101,14 +101,23 @@ def preprocess(image: Image, prepared: PreparedModel, out: Image | None = None) 
     if prepared.resize is Resize.STRETCH:
         cv2.resize(image, size, dst=target[0], interpolation=cv2.INTER_LINEAR)
         return target
-    left, top, inner_width, inner_height = _inner_box(width, height, prepared)
-    target[0, :top] = prepared.fill
-    target[0, top + inner_height :] = prepared.fill
-    target[0, :, :left] = prepared.fill
-    target[0, :, left + inner_width :] = prepared.fill
-    inner = target[0, top : top + inner_height, left : left + inner_width]
-    inner[:] = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
+    inner = begin_input(width, height, prepared, target)
+    inner[:] = cv2.resize(image, (inner.shape[1], inner.shape[0]), interpolation=cv2.INTER_LINEAR)
     return target
+
+
+def begin_input(frame_width: int, frame_height: int, prepared: PreparedModel, out: Image) -> Image:
+    """The part of `out` (1 x height x width x 3) that a frame of this size covers, as a view; fills the rest."""
+    if prepared.resize is Resize.STRETCH:
+        inner: Image = out[0]
+        return inner
+    left, top, width, height = _inner_box(frame_width, frame_height, prepared)
+    out[0, :top] = prepared.fill
+    out[0, top + height :] = prepared.fill
+    out[0, :, :left] = prepared.fill
+    out[0, :, left + width :] = prepared.fill
+    inner = out[0, top : top + height, left : left + width]
+    return inner
 
 
 def _inner_box(frame_width: int, frame_height: int, prepared: PreparedModel) -> tuple[int, int, int, int]:

@@ -1,0 +1,116 @@
+"""Decodes JPEGs into brightness and colours apart, and makes an image of such planes, with libturbojpeg.
+
+Called by the pod's decoder. The library is Debian's package libturbojpeg0; without it `available` is False, and the
+caller decodes in another way. Calls release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8]
+
+_LIBRARY = "libturbojpeg.so.0"
+# From turbojpeg.h. The fast transform is wrong where the library scales by a half: it mixes two kinds of tables.
+_FAST_DCT, _STOP_ON_WARNING = 2048, 8192
+_ORDERS = {"RGB": 0, "BGR": 1}
+_SUBSAMPLING = {(1, 1): 0, (2, 1): 1, (2, 2): 2, (1, 2): 4}
+# Planes are padded to whole groups of pixels, four at most.
+_PAD = 4
+_pointer, _int = ctypes.c_void_p, ctypes.c_int
+
+
+@cache
+def _library() -> Any:
+    """The loaded library; None if it is missing."""
+    try:
+        library = ctypes.CDLL(_LIBRARY)
+        library.tjInitDecompress.restype = _pointer
+        library.tjDestroy.argtypes = (_pointer,)
+        library.tjDecompressToYUVPlanes.argtypes = (
+            *(_pointer, ctypes.c_char_p, ctypes.c_ulong, _pointer, _int, _pointer, _int, _int),
+        )
+        library.tjDecodeYUVPlanes.argtypes = (
+            *(_pointer, _pointer, _pointer, _int, _pointer, _int, _int, _int, _int, _int),
+        )
+    except (OSError, AttributeError):
+        return None
+    return library
+
+
+def available() -> bool:
+    """Whether the library is there."""
+    return _library() is not None
+
+
+class PlaneBuffer:
+    """Memory for three planes of an image; kept for the next one of its size."""
+
+    def __init__(self, width: int, height: int, planes: tuple[int, int]) -> None:
+        """`planes` is how many times smaller the colours are, (across, down)."""
+        across, down = planes
+        wide, high = _padded(width), _padded(height)
+        # Each has the size of the largest, so no header makes the library write beyond it. Unused memory costs nothing.
+        self._memory = np.empty((3, high, wide), np.uint8)
+        colours = -(-width // across), -(-height // down)
+        self.planes: tuple[Plane, Plane, Plane] = (
+            self._memory[0, :height, :width],
+            self._memory[1, : colours[1], : colours[0]],
+            self._memory[2, : colours[1], : colours[0]],
+        )
+        self.subsampling = _SUBSAMPLING[planes]
+        self.pointers = (_pointer * 3)(*(plane.ctypes.data for plane in self._memory))
+        self.strides = (_int * 3)(wide, wide, wide)
+        self.kind = width, height, planes
+        self.size = self._memory.size
+
+
+class PlaneCodec:
+    """One thread's decoder. Call it only where `available`."""
+
+    def __init__(self, colour: str) -> None:
+        """`colour` is `BGR` or `RGB`, the order of the channels of `image`."""
+        self._order = _ORDERS[colour]
+        self._library = library = _library()
+        # The library sets up its state by the image that it decodes, so each direction has its own.
+        self._decoder, self._painter = library.tjInitDecompress(), library.tjInitDecompress()
+        if not (self._decoder and self._painter):
+            raise MemoryError("libturbojpeg could not start")
+        self._decode, self._paint = library.tjDecompressToYUVPlanes, library.tjDecodeYUVPlanes
+
+    def decode(self, data: bytes, buffer: PlaneBuffer, *, reduced: bool) -> bool:
+        """Decodes into `buffer`, whose size is that of the image or, if `reduced`, a half, a quarter or an eighth.
+
+        False if anything is wrong with the image: then `buffer` holds nothing.
+        """
+        width, height, _ = buffer.kind
+        flags = _STOP_ON_WARNING if reduced else _STOP_ON_WARNING | _FAST_DCT
+        size = len(data)
+        return not self._decode(self._decoder, data, size, buffer.pointers, width, buffer.strides, height, flags)
+
+    def paint(self, buffer: PlaneBuffer, image: Plane) -> bool:
+        """Makes an image of planes: writes into `image`, H x W x 3, of the size of `buffer`. False if it fails."""
+        width, height, _ = buffer.kind
+        return not self._paint(
+            *(self._painter, buffer.pointers, buffer.strides, buffer.subsampling),
+            *(image.ctypes.data, width, image.strides[0], height, self._order, 0),
+        )
+
+    def __del__(self) -> None:
+        for handle in (getattr(self, "_decoder", None), getattr(self, "_painter", None)):
+            if handle:
+                self._library.tjDestroy(handle)
+
+
+def plane_bytes(width: int, height: int) -> int:
+    """Bytes of a `PlaneBuffer` of this size in pixels."""
+    return 3 * _padded(width) * _padded(height)
+
+
+def _padded(side: int) -> int:
+    return -(-side // _PAD) * _PAD
