@@ -70,6 +70,10 @@ class DropClaims:
         self._monotonic = monotonic
         self._read_at_s: float | None = None
 
+    def skip(self) -> None:
+        """Records that a pop has claimed nothing: what the next claim may hold is counted from here."""
+        self._read_at_s = self._monotonic()
+
     def read(self, raw: object) -> Counter[DropReason]:
         """The drops of a reply of the pop script, `reason, count, …`. `refused` counts those above the bound."""
         now_s = self._monotonic()

@@ -142,17 +142,22 @@ class PipelineConnection:
 
     def _exchange(self, pieces: list[Any], count: int) -> list[Any]:
         connection = self._connection
-        if connection is None or connection._sock is None or self._has_ended(connection._sock):
+        if (
+            connection is None
+            or connection._sock is None
+            or (time.monotonic() - self._used_at >= IDLE_S and self._has_ended(connection._sock))
+        ):
             connection = self._connect()
         _send(connection._sock, pieces)
         return self._receive(connection._sock, count)
 
     def _receive(self, sock: Any, count: int) -> list[Any]:
         reader, buffer = self._reader, self._buffer
+        gets = reader.gets
         replies: list[Any] = []
         while len(replies) < count:
             try:
-                reply = reader.gets()
+                reply = gets()
             except TypeError:  # hiredis: a map whose key is a map
                 raise ConnectionError("the answer is not Redis' protocol") from None
             if reply is False:
@@ -183,8 +188,6 @@ class PipelineConnection:
 
     def _has_ended(self, sock: Any) -> bool:
         """Whether Redis has closed a connection that was idle: nothing else makes one readable without a request."""
-        if time.monotonic() - self._used_at < IDLE_S:
-            return False
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         if not poll.poll(0):
@@ -274,8 +277,8 @@ def _send(sock: Any, pieces: list[Any]) -> None:
         return
     for start in range(0, len(pieces), _MAX_PIECES):
         part = pieces[start : start + _MAX_PIECES]
-        while part:
-            part = _after(part, sock.sendmsg(part))
+        while (sent := sock.sendmsg(part)) < sum(map(len, part)):
+            part = _after(part, sent)
 
 
 def _after(pieces: list[Any], sent: int) -> list[Any]:

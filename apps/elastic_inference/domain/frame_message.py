@@ -37,9 +37,13 @@ _SMALL_BYTES = 1024
 
 def pack_frame(frame: Frame) -> bytes:
     """The frame's message: a map with all fields of `Frame`. The image's bytes are copied once."""
-    # By itself msgpack would copy the image twice, into a buffer of its own.
+    return pack_start(frame) + frame.data
+
+
+def pack_start(frame: Frame) -> bytes:
+    """The frame's message without the image's bytes, with which it ends: who sends both need not copy the image."""
     fields: bytes = msgpack.Packer(buf_size=_SMALL_BYTES).pack(dict(zip(_KEYS, _values(frame), strict=True)))
-    return b"".join((_MAP, memoryview(fields)[1:], _DATA, len(frame.data).to_bytes(4, "big"), frame.data))
+    return b"%b%b%b%b" % (_MAP, fields[1:], _DATA, len(frame.data).to_bytes(4, "big"))
 
 
 def unpack_frame(
@@ -99,6 +103,8 @@ def _uint(value: object) -> int | None:
 
 
 def _finite(value: object) -> float | None:
+    if type(value) is float:  # as our own producers write it
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

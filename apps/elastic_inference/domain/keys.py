@@ -11,6 +11,7 @@ import re
 import socket
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 NAME_LIMIT = 128
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -32,8 +33,12 @@ def clean_name(text: str) -> str | None:
     None if it is empty or longer than 128 characters, which makes the frame invalid. A name that would then start with
     `.`, `_` or `-` gets an `x` in front.
     """
-    if not text or len(text) > NAME_LIMIT:
-        return None
+    return _clean(text) if 0 < len(text) <= NAME_LIMIT else None
+
+
+@lru_cache(maxsize=1024)
+def _clean(text: str) -> str:
+    """Remembers short texts alone: a pod cleans the same few names with each frame."""
     cleaned = _OTHER.sub("_", text)
     if cleaned[0] in "._-":
         cleaned = ("x" + cleaned)[:NAME_LIMIT]

@@ -49,7 +49,7 @@ def test_an_entry_without_its_frame_is_refused_as_out_of_memory(bench: QueueBenc
     """Redis refuses the first SET of a pipeline and accepts the rest: nothing of this push stays, nothing is lost."""
     bench.redis.script_load(script("fenced_push").text)
     packer = PushPacker(TYPE, "cam-1", config.QueueRules(), leased=leased)
-    request = packer.pack([b"refused", b"kept"], (1, 1, 2, 60_000, -1) if leased else ())
+    request = packer.pack([(b"re", b"fused"), (b"", b"kept")], (1, 1, 2, 60_000, -1) if leased else ())
     bench.redis.set(request.frame_keys[1], b"kept")
     (reply,) = PipelineConnection(bench.redis).exchange_packed([request.enter], 1)
     assert isinstance(reply, OutOfMemoryError), reply

@@ -126,17 +126,17 @@ class FairQueue:
         return time.monotonic() - max(0.0, late_s)
 
     def _claim(self, drops: Any, batch: PopBatch) -> None:
-        # Read without drops too: what the next claim may hold is counted from here.
-        claimed = self._claims.read(drops)
-        if drops:
-            batch.dropped.update(claimed)
-            if self._claims.refused and self._throttle.allow("drops"):
-                log.warning(
-                    "type %s: %d claimed drops were not counted, no queue drops that many; another program may have "
-                    "written into %s (logged once a minute)",
-                    *(self._type, self._claims.refused, keys.dropped(self._type)),
-                )
-                self._claims.refused = 0
+        if not drops:
+            self._claims.skip()
+            return
+        batch.dropped.update(self._claims.read(drops))
+        if self._claims.refused and self._throttle.allow("drops"):
+            log.warning(
+                "type %s: %d claimed drops were not counted, no queue drops that many; another program may have "
+                "written into %s (logged once a minute)",
+                *(self._type, self._claims.refused, keys.dropped(self._type)),
+            )
+            self._claims.refused = 0
 
     def _packed(self, wanted: int, further: tuple[bytes, ...]) -> bytes:
         pieces = [

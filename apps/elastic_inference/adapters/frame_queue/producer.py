@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from elastic_inference.adapters.frame_queue.push_many import MAX_BATCH, push_many
-from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome, PushPacker, PushRequest
+from elastic_inference.adapters.frame_queue.push_request import Message, PushLease, PushOutcome, PushPacker, PushRequest
 from elastic_inference.adapters.frame_queue.scripts import is_missing
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
@@ -24,7 +24,7 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.frame import Frame
-from elastic_inference.domain.frame_message import pack_frame
+from elastic_inference.domain.frame_message import pack_start
 from elastic_inference.domain.image_size import ANSWER_UNIT
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class QueueProducer:
         """Closes the connection."""
         self.connection.close()
 
-    def _push_messages(self, messages: Sequence[bytes]) -> int:
+    def _push_messages(self, messages: Sequence[Message]) -> int:
         """How many of the messages entered the queue: all or, if Redis is out of memory, fewer."""
         if not messages:
             return 0
@@ -200,26 +200,28 @@ class QueueProducer:
             raise reply
         return len(request.messages)
 
-    def _messages(self, frames: Sequence[Frame], offset: int) -> tuple[list[bytes], InvalidReason | None]:
+    def _messages(self, frames: Sequence[Frame], offset: int) -> tuple[list[Message], InvalidReason | None]:
         messages = []
         invalid = None
+        most = self._rules.max_frame_bytes
         for frame in frames:
-            message = pack_frame(replace(frame, seq=(frame.seq or 0) + offset) if offset else frame)
-            if len(message) > self._rules.max_frame_bytes:
+            start = pack_start(replace(frame, seq=(frame.seq or 0) + offset) if offset else frame)
+            size = len(start) + len(frame.data)
+            if size > most:
                 invalid = InvalidReason.TOO_LARGE
                 if self._throttle.allow(invalid):
                     log.warning(
                         "stream %s: a frame message of %d bytes is not sent, MAX_FRAME_BYTES is %d",
-                        *(self._name, len(message), self._rules.max_frame_bytes),
+                        *(self._name, size, most),
                     )
             else:
-                messages.append(message)
+                messages.append((start, frame.data))
         return messages, invalid
 
-    def _push_legacy(self, messages: Sequence[bytes], orphans: Sequence[bytes]) -> int:
+    def _push_legacy(self, messages: Sequence[Message], orphans: Sequence[bytes]) -> int:
         commands: list[tuple[Any, ...]] = [("UNLINK", *orphans)] if orphans else []
         queue = keys.legacy_queue(self._type)
-        pushes: list[tuple[Any, ...]] = [("RPUSH", queue, message) for message in messages]
+        pushes: list[tuple[Any, ...]] = [("RPUSH", queue, start + image) for start, image in messages]
         replies = self.connection.exchange([*commands, *pushes])
         if _is_wrong_type(replies[-1]):
             replies = self.connection.exchange([("UNLINK", queue), *pushes])

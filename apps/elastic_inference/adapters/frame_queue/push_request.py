@@ -17,6 +17,8 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason, InvalidReason
 
 FRAME_LIFE_EXTRA_S = 5.0
+# A frame message in two parts, the second of which is the image: together they would be a copy of it.
+Message = tuple[bytes, bytes]
 # The script's argument that asks which size of frames is needed.
 _ASK = (arguments("size"),)
 
@@ -71,7 +73,7 @@ class PushRequest:
     pieces: list[Any]
     count: int
     frame_keys: list[bytes]
-    messages: Sequence[bytes]
+    messages: Sequence[Message]
     enter: bytes
     lease: tuple[int, ...] = ()
 
@@ -99,7 +101,7 @@ class PushPacker:
         self._enter_count = len(enter)
         self._enter = arguments(*enter)
 
-    def pack(self, messages: Sequence[bytes], lease: tuple[int, ...] = (), *, asks: bool = False) -> PushRequest:
+    def pack(self, messages: Sequence[Message], lease: tuple[int, ...] = (), *, asks: bool = False) -> PushRequest:
         """The push of these messages; `lease` are the arguments that follow those of the frames.
 
         With `asks`, the answer also says which size of frames is needed.
@@ -110,12 +112,12 @@ class PushPacker:
         frame_keys = []
         entries = [head(self._enter_count + len(messages) + asks + len(lease)), self._enter]
         end = b""
-        for message, frame_id in zip(messages, ids, strict=True):
+        for (start, image), frame_id in zip(messages, ids, strict=True):
             key = self._frame_prefix + frame_id
             frame_keys.append(key)
-            size = len(message)
-            pieces.append(b"%b%b$%d\r\n%b\r\n$%d\r\n" % (end, self._set_begin, len(key), key, size))
-            pieces.append(message)
+            size = len(start) + len(image)
+            pieces.append(b"%b%b$%d\r\n%b\r\n$%d\r\n%b" % (end, self._set_begin, len(key), key, size, start))
+            pieces.append(image)
             end = self._set_end
             entry = b"%d %b" % (size, frame_id)
             entries.append(b"$%d\r\n%b\r\n" % (len(entry), entry))
