@@ -14,12 +14,12 @@ SCRIPT_STYLE := -i 4 -bn
 NODE_STAMP := spa/node_modules/.installed
 FUZZ := build/fuzz
 ARGS ?=
-# Tests wait half of the time, so each core has room for two workers.
-WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
+# Tests wait three quarters of the time, so each core has room for three workers.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test checks dashboard-checks test-python test-side-by-side test-alone test-load \
+.PHONY: help install demo test checks dashboard-types dashboard-tests test-python test-side-by-side test-alone test-load \
     test-dashboard test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity \
     bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard lint-scripts lint-python types docs clean \
     dashboard screenshots has-node
@@ -56,16 +56,13 @@ demo: install ## real detections on real video at http://localhost:31002 (ARGS="
 # Python's packages keep one core busy while they are installed, the dashboard has the other. The tests leave some of
 # the CPU idle: what only checks text has that.
 test: ## style, types, all tests but those of test-load
-	@$(MAKE) --no-print-directory -j2 install dashboard-checks
+	@$(MAKE) --no-print-directory -j2 install dashboard-tests
 	@$(MAKE) --no-print-directory -j2 test-side-by-side checks
 	@$(MAKE) --no-print-directory test-alone
 	@$(MAKE) --no-print-directory test-browser
 
-dashboard-checks: dashboard
-	@$(MAKE) --no-print-directory test-components lint-dashboard
-
 checks:
-	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types
+	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types dashboard-types lint-dashboard
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
@@ -80,7 +77,10 @@ ONCE_MORE := || { [ $$? -eq 1 ] && echo "SECOND TRY, with nothing beside them, o
     && $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 3 -v
 
 # The slow files first, so that short ones fill the end. The tests of a file stay together, since they share services.
+# Each worker reads all files. On a fresh clone each would also compile all: two readers do that before.
 test-side-by-side: install
+	@[ -d tests/unit/__pycache__ ] || printf '%s\n' tests/integration tests/unit \
+	    | xargs -P 2 -I{} $(BIN)/pytest --collect-only -qq {} >/dev/null || true
 	@$(BIN)/pytest -m "not alone and not load" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	    tests/e2e tests/integration tests/unit \
 	    $(ONCE_MORE) -m "not alone and not load"; }
@@ -96,8 +96,13 @@ test-load: install ## what a system under load does for minutes: scale ratio, fa
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser
 
-test-components: dashboard
-	@cd spa && npm run --silent types:check && npm run --silent check && npm test --silent
+test-components: dashboard-types dashboard-tests
+
+dashboard-types: dashboard
+	@cd spa && npm run --silent types:check && npm run --silent check
+
+dashboard-tests: dashboard
+	@cd spa && npm test --silent
 
 test-browser: install dashboard
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] \

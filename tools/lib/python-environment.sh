@@ -25,8 +25,14 @@ else
     echo "installing into $venv (a few minutes the first time)"
     "$python" -m venv "$venv"
 fi
+# On all cores, which pip cannot. What cannot be compiled is said when somebody imports it.
+compile() {
+    "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >/dev/null || true
+}
+
 pip=("$venv/bin/python" -m pip install --disable-pip-version-check -q)
-if "${pip[@]}" --progress-bar on --require-hashes -r "$lock" \
+if "${pip[@]}" --no-compile --progress-bar on --require-hashes -r "$lock" \
+    && compile \
     && "${pip[@]}" --no-deps --require-hashes -r container/locks/model-api.txt \
     && "${pip[@]}" --no-deps --no-build-isolation -e . \
     && [[ -z "$interrupted" ]]; then
