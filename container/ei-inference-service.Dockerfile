@@ -5,7 +5,7 @@ FROM ${BASE_IMAGE} AS build
 COPY container/stages /stages
 # additional Debian packages with their dependencies, such as the drivers of a GPU: doc/deployment.md
 ARG EXTRA_PACKAGES=
-# OpenCV needs LAPACK, see packages.sh; libturbojpeg decodes frames (doc/adr/0025-frames-resized-by-plane.md)
+# OpenCV needs LAPACK, see packages.sh; libturbojpeg decodes frames (doc/adr/0026-frames-resized-by-plane.md)
 RUN /stages/system-root.sh /system libblas3 liblapack3 libgfortran5 libturbojpeg0 ${EXTRA_PACKAGES}
 ARG PIP_INDEX_URL
 COPY container/locks/inference.txt container/locks/model-api.txt container/locks/build.txt /locks/
