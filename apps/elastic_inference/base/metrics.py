@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from elastic_inference.base.zone_counters import ZoneCounters
 from elastic_inference.domain.errors import DropReason, InvalidReason
 
 # From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
@@ -245,6 +246,8 @@ class EventMetrics:
         self.lag = Gauge("ei_event_lag_seconds", "Age of the newest result read while more wait.", registry=registry)
         self.outbox = Gauge("ei_event_outbox", "Events kept, by partition.", ("partition",), registry=registry)
         self.events = Counter("ei_events", "Events written, by kind and phase.", ("kind", "phase"), registry=registry)
+        self.zones = ZoneCounters()
+        registry.register(self.zones)
         self.state_bytes = Gauge("ei_event_state_bytes", "Size of the state of all streams.", registry=registry)
 
 

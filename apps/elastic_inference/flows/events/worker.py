@@ -17,7 +17,9 @@ from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import EventMetrics
+from elastic_inference.base.zone_counters import LineRow, ZoneRow
 from elastic_inference.flows.events.camera_rules import RulesReader
+from elastic_inference.flows.events.counter_rows import add_counts
 from elastic_inference.flows.events.partition import Partition
 from elastic_inference.flows.events.partition_leases import PartitionLeases
 
@@ -30,6 +32,7 @@ BLOCK_S = 0.25
 GATHER_S = 0.02
 BEAT_S = 30.0
 _CLOCK_EVERY_S = 5.0
+_SHOW_EVERY_S = 1.0
 _CONTACT = (RedisError, OSError)
 
 
@@ -58,6 +61,7 @@ class EventWorker:
         self.partitions: dict[int, Partition] = {}
         self._throttle = Throttle()
         self._backoff = Backoff()
+        self._shown_at_s = float("-inf")
         self._offset_ms: float | None = None
         self._clock_at_s = float("-inf")
         lifecycle.declare("broker", "no answer from Redis yet")
@@ -182,6 +186,7 @@ class EventWorker:
 
     def _count(self, lag_s: float) -> None:
         self._metrics.lag.set(lag_s)
+        self._show_counters()
         self._metrics.state_bytes.set(sum(each.state_bytes for each in self.partitions.values()))
         for partition in self.partitions.values():
             account = partition.account
@@ -196,6 +201,18 @@ class EventWorker:
             for (kind, phase), number in account.events.items():
                 self._metrics.events.labels(kind=kind, phase=phase).inc(number)
             partition.account = type(account)()
+
+    def _show_counters(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._shown_at_s < _SHOW_EVERY_S:
+            return
+        self._shown_at_s = now_s
+        zones: list[ZoneRow] = []
+        lines: list[LineRow] = []
+        for partition in self.partitions.values():
+            for name, stream in partition.streams.items():
+                add_counts(name, stream.analysis.counts(), zones, lines)
+        self._metrics.zones.show(zones, lines)
 
     def _read_clock(self, now_s: float) -> None:
         if self._offset_ms is None or now_s - self._clock_at_s >= _CLOCK_EVERY_S:
