@@ -87,8 +87,8 @@ def _options() -> argparse.Namespace:
         "--before",
         type=Path,
         metavar="DIR",
-        help="cameras: another build with its .venv to compare with (default: the last one before the camera pool, "
-        "which is put into build/ and needs its packages)",
+        help="cameras and pod: another build with its .venv to compare with (cameras' default: the last one before the "
+        "camera pool, which is put into build/ and needs its packages; pod: none)",
     )
     parser.add_argument("--out", type=Path, help="where JSON, table and plots go (a full run: doc/benchmarks)")
     parser.add_argument("--update", action="store_true", help="with --only: put these parts into doc/benchmarks")

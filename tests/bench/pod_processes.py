@@ -165,15 +165,20 @@ class Pod:
 
 
 @contextmanager
-def running_pod(server: EmbeddedValkey, model: str, models: Path, cores: list[int]) -> Iterator[Pod]:
-    """The inference service as a process, ready."""
+def running_pod(
+    server: EmbeddedValkey, model: str, models: Path, cores: list[int], checkout: Path | None = None
+) -> Iterator[Pod]:
+    """The inference service as a process, ready; with `checkout` that of another build, which has its own `.venv`."""
     port = free_port()
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from elastic_inference.commands.services import inference; sys.exit(inference())",
+    ]
+    if checkout is not None:
+        command = [str(checkout / ".venv" / "bin" / "python"), str(checkout / "apps" / "infer_service.py")]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from elastic_inference.commands.services import inference; sys.exit(inference())",
-        ],
+        command,
         env={
             **os.environ,
             **RULES,
