@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_SIDE = 16384
 # The answer to a push is the number of dropped frames, plus this times the size needed. `push.lua` has the same number.
@@ -18,12 +19,20 @@ WATCHED_VALUE = "watched"
 _SIDE_BITS = 1 << 15
 _LETTERBOX = 1 << 30
 _TEXT = re.compile(rb"(\d{1,5})x(\d{1,5}) (stretch|letterbox)")
-# A slightly smaller image is not worth the loss of sharpness.
-_WORTH = 0.8
+# Pods decode a frame whole if they need more than half of it. A smaller one saves little, and moved one box in five.
+_WORTH = 0.5
 # The scales at which pods decode JPEGs (`inference.jpeg`). A frame of that size gives a model what the full frame gives
 # it, and boxes move less. It is taken if it has at most so many times the pixels of one that just covers the input.
 _DECODED_AT = (1 / 8, 1 / 4, 1 / 2)
 _MOST_PIXELS = 3.0
+
+
+class FrameSize(NamedTuple):
+    """How a frame is to be encoded: its size, pixels; with `full_chroma` its colours are as sharp as its brightness."""
+
+    width: int
+    height: int
+    full_chroma: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +83,20 @@ def size_of(code: int) -> ModelSize | None:
     return ModelSize(width, height, code >= _LETTERBOX)
 
 
-def reduced(width: int, height: int, models: Iterable[ModelSize]) -> tuple[int, int]:
+def reduced(width: int, height: int, models: Iterable[ModelSize]) -> FrameSize:
     """The size at which a frame of this size still covers the input of each model: proportions kept, never enlarged.
 
-    Both sides are even, as encoders like them.
+    Both sides are even, as encoders like them. Models that letterbox, as YOLOs do, need sharp colours too: cameras have
+    halved their size before, and halved again they moved one box in eight.
     """
+    models = tuple(models)
     scale = max((model.scale(width, height) for model in models), default=1.0)
-    if scale >= _WORTH:
-        return width, height
-    decoded_at = next((each for each in _DECODED_AT if each >= scale), scale)
+    if scale > _WORTH:
+        return FrameSize(width, height)
+    decoded_at = next(each for each in _DECODED_AT if each >= scale)
     if decoded_at**2 <= _MOST_PIXELS * scale**2:
         scale = decoded_at
-    return _even(width * scale), _even(height * scale)
+    return FrameSize(_even(width * scale), _even(height * scale), any(model.letterbox for model in models))
 
 
 def _even(side: float) -> int:

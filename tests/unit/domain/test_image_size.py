@@ -30,19 +30,20 @@ def test_a_number_out_of_bounds_is_no_size(code: int) -> None:
 @pytest.mark.parametrize(
     ("frame", "models", "expected"),
     [
-        ((1920, 1080), [STRETCH], (534, 300)),
-        ((1080, 1920), [STRETCH], (300, 534)),
-        ((1280, 720), [STRETCH], (640, 360)),
-        ((1920, 1080), [ModelSize(544, 320)], (960, 540)),
-        ((1920, 1080), [LETTERBOX], (480, 270)),
-        ((1000, 562), [STRETCH], (534, 300)),  # larger than half
-        ((1920, 1080), [STRETCH, LETTERBOX], (534, 300)),
-        ((1920, 1080), [], (1920, 1080)),
-        ((320, 240), [STRETCH], (320, 240)),
-        ((360, 360), [STRETCH], (360, 360)),  # not worth it
+        ((1920, 1080), [STRETCH], (534, 300, False)),
+        ((1080, 1920), [STRETCH], (300, 534, False)),
+        ((1280, 720), [STRETCH], (640, 360, False)),
+        ((1200, 600), [STRETCH], (600, 300, False)),  # just half
+        ((1920, 1080), [ModelSize(544, 320)], (960, 540, False)),
+        ((1920, 1080), [LETTERBOX], (480, 270, True)),
+        ((1920, 1080), [STRETCH, LETTERBOX], (534, 300, True)),
+        ((1920, 1080), [], (1920, 1080, False)),
+        ((320, 240), [STRETCH], (320, 240, False)),
+        ((1000, 562), [STRETCH], (1000, 562, False)),  # more than half is needed
+        ((640, 272), [LETTERBOX], (640, 272, False)),
     ],
 )
 def test_a_frame_covers_each_model_and_keeps_its_aspect(
-    frame: tuple[int, int], models: list[ModelSize], expected: tuple[int, int]
+    frame: tuple[int, int], models: list[ModelSize], expected: tuple[int, int, bool]
 ) -> None:
     assert reduced(*frame, models) == expected

@@ -19,6 +19,7 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.jpeg_planes import JpegPlanes
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
+from elastic_inference.domain.image_size import FrameSize
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 
 # Of an image that is as small as a model's input. A large one has its artefacts scaled down with it: with 80 a box in
@@ -27,7 +28,7 @@ _SMALL_QUALITY = 90
 
 
 class JpegEncoder:
-    """Encodes in 4:2:0 at `quality` (1 to 100). `width` or `height` alone keeps the aspect ratio. Not thread-safe."""
+    """Encodes at `quality` (1 to 100). `width` or `height` alone keeps the aspect ratio. Not thread-safe."""
 
     def __init__(
         self,
@@ -44,11 +45,11 @@ class JpegEncoder:
         self._planes = JpegPlanes()
 
     def encode(
-        self, frame: CapturedFrame, needed: Callable[[int, int], tuple[int, int]] | None = None
+        self, frame: CapturedFrame, needed: Callable[[int, int], FrameSize] | None = None
     ) -> tuple[bytes, int, int]:
         """Returns (JPEG, width, height). Raises InvalidFrameError for a broken image or more than `max_pixels`.
 
-        `needed` says how much of a size is needed. A camera's own JPEG is left as it is: the pod decodes it at a
+        `needed` says what of a size is needed. A camera's own JPEG is left as it is: the pod decodes it at a
         reduced scale, which costs less than to do it here and encode again.
         """
         image = frame.image
@@ -66,10 +67,11 @@ class JpegEncoder:
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
         target = self.target(image.width, image.height)
         self._check(*target)
-        quality = self._quality
-        if needed is not None and frame.jpeg is None and (small := needed(*target)) != target:
-            target, quality = small, max(quality, _SMALL_QUALITY)
-        planes = self._planes.planes(image, target)
+        quality, full_chroma = self._quality, False
+        if needed is not None and frame.jpeg is None and (small := needed(*target))[:2] != target:
+            target, full_chroma = small[:2], small.full_chroma
+            quality = max(quality, _SMALL_QUALITY)
+        planes = self._planes.planes(image, target, full_chroma)
         return simplejpeg.encode_jpeg_yuv_planes(*planes, quality), target[0], target[1]
 
     def target(self, width: int, height: int) -> tuple[int, int]:

@@ -37,13 +37,17 @@ class JpegPlanes:
         # What the last frame stated, and its size, if the filter alone converts such frames.
         self._plain: tuple[_Kind, tuple[int, int]] | None = None
 
-    def planes(self, image: av.VideoFrame, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
+    def planes(
+        self, image: av.VideoFrame, size: tuple[int, int], full_chroma: bool = False
+    ) -> tuple[Plane, Plane, Plane]:
         """Y, Cb and Cr of the frame at `size`. Raises InvalidFrameError if FFmpeg cannot convert it.
+
+        With `full_chroma`, a frame that is made smaller gets Cb and Cr of the size of Y.
 
         States the frame's matrix and range in `image`, if they are missing there.
         """
         try:
-            converted = self._convert(image, size)
+            converted = self._convert(image, size, full_chroma)
         except (av.FFmpegError, ValueError) as error:
             raise InvalidFrameError(
                 InvalidReason.NOT_JPEG, f"FFmpeg can't convert a {image.format.name} frame for JPEG: {error}"
@@ -51,7 +55,7 @@ class JpegPlanes:
         luma, blue, red = (_rows(plane) for plane in converted.planes)
         return luma, blue, red
 
-    def _convert(self, image: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
+    def _convert(self, image: av.VideoFrame, size: tuple[int, int], full_chroma: bool) -> av.VideoFrame:
         stated = _kind(image)
         if self._recolour is not None and self._plain == (stated, size):
             return self._recolour.convert(image)
@@ -65,6 +69,8 @@ class JpegPlanes:
         image.colorspace = found.matrix
         image.color_range = ColorRange.JPEG if found.full_range else ColorRange.MPEG
         target = _PLANAR.get(name) or ("yuv422p" if name in PACKED else "yuv420p")
+        if full_chroma and size != (image.width, image.height):
+            target = "yuv444p"
         # The filter takes even sizes only.
         at = next((each for each in (size, (image.width, image.height)) if not any(side % 2 for side in each)), None)
         if at is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize, reduced, size_of
+from elastic_inference.domain.image_size import UNKNOWN, WATCHED, FrameSize, ModelSize, reduced, size_of
 
 # Each push brings an answer. If frames come less often than this, the queue is asked.
 ASK_EVERY_S = 0.4
@@ -42,13 +42,13 @@ class StreamNeeds:
             return True
         return False if len(codes) == len(types) else None
 
-    def size(self, types: Iterable[str], width: int, height: int, now: float) -> tuple[int, int]:
+    def size(self, types: Iterable[str], width: int, height: int, now: float) -> FrameSize:
         """The size at which a frame of this size is needed: its own if somebody watches or a need is unknown."""
         models: list[ModelSize] = []
         for code in self._codes(types, now):
             model = size_of(code)
             if model is None:
-                return width, height
+                return FrameSize(width, height)
             models.append(model)
         return reduced(width, height, models)
 

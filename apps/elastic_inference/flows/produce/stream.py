@@ -21,6 +21,7 @@ from elastic_inference.domain.camera import GateKind, ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import MESSAGE_OVERHEAD_BYTES
+from elastic_inference.domain.image_size import FrameSize
 from elastic_inference.flows.produce.at_once import WAIT_S, AtOnce
 from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.frame_pacing import Gate
@@ -306,7 +307,7 @@ class Stream:
         for pusher, several in self._by_pusher:
             pusher.offer(several, frame, captured.captured, within_s)
 
-    def _needed_size(self, width: int, height: int) -> tuple[int, int]:
+    def _needed_size(self, width: int, height: int) -> FrameSize:
         return self._demand.size(self.plan.types, width, height, time.monotonic())
 
     def _follow_need(self) -> None:

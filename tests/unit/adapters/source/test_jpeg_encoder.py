@@ -14,6 +14,7 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import jpeg_size
+from elastic_inference.domain.image_size import FrameSize
 
 
 def gradient(width: int = 320, height: int = 240) -> npt.NDArray[np.uint8]:
@@ -153,3 +154,14 @@ def test_an_image_that_takes_too_much_memory_to_resize_is_too_large() -> None:
     assert raised.value.reason is InvalidReason.TOO_LARGE
     assert JpegEncoder(80, max_memory=90_000_000).encode(captured(jpeg=large))[0] is large, "it is not decoded"
     assert JpegEncoder(80, 160, max_memory=90_000_000).encode(captured(jpeg=data))[1:] == (160, 120)
+
+
+@pytest.mark.parametrize(("full_chroma", "subsampling"), [(False, "420"), (True, "444")])
+def test_a_reduced_frame_has_sharp_colours_where_they_are_needed(full_chroma: bool, subsampling: str) -> None:
+    image = av.VideoFrame.from_ndarray(np.full((360, 320), 90, np.uint8), "yuv420p")
+    frame = CapturedFrame(0.0, 0.0, image=image)
+    data, *size = JpegEncoder().encode(frame, lambda width, height: FrameSize(160, 120, full_chroma))
+    assert size == [160, 120]
+    assert simplejpeg.decode_jpeg_header(data)[2:] == ("YCbCr", subsampling)
+    data, *_ = JpegEncoder().encode(frame, lambda width, height: FrameSize(width, height, full_chroma))
+    assert simplejpeg.decode_jpeg_header(data)[2:] == ("YCbCr", "420")
