@@ -20,7 +20,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test checks dashboard-types dashboard-tests test-python test-side-by-side test-alone test-load \
-    test-dashboard test-components test-browser test-models test-faults test-fuzz test-cluster test-elasticity \
+    test-dashboard test-components test-browser test-sinks test-models test-faults test-fuzz test-cluster test-elasticity \
     bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard lint-scripts lint-python types docs clean \
     dashboard screenshots has-node
 
@@ -93,6 +93,9 @@ test-alone: install
 
 test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras; six minutes (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
+
+test-sinks: install ## delivery to a real Kafka, if there is a tool that starts one (EI_KAFKA_COMMAND); two minutes
+	@$(BIN)/pytest tests/sinks $(ARGS)
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser
 

@@ -10,10 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.conftest import missing_tool
 from tests.support.outbox import Mark, mark
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
@@ -23,8 +23,8 @@ def mosquitto_binary() -> str:
     """The program, or a skip."""
     found = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if found is None:
-        pytest.skip("mosquitto is missing: apt-get install mosquitto")
-    return found
+        missing_tool("mosquitto")
+    return str(found)
 
 
 class Mosquitto:
