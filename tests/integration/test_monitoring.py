@@ -173,6 +173,7 @@ def services_of(system: System, clip: Path, model: Path) -> dict[str, ServicePro
         "websocket-server": system.websocket_server(),
         "gateway": system.gateway(),
         "housekeeping": system.housekeeping(),
+        "events": system.service("events"),
         "inference": system.infer("face", {"INFER_MODEL_PATH": str(model)}),
         "producer": system.file(clip, "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}),
         "sources": system.source_worker(),
@@ -253,6 +254,6 @@ def test_every_panel_rule_and_documented_metric_is_there(
     text = DOCUMENT.read_text()
     explained = {re.sub(r"_total$", "", name) for name in re.findall(r"^\| `(ei_\w+)`", text, re.MULTILINE)}
     assert names - explained == set(), "not in doc/inference_metrics.md"
-    # A worker exports them for each sink that it has; tests/integration/deliver looks at them.
-    sinks = {name for name in explained if name.startswith("ei_sink_")}
+    # A worker exports them for each sink, zone and line that it has; tests/integration/deliver and events look at them.
+    sinks = {name for name in explained if name.startswith(("ei_sink_", "ei_event_zone_", "ei_event_line_"))}
     assert explained - names - sinks == set(), "in doc/inference_metrics.md, but no service exports it"

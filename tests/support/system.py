@@ -26,6 +26,7 @@ COMMANDS = {
     "websocket": "websocket",
     "gateway": "gateway",
     "housekeeping": "housekeeping",
+    "events": "events",
     "file": "file",
     "camera": "camera",
     "controller": "camera_controller",

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from elastic_inference.base.zone_counters import ZoneCounters
 from elastic_inference.domain.errors import DropReason, InvalidReason
+from elastic_inference.domain.events.event import EventKind, Phase
 
 # From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -246,6 +247,9 @@ class EventMetrics:
         self.lag = Gauge("ei_event_lag_seconds", "Age of the newest result read while more wait.", registry=registry)
         self.outbox = Gauge("ei_event_outbox", "Events kept, by partition.", ("partition",), registry=registry)
         self.events = Counter("ei_events", "Events written, by kind and phase.", ("kind", "phase"), registry=registry)
+        for kind in EventKind:
+            for phase in Phase:
+                self.events.labels(kind=kind.value, phase=phase.value)
         self.zones = ZoneCounters()
         registry.register(self.zones)
         self.state_bytes = Gauge("ei_event_state_bytes", "Size of the state of all streams.", registry=registry)
