@@ -210,18 +210,21 @@ def large_images(site: Site, seen: Seen) -> None:
 @FAULTS.add(MEMORY, "costly images, as one stream")
 def costly_images(site: Site, seen: Seen) -> None:
     """Progressive images of 33 million pixels at 8 fps, more than a pod can decode; the others keep their rate."""
-    _costly(site, seen, progressive_jpeg(*LARGEST))
+    kept = _costly(site, seen, progressive_jpeg(*LARGEST))
+    seen.check("the others keep 90 % of their rate", kept >= 0.9, f"{kept:.0%}", fails=kept < 0.7)
 
 
 @FAULTS.add(MEMORY, "costly images of as many scans as are accepted")
 def images_of_many_scans(site: Site, seen: Seen) -> None:
-    """The same with 32 scans, the costliest images that a pod decodes: each takes more than a second of CPU time."""
+    """The same with 32 scans, the most that a pod decodes: nearly twice the CPU time."""
     image = progressive_jpeg(*LARGEST, MAX_SCANS)
     assert count_scans(image) == MAX_SCANS
-    _costly(site, seen, image)
+    kept = _costly(site, seen, image)
+    seen.check("the others keep half of their rate", kept >= 0.5, f"{kept:.0%}", fails=False)
 
 
-def _costly(site: Site, seen: Seen, image: bytes) -> None:
+def _costly(site: Site, seen: Seen, image: bytes) -> float:
+    """Eight such images a second for some seconds. Returns how much of their rate the others keep."""
     seen.others_go_on()
     time.sleep(1)
     before, pods_mb = _rate(site, 4.0), _pods_mb(site)
@@ -233,10 +236,9 @@ def _costly(site: Site, seen: Seen, image: bytes) -> None:
         gate.clear()
         time.sleep(1)
     seen.pushed += costly.pushed
-    # One that a pod has begun takes 0.4 s of its CPU time, on a busy machine many times as long.
+    # One that a pod has begun takes 0.4 s of its CPU time and more, on a busy machine many times as long.
     seen.within("the pods' memory is given back", lambda: _pods_mb(site) < pods_mb + 100, 60)
-    kept = beside / before
-    seen.check("the others keep 90 % of their rate", kept >= 0.9, f"{kept:.0%}", fails=kept < 0.7)
+    return beside / before
 
 
 def _pods_mb(site: Site) -> float:

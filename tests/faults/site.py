@@ -31,7 +31,7 @@ from tests.faults.record import Account
 from tests.support.half_open_proxy import HalfOpenProxy
 from tests.support.jpeg import noisy_jpeg
 from tests.support.mjpeg_server import MjpegServer
-from tests.support.system import ServiceProcess, System
+from tests.support.system import ServiceProcess, System, cpu_s
 from tests.support.waiting import wait_for
 
 T = TypeVar("T")
@@ -54,6 +54,10 @@ COUNTED = ("infer", "camera")
 STALL_S = 60
 # So many equal accounts, a tenth of a second apart, say that no frame is on its way.
 STILL_POLLS = 40
+_POLL_S = 0.1
+# Of a core: both pods take less than this without frames, and more while they decode one.
+_IDLE_CPU = 0.1
+
 VIEWERS = (("cam-0", "json"), ("cam-1", "frame"), ("cam-2", "drawn"), ("video-1", "json"))
 OUTCOMES = {"inferred": "ei_frames_inferred_total", "popped": "ei_frames_popped_total", "lost": "ei_frames_lost_total"}
 
@@ -288,12 +292,15 @@ class Site(System):
         """Pauses, waits until no frame is on its way, and returns the account."""
         self.pause()
         known: list[tuple[Account, int]] = []
+        # CPU seconds of the pods at each poll: one that decodes a costly image says nothing for long.
+        worked: list[float] = []
 
         def still() -> bool:
             if not all(each.idle for each in self.pushers.values()):
                 return False
             try:
                 known.append((self.account(), self.reader.count))
+                worked.append(sum(cpu_s(self.pid(each.name)) for each in self.services if each.kind == "infer"))
             except redis.RedisError:
                 return False
             if len(known) < 3 or not known[-1] == known[-2] == known[-3]:
@@ -304,11 +311,13 @@ class Site(System):
             # A pod counts a frame that it drops as stale among the drops of the queue, which it claims.
             if any(each != known[-1] for each in known[-STILL_POLLS:]) or len(known) < STILL_POLLS:
                 return False
+            if worked[-1] - worked[-STILL_POLLS] > _IDLE_CPU * STILL_POLLS * _POLL_S:
+                return False
             self._aside = held
             return True
 
         with contextlib.suppress(AssertionError):
-            wait_for(still, timeout_s, every_s=0.1)
+            wait_for(still, timeout_s, every_s=_POLL_S)
         return known[-1][0] if known else self.account()
 
     def _held(self) -> dict[str, int]:

@@ -90,6 +90,8 @@ def write(folder: Path, target: Path, images: list[str], run: Run, lowest: float
         if len(scores) > KEPT // 3:
             # Between the two neighbours that lie furthest apart, so that rounding does not decide.
             at = max(range(KEPT // 3, min(KEPT, len(scores)) - 1), key=lambda index: scores[index] - scores[index + 1])
+            if scores[at] == scores[at + 1]:
+                continue  # all the same, at the upper end of the sigmoid: no threshold tells them apart
             threshold = (scores[at] + scores[at + 1]) / 2
         found = [one for one in run(image, threshold) if one[1] >= threshold]
         looks.append({"image": image, "threshold": threshold, "found": found})

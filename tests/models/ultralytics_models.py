@@ -23,8 +23,7 @@ def ultralytics(yaml: str, form: str = "onnx", **options: Any) -> Make:
         os.chdir(folder)
         try:
             model = kind(yaml)
-            if kind is YOLO:
-                _enliven(model.model, images)
+            (_enliven if kind is YOLO else _enliven_queries)(model.model, images)
             exported = Path(model.export(format=form, imgsz=SIDE, **options)).absolute()
         finally:
             os.chdir(kept)
@@ -58,6 +57,19 @@ def _enliven(model: Any, images: list[str]) -> None:
         if isinstance(layer, torch.nn.Conv2d) and "cv3" in name and layer.bias is not None
     ]
     spread(last, lambda: model(batch), width=0.4, centre=-3)
+
+
+def _enliven_queries(model: Any, images: list[str]) -> None:
+    """The same for RT-DETR."""
+    import torch
+
+    batch = torch.cat([batch_of(image)[:1] for image in images])
+    model.requires_grad_(requires_grad=False).eval()
+    settle_norms(model, lambda: model(batch))
+    decoder = model.model[-1]
+    boxes = [decoder.enc_bbox_head.layers[-1], decoder.dec_bbox_head[-1].layers[-1]]
+    spread(boxes, lambda: model(batch), width=0.6)
+    spread([decoder.enc_score_head, decoder.dec_score_head[-1]], lambda: model(batch), width=1.5, centre=-3)
 
 
 MODELS: dict[str, Make] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -31,10 +32,16 @@ def noisy_jpeg(number: int, width: int = 192, height: int = 144, quality: int = 
 
 
 def progressive_jpeg(width: int, height: int, scans: int = 10) -> bytes:
-    """A grey progressive 4:4:4 JPEG, which takes long to decode; its last scan is repeated, up to so many scans."""
+    """A grey progressive 4:4:4 JPEG, which takes long to decode.
+
+    Its last scan has coefficients 1 to 63, all zero. For more than its 10 scans it becomes several, each with a part of
+    the coefficients and the same data.
+    """
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
     done, encoded = cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8), options)
     assert done
     data = bytes(encoded.tobytes())
-    scan = data[data.rindex(b"\xff\xda") : -2]
-    return data[:-2] + scan * (scans - data.count(b"\xff\xda")) + data[-2:]
+    at, parts = data.rindex(b"\xff\xda"), scans + 1 - data.count(b"\xff\xda")
+    last, firsts = data[at:-2], [1 + 63 * part // parts for part in range(parts + 1)]
+    split = [last[:7] + bytes([first, end - 1]) + last[9:] for first, end in pairwise(firsts)]
+    return data[:at] + b"".join(split) + data[-2:]
