@@ -1,10 +1,10 @@
 /** Keyboard shortcuts of a view, active while the component that calls this is mounted. */
 import { onBeforeUnmount, onMounted } from 'vue'
 
-/** Calls `handler` for each key pressed without Ctrl, Meta or Alt, wherever the focus is. */
-export function useWindowKeys(handler: (event: KeyboardEvent) => void): void {
+/** Calls `handler` for each key pressed wherever the focus is: without Ctrl, Meta and Alt, or with any of them. */
+export function useWindowKeys(handler: (event: KeyboardEvent) => void, withModifiers = false): void {
   const listener = (event: KeyboardEvent): void => {
-    if (!event.ctrlKey && !event.metaKey && !event.altKey) handler(event)
+    if (withModifiers || (!event.ctrlKey && !event.metaKey && !event.altKey)) handler(event)
   }
   onMounted(() => addEventListener('keydown', listener))
   onBeforeUnmount(() => removeEventListener('keydown', listener))

@@ -1,0 +1,124 @@
+/** Zones and lines are drawn on the live image, by pointer and by keys, undone, and saved to the camera. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+import { axeFindings } from './accessibility'
+import { live, useSuite } from './suite'
+import { waitFor } from './system'
+
+const folder = mkdtempSync(join(tmpdir(), 'ei-zones-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+// Its results come from a publisher: neither a worker nor a pod runs.
+const suite = useSuite({
+  streams: ['yard-1:people'],
+  env: { CAMERAS_FILE: join(folder, 'cameras.yaml'), CAMERA_NETWORKS: '127.0.0.0/8' },
+})
+
+interface Spec {
+  zones: { name: string; points: number[][]; dwell_s: number | null }[]
+  lines: { name: string; from: number[]; to: number[] }[]
+}
+
+const spec = async (): Promise<Spec> => {
+  const answer = await fetch(`${suite.system.url}/api/cameras/yard-1`)
+  return ((await answer.json()) as { spec: Spec }).spec
+}
+
+/** Clicks at a share of the live image. */
+async function click(page: Page, x: number, y: number): Promise<void> {
+  const box = (await page.locator('svg.shapes').boundingBox())!
+  await page.mouse.click(box.x + x * box.width, box.y + y * box.height)
+}
+
+async function save(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByText('Saved.').waitFor()
+}
+
+beforeAll(async () => {
+  suite.system.start('housekeeping', 'apps/housekeeping_service.py')
+  await waitFor('the camera', async () => {
+    const answer = await fetch(`${suite.system.url}/api/cameras`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name: 'yard-1', url: 'rtsp://127.0.0.1:9/none', types: ['people'] }),
+    })
+    return answer.status === 201 || answer.status === 409
+  })
+})
+
+test('a zone is drawn, changed, undone and saved', async () => {
+  const { page, complaints } = await suite.open('/camera/yard-1')
+  await page.getByRole('link', { name: 'Zones and lines' }).click()
+  await live(page, 1)
+  await page.getByRole('button', { name: 'Zone', exact: true }).click()
+  for (const [x, y] of [
+    [0.2, 0.2],
+    [0.8, 0.2],
+    [0.8, 0.8],
+    [0.2, 0.8],
+    [0.2, 0.2],
+  ] as const)
+    await click(page, x, y)
+  await page.getByLabel('Name').fill('hall')
+  await page.getByLabel('Long stay, seconds').fill('30')
+  if (process.env.EI_ZONES_SHOTS) await page.screenshot({ path: `${process.env.EI_ZONES_SHOTS}/drawn.png` })
+  // A point moves by keys; both steps are one.
+  const point = page.getByRole('button', { name: 'Point 1 of hall' })
+  await point.focus()
+  await page.keyboard.press('ArrowRight')
+  await page.keyboard.press('Shift+ArrowDown')
+  await page.getByRole('button', { name: 'Point 1 of hall: 21 %, 25 %' }).waitFor()
+  await page.keyboard.press('Control+z')
+  await page.getByRole('button', { name: 'Point 1 of hall: 20 %, 20 %' }).waitFor()
+  await page.getByRole('button', { name: 'Redo' }).click()
+  await save(page)
+  const { zones } = await spec()
+  expect(zones.map(({ name, dwell_s }) => [name, dwell_s])).toEqual([['hall', 30]])
+  expect(zones[0]!.points).toHaveLength(4)
+  expect(zones[0]!.points[0]![0]).toBeCloseTo(0.21, 1)
+  expect(zones[0]!.points[2]![1]).toBeCloseTo(0.8, 1)
+  expect(complaints).toEqual([])
+})
+
+test('a line is drawn by keys alone; a refused name is said; what is drawn survives a reload', async () => {
+  const { page, complaints } = await suite.open('/camera/yard-1/zones')
+  await page.getByRole('button', { name: 'Line', exact: true }).focus()
+  await page.keyboard.press('Enter')
+  for (const key of ['Shift+ArrowUp', 'Space', 'Shift+ArrowDown', 'Shift+ArrowDown', 'Space'])
+    await page.keyboard.press(key)
+  await page.getByLabel('Name').fill('a door')
+  await page.getByText('Expected a name of letters').waitFor()
+  expect(await page.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true)
+  await page.getByLabel('Name').fill('door')
+  await save(page)
+  expect((await spec()).lines.map(({ name, from, to }) => [name, from, to])).toEqual([
+    ['door', [0.5, 0.45], [0.5, 0.55]],
+  ])
+  await page.reload()
+  await page.locator('[data-shape="door"]').waitFor()
+  await page.locator('[data-choose="hall"]').click()
+  await page.getByRole('button', { name: 'Remove hall' }).click()
+  await page.getByRole('button', { name: 'Undo' }).click()
+  await page.locator('[data-shape="hall"]').waitFor()
+  expect(complaints).toEqual([])
+})
+
+test.each(['dark', 'light'] as const)(
+  'axe finds nothing in the %s theme, and nothing is cut off',
+  async (colorScheme) => {
+    const { page } = await suite.open('/camera/yard-1/zones', { colorScheme, viewport: { width: 1280, height: 800 } })
+    await live(page, 1)
+    await page.locator('[data-choose="hall"]').click()
+    expect(await axeFindings(page)).toEqual([])
+    if (process.env.EI_ZONES_SHOTS) await page.screenshot({ path: `${process.env.EI_ZONES_SHOTS}/${colorScheme}.png` })
+    await page.setViewportSize({ width: 360, height: 740 })
+    await waitFor('no sideways scrolling', () =>
+      page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+    )
+  },
+)
