@@ -17,6 +17,7 @@ from typing import Any
 import redis
 
 from elastic_inference.domain import keys
+from elastic_inference.domain.events.counts import Counts
 from elastic_inference.domain.events.event import Event, EventKind, Phase, event_json, parse_event
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import Result, result_json
@@ -59,6 +60,9 @@ class EveryResult:
 
     def set_rules(self, rules: CameraRules, now_ms: float) -> list[Event]:
         return []
+
+    def counts(self) -> Counts:
+        return Counts()
 
     def state(self) -> bytes:
         return struct.pack("<q", self.count)
