@@ -197,6 +197,28 @@ def gateway_reads_events(logins: Logins) -> None:
     logins.refuses("gateway", [("XADD", keys.events(3), "*", "json", "{}"), ("SET", keys.EVENTS_ON, 1)])
 
 
+@tries("gateway can read, add, change and remove sinks of events, which hold no secret, and send requests about them.")
+def gateway_changes_sinks(logins: Logins) -> None:
+    client = logins.client("gateway")
+    client.hset(keys.SINK_SPECS, NAME, "{}")
+    assert client.hgetall(keys.SINK_SPECS) == {NAME.encode(): b"{}"}
+    client.hdel(keys.SINK_SPECS, NAME)
+    assert client.get(keys.SINK_FILE) is None
+    assert client.hgetall(keys.SINK_STATES) == {}
+    assert client.xlen(keys.dead_letters(NAME)) == 0
+    assert client.xrange(keys.dead_letters(NAME)) == []
+    client.rpush(keys.SINK_REQUESTS, "{}")
+    assert client.llen(keys.SINK_REQUESTS) == 1
+    assert client.get(keys.sink_reply("a")) is None
+
+
+@tries("gateway cannot take the lease of a sink, move its place in the outbox, or change its dead letters.")
+def gateway_delivers_nothing(logins: Logins) -> None:
+    hashes = (keys.leases("sinks"), keys.lease_workers("sinks"), keys.wanted("sinks"), keys.event_sinks(1))
+    writing: list[Command] = [("HSET", key, NAME, "x") for key in (*hashes, keys.SINK_STATES)]
+    logins.refuses("gateway", writing, [("UNLINK", keys.dead_letters(NAME)), ("SET", keys.sink_reply("a"), "x")])
+
+
 @tries("gateway cannot read a camera's login, or a request, which may hold one.")
 def gateway_reads_no_login(logins: Logins) -> None:
     added(logins)

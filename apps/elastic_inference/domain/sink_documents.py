@@ -70,7 +70,7 @@ class Sinks:
 class SinkTest:
     """What came of a test event."""
 
-    delivered: bool
+    delivered: Annotated[bool, Field(description="Whether the sink has confirmed it.")]
     message: Annotated[str, Field(description="What happened, as a sentence.")]
 
 
@@ -81,7 +81,7 @@ class DeadLetter:
 
     id: Annotated[str, Field(description="Its place in the list.")]
     at_ms: Annotated[float, Field(description="When it was refused, Unix milliseconds.")]
-    reason: str
+    reason: Annotated[str, Field(description="Why the sink refused it.")]
     event: Annotated[JsonValue, Field(description="The event; a text if it is not valid JSON.")]
 
 
@@ -91,7 +91,7 @@ class DeadLetters:
     """The oldest dead letters of a sink."""
 
     count: Annotated[Count, Field(description="How many there are; at most 1000 are kept.")]
-    dead_letters: tuple[DeadLetter, ...]
+    dead_letters: Annotated[tuple[DeadLetter, ...], Field(description="At most 100, the oldest first.")]
 
 
 @with_config(CLOSED)
@@ -100,4 +100,4 @@ class Resent:
     """What came of sending dead letters again."""
 
     sent: Annotated[Count, Field(description="Delivered, out of order and marked as `resent`, and removed from here.")]
-    message: str
+    message: Annotated[str, Field(description="What happened, as a sentence.")]

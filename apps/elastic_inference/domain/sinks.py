@@ -70,7 +70,7 @@ class _Sink(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
-    name: Name
+    name: Annotated[Name, Field(description="Its name.")]
     enabled: bool = Field(True, description="If false, it gets nothing and keeps its place in the outbox.")
     kinds: Annotated[tuple[EventKind, ...], Field(max_length=8, description="Only events of these kinds.")] = ()
     phases: Annotated[tuple[Phase, ...], Field(max_length=3, description="Only these phases.")] = ()
@@ -126,7 +126,7 @@ def _place(url: str) -> str:
 class WebhookSink(_Sink):
     """CloudEvents 1.0 over HTTP: binary mode, or the batched form if `batch` is more than 1."""
 
-    kind: Literal["webhook"]
+    kind: Annotated[Literal["webhook"], Field(description="What it is.")]
     url: Annotated[str, Field(max_length=2000, description="http:// or https://; {secret} stands for `url_secret`.")]
     url_secret: SecretName | None = None
     token: SecretName | None = Field(None, description="Sent as a bearer token.")
@@ -155,12 +155,15 @@ class WebhookSink(_Sink):
 class MqttSink(_Sink):
     """MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery."""
 
-    kind: Literal["mqtt"]
+    kind: Annotated[Literal["mqtt"], Field(description="What it is.")]
     url: Annotated[str, Field(max_length=300, description="mqtt://host:1883 or mqtts://host:8883.")]
-    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,7}$", max_length=128)] = (
-        "elastic-inference"
-    )
-    user: Annotated[str | None, Field(max_length=128)] = None
+    topic: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,7}$", max_length=128, description="First part of all topics."
+        ),
+    ] = "elastic-inference"
+    user: Annotated[str | None, Field(max_length=128, description="Whom it logs in as.")] = None
     password: SecretName | None = None
     discovery: Annotated[bool, Field(description="Announces cameras and zones to Home Assistant.")] = True
     timeout_s: Annotated[float, Field(ge=0.1, le=60, description="For one batch.")] = 10.0
@@ -178,13 +181,15 @@ class MqttSink(_Sink):
 class KafkaSink(_Sink):
     """A Kafka topic; the key is the stream, so that a stream's events keep their order."""
 
-    kind: Literal["kafka"]
+    kind: Annotated[Literal["kafka"], Field(description="What it is.")]
     brokers: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.\[\]:_-]+:\d{1,5}$", max_length=260)], ...],
         Field(min_length=1, max_length=16, description="host:port of some of its servers."),
     ]
-    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "elastic-inference-events"
-    tls: bool = False
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="The topic.")] = (
+        "elastic-inference-events"
+    )
+    tls: Annotated[bool, Field(description="Whether the servers use TLS.")] = False
     user: Annotated[str | None, Field(max_length=128, description="Login by SCRAM-SHA-512.")] = None
     password: SecretName | None = None
     timeout_s: Annotated[float, Field(ge=1, le=120, description="For one batch.")] = 20.0
@@ -197,11 +202,11 @@ class KafkaSink(_Sink):
 class RedisSink(_Sink):
     """A stream in a Redis of your own."""
 
-    kind: Literal["redis"]
+    kind: Annotated[Literal["redis"], Field(description="What it is.")]
     url: Annotated[str, Field(max_length=300, description="redis://host:6379/0 or rediss://host:6379/0.")]
-    stream: Annotated[str, Field(min_length=1, max_length=128)] = "events"
+    stream: Annotated[str, Field(min_length=1, max_length=128, description="Key of the stream.")] = "events"
     maxlen: Annotated[int, Field(ge=1, le=10_000_000, description="How many entries the stream keeps.")] = 100_000
-    user: Annotated[str | None, Field(max_length=128)] = None
+    user: Annotated[str | None, Field(max_length=128, description="Whom it logs in as.")] = None
     password: SecretName | None = None
 
     @field_validator("url")
@@ -217,7 +222,7 @@ class RedisSink(_Sink):
 class LogSink(_Sink):
     """One log line an event, for trying out."""
 
-    kind: Literal["log"]
+    kind: Annotated[Literal["log"], Field(description="What it is.")]
 
     @property
     def place(self) -> str:

@@ -140,6 +140,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sinks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where events are delivered to. */
+        get: operations["listSinks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sinks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One sink. */
+        get: operations["getSink"];
+        /** Adds or replaces a sink. */
+        put: operations["putSink"];
+        post?: never;
+        /** Removes a sink. */
+        delete: operations["removeSink"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sinks/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Delivers a test event, beside what is delivered already. */
+        post: operations["testSink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sinks/{name}/dead": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The oldest events that the sink refused for good. */
+        get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sinks/{name}/dead/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Delivers dead letters again: those of `ids`, or the oldest hundred. They are out of order. */
+        post: operations["resendDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/cameras": {
         parameters: {
             query?: never;
@@ -376,6 +463,24 @@ export interface components {
         };
         /** @description Event `cameras`, to admins: the cameras of the pool, sent like `streams`. A change of cost and times alone sends nothing. */
         CamerasEvent: components["schemas"]["Cameras"];
+        /** @description An event that a sink refused for good. */
+        DeadLetter: {
+            /** @description Its place in the list. */
+            id: string;
+            /** @description When it was refused, Unix milliseconds. */
+            at_ms: number;
+            /** @description Why the sink refused it. */
+            reason: string;
+            /** @description The event; a text if it is not valid JSON. */
+            event: components["schemas"]["JsonValue"];
+        };
+        /** @description The oldest dead letters of a sink. */
+        DeadLetters: {
+            /** @description How many there are; at most 1000 are kept. */
+            count: number;
+            /** @description At most 100, the oldest first. */
+            dead_letters: components["schemas"]["DeadLetter"][];
+        };
         /** @description One object or class found in a frame. */
         Detection: {
             /** @description Name of the class. */
@@ -537,6 +642,44 @@ export interface components {
          */
         ImageSize: "auto" | "source";
         JsonValue: unknown;
+        /** @description A Kafka topic; the key is the stream, so that a stream's events keep their order. */
+        KafkaSink: {
+            /** @description Its name. */
+            name: string;
+            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            enabled?: boolean;
+            /** @description Only events of these kinds. */
+            kinds?: components["schemas"]["EventKind"][];
+            /** @description Only these phases. */
+            phases?: components["schemas"]["Phase"][];
+            /** @description Only of these cameras. */
+            cameras?: string[];
+            /** @description Only of these inference types. */
+            types?: string[];
+            /** @description Only of objects with these labels. */
+            labels?: string[];
+            /** @description Only of these zones and lines. */
+            zones?: string[];
+            /** @description Events that began in these hours are left out. */
+            quiet_hours?: components["schemas"]["QuietHours"][];
+            /**
+             * @description What it is. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            kind: "kafka";
+            /** @description host:port of some of its servers. */
+            brokers: string[];
+            /** @description The topic. */
+            topic?: string;
+            /** @description Whether the servers use TLS. */
+            tls?: boolean;
+            /** @description Login by SCRAM-SHA-512. */
+            user?: string | null;
+            /** @description Name of a file in SINK_SECRETS_DIR. */
+            password?: string | null;
+            /** @description For one batch. */
+            timeout_s?: number;
+        };
         /** @description A line that objects cross. Its direction says what *in* is: from its left to its right. */
         Line: {
             /** @description Its name, once for the camera. */
@@ -552,10 +695,74 @@ export interface components {
         };
         /** @description Event `log`: the newest 50 of the events that this token sees, sent at the start and when there are new ones, at most twice a second. Tell repeats by `id` and `rev`; /api/events/log has all. */
         LogEvent: components["schemas"]["EventPage"];
+        /** @description One log line an event, for trying out. */
+        LogSink: {
+            /** @description Its name. */
+            name: string;
+            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            enabled?: boolean;
+            /** @description Only events of these kinds. */
+            kinds?: components["schemas"]["EventKind"][];
+            /** @description Only these phases. */
+            phases?: components["schemas"]["Phase"][];
+            /** @description Only of these cameras. */
+            cameras?: string[];
+            /** @description Only of these inference types. */
+            types?: string[];
+            /** @description Only of objects with these labels. */
+            labels?: string[];
+            /** @description Only of these zones and lines. */
+            zones?: string[];
+            /** @description Events that began in these hours are left out. */
+            quiet_hours?: components["schemas"]["QuietHours"][];
+            /**
+             * @description What it is. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            kind: "log";
+        };
         /** @description A login. Other fields are ignored. */
         Login: {
             /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
             token: string;
+        };
+        /** @description MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery. */
+        MqttSink: {
+            /** @description Its name. */
+            name: string;
+            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            enabled?: boolean;
+            /** @description Only events of these kinds. */
+            kinds?: components["schemas"]["EventKind"][];
+            /** @description Only these phases. */
+            phases?: components["schemas"]["Phase"][];
+            /** @description Only of these cameras. */
+            cameras?: string[];
+            /** @description Only of these inference types. */
+            types?: string[];
+            /** @description Only of objects with these labels. */
+            labels?: string[];
+            /** @description Only of these zones and lines. */
+            zones?: string[];
+            /** @description Events that began in these hours are left out. */
+            quiet_hours?: components["schemas"]["QuietHours"][];
+            /**
+             * @description What it is. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            kind: "mqtt";
+            /** @description mqtt://host:1883 or mqtts://host:8883. */
+            url: string;
+            /** @description First part of all topics. */
+            topic?: string;
+            /** @description Whom it logs in as. */
+            user?: string | null;
+            /** @description Name of a file in SINK_SECRETS_DIR. */
+            password?: string | null;
+            /** @description Announces cameras and zones to Home Assistant. */
+            discovery?: boolean;
+            /** @description For one batch. */
+            timeout_s?: number;
         };
         /**
          * @description Where an event is in its life. What takes no time, such as a crossing, has `end` alone.
@@ -628,11 +835,63 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description Events that began in this time of the day are left out. It may pass midnight. */
+        QuietHours: {
+            /** @description HH:MM. */
+            from: string;
+            /** @description HH:MM. */
+            to: string;
+            /** @description Such as Europe/Berlin. */
+            timezone?: string;
+        };
+        /** @description A stream in a Redis of your own. */
+        RedisSink: {
+            /** @description Its name. */
+            name: string;
+            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            enabled?: boolean;
+            /** @description Only events of these kinds. */
+            kinds?: components["schemas"]["EventKind"][];
+            /** @description Only these phases. */
+            phases?: components["schemas"]["Phase"][];
+            /** @description Only of these cameras. */
+            cameras?: string[];
+            /** @description Only of these inference types. */
+            types?: string[];
+            /** @description Only of objects with these labels. */
+            labels?: string[];
+            /** @description Only of these zones and lines. */
+            zones?: string[];
+            /** @description Events that began in these hours are left out. */
+            quiet_hours?: components["schemas"]["QuietHours"][];
+            /**
+             * @description What it is. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            kind: "redis";
+            /** @description redis://host:6379/0 or rediss://host:6379/0. */
+            url: string;
+            /** @description Key of the stream. */
+            stream?: string;
+            /** @description How many entries the stream keeps. */
+            maxlen?: number;
+            /** @description Whom it logs in as. */
+            user?: string | null;
+            /** @description Name of a file in SINK_SECRETS_DIR. */
+            password?: string | null;
+        };
         /**
          * @description The point of a box that counts. foot: the middle of its lower edge; centre: its centre.
          * @enum {string}
          */
         ReferencePoint: "foot" | "centre";
+        /** @description What came of sending dead letters again. */
+        Resent: {
+            /** @description Delivered, out of order and marked as `resent`, and removed from here. */
+            sent: number;
+            /** @description What happened, as a sentence. */
+            message: string;
+        };
         /** @description All detections of one frame: the JSON part of the websocket's messages. Readers ignore unknown fields. */
         Result: {
             /**
@@ -698,6 +957,55 @@ export interface components {
             cameras: string[] | null;
             /** @description Why websockets of this page would be refused (its origin); null if they are not. */
             websocket_problem: string | null;
+        };
+        /**
+         * @description How delivery to a sink goes.
+         * @enum {string}
+         */
+        SinkCondition: "starting" | "delivering" | "failing" | "paused" | "disabled" | "unassigned";
+        /**
+         * @description Where a sink is configured: in SINKS_FILE, which REST does not change, or by REST.
+         * @enum {string}
+         */
+        SinkOrigin: "file" | "rest";
+        /** @description How a sink is, as its event worker says it. */
+        SinkState: {
+            condition: components["schemas"]["SinkCondition"];
+            /** @description Why it fails or is paused, as a sentence. */
+            reason?: string | null;
+            /** @description The event worker that delivers to it. */
+            worker?: string | null;
+            /** @description Age of the oldest event that it has not confirmed, seconds. */
+            lag_s?: number;
+            /** @description Events that it confirmed since this worker has it. */
+            delivered?: number;
+            /** @description Attempts that failed and were made again. */
+            retried?: number;
+            /** @description Events that it refused for good. */
+            dead?: number;
+        };
+        /** @description What came of a test event. */
+        SinkTest: {
+            /** @description Whether the sink has confirmed it. */
+            delivered: boolean;
+            /** @description What happened, as a sentence. */
+            message: string;
+        };
+        /** @description A sink with its state. */
+        SinkView: {
+            /** @description It holds no secret, only names of files. */
+            spec: components["schemas"]["WebhookSink"] | components["schemas"]["MqttSink"] | components["schemas"]["KafkaSink"] | components["schemas"]["RedisSink"] | components["schemas"]["LogSink"];
+            origin: components["schemas"]["SinkOrigin"];
+            state: components["schemas"]["SinkState"];
+            /** @description How many events wait that it refused for good. */
+            dead_letters: number;
+        };
+        /** @description All sinks. */
+        Sinks: {
+            /** @description Sorted by name. */
+            sinks: components["schemas"]["SinkView"][];
+            /** @description What is wrong with SINKS_FILE, or that no event worker runs. */
+            problem: string | null;
         };
         /** @description The pool at this moment; for a token that does not see all cameras, its own streams in it. */
         Stats: {
@@ -798,6 +1106,44 @@ export interface components {
             replicas: number;
             /** @description Streams of this type. */
             streams: number;
+        };
+        /** @description CloudEvents 1.0 over HTTP: binary mode, or the batched form if `batch` is more than 1. */
+        WebhookSink: {
+            /** @description Its name. */
+            name: string;
+            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            enabled?: boolean;
+            /** @description Only events of these kinds. */
+            kinds?: components["schemas"]["EventKind"][];
+            /** @description Only these phases. */
+            phases?: components["schemas"]["Phase"][];
+            /** @description Only of these cameras. */
+            cameras?: string[];
+            /** @description Only of these inference types. */
+            types?: string[];
+            /** @description Only of objects with these labels. */
+            labels?: string[];
+            /** @description Only of these zones and lines. */
+            zones?: string[];
+            /** @description Events that began in these hours are left out. */
+            quiet_hours?: components["schemas"]["QuietHours"][];
+            /**
+             * @description What it is. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            kind: "webhook";
+            /** @description http:// or https://; {secret} stands for `url_secret`. */
+            url: string;
+            /** @description Name of a file in SINK_SECRETS_DIR. */
+            url_secret?: string | null;
+            /** @description Sent as a bearer token. */
+            token?: string | null;
+            /** @description The key of the HMAC signature. */
+            sign?: string | null;
+            /** @description How many events one request may carry. */
+            batch?: number;
+            /** @description For one request. */
+            timeout_s?: number;
         };
         /** @description One inference pod. */
         Worker: {
@@ -1417,6 +1763,544 @@ export interface operations {
             };
         };
     };
+    listSinks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sinks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sinks"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    getSink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sink. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkView"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such sink. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    putSink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookSink"] | components["schemas"]["MqttSink"] | components["schemas"]["KafkaSink"] | components["schemas"]["RedisSink"] | components["schemas"]["LogSink"];
+            };
+        };
+        responses: {
+            /** @description The sink. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkView"];
+                };
+            };
+            /** @description The specification is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The sink is in SINKS_FILE, or there are too many. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    removeSink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such sink. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The sink is in SINKS_FILE, or there are too many. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    testSink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What came of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkTest"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such sink. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    listDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The dead letters. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetters"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such sink. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    resendDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What came of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resent"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such sink. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     listCameras: {
         parameters: {
             query?: never;
@@ -1643,7 +2527,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The camera's name. */
+                /** @description The name of the camera or the sink. */
                 name: string;
             };
             cookie?: never;
@@ -1723,7 +2607,7 @@ export interface operations {
                 "If-Match"?: string;
             };
             path: {
-                /** @description The camera's name. */
+                /** @description The name of the camera or the sink. */
                 name: string;
             };
             cookie?: never;
@@ -1825,7 +2709,7 @@ export interface operations {
                 "If-Match"?: string;
             };
             path: {
-                /** @description The camera's name. */
+                /** @description The name of the camera or the sink. */
                 name: string;
             };
             cookie?: never;
@@ -1921,7 +2805,7 @@ export interface operations {
                 "If-Match"?: string;
             };
             path: {
-                /** @description The camera's name. */
+                /** @description The name of the camera or the sink. */
                 name: string;
             };
             cookie?: never;

@@ -29,6 +29,7 @@ from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.security_headers import security_headers
+from elastic_inference.flows.gateway.sinks import GatewaySinks
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Gateway:
     hub: EventHub
     cameras: PoolCameras
     events: EventReader
+    sinks: GatewaySinks
     snapshots: SnapshotClient
     auth: Authenticator
     metrics: GatewayMetrics

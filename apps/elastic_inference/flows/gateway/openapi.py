@@ -38,7 +38,7 @@ _ERRORS = {
 }
 _PARAMETERS = {
     "id": ("The stream's id, <name>:<type>:inferred.", StreamId),
-    "name": ("The camera's name.", Name),
+    "name": ("The name of the camera or the sink.", Name),
     "event": ("The event's id, percent-encoded.", EventId),
 }
 _IF_MATCH = {

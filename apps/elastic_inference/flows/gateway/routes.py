@@ -18,6 +18,7 @@ from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.domain.rest import EVENTS, Login, Session
 from elastic_inference.flows.gateway import api, api_cameras, api_events
 from elastic_inference.flows.gateway.handlers import BaseHandler
+from elastic_inference.flows.gateway.sink_routes import ROWS as SINK_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,14 @@ EVENT_ROUTES = (
         errors={404: "No such event, or it is too old.", 503: _NO_EVENTS},
     ),
 )
+
+
+def _sink_route(*row: Any, accepts: dict[str, Any] | None = None, **more: Any) -> Route:
+    if accepts is not None:
+        more["accepts"] = MediaType("application/json", accepts)
+    return Route(*row, **more)
+
+
 ROUTES = (
     _streams("/api/streams", "listStreams"),
     _streams("/api/stream", "listStreamsFormerPath"),
@@ -247,6 +256,7 @@ ROUTES = (
         errors={429: "Too many event streams, or too many wrong tokens from this address."},
     ),
     *EVENT_ROUTES,
+    *(_sink_route(*row, **more) for row, more in SINK_ROWS),
     *CAMERA_ROUTES,
     Route(
         "/api/session",

@@ -23,6 +23,7 @@ from tornado.iostream import IOStream
 
 from elastic_inference.adapters.event_store.event_log import EventLog
 from elastic_inference.adapters.frame_queue import QueueReader
+from elastic_inference.adapters.outbox.sink_store import SinkStore
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
@@ -52,6 +53,7 @@ from elastic_inference.flows.gateway.event_log import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
+from elastic_inference.flows.gateway.sinks import GatewaySinks
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
 from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
 from elastic_inference.flows.gateway.tokens_file import TokensFile
@@ -150,6 +152,7 @@ class GatewayServer:
             hub=hub,
             cameras=cameras,
             events=events,
+            sinks=GatewaySinks(SinkStore(broker)),
             snapshots=snapshots,
             auth=self._auth,
             metrics=self._metrics,

@@ -1,0 +1,107 @@
+"""The gateway's side of sinks: what the API made, states, dead letters, requests to event workers. For asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import redis.asyncio as aioredis
+
+from elastic_inference.adapters.outbox.records import KNOWN, MAX_SPEC_BYTES
+from elastic_inference.domain import keys
+from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
+
+MAX_REQUESTS = 32
+MAX_LISTED = 100
+_POLL_S = 0.1
+
+
+class SinkStore:
+    """Every method raises RedisError or OSError when Redis is unavailable."""
+
+    def __init__(self, client: aioredis.Redis) -> None:
+        self._client = client
+
+    async def read(self) -> tuple[dict[str, SinkSpec], dict[str, SinkSpec], str | None, dict[str, dict[str, Any]]]:
+        """(sinks of the file, sinks of the API, what is wrong with the file, states by name).
+
+        The file's problem is None while no event worker runs.
+        """
+        pipe = self._client.pipeline(transaction=False)
+        pipe.get(keys.SINK_FILE)
+        pipe.hgetall(keys.SINK_SPECS)
+        pipe.hgetall(keys.SINK_STATES)
+        file, rest, states = await pipe.execute()
+        document = _object(file)
+        listed = document.get("sinks", [])
+        from_file = [_spec(each) for each in listed[:MAX_SINKS]] if isinstance(listed, list) else []
+        from_rest = [_spec(_object(raw)) for name, raw in rest.items() if name != KNOWN.encode()][:MAX_SINKS]
+        return (
+            {spec.name: spec for spec in from_file if spec},
+            {spec.name: spec for spec in from_rest if spec},
+            str(document.get("problem", "")) if file is not None else None,
+            {name.decode("utf-8", "replace"): _object(raw) for name, raw in states.items()},
+        )
+
+    async def write(self, spec: SinkSpec) -> None:
+        """Adds or replaces a sink of the API."""
+        await self._await(self._client.hset(keys.SINK_SPECS, spec.name, json.dumps(sink_document(spec))))
+
+    async def remove(self, name: str) -> None:
+        """Removes a sink of the API."""
+        await self._await(self._client.hdel(keys.SINK_SPECS, name))
+
+    async def dead_counts(self, names: list[str]) -> list[int]:
+        """How many dead letters each sink has."""
+        pipe = self._client.pipeline(transaction=False)
+        for name in names:
+            pipe.xlen(keys.dead_letters(name))
+        return [int(each) for each in await pipe.execute()] if names else []
+
+    async def dead_letters(self, name: str) -> list[tuple[str, dict[bytes, bytes]]]:
+        """The oldest dead letters of a sink."""
+        page: Any = await self._client.xrange(keys.dead_letters(name), count=MAX_LISTED)
+        return [(entry_id.decode(), fields) for entry_id, fields in page]
+
+    async def ask(self, what: str, sink: str, limit_s: float, **more: Any) -> dict[str, Any] | None:
+        """Sends a request to the event workers. None without an answer in time."""
+        identity = secrets.token_hex(8)
+        waiting: Any = await self._await(self._client.llen(keys.SINK_REQUESTS))
+        if waiting >= MAX_REQUESTS:
+            return None
+        request = json.dumps({"id": identity, "what": what, "sink": sink, **more})
+        pipe = self._client.pipeline(transaction=False)
+        pipe.rpush(keys.SINK_REQUESTS, request)
+        pipe.pexpire(keys.SINK_REQUESTS, int(limit_s * 1000))
+        await pipe.execute()
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            answer: Any = await self._client.get(keys.sink_reply(identity))
+            if answer is not None:
+                return _object(answer)
+            await asyncio.sleep(_POLL_S)
+        return None
+
+    async def _await(self, waiting: Any) -> Any:
+        return await waiting
+
+
+def _object(raw: bytes | None) -> dict[str, Any]:
+    if raw is not None and len(raw) <= MAX_SPEC_BYTES * MAX_SINKS:
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(raw)
+            if isinstance(found, dict):
+                return found
+    return {}
+
+
+def _spec(document: Mapping[str, Any]) -> SinkSpec | None:
+    try:
+        return read_sink(document)
+    except SinkError:
+        return None
