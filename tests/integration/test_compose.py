@@ -50,7 +50,7 @@ def test_every_service_is_closed(services: dict[str, dict[str, Any]]) -> None:
         assert each["cap_drop"] == ["ALL"], name
         assert each["security_opt"] == ["no-new-privileges:true"], name
         assert ("ports" in each) is (name == "gateway"), name
-        assert ("outside" in each["networks"]) is (name in ("gateway", "camera", "camera-pool")), name
+        assert ("outside" in each["networks"]) is (name in ("gateway", "camera", "camera-pool", "events")), name
 
 
 def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, Any]]) -> None:
@@ -58,6 +58,13 @@ def test_settings_are_ones_that_the_services_read(services: dict[str, dict[str, 
         if name != "redis":
             known = config.HousekeepingSettings if "entrypoint" in each else KNOWN[image_of(each)[0]]
             assert set(each["environment"]) <= {field.upper() for field in known.model_fields}, name
+
+
+def test_sinks_come_from_a_folder_of_this_machine(services: dict[str, dict[str, Any]]) -> None:
+    environ = services["events"]["environment"]
+    assert services["events"]["volumes"] == [f"${{SINKS_DIR:-./sinks}}:{environ['SINK_SECRETS_DIR']}:ro"]
+    assert environ["SINKS_FILE"] == f"{environ['SINK_SECRETS_DIR']}/sinks.yaml"
+    assert "/container/sinks/" in (PROJECT / ".gitignore").read_text().splitlines(), "it holds secrets"
 
 
 def test_a_service_that_shares_an_image_names_its_command(services: dict[str, dict[str, Any]]) -> None:

@@ -217,7 +217,7 @@ def _side(  # noqa: PLR0917  one question, seen from either end
                 each["port"] <= port <= each.get("endPort", each["port"]) and each.get("protocol", "TCP") == protocol
                 for each in ports
             )
-            if fits and (peers not in rule or any(_is_peer(each, other) for each in rule[peers])):
+            if fits and (not rule.get(peers) or any(_is_peer(each, other) for each in rule[peers])):
                 return True
     return False
 

@@ -48,6 +48,7 @@ MISTAKES = r"""
 -n gate -c url -t people --camera-port 0  =>  --camera-port 0: expected a port
 -n gate -c rtsp://x/1 -t people --camera-port 554  =>  --set CAMERA_NETWORKS
 -f x --set CAMERA_NETWORKS=10.0.0.1  =>  expected a network such as
+-f x --set SINK_NETWORKS=mqtt.example  =>  --set SINK_NETWORKS mqtt.example: expected a network such as
 -f x --camera-port 554  =>  --camera-port is for -n NAME -c SECRET
 -n gate -c ftp://x -t people  =>  -c: expected file:///
 -n gate -c rtsp://x/1  =>  needs the types

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.adapters.camera_resource.resource import read_camera
-from elastic_inference.base.config import GatewaySettings
+from elastic_inference.base.config import CameraSettings, EventSettings, GatewaySettings
 from elastic_inference.base.config import load as load_settings
 from tests.support.manifests import (
     CORE,
@@ -24,6 +24,23 @@ from tests.support.manifests import (
     valid,
     workloads,
 )
+
+
+def pod_of(documents: list[Document], deployment: str) -> Document:
+    (found,) = (each for each in documents if name_of(each) == f"Deployment/{deployment}")
+    spec: Document = found["spec"]["template"]["spec"]
+    return spec
+
+
+def environ_of(documents: list[Document], deployment: str) -> dict[str, str]:
+    environ = pod_of(documents, deployment)["containers"][0]["env"]
+    return {each["name"]: each["value"] for each in environ if "value" in each}
+
+
+def settings_of(documents: list[Document], deployment: str) -> dict[str, str]:
+    """What its pods have in their environment, except for the password's file, which is not here."""
+    common = next(each for each in documents if name_of(each) == "ConfigMap/ei-settings")["data"]
+    return common | {name: value for name, value in environ_of(documents, deployment).items() if "PASSWORD" not in name}
 
 
 def test_network_policies_allow_the_documented_connections_and_no_others(
@@ -82,11 +99,51 @@ def test_the_camera_pool_reaches_cameras_in_private_networks(core: list[Document
     pool = labels_of(told, "camera-pool")
     assert allowed(policies, pool, Peer(address="192.0.2.7"), 554)
     assert not allowed(policies, pool, Peer(address="192.168.1.7"), 554)
-    (deployment,) = (each for each in told if name_of(each) == "Deployment/ei-camera-pool-app")
-    environ = {
-        each["name"]: each.get("value") for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-    }
+    environ = environ_of(told, "ei-camera-pool-app")
     assert environ["CAMERA_NETWORKS"] == "192.0.2.0/24", "the workers and the policy know the same networks"
+
+
+def test_the_event_service_reaches_sinks_in_private_networks_except_pods(core: list[Document], tmp_path: Path) -> None:
+    policies = [each for each in core if each["kind"] == "NetworkPolicy"]
+    events = labels_of(core, "events")
+    reached = ("192.168.1.7", "10.9.8.7", "172.16.0.1", "fd00::7")
+    for address in (*reached, "192.0.2.7", "169.254.169.254", "10.244.3.7"):
+        assert allowed(policies, events, Peer(address=address), 8883) is (address in reached), address
+    assert not allowed(policies, events, Peer(address="10.9.8.7"), 8883, "UDP"), "sinks are reached by TCP only"
+    assert not allowed(policies, labels_of(core, "gateway"), Peer(address="10.9.8.7"), 8883)
+    told = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--set", "SINK_NETWORKS=192.0.2.0/24, fd01::/64")
+    assert valid(told) == []
+    policies = [each for each in told if each["kind"] == "NetworkPolicy"]
+    events = labels_of(told, "events")
+    assert allowed(policies, events, Peer(address="192.0.2.7"), 443)
+    assert allowed(policies, events, Peer(address="fd01::7"), 443)
+    assert not allowed(policies, events, Peer(address="192.168.1.7"), 443)
+    settings = load_settings(EventSettings, settings_of(told, "ei-event-deployment"))
+    assert settings.sink_networks == ("192.0.2.0/24", "fd01::/64"), "the service and the policy know the same networks"
+
+
+def test_networks_without_one_open_nothing(tmp_path: Path) -> None:
+    nothing = ("--set", "SINK_NETWORKS=", "--set", "CAMERA_NETWORKS=")
+    told = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *nothing)
+    assert valid(told) == []
+    policies = [each for each in told if each["kind"] == "NetworkPolicy"]
+    for who in ("events", "camera-pool"):
+        for address in ("192.168.1.7", "192.0.2.7"):
+            assert not allowed(policies, labels_of(told, who), Peer(address=address), 554), (who, address)
+    assert load_settings(EventSettings, settings_of(told, "ei-event-deployment")).sink_networks == ()
+    assert load_settings(CameraSettings, settings_of(told, "ei-camera-pool-app")).camera_networks == ()
+
+
+def test_the_event_service_mounts_a_secret_that_may_be_missing(core: list[Document]) -> None:
+    spec = pod_of(core, "ei-event-deployment")
+    (volume,) = (each["secret"] for each in spec["volumes"] if each["name"] == "sinks")
+    assert volume == {"secretName": "ei-sinks", "optional": True, "defaultMode": 0o440}
+    (mount,) = (each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "sinks")
+    assert mount["readOnly"] is True
+    assert "subPath" not in mount, "a file mounted on its own does not follow the Secret"
+    settings = load_settings(EventSettings, settings_of(core, "ei-event-deployment"))
+    folder = Path(mount["mountPath"])
+    assert (settings.sinks_file, settings.sink_secrets_dir) == (folder / "sinks.yaml", folder)
 
 
 def test_without_the_pod_network_only_logins_protect_the_queues_node_port(tmp_path: Path) -> None:

@@ -78,11 +78,14 @@ def environ_of(pod: Document, documents: list[Document], folder: Path) -> dict[s
 def _files(volume: dict[str, Any]) -> list[str]:
     sources = [next(iter(each.values())) for each in volume.get("projected", {}).get("sources", ())]
     sources += [volume["secret"]] if "secret" in volume else []
-    # a Secret that is mounted whole is one of TLS
+    # a Secret that is mounted whole is one of TLS, or the optional one of sinks
     return [
         file
         for each in sources
-        for file in ([item["path"] for item in each.get("items", ())] or ["tls.crt", "tls.key"])
+        for file in (
+            [item["path"] for item in each.get("items", ())]
+            or (["sinks.yaml"] if each.get("optional") else ["tls.crt", "tls.key"])
+        )
     ]
 
 
@@ -101,7 +104,7 @@ def test_every_service_starts_with_what_its_pod_gets(documents: list[Document], 
         assert set(environ) <= known, name
         assert own <= {field.upper() for field in settings_class.model_fields}, name
         for variable, value in environ.items():
-            assert not value.startswith(str(tmp_path)) or Path(value).is_file(), f"{name}: {variable}"
+            assert not value.startswith(str(tmp_path)) or Path(value).exists(), f"{name}: {variable}"
         load(settings_class, environ)
         checked.add(settings_class)
     assert checked == set(SERVICES.values())

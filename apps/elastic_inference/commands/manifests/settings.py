@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from elastic_inference.base import config, ports
+from elastic_inference.base.address_rules import DEFAULT_NETWORKS
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import network
 
@@ -61,7 +62,9 @@ SETTINGS = {
     "CAMERA_POOL_MEMORY_REQUEST": "256Mi",
     "CAMERA_POOL_MEMORY_LIMIT": "1Gi",
     # where the cameras are
-    "CAMERA_NETWORKS": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
+    "CAMERA_NETWORKS": ",".join(DEFAULT_NETWORKS),
+    # where the sinks of events are
+    "SINK_NETWORKS": ",".join(DEFAULT_NETWORKS),
     "WEBSOCKET_REPLICAS": "2",
     "GATEWAY_REPLICAS": "2",
     "HOUSEKEEPING_REPLICAS": "2",
@@ -144,7 +147,8 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
     if (scaler := settings["SCALER_USER"]) not in ("on", "off"):
         raise ManifestError(f"--set SCALER_USER={scaler}: expected on or off")
     node_labels(settings["NODE_SELECTOR"])
-    networks(settings["CAMERA_NETWORKS"])
+    networks(settings, "CAMERA_NETWORKS")
+    networks(settings, "SINK_NETWORKS")
     return settings
 
 
@@ -196,6 +200,6 @@ def node_labels(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def networks(text: str) -> list[str]:
-    """The networks in `CAMERA_NETWORKS`. Raises ManifestError."""
-    return [str(network("--set CAMERA_NETWORKS", each.strip())) for each in text.split(",") if each.strip()]
+def networks(settings: Mapping[str, str], name: str) -> list[str]:
+    """The networks in the setting `name`. Raises ManifestError."""
+    return [str(network(f"--set {name}", each.strip())) for each in settings[name].split(",") if each.strip()]

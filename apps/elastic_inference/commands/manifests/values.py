@@ -80,7 +80,8 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "keda": autoscaling.keda_redis(options, queue_url),
         "other_prometheus_port": autoscaling.other_prometheus_port(settings["PROMETHEUS_URL"]),
         "camera_definition": yaml.safe_dump(definition(), sort_keys=False, width=120, allow_unicode=True),
-        "camera_networks": _camera_networks(settings["CAMERA_NETWORKS"], options.pod_cidrs),
+        "camera_networks": _without_pods(networks(settings, "CAMERA_NETWORKS"), options.pod_cidrs),
+        "sink_networks": _without_pods(networks(settings, "SINK_NETWORKS"), options.pod_cidrs),
         "alertmanager_port": settings["ALERTMANAGER"].rpartition(":")[2],
     }
 
@@ -133,10 +134,10 @@ def _pool_camera(spec: CameraSpec) -> Values:
     return {"name": spec.name, "types": list(spec.types), "url": public.url, "secrets": secrets}
 
 
-def _camera_networks(text: str, pod_cidrs: Sequence[str]) -> list[dict[str, Any]]:
-    """Each network of cameras, with the pods' networks in it, which are left out."""
+def _without_pods(cidrs: Sequence[str], pod_cidrs: Sequence[str]) -> list[dict[str, Any]]:
+    """Each network, with the pods' networks in it, which are left out."""
     found = []
-    for cidr in networks(text):
+    for cidr in cidrs:
         network = ipaddress.ip_network(cidr)
         pods = [each for each in pod_cidrs if _within(ipaddress.ip_network(each), network)]
         found.append({"cidr": cidr, "pods": pods})

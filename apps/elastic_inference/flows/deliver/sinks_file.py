@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink
 
+log = logging.getLogger(__name__)
 MAX_FILE_BYTES = 256 * 1024
 _MAX_NODES = 20_000
 _MAX_DEPTH = 10
@@ -22,6 +24,7 @@ class SinksFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._content: bytes | None = None
+        self._waits = False
         self.specs: dict[str, SinkSpec] = {}
         self.problem = ""
 
@@ -33,6 +36,9 @@ class SinksFile:
             with self._path.open("rb") as file:
                 content = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and self._content is None and self._path.parent.is_dir():
+                self._wait_for_it()
+                return
             self.problem = f"SINKS_FILE {self._path} can't be read ({error.strerror}); its sinks stay"
             return
         if content == self._content:
@@ -43,6 +49,13 @@ class SinksFile:
             self.problem = f"SINKS_FILE {self._path}: {error}; its last good state stays"
             return
         self._content, self.problem = content, ""
+
+    def _wait_for_it(self) -> None:
+        """A file that was never there means no sinks: in a cluster it is in a Secret that may come later."""
+        self.problem = ""
+        if not self._waits:
+            self._waits = True
+            log.info("There is no SINKS_FILE %s, and so no sinks of it; it is read as soon as it is there.", self._path)
 
 
 def parse(content: bytes) -> dict[str, SinkSpec]:
