@@ -35,6 +35,7 @@ const camera = async (name: string): Promise<Camera | null> => {
   return response.ok ? ((await response.json()) as Camera) : null
 }
 async function addByApi(name: string, more: object = {}): Promise<void> {
+  await api(`/${name}`, { method: 'DELETE' }) // a first try that failed left it
   const body = { name, url: 'rtsp://127.0.0.1:9/none', types: ['people'], ...more }
   const response = await api('', { method: 'POST', body: JSON.stringify(body) })
   expect(response.status, await response.text()).toBe(201)
@@ -123,7 +124,7 @@ test('a camera is changed and paused; what somebody else changed is not overwrit
   await page.getByText('The camera has a login.').waitFor()
   await page.getByText('More settings').click()
   await page.getByLabel('Frames per second').fill('5')
-  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
   await page.getByText('Saved.').waitFor()
   expect((await camera('gate-7'))?.spec.fps).toBe(5)
   expect(readFileSync(file, 'utf8').match(/s@cret/g)).toHaveLength(2)
@@ -134,7 +135,7 @@ test('a camera is changed and paused; what somebody else changed is not overwrit
     await route.fallback()
   })
   await page.getByLabel('Frames per second').fill('7')
-  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
   await page.getByText('Somebody has changed this camera').waitFor()
   await page.unroute('**/api/cameras/gate-7')
   expect((await camera('gate-7'))?.spec.fps).toBe(5)
@@ -155,10 +156,10 @@ test('a substream is set in the form, and is read while nobody watches', async (
   const { page, complaints } = await suite.open('/camera/yard-1', {}, REFUSED)
   await page.getByText('More settings').click()
   await page.getByLabel('Substream').fill('gopher://camera.example/2')
-  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
   await field(page, 'substream').getByRole('alert').getByText('rtsp').waitFor()
   await page.getByLabel('Substream').fill(source.smallUrl)
-  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
   await page.getByText('Saved.').waitFor()
   expect((await camera('yard-1'))?.spec.substream).toBe(source.smallUrl)
   await page.close()

@@ -35,7 +35,7 @@ async function click(page: Page, x: number, y: number): Promise<void> {
 }
 
 async function save(page: Page): Promise<void> {
-  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
   await page.getByText('Saved.').waitFor()
 }
 
@@ -93,7 +93,7 @@ test('a line is drawn by keys alone; a refused name is said; what is drawn survi
     await page.keyboard.press(key)
   await page.getByLabel('Name').fill('a door')
   await page.getByText('Expected a name of letters').waitFor()
-  expect(await page.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true)
+  expect(await page.getByRole('button', { name: 'Save', exact: true }).isDisabled()).toBe(true)
   await page.getByLabel('Name').fill('door')
   await save(page)
   expect((await spec()).lines.map(({ name, from, to }) => [name, from, to])).toEqual([
