@@ -1,4 +1,4 @@
-"""Counters of zones and lines as Prometheus metrics: a picture that the event worker replaces about once a second.
+"""Counters of zones and lines as Prometheus metrics. The event worker replaces all values about once a second.
 
 Labels come from configuration (cameras, zones, lines) and from models (labels); their number is bounded here too.
 """
@@ -39,7 +39,7 @@ class LineRow:
 
 
 class ZoneCounters(Collector):
-    """Thread-safe: a scrape sees one whole picture."""
+    """Thread-safe: all values of a scrape are of the same moment."""
 
     def __init__(self) -> None:
         self._rows: tuple[Sequence[ZoneRow], Sequence[LineRow]] = ((), ())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 import zoneinfo
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -231,6 +231,10 @@ class LogSink(_Sink):
 
 SinkSpec = Annotated[WebhookSink | MqttSink | KafkaSink | RedisSink | LogSink, Field(discriminator="kind")]
 _SINK: TypeAdapter[SinkSpec] = TypeAdapter(SinkSpec)
+# The class of each kind.
+SINK_KINDS: dict[str, type[BaseModel]] = {
+    get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(get_args(SinkSpec)[0])
+}
 
 
 def read_sink(document: Any) -> SinkSpec:
@@ -240,14 +244,13 @@ def read_sink(document: Any) -> SinkSpec:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
     # The first part is the kind, by which pydantic has chosen the class.
-    kinds = ("webhook", "mqtt", "kafka", "redis", "log")
-    parts = [str(part)[:64] for part in found["loc"] if str(part) not in kinds]
+    parts = [str(part)[:64] for part in found["loc"] if str(part) not in SINK_KINDS]
     where = ".".join(parts[:4]) or ("kind" if str(found["type"]).startswith("union_tag") else "")
     words = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":
         words = "there is no such field"
     if str(found["type"]).startswith("union_tag"):
-        words = f"expected one of {', '.join(kinds)}"
+        words = f"expected one of {', '.join(SINK_KINDS)}"
     raise SinkError(f"{where + ': ' if where else ''}{words[:1].lower()}{words[1:]}"[:_MAX_PROBLEM])
 
 

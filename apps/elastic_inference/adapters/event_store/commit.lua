@@ -4,9 +4,9 @@
 -- ARGV: epoch, batch, results read up to, highest id read, maximum number of events, ms of the retention,
 --       number of states, number of streams to forget; then stream and state of each, the streams to forget, and the
 --       events: `u` or `k`, the latter for those that may not be left out, and the JSON
--- Returns {0} if another worker has the partition, else
--- {1, last batch of this worker, or -1, updates left out, events lost: removed before every sink had them, outbox length}
-local epoch, batch, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
+-- Returns {0} if another worker has the partition, else {1, last batch of this worker, or -1, updates left out, events
+-- lost: removed before every sink had them, length of the outbox}
+local epoch, batch, maxlen = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'batch', 'answer')
 if stored[1] and tonumber(stored[1]) > epoch then return {0} end
 local before = stored[1] and tonumber(stored[1]) == epoch and tonumber(stored[2]) or -1
@@ -46,14 +46,14 @@ local left_out, lost, acked = 0, 0, nil
 if at <= #ARGV then acked = slowest() end
 while at <= #ARGV do
   local length = redis.call('XLEN', KEYS[3])
-  local oldest = acked and length >= 0.8 * most and redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+  local oldest = acked and length >= 0.8 * maxlen and redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
   -- The slowest sink needs everything that is kept.
   local pressed = oldest and is_older(acked, oldest[1])
   if pressed and ARGV[at] == 'u' then
     left_out = left_out + 1
   else
-    if pressed and length >= most then lost = lost + 1 end
-    redis.call('XADD', KEYS[3], 'MAXLEN', most, '*', 'json', ARGV[at + 1])
+    if pressed and length >= maxlen then lost = lost + 1 end
+    redis.call('XADD', KEYS[3], 'MAXLEN', maxlen, '*', 'json', ARGV[at + 1])
   end
   at = at + 2
 end

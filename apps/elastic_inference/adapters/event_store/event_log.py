@@ -26,7 +26,7 @@ _CHUNK = 200
 _FIELD = b"json"
 _CURSOR = re.compile(r"(\d{1,19})-(\d{1,20})-(\d{1,3})")
 # By time, number and partition.
-Place = tuple[EntryId, int]
+LogPlace = tuple[EntryId, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,17 @@ class Found:
     """Events, the newest first, and where the next page begins; None at the end of the log."""
 
     events: tuple[Event, ...]
-    next: Place | None
+    next: LogPlace | None
 
 
-def read_cursor(text: str) -> Place | None:
+def read_cursor(text: str) -> LogPlace | None:
     """What `write_cursor` made; None for anything else."""
     match = _CURSOR.fullmatch(text)
     place = read_id(f"{match[1]}-{match[2]}".encode()) if match else None
     return (place, int(match[3])) if match and place and int(match[3]) < MAX_PARTITIONS else None
 
 
-def write_cursor(place: Place) -> str:
+def write_cursor(place: LogPlace) -> str:
     """A position in the log as text."""
     return f"{write_id(place[0])}-{place[1]}"
 
@@ -64,7 +64,7 @@ class EventLog:
         return self._partitions
 
     async def page(
-        self, wanted: Callable[[Event], bool], limit: int, start: Place | None, oldest_ms: float = 0.0
+        self, wanted: Callable[[Event], bool], limit: int, start: LogPlace | None, oldest_ms: float = 0.0
     ) -> Found:
         """At most `limit` events that are wanted, from `start` on backwards; fewer if it had to look at too many."""
         count = await self.partitions()
@@ -79,7 +79,7 @@ class EventLog:
             ends = [found[-1][0] for each, found in rows.items() if len(found) >= chunk]
             floor = max(ends, default=None)
             merged = sorted((row for found in rows.values() for row in found), key=lambda row: row[0], reverse=True)
-            last: Place | None = None
+            last: LogPlace | None = None
             for place, raw in merged:
                 if floor is not None and place < floor:
                     break
@@ -114,7 +114,7 @@ class EventLog:
             upper = {partition: before(rows[-1][0][0])}
         return None
 
-    async def newer(self, since: dict[int, EntryId], limit: int) -> list[tuple[Place, Event]]:
+    async def newer(self, since: dict[int, EntryId], limit: int) -> list[tuple[LogPlace, Event]]:
         """Events after the given ones, at most `limit` of each partition, the oldest first; `since` moves on."""
         count = await self.partitions()
         async with self._client.pipeline(transaction=False) as pipe:
@@ -122,7 +122,7 @@ class EventLog:
                 known = since.get(partition)
                 pipe.xrevrange(keys.events(partition), "+", f"({write_id(known)}" if known else "-", count=limit)
             replies = await pipe.execute()
-        found: list[tuple[Place, Event]] = []
+        found: list[tuple[LogPlace, Event]] = []
         for partition, reply in enumerate(replies):
             for place, raw in _rows(reply, partition):
                 since[partition] = max(since.get(partition, (0, 0)), place[0])
@@ -131,7 +131,7 @@ class EventLog:
                     found.append((place, event))
         return sorted(found, key=lambda each: each[0])
 
-    async def _newest(self, upper: dict[int, EntryId | None], count: int) -> dict[int, list[tuple[Place, bytes]]]:
+    async def _newest(self, upper: dict[int, EntryId | None], count: int) -> dict[int, list[tuple[LogPlace, bytes]]]:
         async with self._client.pipeline(transaction=False) as pipe:
             for partition, top in upper.items():
                 pipe.xrevrange(keys.events(partition), "+" if top is None else write_id(top), "-", count=count)
@@ -139,14 +139,14 @@ class EventLog:
         return {partition: _rows(reply, partition) for partition, reply in zip(upper, replies, strict=True)}
 
     @staticmethod
-    def _upper(start: Place | None, partition: int) -> EntryId | None:
+    def _upper(start: LogPlace | None, partition: int) -> EntryId | None:
         """Where to begin in a partition so that nothing of `start` or after it is read again."""
         if start is None:
             return None
         return start[0] if partition < start[1] else before(start[0])
 
 
-def _rows(reply: Any, partition: int) -> list[tuple[Place, bytes]]:
+def _rows(reply: Any, partition: int) -> list[tuple[LogPlace, bytes]]:
     """(place, JSON) of each entry that has one."""
     found = []
     for raw_id, fields in reply if isinstance(reply, list) else ():

@@ -24,7 +24,7 @@ HISTORY_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OutboxEntry:
     """One event in the outbox."""
 
     partition: int
@@ -42,7 +42,7 @@ def _script() -> str:
     return (Path(__file__).parent / "acknowledge.lua").read_text()
 
 
-class Outbox:
+class SinkOutbox:
     """Every method raises REDIS_ERRORS or RedisError."""
 
     def __init__(self, client: redis.Redis, sink: str, partitions: int) -> None:
@@ -71,32 +71,32 @@ class Outbox:
             self._client.hset(keys.event_sinks(each), self._sink, found[each])
         return found
 
-    def read(self, cursors: Mapping[int, str], count: int, block_ms: int | None = BLOCK_MS) -> list[Entry]:
+    def read(self, cursors: Mapping[int, str], count: int, block_ms: int | None = BLOCK_MS) -> list[OutboxEntry]:
         """The next entries, at most `count` of each partition; those of one partition in their order."""
         wanted: Any = {keys.events(each): cursor for each, cursor in cursors.items()}
         names = {keys.events(each).encode(): each for each in cursors}
         answer: Any = self._client.xread(wanted, count=count, block=block_ms)
         found = [
-            Entry(names[key], entry_id.decode(), (fields or {}).get(b"json", b""))
+            OutboxEntry(names[key], entry_id.decode(), (fields or {}).get(b"json", b""))
             for key, entries in answer or ()
             for entry_id, fields in entries
         ]
         # Partitions take turns by time.
         return sorted(found, key=lambda entry: entry.at_ms)
 
-    def history(self, cursors: Mapping[int, str], most: int) -> list[Entry]:
-        """What lies before the cursors, at most the newest `most` of each partition, oldest first."""
-        found: list[Entry] = []
+    def history(self, cursors: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        """What lies before the cursors, at most the newest `limit` of each partition, oldest first."""
+        found: list[OutboxEntry] = []
         for each, cursor in cursors.items():
-            mine: list[Entry] = []
+            mine: list[OutboxEntry] = []
             at = cursor
-            while len(mine) < most:
-                page: Any = self._client.xrevrange(keys.events(each), at, "-", count=min(HISTORY_PAGE, most))
-                mine += [Entry(each, entry_id.decode(), fields.get(b"json", b"")) for entry_id, fields in page]
-                if len(page) < min(HISTORY_PAGE, most):
+            while len(mine) < limit:
+                page: Any = self._client.xrevrange(keys.events(each), at, "-", count=min(HISTORY_PAGE, limit))
+                mine += [OutboxEntry(each, entry_id.decode(), fields.get(b"json", b"")) for entry_id, fields in page]
+                if len(page) < min(HISTORY_PAGE, limit):
                     break
                 at = f"({page[-1][0].decode()}"
-            found += reversed(mine[:most])
+            found += reversed(mine[:limit])
         return found
 
     def acknowledge(self, cursors: Mapping[int, str], now_ms: float) -> bool:
@@ -120,13 +120,13 @@ class Outbox:
         fields: Any = {"json": document[:MAX_EVENT_JSON_BYTES], "reason": reason[:500], "at_ms": int(at_ms)}
         self._client.xadd(keys.dead_letters(self._sink), fields, maxlen=MAX_DEAD, approximate=False)
 
-    def dead_letters(self, ids: Sequence[str] | None, most: int) -> list[tuple[str, bytes]]:
-        """(id, document) of dead letters, oldest first; those of `ids`, or the first `most`."""
+    def dead_letters(self, ids: Sequence[str] | None, limit: int) -> list[tuple[str, bytes]]:
+        """(id, document) of dead letters, oldest first; those of `ids`, or the first `limit`."""
         key = keys.dead_letters(self._sink)
         if ids is None:
-            page: Any = self._client.xrange(key, count=most)
+            page: Any = self._client.xrange(key, count=limit)
         else:
-            pages: list[Any] = [self._client.xrange(key, each, each) for each in ids[:most]]
+            pages: list[Any] = [self._client.xrange(key, each, each) for each in ids[:limit]]
             page = [row for rows in pages for row in rows]
         return [(entry_id.decode(), fields.get(b"json", b"")) for entry_id, fields in page]
 

@@ -157,7 +157,7 @@ class Mqtt:
         place = self._spec.place
         if end is not None:
             return f"the connection to {place} ended ({end})"
-        return f"{place} did not confirm within {self._spec.timeout_s:g} s" if not done else f"{place} is gone"
+        return f"{place} did not confirm within {self._spec.timeout_s:g} s" if not done else f"{place} is unreachable"
 
     def _wait(self, client: Client, condition: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self._spec.timeout_s

@@ -103,6 +103,6 @@ def _object(base: str, text: str) -> str:
     return f"{_OTHER.sub('_', full)[:80]}_{zlib.crc32(full.encode()):08x}"
 
 
-def _bound(found: dict[Any, Any], most: int) -> None:
-    while len(found) > most:
+def _bound(found: dict[Any, Any], maximum: int) -> None:
+    while len(found) > maximum:
         del found[next(iter(found))]

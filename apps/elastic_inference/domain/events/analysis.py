@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 STATE_VERSION = 1
 MAX_STATE_BYTES = 4 * 1024 * 1024
-# An object's event gets another revision when its zones or its label change, or it is seen this much better.
+# An object's event gets another revision when its zones or its label change, or its confidence rises by this much.
 _BETTER = 0.1
-# Not more often than that, seconds.
+# The shortest time between two updates of an event, seconds.
 _UPDATE_S = 1.0
 _MAX_LABEL = 128
 _WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)

@@ -39,8 +39,8 @@ class TrackerRules:
 
     sure: float = 0.6  # a confidence that may begin a track
     doubtful: float = 0.1  # a confidence that may continue one
-    certain: float = 0.95  # a confidence that shows a new track's id at once; it counts from the second sight
-    confirm_s: float = 0.1  # from first to last sight, at least
+    certain: float = 0.95  # a confidence that shows a new track's id at once; it counts from the second sighting
+    confirm_s: float = 0.1  # from first to last sighting, at least
     unconfirmed_s: float = 0.25  # a track that was seen once, and not again for so long, was none
     lost_s: float = 3.0  # a track that was not seen for so long has ended
     overlap: float = 0.075
@@ -96,7 +96,7 @@ class Track:
         measured, gap_s = _centre(seen.box), now_s - self.seen_s
         a, b, c = self.cover
         if gap_s > 1.5 * step_s and gap_s > 0:
-            # Between two sights it went straight on (OC-SORT): the speed that was guessed meanwhile is forgotten.
+            # Between two sightings it went straight on (OC-SORT): the speed that was guessed meanwhile is forgotten.
             before = _centre(self.box)
             self.speed = _quad((m - p) / gap_s for m, p in zip(measured, before, strict=True))
             self.centre = measured
@@ -146,7 +146,7 @@ class Track:
 
 
 @dataclass(slots=True)
-class Frame:
+class TrackedFrame:
     """What a frame brought: the track of each detection (None for none), and the tracks that have ended."""
 
     tracks: list[Track | None]
@@ -164,7 +164,7 @@ class Tracker:
         self._now_s = 0.0
         self._step_s = 0.0
 
-    def update(self, detections: Sequence[Seen], dt: float) -> Frame:
+    def update(self, detections: Sequence[Seen], dt: float) -> TrackedFrame:
         """Takes a frame's detections, `dt` seconds after the last frame's."""
         rules = self.rules
         self._now_s += dt
@@ -196,7 +196,7 @@ class Tracker:
                 self.count += 1
                 found[n] = track = Track(self.epoch, self.count, detections[n], self._now_s, rules)
                 self.tracks.append(track)
-        return Frame(found, ended)
+        return TrackedFrame(found, ended)
 
     def pack(self) -> list[Any]:
         """Everything but the tracks, for `unpack`."""

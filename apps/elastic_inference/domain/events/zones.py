@@ -37,12 +37,12 @@ class Shapes:
 
 
 @dataclass(slots=True)
-class Place:
+class ZonePresence:
     """One object and one zone."""
 
     inside: bool = False
     since_s: float = 0.0  # while it seems to have changed: since when
-    sights: int = 0  # how often in a row it was seen changed
+    sightings: int = 0  # how often in a row it was seen changed
     clear: bool = False  # whether it was clear of the edge then
     entered_s: float = 0.0
     label: str = ""  # the object's, when it entered
@@ -50,15 +50,15 @@ class Place:
     def changes(self, inside: bool, now_s: float, is_clear: Callable[[], bool]) -> bool:
         """Whether the object has entered or left for certain."""
         if inside == self.inside:
-            self.sights, self.clear = 0, False
+            self.sightings, self.clear = 0, False
             return False
-        if not self.sights:
+        if not self.sightings:
             self.since_s = now_s
-        self.sights += 1
+        self.sightings += 1
         self.clear = self.clear or is_clear()
-        if self.sights < _TWICE or now_s - self.since_s < (CLEAR_S if self.clear else CLOSE_S):
+        if self.sightings < _TWICE or now_s - self.since_s < (CLEAR_S if self.clear else CLOSE_S):
             return False
-        self.inside, self.sights, self.clear = inside, 0, False
+        self.inside, self.sightings, self.clear = inside, 0, False
         return True
 
 
@@ -68,7 +68,7 @@ class Crossing:
 
     direction: int = 0  # 1 to the right, -1 to the left, 0 if it is where it was
     since_s: float = 0.0
-    sights: int = 0  # how often in a row it was seen clear of the line
+    sightings: int = 0  # how often in a row it was seen clear of the line
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ class Whereabouts:
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, ZonePresence] = {}
         self.crossings: dict[str, Crossing] = {}
 
     def see(self, shapes: Shapes, label: str, box: Box, now_s: float) -> list[Moved]:
-        """Takes a sight of the object; returns what is certain now."""
+        """Takes a new box of the object; returns what is certain now."""
         before, self.box = self.box, box
         if not shapes.zones and not shapes.lines:
             return []
@@ -107,7 +107,7 @@ class Whereabouts:
             if place is None:
                 if not inside:
                     continue
-                place = self.places[name] = Place()
+                place = self.places[name] = ZonePresence()
             if place.changes(inside, now_s, is_clear=partial(polygon.is_clear, point, clear)):
                 if inside:
                     place.entered_s, place.label = place.since_s, label
@@ -123,7 +123,7 @@ class Whereabouts:
         return [
             Moved(None, name, crossing.direction, crossing.since_s)
             for name, crossing in self.crossings.items()
-            if crossing.sights
+            if crossing.sightings
         ]
 
     def inside(self) -> list[str]:
@@ -138,15 +138,15 @@ class Whereabouts:
             crossing = self.crossings[name] = Crossing()
         if direction:
             crossing.direction = max(-1, min(1, crossing.direction + direction))
-            crossing.since_s, crossing.sights = now_s, 0
+            crossing.since_s, crossing.sightings = now_s, 0
             if not crossing.direction:
                 del self.crossings[name]
                 return []
         if abs(path.right_of(step[1])) < clear:
-            crossing.sights = 0
+            crossing.sightings = 0
             return []
-        crossing.sights += 1
-        if crossing.sights < _TWICE or now_s - crossing.since_s < CLEAR_S / 2:
+        crossing.sightings += 1
+        if crossing.sightings < _TWICE or now_s - crossing.since_s < CLEAR_S / 2:
             return []
         del self.crossings[name]
         return [Moved(None, name, crossing.direction, crossing.since_s)]
@@ -154,10 +154,10 @@ class Whereabouts:
     def pack(self) -> list[Any]:
         """Everything, for `unpack`."""
         places = [
-            [name, each.inside, each.since_s, each.sights, each.clear, each.entered_s, each.label]
+            [name, each.inside, each.since_s, each.sightings, each.clear, each.entered_s, each.label]
             for name, each in self.places.items()
         ]
-        crossings = [[name, each.direction, each.since_s, each.sights] for name, each in self.crossings.items()]
+        crossings = [[name, each.direction, each.since_s, each.sightings] for name, each in self.crossings.items()]
         return [self.box, places, crossings]
 
     @classmethod
@@ -165,7 +165,7 @@ class Whereabouts:
         """The whereabouts of `pack`'s list."""
         box, places, crossings = packed
         found = cls(box_of(box))
-        found.places = {str(name): Place(*rest) for name, *rest in places}
+        found.places = {str(name): ZonePresence(*rest) for name, *rest in places}
         found.crossings = {str(name): Crossing(*rest) for name, *rest in crossings}
         return found
 

@@ -10,7 +10,7 @@ from elastic_inference.base.metrics import DeliveryMetrics
 from elastic_inference.domain.sink_documents import SinkCondition
 
 
-class Account:
+class SinkAccount:
     """One for each sink that this worker has; `close` removes its metrics."""
 
     def __init__(self, sink: str, metrics: DeliveryMetrics, worker: str) -> None:

@@ -25,7 +25,7 @@ from elastic_inference.base.metrics import DeliveryMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.leases import ROUND_S
 from elastic_inference.domain.sinks import SinkSpec, rest_refusal
-from elastic_inference.flows.deliver.account import Account
+from elastic_inference.flows.deliver.account import SinkAccount
 from elastic_inference.flows.deliver.requests import Requests
 from elastic_inference.flows.deliver.runner import SinkRunner
 from elastic_inference.flows.deliver.sinks_file import SinksFile
@@ -176,7 +176,7 @@ class Delivery:
             partitions=partitions,
             known=spec.name in self._seen,
             held=lambda: self._holds(spec.name),
-            account=Account(spec.name, self._metrics, self._worker),
+            account=SinkAccount(spec.name, self._metrics, self._worker),
             explain=self._explain,
         )
 

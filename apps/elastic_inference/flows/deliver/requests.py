@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.outbox.reader import Outbox
+from elastic_inference.adapters.outbox.reader import SinkOutbox
 from elastic_inference.adapters.outbox.records import SinkRecords, ids_of
 from elastic_inference.adapters.sinks import DeliveryError, Item, Sink
 from elastic_inference.domain.errors import InvalidEventError
@@ -51,7 +51,7 @@ class Requests:
         try:
             with contextlib.closing(self._connect()) as client, contextlib.closing(self._open_sink(spec)) as sink:
                 if request.get("what") == "resend":
-                    answer = _resend(Outbox(client, spec.name, 1), sink, request)
+                    answer = _resend(SinkOutbox(client, spec.name, 1), sink, request)
                 else:
                     answer = _test(sink, spec)
                 SinkRecords(client).answer(request["id"], answer)
@@ -89,7 +89,7 @@ def _test(sink: Sink, spec: SinkSpec) -> dict[str, Any]:
     return {"status": 200, "delivered": True, "message": f"{spec.place} has confirmed the event {event.id}."}
 
 
-def _resend(outbox: Outbox, sink: Sink, request: Mapping[str, Any]) -> dict[str, Any]:
+def _resend(outbox: SinkOutbox, sink: Sink, request: Mapping[str, Any]) -> dict[str, Any]:
     sent, message = 0, "All of them are delivered."
     for entry_id, document in outbox.dead_letters(ids_of(request.get("ids")), MAX_RESENT):
         try:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import redis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.outbox.reader import Entry, Outbox
+from elastic_inference.adapters.outbox.reader import OutboxEntry, SinkOutbox
 from elastic_inference.adapters.sinks import (
     DeliveryError,
     Item,
@@ -31,7 +31,7 @@ from elastic_inference.domain.errors import InvalidEventError
 from elastic_inference.domain.events.event import parse_event
 from elastic_inference.domain.sink_documents import SinkCondition
 from elastic_inference.domain.sinks import SinkSpec
-from elastic_inference.flows.deliver.account import Account
+from elastic_inference.flows.deliver.account import SinkAccount
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class SinkRunner:
         partitions: int,
         known: bool,
         held: Callable[[], bool],
-        account: Account,
+        account: SinkAccount,
         explain: Callable[[Exception], str],
         pause_s: float = PAUSE_S,
     ) -> None:
@@ -105,7 +105,7 @@ class SinkRunner:
         while not self._stop.is_set():
             client = self._connect()
             try:
-                outbox = Outbox(client, self.spec.name, self.partitions)
+                outbox = SinkOutbox(client, self.spec.name, self.partitions)
                 self._cursors = outbox.cursors(self._known, self._cursors)
                 self._known = True
                 if fresh:
@@ -128,14 +128,14 @@ class SinkRunner:
             sink.close()
         self.account.close()
 
-    def _recall(self, outbox: Outbox, sink: Sink) -> None:
+    def _recall(self, outbox: SinkOutbox, sink: Sink) -> None:
         for entry in outbox.history(self._cursors, MAX_HISTORY):
             with contextlib.suppress(InvalidEventError):
                 event = parse_event(entry.document)
                 if self.spec.takes(event):
                     sink.recall(event)
 
-    def _work(self, outbox: Outbox, sink: Sink) -> None:
+    def _work(self, outbox: SinkOutbox, sink: Sink) -> None:
         """Returns if cursors were lost, so that they are made again."""
         checked_at = time.monotonic()
         while not self._stop.is_set():
@@ -161,9 +161,9 @@ class SinkRunner:
         except DeliveryError as error:
             self._failed(error)
         else:
-            self._went_well()
+            self._succeeded()
 
-    def _deliver(self, outbox: Outbox, sink: Sink, entries: Sequence[Entry]) -> bool:
+    def _deliver(self, outbox: SinkOutbox, sink: Sink, entries: Sequence[OutboxEntry]) -> bool:
         """Delivers entries until all are done. False if Redis has lost a cursor."""
         pending = deque((entry, self._item(outbox, entry)) for entry in entries)
         while pending and not self._stop.is_set():
@@ -179,7 +179,7 @@ class SinkRunner:
                 if items:
                     sink.deliver(items)
                 self._limit = min(2 * limit, sink.max_batch)
-                self._went_well()
+                self._succeeded()
             except RefusedError as error:
                 done = error.delivered
                 if error.whole_batch and len(items) - done > 1:
@@ -195,7 +195,7 @@ class SinkRunner:
         return True
 
     def _advance(
-        self, outbox: Outbox, pending: deque[tuple[Entry, Item | None]], done: int, refusal: str | None
+        self, outbox: SinkOutbox, pending: deque[tuple[OutboxEntry, Item | None]], done: int, refusal: str | None
     ) -> bool:
         """Passes `done` items, the one after them if there is a refusal, and what this sink does not take."""
         reached: dict[int, str] = {}
@@ -212,11 +212,11 @@ class SinkRunner:
             reached[entry.partition] = entry.id
             pending.popleft()
         self.account.delivered(done)
-        # Kept here first: if Redis is away now, nothing is delivered twice because of it.
+        # Kept here first: if Redis is unavailable now, nothing is delivered twice because of it.
         self._cursors |= reached
         return outbox.acknowledge(reached, time.time() * 1000) if reached else True
 
-    def _item(self, outbox: Outbox, entry: Entry) -> Item | None:
+    def _item(self, outbox: SinkOutbox, entry: OutboxEntry) -> Item | None:
         try:
             event = parse_event(entry.document)
         except InvalidEventError as error:
@@ -224,7 +224,7 @@ class SinkRunner:
             return None
         return Item(event, entry.document) if self.spec.takes(event) else None
 
-    def _bury(self, outbox: Outbox, entry: Entry, reason: str) -> None:
+    def _bury(self, outbox: SinkOutbox, entry: OutboxEntry, reason: str) -> None:
         outbox.bury(entry.document, reason, time.time() * 1000 + outbox.offset_ms)
         self.account.dead()
         log.warning("sink %s: an event is a dead letter now: %s", self.spec.name, reason[:300])
@@ -242,7 +242,7 @@ class SinkRunner:
                 wait_s = max(wait_s, error.retry_after_s)
         self._stop.wait(wait_s)
 
-    def _went_well(self) -> None:
+    def _succeeded(self) -> None:
         self._backoff.reset()
         if self.account.set(SinkCondition.DELIVERING):
             log.info("sink %s: delivering to %s", self.spec.name, self.spec.place)

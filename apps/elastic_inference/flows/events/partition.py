@@ -23,7 +23,7 @@ TICK_S = 1.0
 
 
 @dataclass(slots=True)
-class Account:
+class ResultAccount:
     """What has been read and made since it was last asked."""
 
     results: int = 0
@@ -51,7 +51,7 @@ class Partition:
         self.epoch = epoch
         # The last entry that was read: the next read begins after it.
         self.cursor = taken.results
-        self.account = Account()
+        self.account = ResultAccount()
         self.problem = ""
         self.streams: dict[str, OrderedStream] = {}
         self._rules_of = rules_of

@@ -6,7 +6,7 @@ import math
 
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.event_store.event_log import Place, read_cursor
+from elastic_inference.adapters.event_store.event_log import LogPlace, read_cursor
 from elastic_inference.domain.events.event import EventKind
 from elastic_inference.flows.gateway.api import ApiHandler
 from elastic_inference.flows.gateway.event_log import Filter
@@ -37,7 +37,7 @@ class EventLogHandler(ApiHandler):
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, _UNAVAILABLE, 2) from None
 
-    def _cursor(self) -> Place | None:
+    def _cursor(self) -> LogPlace | None:
         text = self._text("cursor")
         place = read_cursor(text) if text else None
         if text and place is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from elastic_inference.domain.sink_documents import DeadLetters, Resent, Sinks, SinkTest, SinkView
+from elastic_inference.domain.sinks import SINK_KINDS
 from elastic_inference.flows.gateway import api_sinks
 
 _ERRORS = {
@@ -15,8 +16,7 @@ _NONE = {404: "No such sink.", **_ERRORS}
 _SINK = "/api/sinks/{name}"
 _IN_FILE = "The sink is in SINKS_FILE, or there are too many."
 # `name` may be left out in a request.
-_KINDS = ("WebhookSink", "MqttSink", "KafkaSink", "RedisSink", "LogSink")
-_SPEC = {"oneOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in _KINDS]}
+_SPEC = {"oneOf": [{"$ref": f"#/components/schemas/{spec.__name__}"} for spec in SINK_KINDS.values()]}
 # Those of `Route`, `accepts` as a schema: path, handler, operation, summary, success, returns; then the others by name.
 ROWS: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
     (

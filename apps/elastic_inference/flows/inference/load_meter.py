@@ -93,7 +93,7 @@ class LoadMeter:
     def measure(self, utilisation: Utilisation, now_s: float, inferred: int) -> None:
         """Main thread: a new `reading`. `inferred` counts frames since the start."""
         since_s = self._popping_since_s
-        # In one pop since before the last measurement: the pod waits for frames.
+        # The present pop began at least half a measurement ago: the pod waits for frames.
         starving = since_s is not None and now_s - since_s > MEASURE_EVERY_S / 2
         waited = self._never_starved and not starving
         self._never_starved = True
