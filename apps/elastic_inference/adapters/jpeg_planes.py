@@ -1,4 +1,4 @@
-"""Decodes JPEGs into brightness and colours apart, and makes an image of such planes, with libturbojpeg.
+"""Decodes JPEGs into planes of brightness and colours, and makes an image of such planes, with libturbojpeg.
 
 Called by the pod's decoder. The library is Debian's package libturbojpeg0; without it `available` is False, and the
 caller decodes in another way. Calls release the interpreter lock.

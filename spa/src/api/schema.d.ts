@@ -502,7 +502,7 @@ export interface components {
             };
         };
         /**
-         * @description in: from the left of a line to its right, as somebody sees it who goes from its start to its end.
+         * @description in: from the left of a line to its right, as seen by somebody who walks from its start to its end.
          * @enum {string}
          */
         Direction: "in" | "out";

@@ -87,7 +87,7 @@ class EventStore:
         return read_count(found)
 
     def want(self, group: str, names: Collection[str]) -> None:
-        """Says which items of a lease group there are, each as dear as any other."""
+        """Says which items of a lease group there are. All have the same cost."""
         rows = [part for name in names for part in (name, "1 1")]
         self._answers([("HSET", keys.wanted(group), *rows, ":known", "1")])
 

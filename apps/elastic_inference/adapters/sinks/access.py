@@ -15,7 +15,7 @@ _MAX_SECRET_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SinkAccess:
-    """`rules` is None for a sink of the operator's file, who may name any address."""
+    """`rules` is None for a sink of the operator's file, which may name any address."""
 
     secrets: Path | None
     rules: AddressRules | None

@@ -25,7 +25,7 @@ class Item:
 
     @property
     def identity(self) -> str:
-        """By which consumers tell repeats."""
+        """Consumers recognise repeats by it."""
         return f"{self.event.id}/{self.event.rev}"
 
 

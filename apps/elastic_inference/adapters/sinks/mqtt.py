@@ -78,7 +78,7 @@ class Mqtt:
             self._drop()
 
     def close(self) -> None:
-        """Says goodbye: the will is published, as nobody delivers now."""
+        """Disconnects. The broker publishes the will, since nobody delivers now."""
         client = self._client
         if client is not None:
             with contextlib.suppress(OSError, ValueError):

@@ -21,7 +21,7 @@ _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(slots=True)
 class States:
-    """`changed` collects what to publish: cameras, and (camera, zone)."""
+    """Which cameras work, and the open visits of each (camera, zone). `base` is the first part of all topics."""
 
     base: str
     cameras: dict[str, bool] = field(default_factory=dict)

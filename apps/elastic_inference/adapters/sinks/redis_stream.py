@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -14,6 +13,7 @@ from redis.retry import Retry
 
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
+from elastic_inference.base.redis_url import parse_redis_url
 from elastic_inference.domain.sinks import RedisSink
 
 _TIMEOUT_S = 5.0
@@ -68,18 +68,21 @@ class RedisStream(PlainSink):
 
     def _connect(self) -> redis.Redis:
         spec = self._spec
-        parts = urlsplit(spec.url)
-        host = str(parts.hostname)
+        try:
+            url = parse_redis_url(spec.url)
+        except ValueError as error:
+            raise LoginRefusedError(f"`url` of this sink: {error}") from None
+        host, port = url.hosts[0]
         options: dict[str, Any] = {}
-        if parts.scheme == "rediss":
+        if url.is_tls:
             # The certificate is for the name, so the library resolves it: REST does not accept this scheme.
             options = {"ssl": True, "ssl_cert_reqs": "required", "ssl_min_version": ssl.TLSVersion.TLSv1_2}
         else:
             host = self._access.address(host)
         return redis.Redis(
             host=host,
-            port=parts.port or 6379,
-            db=int(parts.path.strip("/") or 0) if parts.path.strip("/").isdigit() else 0,
+            port=port,
+            db=url.database,
             username=spec.user,
             password=self._access.secret(spec.password),
             socket_timeout=_TIMEOUT_S,

@@ -40,7 +40,7 @@ class Phase(StrEnum):
 
 
 class Direction(StrEnum):
-    """in: from the left of a line to its right, as somebody sees it who goes from its start to its end."""
+    """in: from the left of a line to its right, as seen by somebody who walks from its start to its end."""
 
     IN = "in"
     OUT = "out"

@@ -55,7 +55,7 @@ class Polygon:
 
 
 class DirectedLine:
-    """A line from one point to another; its right is where somebody who walks along it has the right hand."""
+    """A line from one point to another; its right is the right-hand side of somebody who walks along it."""
 
     def __init__(self, start: Sequence[float], end: Sequence[float]) -> None:
         self._x, self._y = start[0], start[1]

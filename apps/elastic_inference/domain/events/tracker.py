@@ -41,7 +41,7 @@ class TrackerRules:
     doubtful: float = 0.1  # a confidence that may continue one
     certain: float = 0.95  # a confidence that shows a new track's id at once; it counts from the second sighting
     confirm_s: float = 0.1  # from first to last sighting, at least
-    unconfirmed_s: float = 0.25  # a track that was seen once, and not again for so long, was none
+    unconfirmed_s: float = 0.25  # a track that was seen only once is discarded after this time
     lost_s: float = 3.0  # a track that was not seen for so long has ended
     overlap: float = 0.075
     doubtful_overlap: float = 0.6

@@ -1,4 +1,4 @@
-"""What one sink has got and how it is, for metrics and for the gateway. Thread-safe."""
+"""What one sink has confirmed, and its condition, for metrics and for the gateway. Thread-safe."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SinkAccount:
         self._count("dead", 1)
 
     def set(self, condition: SinkCondition, reason: str = "") -> bool:
-        """Sets how the sink is. True if that is news."""
+        """Sets the condition. True if it has changed."""
         with self._lock:
             news = self._condition is not condition
             self._condition, self._reason = condition, reason[:500]

@@ -37,7 +37,7 @@ REQUESTS_EVERY_S = 0.25
 FILE_EVERY_S = 10.0
 # A sink that is in no configuration loses its place after this long: longer than files take to reach all workers.
 FORGET_S = 120.0
-# So long a worker waits for others to write the sinks of REST back after Redis has lost them.
+# A worker waits this long for others to write the sinks of REST back after Redis has lost them.
 RESTORE_S = 5.0
 END_LIMIT_S = 9.0
 
@@ -193,7 +193,7 @@ class Delivery:
         return open_sink(spec, SinkAccess(self._secrets, self._rules), worker)
 
     def _sweep(self, now_s: float, specs: Mapping[str, SinkSpec]) -> None:
-        """Forgets sinks that are gone, which would otherwise hold events in the outbox."""
+        """Forgets sinks that no longer exist, which would otherwise hold events in the outbox."""
         partitions = self._partitions()
         if now_s - self._swept_at < FILE_EVERY_S or self._file.problem or self._rest is None or not partitions:
             return

@@ -1,7 +1,7 @@
 """One stream of a partition: its results in order, its analysis, and how much of it is saved. Pure.
 
 An entry is *open* until the stream's saved state contains it: the partition's cursor stays before the first open one,
-so that the next worker reads it again. What it reads again, the order in the saved state tells from what is new.
+so that the next worker reads it again. The order in the saved state tells what is new from what is read again.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class Partition:
         self.cursor = self._read = self._read_before = (0, 0)
 
     def _results(self, states: Container[str]) -> EntryId:
-        """Up to where all is done with, once the streams in `states` are saved."""
+        """The last entry that needs no further work, once the streams in `states` are saved."""
         still_open = [
             place
             for name, each in self.streams.items()

@@ -179,7 +179,7 @@ class EventWorker:
             self._metrics.outbox.labels(partition=str(partition.number)).set(done.length)
             if done.lost and (note := self._throttle.note("lost")):
                 log.error(
-                    "partition %d: the outbox is full: %d events went before every sink had them %s",
+                    "partition %d: the outbox is full: %d events were removed before every sink had confirmed them %s",
                     *(partition.number, done.lost, note),
                 )
             return

@@ -57,7 +57,7 @@ class CpuFollower:
         make_detectors: Callable[[], Sequence[FrameDetector]],
         tune: Callable[[int, float], None],
     ) -> None:
-        """`tune` is told the new number of workers, and the capacity in frames a second."""
+        """`tune` gets the new number of workers, and the capacity in frames a second."""
         self._cpu, self._engine, self._workers = cpu, engine, workers
         self._meter, self._lifecycle = pod.meter, pod.lifecycle
         self._make_detectors, self._tune = make_detectors, tune
