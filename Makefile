@@ -94,7 +94,13 @@ test-alone: install
 test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras; six minutes (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
 
-test-sinks: install ## delivery to a real Kafka, if there is a tool that starts one (EI_KAFKA_COMMAND); two minutes
+build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
+	@echo "installing what runs the example of a function into build/functions"
+	@rm -rf build/functions && $(BIN)/python -m venv build/functions
+	@build/functions/bin/pip install -q --disable-pip-version-check -r tests/sinks/requirements.txt
+	@touch $@
+
+test-sinks: install build/functions/.installed ## delivery to a function, and to a real Kafka, if there is a tool that starts one (EI_KAFKA_COMMAND); two minutes
 	@$(BIN)/pytest tests/sinks $(ARGS)
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser

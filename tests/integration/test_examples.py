@@ -105,12 +105,11 @@ def test_results_are_counted_with_the_readers_login(users: Path) -> None:
         assert errors_of(process) == ""
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_a_minute_of_silence_is_survived(users: Path, example: str) -> None:
+def test_a_minute_of_silence_is_survived(users: Path) -> None:
     with (
         EmbeddedValkey(options=("--aclfile", str(users))) as server,
         admin_of(server) as admin,
-        running(example, server.port, fast=True) as process,
+        running("count_results.py", server.port, fast=True) as process,
     ):
         wait_joined(admin)
         time.sleep(60 / FASTER)

@@ -93,8 +93,10 @@ def event_topic(base: str, event: Event) -> str:
 
 
 def _config(topic: str, document: dict[str, Any]) -> tuple[str, str]:
-    unique = topic.rpartition("/")[2]
-    return f"{topic}/config", json.dumps(document | {"unique_id": unique, "object_id": unique}, sort_keys=True)
+    _, domain, unique = topic.rsplit("/", 2)
+    # Home Assistant before 2025.10 knows `object_id`, and since 2026.4 it knows the other alone.
+    names = {"unique_id": unique, "object_id": unique, "default_entity_id": f"{domain}.{unique}"}
+    return f"{topic}/config", json.dumps(document | names, sort_keys=True)
 
 
 def _object(base: str, text: str) -> str:
