@@ -43,11 +43,9 @@ class ZoneCounters(Collector):
 
     def __init__(self) -> None:
         self._rows: tuple[Sequence[ZoneRow], Sequence[LineRow]] = ((), ())
-        self.left_out = 0
 
     def show(self, zones: Sequence[ZoneRow], lines: Sequence[LineRow]) -> None:
         """Replaces what the next scrape sees; no more than MAX_ROWS of each."""
-        self.left_out = max(0, len(zones) - MAX_ROWS) + max(0, len(lines) - MAX_ROWS)
         self._rows = (zones[:MAX_ROWS], lines[:MAX_ROWS])
 
     def collect(self) -> Iterator[Metric]:

@@ -23,7 +23,7 @@ from elastic_inference.domain.result import Detection, Result
 
 log = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 MAX_STATE_BYTES = 4 * 1024 * 1024
 # An object's event gets another revision when its zones or its label change, or its confidence rises by this much.
 _BETTER = 0.1

@@ -44,8 +44,6 @@ class ZonePresence:
     since_s: float = 0.0  # while it seems to have changed: since when
     sightings: int = 0  # how often in a row it was seen changed
     clear: bool = False  # whether it was clear of the edge then
-    entered_s: float = 0.0
-    label: str = ""  # the object's, when it entered
 
     def changes(self, inside: bool, now_s: float, is_clear: Callable[[], bool]) -> bool:
         """Whether the object has entered or left for certain."""
@@ -109,8 +107,6 @@ class Whereabouts:
                     continue
                 place = self.places[name] = ZonePresence()
             if place.changes(inside, now_s, is_clear=partial(polygon.is_clear, point, clear)):
-                if inside:
-                    place.entered_s, place.label = place.since_s, label
                 moved.append(Moved(name, None, 1 if inside else -1, place.since_s))
         for name, (line, path) in shapes.lines.items():
             if not line.labels or label in line.labels:
@@ -153,10 +149,7 @@ class Whereabouts:
 
     def pack(self) -> list[Any]:
         """Everything, for `unpack`."""
-        places = [
-            [name, each.inside, each.since_s, each.sightings, each.clear, each.entered_s, each.label]
-            for name, each in self.places.items()
-        ]
+        places = [[name, each.inside, each.since_s, each.sightings, each.clear] for name, each in self.places.items()]
         crossings = [[name, each.direction, each.since_s, each.sightings] for name, each in self.crossings.items()]
         return [self.box, places, crossings]
 
