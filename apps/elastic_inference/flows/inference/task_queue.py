@@ -64,7 +64,7 @@ class TaskQueue:
         self._bytes = 0
         # False only wakes a worker up, to look at the costly frames; True ends one; None ends one in a drain.
         self._tasks: queue.SimpleQueue[Task | bool | None] = queue.SimpleQueue()
-        self._costly = costly or CostlyFrames(workers)
+        self._costly = CostlyFrames(workers) if costly is None else costly
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._wants_room = False
         self._interrupted = False

@@ -163,3 +163,20 @@ def test_too_many_are_given_back() -> None:
     tasks = TaskQueue(2, 8)
     assert [task.popped.order for task in tasks.add([costly(order) for order in range(1, 6)])] == [1, 2, 3]
     assert tasks.in_hand == 5
+
+
+def test_the_queue_uses_the_limits_that_it_is_given() -> None:
+    """Nothing waits yet when it gets them. A costly frame that is too old leaves, however long they must rest."""
+    limits = CostlyFrames(2, fresh_s=0.2)
+    tasks = TaskQueue(2, 8, costly=limits)
+    tasks.add([costly(1)])
+    assert len(limits) == 1
+    now_s = time.monotonic()
+    assert limits.next(now_s, others_wait=False) is not None
+    limits.other_begins(1.0, now_s + 1.0)
+    limits.next(now_s + 1.0, others_wait=False)  # the first has ended
+    tasks.add([costly(2)])
+    limits.resize(2, float("inf"), 0.0)
+    found = tasks.take()
+    assert found is not None
+    assert found.popped.order == 2
