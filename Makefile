@@ -91,7 +91,7 @@ test-alone: install
 	    $$(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit) \
 	    $(ONCE_MORE) -m "alone and not load"; }
 
-test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras; six minutes (ARGS="-k name")
+test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
 
 build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
