@@ -89,7 +89,7 @@ class Webhook(PlainSink):
             # A connection that was shut down by the deadline raises one of these.
             self.close()
             if kept and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
-                # The server closed a connection that was idle. That is no failure: a new one tells whether it takes events.
+                # The server closed a connection that was idle. That is no failure: try a new one.
                 return self._exchange(body, headers)
             why = " ".join(str(error).split())[:150] or type(error).__name__
             raise UnavailableError(f"{place} can't be reached or did not answer in time ({why})") from None

@@ -152,7 +152,7 @@ class SinkRunner:
             if time.monotonic() - checked_at >= CHECK_S:
                 checked_at = time.monotonic()
                 if not outbox.intact():
-                    log.warning("sink %s: Redis has lost its cursor; all events in the outbox count as new", self.spec.name)
+                    log.warning("sink %s: Redis has lost its cursor; all events in the outbox are new", self.spec.name)
                     return
 
     def _idle(self, sink: Sink) -> None:
