@@ -188,13 +188,17 @@ async def gateway_asks(logins: Logins) -> None:
     await owner.aclose()
 
 
-@tries("gateway can read events, and what is kept of a stream for them.")
+@tries("gateway can read events, what is kept of a stream for them, and which event worker has which partition.")
 def gateway_reads_events(logins: Logins) -> None:
     logins.client("admin").xadd(keys.events(3), {"json": "{}"})
     client = logins.client("gateway")
     assert len(client.xrevrange(keys.events(3))) == 1
     assert client.hgetall(keys.event_states(3)) == {}
-    logins.refuses("gateway", [("XADD", keys.events(3), "*", "json", "{}"), ("SET", keys.EVENTS_ON, 1)])
+    leases: list[Command] = []
+    for key in (keys.leases("events"), keys.lease_workers("events")):
+        assert client.hgetall(key) == {}
+        leases.append(("HSET", key, "3", "x"))
+    logins.refuses("gateway", leases, [("XADD", keys.events(3), "*", "json", "{}"), ("SET", keys.EVENTS_ON, 1)])
 
 
 @tries("gateway can read, add, change and remove sinks of events, which hold no secret, and send requests about them.")

@@ -17,7 +17,7 @@ import redis
 
 from elastic_inference.commands.demo import main as demo_main
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.commands.status.cluster import GATEWAY, HOUSEKEEPING, RELAY
+from elastic_inference.commands.status.cluster import EVENTS, GATEWAY, HOUSEKEEPING, RELAY
 from elastic_inference.commands.status.main import running_demo
 from elastic_inference.domain import keys
 from tests.conftest import REPOSITORY
@@ -230,6 +230,27 @@ def test_the_advice_names_the_deployment_that_is_broken(cluster: Cluster) -> Non
     done = cluster.status("-n", "video")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "kubectl -n video describe deployment ei-sample-people-deployment;" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "said"),
+    [
+        (None, "events       ?       there is no event service"),
+        (0, "events       ?       "),
+        (2, f"events       BROKEN  {EVENTS} has no Ready pod"),
+    ],
+    ids=["none", "scaled to zero", "not ready"],
+)
+def test_an_event_service_without_a_ready_pod_is_a_broken_link(
+    replicas: int | None, said: str, cluster: Cluster
+) -> None:
+    deployments = json.loads((cluster.folder / "says" / "deployments").read_text())["items"]
+    spec = {"replicas": replicas, "selector": {"matchLabels": {}}}
+    own = {"metadata": {"name": EVENTS}, "spec": spec, "status": {}}
+    cluster.says("deployments", [*deployments, own] if replicas is not None else deployments)
+    done = cluster.status("-k")
+    assert said in done.stdout, done.stdout + done.stderr
+    assert done.returncode == (1 if replicas else 0)
 
 
 def test_a_pod_that_waits_for_a_resize_is_said(cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ REDIS = "ei-redis-deployment"
 RELAY = "ei-websocket-server-deployment"
 GATEWAY = "ei-gateway-server-deployment"
 HOUSEKEEPING = "ei-housekeeping-deployment"
+EVENTS = "ei-event-deployment"
 CAMERA_POOL = "ei-camera-pool-app"
 CAMERA_CONTROLLER = "ei-camera-controller-deployment"
 
@@ -72,7 +73,9 @@ def check(run: Kubectl) -> tuple[list[Finding], list[str]]:
     found = []
     for link in ChainLink:
         finding = outside.get(link) or inside.get(link)
-        if finding is None:
+        if finding is None and link is ChainLink.EVENTS and EVENTS not in deployments:
+            finding = Finding.unknown(link, "there is no event service, so there are no events")
+        elif finding is None:
             finding = Finding.unknown(link, "its pods are Ready; more is known only through the gateway")
         elif link is ChainLink.WORKER and asleep and finding.state is State.BROKEN:
             finding = Finding(
@@ -179,6 +182,8 @@ def _links(deployments: dict[str, Any]) -> dict[ChainLink, list[str]]:
         ChainLink.RELAY: [RELAY],
         ChainLink.GATEWAY: [GATEWAY],
         ChainLink.HOUSEKEEPING: [HOUSEKEEPING],
+        # An installation without events needs none.
+        ChainLink.EVENTS: [EVENTS] if deployments.get(EVENTS, {}).get("spec", {}).get("replicas", 0) else [],
     }
 
 

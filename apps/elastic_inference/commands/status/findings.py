@@ -9,11 +9,13 @@ from typing import Self
 
 from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
 
+# As the alert EventsLate.
+EVENT_LAG_S = 10.0
 _SERVER_ADVICE = "Set up Redis as tools/run-redis.sh does: doc/redis.md, server settings."
 
 
 class ChainLink(StrEnum):
-    """The links in the order in which frames travel, then those without frames: housekeeping and the autoscaler."""
+    """The links in the order in which frames travel, then those without frames: housekeeping, events, autoscaler."""
 
     CAMERA = "camera"
     QUEUE = "queue"
@@ -22,6 +24,7 @@ class ChainLink(StrEnum):
     RELAY = "relay"
     GATEWAY = "gateway"
     HOUSEKEEPING = "housekeeping"
+    EVENTS = "events"
     SCALING = "scaling"
 
 
@@ -76,6 +79,25 @@ class PoolCamera:
     reason: str
 
 
+@dataclass(frozen=True)
+class EventState:
+    """The event service, as far as this login may see it: `workers` and `unowned` partitions are None if not."""
+
+    partitions: int
+    workers: int | None = None
+    unowned: int | None = None
+    lag_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class IdleSink:
+    """A sink that does not get its events: `state` is failing, paused, unassigned, or says how far it lags."""
+
+    name: str
+    state: str
+    reason: str = ""
+
+
 @dataclass
 class Observations:
     """What the checks found. A part's `…_error` is None if it works, otherwise a sentence."""
@@ -101,11 +123,16 @@ class Observations:
     gateway_error: str | None = None
     video_error: str | None = None
     video_stream: str = ""
+    events: EventState | None = None  # None if no event service has run for ten minutes
+    events_hidden: bool = False  # this login may not see whether it runs
+    # As far as the gateway says.
+    idle_sinks: list[IdleSink] = field(default_factory=list)
+    sinks_problem: str = ""
 
 
 def find(facts: Observations) -> list[Finding]:
-    """One finding per link, from the camera to housekeeping; the module `cluster` adds the scaling."""
-    checks = (_camera, _queue, _worker, _broker, _relay, _gateway, _housekeeping)
+    """One finding per link, from the camera to events; the module `cluster` adds the scaling."""
+    checks = (_camera, _queue, _worker, _broker, _relay, _gateway, _housekeeping, _events)
     return [check(facts) for check in checks]
 
 
@@ -262,6 +289,56 @@ def _housekeeping(facts: Observations) -> Finding:
             "Start it: tools/run-hks.sh. In a cluster: kubectl get pods -l app=ei-housekeeping-deployment.",
         )
     return Finding.good(link, "the janitor runs")
+
+
+def _events(facts: Observations) -> Finding:
+    link = ChainLink.EVENTS
+    if facts.broker_error:
+        return Finding.unknown(link, "unknown: the broker does not answer")
+    if facts.events_hidden:
+        return Finding.unknown(link, "unknown: this login of the broker may not read it, the gateway's may")
+    if facts.events is None:
+        return Finding.unknown(link, "no event service runs, so there are no events")
+    found = facts.events
+    if found.workers == 0:
+        return Finding.broken(
+            link,
+            "the event service no longer runs",
+            "Start it: tools/run-evs.sh. In a cluster: kubectl get pods -l app=ei-event-deployment. If you stopped it "
+            "for good, this goes away after ten minutes.",
+        )
+    if found.unowned:
+        return Finding.broken(
+            link,
+            f"{found.unowned} of {found.partitions} partitions have no event worker",
+            "See the log of the event service. In a cluster: kubectl logs -l app=ei-event-deployment.",
+        )
+    if found.lag_s >= EVENT_LAG_S:
+        return Finding.broken(
+            link,
+            f"the newest result that was not read is {found.lag_s:.0f} s old",
+            "Start another event service, or give it more CPU: kubectl scale deployment ei-event-deployment.",
+        )
+    return _sinks(facts, found)
+
+
+def _sinks(facts: Observations, found: EventState) -> Finding:
+    link = ChainLink.EVENTS
+    if facts.sinks_problem:
+        return Finding.broken(link, facts.sinks_problem, "Mend the file of the sinks: doc/integrations.md.")
+    if facts.idle_sinks:
+        names = _some(
+            f"{each.name} {each.state}{f' ({each.reason})' if each.reason else ''}" for each in facts.idle_sinks
+        )
+        return Finding.broken(
+            link,
+            f"sinks that do not get their events: {names}",
+            f"Mend what the reason says, then try it: POST /api/sinks/{facts.idle_sinks[0].name}/test "
+            "(doc/integrations.md).",
+        )
+    if found.workers is None:
+        return Finding.unknown(link, f"{found.partitions} partitions without lag; this login may not read who has them")
+    return Finding.good(link, f"{found.partitions} partitions, event workers: {found.workers}")
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

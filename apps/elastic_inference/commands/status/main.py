@@ -21,9 +21,9 @@ from elastic_inference.commands.status.findings import Finding, find, first_brok
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
 
 DESCRIPTION = """\
-Why do I see nothing? Checks camera → queue → worker → broker → relay → gateway of a running system, names the first
-broken link and says what to do. Without options it checks the demo that runs in this folder, or else the cluster
-of kubectl's current context."""
+Why do I see nothing? Checks camera → queue → worker → broker → relay → gateway of a running system, then housekeeping,
+events and their sinks, and in a cluster the autoscalers. It names the first broken link and says what to do. Without
+options it checks the demo that runs in this folder, or else the cluster of kubectl's current context."""
 EPILOG = """\
 The password of -u comes from QUEUE_PASSWORD, QUEUE_PASSWORD_FILE or a prompt; the gateway's token from GATEWAY_TOKEN
 or GATEWAY_TOKEN_FILE. Exit code: 0 no broken link, 1 a link is broken, 2 the check could not run."""

@@ -7,22 +7,30 @@ import time
 from urllib.parse import urlsplit
 
 import redis
+import redis.asyncio as aioredis
 from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
+from elastic_inference.adapters.event_store.condition import EventCondition, read_condition
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.redis_server_check import ask_problem
 from elastic_inference.adapters.stream_broker import StreamRegistry
 from elastic_inference.base.config import RedisTarget
-from elastic_inference.commands.status.findings import Observations, PoolCamera, ProducerState
+from elastic_inference.commands.status.findings import EventState, IdleSink, Observations, PoolCamera, ProducerState
 from elastic_inference.domain.camera import CameraState
 from elastic_inference.domain.camera_documents import Cameras
+from elastic_inference.domain.leases import LEASE_S, ROUND_S
+from elastic_inference.domain.sink_documents import SinkCondition, Sinks
 
 LIMIT_S = 5.0
 # A new type is found within a second. Then two of the janitor's rounds.
 JANITOR_LIMIT_S = 3.5
+# After the death of an event worker, others take its partitions within this time.
+TAKEOVER_LIMIT_S = LEASE_S + 3 * ROUND_S
+# As the alert SinkLags.
+SINK_LAG_S = 60.0
 # More than REDIS_ERRORS: the server may not be Redis, and its keys may be of any kind.
 _FAILURES = (redis.RedisError, OSError)
 _LOGIN_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
@@ -49,6 +57,8 @@ async def collect_facts(
         facts.gateway_error = await _gateway(gateway_url)
         if not facts.gateway_error:
             facts.idle_cameras = await _idle_cameras(gateway_url, token)
+        if not facts.gateway_error and facts.events:
+            facts.idle_sinks, facts.sinks_problem = await _idle_sinks(gateway_url, token)
         if not facts.gateway_error and facts.inferred:
             facts.video_stream = min(facts.inferred)
             facts.video_error = await _video(gateway_url, facts.video_stream, token)
@@ -111,11 +121,32 @@ async def _broker(target: RedisTarget, facts: Observations, *, separate: bool) -
                     facts.broker_problem = f"{target} {problem}"
                 for worker in await registry.workers():
                     facts.workers[worker.type] = facts.workers.get(worker.type, 0) + 1
-                facts.inferred = {stream.id: stream.type for stream in await registry.streams()}
+                streams = await registry.streams()
+                facts.inferred = {stream.id: stream.type for stream in streams}
+            await _events(client, {stream.name: stream.last_seen for stream in streams}, facts)
         finally:
             await client.aclose()
     except _FAILURES as error:
         facts.broker_error = f"{target}: {_in_words(error)}"
+
+
+async def _events(client: aioredis.Redis, seen: dict[str, float], facts: Observations) -> None:
+    try:
+        async with asyncio.timeout(LIMIT_S + TAKEOVER_LIMIT_S):
+            found = await _settled_condition(client, seen)
+    except redis.exceptions.NoPermissionError:
+        facts.events_hidden = True
+        return
+    if found is not None:
+        facts.events = EventState(found.partitions, found.workers, found.unowned, found.lag_s)
+
+
+async def _settled_condition(client: aioredis.Redis, seen: dict[str, float]) -> EventCondition | None:
+    """Looks again for a while if a partition has no worker: another one may be about to take it."""
+    until = time.monotonic() + TAKEOVER_LIMIT_S
+    while (found := await read_condition(client, seen)) is not None and found.unowned and time.monotonic() < until:
+        await asyncio.sleep(0.25)
+    return found
 
 
 def _in_words(error: Exception) -> str:
@@ -159,16 +190,7 @@ async def _gateway(url: str) -> str | None:
 async def _idle_cameras(url: str, token: str) -> list[PoolCamera]:
     """Cameras of the pool that no worker runs. Empty if the gateway shows none: it has no pool, or wants a token."""
     try:
-        answer = await AsyncHTTPClient().fetch(
-            HTTPRequest(
-                url + "/api/cameras",
-                headers={"Authorization": f"Bearer {token}"} if token else {},
-                connect_timeout=LIMIT_S,
-                request_timeout=LIMIT_S,
-                validate_cert=not _is_loopback(url),
-            )
-        )
-        cameras = TypeAdapter(Cameras).validate_json(answer.body).cameras
+        cameras = TypeAdapter(Cameras).validate_json(await _document(url + "/api/cameras", token)).cameras
     except (OSError, HTTPError, ValueError):
         return []
     return [
@@ -176,6 +198,35 @@ async def _idle_cameras(url: str, token: str) -> list[PoolCamera]:
         for camera in cameras
         if camera.status.state in (CameraState.UNASSIGNED, CameraState.QUARANTINED)
     ]
+
+
+async def _idle_sinks(url: str, token: str) -> tuple[list[IdleSink], str]:
+    """Sinks that do not get their events, and what is wrong with their file; none if the gateway shows them not."""
+    try:
+        sinks = TypeAdapter(Sinks).validate_json(await _document(url + "/api/sinks", token))
+    except (OSError, HTTPError, ValueError):
+        return [], ""
+    found = []
+    for each in sinks.sinks:
+        state = each.state
+        if state.condition in (SinkCondition.FAILING, SinkCondition.PAUSED, SinkCondition.UNASSIGNED):
+            found.append(IdleSink(each.spec.name, f"is {state.condition.value}", state.reason or ""))
+        elif state.condition is not SinkCondition.DISABLED and state.lag_s >= SINK_LAG_S:
+            found.append(IdleSink(each.spec.name, f"lags {state.lag_s:.0f} s"))
+    return found, sinks.problem or ""
+
+
+async def _document(url: str, token: str) -> bytes:
+    answer = await AsyncHTTPClient().fetch(
+        HTTPRequest(
+            url,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            connect_timeout=LIMIT_S,
+            request_timeout=LIMIT_S,
+            validate_cert=not _is_loopback(url),
+        )
+    )
+    return answer.body
 
 
 def _is_loopback(url: str) -> bool:

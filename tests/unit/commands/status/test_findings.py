@@ -6,6 +6,8 @@ import pytest
 
 from elastic_inference.commands.status.findings import (
     ChainLink,
+    EventState,
+    IdleSink,
     Observations,
     PoolCamera,
     ProducerState,
@@ -26,6 +28,7 @@ def healthy() -> Observations:
         gateway_address="http://gateway:31002",
         video_stream="gate-1:people:inferred",
         janitor_runs=True,
+        events=EventState(16, workers=2, unowned=0, lag_s=0.2),
     )
 
 
@@ -62,6 +65,17 @@ def test_a_healthy_system_has_no_broken_link() -> None:
         ({"gateway_error": "refused"}, ChainLink.GATEWAY, "refused", "run-gws.sh"),
         ({"video_error": "no frame within 5 s"}, ChainLink.GATEWAY, "does not come through", "logs"),
         ({"janitor_runs": False}, ChainLink.HOUSEKEEPING, "no janitor runs", "run-hks.sh"),
+        ({"events": EventState(16, 0, 16)}, ChainLink.EVENTS, "no longer runs", "run-evs.sh"),
+        ({"events": EventState(16, 2, 3)}, ChainLink.EVENTS, "3 of 16 partitions have no event worker", "log"),
+        ({"events": EventState(16, 2, 0, 12.0)}, ChainLink.EVENTS, "not read is 12 s old", "ei-event-deployment"),
+        ({"events": EventState(16, lag_s=12.0)}, ChainLink.EVENTS, "not read is 12 s old", "ei-event-deployment"),
+        (
+            {"idle_sinks": [IdleSink("home", "is paused", "refuses the login"), IdleSink("lake", "lags 90 s")]},
+            ChainLink.EVENTS,
+            "home is paused (refuses the login), lake lags 90 s",
+            "POST /api/sinks/home/test",
+        ),
+        ({"sinks_problem": "sinks.yaml: line 3"}, ChainLink.EVENTS, "sinks.yaml: line 3", "integrations.md"),
     ],
 )
 def test_each_broken_link_is_named_with_what_to_do(
@@ -93,3 +107,20 @@ def test_legacy_producers_do_not_count_as_broken_cameras() -> None:
     findings = find(dataclasses.replace(healthy(), producers=[], waiting={"people": 3}))
     assert first_broken(findings) is None
     assert "legacy producers" in findings[0].text
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"events": None}, "no event service runs"),
+        ({"events": None, "events_hidden": True}, "this login of the broker may not read it"),
+        ({"events": EventState(16)}, "may not read who has them"),
+        ({"broker_error": "refused"}, "the broker does not answer"),
+    ],
+)
+def test_an_installation_without_events_or_a_login_that_does_not_see_them_is_not_broken(
+    change: dict[str, object], text: str
+) -> None:
+    found = find(dataclasses.replace(healthy(), **change))[-1]  # type: ignore[arg-type]
+    assert (found.link, found.state) == (ChainLink.EVENTS, State.UNKNOWN)
+    assert text in found.text
