@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.conftest import REPOSITORY
 from tests.support.outbox import an_event
 
 from elastic_inference.adapters.sinks.mqtt_state import States, event_topic
-from elastic_inference.domain.events.event import Phase, event_json
+from elastic_inference.domain.events.event import EventKind, Phase, event_json, parse_event
 from elastic_inference.domain.sinks import MqttSink
 
 EXAMPLES = REPOSITORY / "doc" / "examples"
@@ -88,3 +89,11 @@ def test_the_consumer_of_kafka_tells_repeats_by_id_and_revision_and_forgets_the_
     assert [is_new("a", 1), is_new("a", 2), is_new("a", 1), is_new("b", 1)] == [True, True, False, True]
     assert all(is_new("many", number) for number in range(example["KEEP"]))
     assert len(seen) == example["KEEP"]
+
+
+def test_the_documents_event_has_every_field_and_no_other() -> None:
+    text = (REPOSITORY / "doc" / "events.md").read_text()
+    (shown,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert json.loads(shown) == json.loads(event_json(parse_event(shown)))
+    kinds = set(re.findall(r"^\| `(\w+)`: ", text, re.MULTILINE))
+    assert kinds == {each.value for each in EventKind if each is not EventKind.CAMERA}, "nothing makes those yet"
