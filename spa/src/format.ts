@@ -40,6 +40,13 @@ export const clockTime = (unixMs: number): string =>
     hour12: false,
   })
 
+/** Time of day; with the day unless it is `today`, a `toDateString`. */
+export function dayTime(unixMs: number, today: string): string {
+  const date = new Date(unixMs)
+  if (date.toDateString() === today) return clockTime(unixMs)
+  return `${date.toLocaleDateString(undefined, { day: 'numeric', month: 'short' })}, ${clockTime(unixMs)}`
+}
+
 /** `1 stream`, `2 streams`. */
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${grouped(count)} ${count === 1 ? one : many}`

@@ -10,6 +10,7 @@ import { EventConnection } from './api/events'
 import { ServerClock } from './api/server_clock'
 import type { Session, Stats, Stream } from './api/types'
 import { forgetCameras, loseCameras, takeCameras } from './cameras/store'
+import { forgetEvents, takeEvents } from './events/newest'
 import { usePainter } from './painter/painter'
 import { PoolHistory } from './pool/history'
 
@@ -75,6 +76,7 @@ function connect(): void {
       missing.value = event.missing
     },
     cameras: takeCameras,
+    log: takeEvents,
     problem: (event) => {
       missing.value = event.missing
     },
@@ -86,6 +88,7 @@ function connect(): void {
       connection.value = 'offline'
       offlineSinceMs.value ??= Date.now()
       loseCameras()
+      forgetEvents()
       void checkSession()
     },
   })
@@ -117,6 +120,7 @@ function forget(): void {
   events?.close()
   history.clear()
   forgetCameras()
+  forgetEvents()
   streams.value = null
   stats.value = null
   missing.value = {}

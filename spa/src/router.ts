@@ -24,6 +24,7 @@ export const router = createRouter({
     view('/cameras/new', 'new-camera', 'Add a camera', () => import('./pages/NewCameraPage.vue')),
     view('/camera/:name', 'camera', 'Camera', () => import('./pages/CameraPage.vue')),
     view('/camera/:name/zones', 'zones', 'Zones and lines', () => import('./pages/ZonesPage.vue')),
+    view('/events', 'events', 'Events', () => import('./pages/EventsPage.vue')),
     view('/pool', 'pool', 'Pool', () => import('./pages/PoolPage.vue')),
     view('/login', 'login', 'Sign in', () => import('./pages/LoginPage.vue')),
     { ...view('/:rest(.*)*', 'unknown', 'Not found', () => import('./pages/UnknownPage.vue')), props: false },

@@ -29,6 +29,7 @@ test('replaces a connection that falls silent', () => {
     streams: vi.fn(),
     stats: vi.fn(),
     cameras: vi.fn(),
+    log: vi.fn(),
     problem: vi.fn(),
     opened: vi.fn(),
     lost: vi.fn(),

@@ -7,7 +7,7 @@
  */
 import { backoffMs } from '../backoff'
 import { BASE } from './base'
-import type { CamerasEvent, HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
+import type { CamerasEvent, EventPage, HelloEvent, ProblemEvent, StatsEvent, StreamsEvent, TimeEvent } from './types'
 
 const SILENT_MS = 35_000
 const LOOK_EVERY_MS = 5000
@@ -19,6 +19,8 @@ export interface EventHandlers {
   streams(event: StreamsEvent): void
   stats(event: StatsEvent): void
   cameras(event: CamerasEvent): void
+  /** The newest events of the log. */
+  log(event: EventPage): void
   problem(event: ProblemEvent): void
   opened(): void
   /** The connection is lost. A new one is opened automatically. */
@@ -78,6 +80,7 @@ export class EventConnection {
     on<StreamsEvent>('streams', (data) => this.handlers.streams(data))
     on<StatsEvent>('stats', (data) => this.handlers.stats(data))
     on<CamerasEvent>('cameras', (data) => this.handlers.cameras(data))
+    on<EventPage>('log', (data) => this.handlers.log(data))
     on<ProblemEvent>('problem', (data) => this.handlers.problem(data))
   }
 

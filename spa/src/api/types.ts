@@ -17,6 +17,10 @@ export type TimeEvent = Schemas['TimeEvent']
 export type StreamsEvent = Schemas['StreamsEvent']
 export type StatsEvent = Schemas['StatsEvent']
 export type ProblemEvent = Schemas['ProblemEvent']
+/** Something that happened in front of a camera; `Event` is the browser's. */
+export type PoolEvent = Schemas['Event']
+export type EventKind = Schemas['EventKind']
+export type EventPage = Schemas['EventPage']
 /** In documents of the server all fields are there, except the login. */
 export type CameraSpec = Required<Omit<Schemas['CameraSpec'], 'login'>>
 export type Camera = Omit<Schemas['Camera'], 'spec' | 'status'> & { spec: CameraSpec; status: CameraStatus }

@@ -144,6 +144,9 @@ test.each(['dark', 'light'] as const)('axe finds nothing in the %s theme', async
   await page.getByRole('link', { name: 'Cameras', exact: true }).click()
   await page.getByText('CAMERAS_FILE').first().waitFor()
   await check('cameras, which nobody keeps')
+  await page.getByRole('link', { name: 'Events', exact: true }).click()
+  await page.getByRole('heading', { name: 'No events yet' }).waitFor()
+  await check('events, of which there are none')
   await page.goto(`${suite.system.url}/?wall`)
   await live(page, STREAMS.length)
   await check('wall')
@@ -171,7 +174,15 @@ test.each([
 ])('nothing is cut off on a %s', async (_name, width, height) => {
   const { page, complaints } = await suite.open('/', { viewport: { width, height } })
   await live(page, STREAMS.length)
-  for (const path of ['/', '/stream/gate-1:people:inferred', '/compare', '/pool', '/cameras', '/cameras/new']) {
+  for (const path of [
+    '/',
+    '/stream/gate-1:people:inferred',
+    '/compare',
+    '/pool',
+    '/cameras',
+    '/cameras/new',
+    '/events',
+  ]) {
     if (path !== '/') await page.goto(suite.system.url + path)
     await page.getByRole('heading', { level: 1 }).first().waitFor({ state: 'attached' })
     await waitFor(`no sideways scrolling at ${path}`, () =>

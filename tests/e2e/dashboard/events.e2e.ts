@@ -1,0 +1,128 @@
+/** The page of events against a real gateway and Redis: rows, live updates, filters, older ones, errors. */
+import type { Locator, Page } from 'playwright-core'
+import { beforeAll, expect, test } from 'vitest'
+
+import { axeFindings } from './accessibility'
+import { useSuite } from './suite'
+import { type Service, waitFor } from './system'
+
+const suite = useSuite()
+let writer: Service
+
+beforeAll(() => {
+  writer = suite.system.start('event writer', 'tests/support/event_writer.py')
+})
+
+const send = (camera: string, n: number, more: object = {}): boolean =>
+  writer.child.stdin!.write(`${JSON.stringify({ camera, n, ...more })}\n`)
+
+/** Writes a revision of an event, with the defaults of tests/support/event_writer.py. */
+async function write(camera: string, n: number, more: object = {}): Promise<void> {
+  send(camera, n, more)
+  const id = `wrote ${camera}:people:inferred/1-${n}-`
+  await waitFor(id, () => writer.words.some((line) => line.startsWith(id)), 30_000)
+}
+
+const rows = (page: Page): Locator => page.locator('[data-event]')
+const words = (page: Page): Promise<string[]> => page.locator('[data-is="words"]').allInnerTexts()
+const shows = (page: Page, wanted: string[]): Promise<unknown> =>
+  waitFor(`the events ${wanted.join()}`, async () => {
+    const seen = await words(page)
+    return seen.join() === wanted.join() || Promise.reject(new Error(seen.join()))
+  })
+
+test('without events the page says what makes them; then they come by themselves', async () => {
+  const { page, complaints } = await suite.open('/')
+  await page.getByRole('link', { name: 'Events', exact: true }).click()
+  await page.getByRole('heading', { name: 'No events yet' }).waitFor()
+  expect(await page.locator('code', { hasText: 'ei-event-service' }).count()).toBe(1)
+  await page.getByRole('link', { name: 'Choose a camera' }).waitFor()
+  await write('gate-1', 1, { kind: 'zone', zone: 'till' })
+  await shows(page, ['entered zone till'])
+  await write('hall', 2, { kind: 'line', phase: 'end', zone: 'door', direction: 'in', label: 'car' })
+  await shows(page, ['crossed line door inwards', 'entered zone till'])
+  // Another revision of the first event is the same row.
+  await write('gate-1', 1, { rev: 2, kind: 'zone', zone: 'till', phase: 'end', duration_s: 42 })
+  await shows(page, ['left zone till', 'crossed line door inwards'])
+  const text = await rows(page).first().innerText()
+  expect(text).toMatch(/\d\d:\d\d:\d\d\s+gate-1\s*people\s+left zone till\s+person\s+82 %\s+42 s/)
+  await page.getByRole('link', { name: 'gate-1', exact: true }).click()
+  await waitFor('its live video', () => page.url().endsWith('/stream/gate-1:people:inferred'))
+  expect(complaints).toEqual([])
+})
+
+test('camera, kind and label select events, also those that come; the address keeps it', async () => {
+  await write('gate-1', 11, { kind: 'zone', zone: 'safe' })
+  await write('hall', 12, { label: 'dog' })
+  const { page, complaints } = await suite.open('/events')
+  await waitFor('the newest', async () => (await words(page))[0] === 'dog seen')
+  await page.getByLabel(/^Label/).selectOption('dog')
+  await shows(page, ['dog seen'])
+  await page.getByLabel(/^Camera/).selectOption('gate-1')
+  await page.getByText('No events match these filters.').waitFor()
+  await page.getByLabel(/^Label/).selectOption('All')
+  await page.getByLabel(/^Kind/).selectOption('Lines')
+  await page.getByText('No events match these filters.').waitFor()
+  expect(new URL(page.url()).search).toBe('?camera=gate-1&kind=line')
+  await page.reload()
+  await page.getByText('No events match these filters.').waitFor()
+  await write('hall', 13, { kind: 'line', phase: 'end', zone: 'door', direction: 'out' })
+  await write('gate-1', 14, { kind: 'line', phase: 'end', zone: 'rail', direction: 'out' })
+  await shows(page, ['crossed line rail outwards'])
+  await page.getByLabel(/^Camera/).selectOption('All')
+  await waitFor('the other line', async () => (await words(page))[1] === 'crossed line door outwards')
+  expect(complaints).toEqual([])
+})
+
+test('older events come page by page, to the first', async () => {
+  const camera = `yard-${Date.now()}`
+  for (let n = 100; n < 219; n += 1) send(camera, n)
+  await write(camera, 219)
+  const { page, complaints } = await suite.open(`/events?camera=${camera}`)
+  await waitFor('a page', async () => (await rows(page).count()) === 100)
+  await page.getByRole('button', { name: 'Older' }).click()
+  await page.getByText('There are no older events.').waitFor()
+  expect(await rows(page).count()).toBe(120)
+  expect(complaints).toEqual([])
+})
+
+test('what goes wrong is said, and can be tried again', async () => {
+  await write('roof', 301)
+  const { page, complaints } = await suite.open('/pool', {}, [/status of 503/])
+  const body = JSON.stringify({ error: { code: 'unavailable', message: 'The events cannot be read now.' } })
+  await page.route('**/api/events/log?*', (route) => route.fulfill({ status: 503, body }))
+  await page.getByRole('link', { name: 'Events', exact: true }).click()
+  await page.getByRole('alert').getByText('The events cannot be read now.').waitFor()
+  await page.unroute('**/api/events/log?*')
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await rows(page).first().waitFor()
+  expect(await page.getByRole('alert').count()).toBe(0)
+  expect(complaints).toEqual([])
+})
+
+test.each(['dark', 'light'] as const)(
+  'axe finds nothing in the %s theme, and a phone shows everything',
+  async (colorScheme) => {
+    await write('a-camera-with-a-long-name-at-the-loading-ramp', 401, { kind: 'dwell', zone: 'till', duration_s: 42 })
+    const { page, complaints } = await suite.open('/login', { colorScheme })
+    // Signed in, there is one more button.
+    await page.route('**/api/session', async (route) => {
+      const session = (await (await route.fetch()).json()) as object
+      await route.fulfill({ json: { ...session, login_required: true, logged_in: true } })
+    })
+    await page.goto(`${suite.system.url}/events`)
+    await rows(page).first().waitFor()
+    expect(await axeFindings(page)).toEqual([])
+    await page.setViewportSize({ width: 360, height: 740 })
+    await waitFor('no sideways scrolling', () =>
+      page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+    )
+    expect(await axeFindings(page)).toEqual([])
+    const top = async (name: string, role: 'link' | 'button'): Promise<number> => {
+      const box = (await page.getByRole('banner').getByRole(role, { name }).boundingBox())!
+      return box.y + box.height / 2
+    }
+    expect(Math.abs((await top('Streams', 'link')) - (await top('Sign out', 'button')))).toBeLessThan(10)
+    expect(complaints).toEqual([])
+  },
+)

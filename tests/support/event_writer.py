@@ -1,0 +1,38 @@
+"""Writes events into the outbox as the event service does, for tests of those who read the log.
+
+Started as a process by the dashboard's end-to-end tests, with the broker's Redis in `QUEUE_URL`. Reads events as JSON
+lines from standard input, until the input ends, and says `wrote <id>` for each. `camera` and `n` make the id; what else
+is missing gets a default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import redis
+
+from elastic_inference.domain import keys
+from elastic_inference.domain.events.event import event_json, parse_event
+
+PARTITIONS = 16
+
+
+def main() -> None:
+    broker = redis.Redis.from_url(os.environ["QUEUE_URL"])
+    for line in sys.stdin:
+        given = json.loads(line)
+        stream = keys.stream_id(given["camera"], "people")
+        now_ms = time.time() * 1000
+        event = {"id": f"{stream}/1-{given.pop('n')}-object-1", "rev": 1, "kind": "object", "phase": "begin"}
+        event |= {"stream": stream, "type": "people", "label": "person", "confidence": 0.82, "top_confidence": 0.9}
+        event |= {"began_ms": now_ms, "at_ms": now_ms, **given}
+        outbox = keys.events(keys.partition_of(given["camera"], PARTITIONS))
+        broker.xadd(outbox, {"json": event_json(parse_event(json.dumps(event)))})
+        print(f"wrote {event['id']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
