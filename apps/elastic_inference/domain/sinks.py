@@ -6,6 +6,7 @@ A specification holds no secret: it names a file of SINK_SECRETS_DIR. Pure.
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import zoneinfo
 from typing import Annotated, Any, Literal, get_args
@@ -65,12 +66,23 @@ class QuietHours(BaseModel):
         return at >= self.start or at < self.end
 
 
+def _name_may_miss(schema: dict[str, Any]) -> None:
+    """Completes the JSON Schema: a request says the name in its path."""
+    schema["required"] = [name for name in schema.get("required", ()) if name != "name"]
+
+
 class _Sink(BaseModel):
     """What all sinks have: name, filters, quiet hours."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_name_may_miss,
+    )
 
-    name: Annotated[Name, Field(description="Its name.")]
+    name: Annotated[Name, Field(description="Its name. A request may leave it out, since its path says it.")]
     enabled: bool = Field(True, description="If false, it gets nothing and keeps its place in the outbox.")
     kinds: Annotated[tuple[EventKind, ...], Field(max_length=8, description="Only events of these kinds.")] = ()
     phases: Annotated[tuple[Phase, ...], Field(max_length=3, description="Only these phases.")] = ()
@@ -240,7 +252,12 @@ SINK_KINDS: dict[str, type[BaseModel]] = {
 def read_sink(document: Any) -> SinkSpec:
     """The specification of a sink. Raises SinkError that names the field."""
     try:
-        return _SINK.validate_python(document, strict=False)
+        # Only JSON may give a tuple as a list while 0 is not false.
+        written = json.dumps(document, default=str)
+    except (TypeError, ValueError, RecursionError):
+        raise SinkError("expected plain values, lists and maps") from None
+    try:
+        return _SINK.validate_json(written, strict=True)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
     # The first part is the kind, by which pydantic has chosen the class.

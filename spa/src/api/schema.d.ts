@@ -644,8 +644,8 @@ export interface components {
         JsonValue: unknown;
         /** @description A Kafka topic; the key is the stream, so that a stream's events keep their order. */
         KafkaSink: {
-            /** @description Its name. */
-            name: string;
+            /** @description Its name. A request may leave it out, since its path says it. */
+            name?: string;
             /** @description If false, it gets nothing and keeps its place in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
@@ -697,8 +697,8 @@ export interface components {
         LogEvent: components["schemas"]["EventPage"];
         /** @description One log line an event, for trying out. */
         LogSink: {
-            /** @description Its name. */
-            name: string;
+            /** @description Its name. A request may leave it out, since its path says it. */
+            name?: string;
             /** @description If false, it gets nothing and keeps its place in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
@@ -728,8 +728,8 @@ export interface components {
         };
         /** @description MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery. */
         MqttSink: {
-            /** @description Its name. */
-            name: string;
+            /** @description Its name. A request may leave it out, since its path says it. */
+            name?: string;
             /** @description If false, it gets nothing and keeps its place in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
@@ -846,8 +846,8 @@ export interface components {
         };
         /** @description A stream in a Redis of your own. */
         RedisSink: {
-            /** @description Its name. */
-            name: string;
+            /** @description Its name. A request may leave it out, since its path says it. */
+            name?: string;
             /** @description If false, it gets nothing and keeps its place in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
@@ -1109,8 +1109,8 @@ export interface components {
         };
         /** @description CloudEvents 1.0 over HTTP: binary mode, or the batched form if `batch` is more than 1. */
         WebhookSink: {
-            /** @description Its name. */
-            name: string;
+            /** @description Its name. A request may leave it out, since its path says it. */
+            name?: string;
             /** @description If false, it gets nothing and keeps its place in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */

@@ -75,3 +75,9 @@ def test_a_specification_is_the_same_after_reading_what_was_written() -> None:
 def test_what_the_api_may_not_make(given: dict[str, Any], said: str | None) -> None:
     refusal = rest_refusal(read_sink(given))
     assert (refusal is None) if said is None else said in str(refusal)
+
+
+@pytest.mark.parametrize("given", [{"enabled": 0}, {"batch": "5"}, {"name": 7}, {("a", "b"): 1}])
+def test_a_value_of_another_kind_is_refused(given: dict[Any, Any]) -> None:
+    with pytest.raises(SinkError):
+        read_sink(HOOK | given)

@@ -189,7 +189,7 @@ EVENT_ROUTES = (
                 f"How many at most; {api_events.DEFAULT_LIMIT} without it.",
                 {"type": "integer", "minimum": 1, "maximum": api_events.MAX_LIMIT},
             ),
-            "cursor": ("`next` of an earlier page.", {"type": "string", "pattern": r"^\d{1,19}-\d{1,20}-\d{1,3}$"}),
+            "cursor": ("`next` of an earlier page.", {"type": "string", "pattern": r"^(\d{1,19}-\d{1,20}-\d{1,3})?$"}),
         },
     ),
     Route(

@@ -113,6 +113,8 @@ class GatewaySinks:
         return Resent(int(answer.get("sent", 0)), str(answer.get("message", ""))[:1000])
 
     async def _ask(self, what: str, name: str, **more: Any) -> dict[str, Any]:
+        if (await self._store.read())[2] is None:
+            raise SinkRefusal(503, NO_WORKER)  # at once, for nobody would answer
         answer = await self._store.ask(what, name, ANSWER_LIMIT_S, **more)
         if answer is None:
             raise SinkRefusal(503, NO_WORKER)
