@@ -27,6 +27,8 @@ FPS, KEY_FRAME_S = 5, 2
 CONNECTED_S, DELIVERS_S, GAP_S, FROZEN_S = 5.0, 8.0, 1.0, 20.0
 # A pod that starts on a node with two cores holds up everything else, also cameras that stay where they are.
 STARVED_S = 4.0
+# A camera that still moves may have left a worker before that is killed, drained or frozen.
+SETTLED_S = 5.0
 # Inference of these streams takes a small node's CPU, and far more of it than the workers' requests leave them.
 SAMPLES = [f"ei-sample-{kind}-deployment" for kind in ("car", "face", "object", "people")]
 
@@ -92,6 +94,20 @@ class Site:
         except AssertionError as error:
             raise AssertionError(f"{error}; {self.workers()}; {self.installed.kubectl.run('get', 'pods')}") from None
 
+    def wait_settled(self, workers: int, minimum: int) -> dict[str, list[str]]:
+        """As `wait_spread`, once no camera has moved for a while."""
+        found, since = self.wait_spread(workers, minimum), time.time()
+
+        def still() -> bool:
+            nonlocal found, since
+            now = self.workers()
+            if now != found:
+                found, since = now, time.time()
+            return time.time() - since > SETTLED_S
+
+        wait_for(still, PATIENCE_S, "the cameras to stay where they are", every_s=0.2)
+        return found
+
     def switches(self, since: float) -> dict[str, Switch]:
         """The last change of worker of each camera since then."""
         return self.traffic.last_switches(NAMES, TYPE, since)
@@ -151,7 +167,7 @@ def allowed(promised_s: float) -> float:
 
 
 def kill(site: Site) -> None:
-    victim, mine = site.wait_spread(3, minimum=4).popitem()
+    victim, mine = site.wait_settled(3, minimum=4).popitem()
     began = time.time()
     signal_pod(site.installed, victim, signal.SIGKILL)
     site.wait_switched(mine, began)
@@ -173,7 +189,7 @@ def check_hand_over(site: Site, what: str, since: float) -> None:
 
 
 def drain(site: Site) -> None:
-    victim, mine = next(iter(site.workers().items()))
+    victim, mine = next(iter(site.wait_settled(4, minimum=3).items()))
     began = time.time()
     # The deployment starts another one meanwhile.
     site.installed.kubectl.run("delete", "pod", victim, "--wait=false")
@@ -182,7 +198,7 @@ def drain(site: Site) -> None:
 
 
 def freeze(site: Site) -> None:
-    victim, mine = max(site.workers().items(), key=lambda each: len(each[1]))
+    victim, mine = max(site.wait_settled(4, minimum=3).items(), key=lambda each: len(each[1]))
     began = time.time()
     signal_pod(site.installed, victim, signal.SIGSTOP)
     try:
