@@ -140,7 +140,9 @@ class EventWorker:
             log.warning("partition %d: its results began anew, since Redis has lost them", number)
             partition.rewind()
         self.partitions[number] = partition
-        log.info("partition %d: taken with epoch %d, %d streams", number, epoch, len(partition.streams))
+        # An empty one concerns nobody, and there are sixteen at the start.
+        level = logging.INFO if partition.streams else logging.DEBUG
+        log.log(level, "partition %d: taken with epoch %d, %d streams", number, epoch, len(partition.streams))
 
     def _leave(self, number: int, why: str) -> None:
         del self.partitions[number]
