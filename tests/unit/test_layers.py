@@ -30,6 +30,8 @@ HOMES = {
     "confluent_kafka": {"adapters.sinks"},
     "PIL": {"adapters.drawing"},
     "simplejpeg": {"adapters.source", "flows.inference", "adapters.drawing"},
+    # The second and third only write it.
+    "yaml": {"base.yaml_text", "adapters.camera_registry", "commands.manifests"},
 }
 
 

@@ -6,6 +6,8 @@ A document is a dataclass. Pydantic makes its reader, its JSON and its JSON Sche
 from __future__ import annotations
 
 import operator
+import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue, PlainSerializer
@@ -17,6 +19,7 @@ MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_NAME = 64
 MAX_ATTRIBUTES_BYTES = 4096
 _NAME = keys.NAME_PATTERN.pattern
+_SHOWN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}|[0-9]{1,4}")
 
 
 def rounded(digits: int) -> PlainSerializer:
@@ -42,3 +45,18 @@ Attributes = Annotated[
     Field(max_length=MAX_ATTRIBUTES, exclude_if=operator.not_),
     AfterValidator(_limit_size),
 ]
+
+
+def shown_key(key: object) -> str:
+    """A key for an error. One that looks neither like a field nor like a number may be a misplaced password."""
+    return key if isinstance(key, str) and _SHOWN.fullmatch(key) else "a key"
+
+
+def shown_place(parts: Iterable[str]) -> str:
+    """Where a wrong value is, such as `login.password` or `types.1`: up to the first key that may not be shown."""
+    shown = []
+    for part in parts:
+        shown.append(shown_key(part))
+        if shown[-1] != part:
+            break
+    return ".".join(shown)

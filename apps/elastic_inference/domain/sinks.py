@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.events.event import Event, EventKind, Phase
-from elastic_inference.domain.fields import Name
+from elastic_inference.domain.fields import Name, shown_place
 
 MAX_SINKS = 64
 MAX_BATCH = 100
@@ -261,8 +261,8 @@ def read_sink(document: Any) -> SinkSpec:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
     # The first part is the kind, by which pydantic has chosen the class.
-    parts = [str(part)[:64] for part in found["loc"] if str(part) not in SINK_KINDS]
-    where = ".".join(parts[:4]) or ("kind" if str(found["type"]).startswith("union_tag") else "")
+    parts = [str(part) for part in found["loc"] if str(part) not in SINK_KINDS]
+    where = shown_place(parts[:4]) or ("kind" if str(found["type"]).startswith("union_tag") else "")
     words = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":
         words = "there is no such field"

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from elastic_inference.base.yaml_text import Limits, YamlTextError, read, read_texts
 from elastic_inference.domain.errors import ModelError
 
 FILE_NAME = "metadata.yaml"
 _MAX_CLASSES = 10_000
+_LIMITS = Limits(depth=50, nodes=500_000, aliases=True)
 # Names of 10,000 classes take a tenth of it.
 _SIDE = re.compile(r"[0-9]{1,6}")
 _MAX_TEXT_BYTES = 4 * 1024 * 1024
@@ -97,10 +97,9 @@ def beside(path: Path) -> ExportMetadata:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """A YAML mapping; `labels` and `names` hold texts only, so that `on`, `no` and 1 stay as written."""
     try:
-        text = path.read_text(encoding="utf-8")
-        document, texts = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)  # noqa: S506  makes texts only
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        # ValueError: not UTF-8, or a date that does not exist.
+        content = path.read_bytes()
+        document, texts = read(content, _LIMITS).value, read_texts(content, _LIMITS)
+    except (OSError, YamlTextError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"The {what} {path} can't be read: {reason}.") from None
     if not isinstance(document, dict) or not isinstance(texts, dict):

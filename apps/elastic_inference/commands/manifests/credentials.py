@@ -6,15 +6,14 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from elastic_inference.adapters.acl import USERS, render_acl
+from elastic_inference.base.yaml_text import Limits, YamlTextError, read_all
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import short_path
 
 TOKEN = "gateway-token"  # noqa: S105  a key's name
 KEYS = (*(f"{user}-password" for user in USERS), TOKEN, "grafana-password")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LIMITS = Limits(depth=100, nodes=1_000_000, aliases=True)
 
 
 def fresh(kept: Mapping[str, str]) -> dict[str, str]:
@@ -25,11 +24,11 @@ def fresh(kept: Mapping[str, str]) -> dict[str, str]:
 def read_kept(manifest: Path) -> dict[str, str]:
     """The passwords in an earlier manifest; empty if there is none. Raises ManifestError."""
     try:
-        documents = list(yaml.load_all(manifest.read_text(), _LOADER))
+        documents = [each.value for each in read_all(manifest.read_bytes(), _LIMITS)]
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
+    except (OSError, YamlTextError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is not YAML: {error}"
         raise ManifestError(
             f"{short_path(manifest)} can't be read, and its passwords must be kept: {reason}; repair it, or move it "
             "away for new passwords"

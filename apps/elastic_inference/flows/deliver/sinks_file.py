@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from elastic_inference.base.yaml_text import Limits, YamlTextError, read
+from elastic_inference.domain import keys
 from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink
 
 log = logging.getLogger(__name__)
 MAX_FILE_BYTES = 256 * 1024
-_MAX_NODES = 20_000
-_MAX_DEPTH = 10
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LIMITS = Limits(depth=10, nodes=20_000)
 _EXPECTED = "expected `sinks:` and below it a list of sinks"
 
 
@@ -63,16 +60,9 @@ def parse(content: bytes) -> dict[str, SinkSpec]:
     if len(content) > MAX_FILE_BYTES:
         raise SinkError(f"expected at most {MAX_FILE_BYTES // 1024} kB")
     try:
-        text = content.decode()
-        _check(text)
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
-    except UnicodeDecodeError:
-        raise SinkError("expected a text in UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise SinkError(f"{line}expected YAML ({str(error.problem or error.context)[:200]})") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError):
-        raise SinkError("expected YAML") from None
+        document = read(content, _LIMITS).value
+    except YamlTextError as error:
+        raise SinkError(str(error)) from None
     if not isinstance(document, dict) or set(document) != {"sinks"}:
         raise SinkError(_EXPECTED)
     entries = document["sinks"] or []
@@ -82,7 +72,8 @@ def parse(content: bytes) -> dict[str, SinkSpec]:
         raise SinkError(f"expected at most {MAX_SINKS} sinks")
     found: dict[str, SinkSpec] = {}
     for number, entry in enumerate(entries, 1):
-        shown = str(entry.get("name"))[:128] if isinstance(entry, dict) and "name" in entry else f"number {number}"
+        name = entry.get("name") if isinstance(entry, dict) else None
+        shown = name if isinstance(name, str) and keys.is_name(name) else f"number {number}"
         try:
             spec = read_sink(entry)
         except SinkError as error:
@@ -91,17 +82,3 @@ def parse(content: bytes) -> dict[str, SinkSpec]:
             raise SinkError(f"expected each name once: {spec.name} is there already")
         found[spec.name] = spec
     return found
-
-
-def _check(text: str) -> None:
-    """Refuses aliases and deep nesting, by which a short text could become a huge document."""
-    depth = 0
-    for nodes, event in enumerate(yaml.parse(text, Loader=_Loader)):
-        if isinstance(event, yaml.AliasEvent):
-            raise SinkError(f"expected no YAML alias (*{str(event.anchor)[:60]})")
-        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            depth += 1
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            depth -= 1
-        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
-            raise SinkError("expected fewer or flatter entries")

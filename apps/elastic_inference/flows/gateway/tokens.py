@@ -5,6 +5,7 @@ Called by `server` at the start and by `tokens_file` after changes. No error and
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from elastic_inference.domain.access_token import check_access_token
 from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.domain.fields import shown_key
 from elastic_inference.domain.rest import Role
 from elastic_inference.flows.gateway.access import ALL_CAMERAS
 
@@ -106,6 +108,8 @@ def parse_tokens(content: bytes, others: Sequence[Token] = ()) -> tuple[Token, .
     """The tokens in a file's content; `others` are accepted beside them. Raises TokensFileError."""
     try:
         entries = _Document.model_validate_json(content).tokens
+        # Pydantic takes the last value of a key that is given twice.
+        json.loads(content, object_pairs_hook=_each_key_once)
     except ValidationError as error:
         raise TokensFileError(_words(error)) from None
     tokens = tuple(_token(number, entry) for number, entry in enumerate(entries, 1))
@@ -116,6 +120,16 @@ def parse_tokens(content: bytes, others: Sequence[Token] = ()) -> tuple[Token, .
         if len(set(values)) != len(values):
             raise TokensFileError(f"expected each {kind} once" + (" (GATEWAY_TOKEN counts too)" if others else ""))
     return tokens
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        key = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
+        names = [value for name, value in pairs if name == "name" and isinstance(value, str) and _NAME.fullmatch(value)]
+        where = f"entry {names[0]}, " if names else ""
+        raise TokensFileError(f"{where}{shown_key(key)}: expected each key once")
+    return found
 
 
 def _token(number: int, entry: _TokenEntry) -> Token:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.adapters.sinks.access import SinkAccess
-from elastic_inference.flows.deliver.sinks_file import SinksFile
+from elastic_inference.domain.sinks import SinkError
+from elastic_inference.flows.deliver.sinks_file import SinksFile, parse
 
 SINKS = 'sinks: [{name: hook, kind: webhook, url: "https://example.org/events", token: hook.token}]\n'
 
@@ -66,3 +67,20 @@ def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     file = SinksFile(tmp_path / "sinsk" / "sinks.yaml")
     file.refresh()
     assert "can't be read" in file.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"sinks: []\n{SINKS}", "line 2: sinks: expected each key once, but line 1 has it too"),
+        ("sinks:\n- name: hook\n  kind: log\n  name: door\n", "line 4: name: expected each key once"),
+        ("sinks: [*a]", "line 1: expected no YAML alias"),
+        ("sinks:\n- {kind: log, name: a-b/s3cret}\n", "sink number 1, name: "),
+        ("sinks:\n- {kind: log, name: hook, a-s3cret: 1}\n", "sink hook, a key: there is no such field"),
+    ],
+)
+def test_mistakes_are_named_without_what_may_be_a_secret(text: str, words: str) -> None:
+    with pytest.raises(SinkError) as caught:
+        parse(text.encode())
+    assert words in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -94,6 +94,21 @@ def test_names_and_tokens_are_unique() -> None:
         parse_tokens(json.dumps({"tokens": [ENTRY]}).encode(), [admin_token(SECRET)])
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"tokens": [], "tokens": []}', "tokens: expected each key once"),
+        ('{"tokens": [{"token": "s3cret-s3cret"}], "tokens": []}', "tokens: expected each key once"),
+        (f'{{"tokens": [{{"role": "viewer", {json.dumps(ENTRY)[1:]}]}}', "entry wall, role: expected each key once"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(content: str, words: str) -> None:
+    with pytest.raises(TokensFileError) as caught:
+        parse_tokens(content.encode())
+    assert words in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_the_file_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(TokensFileError, match="tokens"):
         parse(*({**ENTRY, "name": str(each), "token": f"{each:020}"} for each in range(MAX_TOKENS + 1)))
