@@ -51,7 +51,9 @@ def test_an_mjpeg_camera_passes_through() -> None:
 
 
 def test_a_dark_file_is_called_dark_and_its_rate_is_the_stated_one(tmp_path: Path) -> None:
-    done = probe(str(write_video(tmp_path / "dark.mp4", 1, codec="mpeg4")))
+    video = write_video(tmp_path / "dark film.mp4", 1, codec="mpeg4")
+    assert " expected a video file" in probe(str(tmp_path / "none.mp4")).stderr
+    done = probe(video.as_uri())  # as the pool's cameras name it
     assert done.returncode == 0, done.stderr
     assert "almost black" in done.stdout
     assert "rate: 10 fps stated" in done.stdout

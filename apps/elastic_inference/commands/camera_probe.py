@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from elastic_inference.adapters.source.probe import DARK, probe_file, probe_settings
 from elastic_inference.base.config import CameraSettings, load
@@ -58,6 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _file(camera: str) -> Path | None:
+    """The file that is meant, given by its path or as file://…; None if it is a camera."""
+    scheme, separator, rest = camera.partition("://")
+    if separator:
+        return Path(unquote(rest)) if scheme.lower() == "file" else None
+    is_camera = camera.isdigit() or camera.startswith("/dev/")
+    return None if is_camera else Path(camera)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command. Exit codes: 0, 1 if the source delivers no frame, 2 for wrong arguments."""
     options = _parser().parse_args(arguments)
@@ -67,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_ARGUMENTS
     limit_s = LIMIT_S + options.seconds
     try:
-        if "://" not in camera and Path(camera).is_file():
-            print(camera)
-            found = probe_file(Path(camera), options.seconds, limit_s)
+        if (file := _file(camera)) is not None:
+            print(file)
+            found = probe_file(file, options.seconds, limit_s)
         else:
             settings = load(CameraSettings, {**os.environ, "CAMERA": camera})
             print(hide_password(camera))
