@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 import redis
 
+from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
+from elastic_inference.domain.leases import LEASE_S
+from elastic_inference.flows.events.partition_leases import PartitionLeases
 from tests.support.event_workers import WorkerProcess, add, events_of, orders_of
 from tests.support.waiting import wait_for
 
@@ -78,6 +82,8 @@ def test_after_redis_has_started_empty_everything_resumes_with_the_state_in_memo
         add_all(broker, 1, 2)
         all_have(broker, [1, 2])
         server.kill()
+        # Longer than a lease, as the restart of a pod takes.
+        time.sleep(LEASE_S + 1)
         server.start()
         wait_for(lambda: broker.exists(keys.EVENTS_ON), PATIENCE_S, "events:on")
         add_all(broker, 3)
@@ -91,3 +97,44 @@ def test_after_redis_has_started_empty_everything_resumes_with_the_state_in_memo
         for stream in STREAMS:
             wait_for(lambda stream=stream: orders_of(broker, stream) == [3, 4], PATIENCE_S, "the next event")
             assert [each.rev for each in events_of(broker, stream)] == [3, 4]
+
+
+def test_after_redis_has_lost_all_leases_each_worker_gets_those_back_that_it_held(server: EmbeddedValkey) -> None:
+    two = [leases(server, name) for name in ("one", "two")]
+
+    def look() -> None:
+        for each in two:
+            each.look(time.monotonic())
+
+    def held() -> list[dict[int, int]]:
+        return [each.claims(time.monotonic())[1] for each in two]
+
+    def are_shared() -> bool:
+        look()
+        return [len(each) for each in held()] == [8, 8]
+
+    try:
+        wait_for(are_shared, PATIENCE_S, "eight partitions for each")
+        before = held()
+        server.kill()
+        look()
+        assert held() == before
+        server.start()
+        # The second is the first to find the new server. It must leave alone what the other one has in memory.
+        two[1].look(time.monotonic())
+        look()
+        assert held() == before
+        # Two seconds after a lease nobody reports the others' any more.
+        two[0].close()
+        time.sleep(LEASE_S)
+        two[1].look(time.monotonic() + 1)
+        assert len(held()[1]) == 16
+    finally:
+        for each in two:
+            each.close()
+
+
+def leases(server: EmbeddedValkey, worker: str) -> PartitionLeases:
+    """The leases of a worker whose rounds the test calls."""
+    client = redis.Redis(port=server.port, socket_timeout=PATIENCE_S)
+    return PartitionLeases(client, worker, 16, lifecycle=Lifecycle("events"), explain=str)

@@ -53,6 +53,8 @@ class Partition:
         self.cursor = taken.results
         self.account = ResultAccount()
         self.problem = ""
+        # The batch that was sent last, until Redis has confirmed it.
+        self.unconfirmed: Batch | None = None
         self.streams: dict[str, OrderedStream] = {}
         self._rules_of = rules_of
         self._window_s = window_s
@@ -129,7 +131,7 @@ class Partition:
 
     def committed(self, batch: Batch, before_number: int, now_s: float) -> None:
         """Redis has written the batch. `before_number` is the one it knew before: if another, Redis has lost data."""
-        expected, self._batch = self._batch, batch.number
+        expected, self._batch, self.unconfirmed = self._batch, batch.number, None
         self._events.clear()
         self._forget.clear()
         self._touched.clear()

@@ -18,7 +18,7 @@ from elastic_inference.adapters.event_store import EventStore
 from elastic_inference.adapters.leases import Claim, Holding, LeaseClient
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain.leases import ROUND_S
+from elastic_inference.domain.leases import LEASE_S, ROUND_S
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,9 @@ class PartitionLeases:
         self._throttle = Throttle()
         self._claims: Mapping[str, Claim] = {}
         self._announced_at_s = float("-inf")
+        # When Redis answered again; None while it is unavailable, after it has answered before.
+        self._back_at_s: float | None = float("-inf")
+        self._answered = False
         self._hurry = threading.Event()
         self._ends = False
         self._thread = lifecycle.thread("leases", self._run, may_end=True)
@@ -61,14 +64,13 @@ class PartitionLeases:
         """Starts the thread."""
         self._thread.start()
 
-    def claims(self, now_s: float) -> dict[int, int]:
-        """The partitions that this worker holds now (monotonic), with the epoch of each lease."""
+    def claims(self, now_s: float) -> tuple[dict[int, int], dict[int, int]]:
+        """The partitions that this worker holds now (monotonic), with the epoch of each lease; and all that it held
+        by Redis' last answer: if Redis is unavailable for longer than a lease, nobody else may have taken them."""
         count = self.partitions
-        return {
-            int(name): claim.epoch
-            for name, claim in self._claims.items()
-            if claim.until_monotonic > now_s and name.isdigit() and int(name) < count
-        }
+        held = {int(name): claim for name, claim in self._claims.items() if name.isdigit() and int(name) < count}
+        valid = {number: claim.epoch for number, claim in held.items() if claim.until_monotonic > now_s}
+        return valid, {number: claim.epoch for number, claim in held.items()}
 
     def announce_soon(self) -> None:
         """Redis may have lost everything: says at the next round again that an event service runs."""
@@ -89,26 +91,35 @@ class PartitionLeases:
     def _run(self) -> None:
         while not self._ends:
             began = time.monotonic()
-            try:
-                self._round(began)
-            except (RedisError, OSError) as error:
-                why = self._explain(error)
-                self._lifecycle.set_missing(PART, why)
-                self.announce_soon()
-                if note := self._throttle.note("unavailable"):
-                    log.warning("%s; partitions are held until their leases end %s", why, note)
-            else:
-                self._lifecycle.set_ready(PART)
+            self.look(began)
             self._hurry.wait(max(0.0, began + ROUND_S - time.monotonic()))
+
+    def look(self, now_s: float) -> None:
+        """One round, and whether Redis has answered. The thread calls it each second."""
+        try:
+            self._round(now_s)
+        except (RedisError, OSError) as error:
+            why = self._explain(error)
+            self._lifecycle.set_missing(PART, why)
+            self.announce_soon()
+            if self._answered:
+                self._back_at_s = None
+            if note := self._throttle.note("unavailable"):
+                log.warning("%s; partitions are held until their leases end %s", why, note)
+        else:
+            self._answered = True
+            self._lifecycle.set_ready(PART)
 
     def _round(self, now_s: float) -> None:
         if now_s - self._announced_at_s >= ANNOUNCE_EVERY_S:
             self._announce()
             self._announced_at_s = now_s
-        held = {
-            name: Holding(claim.epoch, _COST) for name, claim in self._claims.items() if claim.until_monotonic > now_s
-        }
-        found = self._leases.renew(held, _CAPACITY, draining=self._ends or self._lifecycle.stopping)
+        if self._back_at_s is None:
+            self._back_at_s = now_s
+        # Redis may have lost all leases. Who claimed at once what another one holds in memory would begin anew.
+        capacity = _CAPACITY if now_s - self._back_at_s > LEASE_S else 0.0
+        held = {name: Holding(claim.epoch, _COST) for name, claim in self._claims.items()}
+        found = self._leases.renew(held, capacity, draining=self._ends or self._lifecycle.stopping)
         self._claims = dict(found.held)
 
     def _announce(self) -> None:

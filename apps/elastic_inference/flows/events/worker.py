@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from redis.exceptions import RedisError
 
@@ -59,6 +59,8 @@ class EventWorker:
         self._lifecycle = lifecycle
         self._explain = explain
         self.partitions: dict[int, Partition] = {}
+        # Those whose lease has not ended, with its epoch.
+        self._held: dict[int, int] = {}
         self._throttle = Throttle()
         self._backoff = Backoff()
         self._shown_at_s = float("-inf")
@@ -79,9 +81,12 @@ class EventWorker:
                 self._lifecycle.set_ready("broker")
                 self._backoff.reset()
                 self._lifecycle.wait_stop(max(0.0, began + GATHER_S - time.monotonic()))
-        for partition in list(self.partitions.values()):
+        for number, partition in list(self.partitions.items()):
             try:
-                self._write(partition, whole=True)
+                if partition.unconfirmed is not None:
+                    self._write(partition)
+                if number in self.partitions:
+                    self._write(partition, whole=True)
             except _CONTACT as error:
                 log.warning("the last changes were not written, the next worker reads them again: %s", error)
                 break
@@ -91,16 +96,17 @@ class EventWorker:
         self._read_clock(now_s)
         self._follow_leases(now_s)
         self._rules.refresh((name.partition(":")[0] for p in self.partitions.values() for name in p.streams), now_s)
-        if not self.partitions:
+        mine = self._resume()
+        if not mine:
             self._lifecycle.wait_stop(BLOCK_S)
             return
         found = self._store.read(
-            {number: each.cursor for number, each in self.partitions.items()}, READ_COUNT, self._block_ms(now_s)
+            {number: each.cursor for number, each in mine.items()}, READ_COUNT, self._block_ms(mine.values(), now_s)
         )
         now_s = time.monotonic()
         server_ms = self._server_ms(now_s)
         lag_s = 0.0
-        for number, partition in list(self.partitions.items()):
+        for number, partition in mine.items():
             entries = found.get(number, [])
             partition.feed(entries, now_s)
             now_ms = server_ms
@@ -112,19 +118,27 @@ class EventWorker:
             self._write(partition)
         self._count(lag_s)
 
-    def _block_ms(self, now_s: float) -> int:
-        due = [due for each in self.partitions.values() if (due := each.deadline_s()) is not None]
+    def _resume(self) -> dict[int, Partition]:
+        """The partitions that it may work on. What was not confirmed when a lease ended is sent again first."""
+        for number in self._held:
+            if (partition := self.partitions.get(number)) is not None and partition.unconfirmed is not None:
+                self._write(partition)
+        return {number: each for number, each in self.partitions.items() if number in self._held}
+
+    def _block_ms(self, partitions: Iterable[Partition], now_s: float) -> int:
+        due = [due for each in partitions if (due := each.deadline_s()) is not None]
         return int(1000 * max(0.001, min([BLOCK_S, *(each - now_s for each in due)])))
 
     def _follow_leases(self, now_s: float) -> None:
-        claims = self._leases.claims(now_s)
+        self._held, known = self._leases.claims(now_s)
         for number, partition in list(self.partitions.items()):
-            if claims.get(number) != partition.epoch:
+            # After a lease has ended, the partition waits for what Redis says of it.
+            if known.get(number) != partition.epoch:
                 self._leave(number, "its lease has ended")
-        for number, epoch in claims.items():
+        for number, epoch in self._held.items():
             if number not in self.partitions:
                 self._take(number, epoch, now_s)
-        self._metrics.partitions.set(len(self.partitions))
+        self._metrics.partitions.set(len(self.partitions.keys() & self._held.keys()))
 
     def _take(self, number: int, epoch: int, now_s: float) -> None:
         try:
@@ -149,9 +163,11 @@ class EventWorker:
         log.info("partition %d: left, %s", number, why)
 
     def _write(self, partition: Partition, whole: bool = False) -> None:
-        batch = partition.batch(time.monotonic(), whole)
+        # A batch that Redis may have written already is sent again as it was.
+        batch = partition.unconfirmed or partition.batch(time.monotonic(), whole)
         if batch is None:
             return
+        partition.unconfirmed = batch
         try:
             self._commit(partition, batch)
         except FencedError:
@@ -159,7 +175,7 @@ class EventWorker:
             self._leave(partition.number, "another worker has taken it")
 
     def _commit(self, partition: Partition, batch: Batch) -> None:
-        """Sends the batch until Redis has answered: the same batch twice is written once."""
+        """Sends the batch until Redis has answered or the lease has ended: the same batch twice is written once."""
         backoff = Backoff()
         while True:
             try:
@@ -167,8 +183,9 @@ class EventWorker:
             except _CONTACT as error:
                 self._lifecycle.beat("events", BEAT_S)
                 self._lifecycle.set_missing("broker", self._explain(error))
-                if self._leases.claims(time.monotonic()).get(partition.number) != partition.epoch:
-                    raise FencedError from None
+                self._held, _ = self._leases.claims(time.monotonic())
+                if self._held.get(partition.number) != partition.epoch:
+                    return
                 if self._lifecycle.stopping:
                     raise
                 if note := self._throttle.note(str(error)[:40]):

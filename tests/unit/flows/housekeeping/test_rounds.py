@@ -114,6 +114,9 @@ def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeep
 @pytest.fixture(autouse=True)
 def read_types_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "TYPES_EVERY_S", 0.0)
+    # A busy machine must not cut a round short.
+    monkeypatch.setattr(rounds, "JANITORS_S", 60.0)
+    monkeypatch.setattr(rounds, "STEP_LIMIT_S", 60.0)
 
 
 async def test_types_are_bounded_and_the_known_ones_stay(caplog: pytest.LogCaptureFixture) -> None:
