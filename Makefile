@@ -19,16 +19,19 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test checks dashboard-types dashboard-tests test-python test-side-by-side test-alone test-load \
-    test-dashboard test-components test-browser test-sinks test-models test-faults test-fuzz test-cluster test-elasticity \
-    bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard lint-scripts lint-python types docs clean \
+.PHONY: help install demo test checks dashboard-types dashboard-tests test-python test-side-by-side test-alone \
+    test-load test-dashboard test-components test-browser test-sinks test-models test-faults test-fuzz test-cluster \
+    test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard lint-scripts \
+    lint-python types docs clean \
     dashboard screenshots has-node
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
+	  awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 
 $(STAMP): setup.py $(LOCK)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
 	@tools/lib/python-environment.sh $(VENV) "$(PYTHON)" $(LOCK)
 
 install: $(STAMP) ## create or update .venv with all packages
@@ -91,7 +94,7 @@ test-alone: install
 	    $$(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit) \
 	    $(ONCE_MORE) -m "alone and not load"; }
 
-test-load: install ## what a system under load does for minutes: scale ratio, fair shares, restarts, cameras that move, hundreds of cameras (ARGS="-k name")
+test-load: install ## a system under load for minutes: scale ratio, fair shares, restarts, many cameras (ARGS="-k name")
 	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
 
 build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
@@ -100,7 +103,7 @@ build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
 	@build/functions/bin/pip install -q --disable-pip-version-check -r tests/sinks/requirements.txt
 	@touch $@
 
-test-sinks: install build/functions/.installed ## delivery to a function, and to a real Kafka, if there is a tool that starts one (EI_KAFKA_COMMAND); two minutes
+test-sinks: install build/functions/.installed ## delivery to a function, and to Kafka (EI_KAFKA_COMMAND); two minutes
 	@$(BIN)/pytest tests/sinks $(ARGS)
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser
@@ -133,7 +136,8 @@ test-models: install ## boxes beside those of the exporters themselves (fetches 
 	@test -x build/exporters/bin/pip || $(BIN)/python -m venv build/exporters
 	@build/exporters/bin/pip install -q -r tests/models/requirements.txt
 	@build/exporters/bin/pip install -q --no-deps -r tests/models/requirements-alone.txt
-	@build/exporters/bin/python -m tests.models.exporter build/models build/models/a.png,build/models/b.png,build/models/c.png $(ARGS)
+	@build/exporters/bin/python -m tests.models.exporter build/models \
+	  build/models/a.png,build/models/b.png,build/models/c.png $(ARGS)
 	@$(BIN)/python -m tests.models.compare build/models $(ARGS)
 
 test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
@@ -165,7 +169,7 @@ build/trackers/.installed: tests/tracking/requirements.txt | $(STAMP)
 	@build/trackers/bin/pip install -q --disable-pip-version-check -r tests/tracking/requirements.txt
 	@touch $@
 
-bench-tracking: install build/trackers/.installed ## IDF1 and MOTA of the tracker beside those of a library, and ids behind several pods
+bench-tracking: install build/trackers/.installed ## the tracker's IDF1 and MOTA beside a library's; several pods
 	@$(BIN)/python -m tests.tracking build/trackers/bin/python
 
 bench-dashboard: install dashboard ## frame rate of the dashboard with 16 streams, in a real browser
@@ -175,7 +179,7 @@ screenshots: install dashboard ## the images in doc/images, from the running sys
 	@cd spa && npm run --silent screenshots
 
 # The slowest part first: with -j2 the others run beside it.
-lint: lint-dashboard lint-scripts lint-python ## style (ruff, shellcheck, shfmt, ESLint, Prettier) and known vulnerabilities of the packages
+lint: lint-dashboard lint-scripts lint-python ## style (ruff, shellcheck, shfmt, ESLint, Prettier), vulnerable packages
 
 lint-dashboard: $(NODE_STAMP)
 	@cd spa && npm run --silent lint && npm run --silent format:check
@@ -203,4 +207,5 @@ docs: install ## write the generated documents
 	@$(BIN)/python -m tests.bench.planner --document
 
 clean: ## remove everything generated, except models and videos
-	rm -rf $(VENV) $(VENV).lock build dist .demo spa/node_modules apps/elastic_inference/flows/gateway/dashboard apps/*.egg-info
+	rm -rf $(VENV) $(VENV).lock build dist .demo spa/node_modules apps/*.egg-info \
+	  apps/elastic_inference/flows/gateway/dashboard

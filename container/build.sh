@@ -11,8 +11,7 @@ usage: container/build.sh -r REGISTRY [-a ACTION] [-c COMPONENT] [-g TAG] [-e EN
   -a ACTION     build, publish (what was built), save (one archive per image into container/save/), all (build and
                 publish; the default)
   -c COMPONENT  css (camera stream), fss (file stream), ois (inference), wss (websocket server), gws (gateway),
-                evs (events), all
-                (the default)
+                evs (events), all (the default)
   -g TAG        tag of the images (default: the project's version)
   -e ENGINE     docker, podman or buildah (default: the first that is installed and works)
   -p PLATFORMS  such as linux/amd64,linux/arm64 (default: this machine's)
@@ -70,7 +69,7 @@ ois) images=(ei-inference-service) ;;
 wss) images=(ei-websocket-server) ;;
 gws) images=(ei-gateway-server) ;;
 evs) images=(ei-event-service) ;;
-all) images=(ei-camera-stream-service ei-file-stream-service ei-inference-service ei-websocket-server ei-gateway-server ei-event-service) ;;
+all) images=(ei-{camera-stream,file-stream,inference}-service ei-websocket-server ei-gateway-server ei-event-service) ;;
 *) wrong "-c $component: expected css, fss, ois, wss, gws, evs or all" ;;
 esac
 
@@ -93,7 +92,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # each build collects the content of the images here again
 inputs="$PWD/build/models $PWD/build/videos"
 for folder in "$models" "$clips"; do
-    [[ " $inputs " != *" $folder "* ]] || wrong "$folder is emptied by each build: give the folder that its files came from"
+    [[ " $inputs " != *" $folder "* ]] \
+        || wrong "$folder is emptied by each build: give the folder that its files came from"
 done
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' apps/elastic_inference/__init__.py)
 tag=${tag:-$version}
@@ -152,7 +152,8 @@ have_downloads() { # completes .venv, whose commands fetch models and clips, if 
     [[ -d .venv ]] || ! command -v ei-download-models >/dev/null || return 0
     say "running 'make install' for the commands that fetch models and clips (a few minutes, once)"
     make --no-print-directory install \
-        || die "'make install' failed (see above), so no model or clip can be fetched: fix it, or give -m and -v a folder or none"
+        || die "'make install' failed (see above), so no model or clip can be fetched:" \
+            "fix it, or give -m and -v a folder or none"
 }
 
 is_model() { [[ $1 == *.xml || $1 == *.onnx || $1 == *.tflite || $1 == *.pb ]]; }
@@ -175,11 +176,12 @@ fetch_models() {
         return
         ;;
     http://* | https://*)
-        tools/download-models.sh --defaults --mirror "$models" -o "$kept" || die "the models can't be fetched from $models"
+        tools/download-models.sh --defaults --mirror "$models" -o "$kept" \
+            || die "the models can't be fetched from $models"
         ;;
     '')
         tools/download-models.sh --defaults -o "$kept" || {
-            say "warning: some models could not be fetched; a type without its model falls back to an embedded one or is left out"
+            say "warning: some models could not be fetched; their types get an embedded model, or are left out"
             tools/download-models.sh --embedded -o "$kept" || say "warning: the embedded models could not be fetched"
         }
         ;;
@@ -188,7 +190,7 @@ fetch_models() {
         while IFS= read -r -d '' file; do
             is_model "$file" || [[ $file == *.bin ]] || continue
             grep -q "$(sha384sum "$file" | cut -d' ' -f1)\|$(sha256sum "$file" | cut -d' ' -f1)" "$known" \
-                || say "warning: ${file#build/models/} differs from the catalogue's file (its checksum); it is used as it is"
+                || say "warning: ${file#build/models/} differs from the catalogue's file (its checksum); it is used"
         done < <(find build/models -type f -print0 | sort -z)
         tools/download-models.sh --embedded -o build/models || say "warning: the embedded models could not be fetched"
         ;;
@@ -198,7 +200,8 @@ fetch_models() {
         find build/models -name '*.part' -delete # partial downloads, which the next build resumes
     fi
     [[ -n $(list_models) ]] \
-        || die "there is not a single model for the inference image: check the network, give -m a folder or a mirror, or -m none"
+        || die "there is not a single model for the inference image: check the network," \
+            "give -m a folder or a mirror, or -m none"
 }
 
 fetch_clips() {
@@ -207,7 +210,8 @@ fetch_clips() {
     case $clips in
     none) touch build/videos/.none ;;
     '')
-        tools/download-sample-videos.sh -o build/downloads/videos || say "warning: the sample clips could not be fetched"
+        tools/download-sample-videos.sh -o build/downloads/videos \
+            || say "warning: the sample clips could not be fetched"
         cp -r build/downloads/videos/. build/videos/
         find build/videos -name '*.part' -delete
         ;;
@@ -227,7 +231,8 @@ report() { # image log: the reason of the failure
         ;;
     *.build.log)
         if grep -qiE 'connection refused|no such host|i/o timeout|name resolution|temporary failure' "$2"; then
-            die "$1: the build cannot reach something that it needs (the base image, Debian's packages, PyPI or npm: see above); full log: $2"
+            die "$1: the build cannot reach something that it needs" \
+                "(the base image, Debian's packages, PyPI or npm: see above); full log: $2"
         fi
         ;;
     esac
@@ -242,7 +247,8 @@ run() { # image log command...
 
 set_arguments() { # name: the arguments of every build of this image, in `arguments`
     arguments=(-f "container/$1.Dockerfile" "${build_args[@]}")
-    [[ $1 != ei-inference-service || -z ${EXTRA_PACKAGES:-} ]] || arguments+=(--build-arg "EXTRA_PACKAGES=$EXTRA_PACKAGES")
+    [[ $1 != ei-inference-service || -z ${EXTRA_PACKAGES:-} ]] \
+        || arguments+=(--build-arg "EXTRA_PACKAGES=$EXTRA_PACKAGES")
 }
 
 build_one() { # name reference log
@@ -294,7 +300,7 @@ keep_sbom() { # name reference: a copy of the bill of materials in the image; se
 
 keep_digest() { # reference file: the registry's digest of what was published, for gen-k8s-yaml.sh --digests
     local digest
-    digest=$(sed -nE 's/.*(containerimage\.digest": *"|digest: |^)(sha256:[0-9a-f]{64}).*/\2/p' "$2" 2>/dev/null | tail -n 1)
+    digest=$(sed -nE 's/.*(containerimage\.digest": *"|digest: |^)(sha256:\w{64}).*/\2/p' "$2" 2>/dev/null | tail -n 1)
     if [[ -z $digest ]]; then
         say "warning: $engine reports no digest of $1, so gen-k8s-yaml.sh --digests cannot use it"
         return
@@ -389,5 +395,5 @@ if [[ " ${images[*]} " == *" ei-inference-service "* && $action != publish && $a
     inside=$(list_models | tr '\n' ' ')
     echo "  models in the inference image: ${inside:-none}"
 fi
-[[ $action != build && $action != all ]] || [[ ! -d $sboms ]] || echo "  bills of materials: $sboms, and /var/lib/db/sbom of each image"
+[[ $action == p* || $action == save || ! -d $sboms ]] || echo "  bills of materials: $sboms, and in each image"
 [[ -z $pinned ]] || echo "  digests: $digests (tools/gen-k8s-yaml.sh --digests $digests pins the images by them)"

@@ -10,7 +10,9 @@ RUN /stages/packages.sh /locks/events.txt /packages
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application
-RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-event-service /system /packages /application >/application/var/lib/db/sbom/ei-event-service.cdx.json
+RUN mkdir -p /application/var/lib/db/sbom && \
+    python3 /stages/sbom.py ei-event-service /system /packages /application \
+    >/application/var/lib/db/sbom/ei-event-service.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -26,7 +28,8 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-event-service"]
 # smoke test: the build fails if an import is missing
 RUN ["python", "-c", "import elastic_inference.flows.events.event_service"]

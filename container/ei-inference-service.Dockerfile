@@ -13,7 +13,9 @@ RUN cat /locks/model-api.txt >>/locks/inference.txt && /stages/packages.sh /lock
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application
-RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-inference-service /system /packages /application >/application/var/lib/db/sbom/ei-inference-service.cdx.json
+RUN mkdir -p /application/var/lib/db/sbom && \
+    python3 /stages/sbom.py ei-inference-service /system /packages /application \
+    >/application/var/lib/db/sbom/ei-inference-service.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -31,10 +33,12 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-inference-service"]
 # smoke test: the build fails if an import is missing
-RUN ["python", "-c", "import elastic_inference.flows.inference.inference_service, openvino, cv2, simplejpeg; from elastic_inference.adapters import jpeg_planes; assert jpeg_planes.available()"]
+RUN ["python", "-c", "import elastic_inference.flows.inference.inference_service, openvino, cv2, simplejpeg"]
+RUN ["python", "-c", "from elastic_inference.adapters import jpeg_planes; assert jpeg_planes.available()"]
 # values that change with every build come last, so that the layers above stay cached
 ARG VERSION=0
 ARG REVISION=unknown

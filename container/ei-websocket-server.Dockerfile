@@ -11,7 +11,9 @@ RUN /stages/packages.sh /locks/websocket.txt /packages
 COPY setup.py pyproject.toml README.md /source/
 COPY apps /source/apps
 RUN /stages/application.sh /source /application
-RUN mkdir -p /application/var/lib/db/sbom && python3 /stages/sbom.py ei-websocket-server /system /packages /application >/application/var/lib/db/sbom/ei-websocket-server.cdx.json
+RUN mkdir -p /application/var/lib/db/sbom && \
+    python3 /stages/sbom.py ei-websocket-server /system /packages /application \
+    >/application/var/lib/db/sbom/ei-websocket-server.cdx.json
 
 FROM scratch
 COPY --from=build /system /
@@ -27,7 +29,8 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000 31611
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "elastic_inference.commands.healthcheck"]
 ENTRYPOINT ["ei-websocket-server"]
 # smoke test: the build fails if an import is missing
 RUN ["python", "-c", "import elastic_inference.flows.relay.websocket_service, numpy, PIL.ImageFont, simplejpeg"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Writes Kubernetes manifests from the templates in kubernetes/: `tools/gen-k8s-yaml.sh -h`. Needs Python 3.11 with venv.
-# It runs in .venv if `make install` created one. Otherwise it installs the few packages that it needs into build/, once
-# and pinned. If that is interrupted, the next run starts it again.
+# Writes Kubernetes manifests from the templates in kubernetes/: `tools/gen-k8s-yaml.sh -h`. It needs Python 3.11 with
+# venv. It runs in .venv if `make install` created one. Otherwise it installs the few packages that it needs into
+# build/, once and pinned. If that is interrupted, the next run starts it again.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 lock=$here/container/locks/manifests.txt
@@ -35,7 +35,8 @@ install_packages() { # python folder
         || fail "$1 cannot make a virtual environment: install its venv module (Debian, Ubuntu: python3-venv)"
     "$making/bin/python" -m pip install --disable-pip-version-check --no-input --retries 1 --timeout 20 \
         --require-hashes -r "$lock" >"$log" 2>&1 \
-        || fail "cannot install its Python packages: PyPI, or the mirror that pip is set up for, must be reachable once" \
+        || fail "cannot install its Python packages: PyPI, or the mirror that pip is set up for," \
+            "must be reachable once" \
             "(${log#"$here"/}: $(grep -i '^error' "$log" | tail -n 1))"
     # only a complete environment gets its final name
     has_packages "$2/bin/python" || mv "$making" "$2"
@@ -51,4 +52,5 @@ if ! has_packages "$python"; then
     has_packages "$own/bin/python" || install_packages "$python" "$own"
     python=$own/bin/python
 fi
-PYTHONPATH=$here/apps${PYTHONPATH:+:$PYTHONPATH} PYTHONDONTWRITEBYTECODE=1 exec "$python" -m elastic_inference.commands.manifests.main "$@"
+export PYTHONPATH=$here/apps${PYTHONPATH:+:$PYTHONPATH} PYTHONDONTWRITEBYTECODE=1
+exec "$python" -m elastic_inference.commands.manifests.main "$@"

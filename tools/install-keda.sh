@@ -11,7 +11,7 @@ Installs KEDA $version into the namespace keda of the cluster that kubectl talks
 the suite's NetworkPolicies let it ask for the length of the queues (elastic-inference/scaler=allowed). If KEDA
 $version answers already, only that label is set. Another version, or one that Helm manages, is not touched.
 
-  --manifest FILE   use this file instead of the project's release (without internet access, or a file that you checked):
+  --manifest FILE   use this file instead of the project's release (without internet access, or a checked file):
                     $url
   --force           replace the KEDA that is in the namespace keda
   --dry-run         print what would be applied, to standard output, and change nothing
@@ -30,7 +30,8 @@ let_in=(kubectl label namespace keda elastic-inference/scaler=allowed --overwrit
 # Ends the script if the KEDA in the cluster is to stay.
 look_at_existing() {
     local label='.metadata.labels.app\.kubernetes\.io' found there by
-    found=$(kubectl -n keda get deployment keda-operator --ignore-not-found -o "jsonpath={$label/version}|{$label/managed-by}") \
+    found=$(kubectl -n keda get deployment keda-operator --ignore-not-found \
+        -o "jsonpath={$label/version}|{$label/managed-by}") \
         || die "cannot find out whether KEDA is installed"
     [[ -n $found ]] || return 0
     there=${found%|*} by=${found#*|}
@@ -43,7 +44,8 @@ look_at_existing() {
         say "KEDA $version is installed but does not answer: applying it again"
         return
     fi
-    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}. To use that one: ${let_in[*]}. To replace it with $version: --force"
+    die "the namespace keda has KEDA ${there:-of an unknown version}${by:+, managed by $by}." \
+        "To use that one: ${let_in[*]}. To replace it with $version: --force"
 }
 
 folder=$(mktemp -d)
@@ -61,7 +63,8 @@ if [[ -n $dry_run ]]; then
 fi
 # its definitions are too long for the annotation of a client-side apply
 kubectl apply --server-side ${force:+--force-conflicts} -f "$folder/keda.yaml" \
-    || die "kubectl could not apply all of it; if it names conflicts with what another tool applied, --force overrides them"
+    || die "kubectl could not apply all of it; if it names conflicts with what another tool applied," \
+        "--force overrides them"
 "${let_in[@]}"
 deployments=$(kubectl -n keda get deployment -o name)
 for part in keda-operator metrics-apiserver; do

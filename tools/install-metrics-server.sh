@@ -33,13 +33,16 @@ if [[ -n $owner ]]; then
         exit 0
     fi
     [[ $owner == kube-system/metrics-server ]] \
-        || die "$owner serves resource metrics but does not answer, and a cluster has one such server: repair or remove it"
+        || die "$owner serves resource metrics but does not answer, and a cluster has one such server:" \
+            "repair or remove it"
     say "resource metrics are registered but do not answer: applying again"
 fi
 fetch "$folder/components.yaml"
 if [[ -n $insecure ]]; then
-    sed -i '/^ *- --kubelet-use-node-status-port/{p;s/--kubelet-use-node-status-port.*/--kubelet-insecure-tls/}' "$folder/components.yaml"
-    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" || die "the manifest has no list of arguments to which --kubelet-insecure-tls can be added"
+    sed -i '/^ *- --kubelet-use-node-status-port/{p;s/--kubelet-use-node-status-port.*/--kubelet-insecure-tls/}' \
+        "$folder/components.yaml"
+    grep -q -- --kubelet-insecure-tls "$folder/components.yaml" \
+        || die "the manifest has no list of arguments to which --kubelet-insecure-tls can be added"
 fi
 if [[ -n $dry_run ]]; then
     cat "$folder/components.yaml"
@@ -47,5 +50,6 @@ if [[ -n $dry_run ]]; then
 fi
 kubectl apply -f "$folder/components.yaml"
 kubectl -n kube-system rollout status deployment/metrics-server --timeout=180s \
-    || die "metrics-server does not become Ready: kubectl -n kube-system logs deployment/metrics-server (for an x509 error, give --kubelet-insecure-tls)"
+    || die "metrics-server does not become Ready: kubectl -n kube-system logs deployment/metrics-server" \
+        "(for an x509 error, give --kubelet-insecure-tls)"
 say "done: kubectl top nodes shows figures within a minute"

@@ -16,8 +16,9 @@ usage: run-wss.sh [-i ADDRESS] [-p PORT] [-w PORT] [-u USER] [-y REGISTRY] [-h]
   -h           this text
 
 It has no login: everybody who reaches its port sees every stream. WEBSOCKET_HOST=127.0.0.1 keeps it on this machine.
-A viewer opens ws://<this host>:$RUN_WEBSOCKET_PORT/<name>:<type>:inferred, optionally with ?format=frame or ?format=json.
-Other settings are environment variables: MAX_VIEWERS, REORDER_MS, ALLOWED_ORIGINS, … (doc/configuration.md).
+A viewer opens ws://<this host>:$RUN_WEBSOCKET_PORT/<name>:<type>:inferred, optionally with ?format=frame or
+?format=json. Other settings are environment variables: MAX_VIEWERS, REORDER_MS, ALLOWED_ORIGINS, …
+(doc/configuration.md).
 TEXT
 }
 

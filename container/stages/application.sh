@@ -6,7 +6,8 @@ source=$1
 root=${2:?}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_ROOT_USER_ACTION=ignore
 /tmp/pip/bin/pip install -q --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /locks/build.txt
-site=$root/opt/ei/lib/$(python3 -c 'import sys; print(f"python{sys.version_info.major}.{sys.version_info.minor}")')/site-packages
+version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+site=$root/opt/ei/lib/python$version/site-packages
 /tmp/pip/bin/pip install -q --no-cache-dir --no-deps --no-index --no-build-isolation --target "$site" "$source"
 mkdir -p "$root/opt/ei/bin"
 for script in "$site"/bin/ei-*; do

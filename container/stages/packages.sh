@@ -8,7 +8,8 @@ root=$2
 python3 -m venv /tmp/pip
 python3 -m venv --without-pip "$root/opt/ei"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_ROOT_USER_ACTION=ignore
-/tmp/pip/bin/pip --python "$root/opt/ei/bin/python" install -q --no-cache-dir --no-deps --only-binary :all: --require-hashes -r "$lock"
+/tmp/pip/bin/pip --python "$root/opt/ei/bin/python" install -q --no-cache-dir --no-deps --only-binary :all: \
+    --require-hashes -r "$lock"
 
 site=$(echo "$root"/opt/ei/lib/python3*/site-packages)
 # OpenCV's wheel holds an OpenBLAS of 38 MB for 16 functions; Debian's LAPACK has them in 8 MB
@@ -28,6 +29,7 @@ cd "$site"
 find . -type d \( -name tests -o -name test -o -name include \) -path './numpy/*' -prune -exec rm -rf {} +
 rm -rf numpy/f2py numpy/distutils cv2/data openvino/include openvino/cmake
 # OpenVINO's readers of models that exist only inside a PyTorch or JAX process: no file has such a model
-rm -rf openvino/frontend/pytorch openvino/frontend/jax openvino/libs/libopenvino_pytorch_frontend* openvino/libs/libopenvino_jax_frontend*
+rm -rf openvino/frontend/pytorch openvino/libs/libopenvino_pytorch_frontend*
+rm -rf openvino/frontend/jax openvino/libs/libopenvino_jax_frontend*
 find . \( -name '*.pyi' -o -name '*.a' -o -name '*.lib' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete
 find "$root/opt/ei/bin" -type f ! -name 'python*' -delete

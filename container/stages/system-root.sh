@@ -19,16 +19,19 @@ dpkg-query -W -f '${Package}\n' | sort >/tmp/before
 further=$(dpkg-query -W -f '${Package}\n' | sort | comm -13 /tmp/before -)
 
 triplet=$(cd /usr/lib && ls -d -- *-linux-gnu)
-mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/usr/lib64" "$root/var/lib/dpkg/status.d" "$root/etc/ssl/certs"
+mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/usr/lib64"
+mkdir -p "$root/var/lib/dpkg/status.d" "$root/etc/ssl/certs"
 for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
 for package in $base_packages $further; do
     # a container needs no documentation, translations, character sets or package scripts
     dpkg -L "$package" | sort -u | while read -r path; do
         case $path in
         /usr/share/doc/*/copyright) ;;
-        /usr/share/doc/* | /usr/share/man/* | /usr/share/locale/* | /usr/share/info/* | /usr/share/lintian/*) continue ;;
-        /usr/share/bug/* | /usr/share/python3/* | /usr/share/bash-completion/* | */gconv/* | /usr/share/applications/*) continue ;;
-        */pydoc_data/* | */idlelib/* | */ensurepip/* | */engines-3/* | */turtle.py | /usr/lib/python3*/test/* | */_pyrepl/*) continue ;;
+        /usr/share/doc/* | /usr/share/man/* | /usr/share/locale/* | /usr/share/info/*) continue ;;
+        /usr/share/lintian/* | /usr/share/bug/* | /usr/share/python3/* | /usr/share/applications/*) continue ;;
+        /usr/share/bash-completion/* | */gconv/* | */engines-3/*) continue ;;
+        */pydoc_data/* | */idlelib/* | */ensurepip/* | */turtle.py | */_pyrepl/*) continue ;;
+        /usr/lib/python3*/test/*) continue ;;
         */dejavu/DejaVuSans.ttf) ;; # the only font of the labels
         */dejavu/* | *.pyc) continue ;;
         esac
@@ -43,7 +46,8 @@ for package in $base_packages $further; do
     dpkg-query -s "$package" >"$root/var/lib/dpkg/status.d/$package"
 done
 for library in blas lapack; do # Debian finds these two through its alternatives, which are not copied
-    [ ! -d "$root/usr/lib/$triplet/$library" ] || ln -sf "$library/lib$library.so.3" "$root/usr/lib/$triplet/lib$library.so.3"
+    [ ! -d "$root/usr/lib/$triplet/$library" ] \
+        || ln -sf "$library/lib$library.so.3" "$root/usr/lib/$triplet/lib$library.so.3"
 done
 [ -e "$root/usr/bin/sh" ] || ln -s dash "$root/usr/bin/sh"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,11 +52,12 @@ def document_part(document: Mapping[str, Any]) -> str:
     """The part of the document: machine, totals, a table per group."""
     rows = [row_from_dict(each) for each in document["rows"]]
     machine = document["machine"]
-    text = [
+    sentence = (
         f"{machine['when']}, {machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB, Linux "
         f"{machine['kernel']}, Python {machine['python']}, Valkey {machine['valkey']}; load before "
-        f"{machine['load_before']}. {totals(rows)}\n"
-    ]
+        f"{machine['load_before']}. {totals(rows)}"
+    )
+    text = [textwrap.fill(sentence, 118) + "\n"]
     for group in dict.fromkeys(row.group for row in rows):
         text.append(f"\n**{group[0].upper()}{group[1:]}**\n\n")
         text.append(markdown_table(COLUMNS, (cells(row) for row in rows if row.group == group)))

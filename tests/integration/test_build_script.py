@@ -186,7 +186,7 @@ def test_a_fresh_clone_is_installed_once_for_its_downloads(builder: Builder) -> 
 def test_models_that_cant_be_fetched_are_a_warning(builder: Builder) -> None:
     done = builder.run("-r", "r.example", "-a", "build", "-c", "ois", OFFLINE="1")
     assert done.returncode == 0, done.stderr
-    assert "falls back to an embedded one or is left out" in done.stdout
+    assert "their types get an embedded model, or are left out" in done.stdout
     refused = builder.run("-r", "r.example", "-a", "build", "-c", "ois", "-m", "https://mirror.example/m", OFFLINE="1")
     assert refused.returncode == 1
     assert "can't be fetched from https://mirror.example/m" in refused.stderr

@@ -28,7 +28,7 @@ from tests.support.viewer import Viewer
 from tests.support.waiting import wait_for
 
 DOCUMENT = PROJECT / "doc" / "inference_metrics.md"
-HERE = Path(__file__).parent
+EXAMPLES = [Path(__file__).parent / f"monitoring_{name}.yaml" for name in ("rules", "alerts")]
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +77,12 @@ def test_alerts_reach_an_alertmanager_that_is_named(config: str, tmp_path: Path)
 
 def test_every_rule_does_what_its_examples_say(rules: str, tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(rules)
-    shutil.copy(HERE / "monitoring_rules.yaml", tmp_path / "tests.yml")
-    run(tool("promtool"), "test", "rules", str(tmp_path / "tests.yml"))
+    copies = [shutil.copy(each, tmp_path) for each in EXAMPLES]
+    run(tool("promtool"), "test", "rules", *map(str, copies))
 
 
 def test_every_rule_has_an_example(rules: str) -> None:
-    examples = yaml.safe_load((HERE / "monitoring_rules.yaml").read_text())["tests"]
+    examples = [test for each in EXAMPLES for test in yaml.safe_load(each.read_text())["tests"]]
     expected = [
         test["alertname"] for each in examples for test in each.get("alert_rule_test", ()) if test["exp_alerts"]
     ]

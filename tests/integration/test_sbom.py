@@ -79,7 +79,7 @@ def test_the_same_content_gives_the_same_file(root: Path, packages: Path) -> Non
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "container").glob("*.Dockerfile")), ids=lambda path: path.stem)
 def test_every_image_holds_its_own(path: Path) -> None:
-    (line,) = (each for each in path.read_text().splitlines() if "sbom.py" in each)
-    names = re.findall(r"ei-[a-z]+(?:-[a-z]+)*", line)
+    (command,) = (each for each in path.read_text().replace("\\\n", "").splitlines() if "sbom.py" in each)
+    names = re.findall(r"ei-[a-z]+(?:-[a-z]+)*", command)
     assert set(names) == {path.stem}
-    assert f"/application/var/lib/db/sbom/{path.stem}.cdx.json" in line
+    assert f"/application/var/lib/db/sbom/{path.stem}.cdx.json" in command

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Shared by tools/*.sh that only call a console command: run_command COMMAND CODE HINT ARGUMENT… becomes the COMMAND of
-# the repository's .venv, else of PATH. If it is not installed, CODE is the exit code, and HINT names another way to run it.
+# the repository's .venv, else of PATH. If it is not installed, CODE is the exit code, and HINT names another way to
+# run it.
 run_command() {
     local command="$1" code="$2" hint="$3" root
     shift 3

@@ -17,8 +17,8 @@ read_options() {
         -h | --help)
             usage
             echo
-            echo "The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum with the digest"
-            echo "that the release's page shows, and give it with --manifest."
+            echo "The release is pinned by its version, not by a checksum. To check it, compare the file's sha256sum"
+            echo "with the digest that the release's page shows, and give it with --manifest."
             exit 0
             ;;
         --dry-run) dry_run=1 ;;
@@ -32,7 +32,8 @@ read_options() {
         shift
     done
     # not -f, since <(…) of a shell is a pipe
-    [[ -z $manifest || (-r $manifest && ! -d $manifest) ]] || wrong "--manifest $manifest: expected a file that can be read"
+    [[ -z $manifest || (-r $manifest && ! -d $manifest) ]] \
+        || wrong "--manifest $manifest: expected a file that can be read"
 }
 
 check_cluster() {
@@ -42,11 +43,13 @@ check_cluster() {
         || die "the cluster does not answer: does KUBECONFIG or the current context name one (kubectl cluster-info)?"
     server=$(sed -n '/serverVersion/,/}/s/.*"minor": "\([0-9]*\).*/\1/p' <<<"$found")
     [[ ${server:-0} -ge 33 ]] || say "warning: Kubernetes 1.${server:-?}: tested with 1.33 to 1.36"
-    kubectl auth can-i create clusterroles -q >/dev/null 2>&1 || die "this user may not create cluster roles: ask an administrator"
+    kubectl auth can-i create clusterroles -q >/dev/null 2>&1 \
+        || die "this user may not create cluster roles: ask an administrator"
 }
 
 api_server() { # group: namespace/name of the service that answers for v1beta1 of this API; nothing without one
-    kubectl get apiservice "v1beta1.$1" --ignore-not-found -o 'jsonpath={.spec.service.namespace}/{.spec.service.name}' \
+    kubectl get apiservice "v1beta1.$1" --ignore-not-found \
+        -o 'jsonpath={.spec.service.namespace}/{.spec.service.name}' \
         || die "cannot find out who serves $1"
 }
 

@@ -80,9 +80,11 @@ run_refuse_http() {
     local line
     # To Redis this is a GET with one argument too many, which it refuses.
     # shellcheck disable=SC2016  # the inner shell expands them
-    line="$(timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&3 && IFS= read -r -t 4 line <&3; printf "%s" "${line:0:40}"' "$1" "$2" 2>/dev/null | tr -d '\0')" || true
+    line="$(timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&3 &&
+        IFS= read -r -t 4 line <&3; printf "%s" "${line:0:40}"' "$1" "$2" 2>/dev/null | tr -d '\0')" || true
     if [[ "$line" == HTTP/* ]]; then
-        run_die "port $2 at $1 answers HTTP: $RUN_DASHBOARD_PORT is the dashboard, the frame queue is port $RUN_QUEUE_PORT (give -p $RUN_QUEUE_PORT)"
+        run_die "port $2 at $1 answers HTTP: $RUN_DASHBOARD_PORT is the dashboard," \
+            "the frame queue is port $RUN_QUEUE_PORT (give -p $RUN_QUEUE_PORT)"
     fi
 }
 

@@ -1,10 +1,10 @@
 -- The start of the push script of leased streams; the text of push.lua follows. Only the holder of the newest lease
 -- pushes, and its numbers continue those of the holder before.
 -- KEYS, after those of push.lua: epoch:<name>
--- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms, seq
---       of the last frame that this producer has pushed under this epoch, or -1
--- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far. The
--- latter already refuses the holder before, so that the numbers of all types, asked in one round trip, are final.
+-- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms,
+--       seq of the last frame that this producer has pushed under this epoch, or -1
+-- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far.
+-- The latter already refuses the holder before, so that the numbers of all types, asked in one round trip, are final.
 -- Redis may have lost what this lease has pushed, and then perhaps a newer lease too: 'EI_FENCED <its own epoch>'. Its
 -- worker asks for a newer epoch, which only the holder gets.
 local ARGUMENTS, MAX_NUMBER = 5, 9000000000000000

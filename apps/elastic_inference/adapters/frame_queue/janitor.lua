@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Keeps one type's queue bounded and fresh while no pod pops, and repairs what a killed pod left. Clients can write
--- anything into these keys, so each run does a bounded amount of work, reads a bounded number of bytes, and the next run
+-- anything into these keys, so each run does a bounded amount of work and reads a bounded number of bytes. The next run
 -- continues.
 -- KEYS: tokens, queue_<type>, dropped, sources, plain, janitor
 -- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms, TOKEN_LIMIT,

@@ -3,8 +3,9 @@
 -- KEYS: tokens, waiting:<name>, dropped
 -- ARGV: prefix, name, STREAM_QUEUE_DEPTH, TOKEN_LIMIT, '<bytes> <id>' of each frame, oldest first; then `size`, if the
 --       producer asks which size of frames is needed
--- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`. If it was asked, plus
--- 4096 times: 0 (unknown), 1 (somebody watches), or width * 32768 + height of the models' input, plus 2^30 if letterboxed.
+-- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`. If it was asked,
+-- plus 4096 times: 0 (unknown), 1 (somebody watches), or width * 32768 + height of the models' input, plus 2^30 if
+-- letterboxed.
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local asked = ARGV[#ARGV] == 'size'
@@ -22,7 +23,7 @@ end
 -- pop the entry of such a frame. An older users.acl does not allow EXISTS: then it is entered, and found stale.
 local set = {}
 for i = 1, count do
-  set[i] = prefix .. 'frame:' .. name .. ':' .. (string.match(string.sub(ARGV[i + 4], 1, MAX_ENTRY), '^%d+ (.+)$') or '')
+  set[i] = prefix .. 'frame:' .. name .. ':' .. (ARGV[i + 4]:sub(1, MAX_ENTRY):match('^%d+ (.+)$') or '')
 end
 local found = redis.pcall('EXISTS', unpack(set))
 if type(found) == 'number' and found < count then

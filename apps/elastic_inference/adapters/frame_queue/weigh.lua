@@ -1,7 +1,8 @@
 #!lua flags=no-writes,allow-cross-slot-keys
--- How much memory keys take. They are no KEYS: Redis would ask for the right to read them, and frames may only be written.
+-- How much memory keys take. They are not given as KEYS: Redis would then ask for the right to read them, and the
+-- caller may only write frames.
 -- ARGV: keys
--- Returns the bytes of each, 0 for one that is gone.
+-- Returns the bytes of each, 0 for a key that does not exist.
 local found = {}
 for i = 1, #ARGV do
   local bytes = redis.pcall('MEMORY', 'USAGE', ARGV[i])

@@ -7,14 +7,16 @@
 -- KEYS: leases, workers
 -- ARGV: key of the wanted items, `renew` or `release`, worker (<name>:<incarnation>), lease in us, capacity, used,
 --       1 if it drains, highest epoch that it knows; then for each item that it runs:
---       '<name> <epoch> <cost> <epoch that refused it> <quarantine in ms, or -1> <1 if the former worker must end first>'
+--       '<name> <epoch> <cost> <epoch that refused it> <quarantine in ms, or -1>
+--        <1 if the former worker must end first>'
 -- Returns {1 if the wanted items are known, highest epoch, {name, epoch, revision, quarantine in ms, …}: held,
 --          {name, …}: leaving, {worker, ms ago, capacity, used, load, items, 1 if it drains, …},
 --          {name, cost, reason, …}: unassigned}.
--- A row of `leases`: <epoch> <worker, or -> <cost> <moved in us> <quarantine until, us> <former worker, or -> <left in us>
+-- A row of `leases`: <epoch> <worker, or -> <cost> <moved in us> <quarantine until, us> <former worker, or ->
+--       <left in us>
 -- A row of `workers`: <seen in us> <capacity> <used> <1 if it drains> <lease in us> <load> <items>
--- Fields that are not items: `:epoch`, the highest one, and `:free`, names, in `leases`; `:clock`, `:looked` and `:born`,
--- the times of the last round, the last look and the first round, in `workers`.
+-- Fields that are not items: in `leases` `:epoch`, the highest one, and `:free`, names; in `workers` `:clock`,
+-- `:looked` and `:born`, the times of the last round, the last look and the first round.
 local leases_key, workers_key, wanted_key = KEYS[1], KEYS[2], ARGV[1]
 local command, me, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 -- Microseconds and epochs stay below 2^53, up to which Lua's numbers are exact.
@@ -175,7 +177,9 @@ local function read_wanted()
   for name, row in pairs(rows) do
     local revision, cost = string.match(string.sub(row, 1, 64), '^(%d+) (%S+)$')
     revision, cost = number(revision, MAX_EPOCH), number(cost, MAX_COST)
-    if revision and cost and is_name(name) then wanted[name] = {revision = revision, cost = math.max(cost, MIN_COST)} end
+    if revision and cost and is_name(name) then
+      wanted[name] = {revision = revision, cost = math.max(cost, MIN_COST)}
+    end
   end
 end
 
@@ -247,7 +251,9 @@ local function take_report(name, item, row)
   if item.refused >= row.epoch then row.epoch, changed[name] = new_epoch(), true end
   if item.blocked and row.left > 0 then row.left, changed[name] = 0, true end
   -- Small changes are noise, and 0 means that the cost has not been measured yet.
-  if item.cost > 0 and math.abs(row.cost - item.cost) > 0.15 * row.cost then row.cost, changed[name] = item.cost, true end
+  if item.cost > 0 and math.abs(row.cost - item.cost) > 0.15 * row.cost then
+    row.cost, changed[name] = item.cost, true
+  end
   if item.quarantine >= 0 then
     row.quarantine, changed[name] = now + math.min(item.quarantine * 1000, DAY), true
     if item.quarantine == 0 then row.quarantine = 0 end
