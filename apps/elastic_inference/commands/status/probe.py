@@ -18,6 +18,7 @@ from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.redis_server_check import ask_problem
 from elastic_inference.adapters.stream_broker import StreamRegistry
 from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.redis_url import parse_redis_url
 from elastic_inference.commands.status.findings import EventState, IdleSink, Observations, PoolCamera, ProducerState
 from elastic_inference.domain.camera import CameraState
 from elastic_inference.domain.camera_documents import Cameras
@@ -95,13 +96,12 @@ async def _janitor_runs(reader: QueueReader, infer_type: str) -> bool:
 
 async def _answers_http(target: RedisTarget) -> bool:
     """Whether a web server answers instead of Redis, which refuses such a GET."""
-    url = target.url.get_secret_value()
-    if not url.startswith("redis://"):
-        return False
     try:
-        parts = urlsplit(url)
+        url = parse_redis_url(target.url.get_secret_value())
+        if url.scheme != "redis":
+            return False
         async with asyncio.timeout(LIMIT_S):
-            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 6379)
+            reader, writer = await asyncio.open_connection(*url.hosts[0])
             try:
                 writer.write(b"GET / HTTP/1.0\r\n\r\n")
                 return await reader.readexactly(5) == b"HTTP/"
