@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import simplejpeg
 
-from elastic_inference.adapters.source.jpeg_planes import JpegPlanes
+from elastic_inference.adapters.source.encoder_planes import JpegPlanes
 from tests.bench.camera import CASES, CLIP, FPS, JPEG_QUALITY
 from tests.support.rtsp_plain import rtsp_camera
 from tests.support.system import REPOSITORY

@@ -29,7 +29,7 @@ BROKEN_EVERY = 10
 KINDS: tuple[Callable[[bytes], bytes], ...] = (lambda data: data[: len(data) // 2], lambda data: b"GIF89a" + data[:99])
 
 
-class Stream:
+class FedStream:
     """A camera that records when it pushed each frame, and a viewer that records when it got the result."""
 
     def __init__(self, feeder: Feeder, viewer: Viewer) -> None:
@@ -82,7 +82,7 @@ def test_good_frames_are_as_fast_with_a_tenth_of_broken_ones_as_without(
         pod.wait_ready()
         feeder = Feeder(valkey)
         with Viewer(f"ws://127.0.0.1:{relay.port}", STREAM) as viewer:
-            stream = Stream(feeder, viewer)
+            stream = FedStream(feeder, viewer)
             # The relay knows a stream only once it has a result, and the pod asks once a second who watches.
             wait_for(lambda: (feeder.push(stream.good, *SIZE), viewer.results)[1], 30, "the first result", every_s=0.1)
             stream.seq = feeder.pushed

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from elastic_inference.base.config import load
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import set_up_logging
-from elastic_inference.base.settings.sinks import DeliverySettings
+from elastic_inference.base.settings.delivery import DeliverySettings
 from elastic_inference.domain import keys
 from elastic_inference.flows.deliver import service
 from elastic_inference.flows.deliver.delivery import Delivery

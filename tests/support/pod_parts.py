@@ -1,4 +1,4 @@
-"""Parts of a pod for unit tests: popped frames, tasks, an outbox with a publisher that records, all without Redis."""
+"""Parts of a pod for unit tests: popped frames, tasks, a result sender whose publisher records. Without Redis."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from elastic_inference.domain.result import Result
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.frame_account import FrameAccount
 from elastic_inference.flows.inference.load_meter import LoadMeter
-from elastic_inference.flows.inference.outbox import Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import RedisHealth
+from elastic_inference.flows.inference.result_sender import ResultSender
 from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
 from elastic_inference.flows.inference.utilisation import ClaimedDrops
 from tests.support.results import make_result
@@ -76,7 +76,7 @@ class RecordingPublisher:
 
 
 class Parts:
-    """A task queue and an outbox, wired as in the pipeline. `start` runs the outbox; leaving the block ends it."""
+    """A task queue and a result sender, wired as in the pipeline. `start` runs the sender; leaving ends it."""
 
     def __init__(self, ahead: int = 4, fresh_s: float = float("inf")) -> None:
         self.registry = CollectorRegistry()
@@ -87,8 +87,8 @@ class Parts:
         self.publisher = RecordingPublisher()
         self.reports = 0
         self.report_error: Exception | None = None
-        self.outbox = Outbox(self.publisher, self._report, self.context, self.health("broker"), fresh_s)
-        self._thread = threading.Thread(target=self.outbox.run)
+        self.sender = ResultSender(self.publisher, self._report, self.context, self.health("broker"), fresh_s)
+        self._thread = threading.Thread(target=self.sender.run)
 
     def health(self, part: str) -> RedisHealth:
         """Readiness of `queue` or `broker`; errors are explained by their text."""
@@ -97,7 +97,7 @@ class Parts:
 
     def add(self, *orders: int, stream: str = STREAM) -> list[Task]:
         """Adds frames of one stream and hands them to the workers."""
-        slots = self.outbox.reserve([stream] * len(orders))
+        slots = self.sender.reserve([stream] * len(orders))
         tasks = [Task(popped(order), stream, slot) for order, slot in zip(orders, slots, strict=True)]
         self.tasks.add(tasks)
         return tasks
@@ -105,19 +105,19 @@ class Parts:
     def finish(self, *orders: int) -> None:
         """Frames of one stream that have been inferred."""
         for task in self.add(*orders):
-            self.outbox.finish(task.slot, outgoing(task.popped.order))
+            self.sender.finish(task.slot, outgoing(task.popped.order))
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample's value, 0 when there is none."""
         return self.registry.get_sample_value(name, {"infer_type": "face", "model": "model", **labels}) or 0.0
 
     def start(self) -> None:
-        """Runs the outbox in a thread."""
+        """Runs the result sender in a thread."""
         self._thread.start()
 
     def end(self) -> None:
-        """Ends the outbox once all is sent."""
-        self.outbox.close()
+        """Ends the result sender once all is sent."""
+        self.sender.close()
         self._thread.join(30)
         assert not self._thread.is_alive()
 

@@ -52,7 +52,7 @@ class DrawnImage:
 
 
 @dataclass
-class Stream:
+class PublishedStream:
     """A published stream."""
 
     identifier: str
@@ -123,10 +123,10 @@ class Pool:
         names = list(dict.fromkeys(name for name, _, _ in entries))
         variants = range(min(VARIANTS, len(names)))
         made = [make_images(arguments.clip, *self.size, variant) for variant in variants]
-        self.streams: dict[str, Stream] = {}
+        self.streams: dict[str, PublishedStream] = {}
         for name, _, infer_type in entries:
             identifier = f"{name}:{infer_type}:inferred"
-            self.streams[identifier] = Stream(identifier, infer_type, made[names.index(name) % VARIANTS])
+            self.streams[identifier] = PublishedStream(identifier, infer_type, made[names.index(name) % VARIANTS])
         self.names = names
         self.client = redis.Redis.from_url(arguments.broker_url)
         types = sorted({stream.type for stream in self.streams.values()})
@@ -162,13 +162,13 @@ class Pool:
                 heapq.heappush(due, (max(when, now - 1.0) + 1 / self.fps, identifier))
             time.sleep(max(0.0, min(due[0][0], next_report) - time.monotonic(), 0.0005))
 
-    def _publish(self, stream: Stream) -> None:
+    def _publish(self, stream: PublishedStream) -> None:
         image = stream.images[stream.seq % LOOP_FRAMES]
         result = self._result(stream, image)
         self.publishers[stream.type].publish([(result, image.jpeg)])
         stream.published += 1
 
-    def _result(self, stream: Stream, image: DrawnImage) -> Result:
+    def _result(self, stream: PublishedStream, image: DrawnImage) -> Result:
         stream.seq += 1
         stream.order += 1
         model, precision = model_of(stream.type)

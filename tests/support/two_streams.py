@@ -24,7 +24,7 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.image_size import WATCHED_VALUE
 from elastic_inference.flows.produce.camera_plan import spec_plan
-from elastic_inference.flows.produce.stream import Stream
+from elastic_inference.flows.produce.stream import ProducerStream
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from tests.support.background import repeating
 from tests.support.ports import free_port
@@ -96,7 +96,7 @@ class TwoStreams:
             self.manager.tick()
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> ProducerStream:
         """What runs now."""
         return self.manager.streams()[NAME]
 

@@ -106,10 +106,12 @@ class Webhook(PlainSink):
         address = self._access.address(host)
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        return _Connection(host, port, self._spec.timeout_s, address, ssl.create_default_context() if secure else None)
+        return _SinkConnection(
+            host, port, self._spec.timeout_s, address, ssl.create_default_context() if secure else None
+        )
 
 
-class _Connection(http.client.HTTPConnection):
+class _SinkConnection(http.client.HTTPConnection):
     """Connects to `address`; header and certificate are for `host`."""
 
     def __init__(self, host: str, port: int, timeout_s: float, address: str, tls: ssl.SSLContext | None) -> None:

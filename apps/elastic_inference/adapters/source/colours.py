@@ -1,6 +1,6 @@
 """How a video's samples are to be read: matrix and range, as the video states them or as players assume them.
 
-Called by `jpeg_planes` and `container`. Pure: numbers of ITU-T H.273 in, names out.
+Called by `encoder_planes` and `container`. Pure: numbers of ITU-T H.273 in, names out.
 """
 
 from __future__ import annotations

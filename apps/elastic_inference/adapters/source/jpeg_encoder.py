@@ -16,7 +16,7 @@ import simplejpeg
 
 from elastic_inference.adapters.decoded_image import much_is_missing, upright
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.jpeg_planes import JpegPlanes
+from elastic_inference.adapters.source.encoder_planes import JpegPlanes
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
 from elastic_inference.domain.image_size import FrameSize

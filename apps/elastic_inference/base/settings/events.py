@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from elastic_inference.base.settings.sinks import DeliverySettings
+from elastic_inference.base.settings.delivery import DeliverySettings
 
 
 class EventSettings(DeliverySettings):

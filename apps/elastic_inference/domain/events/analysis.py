@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from elastic_inference.domain.events.counts import Counts
 from elastic_inference.domain.events.event import Event, EventKind
-from elastic_inference.domain.events.lifecycle import Life, Moment, Narrator
+from elastic_inference.domain.events.event_phases import Life, Moment, Narrator
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.events.stream_clock import StreamClock
 from elastic_inference.domain.events.tracker import Seen, Track, Tracker

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import DeliveryMetrics
-from elastic_inference.base.settings.sinks import DeliverySettings
+from elastic_inference.base.settings.delivery import DeliverySettings
 from elastic_inference.domain import keys
 from elastic_inference.flows.deliver.delivery import Delivery
 

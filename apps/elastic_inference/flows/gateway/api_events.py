@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from elastic_inference.adapters.event_store.event_log import LogPlace, read_cursor
 from elastic_inference.domain.events.event import EventKind
 from elastic_inference.flows.gateway.api import ApiHandler
-from elastic_inference.flows.gateway.event_log import Filter
+from elastic_inference.flows.gateway.event_reader import Filter
 from elastic_inference.flows.gateway.handlers import ApiError
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200

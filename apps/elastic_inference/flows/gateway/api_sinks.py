@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from elastic_inference.domain.rest import Role, document_json
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
-from elastic_inference.flows.gateway.sinks import SinkRefusal
+from elastic_inference.flows.gateway.sink_editor import SinkRefusal
 
 T = TypeVar("T")
 UNAVAILABLE = "The sinks can't be read now: Redis does not answer, or its users are of an older version."

@@ -19,7 +19,7 @@ from elastic_inference.domain.rest import HelloEvent, ProblemEvent, Role, TimeEv
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.camera_state import worth_an_event
 from elastic_inference.flows.gateway.cameras import PoolCameras
-from elastic_inference.flows.gateway.event_log import EventReader
+from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
 log = logging.getLogger(__name__)

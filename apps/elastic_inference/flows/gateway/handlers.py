@@ -24,12 +24,12 @@ from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
 from elastic_inference.flows.gateway.cameras import PoolCameras
-from elastic_inference.flows.gateway.event_log import EventReader
+from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.security_headers import security_headers
-from elastic_inference.flows.gateway.sinks import GatewaySinks
+from elastic_inference.flows.gateway.sink_editor import GatewaySinks
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
 
 log = logging.getLogger(__name__)

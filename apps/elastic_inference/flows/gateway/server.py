@@ -49,11 +49,11 @@ from elastic_inference.flows.gateway.auth import Authenticator
 from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
 from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.client_streams import open_stream
-from elastic_inference.flows.gateway.event_log import EventReader
+from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
-from elastic_inference.flows.gateway.sinks import GatewaySinks
+from elastic_inference.flows.gateway.sink_editor import GatewaySinks
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
 from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
 from elastic_inference.flows.gateway.tokens_file import TokensFile

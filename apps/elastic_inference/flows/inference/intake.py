@@ -15,9 +15,9 @@ from elastic_inference.base.backoff import Backoff
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.sequence import Tombstone
-from elastic_inference.flows.inference.outbox import Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
+from elastic_inference.flows.inference.result_sender import ResultSender
 from elastic_inference.flows.inference.task_queue import Task
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ class Intake:
     """From the queue to the workers. `run` is the body of one thread."""
 
     def __init__(
-        self, consumer: Consumer, infer_type: str, pod: PodContext, outbox: Outbox, health: RedisHealth
+        self, consumer: Consumer, infer_type: str, pod: PodContext, sender: ResultSender, health: RedisHealth
     ) -> None:
         self._consumer, self._health = consumer, health
         self._type = infer_type
-        self._tasks, self._outbox = pod.tasks, outbox
+        self._tasks, self._sender = pod.tasks, sender
         self._meter, self._account = pod.meter, pod.account
         self._lifecycle = pod.lifecycle
 
@@ -88,14 +88,14 @@ class Intake:
     def _accept(self, batch: PopBatch) -> None:
         now_s = time.monotonic()
         streams = [keys.stream_id(popped.frame.name, self._type) for popped in batch.frames]
-        slots = self._outbox.reserve(streams)
+        slots = self._sender.reserve(streams)
         for task in self._tasks.add([Task(*parts) for parts in zip(batch.frames, streams, slots, strict=True)]):
             self._account.stale(1)
             found = Tombstone(task.stream, task.popped.order, DropReason.STALE)
-            self._outbox.discard(task.slot, found, task.size)
+            self._sender.discard(task.slot, found, task.size)
         self._meter.pop_ends(batch, now_s)
         if batch.tombstones:
-            self._outbox.bury(batch.tombstones)
+            self._sender.bury(batch.tombstones)
         self._account.popped(batch)
 
     def _close(self) -> None:

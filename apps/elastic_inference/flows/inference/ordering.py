@@ -1,6 +1,6 @@
 """Brings frames that finish in any order back into each stream's own order. Pure.
 
-Called by the `outbox` under its lock. A slow frame holds back only the later frames of its own stream.
+Called by the `result_sender` under its lock. A slow frame holds back only the later frames of its own stream.
 """
 
 from __future__ import annotations

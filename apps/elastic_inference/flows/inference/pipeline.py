@@ -1,6 +1,6 @@
 """One pod's flow: wires its parts together, runs their threads, and stops them in order.
 
-    intake ──tasks──► workers, one for each inference request ──► outbox
+    intake ──tasks──► workers, one for each inference request ──► result sender
        └───────────── load meter ◄──────────┘
 
 Called by `inference_service`. A stop ends the intake first, then each part once it has done what it was given: no
@@ -27,11 +27,11 @@ from elastic_inference.flows.inference.frame_account import FrameAccount
 from elastic_inference.flows.inference.frame_detector import make_detectors
 from elastic_inference.flows.inference.intake import POP_WAIT_S, Intake
 from elastic_inference.flows.inference.load_meter import MEASURE_EVERY_S, LoadMeter
-from elastic_inference.flows.inference.outbox import Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.redis_health import RedisHealth
 from elastic_inference.flows.inference.resizing import CpuFollower, PodCpu
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
+from elastic_inference.flows.inference.result_sender import ResultSender
 from elastic_inference.flows.inference.task_queue import TaskQueue, frames_ahead
 from elastic_inference.flows.inference.utilisation import ClaimedDrops, Utilisation
 from elastic_inference.flows.inference.workers import WorkerPool
@@ -111,10 +111,10 @@ class Pipeline:
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
-        self._outbox = Outbox(publisher, self._report, pod, broker)
-        self._workers = WorkerPool(detectors, results, pod, self._outbox)
+        self._sender = ResultSender(publisher, self._report, pod, broker)
+        self._workers = WorkerPool(detectors, results, pod, self._sender)
         self._tune(len(detectors), tuning.first_fps)
-        self._intake = Intake(consumer, info.infer_type, pod, self._outbox, queue)
+        self._intake = Intake(consumer, info.infer_type, pod, self._sender, queue)
         self._follower = CpuFollower(cpu, engine, self._workers, pod, make_detectors=make, tune=self._tune)
 
     def run(self, make_utilisation: Callable[[], Utilisation]) -> None:
@@ -123,7 +123,7 @@ class Pipeline:
         `make_utilisation` is called at the start, and again when the engine has moved to another device.
         """
         pop = self._lifecycle.thread("pop", self._intake.run)
-        publish = self._lifecycle.thread("publish", self._outbox.run)
+        publish = self._lifecycle.thread("publish", self._sender.run)
         publish.start()
         self._workers.start()
         pop.start()
@@ -131,11 +131,11 @@ class Pipeline:
         self._lifecycle.end_beat("infer")
         drain_until_s = time.monotonic() + DRAIN_LIMIT_S - _DRAIN_MARGIN_S
         self._workers.drain(drain_until_s)
-        self._outbox.drain(drain_until_s)
+        self._sender.drain(drain_until_s)
         self._pod.tasks.interrupt()
         pop.join()
         self._workers.join()
-        self._outbox.close()
+        self._sender.close()
         publish.join()
         self._follower.close(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
         log.info("drained: %d frames inferred in all", self._workers.inferred)
@@ -158,7 +158,7 @@ class Pipeline:
         self._pod.tasks.resize(workers, frames_ahead(fps))
         self._costly.resize(workers, fps, fresh_s)
         self._workers.fresh_s = fresh_s
-        self._outbox.fresh_s = self._tuning.fresh_s(workers, 3, fps)
+        self._sender.fresh_s = self._tuning.fresh_s(workers, 3, fps)
 
     def _report(self) -> None:
         """Publish thread: refreshes the pod's entry in the registry."""

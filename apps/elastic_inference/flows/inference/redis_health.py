@@ -1,6 +1,6 @@
 """What the pod reports about one of its Redis connections: readiness, and one log line a minute for each kind of error.
 
-Called by `intake` (the queue) and `outbox` (the broker), each with a `RedisHealth` of its own.
+Called by `intake` (the queue) and `result_sender` (the broker), each with a `RedisHealth` of its own.
 """
 
 from __future__ import annotations

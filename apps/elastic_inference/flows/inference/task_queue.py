@@ -1,7 +1,7 @@
 """The frames that wait for a worker, and the limits on all frames that the pod holds.
 
-Shared by the pop thread (adds frames, waits for room), the workers (take frames) and the outbox (releases frames that
-are done). Independent of Redis and the engine.
+Shared by the pop thread (adds frames, waits for room), the workers (take frames) and the result sender (releases
+frames that are done). Independent of Redis and the engine.
 """
 
 from __future__ import annotations

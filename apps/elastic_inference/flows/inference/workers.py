@@ -1,4 +1,4 @@
-"""The worker threads: each takes a frame, infers it and hands a result or a tombstone to the outbox.
+"""The worker threads: each takes a frame, infers it and hands a result or a tombstone to the result sender.
 
 Run by the `pipeline`, at most one worker for each inference request. JPEG decoding, resizing and inference release the
 interpreter lock. A broken frame never ends a worker. Workers are added and ended while frames come, and their detectors
@@ -19,9 +19,9 @@ from elastic_inference.domain.errors import DropReason, InvalidFrameError, Inval
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection, Result
 from elastic_inference.domain.sequence import Tombstone
-from elastic_inference.flows.inference.outbox import LOST, Outbox
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.result_builder import ResultBuilder
+from elastic_inference.flows.inference.result_sender import LOST, ResultSender
 from elastic_inference.flows.inference.task_queue import Outgoing, Task
 
 log = logging.getLogger(__name__)
@@ -48,13 +48,13 @@ class WorkerPool:
         detectors: Sequence[Detector],
         results: ResultBuilder,
         pod: PodContext,
-        outbox: Outbox,
+        sender: ResultSender,
         fresh_s: float = float("inf"),
     ) -> None:
         """One worker, and one thread, for each of `detectors`. A frame older than `fresh_s` is dropped."""
         self._results = results
         self._lifecycle = pod.lifecycle
-        self._tasks, self._outbox = pod.tasks, outbox
+        self._tasks, self._sender = pod.tasks, sender
         self._meter, self._account = pod.meter, pod.account
         self._throttle = Throttle()
         self.fresh_s = fresh_s
@@ -151,10 +151,10 @@ class WorkerPool:
                 detectors.append(detector)
                 del detectors, detector  # a worker that waits must not keep those of a former engine
             if wasted := isinstance(found, Tombstone):
-                self._outbox.discard(task.slot, found, task.size)
+                self._sender.discard(task.slot, found, task.size)
             else:
                 self._inferred[index] += 1
-                self._outbox.finish(task.slot, found, task.arrived_s)
+                self._sender.finish(task.slot, found, task.arrived_s)
             self._busy_since_s[index] = float("inf")
             ended_s = time.thread_time()
             if wasted:

@@ -83,7 +83,7 @@ class StreamLimits:
     window_s: float
 
 
-class Stream:
+class ProducerStream:
     """Runs from `start` until its lifecycle stops. `fatal` holds the error that ended it for good."""
 
     def __init__(

@@ -18,7 +18,7 @@ from elastic_inference.base.memory_limit import room_for_images
 from elastic_inference.base.metrics import ProducerFamilies, ProducerMetrics
 from elastic_inference.flows.produce.pusher import Pushers
 from elastic_inference.flows.produce.queue_sink import Permit
-from elastic_inference.flows.produce.stream import Stream, StreamLimits, StreamPlan
+from elastic_inference.flows.produce.stream import ProducerStream, StreamLimits, StreamPlan
 
 log = logging.getLogger(__name__)
 PART = "streams"
@@ -38,8 +38,8 @@ class _Slot:
     plan: StreamPlan
     permit: Permit | None
     metrics: ProducerMetrics
-    stream: Stream | None = None
-    ending: Stream | None = None
+    stream: ProducerStream | None = None
+    ending: ProducerStream | None = None
     start_at: float = 0.0
     backoff: Backoff | None = None
 
@@ -56,7 +56,7 @@ class StreamManager:
         self._families = ProducerFamilies(registry)
         self._pushers = Pushers(settings, lifecycle, name)
         self._slots: dict[str, _Slot] = {}
-        self._ending: list[Stream] = []
+        self._ending: list[ProducerStream] = []
 
     def run_one(self, plan: StreamPlan) -> None:
         """Runs a single stream until told to stop: its readiness and its errors are the service's.
@@ -108,7 +108,7 @@ class StreamManager:
             self._ending.append(slot.stream)
         slot.metrics.remove()
 
-    def streams(self) -> dict[str, Stream]:
+    def streams(self) -> dict[str, ProducerStream]:
         """The streams that run, by name."""
         return {name: slot.stream for name, slot in self._slots.items() if slot.stream is not None}
 
@@ -139,7 +139,7 @@ class StreamManager:
         self._pushers.close()
         self._lifecycle.end_beat(PART)
 
-    def _failed(self, name: str, slot: _Slot, stream: Stream, now: float) -> None:
+    def _failed(self, name: str, slot: _Slot, stream: ProducerStream, now: float) -> None:
         """A bug has ended a stream: the others continue, and it is started again after a pause."""
         log.error("%s has failed, and will be started again: %r", name, stream.fatal)
         stream.end()
@@ -160,12 +160,12 @@ class StreamManager:
         slot = self._slots[plan.name] = _Slot(plan, permit, metrics)
         return slot
 
-    def _stream(self, slot: _Slot, lifecycle: Lifecycle, share: float, *, first_number: int = 0) -> Stream:
+    def _stream(self, slot: _Slot, lifecycle: Lifecycle, share: float, *, first_number: int = 0) -> ProducerStream:
         settings = self._settings
         limits = StreamLimits(
             settings.max_frame_bytes, settings.max_frame_pixels, room_for_images(share), settings.metrics_window_s
         )
-        return Stream(
+        return ProducerStream(
             slot.plan,
             limits=limits,
             metrics=slot.metrics,

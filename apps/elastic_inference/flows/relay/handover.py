@@ -30,7 +30,7 @@ class Handover(socket.socket):
         self.on_close: Callable[[], None] = _nothing
         # The places of the open connections, by their peers' addresses.
         self.places: dict[Any, Place] = {}
-        self._offered: deque[tuple[_Connection, Any]] = deque()
+        self._offered: deque[tuple[_OfferedConnection, Any]] = deque()
 
     def offer(self, connection: socket.socket, address: Any, place: Place) -> None:
         """Passes a connection on."""
@@ -41,7 +41,7 @@ class Handover(socket.socket):
                 del self.places[address]
 
         self.places[address] = place
-        self._offered.append((_Connection(connection, closed), address))
+        self._offered.append((_OfferedConnection(connection, closed), address))
         with contextlib.suppress(BlockingIOError):  # readable already
             self._far.send(b"\0")
 
@@ -65,7 +65,7 @@ class Handover(socket.socket):
         super().close()
 
 
-class _Connection(socket.socket):
+class _OfferedConnection(socket.socket):
     """An accepted connection that says when it is closed, whoever closes it."""
 
     def __init__(self, accepted: socket.socket, on_close: Callable[[], None]) -> None:

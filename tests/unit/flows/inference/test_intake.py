@@ -51,7 +51,7 @@ class ScriptedConsumer:
 
 @contextmanager
 def running(parts: Parts, consumer: ScriptedConsumer) -> Iterator[None]:
-    intake = Intake(consumer, "face", parts.context, parts.outbox, parts.health("queue"))
+    intake = Intake(consumer, "face", parts.context, parts.sender, parts.health("queue"))
     thread = threading.Thread(target=intake.run)
     thread.start()
     try:
@@ -63,7 +63,7 @@ def running(parts: Parts, consumer: ScriptedConsumer) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def test_a_batch_goes_to_the_workers_the_counters_and_the_outbox() -> None:
+def test_a_batch_goes_to_the_workers_the_counters_and_the_result_sender() -> None:
     parts = Parts()
     broken = InvalidFrame("cam", InvalidFrameError(InvalidReason.NOT_JPEG, "a GIF"), 2)
     batch = PopBatch(
@@ -127,4 +127,4 @@ def test_costly_frames_beyond_what_the_pod_holds_are_dropped_and_counted() -> No
         assert {each.reason for each in parts.publisher.tombstones} == {DropReason.STALE}
         parts.tasks.end(2)
         while (task := parts.tasks.take()) is not None:
-            parts.outbox.discard(task.slot, Tombstone(task.stream, task.popped.order, "stale"), task.size)
+            parts.sender.discard(task.slot, Tombstone(task.stream, task.popped.order, "stale"), task.size)

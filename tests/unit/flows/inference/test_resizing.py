@@ -40,7 +40,7 @@ class Resized:
         self.parts = Parts()
         results = ResultBuilder(PodInfo("face", "pod", "model", "FP32"), self.engine, lambda _: None)
         detectors = make_detectors(self.engine, 0.5)
-        self.workers = WorkerPool(detectors, results, self.parts.context, self.parts.outbox)
+        self.workers = WorkerPool(detectors, results, self.parts.context, self.parts.sender)
         self.tuned: list[tuple[int, float]] = []
         self.follower = CpuFollower(
             PodCpu(watch, model_bytes),

@@ -17,8 +17,8 @@ from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, St
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
 from elastic_inference.domain.sequence import Tombstone
-from elastic_inference.flows.inference.outbox import LOST
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
+from elastic_inference.flows.inference.result_sender import LOST
 from elastic_inference.flows.inference.workers import STUCK_S, WorkerPool
 
 
@@ -41,7 +41,7 @@ class ScriptedDetector:
 def pool(parts: Parts, *detectors: ScriptedDetector, fresh_s: float = float("inf")) -> WorkerPool:
     engine: Any = IdleEngine()
     results = ResultBuilder(PodInfo("face", "pod", "model", "FP32"), engine, lambda _: 5000.0)
-    return WorkerPool(detectors, results, parts.context, parts.outbox, fresh_s)
+    return WorkerPool(detectors, results, parts.context, parts.sender, fresh_s)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.pool.channel import Channel, Message
 from elastic_inference.flows.produce.queue_sink import Permit
-from elastic_inference.flows.produce.stream import Stream
+from elastic_inference.flows.produce.stream import ProducerStream
 from elastic_inference.flows.produce.stream_manager import TICK_S, StreamManager
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def families(registry: CollectorRegistry) -> list[Message]:
     ]
 
 
-def _facts(stream: Stream) -> Message:
+def _facts(stream: ProducerStream) -> Message:
     width, height = stream.size or (None, None)
     return {
         "state": stream.report.state.value,

@@ -50,7 +50,7 @@ class Publisher(Protocol):
         """Removes the pod from the registry."""
 
 
-class Outbox:
+class ResultSender:
     """From the workers to the broker. `run` is the body of one thread."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The outbox alone: order, gathering, tombstones, a broker that is unavailable, and the drain."""
+"""The result sender alone: order, gathering, tombstones, a broker that is unavailable, and the drain."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.pod_parts import STREAM, Parts, outgoing
 from tests.support.waiting import wait_for
 
 from elastic_inference.domain.sequence import Tombstone
-from elastic_inference.flows.inference import outbox as module
-from elastic_inference.flows.inference.outbox import LOST, MAX_TOMBSTONES
+from elastic_inference.flows.inference import result_sender as module
+from elastic_inference.flows.inference.result_sender import LOST, MAX_TOMBSTONES
 from elastic_inference.flows.inference.task_queue import Outgoing
 
 
@@ -21,7 +21,7 @@ def test_results_leave_in_the_order_of_their_stream() -> None:
     tasks = {task.popped.order: task for task in parts.add(1, 2, 3)}
     with parts:
         for order in (3, 1, 2):
-            parts.outbox.finish(tasks[order].slot, outgoing(order))
+            parts.sender.finish(tasks[order].slot, outgoing(order))
     assert parts.publisher.orders == [1, 2, 3]
     assert parts.metric("ei_frames_inferred_total") == 3
     assert parts.tasks.in_hand == 0
@@ -41,10 +41,10 @@ def test_a_frame_without_a_result_leaves_a_tombstone_and_delays_no_other() -> No
     first, second = parts.add(1, 2)
     grave = Tombstone(STREAM, 1, "truncated")
     with parts:
-        parts.outbox.finish(second.slot, outgoing(2))
-        parts.outbox.discard(first.slot, grave, first.size)
+        parts.sender.finish(second.slot, outgoing(2))
+        parts.sender.discard(first.slot, grave, first.size)
         wait_for(lambda: parts.publisher.orders == [2], what="the second frame's result")
-        parts.outbox.bury([Tombstone(STREAM, 3, "stale")])
+        parts.sender.bury([Tombstone(STREAM, 3, "stale")])
         wait_for(lambda: len(parts.publisher.tombstones) == 2, what="a tombstone without a result beside it")
     assert parts.publisher.tombstones == [grave, Tombstone(STREAM, 3, "stale")]
     assert parts.tasks.in_hand == 0
@@ -54,10 +54,10 @@ def test_a_tombstone_waits_for_no_frame_before_it() -> None:
     parts = Parts()
     first, second = parts.add(1, 2)
     with parts:
-        parts.outbox.discard(second.slot, Tombstone(STREAM, 2, "truncated"), second.size)
+        parts.sender.discard(second.slot, Tombstone(STREAM, 2, "truncated"), second.size)
         wait_for(lambda: parts.publisher.tombstones, what="the tombstone")
         assert parts.publisher.orders == []
-        parts.outbox.finish(first.slot, outgoing(1))
+        parts.sender.finish(first.slot, outgoing(1))
     assert parts.publisher.orders == [1]
 
 
@@ -65,7 +65,7 @@ def test_a_broker_that_comes_back_gets_everything() -> None:
     parts = Parts()
     parts.publisher.errors = [ConnectionError("refused")] * 2
     with parts:
-        parts.outbox.bury([Tombstone(STREAM, 0, "truncated")])
+        parts.sender.bury([Tombstone(STREAM, 0, "truncated")])
         parts.finish(1)
         wait_for(lambda: parts.publisher.orders == [1], what="the result")
         wait_for(lambda: "broker" not in parts.lifecycle.missing(), what="readiness")
@@ -100,7 +100,7 @@ def test_a_drain_with_the_broker_unavailable_ends() -> None:
     parts = Parts()
     parts.publisher.errors = [ConnectionError("refused")] * 1000
     parts.finish(1)
-    parts.outbox.drain(time.monotonic() - 10)
+    parts.sender.drain(time.monotonic() - 10)
     parts.start()
     parts.end()
     assert parts.metric("ei_frames_lost_total") == 1
@@ -108,7 +108,7 @@ def test_a_drain_with_the_broker_unavailable_ends() -> None:
 
 def test_tombstones_are_bounded_while_nothing_can_be_sent() -> None:
     parts = Parts()
-    parts.outbox.bury([Tombstone(STREAM, order, "stale") for order in range(MAX_TOMBSTONES + 10)])
+    parts.sender.bury([Tombstone(STREAM, order, "stale") for order in range(MAX_TOMBSTONES + 10)])
     with parts:
         wait_for(lambda: parts.publisher.tombstones, what="the tombstones")
     assert [each.order for each in parts.publisher.tombstones] == list(range(10, MAX_TOMBSTONES + 10))
@@ -118,9 +118,9 @@ def test_tombstones_alone_do_not_make_the_broker_ready() -> None:
     parts = Parts()
     parts.report_error = ConnectionError("refused")
     with parts:
-        parts.outbox.bury([Tombstone(STREAM, 1, "stale")])
+        parts.sender.bury([Tombstone(STREAM, 1, "stale")])
         wait_for(lambda: parts.publisher.tombstones and parts.reports, what="the tombstone and a report")
-        parts.outbox.bury([Tombstone(STREAM, 2, "stale")])
+        parts.sender.bury([Tombstone(STREAM, 2, "stale")])
         wait_for(lambda: len(parts.publisher.tombstones) == 2, what="another one")
     assert "refused" in parts.lifecycle.missing()["broker"]
 
@@ -136,7 +136,7 @@ def test_results_that_redis_refuses_to_keep_are_lost_and_not_inferred() -> None:
     parts.publisher.refused = {0, 2}
     tasks = parts.add(1, 2, 3, 4)
     for task in tasks:
-        parts.outbox.finish(task.slot, outgoing(task.popped.order))
+        parts.sender.finish(task.slot, outgoing(task.popped.order))
     with parts:
         wait_for(lambda: parts.tasks.in_hand == 0, what="the results to be sent")
     assert parts.metric("ei_frames_lost_total") == 2
@@ -148,9 +148,9 @@ def test_results_of_a_process_that_was_stopped_are_stale_and_counted() -> None:
     old, older, fresh = parts.add(1, 2, 3)
     now_s = time.monotonic()
     with parts:
-        parts.outbox.finish(old.slot, outgoing(1), now_s - 30.0)
-        parts.outbox.finish(older.slot, outgoing(2), now_s - 31.0)
-        parts.outbox.finish(fresh.slot, outgoing(3), now_s)
+        parts.sender.finish(old.slot, outgoing(1), now_s - 30.0)
+        parts.sender.finish(older.slot, outgoing(2), now_s - 31.0)
+        parts.sender.finish(fresh.slot, outgoing(3), now_s)
         wait_for(lambda: parts.publisher.orders == [3], what="the fresh result")
     assert parts.publisher.tombstones == [Tombstone(STREAM, 1, "stale"), Tombstone(STREAM, 2, "stale")]
     assert parts.metric("ei_frames_dropped_total", reason="stale") == 2
@@ -166,7 +166,7 @@ def test_results_that_waited_for_the_broker_are_not_stale(monkeypatch: pytest.Mo
     def slow(batch: Sequence[Outgoing], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         if not parts.publisher.batches:
             second, now_s = parts.add(2)[0], time.monotonic()
-            parts.outbox.finish(second.slot, outgoing(2), now_s)
+            parts.sender.finish(second.slot, outgoing(2), now_s)
             time.sleep(1.2)
         return publish(batch, tombstones)
 
