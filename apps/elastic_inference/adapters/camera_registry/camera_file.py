@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from elastic_inference.base.yaml_text import Limits, YamlTextError, line_of, read
+from elastic_inference.base.named_list import ListForm, read_named
+from elastic_inference.base.yaml_text import Limits, YamlTextError, line_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec
 from elastic_inference.domain.camera_changes import RESERVED_NAMES
@@ -20,9 +21,8 @@ from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.fields import shown_place
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
-HEADER = "# The cameras of the pool (doc/cameras.md). Housekeeping writes this file; comments are not kept.\n"
-_LIMITS = Limits(depth=8, nodes=64 * MAX_CAMERAS)
-_EXPECTED = "expected `cameras:` and below it a list of cameras"
+HEADER = "# The cameras of the pool (doc/camera_pool.md). Housekeeping writes this file; comments are not kept.\n"
+_FORM = ListForm("cameras", MAX_CAMERAS, MAX_FILE_BYTES, Limits(depth=8, nodes=64 * MAX_CAMERAS))
 # Where PyYAML has it, libyaml's, which is about ten times as fast.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -33,13 +33,10 @@ class CameraFileError(ElasticInferenceError):
 
 def parse(content: bytes) -> dict[str, CameraSpec]:
     """The cameras by name. Raises CameraFileError."""
-    if len(content) > MAX_FILE_BYTES:
-        raise CameraFileError(f"expected at most {MAX_FILE_BYTES // 1024 // 1024} MB")
     try:
-        document = read(content, _LIMITS)
+        return read_named(content, _FORM, _camera)
     except YamlTextError as error:
         raise CameraFileError(str(error)) from None
-    return _cameras(document.root, document.value)
 
 
 def render(cameras: Mapping[str, CameraSpec]) -> bytes:
@@ -56,27 +53,7 @@ def _entry(spec: CameraSpec) -> dict[str, Any]:
     return entry
 
 
-def _cameras(root: Any, document: Any) -> dict[str, CameraSpec]:
-    if not isinstance(document, dict) or set(document) != {"cameras"}:
-        raise CameraFileError(_EXPECTED)
-    entries = document["cameras"]
-    if entries is None:
-        entries = []
-    nodes = root.value[0][1]
-    if not isinstance(entries, list):
-        raise CameraFileError(f"{line_of(nodes)}{_EXPECTED}")
-    if len(entries) > MAX_CAMERAS:
-        raise CameraFileError(f"expected at most {MAX_CAMERAS} cameras")
-    found: dict[str, CameraSpec] = {}
-    for entry, node in zip(entries, nodes.value if entries else (), strict=True):
-        spec = _camera(entry, node)
-        if spec.name in found:
-            raise CameraFileError(f"{line_of(node)}expected each name once: {spec.name} is there already")
-        found[spec.name] = spec
-    return found
-
-
-def _camera(entry: Any, node: Any) -> CameraSpec:
+def _camera(_: int, entry: Any, node: Any) -> CameraSpec:
     if not isinstance(entry, dict):
         raise CameraFileError(f"{line_of(node)}expected a camera: a mapping with `name` and `url`")
     try:

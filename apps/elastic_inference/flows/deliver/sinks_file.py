@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from elastic_inference.base.yaml_text import Limits, YamlTextError, read
+from elastic_inference.base.named_list import ListForm, read_named
+from elastic_inference.base.yaml_text import Limits, YamlTextError
 from elastic_inference.domain import keys
 from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink
 
 log = logging.getLogger(__name__)
 MAX_FILE_BYTES = 256 * 1024
-_LIMITS = Limits(depth=10, nodes=20_000)
-_EXPECTED = "expected `sinks:` and below it a list of sinks"
+_FORM = ListForm("sinks", MAX_SINKS, MAX_FILE_BYTES, Limits(depth=10, nodes=20_000))
 
 
 class SinksFile:
@@ -57,28 +58,16 @@ class SinksFile:
 
 def parse(content: bytes) -> dict[str, SinkSpec]:
     """The sinks by name. Raises SinkError that names the sink and the field."""
-    if len(content) > MAX_FILE_BYTES:
-        raise SinkError(f"expected at most {MAX_FILE_BYTES // 1024} kB")
     try:
-        document = read(content, _LIMITS).value
+        return read_named(content, _FORM, _sink)
     except YamlTextError as error:
         raise SinkError(str(error)) from None
-    if not isinstance(document, dict) or set(document) != {"sinks"}:
-        raise SinkError(_EXPECTED)
-    entries = document["sinks"] or []
-    if not isinstance(entries, list):
-        raise SinkError(_EXPECTED)
-    if len(entries) > MAX_SINKS:
-        raise SinkError(f"expected at most {MAX_SINKS} sinks")
-    found: dict[str, SinkSpec] = {}
-    for number, entry in enumerate(entries, 1):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        shown = name if isinstance(name, str) and keys.is_name(name) else f"number {number}"
-        try:
-            spec = read_sink(entry)
-        except SinkError as error:
-            raise SinkError(f"sink {shown}, {error}") from None
-        if spec.name in found:
-            raise SinkError(f"expected each name once: {spec.name} is there already")
-        found[spec.name] = spec
-    return found
+
+
+def _sink(number: int, entry: Any, _: Any) -> SinkSpec:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    shown = name if isinstance(name, str) and keys.is_name(name) else f"number {number}"
+    try:
+        return read_sink(entry)
+    except SinkError as error:
+        raise SinkError(f"sink {shown}, {error}") from None
