@@ -64,7 +64,7 @@ export function useEventLog(selection: () => EventSelection) {
   const full = computed(() => (rows.value?.length ?? 0) >= MAX_ROWS)
   let calls = 0
 
-  /** Reads on from `start`; null begins anew. Only the last call counts. */
+  /** Reads on from `start`; null begins with the newest. Only the last call counts. */
   async function read(start: string | null): Promise<void> {
     const call = ++calls
     busy.value = true

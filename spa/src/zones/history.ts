@@ -11,7 +11,7 @@ export interface History<T> {
   put: (next: T, together?: string) => void
   undo: () => void
   redo: () => void
-  /** Starts anew. */
+  /** Starts again with an empty history. */
   reset: (value: T) => void
 }
 

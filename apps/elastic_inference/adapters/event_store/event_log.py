@@ -75,7 +75,8 @@ class EventLog:
         while upper:
             rows = await self._newest(upper, chunk)
             looked_at += sum(map(len, rows.values()))
-            # What lies below the highest end of a partition that goes on is not complete yet.
+            # Of a partition with more rows, those below its last one are not known yet: nothing below the highest such
+            # row is complete.
             ends = [found[-1][0] for each, found in rows.items() if len(found) >= chunk]
             floor = max(ends, default=None)
             merged = sorted((row for found in rows.values() for row in found), key=lambda row: row[0], reverse=True)
@@ -115,7 +116,7 @@ class EventLog:
         return None
 
     async def newer(self, since: dict[int, EntryId], limit: int) -> list[tuple[LogPlace, Event]]:
-        """Events after the given ones, at most `limit` of each partition, the oldest first; `since` moves on."""
+        """Events after the given ones, at most `limit` of each partition, the oldest first. Updates `since`."""
         count = await self.partitions()
         async with self._client.pipeline(transaction=False) as pipe:
             for partition in range(count):

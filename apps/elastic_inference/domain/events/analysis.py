@@ -34,7 +34,7 @@ _WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 
 
 class _Subject:
-    """A track with what it does: its whereabouts and its open events. Before it is confirmed it has none."""
+    """A track, where it is, and its open events. It has no events before it is confirmed."""
 
     __slots__ = ("dwells", "life", "track", "visits", "where")
 
@@ -78,7 +78,7 @@ class StreamAnalysis:
         self._shapes = Shapes(rules)
 
     def on_result(self, result: Result, at_ms: float) -> tuple[Result, list[Event]]:
-        """The result with its tracks and zones as attributes, and the events that came of it."""
+        """The result with its tracks and zones as attributes, and the events that follow from it."""
         events: list[Event] = []
         dt, moment = self._clock.advance(at_ms), self._moment
         moment.order, moment.now_s, moment.now_ms = result.order, self._clock.now_s, self._clock.at_ms
@@ -198,7 +198,7 @@ class StreamAnalysis:
             self._exit(subject, moved.zone, moved.at_s, events)
 
     def _exit(self, subject: _Subject, zone: str, at_s: float, events: list[Event]) -> None:
-        """Ends a visit and what hangs on it."""
+        """Ends a visit, and the long stay if there is one."""
         visit, dwell = subject.visits.pop(zone, None), subject.dwells.pop(zone, None)
         left = tuple(name for name in self._zones(subject) if name != zone)
         if dwell is not None:
@@ -225,7 +225,7 @@ class StreamAnalysis:
                 events.append(event)
 
     def _update(self, subject: _Subject, events: list[Event]) -> None:
-        """Another revision of the object's event, if there is something to tell."""
+        """Another revision of the object's event, if something has changed."""
         life, track = subject.life, subject.track
         if life is None:
             return
@@ -239,7 +239,7 @@ class StreamAnalysis:
             events.append(self._tell.update(life, track, zones))
 
     def _leave(self, track: Track, events: list[Event]) -> None:
-        """A track has ended: so do its visits and itself, at the time when it was last seen."""
+        """Ends a track's visits and its own event, at the time when it was last seen."""
         subject = self._subjects.pop((track.epoch, track.n), None)
         if subject is None or subject.life is None:
             return

@@ -1,4 +1,4 @@
-"""What a stream's zones and lines have counted. Kept in the stream's state, so over restarts. Pure."""
+"""The counters of a stream's zones and lines. As a part of the stream's state they survive restarts. Pure."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _frozen(value: Any) -> Any:
 
 @dataclass(slots=True)
 class Moment:
-    """Where the stream is: what ids and times of new events come from."""
+    """The stream's present frame and time, from which new events get their ids and times."""
 
     stream: str
     epoch: int
@@ -65,7 +65,7 @@ class Moment:
         self.camera, self.type = named
 
     def ms(self, at_s: float) -> float:
-        """A moment of the stream's clock by Redis' clock."""
+        """Converts a time of the stream's clock to Redis' clock."""
         return self.now_ms - (self.now_s - at_s) * 1000.0
 
     def track_id(self, track: Track) -> str:
@@ -107,7 +107,7 @@ class Narrator:
         return self._event(life, Phase.END, track, zones=zones, at_s=max(ended_s, life.began_s))
 
     def crossing(self, line: str, track: Track, at_s: float, inward: bool, zones: tuple[str, ...]) -> Event:
-        """A line was crossed: one revision says it all."""
+        """The event of a crossed line, which has a single revision."""
         life = Life(
             self._moment.event_id(f"{EventKind.LINE}.{line}", track.n),
             *(EventKind.LINE, line, track.label, at_s, self._moment.ms(at_s)),

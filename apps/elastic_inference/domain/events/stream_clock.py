@@ -1,6 +1,6 @@
 """A stream's own clock, made of the capture times of its frames; it never goes back. Pure.
 
-Redis' clock can jump when its host changes or is set. A jump must end no visit twice and hold none open.
+Redis' clock can jump when its host changes or is set. After a jump no visit may end twice or stay open for ever.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Joins the detections of one stream into tracks. Pure; called by `StreamAnalysis` with results in order.
 
 Our own, from published methods: from ByteTrack (Zhang et al., 2022, arXiv:2110.06864) the two rounds of assignment,
-first the confident detections, then the doubtful ones, which may continue a track and never begin one; from OC-SORT
+first the confident detections, then the uncertain ones, which may continue a track and never begin one; from OC-SORT
 (Cao et al., 2023, arXiv:2203.14360) the speed that is taken from what was seen before and after a gap, and a round
 with the last box that was seen; from SORT (Bewley et al., 2016, arXiv:1602.00763) the filter of constant speed. In
 contrast to them everything counts in seconds: a stream may have 25 or 2 frames a second, and lose some.
@@ -86,7 +86,7 @@ class Track:
         self.cover = (a + dt * (2 * b + dt * c) + q * dt**3 / 3, b + dt * c + q * dt * dt / 2, c + q * dt)
 
     def rest(self, dt: float, rules: TrackerRules) -> None:
-        """Slows it down, since nobody sees it."""
+        """Slows it down, since it is not detected."""
         keep = 0.5 ** (dt / rules.damping_s)
         vx, vy, vw, vh = self.speed
         self.speed = (vx * keep, vy * keep, vw * keep * keep, vh * keep * keep)
@@ -119,7 +119,7 @@ class Track:
             self.confirmed = self.shown = True
 
     def _relabel(self, seen: Seen) -> None:
-        """The label that most of the confidence speaks for (Boyer and Moore's vote)."""
+        """The label with the most confidence in all (Boyer and Moore's vote)."""
         if seen.label == self.label:
             self.label_weight = min(self.label_weight + seen.confidence, 5.0)
         elif self.label_weight >= seen.confidence:
@@ -128,7 +128,7 @@ class Track:
             self.label, self.label_weight = seen.label, seen.confidence
 
     def where(self) -> Box:
-        """The box where it should be now."""
+        """The predicted box."""
         x, y, w, h = self.centre
         return (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
 

@@ -1,8 +1,8 @@
 """Where one object is: its zones and the lines it crosses, with inertia. Pure; called by `StreamAnalysis`.
 
-A box trembles, and detectors jump for a frame. So a change counts only when it was seen twice, and either its point is
-clear of the edge or it stays changed for a while. Whoever steps over a line and back has not crossed it; whoever pauses
-on it crosses once, when leaving it. Where nothing is seen, nothing changes.
+Boxes jitter, and a detector can be wrong for one frame. So a change counts only when it was seen twice, and either its
+point is clear of the edge or it stays changed for a while. Whoever steps over a line and back has not crossed it;
+whoever pauses on it crosses once, when leaving it. Without detections nothing changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TWICE = 2
 
 
 class Shapes:
-    """A camera's rules, ready to be asked."""
+    """A camera's rules as polygons and lines."""
 
     def __init__(self, rules: CameraRules) -> None:
         self.zones: dict[str, tuple[Zone, Polygon]] = {zone.name: (zone, Polygon(zone.points)) for zone in rules.zones}
@@ -46,7 +46,7 @@ class ZonePresence:
     clear: bool = False  # whether it was clear of the edge then
 
     def changes(self, inside: bool, now_s: float, is_clear: Callable[[], bool]) -> bool:
-        """Whether the object has entered or left for certain."""
+        """Whether the object has certainly entered or left."""
         if inside == self.inside:
             self.sightings, self.clear = 0, False
             return False

@@ -22,7 +22,7 @@ class RulesReader:
     """Not thread-safe. `refresh` and the first `of` of a name raise REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, client: redis.Redis) -> None:
-        """`client` is one of the queue's Redis, opened with a key of `{cameras}`."""
+        """`client` connects to the server of the queue's Redis that holds the keys of `{cameras}`."""
         self._client = client
         self._known: dict[str, tuple[bytes | None, CameraRules]] = {}
         self._read_at_s = float("-inf")
@@ -38,7 +38,7 @@ class RulesReader:
         self._read([name for name in dict.fromkeys(names) if name not in self._known])
 
     def refresh(self, served: Iterable[str], now_s: float) -> None:
-        """Reads all that are served again, if it is time, and forgets the others."""
+        """Reads the rules of all served cameras again if that is due, and forgets those of other cameras."""
         if now_s - self._read_at_s < REFRESH_S:
             return
         names = set(served)

@@ -25,7 +25,7 @@ MAX_AGE_MS = 60_000.0
 
 @dataclass(slots=True)
 class Yield:
-    """What came of some entries."""
+    """What some entries led to."""
 
     events: list[Event] = field(default_factory=list)
     results: int = 0
@@ -51,7 +51,7 @@ class OrderedStream:
     def restored(
         cls, stream: str, epoch: int, window_s: float, rules: CameraRules, *, now_s: float, saved: bytes
     ) -> OrderedStream:
-        """The stream as another worker has left it; a state that is not ours starts anew."""
+        """The stream as another worker has left it. If its state cannot be read, the stream begins again."""
         made = cls(stream, epoch, window_s, rules)
         if len(saved) < _HEAD.size or saved[0] != _VERSION:
             return made
@@ -94,7 +94,7 @@ class OrderedStream:
         return self._sequence.deadline_s()
 
     def on_time(self, now_ms: float, end_after_ms: float) -> list[Event]:
-        """Ends that are due; the stream's own once nothing has come for `end_after_ms`."""
+        """The events that end now. The stream itself ends when nothing has come for `end_after_ms`."""
         if self.ended:
             return []
         if now_ms - self.seen_ms >= end_after_ms and not len(self._sequence):
@@ -118,7 +118,7 @@ class OrderedStream:
         return min(waiting, unsaved) if waiting and unsaved else waiting or unsaved
 
     def first_waiting(self) -> EntryId | None:
-        """The first entry that is held back: also a state that is saved now does not contain it."""
+        """The first entry that still waits for its turn: a state saved now would not contain it either."""
         return min(self._waiting.values()) if self._waiting else None
 
     def state(self) -> bytes:
@@ -148,7 +148,7 @@ class OrderedStream:
 
 
 def _identity(result: Result) -> tuple[int | None, float | None] | None:
-    """What tells two frames of the same number apart."""
+    """What distinguishes two frames that have the same number."""
     return None if result.seq is None and result.ts is None else (result.seq, result.ts)
 
 

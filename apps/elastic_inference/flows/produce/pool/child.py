@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 REPORT_EVERY_S = 1.0
 # Arenas of malloc. With one for each thread, each additional 1080p camera took 7 MB more.
 ARENAS = 2
-# FFmpeg keeps a decoder's pictures for as long as it is open. Among malloc's other blocks they leave gaps, 1 MB for a
+# FFmpeg keeps a decoder's images for as long as it is open. Among malloc's other blocks they leave gaps, 1 MB for a
 # camera of 720p.
 LARGE_BLOCK_BYTES = 1024 * 1024
 
