@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from elastic_inference.base.yaml_text import Limits, YamlTextError, line_of, read
+from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, line_of, read
 
 _MB = 1024 * 1024
 
@@ -29,7 +29,7 @@ class ListForm:
     key: str
     max_entries: int
     max_bytes: int
-    limits: Limits
+    limits: YamlLimits
 
 
 def read_named(content: bytes, form: ListForm, read_entry: Callable[[int, Any, Any], _Entry]) -> dict[str, _Entry]:

@@ -31,7 +31,7 @@ class YamlTextError(ElasticInferenceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class YamlLimits:
     """How large a document may be, and whether it may have aliases and merges (`<<`)."""
 
     depth: int
@@ -58,17 +58,17 @@ class _SafeLoader(_Safe):  # type: ignore[misc]
             raise YamlTextError(f"{line_of(node)}expected another value: a text needs quotes here") from None
 
 
-def read(content: bytes | str, limits: Limits) -> Document:
+def read(content: bytes | str, limits: YamlLimits) -> Document:
     """A text with one document. Raises YamlTextError."""
     return _single(content, limits, _SafeLoader)
 
 
-def read_texts(content: bytes | str, limits: Limits) -> Any:
+def read_texts(content: bytes | str, limits: YamlLimits) -> Any:
     """As `read`, but only with mappings, lists and texts: `on`, `no` and 1 stay as written."""
     return _single(content, limits, _Base).value
 
 
-def read_all(content: bytes | str, limits: Limits) -> list[Document]:
+def read_all(content: bytes | str, limits: YamlLimits) -> list[Document]:
     """A text with any number of documents. Raises YamlTextError."""
     return _read(content, limits, _SafeLoader)
 
@@ -82,14 +82,14 @@ def _line(mark: Any) -> str:
     return f"line {mark.line + 1}: " if mark is not None else ""
 
 
-def _single(content: bytes | str, limits: Limits, kind: Any) -> Document:
+def _single(content: bytes | str, limits: YamlLimits, kind: Any) -> Document:
     documents = _read(content, limits, kind)
     if len(documents) > 1:
         raise YamlTextError(f"{line_of(documents[1].root)}expected a single document")
     return documents[0] if documents else Document(None)
 
 
-def _read(content: bytes | str, limits: Limits, kind: Any) -> list[Document]:
+def _read(content: bytes | str, limits: YamlLimits, kind: Any) -> list[Document]:
     try:
         text = content if isinstance(content, str) else content.decode()
         _check_size(text, limits)
@@ -121,7 +121,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     return f"expected YAML ({words})"
 
 
-def _check_size(text: str, limits: Limits) -> None:
+def _check_size(text: str, limits: YamlLimits) -> None:
     depth = 0
     for nodes, event in enumerate(yaml.parse(text, Loader=_Safe)):
         if isinstance(event, yaml.AliasEvent) and not limits.aliases:
@@ -136,7 +136,7 @@ def _check_size(text: str, limits: Limits) -> None:
             raise YamlTextError(f"{_line(event.start_mark)}expected fewer or flatter entries")
 
 
-def _check_keys(loader: Any, root: Any, limits: Limits) -> None:
+def _check_keys(loader: Any, root: Any, limits: YamlLimits) -> None:
     """Looks at each mapping before the loader merges others into it and so loses what was written."""
     waiting, seen = [root], {id(root)}
     while waiting:
@@ -151,7 +151,7 @@ def _check_keys(loader: Any, root: Any, limits: Limits) -> None:
         waiting += new
 
 
-def _check_mapping(loader: Any, node: Any, limits: Limits) -> None:
+def _check_mapping(loader: Any, node: Any, limits: YamlLimits) -> None:
     first: dict[Hashable, Any] = {}
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):

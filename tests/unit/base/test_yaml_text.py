@@ -6,15 +6,15 @@ import pytest
 import yaml
 
 from elastic_inference.base import yaml_text
-from elastic_inference.base.yaml_text import Limits, YamlTextError, read, read_all, read_texts
+from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read, read_all, read_texts
 from elastic_inference.domain.fields import shown_place
 
-LIMITS = Limits(depth=6, nodes=100)
-WITH_ALIASES = Limits(depth=6, nodes=10_000, aliases=True)
+LIMITS = YamlLimits(depth=6, nodes=100)
+WITH_ALIASES = YamlLimits(depth=6, nodes=10_000, aliases=True)
 SECRET = "s3cret-that-nobody-may-see"
 
 
-def problem(text: str | bytes, limits: Limits = LIMITS) -> str:
+def problem(text: str | bytes, limits: YamlLimits = LIMITS) -> str:
     with pytest.raises(YamlTextError) as caught:
         read(text, limits)
     return str(caught.value)
@@ -61,7 +61,7 @@ def test_keys_that_only_look_alike_are_kept() -> None:
     ],
 )
 def test_no_error_shows_what_may_be_a_password(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shown(limits: Limits) -> str:
+    def shown(limits: YamlLimits) -> str:
         try:
             read(text, limits)
         except YamlTextError as error:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from elastic_inference.base.named_list import ListForm, read_named
-from elastic_inference.base.yaml_text import Limits, YamlTextError, line_of
+from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, line_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec
 from elastic_inference.domain.camera_changes import RESERVED_NAMES
@@ -22,7 +22,7 @@ from elastic_inference.domain.fields import shown_place
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 HEADER = "# The cameras of the pool (doc/camera_pool.md). Housekeeping writes this file; comments are not kept.\n"
-_FORM = ListForm("cameras", MAX_CAMERAS, MAX_FILE_BYTES, Limits(depth=8, nodes=64 * MAX_CAMERAS))
+_FORM = ListForm("cameras", MAX_CAMERAS, MAX_FILE_BYTES, YamlLimits(depth=8, nodes=64 * MAX_CAMERAS))
 # Where PyYAML has it, libyaml's, which is about ten times as fast.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

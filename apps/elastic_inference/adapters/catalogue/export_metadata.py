@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.base.yaml_text import Limits, YamlTextError, read, read_texts
+from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read, read_texts
 from elastic_inference.domain.errors import ModelError
 
 FILE_NAME = "metadata.yaml"
 _MAX_CLASSES = 10_000
-_LIMITS = Limits(depth=50, nodes=500_000, aliases=True)
+_LIMITS = YamlLimits(depth=50, nodes=500_000, aliases=True)
 # Names of 10,000 classes take a tenth of it.
 _SIDE = re.compile(r"[0-9]{1,6}")
 _MAX_TEXT_BYTES = 4 * 1024 * 1024

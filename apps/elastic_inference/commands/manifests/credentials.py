@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.base.yaml_text import Limits, YamlTextError, read_all
+from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read_all
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import short_path
 
 TOKEN = "gateway-token"  # noqa: S105  a key's name
 KEYS = (*(f"{user}-password" for user in USERS), TOKEN, "grafana-password")
-_LIMITS = Limits(depth=100, nodes=1_000_000, aliases=True)
+_LIMITS = YamlLimits(depth=100, nodes=1_000_000, aliases=True)
 
 
 def fresh(kept: Mapping[str, str]) -> dict[str, str]:

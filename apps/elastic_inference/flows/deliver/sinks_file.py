@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.base.named_list import ListForm, read_named
-from elastic_inference.base.yaml_text import Limits, YamlTextError
+from elastic_inference.base.yaml_text import YamlLimits, YamlTextError
 from elastic_inference.domain import keys
 from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink
 
 log = logging.getLogger(__name__)
 MAX_FILE_BYTES = 256 * 1024
-_FORM = ListForm("sinks", MAX_SINKS, MAX_FILE_BYTES, Limits(depth=10, nodes=20_000))
+_FORM = ListForm("sinks", MAX_SINKS, MAX_FILE_BYTES, YamlLimits(depth=10, nodes=20_000))
 
 
 class SinksFile:

@@ -34,11 +34,11 @@ def test_a_process_that_cannot_be_started_is_tried_again(
         children.put(
             "gate", Assignment(1, CameraSpec(name="gate", url="rtsp://127.0.0.1:1/"), 1, time.monotonic() + 60)
         )
-        wait_for(lambda: children.step(0.05) or len(tries) >= 3, what="three tries")
+        wait_for(lambda: children.step(0.05) or len(tries) >= 3, 60, what="three tries")
         assert len(os.listdir("/proc/self/fd")) == len(before)
         assert len([line for line in caplog.messages if "no camera process can be started" in line]) == 1
         monkeypatch.setattr(subprocess, "Popen", real)
-        wait_for(lambda: children.step(0.05) or children.ready, what="the process")
+        wait_for(lambda: children.step(0.05) or children.ready, 60, what="the process")
         assert children.report("gate") is not None or children.names() == {"gate"}
     finally:
         children.close()
