@@ -21,6 +21,8 @@ export interface ViewOptions {
   size: Size
   boxes: boolean
   labels: boolean
+  /** Where objects came from in the last two seconds. */
+  trails: boolean
   /** Minimum confidence shown, 0..1, in steps of 0.05. */
   threshold: number
   /** Labels to show; null shows all. */
@@ -35,6 +37,7 @@ export const DEFAULTS: ViewOptions = {
   size: 'm',
   boxes: true,
   labels: true,
+  trails: true,
   threshold: 0,
   only: null,
   wall: false,
@@ -56,6 +59,7 @@ export function parseOptions(query: LocationQuery): ViewOptions {
     size: one('size', SIZES, DEFAULTS.size),
     boxes: text('boxes') !== '0',
     labels: text('labels') !== '0',
+    trails: text('trails') !== '0',
     threshold: threshold > 0 && threshold <= 1 ? Math.round(threshold * 20) / 20 : 0,
     only: text('show') === undefined ? null : list('show').map(decodeLabel),
     wall: 'wall' in query && text('wall') !== '0',
@@ -71,6 +75,7 @@ export function optionsQuery(options: ViewOptions): LocationQueryRaw {
   if (options.size !== DEFAULTS.size) query.size = options.size
   if (!options.boxes) query.boxes = '0'
   if (!options.labels) query.labels = '0'
+  if (!options.trails) query.trails = '0'
   if (options.threshold) query.min = String(options.threshold)
   if (options.only) query.show = options.only.map(encodeLabel).join(',')
   if (options.wall) query.wall = '1'
@@ -119,7 +124,7 @@ export function useViewOptions() {
   const set = (change: Partial<ViewOptions>): void => {
     const others = Object.fromEntries(
       Object.entries(route.query).filter(
-        ([name]) => !['q', 'type', 'sort', 'size', 'boxes', 'labels', 'min', 'show', 'wall'].includes(name),
+        ([name]) => !['q', 'type', 'sort', 'size', 'boxes', 'labels', 'trails', 'min', 'show', 'wall'].includes(name),
       ),
     )
     void router.replace({ query: { ...others, ...optionsQuery({ ...options.value, ...change }) } })

@@ -1,4 +1,4 @@
-"""Targets that read messages: frames, results, tombstones, and the requests of viewers."""
+"""Targets that read messages: frames, results, tombstones, tracks, and the requests of viewers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import msgpack
 from hypothesis import strategies as st
 
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones, tombstones_message
+from elastic_inference.adapters.stream_broker.tracks import parse_tracks, tracks_message
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import pack_frame, unpack_frame
 from elastic_inference.domain.result import join_message, parse_result, result_json, split_message
 from elastic_inference.domain.sequence import Sequence, Tombstone
+from elastic_inference.domain.tracks import FrameTracks, TrackedObject
+from elastic_inference.flows.relay.frame_tracks import FrameTracksJoin
 from elastic_inference.flows.relay.outgoing import Incoming, read_incoming
 from elastic_inference.flows.relay.request import BadRequestError, parse_target, snapshot_stream
 from tests.fuzz.image_targets import jpegs
@@ -115,6 +118,32 @@ def _tombstone_seeds() -> list[bytes]:
     return [tombstones_message([Tombstone(STREAM, 2, "stale"), Tombstone(STREAM, 3, "invalid")]), b'{"v":2}']
 
 
+def _tracks(data: bytes) -> None:
+    found = parse_tracks(STREAM, data)
+    join = FrameTracksJoin()
+    join.receive(found, 1.0)
+    document = result_json(make_result(order=2**62))
+    joined = join.join(Incoming(join_message(document, tiny_jpeg()), document, 2**62, None))
+    parsed = parse_result(split_message(joined.message)[0])
+    assert set(parsed.tracks) <= set(found)
+    assert split_message(joined.message)[0] == joined.document
+    joined.document.decode()
+
+
+def _tracks_seeds() -> list[bytes]:
+    objects = (TrackedObject(0, f"{STREAM}/1-2", ("yard",)), TrackedObject(1, f"{STREAM}/1-3"))
+    return [tracks_message(STREAM, [FrameTracks(5, objects), FrameTracks(6, ())]), b'{"v":2}']
+
+
+def _tracks_inputs() -> st.SearchStrategy[bytes]:
+    leaves = st.one_of(
+        st.none(), st.booleans(), st.integers(-2, 2**64), st.sampled_from(["1-2", "yard", "\ud800", "0-"])
+    )
+    rows = st.lists(st.one_of(leaves, st.lists(leaves, max_size=3)), max_size=4)
+    frames = st.lists(st.tuples(leaves, st.lists(rows, max_size=4)), max_size=4)
+    return frames.map(lambda value: json.dumps({"v": 1, "tracks": value}).encode())
+
+
 def _request(data: bytes) -> None:
     target = data.decode("latin-1")
     snapshot_stream(target)
@@ -132,5 +161,6 @@ TARGETS = (
     Target("result messages", _result, (InvalidResultError,), _result_seeds, _result_inputs),
     Target("results in the relay", _relayed, (InvalidResultError,), _result_seeds, _result_inputs),
     Target("tombstones", _tombstones, (InvalidResultError,), _tombstone_seeds),
+    Target("tracks of the live view", _tracks, (InvalidResultError,), _tracks_seeds, _tracks_inputs),
     Target("viewers' requests", _request, (BadRequestError,), _request_seeds),
 )

@@ -6,7 +6,9 @@ import pytest
 
 from elastic_inference.adapters.event_store import Batch, EventStore
 from elastic_inference.adapters.leases import LeaseClient
+from elastic_inference.adapters.stream_broker.tracks import parse_tracks
 from elastic_inference.domain import keys
+from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 from tests.support.event_workers import add, example_event
 from tests.support.redis_commands import (
     FRAME_READS,
@@ -58,6 +60,24 @@ def events_leases(logins: Logins) -> None:
 def events_reads_cameras(logins: Logins) -> None:
     assert logins.client("events").hmget(keys.CAMERA_SPECS, NAME) == [None]
     logins.refuses("events", [("HGETALL", keys.CAMERA_SECRETS), ("HSET", keys.CAMERA_SPECS, "a", "b")])
+
+
+@tries("events can publish the tracks of every stream, and see how many take them.")
+def events_publishes_tracks(logins: Logins) -> None:
+    store = EventStore(logins.client("events"), 100, 60.0)
+    with logins.client("viewer").pubsub() as pubsub:
+        pubsub.subscribe(keys.tracks(STREAM))
+        assert pubsub.get_message(timeout=30)["type"] == "subscribe"
+        assert store.watched([STREAM, f"other-{STREAM}"]) == {STREAM}
+        store.publish_tracks({STREAM: [FrameTracks(7, (TrackedObject(0, f"{STREAM}/1-2", ("yard",)),))]})
+        message = pubsub.get_message(timeout=30)["data"]
+    assert parse_tracks(STREAM, message) == [FrameTracks(7, (TrackedObject(0, f"{STREAM}/1-2", ("yard",)),))]
+    store.close()
+
+
+@tries("events cannot publish a result or a tombstone.")
+def events_publishes_no_result(logins: Logins) -> None:
+    logins.refuses("events", [("PUBLISH", STREAM, "x"), ("PUBLISH", keys.tombstones(STREAM), "x")])
 
 
 @tries("events cannot add, change or remove a result.")

@@ -144,7 +144,7 @@ def worker_pops(logins: Logins) -> None:
     assert [each.frame.name for each in logins.consumer("car-fp32").pop(8, 0).frames] == [OTHER]
 
 
-@tries("worker can publish results and tombstones, and report streams and pods.")
+@tries("worker can publish results, tombstones and tracks, and report streams and pods.")
 async def worker_publishes(logins: Logins) -> None:
     viewer = logins.client("viewer")
     viewer.set(keys.watch(STREAM), 1)
@@ -152,14 +152,15 @@ async def worker_publishes(logins: Logins) -> None:
         pubsub.subscribe(*CHANNELS)
         wait_for(lambda: all(count for _, count in viewer.pubsub_numsub(*CHANNELS)), what="the subscriptions")
         logins.publish()
+        logins.client("worker").publish(keys.tracks(STREAM), "x")
         received: set[str] = set()
 
-        def both() -> bool:
+        def all_came() -> bool:
             if message := pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1):
                 received.add(message["channel"].decode())
             return received == set(CHANNELS)
 
-        wait_for(both, what="a result and a tombstone")
+        wait_for(all_came, what="a result, a tombstone and tracks")
     await viewer_reads_the_registry(logins)
 
 
@@ -206,7 +207,7 @@ async def viewer_reads_the_registry(logins: Logins) -> None:
     await client.aclose()
 
 
-@tries("viewer can subscribe to the results and tombstones of every stream.")
+@tries("viewer can subscribe to the results, tombstones and tracks of every stream.")
 def viewer_subscribes(logins: Logins) -> None:
     with logins.client("viewer").pubsub() as pubsub:
         for channel in (*CHANNELS, "x:car-fp32:inferred"):
@@ -244,7 +245,7 @@ def viewer_reads_no_frame(logins: Logins) -> None:
         viewer.evalsha(sha, 1, FRAME)
 
 
-@tries("viewer cannot publish results or tombstones, or report streams and pods.")
+@tries("viewer cannot publish results, tombstones or tracks, or report streams and pods.")
 def viewer_publishes_nothing(logins: Logins) -> None:
     logins.refuses("viewer", REGISTRY, RESULT_WRITES, PUBLISHING)
 

@@ -10,5 +10,5 @@ TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"
 STREAM = keys.stream_id(NAME, TYPE)
 FRAME = keys.frame(TYPE, NAME, "x")
 RESULTS = keys.results(TYPE)
-CHANNELS = (STREAM, keys.tombstones(STREAM))
+CHANNELS = (STREAM, keys.tombstones(STREAM), keys.tracks(STREAM))
 LEGACY = keys.legacy_queue(TYPE)

@@ -208,6 +208,11 @@ def tombstones(identifier: str) -> str:
     return f"tombstones:{identifier}"
 
 
+def tracks(identifier: str) -> str:
+    """Channel: tracks of this stream's newest frames, for the live view."""
+    return f"tracks:{identifier}"
+
+
 def results(infer_type: str) -> str:
     """Stream: every result of a type as JSON, without the image."""
     return f"results_{infer_type}"

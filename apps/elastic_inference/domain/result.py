@@ -6,6 +6,7 @@ fields: reader, JSON, JSON Schema, `openapi.json` and the dashboard's types are 
 
 from __future__ import annotations
 
+import operator
 import struct
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
@@ -14,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.fields import Attributes, Count, Milliseconds, Name, Pixels, StreamId, rounded
+from elastic_inference.domain.tracks import FrameTracks
 
 RESULT_VERSION: Final = 1
 MAX_RESULT_JSON_BYTES = 1024 * 1024
@@ -82,6 +84,15 @@ class Result:
     attributes: Annotated[
         Attributes, Field(description="Additional facts about this frame, such as its zones. Absent while empty.")
     ] = field(default_factory=dict)
+    tracks: Annotated[
+        tuple[FrameTracks, ...],
+        Field(
+            max_length=64,
+            exclude_if=operator.not_,
+            description="Which objects the detections are, while an event service runs: of this frame, and of earlier "
+            "ones whose tracks came too late for them. The websocket server adds it. Absent while empty.",
+        ),
+    ] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -624,6 +624,13 @@ export interface components {
              */
             v?: 1;
         };
+        /** @description The tracks of one frame. */
+        FrameTracks: {
+            /** @description The frame's `order`. */
+            order: number;
+            /** @description Detections without a track are left out. */
+            objects: components["schemas"]["TrackedObject"][];
+        };
         /**
          * @description none: every frame is inferred; motion: while nothing moves and nobody watches, one frame a second.
          * @enum {string}
@@ -935,6 +942,8 @@ export interface components {
             attributes?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
+            /** @description Which objects the detections are, while an event service runs: of this frame, and of earlier ones whose tracks came too late for them. The websocket server adds it. Absent while empty. */
+            tracks?: components["schemas"]["FrameTracks"][];
         };
         /**
          * @description What a token allows: an admin may do everything, a viewer only looks, at its own cameras.
@@ -1084,6 +1093,15 @@ export interface components {
             replicas: number;
             /** @description All streams. */
             streams: number;
+        };
+        /** @description A detection whose object is known. */
+        TrackedObject: {
+            /** @description The place of the detection in the frame's list, from 0. */
+            index: number;
+            /** @description The object's track, as in events: <stream>/<epoch>-<n>. */
+            track: string;
+            /** @description The zones that the object is in. */
+            zones?: string[];
         };
         /**
          * @description The transport of RTSP; auto tries TCP, then UDP.

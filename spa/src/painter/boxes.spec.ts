@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 
-import { type BoxOptions, drawBoxes, isShown, letterbox, boxArea, plateText } from './boxes'
+import { type BoxOptions, drawBoxes, isShown, letterbox, boxArea, plateText, trackText } from './boxes'
 import type { Found } from './result_message'
 
-const person: Found = { label: 'person', confidence: 0.934, x0: 0.25, y0: 0.5, x1: 0.5, y1: 1 }
-const all: BoxOptions = { boxes: true, labels: true, threshold: 0, only: null }
+const person: Found = { label: 'person', confidence: 0.934, x0: 0.25, y0: 0.5, x1: 0.5, y1: 1, index: 0 }
+const all: BoxOptions = { boxes: true, labels: true, trails: true, threshold: 0, only: null }
 
 /** A context that records what is drawn. */
 function paper() {
@@ -96,4 +96,18 @@ test('nothing is drawn with boxes off; among differences, boxes that both have g
     ['both', 'only'],
   )
   expect(marked.texts).toEqual(['car 93'])
+})
+
+test('a plate ends with the number of the object; where that is too long it is left out, or stands alone', () => {
+  const tracked: Found = { ...person, track: 'gate-1:people:inferred/7-12' }
+  const area = { x: 0, y: 0, width: 800, height: 450 }
+  const plates = (x1: number): string[] => {
+    const sheet = paper()
+    drawBoxes(sheet.context, [{ ...tracked, x1 }], area, 1, all)
+    return sheet.texts
+  }
+  expect(plates(0.5)).toEqual(['person 93 #12'])
+  expect(plates(0.3)).toEqual(['person 93'])
+  expect(plates(0.28)).toEqual(['#12'])
+  expect(trackText({ ...person, track: 'nonsense' })).toBe('')
 })

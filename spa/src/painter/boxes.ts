@@ -20,6 +20,8 @@ export interface Area {
 export interface BoxOptions {
   boxes: boolean
   labels: boolean
+  /** Where objects came from in the last two seconds. */
+  trails: boolean
   /** Minimum confidence shown, 0..1. */
   threshold: number
   /** Labels to show; null shows all. */
@@ -58,6 +60,12 @@ export const isShown = (found: Found, options: BoxOptions): boolean =>
   found.confidence >= options.threshold && (options.only === null || options.only.has(found.label))
 
 export const plateText = (found: Found): string => `${found.label} ${Math.round(found.confidence * 100)}`
+
+/** Its object's number, such as `#12`; empty if it has none. The whole id, with the stream, is in its events. */
+export const trackText = (found: Found): string => {
+  const number = found.track === undefined ? null : /-(\d{1,19})$/.exec(found.track)
+  return number ? `#${number[1]}` : ''
+}
 
 /** Draws into `area` of the context; `ratio` is device pixels per CSS pixel. Returns how many boxes were drawn. */
 export function drawBoxes(
@@ -120,10 +128,13 @@ function drawPlates(
   for (let index = shown.length - 1; index >= 0 && placed.length < MAX_PLATES; index -= 1) {
     const { one, box, dim } = shown[index]!
     if (dim || box.height < height || box.width < height) continue
-    const text = plateText(one)
-    const width = Math.ceil(textWidth(context, text, size)) + 2 * pad
+    const track = trackText(one)
+    const widthOf = (text: string): number => Math.ceil(textWidth(context, text, size)) + 2 * pad
     // A person is narrow: the plate may be wider than the box, but not more than twice as wide.
-    if (width > 2 * box.width || width > area.width) continue
+    const fits = (text: string): boolean => widthOf(text) <= Math.min(2 * box.width, area.width)
+    const text = [track && `${plateText(one)} ${track}`, plateText(one), track].find((some) => some && fits(some))
+    if (!text) continue
+    const width = widthOf(text)
     const above = box.y - height
     const plate = {
       x: Math.min(Math.max(box.x - Math.round(ratio), area.x), area.x + area.width - width),

@@ -3,7 +3,15 @@ import { expect, test } from 'vitest'
 import { compareFound, overlap } from './difference'
 import type { Found } from './result_message'
 
-const box = (x0: number, label = 'person'): Found => ({ label, confidence: 0.9, x0, y0: 0, x1: x0 + 0.2, y1: 0.5 })
+const box = (x0: number, label = 'person'): Found => ({
+  label,
+  confidence: 0.9,
+  x0,
+  y0: 0,
+  x1: x0 + 0.2,
+  y1: 0.5,
+  index: 0,
+})
 
 test('overlap is intersection over union', () => {
   expect(overlap(box(0), box(0))).toBeCloseTo(1)

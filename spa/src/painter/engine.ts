@@ -13,7 +13,7 @@ export const REPORT_MS = 500
 const MAX_LATENCIES = 500
 
 export class Engine implements TileHost {
-  options: BoxOptions = { boxes: true, labels: true, threshold: 0, only: null }
+  options: BoxOptions = { boxes: true, labels: true, trails: true, threshold: 0, only: null }
   clockOffsetMs: number | null = null
   private readonly tiles = new Map<number, Tile>()
   private group: StepGroup<ReceivedFrame> | null = null

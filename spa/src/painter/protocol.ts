@@ -4,6 +4,7 @@ import type { Mark } from './boxes'
 export interface PaintOptions {
   boxes: boolean
   labels: boolean
+  trails: boolean
   threshold: number
   only: string[] | null
 }

@@ -42,7 +42,9 @@ test('a valid message is split into its result and its image', () => {
   const parsed = parseMessage(message(JSON.stringify(good)))
   if ('skip' in parsed) throw new Error(parsed.skip)
   expect(parsed.result).toMatchObject({ seq: 3, width: 768, queue_ms: 3, arrived_ms: 1000, refused: 0 })
-  expect(parsed.result.found).toEqual([{ label: 'person', confidence: 0.9, x0: 0.1, y0: 0.2, x1: 0.3, y1: 0.4 }])
+  expect(parsed.result.found).toEqual([
+    { label: 'person', confidence: 0.9, x0: 0.1, y0: 0.2, x1: 0.3, y1: 0.4, index: 0 },
+  ])
   expect([...parsed.jpeg]).toEqual(JPEG)
 })
 

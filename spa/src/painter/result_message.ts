@@ -13,15 +13,27 @@ export interface Found extends Readonly<Pick<Detection, 'label' | 'confidence'>>
   readonly y0: number
   readonly x1: number
   readonly y1: number
+  /** Its place in the message. */
+  readonly index: number
+  /** The id of its object, if the event service follows it. */
+  readonly track?: string | undefined
 }
 
-type Shown = 'device' | 'pod' | 'seq' | 'width' | 'height' | 'age_ms' | 'queue_ms' | 'infer_ms'
+/** The objects of a frame: place of the detection -> track. */
+export interface KnownTracks {
+  readonly order: number
+  readonly objects: ReadonlyMap<number, string>
+}
+
+type Shown = 'order' | 'device' | 'pod' | 'seq' | 'width' | 'height' | 'age_ms' | 'queue_ms' | 'infer_ms'
 
 /** What the painter uses of a result, checked. */
 export interface FrameResult extends Readonly<Pick<Result, Shown>> {
   readonly arrived_ms: number | null
   /** Sorted by confidence, the highest last, so that it is painted on top. */
   readonly found: readonly Found[]
+  /** Of this frame, and of earlier ones whose tracks were late. */
+  readonly tracks: readonly KnownTracks[]
   /** Detections left out because their box or confidence is invalid. */
   readonly refused: number
 }
@@ -35,6 +47,8 @@ export const RESULT_VERSION: Result['v'] = 1
 /** The server draws at most the same number. */
 export const MAX_DETECTIONS = 1000
 const LABEL_LIMIT = 40
+const MAX_TRACKED_FRAMES = 64
+const TRACK_LIMIT = 400
 const MAX_JSON_BYTES = 1024 * 1024
 const decoder = new TextDecoder()
 
@@ -64,13 +78,14 @@ export function parseResult(document: unknown): FrameResult | { readonly skip: S
   if (!Array.isArray(fields.detections)) return { skip: 'malformed' }
   const found: Found[] = []
   let refused = Math.max(0, fields.detections.length - MAX_DETECTIONS)
-  for (const raw of fields.detections.slice(0, MAX_DETECTIONS) as unknown[]) {
-    const one = parseDetection(raw)
+  for (const [index, raw] of (fields.detections.slice(0, MAX_DETECTIONS) as unknown[]).entries()) {
+    const one = parseDetection(raw, index)
     if (one) found.push(one)
     else refused += 1
   }
   found.sort((a, b) => a.confidence - b.confidence)
   return {
+    order,
     device: shortText(fields.device),
     pod: shortText(fields.pod),
     seq: isFinite(fields.seq) ? fields.seq : null,
@@ -81,11 +96,31 @@ export function parseResult(document: unknown): FrameResult | { readonly skip: S
     infer_ms: duration(fields.infer_ms),
     arrived_ms: isFinite(fields.arrived_ms) ? fields.arrived_ms : null,
     found,
+    tracks: parseTracks(fields.tracks),
     refused,
   }
 }
 
-function parseDetection(raw: unknown): Found | null {
+/** The tracks that can be read; the others are left out, since the frame is good without them. */
+function parseTracks(raw: unknown): KnownTracks[] {
+  if (!Array.isArray(raw)) return []
+  const known: KnownTracks[] = []
+  for (const each of raw.slice(0, MAX_TRACKED_FRAMES) as unknown[]) {
+    if (typeof each !== 'object' || each === null) continue
+    const { order, objects } = each as { order?: unknown; objects?: unknown }
+    if (!isFinite(order) || !Array.isArray(objects)) continue
+    const found = new Map<number, string>()
+    for (const one of objects.slice(0, MAX_DETECTIONS) as unknown[]) {
+      if (typeof one !== 'object' || one === null) continue
+      const { index, track } = one as { index?: unknown; track?: unknown }
+      if (isFinite(index) && typeof track === 'string' && track.length <= TRACK_LIMIT) found.set(index, track)
+    }
+    known.push({ order, objects: found })
+  }
+  return known
+}
+
+function parseDetection(raw: unknown, index: number): Found | null {
   if (typeof raw !== 'object' || raw === null) return null
   const { label, confidence, box } = raw as Unchecked<Detection>
   if (!isFinite(confidence) || !Array.isArray(box) || box.length !== 4) return null
@@ -93,7 +128,7 @@ function parseDetection(raw: unknown): Found | null {
   if (!edges.every(isFinite)) return null
   const [x0, y0, x1, y1] = edges.map((edge) => Math.min(1, Math.max(0, edge))) as [number, number, number, number]
   if (x1 <= x0 || y1 <= y0) return null
-  return { label: oneLine(label), confidence: Math.min(1, Math.max(0, confidence)), x0, y0, x1, y1 }
+  return { label: oneLine(label), confidence: Math.min(1, Math.max(0, confidence)), x0, y0, x1, y1, index }
 }
 
 /** A label in one line of at most 40 characters, without control characters. */

@@ -10,6 +10,7 @@ import { Feed } from './feed'
 import { MeanMeter, RateMeter } from './meter'
 import type { LabelCount, Latency, ShownFrame, TileReport } from './protocol'
 import { type Found, type FrameResult, parseMessage } from './result_message'
+import { drawTrails, Trails } from './trails'
 
 export interface ReceivedFrame {
   readonly seq: number | null
@@ -53,6 +54,7 @@ export class Tile {
     total: new MeanMeter(),
   }
   private readonly skipped = { malformed: 0, version: 0, image: 0, boxes: 0 }
+  private readonly trails = new Trails()
   private waiting: ReceivedFrame | null = null
   private decoding = false
   private ready: Decoded | null = null
@@ -125,10 +127,12 @@ export class Tile {
       this.skipped[parsed.skip] += 1
       return
     }
-    const { result, jpeg } = parsed
+    const { jpeg } = parsed
+    const receivedMs = performance.now()
+    const result = this.trails.take(parsed.result, receivedMs)
     this.skipped.boxes += result.refused
     this.lastFrameMs = Date.now()
-    const frame: ReceivedFrame = { seq: result.seq, result, jpeg, receivedMs: performance.now(), marks: null }
+    const frame: ReceivedFrame = { seq: result.seq, result, jpeg, receivedMs, marks: null }
     if (!this.host.stepped(this, frame)) this.offer(frame)
   }
 
@@ -199,7 +203,11 @@ export class Tile {
     }
     if (image.width === area.width && image.height === area.height) context.drawImage(image.source, area.x, area.y)
     else context.drawImage(image.source, area.x, area.y, area.width, area.height)
-    drawBoxes(context, frame.result.found, area, this.ratio, this.host.options, frame.marks)
+    const { options } = this.host
+    if (options.trails) {
+      drawTrails(context, this.trails.until(frame.result, frame.receivedMs), area, this.ratio, options)
+    }
+    drawBoxes(context, frame.result.found, area, this.ratio, options, frame.marks)
     const counts = countLabels(frame.result.found, this.host.options)
     if (fresh) this.measure(frame.result, counts, nowMs)
     return this.changed(frame, counts)

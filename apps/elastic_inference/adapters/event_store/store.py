@@ -15,7 +15,9 @@ from redis.exceptions import NoScriptError, ResponseError
 from elastic_inference.adapters.event_store.entries import START, Entry, EntryId, read_entry, read_id, write_id
 from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.stream_broker.tracks import tracks_message
 from elastic_inference.domain import keys
+from elastic_inference.domain.tracks import FrameTracks
 
 # Streams of a partition, and bytes that the state of all of them may take.
 MAX_STREAMS = 1024
@@ -155,6 +157,16 @@ class EventStore:
         if reply[0] != 1:
             raise FencedError
         return Committed(reply[1], *(read_count(each) for each in reply[2:5]))
+
+    def watched(self, streams: Sequence[str]) -> set[str]:
+        """Those of these streams whose tracks somebody takes."""
+        (reply,) = self._answers([("PUBSUB", "NUMSUB", *map(keys.tracks, streams))])
+        counts = zip(reply[1::2], streams, strict=False) if isinstance(reply, list) else ()
+        return {stream for count, stream in counts if read_count(count) > 0}
+
+    def publish_tracks(self, tracks: Mapping[str, Sequence[FrameTracks]]) -> None:
+        """Sends those who watch these streams the tracks of some frames."""
+        self._answers([("PUBLISH", keys.tracks(each), tracks_message(each, own)) for each, own in tracks.items()])
 
     def close(self) -> None:
         """Closes the connection."""

@@ -15,6 +15,7 @@ from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import Result
 from elastic_inference.domain.sequence import Sequence, Tombstone
+from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 
 # Version, number that passed last (-1: none), time of the last result (Unix ms), 1 once the stream has ended.
 _HEAD = struct.Struct("<Bqd?")
@@ -28,6 +29,7 @@ class Yield:
     """What some entries led to."""
 
     events: list[Event] = field(default_factory=list)
+    tracks: list[FrameTracks] = field(default_factory=list)
     results: int = 0
     late: int = 0
 
@@ -41,6 +43,8 @@ class OrderedStream:
         self.ended = False
         self.seen_ms = 0.0
         self.changed = False
+        # Somebody looks at it live: what `push` and `expire` return has its tracks.
+        self.watched = False
         self._sequence: Sequence[tuple[EntryId, Result]] = Sequence(window_s)
         self._analysis = StreamAnalysis(stream, epoch, rules)
         # Of items that are held back: order -> entry.
@@ -134,8 +138,10 @@ class OrderedStream:
     def _take(self, passed: list[tuple[EntryId, Result]], made: Yield) -> None:
         for place, result in passed:
             at_ms = _captured_ms(place, result)
-            _, events = self._analysis.on_result(result, at_ms)
+            enriched, events = self._analysis.on_result(result, at_ms)
             made.events += events
+            if self.watched:
+                made.tracks.append(_tracks_of(enriched))
             made.results += 1
             self.seen_ms = max(self.seen_ms, float(place[0]))
         if passed:
@@ -150,6 +156,16 @@ class OrderedStream:
 def _identity(result: Result) -> tuple[int | None, float | None] | None:
     """What distinguishes two frames that have the same number."""
     return None if result.seq is None and result.ts is None else (result.seq, result.ts)
+
+
+def _tracks_of(result: Result) -> FrameTracks:
+    """What the analysis has added to the detections of a result."""
+    found = []
+    for index, each in enumerate(result.detections):
+        track, zones = each.attributes.get("track"), each.attributes.get("zones")
+        if isinstance(track, str):
+            found.append(TrackedObject(index, track, tuple(map(str, zones)) if isinstance(zones, list) else ()))
+    return FrameTracks(result.order, tuple(found))
 
 
 def _captured_ms(place: EntryId, result: Result) -> float:

@@ -12,6 +12,7 @@ from elastic_inference.adapters.event_store.entries import before
 from elastic_inference.adapters.event_store.store import MAX_STREAMS
 from elastic_inference.domain.events.event import Event, Phase, event_json
 from elastic_inference.domain.events.rules import CameraRules
+from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.events.ordered_stream import OrderedStream, Yield
 
 # A stream ends when nothing has come for so long; its counters are kept for a day.
@@ -55,6 +56,8 @@ class Partition:
         self.problem = ""
         # The batch that was sent last, until Redis has confirmed it.
         self.unconfirmed: Batch | None = None
+        # Of streams that are watched: tracks that were not published yet.
+        self.tracks: dict[str, list[FrameTracks]] = {}
         self.streams: dict[str, OrderedStream] = {}
         self._rules_of = rules_of
         self._window_s = window_s
@@ -105,6 +108,11 @@ class Partition:
         old = [s.stream for s in self.streams.values() if s.ended and now_ms - s.seen_ms >= FORGET_AFTER_MS]
         for name in old:
             self._drop(name)
+
+    def watch(self, streams: Container[str]) -> None:
+        """From now on the tracks of these streams are collected, and of no others."""
+        for name, each in self.streams.items():
+            each.watched = name in streams
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do before its next second."""
@@ -183,6 +191,8 @@ class Partition:
     def _note(self, stream: OrderedStream, made: Yield) -> None:
         self.account.results += made.results
         self.account.late += made.late
+        if made.tracks:
+            self.tracks.setdefault(stream.stream, []).extend(made.tracks)
         self._add(stream, made.events)
 
     def _add(self, stream: OrderedStream, events: list[Event]) -> None:

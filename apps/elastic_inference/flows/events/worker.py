@@ -20,6 +20,7 @@ from elastic_inference.base.metrics import EventMetrics
 from elastic_inference.base.zone_counters import LineRow, ZoneRow
 from elastic_inference.flows.events.camera_rules import RulesReader
 from elastic_inference.flows.events.counter_rows import add_counts
+from elastic_inference.flows.events.live_tracks import LiveTracks
 from elastic_inference.flows.events.partition import Partition
 from elastic_inference.flows.events.partition_leases import PartitionLeases
 
@@ -61,6 +62,7 @@ class EventWorker:
         self.partitions: dict[int, Partition] = {}
         # Those whose lease has not ended, with its epoch.
         self._held: dict[int, int] = {}
+        self._live = LiveTracks(store)
         self._throttle = Throttle()
         self._backoff = Backoff()
         self._shown_at_s = float("-inf")
@@ -116,6 +118,7 @@ class EventWorker:
                 lag_s = max(lag_s, (server_ms - now_ms) / 1000)
             partition.tick(now_s, now_ms)
             self._write(partition)
+        self._live.publish([each for number, each in mine.items() if number in self.partitions], now_s)
         self._count(lag_s)
 
     def _resume(self) -> dict[int, Partition]:

@@ -87,6 +87,8 @@ class Hub:
         self._streams: dict[bytes, WatchedStream] = {}
         # The same ones by the channel of their tombstones.
         self._by_tombstones: dict[bytes, WatchedStream] = {}
+        # And by that of their tracks.
+        self._by_tracks: dict[bytes, WatchedStream] = {}
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog()
         self._held: dict[WatchedStream, None] = {}
@@ -136,9 +138,11 @@ class Hub:
         stream = self._streams.get(stream_id.encode())
         if stream is None:
             stream = WatchedStream(stream_id, self._reorder_s, self._metrics, self._painter, self._throttle)
-            tombstones = keys.tombstones(stream_id)
+            tombstones, tracks = keys.tombstones(stream_id), keys.tracks(stream_id)
             self._streams[stream_id.encode()] = self._by_tombstones[tombstones.encode()] = stream
-            # Pods publish both once the stream has a subscriber.
+            self._by_tracks[tracks.encode()] = stream
+            # Pods publish results and tombstones once the stream has a subscriber; the event service, tracks.
+            self.feed.subscribe(tracks)
             self.feed.subscribe(tombstones)
             self.feed.subscribe(stream_id)
             self._on_watch(stream_id)
@@ -149,10 +153,12 @@ class Hub:
             return
         stream.close()
         self._held.pop(stream, None)
-        tombstones = keys.tombstones(stream.stream_id)
+        tombstones, tracks = keys.tombstones(stream.stream_id), keys.tracks(stream.stream_id)
         del self._streams[stream.stream_id.encode()], self._by_tombstones[tombstones.encode()]
+        del self._by_tracks[tracks.encode()]
         self.feed.unsubscribe(stream.stream_id)
         self.feed.unsubscribe(tombstones)
+        self.feed.unsubscribe(tracks)
 
     def on_message(self, channel: bytes, message: bytes) -> None:
         """Passes a message on to its stream."""
@@ -161,6 +167,9 @@ class Hub:
             stream.receive(message, hold=behind)
         elif (stream := self._by_tombstones.get(channel)) is not None:
             stream.receive_tombstones(message, hold=behind)
+        elif (stream := self._by_tracks.get(channel)) is not None:
+            stream.receive_tracks(message)
+            return
         else:
             return
         if behind:

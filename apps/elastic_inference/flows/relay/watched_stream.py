@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable
 
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
+from elastic_inference.adapters.stream_broker.tracks import parse_tracks
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.sequence import Sequence
 from elastic_inference.flows.relay.drawn_frames import DrawnFrames, Painter
+from elastic_inference.flows.relay.frame_tracks import MAX_WAITING, MAX_WAITING_BYTES, FrameTracksJoin
 from elastic_inference.flows.relay.outgoing import Incoming, binary_frame, read_incoming, text_frame
 from elastic_inference.flows.relay.request import Format
 from elastic_inference.flows.relay.viewer import Offer, Viewer
@@ -40,6 +43,10 @@ class WatchedStream:
         self._timer: asyncio.TimerHandle | None = None
         # While the server is behind: the newest result that passed.
         self._kept: Incoming | None = None
+        # Results that wait for their tracks, and until when.
+        self._waiting: deque[tuple[Incoming, float]] = deque()
+        self._waiting_bytes = 0
+        self._tracks = FrameTracksJoin()
         self._drawn = DrawnFrames(painter, self._send_drawn, self._count_invalid)
 
     def __len__(self) -> int:
@@ -78,6 +85,19 @@ class WatchedStream:
         for each in tombstones:
             self._forward(self._sequence.skip(each.order, self._loop.time()), hold)
 
+    def receive_tracks(self, message: bytes) -> None:
+        """Takes a message of tracks; sends the results that waited for them."""
+        try:
+            frames = parse_tracks(self.stream_id, message)
+        except InvalidResultError as error:
+            self._count_invalid(error)
+            return
+        now_s = self._loop.time()
+        self._tracks.receive(frames, now_s)
+        if self._waiting:
+            self._release(now_s)
+            self._count_and_schedule()
+
     def flush(self) -> None:
         """Sends what `hold` kept."""
         newest, self._kept = self._kept, None
@@ -91,9 +111,13 @@ class WatchedStream:
             self._timer = None
         self._drawn.close()
         self._kept = None
+        self._waiting.clear()
 
     def _forward(self, passed: list[Incoming], hold: bool) -> None:
         if hold:
+            passed = [each for each, _ in self._waiting] + passed
+            self._waiting.clear()
+            self._waiting_bytes = 0
             for each in passed:
                 if self._kept is not None:
                     self._metrics.skipped.inc(len(self))
@@ -108,6 +132,9 @@ class WatchedStream:
             self._late_counted += late
             self._metrics.late.inc(late)
         deadline_s = self._sequence.deadline_s()
+        if self._waiting:
+            until_s = self._waiting[0][1]
+            deadline_s = until_s if deadline_s is None else min(deadline_s, until_s)
         if deadline_s is None:
             if self._timer is not None:
                 self._timer.cancel()
@@ -124,15 +151,36 @@ class WatchedStream:
         self._count_and_schedule()
 
     def _send_all(self, passed: list[Incoming]) -> None:
+        now_s = self._loop.time()
+        takes_tracks = self.viewers[Format.FRAME] or self.viewers[Format.JSON]
         for each in passed:
-            self._send(each)
+            until_s = self._tracks.wait_until_s(each.order, now_s) if takes_tracks else None
+            if until_s is None and not self._waiting:
+                self._send(each)
+            else:
+                self._waiting.append((each, until_s or now_s))
+                self._waiting_bytes += len(each.message)
+        self._release(now_s)
+
+    def _release(self, now_s: float) -> None:
+        """Sends, in order, what need not wait for its tracks any longer."""
+        while self._waiting:
+            first, until_s = self._waiting[0]
+            full = len(self._waiting) > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES
+            if not full and until_s > now_s and not self._tracks.has(first.order):
+                return
+            self._waiting.popleft()
+            self._waiting_bytes -= len(first.message)
+            self._send(first)
 
     def _send(self, incoming: Incoming) -> None:
         whole, text, drawn = (self.viewers[each] for each in (Format.FRAME, Format.JSON, Format.DRAWN))
-        if whole:
-            self._fan_out(whole, binary_frame(incoming.message))
-        if text:
-            self._fan_out(text, text_frame(incoming.document))
+        if whole or text:
+            joined = self._tracks.join(incoming)
+            if whole:
+                self._fan_out(whole, binary_frame(joined.message))
+            if text:
+                self._fan_out(text, text_frame(joined.document))
         if drawn and self._drawn.draw(incoming.message):
             self._metrics.skipped.inc(len(drawn))
 
