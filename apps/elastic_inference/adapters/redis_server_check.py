@@ -22,7 +22,7 @@ CHECK_EVERY_S = 60.0
 
 
 def find_problem(info: Mapping[str, Any]) -> str | None:
-    """What is wrong with a server by its INFO, and what to do; None if nothing is known to be wrong."""
+    """What is wrong with a server, judging by its INFO, and what to do; None if nothing is."""
     version = str(info.get("redis_version", ""))
     numbers = [int(part) for part in version[:40].split(".")[:2] if part.isdecimal()]
     if len(numbers) == 2 and tuple(numbers) < OLDEST_VERSION:

@@ -12,7 +12,7 @@ from elastic_inference.domain.errors import InvalidFrameError
 from elastic_inference.domain.frame import FIRST_TURNED, SIZE_MARKERS, jpeg_orientation, jpeg_size
 from elastic_inference.domain.jpeg_memory import one_scan
 
-# For so many kinds of cameras; a header that changes with each frame (EXIF) is read each time.
+# Headers kept, one for each kind of camera. A header that changes with each frame (EXIF) is read each time.
 _KEPT = 16
 _MAX_HEADER_BYTES = 4096
 # All that is read lies this far before the end of the data.

@@ -67,7 +67,7 @@ class PushLease:
 class PushRequest:
     """`count` commands, the last of which, `enter`, is the script; `frame_keys` are those that the others SET.
 
-    `lease` are the script's arguments of the lease.
+    `lease` holds the script's arguments about the lease.
     """
 
     pieces: list[Any]

@@ -270,7 +270,7 @@ class KnownTypes:
             self._scan = None
             await scan.close()
             raise
-        # Some seconds longer than they have keys: a legacy queue has none whenever it is empty.
+        # Types stay listed for some seconds after their last key: a legacy queue has no key while it is empty.
         self._had_pods = frozenset(scan.had_pods if complete else scan.had_pods | self._had_pods)
         kept = {name: at for name, at in self._seen_at.items() if not complete or now - at < TYPES_EVERY_S}
         self.names = self._bounded({*kept, *scan.found}, now)

@@ -163,7 +163,7 @@ class ServerRelief:
         return {group: taken} if taken else {}
 
     async def _keys(self) -> AsyncIterator[tuple[list[tuple[bytes, int]], bool]]:
-        """Keys of queues with their bytes, a part at a time, to the end of a pass; and whether this is all of them."""
+        """Keys of queues with their bytes, part by part until the pass ends, and whether one part holds them all."""
         from_start = self._cursor == 0
         while True:
             reply: Any = await self.client.scan(self._cursor, count=_SCAN_COUNT)

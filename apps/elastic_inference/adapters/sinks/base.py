@@ -20,7 +20,7 @@ class Item:
 
     @property
     def key(self) -> str:
-        """What must stay in order: the stream, or the camera for what concerns the camera."""
+        """Items with the same key stay in order: the stream's id, or the camera's name for events about a camera."""
         return self.event.stream or self.event.camera
 
     @property

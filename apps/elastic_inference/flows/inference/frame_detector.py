@@ -34,7 +34,7 @@ class DecoderStack:
     """
 
     def __init__(self, colour: str, budget: ByteBudget | None = None, wait_s: float | None = None) -> None:
-        """`budget` bounds the memory of all images that are being decoded; one waits for it at most `wait_s`."""
+        """`budget` bounds the memory of all images that are being decoded, each waits for it for at most `wait_s`."""
         self._colour = colour
         self._budget = budget
         self._wait_s = wait_s

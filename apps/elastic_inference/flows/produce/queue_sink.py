@@ -102,7 +102,7 @@ class QueueSink:
         permit: Permit | None = None,
         demand: StreamNeeds | None = None,
     ) -> None:
-        """`demand` learns what the queue answers, while the producer asks."""
+        """`demand` is told what the queue answers when the producer asks which size is needed."""
         self.infer_type = state.infer_type
         self._demand = demand
         self.state = state

@@ -16,7 +16,7 @@ from elastic_inference.base.metrics import ProducerMetrics
 
 log = logging.getLogger(__name__)
 
-# This long without a frame, and this many packets: a decoder that reorders holds back fewer.
+# Waiting for a key frame: no frame for this long, but this many packets. A decoder that reorders holds back fewer.
 WAITING_AFTER_S = 1.5
 WAITING_PACKETS = 8
 
