@@ -20,9 +20,9 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test checks dashboard-types dashboard-tests test-python test-side-by-side test-alone \
-    test-load test-dashboard test-components test-browser test-sinks test-models test-faults test-fuzz test-cluster \
-    test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard lint-scripts \
-    lint-python types docs clean \
+    test-load test-dashboard test-components test-browser test-sinks test-outages test-models test-faults test-fuzz \
+    test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard \
+    lint-scripts lint-python types docs clean \
     dashboard screenshots has-node
 
 help: ## list the targets
@@ -105,6 +105,9 @@ build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
 
 test-sinks: install build/functions/.installed ## delivery to a function, and to Kafka (EI_KAFKA_COMMAND); two minutes
 	@$(BIN)/pytest tests/sinks $(ARGS)
+
+test-outages: install ## sinks, event workers and Redis fail in turn under 200 events a second; 20 minutes (ARGS="-h")
+	@$(BIN)/python -m tests.outages $(ARGS)
 
 test-dashboard: test-components test-browser ## the dashboard's tests, also in a real browser
 

@@ -10,11 +10,13 @@ import signal
 import struct
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import redis
+from prometheus_client.parser import text_string_to_metric_families
 
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.counts import Counts
@@ -93,6 +95,12 @@ class WorkerProcess:
             self.signal(signal.SIGCONT)
             self.process.kill()
         self.process.wait()
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return sum(each.value for family in families for each in family.samples if each.name == name)
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal."""

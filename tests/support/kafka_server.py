@@ -29,6 +29,8 @@ class KafkaServer:
         if shutil.which("java") is None:
             pytest.skip("Kafka needs Java")
         self.port = free_port()
+        while (following := free_port()) != self.port + 1:  # the tool takes that one too
+            self.port = following
         home = Path(os.environ.get("EI_KAFKA_HOME") or "/var/tmp/ei-test-kafka")
         # The jars are kept from one run to the next, the rest is this test's.
         home.mkdir(parents=True, exist_ok=True)

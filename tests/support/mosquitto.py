@@ -52,11 +52,11 @@ class Mosquitto:
         wait_for(self._listens, 20, "mosquitto")
         return self
 
-    def stop(self) -> None:
-        """Ends it at once."""
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Ends it: at once, or in an orderly way with SIGTERM, so that it saves what `persistence true` keeps."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
+            self._process.send_signal(number)
             self._process.wait(10)
             self._process = None
 

@@ -252,6 +252,11 @@ def event_sinks(partition: int) -> str:
     return f"events:{{{partition}}}:sinks"
 
 
+def event_holders(partition: int) -> str:
+    """Hash: sink -> epoch of the newest lease under which a worker has delivered to it."""
+    return f"events:{{{partition}}}:holders"
+
+
 # The sinks of events, in the broker's Redis: all in one slot but the dead letters.
 SINK_GROUP = "sinks"  # the group of their leases
 SINK_SPECS = "{sinks}:specs"  # hash: name -> JSON SinkSpec of the sinks that REST made, and `:known`

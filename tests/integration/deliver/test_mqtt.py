@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import redis
 
+from elastic_inference.adapters.sinks import Item, SinkAccess
+from elastic_inference.adapters.sinks.mqtt import Mqtt
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.domain.events.event import CameraChange, EventKind, Phase
+from elastic_inference.domain.events.event import CameraChange, EventKind, Phase, event_json
+from elastic_inference.domain.sinks import read_sink
 from tests.support import outbox
 from tests.support.delivery_worker import wait_placed, worker, write_sinks
 from tests.support.mosquitto import Mosquitto, Subscriber
@@ -114,3 +118,13 @@ def test_a_refused_login_and_an_event_that_is_too_large(
             said = wait_for(lambda: running.lifecycle.degraded().get("sink closed"), 30, "a word")
             assert "refuses the login" in str(said)
             assert "wrong" not in str(said)
+
+
+def test_no_side_of_the_connection_waits_for_the_others_kernel(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker:
+        sink = Mqtt(read_sink({"name": "home", "kind": "mqtt", "url": broker.url}), SinkAccess(None, None), "")
+        event = an_event(0)
+        sink.deliver([Item(event, event_json(event))])
+        connection = sink._client.socket()
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        sink.close()

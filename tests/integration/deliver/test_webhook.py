@@ -142,7 +142,8 @@ def test_filters_and_a_redis_that_restarts_empty(tmp_path: Path, hook: WebhookSe
         wait_for(lambda: len(hook.got) >= 10, 30, "ten events")
         client.flushall()
         made += writer.write(30)
-        wait_for(lambda: len(hook.got) >= 20, 30, "ten more, which the restarted Redis holds")
-    mine = [event for event in made if event.camera == "cam-1"]
-    outbox.check(mine, hook.got, repeats=0)
-    assert len(hook.got) == 20
+        mine = [event for event in made if event.camera == "cam-1"]
+        wait_for(lambda: not outbox.missing(mine, hook.got), 60, "ten more, which the restarted Redis holds")
+    # The request in which the loss was noticed may come again.
+    outbox.check(mine, hook.got, repeats=1)
+    assert len(set(hook.got)) == 20

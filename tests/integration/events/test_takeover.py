@@ -79,8 +79,11 @@ def test_after_redis_has_started_empty_everything_resumes_with_the_state_in_memo
     server: EmbeddedValkey, broker: redis.Redis
 ) -> None:
     with WorkerProcess(server.port) as first:
+        for partition in range(16):
+            broker.hset(keys.event_sinks(partition), "hook", "0-0")
         add_all(broker, 1, 2)
         all_have(broker, [1, 2])
+        # No sink has confirmed these, so they count as lost.
         server.kill()
         # Longer than a lease, as the restart of a pod takes.
         time.sleep(LEASE_S + 1)
@@ -90,6 +93,9 @@ def test_after_redis_has_started_empty_everything_resumes_with_the_state_in_memo
         for stream in STREAMS:
             wait_for(lambda stream=stream: orders_of(broker, stream) == [3], PATIENCE_S, "the next event")
             assert [each.rev for each in events_of(broker, stream)] == [3]
+        wait_for(
+            lambda: first.metric("ei_events_lost_total") == 2 * len(STREAMS), PATIENCE_S, "what is lost is counted"
+        )
         # The state of each stream is in Redis again: the next worker continues.
         assert first.stop() == 0
     with WorkerProcess(server.port):

@@ -5,14 +5,18 @@
 --       number of states, number of streams to forget; then stream and state of each, the streams to forget, and the
 --       events: `u` or `k`, the latter for those that may not be left out, and the JSON
 -- Returns {0} if another worker has the partition, else {1, last batch of this worker, or -1, updates left out, events
--- lost: removed before every sink had them, length of the outbox}
+-- lost: removed before every sink had them, length of the outbox, id of its newest event}
 local epoch, batch, maxlen = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'batch', 'answer')
 if stored[1] and tonumber(stored[1]) > epoch then return {0} end
 local before = stored[1] and tonumber(stored[1]) == epoch and tonumber(stored[2]) or -1
+local function newest()
+  local entry = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+  return entry and entry[1] or ''
+end
 if before == batch then
   local left_out, lost = string.match(stored[3] or '', '^(%d+) (%d+)$')
-  return {1, batch - 1, tonumber(left_out) or 0, tonumber(lost) or 0, redis.call('XLEN', KEYS[3])}
+  return {1, batch - 1, tonumber(left_out) or 0, tonumber(lost) or 0, redis.call('XLEN', KEYS[3]), newest()}
 end
 
 local function ms_seq(id)
@@ -42,7 +46,7 @@ for _ = 1, forget do
   redis.call('HDEL', KEYS[2], ARGV[at])
   at = at + 1
 end
-local left_out, lost, acked = 0, 0, nil
+local left_out, lost, acked, last = 0, 0, nil, nil
 if at <= #ARGV then acked = slowest() end
 while at <= #ARGV do
   local length = redis.call('XLEN', KEYS[3])
@@ -53,7 +57,7 @@ while at <= #ARGV do
     left_out = left_out + 1
   else
     if pressed and length >= maxlen then lost = lost + 1 end
-    redis.call('XADD', KEYS[3], 'MAXLEN', maxlen, '*', 'json', ARGV[at + 1])
+    last = redis.call('XADD', KEYS[3], 'MAXLEN', maxlen, '*', 'json', ARGV[at + 1])
   end
   at = at + 2
 end
@@ -61,4 +65,4 @@ local now = redis.call('TIME')
 redis.call('XTRIM', KEYS[3], 'MINID', '~', string.format('%.0f', math.max(0, now[1] * 1000 - tonumber(ARGV[6]))))
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'batch', ARGV[2], 'results', ARGV[3], 'read', ARGV[4],
   'answer', left_out .. ' ' .. lost)
-return {1, before, left_out, lost, redis.call('XLEN', KEYS[3])}
+return {1, before, left_out, lost, redis.call('XLEN', KEYS[3]), last or ''}

@@ -60,12 +60,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Redis' answer. `before` is the number of the batch that was there, -1 if Redis knew none of this lease."""
+    """Redis' answer. `before` is the number of the batch that was there, -1 if Redis knew none of this lease.
+
+    `newest` is the id of the last event that it wrote; START if it wrote none.
+    """
 
     before: int
     left_out: int
     lost: int
     length: int
+    newest: EntryId = START
 
 
 class EventStore:
@@ -156,7 +160,21 @@ class EventStore:
         reply = self._run("commit", keys_of, arguments)
         if reply[0] != 1:
             raise FencedError
-        return Committed(reply[1], *(read_count(each) for each in reply[2:5]))
+        newest = read_id(reply[5]) if len(reply) > 5 else None
+        left_out, lost, length = (read_count(each) for each in reply[2:5])
+        return Committed(reply[1], left_out, lost, length, newest or START)
+
+    def cursors(self, partitions: Sequence[int]) -> dict[int, list[EntryId]]:
+        """How far the sinks are in each partition. One whose data Redis has lost is left out."""
+        commands: list[tuple[Any, ...]] = []
+        for each in partitions:
+            commands += (("HEXISTS", keys.event_cursor(each), "batch"), ("HVALS", keys.event_sinks(each)))
+        replies = self._answers(commands)
+        return {
+            partition: [read_id(each) or START for each in replies[2 * index + 1]]
+            for index, partition in enumerate(partitions)
+            if replies[2 * index]
+        }
 
     def watched(self, streams: Sequence[str]) -> set[str]:
         """Those of these streams whose tracks somebody takes."""

@@ -6,12 +6,14 @@ One client for each thread; all partitions are on one server.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
+from redis.exceptions import NoScriptError
 
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.event import MAX_EVENT_JSON_BYTES
@@ -37,20 +39,25 @@ class OutboxEntry:
         return int(self.id.partition("-")[0])
 
 
+class OtherHolderError(Exception):
+    """A worker with a newer lease delivers to the sink: this one must not."""
+
+
 @functools.cache
-def _script() -> str:
-    return (Path(__file__).parent / "acknowledge.lua").read_text()
+def _script() -> tuple[str, str]:
+    text = (Path(__file__).parent / "acknowledge.lua").read_text()
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 
 class SinkOutbox:
     """Every method raises REDIS_ERRORS or RedisError."""
 
-    def __init__(self, client: redis.Redis, sink: str, partitions: int) -> None:
-        """`client` belongs to the caller's thread, which closes it."""
+    def __init__(self, client: redis.Redis, sink: str, partitions: int, epoch: Callable[[], int] = lambda: 0) -> None:
+        """`client` belongs to the caller's thread, which closes it. `epoch` is that of the lease of the sink."""
         self._client = client
         self._sink = sink
         self._partitions = range(partitions)
-        self._acknowledge = client.register_script(_script())
+        self._epoch = epoch
         self.offset_ms = 0.0
 
     def cursors(self, known: bool, reached: Mapping[int, str]) -> dict[int, str]:
@@ -58,7 +65,10 @@ class SinkOutbox:
 
         A cursor of a `known` sink that is missing was lost with everything else: all that is there now is new to it.
         `reached`: how far the caller has delivered, which Redis may not know yet.
+
+        From here on a worker with an older lease can acknowledge nothing: what it does is in flight at most.
         """
+        self._advance(dict.fromkeys(self._partitions, FIRST))
         pipe = self._client.pipeline(transaction=False)
         for each in self._partitions:
             pipe.hget(keys.event_sinks(each), self._sink)
@@ -100,13 +110,17 @@ class SinkOutbox:
         return found
 
     def acknowledge(self, cursors: Mapping[int, str], now_ms: float) -> bool:
-        """Stores cursors. False if Redis has lost one of them. `now_ms` is this machine's clock."""
-        kept = True
-        for each, cursor in cursors.items():
-            there, clock_ms = self._acknowledge(keys=[keys.event_sinks(each)], args=[self._sink, cursor])
-            kept = kept and bool(there)
-            self.offset_ms = float(clock_ms) - now_ms
-        return kept
+        """Stores cursors. False if Redis has lost one of them. `now_ms` is this machine's clock.
+
+        Raises OtherHolderError.
+        """
+        answers = self._advance(cursors)
+        self.offset_ms = float(answers[-1][1]) - now_ms
+        return all(there for there, _ in answers)
+
+    def check_holder(self) -> None:
+        """Raises OtherHolderError if another worker delivers to the sink now."""
+        self._advance({0: FIRST})
 
     def intact(self) -> bool:
         """Whether all cursors are still there."""
@@ -133,6 +147,25 @@ class SinkOutbox:
     def remove_dead(self, entry_id: str) -> None:
         """Removes a dead letter that has been delivered."""
         self._client.xdel(keys.dead_letters(self._sink), entry_id)
+
+    def _advance(self, cursors: Mapping[int, str]) -> list[list[int]]:
+        """Runs the script for each partition with one round trip. Raises OtherHolderError."""
+        sha, text = _script()
+        while True:
+            pipe = self._client.pipeline(transaction=False)
+            for each, cursor in cursors.items():
+                names = (keys.event_sinks(each), keys.event_holders(each))
+                pipe.evalsha(sha, len(names), *names, self._sink, cursor, self._epoch())
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+            if any(isinstance(each, NoScriptError) for each in answers):
+                self._client.script_load(text)
+                continue
+            for each in answers:
+                if isinstance(each, Exception):
+                    raise each
+            if any(there < 0 for there, _ in answers):
+                raise OtherHolderError
+            return answers
 
     def _last_id(self, partition: int) -> str:
         page: Any = self._client.xrevrange(keys.events(partition), count=1)

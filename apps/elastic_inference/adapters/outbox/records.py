@@ -82,6 +82,7 @@ class SinkRecords:
         pipe = self._client.pipeline(transaction=False)
         for each in range(partitions):
             pipe.hdel(keys.event_sinks(each), sink)
+            pipe.hdel(keys.event_holders(each), sink)
         pipe.hdel(keys.SINK_STATES, sink)
         pipe.execute()
 

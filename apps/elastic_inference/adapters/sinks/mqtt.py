@@ -37,6 +37,7 @@ IN_FLIGHT = 20
 _LOGIN = (0x86, 0x87, 0x8A, 0x8C)
 _REFUSED = (0x90, 0x95, 0x99)
 _WITH_WILL = 0x04
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
 
 
 class Mqtt:
@@ -93,15 +94,16 @@ class Mqtt:
             infos.append(self._send(client, event_topic(self._spec.topic, item.event), item.document, False, item))
             if not self._worker and (place := self._states.take(item.event)):
                 changed[place] = None
+        states = self._send_states(client, changed)
         self._confirm(client, infos)
         try:
-            self._publish_states(client, changed)
+            self._confirm(client, states)
         except DeliveryError as error:
             # The events have arrived; the next connection publishes all states.
             self._drop()
             raise UnavailableError(str(error), len(items)) from None
 
-    def _publish_states(self, client: Client, places: Iterable[tuple[str, str | None]]) -> None:
+    def _send_states(self, client: Client, places: Iterable[tuple[str, str | None]]) -> list[MQTTMessageInfo]:
         spec, infos = self._spec, []
         for place in places:
             if spec.discovery and place not in self._found:
@@ -111,7 +113,7 @@ class Mqtt:
             infos += [
                 self._send(client, topic, payload.encode(), True) for topic, payload in self._states.messages(*place)
             ]
-        self._confirm(client, infos)
+        return infos
 
     def _send(
         self, client: Client, topic: str, payload: bytes, retain: bool, item: Item | None = None
@@ -165,6 +167,7 @@ class Mqtt:
             left_s = deadline - time.monotonic()
             if left_s <= 0 or self._end is not None:
                 return condition()
+            _hurry(client)
             if client.loop(min(left_s, 0.1)) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return condition()
         return True
@@ -185,7 +188,7 @@ class Mqtt:
             self._found.clear()
             try:
                 self._confirm(client, [self._send(client, f"{self._spec.topic}/status", b"online", True)])
-                self._publish_states(client, list(self._states.places()))
+                self._confirm(client, self._send_states(client, list(self._states.places())))
             except DeliveryError as error:
                 error.delivered = 0
                 raise
@@ -236,6 +239,19 @@ class Mqtt:
         if client is not None and (connection := client.socket()) is not None:
             with contextlib.suppress(OSError):
                 connection.close()
+
+
+def _hurry(client: Client) -> None:
+    """Sends at once, and lets the kernel acknowledge at once: it goes back to its own ways after each read.
+
+    Else either side holds back small packets until the other's kernel has acknowledged those before, which takes 40 ms.
+    """
+    connection = client.socket()
+    if isinstance(connection, socket.socket):
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if _QUICK_ACK is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 class _NamedContext(ssl.SSLContext):

@@ -176,6 +176,7 @@ class Delivery:
             partitions=partitions,
             known=spec.name in self._seen,
             held=lambda: self._holds(spec.name),
+            epoch=lambda: claim.epoch if (claim := self._claims.get(spec.name)) else 0,
             account=SinkAccount(spec.name, self._metrics, self._worker),
             explain=self._explain,
         )

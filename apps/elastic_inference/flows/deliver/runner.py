@@ -13,11 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import redis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.outbox.reader import OutboxEntry, SinkOutbox
+from elastic_inference.adapters.outbox.reader import OtherHolderError, OutboxEntry, SinkOutbox
 from elastic_inference.adapters.sinks import (
     DeliveryError,
     Item,
@@ -55,17 +56,23 @@ class SinkRunner:
         partitions: int,
         known: bool,
         held: Callable[[], bool],
+        epoch: Callable[[], int],
         account: SinkAccount,
         explain: Callable[[Exception], str],
         pause_s: float = PAUSE_S,
     ) -> None:
-        """`known`: this process has seen the sink before, so that a cursor that is missing was lost."""
+        """`known`: this process has seen the sink before, so that a cursor that is missing was lost.
+
+        `epoch` is that of the sink's lease, 0 while this worker has none.
+        """
         self.spec = spec
         self.partitions = partitions
         self._connect = connect
         self._open_sink = open_sink
         self._known = known
         self._held = held
+        self._epoch_now = epoch
+        self._epoch = 0
         self.account = account
         self._explain = explain
         self._pause_s = pause_s
@@ -105,7 +112,7 @@ class SinkRunner:
         while not self._stop.is_set():
             client = self._connect()
             try:
-                outbox = SinkOutbox(client, self.spec.name, self.partitions)
+                outbox = SinkOutbox(client, self.spec.name, self.partitions, self._lease)
                 self._cursors = outbox.cursors(self._known, self._cursors)
                 self._known = True
                 if fresh:
@@ -113,6 +120,11 @@ class SinkRunner:
                     fresh = False
                 redis_pause.reset()
                 self._work(outbox, sink)
+            except OtherHolderError:
+                log.info("sink %s: another worker delivers to it now", self.spec.name)
+                sink.close()
+                sink, fresh = self._open_sink(), True
+                self._wait_newer_lease()
             except (RedisError, OSError) as error:
                 self._say(SinkCondition.FAILING, self._explain(error))
                 self._stop.wait(redis_pause.next_s())
@@ -127,6 +139,16 @@ class SinkRunner:
         with contextlib.suppress(Exception):
             sink.close()
         self.account.close()
+
+    def _lease(self) -> int:
+        """The epoch of the lease, also a moment after it has ended: what was in flight is acknowledged with it."""
+        self._epoch = self._epoch_now() or self._epoch
+        return self._epoch
+
+    def _wait_newer_lease(self) -> None:
+        refused = self._epoch
+        while not self._stop.is_set() and self._epoch_now() <= refused:
+            self._stop.wait(0.1)
 
     def _recall(self, outbox: SinkOutbox, sink: Sink) -> None:
         for entry in outbox.history(self._cursors, MAX_HISTORY):
@@ -148,18 +170,19 @@ class SinkRunner:
                     return
             else:
                 self.account.waits(None, outbox.offset_ms)
-                self._idle(sink)
+                self._idle(outbox, sink)
             if time.monotonic() - checked_at >= CHECK_S:
                 checked_at = time.monotonic()
                 if not outbox.intact():
                     log.warning("sink %s: Redis has lost its cursor; all events in the outbox are new", self.spec.name)
                     return
 
-    def _idle(self, sink: Sink) -> None:
+    def _idle(self, outbox: SinkOutbox, sink: Sink) -> None:
         try:
             sink.idle()
         except DeliveryError as error:
             self._failed(error)
+            outbox.check_holder()
         else:
             self._succeeded()
 
@@ -172,7 +195,7 @@ class SinkRunner:
                 self._stop.wait(0.1)
                 continue
             limit = min(sink.max_batch, self._limit or sink.max_batch)
-            items = [item for _, item in list(pending)[: 4 * limit] if item is not None][:limit]
+            items = [item for _, item in islice(pending, 4 * limit) if item is not None][:limit]
             done = len(items)
             refusal: str | None = None
             try:
@@ -190,6 +213,7 @@ class SinkRunner:
             except DeliveryError as error:
                 done = error.delivered
                 self._failed(error)
+                outbox.check_holder()
             if not self._advance(outbox, pending, done, refusal):
                 return False
         return True

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
-from elastic_inference.adapters.event_store import Batch, Entry, EntryId, Taken
+from elastic_inference.adapters.event_store import Batch, Committed, Entry, EntryId, Taken
 from elastic_inference.adapters.event_store.entries import before
 from elastic_inference.adapters.event_store.store import MAX_STREAMS
 from elastic_inference.domain.events.event import Event, Phase, event_json
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.events.ordered_stream import OrderedStream, Yield
+from elastic_inference.flows.events.undelivered import Undelivered
 
 # A stream ends when nothing has come for so long; its counters are kept for a day.
 END_AFTER_MS = 60_000.0
@@ -53,6 +54,7 @@ class Partition:
         # The last entry that was read: the next read begins after it.
         self.cursor = taken.results
         self.account = ResultAccount()
+        self.undelivered = Undelivered()
         self.problem = ""
         # The batch that was sent last, until Redis has confirmed it.
         self.unconfirmed: Batch | None = None
@@ -137,8 +139,11 @@ class Partition:
         events = [(event_json(each), each.phase is Phase.UPDATE) for each in self._events]
         return Batch(self._batch + 1, results, self._read, states, forget, events)
 
-    def committed(self, batch: Batch, before_number: int, now_s: float) -> None:
-        """Redis has written the batch. `before_number` is the one it knew before: if another, Redis has lost data."""
+    def committed(self, batch: Batch, done: Committed, now_s: float) -> int:
+        """Redis has written the batch. If it knew another one before it than we, it has lost its data.
+
+        Returns how many events were lost with it.
+        """
         expected, self._batch, self.unconfirmed = self._batch, batch.number, None
         self._events.clear()
         self._forget.clear()
@@ -150,10 +155,14 @@ class Partition:
             self._sizes.pop(name, None)
         self._saved_at_s = now_s
         self._written = batch.results
-        if before_number != expected and batch.number > 1:
-            # Redis has lost data: everything is written again.
+        lost = 0
+        if done.before != expected and batch.number > 1:
+            # Everything is written again.
+            lost = self.undelivered.lost()
             for stream in self.streams.values():
                 stream.changed = True
+        self.undelivered.written(done.newest, len(batch.events) - done.left_out, done.length)
+        return lost
 
     def rewind(self) -> None:
         """The results began anew with lower ids: Redis has lost them."""

@@ -195,14 +195,19 @@ class EventWorker:
                     log.warning("%s; events are kept and sent again %s", self._explain(error), note)
                 self._lifecycle.wait_stop(backoff.next_s())
                 continue
-            partition.committed(batch, done.before, time.monotonic())
+            gone = partition.committed(batch, done, time.monotonic())
             self._metrics.left_out.inc(done.left_out)
-            self._metrics.lost.inc(done.lost)
+            self._metrics.lost.inc(done.lost + gone)
             self._metrics.outbox.labels(partition=str(partition.number)).set(done.length)
             if done.lost and (note := self._throttle.note("lost")):
                 log.error(
                     "partition %d: the outbox is full: %d events were removed before every sink had confirmed them %s",
                     *(partition.number, done.lost, note),
+                )
+            if gone:
+                log.error(
+                    "partition %d: Redis has lost its data, and with it %d events that not every sink had confirmed",
+                    *(partition.number, gone),
                 )
             return
 
@@ -229,12 +234,19 @@ class EventWorker:
         if now_s - self._shown_at_s < _SHOW_EVERY_S:
             return
         self._shown_at_s = now_s
+        self._read_cursors()
         zones: list[ZoneRow] = []
         lines: list[LineRow] = []
         for partition in self.partitions.values():
             for name, stream in partition.streams.items():
                 add_counts(name, stream.analysis.counts(), zones, lines)
         self._metrics.zones.show(zones, lines)
+
+    def _read_cursors(self) -> None:
+        """How far the sinks are, where some event may still wait."""
+        waiting = [number for number, each in self.partitions.items() if each.undelivered.count]
+        for number, cursors in self._store.cursors(waiting).items() if waiting else ():
+            self.partitions[number].undelivered.confirmed(cursors)
 
     def _read_clock(self, now_s: float) -> None:
         if self._offset_ms is None or now_s - self._clock_at_s >= _CLOCK_EVERY_S:
