@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 LOCK := container/locks/dev.txt
 DASHBOARD := apps/elastic_inference/flows/gateway/dashboard/index.html
 OPENAPI := apps/elastic_inference/flows/gateway/openapi.json
+CATALOGUE := apps/elastic_inference/adapters/catalogue/catalogue.json
 DASHBOARD_SOURCES := $(shell find spa -path spa/node_modules -prune -o -type f -print 2>/dev/null) $(OPENAPI)
 SCRIPT_FOLDERS := .ci container tools
 SCRIPT_STYLE := -i 4 -bn
@@ -203,6 +204,7 @@ docs: install ## write the generated documents
 	@$(BIN)/python -m elastic_inference.base.config_document > doc/configuration.md
 	@$(BIN)/python -m elastic_inference.base.shell_variables > tools/lib/variables.sh
 	@$(BIN)/python -m elastic_inference.flows.gateway.openapi > $(OPENAPI)
+	@$(BIN)/python -m elastic_inference.adapters.catalogue.fast_file > $(CATALOGUE).new && mv $(CATALOGUE).new $(CATALOGUE)
 	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory $(NODE_STAMP) && cd spa && npm run --silent types; \
 	else echo "Node.js 20 or newer is missing: spa/src/api/schema.d.ts stays as it is."; fi
 	@$(BIN)/python -m tests.elasticity.report

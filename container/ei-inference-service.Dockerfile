@@ -28,7 +28,10 @@ ENV PATH=/opt/ei/bin:/usr/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     METRICS_PORT=8000 \
-    INFER_MODEL_PATH=/opt/ei/models
+    INFER_MODEL_PATH=/opt/ei/models \
+    MODEL_COMPILED_DIR=/opt/ei/compiled
+# for nodes whose CPU is of the same kind as that of this machine; the others compile at the start of a pod
+RUN ["python", "-m", "elastic_inference.commands.compile_models", "/opt/ei/models", "/opt/ei/compiled"]
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.adapters.catalogue.download_models import fetch_embedded
-from tests.bench import cameras, events, frame_queue, gateway, idle, latency, pod, producers, relay
+from tests.bench import cameras, events, frame_queue, gateway, idle, latency, pod, producers, relay, start
 from tests.bench.camera_tables import tables
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
@@ -36,7 +36,7 @@ def parts(context: Context, case: str) -> dict[str, Callable[[], Iterator[Figure
         "producers": lambda: producers.figures(context),
         "cameras": lambda: cameras.figures(context),
         "idle": lambda: idle.run(context),
-        "start": lambda: idle.start(context),
+        "start": lambda: start.figures(context),
     }
 
 
@@ -51,7 +51,7 @@ def main() -> int:
         options.quick,
         options.before or (Path(found) if (found := os.environ.get("EI_BENCH_BEFORE")) else None),
     )
-    if not options.only or pod.PART in options.only:
+    if not options.only or {pod.PART, start.PART} & set(options.only):
         fetch_embedded(context.embedded)  # BlazeFace, from PyPI, unless it is there
     machine, stolen, began = describe(), stolen_s(), time.monotonic()
     print(
@@ -87,8 +87,8 @@ def _options() -> argparse.Namespace:
         "--before",
         type=Path,
         metavar="DIR",
-        help="cameras and pod: another build with its .venv to compare with (cameras' default: the last one before the "
-        "camera pool, which is put into build/ and needs its packages; pod: none)",
+        help="cameras, pod and start: another build with its .venv to compare with (cameras' default: the last one "
+        "before the camera pool, which is put into build/ and needs its packages; pod, start: none)",
     )
     parser.add_argument("--out", type=Path, help="where JSON, table and plots go (a full run: doc/benchmarks)")
     parser.add_argument("--update", action="store_true", help="with --only: put these parts into doc/benchmarks")

@@ -7,7 +7,6 @@ camera is unreachable, later a file stream service at 15 fps.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -143,33 +142,3 @@ def _detections(client: redis.Redis) -> float:
     entries = client.xrevrange("results_face", count=100)
     counts = [len(json.loads(fields[b"json"])["detections"]) for _, fields in entries]
     return sum(counts) / max(len(counts), 1)
-
-
-def start(context: Context) -> Iterator[Figure | LeftOut]:
-    """Seconds from process start to ready, for each service; the pod with and without the model cache."""
-    part = "start"
-    if not (context.models / MODEL.rpartition("_")[0]).is_dir():
-        yield LeftOut(part, f"{MODEL}: the model is missing")
-        return
-    with System() as system, tempfile.TemporaryDirectory(prefix="ei-bench-") as cache:
-        settings = {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(context.models)}
-
-        def measure(name: str, begin: object, rounds: int) -> Figure:
-            from tests.bench.record import median_figure
-
-            values = []
-            for _ in range(rounds):
-                began = time.monotonic()
-                service: ServiceProcess = begin()  # type: ignore[operator]
-                service.wait_ready(every_s=0.02)
-                values.append(time.monotonic() - began)
-                service.terminate()
-            return median_figure(part, name, values, unit="s")
-
-        rounds = context.rounds(3)
-        yield measure("inference, no model cache", lambda: system.infer("face", settings), rounds)
-        cached = {**settings, "MODEL_CACHE_DIR": cache}
-        system.infer("face", cached).wait_ready().terminate()
-        yield measure("inference, model cache filled", lambda: system.infer("face", cached), rounds)
-        yield measure("websocket server", system.websocket_server, rounds)
-        yield measure("gateway", system.gateway, rounds)

@@ -32,7 +32,13 @@ COMMANDS = {
     "controller": "camera_controller",
 }
 # Files of `apps/` in any build.
-ENTRIES = {"infer": "infer_service.py", "file": "file_stream_service.py", "camera": "camera_stream_service.py"}
+ENTRIES = {
+    "infer": "infer_service.py",
+    "file": "file_stream_service.py",
+    "camera": "camera_stream_service.py",
+    "websocket": "websocket_server.py",
+    "gateway": "gateway_server.py",
+}
 
 
 def cpu_s(pid: int) -> float:
@@ -45,9 +51,19 @@ class ServiceProcess:
     """One service as a child process; its log is in `log_path`, its metrics at `metrics_port`."""
 
     def __init__(
-        self, kind: str, environ: Mapping[str, str], folder: Path, name: str, checkout: Path | None = None
+        self,
+        kind: str,
+        environ: Mapping[str, str],
+        folder: Path,
+        name: str,
+        checkout: Path | None = None,
+        *,
+        cgroup: Path | None = None,
     ) -> None:
-        """`checkout` is another checkout, with its own `.venv`, whose build of a stream service or a pod runs."""
+        """`checkout` is another checkout, with its own `.venv`, whose build runs, for a service in ENTRIES.
+
+        `cgroup`: a folder of cgroup v1 whose quota the process gets before it starts.
+        """
         self.kind = kind
         self.name = name
         self.metrics_port = free_port()
@@ -67,6 +83,8 @@ class ServiceProcess:
         if checkout is not None and checkout != REPOSITORY:
             python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / ENTRIES[kind]
             self._command = [str(python), str(entry)]
+        if cgroup is not None:
+            self._command = ["sh", "-c", f'echo $$ > "{cgroup}/cgroup.procs" && exec "$0" "$@"', *self._command]
 
     @property
     def pod(self) -> str:

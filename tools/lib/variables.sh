@@ -137,6 +137,7 @@ declare -A RUN_VARIABLES=(
         INFER_DEVICE
         INFERENCE_PRECISION
         MODEL_CACHE_DIR:write
+        MODEL_COMPILED_DIR:read
         CONFIDENCE_THRESHOLD
         RESULTS_MAXLEN
     "

@@ -7,22 +7,27 @@ Nothing reads the environment at import.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from elastic_inference.base.settings.camera_controller import CameraControllerSettings
 from elastic_inference.base.settings.common import CommonSettings, QueueRules, RedisTarget
-from elastic_inference.base.settings.events import EventSettings
-from elastic_inference.base.settings.housekeeping import HousekeepingSettings
-from elastic_inference.base.settings.inference import InferenceSettings
-from elastic_inference.base.settings.producer import CameraSettings, FileSettings, ProducerSettings
-from elastic_inference.base.settings.servers import WEBSOCKET_PORT, GatewaySettings, WebsocketSettings
 from elastic_inference.base.url import hide_password, in_brackets
 from elastic_inference.domain.errors import SettingError
+
+if TYPE_CHECKING:
+    from elastic_inference.base.settings.camera_controller import CameraControllerSettings
+    from elastic_inference.base.settings.events import EventSettings
+    from elastic_inference.base.settings.housekeeping import HousekeepingSettings
+    from elastic_inference.base.settings.inference import InferenceSettings
+    from elastic_inference.base.settings.producer import CameraSettings, FileSettings, ProducerSettings
+    from elastic_inference.base.settings.servers import GatewaySettings, WebsocketSettings
+
+    SERVICES: tuple[type[CommonSettings], ...]
 
 __all__ = [
     "FORMER_NAMES",
@@ -43,17 +48,19 @@ __all__ = [
     "queue_rules",
 ]
 
-# The settings of every service. A new service is added here.
-SERVICES: tuple[type[CommonSettings], ...] = (
-    CameraSettings,
-    FileSettings,
-    InferenceSettings,
-    WebsocketSettings,
-    GatewaySettings,
-    HousekeepingSettings,
-    EventSettings,
-    CameraControllerSettings,
-)
+# The settings of every service, with their module in `base.settings`. A new service is added here. A module is loaded
+# when its class is first asked for, so that a service builds its own settings alone.
+_SERVICES = {
+    "CameraSettings": "producer",
+    "FileSettings": "producer",
+    "InferenceSettings": "inference",
+    "WebsocketSettings": "servers",
+    "GatewaySettings": "servers",
+    "HousekeepingSettings": "housekeeping",
+    "EventSettings": "events",
+    "CameraControllerSettings": "camera_controller",
+}
+_HOMES = {**_SERVICES, "ProducerSettings": "producer"}
 FORMER_NAMES = {
     "INPUT_QUEUE_HOST": "QUEUE_HOST",
     "OUTPUT_BROKER_HOST": "BROKER_HOST",
@@ -67,6 +74,18 @@ FORMER_NAMES = {
 # Together they are the former form of WEBSOCKET_SERVER_URL.
 FORMER_WEBSOCKET_NAMES = ("WEBSOCKET_SERVER_HOST", "WEBSOCKET_SERVER_PORT")
 S = TypeVar("S", bound=CommonSettings)
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of `_HOMES`, and SERVICES, those of all services."""
+    if name == "SERVICES":
+        found: Any = tuple(__getattr__(each) for each in _SERVICES)
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(f"elastic_inference.base.settings.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
 
 def load(settings_class: type[S], environ: Mapping[str, str]) -> S:
@@ -98,6 +117,8 @@ def _accept_former_names(env: dict[str, str]) -> None:
             FutureWarning,
             stacklevel=3,
         )
+        from elastic_inference.base.settings.servers import WEBSOCKET_PORT  # noqa: PLC0415  only here
+
         host, port = env[former_host], env.get(former_port, str(WEBSOCKET_PORT))
         env.setdefault("WEBSOCKET_SERVER_URL", f"ws://{in_brackets(host)}:{port}")
 

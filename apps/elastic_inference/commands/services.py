@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 
 def _run(module: str, settings: str) -> int:
@@ -24,6 +26,11 @@ def _run(module: str, settings: str) -> int:
         service_help = importlib.import_module("elastic_inference.commands.service_help")
         service_help.answer(getattr(config, settings), Path(sys.argv[0]).name, sys.argv[1:])
     gc.disable()
+    # Otherwise pydantic reads the metadata of every installed package, to look for plugins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # These hold numpy's help texts alone, and take a fifth of its import.
+    for name in ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"):
+        sys.modules.setdefault(name, ModuleType(name))
     main = importlib.import_module(f"elastic_inference.flows.{module}").main
     gc.freeze()
     gc.enable()

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read, read_texts
 from elastic_inference.domain.errors import ModelError
 
 FILE_NAME = "metadata.yaml"
 _MAX_CLASSES = 10_000
-_LIMITS = YamlLimits(depth=50, nodes=500_000, aliases=True)
 # Names of 10,000 classes take a tenth of it.
 _SIDE = re.compile(r"[0-9]{1,6}")
 _MAX_TEXT_BYTES = 4 * 1024 * 1024
@@ -96,9 +94,13 @@ def beside(path: Path) -> ExportMetadata:
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """A YAML mapping; `labels` and `names` hold texts only, so that `on`, `no` and 1 stay as written."""
+    # Most models need none, and to load PyYAML takes 20 ms of a pod's start.
+    from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read, read_texts  # noqa: PLC0415
+
+    limits = YamlLimits(depth=50, nodes=500_000, aliases=True)
     try:
         content = path.read_bytes()
-        document, texts = read(content, _LIMITS).value, read_texts(content, _LIMITS)
+        document, texts = read(content, limits).value, read_texts(content, limits)
     except (OSError, YamlTextError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"The {what} {path} can't be read: {reason}.") from None

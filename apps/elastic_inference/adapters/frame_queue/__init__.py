@@ -1,15 +1,21 @@
 """The frame queue: producers push, pods pop, the gateway reads, housekeeping cleans up. See `doc/redis.md`."""
 
-from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
-from elastic_inference.adapters.frame_queue.janitor import Janitor
-from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
-from elastic_inference.adapters.frame_queue.producer import QueueProducer
-from elastic_inference.adapters.frame_queue.push_many import PushUnderway, push_many
-from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
-from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
-from elastic_inference.adapters.frame_queue.relief import MemoryRelief
-from elastic_inference.adapters.frame_queue.sweeper import Sweeper
-from elastic_inference.adapters.frame_queue.wanted_sizes import ask_sizes
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
+    from elastic_inference.adapters.frame_queue.janitor import Janitor
+    from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
+    from elastic_inference.adapters.frame_queue.producer import QueueProducer
+    from elastic_inference.adapters.frame_queue.push_many import PushUnderway, push_many
+    from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
+    from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
+    from elastic_inference.adapters.frame_queue.relief import MemoryRelief
+    from elastic_inference.adapters.frame_queue.sweeper import Sweeper
+    from elastic_inference.adapters.frame_queue.wanted_sizes import ask_sizes
 
 __all__ = [
     "MAX_POP_BYTES",
@@ -30,3 +36,31 @@ __all__ = [
     "ask_sizes",
     "push_many",
 ]
+
+# A module is loaded when something of it is first asked for: a pod needs none of the producers' and the janitor's code.
+_HOMES = {
+    "MAX_POP_BYTES": "pop_batch",
+    "InvalidFrame": "pop_batch",
+    "Janitor": "janitor",
+    "KnownTypes": "reader",
+    "MemoryRelief": "relief",
+    "PopBatch": "pop_batch",
+    "PoppedFrame": "pop_batch",
+    "PushLease": "push_request",
+    "PushOutcome": "push_request",
+    "PushUnderway": "push_many",
+    "QueueConsumer": "consumer",
+    "QueueProducer": "producer",
+    "QueueReader": "reader",
+    "SourceInfo": "reader",
+    "Sweeper": "sweeper",
+    "ask_sizes": "wanted_sizes",
+    "push_many": "push_many",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found

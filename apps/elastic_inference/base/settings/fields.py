@@ -15,6 +15,7 @@ from elastic_inference.domain.errors import SettingError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrFree = Annotated[int, Field(ge=0, le=65535)]
+INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
 
 
 @dataclass(frozen=True)

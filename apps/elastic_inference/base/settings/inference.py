@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from elastic_inference.base.settings.common import CommonSettings, QueueRules
-from elastic_inference.base.settings.fields import HostPath, check_name
-from elastic_inference.base.settings.producer import INFER_TYPE_TEXT
+from elastic_inference.base.settings.fields import INFER_TYPE_TEXT, HostPath, check_name
 
 
 class InferenceSettings(CommonSettings, QueueRules):
@@ -30,6 +29,9 @@ class InferenceSettings(CommonSettings, QueueRules):
     )
     model_cache_dir: Annotated[Path | None, HostPath("write")] = Field(
         None, description="a writable folder: compiled models are kept there, for a faster start"
+    )
+    model_compiled_dir: Annotated[Path | None, HostPath("read")] = Field(
+        None, description="a folder of compiled models, for a start on a CPU like the one that compiled them"
     )
     confidence_threshold: float = Field(
         0.5, ge=0, le=1, description="minimum confidence of a detection (not set: the model's own, if it has one)"

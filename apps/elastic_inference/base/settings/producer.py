@@ -10,12 +10,17 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.base.settings.common import CommonSettings, QueueRules
-from elastic_inference.base.settings.fields import CommaSeparated, HostPath, Networks, ReadablePath, check_name
+from elastic_inference.base.settings.fields import (
+    INFER_TYPE_TEXT,
+    CommaSeparated,
+    HostPath,
+    Networks,
+    ReadablePath,
+    check_name,
+)
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CAMERA_SCHEMES, LATER_SCHEMES, GateKind, ImageSize
-
-INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
 
 
 class ProducerSettings(CommonSettings, QueueRules):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from elastic_inference.flows.inference.adapters import (
     AdapterOptions,
     PreparedModel,
     adapt,
+    guess_family,
 )
 from elastic_inference.flows.inference.arrays import Image
-from elastic_inference.flows.inference.runtime import check_device, check_precision, load_openvino, use_threads
+from elastic_inference.flows.inference.compiled_models import CompiledModels, Restored
+from elastic_inference.flows.inference.runtime import check_device, check_precision, has_cpu, load_openvino, use_threads
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class InferenceRequest:
         # Unless its shape is dynamic, an output keeps its tensor from one inference to the next.
         self._outputs = [
             None if port.partial_shape.is_dynamic else request.get_output_tensor(index).data
-            for index, port in enumerate(prepared.model.outputs)
+            for index, port in enumerate(engine.outputs)
         ]
         fixed = [output for output in self._outputs if output is not None]
         self._static = fixed if len(fixed) == len(self._outputs) else None
@@ -86,9 +88,11 @@ class Engine:
         *,
         core: Any = None,
         config: Mapping[str, str] | None = None,
+        read: Callable[[], Any] | None = None,
     ) -> None:
-        """`core` has compiled `compiled`, with `config`."""
+        """`core` has compiled `compiled`, with `config`. `read` prepares the model if `prepared` has none."""
         self._core = core
+        self._read = read or (lambda: prepared.model)
         self._compiled = compiled
         self._openvino = openvino
         self._target, self._config = device, dict(config or {})
@@ -114,6 +118,11 @@ class Engine:
     def on_cpu(self) -> bool:
         """Whether only CPUs run the model; then CPU time shows how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The outputs of the model, in its order."""
+        return list(self._compiled.outputs)
 
     @property
     def settled(self) -> bool:
@@ -170,7 +179,7 @@ class Engine:
         Those that exist keep the former one, and work. Takes up to seconds; RuntimeError if OpenVINO fails.
         """
         use_threads(self._core, threads)
-        compiled = self._core.compile_model(self.prepared.model, self._target, self._config)
+        compiled = self._core.compile_model(self._read(), self._target, self._config)
         streams = _streams(compiled)
         with self._lock:
             self._advance()
@@ -201,40 +210,94 @@ class Engine:
 
 
 def compile_engine(
-    core: Any, path: Path, family: str | None, options: AdapterOptions, device: str, *, precision: str = "auto"
+    core: Any,
+    path: Path,
+    family: str | None,
+    options: AdapterOptions,
+    device: str,
+    *,
+    precision: str = "auto",
+    kept: CompiledModels | None = None,
 ) -> Engine:
     """Reads, prepares and compiles a model for `device`. If `family` is None, the outputs' shapes decide it.
 
-    `precision` is `auto`, `f32`, `bf16` or `f16`. Raises ModelError for a file that is missing, broken or not made for
-    the adapter, SettingError for the device or the precision.
+    `precision` is `auto`, `f32`, `bf16` or `f16`. A model that is `kept` compiled is taken from there. Raises
+    ModelError for a file that is missing, broken or not made for the adapter, SettingError for the device or the
+    precision.
     """
     check_device(core, device)
     check_precision(core, device, precision)
     openvino = load_openvino()
     if not path.exists():
         raise ModelError(f"The model file {path} is missing.")
-    try:
-        model = core.read_model(path)
-    except RuntimeError as error:
-        raise ModelError(f"OpenVINO cannot read the model {path}: {reason(error)}") from None
-    try:
-        adapter, prepared = adapt(model, family, options)
-    except ElasticInferenceError:
-        raise
-    except Exception as error:
-        # A user's own model may fail anywhere in the adapter; the traceback goes to the debug log.
-        log.debug("the model's preparation failed", exc_info=True)
-        raise ModelError(f"The model {path} cannot be prepared: {reason(error)}") from None
     config = {"PERFORMANCE_HINT": "THROUGHPUT"}
     if precision != "auto":
         config["INFERENCE_PRECISION_HINT"] = precision
+    name = kept and kept.name_of(path, family, options, device, _facts(core, config, openvino))
+    if kept and name:
+        config["CACHE_DIR"] = ""  # OpenVINO's own cache would hold it twice
+        if engine := _restore(core, path, options, kept.load(name, options), config):
+            return engine
+    family, adapter, prepared = _prepare(core, path, family, options)
     try:
         compiled = core.compile_model(prepared.model, device, config)
     except RuntimeError as error:
         if "device" in str(error).lower() and "not" in str(error).lower() and device != "CPU":
             raise SettingError("INFER_DEVICE", device, f"OpenVINO cannot use it: {reason(error)}") from None
         raise ModelError(f"OpenVINO cannot compile the model {path} for {device}: {reason(error)}") from None
+    if kept and name and kept.writes:
+        try:
+            kept.save(name, family, adapter, prepared, compiled.export_model().getvalue())
+        except RuntimeError as error:
+            log.warning("the model cannot be kept compiled: %s", reason(error))
     return Engine(compiled, prepared, adapter, device, openvino, core=core, config=config)
+
+
+def _prepare(core: Any, path: Path, family: str | None, options: AdapterOptions) -> tuple[str, Adapter, PreparedModel]:
+    """Reads and prepares a model; with the name of its family."""
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot read the model {path}: {reason(error)}") from None
+    try:
+        family = family or guess_family(model, options)
+        return family, *adapt(model, family, options)
+    except ElasticInferenceError:
+        raise
+    except Exception as error:
+        # A user's own model may fail anywhere in the adapter; the traceback goes to the debug log.
+        log.debug("the model's preparation failed", exc_info=True)
+        raise ModelError(f"The model {path} cannot be prepared: {reason(error)}") from None
+
+
+def _facts(core: Any, config: Mapping[str, str], openvino: Any) -> dict[str, str]:
+    """What decides how OpenVINO compiles a model for the CPU."""
+    names = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING")
+    held = {name: str(core.get_property("CPU", name)) for name in names} if has_cpu(core) else {}
+    return {**held, **config, "openvino": openvino.get_version()}
+
+
+def _restore(
+    core: Any, path: Path, options: AdapterOptions, found: Restored | None, config: Mapping[str, str]
+) -> Engine | None:
+    """The engine of a model that was kept compiled; None if there is none, or if OpenVINO refuses it."""
+    if found is None:
+        return None
+    try:
+        compiled = core.import_model(found.blob, "CPU", dict(config))
+    except RuntimeError as error:
+        log.warning("the model that was kept compiled is not used: %s", reason(error))
+        return None
+    return Engine(
+        compiled,
+        found.prepared,
+        found.adapter,
+        "CPU",
+        load_openvino(),
+        core=core,
+        config=config,
+        read=lambda: _prepare(core, path, found.family, options)[2].model,
+    )
 
 
 def _streams(compiled: Any) -> int:

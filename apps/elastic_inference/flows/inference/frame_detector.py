@@ -6,6 +6,9 @@ Called by the `workers`, one `FrameDetector` a thread, and by `warm_up`. Indepen
 from __future__ import annotations
 
 import logging
+from typing import Any
+
+import numpy.typing as npt
 
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
@@ -83,6 +86,16 @@ class FrameDetector:
         Raises InvalidFrameError for a JPEG that cannot be decoded, StaleFrameError if it waited too long for memory,
         RuntimeError if OpenVINO fails.
         """
+        outputs = self._outputs(frame)
+        return self._adapter.decode(outputs, self._letterbox, self._threshold)
+
+    def check(self, frame: Frame) -> None:
+        """As `infer`, and raises ModelError if the scores are not within 0..1."""
+        outputs = self._outputs(frame)
+        check_scores(self._adapter, outputs)
+        self._adapter.decode(outputs, self._letterbox, self._threshold)
+
+    def _outputs(self, frame: Frame) -> list[npt.NDArray[Any]]:
         if (frame.width, frame.height) != self._frame_size:
             self._frame_size = (frame.width, frame.height)
             self._min_size = min_decoded_size(frame.width, frame.height, self._prepared)
@@ -92,8 +105,7 @@ class FrameDetector:
             self._load(decoder, frame)
         finally:
             self._decoders.give_back(decoder)
-        outputs = self._request.infer()
-        return self._adapter.decode(outputs, self._letterbox, self._threshold)
+        return self._request.infer()
 
     def _load(self, decoder: JpegDecoder, frame: Frame) -> None:
         """Decodes the frame into the request's input. The decoded image lives no longer than this call.
@@ -113,10 +125,6 @@ class FrameDetector:
             raise InvalidFrameError(
                 InvalidReason.NOT_JPEG, f"the image cannot be decoded: {error!r}"[:_MAX_DETAIL]
             ) from None
-
-    def check_scores(self) -> None:
-        """Infers the last frame again. Raises ModelError if its scores are not within 0..1."""
-        check_scores(self._adapter, self._request.infer())
 
 
 def min_decoded_size(width: int, height: int, prepared: PreparedModel) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.image_size import ModelSize
 from elastic_inference.flows.inference.adapters.preprocessing import Resize
+from elastic_inference.flows.inference.compiled_models import CompiledModels, cpu_name
 from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
 from elastic_inference.flows.inference.resizing import PodCpu, fixed_cores
@@ -61,7 +62,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     if lifecycle.stopping:
         return
     try:
-        first = warm_up(engine)
+        first = warm_up(engine, fixed_cores(watch.allowance))
     except ModelError as error:
         raise ModelError(f"The model {spec.path} cannot be served: {error}") from None
     except Exception as error:
@@ -105,8 +106,15 @@ def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllo
     """Compiles the model of `spec`, with the device and the cache folder of the settings."""
     began_s = time.monotonic()
     core = make_core(allowance, settings.model_cache_dir)
+    folders = [each for each in (settings.model_cache_dir, settings.model_compiled_dir) if each is not None]
     engine = compile_engine(
-        core, spec.path, spec.adapter, spec.options, settings.infer_device, precision=settings.inference_precision
+        core,
+        spec.path,
+        spec.adapter,
+        spec.options,
+        settings.infer_device,
+        precision=settings.inference_precision,
+        kept=CompiledModels(folders, settings.model_cache_dir, cpu_name()),
     )
     log.info(
         "%s on %s: %d requests at a time, %s, loaded in %.1f s",

@@ -20,9 +20,14 @@ _cores: list[Any] = []
 
 
 def load_openvino() -> Any:
-    """The `openvino` package without telemetry: OpenVINO falls back to its own empty stand-in."""
+    """The `openvino` package without telemetry and converter.
+
+    Without telemetry it falls back to its own empty stand-in. The converter (`ovc`) makes models from those of other
+    frameworks in memory; nobody needs it here, and it takes a third of the package's import.
+    """
     modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # None makes its import fail
+    for name in ("openvino_telemetry", "openvino.tools.ovc"):
+        modules.setdefault(name, None)  # None makes its import fail
     import openvino  # noqa: PLC0415  slow to load, and not before the line above
 
     return openvino
@@ -37,7 +42,7 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
     """
     core = load_openvino().Core()
     _cores.append(core)
-    if "CPU" in core.available_devices:
+    if has_cpu(core):
         core.set_property("CPU", {"INFERENCE_NUM_THREADS": allowance.threads, "INFERENCE_PRECISION_HINT": "f32"})
         if allowance.quota is not None:
             use_threads(core, allowance.threads)
@@ -51,6 +56,15 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
             raise SettingError("MODEL_CACHE_DIR", str(cache_dir), f"expected a writable folder ({error})") from None
         core.set_property({"CACHE_DIR": str(cache_dir)})
     return core
+
+
+def has_cpu(core: Any) -> bool:
+    """Whether OpenVINO can use the CPU. To list all devices would load the code for all of them."""
+    try:
+        core.get_property("CPU", "NUM_STREAMS")
+    except RuntimeError:
+        return False
+    return True
 
 
 def use_threads(core: Any, threads: int) -> None:
@@ -79,6 +93,8 @@ def check_precision(core: Any, device: str, precision: str) -> None:
 
 def check_device(core: Any, device: str) -> None:
     """Raises SettingError, which lists the available devices, if `device` names another one."""
+    if device == "CPU" and has_cpu(core):
+        return
     available = list(core.available_devices)
     known = {name.partition(".")[0] for name in available} | set(available)
     head, colon, rest = device.partition(":")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 import cv2
 import numpy as np
@@ -15,8 +17,12 @@ from elastic_inference.domain.frame import Frame
 from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_detector import FrameDetector, make_detectors
 
-# Enough for a first estimate, short enough for a pod with a tenth of a core.
-WARM_UP_S = 1.0
+# Long enough to see how many cores the other pods of a node leave. A hundred cores would be busy for the whole of it.
+CORES_S = 0.1
+# An accelerator's pod uses no CPU meanwhile, and needs a while for its full speed.
+DEVICE_S = 1.0
+# Frames of one request after its first, which is slow; their CPU time differs by a few per cent.
+MIN_FRAMES = 2
 _FRAME_SIZE = (768, 432)
 
 
@@ -28,13 +34,20 @@ class WarmUp:
     cores: float
 
 
-def warm_up(engine: Engine, seconds: float = WARM_UP_S) -> WarmUp:
-    """Runs all of the engine's requests on a synthetic frame. The first frame of each is not timed.
+def warm_up(engine: Engine, fixed: float | None = None) -> WarmUp:
+    """Runs the engine's requests on a synthetic frame. The first frame of each is not timed.
 
-    Raises RuntimeError if OpenVINO fails, ModelError for scores outside 0..1, and whatever the adapter raises if it
-    cannot read the outputs.
+    `fixed` is the quota in cores: then the CPU time of a few frames says enough, and the start stays short. Otherwise
+    it takes CORES_S to see how many cores there are. Raises RuntimeError if OpenVINO fails, ModelError for scores
+    outside 0..1, and whatever the adapter raises if it cannot read the outputs.
     """
-    return _Timing(make_detectors(engine, 0.5), seconds).run()
+    detectors = make_detectors(engine, 0.5)
+    if not engine.on_cpu:
+        return _Timing(detectors, DEVICE_S).run().measured
+    if fixed is None:
+        return _Timing(detectors, CORES_S).run().measured
+    # The spare requests share the streams of the others.
+    return _Timing(detectors[: engine.streams], 0.0).run().under(fixed)
 
 
 class _Timing:
@@ -49,8 +62,19 @@ class _Timing:
         # Passed twice: when all are ready, and when the end time is set.
         self._barrier = threading.Barrier(len(detectors) + 1)
         self._until_s = 0.0
+        self.spent_s = self.used_s = 0.0
 
-    def run(self) -> WarmUp:
+    @property
+    def measured(self) -> WarmUp:
+        """As measured by the clock."""
+        return WarmUp(sum(self._counts) / self.spent_s, self.used_s / self.spent_s)
+
+    def under(self, cores: float) -> WarmUp:
+        """As calculated from the CPU time: a quota lets a few frames pass at full speed."""
+        used_s = self.used_s or self.spent_s * cores
+        return WarmUp(sum(self._counts) / used_s * cores, cores)
+
+    def run(self) -> _Timing:
         threads = [
             threading.Thread(target=self._work, args=(index,), name=f"warm-up-{index}")
             for index in range(len(self._detectors))
@@ -70,18 +94,16 @@ class _Timing:
         for error in self._failures:
             if not isinstance(error, threading.BrokenBarrierError):
                 raise error
-        spent_s = time.monotonic() - began_s
-        return WarmUp(sum(self._counts) / spent_s, (time.process_time() - used_s) / spent_s)
+        self.spent_s, self.used_s = time.monotonic() - began_s, time.process_time() - used_s
+        return self
 
     def _work(self, index: int) -> None:
         detector = self._detectors[index]
         try:
-            detector.infer(self._frame)
-            if index == 0:
-                detector.check_scores()
+            detector.check(self._frame)
             self._barrier.wait()
             self._barrier.wait()
-            while time.monotonic() < self._until_s or self._counts[index] == 0:
+            while time.monotonic() < self._until_s or self._counts[index] < MIN_FRAMES:
                 detector.infer(self._frame)
                 self._counts[index] += 1
         except Exception as error:  # noqa: BLE001  raised again by `run`, in the caller's thread
@@ -92,7 +114,9 @@ class _Timing:
 def synthetic_frame(size: tuple[int, int] = _FRAME_SIZE, seed: int = 1) -> Frame:
     """A frame with soft shapes, about as hard to decode as a camera's: some 50 kB at 768x432."""
     width, height = size
-    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    shape = (height // 4, width // 4, 3)
+    # Not numpy's generators: to load them takes a pod's start longer than this.
+    noise = np.frombuffer(Random(seed).randbytes(math.prod(shape)), np.uint8).reshape(shape)  # noqa: S311
     image = cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), 60, "BGR", "420")
     return Frame("warm-up", "warm-up", data, width=width, height=height)

@@ -7,16 +7,25 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.adapters.catalogue.entries import (
+    CATALOGUE_FILE,
+    FAST_FILE,
     Decoding,
     load_catalogue,
     load_side_file,
     short_precision,
     split_name,
 )
+from elastic_inference.adapters.catalogue.fast_file import fast_text
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters import FAMILIES
 
 ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/"
+
+
+def test_the_fast_file_is_what_make_docs_writes_and_says_the_same() -> None:
+    assert FAST_FILE.read_text() == fast_text(), "run `make docs`"
+    assert load_catalogue() == load_catalogue(CATALOGUE_FILE)
+    assert load_catalogue().model_dump() == load_catalogue(CATALOGUE_FILE).model_dump()
 
 
 def test_every_model_can_be_fetched_decoded_and_is_licensed() -> None:

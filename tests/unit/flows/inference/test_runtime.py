@@ -18,6 +18,11 @@ class Machine:
 
     available_devices = ("CPU", "GPU.0", "GPU.1")
 
+    def get_property(self, device: str, _: str) -> str:
+        if device not in self.available_devices:
+            raise RuntimeError(f"Device with {device!r} name is not registered")
+        return "1"
+
 
 @pytest.mark.parametrize(
     "device",
