@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.record import percentile
 from tests.outages import broker_loss, faults
 from tests.outages.faults import HEAD, Times
 from tests.outages.sinks import KafkaSite, MqttSite, RedisSite, SinkSite, WebhookSite
@@ -40,6 +41,7 @@ def _run(site: Site, options: argparse.Namespace) -> int:
     times, wrong, ended = Times.short() if options.short else Times(), 0, 0
     site.wait_caught_up(list(site.sinks))
     time.sleep(5)
+    _latency(site, options.calm)
     print(HEAD)
     for fault in (*faults.of_workers(site, times), *faults.of_sinks(site, times)):
         if options.only and options.only not in fault.name:
@@ -55,6 +57,18 @@ def _run(site: Site, options: argparse.Namespace) -> int:
         wrong += len(row.problems)
     print(f"{wrong} problems")
     return 1 if wrong else 0
+
+
+def _latency(site: Site, seconds: float) -> None:
+    """From the entry of a result to its event at the consumer of each sink, while nothing fails."""
+    began = time.monotonic()
+    time.sleep(seconds)
+    print("| sink | events | p50 | p99 |\n|---|---:|---:|---:|")
+    for name, sink in site.sinks.items():
+        ages = sink.arrivals.ages_s(began)
+        values = (f"{1000 * percentile(ages, share):.0f} ms" for share in (0.5, 0.99))
+        print(f"| {name} | {len(ages)} | {' | '.join(values)} |", flush=True)
+    print()
 
 
 def _check(site: Site, ended: int) -> int:
@@ -89,6 +103,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.outages", description=__doc__)
     parser.add_argument("--sinks", action="append", choices=tuple(KINDS), help="only these")
     parser.add_argument("--only", default="", metavar="TEXT", help="only outages with this in their name")
+    parser.add_argument("--calm", type=float, default=10.0, help="seconds for the latency before all outages (10)")
     parser.add_argument("--rate", type=float, default=200.0, help="events a second (200)")
     parser.add_argument("--short", action="store_true", help="outages of seconds, to try the suite itself")
     return parser.parse_args()

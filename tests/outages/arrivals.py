@@ -42,9 +42,13 @@ class Arrivals:
         self.repeats = 0
         self.problems: list[str] = []
 
-    def add(self, document: bytes | str) -> None:
-        """Takes an event's JSON that has just arrived."""
+    def add(self, document: bytes | str, again: bool = False) -> None:
+        """Takes an event's JSON that has just arrived. `again`: the sink itself says that it may repeat it."""
         found = json.loads(document)
+        if again:
+            with self._lock:
+                if mark_of(found["id"]) in self._revisions:
+                    return
         self.note(found["id"], found["rev"], time.time() * 1000 - found["at_ms"])
 
     def note(self, event_id: str, revision: int, age_ms: float) -> None:

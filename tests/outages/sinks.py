@@ -151,7 +151,7 @@ class MqttSite(SinkSite):
         super().close()
 
     def _take(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self.arrivals.add(bytes(message.payload))
+        self.arrivals.add(bytes(message.payload), message.dup)
 
 
 class WebhookSite(SinkSite):

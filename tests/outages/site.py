@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from redis.exceptions import RedisError
 
@@ -52,8 +53,12 @@ class Site:
         self.server.start()
         self.client = redis.Redis(port=self.server.port, socket_timeout=5)
         self.feeder = Feeder(self.server.port, self._rate)
-        for each in self.sinks.values():
-            each.start()
+        for name, each in list(self.sinks.items()):
+            try:
+                each.start()
+            except pytest.skip.Exception as error:
+                print(f"left out: {name}: {error}")
+                del self.sinks[name]
         self._file = write_sinks(self.folder / "sinks.yaml", *(each.spec for each in self.sinks.values()))
         self.workers = [self.new_worker() for _ in range(2)]
         wait_for(self._placed, 120, "a place in the outbox for each sink")
