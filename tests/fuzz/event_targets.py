@@ -1,18 +1,29 @@
-"""Targets that read what the event service gets from Redis: entries of the partitions, states of streams."""
+"""Targets that read what the event service gets: entries of partitions, states of streams, events, sinks."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
+
+from hypothesis import strategies as st
 
 from elastic_inference.adapters.event_store import read_entry
 from elastic_inference.adapters.event_store.event_log import read_cursor, write_cursor
+from elastic_inference.adapters.sinks.base import Item
+from elastic_inference.adapters.sinks.cloud_events import batch_body, binary_headers
 from elastic_inference.domain import keys
+from elastic_inference.domain.errors import InvalidEventError
+from elastic_inference.domain.events.event import EventKind, event_json, parse_event
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import result_json
+from elastic_inference.domain.sinks import SINK_KINDS, SinkError, read_sink, rest_refusal, sink_document
+from elastic_inference.flows.deliver.sinks_file import parse
 from elastic_inference.flows.events.ordered_stream import OrderedStream
 from tests.fuzz.target import Target
+from tests.support.event_workers import example_event
 from tests.support.results import make_result
 
+_SECRET = "a-password-that-nobody-may-see"
 _STREAM = "cam:people:inferred"
 
 
@@ -51,8 +62,84 @@ def _cursor(data: bytes) -> None:
     assert place is None or read_cursor(write_cursor(place)) == place
 
 
+def _event(data: bytes) -> None:
+    # Numbers are rounded when they are written.
+    event = parse_event(event_json(parse_event(data)))
+    assert parse_event(event_json(event)) == event
+    spec = read_sink({"name": "night", "kind": "log", "quiet_hours": [{"from": "22:00", "to": "06:00"}]})
+    spec.takes(event)
+    document = event_json(event)
+    item = Item(event, document)
+    assert all(value.isprintable() and value.isascii() for value in binary_headers(item).values())
+    json.dumps(json.loads(batch_body([item])), allow_nan=False)
+
+
+def _event_seeds() -> list[bytes]:
+    whole: dict[str, Any] = {
+        "track": "gate-1:people:inferred/1-3",
+        "zone": "yard",
+        "zones": ("yard",),
+        "box": (0.1, 0.2, 0.3, 0.4),
+        "confidence": 0.9,
+        "began_ms": 1_790_000_000_000.0,
+        "at_ms": 1_790_000_012_400.0,
+        "ended_ms": 1_790_000_012_400.0,
+        "duration_s": 12.4,
+    }
+    return [example_event(), example_event(**whole, kind=EventKind.ZONE)]
+
+
+def _event_inputs() -> st.SearchStrategy[bytes]:
+    """Events with one field of any value, also of those that JSON has not and some readers take."""
+    seed: dict[str, Any] = json.loads(_event_seeds()[1])
+    odd = st.sampled_from([1e300, -1e300, 2.5e14, 2.6e14, -1.0, float("inf"), float("nan"), 10**30, "\x7f", "é", "\n%"])
+    values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | odd
+    nested = values | st.lists(values, max_size=4)
+    return st.tuples(st.sampled_from([*seed]), nested).map(lambda pair: json.dumps({**seed, pair[0]: pair[1]}).encode())
+
+
+def _sinks(data: bytes) -> None:
+    try:
+        sinks = parse(data)
+    except SinkError as error:
+        assert _SECRET not in str(error) or f"once: {_SECRET} is" in str(error) or f"sink {_SECRET}, " in str(error)
+        raise
+    event = parse_event(example_event())
+    for name, spec in sinks.items():
+        assert spec.name == name
+        assert read_sink(json.loads(json.dumps(sink_document(spec)))) == spec
+        spec.takes(event)
+        rest_refusal(spec)
+
+
+def _sink_seeds() -> list[bytes]:
+    return [
+        f"sinks:\n- {{name: hook, kind: webhook, url: 'https://user:{_SECRET}@h/a'}}\n".encode(),
+        b"sinks:\n- {name: hook, kind: webhook, url: 'https://h/{secret}', url_secret: hook.url, batch: 9}\n"
+        b"- {name: home, kind: mqtt, url: 'mqtt://[::1]:1883', user: ei, password: home.password, zones: [yard]}\n",
+        b"sinks:\n- name: guard\n  kind: kafka\n  brokers: ['a:9092']\n  quiet_hours: [{from: '07:00', to: '18:00'}]\n"
+        b"- {name: r, kind: redis, url: 'redis://h:1/0', stream: s, maxlen: 5}\n- {name: l, kind: log}\n",
+        f"sinks:\n- name: hook\n  kind: mqtt\n  url: mqtt://h\n  password: {_SECRET}\n".encode(),
+    ]
+
+
+def _sink_inputs() -> st.SearchStrategy[bytes]:
+    """Sinks with the known fields and any values."""
+    fields = sorted({field for kind in SINK_KINDS.values() for field in kind.model_fields} | {"zoom", "<<", "'a b'"})
+    words = ["1", "-1", "on", "~", "1e400", "[a, b]", "{a: b}", f"'*{_SECRET}'", f"*{_SECRET}", f"!{_SECRET}", "'é'"]
+    urls = ["https://h:99999/", "http://[", "mqtt://h", f"redis://:{_SECRET}@h", "https://{secret}/", "http://h/\u2028"]
+    value = st.sampled_from([*words, *urls]) | st.text(alphabet='a01.-[]{}:,&*!|>"#\n ', max_size=20)
+    lines = st.lists(st.tuples(st.sampled_from(fields), value), max_size=5)
+    kind = st.sampled_from([*SINK_KINDS])
+    return st.tuples(kind, lines).map(
+        lambda made: "\n  ".join([f"sinks:\n- kind: {made[0]}", *(f"{k}: {v}" for k, v in made[1])]).encode()
+    )
+
+
 TARGETS = (
-    Target("event-entry", _entry, (), _entry_seeds),
-    Target("event-state", _state, (), _state_seeds),
-    Target("event-cursor", _cursor, (), lambda: [b"1700000000000-0-15"]),
+    Target("entries of partitions", _entry, (), _entry_seeds),
+    Target("states of streams", _state, (), _state_seeds),
+    Target("positions in the log of events", _cursor, (), lambda: [b"1700000000000-0-15"]),
+    Target("events", _event, (InvalidEventError,), _event_seeds, _event_inputs),
+    Target("files of sinks", _sinks, (SinkError,), _sink_seeds, _sink_inputs),
 )

@@ -36,7 +36,7 @@ def is_there() -> bool:
 
 
 def run_target(name: str, runs: int, limit_s: float, number: int) -> Outcome:
-    """At most `runs` inputs (-1: any number) within `limit_s`, from the seed `number`."""
+    """Exactly `runs` inputs from the seed `number`, the same ones for the same code; or, if -1, those of `limit_s`."""
     outcome = Outcome(NAME, name)
     if not is_there():
         outcome.skipped = f"skipped: atheris has no wheel for this Python and machine ({sys.platform})"
@@ -44,7 +44,8 @@ def run_target(name: str, runs: int, limit_s: float, number: int) -> Outcome:
     # The options set the maximum length of an input, the memory limit, and where a finding is written.
     limits = [f"-timeout={INPUT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MB}", f"-max_len={MAX_LENGTH}"]
     with tempfile.TemporaryDirectory(prefix="ei-fuzz-") as folder:
-        bounds = [f"-runs={runs}", f"-max_total_time={max(1, round(limit_s))}", f"-seed={number}"]
+        bounds = [f"-runs={runs}", f"-seed={number}"]
+        bounds += [f"-max_total_time={max(1, round(limit_s))}"] if runs < 0 else []
         command = [sys.executable, "-m", "tests.fuzz.with_atheris", name, folder, *limits, *bounds]
         done = subprocess.run(
             [*command, "-print_final_stats=1", f"-artifact_prefix={folder}/find-"],

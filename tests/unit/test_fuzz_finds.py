@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.event_workers import example_event
 from tests.support.results import make_result
 
 from elastic_inference.adapters.catalogue.entries import load_side_file
@@ -23,7 +24,8 @@ from elastic_inference.adapters.stream_broker.records import parse_stream, parse
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
 from elastic_inference.base.forwarded import parse_networks
 from elastic_inference.base.redis_url import parse_redis_url
-from elastic_inference.domain.errors import InvalidResultError, ModelError
+from elastic_inference.domain.errors import InvalidEventError, InvalidResultError, ModelError
+from elastic_inference.domain.events.event import parse_event
 from elastic_inference.domain.result import parse_result, result_json
 
 # Each took from 20 s to some minutes, and takes milliseconds now.
@@ -171,3 +173,17 @@ def test_what_json_cannot_express_is_neither_a_stream_nor_a_pod() -> None:
 def test_subscribers_of_an_odd_reply_are_none() -> None:
     assert _subscribers([b"a", 1, b"b"]) == {"a": 1}
     assert _subscribers([[], 1, b"\xff", b"x"]) == {"\ufffd": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"began_ms": 6.77680361916768e19}, {"at_ms": 253402300800000.0}, {"at_ms": -1e20}, {"ended_ms": 1e300}),
+        *({"began_ms": math.inf}, {"at_ms": math.nan}, {"duration_s": math.inf}, {"box": [0, 0, 1, math.nan]}),
+    ],
+)
+def test_an_event_whose_time_is_no_date_is_none(change: dict[str, Any]) -> None:
+    """A sink with quiet hours, or a webhook, tried it again without end and delivered nothing that came after it."""
+    document = {**json.loads(example_event()), **change}
+    with pytest.raises(InvalidEventError):
+        parse_event(json.dumps(document))

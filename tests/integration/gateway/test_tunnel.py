@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_in_ten_seconds
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SettingError
@@ -25,6 +26,9 @@ from tests.support.raw_viewer import RawViewer
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 
+# A handshake over TLS can take more than ten seconds while six workers share two cores.
+PATIENCE_S = 60.0
+connect = functools.partial(connect_in_ten_seconds, open_timeout=PATIENCE_S)
 TOKEN = "correct-horse-battery"
 BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
 
@@ -47,7 +51,7 @@ def recording_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
     def serve(server: socket.socket) -> None:
         for connection in accepted(server):
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE_S)
                 try:
                     data = b""
                     while b"\r\n\r\n" not in data:
@@ -65,7 +69,7 @@ def recording_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
         yield server.getsockname()[1], heads
         server.shutdown(socket.SHUT_RDWR)
         server.close()
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 HANDSHAKE = (
@@ -76,7 +80,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 
 def receive(raw: socket.socket, count: int) -> bytes:
-    raw.settimeout(10)
+    raw.settimeout(PATIENCE_S)
     received = b""
     while len(received) < count and (part := raw.recv(count - len(received))):
         received += part
@@ -89,7 +93,7 @@ def test_all_three_formats_pass(valkey: EmbeddedValkey, client: redis.Redis, rel
     with gateway_to(relay.port, valkey) as gateway, pool.publishing(20):
         for query in ("", "?format=frame", "?format=json"):
             with connect(f"ws://{gateway.host}/{pool.stream_id}{query}", max_size=None) as viewer:
-                messages = [viewer.recv(timeout=10) for _ in range(3)]
+                messages = [viewer.recv(timeout=PATIENCE_S) for _ in range(3)]
             if query == "":
                 assert all(isinstance(each, bytes) and each[:2] == b"\xff\xd8" for each in messages)
             elif query == "?format=frame":
@@ -99,14 +103,14 @@ def test_all_three_formats_pass(valkey: EmbeddedValkey, client: redis.Redis, rel
                 assert bytes(documents[0][1]) == JPEG
             else:
                 assert [parse_result(each).stream for each in messages] == [pool.stream_id] * 3
-        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnels' end")
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, PATIENCE_S, "the tunnels' end")
         assert gateway.metric("ei_gateway_requests_total", code="1xx") == 3
 
 
 def test_refusals_of_the_websocket_server_pass(valkey: EmbeddedValkey, relay: Relay) -> None:
     with gateway_to(relay.port, valkey) as gateway, connect(f"ws://{gateway.host}/none:people:inferred") as viewer:
         with pytest.raises(ConnectionClosed):
-            viewer.recv(timeout=10)
+            viewer.recv(timeout=PATIENCE_S)
         assert viewer.close_code == 4404
 
 
@@ -171,7 +175,7 @@ def test_who_may_open_a_websocket(valkey: EmbeddedValkey, client: redis.Redis, r
         def status(headers: dict[str, str], origin: str | None = None) -> int:
             try:
                 with connect(url, additional_headers=headers, origin=origin) as viewer:  # type: ignore[arg-type]
-                    viewer.recv(timeout=10)
+                    viewer.recv(timeout=PATIENCE_S)
                     return 101
             except InvalidStatus as error:
                 document = json.loads(error.response.body)
@@ -199,7 +203,7 @@ def test_an_unreachable_websocket_server_is_a_502_and_is_reported(valkey: Embedd
         assert set(gateway.ask("/api/streams").json["missing"]) == {"websocket_server"}
         with Relay(queue_url=valkey.url, port=port):
             with connect(url) as viewer, pytest.raises(ConnectionClosed):
-                viewer.recv(timeout=10)
+                viewer.recv(timeout=PATIENCE_S)
             assert gateway.ask("/api/streams").json["missing"] == {}
 
 
@@ -220,7 +224,7 @@ def test_an_upgrade_with_a_body_is_refused(valkey: EmbeddedValkey, change: bytes
     with recording_upstream(SWITCHED) as (port, heads), gateway_to(port, valkey) as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
             raw.sendall(HANDSHAKE + change + b"\r\n5\r\nhello\r\n0\r\n\r\n")
-            raw.settimeout(10)
+            raw.settimeout(PATIENCE_S)
             assert b" 400 " in raw.recv(65536).split(b"\r\n")[0]
         assert heads == []
 
@@ -252,7 +256,7 @@ def test_over_tls(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay, cer
     context = ssl.create_default_context(cafile=str(cert))
     settings = {"GATEWAY_TLS_CERT": str(cert), "GATEWAY_TLS_KEY": str(key), "GATEWAY_TOKEN": TOKEN}
     with gateway_to(relay.port, valkey, **settings) as gateway, pool.publishing(30, BIG_JPEG):
-        connection = http.client.HTTPSConnection("127.0.0.1", gateway.port, timeout=10, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", gateway.port, timeout=PATIENCE_S, context=context)
         connection.request("POST", "/api/login", json.dumps({"token": TOKEN}))
         cookie = connection.getresponse().headers["Set-Cookie"]
         connection.close()
@@ -268,15 +272,15 @@ def test_over_tls(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay, cer
         ) as viewer:
             orders = []
             for _ in range(20):
-                message = viewer.recv(timeout=10)
+                message = viewer.recv(timeout=PATIENCE_S)
                 assert isinstance(message, bytes)
                 document, jpeg = split_message(message)
                 assert bytes(jpeg) == BIG_JPEG
                 orders.append(parse_result(document).order)
             assert orders == sorted(set(orders))
-        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnel's end")
+        wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, PATIENCE_S, "the tunnel's end")
         # Plain HTTP is refused, without harm to others.
-        with socket.create_connection(("127.0.0.1", gateway.port), 10) as raw:
+        with socket.create_connection(("127.0.0.1", gateway.port), PATIENCE_S) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             with suppress(ConnectionResetError):
                 assert b" 200 " not in raw.recv(1000)

@@ -11,6 +11,8 @@ from tests.integration.leases.test_rounds import WANTED, NewWorker, rounds, want
 __all__ = ["worker"]
 # After this a cost counts as measured.
 MEASURED_S = 3.1
+# After this an estimate that its worker has not replaced counts as measured too: the machine stood still for so long.
+GUESSED_S = 9.5
 
 
 def test_cheap_items_stay_where_they_are(client: redis.Redis, worker: NewWorker) -> None:
@@ -26,15 +28,20 @@ def test_cheap_items_stay_where_they_are(client: redis.Redis, worker: NewWorker)
 
 
 def test_new_items_are_expected_to_cost_what_the_others_do(client: redis.Redis, worker: NewWorker) -> None:
-    want(client, 60, 0.15)
-    pair = [worker("a", capacity=1.0), worker("b", capacity=1.0)]
-    for each in pair:
-        each.cost = 0.01
-        each.round()
-    first = [set(each.names) for each in pair]
+    for attempt in range(20):
+        client.flushall()
+        want(client, 60, 0.15)
+        pair = [worker(f"a{attempt}", capacity=1.0), worker(f"b{attempt}", capacity=1.0)]
+        began = time.monotonic()
+        for each in pair:
+            each.cost = 0.01
+            each.round()
+        first = [set(each.names) for each in pair]
+        time.sleep(MEASURED_S)
+        rounds(*pair, count=2)
+        if time.monotonic() - began < GUESSED_S:
+            break
     assert [len(names) for names in first] == [6, 6], "as many as the estimate allows"
-    time.sleep(MEASURED_S)
-    rounds(*pair, count=2)
     assert [len(each.names) for each in pair] == [30, 30]
     assert all(names <= each.names for names, each in zip(first, pair, strict=True)), "nothing had to move"
 

@@ -17,7 +17,10 @@ from elastic_inference.domain.fields import Milliseconds, Name, StreamId, rounde
 
 EVENT_VERSION: Final = 1
 MAX_EVENT_JSON_BYTES = 64 * 1024
-_Edge = Annotated[float, rounded(5)]
+# The year 5138. Later times can't be written as dates everywhere.
+MAX_TIME_MS = 1e14
+_Edge = Annotated[float, Field(allow_inf_nan=False), rounded(5)]
+_Time = Annotated[Milliseconds, Field(ge=0, le=MAX_TIME_MS)]
 _Confidence = Annotated[float, Field(ge=0, le=1), rounded(4)]
 
 
@@ -72,7 +75,7 @@ class Event:
             "<stream>/<epoch>-<order>-<rule>-<n>.",
         ),
     ]
-    rev: Annotated[int, Field(ge=1, description="Rises with each phase of this event.")]
+    rev: Annotated[int, Field(ge=1, le=2**53, description="Rises with each phase of this event.")]
     kind: EventKind
     phase: Phase
     camera: Annotated[Name, Field(description="The stream's name.")]
@@ -92,10 +95,12 @@ class Event:
         Field(description="Where the object was last seen: x_min, y_min, x_max, y_max, each 0..1 of the frame."),
     ] = None
     zones: Annotated[tuple[str, ...], Field(description="The zones that the object is in now.")] = ()
-    began_ms: Annotated[Milliseconds, Field(description="When it began, by Redis' clock, Unix milliseconds.")]
-    at_ms: Annotated[Milliseconds, Field(description="When what this revision says happened, by the same clock.")]
-    ended_ms: Annotated[Milliseconds | None, Field(description="When it ended; null before that.")] = None
-    duration_s: Annotated[float, Field(ge=0, description="From its beginning to `at_ms`, seconds."), rounded(3)] = 0.0
+    began_ms: Annotated[_Time, Field(description="When it began, by Redis' clock, Unix milliseconds.")]
+    at_ms: Annotated[_Time, Field(description="When what this revision says happened, by the same clock.")]
+    ended_ms: Annotated[_Time | None, Field(description="When it ended; null before that.")] = None
+    duration_s: Annotated[
+        float, Field(ge=0, le=MAX_TIME_MS, description="From its beginning to `at_ms`, seconds."), rounded(3)
+    ] = 0.0
     snapshot: Annotated[str | None, Field(description="Path of its image at the gateway.")] = None
     snapshot_reason: Annotated[str | None, Field(description="Why it has no image, as a sentence.")] = None
 
