@@ -9,6 +9,7 @@ its name is a digest of all that. Its content is checked by a digest too. Whatev
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -100,7 +101,8 @@ class CompiledModels:
         except TypeError as error:
             log.debug("%s is not kept compiled: %s", name, error)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
             log.warning("the compiled model cannot be kept in %s: %s", self._writable, error)
 
     @property

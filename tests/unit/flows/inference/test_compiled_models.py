@@ -137,6 +137,11 @@ def test_a_folder_that_is_full_or_missing_costs_no_start(
 ) -> None:
     assert engine(model, tmp_path / "missing").streams >= 1
     assert "cannot be kept" in caplog.text
+    caplog.clear()
+    (tmp_path / "file").touch()
+    kept = CompiledModels([], tmp_path / "file", "a CPU")
+    kept.save("a.blob", "ssd", make_adapter("ssd", OPTIONS), PreparedModel(None, "image", 32, 32), b"compiled")
+    assert "cannot be kept" in caplog.text
 
 
 def test_the_first_cpu_names_the_machine(tmp_path: Path) -> None:
