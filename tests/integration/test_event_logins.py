@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 
 from elastic_inference.adapters.event_store import Batch, EventStore
+from elastic_inference.adapters.event_store.image_store import ImageStore
 from elastic_inference.adapters.leases import LeaseClient
+from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
 from elastic_inference.adapters.stream_broker.tracks import parse_tracks
 from elastic_inference.domain import keys
+from elastic_inference.domain.events.images import ImageRequest
+from elastic_inference.domain.events.missing import Missing
 from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 from tests.support.event_workers import add, example_event
+from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import (
     FRAME_READS,
     LISTING,
@@ -23,8 +28,10 @@ from tests.support.redis_commands import (
 from tests.support.redis_logins import Logins
 from tests.support.redis_names import NAME, STREAM
 from tests.support.sentences import Tries
+from tests.support.waiting import wait_for
 
 tries = Tries("events")
+IMAGE = f"{STREAM}/1-1"
 RESULTS = keys.partition_results(keys.partition_of(NAME, 16))
 
 
@@ -54,6 +61,21 @@ def events_leases(logins: Logins) -> None:
     assert set(leases.renew({}, 4.0).held) == {"0", "1"}
     leases.release()
     leases.close()
+
+
+@tries("events can ask pods for frames, and keep, read and remove the images of events.")
+def events_keeps_images(logins: Logins) -> None:
+    images, pod = ImageStore(logins.client("events"), "w", limit_bytes=10_000, life_s=60.0), logins.client("worker")
+    assert images.ask([ImageRequest(IMAGE, STREAM, 1, "pod-a", True)]) == [None]
+    requests = FrameRequests(pod, "pod-a")
+    wanted = wait_for(requests.wait, what="the request")
+    assert requests.answer(wanted, tiny_jpeg()) == "kept"
+    assert images.answers(10) == [(IMAGE, None)]
+    assert images.keep(IMAGE).reason is None
+    images.miss([(IMAGE, Missing.POD)])
+    assert logins.client("events").get(keys.snapshot_image(IMAGE)) == tiny_jpeg()
+    requests.close()
+    images.close()
 
 
 @tries("events can read the cameras of the pool without their logins.")

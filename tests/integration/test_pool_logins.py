@@ -14,6 +14,7 @@ from elastic_inference.adapters.camera_registry.reader import CameraReader
 from elastic_inference.adapters.camera_registry.records import CompleteCamera, secrets_value, spec_value
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply, read_request, send_reply
 from elastic_inference.adapters.camera_registry.writer import RegistryWriter
+from elastic_inference.adapters.event_store.image_reader import ImageReader
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.leases import Holding, LeaseClient
 from elastic_inference.adapters.redis_connection import connect_async
@@ -21,7 +22,8 @@ from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.errors import DropReason
-from tests.support.redis_commands import BROKER, FRAME_READS, LISTING, SERVER, SUBSCRIBING, Command
+from tests.support.jpeg import tiny_jpeg
+from tests.support.redis_commands import BROKER, FRAME_READS, IMAGE_WRITES, LISTING, SERVER, SUBSCRIBING, Command
 from tests.support.redis_logins import POOL_USERS, RULES, Logins, frame
 from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, STREAM, TYPE
 from tests.support.sentences import Tries
@@ -199,6 +201,16 @@ def gateway_reads_events(logins: Logins) -> None:
         assert client.hgetall(key) == {}
         leases.append(("HSET", key, "3", "x"))
     logins.refuses("gateway", leases, [("XADD", keys.events(3), "*", "json", "{}"), ("SET", keys.EVENTS_ON, 1)])
+
+
+@tries("gateway can read the images of events, and cannot write, remove or ask for one.")
+async def gateway_reads_images(logins: Logins) -> None:
+    admin = logins.client("admin")
+    admin.set(keys.snapshot_image("a/1-1"), tiny_jpeg())
+    client = connect_async(logins.target("gateway"))
+    assert await ImageReader(client).read("a/1-1") == tiny_jpeg()
+    await client.aclose()
+    logins.refuses("gateway", IMAGE_WRITES)
 
 
 @tries("gateway can read, add, change and remove sinks of events, which hold no secret, and send requests about them.")

@@ -13,6 +13,7 @@ from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.adapters.redis_connection import connect_async
+from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
@@ -21,6 +22,9 @@ from elastic_inference.domain.sequence import Tombstone
 from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import (
     FRAME_READS,
+    IMAGE,
+    IMAGE_READS,
+    IMAGE_WRITES,
     LISTING,
     PUBLISHING,
     REGISTRY,
@@ -122,6 +126,12 @@ def camera_writes_nothing_of_the_broker(logins: Logins) -> None:
     logins.refuses("camera", RESULT_WRITES, REGISTRY, PUBLISHING, [("SET", keys.watch(STREAM), 1)])
 
 
+@tries("camera cannot read, write, remove or ask for an image of an event.")
+def camera_has_no_images(logins: Logins) -> None:
+    logins.client("admin").set(IMAGE, "x")
+    logins.refuses("camera", IMAGE_READS, IMAGE_WRITES)
+
+
 @tries("camera cannot run a script of its own, or load one.")
 def camera_has_no_scripts(logins: Logins) -> None:
     logins.refuses("camera", SCRIPTS)
@@ -184,6 +194,23 @@ def worker_writes_partitions(logins: Logins) -> None:
     entries = logins.client("admin").xrange(results)
     assert [next(iter(fields)) for _, fields in entries] == [b"gone", b"json"]
     logins.refuses("worker", [("XRANGE", results, "-", "+"), ("SET", keys.EVENTS_ON, 1)])
+
+
+@tries("worker can take requests for frames, and write images of events and answers to event workers.")
+def worker_hands_out_frames(logins: Logins) -> None:
+    logins.client("admin").rpush(keys.snapshot_requests("pod-1"), f"1 {STREAM} {STREAM}/1-1 worker-1")
+    requests = FrameRequests(logins.client("worker"), "pod-1")
+    wanted = requests.wait()
+    assert wanted is not None
+    assert requests.answer(wanted, tiny_jpeg()) == "kept"
+    assert logins.client("admin").lrange(keys.snapshot_answers("worker-1"), 0, -1) == [f"{STREAM}/1-1 kept".encode()]
+    requests.close()
+
+
+@tries("worker cannot read an image of an event, or say why one is missing.")
+def worker_reads_no_image(logins: Logins) -> None:
+    state: list[Command] = [("SET", keys.snapshot_state(f"{STREAM}/1-1"), "pod"), ("GET", keys.SNAPSHOT_BYTES)]
+    logins.refuses("worker", IMAGE_READS, state, [("LPOP", keys.snapshot_answers("worker-1"))])
 
 
 @tries("worker cannot read results again, subscribe, or mark a stream as watched.")

@@ -40,5 +40,12 @@ FRAME_READS += [
     ("RENAME", FRAME, "queue_x"),
     ("STRLEN", FRAME),
 ]  # the last: its size alone
+IMAGE = keys.snapshot_image(f"{STREAM}/1-1")
+IMAGE_READS: list[Command] = [("GET", IMAGE), ("GETRANGE", IMAGE, 0, -1), ("GETDEL", IMAGE), ("DUMP", IMAGE)]
+IMAGE_WRITES: list[Command] = [
+    *[("SET", IMAGE, "x"), ("UNLINK", IMAGE), ("PEXPIRE", IMAGE, 1), ("ZADD", keys.SNAPSHOT_INDEX, 1, "x")],
+    *[("RPUSH", keys.snapshot_requests("pod-1"), "x"), ("RPUSH", keys.snapshot_answers("worker-1"), "x")],
+    ("SET", keys.snapshot_state(f"{STREAM}/1-1"), "pod"),
+]
 # Everything of the broker.
 BROKER = [*RESULT_READS, *RESULT_WRITES, *REGISTRY, *PUBLISHING]

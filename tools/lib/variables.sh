@@ -140,6 +140,7 @@ declare -A RUN_VARIABLES=(
         MODEL_COMPILED_DIR:read
         CONFIDENCE_THRESHOLD
         RESULTS_MAXLEN
+        RECENT_FRAMES_MB
     "
     ["ei-websocket-server"]="
         INPUT_QUEUE_HOST=QUEUE_HOST
@@ -288,6 +289,10 @@ declare -A RUN_VARIABLES=(
         EVENT_REORDER_MS
         EVENT_RETENTION_S
         EVENT_MAXLEN
+        EVENT_SNAPSHOT_MB
+        EVENT_SNAPSHOT_S
+        EVENT_SNAPSHOT_RULE
+        PUBLIC_URL
     "
     ["ei-camera-controller"]="
         INPUT_QUEUE_HOST=QUEUE_HOST

@@ -48,6 +48,12 @@ class ByteBudget:
             self._used += count
             return True
 
+    def resize(self, count: int) -> None:
+        """Makes the budget larger by `count` bytes, or smaller; threads then wait until enough has been given back."""
+        with self._changed:
+            self.total += count
+            self._changed.notify_all()
+
     def give_back(self, count: int) -> None:
         """Returns bytes that were taken."""
         with self._changed:

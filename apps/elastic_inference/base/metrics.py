@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from elastic_inference.base.zone_counters import ZoneCounters
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.events.event import EventKind, Phase
+from elastic_inference.domain.events.missing import Missing
 
 # From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -253,6 +254,16 @@ class EventMetrics:
         self.zones = ZoneCounters()
         registry.register(self.zones)
         self.state_bytes = Gauge("ei_event_state_bytes", "Size of the state of all streams.", registry=registry)
+        self.images = counter("ei_event_snapshots", "Images that were kept for events.")
+        self.images_removed = counter("ei_event_snapshots_removed", "Images removed early, for the memory's bound.")
+        self.image_bytes = Gauge(
+            "ei_event_snapshot_bytes", "Bytes of the images that all event workers keep.", registry=registry
+        )
+        self.images_missing = Counter(
+            "ei_event_snapshots_missing", "Images asked for that could not be kept.", ("reason",), registry=registry
+        )
+        for reason in Missing:
+            self.images_missing.labels(reason=reason.value)
 
 
 class DeliveryMetrics:

@@ -273,3 +273,28 @@ def sink_reply(request_id: str) -> str:
 def dead_letters(sink: str) -> str:
     """Stream: events that this sink refused for good: `json`, `reason`, `at_ms`."""
     return f"dead:{sink}"
+
+
+# Snapshots of events, in the broker's Redis: all in one slot.
+SNAPSHOT_INDEX = "{snapshots}:index"  # sorted set: `<bytes> <image>` of the images that are kept, by time (ms)
+SNAPSHOT_BYTES = "{snapshots}:bytes"  # string: how many bytes they have together
+
+
+def snapshot_requests(pod: str) -> str:
+    """List: the frames that event workers want from a pod."""
+    return f"{{snapshots}}:requests:{pod}"
+
+
+def snapshot_answers(worker: str) -> str:
+    """List: what pods have answered to an event worker."""
+    return f"{{snapshots}}:answers:{worker}"
+
+
+def snapshot_image(image: str) -> str:
+    """String: a JPEG; `image` is `<stream id>/<epoch>-<order>`."""
+    return f"{{snapshots}}:image:{image}"
+
+
+def snapshot_state(image: str) -> str:
+    """String: `?` while an image is fetched, else why there is none."""
+    return f"{{snapshots}}:state:{image}"

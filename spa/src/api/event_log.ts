@@ -1,12 +1,29 @@
 /** Calls of the log of events. */
 import type { EventSelection } from '@/events/selection'
 
-import { call } from './client'
-import type { EventPage } from './types'
+import { BASE } from './base'
+import { ApiError, call, encodePath } from './client'
+import type { EventPage, PoolEvent } from './types'
 
 /** A page of the log: its newest, or from a `cursor` on. Each entry is one revision of an event. */
 export function listEvents(selection: EventSelection, limit: number, cursor: string | null): Promise<EventPage> {
   const query = new URLSearchParams({ limit: String(limit) })
   for (const [name, value] of Object.entries({ ...selection, cursor })) if (value) query.set(name, value)
   return call(`api/events/log?${query}`, { cache: 'no-store' })
+}
+
+/** Address of the image that an event had in this revision, null if it had none. */
+export function eventImageAddress({ id, snapshot }: PoolEvent, base = BASE): string | null {
+  const image = snapshot?.match(/\?image=(\d+-\d+)$/)?.[1]
+  return image === undefined ? null : `${base}api/events/${encodePath(id)}/snapshot?image=${image}`
+}
+
+/** Why there is no image at this address, as a sentence; null if nothing says so. */
+export async function whyNoImage(address: string): Promise<string | null> {
+  try {
+    await call(address.slice(BASE.length))
+    return null
+  } catch (error) {
+    return error instanceof ApiError ? error.message : null
+  }
 }

@@ -140,6 +140,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/events/{event}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The image of an event, without boxes; `snapshot_box` of the event says where its object is. */
+        get: operations["getEventSnapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/sinks": {
         parameters: {
             query?: never;
@@ -575,8 +592,15 @@ export interface components {
             ended_ms: number | null;
             /** @description From its beginning to `at_ms`, seconds. */
             duration_s: number;
-            /** @description Path of its image at the gateway. */
+            /** @description Where its image is: a path at the gateway, or a URL if the event service has PUBLIC_URL. */
             snapshot: string | null;
+            /** @description Where the object is in that image. */
+            snapshot_box: [
+                number,
+                number,
+                number,
+                number
+            ] | null;
             /** @description Why it has no image, as a sentence. */
             snapshot_reason: string | null;
         };
@@ -1753,6 +1777,86 @@ export interface operations {
                 };
             };
             /** @description No such event, or it is too old. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or refuses. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    getEventSnapshot: {
+        parameters: {
+            query?: {
+                /** @description As in the event's `snapshot`; without it, that of its newest revision. */
+                image?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The event's id, percent-encoded. */
+                event: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A JPEG; ETag names it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such event, or it has no image, and why. */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -24,6 +24,7 @@ export const eventLike = (change: Partial<PoolEvent>): PoolEvent => ({
   ended_ms: null,
   duration_s: 0,
   snapshot: null,
+  snapshot_box: null,
   snapshot_reason: null,
   ...change,
 })

@@ -39,10 +39,22 @@ test('without events the page says what makes them; then they come by themselves
   await page.getByRole('link', { name: 'Choose a camera' }).waitFor()
   await write('gate-1', 1, { kind: 'zone', zone: 'till' })
   await shows(page, ['entered zone till'])
-  await write('hall', 2, { kind: 'line', phase: 'end', zone: 'door', direction: 'in', label: 'car' })
+  await write('hall', 2, {
+    kind: 'line',
+    phase: 'end',
+    zone: 'door',
+    direction: 'in',
+    label: 'car',
+  })
   await shows(page, ['crossed line door inwards', 'entered zone till'])
   // Another revision of the first event is the same row.
-  await write('gate-1', 1, { rev: 2, kind: 'zone', zone: 'till', phase: 'end', duration_s: 42 })
+  await write('gate-1', 1, {
+    rev: 2,
+    kind: 'zone',
+    zone: 'till',
+    phase: 'end',
+    duration_s: 42,
+  })
   await shows(page, ['left zone till', 'crossed line door inwards'])
   const text = await rows(page).first().innerText()
   expect(text).toMatch(/\d\d:\d\d:\d\d\s+gate-1\s*people\s+left zone till\s+person\s+82 %\s+42 s/)
@@ -66,8 +78,18 @@ test('camera, kind and label select events, also those that come; the address ke
   expect(new URL(page.url()).search).toBe('?camera=gate-1&kind=line')
   await page.reload()
   await page.getByText('No events match these filters.').waitFor()
-  await write('hall', 13, { kind: 'line', phase: 'end', zone: 'door', direction: 'out' })
-  await write('gate-1', 14, { kind: 'line', phase: 'end', zone: 'rail', direction: 'out' })
+  await write('hall', 13, {
+    kind: 'line',
+    phase: 'end',
+    zone: 'door',
+    direction: 'out',
+  })
+  await write('gate-1', 14, {
+    kind: 'line',
+    phase: 'end',
+    zone: 'rail',
+    direction: 'out',
+  })
   await shows(page, ['crossed line rail outwards'])
   await page.getByLabel(/^Camera/).selectOption('All')
   await waitFor('the other line', async () => (await words(page))[1] === 'crossed line door outwards')
@@ -89,7 +111,9 @@ test('older events come page by page, to the first', async () => {
 test('what goes wrong is said, and can be tried again', async () => {
   await write('roof', 301)
   const { page, complaints } = await suite.open('/pool', {}, [/status of 503/])
-  const body = JSON.stringify({ error: { code: 'unavailable', message: 'The events cannot be read now.' } })
+  const body = JSON.stringify({
+    error: { code: 'unavailable', message: 'The events cannot be read now.' },
+  })
   await page.route('**/api/events/log?*', (route) => route.fulfill({ status: 503, body }))
   await page.getByRole('link', { name: 'Events', exact: true }).click()
   await page.getByRole('alert').getByText('The events cannot be read now.').waitFor()
@@ -103,12 +127,16 @@ test('what goes wrong is said, and can be tried again', async () => {
 test.each(['dark', 'light'] as const)(
   'axe finds nothing in the %s theme, and a phone shows everything',
   async (colorScheme) => {
-    await write('a-camera-with-a-long-name-at-the-loading-ramp', 401, { kind: 'dwell', zone: 'till', duration_s: 42 })
+    const image = { image: [320, 240], snapshot_box: [0.1, 0.1, 0.4, 0.9] }
+    const stay = { kind: 'dwell', zone: 'till', duration_s: 42, ...image }
+    await write('a-camera-with-a-long-name-at-the-loading-ramp', 401, stay)
     const { page, complaints } = await suite.open('/login', { colorScheme })
     // Signed in, there is one more button.
     await page.route('**/api/session', async (route) => {
       const session = (await (await route.fetch()).json()) as object
-      await route.fulfill({ json: { ...session, login_required: true, logged_in: true } })
+      await route.fulfill({
+        json: { ...session, login_required: true, logged_in: true },
+      })
     })
     await page.goto(`${suite.system.url}/events`)
     await rows(page).first().waitFor()
@@ -126,3 +154,37 @@ test.each(['dark', 'light'] as const)(
     expect(complaints).toEqual([])
   },
 )
+
+// The last one: each page that shows its events complains of the missing image.
+test('an event has its image with its box, larger on a click or by key; a missing one says why', async () => {
+  await write('court', 501, {
+    image: [640, 480],
+    snapshot_box: [0.25, 0.5, 0.75, 1],
+  })
+  await write('court', 502, { image: null })
+  await write('court', 503, { snapshot_reason: 'The pod did not answer.' })
+  const { page, complaints } = await suite.open('/events?camera=court', {}, [/status of 404/])
+  const row = (n: number): Locator => page.locator(`[data-event*="/1-${n}-"]`)
+  const thumbnail = row(501).getByRole('img', { name: 'Image: person at court' })
+  const width = (image: Locator): Promise<number> => image.evaluate((img: HTMLImageElement) => img.naturalWidth)
+  await waitFor('the thumbnail', async () => (await width(thumbnail)) === 640, 30_000)
+  const box = row(501).locator('rect')
+  await box.waitFor()
+  expect(await Promise.all(['x', 'y', 'width', 'height'].map((name) => box.getAttribute(name)))).toEqual([
+    '160',
+    '240',
+    '320',
+    '240',
+  ])
+  await row(502).locator('[title="There is no image of this event, or it is no longer kept."]').waitFor()
+  await row(503).locator('[title="The pod did not answer."]').waitFor()
+  for (const opens of [(button: Locator) => button.click(), (button: Locator) => button.press('Enter')]) {
+    await opens(row(501).getByRole('button', { name: 'Enlarge: person at court' }))
+    const dialog = page.getByRole('dialog', { name: 'person at court' })
+    await waitFor('the large image', async () => (await width(dialog.getByRole('img'))) === 640)
+    expect(await axeFindings(page)).toEqual([])
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'detached' })
+  }
+  expect(complaints).toEqual([])
+})

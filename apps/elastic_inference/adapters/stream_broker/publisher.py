@@ -119,6 +119,11 @@ class ResultPublisher:
         """Converts this process's monotonic time to the Redis server's, in Unix ms; None before the first contact."""
         return None if self._server_offset_ms is None else monotonic_s * 1000 + self._server_offset_ms
 
+    @property
+    def events_run(self) -> bool:
+        """Whether an event service runs, as far as this pod knows."""
+        return self._partitions.on
+
     def close(self) -> None:
         """Returns the connection to its pool."""
         self._link.close()

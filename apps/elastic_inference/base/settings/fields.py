@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from elastic_inference.base.allowed_hosts import check_host_names
 from elastic_inference.base.forwarded import check_prefix, parse_networks
+from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
 
@@ -48,9 +50,20 @@ def _check_networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _check_public_url(url: str) -> str:
+    expected = "expected http:// or https:// with a host name, such as https://cameras.example.org"
+    if url:
+        check_url(url, expected)
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
+            raise ValueError(f"{expected}, without a login, a query or a fragment")
+    return url.rstrip("/")
+
+
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(check_host_names)]
+PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 PathPrefix = Annotated[str, AfterValidator(check_prefix)]
 
 

@@ -37,6 +37,13 @@ class InferenceSettings(CommonSettings, QueueRules):
         0.5, ge=0, le=1, description="minimum confidence of a detection (not set: the model's own, if it has one)"
     )
     results_maxlen: int = Field(10_000, ge=0, le=10_000_000, description="entries kept in results_<type>; 0 is off")
+    recent_frames_mb: int = Field(
+        32,
+        ge=0,
+        le=4096,
+        description="memory for the frames of the last seconds, MiB, of which events get their images; used only while "
+        "an event service runs, and never more than an eighth of the memory for images; 0 keeps none",
+    )
 
     @field_validator("infer_type")
     @classmethod

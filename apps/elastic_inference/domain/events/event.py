@@ -101,7 +101,13 @@ class Event:
     duration_s: Annotated[
         float, Field(ge=0, le=MAX_TIME_MS, description="From its beginning to `at_ms`, seconds."), rounded(3)
     ] = 0.0
-    snapshot: Annotated[str | None, Field(description="Path of its image at the gateway.")] = None
+    snapshot: Annotated[
+        str | None,
+        Field(description="Where its image is: a path at the gateway, or a URL if the event service has PUBLIC_URL."),
+    ] = None
+    snapshot_box: Annotated[
+        tuple[_Edge, _Edge, _Edge, _Edge] | None, Field(description="Where the object is in that image.")
+    ] = None
     snapshot_reason: Annotated[str | None, Field(description="Why it has no image, as a sentence.")] = None
 
 

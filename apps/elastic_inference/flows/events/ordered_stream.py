@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 from elastic_inference.adapters.event_store import EntryId
 from elastic_inference.domain.events.analysis import StreamAnalysis
 from elastic_inference.domain.events.event import Event
+from elastic_inference.domain.events.images import ImageChoice, ImageRequest, StreamImages
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import Result
 from elastic_inference.domain.sequence import Sequence, Tombstone
 from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 
-# Version, number that passed last (-1: none), time of the last result (Unix ms), 1 once the stream has ended.
-_HEAD = struct.Struct("<Bqd?")
-_VERSION = 1
+# Version, number that passed last (-1: none), time of the last result (Unix ms), 1 once the stream has ended, and
+# bytes of the images' state, which comes before that of the analysis.
+_HEAD = struct.Struct("<Bqd?I")
+_VERSION = 2
+# Version 1 has no images.
+_FORMER_HEAD = struct.Struct("<Bqd?")
 # Clocks of producers are not trusted with more: a frame cannot be older than this when it arrives.
 MAX_AGE_MS = 60_000.0
 
@@ -30,6 +34,7 @@ class Yield:
 
     events: list[Event] = field(default_factory=list)
     tracks: list[FrameTracks] = field(default_factory=list)
+    images: list[ImageRequest] = field(default_factory=list)
     results: int = 0
     late: int = 0
 
@@ -37,7 +42,10 @@ class Yield:
 class OrderedStream:
     """Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
 
-    def __init__(self, stream: str, epoch: int, window_s: float, rules: CameraRules) -> None:
+    def __init__(
+        self, stream: str, epoch: int, window_s: float, rules: CameraRules, choice: ImageChoice | None = None
+    ) -> None:
+        """Without a `choice` events get no images."""
         self.stream = stream
         self.rules = rules
         self.ended = False
@@ -47,20 +55,37 @@ class OrderedStream:
         self.watched = False
         self._sequence: Sequence[tuple[EntryId, Result]] = Sequence(window_s)
         self._analysis = StreamAnalysis(stream, epoch, rules)
+        self.images = StreamImages(stream, epoch, choice) if choice is not None else None
         # Of items that are held back: order -> entry.
         self._waiting: dict[int, EntryId] = {}
         self._unsaved_from: EntryId | None = None
 
     @classmethod
     def restored(
-        cls, stream: str, epoch: int, window_s: float, rules: CameraRules, *, now_s: float, saved: bytes
+        cls,
+        stream: str,
+        epoch: int,
+        window_s: float,
+        rules: CameraRules,
+        choice: ImageChoice | None = None,
+        *,
+        now_s: float,
+        saved: bytes,
     ) -> OrderedStream:
         """The stream as another worker has left it. If its state cannot be read, the stream begins again."""
-        made = cls(stream, epoch, window_s, rules)
-        if len(saved) < _HEAD.size or saved[0] != _VERSION:
+        made = cls(stream, epoch, window_s, rules, choice)
+        images_bytes = 0
+        if saved[:1] == b"\1" and len(saved) >= _FORMER_HEAD.size:
+            _, last, made.seen_ms, made.ended = _FORMER_HEAD.unpack_from(saved)
+            at = _FORMER_HEAD.size
+        elif saved[:1] == bytes((_VERSION,)) and len(saved) >= _HEAD.size:
+            _, last, made.seen_ms, made.ended, images_bytes = _HEAD.unpack_from(saved)
+            at = _HEAD.size
+        else:
             return made
-        _, last, made.seen_ms, made.ended = _HEAD.unpack_from(saved)
-        made._analysis = StreamAnalysis(stream, epoch, rules, saved[_HEAD.size :])
+        made._analysis = StreamAnalysis(stream, epoch, rules, saved[at + images_bytes :])
+        if choice is not None:
+            made.images = StreamImages(stream, epoch, choice, saved[at : at + images_bytes])
         made._sequence = Sequence(window_s, last if last >= 0 else None, now_s)
         return made
 
@@ -103,8 +128,8 @@ class OrderedStream:
             return []
         if now_ms - self.seen_ms >= end_after_ms and not len(self._sequence):
             self.ended = self.changed = True
-            return self._analysis.on_end(now_ms)
-        events = self._analysis.on_time(now_ms)
+            return self._with_images(self._analysis.on_end(now_ms))
+        events = self._with_images(self._analysis.on_time(now_ms))
         self.changed |= bool(events)
         return events
 
@@ -114,7 +139,7 @@ class OrderedStream:
             return []
         self.rules = rules
         self.changed = True
-        return self._analysis.set_rules(rules, now_ms)
+        return self._with_images(self._analysis.set_rules(rules, now_ms))
 
     def first_open(self) -> EntryId | None:
         """The first entry that the saved state does not contain."""
@@ -128,17 +153,25 @@ class OrderedStream:
     def state(self) -> bytes:
         """What the next worker needs to continue."""
         last = self._sequence.last
-        return _HEAD.pack(_VERSION, -1 if last is None else last, self.seen_ms, self.ended) + self._analysis.state()
+        images = self.images.state() if self.images is not None else b""
+        head = _HEAD.pack(_VERSION, -1 if last is None else last, self.seen_ms, self.ended, len(images))
+        return head + images + self._analysis.state()
 
     def saved(self) -> None:
         """The state has been written."""
         self._unsaved_from = None
         self.changed = False
 
+    def _with_images(self, events: list[Event]) -> list[Event]:
+        return self.images.fill(events) if self.images is not None else events
+
     def _take(self, passed: list[tuple[EntryId, Result]], made: Yield) -> None:
         for place, result in passed:
             at_ms = _captured_ms(place, result)
             enriched, events = self._analysis.on_result(result, at_ms)
+            if self.images is not None:
+                events, requests = self.images.on_result(enriched, events, at_ms)
+                made.images += requests
             made.events += events
             if self.watched:
                 made.tracks.append(_tracks_of(enriched))

@@ -11,6 +11,7 @@ from elastic_inference.adapters.event_store import Batch, Committed, Entry, Entr
 from elastic_inference.adapters.event_store.entries import before
 from elastic_inference.adapters.event_store.store import MAX_STREAMS
 from elastic_inference.domain.events.event import Event, Phase, event_json
+from elastic_inference.domain.events.images import ImageChoice, ImageRequest
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.events.ordered_stream import OrderedStream, Yield
@@ -47,8 +48,9 @@ class Partition:
         window_s: float,
         rules_of: Callable[[str], CameraRules],
         now_s: float,
+        choice: ImageChoice | None = None,
     ) -> None:
-        """`rules_of` gives the rules of a camera by its name."""
+        """`rules_of` gives the rules of a camera by its name. Without a `choice` events get no images."""
         self.number = number
         self.epoch = epoch
         # The last entry that was read: the next read begins after it.
@@ -60,6 +62,9 @@ class Partition:
         self.unconfirmed: Batch | None = None
         # Of streams that are watched: tracks that were not published yet.
         self.tracks: dict[str, list[FrameTracks]] = {}
+        # Images to ask for, until somebody takes them.
+        self.images: list[ImageRequest] = []
+        self._choice = choice
         self.streams: dict[str, OrderedStream] = {}
         self._rules_of = rules_of
         self._window_s = window_s
@@ -75,7 +80,9 @@ class Partition:
         self._ticked_at_s = float("-inf")
         for stream, saved in taken.states.items():
             rules = rules_of(_name(stream))
-            self.streams[stream] = OrderedStream.restored(stream, epoch, window_s, rules, now_s=now_s, saved=saved)
+            self.streams[stream] = OrderedStream.restored(
+                stream, epoch, window_s, rules, choice, now_s=now_s, saved=saved
+            )
 
     @property
     def state_bytes(self) -> int:
@@ -183,7 +190,7 @@ class Partition:
             if len(self.streams) >= MAX_STREAMS and not self._make_room():
                 return None
             rules = self._rules_of(_name(stream))
-            found = self.streams[stream] = OrderedStream(stream, self.epoch, self._window_s, rules)
+            found = self.streams[stream] = OrderedStream(stream, self.epoch, self._window_s, rules, self._choice)
         return found
 
     def _make_room(self) -> bool:
@@ -202,6 +209,7 @@ class Partition:
         self.account.late += made.late
         if made.tracks:
             self.tracks.setdefault(stream.stream, []).extend(made.tracks)
+        self.images += made.images
         self._add(stream, made.events)
 
     def _add(self, stream: OrderedStream, events: list[Event]) -> None:

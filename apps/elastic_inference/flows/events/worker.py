@@ -20,6 +20,7 @@ from elastic_inference.base.metrics import EventMetrics
 from elastic_inference.base.zone_counters import LineRow, ZoneRow
 from elastic_inference.flows.events.camera_rules import RulesReader
 from elastic_inference.flows.events.counter_rows import add_counts
+from elastic_inference.flows.events.image_keeper import ImageKeeper
 from elastic_inference.flows.events.live_tracks import LiveTracks
 from elastic_inference.flows.events.partition import Partition
 from elastic_inference.flows.events.partition_leases import PartitionLeases
@@ -50,8 +51,9 @@ class EventWorker:
         metrics: EventMetrics,
         lifecycle: Lifecycle,
         explain: Callable[[Exception], str],
+        images: ImageKeeper | None = None,
     ) -> None:
-        """`window_s` is how long a result waits for its predecessor."""
+        """`window_s` is how long a result waits for its predecessor. Without `images` events get none."""
         self._store = store
         self._leases = leases
         self._rules = rules
@@ -59,6 +61,7 @@ class EventWorker:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._explain = explain
+        self._images = images
         self.partitions: dict[int, Partition] = {}
         # Those whose lease has not ended, with its epoch.
         self._held: dict[int, int] = {}
@@ -108,6 +111,7 @@ class EventWorker:
         now_s = time.monotonic()
         server_ms = self._server_ms(now_s)
         lag_s = 0.0
+        self._learn_images()
         for number, partition in mine.items():
             entries = found.get(number, [])
             partition.feed(entries, now_s)
@@ -117,9 +121,20 @@ class EventWorker:
                 now_ms = min(now_ms, float(entries[-1].id[0]))
                 lag_s = max(lag_s, (server_ms - now_ms) / 1000)
             partition.tick(now_s, now_ms)
+            if self._images is not None and partition.images:
+                self._images.ask(partition.images)
+                partition.images = []
             self._write(partition)
         self._live.publish([each for number, each in mine.items() if number in self.partitions], now_s)
         self._count(lag_s)
+
+    def _learn_images(self) -> None:
+        for image, reason in self._images.outcomes() if self._images is not None else ():
+            stream = image.partition("/")[0]
+            for partition in self.partitions.values():
+                known = partition.streams.get(stream)
+                if known is not None and known.images is not None:
+                    known.images.learn(image, reason)
 
     def _resume(self) -> dict[int, Partition]:
         """The partitions that it may work on. What was not confirmed when a lease ended is sent again first."""
@@ -151,7 +166,10 @@ class EventWorker:
         if taken.state_lost:
             log.error("partition %d: its state was larger than any of ours, and was removed", number)
         self._rules.load(stream.partition(":")[0] for stream in taken.states)
-        partition = Partition(number, epoch, taken, window_s=self._window_s, rules_of=self._rules.of, now_s=now_s)
+        choice = self._images.choice if self._images is not None else None
+        partition = Partition(
+            number, epoch, taken, window_s=self._window_s, rules_of=self._rules.of, now_s=now_s, choice=choice
+        )
         newest = self._store.newest([number]).get(number)
         if newest is not None and newest < partition.cursor:
             log.warning("partition %d: its results began anew, since Redis has lost them", number)

@@ -7,13 +7,17 @@ import math
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.event_store.event_log import LogPlace, read_cursor
+from elastic_inference.adapters.event_store.image_reader import NoImageError
 from elastic_inference.domain.events.event import EventKind
+from elastic_inference.domain.events.images import PLACE
 from elastic_inference.flows.gateway.api import ApiHandler
 from elastic_inference.flows.gateway.event_reader import Filter
-from elastic_inference.flows.gateway.handlers import ApiError
+from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_TEXT = 600
+# Browsers need not ask again for an image within this time.
+IMAGE_AGE_S = 3600
 _WORDS = ("camera", "type", "label", "zone", "kind")
 _UNAVAILABLE = "The events cannot be read now: Redis does not answer, or its users are of an older version."
 
@@ -77,3 +81,36 @@ class EventHandler(ApiHandler):
         if found is None:
             raise ApiError(404, f"There is no event {event_id[:300]!r}, or it is too old.")
         return found
+
+
+class EventImageHandler(BaseHandler):
+    """`/api/events/<id>/snapshot`."""
+
+    async def head(self, *args: str) -> None:
+        """Like GET; Tornado leaves out the body."""
+        await self.get(*args)
+
+    async def get(self, *args: str) -> None:
+        """Responds with the image as a JPEG."""
+        event_id, place = args[0][: MAX_TEXT + 1], self.get_query_argument("image", None)
+        if len(event_id) > MAX_TEXT:
+            raise ApiError(404, "There is no such event.")
+        if place is not None and not PLACE.fullmatch(place):
+            raise ApiError(400, "image: expected that of the event's `snapshot`.")
+        images = self.gateway.images
+        try:
+            found = place or await images.best(self.access, event_id)
+            jpeg = await images.read(self.access, event_id, found)
+        except NoImageError as error:
+            raise ApiError(404, str(error)) from None
+        except (RedisError, OSError, TimeoutError):
+            raise ApiError(503, _UNAVAILABLE, 2) from None
+        self.set_header("Content-Type", "image/jpeg")
+        # An image does not change, but a later one may be better.
+        self.set_header("Cache-Control", f"private, max-age={IMAGE_AGE_S}" if place else "private, no-cache")
+        self.set_header("Etag", f'"{found}"')
+        if self.check_etag_header():
+            self.set_status(304)
+            self.finish()
+            return
+        await self.send(jpeg, own=True)

@@ -24,6 +24,7 @@ from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
 from elastic_inference.flows.gateway.cameras import PoolCameras
+from elastic_inference.flows.gateway.event_images import EventImages
 from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.open_connections import OpenConnections
@@ -65,6 +66,7 @@ class Gateway:
     hub: EventHub
     cameras: PoolCameras
     events: EventReader
+    images: EventImages
     sinks: GatewaySinks
     snapshots: SnapshotClient
     auth: Authenticator

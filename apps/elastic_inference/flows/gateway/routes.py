@@ -13,6 +13,7 @@ from typing import Any
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras, ProbeRequest
 from elastic_inference.domain.events.event import Event, EventKind
+from elastic_inference.domain.events.images import PLACE
 from elastic_inference.domain.events.page import EventPage
 from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.domain.rest import EVENTS, Login, Session
@@ -200,6 +201,21 @@ EVENT_ROUTES = (
         "The event.",
         Event,
         errors={404: "No such event, or it is too old.", 503: _NO_EVENTS},
+    ),
+    Route(
+        "/api/events/{event}/snapshot",
+        api_events.EventImageHandler,
+        "getEventSnapshot",
+        "The image of an event, without boxes; `snapshot_box` of the event says where its object is.",
+        "A JPEG; ETag names it.",
+        MediaType("image/jpeg", {"type": "string", "contentMediaType": "image/jpeg"}),
+        errors={404: "No such event, or it has no image, and why.", 503: _NO_EVENTS},
+        query={
+            "image": (
+                "As in the event's `snapshot`; without it, that of its newest revision.",
+                {"type": "string", "pattern": rf"^{PLACE.pattern}$"},
+            )
+        },
     ),
 )
 

@@ -22,6 +22,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
 from elastic_inference.adapters.event_store.event_log import EventLog
+from elastic_inference.adapters.event_store.image_reader import ImageReader
 from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.outbox.sink_store import SinkStore
 from elastic_inference.adapters.redis_connection import connect_async, explain
@@ -49,6 +50,7 @@ from elastic_inference.flows.gateway.auth import Authenticator
 from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
 from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.client_streams import open_stream
+from elastic_inference.flows.gateway.event_images import EventImages
 from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
@@ -152,6 +154,7 @@ class GatewayServer:
             hub=hub,
             cameras=cameras,
             events=events,
+            images=EventImages(ImageReader(broker), events),
             sinks=GatewaySinks(SinkStore(broker)),
             snapshots=snapshots,
             auth=self._auth,

@@ -11,6 +11,7 @@ from elastic_inference.adapters.catalogue import ModelSpec, find_model
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
 from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
@@ -94,6 +95,8 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         lifecycle=lifecycle,
         cpu=PodCpu(watch, model_bytes),
         explain=lambda error, part: explain(error, targets[part]),
+        requests=FrameRequests(broker_client, pod),
+        recent_bytes=settings.recent_frames_mb << 20,
     )
     try:
         pipeline.run(lambda: make_utilisation(engine, watch.allowance, first, settings.metrics_window_s))

@@ -18,6 +18,7 @@ from functools import partial
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES
 from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
 from elastic_inference.base.metrics import InferenceMetrics
@@ -25,9 +26,11 @@ from elastic_inference.flows.inference.costly_frames import CostlyFrames
 from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_account import FrameAccount
 from elastic_inference.flows.inference.frame_detector import make_detectors
+from elastic_inference.flows.inference.frame_requests import FrameDesk
 from elastic_inference.flows.inference.intake import POP_WAIT_S, Intake
 from elastic_inference.flows.inference.load_meter import MEASURE_EVERY_S, LoadMeter
 from elastic_inference.flows.inference.pod_context import PodContext
+from elastic_inference.flows.inference.recent_frames import RecentFrames
 from elastic_inference.flows.inference.redis_health import RedisHealth
 from elastic_inference.flows.inference.resizing import CpuFollower, PodCpu
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
@@ -83,8 +86,12 @@ class Pipeline:
         lifecycle: Lifecycle,
         cpu: PodCpu,
         explain: Callable[[Exception, str], str],
+        requests: FrameRequests,
+        recent_bytes: int = 0,
     ) -> None:
-        """`budget` bounds the memory of images that are being decoded.
+        """`requests` are those of event workers, for the frames that the last `recent_bytes` hold.
+
+        `budget` bounds the memory of images that are being decoded.
 
         `explain` says in one line what a Redis error means, for `queue` or `broker`.
         """
@@ -111,7 +118,9 @@ class Pipeline:
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
-        self._sender = ResultSender(publisher, self._report, pod, broker)
+        recent = RecentFrames(recent_bytes, budget)
+        self._desk = FrameDesk(requests, recent, lambda: publisher.events_run)
+        self._sender = ResultSender(publisher, self._report, pod, broker, recent=recent)
         self._workers = WorkerPool(detectors, results, pod, self._sender)
         self._tune(len(detectors), tuning.first_fps)
         self._intake = Intake(consumer, info.infer_type, pod, self._sender, queue)
@@ -124,6 +133,9 @@ class Pipeline:
         """
         pop = self._lifecycle.thread("pop", self._intake.run)
         publish = self._lifecycle.thread("publish", self._sender.run)
+        desk = self._lifecycle.thread("frames", self._desk.run, may_end=True)
+        desk.daemon = True  # a call that hangs must not block the exit
+        desk.start()
         publish.start()
         self._workers.start()
         pop.start()
@@ -137,6 +149,8 @@ class Pipeline:
         self._workers.join()
         self._sender.close()
         publish.join()
+        self._desk.close()
+        desk.join(_DRAIN_MARGIN_S)
         self._follower.close(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
         log.info("drained: %d frames inferred in all", self._workers.inferred)
 

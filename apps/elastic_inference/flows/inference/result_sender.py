@@ -20,6 +20,7 @@ from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.ordering import Slot, StreamOrder
 from elastic_inference.flows.inference.pod_context import PodContext
+from elastic_inference.flows.inference.recent_frames import RecentFrames
 from elastic_inference.flows.inference.redis_health import CONTACT_ERRORS, RedisHealth
 from elastic_inference.flows.inference.task_queue import Finished, Outgoing
 
@@ -60,10 +61,12 @@ class ResultSender:
         pod: PodContext,
         health: RedisHealth,
         fresh_s: float = float("inf"),
+        *,
+        recent: RecentFrames | None = None,
     ) -> None:
         """`report` refreshes the pod's entry in the registry; it is called each second and may raise.
 
-        Results of frames older than `fresh_s` are dropped, unless they waited for the broker.
+        Results of frames older than `fresh_s` are dropped, unless they waited for the broker. `recent` gets the others.
         """
         self._publisher, self._health = publisher, health
         self._report_worker = report
@@ -72,6 +75,7 @@ class ResultSender:
         self._lock = threading.Lock()
         self._order: StreamOrder[Finished] = StreamOrder()
         self._ready: list[Finished] = []
+        self._recent = recent if recent is not None else RecentFrames(0)
         self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.fresh_s = fresh_s
@@ -166,6 +170,8 @@ class ResultSender:
         return fresh
 
     def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
+        if self._recent.on:
+            self._recent.add(batch)
         refused = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch), sum(len(jpeg) for _, jpeg in batch))
         if not batch:

@@ -1,0 +1,50 @@
+"""Reads the images of events, for those who want to see them. asyncio; what Redis returns is input from outside."""
+
+from __future__ import annotations
+
+import redis.asyncio as aioredis
+
+from elastic_inference.adapters.event_store.image_store import MAX_IMAGE_BYTES, PENDING
+from elastic_inference.adapters.redis_input import read_count, read_text
+from elastic_inference.domain import keys
+from elastic_inference.domain.errors import InvalidFrameError
+from elastic_inference.domain.events.missing import SENTENCES, Missing
+from elastic_inference.domain.frame import jpeg_size
+
+GONE = "There is no image of this event, or it is no longer kept."
+
+
+class NoImageError(Exception):
+    """There is no such image, and why; `coming` if it is on its way."""
+
+    def __init__(self, text: str, *, coming: bool = False) -> None:
+        super().__init__(text)
+        self.coming = coming
+
+
+class ImageReader:
+    """Reads from one broker."""
+
+    def __init__(self, client: aioredis.Redis) -> None:
+        self._client = client
+
+    async def read(self, image: str) -> bytes:
+        """A JPEG. Raises NoImageError; REDIS_ERRORS when Redis is unavailable, else ResponseError."""
+        key = keys.snapshot_image(image)
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.strlen(key)
+            pipe.get(keys.snapshot_state(image))
+            size, state = await pipe.execute()
+        if read_count(size) > MAX_IMAGE_BYTES:
+            raise NoImageError(SENTENCES[Missing.INVALID])
+        found = await self._client.get(key) if size else None
+        if not isinstance(found, bytes):
+            word = read_text(state)
+            if word == PENDING:
+                raise NoImageError("The image is on its way: try again in a moment.", coming=True)
+            raise NoImageError(SENTENCES[Missing(word)] if word in set(Missing) else GONE)
+        try:
+            jpeg_size(found)
+        except InvalidFrameError:
+            raise NoImageError(SENTENCES[Missing.INVALID]) from None
+        return found

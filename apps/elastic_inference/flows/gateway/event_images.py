@@ -1,0 +1,58 @@
+"""The images of events as a client gets them: found by event, and waited for while they are on their way.
+
+Called by the handler in `api_events`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from elastic_inference.adapters.event_store.image_reader import GONE, ImageReader, NoImageError
+from elastic_inference.domain.events.images import PLACE
+from elastic_inference.flows.gateway.access import Access
+from elastic_inference.flows.gateway.event_reader import READ_LIMIT_S, EventReader
+
+# An event may arrive a moment before its image does.
+WAIT_S = 3.0
+_EVERY_S = 0.1
+# An event may even arrive before its image was asked for.
+_FIRST_WAIT_S = 0.3
+# Images in memory at once, for all clients.
+MAX_READS = 4
+_ADDRESS = re.compile(rf"[?]image=({PLACE.pattern})$")
+
+
+class EventImages:
+    """The images, for all clients of the gateway."""
+
+    def __init__(self, source: ImageReader, events: EventReader) -> None:
+        self._source = source
+        self._events = events
+        self._places = asyncio.Semaphore(MAX_READS)
+
+    async def best(self, access: Access, event_id: str) -> str:
+        """The place of the image that an event had in its newest revision. Raises NoImageError, and as `read`."""
+        event = await self._events.event(access, event_id)
+        if event is None:
+            raise NoImageError(f"There is no event {event_id[:300]!r}, or it is too old.")
+        found = _ADDRESS.search(event.snapshot or "")
+        if found is None:
+            raise NoImageError(event.snapshot_reason or GONE)
+        return found[1]
+
+    async def read(self, access: Access, event_id: str, place: str) -> bytes:
+        """The JPEG. Raises NoImageError; RedisError, OSError or TimeoutError if it cannot be read now."""
+        stream = event_id.partition("/")[0]
+        if not access.sees(stream.partition(":")[0]):
+            raise NoImageError(f"There is no event {event_id[:300]!r}, or it is too old.")
+        began_s = asyncio.get_running_loop().time()
+        while True:
+            try:
+                async with self._places, asyncio.timeout(READ_LIMIT_S):
+                    return await self._source.read(f"{stream}/{place}")
+            except NoImageError as error:
+                limit_s = WAIT_S if error.coming else _FIRST_WAIT_S
+                if asyncio.get_running_loop().time() - began_s >= limit_s:
+                    raise
+            await asyncio.sleep(_EVERY_S)
