@@ -25,7 +25,7 @@ ENDLESS = "redis.call('SET', ARGV[1], 'x') while true do end"
 def users_with_scripts() -> list[str]:
     """Those that the document names."""
     (said,) = re.findall(
-        r"\*\*Our services' logins run Lua too\.\*\*(.*?) load the project's", DOCUMENT.read_text(), re.S
+        r"\*\*Our services' logins run Lua too\.\*\*(.*?)\s+load\s+the\s+project's", DOCUMENT.read_text(), re.S
     )
     return re.findall(r"`(\w+)`", said)
 

@@ -17,3 +17,17 @@ def test_no_two_classes_have_one_name() -> None:
                 places[node.name].add(str(path.relative_to(PACKAGE)))
     assert len(places) > 400
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_what_a_package_exposes_is_not_hidden_by_a_module_of_that_name() -> None:
+    # Once `package.name` has been imported as a module, `from package import name` gives the module.
+    hidden = [
+        f"{path.parent.relative_to(PACKAGE)}: {name.value}"
+        for path in PACKAGE.rglob("__init__.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assign)
+        and any(isinstance(each, ast.Name) and each.id == "__all__" for each in node.targets)
+        for name in getattr(node.value, "elts", ())
+        if isinstance(name, ast.Constant) and (path.parent / f"{name.value}.py").exists()
+    ]
+    assert not hidden

@@ -223,7 +223,7 @@ def test_a_snapshot_has_the_boxes_and_is_shared(
             thread.join()
     assert [each.status for each in answers] == [200] * 8
     assert len({each.body for each in answers}) == 1
-    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 2, "results and tombstones"
+    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 3, "results, tombstones and tracks"
     answer = check(answers[0], "/api/streams/{id}/snapshot.jpg")
     drawn = simplejpeg.decode_jpeg(answer.body, "BGR")
     original = simplejpeg.decode_jpeg(JPEG, "BGR")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from elastic_inference.adapters.frame_queue.janitor import Janitor
     from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
     from elastic_inference.adapters.frame_queue.producer import QueueProducer
-    from elastic_inference.adapters.frame_queue.push_many import PushUnderway, push_many
+    from elastic_inference.adapters.frame_queue.push_round import PushUnderway, push_many
     from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
     from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
     from elastic_inference.adapters.frame_queue.relief import MemoryRelief
@@ -48,14 +48,14 @@ _HOMES = {
     "PoppedFrame": "pop_batch",
     "PushLease": "push_request",
     "PushOutcome": "push_request",
-    "PushUnderway": "push_many",
+    "PushUnderway": "push_round",
     "QueueConsumer": "consumer",
     "QueueProducer": "producer",
     "QueueReader": "reader",
     "SourceInfo": "reader",
     "Sweeper": "sweeper",
     "ask_sizes": "wanted_sizes",
-    "push_many": "push_many",
+    "push_many": "push_round",
 }
 
 
