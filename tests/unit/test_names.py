@@ -28,6 +28,8 @@ def test_what_a_package_exposes_is_not_hidden_by_a_module_of_that_name() -> None
         if isinstance(node, ast.Assign)
         and any(isinstance(each, ast.Name) and each.id == "__all__" for each in node.targets)
         for name in getattr(node.value, "elts", ())
-        if isinstance(name, ast.Constant) and (path.parent / f"{name.value}.py").exists()
+        if isinstance(name, ast.Constant)
+        and isinstance(name.value, str)
+        and (path.parent / f"{name.value}.py").exists()
     ]
     assert not hidden

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from elastic_inference.adapters.frame_queue.janitor import Janitor
     from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
     from elastic_inference.adapters.frame_queue.producer import QueueProducer
-    from elastic_inference.adapters.frame_queue.push_round import PushUnderway, push_many
     from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
+    from elastic_inference.adapters.frame_queue.push_round import PushUnderway, push_many
     from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
     from elastic_inference.adapters.frame_queue.relief import MemoryRelief
     from elastic_inference.adapters.frame_queue.sweeper import Sweeper

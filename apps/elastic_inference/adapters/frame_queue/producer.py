@@ -15,8 +15,8 @@ from typing import Any
 import redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from elastic_inference.adapters.frame_queue.push_round import MAX_BATCH, push_many
 from elastic_inference.adapters.frame_queue.push_request import Message, PushLease, PushOutcome, PushPacker, PushRequest
+from elastic_inference.adapters.frame_queue.push_round import MAX_BATCH, push_many
 from elastic_inference.adapters.frame_queue.scripts import is_missing
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
