@@ -132,7 +132,7 @@ $(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
 	@$(FUZZ)/bin/pip install -q --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
 	@touch $@
 
-test-fuzz: install $(FUZZ)/.installed ## fuzzers over all input from outside; two minutes (ARGS="--seed 7", "--minutes 30")
+test-fuzz: install $(FUZZ)/.installed ## fuzzers over all outside input, two minutes (ARGS="--seed 7", "--minutes 9")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 test-models: install ## boxes beside those of the exporters themselves (fetches 3 GB of exporters; ARGS="yolov8n")
