@@ -146,6 +146,18 @@ def site_flood(site: Site, seen: Seen) -> None:
     seen.check("no result of the others is older than 1 s", latency_s < 1, f"{latency_s:.2f} s", fails=latency_s > 3)
     seen.notes.append(f"{sum(done.values())} bursts of {len(done)} kinds in {now - began:.0f} s")
     site.admin.execute_command("ACL", "DELUSER", SITE)
+    seen.end()
+
+    def gone() -> bool:
+        # The site's cameras go on. The lists of a type that nobody serves would stay for ten minutes.
+        with contextlib.suppress(RedisError):
+            site.admin.zadd(keys.sources(SITE_TYPE), {"camera": time.time() * 1000})
+        left: Any = site.admin.scan_iter(f"*queue_{SITE_TYPE}*", 5000)
+        return sum(site.admin.memory_usage(key) or 0 for key in left) < 100_000
+
+    # Frames live for 7 s, some from their turn in the sweep. The faster the machine, the more there are.
+    seen.within("what it wrote is removed", gone, 40)
+    seen.clean_up.append(lambda: site.admin.unlink(keys.sources(SITE_TYPE)))
 
 
 @FAULTS.add(KEYS, "one site's user fills Redis' memory")

@@ -68,6 +68,8 @@ def _is_kept(name: str, spec: CameraSpec) -> None:
 
 
 def _other_values(url: str) -> str:
+    if "?" not in url:
+        return url
     parts = urlsplit(url)
     pairs = [pair.partition("=")[0] + "=other" for pair in parts.query.split("&") if pair]
     return parts._replace(query="&".join(pairs)).geturl()

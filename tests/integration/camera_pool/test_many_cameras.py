@@ -144,17 +144,16 @@ def test_two_hundred_bad_cameras_cost_the_good_ones_nothing(pool: CameraPool) ->
             pool.wait_state(name, "live")
         for name, scheme in bad.items():
             pool.put(name, cameras.url(name, scheme))
-        told = {}
+        words = {
+            "silent": "did not answer in time",
+            "rubbish-rtsp": "does not answer as RTSP does",
+            "rubbish-http": "does not answer as HTTP does",
+            "noise": "has sent no image for 5 s",
+        }
         for name in bad:
-            told[name] = pool.wait(functools.partial(reason, pool, name), 60 * busy(), f"what {name} lacks") or ""
-        for kind, words in (
-            ("silent", "did not answer in time"),
-            ("rubbish-rtsp", "does not answer as RTSP does"),
-            ("rubbish-http", "does not answer as HTTP does"),
-            ("noise", "has sent no image for 5 s"),
-        ):
-            other = {name: why for name, why in told.items() if name.startswith(kind) and words not in why}
-            assert not other
+            # A busy machine may reset a connection before: then it says that first.
+            said = next(text for kind, text in words.items() if name.startswith(kind))
+            pool.wait(functools.partial(says, pool, name, said), 60 * busy(), f"{name}: {said}")
         pids = processes_of(worker)
         pool.take()
         before = {name: len(pool.frames[name]) for name in good}
@@ -194,11 +193,10 @@ def test_after_a_crash_the_other_cameras_are_back_within_two_seconds(pool: Camer
         assert "crashed 2 processes" in (pool.wait_state("bad", "quarantined").reason or "")
 
 
-def reason(pool: CameraPool, name: str) -> str | None:
-    """Why a camera is not live, once it has been tried."""
+def says(pool: CameraPool, name: str, words: str) -> bool:
+    """Whether a camera is not live for this reason."""
     status = pool.status(name)
-    text = status.reason if status else None
-    return None if text is None or "no frame from the source yet" in text else text
+    return status is not None and words in (status.reason or "")
 
 
 def resident_mb(pid: int) -> float:
