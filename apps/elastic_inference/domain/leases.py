@@ -6,11 +6,13 @@ are distributed. Times are of this process's monotonic clock, in seconds.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 LEASE_S = 3.0
+# The longest time from one round to the next.
 ROUND_S = 1.0
 # How long a former worker may continue after another one has claimed its item, unless its pushes are refused earlier. A
 # worker with many new cameras on a busy machine needs that long to connect and get a key frame.
@@ -20,6 +22,12 @@ KEEP_S = 15.0
 MAX_ITEMS = 4096
 MAX_EPOCH = 9_000_000_000_000_000
 MAX_QUARANTINE_S = 86_400.0
+
+
+def round_s() -> float:
+    """Time to the next round, in seconds. It varies: with equal times, the worker that always comes just after another
+    one would never get a turn to look at all items."""
+    return random.uniform(0.8, 1.0) * ROUND_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,10 +62,10 @@ def want(client: redis.Redis, count: int, cost: float = COST) -> None:
     client.hset(WANTED, mapping={":known": "1"} | {f"item-{number}": f"1 {cost}" for number in range(count)})
 
 
-def rounds(*workers: Worker, count: int = 3) -> None:
+def rounds(*workers: Worker, count: int = 3, pause_s: float = LOOK_S) -> None:
     for _ in range(count):
         for each in workers:
-            time.sleep(LOOK_S)
+            time.sleep(pause_s)
             each.round()
 
 

@@ -6,6 +6,7 @@ import time
 
 import redis
 
+from elastic_inference.domain import leases
 from tests.integration.leases.test_rounds import WANTED, NewWorker, rounds, want, worker
 
 __all__ = ["worker"]
@@ -13,6 +14,8 @@ __all__ = ["worker"]
 MEASURED_S = 3.1
 # After this an estimate that its worker has not replaced counts as measured too: the machine stood still for so long.
 GUESSED_S = 9.5
+# So long after a look at some 150 items the next round is one again.
+MANY_S = 0.04
 
 
 def test_cheap_items_stay_where_they_are(client: redis.Redis, worker: NewWorker) -> None:
@@ -50,11 +53,29 @@ def test_many_equal_items_are_spread_within_one(client: redis.Redis, worker: New
     want(client, 150, 0.01)
     one, two = worker("one"), worker("two")
     one.cost = two.cost = 0.01
-    rounds(one, count=6)
+    rounds(one, count=6, pause_s=MANY_S)
     assert len(one.names) == 150
-    rounds(two, one, count=25)
+    rounds(two, one, count=25, pause_s=MANY_S)
     assert abs(len(one.names) - len(two.names)) <= 1
     client.hset(WANTED, "one-more", "1 0.01")
     before = [set(each.names) for each in (one, two)]
-    rounds(two, one)
+    rounds(two, one, pause_s=MANY_S)
     assert sum(len(each.names - names) for names, each in zip(before, (one, two), strict=True)) == 1
+
+
+def test_one_who_comes_just_after_another_gets_its_turn_to_look(client: redis.Redis, worker: NewWorker) -> None:
+    """Looks at so many items are 30 ms apart. A round is 50 ms here, and the second worker begins 12 ms later."""
+    want(client, 150, 0.01)
+    one, two = worker("one"), worker("two")
+    one.cost = two.cost = 0.01
+    rounds(one, count=6, pause_s=MANY_S)
+    at_s = time.monotonic()
+    due = [(at_s, 0), (at_s + 0.012, 1)]
+    for _ in range(400):
+        at_s, number = min(due)
+        time.sleep(max(0.0, at_s - time.monotonic()))
+        (one, two)[number].round()
+        due[number] = (max(at_s, time.monotonic() - 0.05) + 0.05 * leases.round_s(), number)
+        if abs(len(one.names) - len(two.names)) <= 1:
+            break
+    assert abs(len(one.names) - len(two.names)) <= 1

@@ -18,7 +18,7 @@ from elastic_inference.adapters.event_store import EventStore
 from elastic_inference.adapters.leases import Claim, Holding, LeaseClient
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
-from elastic_inference.domain.leases import LEASE_S, ROUND_S
+from elastic_inference.domain.leases import LEASE_S, round_s
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class PartitionLeases:
         while not self._ends:
             began = time.monotonic()
             self.look(began)
-            self._hurry.wait(max(0.0, began + ROUND_S - time.monotonic()))
+            self._hurry.wait(max(0.0, began + round_s() - time.monotonic()))
 
     def look(self, now_s: float) -> None:
         """One round, and whether Redis has answered. The thread calls it each second."""

@@ -23,7 +23,7 @@ from elastic_inference.base import config
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.camera import CameraStatus
-from elastic_inference.domain.leases import ROUND_S
+from elastic_inference.domain.leases import round_s
 from elastic_inference.flows.produce.queue_sink import QUEUE_ERRORS
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class LeaseKeeper:
             else:
                 self._lifecycle.set_ready(PART)
             self._wake()
-            self._hurry.wait(max(0.0, began + ROUND_S - time.monotonic()))
+            self._hurry.wait(max(0.0, began + round_s() - time.monotonic()))
 
     def _round(self) -> None:
         standing = self._standing()
