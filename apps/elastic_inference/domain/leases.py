@@ -27,7 +27,7 @@ MAX_QUARANTINE_S = 86_400.0
 def round_s() -> float:
     """Time to the next round, in seconds. It varies: with equal times, the worker that always comes just after another
     one would never get a turn to look at all items."""
-    return random.uniform(0.8, 1.0) * ROUND_S
+    return random.uniform(0.8, 1.0) * ROUND_S  # noqa: S311  jitter, not a secret
 
 
 @dataclass(frozen=True, slots=True)
