@@ -17,9 +17,9 @@ import pytest
 import redis
 import yaml
 
+from elastic_inference.adapters.camera_resource.kubernetes_store import KubernetesStore, connect
 from elastic_inference.adapters.camera_resource.resource import LOGINS_SECRET
 from elastic_inference.adapters.camera_resource.schema import definition
-from elastic_inference.adapters.camera_resource.store import KubernetesStore, connect
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from elastic_inference.adapters.camera_registry.records import read_status
+from elastic_inference.adapters.camera_registry.camera_values import read_status
 from elastic_inference.domain import keys
 from tests.cluster.conftest import CAMERA_POOL, PATIENCE_S, Installation
 from tests.cluster.node_processes import signal_pod

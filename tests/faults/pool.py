@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import yaml
 
-from elastic_inference.adapters.camera_registry.records import read_status
+from elastic_inference.adapters.camera_registry.camera_values import read_status
 from elastic_inference.domain import keys
 from tests.faults.load import FPS, TYPE
 from tests.faults.processes import redis_emptied, redis_killed, sleep

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from elastic_inference.adapters.camera_registry import records
+from elastic_inference.adapters.camera_registry import camera_values
 from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render
 from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
 from elastic_inference.adapters.leases.listing import read_leases
@@ -56,15 +56,15 @@ def _file(data: bytes) -> None:
 
 def _is_kept(name: str, spec: CameraSpec) -> None:
     """A camera comes out of the registry as it went in, and without its secrets where they do not belong."""
-    camera = records.CompleteCamera(7, spec)
-    value = records.spec_value(camera)
-    public = records.read_spec(name, value)
+    camera = camera_values.CompleteCamera(7, spec)
+    value = camera_values.spec_value(camera)
+    public = camera_values.read_spec(name, value)
     assert public is not None
-    assert records.complete(public, records.secrets_value(camera)) == camera
+    assert camera_values.complete(public, camera_values.secrets_value(camera)) == camera
     # Another secret changes nothing of what everybody may see.
     changes: dict[str, Any] = {"login": _OTHER_LOGIN} if spec.login else {}
     changes |= {field: _other_values(url) for field in ("url", "substream") if (url := getattr(spec, field))}
-    assert records.spec_value(records.CompleteCamera(7, spec.model_copy(update=changes))) == value
+    assert camera_values.spec_value(camera_values.CompleteCamera(7, spec.model_copy(update=changes))) == value
 
 
 def _other_values(url: str) -> str:
@@ -124,16 +124,16 @@ def _change_inputs() -> st.SearchStrategy[bytes]:
 
 
 def _registry(data: bytes) -> None:
-    camera = records.read_spec("gate", data)
+    camera = camera_values.read_spec("gate", data)
     if camera is not None:
         assert camera.spec.name == "gate"
-        records.complete(camera, data)
-    wanted = records.read_wanted(data)
+        camera_values.complete(camera, data)
+    wanted = camera_values.read_wanted(data)
     assert wanted is None or 0 <= wanted[1] <= 4096
-    status = records.read_status(data)
+    status = camera_values.read_status(data)
     if status is not None:
         json.dumps([status.fps, status.cost, status.since_ms], allow_nan=False)
-        assert records.read_status(records.status_value(status)) == status
+        assert camera_values.read_status(camera_values.status_value(status)) == status
         document_json(Camera("gate", 1, _current().public(), True, status))
     request = read_request(data, 1_790_000_000.0)
     assert request is None or _SECRET not in repr(request)
@@ -148,14 +148,14 @@ def _registry(data: bytes) -> None:
 
 
 def _registry_seeds() -> list[bytes]:
-    camera = records.CompleteCamera(7, _current())
+    camera = camera_values.CompleteCamera(7, _current())
     request = {"id": "a1", "action": "patch", "name": "gate", "spec": {"login": _SECRET}, "time_ms": 1_790_000_000_000}
     reply = {"status": 400, "error": {"message": "no", "fields": {"url": "no"}}}
     return [
-        records.spec_value(camera),
-        records.secrets_value(camera) or b"",
+        camera_values.spec_value(camera),
+        camera_values.secrets_value(camera) or b"",
         b"7 0.1500",
-        records.status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)),
+        camera_values.status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0)),
         json.dumps(request).encode(),
         json.dumps(reply).encode(),
         json.dumps({"status": 409, "error": {"message": "\ud800", "fields": {"\udfff": "\ud800"}}}).encode(),

@@ -16,7 +16,7 @@ from elastic_inference.domain.errors import InvalidEventError
 from elastic_inference.domain.events.event import EventKind, event_json, parse_event
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import result_json
-from elastic_inference.domain.sinks import SINK_KINDS, SinkError, read_sink, rest_refusal, sink_document
+from elastic_inference.domain.sink_spec import SINK_KINDS, SinkError, read_sink, rest_refusal, sink_document
 from elastic_inference.flows.deliver.sinks_file import parse
 from elastic_inference.flows.events.ordered_stream import OrderedStream
 from tests.fuzz.target import Target

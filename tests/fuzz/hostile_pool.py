@@ -15,9 +15,9 @@ import redis
 import redis.asyncio as aioredis
 from hypothesis import strategies as st
 
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value, status_value
 from elastic_inference.adapters.camera_registry.listing import GROUP, CameraListing
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, spec_value, status_value
 from elastic_inference.adapters.camera_registry.requests import read_request, take_requests
 from elastic_inference.adapters.camera_registry.writer import RegistryWriter
 from elastic_inference.adapters.leases import Holding, LeaseClient

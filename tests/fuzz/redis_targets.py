@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import hiredis
 
-from elastic_inference.adapters.frame_queue.reader import _source
+from elastic_inference.adapters.frame_queue.queue_reader import _source
 from elastic_inference.adapters.redis_input import (
     MAX_TEXT,
     DropClaims,

@@ -9,9 +9,9 @@ import time
 import pytest
 from redis.exceptions import ResponseError
 
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, secrets_value, spec_value
 from elastic_inference.adapters.camera_registry.listing import CameraListing
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, secrets_value, spec_value
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply, read_request, send_reply
 from elastic_inference.adapters.camera_registry.writer import RegistryWriter
 from elastic_inference.adapters.event_store.image_reader import ImageReader

@@ -10,7 +10,7 @@ from redis.retry import Retry
 
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader
-from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from elastic_inference.adapters.camera_registry.records import (
+from elastic_inference.adapters.camera_registry.camera_values import (
     CompleteCamera,
     read_status,
     secrets_value,

@@ -15,7 +15,7 @@ from tests.support.outbox import an_event
 
 from elastic_inference.adapters.sinks.mqtt_state import States, event_topic
 from elastic_inference.domain.events.event import EventKind, Phase, event_json, parse_event
-from elastic_inference.domain.sinks import MqttSink
+from elastic_inference.domain.sink_spec import MqttSink
 
 EXAMPLES = REPOSITORY / "doc" / "examples"
 NAMES = ("event_function.py", "kafka_events.py", "home-assistant-automations.yaml")

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "apps" / "elastic_inference"
 # Loggers of other packages, and the root, are set up here.
 SET_UP = PACKAGE / "base" / "log.py"
 # A library's logger may be silenced where the library is used.
-SILENCED = {"adapters/source/container.py": ["'libav'"], "adapters/camera_resource/store.py": ["'httpx2'"]}
+SILENCED = {"adapters/source/container.py": ["'libav'"], "adapters/camera_resource/kubernetes_store.py": ["'httpx2'"]}
 
 
 def loggers(path: Path) -> list[str]:

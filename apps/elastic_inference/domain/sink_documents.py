@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, with_config
 
 from elastic_inference.domain.fields import Count
 from elastic_inference.domain.pool import CLOSED
-from elastic_inference.domain.sinks import SinkSpec
+from elastic_inference.domain.sink_spec import SinkSpec
 
 
 class SinkCondition(StrEnum):

@@ -11,7 +11,7 @@ import redis
 
 from elastic_inference.adapters.leases import Holding, LeaseClient, Round
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.flows.produce.pool.worker import DRAIN_LIMIT_S
+from elastic_inference.flows.produce.pool.source_worker import DRAIN_LIMIT_S
 from tests.support.camera_pool import CameraPool
 from tests.support.camera_site import CameraSite
 from tests.support.pool_traffic import PoolTraffic, check_account

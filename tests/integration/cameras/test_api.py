@@ -12,7 +12,7 @@ import redis
 
 from elastic_inference.adapters.camera_registry import state
 from elastic_inference.adapters.camera_registry.camera_file import parse
-from elastic_inference.adapters.camera_registry.records import status_value
+from elastic_inference.adapters.camera_registry.camera_values import status_value
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus

@@ -13,9 +13,14 @@ import pytest
 import redis
 import redis.asyncio as aioredis
 
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import (
+    CompleteCamera,
+    read_status,
+    spec_value,
+    wanted_value,
+)
 from elastic_inference.adapters.camera_registry.listing import CameraListing, CameraRecords
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, read_status, spec_value, wanted_value
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply, take_requests
 from elastic_inference.adapters.camera_registry.writer import RegistryWriter
 from elastic_inference.adapters.leases import LeaseClient

@@ -14,10 +14,10 @@ import redis
 import redis.asyncio as aioredis
 
 from elastic_inference.adapters.camera_registry.camera_file import parse
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import read_spec, read_wanted, status_value
 from elastic_inference.adapters.camera_registry.file_store import FileStore
 from elastic_inference.adapters.camera_registry.owner import CameraOwner
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import read_spec, read_wanted, status_value
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys

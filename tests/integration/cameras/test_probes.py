@@ -12,7 +12,7 @@ import redis
 import redis.asyncio as aioredis
 
 from elastic_inference.adapters.camera_registry import requests
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, secrets_value, spec_value
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, secrets_value, spec_value
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply
 from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey

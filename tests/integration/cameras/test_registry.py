@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import redis
 
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import (
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import (
     CompleteCamera,
     read_status,
     secrets_value,

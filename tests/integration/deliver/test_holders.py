@@ -9,12 +9,12 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
-from elastic_inference.adapters.outbox.reader import FIRST, OtherHolderError, SinkOutbox
+from elastic_inference.adapters.outbox.sink_outbox import FIRST, OtherHolderError, SinkOutbox
 from elastic_inference.adapters.sinks import SinkAccess, open_sink
 from elastic_inference.base.metrics import DeliveryMetrics
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.sinks import read_sink
+from elastic_inference.domain.sink_spec import read_sink
 from elastic_inference.flows.deliver.account import SinkAccount
 from elastic_inference.flows.deliver.runner import SinkRunner
 from tests.support import outbox

@@ -12,7 +12,7 @@ from elastic_inference.adapters.sinks import Item, SinkAccess
 from elastic_inference.adapters.sinks.mqtt import Mqtt
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.events.event import CameraChange, EventKind, Phase, event_json
-from elastic_inference.domain.sinks import read_sink
+from elastic_inference.domain.sink_spec import read_sink
 from tests.support import outbox
 from tests.support.delivery_worker import wait_placed, worker, write_sinks
 from tests.support.mosquitto import Mosquitto, Subscriber

@@ -6,7 +6,7 @@ import urllib.request
 
 import redis
 
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, spec_value
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.events.event import EventKind, Phase

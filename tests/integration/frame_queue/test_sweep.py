@@ -12,8 +12,15 @@ import redis
 from pydantic import SecretStr
 
 from elastic_inference.adapters.acl import USERS, render_acl
-from elastic_inference.adapters.frame_queue import KnownTypes, QueueConsumer, QueueReader, Sweeper, reader, sweeper
-from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue import (
+    KnownTypes,
+    QueueConsumer,
+    QueueReader,
+    Sweeper,
+    sweeper,
+)
+from elastic_inference.adapters.frame_queue import queue_reader as reader_module
+from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.type_turns import TURN_S
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
@@ -197,8 +204,8 @@ async def test_a_scan_for_types_does_little_a_round_and_goes_on_in_the_next(
     bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(reader, "KEYS_A_STEP", 2000)
+    monkeypatch.setattr(reader_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(reader_module, "KEYS_A_STEP", 2000)
     types = KnownTypes(queue_reader)
     bench.redis.rpush(keys.legacy_queue("old"), "x")
     await types.refresh()
@@ -231,7 +238,7 @@ async def test_two_tasks_may_ask_for_types_at_once(bench: QueueBench, queue_read
 async def test_types_with_pods_come_first(
     bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_MAX_FOUND", 280)
+    monkeypatch.setattr(reader_module, "_MAX_FOUND", 280)
     for number in range(300):
         bench.redis.zadd(keys.sources(f"a{number:03}"), {"x": 1})
     bench.push("cam-1")
@@ -245,8 +252,8 @@ async def test_types_with_pods_come_first(
 async def test_a_type_that_had_pods_is_found_first_whatever_a_client_invents(
     locked: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_MAX_FOUND", 280)
-    monkeypatch.setattr(reader, "FEW_KEYS_EVERY_S", 0)
+    monkeypatch.setattr(reader_module, "_MAX_FOUND", 280)
+    monkeypatch.setattr(reader_module, "FEW_KEYS_EVERY_S", 0)
     worker = QueueConsumer(connect(login(locked, "worker")), "zz-night", "pod-1", RULES)
     worker.load_scripts()
     worker.pop(1, 0)
@@ -271,7 +278,7 @@ async def test_a_new_type_gets_its_turn_whatever_a_client_invents(
     bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(reader_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     for number in range(700):
         bench.redis.zadd(keys.sources(f"a{number:03}"), {"x": 1})
     types = KnownTypes(queue_reader)

@@ -16,7 +16,7 @@ from tests.support.gateway import RunningGateway
 @pytest.fixture(autouse=True)
 def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks for new types often. The default interval is as long as a type lives in Redis."""
-    monkeypatch.setattr("elastic_inference.adapters.frame_queue.reader.TYPES_EVERY_S", 0.3)
+    monkeypatch.setattr("elastic_inference.adapters.frame_queue.queue_reader.TYPES_EVERY_S", 0.3)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, spec_value
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value
 from elastic_inference.base.lifecycle import HealthServer
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys

@@ -6,7 +6,7 @@ import pytest
 
 from elastic_inference.adapters.sinks import Item, LoginRefusedError, SinkAccess, open_sink
 from elastic_inference.domain.events.event import event_json
-from elastic_inference.domain.sinks import read_sink
+from elastic_inference.domain.sink_spec import read_sink
 from elastic_inference.flows.deliver.requests import sample_event
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
-from elastic_inference.adapters.camera_registry.records import (
+from elastic_inference.adapters.camera_registry.camera_values import (
     COST_ESTIMATE,
     RegisteredCamera,
     read_spec,

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, spec_value
+from elastic_inference.adapters.camera_registry.camera_store import CameraStore
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value
 from elastic_inference.adapters.camera_registry.requests import (
     Reply,
     Request,
@@ -25,7 +26,6 @@ from elastic_inference.adapters.camera_registry.requests import (
     send_reply,
     take_requests,
 )
-from elastic_inference.adapters.camera_registry.store import CameraStore
 from elastic_inference.adapters.camera_registry.writer import LOCK_LIFE_S, RegistryWriter
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.camera_changes import new_camera, patched, replaced

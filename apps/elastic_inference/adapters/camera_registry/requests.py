@@ -13,7 +13,7 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis.exceptions import ResponseError
 
-from elastic_inference.adapters.camera_registry.records import MAX_BYTES, read_object, text_of
+from elastic_inference.adapters.camera_registry.camera_values import MAX_BYTES, read_object, text_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
 

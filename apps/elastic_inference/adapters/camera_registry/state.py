@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from elastic_inference.adapters.camera_registry.camera_values import RegisteredCamera
 from elastic_inference.adapters.camera_registry.listing import CameraRecords, cost_of
-from elastic_inference.adapters.camera_registry.records import RegisteredCamera
 from elastic_inference.domain.camera import CameraState, CameraStatus
 from elastic_inference.domain.camera_errors import sentence
 from elastic_inference.domain.leases import NoPlace, Unassigned

@@ -13,7 +13,7 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis.exceptions import NoScriptError
 
-from elastic_inference.adapters.camera_registry.records import (
+from elastic_inference.adapters.camera_registry.camera_values import (
     COST_ESTIMATE,
     CompleteCamera,
     complete,

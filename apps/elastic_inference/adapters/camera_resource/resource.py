@@ -1,4 +1,4 @@
-"""A `Camera` of Kubernetes and its Secret as a `CameraSpec`, and back. Pure; called by `store`."""
+"""A `Camera` of Kubernetes and its Secret as a `CameraSpec`, and back. Pure; called by `kubernetes_store`."""
 
 from __future__ import annotations
 

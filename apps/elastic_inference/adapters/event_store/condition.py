@@ -12,7 +12,7 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis.exceptions import NoPermissionError
 
-from elastic_inference.adapters.camera_registry.records import readable
+from elastic_inference.adapters.camera_registry.camera_values import readable
 from elastic_inference.adapters.event_store.entries import read_id
 from elastic_inference.adapters.leases.listing import read_leases
 from elastic_inference.adapters.redis_input import read_count, read_fields

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from elastic_inference.adapters.frame_queue.producer import QueueProducer
     from elastic_inference.adapters.frame_queue.push_request import PushLease, PushOutcome
     from elastic_inference.adapters.frame_queue.push_round import PushUnderway, push_many
-    from elastic_inference.adapters.frame_queue.reader import KnownTypes, QueueReader, SourceInfo
+    from elastic_inference.adapters.frame_queue.queue_reader import KnownTypes, QueueReader, SourceInfo
     from elastic_inference.adapters.frame_queue.relief import MemoryRelief
     from elastic_inference.adapters.frame_queue.sweeper import Sweeper
     from elastic_inference.adapters.frame_queue.wanted_sizes import ask_sizes
@@ -42,7 +42,7 @@ _HOMES = {
     "MAX_POP_BYTES": "pop_batch",
     "InvalidFrame": "pop_batch",
     "Janitor": "janitor",
-    "KnownTypes": "reader",
+    "KnownTypes": "queue_reader",
     "MemoryRelief": "relief",
     "PopBatch": "pop_batch",
     "PoppedFrame": "pop_batch",
@@ -51,8 +51,8 @@ _HOMES = {
     "PushUnderway": "push_round",
     "QueueConsumer": "consumer",
     "QueueProducer": "producer",
-    "QueueReader": "reader",
-    "SourceInfo": "reader",
+    "QueueReader": "queue_reader",
+    "SourceInfo": "queue_reader",
     "Sweeper": "sweeper",
     "ask_sizes": "wanted_sizes",
     "push_many": "push_round",

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from elastic_inference.adapters.frame_queue.reader import SOURCE_LISTED_MS, QueueClients
+from elastic_inference.adapters.frame_queue.queue_reader import SOURCE_LISTED_MS, QueueClients
 from elastic_inference.adapters.frame_queue.scripts import all_scripts, script
 from elastic_inference.base import config
 from elastic_inference.domain import keys

@@ -16,7 +16,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from elastic_inference.adapters.frame_queue.reader import QueueClients
+from elastic_inference.adapters.frame_queue.queue_reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.redis_connection import connect_nodes_async
 

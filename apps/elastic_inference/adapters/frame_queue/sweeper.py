@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.frame_queue.producer import LEASE_LIFE_S, SOURCE_LIFE_S
 from elastic_inference.adapters.frame_queue.push_request import FRAME_LIFE_EXTRA_S
-from elastic_inference.adapters.frame_queue.reader import QueueClients
+from elastic_inference.adapters.frame_queue.queue_reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.frame_queue.wanted_sizes import MODEL_LIFE_S
 from elastic_inference.adapters.redis_connection import connect_nodes_async

@@ -12,9 +12,9 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
-from elastic_inference.adapters.outbox.records import KNOWN, MAX_SPEC_BYTES
+from elastic_inference.adapters.outbox.sink_records import KNOWN, MAX_SPEC_BYTES
 from elastic_inference.domain import keys
-from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
+from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
 
 MAX_REQUESTS = 32
 MAX_LISTED = 100

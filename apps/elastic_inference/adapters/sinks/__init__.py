@@ -11,7 +11,7 @@ from elastic_inference.adapters.sinks.base import (
     Sink,
     UnavailableError,
 )
-from elastic_inference.domain.sinks import KafkaSink, LogSink, MqttSink, RedisSink, SinkSpec, WebhookSink
+from elastic_inference.domain.sink_spec import KafkaSink, LogSink, MqttSink, RedisSink, SinkSpec, WebhookSink
 
 __all__ = [
     "DeliveryError",

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
-from elastic_inference.domain.sinks import KafkaSink
+from elastic_inference.domain.sink_spec import KafkaSink
 
 # The library's own lines name servers and say little; the sink's state says it in words.
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from elastic_inference.adapters.sinks.base import Item, PlainSink
-from elastic_inference.domain.sinks import LogSink
+from elastic_inference.domain.sink_spec import LogSink
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from elastic_inference.adapters.sinks.base import (
 )
 from elastic_inference.adapters.sinks.mqtt_state import States, event_topic
 from elastic_inference.domain.events.event import Event
-from elastic_inference.domain.sinks import MqttSink
+from elastic_inference.domain.sink_spec import MqttSink
 
 KEEPALIVE_S = 15
 # How many messages wait for the broker's confirmation at once.

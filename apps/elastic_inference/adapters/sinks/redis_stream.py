@@ -14,7 +14,7 @@ from redis.retry import Retry
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
 from elastic_inference.base.redis_url import parse_redis_url
-from elastic_inference.domain.sinks import RedisSink
+from elastic_inference.domain.sink_spec import RedisSink
 
 _TIMEOUT_S = 5.0
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
 from elastic_inference.adapters.sinks.cloud_events import BATCH_TYPE, batch_body, binary_headers, signature_headers
-from elastic_inference.domain.sinks import SECRET, WebhookSink
+from elastic_inference.domain.sink_spec import SECRET, WebhookSink
 
 _MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 3600.0

@@ -17,8 +17,8 @@ from elastic_inference.adapters.camera_registry.listing import CameraListing
 from elastic_inference.adapters.camera_registry.owner import CameraOwner
 from elastic_inference.adapters.camera_registry.requests import pause
 from elastic_inference.adapters.camera_registry.state import status_of
-from elastic_inference.adapters.camera_resource.store import API_ERRORS, KubernetesStore, connect
-from elastic_inference.adapters.camera_resource.store import explain as explain_api
+from elastic_inference.adapters.camera_resource.kubernetes_store import API_ERRORS, KubernetesStore, connect
+from elastic_inference.adapters.camera_resource.kubernetes_store import explain as explain_api
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.base.config import CameraControllerSettings
 from elastic_inference.base.lifecycle import Lifecycle

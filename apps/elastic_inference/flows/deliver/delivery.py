@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.leases import Claim, Holding, LeaseClient
-from elastic_inference.adapters.outbox.records import SinkRecords
+from elastic_inference.adapters.outbox.sink_records import SinkRecords
 from elastic_inference.adapters.sinks import LoginRefusedError, Sink, SinkAccess, open_sink
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.lifecycle import Lifecycle
@@ -24,7 +24,7 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import DeliveryMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.leases import ROUND_S
-from elastic_inference.domain.sinks import SinkSpec, rest_refusal
+from elastic_inference.domain.sink_spec import SinkSpec, rest_refusal
 from elastic_inference.flows.deliver.account import SinkAccount
 from elastic_inference.flows.deliver.requests import Requests
 from elastic_inference.flows.deliver.runner import SinkRunner

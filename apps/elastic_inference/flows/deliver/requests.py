@@ -13,12 +13,12 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.outbox.reader import SinkOutbox
-from elastic_inference.adapters.outbox.records import SinkRecords, ids_of
+from elastic_inference.adapters.outbox.sink_outbox import SinkOutbox
+from elastic_inference.adapters.outbox.sink_records import SinkRecords, ids_of
 from elastic_inference.adapters.sinks import DeliveryError, Item, Sink
 from elastic_inference.domain.errors import InvalidEventError
 from elastic_inference.domain.events.event import CameraChange, Event, EventKind, Phase, event_json, parse_event
-from elastic_inference.domain.sinks import SinkSpec
+from elastic_inference.domain.sink_spec import SinkSpec
 
 log = logging.getLogger(__name__)
 

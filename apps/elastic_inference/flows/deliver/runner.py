@@ -18,7 +18,7 @@ from itertools import islice
 import redis
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.outbox.reader import OtherHolderError, OutboxEntry, SinkOutbox
+from elastic_inference.adapters.outbox.sink_outbox import OtherHolderError, OutboxEntry, SinkOutbox
 from elastic_inference.adapters.sinks import (
     DeliveryError,
     Item,
@@ -31,7 +31,7 @@ from elastic_inference.base.backoff import Backoff
 from elastic_inference.domain.errors import InvalidEventError
 from elastic_inference.domain.events.event import parse_event
 from elastic_inference.domain.sink_documents import SinkCondition
-from elastic_inference.domain.sinks import SinkSpec
+from elastic_inference.domain.sink_spec import SinkSpec
 from elastic_inference.flows.deliver.account import SinkAccount
 
 log = logging.getLogger(__name__)

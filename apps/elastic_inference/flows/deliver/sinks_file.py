@@ -9,7 +9,7 @@ from typing import Any
 from elastic_inference.base.named_list import ListForm, read_named
 from elastic_inference.base.yaml_text import YamlLimits, YamlTextError
 from elastic_inference.domain import keys
-from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink
+from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, read_sink
 
 log = logging.getLogger(__name__)
 MAX_FILE_BYTES = 256 * 1024

@@ -1,6 +1,6 @@
 """The zones and lines of cameras, as the pool's registry has them. A camera outside the pool has none.
 
-Called by `worker`. Read every few seconds for all cameras that it serves, and at once for a new one.
+Called by `event_worker`. Read every few seconds for all cameras that it serves, and at once for a new one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import redis
 
-from elastic_inference.adapters.camera_registry.records import MAX_BYTES, read_spec
+from elastic_inference.adapters.camera_registry.camera_values import MAX_BYTES, read_spec
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.rules import CameraRules
 

@@ -1,4 +1,4 @@
-"""The counters of a stream as rows of metrics. Pure; called by `worker`."""
+"""The counters of a stream as rows of metrics. Pure; called by `event_worker`."""
 
 from __future__ import annotations
 

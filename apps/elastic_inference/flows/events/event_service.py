@@ -18,9 +18,9 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.events.images import ImageChoice, ImageRule
 from elastic_inference.flows.deliver import service as delivery
 from elastic_inference.flows.events.camera_rules import RulesReader
+from elastic_inference.flows.events.event_worker import EventWorker
 from elastic_inference.flows.events.image_keeper import END_LIMIT_S, ImageKeeper
 from elastic_inference.flows.events.partition_leases import PartitionLeases
-from elastic_inference.flows.events.worker import EventWorker
 
 CLIENT_NAME = "ei-events"
 

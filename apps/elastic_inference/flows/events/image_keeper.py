@@ -1,6 +1,6 @@
 """Fetches the images of events from the pods, in a thread of its own: analysis never waits for an image.
 
-Called by `worker`, which hands over requests and takes the outcomes. Requests are bounded in number and rate.
+Called by `event_worker`, which hands over requests and takes the outcomes. Requests are bounded in number and rate.
 """
 
 from __future__ import annotations

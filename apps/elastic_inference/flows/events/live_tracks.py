@@ -1,6 +1,6 @@
 """Tracks for the live view: published for streams that somebody watches, so nothing is paid for the others.
 
-Called by `worker`. Nobody waits for them, so what is refused is left out.
+Called by `event_worker`. Nobody waits for them, so what is refused is left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One leased partition: its streams, and what is to be written next. Pure; called by `worker`."""
+"""One leased partition: its streams, and what is to be written next. Pure; called by `event_worker`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from elastic_inference.adapters.event_store import Batch, Committed, Entry, EntryId, Taken
 from elastic_inference.adapters.event_store.entries import before
-from elastic_inference.adapters.event_store.store import MAX_STREAMS
+from elastic_inference.adapters.event_store.event_store import MAX_STREAMS
 from elastic_inference.domain.events.event import Event, Phase, event_json
 from elastic_inference.domain.events.images import ImageChoice, ImageRequest
 from elastic_inference.domain.events.rules import CameraRules

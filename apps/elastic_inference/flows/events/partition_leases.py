@@ -1,6 +1,6 @@
 """Leases of the partitions: each second one round at Redis, in a thread of its own, so that a slow batch loses none.
 
-Called by `worker`. It also says that an event service runs (`events:on`), which makes pods write results.
+Called by `event_worker`. It also says that an event service runs (`events:on`), which makes pods write results.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many events of a partition some sink has not confirmed yet: what is lost if Redis loses its data. Pure.
 
-Called by `worker`. It knows what this worker has written since it took the partition, and learns once a second how far
-the slowest sink is. So it may count a little too much, never too little.
+Called by `event_worker`. It knows what this worker has written since it took the partition. Once a second it learns
+how far the slowest sink is. So it may count a little too much, never too little.
 """
 
 from __future__ import annotations

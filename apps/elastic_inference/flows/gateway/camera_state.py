@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from elastic_inference.adapters.camera_registry.camera_values import RegisteredCamera
 from elastic_inference.adapters.camera_registry.listing import CameraRecords
-from elastic_inference.adapters.camera_registry.records import RegisteredCamera
 from elastic_inference.adapters.camera_registry.state import status_of
 from elastic_inference.domain.camera_documents import Camera, Cameras
 from elastic_inference.domain.camera_errors import sentence

@@ -19,8 +19,8 @@ import redis.asyncio as aioredis
 from pydantic import TypeAdapter, ValidationError
 from redis.exceptions import AuthorizationError, NoPermissionError, OutOfMemoryError, RedisError
 
+from elastic_inference.adapters.camera_registry.camera_values import read_spec
 from elastic_inference.adapters.camera_registry.listing import CameraListing, CameraRecords
-from elastic_inference.adapters.camera_registry.records import read_spec
 from elastic_inference.adapters.camera_registry.requests import (
     CameraRequests,
     NoAnswerError,

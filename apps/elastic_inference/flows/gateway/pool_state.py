@@ -15,7 +15,7 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError, ResponseError
 
 from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader
-from elastic_inference.adapters.frame_queue.reader import MAX_SOURCES
+from elastic_inference.adapters.frame_queue.queue_reader import MAX_SOURCES
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain.errors import ElasticInferenceError

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from elastic_inference.adapters.outbox.records import ids_of
+from elastic_inference.adapters.outbox.sink_records import ids_of
 from elastic_inference.adapters.outbox.sink_store import SinkStore
 from elastic_inference.domain.sink_documents import (
     DeadLetter,
@@ -20,7 +20,7 @@ from elastic_inference.domain.sink_documents import (
     SinkTest,
     SinkView,
 )
-from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink, rest_refusal
+from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, read_sink, rest_refusal
 
 # Longer than a sink's own limits, which are at most a minute.
 ANSWER_LIMIT_S = 65.0

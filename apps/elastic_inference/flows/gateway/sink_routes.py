@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from elastic_inference.domain.sink_documents import DeadLetters, Resent, Sinks, SinkTest, SinkView
-from elastic_inference.domain.sinks import SINK_KINDS
+from elastic_inference.domain.sink_spec import SINK_KINDS
 from elastic_inference.flows.gateway import api_sinks
 
 _ERRORS = {

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from elastic_inference.adapters.frame_queue import Janitor, KnownTypes, QueueReader, Sweeper
 from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
-from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.redis_strangers import Strangers
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry

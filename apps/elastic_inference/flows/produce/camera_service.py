@@ -13,7 +13,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.flows.produce.frame_pacing import CameraCap
-from elastic_inference.flows.produce.pool.worker import SourceWorker
+from elastic_inference.flows.produce.pool.source_worker import SourceWorker
 from elastic_inference.flows.produce.stream import Encoding, StreamPlan
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from elastic_inference.flows.produce.stream_name import default_name

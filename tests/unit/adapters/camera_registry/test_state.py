@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from elastic_inference.adapters.camera_registry.camera_values import RegisteredCamera
 from elastic_inference.adapters.camera_registry.listing import CameraRecords
-from elastic_inference.adapters.camera_registry.records import RegisteredCamera
 from elastic_inference.adapters.camera_registry.state import OPENING, status_of
 from elastic_inference.adapters.leases.listing import read_leases
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus

@@ -7,7 +7,7 @@ import shlex
 import pytest
 from tests.bench.planner import CAPACITY, document
 
-from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.base.config import GatewaySettings, WebsocketSettings
 from elastic_inference.commands.planning.capacity import GATEWAY_TYPES, plan
 from elastic_inference.commands.planning.plan_capacity import main

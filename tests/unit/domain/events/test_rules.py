@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from elastic_inference.adapters.camera_registry.records import MAX_BYTES
+from elastic_inference.adapters.camera_registry.camera_values import MAX_BYTES
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_changes import new_camera, patched
 from elastic_inference.domain.camera_errors import CameraRefusal

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.adapters.sinks.access import SinkAccess
-from elastic_inference.domain.sinks import SinkError
+from elastic_inference.domain.sink_spec import SinkError
 from elastic_inference.flows.deliver.sinks_file import SinksFile, parse
 
 SINKS = 'sinks: [{name: hook, kind: webhook, url: "https://example.org/events", token: hook.token}]\n'

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError, NoPermissionError, ResponseError
 
-from elastic_inference.adapters.frame_queue import reader
-from elastic_inference.adapters.frame_queue.reader import MAX_TYPES
+from elastic_inference.adapters.frame_queue import queue_reader
+from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import HousekeepingMetrics
 from elastic_inference.flows.housekeeping import rounds
@@ -113,7 +113,7 @@ def make(queues: Queues, registry: CollectorRegistry | None = None) -> Housekeep
 
 @pytest.fixture(autouse=True)
 def read_types_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "TYPES_EVERY_S", 0.0)
+    monkeypatch.setattr(queue_reader, "TYPES_EVERY_S", 0.0)
     # A busy machine must not cut a round short.
     monkeypatch.setattr(rounds, "JANITORS_S", 60.0)
     monkeypatch.setattr(rounds, "STEP_LIMIT_S", 60.0)

@@ -1,6 +1,6 @@
 """Finds the camera that has crashed a process, from the report of `faulthandler`, and decides when it may run again.
 
-Called by `worker`. Pure; the caller passes the time.
+Called by `source_worker`. Pure; the caller passes the time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The child processes of a source worker: which runs which camera, and what happens when one crashes.
 
-Called by `worker`, from one thread, except `metrics`.
+Called by `source_worker`, from one thread, except `metrics`.
 """
 
 from __future__ import annotations

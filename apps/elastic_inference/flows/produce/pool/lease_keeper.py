@@ -1,6 +1,6 @@
 """Keeps the leases of a source worker: each second one round at Redis, in a thread of its own.
 
-Called by `worker`. Reads the specifications of cameras that are new or changed, and writes their status.
+Called by `source_worker`. Reads the specifications of cameras that are new or changed, and writes their status.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import redis
 
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import CompleteCamera
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera
 from elastic_inference.adapters.leases import Holding, LeaseClient, Round
 from elastic_inference.adapters.redis_connection import explain
 from elastic_inference.base import config

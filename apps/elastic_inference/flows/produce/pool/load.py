@@ -1,6 +1,6 @@
 """The load of a source worker, and the ratio for the autoscaler. Pure; the caller passes the time.
 
-Called by `worker`.
+Called by `source_worker`.
 """
 
 from __future__ import annotations

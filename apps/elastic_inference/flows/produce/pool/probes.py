@@ -17,8 +17,8 @@ from typing import Any
 
 import redis
 
-from elastic_inference.adapters.camera_registry.reader import CameraReader
-from elastic_inference.adapters.camera_registry.records import read_object
+from elastic_inference.adapters.camera_registry.camera_reader import CameraReader
+from elastic_inference.adapters.camera_registry.camera_values import read_object
 from elastic_inference.adapters.camera_registry.requests import (
     MAX_REPLY_BYTES,
     REPLY_LIFE_S,

@@ -1,6 +1,6 @@
 """The status of each camera that this worker runs: written to the registry on each change and every five seconds.
 
-Called by `worker`; `take` is for the thread that writes.
+Called by `source_worker`; `take` is for the thread that writes.
 """
 
 from __future__ import annotations

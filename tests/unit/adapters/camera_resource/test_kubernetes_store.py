@@ -7,7 +7,7 @@ from typing import Any
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import Status
 
-from elastic_inference.adapters.camera_resource.store import KubernetesStore, explain
+from elastic_inference.adapters.camera_resource.kubernetes_store import KubernetesStore, explain
 from elastic_inference.domain.camera import CameraState, CameraStatus
 
 

@@ -11,7 +11,7 @@ from tests.support.system_tree import QuotaFile
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.base.cpu_quota import CpuWatch
 from elastic_inference.base.lifecycle import Lifecycle
-from elastic_inference.flows.produce.pool.worker import SourceWorker
+from elastic_inference.flows.produce.pool.source_worker import SourceWorker
 
 
 def test_a_worker_offers_what_its_quota_allows_now(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.sinks import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
+from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
 
 # A field that says that the hash was not lost.
 KNOWN = ":known"

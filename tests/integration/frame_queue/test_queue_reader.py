@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader, reader
+from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader
+from elastic_inference.adapters.frame_queue import queue_reader as reader_module
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
@@ -38,7 +39,7 @@ async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> 
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The reader's clock: `now` is its time in s."""
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(reader_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

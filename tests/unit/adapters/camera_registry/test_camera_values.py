@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from elastic_inference.adapters.camera_registry.records import (
+from elastic_inference.adapters.camera_registry.camera_values import (
     MAX_BYTES,
     CompleteCamera,
     complete,

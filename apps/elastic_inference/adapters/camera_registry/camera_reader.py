@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from elastic_inference.adapters.camera_registry.records import CompleteCamera, complete, read_spec, status_value
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, complete, read_spec, status_value
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraStatus
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support.outbox import an_event
 
-from elastic_inference.domain.sinks import SinkError, read_sink, rest_refusal, sink_document
+from elastic_inference.domain.sink_spec import SinkError, read_sink, rest_refusal, sink_document
 
 HOOK = {"name": "hook", "kind": "webhook", "url": "https://example.org/events"}
 
