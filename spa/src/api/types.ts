@@ -21,6 +21,15 @@ export type ProblemEvent = Schemas['ProblemEvent']
 export type PoolEvent = Schemas['Event']
 export type EventKind = Schemas['EventKind']
 export type EventPage = Schemas['EventPage']
+/** Where events are delivered to, with its state. */
+export type SinkView = Omit<Schemas['SinkView'], 'state'> & { state: Required<Schemas['SinkState']> }
+export type Sinks = Omit<Schemas['Sinks'], 'sinks'> & { sinks: SinkView[] }
+export type SinkSpec = SinkView['spec']
+export type SinkKind = SinkSpec['kind']
+export type SinkTest = Schemas['SinkTest']
+export type DeadLetter = Schemas['DeadLetter']
+export type DeadLetters = Schemas['DeadLetters']
+export type Resent = Schemas['Resent']
 /** In documents of the server all fields are there, except the login. */
 export type CameraSpec = Required<Omit<Schemas['CameraSpec'], 'login'>>
 export type Camera = Omit<Schemas['Camera'], 'spec' | 'status'> & { spec: CameraSpec; status: CameraStatus }

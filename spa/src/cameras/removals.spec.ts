@@ -6,7 +6,7 @@ import { Removals, UNDO_MS } from './removals'
 const one = cameraLike({ name: 'one' })
 const two = cameraLike({ name: 'two' })
 const send = vi.fn<(camera: typeof one) => Promise<void>>(() => Promise.resolve())
-const hidden = (removals: Removals): string[] => [...removals.pending.value.keys()]
+const hidden = (removals: Removals<typeof one>): string[] => [...removals.pending.value.keys()]
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => {
@@ -49,7 +49,7 @@ test('leaving the page sends all at once', () => {
 
 test('a camera stays hidden until the server has answered', async () => {
   let answer = (): void => {}
-  const removals = new Removals(() => new Promise((resolve) => (answer = resolve)))
+  const removals = new Removals<typeof one>(() => new Promise((resolve) => (answer = resolve)))
   removals.remove(one)
   await vi.advanceTimersByTimeAsync(UNDO_MS)
   expect(hidden(removals)).toEqual(['one'])

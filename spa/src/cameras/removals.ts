@@ -1,28 +1,30 @@
 /**
- * Cameras that were removed on this page. The request is sent after a while; until then the removal can be undone.
+ * What was removed on this page. The request is sent after a while; until then the removal can be undone.
  *
  * `flush` sends all at once, when the page is left.
  */
 import { shallowRef, triggerRef } from 'vue'
 
-import type { Camera } from '@/api/types'
-
 export const UNDO_MS = 6000
 
-export class Removals {
-  /** The cameras that are not shown any more, by name. */
-  readonly pending = shallowRef(new Map<string, Camera>())
+export interface Named {
+  readonly name: string
+}
+
+export class Removals<T extends Named> {
+  /** What is not shown any more, by name. */
+  readonly pending = shallowRef(new Map<string, T>())
   private readonly timers = new Map<string, ReturnType<typeof setTimeout>>()
 
-  constructor(private readonly send: (camera: Camera) => Promise<void>) {}
+  constructor(private readonly send: (one: T) => Promise<void>) {}
 
-  remove(camera: Camera): void {
-    if (this.pending.value.has(camera.name)) return
-    this.pending.value.set(camera.name, camera)
+  remove(one: T): void {
+    if (this.pending.value.has(one.name)) return
+    this.pending.value.set(one.name, one)
     triggerRef(this.pending)
     this.timers.set(
-      camera.name,
-      setTimeout(() => this.finish(camera.name), UNDO_MS),
+      one.name,
+      setTimeout(() => this.finish(one.name), UNDO_MS),
     )
   }
 
@@ -45,12 +47,12 @@ export class Removals {
   }
 
   private finish(name: string): void {
-    const camera = this.pending.value.get(name)
+    const one = this.pending.value.get(name)
     clearTimeout(this.timers.get(name))
     this.timers.delete(name)
     triggerRef(this.pending)
     // Hidden until the answer comes, whatever it is. From then on the server's list counts.
-    if (camera) void this.send(camera).finally(() => this.forget(name))
+    if (one) void this.send(one).finally(() => this.forget(name))
   }
 
   private forget(name: string): void {

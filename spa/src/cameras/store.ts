@@ -25,7 +25,7 @@ let news = 0
 let watchers = 0
 let timer: ReturnType<typeof setTimeout> | undefined
 
-const removals = new Removals(async (camera) => {
+const removals = new Removals<Camera>(async (camera) => {
   try {
     await removeCamera(camera.name, camera.revision)
     drop(camera.name)

@@ -1,0 +1,24 @@
+/** Calls of the sinks' part of the API. */
+import { call, encodePath } from './client'
+import type { DeadLetters, Resent, Sinks, SinkTest, SinkView } from './types'
+
+const JSON_BODY = { 'Content-Type': 'application/json' }
+const path = (name: string, more = ''): string => `api/sinks/${encodePath(name)}${more}`
+
+export const listSinks = (): Promise<Sinks> => call('api/sinks', { cache: 'no-store' })
+
+/** Adds or replaces it. */
+export const putSink = (name: string, body: Readonly<Record<string, unknown>>): Promise<SinkView> =>
+  call(path(name), { method: 'PUT', headers: JSON_BODY, body: JSON.stringify(body) })
+
+/** Removes it. The request outlives the page. */
+export const removeSink = (name: string): Promise<null> => call(path(name), { method: 'DELETE', keepalive: true })
+
+/** Delivers a test event; this takes as long as the sink does. */
+export const testSink = (name: string): Promise<SinkTest> => call(path(name, '/test'), { method: 'POST' })
+
+export const listDeadLetters = (name: string): Promise<DeadLetters> => call(path(name, '/dead'), { cache: 'no-store' })
+
+/** Delivers these dead letters again; null means the oldest hundred. */
+export const resendDeadLetters = (name: string, ids: readonly string[] | null): Promise<Resent> =>
+  call(path(name, '/dead/resend'), { method: 'POST', headers: JSON_BODY, body: JSON.stringify(ids ? { ids } : {}) })
