@@ -47,6 +47,9 @@ def events_reads_and_writes(logins: Logins) -> None:
     client = logins.client("events")
     assert client.hset(keys.event_sinks(number), "hook", "1-1")
     assert client.xlen(keys.events(number)) == 1
+    assert store.cursors([number]) == {number: [(1, 1)]}
+    assert list(store.newest([number])) == [number]
+    assert store.server_ms() > 0
     store.close()
 
 

@@ -168,12 +168,12 @@ class EventStore:
         """How far the sinks are in each partition. One whose data Redis has lost is left out."""
         commands: list[tuple[Any, ...]] = []
         for each in partitions:
-            commands += (("HEXISTS", keys.event_cursor(each), "batch"), ("HVALS", keys.event_sinks(each)))
+            commands += (("HGET", keys.event_cursor(each), "batch"), ("HVALS", keys.event_sinks(each)))
         replies = self._answers(commands)
         return {
             partition: [read_id(each) or START for each in replies[2 * index + 1]]
             for index, partition in enumerate(partitions)
-            if replies[2 * index]
+            if replies[2 * index] is not None
         }
 
     def watched(self, streams: Sequence[str]) -> set[str]:
