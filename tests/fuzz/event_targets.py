@@ -12,9 +12,12 @@ from elastic_inference.adapters.event_store.event_log import read_cursor, write_
 from elastic_inference.adapters.sinks.base import Item
 from elastic_inference.adapters.sinks.cloud_events import batch_body, binary_headers
 from elastic_inference.domain import keys
-from elastic_inference.domain.errors import InvalidEventError
+from elastic_inference.domain.errors import InvalidCountsError, InvalidEventError
+from elastic_inference.domain.events.camera_counts import counts_json, no_counts, parse_counts
+from elastic_inference.domain.events.count_history import CountHistory
+from elastic_inference.domain.events.counts import Counts
 from elastic_inference.domain.events.event import EventKind, event_json, parse_event
-from elastic_inference.domain.events.rules import CameraRules
+from elastic_inference.domain.events.rules import CameraRules, Line, Zone
 from elastic_inference.domain.result import result_json
 from elastic_inference.domain.sink_spec import SINK_KINDS, SinkError, read_sink, rest_refusal, sink_document
 from elastic_inference.flows.deliver.sinks_file import parse
@@ -55,6 +58,31 @@ def _state_seeds() -> list[bytes]:
         stream.push((10_000 + 100 * order, 1), make_result(order=order), float(order), again=False)
         stream.expire(float(order) + 1)
     return [stream.state(), b""]
+
+
+_RULES = CameraRules((Zone(name="yard", points=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))),))
+
+
+def _counts(data: bytes) -> None:
+    saved = parse_counts(data)
+    assert parse_counts(counts_json(saved)).minutes == saved.minutes
+    history, counts = CountHistory("gate-1", saved), Counts()
+    history.resume("people", counts)
+    counts.zone("yard", "person").enter()
+    for now_ms in (1_790_000_000_000.0, 1_790_000_060_000.0):
+        history.sample(_RULES, [("people", counts)], now_ms, True)
+    later = parse_counts(counts_json(history.document()))
+    assert [zone.name for zone in later.zones] == ["yard"]
+
+
+def _counts_seeds() -> list[bytes]:
+    history, counts = CountHistory("gate-1"), Counts()
+    counts.zone("yard", "person").enter()
+    line = Line.model_validate({"name": "gate", "from": (0, 0), "to": (1, 1)})
+    counts.line("gate", "person").inward += 1
+    for now_ms in (1_789_999_000_000.0, 1_789_999_080_000.0):
+        history.sample(CameraRules(_RULES.zones, (line,)), [("people", counts)], now_ms, True)
+    return [counts_json(history.document()), counts_json(no_counts("gate-1"))]
 
 
 def _cursor(data: bytes) -> None:
@@ -139,6 +167,7 @@ def _sink_inputs() -> st.SearchStrategy[bytes]:
 TARGETS = (
     Target("entries of partitions", _entry, (), _entry_seeds),
     Target("states of streams", _state, (), _state_seeds),
+    Target("counters of cameras", _counts, (InvalidCountsError,), _counts_seeds),
     Target("positions in the log of events", _cursor, (), lambda: [b"1700000000000-0-15"]),
     Target("events", _event, (InvalidEventError,), _event_seeds, _event_inputs),
     Target("files of sinks", _sinks, (SinkError,), _sink_seeds, _sink_inputs),

@@ -109,7 +109,7 @@ class WorkerProcess:
     def stop(self) -> int:
         """Ends it as Kubernetes does; returns its exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(90)
 
 
 def add(client: redis.Redis, stream: str, *orders: int, partitions: int = 16) -> None:

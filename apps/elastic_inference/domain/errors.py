@@ -6,6 +6,7 @@
     ├── StaleFrameError        a good frame has waited too long
     ├── InvalidResultError     a result message is malformed or of an unknown version
     ├── InvalidEventError      an event is malformed or of an unknown version
+    ├── InvalidCountsError     the saved counts of a camera are malformed
     ├── SourceError            a camera or a file can't be opened or read
     │   └── SourceFatalError   and trying again does not help (a missing file)
     ├── ModelError             a model can't be found, loaded, or doesn't fit its adapter
@@ -77,6 +78,10 @@ class InvalidResultError(ElasticInferenceError):
 
 class InvalidEventError(ElasticInferenceError):
     """An event is malformed or of an unknown version."""
+
+
+class InvalidCountsError(ElasticInferenceError):
+    """The saved counts of a camera are malformed."""
 
 
 class SourceError(ElasticInferenceError):

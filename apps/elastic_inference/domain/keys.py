@@ -238,8 +238,22 @@ def events(partition: int) -> str:
 
 
 def event_states(partition: int) -> str:
-    """Hash: stream id -> what the next event worker needs to continue with this stream."""
+    """Hash: stream id -> what the next event worker needs to continue with this stream; and `camera_counts`."""
     return f"events:{{{partition}}}:state"
+
+
+_COUNTS = "counts:"
+
+
+def camera_counts(camera: str) -> str:
+    """Field of `event_states`: JSON of what a camera's zones and lines have counted."""
+    return _COUNTS + camera
+
+
+def counted_camera(field: str) -> str | None:
+    """The camera of such a field, or None if it is another one."""
+    name = field.removeprefix(_COUNTS)
+    return name if name != field and is_name(name) else None
 
 
 def event_cursor(partition: int) -> str:

@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/cameras/{name}/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the zones and lines of a camera have counted: totals, and the last hour minute by minute. Without zones and lines both lists are empty. For viewers too. */
+        get: operations["getCounts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events/{event}": {
         parameters: {
             query?: never;
@@ -388,6 +405,19 @@ export interface components {
          * @enum {string}
          */
         CameraChange: "lost" | "back";
+        /** @description What the zones and lines of a camera have counted. */
+        CameraCounts: {
+            /** @description The camera's name. */
+            camera: string;
+            /** @description When it was counted, by Redis' clock, Unix milliseconds; null if nothing was counted. */
+            at_ms: number | null;
+            /** @description When each minute began, Unix milliseconds; the last one still runs. Minutes in which no result came are left out. */
+            minutes: number[];
+            /** @description Its zones. */
+            zones: components["schemas"]["ZoneCount"][];
+            /** @description Its lines. */
+            lines: components["schemas"]["LineCount"][];
+        };
         /** @description A user and password that the camera asks for. `str()` and `repr()` show no password. */
         CameraLogin: {
             /** @description The user's name at the camera. */
@@ -723,6 +753,32 @@ export interface components {
             labels?: string[];
             /** @description The point of a box that must cross. */
             point?: components["schemas"]["ReferencePoint"];
+        };
+        /** @description One line. Without labels nobody has crossed it yet. */
+        LineCount: {
+            /** @description Its name. */
+            name: string;
+            /** @description One for each label. */
+            labels: components["schemas"]["LineSeries"][];
+        };
+        /** @description How many crossed in each minute: a list for each direction, beside `minutes` of the document. */
+        LineMinutes: {
+            /** @description From its left to its right. */
+            in: number[];
+            /** @description The other way. */
+            out: number[];
+        };
+        /** @description One label at one line, as one inference type sees it. */
+        LineSeries: {
+            /** @description The inference type. */
+            type: string;
+            /** @description The objects' label; `other` if there are too many. */
+            label: string;
+            /** @description How many have crossed from its left, in all. */
+            in: number;
+            /** @description How many have crossed the other way, in all. */
+            out: number;
+            by_minute: components["schemas"]["LineMinutes"];
         };
         /** @description Event `log`: the newest 50 of the events that this token sees, sent at the start and when there are new ones, at most twice a second. Tell repeats by `id` and `rev`; /api/events/log has all. */
         LogEvent: components["schemas"]["EventPage"];
@@ -1221,6 +1277,40 @@ export interface components {
             /** @description The point of a box that must be inside. */
             point?: components["schemas"]["ReferencePoint"];
         };
+        /** @description One zone. Without labels nobody was in it yet. */
+        ZoneCount: {
+            /** @description Its name. */
+            name: string;
+            /** @description One for each label. */
+            labels: components["schemas"]["ZoneSeries"][];
+        };
+        /** @description What happened in each minute: a list for each figure, beside `minutes` of the document. */
+        ZoneMinutes: {
+            /** @description The most that were inside at once. */
+            present: number[];
+            /** @description How many entered. */
+            entered: number[];
+            /** @description How many left. */
+            left: number[];
+            /** @description The longest stay, up to then, of those who were inside. */
+            longest_s: number[];
+        };
+        /** @description One label in one zone, as one inference type sees it. */
+        ZoneSeries: {
+            /** @description The inference type. */
+            type: string;
+            /** @description The objects' label; `other` if there are too many. */
+            label: string;
+            /** @description Inside now. */
+            present: number;
+            /** @description How many have entered, in all. */
+            entered: number;
+            /** @description How many have left, in all. */
+            left: number;
+            /** @description The longest stay ever, seconds. */
+            longest_s: number;
+            by_minute: components["schemas"]["ZoneMinutes"];
+        };
     };
     responses: never;
     parameters: never;
@@ -1701,6 +1791,83 @@ export interface operations {
             };
             /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or refuses. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    getCounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counters. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraCounts"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not the name of a camera that the token sees. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

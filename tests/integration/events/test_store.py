@@ -63,7 +63,7 @@ def test_a_sink_that_lags_costs_updates_first_and_what_is_lost_is_counted(client
 
 
 def test_a_state_that_is_too_large_to_be_ours_is_removed(client: redis.Redis) -> None:
-    client.hset(keys.event_states(PARTITION), mapping={f"x{number}": "y" for number in range(2000)})
+    client.hset(keys.event_states(PARTITION), mapping={f"x{number}": "y" for number in range(3000)})
     assert EventStore(client, 10, 60.0).take(PARTITION, 1).state_lost
     client.set(keys.event_cursor(PARTITION), "another program's")
     assert EventStore(client, 10, 60.0).take(PARTITION, 1).fresh

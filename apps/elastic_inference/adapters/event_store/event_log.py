@@ -1,4 +1,4 @@
-"""Reads events back from the outboxes of all partitions, as one log. asyncio; called by the gateway.
+"""Reads events back from the outboxes of all partitions, as one log, and counters. asyncio; called by the gateway.
 
 The newest comes first, by the time when it was written. Every read is bounded, whatever the partitions hold.
 """
@@ -16,7 +16,8 @@ from elastic_inference.adapters.event_store.entries import EntryId, before, read
 from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.adapters.stream_broker.partitions import MAX_PARTITIONS
 from elastic_inference.domain import keys
-from elastic_inference.domain.errors import InvalidEventError
+from elastic_inference.domain.errors import InvalidCountsError, InvalidEventError
+from elastic_inference.domain.events.camera_counts import MAX_COUNTS_BYTES, CameraCounts, parse_counts
 from elastic_inference.domain.events.event import MAX_EVENT_JSON_BYTES, Event, parse_event
 
 # Entries of all partitions together that one page looks at, and that a search for one event does.
@@ -114,6 +115,17 @@ class EventLog:
                 return None
             upper = {partition: before(rows[-1][0][0])}
         return None
+
+    async def counts(self, camera: str) -> CameraCounts | None:
+        """What the zones and lines of a camera have counted; None without any, or if it cannot be read."""
+        key, name = keys.event_states(keys.partition_of(camera, await self.partitions())), keys.camera_counts(camera)
+        size = read_count(await self._client.hstrlen(key, name))
+        raw = await self._client.hget(key, name) if 0 < size <= MAX_COUNTS_BYTES else None
+        try:
+            found = parse_counts(raw) if isinstance(raw, bytes) else None
+        except InvalidCountsError:
+            return None
+        return found if found is not None and found.camera == camera else None
 
     async def newer(self, since: dict[int, EntryId], limit: int) -> list[tuple[LogPlace, Event]]:
         """Events after the given ones, at most `limit` of each partition, the oldest first. Updates `since`."""

@@ -19,9 +19,9 @@ from elastic_inference.adapters.stream_broker.tracks import tracks_message
 from elastic_inference.domain import keys
 from elastic_inference.domain.tracks import FrameTracks
 
-# Streams of a partition, and bytes that the state of all of them may take.
+# Streams of a partition, and bytes that the state of all of them and the counters of their cameras may take.
 MAX_STREAMS = 1024
-_MAX_STATE_BYTES = 256 * 1024 * 1024
+_MAX_STATE_BYTES = 288 * 1024 * 1024
 # `events:on` lives this long after the last event worker has ended.
 ON_LIFE_S = 600
 
@@ -35,7 +35,8 @@ class Taken:
     """Where to continue with a partition.
 
     `results`: entries up to here are done with for every stream. `read`: a former worker has read up to here.
-    `fresh`: there was no cursor. `state_lost`: the state was too large to be ours, and was removed.
+    `fresh`: there was no cursor. `state_lost`: the state was too large to be ours, and was removed. `counts`: by
+    camera, its last hour of counters.
     """
 
     results: EntryId
@@ -44,11 +45,15 @@ class Taken:
     states: Mapping[str, bytes]
     fresh: bool
     state_lost: bool
+    counts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a worker writes at once. `events`: JSON, and whether it may be left out when the outbox is nearly full."""
+    """What a worker writes at once. `events`: JSON, and whether it may be left out when the outbox is nearly full.
+
+    `counts` and `forget_counts`: cameras whose last hour of counters is written or removed.
+    """
 
     number: int
     results: EntryId
@@ -56,6 +61,8 @@ class Batch:
     states: Mapping[str, bytes] = field(default_factory=dict)
     forget: Collection[str] = ()
     events: Sequence[tuple[bytes, bool]] = ()
+    counts: Mapping[str, bytes] = field(default_factory=dict)
+    forget_counts: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +112,20 @@ class EventStore:
     def take(self, partition: int, epoch: int) -> Taken:
         """Begins with a partition under a lease. Raises FencedError if a newer lease has begun."""
         keys_of = (keys.event_cursor(partition), keys.event_states(partition))
-        reply = self._run("take", keys_of, (epoch, MAX_STREAMS, _MAX_STATE_BYTES))
+        # A field for each stream, and one for each camera.
+        reply = self._run("take", keys_of, (epoch, 2 * MAX_STREAMS, _MAX_STATE_BYTES))
         if reply[0] != 1:
             raise FencedError
         results, read, batch, fresh, lost, flat = reply[1:7]
-        states = {}
-        for name, state in zip(flat[::2], flat[1::2], strict=False):
-            stream = name.decode(errors="replace")
-            if keys.split_stream_id(stream) is not None:
-                states[stream] = state
-        return Taken(
-            read_id(results) or START, read_id(read) or START, read_count(batch), states, fresh == 1, lost == 1
-        )
+        states, counts = {}, {}
+        for name, value in zip(flat[::2], flat[1::2], strict=False):
+            found = name.decode(errors="replace")
+            if keys.split_stream_id(found) is not None:
+                states[found] = value
+            elif (camera := keys.counted_camera(found)) is not None:
+                counts[camera] = value
+        places = (read_id(results) or START, read_id(read) or START)
+        return Taken(*places, read_count(batch), states, fresh == 1, lost == 1, counts)
 
     def read(self, cursors: Mapping[int, EntryId], count: int, block_ms: int) -> dict[int, list[Entry]]:
         """The next entries of each partition, at most `count`; waits for at most `block_ms` for the first."""
@@ -151,10 +160,12 @@ class EventStore:
             *(keys.events(partition), keys.event_sinks(partition)),
         )
         arguments: list[Any] = [epoch, batch.number, write_id(batch.results), write_id(batch.read)]
-        arguments += [self._maxlen, self._retention_ms, len(batch.states), len(batch.forget)]
-        for stream, state in batch.states.items():
-            arguments += (stream, state)
-        arguments += batch.forget
+        fields = [*batch.states.items(), *((keys.camera_counts(name), each) for name, each in batch.counts.items())]
+        gone = [*batch.forget, *map(keys.camera_counts, batch.forget_counts)]
+        arguments += [self._maxlen, self._retention_ms, len(fields), len(gone)]
+        for each in fields:
+            arguments += each
+        arguments += gone
         for document, spare in batch.events:
             arguments += ("u" if spare else "k", document)
         reply = self._run("commit", keys_of, arguments)

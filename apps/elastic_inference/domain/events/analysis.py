@@ -190,9 +190,7 @@ class StreamAnalysis:
             zone = moved.zone
             life, event = self._tell.begin(EventKind.ZONE, zone, track, moved.at_s, self._zones(subject))
             subject.visits[zone] = life
-            counted = self._counts.zone(zone, life.label)
-            counted.entered += 1
-            counted.present += 1
+            self._counts.zone(zone, life.label).enter()
             events.append(event)
         elif moved.zone is not None:
             self._exit(subject, moved.zone, moved.at_s, events)
@@ -205,9 +203,8 @@ class StreamAnalysis:
             events.append(self._tell.end(dwell, subject.track, at_s, left))
         if visit is not None:
             counted = self._counts.zone(zone, visit.label)
-            counted.left += 1
-            counted.present -= 1
-            counted.longest_s = max(counted.longest_s, at_s - visit.began_s)
+            counted.leave()
+            counted.stay(at_s - visit.began_s)
             events.append(self._tell.end(visit, subject.track, at_s, left))
 
     def _dwell(self, subject: _Subject, events: list[Event]) -> None:
@@ -216,8 +213,7 @@ class StreamAnalysis:
         for zone, visit in subject.visits.items():
             limit_s = self._shapes.zones[zone][0].dwell_s if zone in self._shapes.zones else None
             stayed_s = now_s - visit.began_s
-            counted = self._counts.zone(zone, visit.label)
-            counted.longest_s = max(counted.longest_s, stayed_s)
+            self._counts.zone(zone, visit.label).stay(stayed_s)
             if limit_s is not None and zone not in subject.dwells and stayed_s >= limit_s:
                 zones = self._zones(subject)
                 life, event = self._tell.begin(EventKind.DWELL, zone, subject.track, visit.began_s, zones)

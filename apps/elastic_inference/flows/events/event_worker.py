@@ -243,6 +243,11 @@ class EventWorker:
                 log.warning("partition %d: an entry was skipped: %s %s", partition.number, partition.problem, note)
             if account.refused and (note := self._throttle.note("refused")):
                 log.warning("partition %d has more streams than can be followed %s", partition.number, note)
+            if partition.counts.refused and (note := self._throttle.note("counts")):
+                log.warning(
+                    "partition %d: counters of its cameras are too large to be saved %s", partition.number, note
+                )
+            partition.counts.refused = 0
             for (kind, phase), number in account.events.items():
                 self._metrics.events.labels(kind=kind, phase=phase).inc(number)
             partition.account = type(account)()

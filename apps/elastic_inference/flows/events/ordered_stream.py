@@ -47,7 +47,10 @@ class OrderedStream:
     ) -> None:
         """Without a `choice` events get no images."""
         self.stream = stream
+        self.name, self.type = stream.split(":")[:2]
         self.rules = rules
+        # A saved state may be of other rules: then `set_rules` ends what was open in a zone that no longer exists.
+        self._of_other_rules = False
         self.ended = False
         self.seen_ms = 0.0
         self.changed = False
@@ -87,6 +90,7 @@ class OrderedStream:
         if choice is not None:
             made.images = StreamImages(stream, epoch, choice, saved[at : at + images_bytes])
         made._sequence = Sequence(window_s, last if last >= 0 else None, now_s)
+        made._of_other_rules = True
         return made
 
     @property
@@ -135,11 +139,12 @@ class OrderedStream:
 
     def set_rules(self, rules: CameraRules, now_ms: float) -> list[Event]:
         """Other zones and lines apply."""
-        if rules == self.rules:
+        if rules == self.rules and not self._of_other_rules:
             return []
-        self.rules = rules
-        self.changed = True
-        return self._with_images(self._analysis.set_rules(rules, now_ms))
+        events = self._analysis.set_rules(rules, now_ms)
+        self.changed |= rules != self.rules or bool(events)
+        self.rules, self._of_other_rules = rules, False
+        return self._with_images(events)
 
     def first_open(self) -> EntryId | None:
         """The first entry that the saved state does not contain."""

@@ -15,6 +15,7 @@ from elastic_inference.domain.events.images import ImageChoice, ImageRequest
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.events.ordered_stream import OrderedStream, Yield
+from elastic_inference.flows.events.partition_counts import PartitionCounts
 from elastic_inference.flows.events.undelivered import Undelivered
 
 # A stream ends when nothing has come for so long; its counters are kept for a day.
@@ -78,16 +79,18 @@ class Partition:
         self._saved_at_s = now_s
         self._sizes = {stream: len(saved) for stream, saved in taken.states.items()}
         self._ticked_at_s = float("-inf")
+        self.counts = PartitionCounts(taken.counts, now_s)
         for stream, saved in taken.states.items():
             rules = rules_of(_name(stream))
             self.streams[stream] = OrderedStream.restored(
                 stream, epoch, window_s, rules, choice, now_s=now_s, saved=saved
             )
+            self.counts.resume(self.streams[stream])
 
     @property
     def state_bytes(self) -> int:
-        """Size of the saved state of all streams."""
-        return sum(self._sizes.values())
+        """Size of the saved state of all streams, and of the counters of their cameras."""
+        return sum(self._sizes.values()) + self.counts.saved_bytes
 
     def feed(self, entries: Sequence[Entry], now_s: float) -> None:
         """Takes entries as they were read."""
@@ -117,6 +120,7 @@ class Partition:
         old = [s.stream for s in self.streams.values() if s.ended and now_ms - s.seen_ms >= FORGET_AFTER_MS]
         for name in old:
             self._drop(name)
+        self.counts.sample(self.streams.values(), now_ms)
 
     def watch(self, streams: Container[str]) -> None:
         """From now on the tracks of these streams are collected, and of no others."""
@@ -140,11 +144,13 @@ class Partition:
         }
         results = self._results(states)
         forget = tuple(name for name in self._forget if name not in self.streams)
-        if not (states or self._events or forget or results != self._written):
+        # The state of each stream goes with them: after a takeover it never has counted less than they say.
+        counts, gone = (self.counts.due(now_s, whole), self.counts.gone()) if due else ({}, ())
+        if not (states or self._events or forget or counts or gone or results != self._written):
             self._saved_at_s = now_s
             return None
         events = [(event_json(each), each.phase is Phase.UPDATE) for each in self._events]
-        return Batch(self._batch + 1, results, self._read, states, forget, events)
+        return Batch(self._batch + 1, results, self._read, states, forget, events, counts, gone)
 
     def committed(self, batch: Batch, done: Committed, now_s: float) -> int:
         """Redis has written the batch. If it knew another one before it than we, it has lost its data.
@@ -160,6 +166,7 @@ class Partition:
             self._sizes[name] = len(state)
         for name in batch.forget:
             self._sizes.pop(name, None)
+        self.counts.written(batch.counts, batch.forget_counts)
         self._saved_at_s = now_s
         self._written = batch.results
         lost = 0
@@ -168,6 +175,7 @@ class Partition:
             lost = self.undelivered.lost()
             for stream in self.streams.values():
                 stream.changed = True
+            self.counts.lost()
         self.undelivered.written(done.newest, len(batch.events) - done.left_out, done.length)
         return lost
 

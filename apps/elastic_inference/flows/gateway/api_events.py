@@ -1,4 +1,4 @@
-"""The handlers of the log of events. Registered in `routes`."""
+"""The handlers of the log of events and of counters. Registered in `routes`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from elastic_inference.adapters.event_store.event_log import LogPlace, read_cursor
 from elastic_inference.adapters.event_store.image_reader import NoImageError
+from elastic_inference.domain import keys
 from elastic_inference.domain.events.event import EventKind
 from elastic_inference.domain.events.images import PLACE
 from elastic_inference.flows.gateway.api import ApiHandler
@@ -80,6 +81,20 @@ class EventHandler(ApiHandler):
             raise ApiError(503, _UNAVAILABLE, 2) from None
         if found is None:
             raise ApiError(404, f"There is no event {event_id[:300]!r}, or it is too old.")
+        return found
+
+
+class CountsHandler(ApiHandler):
+    """`/api/cameras/<name>/counts`."""
+
+    async def document(self, *args: str) -> object:
+        camera = args[0]
+        try:
+            found = await self.gateway.events.counts(self.access, camera) if keys.is_name(camera) else None
+        except (RedisError, OSError, TimeoutError):
+            raise ApiError(503, _UNAVAILABLE, 2) from None
+        if found is None:
+            raise ApiError(404, f"There is no camera {camera[:200]!r}.")
         return found
 
 

@@ -1,4 +1,4 @@
-"""The log of events as a client sees it: filters, pages, and the newest ones for server-sent events.
+"""The log of events as a client sees it: filters, pages, the newest ones for server-sent events; and counters.
 
 Called by the handlers in `api_events` and by the event hub.
 """
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from elastic_inference.adapters.event_store.entries import EntryId
 from elastic_inference.adapters.event_store.event_log import EventLog, Found, LogPlace, write_cursor
 from elastic_inference.base.log import Throttle
+from elastic_inference.domain.events.camera_counts import CameraCounts, no_counts
 from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.events.page import EventPage
 from elastic_inference.flows.gateway.access import Access
@@ -84,6 +85,13 @@ class EventReader:
             return None
         async with self._places, asyncio.timeout(READ_LIMIT_S):
             return await self._source.find(event_id, camera)
+
+    async def counts(self, access: Access, camera: str) -> CameraCounts | None:
+        """What a camera's zones and lines have counted; None if `access` does not see it. Raises as `page`."""
+        if not access.sees(camera):
+            return None
+        async with self._places, asyncio.timeout(READ_LIMIT_S):
+            return await self._source.counts(camera) or no_counts(camera)
 
     async def newest(self, access: Access) -> EventPage | None:
         """The newest events that `access` sees; None if they cannot be read now."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras, ProbeRequest
+from elastic_inference.domain.events.camera_counts import CameraCounts
 from elastic_inference.domain.events.event import Event, EventKind
 from elastic_inference.domain.events.images import PLACE
 from elastic_inference.domain.events.page import EventPage
@@ -192,6 +193,16 @@ EVENT_ROUTES = (
             ),
             "cursor": ("`next` of an earlier page.", {"type": "string", "pattern": r"^(\d{1,19}-\d{1,20}-\d{1,3})?$"}),
         },
+    ),
+    Route(
+        "/api/cameras/{name}/counts",
+        api_events.CountsHandler,
+        "getCounts",
+        "What the zones and lines of a camera have counted: totals, and the last hour minute by minute. Without zones "
+        "and lines both lists are empty. For viewers too.",
+        "The counters.",
+        CameraCounts,
+        errors={404: "Not the name of a camera that the token sees.", 503: _NO_EVENTS},
     ),
     Route(
         "/api/events/{event}",
