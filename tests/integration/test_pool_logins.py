@@ -14,6 +14,7 @@ from elastic_inference.adapters.camera_registry.camera_values import CompleteCam
 from elastic_inference.adapters.camera_registry.listing import CameraListing
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply, read_request, send_reply
 from elastic_inference.adapters.camera_registry.writer import RegistryWriter
+from elastic_inference.adapters.event_store.event_log import EventLog
 from elastic_inference.adapters.event_store.image_reader import ImageReader
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.leases import Holding, LeaseClient
@@ -22,6 +23,7 @@ from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.errors import DropReason
+from elastic_inference.domain.events.camera_counts import counts_json, no_counts
 from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import BROKER, FRAME_READS, IMAGE_WRITES, LISTING, SERVER, SUBSCRIBING, Command
 from tests.support.redis_logins import POOL_USERS, RULES, Logins, frame
@@ -191,8 +193,15 @@ async def gateway_asks(logins: Logins) -> None:
 
 
 @tries("gateway can read events, what is kept of a stream for them, and which event worker has which partition.")
-def gateway_reads_events(logins: Logins) -> None:
-    logins.client("admin").xadd(keys.events(3), {"json": "{}"})
+async def gateway_reads_events(logins: Logins) -> None:
+    admin = logins.client("admin")
+    admin.xadd(keys.events(3), {"json": "{}"})
+    number = keys.partition_of(NAME, 16)
+    admin.hset(keys.event_states(number), keys.camera_counts(NAME), counts_json(no_counts(NAME)))
+    link = connect_async(logins.target("gateway"))
+    assert await EventLog(link).counts(NAME) == no_counts(NAME)
+    await link.aclose()
+    admin.unlink(keys.event_states(number))
     client = logins.client("gateway")
     assert len(client.xrevrange(keys.events(3))) == 1
     assert client.hgetall(keys.event_states(3)) == {}

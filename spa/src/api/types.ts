@@ -30,6 +30,7 @@ export type SinkTest = Schemas['SinkTest']
 export type DeadLetter = Schemas['DeadLetter']
 export type DeadLetters = Schemas['DeadLetters']
 export type Resent = Schemas['Resent']
+export type CameraCounts = Schemas['CameraCounts']
 /** In documents of the server all fields are there, except the login. */
 export type CameraSpec = Required<Omit<Schemas['CameraSpec'], 'login'>>
 export type Camera = Omit<Schemas['Camera'], 'spec' | 'status'> & { spec: CameraSpec; status: CameraStatus }

@@ -79,6 +79,9 @@ export const line = (stroke: string, more: Partial<uPlot.Series> = {}): uPlot.Se
 
 export const stepped = (align: 1 | -1 = 1): uPlot.Series.PathBuilder => uPlot.paths.stepped!({ align })
 
+/** A bar for each value, nearly as wide as the step between two. */
+export const bars = (): uPlot.Series.PathBuilder => uPlot.paths.bars!({ size: [0.8, 12] })
+
 /** A range from zero to at least `minimumTop`, which keeps noise from filling the chart. */
 export function fromZero(minimumTop: number): uPlot.Range.Function {
   return (_chart, _low, high) => [0, Math.max(minimumTop, (Number.isFinite(high) ? high : 0) * 1.1)]

@@ -108,6 +108,26 @@ test('a line is drawn by keys alone; a refused name is said; what is drawn survi
   expect(complaints).toEqual([])
 })
 
+test('what the zone counts is drawn beside the live video', { timeout: 180_000 }, async () => {
+  suite.system.start('event service', 'apps/event_service.py')
+  const entered = async (): Promise<number> => {
+    const answer = await fetch(`${suite.system.url}/api/cameras/yard-1/counts`)
+    const { zones } = (await answer.json()) as { zones: { labels: { entered: number }[] }[] }
+    return zones.flatMap(({ labels }) => labels).reduce((sum, label) => sum + label.entered, 0)
+  }
+  await waitFor('somebody in the zone', async () => (await entered()) > 0, 120_000)
+  const { page, complaints } = await suite.open('/stream/yard-1:people:inferred')
+  await page
+    .locator('[data-counts="hall"]')
+    .getByText(/\d inside, \d+ entered/)
+    .first()
+    .waitFor()
+  await page.getByRole('img', { name: 'zone hall: inside at most, entered, left, by minute, last hour' }).waitFor()
+  await page.getByRole('img', { name: 'line door: in, out, by minute, last hour' }).waitFor()
+  expect(await axeFindings(page)).toEqual([])
+  expect(complaints).toEqual([])
+})
+
 test.each(['dark', 'light'] as const)(
   'axe finds nothing in the %s theme, and nothing is cut off',
   async (colorScheme) => {
