@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any
 
 from hypothesis import strategies as st
 
 from elastic_inference.adapters.event_store import read_entry
 from elastic_inference.adapters.event_store.event_log import read_cursor, write_cursor
-from elastic_inference.adapters.sinks.base import Item
+from elastic_inference.adapters.sinks.base import Item, LoginRefusedError
 from elastic_inference.adapters.sinks.cloud_events import batch_body, binary_headers
+from elastic_inference.adapters.sinks.tls import trust
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidCountsError, InvalidEventError
 from elastic_inference.domain.events.camera_counts import counts_json, no_counts, parse_counts
@@ -28,6 +30,19 @@ from tests.support.results import make_result
 
 _SECRET = "a-password-that-nobody-may-see"
 _STREAM = "cam:people:inferred"
+# Of an authority whose key nobody has.
+_AUTHORITY = """\
+-----BEGIN CERTIFICATE-----
+MIIBdDCCARmgAwIBAgIURLfE1eK5xRfu7PNPqbKeQVXWA5QwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAeFw0yNjExMjkwOTQ5NTZaFw0zNjExMjYwOTQ5NTZa
+MA8xDTALBgNVBAMMBHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATbNTVp
+UetThL+r+VV3PlaC21MOImaPH7wKz/EGzMYRmI+6wcQqirvSfBM+OpqnEp7CLYm+
+2y15jHbWhA50Vxaso1MwUTAdBgNVHQ4EFgQUmj2Be4fUolUuK//LL+OJ13mRbygw
+HwYDVR0jBBgwFoAUmj2Be4fUolUuK//LL+OJ13mRbygwDwYDVR0TAQH/BAUwAwEB
+/zAKBggqhkjOPQQDAgNJADBGAiEAwz9JUvWEFgreFuWW41+qFSZTERXbw4OS1j/0
+ZUcVgOQCIQCV52QJ+FDDerGcwmp7kjzHr0ZZaQ+XeD9XwYY3UF4u2A==
+-----END CERTIFICATE-----
+"""
 
 
 def _entry(data: bytes) -> None:
@@ -164,11 +179,23 @@ def _sink_inputs() -> st.SearchStrategy[bytes]:
     )
 
 
+def _authorities(data: bytes) -> None:
+    found = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), data.decode("latin-1"), "hook.ca")
+    # What Kafka's library gets is trusted again as it is.
+    assert trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), found, "hook.ca") == found
+
+
+def _authority_seeds() -> list[bytes]:
+    pem = _AUTHORITY.encode()
+    return [pem, b"# an authority\n" + pem.replace(b"\n", b"\r\n"), pem[:200] + pem]
+
+
 TARGETS = (
     Target("entries of partitions", _entry, (), _entry_seeds),
     Target("states of streams", _state, (), _state_seeds),
     Target("counters of cameras", _counts, (InvalidCountsError,), _counts_seeds),
     Target("positions in the log of events", _cursor, (), lambda: [b"1700000000000-0-15"]),
     Target("events", _event, (InvalidEventError,), _event_seeds, _event_inputs),
+    Target("authorities of sinks", _authorities, (LoginRefusedError,), _authority_seeds),
     Target("files of sinks", _sinks, (SinkError,), _sink_seeds, _sink_inputs),
 )

@@ -34,6 +34,7 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
         lines = [f"listener {self.port} 127.0.0.1", "user root", "persistence false", "log_type none", *more]
+        self._tls = any(line.startswith("certfile ") for line in more)
         if not any(line.startswith("allow_anonymous") for line in more):
             lines.append("allow_anonymous true")
         self._config.write_text("\n".join(lines) + "\n")
@@ -42,7 +43,7 @@ class Mosquitto:
     @property
     def url(self) -> str:
         """For a sink."""
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"mqtt{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
         """Starts it, and waits until it listens."""

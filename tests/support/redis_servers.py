@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
-import trustme
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, server_binary
+from tests.support.certificates import Authority
 from tests.support.looped import Looped
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
@@ -82,13 +82,14 @@ def _sentinel_knows(port: int, name: str, others: int) -> bool:
 class TlsFront(Looped):
     """A TLS port in front of a server, with a certificate of a temporary CA: the embedded server has no TLS."""
 
-    def __init__(self, server: EmbeddedValkey, folder: Path, host: str = "localhost") -> None:
+    def __init__(
+        self, server: EmbeddedValkey, folder: Path, host: str = "localhost", tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`tls` is the context to use instead of one for `host`."""
         super().__init__()
-        authority = trustme.CA()
-        self.ca_file = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(self.ca_file))
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(host).configure_cert(self._context)
+        authority = Authority(folder, "front")
+        self.ca_file = authority.ca_file
+        self._context = tls or authority.server(host)
         self._server = server
 
     async def _serve(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +35,9 @@ class Received:
 class WebhookServer:
     """`answer` returns status and headers for a request; only those answered with 2xx count as `got`."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.port = port or free_port()
+        self._tls = tls
         self.requests: list[Received] = []
         self.got: list[Mark] = []
         self.answer: Callable[[Received], tuple[int, dict[str, str]]] = lambda _: (204, {})
@@ -43,7 +46,7 @@ class WebhookServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}/events"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/events"
 
     def start(self) -> Self:
         """Listens."""
@@ -72,7 +75,16 @@ class WebhookServer:
             allow_reuse_address = True
             daemon_threads = True
 
+            def handle_error(self, request: object, client_address: object) -> None:
+                if not isinstance(sys.exception(), OSError):
+                    super().handle_error(request, client_address)  # type: ignore[arg-type]
+
         self._server = Server(("127.0.0.1", self.port), Handler)
+        if self._tls is not None:
+            # The handshake is the handler's: it must not keep other clients waiting.
+            self._server.socket = self._tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 

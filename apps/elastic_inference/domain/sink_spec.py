@@ -9,7 +9,7 @@ import datetime
 import json
 import re
 import zoneinfo
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -23,6 +23,9 @@ MAX_BATCH = 100
 _MAX_PROBLEM = 400
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 SECRET = "{secret}"  # noqa: S105  the place of one, not one
+_SECURE = ("https://", "mqtts://", "rediss://")
+# The fields that name files of SINK_SECRETS_DIR.
+_FILES = ("url_secret", "token", "sign", "password", "ca_file", "cert_file", "key_file")
 SecretName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a file in SINK_SECRETS_DIR.")
 ]
@@ -135,7 +138,36 @@ def _place(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-class WebhookSink(_Sink):
+class _TlsSink(_Sink):
+    """What sinks have that may use TLS: whom they trust, and how they show who they are."""
+
+    ca_file: SecretName | None = Field(
+        None, description="PEM file with the authorities to trust, instead of the machine's own."
+    )
+    cert_file: SecretName | None = Field(None, description="PEM file with our client certificate.")
+    key_file: SecretName | None = Field(None, description="PEM file with the key of `cert_file`, not encrypted.")
+
+    @property
+    def secure(self) -> bool:
+        """Whether it uses TLS."""
+        raise NotImplementedError
+
+    @property
+    def hosts(self) -> str:
+        """The name that its certificate must have."""
+        return str(urlsplit(getattr(self, "url", "")).hostname)
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("expected `cert_file` and `key_file` together")
+        if not self.secure and (self.ca_file or self.cert_file):
+            wanted = "`tls: true`" if isinstance(self, KafkaSink) else "a URL with https://, mqtts:// or rediss://"
+            raise ValueError(f"expected {wanted}, since without TLS there are no certificates")
+        return self
+
+
+class WebhookSink(_TlsSink):
     """CloudEvents 1.0 over HTTP: binary mode, or the batched form if `batch` is more than 1."""
 
     kind: Annotated[Literal["webhook"], Field(description="What it is.")]
@@ -152,7 +184,7 @@ class WebhookSink(_Sink):
         return _check_url(value, ("http", "https"))
 
     @model_validator(mode="after")
-    def _secret(self) -> WebhookSink:
+    def _secret(self) -> Self:
         if (self.url_secret is not None) != (SECRET in self.url):
             raise ValueError(f"expected `url_secret` and {SECRET} in the URL together")
         if SECRET in self.place:
@@ -160,11 +192,15 @@ class WebhookSink(_Sink):
         return self
 
     @property
+    def secure(self) -> bool:
+        return self.url.startswith(_SECURE)
+
+    @property
     def place(self) -> str:
         return _place(self.url)
 
 
-class MqttSink(_Sink):
+class MqttSink(_TlsSink):
     """MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery."""
 
     kind: Annotated[Literal["mqtt"], Field(description="What it is.")]
@@ -186,11 +222,15 @@ class MqttSink(_Sink):
         return _check_url(value, ("mqtt", "mqtts"))
 
     @property
+    def secure(self) -> bool:
+        return self.url.startswith(_SECURE)
+
+    @property
     def place(self) -> str:
         return _place(self.url)
 
 
-class KafkaSink(_Sink):
+class KafkaSink(_TlsSink):
     """A Kafka topic; the key is the stream, so that a stream's events keep their order."""
 
     kind: Annotated[Literal["kafka"], Field(description="What it is.")]
@@ -207,11 +247,25 @@ class KafkaSink(_Sink):
     timeout_s: Annotated[float, Field(ge=1, le=120, description="For one batch.")] = 20.0
 
     @property
+    def secure(self) -> bool:
+        return self.tls
+
+    @property
+    def hosts(self) -> str:
+        return " or ".join(dict.fromkeys(host for host, _ in self.servers))
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each of `brokers`."""
+        pairs = (each.rpartition(":") for each in self.brokers)
+        return tuple((host.strip("[]"), int(port)) for host, _, port in pairs)
+
+    @property
     def place(self) -> str:
         return f"kafka://{','.join(self.brokers)}"
 
 
-class RedisSink(_Sink):
+class RedisSink(_TlsSink):
     """A stream in a Redis of your own."""
 
     kind: Annotated[Literal["redis"], Field(description="What it is.")]
@@ -225,6 +279,10 @@ class RedisSink(_Sink):
     @classmethod
     def _url(cls, value: str) -> str:
         return _check_url(value, ("redis", "rediss"))
+
+    @property
+    def secure(self) -> bool:
+        return self.url.startswith(_SECURE)
 
     @property
     def place(self) -> str:
@@ -275,10 +333,8 @@ def rest_refusal(spec: SinkSpec) -> str | None:
     """Why REST may not make this sink, though the operator's file may; None if it may."""
     if isinstance(spec, KafkaSink):
         return "kind: a Kafka sink must be in SINKS_FILE, since Kafka's servers name further addresses themselves"
-    if isinstance(spec, RedisSink) and spec.url.startswith("rediss://"):
-        return "url: a sink with rediss:// must be in SINKS_FILE; redis:// is accepted here"
     document = spec.model_dump()
-    for field in ("url_secret", "token", "sign", "password"):
+    for field in _FILES:
         named = document.get(field)
         if named is not None and not named.startswith(f"{spec.name}."):
             return f"{field}: expected a file that is this sink's own: its name must begin with {spec.name}."

@@ -723,6 +723,12 @@ export interface components {
             zones?: string[];
             /** @description Events that began in these hours are left out. */
             quiet_hours?: components["schemas"]["QuietHours"][];
+            /** @description PEM file with the authorities to trust, instead of the machine's own. */
+            ca_file?: string | null;
+            /** @description PEM file with our client certificate. */
+            cert_file?: string | null;
+            /** @description PEM file with the key of `cert_file`, not encrypted. */
+            key_file?: string | null;
             /**
              * @description What it is. (enum property replaced by openapi-typescript)
              * @enum {string}
@@ -833,6 +839,12 @@ export interface components {
             zones?: string[];
             /** @description Events that began in these hours are left out. */
             quiet_hours?: components["schemas"]["QuietHours"][];
+            /** @description PEM file with the authorities to trust, instead of the machine's own. */
+            ca_file?: string | null;
+            /** @description PEM file with our client certificate. */
+            cert_file?: string | null;
+            /** @description PEM file with the key of `cert_file`, not encrypted. */
+            key_file?: string | null;
             /**
              * @description What it is. (enum property replaced by openapi-typescript)
              * @enum {string}
@@ -951,6 +963,12 @@ export interface components {
             zones?: string[];
             /** @description Events that began in these hours are left out. */
             quiet_hours?: components["schemas"]["QuietHours"][];
+            /** @description PEM file with the authorities to trust, instead of the machine's own. */
+            ca_file?: string | null;
+            /** @description PEM file with our client certificate. */
+            cert_file?: string | null;
+            /** @description PEM file with the key of `cert_file`, not encrypted. */
+            key_file?: string | null;
             /**
              * @description What it is. (enum property replaced by openapi-typescript)
              * @enum {string}
@@ -1225,6 +1243,12 @@ export interface components {
             zones?: string[];
             /** @description Events that began in these hours are left out. */
             quiet_hours?: components["schemas"]["QuietHours"][];
+            /** @description PEM file with the authorities to trust, instead of the machine's own. */
+            ca_file?: string | null;
+            /** @description PEM file with our client certificate. */
+            cert_file?: string | null;
+            /** @description PEM file with the key of `cert_file`, not encrypted. */
+            key_file?: string | null;
             /**
              * @description What it is. (enum property replaced by openapi-typescript)
              * @enum {string}

@@ -21,6 +21,9 @@ HOOK = {"name": "hook", "kind": "webhook", "url": "https://example.org/events"}
         ({"url": "https://example.org/{secret}"}, "expected `url_secret` and {secret} in the URL together"),
         ({"url": "https://{secret}.org/", "url_secret": "a"}, "expected {secret} in the path"),
         ({"token": "../passwd"}, "token: "),
+        ({"ca_file": "/etc/passwd"}, "ca_file: "),
+        ({"cert_file": "a.cert"}, "expected `cert_file` and `key_file` together"),
+        ({"url": "http://h/", "ca_file": "a.ca"}, "expected a URL with https://, mqtts:// or rediss://"),
         ({"batch": 0}, "batch: input should be greater than or equal to 1"),
         ({"colour": "red"}, "colour: there is no such field"),
         ({"quiet_hours": [{"from": "25:00", "to": "06:00"}]}, "quiet_hours.0.from: expected HH:MM"),
@@ -57,6 +60,14 @@ def test_filters(given: dict[str, Any], takes: bool) -> None:
     assert read_sink(HOOK | given).takes(event) is takes
 
 
+def test_kafka_has_certificates_only_with_tls() -> None:
+    lake = {"name": "lake", "kind": "kafka", "brokers": ["kafka-1:9092", "[::1]:9093"], "ca_file": "lake.ca"}
+    with pytest.raises(SinkError, match="expected `tls: true`"):
+        read_sink(lake)
+    spec = read_sink(lake | {"tls": True})
+    assert (spec.hosts, spec.servers) == ("kafka-1 or ::1", (("kafka-1", 9092), ("::1", 9093)))  # type: ignore[union-attr]
+
+
 def test_a_specification_is_the_same_after_reading_what_was_written() -> None:
     spec = read_sink(HOOK | {"quiet_hours": [{"from": "22:00", "to": "06:00"}], "kinds": ["zone"], "batch": 5})
     assert read_sink(sink_document(spec)) == spec
@@ -69,7 +80,10 @@ def test_a_specification_is_the_same_after_reading_what_was_written() -> None:
         (HOOK | {"token": "hook.token"}, None),
         (HOOK | {"token": "other.token"}, "its name must begin with hook."),
         ({"name": "k", "kind": "kafka", "brokers": ["kafka:9092"]}, "must be in SINKS_FILE"),
-        ({"name": "r", "kind": "redis", "url": "rediss://redis"}, "must be in SINKS_FILE"),
+        ({"name": "r", "kind": "redis", "url": "rediss://redis"}, None),
+        (HOOK | {"ca_file": "hook.ca", "cert_file": "hook.cert", "key_file": "hook.key"}, None),
+        (HOOK | {"ca_file": "other.ca"}, "ca_file: expected a file that is this sink's own"),
+        (HOOK | {"cert_file": "hook.cert", "key_file": "other.key"}, "key_file: expected a file that is this sink's"),
     ],
 )
 def test_what_the_api_may_not_make(given: dict[str, Any], said: str | None) -> None:

@@ -24,16 +24,21 @@ class SinkAccess:
         """The content of a secret's file. Raises LoginRefusedError, since the sink would refuse us without it."""
         if name is None:
             return None
-        if self.secrets is None:
-            raise LoginRefusedError(f"the secret {name} is needed: set SINK_SECRETS_DIR to the folder that holds it")
         try:
-            with (self.secrets / name).open("rb") as file:
-                text = file.read(_MAX_SECRET_BYTES).decode().strip()
+            with self.path(name).open("rb") as file:
+                text = file.read(_MAX_SECRET_BYTES + 1)
+            found = text.decode().strip()
         except (OSError, UnicodeDecodeError):
-            text = ""
-        if not text:
-            raise LoginRefusedError(f"expected a text in the file {name} of SINK_SECRETS_DIR")
-        return text
+            text, found = b"", ""
+        if not found or len(text) > _MAX_SECRET_BYTES:
+            raise LoginRefusedError(f"expected a text of at most 64 KiB in the file {name} of SINK_SECRETS_DIR")
+        return found
+
+    def path(self, name: str) -> Path:
+        """Where a secret's file is. A name has no folders, so it cannot lead out of SINK_SECRETS_DIR."""
+        if self.secrets is None:
+            raise LoginRefusedError(f"the file {name} is needed: set SINK_SECRETS_DIR to the folder that holds it")
+        return self.secrets / name
 
     def address(self, host: str) -> str:
         """The address to connect to. Raises UnavailableError if there is none, or none that is allowed."""

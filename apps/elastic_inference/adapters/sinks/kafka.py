@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
+from elastic_inference.adapters.sinks.tls import tls_files, tls_words, words_of_reason
 from elastic_inference.domain.sink_spec import KafkaSink
 
 # The library's own lines name servers and say little; the sink's state says it in words.
@@ -24,6 +27,11 @@ _LOGIN = (
 _REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
 
 
+# OpenSSL's reason, such as `certificate verify failed`.
+_SSL = re.compile(r"SSL routines::([a-zA-Z0-9 ]{1,100})")
+_TRY_S = 3.0
+
+
 class Kafka(PlainSink):
     """A producer for as long as nothing goes wrong; after an error a new one, so that it sends nothing on its own."""
 
@@ -34,6 +42,7 @@ class Kafka(PlainSink):
         self._access = access
         self._producer: Producer | None = None
         self._login: str | None = None
+        self._tls: str | None = None
 
     def deliver(self, items: Sequence[Item]) -> None:
         """Sends a batch and waits until all in-sync replicas have it."""
@@ -51,6 +60,7 @@ class Kafka(PlainSink):
             if found is not None:
                 self._drop()
                 self._raise(found, index)
+        self._tls = None
 
     def close(self) -> None:
         """Ends the producer."""
@@ -79,11 +89,13 @@ class Kafka(PlainSink):
             raise LoginRefusedError(f"{words}: check `user`, `password` and its rights", index)
         if code in _REFUSED:
             raise RefusedError(words, index)
+        if self._tls is not None:
+            raise UnavailableError(self._tls_words(self._tls), index)
         raise UnavailableError(f"{self._spec.place} did not take the event ({_short(error)})", index)
 
     def _open(self) -> Producer:
         spec = self._spec
-        self._login = None
+        self._login = self._tls = None
         options: dict[str, Any] = {
             "bootstrap.servers": ",".join(spec.brokers),
             "client.id": f"elastic-inference-{spec.name}",
@@ -92,7 +104,7 @@ class Kafka(PlainSink):
             "message.timeout.ms": int(spec.timeout_s * 1000),
             "socket.timeout.ms": max(1000, int(spec.timeout_s * 500)),
             "reconnect.backoff.max.ms": 2000,
-            "security.protocol": "SASL_SSL" if spec.tls and spec.user else "SSL" if spec.tls else "PLAINTEXT",
+            "security.protocol": "SSL" if spec.tls else "PLAINTEXT",
             "error_cb": self._note,
             "logger": log_library,
         }
@@ -103,11 +115,39 @@ class Kafka(PlainSink):
                 "sasl.username": spec.user,
                 "sasl.password": self._access.secret(spec.password) or "",
             }
-        return Producer(options)
+        return Producer(options | self._tls_options())
+
+    def _tls_options(self) -> dict[str, Any]:
+        if not self._spec.tls:
+            return {}
+        files = tls_files(self._spec, self._access)
+        given = {
+            "ssl.ca.pem": files.authorities,
+            "ssl.certificate.pem": files.certificate,
+            "ssl.key.pem": files.key,
+            "enable.ssl.certificate.verification": True,
+            "ssl.endpoint.identification.algorithm": "https",
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     def _note(self, error: KafkaError) -> None:
         if error.code() in _LOGIN:
             self._login = _short(error)
+        if found := _SSL.search(error.str()):
+            self._tls = found[1]
+
+    def _tls_words(self, reason: str) -> str:
+        """What went wrong. The library does not say what is wrong with a certificate: a handshake of our own does."""
+        for host, port in self._spec.servers if "verify" in reason else ():
+            context = tls_files(self._spec, self._access).context
+            context.host = host
+            try:
+                with socket.create_connection((host, port), _TRY_S) as plain, context.wrap_socket(plain):
+                    pass
+            except (OSError, ValueError, OverflowError) as error:
+                if words := tls_words(error, self._spec):
+                    return words
+        return words_of_reason(reason, self._spec)
 
     def _drop(self) -> None:
         producer, self._producer = self._producer, None

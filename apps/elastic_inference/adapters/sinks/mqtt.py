@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from elastic_inference.adapters.sinks.base import (
     UnavailableError,
 )
 from elastic_inference.adapters.sinks.mqtt_state import States, event_topic
+from elastic_inference.adapters.sinks.tls import ended_words, tls_context, tls_words
 from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.sink_spec import MqttSink
 
@@ -182,6 +182,8 @@ class Mqtt:
             self._drop()
             if code is not None and code.value in _LOGIN:
                 raise LoginRefusedError(f"{self._spec.place} refuses the login ({code}): check `user` and `password`")
+            if code is None and self._spec.secure and self._end is not None:
+                raise UnavailableError(ended_words(self._spec))
             why = str(code) if code is not None else f"no answer within {self._spec.timeout_s:g} s"
             raise UnavailableError(f"{self._spec.place} does not accept the connection ({why})")
         if not self._worker:
@@ -206,8 +208,8 @@ class Mqtt:
         client.max_inflight_messages_set(IN_FLIGHT)
         if spec.user is not None:
             client.username_pw_set(spec.user, self._access.secret(spec.password))
-        if secure:
-            client.tls_set_context(_NamedContext.made(host))
+        if (context := tls_context(spec, self._access)) is not None:
+            client.tls_set_context(context)
         if not self._worker:
             client.will_set(f"{spec.topic}/status", b"offline", qos=1, retain=True)
         answer: list[ReasonCode] = []
@@ -227,6 +229,8 @@ class Mqtt:
         try:
             client.connect(address, parts.port or (8883 if secure else 1883), KEEPALIVE_S, clean_start=True)
         except (OSError, ValueError) as error:
+            if secure and (words := tls_words(error, spec)):
+                raise UnavailableError(words) from None
             why = " ".join(str(error).split())[:150]
             raise UnavailableError(f"{spec.place} can't be reached ({why})") from None
         self._client = client
@@ -252,21 +256,3 @@ def _hurry(client: Client) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if _QUICK_ACK is not None:
                 connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
-
-
-class _NamedContext(ssl.SSLContext):
-    """Checks the certificate for the host of the URL, while paho connects to an address."""
-
-    host = ""
-
-    @classmethod
-    def made(cls, host: str) -> _NamedContext:
-        context = cls(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_default_certs()
-        context.host = host
-        return context
-
-    def wrap_socket(self, sock: socket.socket, *args: Any, **more: Any) -> ssl.SSLSocket:
-        """As SSLContext, with the host's name."""
-        return super().wrap_socket(sock, *args, **more | {"server_hostname": self.host})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from redis.retry import Retry
 
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
+from elastic_inference.adapters.sinks.tls import SinkContext, ended_words, tls_context, tls_words
 from elastic_inference.base.redis_url import parse_redis_url
 from elastic_inference.domain.sink_spec import RedisSink
 
@@ -38,6 +38,10 @@ class RedisStream(PlainSink):
             raise LoginRefusedError(f"Redis refuses the login ({_short(error)})") from None
         except (RedisError, OSError) as error:
             self.close()
+            if self._spec.secure and (words := tls_words(error, self._spec)):
+                raise UnavailableError(words) from None
+            if self._spec.secure and "closed by server" in str(error):
+                raise UnavailableError(ended_words(self._spec)) from None
             raise UnavailableError(f"Redis is unavailable ({_short(error)})") from None
         for index, reply in enumerate(replies):
             if not isinstance(reply, Exception):
@@ -73,14 +77,10 @@ class RedisStream(PlainSink):
         except ValueError as error:
             raise LoginRefusedError(f"`url` of this sink: {error}") from None
         host, port = url.hosts[0]
-        options: dict[str, Any] = {}
-        if url.is_tls:
-            # The certificate is for the name, so the library resolves it: REST does not accept this scheme.
-            options = {"ssl": True, "ssl_cert_reqs": "required", "ssl_min_version": ssl.TLSVersion.TLSv1_2}
-        else:
-            host = self._access.address(host)
-        return redis.Redis(
-            host=host,
+        pool = redis.ConnectionPool(
+            connection_class=_RedisConnection,
+            tls=tls_context(spec, self._access),
+            host=self._access.address(host),
             port=port,
             db=url.database,
             username=spec.user,
@@ -90,8 +90,20 @@ class RedisStream(PlainSink):
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             client_name="ei-events-sink",
-            **options,
         )
+        return redis.Redis.from_pool(pool)
+
+
+class _RedisConnection(redis.Connection):
+    """Connects to the address that was checked; the certificate is for the name."""
+
+    def __init__(self, *, tls: SinkContext | None, **options: Any) -> None:
+        self._tls = tls
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+
+    def _connect(self) -> Any:
+        plain = super()._connect()  # type: ignore[no-untyped-call]
+        return plain if self._tls is None else self._tls.wrap_socket(plain)
 
 
 def _short(error: object) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
 from elastic_inference.adapters.sinks.cloud_events import BATCH_TYPE, batch_body, binary_headers, signature_headers
+from elastic_inference.adapters.sinks.tls import tls_context, tls_words
 from elastic_inference.domain.sink_spec import SECRET, WebhookSink
 
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -91,6 +92,8 @@ class Webhook(PlainSink):
             if kept and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
                 # The server closed a connection that was idle. That is no failure: try a new one.
                 return self._exchange(body, headers)
+            if self._spec.secure and (words := tls_words(error, self._spec)):
+                raise UnavailableError(words) from None
             why = " ".join(str(error).split())[:150] or type(error).__name__
             raise UnavailableError(f"{place} can't be reached or did not answer in time ({why})") from None
 
@@ -106,9 +109,7 @@ class Webhook(PlainSink):
         address = self._access.address(host)
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        return _SinkConnection(
-            host, port, self._spec.timeout_s, address, ssl.create_default_context() if secure else None
-        )
+        return _SinkConnection(host, port, self._spec.timeout_s, address, tls_context(self._spec, self._access))
 
 
 class _SinkConnection(http.client.HTTPConnection):
@@ -123,7 +124,7 @@ class _SinkConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         plain = socket.create_connection((self._address, self.port), self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host) if self._tls else plain
+        self.sock = self._tls.wrap_socket(plain) if self._tls else plain
 
 
 @contextlib.contextmanager
