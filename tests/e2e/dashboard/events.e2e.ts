@@ -108,6 +108,48 @@ test('older events come page by page, to the first', async () => {
   expect(complaints).toEqual([])
 })
 
+test('a camera has its events on a timeline; a click or a key shows one, which leads to its live video', async () => {
+  const camera = `ramp-${Date.now()}`
+  const minute = 60_000
+  const ago = (minutes: number): number => Date.now() - minutes * minute
+  await write(camera, 601, { kind: 'zone', zone: 'till', began_ms: ago(30) })
+  const visit = { kind: 'zone', zone: 'till', phase: 'end', rev: 2, duration_s: 600 }
+  await write(camera, 601, { ...visit, began_ms: ago(30), ended_ms: ago(20), at_ms: ago(20) })
+  await write(camera, 602, { kind: 'line', phase: 'end', zone: 'door', direction: 'in', at_ms: ago(5) })
+  const { page, complaints } = await suite.open(`/events?camera=${camera}`)
+  const timeline = page.getByRole('region', { name: `Timeline of ${camera}` })
+  const bar = (n: number): Locator => timeline.locator(`[data-bar*="/1-${n}-"]`)
+  await bar(601).waitFor()
+  const track = (await bar(601).locator('..').boundingBox())!
+  const share = async (n: number): Promise<number[]> => {
+    const box = (await bar(n).boundingBox())!
+    return [box.x - track.x, box.width].map((pixels) => pixels / track.width)
+  }
+  // Of an hour, and an hour ends some seconds after now. A slow machine takes a minute.
+  const [left, width] = await share(601)
+  expect(Math.abs(left! - 0.5)).toBeLessThan(0.05)
+  expect(Math.abs(width! - 1 / 6)).toBeLessThan(0.02)
+  await bar(601).click()
+  const chosen = timeline.getByRole('table', { name: 'Chosen event' })
+  await chosen.getByText('left zone till').waitFor()
+  // What happens now comes by itself, and the arrows lead to it.
+  await write(camera, 603, { kind: 'object', label: 'dog' })
+  await bar(603).waitFor()
+  await bar(601).press('ArrowUp')
+  await page.keyboard.press('ArrowUp')
+  await page.keyboard.press('ArrowUp')
+  await page.keyboard.press('Enter')
+  await chosen.getByText('dog seen').waitFor()
+  if (process.env.EI_EVENTS_SHOTS) await page.screenshot({ path: `${process.env.EI_EVENTS_SHOTS}/timeline.png` })
+  expect(await axeFindings(page)).toEqual([])
+  await page.setViewportSize({ width: 360, height: 740 })
+  await waitFor('no sideways scrolling', () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+  if (process.env.EI_EVENTS_SHOTS) await page.screenshot({ path: `${process.env.EI_EVENTS_SHOTS}/timeline-phone.png` })
+  await chosen.getByRole('link', { name: camera }).click()
+  await waitFor('its live video', () => page.url().endsWith(`/stream/${camera}:people:inferred`))
+  expect(complaints).toEqual([])
+})
+
 test('what goes wrong is said, and can be tried again', async () => {
   await write('roof', 301)
   const { page, complaints } = await suite.open('/pool', {}, [/status of 503/])
@@ -146,6 +188,21 @@ test.each(['dark', 'light'] as const)(
       page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
     )
     expect(await axeFindings(page)).toEqual([])
+    if (process.env.EI_EVENTS_SHOTS)
+      await page.screenshot({ path: `${process.env.EI_EVENTS_SHOTS}/${colorScheme}-phone.png` })
+    // Beside a long name, however long, the type stands whole in a line of its own.
+    const broken = await page
+      .locator('.who')
+      .first()
+      .evaluate((cell) => {
+        const [name, type] = [cell.querySelector('.name')!, cell.querySelector('.type')!]
+        const tall = Array.from({ length: 30 }, (_, letters) => {
+          name.textContent = 'w'.repeat(letters + 5)
+          return type.getBoundingClientRect().height
+        })
+        return tall.filter((height) => height > 30)
+      })
+    expect(broken).toEqual([])
     const top = async (name: string, role: 'link' | 'button'): Promise<number> => {
       const box = (await page.getByRole('banner').getByRole(role, { name }).boundingBox())!
       return box.y + box.height / 2
