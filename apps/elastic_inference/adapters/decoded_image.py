@@ -1,8 +1,8 @@
 """Rules for producers, pods and drawing: which damaged images are usable, and which way up an image is.
 
-libjpeg fills what is missing with the last colour that it knows, down to the bottom. An image with a few lost bytes, or
-without its end marker, is worth showing; one with a large part missing is not. Called only for images that the
-strict decoder refuses.
+libjpeg fills the missing part, down to the bottom, with the last colour that it decoded. An image with a few lost
+bytes, or without its end marker, is worth showing; one with a large part missing is not. Called only for images that
+the strict decoder refuses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decodes JPEGs into planes of brightness and colours, and makes an image of such planes, with libturbojpeg.
+"""Decodes JPEGs into luma and chroma planes, and converts such planes to pixels, with libturbojpeg.
 
 Called by the pod's decoder. The library is Debian's package libturbojpeg0; without it `available` is False, and the
 caller decodes in another way. Calls release the interpreter lock.
@@ -49,10 +49,10 @@ def available() -> bool:
 
 
 class PlaneBuffer:
-    """Memory for three planes of an image; kept for the next one of its size."""
+    """Memory for three planes of an image; reused for the next image of the same size."""
 
     def __init__(self, width: int, height: int, planes: tuple[int, int]) -> None:
-        """`planes` is how many times smaller the colours are, (across, down)."""
+        """`planes` is the chroma subsampling, (horizontal, vertical)."""
         across, down = planes
         wide, high = _padded(width), _padded(height)
         # Each has the size of the largest, so no header makes the library write beyond it. Unused memory costs nothing.
@@ -77,7 +77,7 @@ class PlaneCodec:
         """`colour` is `BGR` or `RGB`, the order of the channels of `image`."""
         self._order = _ORDERS[colour]
         self._library = library = _library()
-        # The library sets up its state by the image that it decodes, so each direction has its own.
+        # A handle keeps state between calls, so decoding and conversion each have their own.
         self._decoder, self._painter = library.tjInitDecompress(), library.tjInitDecompress()
         if not (self._decoder and self._painter):
             raise MemoryError("libturbojpeg could not start")
@@ -94,7 +94,7 @@ class PlaneCodec:
         return not self._decode(self._decoder, data, size, buffer.pointers, width, buffer.strides, height, flags)
 
     def paint(self, buffer: PlaneBuffer, image: Plane) -> bool:
-        """Makes an image of planes: writes into `image`, H x W x 3, of the size of `buffer`. False if it fails."""
+        """Converts the planes to pixels: writes into `image`, H x W x 3, of the size of `buffer`. False if it fails."""
         width, height, _ = buffer.kind
         return not self._paint(
             *(self._painter, buffer.pointers, buffer.strides, buffer.subsampling),

@@ -122,7 +122,7 @@ class TlsSlotConnection(SlotConnection, redis.SSLConnection):
 
 
 class AsyncSlotConnection(redis.asyncio.Connection):
-    """As `SlotConnection`, for asyncio."""
+    """Like `SlotConnection`, for asyncio."""
 
     def __init__(self, *, find_owner: Callable[[], Any], **options: Any) -> None:
         self._find_owner = find_owner

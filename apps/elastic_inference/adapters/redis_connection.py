@@ -84,7 +84,7 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
 
 
 def connect_async(target: config.RedisTarget, *, key: str | None = None, name: str = "") -> redis.asyncio.Redis:
-    """As `connect`, for asyncio."""
+    """Like `connect`, for asyncio."""
     url = _parse(target)
     options = _options(target, url, name) | {"retry": AsyncRetry(NoBackoff(), 0)}
     if url.is_socket:
@@ -218,7 +218,7 @@ class _SentinelClient(redis.Redis):
 
 
 class _AsyncSentinelClient(redis.asyncio.Redis):
-    """As `_SentinelClient`, for asyncio."""
+    """Like `_SentinelClient`, for asyncio."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         manager = self.connection_pool.sentinel_manager  # type: ignore[attr-defined]

@@ -78,7 +78,7 @@ class PipelineConnection:
         return self.exchange_packed(_pack(commands), len(commands))
 
     def exchange_packed(self, pieces: list[Any], count: int) -> list[Any]:
-        """As `exchange`, for `count` commands that are already in Redis' protocol, as a list of byte strings.
+        """Like `exchange`, for `count` commands that are already in Redis' protocol, as a list of byte strings.
 
         `head` and `arguments` build them, so that constant parts are packed once. `pieces` is emptied.
         """
@@ -100,7 +100,7 @@ class PipelineConnection:
         return time.monotonic() - self._used_at < IDLE_S
 
     def send(self, pieces: list[Any], within_s: float) -> list[Any]:
-        """Sends what can be sent within that time, where `can_wait`; returns the rest.
+        """Sends as much as possible within that time, if `can_wait`; returns the rest.
 
         Every `send` needs a `receive`, before which the connection must not be used. It may come from another thread.
         """
@@ -282,7 +282,7 @@ def _send(sock: Any, pieces: list[Any]) -> None:
 
 
 def _after(pieces: list[Any], sent: int) -> list[Any]:
-    """What is left of the pieces after so many bytes."""
+    """The pieces that remain after `sent` bytes."""
     for at, piece in enumerate(pieces):
         if sent < len(piece):
             return [memoryview(piece)[sent:], *pieces[at + 1 :]]

@@ -39,7 +39,7 @@ def find_problem(info: Mapping[str, Any]) -> str | None:
 
 
 async def ask_problem(client: redis.asyncio.Redis) -> str | None:
-    """As `find_problem`, for a running server; None if this user may not run INFO. Raises RedisError and OSError."""
+    """Like `find_problem`, for a running server; None if this user may not run INFO. Raises RedisError and OSError."""
     try:
         return find_problem(await client.info())
     except NoPermissionError:
@@ -47,9 +47,9 @@ async def ask_problem(client: redis.asyncio.Redis) -> str | None:
 
 
 async def watch_server(client: redis.asyncio.Redis, target: RedisTarget, report: Callable[[str | None], None]) -> None:
-    """Reports a line, or None, when the server first answers and each minute; never returns.
+    """Reports a line, or None, when the server first answers, then every minute; never returns.
 
-    It does not report a server that is unavailable: others do.
+    An unavailable server is not reported here, but by other parts.
     """
     while True:
         try:

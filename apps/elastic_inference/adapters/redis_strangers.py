@@ -1,4 +1,4 @@
-"""Closes connections to Redis that do not log in, so that a stranger can't hold its places (`maxclients`) for long.
+"""Closes connections to Redis that do not log in, so that strangers can't occupy its slots (`maxclients`) for long.
 
 Called by housekeeping, on its event loop. Redis itself has no time limit for a login: `timeout` is for silence, and a
 client that sends anything starts it again.
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 5.0
 # A login takes one round trip after the TCP (and TLS) handshake.
 LOGIN_WITHIN_S = 10
-# Above this share of the places every round looks, and a login has less time.
+# Above this share of the slots, every round looks, and clients have less time to log in.
 SCARCE = 0.8
 SCARCE_LOGIN_WITHIN_S = 2
 # Each costs Redis a walk through its connections.
@@ -37,22 +37,22 @@ NOT_ALLOWED_FOR_S = 60.0
 # The user of whoever has not logged in.
 _NOBODY = b" user=default "
 _FIELD = re.compile(rb"([a-z-]+)=(\S*)")
-# What only a client that is logged in can have set.
+# Only a client that is logged in can have set these.
 _SIGNS = {b"name": b"", b"lib-name": b"", b"sub": b"0", b"psub": b"0", b"ssub": b"0", b"db": b"0", b"multi": b"-1"}
 _LOGGING_IN = {b"auth", b"hello"}
 
 
 class Did(IntEnum):
-    """What a connection without the name of a user has done, as far as Redis tells."""
+    """What a connection without a user name has done, as far as Redis reports."""
 
     NOTHING = 0  # it has sent no command
-    NO_MORE_THAN_LOG_IN = 1  # it has tried to, or Redis has refused all that it sent
+    NO_MORE_THAN_LOG_IN = 1  # it has tried to log in, or Redis has refused all its commands
     SOMETHING = 2  # it may have been refused, or be somebody else's program, where `default` can log in
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection without the name of a user."""
+    """A connection without a user name."""
 
     number: int
     address: str
@@ -61,7 +61,7 @@ class Connection:
 
 
 def read_connections(listed: bytes) -> list[Connection]:
-    """From the answer to CLIENT LIST: those that may not have logged in, the oldest first."""
+    """Parses CLIENT LIST: the connections that may not have logged in, the oldest first."""
     found = []
     for line in listed.splitlines():
         if _NOBODY not in line:
@@ -80,7 +80,7 @@ def read_connections(listed: bytes) -> list[Connection]:
 def _did(fields: dict[bytes, bytes]) -> Did:
     if fields.get(b"cmd") == b"NULL":
         return Did.NOTHING
-    # Redis does not count commands that it refuses for want of a login. Older servers count none.
+    # Redis does not count commands that it refuses because nobody has logged in. Older servers count none.
     if fields.get(b"cmd") in _LOGGING_IN or fields.get(b"tot-cmds") == b"0":
         return Did.NO_MORE_THAN_LOG_IN
     return Did.SOMETHING
@@ -102,7 +102,7 @@ class Strangers:
         self._throttle = Throttle()
 
     async def close_some(self, places: int) -> int:
-        """Closes those that have had time enough to log in, and returns how many; call it every second.
+        """Closes those that have had enough time to log in, and returns how many; call it every second.
 
         `places` is the server's `maxclients`, 0 if unknown. Where nobody needs a login, only those that have sent
         nothing are closed.

@@ -14,7 +14,7 @@ _SMALL = 1 / 32
 
 
 class ByteBudget:
-    """Thread-safe. A thread that waits must hold no bytes, or two threads could wait for each other forever."""
+    """A shared memory budget. Thread-safe. A waiting thread must hold no bytes, or two could deadlock."""
 
     def __init__(self, total: int) -> None:
         self.total = total

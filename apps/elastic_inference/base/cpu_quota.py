@@ -1,6 +1,6 @@
 """How much CPU this process may use: its cgroup's quota (v1 and v2), and the cores that it may run on.
 
-Called by the inference service and the source worker, at the start and then each second, since Kubernetes changes the
+Called by the inference service and the source worker, at the start and then every second, since Kubernetes changes the
 quota of a running pod. Reads `/proc` and `/sys/fs/cgroup`.
 """
 
@@ -51,7 +51,7 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 class CpuWatch:
     """The allowance of this process as it is now. Not thread-safe.
 
-    The cgroup's folders are looked up once, so that a look reads two or three small files.
+    The cgroup's folders are found once, so that each check reads only two or three small files.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -62,13 +62,13 @@ class CpuWatch:
         self._looked_at_s = -math.inf
 
     def changed(self, now_s: float) -> bool:
-        """Looks again, at most once in LOOK_EVERY_S; True if `allowance` is another one now."""
+        """Reads the quota again, at most once in LOOK_EVERY_S; True if `allowance` has changed."""
         if now_s - self._looked_at_s < LOOK_EVERY_S:
             return False
         self._looked_at_s = now_s
         quotas = [_folder_quota(folder) for folder in self._folders]
         if None in quotas:
-            return False  # a file that cannot be read for a moment is no change
+            return False  # a file may be unreadable for a moment: assume no change
         found = CpuAllowance(_lowest(quotas), self.allowance.cores)
         changed, self.allowance = found != self.allowance, found
         return changed

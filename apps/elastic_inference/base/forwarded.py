@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
-# It goes into the page and into the cookie's path.
+# The prefix is written into the page and into the cookie's path.
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+){1,16}")
 _SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 _NAMES = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix")
@@ -45,13 +45,13 @@ def check_prefix(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asked, and for what. `host`, `scheme` and `prefix` are empty if no trusted proxy named them."""
+    """Who sent a request, and where to. `host`, `scheme` and `prefix` are empty unless a trusted proxy set them."""
 
     address: str
     host: str = ""
     scheme: str = ""
     prefix: str = ""
-    # There are such headers, and the connection comes from none of the trusted proxies.
+    # The request has forwarding headers, but does not come from a trusted proxy.
     from_stranger: bool = False
 
 
@@ -93,7 +93,7 @@ def _prefix_or_none(text: str) -> str:
 def _walk(peer: str, chain: Sequence[str], trusted: Sequence[Network]) -> tuple[str, int]:
     """The newest address that is not a trusted proxy, and how many proxies' entries lead to it.
 
-    Each proxy appends the address that it saw, so older entries are whatever the client wrote.
+    Each proxy appends the address that it saw, so the entries before may be the client's inventions.
     """
     address, hops = peer, 0
     for text in reversed(chain):

@@ -1,4 +1,4 @@
-"""A service's life: readiness, liveness, the stop signal, and the port that serves them and the metrics.
+"""A service's lifecycle: readiness, liveness, the stop signal, and the port that serves them and the metrics.
 
 Called by every entry point. Uses Prometheus' text format, but neither Redis nor OpenVINO.
 """
@@ -34,7 +34,7 @@ class Lifecycle:
     """The state that a service reports to the platform. Thread-safe.
 
     The service is ready once parts have been declared (`declare`) and each is `set_ready`, until the stop begins. It is
-    alive while every part that beats (`beat`) does so within its limit.
+    alive while each part that reports (`beat`) does so within its limit.
     """
 
     def __init__(self, service: str) -> None:
@@ -87,7 +87,7 @@ class Lifecycle:
             return dict(self._degraded)
 
     def missing(self) -> dict[str, str]:
-        """The parts that keep the service from being ready, with the reasons; a stop in progress counts."""
+        """The parts that keep the service from being ready, with the reasons; a stop in progress is one of them."""
         with self._lock:
             found = dict(self._missing)
         if self._stop.is_set():
@@ -103,7 +103,7 @@ class Lifecycle:
             self._beats[part] = (time.monotonic(), limit_s)
 
     def end_beat(self, part: str) -> None:
-        """Ends the reports of a part that stopped on purpose."""
+        """No longer expects reports of a part that stopped on purpose."""
         with self._lock:
             self._beats.pop(part, None)
 
@@ -124,7 +124,7 @@ class Lifecycle:
             callback()
 
     def thread(self, name: str, body: Callable[[], None], *, may_end: bool = False) -> threading.Thread:
-        """A thread that stops the service if it ends unexpectedly: a service without one of its parts only looks alive.
+        """A thread that stops the service if it ends unexpectedly: otherwise the service would only look alive.
 
         `failure` then says why, and the process ends with an error once it has drained. With `may_end` only an error
         is unexpected.

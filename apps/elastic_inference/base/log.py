@@ -1,7 +1,7 @@
-"""Logging: one bounded line per event, as text or JSON, whatever the values in it are.
+"""Logging: one line of limited length per event, as text or JSON, whatever the values in it are.
 
-Values come from outside: names, messages of other servers, errors that quote both. No value can start a line of its
-own or fill the disk: each is cut, what cannot be printed is escaped, and lines that repeat are limited in number.
+Values come from outside: names, messages of other servers, errors that quote both. No value may start a new line or
+fill the disk: each is cut, unprintable characters are escaped, and repeated lines are limited in number.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def _trace(text: str) -> str:
 
 
 class LineLimit(logging.Filter):
-    """Lets at most `lines` lines a minute through from each log statement; the next one counts those left out.
+    """Passes at most `lines` lines a minute from each log statement; the next line says how many were left out.
 
-    A `Throttle` beside the code says less and says it better. This bound holds for every statement, those of libraries
-    included. Debug lines are not limited.
+    A `Throttle` in the code gives better messages. This limit covers every statement, those of libraries included.
+    Debug lines are not limited.
     """
 
     def __init__(self, lines: int = 60, interval_s: float = 60.0) -> None:
@@ -101,7 +101,7 @@ class LineLimit(logging.Filter):
         self._lines = lines
         self._interval_s = interval_s
         self._lock = threading.Lock()
-        # (start of the interval, lines in it) of each place
+        # (start of the interval, lines in it) by log statement
         self._counts: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -153,7 +153,7 @@ class Throttle:
         return self.note(key) is not None
 
     def note(self, key: object) -> str | None:
-        """How to end the line, such as `(logged once a minute)`; None if no line may be written."""
+        """A note for the end of the line, such as `(logged once a minute)`; None if nothing may be logged."""
         now = time.monotonic()
         with self._lock:
             last = self._last.get(hash(key))

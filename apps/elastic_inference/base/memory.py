@@ -1,8 +1,8 @@
 """Keeping freed memory for the next frame, on glibc.
 
 Called at the start of a service that handles frames. By default glibc returns freed frames to the kernel and fetches
-them again page by page. Measured with batches of 16: 15 page faults per 50 kB frame, and twice the CPU time. And it
-raises by itself what it keeps: after one image of 33 megapixels, each drawing thread kept 25 MB for good.
+them again page by page. Measured with batches of 16: 15 page faults per 50 kB frame, and twice the CPU time. Its
+limit also grows on its own: after one image of 33 megapixels, each drawing thread kept 25 MB for good.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _MIB = 1024 * 1024
 def keep_freed_memory(limit_bytes: int = 32 * _MIB, arenas: int | None = None, block_bytes: int | None = None) -> bool:
     """Lets malloc keep up to `limit_bytes` of freed memory for each thread, and return larger blocks at once.
 
-    With `arenas`, all threads together keep that many times as much: for a process with many threads that hold frames.
-    With `block_bytes`, larger blocks are already returned from that size on. False if it cannot, as without glibc.
+    With `arenas`, all threads together keep that many times `limit_bytes`: for a process with many such threads.
+    With `block_bytes`, blocks from that size on are returned at once. False if this is not possible, as without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

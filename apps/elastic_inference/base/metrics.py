@@ -108,7 +108,7 @@ class ProducerMetrics:
         self.source_stalls = families.source_stalls.labels(stream=stream)
 
     def add_type(self, kind: str) -> None:
-        """The stream goes to one more type."""
+        """Adds metrics for one more inference type."""
         own = {"stream": self._stream, "infer_type": kind}
         self.pushed[kind] = self._families.pushed.labels(**own)
         self.gated[kind] = self._families.gated.labels(**own)
@@ -118,7 +118,7 @@ class ProducerMetrics:
             self.invalid[kind, problem] = self._families.invalid.labels(**own, reason=problem.value)
 
     def remove_type(self, kind: str) -> None:
-        """The stream no longer goes to this type: what it counted is no longer exported."""
+        """Stops exporting the metrics for this inference type."""
         self._families.pushed.remove(self._stream, kind)
         self._families.gated.remove(self._stream, kind)
         for reason in DropReason:
@@ -127,7 +127,7 @@ class ProducerMetrics:
             self._families.invalid.remove(self._stream, kind, problem.value)
 
     def remove(self) -> None:
-        """The stream has ended: none of it is exported any longer. Late counts go nowhere."""
+        """Stops exporting all metrics of an ended stream. Late counts are ignored."""
         for kind in self.pushed:
             self.remove_type(kind)
         families = self._families
@@ -231,7 +231,7 @@ class HousekeepingMetrics:
 
 
 class EventMetrics:
-    """Metrics of the event service. Names of cameras, zones and lines are bounded; everything else is known."""
+    """Metrics of the event service. The values of its labels are limited in number."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str) -> Counter:
@@ -267,7 +267,7 @@ class EventMetrics:
 
 
 class DeliveryMetrics:
-    """What one event worker delivers; a sink has its values while this worker has it."""
+    """Metrics of delivery in one event worker; a sink has values while this worker delivers to it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         sink = ("sink",)

@@ -24,7 +24,7 @@ _Entry = TypeVar("_Entry", bound=Named)
 
 @dataclass(frozen=True, slots=True)
 class ListForm:
-    """What the list's key is, which is also what its entries are called, and how large the file may be."""
+    """The list's key, which is also what errors call its entries, and the limits of the file."""
 
     key: str
     max_entries: int

@@ -1,7 +1,7 @@
-"""Whether Kubernetes was asked for another CPU limit than this pod has: a resize in place that waits for room.
+"""Detects a pending resize in place: Kubernetes was asked for another CPU limit than the pod has.
 
-Called by `service_runner`. Kubernetes writes the limit that it was asked for into a file (downward API), a minute or
-two later; without that file, nothing waits.
+Called by `service_runner`. Kubernetes writes the requested limit into a file (downward API), a minute or two later.
+Without that file, no resize is pending.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ROUNDED_CORES = 0.015
 
 
 def resize_waits(asked: Path = ASKED, root: Path = ROOT) -> bool:
-    """`asked` holds thousandths of a core; `root` is the root of the file system (tests pass their own)."""
+    """The file `asked` holds thousandths of a core; `root` is the root of the file system (tests pass their own)."""
     try:
         wanted = int("".join(lines_of(asked))) / 1000
     except ValueError:

@@ -1,4 +1,4 @@
-"""Ports of an installation, as users see them. The services' own defaults are in their settings.
+"""Ports that users of an installation see. The services' own defaults are in their settings.
 
 Read by the demo, `ei-redis`, the scripts (through `tools/lib/variables.sh`) and the manifests.
 """

@@ -23,15 +23,15 @@ COMMON_SETTINGS: Mapping[str, str] = {
     # frames of 130 kB fill the server's default of 32 MB within half a second, a pause that a relay must survive.
     "client-output-buffer-limit": "pubsub 64mb 32mb 20",
     "tcp-keepalive": "30",
-    # A connection that says nothing for five minutes is closed, such as one that never logs in. Subscribers and blocked
-    # readers are exempt. Our own programs report more often, or connect again without a word.
+    # A connection that is silent for five minutes is closed, such as one that never logs in. Subscribers and blocked
+    # readers are exempt. Our own programs send something more often, or silently reconnect.
     "timeout": "300",
-    # The server's own default, and what the alert is measured by. A connection without a login takes up to 20 kB.
+    # The server's own default, on which the alert is based. A connection without a login takes up to 20 kB.
     "maxclients": "10000",
 }
 
-# From Valkey 9 on, a large reply refers to the string instead of copying it, and nobody counts it: a subscriber that
-# stops reading is never disconnected, and fills the memory. Older servers refuse the setting.
+# Since Valkey 9 a large reply refers to the string instead of copying it, and does not count towards the client's
+# limit: a subscriber that stops reading would never be disconnected. Older servers do not accept the setting.
 VALKEY_9_SETTINGS: Mapping[str, str] = {"min-string-size-avoid-copy-reply": "0"}
 
 

@@ -25,7 +25,7 @@ def hide_password(url: str) -> str:
         scheme, separator, rest = "", "", url
     before, at, behind = rest.rpartition("@")
     if at and "?" in before:
-        # Either a question mark in the password or an @ in the query: the two cannot be told apart.
+        # A question mark in the password and an @ in the query look the same.
         return f"{scheme}{separator}(hidden)"
     if at or separator:
         behind = re.split("[?#]", behind, maxsplit=1)[0]

@@ -1,4 +1,4 @@
-"""Decides by the `Origin` header whether a web page may connect. Pure; used by gateway and websocket server."""
+"""Decides by the `Origin` header whether a web page may connect. Pure; used by the gateway and the websocket server."""
 
 from __future__ import annotations
 

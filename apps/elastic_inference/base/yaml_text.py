@@ -1,6 +1,6 @@
 """Reads YAML that people write: the one place for it. Pure.
 
-A key given twice is an error, since YAML's own readers would take the last value and say nothing. Errors name the line
+A key given twice is an error, since PyYAML would silently use the last value. Errors name the line
 and show no value: a password that is not in quotes may look like an alias, a tag or a key.
 """
 
@@ -22,7 +22,7 @@ from elastic_inference.domain.fields import shown_key
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Base: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _MERGE, _VALUE = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"
-# What messages quote: those of the first kind a part of the text, those of the parsers mostly a sign such as '-'.
+# What error messages quote: some quote a part of the text, those of the parsers mostly a character such as '-'.
 _QUOTED_TEXT, _QUOTED_SIGNS = re.compile(r"(['\"]).*\1", re.DOTALL), re.compile(r"(['\"])[^'\"]{5,}\1")
 
 
@@ -41,7 +41,7 @@ class YamlLimits:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a text means, and the node that says where each part of it is. Both are None for an empty text."""
+    """The value of a text, and the node with the position of each part. Both are None for an empty text."""
 
     value: Any
     root: Any = None
@@ -51,7 +51,7 @@ class _SafeLoader(_Safe):  # type: ignore[misc]
     """YAML's own types, and no others."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
-        """As PyYAML's; names the line of a value such as a date that does not exist."""
+        """Like PyYAML's, but names the line of an impossible value, such as a date that does not exist."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, OverflowError, AttributeError, LookupError):
@@ -64,7 +64,7 @@ def read(content: bytes | str, limits: YamlLimits) -> Document:
 
 
 def read_texts(content: bytes | str, limits: YamlLimits) -> Any:
-    """As `read`, but only with mappings, lists and texts: `on`, `no` and 1 stay as written."""
+    """Like `read`, but only with mappings, lists and texts: `on`, `no` and 1 stay as written."""
     return _single(content, limits, _Base).value
 
 
@@ -137,7 +137,7 @@ def _check_size(text: str, limits: YamlLimits) -> None:
 
 
 def _check_keys(loader: Any, root: Any, limits: YamlLimits) -> None:
-    """Looks at each mapping before the loader merges others into it and so loses what was written."""
+    """Checks each mapping before the loader merges others into it, which would hide duplicate keys."""
     waiting, seen = [root], {id(root)}
     while waiting:
         node = waiting.pop()

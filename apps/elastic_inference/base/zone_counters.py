@@ -16,7 +16,7 @@ MAX_ROWS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ZoneRow:
-    """What a zone has seen of one label; `longest_s` in seconds."""
+    """The counters of one label in a zone; `longest_s` in seconds."""
 
     stream: str
     zone: str
@@ -39,13 +39,13 @@ class LineRow:
 
 
 class ZoneCounters(Collector):
-    """Thread-safe: all values of a scrape are of the same moment."""
+    """The collector. Thread-safe: all values of a scrape are of the same moment."""
 
     def __init__(self) -> None:
         self._rows: tuple[Sequence[ZoneRow], Sequence[LineRow]] = ((), ())
 
     def show(self, zones: Sequence[ZoneRow], lines: Sequence[LineRow]) -> None:
-        """Replaces what the next scrape sees; no more than MAX_ROWS of each."""
+        """Replaces the rows for the next scrape; at most MAX_ROWS of each kind."""
         self._rows = (zones[:MAX_ROWS], lines[:MAX_ROWS])
 
     def collect(self) -> Iterator[Metric]:

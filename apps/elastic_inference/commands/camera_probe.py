@@ -1,4 +1,4 @@
-"""What a camera or file is, and what the product would do with it: console command `ei-camera-probe`."""
+"""Probes a camera or file, and says how the services would use it: console command `ei-camera-probe`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _file(camera: str) -> Path | None:
-    """The file that is meant, given by its path or as file://…; None if it is a camera."""
+    """The path of the file, given as such or as file://…; None for a camera."""
     scheme, separator, rest = camera.partition("://")
     if separator:
         return Path(unquote(rest)) if scheme.lower() == "file" else None

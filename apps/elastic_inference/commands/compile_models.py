@@ -1,7 +1,7 @@
 """Compiles the catalogue's models of a folder for pods of up to one core: `python -m …compile_models MODELS FOLDER`.
 
 Called while the inference image is built; MODEL_COMPILED_DIR names FOLDER there. A pod on a CPU of another kind finds
-no file that fits, and compiles as usual. So a model that fails here only costs its pods a longer start.
+no matching file, and compiles as usual. So if a model fails here, its pods only start more slowly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ONE_CORE = CpuAllowance(1.0, 1)
 
 
 def compile_models(models: Path, folder: Path) -> list[str]:
-    """Fills `folder`; the names of the files in it then."""
+    """Fills `folder`; returns the names of the files in it."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = CompiledModels([], folder, cpu_name())
     core = make_core(_ONE_CORE)
@@ -37,7 +37,7 @@ def compile_models(models: Path, folder: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """0, also if there is nothing to compile."""
+    """Runs the command. Exit code 0, also if there is nothing to compile."""
     models, folder = map(Path, arguments)
     print(f"compiled into {folder}: {', '.join(compile_models(models, folder)) or 'none'}")
     return 0

@@ -1,4 +1,4 @@
-"""`-h` of a service: what it reads from the environment, from the settings' own fields."""
+"""`-h` of a service: the environment variables that it reads, made from the settings' fields."""
 
 from __future__ import annotations
 

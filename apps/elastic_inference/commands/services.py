@@ -1,7 +1,7 @@
 """The console commands of the services.
 
-A service imports hundreds of modules, and nearly all of their objects stay. To search them for garbage again and again
-takes a sixth of the time until the service is ready, so the collector is off meanwhile, and leaves them alone later.
+A service imports hundreds of modules, and nearly all of their objects stay. Garbage collection over them took a
+sixth of the time until the service is ready, so it is off during the start, and ignores these objects later.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _run(module: str, settings: str) -> int:
         service_help = importlib.import_module("elastic_inference.commands.service_help")
         service_help.answer(getattr(config, settings), Path(sys.argv[0]).name, sys.argv[1:])
     gc.disable()
-    # Otherwise pydantic reads the metadata of every installed package, to look for plugins of its own.
+    # Otherwise pydantic reads the metadata of every installed package to find its plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # These hold numpy's help texts alone, and take a fifth of its import.
+    # These contain only numpy's help texts, and take a fifth of its import time.
     for name in ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"):
         sys.modules.setdefault(name, ModuleType(name))
     main = importlib.import_module(f"elastic_inference.flows.{module}").main

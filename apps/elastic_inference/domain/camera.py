@@ -1,6 +1,6 @@
 """A camera of the pool: what an operator asks for (`CameraSpec`) and what the pool reports (`Camera`).
 
-`CameraSpec` is the one source of the REST body, the custom resource's schema, `cameras.yaml` and the documents.
+`CameraSpec` is the only definition for the REST body, the custom resource, `cameras.yaml` and the documents.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CAMERA_SCHEMES = {
 # The schemes of cameras of the pool: not SRT, which PyAV's wheel lacks.
 NETWORK_SCHEMES = tuple(scheme for scheme in CAMERA_SCHEMES if scheme != "srt")
 FILE_SCHEME = "file"
-# Schemes that people may expect: why they are refused, and what to give instead.
+# Schemes that users may expect: why they are refused, and what to use instead.
 LATER_SCHEMES = {
     "onvif": "ONVIF is not supported yet: expected the RTSP URL of the stream (rtsp://host/path), "
     "which the camera's manual or an ONVIF tool shows",
@@ -77,7 +77,7 @@ Certificate = Annotated[
 
 
 class ImageSize(StrEnum):
-    """auto: while nobody watches, as large as the models need; source: as the camera sends it."""
+    """auto: the size that the models need, full size while somebody watches; source: always full size."""
 
     AUTO = "auto"
     SOURCE = "source"
@@ -111,7 +111,7 @@ class CameraLogin(BaseModel):
     @field_validator("password")
     @classmethod
     def _in_utf8(cls, value: SecretStr) -> SecretStr:
-        # Pydantic checks this of all texts but secret ones.
+        # Pydantic checks this for all texts except secrets.
         try:
             value.get_secret_value().encode()
         except UnicodeEncodeError:
@@ -186,7 +186,7 @@ class CameraSpec(BaseModel):
 
     @property
     def is_file(self) -> bool:
-        """Whether its URL is a file, which loops."""
+        """Whether its URL is a file, which plays in a loop."""
         return self.url.startswith(f"{FILE_SCHEME}:")
 
     @property
@@ -195,7 +195,7 @@ class CameraSpec(BaseModel):
         return CameraRules(self.zones, self.lines)
 
     def public(self) -> CameraSpec:
-        """Without the login and the values of the URLs' queries, which are secrets too."""
+        """The specification without the login and the values in the URLs' queries, which are secrets too."""
         return self.model_copy(
             update={"login": None, "url": _without_query(self.url), "substream": _without_query(self.substream)}
         )
@@ -206,7 +206,7 @@ def _without_query(url: str | None) -> str | None:
     if url is None or "?" not in url:
         return url
     parts = urlsplit(url)
-    # As they are written: a decoded name could contain a space.
+    # Undecoded: a decoded name could contain a space.
     names = "&".join(f"{pair.partition('=')[0]}=***" for pair in parts.query.split("&") if pair)
     return parts._replace(query=names).geturl()
 

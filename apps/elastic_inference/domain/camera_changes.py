@@ -1,8 +1,8 @@
 """Applies a change to a camera's specification. Pure; used by the owner of the cameras and by probes.
 
 A login is accepted but never returned: a change without `login` keeps it, and the value *** in a URL's query keeps the
-value that it hides. But only for the same host: whoever may change cameras must not learn a login by sending it to a
-machine of their own.
+value that it hides. But only for the same host: a user who may change cameras must not learn a login by redirecting it
+to a machine of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_errors import CameraRefusal, field_sentences, wrong_fields
 
-# The path of the API's probe would hide it.
+# The API's path for probes would hide a camera of this name.
 RESERVED_NAMES = ("probe",)
 HIDDEN = "***"
 _MAX_DEPTH = 4
@@ -73,7 +73,7 @@ def reveal(field: str, url: str, known: CameraSpec) -> str:
 
 
 def read_model(model: type[Model], document: Mapping[str, Any]) -> Model:
-    """A model made of what a client sent. Raises CameraRefusal that names each wrong field."""
+    """Parses what a client sent as `model`. Raises CameraRefusal that names each wrong field."""
     try:
         return model.model_validate(document)
     except ValidationError as error:

@@ -43,14 +43,14 @@ _KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda found: f"expected at most {found['max_length']} entries",
     "too_short": lambda found: f"expected at least {_entries(found['min_length'])}",
 }
-# The patterns of fields, in words.
+# The fields' patterns, in words.
 _PATTERNS = {
     "name": keys.NAME_RULE,
     "types": keys.NAME_RULE,
     "certificate": "expected sha256:<64 hexadecimal digits>, or the name of a .pem file without its folder",
     "login_secret": "expected the name of a Secret: lower-case letters, digits, '-' and '.'",
 }
-# The fields inside of fields.
+# Nested fields.
 _NESTED = {
     "login": ("user", "password"),
     "zones": ("name", "points", "labels", "dwell_s", "point"),
@@ -59,7 +59,7 @@ _NESTED = {
 
 
 class CameraRefusal(ElasticInferenceError):
-    """A change or a specification that is not accepted: an HTTP status, a sentence, and one for each wrong field."""
+    """A rejected change or specification: an HTTP status, a sentence, and one sentence for each wrong field."""
 
     def __init__(self, status: int, message: str, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -77,13 +77,13 @@ def field_sentences(error: ValidationError, model: type[BaseModel]) -> dict[str,
 
 
 def wrong_fields(fields: Mapping[str, str]) -> CameraRefusal:
-    """The refusal of a specification with these wrong fields."""
+    """The CameraRefusal for a specification with these wrong fields."""
     first, words = next(iter(fields.items()))
     return CameraRefusal(400, f"{first}: {words}", fields)
 
 
 def sentence(words: str) -> str:
-    """With a capital and a full stop."""
+    """`text` with a capital letter and a full stop."""
     cut = words.strip()[:_SENTENCE_CHARACTERS]
     return cut[:1].upper() + cut[1:] + ("" if cut.endswith((".", "?")) else ".")
 

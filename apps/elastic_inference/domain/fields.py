@@ -48,7 +48,7 @@ Attributes = Annotated[
 
 
 def shown_key(key: object) -> str:
-    """A key for an error. One that looks neither like a field nor like a number may be a misplaced password."""
+    """A key as errors show it: a key that looks neither like a field nor like a number may be a misplaced password."""
     return key if isinstance(key, str) and _SHOWN.fullmatch(key) else "a key"
 
 

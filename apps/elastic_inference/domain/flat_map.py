@@ -1,6 +1,6 @@
 """Reads a msgpack map without building nested values. Called by `frame_message`; uses msgpack.
 
-A value costs one byte in a message and up to 500 as a Python object, so 4 MiB of nested maps took 1.5 GB. Here
+A value takes one byte in a message and up to 500 as a Python object, so 4 MiB of nested maps took 1.5 GB. Here
 only the values of the map itself are built. A nested value, an extension or a text over MAX_TEXT_BYTES becomes a
 `Skipped`, which costs nothing, however large it is.
 """
@@ -15,8 +15,8 @@ MAX_KEYS: Final = 64
 # A name of 128 characters in UTF-8 fits.
 MAX_TEXT_BYTES: Final = 512
 
-# Type bytes of the msgpack specification that begin something to skip: maps and arrays, and those of other lengths,
-# extensions, and texts with a length of two or four bytes.
+# Type bytes of the msgpack specification that begin something to skip: maps, arrays, extensions, and texts with a
+# length of two or four bytes.
 _SKIPPED = {
     **dict.fromkeys((*range(0x80, 0x90), 0xDE, 0xDF), "map"),
     **dict.fromkeys((*range(0x90, 0xA0), 0xDC, 0xDD), "array"),

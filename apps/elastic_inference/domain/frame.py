@@ -25,7 +25,7 @@ _EXIF_WITHIN = 256 * 1024
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
 FIRST_TURNED = 5  # from this orientation on, width and height are swapped
 _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
-# Some cameras write a few bytes that belong to nothing between two segments of the header; decoders skip them.
+# Some cameras write a few stray bytes between two segments of the header; decoders skip them.
 _MAX_STRAY_BYTES = 256
 Jpeg = TypeVar("Jpeg", bound="bytes | memoryview")
 
@@ -55,7 +55,7 @@ class Frame:
 
 
 def shown_size(data: bytes | memoryview) -> tuple[int, int]:
-    """(width, height) in pixels as the image is to be shown: `jpeg_size`, turned by its EXIF orientation."""
+    """(width, height) in pixels as the image is displayed: `jpeg_size`, turned by its EXIF orientation."""
     width, height = jpeg_size(data)
     return (height, width) if jpeg_orientation(data) >= FIRST_TURNED else (width, height)
 
@@ -130,7 +130,7 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
 
 
 def without_stray_bytes(data: Jpeg) -> Jpeg | bytes:
-    """The JPEG without the bytes between its header's segments that belong to nothing; `data` itself if it has none."""
+    """The JPEG without stray bytes between its header's segments; `data` itself if there are none."""
     kept, at = 0, 2
     pieces: list[bytes | memoryview] = []
     while at + 4 <= len(data):

@@ -41,7 +41,7 @@ def pack_frame(frame: Frame) -> bytes:
 
 
 def pack_start(frame: Frame) -> bytes:
-    """The frame's message without the image's bytes, with which it ends: who sends both need not copy the image."""
+    """The frame's message without the image's bytes at its end: sending both separately avoids a copy of the image."""
     fields: bytes = msgpack.Packer(buf_size=_SMALL_BYTES).pack(dict(zip(_KEYS, _values(frame), strict=True)))
     return b"%b%b%b%b" % (_MAP, fields[1:], _DATA, len(frame.data).to_bytes(4, "big"))
 
@@ -53,7 +53,7 @@ def unpack_frame(
     max_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
 ) -> Frame:
-    """The frame of a message from any producer, legacy producers (`{name, category, data}`) included.
+    """Unpacks the message of any producer, legacy producers (`{name, category, data}`) included.
 
     The name is cleaned (see `keys.clean_name`); width and height are read from the JPEG's header.
     Raises InvalidFrameError with the reason to count, and nothing else, whatever the bytes are.

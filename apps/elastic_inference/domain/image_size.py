@@ -19,16 +19,17 @@ WATCHED_VALUE = "watched"
 _SIDE_BITS = 1 << 15
 _LETTERBOX = 1 << 30
 _TEXT = re.compile(rb"(\d{1,5})x(\d{1,5}) (stretch|letterbox)")
-# Pods decode a frame whole if they need more than half of it. A smaller one saves little, and moved one box in five.
+# Pods decode a frame at full scale if they need more than half of it. A smaller frame saves little, and moved one box
+# in five.
 _WORTH = 0.5
-# The scales at which pods decode JPEGs (`inference.jpeg`). A frame of that size gives a model what the full frame gives
-# it, and boxes move less. It is taken if it has at most so many times the pixels of one that just covers the input.
+# The scales at which pods decode JPEGs (`inference.jpeg`). A frame of such a size gives a model the same input as
+# the full frame, and boxes move less. It is chosen if it has at most this many times the pixels of the smallest size.
 _DECODED_AT = (1 / 8, 1 / 4, 1 / 2)
 _MOST_PIXELS = 3.0
 
 
 class FrameSize(NamedTuple):
-    """How a frame is to be encoded: its size, pixels; with `full_chroma` its colours are as sharp as its brightness."""
+    """How to encode a frame: its size in pixels; with `full_chroma`, without chroma subsampling."""
 
     width: int
     height: int
@@ -37,7 +38,7 @@ class FrameSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """The input of a model, pixels. With `letterbox` a frame keeps its proportions, else it is stretched."""
+    """The size of a model's input in pixels. With `letterbox` a frame keeps its proportions, else it is stretched."""
 
     width: int
     height: int
@@ -48,7 +49,7 @@ class ModelSize:
 
     @property
     def code(self) -> int:
-        """The number in the answer to a push."""
+        """The number for this size in the answer to a push."""
         return (_LETTERBOX if self.letterbox else 0) + self.width * _SIDE_BITS + self.height
 
     def scale(self, width: int, height: int) -> float:
@@ -86,8 +87,8 @@ def size_of(code: int) -> ModelSize | None:
 def reduced(width: int, height: int, models: Iterable[ModelSize]) -> FrameSize:
     """The size at which a frame of this size still covers the input of each model: proportions kept, never enlarged.
 
-    Both sides are even, as encoders like them. Models that letterbox, as YOLOs do, need sharp colours too: cameras have
-    halved their size before, and halved again they moved one box in eight.
+    Both sides are even, which encoders prefer. Models that letterbox, such as YOLO, need full chroma: cameras have
+    already halved its size, and halving it again moved one box in eight.
     """
     models = tuple(models)
     scale = max((model.scale(width, height) for model in models), default=1.0)

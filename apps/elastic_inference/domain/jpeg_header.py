@@ -1,7 +1,7 @@
-"""What a JPEG's header says, read once for all frames with the same header.
+"""Parses JPEG headers, once for all frames with the same header.
 
 Called for each frame by pods, when it is popped and when it is decoded. A camera's frames have the same header, byte
-for byte: to compare it with those seen before takes a tenth of the time of reading it. Pure.
+for byte: comparing it with those seen before takes a tenth of the time of parsing it. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from elastic_inference.domain.jpeg_memory import one_scan
 # Headers kept, one for each kind of camera. A header that changes with each frame (EXIF) is read each time.
 _KEPT = 16
 _MAX_HEADER_BYTES = 4096
-# All that is read lies this far before the end of the data.
+# The parser stops this far before the end of the data.
 _MARGIN_BYTES = 16
 _SCAN, _ADOBE = 0xDA, 0xEE
 
@@ -24,8 +24,8 @@ _SCAN, _ADOBE = 0xDA, 0xEE
 class JpegHeader:
     """The size of the image as stored and its EXIF orientation; `one_scan` as `jpeg_memory.one_scan` says.
 
-    `planes` is how many times smaller the colour planes are than that of the brightness, (across, down), each 1 or 2;
-    None for images of other than these three planes: grey, RGB, CMYK, and whatever is rare.
+    `planes` is the chroma subsampling, (horizontal, vertical), each 1 or 2; None for images without one luma and two
+    chroma planes (grey, RGB, CMYK), and for rare subsamplings.
     """
 
     width: int
@@ -36,16 +36,16 @@ class JpegHeader:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """(width, height) as the image is to be shown."""
+        """(width, height) as the image is displayed."""
         return (self.height, self.width) if self.orientation >= FIRST_TURNED else (self.width, self.height)
 
 
-# The newest first; replaced as a whole, so that any thread may read it.
+# The newest first; the whole tuple is replaced, so that any thread may read it.
 _known: tuple[tuple[bytes, JpegHeader], ...] = ()
 
 
 def jpeg_header(data: bytes) -> JpegHeader | None:
-    """The header's facts; None for one that is not as the standard has it, or where the image ends soon after it."""
+    """Parses the header; None if it does not follow the standard, or if the data ends soon after it."""
     for header, facts in _known:
         if data.startswith(header) and len(data) >= len(header) + _MARGIN_BYTES:
             return facts
@@ -68,7 +68,7 @@ def _read(data: bytes) -> JpegHeader | None:
 
 
 def _walk(data: bytes) -> tuple[int, tuple[int, int] | None]:
-    """(where the first scan's data begins, `planes`); (0, None) unless there are just one frame and no stray bytes."""
+    """(offset of the first scan's data, `planes`); (0, None) unless there is exactly one frame and no stray bytes."""
     planes: tuple[int, int] | None = None
     at, end, frames, adobe = 2, len(data), 0, False
     while data[:2] == b"\xff\xd8" and at + 4 <= end and data[at] == 0xFF:
@@ -86,7 +86,7 @@ def _walk(data: bytes) -> tuple[int, tuple[int, int] | None]:
 
 
 def _planes(frame: bytes) -> tuple[int, int] | None:
-    """Of the segment that holds the size: precision, height, width, and three bytes for each colour. T.81, B.2.2."""
+    """Reads the frame header: precision, height, width, and three bytes for each component. T.81, B.2.2."""
     if len(frame) != 15 or frame[0] != 8 or frame[5] != 3 or frame[6::3] != b"\1\2\3":
         return None
     if frame[10] != 0x11 or frame[13] != 0x11:

@@ -1,8 +1,8 @@
-"""How much memory libjpeg needs to decode a JPEG, by its header alone.
+"""How much memory libjpeg needs to decode a JPEG, judged by its header.
 
 Called before an image is decoded, by the pods and by drawing. An image whose first scan holds everything is decoded row
-by row. For any other (progressive, or one scan for each colour) libjpeg keeps all coefficients, two bytes each, however
-small the scale at which it is decoded: 198 MB for 33 million pixels without subsampling.
+by row. For any other (progressive, or one scan for each component) libjpeg keeps all coefficients, two bytes each,
+at any decoding scale: 198 MB for 33 million pixels without subsampling.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _OTHER_FRAMES = SIZE_MARKERS - _SEQUENTIAL
 _BLOCK = 8
 _BYTES_A_BLOCK = 2 * _BLOCK * _BLOCK
-# Rows of blocks, their neighbours and what is scaled up, in up to four colours. Measured: 60 to 150 per column.
+# Rows of blocks, their neighbours and upsampled rows, for up to four components. Measured: 60 to 150 per column.
 _BYTES_A_COLUMN = 256
-# If the header is invalid: four colours without subsampling.
+# Assumed if the header is invalid: four components without subsampling.
 _WORST_BYTES_A_PIXEL = 8
 
 
 def one_scan(data: bytes | memoryview) -> bool:
     """Whether the header says that the first scan is the only one, after which decoders stop. False if unsure.
 
-    Saves nearly every frame the search through its bytes: 0.1 ms for one of 768x432.
+    This saves a search through the bytes of nearly every frame: 0.1 ms at 768x432.
     """
     at, parts, end = 2, 0, len(data)
     while at + 9 < end and data[at] == 0xFF:
@@ -45,12 +45,12 @@ def decoding_bytes(data: bytes | memoryview, width: int, height: int) -> int:
 
 
 def row_bytes(width: int) -> int:
-    """As `decoding_bytes`, for an image of one scan."""
+    """Like `decoding_bytes`, for an image of one scan."""
     return _BYTES_A_COLUMN * width
 
 
 def _coefficient_bytes(data: bytes | memoryview, width: int, height: int) -> int:
-    """Two bytes for each coefficient of each colour, in whole groups of blocks."""
+    """Two bytes for each coefficient of each component, in whole groups of blocks."""
     worst = _WORST_BYTES_A_PIXEL * (width + 4 * _BLOCK) * (height + 4 * _BLOCK)
     at, end = 2, len(data)
     while at + 10 <= end and data[at] == 0xFF and data[at + 1] not in SIZE_MARKERS:

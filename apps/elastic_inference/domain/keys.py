@@ -38,7 +38,7 @@ def clean_name(text: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _clean(text: str) -> str:
-    """Remembers short texts alone: a pod cleans the same few names with each frame."""
+    """Caches only short texts: a pod cleans the same few names with each frame."""
     cleaned = _OTHER.sub("_", text)
     if cleaned[0] in "._-":
         cleaned = ("x" + cleaned)[:NAME_LIMIT]
@@ -109,7 +109,7 @@ def dropped(infer_type: str) -> str:
 
 
 def legacy_account(infer_type: str) -> str:
-    """Hash: how many legacy frames had arrived by which time; the janitor derives their age from it."""
+    """Hash: counts of legacy frames that had arrived, by time; the janitor derives their age from it."""
     return f"{{queue_{infer_type}}}:plain"
 
 
@@ -151,7 +151,7 @@ def camera_reply(request_id: str) -> str:
 
 
 def leases(group: str) -> str:
-    """Hash: who holds what of a group that is leased, such as `cameras`."""
+    """Hash: which worker holds which item of a leased group, such as `cameras`."""
     return f"{{{group}}}:leases"
 
 
@@ -223,7 +223,7 @@ EVENTS_ON = "events:on"  # string: how many partitions there are; exists while a
 
 
 def partition_of(name: str, partitions: int) -> int:
-    """The partition of a stream, from its name without the type, so that all types of a camera meet in one place."""
+    """The partition of a stream, from its name without the type, so that all types of a camera share one partition."""
     return zlib.crc32(name.encode()) % partitions
 
 
@@ -310,5 +310,5 @@ def snapshot_image(image: str) -> str:
 
 
 def snapshot_state(image: str) -> str:
-    """String: `?` while an image is fetched, else why there is none."""
+    """String: `?` while an image is being fetched, else why there is none."""
     return f"{{snapshots}}:state:{image}"

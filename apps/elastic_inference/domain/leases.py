@@ -1,6 +1,6 @@
-"""Leases: who of many workers runs which items of a group, such as the cameras of the pool.
+"""Leases: which worker runs which items of a group, such as the cameras of the pool.
 
-Pure rules and types that know nothing of cameras. `adapters/leases` asks Redis; `doc/redis.md` (Leases) says how items
+Pure rules and types, independent of cameras. `adapters/leases` talks to Redis; `doc/redis.md` (Leases) says how items
 are distributed. Times are of this process's monotonic clock, in seconds.
 """
 
@@ -15,9 +15,9 @@ LEASE_S = 3.0
 # The longest time from one round to the next.
 ROUND_S = 1.0
 # How long a former worker may continue after another one has claimed its item, unless its pushes are refused earlier. A
-# worker with many new cameras on a busy machine needs that long to connect and get a key frame.
+# worker with many new cameras on a busy machine needs that long to connect and receive a key frame.
 LEAVING_S = 30.0
-# While it is not known what is wanted (Redis has restarted empty), workers keep what they hold for this long.
+# While the wanted items are unknown (Redis has restarted empty), workers keep theirs for this long.
 KEEP_S = 15.0
 MAX_ITEMS = 4096
 MAX_EPOCH = 9_000_000_000_000_000
@@ -36,7 +36,7 @@ class Holding:
 
     `cost` is measured, in CPU seconds a second; 0 if nothing has been measured yet. `fenced_by` is the epoch with which
     the queue refused its frames, else 0: if the lease is still its own, it gets a higher epoch. `blocked`: it can't run
-    while the former worker does, which must end first.
+    until the former worker has ended it.
     """
 
     epoch: int
@@ -49,7 +49,7 @@ class Holding:
 class Claim:
     """An item that this worker must run until `until_monotonic`, unless a later round says otherwise.
 
-    `revision` is that of its specification, 0 while it is not known. `quarantined_until` is monotonic, 0 without a
+    `revision` is the revision of its specification, 0 while unknown. `quarantined_until` is monotonic, 0 without a
     quarantine.
     """
 
@@ -83,7 +83,7 @@ class Unassigned:
 
     @property
     def reason(self) -> str:
-        """For people."""
+        """The reason as a sentence for people."""
         return _SENTENCES[self.why].format(cost=self.cost)
 
 
@@ -103,8 +103,8 @@ class WorkerLoad:
 class Round:
     """What a worker learns in one round.
 
-    `held`: it runs only these. `leaving`: another worker has claimed these; this one runs them until the queue refuses
-    its frames, or until the time given. `workers`: all living workers, itself included.
+    `held`: the items to run, and no others. `leaving`: items that another worker has claimed; this one runs them until
+    the queue refuses its frames, or until the time given. `workers`: all living workers, itself included.
     """
 
     held: Mapping[str, Claim] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Round:
 class Lease:
     """Who holds an item, for programs that only read. `worker` is None if the item waits for one.
 
-    `former` is the worker that hands it over, as long as it lives and may run it.
+    `former` is the worker that hands it over, while it lives and may still run it.
     """
 
     worker: str | None

@@ -132,7 +132,7 @@ class Worker:
 @with_config(CLOSED)
 @dataclass(slots=True)
 class Stats:
-    """The pool at this moment; for a token that does not see all cameras, its own streams in it."""
+    """The current state of the pool; for a token that does not see all cameras, of its own streams only."""
 
     time_ms: Annotated[Rate, Field(description="The server's clock when this document was made, Unix milliseconds.")]
     types: Annotated[

@@ -1,4 +1,4 @@
-"""What a probe found out about a camera or a file; the only definition of these fields.
+"""What a probe found about a camera or a file; the only definition of these fields.
 
 `adapters.source.probe` makes it; `ei-camera-probe` prints it.
 """

@@ -20,7 +20,7 @@ from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
 
 
 class ErrorCode(StrEnum):
-    """A stable code for programs."""
+    """A stable error code for programs."""
 
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"
@@ -153,7 +153,7 @@ class Login:
 @with_config(CLOSED)
 @dataclass(slots=True)
 class ErrorDetail:
-    """The error."""
+    """The details of an error."""
 
     code: ErrorCode
     message: Annotated[str, Field(description="A sentence for people.")]
@@ -170,7 +170,7 @@ class ErrorDetail:
 @with_config(CLOSED)
 @dataclass(slots=True)
 class Error:
-    """Why the request failed."""
+    """The body of an error response: why the request failed."""
 
     error: ErrorDetail
 

@@ -19,7 +19,7 @@ from elastic_inference.domain.tracks import FrameTracks
 
 RESULT_VERSION: Final = 1
 MAX_RESULT_JSON_BYTES = 1024 * 1024
-# 1 MiB of brackets alone would take 80 MB. Twenty thousand detections have fewer.
+# 1 MiB of brackets would take 80 MB as Python objects. Twenty thousand detections have fewer brackets.
 MAX_RESULT_BRACKETS = 65_536
 _LENGTH = struct.Struct(">I")
 
@@ -112,7 +112,7 @@ def result_json(result: Result) -> bytes:
 
 
 def parse_result(document: bytes | str) -> Result:
-    """The `Result` of its JSON. Raises InvalidResultError unless it is a complete result of version 1."""
+    """Parses the JSON of a `Result`. Raises InvalidResultError unless it is a complete result of version 1."""
     check_size(document)
     try:
         return _RESULT.validate_json(document)

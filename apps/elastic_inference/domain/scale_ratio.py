@@ -1,4 +1,4 @@
-"""The one number that autoscalers read, and its bounds. Pure."""
+"""The number that autoscalers follow, and its bounds. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ MAX_SCALE_RATIO = 1000.0
 
 def scale_ratio(demand: float, capacity: float) -> float:
     """Demand over capacity, in the same unit: finite, from 0 to MAX_SCALE_RATIO. 0 without a capacity or a number."""
-    if not (demand > 0 and capacity > 0):  # also if one of them is not a number
+    if not (demand > 0 and capacity > 0):  # also for NaN
         return 0.0
     return min(demand / capacity, MAX_SCALE_RATIO) if demand < float("inf") else MAX_SCALE_RATIO

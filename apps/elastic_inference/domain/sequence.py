@@ -1,13 +1,13 @@
-"""One stream's results put in order. Pure: the caller brings the clock and owns the timer.
+"""Puts one stream's results in order. Pure: the caller passes the time and owns the timer.
 
 Several pods serve one stream and finish its frames out of order. The queue numbers the frames without a gap (`order`),
 so a missing number is either still on its way or will never come. A frame that was numbered and has no result leaves
 a `Tombstone`, which fills its place, so no result waits for it. A killed pod leaves none; then the window decides.
 A tombstone has no deadline of its own: one that overtakes slow results does not make them late.
 
-**Start.** The first arrival does not fix the start: a slower pod may still hold its predecessor. So it waits for the
-window like any other item whose predecessor is unknown, and what arrives meanwhile with a lower number passes before
-it. No shorter wait is safe, since nothing shows how many pods share a stream. When the window is over, all that
+**Start.** The first arrival does not fix the start: a slower pod may still hold its predecessor. So it waits for
+the window like any other item whose predecessor is unknown, and items with lower numbers that arrive meanwhile pass
+before it. No shorter wait is safe, since nothing shows how many pods share a stream. When the window is over, all that
 followed without a gap passes too, and from then on an item in order is never delayed.
 
 **Duplicates.** A batch may be published twice, and after a failover Redis may give out numbers again. Items can carry
@@ -61,7 +61,7 @@ class Sequence(Generic[T]):
     """
 
     def __init__(self, window_s: float, last: int | None = None, now_s: float = 0.0) -> None:
-        """`last` is the number that passed last where another process has begun; None at a start."""
+        """`last` is the last number that passed in another process whose work this continues; None at a start."""
         self.late = 0
         self._window_s = window_s
         self._last = last
@@ -73,7 +73,7 @@ class Sequence(Generic[T]):
     def push(self, order: int, item: T, now_s: float, size_bytes: int = 0, identity: Hashable = None) -> list[T]:
         """Takes one item; returns what may pass now, in order.
 
-        `identity` tells two frames with the same `order` apart; None if nothing does.
+        `identity` distinguishes two frames with the same `order`; None if nothing does.
         """
         if order - 1 == self._last and not self._held:
             self._pass(order, identity, now_s)

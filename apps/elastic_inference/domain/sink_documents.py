@@ -25,7 +25,7 @@ class SinkCondition(StrEnum):
 
 
 class SinkOrigin(StrEnum):
-    """Where a sink is configured: in SINKS_FILE, which REST does not change, or by REST."""
+    """Where a sink is configured: in SINKS_FILE, which REST can't change, or by REST."""
 
     FILE = "file"
     REST = "rest"
@@ -34,7 +34,7 @@ class SinkOrigin(StrEnum):
 @with_config(CLOSED)
 @dataclass(slots=True)
 class SinkState:
-    """How a sink is, as its event worker says it."""
+    """The state of a sink, as its event worker reports it."""
 
     condition: SinkCondition
     reason: Annotated[str | None, Field(description="Why it fails or is paused, as a sentence.")] = None
@@ -68,7 +68,7 @@ class Sinks:
 @with_config(CLOSED)
 @dataclass(slots=True)
 class SinkTest:
-    """What came of a test event."""
+    """The outcome of a test event."""
 
     delivered: Annotated[bool, Field(description="Whether the sink has confirmed it.")]
     message: Annotated[str, Field(description="What happened, as a sentence.")]
@@ -97,7 +97,7 @@ class DeadLetters:
 @with_config(CLOSED)
 @dataclass(slots=True)
 class Resent:
-    """What came of sending dead letters again."""
+    """The outcome of sending dead letters again."""
 
     sent: Annotated[Count, Field(description="Delivered, out of order and marked as `resent`, and removed from here.")]
     message: Annotated[str, Field(description="What happened, as a sentence.")]

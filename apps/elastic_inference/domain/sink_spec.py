@@ -1,4 +1,4 @@
-"""What a sink is: where events go, which of them, and when. The only definition of the fields of `sinks.yaml` and REST.
+"""A sink's specification: which events go where, and when. The only definition of the fields in `sinks.yaml` and REST.
 
 A specification holds no secret: it names a file of SINK_SECRETS_DIR. Pure.
 """
@@ -37,7 +37,7 @@ class SinkError(ElasticInferenceError):
 
 
 class QuietHours(BaseModel):
-    """Events that began in this time of the day are left out. It may pass midnight."""
+    """Events that began at these times of day are left out. The span may include midnight."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
@@ -62,7 +62,7 @@ class QuietHours(BaseModel):
         return value
 
     def holds(self, at_ms: float) -> bool:
-        """Whether the time, Unix milliseconds, is quiet."""
+        """Whether the time, in Unix milliseconds, is within the quiet hours."""
         at = datetime.datetime.fromtimestamp(at_ms / 1000, zoneinfo.ZoneInfo(self.timezone)).strftime("%H:%M")
         if self.start <= self.end:
             return self.start <= at < self.end
@@ -70,12 +70,12 @@ class QuietHours(BaseModel):
 
 
 def _name_may_miss(schema: dict[str, Any]) -> None:
-    """Completes the JSON Schema: a request says the name in its path."""
+    """Completes the JSON Schema: the name is optional, since a request has it in its path."""
     schema["required"] = [name for name in schema.get("required", ()) if name != "name"]
 
 
 class _Sink(BaseModel):
-    """What all sinks have: name, filters, quiet hours."""
+    """The fields of every sink: name, filters, quiet hours."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -98,7 +98,7 @@ class _Sink(BaseModel):
     ] = ()
 
     def takes(self, event: Event) -> bool:
-        """Whether this sink gets the event. All phases of one event are judged by when it began."""
+        """Whether this sink gets the event. The time when an event began decides for all its phases."""
         wanted = (
             (self.kinds, event.kind),
             (self.phases, event.phase),
@@ -114,7 +114,7 @@ class _Sink(BaseModel):
 
     @property
     def place(self) -> str:
-        """Where events go, for people and logs: without path, query and secrets."""
+        """The destination of events, for people and logs: without path, query and secrets."""
         return ""
 
 
@@ -290,7 +290,7 @@ class RedisSink(_TlsSink):
 
 
 class LogSink(_Sink):
-    """One log line an event, for trying out."""
+    """One log line per event, for a first try."""
 
     kind: Annotated[Literal["log"], Field(description="What it is.")]
 
@@ -330,7 +330,7 @@ def read_sink(document: Any) -> SinkSpec:
 
 
 def rest_refusal(spec: SinkSpec) -> str | None:
-    """Why REST may not make this sink, though the operator's file may; None if it may."""
+    """Why REST may not add this sink, although the operator's file may; None if it may."""
     if isinstance(spec, KafkaSink):
         return "kind: a Kafka sink must be in SINKS_FILE, since Kafka's servers name further addresses themselves"
     document = spec.model_dump()

@@ -15,7 +15,7 @@ from elastic_inference.domain.fields import Count
 
 @dataclass(frozen=True, slots=True)
 class TrackedObject:
-    """A detection whose object is known."""
+    """A detection that belongs to a track."""
 
     index: Annotated[Count, Field(description="The place of the detection in the frame's list, from 0.")]
     track: Annotated[str, Field(description="The object's track, as in events: <stream>/<epoch>-<n>.")]

@@ -401,7 +401,7 @@ export interface components {
             status: components["schemas"]["CameraStatus"];
         };
         /**
-         * @description lost: the source delivers nothing; back: it does again. A pool without pods is not a lost camera.
+         * @description lost: the source delivers nothing; back: it delivers again. A missing pod does not make a camera lost.
          * @enum {string}
          */
         CameraChange: "lost" | "back";
@@ -549,20 +549,20 @@ export interface components {
             };
         };
         /**
-         * @description in: from the left of a line to its right, as seen by somebody who walks from its start to its end.
+         * @description in: from the left of a line to its right, looking from its start to its end.
          * @enum {string}
          */
         Direction: "in" | "out";
-        /** @description Why the request failed. */
+        /** @description The body of an error response: why the request failed. */
         Error: {
             error: components["schemas"]["ErrorDetail"];
         };
         /**
-         * @description A stable code for programs.
+         * @description A stable error code for programs.
          * @enum {string}
          */
         ErrorCode: "bad_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "conflict" | "precondition_failed" | "too_many" | "no_frame" | "unavailable" | "bad_gateway" | "internal";
-        /** @description The error. */
+        /** @description The details of an error. */
         ErrorDetail: {
             code: components["schemas"]["ErrorCode"];
             /** @description A sentence for people. */
@@ -572,7 +572,7 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description One revision of an event. Readers ignore unknown fields, and tell repeats by `id` and `rev`. */
+        /** @description One revision of an event. Readers ignore unknown fields, and recognise repeats by `id` and `rev`. */
         Event: {
             /**
              * @description Version of this format.
@@ -635,11 +635,11 @@ export interface components {
             snapshot_reason: string | null;
         };
         /**
-         * @description What it is about: an object, its visit to a zone, a line it crossed, its long stay; or a camera that was lost.
+         * @description What an event is about: an object, its visit to a zone, a line it crossed, its long stay; or a lost camera.
          * @enum {string}
          */
         EventKind: "object" | "zone" | "line" | "dwell" | "camera";
-        /** @description Events, the newest first. Each entry is one revision: several may have the same id. */
+        /** @description A page of events, the newest first. Each entry is one revision: several may have the same id. */
         EventPage: {
             /** @description Revisions of events. */
             events: components["schemas"]["Event"][];
@@ -698,7 +698,7 @@ export interface components {
             time_ms: number;
         };
         /**
-         * @description auto: while nobody watches, as large as the models need; source: as the camera sends it.
+         * @description auto: the size that the models need, full size while somebody watches; source: always full size.
          * @enum {string}
          */
         ImageSize: "auto" | "source";
@@ -747,7 +747,7 @@ export interface components {
             /** @description For one batch. */
             timeout_s?: number;
         };
-        /** @description A line that objects cross. Its direction says what *in* is: from its left to its right. */
+        /** @description A line that objects cross. Its direction defines *in*: from its left to its right. */
         Line: {
             /** @description Its name, once for the camera. */
             name: string;
@@ -788,7 +788,7 @@ export interface components {
         };
         /** @description Event `log`: the newest 50 of the events that this token sees, sent at the start and when there are new ones, at most twice a second. Tell repeats by `id` and `rev`; /api/events/log has all. */
         LogEvent: components["schemas"]["EventPage"];
-        /** @description One log line an event, for trying out. */
+        /** @description One log line per event, for a first try. */
         LogSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
             name?: string;
@@ -864,7 +864,7 @@ export interface components {
             timeout_s?: number;
         };
         /**
-         * @description Where an event is in its life. What takes no time, such as a crossing, has `end` alone.
+         * @description The phase of an event's life. An event without duration, such as a crossing, has only `end`.
          * @enum {string}
          */
         Phase: "begin" | "update" | "end";
@@ -934,7 +934,7 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description Events that began in this time of the day are left out. It may pass midnight. */
+        /** @description Events that began at these times of day are left out. The span may include midnight. */
         QuietHours: {
             /** @description HH:MM. */
             from: string;
@@ -986,11 +986,11 @@ export interface components {
             password?: string | null;
         };
         /**
-         * @description The point of a box that counts. foot: the middle of its lower edge; centre: its centre.
+         * @description The point that stands for a box. foot: the middle of its lower edge; centre: its centre.
          * @enum {string}
          */
         ReferencePoint: "foot" | "centre";
-        /** @description What came of sending dead letters again. */
+        /** @description The outcome of sending dead letters again. */
         Resent: {
             /** @description Delivered, out of order and marked as `resent`, and removed from here. */
             sent: number;
@@ -1071,11 +1071,11 @@ export interface components {
          */
         SinkCondition: "starting" | "delivering" | "failing" | "paused" | "disabled" | "unassigned";
         /**
-         * @description Where a sink is configured: in SINKS_FILE, which REST does not change, or by REST.
+         * @description Where a sink is configured: in SINKS_FILE, which REST can't change, or by REST.
          * @enum {string}
          */
         SinkOrigin: "file" | "rest";
-        /** @description How a sink is, as its event worker says it. */
+        /** @description The state of a sink, as its event worker reports it. */
         SinkState: {
             condition: components["schemas"]["SinkCondition"];
             /** @description Why it fails or is paused, as a sentence. */
@@ -1091,7 +1091,7 @@ export interface components {
             /** @description Events that it refused for good. */
             dead?: number;
         };
-        /** @description What came of a test event. */
+        /** @description The outcome of a test event. */
         SinkTest: {
             /** @description Whether the sink has confirmed it. */
             delivered: boolean;
@@ -1114,7 +1114,7 @@ export interface components {
             /** @description What is wrong with SINKS_FILE, or that no event worker runs. */
             problem: string | null;
         };
-        /** @description The pool at this moment; for a token that does not see all cameras, its own streams in it. */
+        /** @description The current state of the pool; for a token that does not see all cameras, of its own streams only. */
         Stats: {
             /** @description The server's clock when this document was made, Unix milliseconds. */
             time_ms: number;
@@ -1192,7 +1192,7 @@ export interface components {
             /** @description All streams. */
             streams: number;
         };
-        /** @description A detection whose object is known. */
+        /** @description A detection that belongs to a track. */
         TrackedObject: {
             /** @description The place of the detection in the frame's list, from 0. */
             index: number;

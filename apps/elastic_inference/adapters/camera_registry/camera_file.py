@@ -61,7 +61,7 @@ def _camera(_: int, entry: Any, node: Any) -> CameraSpec:
     except ValidationError as error:
         place, words = next(iter(field_sentences(error, CameraSpec).items()))
         name = entry.get("name")
-        # What is no name may be anything, even a URL with a password.
+        # Anything that is not a valid name may hold a password, such as a URL.
         whose = f"camera {name}, " if isinstance(name, str) and keys.is_name(name) else ""
         where = f"{line_of(_place(node, place))}{whose}{shown_place(place.split('.'))}"
         raise CameraFileError(f"{where}: {words[:1].lower()}{words[1:].rstrip('.')}") from None
@@ -70,7 +70,7 @@ def _camera(_: int, entry: Any, node: Any) -> CameraSpec:
     if spec.login_secret is not None:
         where = line_of(_place(node, "login_secret"))
         raise CameraFileError(
-            f"{where}camera {spec.name}, login_secret: expected `login`: a file can't use a Secret of Kubernetes"
+            f"{where}camera {spec.name}, login_secret: expected `login`: a file can't use a Kubernetes Secret"
         )
     return spec
 

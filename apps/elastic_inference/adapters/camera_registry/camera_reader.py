@@ -1,4 +1,4 @@
-"""What a source worker reads of the registry and writes to it. Synchronous.
+"""A source worker's access to the registry: reads cameras, writes statuses. Synchronous.
 
 Called by the supervisor of the camera pool.
 """

@@ -1,4 +1,4 @@
-"""The interface of what stores the cameras: a file, or custom resources of a cluster."""
+"""The interface of a store of cameras: a file, or the custom resources of a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CameraStore(Protocol):
         """Why cameras can't be read or changed, as a sentence; empty if they can."""
 
     async def refresh(self) -> None:
-        """Looks for changes that others made; called each second. Errors become `problem`."""
+        """Looks for changes that others made; called every second. Errors become `problem`."""
 
     def cameras(self) -> Mapping[str, CameraSpec] | None:
         """All cameras with their logins; None until they have been read for the first time."""

@@ -1,4 +1,4 @@
-"""The values in the registry: made by its writers, and read as input from outside.
+"""Builds and parses the values in the registry. Parsing treats them as input from outside.
 
 No function that reads raises an error: invalid values become None.
 """
@@ -24,9 +24,9 @@ MAX_COST = 4096.0
 COST_ESTIMATE = 0.15
 _STATUS: TypeAdapter[CameraStatus] = TypeAdapter(CameraStatus)
 _REASON_CHARACTERS = 500
-# Fields of a hash: names of cameras, twice as many as there may be, and some marks.
+# Maximum number of fields in a hash: twice the maximum number of cameras, and some marks.
 MAX_FIELDS = 2 * MAX_CAMERAS + 16
-# Bytes that one with so many fields has at most: a status with its longest reason in JSON, or a lease.
+# Maximum bytes per field: a status with its longest reason in JSON, or a lease.
 _SPARE_BYTES, _ROW_BYTES = 256 * 1024, 4096
 _STATUS_NUMBERS = ("fps", "cost", "width", "height", "reconnects", "since_ms", "frame_ms")
 
@@ -80,7 +80,7 @@ def status_value(status: CameraStatus) -> bytes:
 
 
 def read_spec(name: str, raw: object) -> RegisteredCamera | None:
-    """What `spec_value` made. Fields that a newer version may have added are left out."""
+    """Parses a `spec_value`. Ignores fields that a newer version may have added."""
     found = read_object(raw)
     revision, spec = found.get("revision"), found.get("spec")
     if not _is_revision(revision) or not isinstance(spec, dict):
@@ -94,7 +94,7 @@ def read_spec(name: str, raw: object) -> RegisteredCamera | None:
 
 
 def complete(camera: RegisteredCamera, raw_secrets: object) -> CompleteCamera | None:
-    """A camera with what `secrets_value` made. None if the two are not of the same revision: read both again."""
+    """Adds a `secrets_value` to a camera. None if the two are of different revisions: then read both again."""
     secrets = read_object(raw_secrets)
     if not secrets:
         hidden = camera.has_login or any("=***" in (url or "").partition("?")[2] for url in _urls(camera.spec))
@@ -116,7 +116,7 @@ def _urls(spec: CameraSpec) -> tuple[str | None, str | None]:
 
 
 def read_wanted(raw: object) -> tuple[int, float] | None:
-    """(revision, cost) of what `wanted_value` made."""
+    """Parses a `wanted_value`: (revision, cost)."""
     parts = raw.split(b" ") if isinstance(raw, bytes) and len(raw) <= 64 else []
     if len(parts) != 2 or not parts[0].isdigit() or int(parts[0]) > MAX_REVISION:
         return None
@@ -128,7 +128,7 @@ def read_wanted(raw: object) -> tuple[int, float] | None:
 
 
 def read_status(raw: object) -> CameraStatus | None:
-    """What `status_value` made: invalid numbers become 0 or None, and long texts are cut."""
+    """Parses a `status_value`. Invalid numbers become 0 or None, and long texts are cut."""
     found = read_object(raw)
     try:
         state = CameraState(str(found.get("state")))
@@ -149,9 +149,9 @@ def read_status(raw: object) -> CameraStatus | None:
 
 
 def readable(fields: object, used: object) -> bool:
-    """Whether a hash that workers write may be read: how many fields it has, and by `MEMORY USAGE` how many bytes.
+    """Whether a hash that workers write is small enough to read, by its number of fields and its `MEMORY USAGE`.
 
-    More were not written by our services; reading them could take all memory.
+    Our services do not write larger ones; reading one could take all memory.
     """
     count = fields if isinstance(fields, int) else 0
     return 0 < count <= MAX_FIELDS and not (isinstance(used, int) and used > _SPARE_BYTES + count * _ROW_BYTES)
@@ -169,7 +169,7 @@ def read_object(raw: object, maximum: int = MAX_BYTES) -> dict[str, Any]:
 
 
 def text_of(text: str, characters: int) -> str:
-    """At most so many characters, without lone halves of pairs: JSON may hold them, but UTF-8 can't."""
+    """At most `characters` characters, without lone surrogates: JSON may hold them, but UTF-8 can't."""
     return text[:characters].encode(errors="replace").decode()
 
 

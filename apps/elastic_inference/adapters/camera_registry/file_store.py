@@ -1,6 +1,6 @@
 """The cameras of one machine, kept in the file of `CAMERAS_FILE`. Run by the owner, on its event loop.
 
-The whole file is read each second: neither its time nor its inode shows every change. While it is broken, its last
+The whole file is read every second: neither its time nor its inode shows every change. While it is broken, its last
 good state stays. A change is written to a file beside it, which is then renamed: a reader finds the old or the new one.
 """
 
@@ -103,7 +103,7 @@ class FileStore:
             raise CameraRefusal(409, self.problem)
         if spec is not None and spec.login_secret is not None:
             raise wrong_fields(
-                {"login_secret": "Expected `login`: the cameras are in a file, which can't use a Secret of Kubernetes."}
+                {"login_secret": "Expected `login`: the cameras are in a file, which can't use a Kubernetes Secret."}
             )
         return dict(self.cameras() or {})
 

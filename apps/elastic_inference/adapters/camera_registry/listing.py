@@ -31,7 +31,7 @@ _HASHES = (
     keys.leases(GROUP),
     keys.lease_workers(GROUP),
 )
-# Those that source workers may write; the others are the owner's.
+# Source workers may write these; only the owner writes the others.
 _BY_WORKERS = (keys.CAMERA_STATUS, keys.leases(GROUP), keys.lease_workers(GROUP))
 
 

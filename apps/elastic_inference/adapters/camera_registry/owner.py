@@ -61,7 +61,7 @@ class CameraOwner:
         """`name` is unique among the replicas. `report` is called in each round with what is wrong, or None.
 
         `client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it. `explain` turns
-        an error of Redis into one line.
+        a Redis error into one line.
         """
         self._client = client
         self._store = store
@@ -99,7 +99,7 @@ class CameraOwner:
                 async with asyncio.timeout(1.0):
                     await self._writer.release_lock()
             except (RedisError, OSError, TimeoutError):
-                pass  # it ends by itself
+                pass  # the lock expires
 
     async def _round(self) -> None:
         await self._store.refresh()

@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: the status that the client gets, and a document, or a sentence and one for each wrong field."""
+    """An answer: the status that the client gets, and a document or an error with a sentence for each wrong field."""
 
     status: int
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -106,9 +106,9 @@ class CameraRequests:
 
 
 async def take_requests(client: aioredis.Redis, wait_s: float, most: int) -> list[Any]:
-    """Up to `most` requests to the owner as Redis has them; none if none comes within `wait_s`.
+    """Up to `most` unparsed requests to the owner; empty if none arrives within `wait_s`.
 
-    A list of the wrong type or with more bytes than a gateway writes serves nobody, and is removed.
+    Removes a list of the wrong type, or one with more bytes than a gateway writes.
     """
     try:
         first: Any = await client.blpop([keys.CAMERA_REQUESTS], timeout=wait_s)

@@ -27,10 +27,10 @@ def status_of(name: str, camera: RegisteredCamera, records: CameraRecords) -> Ca
     if lease is None or lease.worker is None:
         return CameraStatus(CameraState.UNASSIGNED, _why_unassigned(name, records), cost=cost_of(name, records))
     if reported is not None and lease.former is not None and reported.worker == lease.former:
-        # That worker runs it until the new one does.
+        # The former worker runs it until the new one does.
         status = replace(reported, reason=reported.reason or f"It is moving to {lease.worker}.")
     elif reported is None or reported.worker != lease.worker:
-        # The report is that of a worker that held it before.
+        # The report is from the worker that held it before.
         status = CameraStatus(CameraState.RECONNECTING, OPENING, lease.worker, cost=cost_of(name, records))
     else:
         status = replace(reported)

@@ -29,10 +29,10 @@ from elastic_inference.adapters.redis_input import read_fields, read_name
 from elastic_inference.domain import keys
 
 LOCK_LIFE_S = 5.0
-# A changed cost is written if it differs by more than this share; workers need nothing more precise.
+# A cost is written only if it changed by more than this share: workers need no more precision.
 _COST_STEP = 0.2
 _COST_FLOOR = 0.01
-# A field of `{cameras}:wanted` that is no camera: it tells an empty list from one that Redis has lost.
+# An extra field of `{cameras}:wanted`: it distinguishes an empty list from one that Redis has lost.
 KNOWN = b":known"
 _HASHES = (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS)
 
@@ -49,7 +49,7 @@ class RegistryWriter:
         self._lengths: tuple[int, ...] = ()
 
     async def hold_lock(self, problem: str) -> bool:
-        """Takes or renews the lock for 5 s, and stores in it why cameras can't be changed. Call it each second."""
+        """Takes or renews the lock for 5 s, and stores in it why cameras can't be changed. Call it every second."""
         arguments = (1, keys.CAMERA_OWNER, self._owner, problem[:500], int(LOCK_LIFE_S * 1000))
         try:
             held: Any = await self._client.evalsha(self._sha or "0" * 40, *arguments)
@@ -109,7 +109,7 @@ class RegistryWriter:
                 if other:
                     fields: dict[Any, Any] = dict(other)
                     pipe.hset(key, mapping=fields)
-                # A new cost is no repair.
+                # A new cost does not count as a repair.
                 changed += len(gone) + sum(not _same_revision(is_.get(name), other[name]) for name in other)
             if len(pipe):
                 await pipe.execute()
@@ -123,7 +123,7 @@ class RegistryWriter:
             return tuple(await pipe.execute())
 
     async def _fields(self) -> list[Mapping[bytes, bytes]]:
-        """The fields of each hash. A key that is no hash, or larger than ours, is removed."""
+        """The fields of each hash. Removes a key that is not a hash, or is larger than ours."""
         async with self._client.pipeline(transaction=False) as pipe:
             for key in _HASHES:
                 pipe.hlen(key)

@@ -47,7 +47,7 @@ SERVICE_ACCOUNT_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 WATCH_S = 240
 SECRETS_EVERY_S = 10.0
 STATUS_WRITES_A_SECOND = 5
-# Answers that say something of one object, not of the API server: its request is bad, it has gone, or it has changed.
+# Statuses that concern one object, not the API server: a bad request, a missing object, a conflict.
 _OF_ONE_OBJECT = frozenset((400, 404, 409, 413, 422))
 API_ERRORS = (ApiError, httpx2.HTTPError, OSError)
 
@@ -122,7 +122,7 @@ class KubernetesStore:
         return found
 
     async def refresh(self) -> None:
-        """Reads Secrets that are new, and each 10 s all of them: the watch brings everything else."""
+        """Reads new Secrets, and all of them every 10 s; the watch covers everything else."""
         if not self._listed:
             return
         try:
@@ -197,7 +197,7 @@ class KubernetesStore:
     async def report(self, statuses: Mapping[str, CameraStatus]) -> None:
         """Writes the status of the objects whose status has changed, at most 5 a second. Raises API_ERRORS.
 
-        Those whose turn was longest ago come first: cameras that change all the time must not keep others waiting.
+        Objects written longest ago come first: cameras that change all the time must not delay the others.
         """
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         written = 0
@@ -317,7 +317,7 @@ def _name(resource: Mapping[str, Any]) -> str:
 
 
 def _code(error: ApiError) -> int:
-    """The HTTP status of an answer; an error inside a watch has only that of its document."""
+    """The HTTP status of an API error. Inside a watch, it is in the error's document only."""
     response: httpx2.Response | None = error.response
     return response.status_code if response is not None else int(error.status.code or 500)
 

@@ -1,4 +1,4 @@
-"""A `Camera` of Kubernetes and its Secret as a `CameraSpec`, and back. Pure; called by `kubernetes_store`."""
+"""Converts a Kubernetes `Camera` and its Secret to a `CameraSpec`, and back. Pure; called by `kubernetes_store`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatu
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 CONTROLLER = "ei-camera-controller"
-# The one Secret into which the controller writes: a key for each camera that was added by REST.
+# The only Secret that the controller writes: one key for each camera that was added by REST.
 LOGINS_SECRET = "ei-camera-logins"  # noqa: S105  an object's name
 MAX_SECRET_VALUE = 16384
 # Names of objects: RFC 1123.

@@ -12,7 +12,7 @@ KIND = "Camera"
 PLURAL = "cameras"
 # The resource's name is the camera's, and its login is in a Secret.
 NOT_IN_THE_RESOURCE = ("name", "login")
-# The keywords of JSON Schema that a structural schema of Kubernetes may have.
+# The JSON Schema keywords that a Kubernetes structural schema may have.
 _KNOWN = {
     *("type", "description", "enum", "items", "properties", "required", "format", "pattern", "minimum", "maximum"),
     *("minLength", "maxLength", "minItems", "maxItems", "maxProperties", "additionalProperties"),
@@ -105,7 +105,7 @@ def spec_schema() -> dict[str, Any]:
 
 
 def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A schema without references, choices with null, and keywords that Kubernetes does not allow."""
+    """The schema without what Kubernetes does not allow: references, alternatives with null, some keywords."""
     if "$ref" in schema:
         schema = {**definitions[schema["$ref"].rpartition("/")[2]], **schema}
     if "anyOf" in schema:

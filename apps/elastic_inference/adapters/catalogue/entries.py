@@ -1,6 +1,6 @@
 """`catalogue.yaml` and side files (`<model>.yaml` beside a model) as validated objects. Does not use the network.
 
-A pod reads the catalogue at each start. Two readings of 50 kB of YAML and the check of all entries took 0.15 s of CPU
+A pod reads the catalogue at each start. Parsing 50 kB of YAML twice and checking all entries took 0.15 s of CPU
 time, a tenth of the start. So it reads the shipped catalogue from `catalogue.json`, which `make docs` writes
 (`fast_file`), and which a test compares with the YAML.
 """

@@ -1,7 +1,7 @@
 """The metadata that an exporter wrote about its model: task, class names, size.
 
 Ultralytics writes the same keys (and LibreYOLO these and more) into an ONNX file, into `metadata.yaml` beside an
-OpenVINO or TensorFlow Lite export, and as a zip archive at the end of a `.tflite` file. OpenVINO hands out those of an
+OpenVINO or TensorFlow Lite export, and as a zip archive at the end of a `.tflite` file. OpenVINO returns those of an
 ONNX file (`from_mapping`); the other two are read here. Values are texts or YAML's own types, whichever the exporter
 chose.
 """
@@ -32,10 +32,10 @@ class ExportMetadata:
     """The metadata of one export; all fields are empty if it has none.
 
     `task` is Ultralytics' term (`detect`, `segment`, `pose`, `obb`, `classify` …), `names` are by class number, `size`
-    is (width, height) in pixels. `keypoints` is how many numbers a pose adds to each row. `described` is the exporter's
-    text about the model, `head` its name of the last layer. `normalised`: boxes are 0..1 of the input, as in TensorFlow
-    Lite exports, not pixels. `family` is LibreYOLO's term for the kind of model; `centred`: a letterboxed image lies in
-    the middle, not at the top left.
+    is (width, height) in pixels. `keypoints`: how many numbers a pose adds to each row. `described` is the
+    exporter's text about the model, `head` its name of the last layer. `normalised`: boxes are 0..1 of the input, as in
+    TensorFlow Lite exports, not pixels. `family` is LibreYOLO's term for the kind of model; `centred`: a letterboxed
+    image lies in the middle, not at the top left.
     """
 
     task: str = ""
@@ -94,7 +94,7 @@ def beside(path: Path) -> ExportMetadata:
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """A YAML mapping; `labels` and `names` hold texts only, so that `on`, `no` and 1 stay as written."""
-    # Most models need none, and to load PyYAML takes 20 ms of a pod's start.
+    # Most models need no PyYAML, and importing it takes 20 ms of a pod's start.
     from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read, read_texts  # noqa: PLC0415
 
     limits = YamlLimits(depth=50, nodes=500_000, aliases=True)

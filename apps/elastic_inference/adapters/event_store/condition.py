@@ -1,4 +1,4 @@
-"""How the event service is, as other services see it in the broker's Redis: who has its partitions, and its lag.
+"""The event service's condition as the broker's Redis shows it: who holds the partitions, and the lag.
 
 asyncio; called by `ei-status`, which may not read the results themselves. Everything here is input from outside.
 """
@@ -24,9 +24,9 @@ _HASHES = (keys.leases("events"), keys.lease_workers("events"))
 
 @dataclass(frozen=True, slots=True)
 class EventCondition:
-    """`workers` that run, and partitions that none of them has: None if this login may not read it.
+    """`workers` that run, and partitions that no worker holds; None if this login may not read it.
 
-    `lag_s`: how old the newest result of a stream is that no event worker has read.
+    `lag_s`: the age of the newest result that no event worker has read.
     """
 
     partitions: int

@@ -26,7 +26,7 @@ START: EntryId = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: a result, a tombstone, or None if it cannot be read, and why."""
+    """One entry: a result or a tombstone, or None and the reason if it cannot be read."""
 
     id: EntryId
     item: Result | Tombstone | None
@@ -34,7 +34,7 @@ class Entry:
 
 
 def read_entry(raw: Any) -> Entry | None:
-    """One entry of XREAD's answer; None if it is not even one."""
+    """Parses one entry of XREAD's reply; None if it is malformed."""
     if not isinstance(raw, list) or len(raw) != 2:
         return None
     place = read_id(raw[0])
@@ -54,7 +54,7 @@ def read_entry(raw: Any) -> Entry | None:
 
 
 def read_id(raw: object) -> EntryId | None:
-    """An entry's id; None if it is not one."""
+    """Parses an entry's id; None if it is invalid."""
     match = _ID.fullmatch(raw) if isinstance(raw, bytes) and len(raw) <= 40 else None
     found = (int(match[1]), int(match[2])) if match else None
     return found if found and found[1] <= _TOP else None

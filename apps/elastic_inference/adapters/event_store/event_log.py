@@ -39,14 +39,14 @@ class Found:
 
 
 def read_cursor(text: str) -> LogPlace | None:
-    """What `write_cursor` made; None for anything else."""
+    """Parses a `write_cursor`; None for anything else."""
     match = _CURSOR.fullmatch(text)
     place = read_id(f"{match[1]}-{match[2]}".encode()) if match else None
     return (place, int(match[3])) if match and place and int(match[3]) < MAX_PARTITIONS else None
 
 
 def write_cursor(place: LogPlace) -> str:
-    """A position in the log as text."""
+    """Formats a position in the log as text."""
     return f"{write_id(place[0])}-{place[1]}"
 
 

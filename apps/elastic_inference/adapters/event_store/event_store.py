@@ -1,4 +1,4 @@
-"""An event worker's side of Redis: takes partitions, reads their results, writes what came of them. Synchronous."""
+"""An event worker's access to Redis: takes partitions, reads their results, writes their events. Synchronous."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from elastic_inference.adapters.stream_broker.tracks import tracks_message
 from elastic_inference.domain import keys
 from elastic_inference.domain.tracks import FrameTracks
 
-# Streams of a partition, and bytes that the state of all of them and the counters of their cameras may take.
+# Maximum number of streams in a partition, and maximum size of their state and their cameras' counters in bytes.
 MAX_STREAMS = 1024
 _MAX_STATE_BYTES = 288 * 1024 * 1024
 # `events:on` lives this long after the last event worker has ended.
@@ -34,7 +34,7 @@ class FencedError(Exception):
 class Taken:
     """Where to continue with a partition.
 
-    `results`: entries up to here are done with for every stream. `read`: a former worker has read up to here.
+    `results`: every stream is done with the entries up to here. `read`: a former worker has read up to here.
     `fresh`: there was no cursor. `state_lost`: the state was too large to be ours, and was removed. `counts`: by
     camera, its last hour of counters.
     """
@@ -50,7 +50,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a worker writes at once. `events`: JSON, and whether it may be left out when the outbox is nearly full.
+    """What a worker writes at once. `events`: (JSON, whether to leave it out when the outbox is nearly full).
 
     `counts` and `forget_counts`: cameras whose last hour of counters is written or removed.
     """
@@ -67,7 +67,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Redis' answer. `before` is the number of the batch that was there, -1 if Redis knew none of this lease.
+    """Redis' answer. `before` is the number of the previous batch, -1 if Redis knew none of this lease.
 
     `newest` is the id of the last event that it wrote; START if it wrote none.
     """
@@ -80,7 +80,7 @@ class Committed:
 
 
 class EventStore:
-    """Not thread-safe. Every method raises REDIS_ERRORS when Redis is unavailable, else ResponseError."""
+    """One worker's store; not thread-safe. Methods raise REDIS_ERRORS when Redis is unavailable, else ResponseError."""
 
     def __init__(self, client: redis.Redis, partition_maxlen: int, retention_s: float) -> None:
         """A partition's outbox holds at most `partition_maxlen` events, none older than `retention_s`."""
@@ -89,7 +89,7 @@ class EventStore:
         self._retention_ms = int(retention_s * 1000)
 
     def announce(self, partitions: int) -> int:
-        """Says that an event service runs; returns how many partitions count: the first to say it decides."""
+        """Announces that an event service runs. Returns the number of partitions, which the first worker decides."""
         _, found, _ = self._answers(
             [
                 ("SET", keys.EVENTS_ON, partitions, "NX", "EX", ON_LIFE_S),
@@ -100,7 +100,7 @@ class EventStore:
         return read_count(found)
 
     def want(self, group: str, names: Collection[str]) -> None:
-        """Says which items of a lease group there are. All have the same cost."""
+        """Announces the items of a lease group. All have the same cost."""
         rows = [part for name in names for part in (name, "1 1")]
         self._answers([("HSET", keys.wanted(group), *rows, ":known", "1")])
 
@@ -110,7 +110,7 @@ class EventStore:
         return read_count(seconds) * 1000 + read_count(micros) / 1000
 
     def take(self, partition: int, epoch: int) -> Taken:
-        """Begins with a partition under a lease. Raises FencedError if a newer lease has begun."""
+        """Starts work on a partition under a lease. Raises FencedError if a newer lease has started."""
         keys_of = (keys.event_cursor(partition), keys.event_states(partition))
         # A field for each stream, and one for each camera.
         reply = self._run("take", keys_of, (epoch, 2 * MAX_STREAMS, _MAX_STATE_BYTES))
@@ -154,7 +154,7 @@ class EventStore:
         return found
 
     def commit(self, partition: int, epoch: int, batch: Batch) -> Committed:
-        """Writes a batch, once, however often it is sent. Raises FencedError if another worker has the partition."""
+        """Writes a batch; sending it again changes nothing. Raises FencedError if another worker has the partition."""
         keys_of = (
             *(keys.event_cursor(partition), keys.event_states(partition)),
             *(keys.events(partition), keys.event_sinks(partition)),
@@ -188,13 +188,13 @@ class EventStore:
         }
 
     def watched(self, streams: Sequence[str]) -> set[str]:
-        """Those of these streams whose tracks somebody takes."""
+        """The streams among these whose tracks somebody subscribes to."""
         (reply,) = self._answers([("PUBSUB", "NUMSUB", *map(keys.tracks, streams))])
         counts = zip(reply[1::2], streams, strict=False) if isinstance(reply, list) else ()
         return {stream for count, stream in counts if read_count(count) > 0}
 
     def publish_tracks(self, tracks: Mapping[str, Sequence[FrameTracks]]) -> None:
-        """Sends those who watch these streams the tracks of some frames."""
+        """Publishes the tracks of some frames to the streams' viewers."""
         self._answers([("PUBLISH", keys.tracks(each), tracks_message(each, own)) for each, own in tracks.items()])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads the images of events, for those who want to see them. asyncio; what Redis returns is input from outside."""
+"""Reads the images of events. asyncio; what Redis returns is input from outside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GONE = "There is no image of this event, or it is no longer kept."
 
 
 class NoImageError(Exception):
-    """There is no such image, and why; `coming` if it is on its way."""
+    """There is no such image, with the reason; `coming` if it is being fetched."""
 
     def __init__(self, text: str, *, coming: bool = False) -> None:
         super().__init__(text)

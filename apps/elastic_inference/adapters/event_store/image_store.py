@@ -30,7 +30,7 @@ from elastic_inference.domain.events.images import ImageRequest
 from elastic_inference.domain.events.missing import Missing
 
 PENDING = "?"
-# How long an image may be on its way, a request of a pod that is gone may lie there, and a reason is kept.
+# Lifetimes: of an image in transfer, of a request to a pod that has ended, and of a reason.
 PENDING_LIFE_S = 30
 REQUEST_LIFE_S = 10
 REASON_LIFE_S = 600
@@ -41,7 +41,7 @@ _WORDS = {KEPT: None, LATE: Missing.LATE, MEMORY: Missing.MEMORY}
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """What keeping an image has done; `reason` says why it is missing."""
+    """The outcome of keeping an image; `reason` says why it is missing."""
 
     reason: Missing | None
     removed: int = 0
@@ -49,7 +49,7 @@ class KeptImage:
 
 
 class ImageStore:
-    """Not thread-safe. Every method raises REDIS_ERRORS when Redis is unavailable."""
+    """One worker's images; not thread-safe. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, client: redis.Redis, worker: str, *, limit_bytes: int, life_s: float) -> None:
         """All event workers together keep at most `limit_bytes`, for `life_s` at most."""
@@ -60,7 +60,7 @@ class ImageStore:
         self._life_s = int(life_s)
 
     def ask(self, requests: Sequence[ImageRequest]) -> list[Missing | None]:
-        """Asks the pods; one entry a request: None, or why it could not be sent."""
+        """Asks the pods. Returns one entry per request: None, or why it could not be sent."""
         commands: list[tuple[Any, ...]] = []
         for each in requests:
             key = keys.snapshot_requests(each.pod)
@@ -71,13 +71,13 @@ class ImageStore:
         return [_refusal(reply) for reply in replies[::3]]
 
     def answers(self, count: int) -> list[tuple[str, Missing | None]]:
-        """What pods have answered: image, and why it is missing. What can't be read is left out."""
+        """The pods' answers: (image, why it is missing). Malformed answers are left out."""
         (reply,) = self._link.exchange([("LPOP", self._answers_key, count)])
         rows = reply if isinstance(reply, list) else ()
         return [found for raw in rows if (found := read_answer(raw)) is not None]
 
     def keep(self, image: str) -> KeptImage:
-        """Takes over an image that a pod has written, and removes the oldest beyond the bound."""
+        """Keeps an image that a pod has written, and removes the oldest beyond the limit."""
         sha, text = _script()
         keys_of = (keys.snapshot_image(image), keys.SNAPSHOT_INDEX, keys.SNAPSHOT_BYTES)
         command = ("EVALSHA", sha, 3, *keys_of, image, MAX_IMAGE_BYTES, self._limit_bytes, self._life_s)
@@ -91,7 +91,7 @@ class ImageStore:
         return KeptImage(None if size else Missing.INVALID, removed, total)
 
     def miss(self, missing: Collection[tuple[str, Missing]]) -> None:
-        """Writes why these images are missing, for those who ask for them."""
+        """Stores why these images are missing, for clients that ask for them."""
         commands = [("SET", keys.snapshot_state(image), str(reason), "EX", REASON_LIFE_S) for image, reason in missing]
         if commands:
             self._link.exchange(commands)
@@ -102,7 +102,7 @@ class ImageStore:
 
 
 def read_answer(raw: object) -> tuple[str, Missing | None] | None:
-    """What a pod has answered: image, and why it is missing; None for anything else."""
+    """Parses a pod's answer: (image, why it is missing); None for anything else."""
     text = raw.decode("latin-1") if isinstance(raw, bytes) and len(raw) <= _MAX_ANSWER_BYTES else ""
     image, _, word = text.rpartition(" ")
     return (image, _WORDS[word]) if word in _WORDS and is_image(image) else None

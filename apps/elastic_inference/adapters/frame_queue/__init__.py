@@ -37,7 +37,7 @@ __all__ = [
     "push_many",
 ]
 
-# A module is loaded when something of it is first asked for: a pod needs none of the producers' and the janitor's code.
+# Modules are loaded at first use: a pod does not need the code of the producers and the janitor.
 _HOMES = {
     "MAX_POP_BYTES": "pop_batch",
     "InvalidFrame": "pop_batch",

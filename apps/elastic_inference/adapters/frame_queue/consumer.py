@@ -26,7 +26,7 @@ from elastic_inference.domain.image_size import ModelSize
 
 log = logging.getLogger(__name__)
 
-# A pod marks its type this often. The mark lives so long that a type with no pods at night or over holidays keeps it.
+# How often a pod marks its type, and the mark's lifetime: long enough for a type without pods over holidays.
 _MARK_EVERY_S = 3600.0
 MARK_LIFE_S = 7 * 24 * 3600
 
@@ -120,7 +120,7 @@ class QueueConsumer:
             if batch.frames or batch.invalid:
                 return
         if fair.waiting or legacy.waiting:
-            # A turn was kept for legacy frames, and there were none.
+            # A turn was reserved for legacy frames, but there were none.
             self._take(batch, max_frames)
         elif wait_s > 0:
             # Unless the wait brings something, the next pop looks first: drops are claimed at least once a wait.
@@ -137,7 +137,7 @@ class QueueConsumer:
                 self._take(batch, max_frames, sparing=True)
 
     def _mark(self) -> None:
-        """Tells housekeeping and gateway that this type is no invention of a client. A full Redis may refuse."""
+        """Tells housekeeping and the gateway that no client has invented this type. A full Redis may refuse."""
         (done,) = self._link.exchange([("SET", keys.pods_mark(self._type), 1, "EX", MARK_LIFE_S)])
         later_s = 60.0 if isinstance(done, ResponseError) else _MARK_EVERY_S
         self._mark_due_s = time.monotonic() + later_s

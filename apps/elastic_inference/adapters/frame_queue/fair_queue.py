@@ -78,7 +78,7 @@ class FairQueue:
         return ready, 1 + wanted
 
     def accept(self, replies: list[Any], batch: PopBatch, room: int) -> list[str]:
-        """Adds the frames that the script took, never more than were asked for, and the drops that it claimed."""
+        """Adds the frames that the script took, never more than requested, and the drops that it claimed."""
         if is_missing(replies[0]):
             load_all(self._link)
             request, count = self.request(self._wanted)

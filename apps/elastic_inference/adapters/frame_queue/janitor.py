@@ -36,7 +36,7 @@ class Janitor:
         """Runs the janitor of a type unless another replica did so within a second. Returns whether it ran.
 
         Call it every second for every type. It looks at no more than `names` streams, those of `found` first. It also
-        restores the scripts after a restart of Redis. Runs even while Redis is out of memory.
+        restores the scripts after Redis has restarted. Runs even while Redis is out of memory.
         """
         client = self._clients.of(infer_type)
         rules = self._rules

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SOURCE_LIFE_S = 10.0
 # After NOSCRIPT, frames are pushed in the legacy form for this long before the script is tried again.
 LEGACY_FORM_S = 0.5
-# How long the queue remembers the lease of a stream that nobody pushes.
+# How long the queue remembers the lease of a stream after its last push.
 LEASE_LIFE_S = 600.0
 _FENCED = re.compile(r"EI_FENCED (\d{1,16})")
 
@@ -57,7 +57,7 @@ class QueueProducer:
         """
         self.connection = client if isinstance(client, PipelineConnection) else PipelineConnection(client)
         self.lease = lease
-        # Whether each push asks which size of frames is needed; may be set at any time.
+        # Whether each push asks which frame size is needed; may be set at any time.
         self.asks_size = False
         self._type, self._name = infer_type, name
         self._rules = rules
@@ -70,7 +70,7 @@ class QueueProducer:
 
     @property
     def pushes_legacy(self) -> bool:
-        """Whether it pushes the legacy form now, since the server lacks the script."""
+        """Whether it pushes the legacy form now, because the server lacks the script."""
         return time.monotonic() < self._legacy_until
 
     def push(self, frame: Frame) -> PushOutcome:
@@ -91,7 +91,7 @@ class QueueProducer:
         return _outcome(len(frames), pushed, len(messages) - pushed, invalid)
 
     def request(self, frames: Sequence[Frame]) -> PushRequest | PushOutcome:
-        """What `push_many` sends for these frames, or what became of them if nothing is to be sent."""
+        """The request that `push_many` sends for these frames, or their outcome if there is nothing to send."""
         lease = self.lease
         messages, invalid = self._messages(frames, lease.offset if lease else 0)
         if not messages:
@@ -106,7 +106,7 @@ class QueueProducer:
         return self._packer.pack(messages, told, asks=self.asks_size)
 
     def settle(self, frames: Sequence[Frame], request: PushRequest, reply: object) -> PushOutcome:
-        """What became of the frames of a request. Raises ResponseError for an error of this stream."""
+        """The outcome of a request. Raises ResponseError for an error that concerns this stream."""
         sent = len(request.messages)
         invalid = InvalidReason.TOO_LARGE if sent < len(frames) else None
         fenced = _FENCED.match(str(reply)) if self.lease is not None and isinstance(reply, ResponseError) else None
@@ -124,11 +124,11 @@ class QueueProducer:
 
     @property
     def size_keys(self) -> tuple[str, str]:
-        """What to read to know which size of frames is needed, between pushes."""
+        """The keys that tell which frame size is needed, to be read between pushes."""
         return keys.size_wanted(self._type, self._name), keys.model_size(self._type)
 
     def report_source(self, state: str, fps: float, reconnects: int, dropped: int) -> None:
-        """Reports the source's state, such as `live`. It expires after 10 s; call each second.
+        """Reports the source's state, such as `live`. It expires after 10 s; call it every second.
 
         `fps` is what the source delivers; `reconnects` and `dropped` count from the producer's start. Logs, once a
         minute, that another producer uses the same name.
@@ -143,7 +143,7 @@ class QueueProducer:
         if isinstance(owner, ResponseError):
             raise owner
         # A foreign mark found at the start is a predecessor's. One that has replaced ours is a rival's.
-        # Of a leased stream it is the worker that has taken it over, or the one that hands it over.
+        # On a leased stream, it is the worker that has claimed it, or the one that hands it over.
         rival = self.lease is None and owner is not None and owner != self._packer.identity.encode()
         if rival and self._other_seen and self._throttle.allow("rival"):
             log.warning(
@@ -237,7 +237,7 @@ class QueueProducer:
 def _outcome(
     frames: int, pushed: int, refused: int, invalid: InvalidReason | None, why: DropReason = DropReason.QUEUE_MEMORY
 ) -> PushOutcome:
-    """Of so many frames; `refused` were not taken."""
+    """The outcome for `frames` frames, of which Redis refused `refused`."""
     if pushed == 1 == frames:
         return _ONE_PUSHED
     return PushOutcome(pushed == frames, {why: refused} if refused else {}, pushed, invalid)

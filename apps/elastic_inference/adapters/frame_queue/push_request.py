@@ -1,4 +1,4 @@
-"""A push in Redis' protocol: the frames of one stream and the script that enters them, packed for one round trip.
+"""A push in Redis' protocol: frames of one stream and the script that queues them, packed for one round trip.
 
 Called by `producer` and `push_many`. Does no I/O.
 """
@@ -19,7 +19,7 @@ from elastic_inference.domain.errors import DropReason, InvalidReason
 FRAME_LIFE_EXTRA_S = 5.0
 # A frame message in two parts, the second of which is the image: together they would be a copy of it.
 Message = tuple[bytes, bytes]
-# The script's argument that asks which size of frames is needed.
+# The script's argument that asks which frame size is needed.
 _ASK = (arguments("size"),)
 
 
@@ -29,8 +29,8 @@ class PushOutcome:
 
     `pushed`: all frames entered the queue; `frames` is their number. `dropped`: drops that the producer must count
     itself (`queue_memory`, `fenced`); drops by the queue's rules are counted at the queue, and pods claim them.
-    `invalid`: a message was larger than MAX_FRAME_BYTES and was not sent. `wanted`: the size of frames that is needed
-    (see `image_size`), None where that was not asked or not answered.
+    `invalid`: a message was larger than MAX_FRAME_BYTES and was not sent. `wanted`: the frame size that is needed (see
+    `image_size`), None if it was not asked for or not answered.
     """
 
     pushed: bool
@@ -104,7 +104,7 @@ class PushPacker:
     def pack(self, messages: Sequence[Message], lease: tuple[int, ...] = (), *, asks: bool = False) -> PushRequest:
         """The push of these messages; `lease` are the arguments that follow those of the frames.
 
-        With `asks`, the answer also says which size of frames is needed.
+        With `asks`, the answer also says which frame size is needed.
         """
         ids = [b"%b%x" % (self._id_start, number) for number in range(self._count, self._count + len(messages))]
         self._count += len(messages)

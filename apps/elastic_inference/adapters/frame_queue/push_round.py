@@ -1,4 +1,4 @@
-"""Pushes frames of many streams in one round trip. Of leased streams only the holder of the newest lease gets them in.
+"""Pushes frames of many streams in one round trip. The queue accepts frames of a leased stream's newest lease only.
 
 Called by the stream manager, from one thread for each connection, and by `producer`.
 """
@@ -19,7 +19,7 @@ from elastic_inference.domain.frame import Frame
 
 MAX_BATCH = 256
 _REACHED = re.compile(r"EI_SEQ (\d{1,16})")
-# Each type of a stream may know another number.
+# The queue of each type may have reached another number.
 _TRIES = 4
 
 
@@ -52,7 +52,7 @@ class _Try:
 def push_many(pushes: Pushes) -> list[PushOutcome | ResponseError]:
     """Pushes frames of producers that share a connection, oldest first, in round trips of at most 256 frames.
 
-    Returns what became of each push: an error of one does not touch the others. Where another worker has pushed a
+    Returns the outcome of each push: an error of one does not affect the others. Where another worker has pushed a
     leased stream before, its frames get numbers that continue, and are pushed again at once. Raises REDIS_ERRORS if
     Redis is unavailable.
     """
@@ -70,10 +70,10 @@ def push_many(pushes: Pushes) -> list[PushOutcome | ResponseError]:
 
 
 class PushUnderway:
-    """Pushes that share a connection, sent at once; the answers are read later. Until then it must not be used."""
+    """Pushes sent together over a shared connection, which must not be used until their answers have been read."""
 
     def __init__(self, pushes: Pushes, within_s: float) -> None:
-        """Sends what can be sent within that time. Raises REDIS_ERRORS."""
+        """Sends as much as possible within `within_s`. Raises REDIS_ERRORS."""
         self._pushes = pushes
         self._outcomes: _Outcomes = {}
         self._tries = _requests(pushes, range(len(pushes)), self._outcomes)
@@ -94,7 +94,7 @@ class PushUnderway:
         return not self._tries or (not self._rest and self._connection.answers_within(seconds))
 
     def finish(self) -> list[PushOutcome | ResponseError]:
-        """What became of each push, as `push_many` returns it. Any thread may call it. Raises REDIS_ERRORS."""
+        """The outcome of each push, as `push_many` returns it. Any thread may call it. Raises REDIS_ERRORS."""
         if self._tries:
             replies = self._connection.receive(self._rest, self._count)
             _assign(self._tries.values(), replies)
@@ -115,7 +115,7 @@ def _push_some(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes, trie
 
 
 def _requests(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes) -> dict[int, _Try]:
-    """What is to be sent; outcomes that are known without sending go into `outcomes`."""
+    """The requests to send; outcomes that are known without sending go into `outcomes`."""
     tries: dict[int, _Try] = {}
     for index in indices:
         producer, frames = pushes[index]
@@ -131,7 +131,7 @@ def _requests(pushes: Pushes, indices: Sequence[int], outcomes: _Outcomes) -> di
 
 
 def _pieces(tries: Collection[_Try]) -> tuple[list[Any], int]:
-    """The commands of all, and how many they are."""
+    """The packed commands of all requests, and their number."""
     return [piece for each in tries for piece in each.request.pieces], sum(each.request.count for each in tries)
 
 
@@ -150,7 +150,7 @@ def _assign(tries: Collection[_Try], replies: list[Any]) -> None:
         for each in missing:
             each.reply = loaded
         return
-    # The frames are there already.
+    # The frames themselves are in Redis already.
     again = connection.exchange_packed([each.request.enter for each in missing], len(missing))
     for each, reply in zip(missing, again, strict=True):
         each.reply = reply

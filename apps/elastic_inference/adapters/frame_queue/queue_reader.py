@@ -34,13 +34,13 @@ TYPES_EVERY_S = 10.0
 FEW_KEYS = 5_000
 FEW_KEYS_EVERY_S = 0.9
 _SCAN_COUNT = 1000
-# What one step of a scan may walk and take. A client can write millions of keys: a pass then takes many steps.
+# Limits of one step of a scan. A client can write millions of keys: a pass then takes many steps.
 KEYS_A_STEP = 200_000
 STEP_S = 0.3
 MAX_SOURCES = 4096
 # Anyone who may push can invent types, and each costs round trips and labels.
 MAX_TYPES = 256
-# Names that a pass remembers besides the preferred ones; of more, a random choice.
+# Maximum number of names that a pass remembers besides the preferred ones; beyond that, a random sample.
 _MAX_FOUND = 8192
 TOO_MANY_TYPES_EVERY_S = 60.0
 _TYPE_PATTERNS = ("queue_*", "{queue_*}:[pst]o[duk]*s")
@@ -160,7 +160,7 @@ class TypeScan:
         self.found: set[str] = set()
         # Types that have or had a pod: only pods can write this mark.
         self.had_pods: set[str] = set()
-        # Keys walked so far on the fullest server, to the next thousand.
+        # Keys scanned so far on the fullest server, to the next thousand.
         self.walked = 0
         self._clients = clients
         self._nodes: list[redis.asyncio.Redis] | None = None
@@ -171,7 +171,7 @@ class TypeScan:
         self._finds = 0
 
     async def step(self, preferred: Collection[str] = ()) -> bool:
-        """Walks on, and returns whether the pass is complete. Raises REDIS_ERRORS.
+        """Scans the next keys, and returns whether the pass is complete. Raises REDIS_ERRORS.
 
         `found` takes each of the `preferred` names, however many others there are.
         """
@@ -214,7 +214,7 @@ class TypeScan:
                 self._draw(name)
 
     def _draw(self, name: str) -> None:
-        """Each name is as likely to be kept as any other, however many there are and wherever SCAN meets them."""
+        """Reservoir sampling: every name has the same chance to be kept, wherever SCAN finds it."""
         self._finds += 1
         if len(self._drawn) < _MAX_FOUND:
             self._drawn.append(name)

@@ -1,7 +1,7 @@
-"""Takes memory from the inference type that has most of it, before Redis is full and refuses everybody's frames.
+"""Frees memory of the inference type that uses most, before Redis is full and refuses everybody's frames.
 
-Called by housekeeping, on its event loop. Redis knows no bound for a login. A login that is limited to its own types
-(doc/security.md) is bounded by theirs, and one that is limited to names with a prefix by that of the prefix.
+Called by housekeeping, on its event loop. Redis has no memory limit per login. A login that may use only some
+types (doc/security.md) is limited by these types' share, and one that may use only a prefix of names by the prefix's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from elastic_inference.adapters.frame_queue.queue_reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.redis_connection import connect_nodes_async
 
-# Above this share of `maxmemory` types lose what they have too much, until this much is in use.
+# Relief starts above this share of `maxmemory`, and ends once usage is down to the second share.
 HIGH, LOW = 0.7, 0.6
 # It looks again before a link of 10 Gbit/s could write up to this share of `maxmemory`.
 _REACH, _LINK_BYTES_S = 0.85, 1_250_000_000
@@ -29,9 +29,9 @@ PAUSE_S, _SHORTEST_S = 1.0, 0.05
 _NODES_EVERY_S = 60.0
 # All types without a pod count as one: anyone who may push can invent them.
 NO_PODS = "(no pods)"
-# A type that has less than this share of what was weighed takes no part in the division.
+# Types below this share of the measured memory are ignored.
 _SMALL = 0.02
-# Keys are spread at random, so a part of them shows how memory is shared.
+# Keys are spread at random, so a sample of them shows how memory is shared.
 _WEIGH_S, _WEIGH_KEYS = 0.15, 20_000
 _RELIEF_S = 0.6
 _SCAN_COUNT = 500
@@ -45,7 +45,7 @@ _Owner = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Relief:
-    """What was taken from which type on one server, and of what. `largest` is the type of the group that had most."""
+    """What was removed on one server, in bytes by type. `largest` is the type that used most."""
 
     used: int
     limit: int
@@ -54,10 +54,10 @@ class Relief:
 
 
 class MemoryRelief:
-    """One replica's, for each server of the queue. Every method raises REDIS_ERRORS when Redis is unavailable."""
+    """Relief on each server of the queue. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, clients: QueueClients) -> None:
-        """The caller closes the clients, and this."""
+        """The caller closes the clients and this object."""
         self._clients = clients
         self._servers: list[ServerRelief] = []
         self._nodes: list[Redis] = []
@@ -66,7 +66,7 @@ class MemoryRelief:
         self.pause_s = PAUSE_S
 
     async def look(self, with_pods: Collection[str]) -> list[Relief]:
-        """Takes memory where a server has too little; call it after each `pause_s`. Returns what was taken."""
+        """Frees memory on servers that have too little; call it after each `pause_s`. Returns what was removed."""
         try:
             return await self._look(with_pods)
         except Exception:
@@ -113,19 +113,19 @@ def pause_after(used: int, limit: int) -> float:
 
 
 class ServerRelief:
-    """One server's."""
+    """The relief of one server."""
 
     def __init__(self, client: Redis) -> None:
         self.client = client
         self._cursor = 0
-        # The type that had most of what was taken last.
+        # The type that used most at the last relief.
         self.largest = ""
 
     async def relieve(self, used: int, limit: int, with_pods: Collection[str]) -> Mapping[str, int]:
-        """With the bytes in use and `maxmemory`. Returns how many it took from which type.
+        """Frees memory, given the bytes in use and `maxmemory`. Returns the bytes removed by type.
 
-        A type keeps its share: what may be in use, divided among the types that have a part of it. Frames that wait
-        are then found to be stale, and counted.
+        A type keeps its fair share: the memory that may be in use, divided by the number of types that use it. The
+        tokens of removed frames are then found to be stale, and counted.
         """
         if limit <= 0 or used <= HIGH * limit:
             return {}
@@ -163,7 +163,7 @@ class ServerRelief:
         return {group: taken} if taken else {}
 
     async def _keys(self) -> AsyncIterator[tuple[list[tuple[bytes, int]], bool]]:
-        """Keys of queues with their bytes, part by part until the pass ends, and whether one part holds them all."""
+        """Yields the queues' keys with their sizes in bytes, part by part, and whether one part holds all of them."""
         from_start = self._cursor == 0
         while True:
             reply: Any = await self.client.scan(self._cursor, count=_SCAN_COUNT)
@@ -175,7 +175,7 @@ class ServerRelief:
 
 
 def _to_lose(found: list[tuple[bytes, int]], share: float, excess: int) -> Counter[_Owner]:
-    """How many bytes each owner loses: the largest are cut to one level, the others lose nothing.
+    """How many bytes each owner loses: the largest are cut to a common level, the others lose nothing.
 
     `found` is `share` of all keys.
     """
@@ -193,7 +193,7 @@ def _to_lose(found: list[tuple[bytes, int]], share: float, excess: int) -> Count
 
 
 def _group(key: bytes, with_pods: Collection[str]) -> tuple[str, str, bytes]:
-    """The type that pays for the key, the key's own type, and its kind."""
+    """(type that the key counts for, the key's own type, its kind)."""
     match = _KEY.fullmatch(key)
     if match is None:
         return NO_PODS, "", b""
@@ -223,7 +223,7 @@ async def _weigh(client: Redis, names: list[bytes]) -> list[int]:
 async def _remove(
     client: Redis, found: list[tuple[bytes, int]], to_lose: Counter[_Owner], fair: int, with_pods: Collection[str]
 ) -> int:
-    """Removes keys of owners that have `to_lose` some, and counts it there; returns how many bytes are free."""
+    """Removes keys of owners in `to_lose`, and subtracts them there; returns the bytes freed."""
     chosen: dict[str, list[bytes]] = defaultdict(list)
     taken = 0
     for key, size in found:
@@ -242,7 +242,7 @@ async def _remove(
 
 
 def _may_go(group: str, kind: bytes, size: int, fair: int) -> bool:
-    """Frames go first of all. Frames that a pod holds stay, and lists of a type with pods unless they are too large."""
+    """Waiting frames may go. Frames that a pod holds stay, and so do lists of a type with pods unless too large."""
     if kind == b"frame":
         return True
     if kind == b"taken":

@@ -1,4 +1,4 @@
-"""Finds what clients left without an expiry, or with a distant one, a share of the keys each second.
+"""Finds keys that clients left without an expiry or with a distant one; checks some of the keys every second.
 
 Called by housekeeping, on its event loop. All our producers give their keys an expiry in the same round trip, and
 Redis removes them. Without the sweep, a client that sets none would fill Redis until an admin steps in.
@@ -29,11 +29,11 @@ from elastic_inference.base import config
 KEYS_A_SHARE = 2000
 _MORE_KEYS = 20
 SWEEP_S = 0.4
-# How long the counters and lists of a type stay that has no pod and is not served: nobody claims or empties them.
+# How long counters and lists of an unserved type without a pod live: nobody claims or empties them.
 UNSERVED_LIFE_S = 600.0
 ACCOUNT_EXTRA_S = 60.0
 _SCAN_COUNT = 1000
-# Streams that one share passes to the janitor of a type.
+# Maximum number of streams that one sweep passes to the janitor of a type.
 _MAX_FOUND = 256
 # Lists of requests and answers of the camera pool. Its other keys are kept by their owner.
 _POOL_LISTS = re.compile(rb"\{cameras\}:(?:reply:.*|requests|probes)", re.DOTALL)
@@ -52,12 +52,12 @@ _Expiries = dict[tuple[str, int], list[bytes]]
 
 
 class Sweeper:
-    """One replica's way through the key space. Every method raises REDIS_ERRORS when Redis is unavailable."""
+    """One replica's scan of the key space. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, clients: QueueClients, rules: config.QueueRules) -> None:
         """The caller closes the clients, and the sweeper."""
         self._clients = clients
-        # A key that is none of ours serves nobody, and expires as soon as a frame.
+        # Nobody uses a key that is not ours: it gets the lifetime of a frame.
         self._frame_ms = frame_ms = int((rules.max_frame_age_s + FRAME_LIFE_EXTRA_S) * 1000)
         account_ms = int((rules.max_frame_age_s + ACCOUNT_EXTRA_S) * 1000)
         source_ms = int(SOURCE_LIFE_S * 1000)
@@ -104,7 +104,7 @@ class Sweeper:
         while seen < KEYS_A_SHARE + _MORE_KEYS * mended and time.monotonic() - started < SWEEP_S:
             reply: Any = await client.scan(self._cursor, count=_SCAN_COUNT)
             cursor, found = reply
-            # Places without a key cost time too.
+            # Empty slots of the scan cost time too.
             seen += max(_SCAN_COUNT, len(found))
             mended += await self._look_at(client, found, (types, with_pods), waiting)
             # Last: a share that was interrupted looks at these keys again.

@@ -1,4 +1,4 @@
-"""Which inference types are served if there are more than can be: a rule that no client can use to keep others out.
+"""Decides which inference types are served if there are too many, so that no client can keep others out.
 
 Called by `KnownTypes`. Pure: it only compares names.
 """
@@ -26,7 +26,7 @@ class TypeTurns:
         self._ends_s = float("-inf")
 
     def choose(self, names: Collection[str], places: int, now_s: float) -> set[str]:
-        """At most `places` of the names."""
+        """Returns at most `places` of the names: those to serve now."""
         present = set(names)
         self._known = [name for name in self._known if name in present]
         if len(present) <= places:
@@ -51,6 +51,6 @@ class TypeTurns:
 
 
 def _after(ordered: list[str], name: str) -> list[str]:
-    """The ordered names, beginning after `name`."""
+    """The ordered names, rotated to start after `name`."""
     start = bisect_right(ordered, name)
     return ordered[start:] + ordered[:start]

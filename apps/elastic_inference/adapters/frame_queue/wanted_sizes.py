@@ -1,6 +1,6 @@
-"""Which size of frames is needed: pods write it for their type, producers read it between their pushes.
+"""The frame size that is needed: pods write it for their type, producers read it between their pushes.
 
-Called by the stream manager and by `consumer`. A push answers by itself (`push.lua`).
+Called by the stream manager and by `consumer`. The reply to a push contains it anyway (`push.lua`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.domain import keys
 from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize, read_size
 
-# Pods write this often, and what they wrote lives for so long: a few of their writes may fail.
+# How often pods write it, and how long it lives: a few writes may fail.
 WRITE_EVERY_S = 15.0
 MODEL_LIFE_S = 60.0
 # As many characters as the push script reads.
@@ -29,7 +29,7 @@ class _Asking(Protocol):
 
 
 def ask_sizes(producers: Sequence[_Asking]) -> list[int]:
-    """What a push of each of these would answer; all share a connection. Raises REDIS_ERRORS.
+    """The size that a push of each of these would return; all share a connection. Raises REDIS_ERRORS.
 
     UNKNOWN where Redis refuses: an older users.acl has no right to read it.
     """

@@ -40,7 +40,7 @@ _REASONS = {reason.value.encode(): reason for reason in NoPlace}
 
 
 class LeaseClient:
-    """Not thread-safe. Every method raises REDIS_ERRORS when Redis is unavailable; leases then end by themselves."""
+    """One worker's leases; not thread-safe. Methods raise REDIS_ERRORS if Redis is unavailable; leases then expire."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ def _script() -> tuple[str, str]:
 
 
 def _read_workers(raw: list[Any]) -> dict[str, WorkerLoad]:
-    """By name; a process that has just ended under the same name as another is left out."""
+    """The workers by name. Of two processes with the same name, the one that has ended is left out."""
     workers: dict[str, WorkerLoad] = {}
     for identifier, ago, capacity, used, load, items, draining in zip(*(raw[i::7] for i in range(7)), strict=False):
         name = worker_name(identifier.decode("latin-1"))

@@ -17,7 +17,7 @@ _WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16}) ([\
 _MAX_CPU = 4096.0
 _MAX_ROW = 1024
 _US = 1e6
-# All times are by the clock of Redis: one in the future means that the clock was set back.
+# All times are by Redis' clock: one in the future means that the clock was set back.
 _AHEAD_S = 1.0
 
 

@@ -1,1 +1,1 @@
-"""The outbox as a sink sees it, and what Redis holds about sinks. Keys: `doc/redis.md`."""
+"""A sink's view of the outbox, and the sinks' records in Redis. Keys: `doc/redis.md`."""

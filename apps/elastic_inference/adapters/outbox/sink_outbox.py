@@ -61,12 +61,12 @@ class SinkOutbox:
         self.offset_ms = 0.0
 
     def cursors(self, known: bool, reached: Mapping[int, str]) -> dict[int, str]:
-        """Where this sink is in each partition. A new sink starts now.
+        """This sink's position in each partition. A new sink starts at the end.
 
-        A cursor of a `known` sink that is missing was lost with everything else: all that is there now is new to it.
+        A missing cursor of a `known` sink was lost with all other data: then everything in the outbox is new to it.
         `reached`: how far the caller has delivered, which Redis may not know yet.
 
-        From here on a worker with an older lease can acknowledge nothing: what it does is in flight at most.
+        From now on a worker with an older lease can't acknowledge anything; it may only finish what is in flight.
         """
         self._advance(dict.fromkeys(self._partitions, FIRST))
         pipe = self._client.pipeline(transaction=False)
@@ -95,7 +95,7 @@ class SinkOutbox:
         return sorted(found, key=lambda entry: entry.at_ms)
 
     def history(self, cursors: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        """What lies before the cursors, at most the newest `limit` of each partition, oldest first."""
+        """Entries before the cursors, at most the newest `limit` of each partition, oldest first."""
         found: list[OutboxEntry] = []
         for each, cursor in cursors.items():
             mine: list[OutboxEntry] = []
@@ -130,7 +130,7 @@ class SinkOutbox:
         return all(stored is not None for stored in pipe.execute())
 
     def bury(self, document: bytes, reason: str, at_ms: float) -> None:
-        """Adds a dead letter. The oldest go when there are too many."""
+        """Adds a dead letter. Removes the oldest when there are too many."""
         fields: Any = {"json": document[:MAX_EVENT_JSON_BYTES], "reason": reason[:500], "at_ms": int(at_ms)}
         self._client.xadd(keys.dead_letters(self._sink), fields, maxlen=MAX_DEAD, approximate=False)
 

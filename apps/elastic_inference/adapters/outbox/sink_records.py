@@ -1,4 +1,4 @@
-"""What Redis holds about sinks: those that REST made, their states, and requests to workers.
+"""The sinks' records in Redis: sinks added by REST, states, and requests to workers.
 
 Used by the event service.
 """
@@ -15,7 +15,7 @@ import redis
 from elastic_inference.domain import keys
 from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
 
-# A field that says that the hash was not lost.
+# A field that shows that Redis has not lost the hash.
 KNOWN = ":known"
 MAX_SPEC_BYTES = 16 * 1024
 FILE_LIFE_S = 30
@@ -29,7 +29,7 @@ class SinkRecords:
         self._client = client
 
     def specs(self) -> dict[str, SinkSpec] | None:
-        """The sinks that REST made, or None if Redis does not know them, as after it has restarted empty."""
+        """The sinks added by REST, or None if Redis does not know them, such as after it restarted empty."""
         rows: Any = self._client.hgetall(keys.SINK_SPECS)
         if KNOWN.encode() not in rows:
             return None
@@ -44,23 +44,23 @@ class SinkRecords:
         return found
 
     def write_specs(self, specs: Mapping[str, SinkSpec]) -> None:
-        """Writes what Redis has lost."""
+        """Restores sinks that Redis has lost."""
         rows: Any = {name: json.dumps(sink_document(spec)) for name, spec in specs.items()}
         self._client.hset(keys.SINK_SPECS, mapping=rows | {KNOWN: "1"})
 
     def write_file(self, specs: Mapping[str, SinkSpec], problem: str) -> None:
-        """Shows the sinks of the file, and what is wrong with it, to the gateway."""
+        """Publishes the file's sinks and its errors for the gateway."""
         document = {"sinks": [sink_document(spec) for spec in specs.values()], "problem": problem}
         self._client.set(keys.SINK_FILE, json.dumps(document), ex=FILE_LIFE_S)
 
     def write_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """Shows how this worker's sinks are."""
+        """Publishes the states of this worker's sinks for the gateway."""
         if states:
             rows: Any = {name: json.dumps(state) for name, state in states.items()}
             self._client.hset(keys.SINK_STATES, mapping=rows)
 
     def want(self, names: Collection[str]) -> None:
-        """Says which sinks should have a worker."""
+        """Announces which sinks should have a worker."""
         key = keys.wanted(keys.SINK_GROUP)
         stored: Any = self._client.hgetall(key)
         old = [name for name in stored if name != KNOWN.encode() and name.decode("utf-8", "replace") not in names]
@@ -71,14 +71,14 @@ class SinkRecords:
             self._client.hset(key, mapping=rows)
 
     def cursors_of(self, partitions: int) -> set[str]:
-        """The sinks that have a cursor in some partition."""
+        """All sinks that have a cursor in any partition."""
         pipe = self._client.pipeline(transaction=False)
         for each in range(partitions):
             pipe.hgetall(keys.event_sinks(each))
         return {name.decode("utf-8", "replace") for rows in pipe.execute() for name in rows}
 
     def forget(self, sink: str, partitions: int) -> None:
-        """Removes the cursors and the state of a sink that is no more. Its dead letters stay."""
+        """Removes the cursors and the state of a sink that no longer exists. Its dead letters stay."""
         pipe = self._client.pipeline(transaction=False)
         for each in range(partitions):
             pipe.hdel(keys.event_sinks(each), sink)
@@ -87,7 +87,7 @@ class SinkRecords:
         pipe.execute()
 
     def next_request(self) -> dict[str, Any] | None:
-        """A request of the gateway that this worker now has to answer."""
+        """Takes the next request of the gateway, which this worker must answer."""
         raw: Any = self._client.lpop(keys.SINK_REQUESTS)
         if raw is None or len(raw) > 2 * MAX_SPEC_BYTES:
             return None

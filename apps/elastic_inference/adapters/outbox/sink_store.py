@@ -1,4 +1,4 @@
-"""The gateway's side of sinks: what the API made, states, dead letters, requests to event workers. For asyncio."""
+"""The gateway's access to sinks: those added by the API, states, dead letters, requests to event workers. asyncio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SinkStore:
         self._client = client
 
     async def read(self) -> tuple[dict[str, SinkSpec], dict[str, SinkSpec], str | None, dict[str, dict[str, Any]]]:
-        """(sinks of the file, sinks of the API, what is wrong with the file, states by name).
+        """(the file's sinks, the API's sinks, what is wrong with the file, states by name).
 
         The file's problem is None while no event worker runs.
         """
@@ -69,7 +69,7 @@ class SinkStore:
         return [(entry_id.decode(), fields) for entry_id, fields in page]
 
     async def ask(self, what: str, sink: str, limit_s: float, **more: Any) -> dict[str, Any] | None:
-        """Sends a request to the event workers. None without an answer in time."""
+        """Sends a request to the event workers. None if no answer arrives in time."""
         identity = secrets.token_hex(8)
         waiting: Any = await self._await(self._client.llen(keys.SINK_REQUESTS))
         if waiting >= MAX_REQUESTS:

@@ -1,4 +1,4 @@
-"""What sinks may read and reach: secrets of one folder, and addresses by rule if the sink came by REST."""
+"""What sinks may read and reach: secrets in one folder and, for sinks added by REST, addresses that rules allow."""
 
 from __future__ import annotations
 

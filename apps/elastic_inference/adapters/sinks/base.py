@@ -1,4 +1,4 @@
-"""What a sink does, and how it says why it can't. Used by `flows/deliver`; knows no outbox."""
+"""The interface of a sink, and its errors. Used by `flows/deliver`; independent of the outbox."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Item:
 
     @property
     def identity(self) -> str:
-        """Consumers recognise repeats by it."""
+        """Identifies the revision, so that consumers recognise repeats."""
         return f"{self.event.id}/{self.event.rev}"
 
 
 class DeliveryError(ElasticInferenceError):
-    """Not all items were taken. The first `delivered` of them were. Its text is for people, without secrets."""
+    """Only the first `delivered` items were delivered. The message is for people and has no secrets."""
 
     def __init__(self, message: str, delivered: int = 0) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class DeliveryError(ElasticInferenceError):
 
 
 class UnavailableError(DeliveryError):
-    """The sink may take it later; after `retry_after_s` if it said so."""
+    """The sink may accept it later; after `retry_after_s` if it said so."""
 
     def __init__(self, message: str, delivered: int = 0, retry_after_s: float | None = None) -> None:
         super().__init__(message, delivered)
@@ -50,7 +50,7 @@ class LoginRefusedError(DeliveryError):
 
 
 class RefusedError(DeliveryError):
-    """The sink will never take the next item, or one of the next ones if `whole_batch`."""
+    """The sink will never accept the next item, or one of the next ones if `whole_batch`."""
 
     def __init__(self, message: str, delivered: int = 0, whole_batch: bool = False) -> None:
         super().__init__(message, delivered)
@@ -71,7 +71,7 @@ class Sink(Protocol):
         ...
 
     def recall(self, event: Event) -> None:
-        """An event that was delivered before this process had the sink, oldest first, before the first delivery."""
+        """Called before the first delivery, oldest first, with events delivered before this process had the sink."""
         ...
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Sink(Protocol):
 
 
 class PlainSink:
-    """Base of sinks that have nothing to do without events, and nothing to remember."""
+    """Base of sinks that do nothing without events, and remember nothing."""
 
     def idle(self) -> None:
         """Nothing to do."""

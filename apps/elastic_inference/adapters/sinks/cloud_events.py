@@ -76,6 +76,6 @@ def _key(secret: str) -> bytes:
 
 
 def _header(value: object) -> str:
-    """Percent-encoded as CloudEvents' HTTP binding wants it."""
+    """Percent-encodes a value as CloudEvents' HTTP binding requires."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return quote(text, safe=_PLAIN)

@@ -15,7 +15,7 @@ from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, Plain
 from elastic_inference.adapters.sinks.tls import tls_files, tls_words, words_of_reason
 from elastic_inference.domain.sink_spec import KafkaSink
 
-# The library's own lines name servers and say little; the sink's state says it in words.
+# The library's own log lines name servers and say little; the sink's state explains more.
 log = logging.getLogger(__name__)
 log_library = logging.getLogger(f"{__name__}.library")
 _LOGIN = (
@@ -33,7 +33,7 @@ _TRY_S = 3.0
 
 
 class Kafka(PlainSink):
-    """A producer for as long as nothing goes wrong; after an error a new one, so that it sends nothing on its own."""
+    """Keeps one producer, and replaces it after an error, so that the old one sends nothing on its own."""
 
     max_batch = 100
 

@@ -1,4 +1,4 @@
-"""The sink that writes a log line for each event, for trying out."""
+"""The sink that writes a log line for each event, for a first try."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class LogLine(PlainSink):
-    """Takes everything."""
+    """Accepts every event."""
 
     max_batch = 100
 

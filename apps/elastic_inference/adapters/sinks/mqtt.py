@@ -1,6 +1,6 @@
 """The MQTT 5 sink: each event with QoS 1, retained states, a last will, and Home Assistant's discovery.
 
-Each connection begins anew: states and discovery are published again, since the broker may have lost them.
+Each connection starts over: states and discovery are published again, since the broker may have lost them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IN_FLIGHT = 20
 _LOGIN = (0x86, 0x87, 0x8A, 0x8C)
 _REFUSED = (0x90, 0x95, 0x99)
 _WITH_WILL = 0x04
-_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # only Linux has it
 
 
 class Mqtt:
@@ -46,8 +46,8 @@ class Mqtt:
     max_batch = IN_FLIGHT
 
     def __init__(self, spec: MqttSink, access: SinkAccess, worker: str) -> None:
-        """`worker` is empty for the one that delivers: all of them have one client id, so that the broker ends the
-        connection of a former one. Another text makes a client that leaves states and will alone."""
+        """`worker` is empty for the worker that delivers: the client id is then the same everywhere, so that the broker
+        ends the connection of a former worker. Another text makes a client that does not touch states and will."""
         self._spec = spec
         self._access = access
         self._worker = worker
@@ -59,7 +59,7 @@ class Mqtt:
         self._codes: dict[int, int] = {}
 
     def recall(self, event: Event) -> None:
-        """Follows the state without publishing."""
+        """Updates the state without publishing it."""
         self._states.take(event)
 
     def deliver(self, items: Sequence[Item]) -> None:
@@ -73,7 +73,7 @@ class Mqtt:
         self._publish_items(client, items)
 
     def idle(self) -> None:
-        """Keeps the connection, or makes it again: a broker that has restarted needs the states."""
+        """Keeps the connection open, or reconnects: a broker that has restarted needs the states."""
         client = self._connected()
         if client.loop(0.01) != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._drop()
@@ -238,7 +238,7 @@ class Mqtt:
         return client, answer
 
     def _drop(self) -> None:
-        """Closes the connection without a word; the broker then publishes the will."""
+        """Closes the connection without a DISCONNECT; the broker then publishes the will."""
         client, self._client = self._client, None
         if client is not None and (connection := client.socket()) is not None:
             with contextlib.suppress(OSError):
@@ -246,9 +246,9 @@ class Mqtt:
 
 
 def _hurry(client: Client) -> None:
-    """Sends at once, and lets the kernel acknowledge at once: it goes back to its own ways after each read.
+    """Makes the kernel send and acknowledge without delay; it returns to its defaults after each read.
 
-    Else either side holds back small packets until the other's kernel has acknowledged those before, which takes 40 ms.
+    Otherwise each side holds back small packets until the other has acknowledged the last ones, which takes 40 ms.
     """
     connection = client.socket()
     if isinstance(connection, socket.socket):

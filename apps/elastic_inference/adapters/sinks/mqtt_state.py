@@ -1,4 +1,4 @@
-"""What is true now, made of events: which cameras work, how many objects each zone holds. Pure; used by `mqtt`.
+"""The present state, derived from events: which cameras work, how many objects each zone has. Pure; used by `mqtt`.
 
 Subscribers that come later get it from retained topics, and Home Assistant finds it by discovery.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from elastic_inference.domain.events.event import CameraChange, Event, EventKind, Phase
 
-# Bounds against events that never end: the oldest goes first.
+# Limits against events that never end: the oldest is removed first.
 MAX_PLACES, MAX_VISITS = 4096, 1000
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -28,7 +28,7 @@ class States:
     visits: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
 
     def take(self, event: Event) -> tuple[str, str | None] | None:
-        """Follows an event. Returns the camera and the zone whose state it may have changed."""
+        """Applies an event. Returns the camera and the zone whose state it may have changed."""
         if event.kind is EventKind.CAMERA and event.state is not None:
             self.cameras[event.camera] = event.state is CameraChange.BACK
             _bound(self.cameras, MAX_PLACES)
@@ -45,7 +45,7 @@ class States:
         return None
 
     def places(self) -> Iterator[tuple[str, str | None]]:
-        """All cameras and zones of which a state is known."""
+        """All cameras and zones with a known state."""
         yield from ((camera, None) for camera in self.cameras)
         yield from self.visits
 
@@ -94,13 +94,13 @@ def event_topic(base: str, event: Event) -> str:
 
 def _config(topic: str, document: dict[str, Any]) -> tuple[str, str]:
     _, domain, unique = topic.rsplit("/", 2)
-    # Home Assistant before 2025.10 knows `object_id`, and since 2026.4 it knows the other alone.
+    # Home Assistant before 2025.10 knows only `object_id`; since 2026.4 it knows only the other.
     names = {"unique_id": unique, "object_id": unique, "default_entity_id": f"{domain}.{unique}"}
     return f"{topic}/config", json.dumps(document | names, sort_keys=True)
 
 
 def _object(base: str, text: str) -> str:
-    """An id for discovery, which knows fewer characters than our names; different names stay different."""
+    """An id for discovery, which allows fewer characters than our names; different names stay different."""
     full = f"{base}/{text}"
     return f"{_OTHER.sub('_', full)[:80]}_{zlib.crc32(full.encode()):08x}"
 

@@ -20,7 +20,7 @@ _TIMEOUT_S = 5.0
 
 
 class RedisStream(PlainSink):
-    """Fields of an entry: `id`, `rev`, `json`, and `resent` for what comes from the dead letters."""
+    """Fields of an entry: `id`, `rev`, `json`, and `resent` for events resent from the dead letters."""
 
     max_batch = 100
 

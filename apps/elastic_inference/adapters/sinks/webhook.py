@@ -1,6 +1,6 @@
 """The webhook sink: one request for each event, or for a batch. Redirects are not followed.
 
-It connects to the address that was checked, whatever the name says a moment later; TLS still checks the name.
+It connects to the address that was checked, even if the name resolves to another one later; TLS still checks the name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from elastic_inference.domain.sink_spec import SECRET, WebhookSink
 
 _MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 3600.0
-# These say that the event itself is at fault.
+# Statuses that blame the event itself.
 _REFUSED = (400, 405, 406, 413, 414, 415, 422, 431)
 _LOGIN = (401, 403, 407)
 

@@ -15,7 +15,7 @@ _RTPMAP = re.compile(r"a=rtpmap:(\d{1,3}) ([\w.+-]{1,40})/")
 
 
 def matroska_codec(begin: bytes) -> str | None:
-    """The first video codec in the beginning of a Matroska or WebM file; None if it is no such file."""
+    """The first video codec named at the start of a Matroska or WebM file; None for any other file."""
     found = _CODEC_ID.search(begin) if begin.startswith(_EBML) else None
     return found[2][: found[1][0] & 0x7F].decode("ascii") if found else None
 

@@ -1,4 +1,4 @@
-"""How a video's samples are to be read: matrix and range, as the video states them or as players assume them.
+"""How to interpret a video's samples: matrix and range, as the video states them or as players assume them.
 
 Called by `encoder_planes` and `container`. Pure: numbers of ITU-T H.273 in, names out.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 BT709, BT601, SMPTE170M = 1, 5, 6
-# By number: FFmpeg's name in filters, and the name that people know.
+# By number: FFmpeg's name in filters, and the usual name.
 _MATRICES = {
     BT709: ("bt709", "BT.709"),
     4: ("fcc", "FCC"),
@@ -42,7 +42,7 @@ class Colours(NamedTuple):
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether JPEG uses the same."""
+        """Whether matrix and range are those of JPEG."""
         return self.full_range and self.matrix in (BT601, SMPTE170M)
 
     def __str__(self) -> str:

@@ -224,7 +224,7 @@ class Container:
             except (av.FFmpegError, OSError, ValueError) as error:
                 if hwaccel is None:
                     silent = timeout_s is not None and time.monotonic() - began >= 0.9 * min(timeout_s)
-                    # FFmpeg's RTSP calls the answer that never came invalid data.
+                    # FFmpeg's RTSP client reports a missing answer as invalid data.
                     if silent and isinstance(error, av.error.InvalidDataError):
                         raise source_error(self._what, TimeoutError(), self._fatal) from None
                     raise source_error(self._what, error, self._fatal) from None
@@ -263,7 +263,7 @@ def _codec_of(opened: InputContainer, index: int, name_codec: Callable[[], str |
     """A codec that FFmpeg cannot decode: its name, its four characters in the file, or what the source calls it."""
     # PyAV keeps neither; FFmpeg's summary of the file has both, and is written as log lines.
     with _SUMMARY_LOCK:
-        # Lines about other cameras, which may contain logins, are discarded.
+        # Discards lines about other cameras, which may contain logins.
         logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
         av.logging.set_level(av.logging.INFO)
         try:

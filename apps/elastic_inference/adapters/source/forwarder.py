@@ -1,4 +1,4 @@
-"""A way for FFmpeg to cameras whose certificate or address it can't check, or whose login it can't make.
+"""Connects FFmpeg to cameras whose certificate or address it can't check, or whose login it does not support.
 
 Called by `network`.
 """
@@ -18,14 +18,14 @@ _COPY_BYTES = 65536
 
 
 class Forwarder:
-    """A port on loopback that forwards one connection to a camera: over TLS, or with a login that FFmpeg can't make."""
+    """A loopback port that forwards one connection to a camera: over TLS, or with a login that FFmpeg lacks."""
 
     def __init__(
         self, connection: socket.socket, timeout_s: float, allows: Callable[[bytes], bool] | None = None
     ) -> None:
-        """Becomes the owner of `connection`; the one client must connect within `timeout_s`.
+        """Takes ownership of `connection`; the only client must connect within `timeout_s`.
 
-        It ends both connections where `allows` refuses what the camera sends.
+        It closes both connections if `allows` rejects what the camera sends.
         """
         self._camera = connection
         self._allows = allows or _everything
@@ -57,7 +57,7 @@ class Forwarder:
         self.close()
 
     def _copy(self, client: socket.socket) -> None:
-        """Copies both ways until one side ends. In one thread, since a TLS connection is not made for two."""
+        """Copies both ways until one side ends. In one thread, since a TLS connection must not be used by two."""
         camera, login = self._camera, self.login
         pending = camera.pending if isinstance(camera, ssl.SSLSocket) else int
         camera.setblocking(False)
@@ -65,7 +65,7 @@ class Forwarder:
         poll.register(client, select.POLLIN)
         poll.register(camera, select.POLLIN)
         while client.fileno() >= 0 and camera.fileno() >= 0:
-            # What TLS has decrypted no longer shows at the socket.
+            # `select` does not see data that TLS has already decrypted.
             ready = {descriptor for descriptor, _ in poll.poll(0 if pending() else None)}
             if client.fileno() in ready:
                 data = client.recv(_COPY_BYTES)

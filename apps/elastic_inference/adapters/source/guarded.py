@@ -1,8 +1,8 @@
 """Stands between FFmpeg and a camera whose address rules apply: FFmpeg resolves names and follows redirects by itself.
 
 Called by `network`. RTSP over TCP goes through a port on loopback (`forwarder`) that connects to the address that was
-checked, and ends at a redirect and at what is no RTSP. HLS goes through a proxy on loopback, which checks the address
-of each playlist, segment and key.
+checked, and closes on a redirect or on data that is not RTSP. HLS goes through a proxy on loopback, which checks the
+address of each playlist, segment and key.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,7})[ \t]*\r?$")
 
 
 class RtspGuard:
-    """Looks at what an RTSP server sends. `refusal` says why it must not continue.
+    """Inspects what an RTSP server sends. `refusal` says why the connection must end.
 
     FFmpeg would follow a redirect to any address. It reads what comes before the video byte by byte: a server that
-    sends something else would cost a core for as long as it sends.
+    sends something else would keep a core busy.
     """
 
     def __init__(self, *, video_elsewhere: bool = False) -> None:
-        """`video_elsewhere`: by UDP, so that only answers come here."""
+        """`video_elsewhere`: the video comes by UDP, so this connection carries only answers."""
         self.refusal = ""
         self._tail = b""
         self._video_elsewhere = video_elsewhere
-        # What has come before the video, until that begins.
+        # Everything received before the video, until it starts.
         self._text: bytes | None = b""
         self._text_bytes = 0
         self._answered = False
@@ -61,7 +61,7 @@ class RtspGuard:
         return not self.refusal
 
     def _opens(self, text: bytes, more: int) -> bool:
-        """Whether this can be the answers of an RTSP server, up to the first packet of video."""
+        """Whether these can be the answers of an RTSP server, up to the first packet of video."""
         self._text_bytes += more
         while text := text.lstrip():
             if text[:1] == b"$" and self._answered:
@@ -84,9 +84,9 @@ class RtspGuard:
 
 
 class RtspPeer:
-    """Names the camera's own address as the one that sends the video by UDP, whatever its answers name.
+    """Rewrites answers so that FFmpeg expects the UDP video from the camera's own address, and no other.
 
-    FFmpeg sends packets there, and would send them to any address.
+    FFmpeg sends packets to the address that an answer names, whatever it is.
     """
 
     def __init__(self, address: str) -> None:
@@ -95,7 +95,7 @@ class RtspPeer:
         self._body_left = 0
 
     def rewrite(self, data: bytes) -> bytes:
-        """The next piece for FFmpeg; it keeps back what is no whole head yet."""
+        """The next piece for FFmpeg; an incomplete head is held back."""
         out, rest = b"", self._head + data
         while rest:
             if self._body_left:
@@ -158,7 +158,7 @@ class _Loopback:
 
 
 class GuardedProxy(_Loopback):
-    """An HTTP proxy on loopback for one camera: CONNECT for https, absolute URLs for http. One request a connection."""
+    """A loopback HTTP proxy for one camera: CONNECT for https, absolute URLs for http. One request per connection."""
 
     def __init__(self, rules: AddressRules) -> None:
         super().__init__(_MAX_CONNECTIONS, None)
@@ -196,7 +196,7 @@ class GuardedProxy(_Loopback):
                 camera.sendall(rest)
             client.settimeout(None)
             camera.settimeout(None)
-            # Over http a second request could be for another host: only the first one is passed on.
+            # A second request over plain HTTP could be for another host, so only the first one is passed on.
             _copy(client, camera, None, up=not first)
         except SourceError as error:
             self.refused = str(error)
@@ -211,7 +211,7 @@ class GuardedProxy(_Loopback):
 
 
 def _read_head(client: socket.socket) -> tuple[bytes, bytes]:
-    """(head of the request with its empty line, what came behind it). Raises OSError or ValueError."""
+    """(the request's head with its empty line, the bytes after it). Raises OSError or ValueError."""
     seen = b""
     while (end := seen.find(b"\r\n\r\n")) < 0:
         data = client.recv(_MAX_HEAD_BYTES)

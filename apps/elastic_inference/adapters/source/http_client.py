@@ -38,7 +38,7 @@ class Answer:
     connection: http.client.HTTPConnection
     socket: socket.socket
     response: http.client.HTTPResponse
-    # Set by `interrupt`: then the end of the data is not the camera's.
+    # Set by `interrupt`: the data then did not end because of the camera.
     interrupted: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -67,7 +67,7 @@ class HttpCamera:
     ) -> None:
         """`certificate` is a PEM file or `sha256:<fingerprint>`; each wait is at most `timeout_s`.
 
-        `rules` hold for each connection, also after a redirect; it then goes to the address that they have checked.
+        `rules` apply to each connection, also after a redirect; it connects to the address that they have checked.
         """
         self._rules = rules
         self.shown = hide_password(url)

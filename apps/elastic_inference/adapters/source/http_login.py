@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 
 _SCHEME = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9._-]*)(?=\s|$|,)(?!\s*=)")
-# Each of these gives up at most once for each character, whatever a camera sends: a quotation that is never closed ends
-# with the header, and a name begins only where no other one continues.
+# These patterns take linear time whatever a camera sends: a quotation that is never closed ends with the header, and a
+# name starts only where no other one continues.
 _QUOTED = r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)'
 _QUOTATION = re.compile(_QUOTED, re.DOTALL)
 _PARAMETER = re.compile(rf'(?<![\w-])([A-Za-z][\w-]*)\s*=\s*(?:{_QUOTED}|([^\s,"]+))', re.DOTALL)

@@ -1,4 +1,4 @@
-"""HTTP cameras: MJPEG as it comes, still images that are polled, and any container that FFmpeg reads (FLV, MPEG-TS).
+"""HTTP cameras: MJPEG, still images that are polled, and any container that FFmpeg reads (FLV, MPEG-TS).
 
 Called by `camera`. MJPEG and still images pass through undecoded.
 """
@@ -87,7 +87,7 @@ def open_http(
 
 
 def _first_bytes(camera: HttpCamera, answer: Answer) -> bytes:
-    """How the body begins, where the type that the camera states does not tell what it is."""
+    """The start of the body, if the stated content type does not tell what it is."""
     try:
         return answer.response.peek(4096)[:4096]
     except (OSError, http.client.HTTPException) as error:

@@ -13,7 +13,7 @@ from elastic_inference.domain.errors import SourceError, SourceFatalError
 # What to do about a codec without a decoder, for a camera and for a file.
 SET_CODEC = "set it to H.264, H.265 or MJPEG."
 CONVERT_FILE = "convert it to H.264, H.265 or MJPEG."
-# (error class, what happened and what to do). The first that matches counts; for a file, first among its own.
+# (error class, what happened and what to do). The first match counts; a file's own table comes first.
 _OF_FILES: tuple[tuple[type[Exception], str], ...] = (
     (av.error.DecoderNotFoundError, f"uses a codec that can't be decoded here: {CONVERT_FILE}"),
     (av.error.InvalidDataError, "is damaged, or not a video that FFmpeg knows: expected a video file."),

@@ -22,8 +22,8 @@ from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown
 from elastic_inference.domain.image_size import FrameSize
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 
-# Of an image that is as small as a model's input. A large one has its artefacts scaled down with it: with 80 a box in
-# a hundred moved.
+# Of an image that is as small as a model's input. In a large image the artefacts are scaled down too: at quality 80 one
+# box in a hundred moved.
 _SMALL_QUALITY = 90
 
 
@@ -49,8 +49,8 @@ class JpegEncoder:
     ) -> tuple[bytes, int, int]:
         """Returns (JPEG, width, height). Raises InvalidFrameError for a broken image or more than `max_pixels`.
 
-        `needed` says what of a size is needed. A camera's own JPEG is left as it is: the pod decodes it at a
-        reduced scale, which costs less than to do it here and encode again.
+        `needed` returns the size that is needed. A camera's own JPEG is left unchanged: the pod decodes it at a
+        reduced scale, which costs less than resizing and encoding it again here.
         """
         image = frame.image
         if image is None:
@@ -62,7 +62,7 @@ class JpegEncoder:
             if target == (width, height) and orientation == 1:
                 return data, width, height
             self._check_memory(data, width, height, target)
-            # The target is that of the upright image; this one may lie on its side.
+            # The target is for the upright image; this one may be rotated by 90 degrees.
             decoded = self._decode(data, target[::-1] if orientation >= FIRST_TURNED else target)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
         target = self.target(image.width, image.height)

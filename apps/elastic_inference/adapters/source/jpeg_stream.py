@@ -13,12 +13,12 @@ from elastic_inference.domain.errors import SourceError
 # In entropy-coded data a 0xFF is followed by a stuffed 0, a restart marker or another 0xFF; anything else is a marker.
 _MARKER = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
-# Not one that ends or begins again at once: nonsense would give an image for every four bytes.
+# Not a start followed directly by an end or another start: random data would give an image for every four bytes.
 _START = re.compile(rb"\xff\xd8(?!\xff[\xd8\xd9])")
 _START_OF_SCAN = 0xDA
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$")
 _HEAD_BYTES = 8192
-# What is between two parts of a multipart body: a boundary of at most this length, and at most so many lines.
+# Limits of what separates two parts of a multipart body: length of the boundary, number of lines.
 _BOUNDARY_BYTES = 202
 _HEAD_LINES = 32
 
@@ -186,7 +186,7 @@ def whole_jpeg(data: bytes) -> bytes:
 
 
 def _cut_boundary(image: bytes) -> bytes:
-    """The image without the last boundary in it and what follows that. Looks at a few lines, whatever they hold."""
+    """The image without the last boundary and what follows it. Looks only at the last few lines."""
     begin = max(2, len(image) - _HEAD_BYTES)
     newline = image.rfind(b"\n", begin)
     for _ in range(_HEAD_LINES):

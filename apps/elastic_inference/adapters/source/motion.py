@@ -1,7 +1,7 @@
-"""Says whether something moves in a stream's images: a background with its own noise, in cells of some ten pixels.
+"""Detects motion in a stream's images, with a background model of mean and noise in cells of some ten pixels.
 
-Called by `produce.motion_gate`. Small on purpose: half a millisecond for a frame of 1080p. Noise, rain and leaves raise
-what a cell tolerates. Light that changes everywhere at once is no motion for long: the background follows it.
+Called by `produce.motion_gate`. Cheap on purpose: half a millisecond for a 1080p frame. Noise, rain and leaves raise
+what a cell tolerates. A change of light everywhere counts as motion only briefly: the background follows it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ CELLS = 192
 # How fast the background follows, seconds: where nothing has changed, and where something has (it may stand still).
 _FOLLOW_S, _FOLLOW_CHANGED_S = 3.0, 20.0
 _NOISE_S, _NOISE_CHANGED_S = 4.0, 20.0
-# A cell has changed if it differs by so many of its usual deviations, and by at least so many levels of 255.
+# A cell has changed if it differs by this many of its usual deviations, and by at least this many levels of 255.
 _DEVIATIONS, _LEVELS = 4.0, 3.0
 _FIRST_NOISE = 1.5
-# So many of nine neighbours are a blob; a single cell is rain or noise.
+# This many changed cells among nine neighbours are a blob; a single cell is rain or noise.
 _BLOB = 4
-# A blob that is in the same place in so many frames in a row is an object: as many as make it unlikely that the usual
-# blobs, such as those of rain, meet by chance.
+# A blob in the same place in this many frames in a row is an object: enough frames that the usual blobs, such as those
+# of rain, are unlikely to coincide.
 _LEAST_FRAMES, _MOST_FRAMES = 2, 8
 _CHANCE = 0.02
 _USUAL_S = 4.0
@@ -57,13 +57,13 @@ class MotionDetector:
     def moves(self, frame: CapturedFrame, now: float, *, alone: bool = False) -> bool:
         """Whether something moves; `now` is the frame's time in seconds.
 
-        An object must be where one was in the frame before, so that rain does not count. With `alone` that frame is too
-        long ago to compare with. Raises InvalidFrameError for an image that can't be read.
+        An object must be where one was in the previous frame, so that rain does not count. With `alone`, the previous
+        frame is too old to compare with. Raises InvalidFrameError for an image that can't be read.
         """
         try:
             cells = self._cells(frame)
         except (av.FFmpegError, ValueError) as error:
-            raise InvalidFrameError(InvalidReason.NOT_JPEG, f"no motion can be looked for in it: {error}") from None
+            raise InvalidFrameError(InvalidReason.NOT_JPEG, f"it cannot be checked for motion: {error}") from None
         ground = self._ground
         # The same view at another size, such as that of a substream, differs along all edges.
         image, size_before = frame.image, self._size
@@ -74,7 +74,7 @@ class MotionDetector:
         passed = min(max(now - self._at, 0.001), 2.0)
         self._at = now
         difference = cells - ground
-        # Exposure and dusk change all cells alike.
+        # Exposure and dusk change all cells by the same amount.
         difference -= np.median(difference[::4, ::4])
         size = np.abs(difference)
         changed = size > np.maximum(self._noise * _DEVIATIONS, _LEVELS)
@@ -151,7 +151,7 @@ def _rate(passed: float, time_constant_s: float) -> np.float32:
 
 
 def _neighbours(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """How many of the nine cells around and at each are set."""
+    """For each cell, how many of itself and its eight neighbours are set."""
     count = mask.astype(np.uint8)
     rows = count.copy()
     rows[1:] += count[:-1]

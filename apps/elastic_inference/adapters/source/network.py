@@ -176,7 +176,7 @@ class NetworkSource:
         return urlunsplit(parts._replace(scheme=scheme, netloc=local))
 
     def _pinned(self, url: str) -> str:
-        """The URL with the address that the rules have checked instead of a name."""
+        """The URL, with its host name replaced by the address that the rules have checked."""
         if self._rules is None:
             return url
         parts = urlsplit(url)
@@ -184,7 +184,7 @@ class NetworkSource:
         return with_host(url, f"{address}:{parts.port}" if parts.port else address)
 
     def _refused(self) -> str:
-        """Why what stands between refused a connection; empty if it did not."""
+        """Why the forwarder or proxy refused a connection; empty if it did not."""
         if isinstance(self._forwarder, GuardedProxy):
             return self._forwarder.refused
         return f"{self._what} {self._guard.refusal}" if self._guard is not None and self._guard.refusal else ""
@@ -199,7 +199,7 @@ class NetworkSource:
                 return self._connect(self._forward(url, RTMPS_PORT), {})
             return self._connect(self._pinned(url), {})
         if self._scheme == "rtsps":
-            # FFmpeg checks neither fingerprints nor, unless told to, anything else.
+            # FFmpeg can't check fingerprints, and checks certificates only if told to.
             self._transport = "RTSPS over TCP"
             return self._connect(self._forward(url, RTSPS_PORT), {"rtsp_transport": "tcp"})
         self._transport = f"{self._scheme.upper()} over {'UDP' if transport == 'udp' else 'TCP'}"
@@ -229,8 +229,8 @@ class NetworkSource:
             way = functools.partial(self._forward_by_udp, url, address)
         else:
             way = functools.partial(self._pinned, url)
-            # FFmpeg takes the address family of the video from this connection, and loopback here has IPv4. So nothing
-            # stands between a camera with IPv6 and FFmpeg; it is asked for a redirect before.
+            # FFmpeg takes the address family of the video from this connection, and loopback here has IPv4. So
+            # FFmpeg connects to an IPv6 camera directly; the camera is checked for a redirect first.
             answer = None if address is None else ask(self._url, self._stall_s, self._certificate, self._rules)
             if answer is not None and 300 <= answer.status < 400:
                 raise SourceError(f"{self._what} {_REDIRECTS}")

@@ -1,4 +1,4 @@
-"""Opens a source, watches it for a few seconds, and reports what it is and what it would cost.
+"""Opens a source, watches it for a few seconds, and reports its properties and what it would cost.
 
 Called by `commands.camera_probe`; any flow may call it too. A probe takes a thread and a connection of its own.
 """
@@ -29,7 +29,7 @@ LIMIT_S = 30.0
 DARK = 10
 # After a lost packet or a reconnect, frames are missing until the next key frame.
 FAR_APART_S = 5.0
-# Having watched for less says nothing about them.
+# A shorter watch says nothing about them.
 FEW_S = 2.0
 
 
@@ -98,7 +98,7 @@ def probe_file(
 
 
 class _Probe:
-    """One probe. A library may hang and cannot be interrupted, so the work is done in a thread that may be left."""
+    """One probe. A library may hang and cannot be interrupted, so a thread does the work, and can be abandoned."""
 
     def __init__(self, shown: str, watch_s: float, limit_s: float, on_image: Callable[[bytes], None]) -> None:
         self._on_image = on_image
@@ -193,7 +193,7 @@ class _Probe:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the frames have shown; times by the monotonic clock."""
+    """What the frames have shown; times are monotonic."""
 
     opened: float
     first: float = 0.0

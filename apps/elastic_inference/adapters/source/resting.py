@@ -1,4 +1,4 @@
-"""Which packets of a quiet stream are decoded: key frames alone, and all again once the packets between grow.
+"""Decides which packets of a quiet stream are decoded: only key frames, until the packets between them grow.
 
 Called by `container`. The packets since the last key frame are kept, so that decoding can continue at any moment.
 Independent of FFmpeg.
@@ -11,12 +11,12 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-# What may be kept of a group. A stream whose groups are longer is decoded as a whole.
+# How much of a group of pictures may be kept. A stream with longer groups is always decoded completely.
 MAX_PACKETS, MAX_BYTES = 150, 4 << 20
-# So many packets are decoded at least before the stream may rest, again or for the first time.
+# At least this many packets are decoded before the stream may rest.
 _LEARN = 24
 _WINDOW = 6
-# A walker at a distance adds at least so many bytes to a packet: where sizes vary by more, they say nothing.
+# A distant walker adds at least this many bytes to a packet: where sizes vary by more, they say nothing.
 _WALKER_BYTES = 200.0
 _PIXELS_PER_BYTE = 4000.0
 # Growth, as a multiple of the usual deviation of a window's mean, and as a share of it.
@@ -33,7 +33,7 @@ P = TypeVar("P", bound=_Packet)
 
 
 class PacketSizes:
-    """What the packets between key frames usually have, bytes, and whether they grow."""
+    """The usual size of the packets between key frames, in bytes, and whether they grow."""
 
     def __init__(self) -> None:
         self._seen: deque[int] = deque(maxlen=_LEARN)
@@ -41,11 +41,11 @@ class PacketSizes:
         self._mean = self._rise = 0.0
 
     def learn(self, size: int) -> None:
-        """A packet of a stream that is decoded."""
+        """Takes a packet of a stream that is decoded."""
         self._seen.append(size)
 
     def settle(self, pixels: int) -> bool:
-        """Takes what has been seen as usual; False if it is not enough, or if growth would not show in it."""
+        """Takes the sizes seen so far as usual; False if they are too few, or vary too much for growth to show."""
         if len(self._seen) < _LEARN:
             return False
         seen = np.array(self._seen, np.float64)
@@ -59,7 +59,7 @@ class PacketSizes:
         return self._rise <= walker
 
     def grows(self, size: int) -> bool:
-        """A packet of a stream that rests: whether the last ones are larger than usual."""
+        """Takes a packet of a stream that rests; returns whether the last ones are larger than usual."""
         self._recent.append(size)
         mean = sum(self._recent) / _WINDOW
         if mean > self._mean + self._rise:
@@ -69,7 +69,7 @@ class PacketSizes:
 
 
 class Resting(Generic[P]):
-    """One stream's packets. `asked` says whether nothing moves: then it rests from the next key frame on.
+    """One stream's packets. `asked`: nothing moves, so the stream rests from the next key frame on.
 
     `asked` may be set by any thread; all else belongs to the thread that reads.
     """
@@ -85,7 +85,7 @@ class Resting(Generic[P]):
         self._awake = 0  # packets since it began or woke
 
     def key(self, packet: P, pixels: int) -> bool:
-        """A key frame comes: whether it is to be decoded alone."""
+        """Takes a key frame; returns whether the stream rests from here on."""
         self._fits = 0 < self._packets <= MAX_PACKETS and self._bytes <= MAX_BYTES
         self._packets, self._bytes = 1, packet.size
         if not self.asked:
@@ -96,7 +96,7 @@ class Resting(Generic[P]):
         return self.rests
 
     def between(self, packet: P) -> list[P] | None:
-        """Another packet comes. None: skip it. Else these are to be decoded, the last of which is `packet`."""
+        """Takes another packet. Returns None to skip it, else the packets to decode, the last of which is `packet`."""
         self._packets += 1
         self._bytes += packet.size
         if not self.rests:

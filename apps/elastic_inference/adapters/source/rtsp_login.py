@@ -21,8 +21,8 @@ _AUTHORIZATION = re.compile(rb"(?im)^authorization *:[^\r\n]*\r\n")
 def ffmpeg_can_answer(headers: list[str]) -> bool:
     """Whether FFmpeg answers these challenges, and answers Digest where that is offered.
 
-    It reads only the first challenge of each header, uses the last Digest, knows MD5 alone, and finds the quality
-    `auth` only where it comes first. It uses Basic if it has found no Digest.
+    It reads only the first challenge of each header, uses the last Digest, knows only MD5, and finds the quality of
+    protection `auth` only if it comes first. It uses Basic if it has found no Digest.
     """
     firsts = [found[0] for found in map(challenges, ([header] for header in headers)) if found]
     digests = [each for each in firsts if each.scheme == "digest"]

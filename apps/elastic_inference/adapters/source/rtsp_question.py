@@ -1,4 +1,4 @@
-"""Asks an RTSP camera what FFmpeg does not tell: the logins that it offers, and its description of the stream.
+"""Asks an RTSP camera for what FFmpeg does not report: the login methods it offers, and its stream description.
 
 Called by `network`. Everything that the camera sends is bounded.
 """
@@ -38,7 +38,7 @@ def ask(
     *,
     login: bool = True,
 ) -> RtspAnswer | None:
-    """Asks the camera to describe its stream; None if it does not answer as RTSP does, or `rules` refuse its address.
+    """Asks the camera to describe its stream; None if it does not speak RTSP, or `rules` refuse its address.
 
     With `login`, a login in the URL is used where the camera asks for one: Digest wherever that is offered.
     """

@@ -1,4 +1,4 @@
-"""What is known about an open source. Every kind of source fills it; `probe` reads it."""
+"""What is known about an open source. Every kind of source fills it in; `probe` reads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """None for what the source does not state, or what is not known yet."""
+    """The facts; None for those that the source does not state, or that are not known yet."""
 
     transport: str | None = None
     container: str | None = None

@@ -39,7 +39,7 @@ class Trust:
     def connect(self, host: str, port: int, timeout_s: float, address: str | None = None) -> ssl.SSLSocket:
         """A TLS connection to a camera whose certificate is trusted; nothing has been sent on it yet.
 
-        `host` is the name in the certificate, `address` where to connect to if that is known already. Raises
+        `host` is the name in the certificate, `address` the address to connect to, if already known. Raises
         SourceError if it is not trusted, OSError if there is no connection.
         """
         if self._pinned and self._file is None:
@@ -79,7 +79,7 @@ def _wrap(host: str, port: int, timeout_s: float, context: ssl.SSLContext, addre
 
 
 def _unchecked() -> ssl.SSLContext:
-    """A context for which the fingerprint decides, before a byte of the request is sent."""
+    """A context that checks nothing: the caller checks the fingerprint before it sends a byte of the request."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""A USB camera, read through FFmpeg's V4L2 (PyAV); frames stay JPEG if the camera makes JPEG itself.
+"""A USB camera, read through FFmpeg's V4L2 (PyAV); frames stay JPEG if the camera sends JPEG.
 
 Called by `camera`.
 """

@@ -1,6 +1,6 @@
-"""The stream broker in Redis: results for those who watch, and the registry of streams and workers.
+"""The stream broker in Redis: results for viewers, and the registry of streams and workers.
 
-`publisher` is the pod's side (threads), `registry` that of the gateway and the relay (asyncio). Both share `records`.
+`publisher` is used by pods (threads), `registry` by the gateway and the relay (asyncio). Both share `records`.
 `tombstones` is the message for frames without a result; `stream_meter` and `watching` keep state without any I/O.
 """
 

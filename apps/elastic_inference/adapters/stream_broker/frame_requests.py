@@ -1,7 +1,7 @@
 """The frames that event workers want from a pod, and the pod's answers.
 
 A request is `<order> <stream id> <image> <worker>`, an answer `<image> <word>`: `kept`, or why there is none. Both are
-input from outside for those who read them. Used by pods (threads) and, for the words, by the event store.
+input from outside for their readers. Used by pods (threads) and, for the words, by the event store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.domain import keys
 
 KEPT, LATE, MEMORY = "kept", "late", "memory"
-# An image that no event worker takes over goes by itself.
+# An image that no event worker picks up expires.
 IMAGE_LIFE_S = 60
 ANSWER_LIFE_S = 60
 MAX_REQUEST_BYTES = 2048
@@ -35,12 +35,12 @@ class FrameRequest:
 
 
 def write_request(request: FrameRequest) -> str:
-    """A request as `read_request` reads it."""
+    """Formats a request for `read_request`."""
     return f"{request.order} {request.stream} {request.image} {request.worker}"
 
 
 def read_request(raw: object) -> FrameRequest | None:
-    """A request; None for anything else."""
+    """Parses a request; None for anything else."""
     if not isinstance(raw, bytes) or len(raw) > MAX_REQUEST_BYTES:
         return None
     parts = raw.decode("latin-1").split(" ")
@@ -70,14 +70,14 @@ class FrameRequests:
         self._key = keys.snapshot_requests(pod)
 
     def wait(self) -> FrameRequest | None:
-        """The next request; None if none came within WAIT_S, or one that cannot be read."""
+        """The next request; None if none arrives within WAIT_S, or if it is malformed."""
         (reply,) = self._link.exchange([("BLPOP", self._key, int(WAIT_S))])
         if isinstance(reply, ResponseError):
             raise reply
         return read_request(reply[1]) if isinstance(reply, list) and len(reply) == 2 else None
 
     def answer(self, request: FrameRequest, jpeg: bytes | None) -> str:
-        """Writes the image, None if there is none, and says so; returns the word of the answer."""
+        """Writes the image, if there is one, and answers; returns the word of the answer."""
         word = LATE
         if jpeg is not None:
             (reply,) = self._link.exchange([("SET", keys.snapshot_image(request.image), jpeg, "EX", IMAGE_LIFE_S)])

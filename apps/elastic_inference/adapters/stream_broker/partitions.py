@@ -1,7 +1,7 @@
-"""A pod's results and tombstones for the event service: one more entry of a result while such a service runs.
+"""A pod's results and tombstones for the event service: one additional entry per result while one runs.
 
 Called by `publisher`, whose pipeline carries the commands. A pod looks for `events:on` once a second, with a publish;
-its value says how many partitions there are. Without the key, nothing of this costs anything.
+its value is the number of partitions. Without the key, nothing is written.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MAX_PARTITIONS = 256
 ASK_EVERY_S = 1.0
 RESULT_FIELD = "json"
 TOMBSTONE_FIELD = "gone"
-# What an event worker may lag behind. Both bounds hold, whichever is reached first.
+# How far an event worker may lag behind: whichever limit is reached first.
 KEEP_S = 60.0
 MAX_ENTRIES = 4096
-# A partition to which nothing is written any more goes by itself.
+# A partition that nobody writes to expires.
 _LIFE_MS = 120_000
 
 Command = tuple[Any, ...]
@@ -80,7 +80,7 @@ class PartitionWriter:
         return self._add(tombstone.stream, TOMBSTONE_FIELD, json.dumps(gone, separators=(",", ":")).encode())
 
     def trims(self, streams: Sequence[str], now_s: float, server_ms: Callable[[], int]) -> list[Command]:
-        """Once a second for each partition that is written to: removes what is too old. `streams` got an entry now."""
+        """Commands that remove old entries, once a second for each partition in use. `streams` get an entry now."""
         commands: list[Command] = []
         for partition in {self._partition(each) for each in streams}:
             if now_s - self._trimmed_at_s.get(partition, float("-inf")) < ASK_EVERY_S:

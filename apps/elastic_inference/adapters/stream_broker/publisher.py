@@ -54,7 +54,7 @@ class ResultPublisher:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`results_maxlen` is about how many entries `results_<type>` keeps; 0 writes none."""
+        """`results_maxlen` is the approximate length of `results_<type>`; with 0 nothing is written there."""
         self._link = PipelineConnection(client)
         self._type = infer_type
         self._pod = pod
@@ -104,7 +104,7 @@ class ResultPublisher:
                 ("ZADD", keys.WORKERS, now_ms, keys.worker_id(self._type, self._pod)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, now_ms + int(WORKER_AHEAD_S * 1000), "+inf"),
-                # So a clock that is set shows within a second, without a round trip.
+                # So a change of Redis' clock is noticed within a second, without a round trip.
                 ("TIME",),
             ]
         )
@@ -137,7 +137,7 @@ class ResultPublisher:
             self._learn(unknown, self._exchange(_questions(unknown)), now_s)
         # Tombstones first, so that no result of the batch waits for them.
         commands = self._bury(tombstones) if tombstones else []
-        # What carries each result: its XADD or, where none is kept, its PUBLISH.
+        # The command that decides on each result: its XADD or, if results are not kept, its PUBLISH.
         sent: dict[int, int] = {}
         if self._partitions.on:
             commands += [self._partitions.add_tombstone(each) for each in tombstones]

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from elastic_inference.domain import keys
 
 STREAM_LIFE_S = 10.0
-# Entries of the sorted sets are removed at this age. So a stream slower than one frame in 200 s comes and goes.
+# Entries of the sorted sets are removed at this age, so a stream slower than one frame in 200 s comes and goes.
 LONGEST_LIFE_S = 600.0
 WORKER_LIFE_S = 15.0
 WATCH_LIFE_S = 10.0
-# Pods write times of Redis' own clock, which they read each second. What lies further in the future than this was
-# written before that clock was set back, so its stream or pod has ended.
+# Pods write times by Redis' clock, which they read every second. A time further in the future than this was written
+# before that clock was set back, so its stream or pod has ended.
 FUTURE_LIMIT_S = 15.0
-# The bounds of the scores: that of a stream is the time when its hash expires, that of a pod the time last seen.
+# Limits of the scores: a stream's score is the time when its hash expires, a pod's is when it was last seen.
 STREAM_AHEAD_S = LONGEST_LIFE_S + FUTURE_LIMIT_S
 WORKER_AHEAD_S = FUTURE_LIMIT_S
 _MAX_TEXT_BYTES = 1024
@@ -31,7 +31,7 @@ def stream_life_s(fps: float) -> float:
 
 
 def lies_ahead(time_s: float, now_s: float) -> bool:
-    """Whether a time lies in the future by Redis' clock `now_s`; what it belongs to counts as ended."""
+    """Whether a time is in the future by Redis' clock `now_s`; its stream or pod counts as ended."""
     return time_s > now_s + FUTURE_LIMIT_S
 
 

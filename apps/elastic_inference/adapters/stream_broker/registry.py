@@ -27,7 +27,7 @@ from elastic_inference.domain import keys
 
 # Hashes read per round trip, so that thousands of streams do not make one huge answer.
 _CHUNK = 500
-# Streams or pods that are read; names come from clients.
+# Maximum number of streams or pods that are read: clients can invent names.
 MAX_LISTED = 10_000
 
 
@@ -82,10 +82,10 @@ class StreamRegistry:
             await pipe.execute()
 
     async def shorten_watches(self) -> None:
-        """Gives watches of streams that would live for longer than 10 s this lifetime; call it every 10 s.
+        """Shortens watches that would live for more than 10 s; call it every 10 s.
 
-        Redis expires keys by its own clock: set back by an hour, it would keep them for an hour, and pods would publish
-        images that nobody watches.
+        Redis expires keys by its own clock. If that is set back by an hour, watches would stay for an hour, and pods
+        would publish images that nobody watches.
         """
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.zrange(keys.STREAMS, -MAX_LISTED, -1)
@@ -102,10 +102,10 @@ class StreamRegistry:
     async def _read(
         self, index: str, key_of: Callable[[str], str], ahead_s: float
     ) -> tuple[float, list[tuple[str, float, dict[bytes, bytes]]]]:
-        """Redis' time, and each member with its score and hash; not those whose score is older or further ahead."""
+        """Redis' time, and each member with its score and hash, except those with a score too old or too far ahead."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
-            # The highest scores, and no more than can be read in time.
+            # Only the highest scores: more could not be read in time.
             pipe.zrange(index, -MAX_LISTED, -1, withscores=True)
             (seconds, _micros), members = await pipe.execute(raise_on_error=False)
         members = _members(members)
@@ -132,7 +132,7 @@ class StreamRegistry:
 
 
 def _members(answer: Any) -> list[Any]:
-    """The members of a sorted set, from Redis' answer; raises it if it is an error."""
+    """The members of a sorted set, from Redis' reply; raises the reply if it is an error."""
     if isinstance(answer, Exception):
         if not str(answer).startswith("WRONGTYPE"):
             raise answer

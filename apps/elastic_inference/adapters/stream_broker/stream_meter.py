@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 WINDOW_S = 5.0
 REPORT_EVERY_S = 1.0
 FORGET_AFTER_S = 600.0
-# An `order` that rises or falls faster than this belongs to a new counter, after Redis lost the former one.
+# An `order` that changes faster than this belongs to a new counter, after Redis lost the previous one.
 _FASTEST_FPS = 10_000.0
 
 

@@ -29,7 +29,7 @@ def parse_tombstones(stream_id: str, message: bytes) -> list[Tombstone]:
             raise InvalidResultError(f"tombstones of a version other than {VERSION}")
         found = [Tombstone(stream_id, order, str(reason)) for order, reason in fields["tombstones"]]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        # Only its kind: its text may hold the whole message.
+        # Only the error's kind: its text may contain the whole message.
         raise InvalidResultError(f"tombstones that cannot be read ({type(error).__name__})") from None
     if not all(type(each.order) is int for each in found):
         raise InvalidResultError("a tombstone whose order is not an integer")

@@ -44,7 +44,7 @@ def parse_tracks(stream_id: str, message: bytes) -> list[FrameTracks]:
             raise InvalidResultError(f"tracks of a version other than {VERSION}")
         return [_frame(stream_id, *row) for row in fields["tracks"][:MAX_FRAMES]]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        # Only its kind: its text may hold the whole message.
+        # Only the error's kind: its text may contain the whole message.
         raise InvalidResultError(f"tracks that cannot be read ({type(error).__name__})") from None
 
 
@@ -59,5 +59,5 @@ def _object(stream_id: str, index: Any, track: Any, zones: Any = ()) -> TrackedO
         raise ValueError
     if len(zones) > MAX_OBJECT_ZONES or not all(type(each) is str and len(each) <= _MAX_ZONE for each in zones):
         raise ValueError
-    # A browser closes a websocket on text that is not UTF-8; JSON can hold half a character.
+    # A browser closes a websocket on text that is not UTF-8; JSON can hold lone surrogates.
     return TrackedObject(index, f"{stream_id}/{track}", tuple(each.encode().decode() for each in zones))

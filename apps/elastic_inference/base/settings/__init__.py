@@ -1,1 +1,1 @@
-"""The settings' models by subject. `base.config` loads them and is what the rest of the package imports."""
+"""The models of the settings, by subject. The rest of the package imports them from `base.config`."""

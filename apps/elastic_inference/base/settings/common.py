@@ -96,9 +96,9 @@ class CommonSettings(BaseModel):
 
     @property
     def broker(self) -> RedisTarget:
-        """The stream broker's Redis; what is not set for it is the queue's.
+        """The stream broker's Redis; settings that are missing are taken from the queue's.
 
-        A BROKER_URL with a login of its own takes none from the queue: that password is for another server.
+        If BROKER_URL has its own login, the queue's is not used: that password is for another server.
         """
         queue = self.queue
         if self.broker_url:

@@ -22,7 +22,7 @@ INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inferen
 
 @dataclass(frozen=True)
 class HostPath:
-    """How a file or folder of the host gets into a container: `tools/run-*.sh -y` follows it.
+    """How `tools/run-*.sh -y` passes a file or folder of the host to a container.
 
     `secret`: the content is passed in the environment, since the container's user may not read the file. `read` and
     `write`: it is mounted, at `folder` or else at its own path. `model`: as `read`, with the files beside it.

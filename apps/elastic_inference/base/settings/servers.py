@@ -33,14 +33,14 @@ TRUSTED_PROXIES_TEXT = (
 
 
 class ConnectionSettings(CommonSettings):
-    """Settings for how many clients may be connected to the websocket server or the gateway."""
+    """Limits on the connections to the websocket server or the gateway."""
 
     max_viewers: int = Field(1000, ge=1, le=100_000, description=MAX_VIEWERS_TEXT)
     max_connections: int | None = Field(None, ge=16, le=1_000_000, description=MAX_CONNECTIONS_TEXT)
 
     @property
     def connections(self) -> int:
-        """MAX_CONNECTIONS or its default: behind a node port all viewers can share one address, and need half."""
+        """MAX_CONNECTIONS, by default twice what viewers need: one address, which all may share, gets half."""
         return self.max_connections or 2 * (self.max_viewers + 1000)
 
 
@@ -107,7 +107,7 @@ class GatewaySettings(ConnectionSettings):
 
     @property
     def token(self) -> SecretStr | None:
-        """The token that may do everything; None if there is none. Raises SettingError if it could never be right."""
+        """The token that may do everything, or None. Raises SettingError for a token that no client can send."""
         if self.gateway_token is not None:
             return self.gateway_token
         secret = read_secret("GATEWAY_TOKEN_FILE", self.gateway_token_file)

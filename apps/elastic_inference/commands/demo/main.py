@@ -175,7 +175,7 @@ def write_state(plan: plans.Plan) -> None:
 
 
 def check_videos(plan: plans.Plan) -> None:
-    """Raises ElasticInferenceError if a file is no video: the pool would try again and again."""
+    """Raises ElasticInferenceError if a file is not a video: the pool would retry it for ever."""
     from elastic_inference.adapters.source.file import FileSource  # noqa: PLC0415  slow to import
 
     for stream in plan.streams:

@@ -23,9 +23,9 @@ from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 LOOPBACK = "127.0.0.1"
 # Settings of cameras that the user may set for the demo, too.
 _OF_THE_USER = ("camera_fps", "camera_networks", "camera_processes")
-# At most: a clip keeps its own rate.
+# The maximum: a clip keeps its own rate.
 _VIDEO_FPS = 60
-# Marks the cameras that the demo's options make.
+# Marks the cameras that come from the demo's options.
 _OWN = {"made-by": "ei-demo"}
 
 
@@ -215,7 +215,7 @@ def _redis(plan: Plan, decided: dict[str, str]) -> ServiceProcess:
 
 
 def _camera(stream: DemoStream, common: dict[str, str]) -> ServiceProcess:
-    """A camera of this machine: the pool runs only what every worker could reach."""
+    """A camera attached to this machine: the pool runs only cameras that every worker can reach."""
     return ServiceProcess(
         f"camera {stream.name}",
         _service("ei-camera-stream-service"),
@@ -236,7 +236,7 @@ def _video_dir(plan: Plan) -> Path:
 
 
 def demo_cameras(plan: Plan, before: Mapping[str, CameraSpec]) -> dict[str, CameraSpec]:
-    """The cameras of the pool: the demo's videos, and those that somebody added to an earlier demo (`before`)."""
+    """The cameras of the pool: the demo's videos, and those that users added to an earlier demo (`before`)."""
     videos = {
         stream.name: CameraSpec.model_validate(
             {

@@ -23,7 +23,7 @@ from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.exit_codes import FINAL_EXITS
 from elastic_inference.base.log import one_line
 
-STOP_LIMIT_S = 4.0  # then SIGKILL; the demo promises an end within 5 s
+STOP_LIMIT_S = 4.0  # then SIGKILL; the demo promises to end within 5 s
 STEADY_S = 20.0  # a child that ran for this long gets a fresh backoff
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 # Longer lines are split.
@@ -56,7 +56,7 @@ class ServiceProcess:
 
 
 class Supervisor:
-    """Keeps children running until `stop`, a signal, or a child that cannot work."""
+    """Keeps children running until `stop`, a signal, or the failure of a child for good."""
 
     def __init__(self, children: Sequence[ServiceProcess], out: TextIO | None = None) -> None:
         self.children = list(children)

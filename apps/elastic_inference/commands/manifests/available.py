@@ -1,4 +1,4 @@
-"""Which inference types an image can serve, and with which clips: by the catalogue and what `build.sh` prepared.
+"""Which inference types an image can serve, and with which clips, from the catalogue and what `build.sh` prepared.
 
 Independent of Kubernetes.
 """

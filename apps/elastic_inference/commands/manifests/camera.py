@@ -33,7 +33,7 @@ class CameraOption:
 
     @property
     def note(self) -> str:
-        """What its network policy leaves open, in one line; empty if the policy names one address and port."""
+        """What its network policy does not restrict, in one line; empty if the policy names one address and port."""
         if self.spec is not None:
             return f"{self.name} is a camera of the pool, which may reach the networks of --set CAMERA_NETWORKS"
         if self.device or (self.address and self.port):
@@ -48,7 +48,7 @@ class CameraOption:
 def parse_camera(
     name: str | None, source: str | None, types: Sequence[str], cidr: str | None, port: str | None
 ) -> CameraOption | None:
-    """The camera of `-n` and `-c`, None without one. Raises ManifestError; its message never shows a URL."""
+    """The camera given by `-n` and `-c`; None if there is none. Raises ManifestError; its message never shows a URL."""
     camera = _camera(name, source, types) if name or source else None
     if cidr is None and port is None:
         return camera

@@ -19,7 +19,7 @@ _BEFORE_THE_GATEWAY = ("allowed_hosts", "allowed_origins", "base_path", "trusted
 
 
 def _service_fields() -> dict[str, FieldInfo]:
-    """The services' settings that one installation may set for all of its pods: numbers and choices, but no port.
+    """The services' settings that an installation may set for all of its pods: numbers and choices, but no ports.
 
     Names, addresses and files differ from pod to pod: the templates set them. Settings for proxies do not.
     """

@@ -135,7 +135,7 @@ def _pool_camera(spec: CameraSpec) -> Values:
 
 
 def _without_pods(cidrs: Sequence[str], pod_cidrs: Sequence[str]) -> list[dict[str, Any]]:
-    """Each network, with the pods' networks in it, which are left out."""
+    """Each network, with the pod networks inside it that are excluded."""
     found = []
     for cidr in cidrs:
         network = ipaddress.ip_network(cidr)

@@ -139,9 +139,9 @@ def _scaling(run: Kubectl, warnings: list[str]) -> Finding:
 
 
 def stopped_autoscalers(items: Iterable[dict[str, Any]], kind: str, conditions: Sequence[str]) -> dict[str, str]:
-    """Autoscalers of a kind that say by one of their conditions that they do not scale, each with reason and message.
+    """Autoscalers of a kind with a condition that says that they do not scale, each with reason and message.
 
-    An HPA whose deployment is scaled to zero rests (`ScalingDisabled`). That is no fault.
+    An HPA whose deployment is scaled to zero is idle (`ScalingDisabled`), which is normal.
     """
     found = {}
     for item in items:
@@ -241,7 +241,7 @@ def _advice(link: ChainLink, name: str, deployments: dict[str, Any]) -> str:
 
 
 def _inside(run: Kubectl) -> dict[ChainLink, Finding]:
-    """What this program finds inside the gateway's pod, which has all addresses and credentials."""
+    """Runs this program inside the gateway's pod, which has all addresses and credentials; returns its findings."""
     try:
         # exit code 1 means that a link is broken, which is an answer
         command = "ei-status --inside --json || test $? = 1"

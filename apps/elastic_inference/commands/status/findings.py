@@ -57,7 +57,7 @@ class Finding:
 
     @classmethod
     def unknown(cls, link: ChainLink, text: str) -> Self:
-        """A link that could not be checked, or has nothing to do."""
+        """A link that could not be checked, or is not in use."""
         return cls(link, State.UNKNOWN, text)
 
 
@@ -81,7 +81,7 @@ class PoolCamera:
 
 @dataclass(frozen=True)
 class EventState:
-    """The event service, as far as this login may see it: `workers` and `unowned` partitions are None if not."""
+    """The event service; `workers` and `unowned` partitions are None if this login may not see them."""
 
     partitions: int
     workers: int | None = None
@@ -107,7 +107,7 @@ class Observations:
     queue_login_refused: bool = False
     queue_is_http: bool = False
     broker_error: str | None = None
-    # Settings of a server that answers, with what to do.
+    # Bad settings of a server that answers, with what to do.
     queue_problem: str | None = None
     broker_problem: str | None = None
     producers: list[ProducerState] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""`ei-status`: options, the check, and its outcome as text or JSON."""
+"""`ei-status`: options, checks, and the outcome as text or JSON."""
 
 from __future__ import annotations
 

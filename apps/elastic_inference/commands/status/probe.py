@@ -142,7 +142,7 @@ async def _events(client: aioredis.Redis, seen: dict[str, float], facts: Observa
 
 
 async def _settled_condition(client: aioredis.Redis, seen: dict[str, float]) -> EventCondition | None:
-    """Looks again for a while if a partition has no worker: another one may be about to take it."""
+    """Retries for a while if a partition has no worker: another worker may be about to take it."""
     until = time.monotonic() + TAKEOVER_LIMIT_S
     while (found := await read_condition(client, seen)) is not None and found.unowned and time.monotonic() < until:
         await asyncio.sleep(0.25)
@@ -188,7 +188,7 @@ async def _gateway(url: str) -> str | None:
 
 
 async def _idle_cameras(url: str, token: str) -> list[PoolCamera]:
-    """Cameras of the pool that no worker runs. Empty if the gateway shows none: it has no pool, or wants a token."""
+    """Cameras of the pool that no worker runs. Empty if the gateway shows none: no pool, or a token is needed."""
     try:
         cameras = TypeAdapter(Cameras).validate_json(await _document(url + "/api/cameras", token)).cameras
     except (OSError, HTTPError, ValueError):
@@ -201,7 +201,7 @@ async def _idle_cameras(url: str, token: str) -> list[PoolCamera]:
 
 
 async def _idle_sinks(url: str, token: str) -> tuple[list[IdleSink], str]:
-    """Sinks that do not get their events, and what is wrong with their file; none if the gateway shows them not."""
+    """Sinks that do not get their events, and what is wrong with their file; none if the gateway does not show them."""
     try:
         sinks = TypeAdapter(Sinks).validate_json(await _document(url + "/api/sinks", token))
     except (OSError, HTTPError, ValueError):

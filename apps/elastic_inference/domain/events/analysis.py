@@ -1,4 +1,4 @@
-"""All stages of one stream: its results, in order, become tracks, visits and events.
+"""The analysis of one stream: its results, in order, become tracks, visits and events.
 
 Called by the event service. Nothing here reads a clock: `at_ms` and `now_ms` are Unix milliseconds of Redis' clock.
 """
@@ -61,10 +61,10 @@ class _Subject:
 
 
 class StreamAnalysis:
-    """The stages of one stream. Not thread-safe.
+    """The analysis of one stream. Not thread-safe.
 
-    `epoch` is that of the partition's lease: new tracks and events carry it, so no id is used twice even if the state
-    is lost. `state` is what `state()` gave at the last checkpoint; one that cannot be read is ignored.
+    `epoch` is the epoch of the partition's lease: ids of new tracks and events contain it, so none is used twice even
+    if the state is lost. `state` is what `state()` returned at the last checkpoint; a malformed one is ignored.
     """
 
     def __init__(self, stream: str, epoch: int, rules: CameraRules, state: bytes | None = None) -> None:
@@ -94,11 +94,11 @@ class StreamAnalysis:
         return self._enriched(result, found), events
 
     def on_time(self, now_ms: float) -> list[Event]:
-        """The ends that are due because no result came for ten seconds. Call it about once a second."""
+        """The events that end because no result came for ten seconds. Call it about once a second."""
         return self.on_end(now_ms) if self._clock.is_silent(now_ms) else []
 
     def on_end(self, now_ms: float) -> list[Event]:
-        """The stream has ended, so everything does."""
+        """Ends all tracks and events, at the end of the stream."""
         events: list[Event] = []
         for track in self._tracker.end():
             self._leave(track, events)
@@ -106,7 +106,7 @@ class StreamAnalysis:
         return events
 
     def set_rules(self, rules: CameraRules, now_ms: float) -> list[Event]:
-        """Other zones and lines apply from now on; what was open in a zone that no longer exists ends now."""
+        """Replaces the zones and lines; ends what was open in zones that no longer exist."""
         self._shapes = Shapes(rules)
         events: list[Event] = []
         for subject in self._subjects.values():
@@ -157,7 +157,7 @@ class StreamAnalysis:
             self._start()
 
     def _see(self, track: Track, events: list[Event]) -> None:
-        """A track was seen in this frame."""
+        """Updates a track that was seen in this frame."""
         subject = self._subjects.get((track.epoch, track.n))
         if subject is None:
             subject = self._subjects[track.epoch, track.n] = _Subject(track)
@@ -221,7 +221,7 @@ class StreamAnalysis:
                 events.append(event)
 
     def _update(self, subject: _Subject, events: list[Event]) -> None:
-        """Another revision of the object's event, if something has changed."""
+        """A new revision of the object's event, if something has changed."""
         life, track = subject.life, subject.track
         if life is None:
             return

@@ -1,7 +1,7 @@
-"""Which track gets which detection: the assignment of the highest sum of scores. Pure; used by the tracker.
+"""Assigns detections to tracks, with the highest sum of scores. Pure; used by the tracker.
 
-Most frames are easy: each track has one candidate. What is left falls into small groups of objects that touch. A group
-is solved exactly by the method of Kuhn and Munkres with potentials; a crowd larger than `_MAX_EXACT` is solved
+Most frames are easy: each track has one candidate. The rest are small groups of objects that touch. A group
+is solved exactly, by the Hungarian method (Kuhn, Munkres) with potentials; a crowd larger than `_MAX_EXACT` is solved
 greedily, best pair first, so that no frame takes long.
 """
 
@@ -17,7 +17,7 @@ _NONE = 1e9
 def assign(pairs: Iterable[Pair], exact: bool = False) -> list[tuple[int, int]]:
     """(row, column) pairs, each row and column at most once, with the highest sum of scores. Scores are positive.
 
-    `exact` solves crowds exactly too, however long it takes.
+    With `exact`, crowds are solved exactly too, however long it takes.
     """
     found = list(pairs)
     rows: dict[int, list[Pair]] = {}
@@ -38,7 +38,7 @@ def assign(pairs: Iterable[Pair], exact: bool = False) -> list[tuple[int, int]]:
 
 
 def _group(first: int, rows: dict[int, list[Pair]], columns: dict[int, list[Pair]]) -> list[Pair]:
-    """All pairs that are joined with a row, directly or through others."""
+    """All pairs connected to a row, directly or through other pairs."""
     group: list[Pair] = []
     seen_rows, seen_columns, waiting = {first}, set[int](), [first]
     while waiting:
@@ -80,7 +80,7 @@ def _cheapest(costs: list[list[float]]) -> list[int]:
     width = len(costs[0])
     row_potential = [0.0] * (len(costs) + 1)
     column_potential = [0.0] * (width + 1)
-    owner = [0] * (width + 1)  # 0 is no row: rows and columns count from 1 here
+    owner = [0] * (width + 1)  # 0 means no row: rows and columns are counted from 1 here
     for row in range(1, len(costs) + 1):
         owner[0] = row
         column = 0

@@ -1,11 +1,11 @@
-"""The counters of a stream's zones and lines. As a part of the stream's state they survive restarts. Pure."""
+"""The counters of a stream's zones and lines. They are part of the stream's state, so they survive restarts. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-# More labels than this of one zone or line are counted together.
+# Labels of one zone or line beyond this number are counted together.
 MAX_COUNTED_LABELS = 32
 OTHER = "other"
 
@@ -15,7 +15,7 @@ _MAX_COUNT = 2**53
 
 @dataclass(slots=True)
 class LabelCounts:
-    """What a zone has seen of one label. `peak` and `stay_s`: most present, and the longest stay, since `take`."""
+    """The counters of one label in a zone. `peak` and `stay_s`: most present, and the longest stay, since `take`."""
 
     present: int = 0
     entered: int = 0
@@ -49,7 +49,7 @@ class LabelCounts:
 
 @dataclass(slots=True)
 class LineCounts:
-    """How often one label has crossed a line: `inward` is from its left to its right."""
+    """How often one label has crossed a line; `inward` is from left to right."""
 
     inward: int = 0
     outward: int = 0
@@ -57,7 +57,7 @@ class LineCounts:
 
 @dataclass(slots=True)
 class Counts:
-    """By zone or line, then by label."""
+    """The counters by zone or line, then by label."""
 
     zones: dict[str, dict[str, LabelCounts]] = field(default_factory=dict)
     lines: dict[str, dict[str, LineCounts]] = field(default_factory=dict)

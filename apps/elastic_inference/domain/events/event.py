@@ -25,7 +25,7 @@ _Confidence = Annotated[float, Field(ge=0, le=1), rounded(4)]
 
 
 class EventKind(StrEnum):
-    """What it is about: an object, its visit to a zone, a line it crossed, its long stay; or a camera that was lost."""
+    """What an event is about: an object, its visit to a zone, a line it crossed, its long stay; or a lost camera."""
 
     OBJECT = "object"
     ZONE = "zone"
@@ -35,7 +35,7 @@ class EventKind(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where an event is in its life. What takes no time, such as a crossing, has `end` alone."""
+    """The phase of an event's life. An event without duration, such as a crossing, has only `end`."""
 
     BEGIN = "begin"
     UPDATE = "update"
@@ -43,14 +43,14 @@ class Phase(StrEnum):
 
 
 class Direction(StrEnum):
-    """in: from the left of a line to its right, as seen by somebody who walks from its start to its end."""
+    """in: from the left of a line to its right, looking from its start to its end."""
 
     IN = "in"
     OUT = "out"
 
 
 class CameraChange(StrEnum):
-    """lost: the source delivers nothing; back: it does again. A pool without pods is not a lost camera."""
+    """lost: the source delivers nothing; back: it delivers again. A missing pod does not make a camera lost."""
 
     LOST = "lost"
     BACK = "back"
@@ -64,7 +64,7 @@ def _require_all(schema: dict[str, Any]) -> None:
 @with_config(ConfigDict(json_schema_extra=_require_all, defer_build=True))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One revision of an event. Readers ignore unknown fields, and tell repeats by `id` and `rev`."""
+    """One revision of an event. Readers ignore unknown fields, and recognise repeats by `id` and `rev`."""
 
     v: Annotated[Literal[1], Field(description="Version of this format.")] = EVENT_VERSION
     id: Annotated[
@@ -120,7 +120,7 @@ def event_json(event: Event) -> bytes:
 
 
 def parse_event(document: bytes | str) -> Event:
-    """The `Event` of its JSON. Raises InvalidEventError unless it is a complete event of version 1."""
+    """Parses the JSON of an `Event`. Raises InvalidEventError unless it is a complete event of version 1."""
     if len(document) > MAX_EVENT_JSON_BYTES:
         raise InvalidEventError(f"an event of {len(document)} bytes, at most {MAX_EVENT_JSON_BYTES} are read")
     try:

@@ -1,7 +1,7 @@
 """The life of events: begin, update, end. Pure; called by `StreamAnalysis`.
 
-An open event is a `Life`: its id, its revision and when it began. What a worker makes twice gets the same id twice,
-since the id comes from the stream, the epoch, the frame's order, the rule and the object's number.
+An open event is a `Life`: its id, its revision and when it began. An event that a worker makes twice gets the same
+id, since the id consists of the stream, the epoch, the frame's order, the rule and the object's number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OBJECT_RULE = "object"
 
 @dataclass(slots=True)
 class Life:
-    """An event that has begun. Times: `began_s` of the stream's clock, `began_ms` of Redis' clock."""
+    """An event that has begun: at `began_s` by the stream's clock, at `began_ms` by Redis' clock."""
 
     id: str
     kind: EventKind
@@ -29,7 +29,7 @@ class Life:
     rev: int = 1
     top: float = 0.0
     told_s: float = 0.0  # the last revision's time
-    told: tuple[Any, ...] = ()  # what it said of the zones and the label
+    told: tuple[Any, ...] = ()  # the zones and the label in the last revision
 
     def pack(self) -> list[Any]:
         """Everything, for `unpack`."""
@@ -48,7 +48,7 @@ def _frozen(value: Any) -> Any:
 
 @dataclass(slots=True)
 class Moment:
-    """The stream's present frame and time, from which new events get their ids and times."""
+    """The stream's current frame and time, from which new events get their ids and times."""
 
     stream: str
     epoch: int
@@ -73,7 +73,7 @@ class Moment:
         return f"{self.stream}/{track.epoch}-{track.n}"
 
     def event_id(self, rule: str, number: int) -> str:
-        """The id of an event that begins now."""
+        """The id of an event that starts with this frame."""
         return f"{self.stream}/{self.epoch}-{self.order}-{rule}-{number}"
 
 

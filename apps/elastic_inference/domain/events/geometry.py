@@ -1,4 +1,4 @@
-"""Points, polygons and lines, all in 0..1 of the frame, with y downwards. Pure."""
+"""Points, polygons and lines; coordinates are 0..1 of the frame, with y downwards. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EDGE = 0.0005
 
 
 def reference(box: Box, kind: ReferencePoint) -> XY:
-    """The point of a box that counts, just inside the frame."""
+    """The reference point of a box, moved just inside the frame."""
     x = (box[0] + box[2]) / 2
     y = box[3] if kind is ReferencePoint.FOOT else (box[1] + box[3]) / 2
     return min(max(x, _EDGE), 1 - _EDGE), min(max(y, _EDGE), 1 - _EDGE)
@@ -41,7 +41,7 @@ class Polygon:
         return inside
 
     def is_clear(self, point: XY, distance: float) -> bool:
-        """Whether no edge is nearer than this."""
+        """Whether every edge is at least this far from the point."""
         x, y = point
         limit = distance * distance
         for ax, ay, bx, by in self._edges:
@@ -55,7 +55,7 @@ class Polygon:
 
 
 class DirectedLine:
-    """A line from one point to another; its right is the right-hand side of somebody who walks along it."""
+    """A line from one point to another; right is the right-hand side looking along it."""
 
     def __init__(self, start: Sequence[float], end: Sequence[float]) -> None:
         self._x, self._y = start[0], start[1]
@@ -64,11 +64,11 @@ class DirectedLine:
         self._length = math.sqrt(self._length2)
 
     def right_of(self, point: XY) -> float:
-        """How far the point is to the right of it, or of what would continue it; negative on its left."""
+        """How far the point is to the right of the infinite line; negative on the left."""
         return (self._dx * (point[1] - self._y) - self._dy * (point[0] - self._x)) / self._length
 
     def crossed(self, before: XY, after: XY) -> int:
-        """1 for a step to its right across it, -1 for one to its left, 0 for one that does not cross."""
+        """1 if the step crosses the line to its right, -1 to its left, 0 if it does not cross."""
         from_right, to_right = self.right_of(before), self.right_of(after)
         if (from_right > 0) == (to_right > 0):
             return 0

@@ -1,4 +1,4 @@
-"""Chooses the images of events: the frame in which an object can be seen best. Pure; called by the event service.
+"""Chooses the images of events: the frame that shows an object best. Pure; called by the event service.
 
 A frame that shows several objects is one image. An image's name is `<stream id>/<epoch>-<order>`.
 """
@@ -23,16 +23,16 @@ from elastic_inference.domain.result import Detection, Result
 log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
-# Another image is asked for when it is better by this factor, and the last one was asked for this long ago.
+# Another image is requested if it is better by this factor, and the last request was this long ago.
 BETTER = 1.2
 AGAIN_MS = 1000.0
 AFTER_FAILURE_MS = 5000.0
-# The image's part of its address: `<epoch>-<order>`.
+# The last part of an image's address: `<epoch>-<order>`.
 PLACE = re.compile(r"\d{1,19}-\d{1,19}")
 
 
 class ImageRule(StrEnum):
-    """Which frame is the best: the one in which the object is largest, or in which the model is most confident."""
+    """Which frame is best: the one with the largest object, or the one with the highest confidence."""
 
     LARGEST = "largest"
     CONFIDENCE = "confidence"
@@ -48,7 +48,7 @@ class ImageChoice:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A frame that is wanted, from the pod that inferred it. `first`: an event has no image yet."""
+    """A request for a frame to the pod that inferred it. `first`: an event has no image yet."""
 
     image: str
     stream: str
@@ -59,7 +59,7 @@ class ImageRequest:
 
 @dataclass(slots=True)
 class _Shown:
-    """What an open event has: the image that is kept, and the one that was asked for last."""
+    """The images of an open event: the one that is kept, and the one requested last."""
 
     track: str
     kept: tuple[str, Box] | None = None
@@ -69,12 +69,12 @@ class _Shown:
     reason: Missing | None = None
 
     def pack(self) -> list[Any]:
-        """What another worker needs to continue."""
+        """What another worker needs to continue, for `unpack`."""
         return [self.track, self.kept or self.asked, self.score]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> _Shown:
-        """What `pack` made. Raises ValueError or TypeError for anything else."""
+        """Parses what `pack` returned. Raises ValueError or TypeError for anything else."""
         track, found, score = packed
         kept = None
         if found is not None:
@@ -91,7 +91,7 @@ class StreamImages:
     """The images of one stream's open events. Not thread-safe."""
 
     def __init__(self, stream: str, epoch: int, choice: ImageChoice, state: bytes = b"") -> None:
-        """`state` is what `state()` gave at the last checkpoint; one that cannot be read is ignored."""
+        """`state` is what `state()` returned at the last checkpoint; a malformed one is ignored."""
         self._prefix = f"{stream}/{epoch}-"
         self._stream = stream
         self._choice = choice
@@ -110,7 +110,7 @@ class StreamImages:
     def on_result(
         self, result: Result, events: Sequence[Event], at_ms: float
     ) -> tuple[list[Event], list[ImageRequest]]:
-        """The events of a result with their images, and what is to be asked for. `result` has its tracks."""
+        """The events of a result with their images, and the images to request. `result` contains its tracks."""
         if not (events or self._open):
             return [], []
         seen = {str(each.attributes["track"]): each for each in result.detections if "track" in each.attributes}
@@ -122,11 +122,11 @@ class StreamImages:
         return self.fill(events), requests
 
     def fill(self, events: Sequence[Event]) -> list[Event]:
-        """The events with what is known of their images; those that have ended are forgotten."""
+        """Adds the known images to the events; forgets events that have ended."""
         return [self._fill(event) if event.track else event for event in events]
 
     def learn(self, image: str, reason: Missing | None) -> None:
-        """An image that was asked for is kept now, or it is missing."""
+        """Records that a requested image is now kept, or that it is missing."""
         for shown in self._open.values():
             if shown.asked is None or shown.asked[0] != image:
                 continue
@@ -146,7 +146,7 @@ class StreamImages:
         return shown
 
     def _ask(self, result: Result, seen: dict[str, Detection], at_ms: float) -> list[ImageRequest]:
-        """At most one request: the frame, for all events that it is the best one of."""
+        """At most one request: for this frame, if it is the best one for any event."""
         image = f"{self._prefix}{result.order}"
         wanted = first = False
         for shown in self._open.values():

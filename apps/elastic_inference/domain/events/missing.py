@@ -23,7 +23,7 @@ SENTENCES = {
     Missing.LATE: "The pod no longer had the frame when it was asked.",
     Missing.MEMORY: "The broker's Redis had no memory left for it.",
     Missing.BUSY: "Too many events wanted an image at that time.",
-    Missing.RIGHTS: "The users of Redis are of an older version.",
+    Missing.RIGHTS: "The Redis users are of an older version.",
     Missing.REDIS: "Redis was unavailable.",
     Missing.HIDDEN: "The object was in no frame that could be kept.",
     Missing.INVALID: "What the pod sent is not an image.",

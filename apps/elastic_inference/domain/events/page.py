@@ -14,7 +14,7 @@ from elastic_inference.domain.pool import CLOSED
 @with_config(CLOSED)
 @dataclass(slots=True)
 class EventPage:
-    """Events, the newest first. Each entry is one revision: several may have the same id."""
+    """A page of events, the newest first. Each entry is one revision: several may have the same id."""
 
     events: Annotated[tuple[Event, ...], Field(description="Revisions of events.")]
     next: Annotated[

@@ -1,4 +1,4 @@
-"""What a camera's events are made of: its zones and lines. `CameraSpec` holds them, `StreamAnalysis` applies them.
+"""The rules that make a camera's events: its zones and lines. `CameraSpec` holds them, `StreamAnalysis` applies them.
 
 Points are [x, y], each 0..1 of the frame, from its upper left corner.
 """
@@ -19,13 +19,13 @@ MAX_POINTS = 32
 MAX_RULE_LABELS = 16
 MAX_RULE_NAME = 64
 MAX_DWELL_S = 86400
-# Smaller ones are slips of the mouse; an object's place is not known so exactly.
+# Smaller zones are slips of the mouse; an object's position is not known that precisely.
 _MIN_AREA = 0.0001
 _MIN_LENGTH = 0.01
 
 
 def _rounded(value: float) -> float:
-    """A ten-thousandth of the frame is finer than anyone draws; all rules of a camera must fit into one message."""
+    """A ten-thousandth of the frame is finer than anyone draws. All rules of a camera must fit into one message."""
     return round(value, 4)
 
 
@@ -42,7 +42,7 @@ _CLOSED = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hid
 
 
 class ReferencePoint(StrEnum):
-    """The point of a box that counts. foot: the middle of its lower edge; centre: its centre."""
+    """The point that stands for a box. foot: the middle of its lower edge; centre: its centre."""
 
     FOOT = "foot"
     CENTRE = "centre"
@@ -70,7 +70,7 @@ class Zone(BaseModel):
 
 
 class Line(BaseModel):
-    """A line that objects cross. Its direction says what *in* is: from its left to its right."""
+    """A line that objects cross. Its direction defines *in*: from its left to its right."""
 
     model_config = ConfigDict(**_CLOSED, serialize_by_alias=True)
 
@@ -94,7 +94,7 @@ def area(points: tuple[Point, ...]) -> float:
 
 
 def each_name_once(rules: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Refuses two rules of the same name."""
+    """Raises ValueError if two rules have the same name."""
     if len({rule.name for rule in rules}) != len(rules):
         raise ValueError("expected each name once")
     return rules

@@ -1,6 +1,6 @@
 """A stream's own clock, made of the capture times of its frames; it never goes back. Pure.
 
-Redis' clock can jump when its host changes or is set. After a jump no visit may end twice or stay open for ever.
+Redis' clock can jump when its host changes or the clock is set. A jump must not end a visit twice or never.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-# Frames of one camera that are numbered in order can have times a little out of order; more is a clock set back.
+# Capture times of frames in order may go back a little; a larger step means that a clock was set back.
 _BACK_MS = 2000.0
 # A longer gap has ended every track anyway.
 _MAX_STEP_S = 60.0
-# No result for so long, seconds: what is open ends. A worker that reads old results is not silent meanwhile.
+# Without a result for this many seconds, open events end. This does not apply while a worker reads old results.
 SILENCE_S = 10.0
 _QUIET_S = 3.0
 
@@ -45,7 +45,7 @@ class StreamClock:
         return step_s
 
     def is_silent(self, now_ms: float) -> bool:
-        """Whether nothing came for `SILENCE_S`. Asked about once a second."""
+        """Whether no result came for `SILENCE_S`. Call it about once a second."""
         if not self._started:
             return False
         if self._quiet_since_ms is None or now_ms < self._quiet_since_ms:

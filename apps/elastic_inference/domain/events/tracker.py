@@ -1,13 +1,13 @@
 """Joins the detections of one stream into tracks. Pure; called by `StreamAnalysis` with results in order.
 
-Our own, from published methods: from ByteTrack (Zhang et al., 2022, arXiv:2110.06864) the two rounds of assignment,
-first the confident detections, then the uncertain ones, which may continue a track and never begin one; from OC-SORT
-(Cao et al., 2023, arXiv:2203.14360) the speed that is taken from what was seen before and after a gap, and a round
-with the last box that was seen; from SORT (Bewley et al., 2016, arXiv:1602.00763) the filter of constant speed. In
-contrast to them everything counts in seconds: a stream may have 25 or 2 frames a second, and lose some.
+Our own implementation, from published methods. ByteTrack (Zhang et al., 2022, arXiv:2110.06864): two rounds of
+assignment, first the confident detections, then the uncertain ones, which may continue a track but never begin one.
+OC-SORT (Cao et al., 2023, arXiv:2203.14360): after a gap the speed follows from the sightings before and after it, and
+a further round compares with the last box seen. SORT (Bewley et al., 2016, arXiv:1602.00763): a filter of constant
+speed. Unlike in these, all times are in seconds: a stream may have 25 or 2 frames a second, and lose some.
 
-One filter (position and speed, noise in shares of the object's size) serves a box's centre and its size, since all four
-see the same noise. A detection that was seen once is no track yet: it becomes one when it is seen again.
+One filter (position and speed, noise relative to the object's size) serves a box's centre and its size, since all four
+have the same noise. A single detection is not a track yet: it becomes one when the object is seen again.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrackerRules:
-    """Times in seconds, shares of an object's size, scores 0..1. `make bench-tracking` shows what they give."""
+    """Times in seconds, distances in object sizes, scores 0..1. `make bench-tracking` shows their effect."""
 
     sure: float = 0.6  # a confidence that may begin a track
     doubtful: float = 0.1  # a confidence that may continue one
     certain: float = 0.95  # a confidence that shows a new track's id at once; it counts from the second sighting
     confirm_s: float = 0.1  # from first to last sighting, at least
     unconfirmed_s: float = 0.25  # a track that was seen only once is discarded after this time
-    lost_s: float = 3.0  # a track that was not seen for so long has ended
+    lost_s: float = 3.0  # a track that was not seen for this long has ended
     overlap: float = 0.075
     doubtful_overlap: float = 0.6
     first_overlap: float = 0.2
     other_label: float = 0.5  # the overlap at which a track may get another label
-    shade: float = 0.8  # a detection that overlaps a track so much begins none: the same object, found twice
-    grow_per_s: float = 0.4  # how far boxes reach out, as a share of their size, for each second not seen
-    jerk: float = 0.13  # the speed's random change, sizes a second for each second
-    noise: float = 0.07  # the detector's, sizes
+    shade: float = 0.8  # a detection that overlaps a track this much begins none: the same object, found twice
+    grow_per_s: float = 0.4  # how much boxes grow per second not seen, relative to their size
+    jerk: float = 0.13  # the speed's random change, in sizes per second, each second
+    noise: float = 0.07  # the detector's noise, in sizes
     speed: float = 0.1  # of a new object, sizes a second
     damping_s: float = 2.0  # the speed of an unseen object halves within this time
 
 
 class Track:
-    """An object over time. `n` is its number within the stream, `epoch` that in which it began."""
+    """An object over time. `n` is its number within the stream, `epoch` the epoch in which it began."""
 
     __slots__ = (
         *("epoch", "n", "label", "label_weight", "confirmed", "shown", "confidence", "top", "began_s", "seen_s", "box"),
@@ -86,7 +86,7 @@ class Track:
         self.cover = (a + dt * (2 * b + dt * c) + q * dt**3 / 3, b + dt * c + q * dt * dt / 2, c + q * dt)
 
     def rest(self, dt: float, rules: TrackerRules) -> None:
-        """Slows it down, since it is not detected."""
+        """Slows the track down, since it was not detected."""
         keep = 0.5 ** (dt / rules.damping_s)
         vx, vy, vw, vh = self.speed
         self.speed = (vx * keep, vy * keep, vw * keep * keep, vh * keep * keep)
@@ -96,7 +96,7 @@ class Track:
         measured, gap_s = _centre(seen.box), now_s - self.seen_s
         a, b, c = self.cover
         if gap_s > 1.5 * step_s and gap_s > 0:
-            # Between two sightings it went straight on (OC-SORT): the speed that was guessed meanwhile is forgotten.
+            # OC-SORT: assume a straight path between two sightings, and forget the speed guessed meanwhile.
             before = _centre(self.box)
             self.speed = _quad((m - p) / gap_s for m, p in zip(measured, before, strict=True))
             self.centre = measured
@@ -119,7 +119,7 @@ class Track:
             self.confirmed = self.shown = True
 
     def _relabel(self, seen: Seen) -> None:
-        """The label with the most confidence in all (Boyer and Moore's vote)."""
+        """Keeps the label with the highest total confidence (Boyer-Moore majority vote)."""
         if seen.label == self.label:
             self.label_weight = min(self.label_weight + seen.confidence, 5.0)
         elif self.label_weight >= seen.confidence:
@@ -147,7 +147,7 @@ class Track:
 
 @dataclass(slots=True)
 class TrackedFrame:
-    """What a frame brought: the track of each detection (None for none), and the tracks that have ended."""
+    """The outcome of a frame: the track of each detection or None, and the tracks that have ended."""
 
     tracks: list[Track | None]
     ended: list[Track] = field(default_factory=list)
@@ -203,7 +203,7 @@ class Tracker:
         return [self.count, self._now_s, self._step_s]
 
     def unpack(self, packed: list[Any], tracks: list[Track]) -> None:
-        """Continues from `pack`'s list with these tracks, in the order in which they were."""
+        """Continues from `pack`'s list with these tracks, in their original order."""
         count, now_s, step_s = packed
         self.count, self._now_s, self._step_s = int(count), float(now_s), float(step_s)
         self.tracks = tracks

@@ -1,8 +1,8 @@
 """Where one object is: its zones and the lines it crosses, with inertia. Pure; called by `StreamAnalysis`.
 
-Boxes jitter, and a detector can be wrong for one frame. So a change counts only when it was seen twice, and either its
-point is clear of the edge or it stays changed for a while. Whoever steps over a line and back has not crossed it;
-whoever pauses on it crosses once, when leaving it. Without detections nothing changes.
+Boxes jitter, and a detector can be wrong for one frame. So a change counts only when it was seen twice, and the point
+is clear of the edge or the change lasts for a while. A step over a line and back is not a crossing;
+an object that pauses on the line crosses once, when it leaves it. Without detections nothing changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from elastic_inference.domain.events.tracker import Box
 _CLEAR = 0.05
 _MIN_CLEAR = 0.004
 _MAX_CLEAR = 0.03
-# How long a change must have lasted: one that is clear of the edge, and one that is not.
+# How long a change must last: clear of the edge, and near it.
 CLEAR_S = 0.2
 CLOSE_S = 1.0
 _TWICE = 2
@@ -42,7 +42,7 @@ class ZonePresence:
 
     inside: bool = False
     since_s: float = 0.0  # while it seems to have changed: since when
-    sightings: int = 0  # how often in a row it was seen changed
+    sightings: int = 0  # in how many frames in a row it was seen changed
     clear: bool = False  # whether it was clear of the edge then
 
     def changes(self, inside: bool, now_s: float, is_clear: Callable[[], bool]) -> bool:
@@ -64,9 +64,9 @@ class ZonePresence:
 class Crossing:
     """One object and one line, while it may be crossing."""
 
-    direction: int = 0  # 1 to the right, -1 to the left, 0 if it is where it was
+    direction: int = 0  # 1 to the right, -1 to the left, 0 if there is no change
     since_s: float = 0.0
-    sightings: int = 0  # how often in a row it was seen clear of the line
+    sightings: int = 0  # in how many frames in a row it was seen clear of the line
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Whereabouts:
         self.crossings: dict[str, Crossing] = {}
 
     def see(self, shapes: Shapes, label: str, box: Box, now_s: float) -> list[Moved]:
-        """Takes a new box of the object; returns what is certain now."""
+        """Takes a new box of the object; returns the changes that are now certain."""
         before, self.box = self.box, box
         if not shapes.zones and not shapes.lines:
             return []
@@ -115,7 +115,7 @@ class Whereabouts:
         return moved
 
     def end(self) -> list[Moved]:
-        """The object was seen for the last time: a line that it had just crossed counts."""
+        """Ends the object: a line that it had just crossed counts."""
         return [
             Moved(None, name, crossing.direction, crossing.since_s)
             for name, crossing in self.crossings.items()

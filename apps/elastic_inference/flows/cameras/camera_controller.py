@@ -1,7 +1,7 @@
 """The camera controller: the owner of a cluster's cameras. Run by `ei-camera-controller`.
 
-Several replicas may run: the one that holds the owner's lock works. The others follow the cluster too, so that each can
-continue at once.
+Several replicas may run: the one that holds the owner's lock works. The others also watch the cluster, so that each
+can take over at once.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _show(lifecycle: Lifecycle, part: str, problem: str) -> None:
 async def _report_statuses(
     stop: asyncio.Event, owner: CameraOwner, store: KubernetesStore, listing: CameraListing
 ) -> None:
-    """Each second, writes the states of the cameras into the status of their objects."""
+    """Writes the cameras' states into the status of their objects, every second."""
     throttle = Throttle()
     while not stop.is_set():
         try:

@@ -1,4 +1,4 @@
-"""What one sink has confirmed, and its condition, for metrics and for the gateway. Thread-safe."""
+"""Counts what one sink has confirmed, and keeps its condition, for metrics and the gateway. Thread-safe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from elastic_inference.domain.sink_documents import SinkCondition
 
 
 class SinkAccount:
-    """One for each sink that this worker has; `close` removes its metrics."""
+    """The account of one sink of this worker; `close` removes its metrics."""
 
     def __init__(self, sink: str, metrics: DeliveryMetrics, worker: str) -> None:
         self._sink = sink
@@ -64,7 +64,7 @@ class SinkAccount:
         return news
 
     def state(self) -> dict[str, Any]:
-        """For the gateway: the fields of SinkState."""
+        """The fields of SinkState, for the gateway."""
         lag_s = self.lag_s()
         with self._lock:
             return {

@@ -1,4 +1,4 @@
-"""Delivery in one event worker: which sinks there are, which of them this worker has, and a thread for each.
+"""Delivery in one event worker: finds all sinks, leases some of them, and runs a thread for each leased one.
 
 Started by the event service. Workers share the sinks by leases, so that one worker delivers to a sink at a time.
 """
@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 _COST, _CAPACITY = 0.01, 1024.0
 REQUESTS_EVERY_S = 0.25
 FILE_EVERY_S = 10.0
-# A sink that is in no configuration loses its place after this long: longer than files take to reach all workers.
+# A sink without a configuration loses its cursors after this long: longer than files take to reach all workers.
 FORGET_S = 120.0
-# A worker waits this long for others to write the sinks of REST back after Redis has lost them.
+# How long a worker waits for others to restore the sinks of REST after Redis has lost them.
 RESTORE_S = 5.0
 END_LIMIT_S = 9.0
 
@@ -90,7 +90,7 @@ class Delivery:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends after what is in flight, and gives the sinks to other workers."""
+        """Finishes what is in flight, and releases the sinks to other workers."""
         self._end.set()
         if self._thread.ident is not None:
             self._thread.join(END_LIMIT_S)
@@ -152,7 +152,7 @@ class Delivery:
             self._records.write_specs(self._rest)
 
     def _follow(self, specs: Mapping[str, SinkSpec]) -> None:
-        """Starts and stops threads, until there is one for each of these sinks."""
+        """Starts and stops threads so that there is one for each of these sinks."""
         partitions = self._partitions()
         self._ending = [each for each in self._ending if each.alive]
         for name, runner in list(self._runners.items()):
@@ -223,7 +223,7 @@ class Delivery:
 
 
 class _Refused:
-    """Stands for a sink that REST may not make, should one be in Redis all the same."""
+    """Stands in for a sink that REST may not add, if Redis contains one all the same."""
 
     max_batch = 1
 

@@ -1,4 +1,4 @@
-"""Answers the gateway's requests: a test event for a sink, and dead letters that are sent again. A thread for each."""
+"""Answers the gateway's requests: a test event for a sink, or dead letters to send again. One thread per request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from elastic_inference.domain.sink_spec import SinkSpec
 
 log = logging.getLogger(__name__)
 
-# Requests that are carried out at once; others are refused.
+# Maximum number of concurrent requests; further ones are refused.
 MAX_AT_ONCE = 4
 MAX_RESENT = 100
 TEST_CAMERA = "test"
@@ -38,7 +38,7 @@ class Requests:
         self._places = threading.Semaphore(MAX_AT_ONCE)
 
     def take(self, records: SinkRecords, request: Mapping[str, Any], specs: Mapping[str, SinkSpec]) -> None:
-        """Starts to carry out a request."""
+        """Starts a thread for a request."""
         spec = specs.get(str(request.get("sink")))
         if spec is None:
             records.answer(request["id"], {"status": 404, "message": "There is no such sink."})
@@ -65,7 +65,7 @@ class Requests:
 
 
 def sample_event(now_ms: float) -> Event:
-    """The event of a test: a camera called `test` that is back."""
+    """The test event: a camera called `test` is back."""
     return Event(
         id=f"test/{secrets.token_hex(8)}",
         rev=1,

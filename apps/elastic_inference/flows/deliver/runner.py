@@ -1,7 +1,7 @@
 """The thread of one sink: reads the outbox, delivers in order, acknowledges, and waits when the sink says so.
 
-A sink that is slow or refuses holds up nobody else. Whatever happens, an event is acknowledged only after the sink has
-confirmed it, or after it is a dead letter.
+A slow or refusing sink does not delay the others. An event is acknowledged only after the sink has confirmed it, or
+after it has become a dead letter.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from elastic_inference.flows.deliver.account import SinkAccount
 
 log = logging.getLogger(__name__)
 
-# Entries that are read at once from each partition: what is in memory at most.
+# Entries read at a time from each partition, which limits the memory used.
 READ_AT_ONCE = 32
-# A sink that refuses our login is tried again this often, since a person may have changed something there.
+# A sink that refuses our login is tried again this often, since somebody may have corrected it.
 PAUSE_S = 60.0
 CHECK_S = 2.0
 MAX_HISTORY = 5000
@@ -61,9 +61,9 @@ class SinkRunner:
         explain: Callable[[Exception], str],
         pause_s: float = PAUSE_S,
     ) -> None:
-        """`known`: this process has seen the sink before, so that a cursor that is missing was lost.
+        """`known`: this process has seen the sink before, so a missing cursor was lost.
 
-        `epoch` is that of the sink's lease, 0 while this worker has none.
+        `epoch` returns the epoch of the sink's lease, 0 without one.
         """
         self.spec = spec
         self.partitions = partitions
@@ -88,7 +88,7 @@ class SinkRunner:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after what is in flight."""
+        """Finishes what is in flight, then ends."""
         self._stop.set()
 
     @property
@@ -129,7 +129,7 @@ class SinkRunner:
                 self._say(SinkCondition.FAILING, self._explain(error))
                 self._stop.wait(redis_pause.next_s())
             except Exception as error:
-                # Top of the thread: the sink's connection is made anew, and no event is lost by it.
+                # Top of the thread: opens a new connection to the sink; no event is lost.
                 log.exception("sink %s: an unexpected error", self.spec.name)
                 self._say(SinkCondition.FAILING, f"an unexpected error: {type(error).__name__}")
                 sink.close()
@@ -141,7 +141,7 @@ class SinkRunner:
         self.account.close()
 
     def _lease(self) -> int:
-        """The epoch of the lease, also a moment after it has ended: what was in flight is acknowledged with it."""
+        """The epoch of the lease, also just after its end, to acknowledge what was in flight."""
         self._epoch = self._epoch_now() or self._epoch
         return self._epoch
 
@@ -158,7 +158,7 @@ class SinkRunner:
                     sink.recall(event)
 
     def _work(self, outbox: SinkOutbox, sink: Sink) -> None:
-        """Returns if cursors were lost, so that they are made again."""
+        """Returns if cursors were lost, so that they are created again."""
         checked_at = time.monotonic()
         while not self._stop.is_set():
             if not self._held():
@@ -206,7 +206,7 @@ class SinkRunner:
             except RefusedError as error:
                 done = error.delivered
                 if error.whole_batch and len(items) - done > 1:
-                    # One of them is at fault: smaller batches tell which.
+                    # One event is the cause: smaller batches find it.
                     self._limit = max(1, (len(items) - done) // 2)
                 else:
                     refusal = str(error)
@@ -221,7 +221,7 @@ class SinkRunner:
     def _advance(
         self, outbox: SinkOutbox, pending: deque[tuple[OutboxEntry, Item | None]], done: int, refusal: str | None
     ) -> bool:
-        """Passes `done` items, the one after them if there is a refusal, and what this sink does not take."""
+        """Moves past `done` items, the next one if it was refused, and events that this sink does not take."""
         reached: dict[int, str] = {}
         left = done
         while pending:
@@ -236,7 +236,7 @@ class SinkRunner:
             reached[entry.partition] = entry.id
             pending.popleft()
         self.account.delivered(done)
-        # Kept here first: if Redis is unavailable now, nothing is delivered twice because of it.
+        # Kept in memory first: if Redis is unavailable now, nothing is delivered twice.
         self._cursors |= reached
         return outbox.acknowledge(reached, time.time() * 1000) if reached else True
 
@@ -254,7 +254,7 @@ class SinkRunner:
         log.warning("sink %s: an event is a dead letter now: %s", self.spec.name, reason[:300])
 
     def _failed(self, error: DeliveryError) -> None:
-        """Notes a failed attempt and waits before the next."""
+        """Records a failed attempt and waits before the next one."""
         self.account.retried()
         if isinstance(error, LoginRefusedError):
             self._say(SinkCondition.PAUSED, f"{error}. It is tried again every {self._pause_s:g} s")

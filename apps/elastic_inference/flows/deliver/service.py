@@ -19,7 +19,7 @@ CLIENT_NAME = "ei-delivery"
 def start(
     settings: DeliverySettings, lifecycle: Lifecycle, registry: CollectorRegistry, partitions: Callable[[], int]
 ) -> Delivery:
-    """Delivery that runs; the caller closes it. `partitions` returns 0 while their number is not known."""
+    """Starts delivery; the caller closes it. `partitions` returns 0 while their number is not known."""
     target = settings.broker
     delivery = Delivery(
         lambda: connect(target, key=keys.leases(keys.SINK_GROUP), name=CLIENT_NAME),

@@ -1,4 +1,4 @@
-"""Reads SINKS_FILE again and again. While it is broken, its last good state stays. The event service's thread only."""
+"""Follows SINKS_FILE. While the file is broken, its last good state stays. For the event service's thread only."""
 
 from __future__ import annotations
 

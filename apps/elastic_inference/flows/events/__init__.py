@@ -1,1 +1,1 @@
-"""The event service: puts the results of leased partitions in order, and writes the events that come of them."""
+"""The event service: puts the results of leased partitions in order, and writes the resulting events."""

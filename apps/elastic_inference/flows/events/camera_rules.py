@@ -1,4 +1,4 @@
-"""The zones and lines of cameras, as the pool's registry has them. A camera outside the pool has none.
+"""Reads the zones and lines of cameras from the pool's registry. A camera outside the pool has none.
 
 Called by `event_worker`. Read every few seconds for all cameras that it serves, and at once for a new one.
 """
@@ -19,10 +19,10 @@ NONE = CameraRules()
 
 
 class RulesReader:
-    """Not thread-safe. `refresh` and the first `of` of a name raise REDIS_ERRORS when Redis is unavailable."""
+    """Reads and caches rules; not thread-safe. `refresh` and the first `of` of a name may raise REDIS_ERRORS."""
 
     def __init__(self, client: redis.Redis) -> None:
-        """`client` connects to the server of the queue's Redis that holds the keys of `{cameras}`."""
+        """`client` is connected to the queue's Redis, to the server with the keys of `{cameras}`."""
         self._client = client
         self._known: dict[str, tuple[bytes | None, CameraRules]] = {}
         self._read_at_s = float("-inf")
@@ -38,7 +38,7 @@ class RulesReader:
         self._read([name for name in dict.fromkeys(names) if name not in self._known])
 
     def refresh(self, served: Iterable[str], now_s: float) -> None:
-        """Reads the rules of all served cameras again if that is due, and forgets those of other cameras."""
+        """Reads the rules of all served cameras again if it is time, and forgets those of other cameras."""
         if now_s - self._read_at_s < REFRESH_S:
             return
         names = set(served)

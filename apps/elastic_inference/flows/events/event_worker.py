@@ -1,7 +1,7 @@
-"""The event worker: reads the results of the partitions that it holds, and writes what comes of them.
+"""The event worker: reads the results of the partitions that it holds, and writes the resulting events.
 
 Called by `event_service`, in one thread. It writes nothing for a partition that another worker has taken: the script of
-each batch checks the epoch of the lease. So a worker that was frozen for a while does no harm when it wakes.
+each batch checks the lease's epoch. So a worker that was frozen for a while does no harm when it continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # Entries of a partition in one read, and the longest wait for one.
 READ_COUNT = 256
 BLOCK_S = 0.25
-# What comes within this time is read together.
+# Entries that arrive within this time are read together.
 GATHER_S = 0.02
 BEAT_S = 30.0
 _CLOCK_EVERY_S = 5.0
@@ -63,7 +63,7 @@ class EventWorker:
         self._explain = explain
         self._images = images
         self.partitions: dict[int, Partition] = {}
-        # Those whose lease has not ended, with its epoch.
+        # The partitions with a valid lease, and its epoch.
         self._held: dict[int, int] = {}
         self._live = LiveTracks(store)
         self._throttle = Throttle()
@@ -74,7 +74,7 @@ class EventWorker:
         lifecycle.declare("broker", "no answer from Redis yet")
 
     def run(self) -> None:
-        """Rounds until the stop; then everything that has changed is written."""
+        """Runs rounds until the stop, then writes all changes."""
         while not self._lifecycle.stopping:
             self._lifecycle.beat("events", BEAT_S)
             began = time.monotonic()
@@ -117,7 +117,7 @@ class EventWorker:
             partition.feed(entries, now_s)
             now_ms = server_ms
             if len(entries) >= READ_COUNT:
-                # It lags behind: what was not read yet must not count as missing.
+                # The worker lags: results that it has not read yet must not count as missing.
                 now_ms = min(now_ms, float(entries[-1].id[0]))
                 lag_s = max(lag_s, (server_ms - now_ms) / 1000)
             partition.tick(now_s, now_ms)
@@ -137,7 +137,7 @@ class EventWorker:
                     known.images.learn(image, reason)
 
     def _resume(self) -> dict[int, Partition]:
-        """The partitions that it may work on. What was not confirmed when a lease ended is sent again first."""
+        """The partitions that it may work on. Batches that were unconfirmed when a lease ended are sent again first."""
         for number in self._held:
             if (partition := self.partitions.get(number)) is not None and partition.unconfirmed is not None:
                 self._write(partition)
@@ -150,7 +150,7 @@ class EventWorker:
     def _follow_leases(self, now_s: float) -> None:
         self._held, known = self._leases.claims(now_s)
         for number, partition in list(self.partitions.items()):
-            # After a lease has ended, the partition waits for what Redis says of it.
+            # After its lease has ended, a partition waits for Redis' answer.
             if known.get(number) != partition.epoch:
                 self._leave(number, "its lease has ended")
         for number, epoch in self._held.items():
@@ -196,7 +196,7 @@ class EventWorker:
             self._leave(partition.number, "another worker has taken it")
 
     def _commit(self, partition: Partition, batch: Batch) -> None:
-        """Sends the batch until Redis has answered or the lease has ended: the same batch twice is written once."""
+        """Retries the batch until Redis has answered or the lease has ended; a repeated batch is written once."""
         backoff = Backoff()
         while True:
             try:
@@ -266,7 +266,7 @@ class EventWorker:
         self._metrics.zones.show(zones, lines)
 
     def _read_cursors(self) -> None:
-        """How far the sinks are, where some event may still wait."""
+        """Reads the sinks' cursors of partitions in which an event may still wait."""
         waiting = [number for number, each in self.partitions.items() if each.undelivered.count]
         for number, cursors in self._store.cursors(waiting).items() if waiting else ():
             self.partitions[number].undelivered.confirmed(cursors)

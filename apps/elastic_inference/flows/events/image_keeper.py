@@ -23,11 +23,11 @@ from elastic_inference.domain.events.missing import SENTENCES, Missing
 
 log = logging.getLogger(__name__)
 
-# Images that are on their way at once, and asked for a second: what is beyond it stays without one.
+# Maximum number of images in transfer, and of requests per second; further events get no image.
 MAX_OPEN = 256
 RATE = 40.0
 BURST = 120.0
-# A pod that has not answered by then is gone, or of an older version.
+# A pod that has not answered by then has ended, or is of an older version.
 ANSWER_LIMIT_S = 5.0
 POLL_S = 0.05
 _IDLE_S = 1.0
@@ -61,7 +61,7 @@ class ImageKeeper:
         self._ends = threading.Event()
 
     def ask(self, requests: Sequence[ImageRequest]) -> None:
-        """Wants these images."""
+        """Queues requests for these images."""
         for each in requests:
             self._asked.put(each)
 
@@ -89,7 +89,7 @@ class ImageKeeper:
         self._store.close()
 
     def step(self, requests: Sequence[ImageRequest]) -> None:
-        """Sends requests, takes answers, gives up what has waited too long. Raises REDIS_ERRORS."""
+        """Sends requests, takes answers, gives up requests that have waited too long. Raises REDIS_ERRORS."""
         missing: list[tuple[str, Missing]] = []
         try:
             allowed = [each for each in requests if self._may(each, missing)]
@@ -121,7 +121,7 @@ class ImageKeeper:
         return [each for each in found if each is not None]
 
     def _may(self, request: ImageRequest, missing: list[tuple[str, Missing]]) -> bool:
-        """Whether there is room for one more. First images go before better ones."""
+        """Whether another request may be sent. First images have priority over better ones."""
         now_s = self._monotonic()
         self._allowance = min(BURST, self._allowance + RATE * (now_s - self._filled_at_s))
         self._filled_at_s = now_s

@@ -1,6 +1,6 @@
-"""Tracks for the live view: published for streams that somebody watches, so nothing is paid for the others.
+"""Publishes tracks for the live view, only for streams that somebody watches.
 
-Called by `event_worker`. Nobody waits for them, so what is refused is left out.
+Called by `event_worker`. Nobody depends on them, so if Redis refuses some, they are dropped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AGAIN_AFTER_S = 60.0
 
 
 class LiveTracks:
-    """Not thread-safe. Raises REDIS_ERRORS when Redis is unavailable."""
+    """Publishes tracks. Not thread-safe. Raises REDIS_ERRORS when Redis is unavailable."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store

@@ -1,7 +1,8 @@
-"""One stream of a partition: its results in order, its analysis, and how much of it is saved. Pure.
+"""One stream of a partition: puts its results in order, analyses them, and tracks what has been saved. Pure.
 
 An entry is *open* until the stream's saved state contains it: the partition's cursor stays before the first open one,
-so that the next worker reads it again. The order in the saved state tells what is new from what is read again.
+so that the next worker reads it again. The order in the saved state shows which results are new and which are read
+again.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from elastic_inference.domain.result import Result
 from elastic_inference.domain.sequence import Sequence, Tombstone
 from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 
-# Version, number that passed last (-1: none), time of the last result (Unix ms), 1 once the stream has ended, and
-# bytes of the images' state, which comes before that of the analysis.
+# Header: version, last number that passed (-1: none), time of the last result (Unix ms), 1 once the stream has ended,
+# size of the images' state, which comes before the analysis' state.
 _HEAD = struct.Struct("<Bqd?I")
 _VERSION = 2
 # Version 1 has no images.
 _FORMER_HEAD = struct.Struct("<Bqd?")
-# Clocks of producers are not trusted with more: a frame cannot be older than this when it arrives.
+# Producers' clocks are not trusted beyond this: a frame cannot be older when it arrives.
 MAX_AGE_MS = 60_000.0
 
 
 @dataclass(slots=True)
 class Yield:
-    """What some entries led to."""
+    """The outcome of some entries."""
 
     events: list[Event] = field(default_factory=list)
     tracks: list[FrameTracks] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Yield:
 
 
 class OrderedStream:
-    """Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
+    """One stream. Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
 
     def __init__(
         self, stream: str, epoch: int, window_s: float, rules: CameraRules, choice: ImageChoice | None = None
@@ -54,12 +55,12 @@ class OrderedStream:
         self.ended = False
         self.seen_ms = 0.0
         self.changed = False
-        # Somebody looks at it live: what `push` and `expire` return has its tracks.
+        # Whether somebody watches it live: then `push` and `expire` return tracks too.
         self.watched = False
         self._sequence: Sequence[tuple[EntryId, Result]] = Sequence(window_s)
         self._analysis = StreamAnalysis(stream, epoch, rules)
         self.images = StreamImages(stream, epoch, choice) if choice is not None else None
-        # Of items that are held back: order -> entry.
+        # Items that are held back: order -> entry.
         self._waiting: dict[int, EntryId] = {}
         self._unsaved_from: EntryId | None = None
 
@@ -75,7 +76,7 @@ class OrderedStream:
         now_s: float,
         saved: bytes,
     ) -> OrderedStream:
-        """The stream as another worker has left it. If its state cannot be read, the stream begins again."""
+        """The stream as another worker left it. If its state is malformed, the stream starts over."""
         made = cls(stream, epoch, window_s, rules, choice)
         images_bytes = 0
         if saved[:1] == b"\1" and len(saved) >= _FORMER_HEAD.size:
@@ -95,11 +96,11 @@ class OrderedStream:
 
     @property
     def analysis(self) -> StreamAnalysis:
-        """Its stages."""
+        """Its analysis."""
         return self._analysis
 
     def push(self, place: EntryId, item: Result | Tombstone, now_s: float, again: bool) -> Yield:
-        """Takes one entry. `again`: another worker has read it too, so a number that has passed is not late."""
+        """Takes one entry. `again`: a former worker has read it too, so a number that has passed is not late."""
         made = Yield()
         last = self._sequence.last
         if again and last is not None and item.order <= last:
@@ -115,7 +116,7 @@ class OrderedStream:
         return made
 
     def expire(self, now_s: float) -> Yield:
-        """What has waited long enough for a missing result."""
+        """Releases results that have waited long enough for a missing one."""
         made = Yield()
         deadline = self._sequence.deadline_s()
         if deadline is not None and deadline <= now_s:
@@ -127,7 +128,7 @@ class OrderedStream:
         return self._sequence.deadline_s()
 
     def on_time(self, now_ms: float, end_after_ms: float) -> list[Event]:
-        """The events that end now. The stream itself ends when nothing has come for `end_after_ms`."""
+        """The events that end now. The stream itself ends when no entry has arrived for `end_after_ms`."""
         if self.ended:
             return []
         if now_ms - self.seen_ms >= end_after_ms and not len(self._sequence):
@@ -138,7 +139,7 @@ class OrderedStream:
         return events
 
     def set_rules(self, rules: CameraRules, now_ms: float) -> list[Event]:
-        """Other zones and lines apply."""
+        """Replaces the zones and lines."""
         if rules == self.rules and not self._of_other_rules:
             return []
         events = self._analysis.set_rules(rules, now_ms)
@@ -152,7 +153,7 @@ class OrderedStream:
         return min(waiting, unsaved) if waiting and unsaved else waiting or unsaved
 
     def first_waiting(self) -> EntryId | None:
-        """The first entry that still waits for its turn: a state saved now would not contain it either."""
+        """The first entry that is held back: a state saved now would not contain it either."""
         return min(self._waiting.values()) if self._waiting else None
 
     def state(self) -> bytes:
@@ -163,7 +164,7 @@ class OrderedStream:
         return head + images + self._analysis.state()
 
     def saved(self) -> None:
-        """The state has been written."""
+        """Records that the state has been written."""
         self._unsaved_from = None
         self.changed = False
 

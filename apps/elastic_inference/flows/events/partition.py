@@ -1,4 +1,4 @@
-"""One leased partition: its streams, and what is to be written next. Pure; called by `event_worker`."""
+"""One leased partition: its streams, and the next batch to write. Pure; called by `event_worker`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from elastic_inference.flows.events.ordered_stream import OrderedStream, Yield
 from elastic_inference.flows.events.partition_counts import PartitionCounts
 from elastic_inference.flows.events.undelivered import Undelivered
 
-# A stream ends when nothing has come for so long; its counters are kept for a day.
+# A stream ends when no entry has arrived for this long; its counters are kept for a day.
 END_AFTER_MS = 60_000.0
 FORGET_AFTER_MS = 86_400_000.0
-# What changes without an event is written this often.
+# State that changes without an event is written this often.
 CHECKPOINT_S = 0.5
 TICK_S = 1.0
 
 
 @dataclass(slots=True)
 class ResultAccount:
-    """What has been read and made since it was last asked."""
+    """Counts of entries read and events made since the last call."""
 
     results: int = 0
     late: int = 0
@@ -38,7 +38,7 @@ class ResultAccount:
 
 
 class Partition:
-    """Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
+    """One partition. Not thread-safe. `now_s` is monotonic, `now_ms` is Redis' clock."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class Partition:
         self.problem = ""
         # The batch that was sent last, until Redis has confirmed it.
         self.unconfirmed: Batch | None = None
-        # Of streams that are watched: tracks that were not published yet.
+        # Tracks of watched streams that have not been published yet.
         self.tracks: dict[str, list[FrameTracks]] = {}
-        # Images to ask for, until somebody takes them.
+        # Images to request, until the keeper takes them.
         self.images: list[ImageRequest] = []
         self._choice = choice
         self.streams: dict[str, OrderedStream] = {}
@@ -108,7 +108,7 @@ class Partition:
             self._note(stream, stream.push(entry.id, entry.item, now_s, again=entry.id <= self._read_before))
 
     def tick(self, now_s: float, now_ms: float) -> None:
-        """What is due by time: call it after each read."""
+        """Does what is due by time; call it after each read."""
         for stream in self.streams.values():
             self._note(stream, stream.expire(now_s))
         if now_s - self._ticked_at_s < TICK_S:
@@ -123,7 +123,7 @@ class Partition:
         self.counts.sample(self.streams.values(), now_ms)
 
     def watch(self, streams: Container[str]) -> None:
-        """From now on the tracks of these streams are collected, and of no others."""
+        """Collects the tracks of these streams from now on, and of no others."""
         for name, each in self.streams.items():
             each.watched = name in streams
 
@@ -132,7 +132,7 @@ class Partition:
         return min((due for each in self.streams.values() if (due := each.deadline_s()) is not None), default=None)
 
     def batch(self, now_s: float, whole: bool = False) -> Batch | None:
-        """What is to be written now: events at once, the rest twice a second; `whole` writes what has changed at once.
+        """The next batch: events at once, other changes twice a second, or all at once with `whole`.
 
         `committed` follows before anything else is fed.
         """
@@ -153,9 +153,9 @@ class Partition:
         return Batch(self._batch + 1, results, self._read, states, forget, events, counts, gone)
 
     def committed(self, batch: Batch, done: Committed, now_s: float) -> int:
-        """Redis has written the batch. If it knew another one before it than we, it has lost its data.
+        """Records that Redis has written the batch. If Redis knew a different previous batch, it has lost its data.
 
-        Returns how many events were lost with it.
+        Returns how many events were lost.
         """
         expected, self._batch, self.unconfirmed = self._batch, batch.number, None
         self._events.clear()
@@ -180,7 +180,7 @@ class Partition:
         return lost
 
     def rewind(self) -> None:
-        """The results began anew with lower ids: Redis has lost them."""
+        """Starts reading again: Redis has lost the results, and new ones have lower ids."""
         self.cursor = self._read = self._read_before = (0, 0)
 
     def _results(self, states: Container[str]) -> EntryId:

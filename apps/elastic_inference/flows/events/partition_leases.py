@@ -1,4 +1,4 @@
-"""Leases of the partitions: each second one round at Redis, in a thread of its own, so that a slow batch loses none.
+"""Leases partitions: one round every second, in a thread of its own, so that a slow batch does not cost a lease.
 
 Called by `event_worker`. It also says that an event service runs (`events:on`), which makes pods write results.
 """
@@ -26,7 +26,7 @@ GROUP = "events"
 PART = "leases"
 ANNOUNCE_EVERY_S = 10.0
 END_LIMIT_S = 9.0
-# All partitions count the same, and any worker has room for all of them.
+# All partitions cost the same, and any worker has room for all of them.
 _COST, _CAPACITY = 1.0, 1024.0
 
 
@@ -65,19 +65,22 @@ class PartitionLeases:
         self._thread.start()
 
     def claims(self, now_s: float) -> tuple[dict[int, int], dict[int, int]]:
-        """The partitions that this worker holds now (monotonic), with the epoch of each lease; and all that it held
-        by Redis' last answer: if Redis is unavailable for longer than a lease, nobody else may have taken them."""
+        """(partitions held now, partitions held at Redis' last answer), each with the lease's epoch.
+
+        The two differ while Redis is unavailable: leases end, but nobody else can have taken the partitions. `now_s` is
+        monotonic.
+        """
         count = self.partitions
         held = {int(name): claim for name, claim in self._claims.items() if name.isdigit() and int(name) < count}
         valid = {number: claim.epoch for number, claim in held.items() if claim.until_monotonic > now_s}
         return valid, {number: claim.epoch for number, claim in held.items()}
 
     def announce_soon(self) -> None:
-        """Redis may have lost everything: says at the next round again that an event service runs."""
+        """Announces the event service again at the next round, since Redis may have lost everything."""
         self._announced_at_s = float("-inf")
 
     def close(self) -> None:
-        """Gives back what is held, so that others take it at once."""
+        """Releases all leases, so that others can take the partitions at once."""
         self._ends = True
         self._hurry.set()
         if self._thread.ident is not None:
@@ -95,7 +98,7 @@ class PartitionLeases:
             self._hurry.wait(max(0.0, began + round_s() - time.monotonic()))
 
     def look(self, now_s: float) -> None:
-        """One round, and whether Redis has answered. The thread calls it each second."""
+        """Runs one round; returns whether Redis has answered. The thread calls it every second."""
         try:
             self._round(now_s)
         except (RedisError, OSError) as error:
@@ -116,7 +119,7 @@ class PartitionLeases:
             self._announced_at_s = now_s
         if self._back_at_s is None:
             self._back_at_s = now_s
-        # Redis may have lost all leases. Who claimed at once what another one holds in memory would begin anew.
+        # Redis may have lost all leases. Claiming at once what another worker still holds would start it over.
         capacity = _CAPACITY if now_s - self._back_at_s > LEASE_S else 0.0
         held = {name: Holding(claim.epoch, _COST) for name, claim in self._claims.items()}
         found = self._leases.renew(held, capacity, draining=self._ends or self._lifecycle.stopping)

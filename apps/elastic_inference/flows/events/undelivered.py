@@ -1,4 +1,4 @@
-"""How many events of a partition some sink has not confirmed yet: what is lost if Redis loses its data. Pure.
+"""Counts a partition's events that some sink has not confirmed: these are lost if Redis loses its data. Pure.
 
 Called by `event_worker`. It knows what this worker has written since it took the partition. Once a second it learns
 how far the slowest sink is. So it may count a little too much, never too little.
@@ -11,20 +11,20 @@ from collections.abc import Collection
 
 from elastic_inference.adapters.event_store import EntryId
 
-# Batches that are remembered one by one; older ones count together.
+# Maximum number of batches; older ones are merged.
 MAX_BATCHES = 1024
 
 
 class Undelivered:
-    """Not thread-safe."""
+    """The count of unconfirmed events of one partition. Not thread-safe."""
 
     def __init__(self) -> None:
-        # The id of the last event of a batch, and how many there were.
+        # (id of a batch's last event, number of its events).
         self._batches: deque[tuple[EntryId, int]] = deque()
         self.count = 0
 
     def written(self, newest: EntryId, count: int, length: int) -> None:
-        """A batch added `count` events; the newest has this id, and the outbox holds `length`."""
+        """Records that a batch added `count` events. `newest` is the last one's id, `length` the outbox' new length."""
         if count:
             self._batches.append((newest, count))
             self.count += count
@@ -40,13 +40,13 @@ class Undelivered:
                 self._batches.appendleft((last, first - gone))
 
     def confirmed(self, cursors: Collection[EntryId]) -> None:
-        """The sinks' cursors; without a sink nobody waits for an event."""
+        """Takes the sinks' cursors. Without a sink, no event is waiting."""
         slowest = min(cursors, default=None)
         while self._batches and (slowest is None or self._batches[0][0] <= slowest):
             self.count -= self._batches.popleft()[1]
 
     def lost(self) -> int:
-        """Redis has lost them all: how many there were."""
+        """Resets the count because Redis has lost its data; returns how many events were lost."""
         count, self.count = self.count, 0
         self._batches.clear()
         return count

@@ -146,7 +146,7 @@ class _SessionBase(BaseHandler):
     needs_login = False
 
     def answer_session(self, access: Access | None) -> None:
-        """Responds with a `Session`; `access` is what the login allows, None without one."""
+        """Responds with a `Session`; `access` holds the rights of the login, None without one."""
         required = self.gateway.auth.required
         access = access if required else EVERYBODY
         headers = self.request.headers
@@ -174,7 +174,7 @@ class _SessionBase(BaseHandler):
         self.clear_cookie(SESSION_COOKIE, **self._cookie_options())
 
     def _cookie_options(self) -> dict[str, Any]:
-        # Other programs may share the host outside the prefix: the session is not for them.
+        # Other programs may share the host, outside the prefix: they must not get the session.
         return {"path": f"{self.prefix}/", "httponly": True, "samesite": "Strict", "secure": self.is_secure}
 
 
@@ -182,7 +182,7 @@ class SessionHandler(_SessionBase):
     """`/api/session`."""
 
     def get(self) -> None:
-        """Answers whether a login is needed and present; renews a session in use."""
+        """Responds whether a login is needed and present; renews a session in use."""
         session = self.session() if self.gateway.auth.required else None
         if session and session.left_s < SESSION_LIFE_S - SESSION_RENEW_AFTER_S:
             self.set_session(session.access)

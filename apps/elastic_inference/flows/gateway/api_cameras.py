@@ -20,7 +20,7 @@ _ETAG = re.compile(r'"(\d{1,16})"')
 
 
 class _CameraBase(BaseHandler):
-    """Base of the handlers of cameras: admins only, and no change by a page of another site."""
+    """Base of the camera handlers: admins only, and no changes from pages of other sites."""
 
     async def prepare(self) -> None:
         """Checks the role too, and the origin of a change."""

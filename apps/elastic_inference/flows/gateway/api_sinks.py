@@ -17,7 +17,7 @@ UNAVAILABLE = "The sinks can't be read now: Redis does not answer, or its users 
 
 
 class _SinkBase(BaseHandler):
-    """Base of the handlers of sinks: admins of all cameras only, and no change by a page of another site."""
+    """Base of the sink handlers: only admins of all cameras, and no changes from pages of other sites."""
 
     async def prepare(self) -> None:
         """Checks the role too, and the origin of a change."""
@@ -39,7 +39,7 @@ class _SinkBase(BaseHandler):
         return found
 
     async def result(self, asked: Awaitable[T]) -> T:
-        """What was asked for. Raises ApiError."""
+        """The result of a sink operation. Raises ApiError if it is refused."""
         try:
             return await asked
         except SinkRefusal as refusal:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 INDEX = "index.html"
-# A path with one of these suffixes is a file: where there is none, the answer is 404 instead of the page.
+# A path with one of these suffixes is a file: if it does not exist, the answer is 404 instead of the page.
 FILE_SUFFIXES = frozenset(
     (
         *(".js", ".mjs", ".css", ".map", ".json", ".html", ".txt", ".xml", ".webmanifest", ".wasm"),
         *(".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".woff", ".woff2", ".ttf", ".php", ".env"),
     )
 )
-# Never a route of the page. Metrics and health have a port of their own, and a probe of this port must fail.
+# Never routes of the page: metrics and health have a port of their own, and a probe of this port must fail.
 RESERVED = frozenset(("api", "metrics", "healthz", "readyz"))
 _COMPRESSIBLE = ("text/", "application/json", "application/javascript", "application/wasm", "image/svg+xml")
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html"}

@@ -1,4 +1,4 @@
-"""Who may use the gateway: tokens, signed sessions, and the limit on wrong tokens.
+"""Decides who may use the gateway: tokens, signed sessions, and the limit on wrong tokens.
 
 Called by the request handlers. Pure: uses no HTTP library and no socket. Sessions are not stored: each names its token
 by a fingerprint and is signed with a key made from it, so every replica with the same token accepts them. A logout ends
@@ -25,7 +25,7 @@ SESSION_COOKIE = "ei_session"
 SESSION_LIFE_S = 7 * 24 * 3600
 # An older session is renewed when the page asks for it, so that a wall display stays logged in.
 SESSION_RENEW_AFTER_S = 24 * 3600
-# The former one has no fingerprint: it is always a session of GATEWAY_TOKEN.
+# Sessions of the former form have no fingerprint: they always belong to GATEWAY_TOKEN.
 _VERSION, _FORMER_VERSION = "2", "1"
 
 
@@ -39,7 +39,7 @@ class BrowserSession:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A token as it is kept: its rights and the key that signs its sessions."""
+    """What is kept of a token: its rights, and the key that signs its sessions."""
 
     access: Access
     key: bytes
@@ -52,7 +52,7 @@ class Authenticator:
         """The first token signs sessions of the former form. `clock` returns Unix seconds."""
         self.required = required
         self._clock = clock
-        # Tokens are looked up by a digest with this key, so that the time of a look-up reveals nothing about them.
+        # Tokens are looked up by a digest with this key, so that a look-up's duration reveals nothing about them.
         self._digest_key = secrets.token_bytes(32)
         self._by_digest: dict[bytes, _Known] = {}
         self._by_fingerprint: dict[str, _Known] = {}
@@ -67,14 +67,14 @@ class Authenticator:
         self._former = known[0][1] if known else None
 
     def access_of(self, text: str) -> Access | None:
-        """The rights of a token, None for a wrong one; takes equally long for all texts of the same length."""
+        """The rights of a token, None for a wrong one. Takes the same time for all texts of the same length."""
         if not self.required or len(text) > MAX_TOKEN_LENGTH:
             return None
         found = self._by_digest.get(self._digest(text))
         return found.access if found else None
 
     def current(self, access: Access) -> Access | None:
-        """What `access` allows now: None if its token has been removed since."""
+        """The present rights of `access`; None if its token has been removed."""
         if not self.required:
             return EVERYBODY
         found = self._by_fingerprint.get(access.fingerprint)
@@ -153,7 +153,7 @@ class FailureLimit:
         """Counts a wrong token from this address."""
         key = _network(address)
         now = self._clock()
-        # Bounded, so that a user who mistypes a token after an attack does not wait for as long as it lasted.
+        # Bounded, so that a user who mistypes a token after a long attack does not have to wait long.
         highest = now + (self._burst - 1) * self._interval_s + self._max_wait_s
         self._clear_at[key] = min(max(self._clear_at.get(key, 0.0), now) + self._interval_s, highest)
         self._clear_at.move_to_end(key)
@@ -165,7 +165,7 @@ class FailureLimit:
 
 
 def _network(address: str) -> str:
-    """The address to count by: an IPv6 host can have 2^64 addresses, which count as one."""
+    """The network that failures count for: an IPv6 host can have 2^64 addresses, which count as one."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The response to a request that Tornado itself refuses, in the form of all other errors. Called by `server`.
+"""The response to a request that Tornado itself refuses, in the same form as all other errors. Called by `server`.
 
 If Tornado cannot read a request as HTTP (a head without `Host`, a wrong length), it responds with a bare line, before
 any handler is called.
@@ -35,7 +35,7 @@ def replace_bare_response(stream: IOStream, response: bytes, count: Callable[[],
     write = stream.write
 
     def write_whole(data: Any) -> Any:
-        # We never send this line alone: our responses always have headers.
+        # Our own responses never consist of this line alone: they always have headers.
         if len(data) == len(_OF_TORNADO) and data == _OF_TORNADO:
             count()
             return write(response)

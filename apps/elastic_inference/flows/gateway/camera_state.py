@@ -1,4 +1,4 @@
-"""Makes the documents of the pool's cameras from what the registry and the leases hold. Pure; called by `cameras`."""
+"""Makes the documents of the pool's cameras from the registry and the leases. Pure; called by `cameras`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def camera_document(name: str, camera: RegisteredCamera, records: CameraRecords)
 
 
 def worth_an_event(document: Cameras) -> object:
-    """What of the document is worth one: not cost and times, nor a small change of the rate."""
+    """The part of the document whose change is worth an event: no cost, no times, and only a rough frame rate."""
     return document.problem, [
         (
             each.revision,

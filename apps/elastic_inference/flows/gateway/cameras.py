@@ -41,12 +41,12 @@ FRESH_S = 0.5
 READ_LIMIT_S = 3.0
 # If the Redis user lacks the rights, the next attempt is made after this long.
 _FORBIDDEN_S = 10.0
-# Changes and probes that are carried out at once; each takes a connection to Redis. More changes wait.
+# Maximum number of concurrent changes and probes; each takes a connection to Redis. Further changes wait.
 _MAX_CHANGES = 32
 _MAX_WAITING = 512
 MAX_PROBES = 4
 NO_RIGHTS = (
-    "The gateway's user of Redis may not read the cameras of the pool: give the gateway the user `gateway` "
+    "The gateway's Redis user may not read the cameras of the pool: give the gateway the user `gateway` "
     "(doc/security.md)."
 )
 _FULL = "Redis has no memory left and refuses changes: see the alert RedisMemoryHigh, and try again later."
@@ -55,7 +55,7 @@ _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
 class _Places:
-    """A number of places. An admin of some cameras gets at most half of them, so that the others find one."""
+    """A limit on concurrent operations. An admin of some cameras gets at most half, which leaves room for others."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -63,7 +63,7 @@ class _Places:
 
     @contextmanager
     def taken(self, access: Access, message: str) -> Iterator[None]:
-        """Takes one, or raises CameraRefusal 429."""
+        """Occupies one place, or raises CameraRefusal 429."""
         who = access.fingerprint
         if self._by.total() >= self._count or (not access.sees_all and self._by[who] >= self._count // 2):
             raise CameraRefusal(429, message)
@@ -77,12 +77,12 @@ class _Places:
 
 
 class PoolCameras:
-    """One per gateway, on its event loop. Refused requests raise CameraRefusal."""
+    """The cameras of the pool; one object per gateway, on its event loop. Refused requests raise CameraRefusal."""
 
     def __init__(self, client: aioredis.Redis, now_s: Callable[[], float], explain: Callable[[Exception], str]) -> None:
         """`client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it.
 
-        `now_s` is the clock of that Redis. `explain` turns an error of Redis into one line.
+        `now_s` is the clock of that Redis. `explain` turns a Redis error into one line.
         """
         self._listing = CameraListing(client)
         self._requests = CameraRequests(client, now_s)
@@ -112,7 +112,7 @@ class PoolCameras:
     async def change(
         self, action: str, name: str, spec: Mapping[str, Any], access: Access, revision: int | None = None
     ) -> tuple[int, Camera | None]:
-        """(HTTP status, the camera as it is now) after the owner has made a change durable."""
+        """Makes a change. Returns (HTTP status, the changed camera) once the owner has made it durable."""
         if not access.sees(name):
             if action == "create":
                 raise CameraRefusal(403, f"This token sees only cameras named {', '.join(access.cameras)[:200]}.")
@@ -147,7 +147,7 @@ class PoolCameras:
             ) from None
 
     async def _ask(self, ask: Callable[[], Awaitable[Reply]], nobody: str) -> Reply:
-        """Sends a request and returns the answer; `nobody` is the message if none comes."""
+        """Sends a request and returns the answer; `nobody` is the error message if none arrives."""
         try:
             async with self._changes:
                 reply = await ask()
@@ -185,7 +185,7 @@ class PoolCameras:
 
     def _refusal(self, error: Exception) -> CameraRefusal:
         if isinstance(error, (NoPermissionError, AuthorizationError)):
-            # Installations without a pool need no such user: no line in the log.
+            # Installations without a pool need no such user, so this is not logged.
             return CameraRefusal(503, NO_RIGHTS)
         full = isinstance(error, OutOfMemoryError)
         if note := self._throttle.note(type(error)):

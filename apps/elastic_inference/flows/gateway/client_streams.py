@@ -1,4 +1,4 @@
-"""Tornado's streams of the clients' connections: each has a place in the table, and its writes are watched.
+"""Tornado streams for the clients' connections: each has a place in the connection table, and its writes are watched.
 
 Made by `server` for each accepted connection; `pages` takes over those that become tunnels.
 """
@@ -23,10 +23,10 @@ else:
 class _WatchedStream(_Stream):
     """The part that both kinds of streams share; comes before Tornado's class."""
 
-    # None once another part is to release it.
+    # None once another part has to release it.
     place: Place | None = None
     writes: WriteWatch
-    # The other end of a tunnel, for a stream that is a part of one.
+    # The other end, if the stream is part of a tunnel.
     source: socket.socket | None = None
 
     def write_to_fd(self, data: memoryview) -> int:

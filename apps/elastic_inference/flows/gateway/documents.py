@@ -1,4 +1,4 @@
-"""Makes the REST documents `Streams` and `Stats` from what the broker's registry and the queue hold. Pure.
+"""Makes the REST documents `Streams` and `Stats` from the broker's registry and the queue. Pure.
 
 Called by `pool_state`.
 """
@@ -16,9 +16,9 @@ from elastic_inference.domain.pool import Stats, Stream, Streams, StreamState, T
 
 # A stream is no longer live when no result has arrived for this long and for three frame intervals.
 QUIET_S = 3.0
-# The same for a stream in which nothing moves: the gate lets each key frame through, and they may be this far apart.
+# The same for a stream in which nothing moves: the gate may pass only key frames, which can be this far apart.
 GATED_S = 15.0
-# Two servers' clocks differ by less than this: a later time was not written by our services.
+# Servers' clocks differ by less than this: our services did not write a later time.
 FUTURE_LIMIT_S = 24 * 3600.0
 # States that a source reports and that take precedence over what the results say.
 _TROUBLES = {
@@ -156,5 +156,5 @@ def _sum(numbers: Iterable[float]) -> float:
 
 
 def _round(number: float) -> float:
-    """Finite, not negative, two digits, so that whatever a foreign producer wrote fits the schema."""
+    """Makes a number finite, not negative and rounded, so that values of foreign producers fit the schema."""
     return max(0.0, round(float(number), 2)) if math.isfinite(number) else 0.0

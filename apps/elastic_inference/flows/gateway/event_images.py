@@ -1,4 +1,4 @@
-"""The images of events as a client gets them: found by event, and waited for while they are on their way.
+"""Serves the images of events to clients: finds them by event, and waits while they are being fetched.
 
 Called by the handler in `api_events`.
 """
@@ -18,7 +18,7 @@ WAIT_S = 3.0
 _EVERY_S = 0.1
 # An event may even arrive before its image was asked for.
 _FIRST_WAIT_S = 0.3
-# Images in memory at once, for all clients.
+# Maximum number of images in memory, for all clients.
 MAX_READS = 4
 _ADDRESS = re.compile(rf"[?]image=({PLACE.pattern})$")
 
@@ -32,7 +32,7 @@ class EventImages:
         self._places = asyncio.Semaphore(MAX_READS)
 
     async def best(self, access: Access, event_id: str) -> str:
-        """The place of the image that an event had in its newest revision. Raises NoImageError, and as `read`."""
+        """The address of the image in an event's newest revision. Raises NoImageError, and as `read`."""
         event = await self._events.event(access, event_id)
         if event is None:
             raise NoImageError(f"There is no event {event_id[:300]!r}, or it is too old.")

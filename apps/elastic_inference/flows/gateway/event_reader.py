@@ -1,4 +1,4 @@
-"""The log of events as a client sees it: filters, pages, the newest ones for server-sent events; and counters.
+"""A client's view of the event log: filters, pages, the newest events for server-sent events; and counters.
 
 Called by the handlers in `api_events` and by the event hub.
 """
@@ -25,7 +25,7 @@ from elastic_inference.flows.gateway.access import Access
 log = logging.getLogger(__name__)
 
 READ_LIMIT_S = 3.0
-# Searches of the log at once, over all clients: each may parse thousands of events.
+# Maximum number of concurrent searches, over all clients: each may parse thousands of events.
 MAX_READS = 4
 FRESH_S = 0.4
 # The newest events, kept for all clients, and how many of them one client gets at once.
@@ -34,7 +34,7 @@ _KEPT, _SENT = 500, 50
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events are wanted; None for all. Times are Unix ms."""
+    """Which events a client wants; None stands for all. Times are in Unix ms."""
 
     camera: str | None = None
     type: str | None = None
@@ -45,7 +45,7 @@ class Filter:
     until: float = float("inf")
 
     def takes(self, event: Event) -> bool:
-        """Whether this event is wanted."""
+        """Whether the filter accepts this event."""
         return (
             self.camera in (None, event.camera)
             and self.type in (None, event.type)
@@ -69,7 +69,7 @@ class EventReader:
         self._throttle = Throttle()
 
     async def page(self, access: Access, wanted: Filter, limit: int, start: LogPlace | None) -> EventPage:
-        """The events that `access` sees and that are wanted. Raises RedisError, OSError or TimeoutError."""
+        """The events that `access` sees and the filter accepts. Raises RedisError, OSError or TimeoutError."""
         # An event is written some time after it happened, never before; clocks differ by less than a minute.
         oldest_ms = wanted.since - 60_000
         async with self._places, asyncio.timeout(READ_LIMIT_S):

@@ -1,4 +1,4 @@
-"""Server-sent events: each change is encoded once for all clients that see the same.
+"""Server-sent events: each change is encoded once for all clients with the same view.
 
 Called by the events handler, which writes what its `Subscription` returns. A slow client gets the newest event of
 each kind, never a backlog. Redis is read only while a client is connected.
@@ -29,7 +29,7 @@ KEEPALIVE_S = 15.0
 MAX_CLIENTS = 500
 
 
-# The role, and the cameras: a viewer of all cameras does not see what an admin of all sees.
+# (role, cameras): a viewer of all cameras sees less than an admin of all.
 _ViewKey = tuple[Role, tuple[str, ...]]
 
 
@@ -71,7 +71,7 @@ class Subscription:
 
 
 class _View:
-    """The clients of one role that see the same cameras, and their newest event of each kind."""
+    """The clients of one role with the same cameras, and their newest event of each kind."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -92,7 +92,7 @@ class EventHub:
         self._events = log_of_events
         self._metrics = metrics
         self._clients: set[Subscription] = set()
-        # There are at most as many as tokens.
+        # There are at most as many views as tokens.
         self._views: dict[_ViewKey, _View] = {}
         self._has_clients = asyncio.Event()
         self._closed = False
@@ -144,7 +144,7 @@ class EventHub:
             client.close()
 
     async def run(self) -> None:
-        """Reads and compares twice a second while a client is connected, until cancelled."""
+        """Reads the state twice a second while a client is connected, and sends changes; runs until cancelled."""
         while True:
             await self._has_clients.wait()
             started = time.monotonic()
@@ -163,7 +163,7 @@ class EventHub:
             pass  # the problem event below says so
         else:
             self._offer(view, "streams", streams, streams)
-            # Times always change: a change of times alone sends no event.
+            # Times always change, so a change of times alone sends no event.
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer(view, "stats", stats, still)
         if view.access.role is Role.ADMIN:

@@ -50,11 +50,11 @@ CODES = {
     504: ErrorCode.NO_FRAME,
 }
 _READING = ("GET", "HEAD")
-# The answer to a wrong token is delayed by at most this much, however many came before.
+# Maximum delay of the answer to a wrong token.
 WRONG_TOKEN_PAUSE_S = 10.0
-# How much of a shared body is copied for one client that reads slowly.
+# A slow client gets a shared body in copied pieces of this size.
 _PIECE_BYTES = 64 * 1024
-# An eighth of the pod's memory, for bodies that are not shared: lists and snapshots larger than a piece.
+# An eighth of the pod's memory, for bodies made for one client: lists and snapshots larger than a piece.
 MAX_SENDING_BYTES = 64 * 1024 * 1024
 
 
@@ -89,7 +89,7 @@ class Gateway:
     opening: int = 0
     # Requests being answered, events and tunnels included.
     busy: int = 0
-    # Bytes of large bodies that were made for one response and are being read.
+    # Total size of large bodies, made for one response each, that clients are still reading.
     sending: int = 0
 
 
@@ -124,7 +124,7 @@ class BaseHandler(RequestHandler):
     """
 
     needs_login = True
-    # What the token of this request allows, once `prepare` has checked it.
+    # The rights of this request, once `prepare` has checked its token.
     access: Access
 
     def __init__(self, application: Application, request: HTTPServerRequest, gateway: Gateway) -> None:
@@ -164,7 +164,7 @@ class BaseHandler(RequestHandler):
         return getattr(stream, "place", None)
 
     async def check_login(self) -> Access:
-        """What the request may do. Raises ApiError 401 or 429 unless it carries a token or a session."""
+        """The rights of the request. Raises ApiError 401 or 429 unless it has a valid token or session."""
         auth = self.gateway.auth
         if not auth.required:
             return EVERYBODY
@@ -181,9 +181,9 @@ class BaseHandler(RequestHandler):
         return await self.check_token(token)
 
     async def check_token(self, token: str) -> Access:
-        """What the token allows. A wrong one raises ApiError 401, or after too many from this address, later, 429.
+        """The token's rights. A wrong one raises ApiError 401 or, after too many from this address, a delayed 429.
 
-        The token is compared first: whoever has the right one is let in, however many wrong ones came before.
+        The token is compared first, so a correct one is accepted after any number of wrong ones.
         """
         access = self.gateway.auth.access_of(token)
         if access is not None:
@@ -219,7 +219,7 @@ class BaseHandler(RequestHandler):
         raise ApiError(403, f"Pages of this origin are not allowed: see ALLOWED_ORIGINS. {reason}")
 
     def origin_problem(self, origins: list[str]) -> str | None:
-        """Why pages of these `Origin` headers are refused; None if they are not."""
+        """Why pages with these `Origin` headers are refused; None if they are not."""
         hosts = self._hosts()
         if is_allowed_origin(origins, hosts, self.gateway.allowed_origins):
             return None
@@ -227,7 +227,7 @@ class BaseHandler(RequestHandler):
 
     @property
     def prefix(self) -> str:
-        """The path below which the browser sees the gateway, such as `/ei`; empty if it is not known."""
+        """The path prefix under which the browser sees the gateway, such as `/ei`; empty if unknown."""
         return self.client.prefix or self.gateway.base_path
 
     @property
@@ -252,9 +252,9 @@ class BaseHandler(RequestHandler):
         self.finish(document_json(document))
 
     async def send(self, body: bytes, *, own: bool = False) -> None:
-        """Responds with a body, of which a client that reads slowly gets one piece at a time.
+        """Responds with a body; a client that reads slowly gets it piece by piece.
 
-        `own`: it was made for this response alone. Raises ApiError 503 if clients read too many of those too slowly.
+        `own`: it was made for this response only. Raises ApiError 503 if slow clients hold too many such bodies.
         """
         if len(body) <= _PIECE_BYTES:
             self.finish(body)

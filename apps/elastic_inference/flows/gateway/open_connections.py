@@ -1,4 +1,4 @@
-"""Tunnels and event streams that are open, and whether they still may be. Called by their handlers and by `server`."""
+"""The open tunnels and event streams, and whether they may stay open. Called by their handlers and by `server`."""
 
 from __future__ import annotations
 

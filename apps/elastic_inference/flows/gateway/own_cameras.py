@@ -1,7 +1,7 @@
-"""Reduces documents to what a token may see: its cameras, and figures that reveal nothing about others. Pure.
+"""Reduces documents to what a token may see: its own cameras, and figures that reveal nothing about others. Pure.
 
-Called by `pool_state`. A token that may see all cameras gets the list of streams unchanged; an admin's of all cameras
-also gets the statistics unchanged.
+Called by `pool_state`. A token that may see all cameras gets the list of streams unchanged. If it is an admin's,
+it also gets the statistics unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def own_stats(document: Stats, streams: Streams, access: Access) -> Stats:
     """Statistics over `streams` alone, the streams that `access` may see.
 
     Rates are those of these streams. Drops, load and queues are known only for all cameras of a type together, and
-    pods serve all of them. So they are for an admin of all cameras, and not for a viewer of all.
+    pods serve all of them. So only an admin of all cameras gets them.
     """
     if access.sees_pool:
         return document

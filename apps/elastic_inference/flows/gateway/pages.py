@@ -1,7 +1,6 @@
 """The handlers outside `/api`: the dashboard's files and the websocket tunnel.
 
-Registered by `application`. Everybody may read the files, since the login page is one of them; the tunnel needs a
-login.
+Registered by `application`. Anyone may read the files, since the login page is one of them; the tunnel needs a login.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from elastic_inference.flows.gateway.tunnel import (
 
 log = logging.getLogger(__name__)
 
-# Headers that the websocket server needs. The gateway keeps logins to itself, and checks the origin itself.
+# Headers that the websocket server needs. The gateway does not pass on logins, and checks the origin itself.
 FORWARDED_HEADERS = (
     "Sec-WebSocket-Key",
     "Sec-WebSocket-Version",
@@ -92,9 +91,9 @@ class PageHandler(BaseHandler):
         return path
 
     async def _send_page(self, page: Asset) -> None:
-        """Responds with the page, whose relative addresses (`"./`) must lead to the gateway's root from any route.
+        """Responds with the page. Its relative addresses (`"./`) must lead to the gateway's root from any route.
 
-        If no prefix was given, the depth of the path is enough: a proxy that strips a prefix keeps the rest.
+        Without a known prefix, the path's depth is enough: a proxy that strips a prefix keeps the rest.
         """
         root = f"{self.prefix}/" if self.prefix else "../" * (self._own_path().count("/") - 1) or "./"
         self._etag = f'{page.etag[:-1]}-{len(root)}{self.prefix}"'
@@ -120,7 +119,7 @@ class TunnelHandler(BaseHandler):
             raise ApiError(400, "An upgrade to a websocket has no body.")
         self.check_origin()
         gateway = self.gateway
-        # A client that may not see a camera gets the websocket server's response for one that does not exist.
+        # A client that may not see a camera gets the same response as for a camera that does not exist.
         visible = self.access.sees_stream(stream_id)
         self._stream_id, self._visible = stream_id, visible
         if not visible:
@@ -165,7 +164,7 @@ class TunnelHandler(BaseHandler):
         early = _read_early(stream)
         client = stream.socket.dup()
         client.setblocking(False)
-        # The tunnel keeps the connection, and so its place.
+        # The tunnel keeps the connection, and with it its place in the table.
         place, stream.place = stream.place, None
         stream.close()
         tunnel = SocketTunnel(client, upstream, self.gateway.writes)
@@ -226,7 +225,7 @@ class TunnelHandler(BaseHandler):
 
 
 def _read_early(stream: IOStream) -> bytes:
-    """Bytes that Tornado has read beyond the request's head. Afterwards the stream can only be closed."""
+    """Returns the bytes that Tornado has read beyond the request's head. After that, only close the stream."""
     early = b""
     while len(early) <= _MAX_EARLY_BYTES:
         read = asyncio.ensure_future(stream.read_bytes(_MAX_EARLY_BYTES, partial=True))

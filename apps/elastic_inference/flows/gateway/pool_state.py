@@ -29,9 +29,9 @@ FRESH_S = 0.5
 READ_LIMIT_S = 3.0
 READ_EVERY_S = 1.0
 WORKERS_EVERY_S = 10.0
-# The websocket server counts as unreachable for this long after a viewer could not reach it.
+# How long the websocket server counts as unreachable after a viewer could not reach it.
 TUNNEL_PROBLEM_LIFE_S = 30.0
-# Sources that are read for all types together, divided equally among them.
+# Maximum number of sources that are read, divided equally among the types.
 _ALL_SOURCES = 32_768
 _MIN_SOURCES = 64
 
@@ -44,7 +44,7 @@ class Report(Protocol):
     """Receives the state's health."""
 
     def beat(self) -> None:
-        """Called each second while the loop runs."""
+        """Called every second while the loop runs."""
 
     def degraded(self, part: str, error: Exception | None) -> None:
         """Called after each reading of `queue` or `broker`, with the error or None."""
@@ -111,7 +111,7 @@ class PoolState:
         return next((each for each in document.streams if each.id == stream_id), None)
 
     async def run(self) -> None:
-        """Reads types and clock each second and pods every 10 s, until cancelled."""
+        """Reads types and clock every second and pods every 10 s, until cancelled."""
         while True:
             started = time.monotonic()
             self._report.beat()
@@ -131,7 +131,7 @@ class PoolState:
         if await self._types.refresh():
             for gone in before - set(self._types.names):
                 self._records.sources.pop(gone, None)
-        # Each time, since a queue without types must also be seen to answer.
+        # Every time: even without types, this shows whether the queue answers.
         asked_s = time.time()
         seconds, micros = await self._clock.time()
         self._clock_offset_s = seconds + micros / 1e6 - (asked_s + time.time()) / 2
@@ -177,7 +177,7 @@ class PoolState:
                 answer = await read()
         except (RedisError, OSError, TimeoutError) as error:
             self._report.degraded(part, error)
-            # Addresses and accounts are for the log, not for every viewer.
+            # Only the log may have addresses and user names, not every viewer.
             refused = isinstance(error, ResponseError) and not isinstance(error, REDIS_ERRORS)
             verb = "refuses a request" if refused else "does not answer"
             self._missing[part] = f"the {part}'s Redis {verb}"

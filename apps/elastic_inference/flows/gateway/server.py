@@ -69,8 +69,8 @@ BODY_LIMIT_S = 10.0
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 16 * 1024
 MAX_BUFFER_BYTES = 1024 * 1024
-# The websocket server itself refuses viewers over its limit, with a close code that a page can read (4429). The
-# gateway refuses them only when there are this many more.
+# The websocket server refuses viewers over its limit itself, with a close code that a page can read (4429). The
+# gateway refuses viewers only if there are this many more.
 TUNNELS_OVER_VIEWERS = 64
 CLOSE_LIMIT_S = 3.0
 SWEEP_S = 1.0
@@ -132,7 +132,7 @@ class GatewayServer:
         name = "ei-gateway-server"
         broker = connect_async(settings.broker, name=name)
         self._running.push_async_callback(broker.aclose)
-        # In a Redis Cluster, any node's clock will do.
+        # In a Redis Cluster, any node's clock is good enough.
         clock = connect_async(settings.queue, key=keys.legacy_queue("clock"), name=name)
         self._running.push_async_callback(clock.aclose)
         reader = QueueReader(settings.queue, name)
@@ -228,7 +228,7 @@ class _HttpServer(HTTPServer):
     """Tornado's server, with our own response to a request that is not HTTP."""
 
     def refuse_with(self, answer: bytes, count: Callable[[], object]) -> None:
-        """Sets the response to requests that are not HTTP; each calls `count`. Call this before `add_sockets`."""
+        """Responds to requests that are not HTTP with `response`, and calls `count`. Call it before `add_sockets`."""
         self._refusal = (answer, count)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The sinks as the API shows and changes them. Called by the handlers of `/api/sinks`."""
+"""Shows and changes sinks for the API. Called by the handlers of `/api/sinks`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SinkRefusal(Exception):
 
 
 class GatewaySinks:
-    """One per gateway. Raises SinkRefusal, and what `SinkStore` raises."""
+    """The sinks; one object per gateway. Raises SinkRefusal, and what `SinkStore` raises."""
 
     def __init__(self, store: SinkStore) -> None:
         self._store = store
@@ -114,7 +114,7 @@ class GatewaySinks:
 
     async def _ask(self, what: str, name: str, **more: Any) -> dict[str, Any]:
         if (await self._store.read())[2] is None:
-            raise SinkRefusal(503, NO_WORKER)  # at once, for nobody would answer
+            raise SinkRefusal(503, NO_WORKER)  # at once, since nobody would answer
         answer = await self._store.ask(what, name, ANSWER_LIMIT_S, **more)
         if answer is None:
             raise SinkRefusal(503, NO_WORKER)

@@ -1,4 +1,4 @@
-"""The routes of `/api/sinks`, put into `routes`."""
+"""The routes of `/api/sinks`, included in `routes`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ERRORS = {
 _NONE = {404: "No such sink.", **_ERRORS}
 _SINK = "/api/sinks/{name}"
 _IN_FILE = "The sink is in SINKS_FILE, or there are too many."
-# `name` may be left out in a request.
+# A request may omit `name`.
 _SPEC = {"oneOf": [{"$ref": f"#/components/schemas/{spec.__name__}"} for spec in SINK_KINDS.values()]}
-# Those of `Route`, `accepts` as a schema: path, handler, operation, summary, success, returns; then the others by name.
+# The fields of `Route`: path, handler, operation, summary, success, returns; then others by name, `accepts` as schema.
 ROWS: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
     (
         ("/api/sinks", api_sinks.SinksHandler, "listSinks", "Where events are delivered to.", "The sinks.", Sinks),

@@ -16,7 +16,7 @@ CONNECT_LIMIT_S = 3.0
 ANSWER_LIMIT_S = 8.0
 MAX_CONNECTIONS = 64
 MAX_BYTES = 64 * 1024 * 1024
-# The websocket server refuses host names that it does not know, and the gateway's name for it may be any.
+# The websocket server refuses unknown host names, and the gateway may know it by any name.
 HOST_OF_REQUESTS = "localhost"
 _STATUSES = {404, 429, 504}
 

@@ -25,7 +25,7 @@ from elastic_inference.flows.gateway.access import ALL_CAMERAS
 MAX_FILE_BYTES = 512 * 1024
 MAX_TOKENS = 500
 MAX_PATTERNS = 200
-# People choose the tokens in files themselves, and guessing is slowed down but not blocked.
+# Users choose the tokens in files themselves, and guessing is slowed down but not blocked.
 MIN_LENGTH = 12
 # The name that is shown for `GATEWAY_TOKEN`.
 ADMIN = "admin"
@@ -140,7 +140,7 @@ def _token(number: int, entry: _TokenEntry) -> Token:
 
 
 def _words(error: ValidationError) -> str:
-    """Where the first mistake is and what was expected. An unknown key may be a misplaced token: it is not shown."""
+    """Says where the first mistake is and what was expected. Shows no unknown key: it may be a misplaced token."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     words = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "json_invalid":

@@ -1,7 +1,7 @@
 """Follows the file of `GATEWAY_TOKENS_FILE`: a change takes effect within seconds. Run by `server`.
 
-The whole file is read each second: it is small, and neither its time nor its inode shows every change (a Secret's mount
-swaps a link, an editor may keep both).
+The whole file is read every second: it is small, and neither its time nor its inode shows every change (a Secret's
+mount swaps a link, an editor may keep both).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVERY_S = 1.0
 
 
 class TokensFile:
-    """One per gateway. While the file is broken, its last tokens stay valid."""
+    """The followed file; one per gateway. While it is broken, the last tokens stay valid."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The tunnel: passes an upgraded connection to the websocket server and back, byte for byte.
 
-Called by the tunnel handler. Parses nothing. All buffers on the way are small, those of the kernel included: the
-websocket server has to notice a slow viewer, since it then skips frames.
+Called by the tunnel handler. Parses nothing. All buffers on the way are small, the kernel's included: the
+websocket server must notice a slow viewer, in order to skip frames.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANSWER_LIMIT_S = 10.0
 class UpstreamError(ElasticInferenceError):
     """The websocket server is unreachable or does not answer.
 
-    `closed` if it accepted the connection and closed it, `own` if this process has no file left for a connection.
+    `closed` if it accepted the connection and closed it, `own` if this process has no file descriptor left.
     """
 
     def __init__(self, message: str, *, closed: bool = False, own: bool = False) -> None:
@@ -107,7 +107,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> soc
 class SocketTunnel:
     """Joins two sockets by callbacks of the event loop: no task and no future per message.
 
-    Owns both sockets. `done` is set when both are closed. It reports to `writes` which of them accepts nothing.
+    Owns both sockets. `done` is set when both are closed. Reports to `writes` which of them accepts no data.
     """
 
     def __init__(self, client: socket.socket, upstream: socket.socket, writes: WriteWatch) -> None:
@@ -166,7 +166,7 @@ class _Pump:
             self._loop.add_writer(self._sink, self._continue)
 
     def forget(self) -> None:
-        """Ends the watch over a write that waits."""
+        """Ends the watch over a pending write."""
         self._writes.ends(self)
 
     def end_stalled(self) -> None:
@@ -175,7 +175,7 @@ class _Pump:
         self._tunnel.close()
 
     def source_closed(self) -> bool:
-        """Called by the watch: while a write waits nothing is read, so that the end of the source would not show."""
+        """Called by the watch: while a write is pending nothing is read, which would hide the end of the source."""
         return has_closed(self._source)
 
     def _read(self) -> None:
@@ -225,7 +225,7 @@ class _Pump:
 async def tunnel_streams(
     client: ByteStream, upstream: socket.socket, to_client: bytes, closed: type[Exception], stall_s: float
 ) -> None:
-    """As `SocketTunnel`, for a TLS connection, whose bare socket cannot be used. It raises `closed` at its end.
+    """Like `SocketTunnel`, for a TLS connection, whose bare socket cannot be used. It raises `closed` at its end.
 
     Returns when either side has closed; then both are closed. The client's stream watches its own writes. The
     websocket server has `stall_s` to accept what the client sends.

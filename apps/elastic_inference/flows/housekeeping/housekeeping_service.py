@@ -27,7 +27,7 @@ CLIENT_NAME = "ei-housekeeping"
 
 
 def run(settings: HousekeepingSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
-    """Runs rounds until the stop begins. Ready while both parts of Redis answer."""
+    """Runs rounds until the stop begins. Ready while queue and broker both answer."""
     for part in ("queue", "broker"):
         lifecycle.declare(part)
     asyncio.run(_serve(settings, lifecycle, registry))

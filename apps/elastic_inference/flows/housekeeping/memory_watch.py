@@ -1,4 +1,4 @@
-"""Takes memory from the type that has most of it, beside the rounds: a flood can fill Redis within a second.
+"""Frees memory of the type that uses most, independently of the rounds: a flood can fill Redis within a second.
 
 Called by `housekeeping_service`, on its event loop.
 """
@@ -21,7 +21,7 @@ LOOK_LIMIT_S = 3.0
 
 
 class MemoryWatch:
-    """One replica's looks at the memory of the queue's Redis. The rounds say what is wrong if it does not answer."""
+    """One replica's watch on the memory of the queue's Redis. The rounds report a Redis that does not answer."""
 
     def __init__(
         self, relief: MemoryRelief, with_pods: Callable[[], Collection[str]], metrics: HousekeepingMetrics
@@ -32,7 +32,7 @@ class MemoryWatch:
         self._throttle = Throttle()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Looks until the stop. A bug in a look is logged."""
+        """Checks the memory until the stop. A bug in a check is logged."""
         while not stop.is_set():
             try:
                 async with asyncio.timeout(LOOK_LIMIT_S):

@@ -1,4 +1,4 @@
-"""The rounds of housekeeping: each second the janitor and the length of every queue, every 10 s the pods.
+"""The rounds of housekeeping: every second the janitor and the length of each queue, every 10 s the pods.
 
 Called by `housekeeping_service`. Several replicas may run: locks in Redis share the janitor's work among them, and
 each exports the same figures. A figure that cannot be read is removed, because rules would keep using its last value.
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 ROUND_S = 1.0
 WORKERS_EVERY_S = 10.0
 READ_LIMIT_S = 3.0
-# A step of a round that takes longer ends, and the next ones run if Redis answers PING in time.
+# A step of a round that takes longer is cancelled; the next ones run if Redis answers PING in time.
 STEP_LIMIT_S = 2.0
 PING_LIMIT_S = 1.0
 _CLEAN_UP_LIMIT_S = 15.0
 BEAT_LIMIT_S = 30.0
 CONNECTIONS_EVERY_S = 10.0
-# Janitors occupy Redis for at most this long in one round; the next round continues with the next type.
+# Maximum time that janitors use in one round; the next round continues with the next type.
 JANITORS_S = 0.5
-# Streams that the janitors of all types look at in one round; but at least a few of each type.
+# Streams that the janitors of all types check in one round; at least a few of each type.
 NAMES_A_ROUND = 4096
 _MIN_NAMES = 64
 
@@ -112,7 +112,7 @@ class Housekeeping:
                 async with asyncio.timeout(STEP_LIMIT_S):
                     await step()
             except TimeoutError:
-                # Too much work is no outage: then Redis still answers.
+                # Too much work is not an outage: Redis still answers.
                 async with asyncio.timeout(PING_LIMIT_S):
                     await self._reader.ping()
                 name = step.__name__.strip("_").replace("_", " ")
@@ -139,10 +139,10 @@ class Housekeeping:
         behind = [name for name in names if name > self._last_done]
         order = behind + list(names[: len(names) - len(behind)])
         if order and order[0] == self._failed_first:
-            # The last round began with it and got no further.
+            # The last round started with this type and got no further.
             order.append(order.pop(0))
         self._failed_first = order[0] if order else ""
-        # A new type may have its place for a turn of ten seconds only.
+        # A new type may be served for a turn of only ten seconds.
         new = dict.fromkeys(name for name in names if self._tried and name not in self._tried)
         for infer_type in (*new, *(name for name in order if name not in new)):
             self._tried.add(infer_type)
@@ -154,7 +154,7 @@ class Housekeeping:
                 break
 
     async def _clean_type(self, infer_type: str, share: int, found: Sequence[str]) -> None:
-        """One type. What Redis refuses for it is logged and shown by a gauge, and the others are served."""
+        """Runs the janitor of one type. A refusal by Redis is logged and shown by a gauge; other types are served."""
         refused = 0
         try:
             if await self._janitor.run(infer_type, share, found):
@@ -174,10 +174,10 @@ class Housekeeping:
         before = self._types.names
         if not await self._types.refresh():
             if not before:
-                await self._reader.ping()  # a queue without types must also be seen to answer
+                await self._reader.ping()  # even without types, this shows whether the queue answers
             return
         for gone in set(before) - set(self._types.names):
-            # A type that is gone must not keep its last length.
+            # A type that no longer exists must not keep its last length.
             for metric in (self._metrics.queue_length, self._metrics.janitor_runs, self._metrics.janitor_refused):
                 metric.remove(gone)
             self._janitor.forget(gone)
@@ -211,7 +211,7 @@ class Housekeeping:
         await self._registry.shorten_watches()
 
     async def _ask(self, part: str, read: Callable[[], Awaitable[None]]) -> bool:
-        """Whether `read` succeeded in time; its outcome becomes readiness, `ei_redis_up` and `ei_redis_refused`."""
+        """Whether `read` succeeded in time; sets readiness, `ei_redis_up` and `ei_redis_refused` accordingly."""
         try:
             async with asyncio.timeout(_CLEAN_UP_LIMIT_S if part == "queue" else READ_LIMIT_S):
                 await read()

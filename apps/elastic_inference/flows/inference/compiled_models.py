@@ -1,10 +1,11 @@
-"""Compiled models on disk, so that a pod starts without reading, preparing and compiling its model.
+"""Keeps compiled models on disk, so that a pod starts without reading, preparing and compiling its model.
 
-Called by `engine`. OpenVINO's own cache (CACHE_DIR) needs the prepared model to find its entry, and to read a
-TensorFlow Lite file takes half as long as to compile it. So a file here also holds what the adapter learned.
+Called by `engine`. OpenVINO's own cache (CACHE_DIR) needs the prepared model to find its entry, and reading a
+TensorFlow Lite file takes half as long as compiling it. So a file here also contains what the adapter learned.
 
-A file fits one model file (by its content), one CPU, one number of threads, one version of OpenVINO and of this code:
-its name is a digest of all that. Its content is checked by a digest too. Whatever does not fit is compiled as usual.
+A file is valid for one model file (by its content), CPU, number of threads, version of OpenVINO and version of this
+code: its name is a digest of all these. A digest also protects its content. Without a valid file, the model is
+compiled.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ SUFFIX = ".blob"
 _MAGIC = b"ei-compiled-1\n"
 _DIGEST_BYTES = 32
 _LENGTH = struct.Struct("<I")
-# Models that lie in these files alone. An ONNX file may refer to others.
+# Formats that consist of these files only. An ONNX file may refer to others.
 _COMPLETE = {".xml": (".xml", ".bin"), ".tflite": (".tflite",)}
 _SIMPLE = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a file holds: the adapter and its model's preprocessing (without the model), and the compiled model."""
+    """The content of a file: the adapter, its model's preprocessing (without the model), and the compiled model."""
 
     family: str
     adapter: Adapter
@@ -48,7 +49,7 @@ class Restored:
 
 
 class CompiledModels:
-    """Files of compiled models in some folders; new ones go into `writable`."""
+    """Compiled models in several folders; new files go into `writable`."""
 
     def __init__(self, folders: Sequence[Path], writable: Path | None, cpu: str) -> None:
         """`cpu` names the CPU and all of its features; see `cpu_name`."""
@@ -73,7 +74,7 @@ class CompiledModels:
                 digest.update(_LENGTH.pack(len(content) & 0xFFFFFFFF))
                 digest.update(content)
         except OSError:
-            return None  # reading the model says why
+            return None  # the error follows when the model is read
         return f"{path.stem}-{digest.hexdigest()[:32]}{SUFFIX}"
 
     def load(self, name: str, options: AdapterOptions) -> Restored | None:
@@ -122,14 +123,14 @@ def _code() -> str:
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The model of the first CPU and its features; '' where they are unknown, so that nothing is kept."""
+    """The model of the first CPU and its features; '' if unknown, and then nothing is kept."""
     found = {}
     try:
         with cpuinfo.open(encoding="ascii", errors="replace") as lines:
             for line in lines:
                 key, _, value = line.partition(":")
                 if not key.strip():
-                    break  # the first CPU ends: a machine of a hundred takes long to list them all
+                    break  # the end of the first CPU: listing a hundred takes long
                 found[key.strip()] = value.strip()
     except OSError:
         return ""
@@ -140,7 +141,7 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _pack(family: str, adapter: Adapter, prepared: PreparedModel, blob: bytes) -> bytes:
-    """Raises TypeError for an adapter with a state of its own kind, such as another library's object."""
+    """Raises TypeError for an adapter with other state, such as another library's object."""
     fields = {name: getattr(prepared, name) for name in PreparedModel.__slots__ if name != "model"}
     state = {name: _plain(value) for name, value in vars(adapter).items() if name != "_options"}
     head = json.dumps({"family": family, "state": state, "prepared": {**fields, "resize": prepared.resize.value}})

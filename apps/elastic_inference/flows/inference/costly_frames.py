@@ -1,8 +1,8 @@
-"""Frames whose images take long to decode wait apart, so that the pod's other frames do not wait for them.
+"""Queues frames that take long to decode separately, so that the pod's other frames do not wait for them.
 
-Part of `TaskQueue`, which asks it for every frame. While other frames wait too long, costly ones get one worker at a
-time, and of that a sixteenth; otherwise half of the workers, and all of them while nobody else sends frames. A frame's
-name plays no part: whoever sends such images can give each a new one.
+Part of `TaskQueue`, which asks it for every frame. While other frames wait too long, costly ones get a sixteenth of
+one worker; otherwise half of the workers, and all of them while no other frames arrive. The stream's name does not
+matter, since a client can send each frame under a new one.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from elastic_inference.flows.inference.jpeg import MAX_SCANS, count_scans
 if TYPE_CHECKING:
     from elastic_inference.flows.inference.task_queue import Task
 
-# Measured with images of 2 to 33 million pixels, flat and noisy: within a third of what they take, or above it.
+# Measured with images of 2 to 33 million pixels, flat and noisy: the estimate is at most a third too low.
 SECONDS_A_PIXEL = 1.1e-9
 SECONDS_A_BYTE = 15e-9
-# A camera's image stays far below this: 40 ms for a noisy one of 4K. A progressive one of 33 million pixels takes 0.3 s
-# and more.
+# A camera's image takes far less: a noisy 4K image 40 ms. A progressive one of 33 million pixels takes 0.3 s and more.
 MIN_COSTLY_S = 0.1
-# Or as many times what an ordinary frame takes in all.
+# Or this many times the whole time of an ordinary frame.
 COSTLY_FRAMES = 4
-# After a costly image that has held up others, a worker leaves such images alone for so many times as long.
+# After a costly image that has delayed others, a worker takes no such image for this many times its duration.
 REST = 15
-# How long a frame that had to wait, or any other frame, counts.
+# How long a frame that had to wait counts, and any other frame.
 RECENT_S = 2.0
-# How often a worker without a frame looks whether a costly one may begin.
+# How often an idle worker checks whether a costly frame may start.
 LOOK_EVERY_S = 0.05
 
 
 def decoding_s(data: bytes, width: int, height: int) -> float:
-    """About how much CPU time the decoding of an image takes, by its header and its scans."""
+    """Estimates the CPU time to decode an image, from its header and its scans."""
     scans = 1 if one_scan(data) else min(count_scans(data), MAX_SCANS)
     return SECONDS_A_PIXEL * width * height * max(1, scans) + SECONDS_A_BYTE * len(data)
 
@@ -45,12 +44,12 @@ class CostlyFrames:
     """The costly frames of a pod. Thread-safe."""
 
     def __init__(self, workers: int, first_fps: float = float("inf"), fresh_s: float = float("inf")) -> None:
-        """`first_fps` is what the pod infers a second by its warm-up.
+        """`first_fps` is the pod's rate, as measured in the warm-up.
 
-        A frame older than `fresh_s` is handed out at once, since workers drop it.
+        A frame older than `fresh_s` is returned at once, since workers drop it.
         """
         self.resize(workers, first_fps, fresh_s)
-        # Whether there is anything to ask: workers read it for each frame.
+        # Whether there are any costly frames: workers read it for each frame.
         self.active = False
         self._waiting: deque[Task] = deque()
         # By thread: since when it works on a costly frame, and its CPU time then.
@@ -61,7 +60,7 @@ class CostlyFrames:
         self._lock = threading.Lock()
 
     def resize(self, workers: int, fps: float, fresh_s: float) -> None:
-        """Main thread: the pod has so many workers now, and infers `fps` frames a second."""
+        """Main thread: sets the number of workers, and the pod's rate in frames a second."""
         self.costly_s = max(MIN_COSTLY_S, COSTLY_FRAMES / max(fps, 0.001))
         self._workers = workers
         self._fresh_s = fresh_s
@@ -84,11 +83,11 @@ class CostlyFrames:
             return self._waiting.popleft() if len(self._waiting) > self._workers else None
 
     def others_came(self, now_s: float) -> None:
-        """Other frames have come."""
+        """Records that other frames have arrived."""
         self._ordinary_s = now_s
 
     def other_begins(self, waited_s: float, now_s: float) -> None:
-        """A worker begins another frame, which had waited so long."""
+        """Records that a worker starts an ordinary frame that had waited for `waited_s`."""
         if waited_s <= self.costly_s:
             return
         with self._lock:
@@ -98,9 +97,9 @@ class CostlyFrames:
                 self._rests_until_s = max(self._rests_until_s, ended_s + REST * took_s)
 
     def next(self, now_s: float, *, others_wait: bool) -> Task | None:
-        """A worker asks, with nothing in hand: the next costly frame, if it may begin now.
+        """For an idle worker: the next costly frame, if it may start now.
 
-        After a costly frame a worker takes one of the others, if any wait.
+        After a costly frame, a worker first takes an ordinary one, if any wait.
         """
         with self._lock:
             ended = self._end(now_s)
@@ -116,7 +115,7 @@ class CostlyFrames:
             return self._begin(now_s)
 
     def last(self, now_s: float) -> Task | None:
-        """As `next`, when the pod drains: one that waits, in any case."""
+        """Like `next`, while the pod drains: returns a waiting frame in any case."""
         with self._lock:
             self._end(now_s)
             return self._begin(now_s) if self._waiting else None

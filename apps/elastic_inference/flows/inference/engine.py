@@ -30,8 +30,8 @@ from elastic_inference.flows.inference.runtime import check_device, check_precis
 
 log = logging.getLogger(__name__)
 
-# Spare requests, so that an engine thread that ends one finds the next frame decoded. A single spare was 2 % slower
-# at 768x432, a third gained nothing.
+# Spare requests, so that the next frame is already decoded when an engine thread finishes one. With a single spare it
+# was 2 % slower at 768x432; a third one gained nothing.
 SPARE_REQUESTS = 2
 _PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
@@ -90,7 +90,7 @@ class Engine:
         config: Mapping[str, str] | None = None,
         read: Callable[[], Any] | None = None,
     ) -> None:
-        """`core` has compiled `compiled`, with `config`. `read` prepares the model if `prepared` has none."""
+        """`core` has compiled `compiled` with `config`. `read` loads the model if `prepared` lacks it."""
         self._core = core
         self._read = read or (lambda: prepared.model)
         self._compiled = compiled
@@ -176,7 +176,7 @@ class Engine:
     def compile_again(self, threads: int) -> None:
         """Compiles the model for this many threads of the CPU; `requests` then makes requests of the new one.
 
-        Those that exist keep the former one, and work. Takes up to seconds; RuntimeError if OpenVINO fails.
+        Existing requests keep the former one, and still work. Takes up to seconds; RuntimeError if OpenVINO fails.
         """
         use_threads(self._core, threads)
         compiled = self._core.compile_model(self._read(), self._target, self._config)
@@ -221,7 +221,7 @@ def compile_engine(
 ) -> Engine:
     """Reads, prepares and compiles a model for `device`. If `family` is None, the outputs' shapes decide it.
 
-    `precision` is `auto`, `f32`, `bf16` or `f16`. A model that is `kept` compiled is taken from there. Raises
+    `precision` is `auto`, `f32`, `bf16` or `f16`. A compiled model in `kept` is used. Raises
     ModelError for a file that is missing, broken or not made for the adapter, SettingError for the device or the
     precision.
     """
@@ -235,7 +235,7 @@ def compile_engine(
         config["INFERENCE_PRECISION_HINT"] = precision
     name = kept and kept.name_of(path, family, options, device, _facts(core, config, openvino))
     if kept and name:
-        config["CACHE_DIR"] = ""  # OpenVINO's own cache would hold it twice
+        config["CACHE_DIR"] = ""  # OpenVINO's own cache would store it twice
         if engine := _restore(core, path, options, kept.load(name, options), config):
             return engine
     family, adapter, prepared = _prepare(core, path, family, options)
@@ -254,7 +254,7 @@ def compile_engine(
 
 
 def _prepare(core: Any, path: Path, family: str | None, options: AdapterOptions) -> tuple[str, Adapter, PreparedModel]:
-    """Reads and prepares a model; with the name of its family."""
+    """Reads and prepares a model; also returns the name of its family."""
     try:
         model = core.read_model(path)
     except RuntimeError as error:

@@ -1,6 +1,6 @@
-"""One frame's way through the model: decode, preprocess, infer, read the outputs.
+"""Takes one frame through the model: decode, preprocess, infer, read the outputs.
 
-Called by the `workers`, one `FrameDetector` a thread, and by `warm_up`. Independent of the queue and the broker.
+Called by the `workers`, one `FrameDetector` per thread, and by `warm_up`. Independent of the queue and the broker.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class DecoderStack:
     """
 
     def __init__(self, colour: str, budget: ByteBudget | None = None, wait_s: float | None = None) -> None:
-        """`budget` bounds the memory of all images that are being decoded, each waits for it for at most `wait_s`."""
+        """`budget` limits the memory of all images being decoded; an image waits for it for at most `wait_s`."""
         self._colour = colour
         self._budget = budget
         self._wait_s = wait_s
         self._free: list[JpegDecoder] = []
 
     def borrow(self) -> JpegDecoder:
-        """A decoder that nobody else has now."""
+        """Returns a decoder that nobody else uses."""
         try:
             return self._free.pop()
         except IndexError:
@@ -59,7 +59,7 @@ class DecoderStack:
 def make_detectors(
     engine: Engine, threshold: float, budget: ByteBudget | None = None, wait_s: float | None = None
 ) -> list[FrameDetector]:
-    """A detector for each of the engine's requests; `budget` bounds the memory of images that are being decoded."""
+    """A detector for each of the engine's requests; `budget` limits the memory of images being decoded."""
     decoders = DecoderStack(engine.prepared.colour, budget, wait_s)
     return [FrameDetector(engine, request, threshold, decoders) for request in engine.requests()]
 
@@ -90,7 +90,7 @@ class FrameDetector:
         return self._adapter.decode(outputs, self._letterbox, self._threshold)
 
     def check(self, frame: Frame) -> None:
-        """As `infer`, and raises ModelError if the scores are not within 0..1."""
+        """Like `infer`, but also raises ModelError if the scores are not within 0..1."""
         outputs = self._outputs(frame)
         check_scores(self._adapter, outputs)
         self._adapter.decode(outputs, self._letterbox, self._threshold)
@@ -110,7 +110,7 @@ class FrameDetector:
     def _load(self, decoder: JpegDecoder, frame: Frame) -> None:
         """Decodes the frame into the request's input. The decoded image lives no longer than this call.
 
-        Whatever fails here is the image's fault, not the model's.
+        Any failure here is the image's fault, not the model's.
         """
         try:
             target = begin_input(*self._frame_size, self._prepared, self._request.input)

@@ -1,6 +1,6 @@
-"""The thread that hands out recent frames to event workers. Run by the `pipeline`; uses a connection of its own.
+"""The thread that sends recent frames to event workers. Run by the `pipeline`; uses a connection of its own.
 
-While no event service runs it only looks once a second whether one does, without any request to Redis.
+While no event service runs, it only checks once a second whether one does, without a request to Redis.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from elastic_inference.flows.inference.recent_frames import RecentFrames
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-# Rights come with a new users.acl, for which Redis is set up again.
+# New rights come with a new users.acl, for which Redis is set up again.
 _WITHOUT_RIGHTS_S = 30.0
 
 
@@ -73,7 +73,7 @@ class FrameDesk:
                 self._ends.wait(_WITHOUT_RIGHTS_S)
             except (RedisError, OSError) as error:
                 if note := self._throttle.note(type(error)):
-                    log.warning("frames for events cannot be handed out: %s %s", error, note)
+                    log.warning("cannot send frames to the event service: %s %s", error, note)
                 self._ends.wait(self._backoff.next_s())
         self._frames.turn(False)
         self._requests.close()

@@ -1,7 +1,7 @@
 """The pop thread: takes frames from the queue whenever the workers are about to need them.
 
-Run by the `pipeline`. It pops no more frames than the workers will start within a few hundredths of a second. The
-others wait in the queue, where the newest frames win.
+Run by the `pipeline`. It pops only as many frames as the workers will start within a few hundredths of a second.
+The others wait in the queue, where the newest frames win.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from elastic_inference.flows.inference.task_queue import Task
 
 log = logging.getLogger(__name__)
 
-# How long it waits for frames, or for room, before it looks whether to stop.
+# How long it waits for frames or for room before it checks for a stop.
 POP_WAIT_S = 1.0
 
 
@@ -31,7 +31,7 @@ class Consumer(Protocol):
 
     @property
     def legacy_in_hand(self) -> int:
-        """Legacy frames taken from Redis and not handed out yet."""
+        """Legacy frames taken from Redis but not yet returned."""
 
     def load_scripts(self) -> None:
         """Loads the queue's scripts."""

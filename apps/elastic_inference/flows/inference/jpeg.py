@@ -1,7 +1,7 @@
 """Decodes JPEGs at the smallest scale that still covers a model's input.
 
 Called by the workers, each with a decoder of its own; all share one budget of memory. Uses libturbojpeg for ordinary
-images, if it is there, else simplejpeg (libjpeg-turbo too) and, for what that cannot read, OpenCV. All release the
+images, if installed, else simplejpeg (also libjpeg-turbo) and, for what that cannot read, OpenCV. All release the
 interpreter lock while they work.
 """
 
@@ -21,7 +21,7 @@ from elastic_inference.domain.jpeg_header import jpeg_header
 from elastic_inference.domain.jpeg_memory import decoding_bytes, one_scan, row_bytes
 from elastic_inference.flows.inference.arrays import Image
 
-# libjpeg-turbo has fast code only for these: 3/4 and 5/8 were slower than full scale.
+# libjpeg-turbo has fast code only for these scales: 3/4 and 5/8 were slower than full scale.
 _DIVISORS = (8, 4, 2)
 # A progressive JPEG has some ten scans. Each scan costs a pass over all pixels, however few bytes it has. 4 MiB hold
 # 70,000 scans, which kept a worker busy for most of an hour (33 million pixels, 35 ms a scan).
@@ -64,7 +64,7 @@ class JpegDecoder:
         self.damaged = False  # whether a part of the last image was missing
 
     def decode(self, data: bytes, width: int, height: int, min_width: int, min_height: int) -> Image:
-        """The image, H x W x 3, uint8, upright; `width` and `height` are those at which it is shown.
+        """The image, H x W x 3, uint8, upright; `width` and `height` are the size at which it is displayed.
 
         If little of an image is missing, the rest is decoded and `damaged` is set. Waits while other decoders hold
         the memory that it takes. Raises InvalidFrameError: `truncated` if much is missing, `too_large` if the budget
@@ -121,10 +121,11 @@ class JpegDecoder:
         return image
 
     def decode_into(self, image: Image, data: bytes, size: tuple[int, int], minimum: tuple[int, int]) -> bool:
-        """Decodes and resizes into `image`, H x W x 3, if that can be done plane by plane; else False: use `decode`.
+        """Decodes and resizes into `image`, H x W x 3, plane by plane. False if that is impossible: use `decode`.
 
-        The colours of an image are made after it was resized, so of fewer pixels. `size` (w, h) is that at which the
-        image is shown, `minimum` as for `decode`. Only for sound, upright images of one scan and three planes.
+        Colours are converted after resizing, so for fewer pixels. `size` (w, h) is that at which the image is
+        displayed,
+        `minimum` is as for `decode`. Only for undamaged, upright images with one scan and three planes.
         """
         codec, header = self._codec, jpeg_header(data)
         if codec is None or header is None or header.planes is None or header.orientation != 1 or not header.one_scan:
@@ -171,7 +172,7 @@ class JpegDecoder:
         self._held = count
 
     def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image | None:
-        """The image as far as it can be decoded; None if another decoder may know it."""
+        """The image as far as it can be decoded; None if another decoder should try."""
         clean = without_stray_bytes(data)
         if clean is not data:
             try:

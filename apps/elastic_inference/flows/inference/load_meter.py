@@ -58,15 +58,15 @@ class LoadMeter:
         self._lock = threading.Lock()
 
     def pop_begins(self, now_s: float) -> None:
-        """Pop thread: asks the queue for frames."""
+        """Pop thread: records that a request to the queue starts."""
         self._popping_since_s = now_s
 
     def pop_fails(self) -> None:
-        """Pop thread: the queue could not be asked."""
+        """Pop thread: records that the request failed."""
         self._popping_since_s = None
 
     def pop_ends(self, batch: PopBatch, now_s: float) -> None:
-        """Pop thread: the queue has answered."""
+        """Pop thread: records the queue's answer."""
         asked_at_s, self._popping_since_s = self._popping_since_s, None
         longest_ms = max((popped.queue_ms for popped in batch.frames), default=0.0)
         # A frame that has waited longer than this pop took was there before the pod asked.
@@ -87,13 +87,13 @@ class LoadMeter:
         self._waste(spent_s + self._pop_s)
 
     def other_work(self, spent_s: float) -> None:
-        """Any thread: CPU seconds on what is no frame, such as compiling the model again."""
+        """Any thread: CPU seconds on other work than frames, such as compiling the model again."""
         self._waste(spent_s)
 
     def measure(self, utilisation: Utilisation, now_s: float, inferred: int) -> None:
         """Main thread: a new `reading`. `inferred` counts frames since the start."""
         since_s = self._popping_since_s
-        # The present pop began at least half a measurement ago: the pod waits for frames.
+        # The current pop started at least half a measurement ago: the pod waits for frames.
         starving = since_s is not None and now_s - since_s > MEASURE_EVERY_S / 2
         waited = self._never_starved and not starving
         self._never_starved = True

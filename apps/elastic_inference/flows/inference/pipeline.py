@@ -3,8 +3,8 @@
     intake ──tasks──► workers, one for each inference request ──► result sender
        └───────────── load meter ◄──────────┘
 
-Called by `inference_service`. A stop ends the intake first, then each part once it has done what it was given: no
-frame is lost.
+Called by `inference_service`. A stop ends the intake first, then each part once it has finished its frames: none is
+lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 _DRAIN_MARGIN_S = 3.0
 # Frames that wait longer for memory are stale; a worker that waits must not seem stuck.
 _MAX_WAIT_S = 20.0
-# Messages of frames in hand may take a quarter of what images may take while they are decoded.
+# The messages of frames in hand may take a quarter of the memory that decoding may take.
 _HELD_SHARE = 4
 
 
@@ -62,7 +62,7 @@ class Tuning:
     max_frame_age_s: float
 
     def fresh_s(self, workers: int, rounds: int, fps: float) -> float:
-        """The age up to which a frame is inferred or published, after this many rounds of all workers, of `fps` frames.
+        """The maximum age at which a frame is still inferred or published: the time for several rounds of all workers.
 
         Generous, since a machine under load is slower than it was in the warm-up. Only frames of a process that was
         stopped for seconds are older.
@@ -89,9 +89,9 @@ class Pipeline:
         requests: FrameRequests,
         recent_bytes: int = 0,
     ) -> None:
-        """`requests` are those of event workers, for the frames that the last `recent_bytes` hold.
+        """`requests` are those of event workers for recent frames, of which `recent_bytes` are kept.
 
-        `budget` bounds the memory of images that are being decoded.
+        `budget` limits the memory of images being decoded.
 
         `explain` says in one line what a Redis error means, for `queue` or `broker`.
         """

@@ -1,4 +1,4 @@
-"""The frames of the last seconds that show something: events get their images from them.
+"""Keeps frames of the last seconds with detections, from which events get their images.
 
 Filled by the publish thread, read by the thread that answers event workers. It holds references, not copies, and
 nothing while no event service runs.
@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.flows.inference.task_queue import Outgoing
 
-# An event worker asks within some 0.1 s, and `EVENT_REORDER_MS` later if it waits for a frame before.
+# An event worker asks within about 0.1 s, or `EVENT_REORDER_MS` later if it waits for an earlier frame.
 KEEP_S = 4.0
-# The most that it takes of the memory for images.
+# The maximum share of the memory for images.
 SHARE = 8
 _Key = tuple[str, int]
 
 
 class RecentFrames:
-    """Thread-safe."""
+    """The recent frames of a pod, by stream and order. Thread-safe."""
 
     def __init__(
         self, limit_bytes: int, budget: ByteBudget | None = None, monotonic: Callable[[], float] = time.monotonic
@@ -41,7 +41,7 @@ class RecentFrames:
         return len(self._frames)
 
     def turn(self, on: bool) -> None:
-        """Starts or stops; the latter forgets everything."""
+        """Switches it on or off; off forgets everything."""
         if on == self.on:
             return
         if self._budget is not None:
@@ -54,7 +54,7 @@ class RecentFrames:
                 self.used_bytes = 0
 
     def add(self, batch: Sequence[Outgoing]) -> None:
-        """Keeps the frames in which something was found."""
+        """Adds the frames that have detections."""
         now_s = self._monotonic()
         with self._lock:
             if not self.on:
@@ -73,7 +73,7 @@ class RecentFrames:
             self._trim(self._monotonic())
 
     def find(self, stream: str, order: int) -> bytes | None:
-        """The JPEG of a frame, if it is still there."""
+        """The JPEG of a frame, if it is still kept."""
         with self._lock:
             return self._frames.get((stream, order))
 
@@ -82,6 +82,6 @@ class RecentFrames:
         while queue and (self.used_bytes > self.limit_bytes or now_s - queue[0][0] > KEEP_S):
             _, key, jpeg = queue.popleft()
             self.used_bytes -= len(jpeg)
-            # A number may have come twice, after Redis has lost its counters.
+            # A number may occur twice after Redis has lost its counters.
             if self._frames.get(key) is jpeg:
                 del self._frames[key]

@@ -1,4 +1,4 @@
-"""What the pod reports about one of its Redis connections: readiness, and one log line a minute for each kind of error.
+"""What the pod reports about one of its Redis connections: readiness, and a log line per minute and kind of error.
 
 Called by `intake` (the queue) and `result_sender` (the broker), each with a `RedisHealth` of its own.
 """

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # Measured with three models: a further stream and its request take 0.17 to 0.35 of the memory that the model takes with
 # its first.
 _STREAMS_AS_LARGE_AS_A_MODEL = 3
-# The other half of the memory that is left is for images.
+# The other half of the remaining memory is for images.
 _ROOM_SHARE = 0.5
 
 
@@ -40,7 +40,7 @@ class PodCpu:
 
     @property
     def room(self) -> float:
-        """Bytes that a further model may take."""
+        """How many bytes another model may take."""
         return _ROOM_SHARE * (memory_limit() - memory_used())
 
 
@@ -70,7 +70,7 @@ class CpuFollower:
         self._used_s = self._counted_s = 0.0
 
     def look(self, utilisation: Utilisation, now_s: float) -> None:
-        """Reads the quota, at most once a second, and does what is due. Call it before each measurement."""
+        """Reads the quota, at most once a second, and follows changes. Call it before each measurement."""
         if not self._engine.on_cpu:
             return  # the device's own capacity counts
         before = self._cpu.watch.allowance
@@ -134,7 +134,7 @@ class CpuFollower:
         log.info("the model was compiled again in %.1f s", time.monotonic() - began_s)
 
     def _count_work(self) -> None:
-        """Takes the thread's CPU time out of the load while it is used, so that no measurement has too much of it."""
+        """Subtracts the thread's CPU time from the load as it is used, so that no measurement is distorted."""
         used_s = self._used_s
         if not used_s and self._clock is not None:
             try:
@@ -158,7 +158,7 @@ class CpuFollower:
 
 
 def fixed_cores(allowance: CpuAllowance) -> float | None:
-    """The cores that a pod has for sure: those of its quota."""
+    """The cores that are certainly available to the pod: its quota."""
     return None if allowance.quota is None else allowance.limit
 
 

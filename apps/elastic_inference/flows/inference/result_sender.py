@@ -35,7 +35,7 @@ GATHER_FULL_S = 0.025
 PUBLISH_LIMIT_S = 10.0
 # The maximum delay of a tombstone.
 TOMBSTONE_LIMIT_S = 1.0
-# Bounds the memory while the broker is unavailable; the oldest go first.
+# Limits the memory while the broker is unavailable; the oldest results are discarded first.
 MAX_TOMBSTONES = 4096
 # The reason in the tombstone of a frame that was lost in the pod.
 LOST = "lost"
@@ -64,7 +64,7 @@ class ResultSender:
         *,
         recent: RecentFrames | None = None,
     ) -> None:
-        """`report` refreshes the pod's entry in the registry; it is called each second and may raise.
+        """`report` refreshes the pod's entry in the registry; it is called every second and may raise.
 
         Results of frames older than `fresh_s` are dropped, unless they waited for the broker. `recent` gets the others.
         """
@@ -79,7 +79,7 @@ class ResultSender:
         self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.fresh_s = fresh_s
-        # How long the last publish took: what is ready now waited for it.
+        # Duration of the last publish: results that are ready now have waited for it.
         self._held_up_s = 0.0
         self._drain_until_s = float("inf")
 
@@ -159,7 +159,7 @@ class ResultSender:
         self._lifecycle.end_beat("publish")
 
     def _fresh(self, finished: list[Finished], tombstones: list[Tombstone], now_s: float) -> list[Outgoing]:
-        """The results to send. Those of a process that was stopped for a while are too old: they become tombstones."""
+        """The results to send. If the process was stopped for a while, old results become tombstones."""
         oldest_s = now_s - self.fresh_s - min(self._held_up_s, PUBLISH_LIMIT_S)
         fresh = [outgoing for outgoing, arrived_s in finished if arrived_s >= oldest_s]
         if count := len(finished) - len(fresh):
@@ -205,7 +205,7 @@ class ResultSender:
                 return None
             time.sleep(min(backoff.next_s(), max(0.0, until_s - time.monotonic())))
             if time.monotonic() > until_s + 1.0:
-                # The process was stopped meanwhile: what it holds is too old.
+                # The process was stopped meanwhile: its results are too old.
                 return None
 
     def _report(self) -> None:

@@ -22,8 +22,8 @@ _cores: list[Any] = []
 def load_openvino() -> Any:
     """The `openvino` package without telemetry and converter.
 
-    Without telemetry it falls back to its own empty stand-in. The converter (`ovc`) makes models from those of other
-    frameworks in memory; nobody needs it here, and it takes a third of the package's import.
+    Without telemetry, OpenVINO uses its own empty stand-in. The converter (`ovc`) converts models of other frameworks
+    in memory; it is not needed here, and takes a third of the package's import time.
     """
     modules: dict[str, Any] = sys.modules
     for name in ("openvino_telemetry", "openvino.tools.ovc"):
@@ -59,7 +59,7 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
 
 
 def has_cpu(core: Any) -> bool:
-    """Whether OpenVINO can use the CPU. To list all devices would load the code for all of them."""
+    """Whether OpenVINO can use the CPU. Listing all devices would load the code for each of them."""
     try:
         core.get_property("CPU", "NUM_STREAMS")
     except RuntimeError:
@@ -68,7 +68,7 @@ def has_cpu(core: Any) -> bool:
 
 
 def use_threads(core: Any, threads: int) -> None:
-    """Models that this core compiles from now on use this many threads on the CPU, each for a stream of its own."""
+    """Makes models that this core compiles from now on use this many CPU threads, each for a stream of its own."""
     core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads, "ENABLE_CPU_PINNING": False})
 
 

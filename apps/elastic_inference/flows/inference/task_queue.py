@@ -55,14 +55,14 @@ class TaskQueue:
     """Hands frames from the pop thread to the workers. Thread-safe within the roles that its methods name."""
 
     def __init__(self, workers: int, ahead: int, max_bytes: int = 1 << 62, costly: CostlyFrames | None = None) -> None:
-        """`ahead`: frames that a pop may bring. The pod holds at most four times what it works on and pops ahead.
+        """`ahead`: frames that a pop may return. The pod holds at most four times the frames in work and popped ahead.
 
         A pop waits while the images of the frames in hand have `max_bytes` or more.
         """
         self.resize(workers, ahead)
         self._max_bytes = max_bytes
         self._bytes = 0
-        # False only wakes a worker up, to look at the costly frames; True ends one; None ends one in a drain.
+        # False only wakes a worker, to check the costly frames; True ends a worker; None ends one in a drain.
         self._tasks: queue.SimpleQueue[Task | bool | None] = queue.SimpleQueue()
         self._costly = CostlyFrames(workers) if costly is None else costly
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -73,7 +73,7 @@ class TaskQueue:
         self._lock = threading.Lock()
 
     def resize(self, workers: int, ahead: int) -> None:
-        """Main thread: other limits, for another number of workers."""
+        """Main thread: sets the limits for another number of workers."""
         self.ahead = ahead
         self._low = ahead // 2
         # Limits the memory of decoded, waiting and unpublished frames while the broker is unavailable.
@@ -168,7 +168,7 @@ class TaskQueue:
         self._room.put(None)
 
     def end(self, workers: int, *, drain: bool = True) -> None:
-        """Main thread: ends `workers` workers, once all frames have been taken that were added before.
+        """Main thread: ends `workers` workers once all frames added before have been taken.
 
         Without `drain` costly frames may be left to the other workers.
         """

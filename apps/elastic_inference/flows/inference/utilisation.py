@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from elastic_inference.domain.scale_ratio import scale_ratio
 
-# A pod's first rates cover at least this long: one early frame must not look like a flood.
+# A pod's first rates cover at least this time: one early frame must not look like a flood.
 FIRST_SPAN_S = 2.0
 # A pod that is nearly busy and drops this share of its demand is full, even if its queue ran empty now and then.
 _FULL_BUSY = 0.8
@@ -81,7 +81,7 @@ class Utilisation:
         self._fixed = fixed
         self._available = fixed if fixed is not None else first_available
         self._capacity_fps = first_fps
-        # With each sample: the CPU seconds that were available until then.
+        # For each sample: the CPU seconds that were available until then.
         self._samples: deque[tuple[LoadSample, float]] = deque()
 
     @property
@@ -95,9 +95,9 @@ class Utilisation:
         return self._capacity_fps
 
     def resize(self, fixed: float | None, available: float) -> None:
-        """From the last sample on, the pod has `fixed` cores; if that is None, some `available`, which are estimated.
+        """Sets the cores from the last sample on: `fixed`, or if that is None, an estimate that starts at `available`.
 
-        The capacity changes by as much at once. Samples in the window count with the cores of their own time.
+        The capacity changes at once by the same factor. Samples in the window keep the cores of their own time.
         """
         before, self._fixed = self._available, fixed
         self._available = available if fixed is None else fixed
@@ -126,14 +126,14 @@ class Utilisation:
         mean = self._available
         if self._fixed is not None and elapsed_s > 0:
             mean = (granted_s - granted_before_s) / elapsed_s
-        # Other than 1 only while the window holds a time with another quota.
+        # Not 1 only while the window includes a time with another quota.
         now = self._available / mean if mean > 0 else 1.0
         busy = self._busy(used, wasted, waited, mean)
         if busy >= _FULL_BUSY and drop_fps > _FULL_DROPS * (infer_fps + drop_fps):
             busy = 1.0
         if infer_fps > 0 and busy > 0:
             self._capacity_fps = infer_fps / busy * now
-        # A pod can infer at least what it just did, even if the clock of its CPU time did not move meanwhile.
+        # A pod's capacity is at least its current rate, even if its CPU clock did not advance meanwhile.
         capacity_fps = max(self._capacity_fps, infer_fps * min(1.0, now))
         ratio = scale_ratio(infer_fps + drop_fps, capacity_fps)
         return LoadReading(infer_fps, drop_fps, busy, capacity_fps, ratio)

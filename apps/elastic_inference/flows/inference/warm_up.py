@@ -21,7 +21,7 @@ from elastic_inference.flows.inference.frame_detector import FrameDetector, make
 CORES_S = 0.1
 # An accelerator's pod uses no CPU meanwhile, and needs a while for its full speed.
 DEVICE_S = 1.0
-# Frames of one request after its first, which is slow; their CPU time differs by a few per cent.
+# Frames per request after its slow first one; their CPU time differs by a few per cent.
 MIN_FRAMES = 2
 _FRAME_SIZE = (768, 432)
 
@@ -38,8 +38,8 @@ def warm_up(engine: Engine, fixed: float | None = None) -> WarmUp:
     """Runs the engine's requests on a synthetic frame. The first frame of each is not timed.
 
     `fixed` is the quota in cores: then the CPU time of a few frames says enough, and the start stays short. Otherwise
-    it takes CORES_S to see how many cores there are. Raises RuntimeError if OpenVINO fails, ModelError for scores
-    outside 0..1, and whatever the adapter raises if it cannot read the outputs.
+    it runs for CORES_S to see how many cores are available. Raises RuntimeError if OpenVINO fails, ModelError for
+    scores outside 0..1, and whatever the adapter raises if it cannot read the outputs.
     """
     detectors = make_detectors(engine, 0.5)
     if not engine.on_cpu:
@@ -66,11 +66,11 @@ class _Timing:
 
     @property
     def measured(self) -> WarmUp:
-        """As measured by the clock."""
+        """Measured by the clock."""
         return WarmUp(sum(self._counts) / self.spent_s, self.used_s / self.spent_s)
 
     def under(self, cores: float) -> WarmUp:
-        """As calculated from the CPU time: a quota lets a few frames pass at full speed."""
+        """Calculated from the CPU time: under a quota, the first few frames still run at full speed."""
         used_s = self.used_s or self.spent_s * cores
         return WarmUp(sum(self._counts) / used_s * cores, cores)
 
@@ -115,7 +115,7 @@ def synthetic_frame(size: tuple[int, int] = _FRAME_SIZE, seed: int = 1) -> Frame
     """A frame with soft shapes, about as hard to decode as a camera's: some 50 kB at 768x432."""
     width, height = size
     shape = (height // 4, width // 4, 3)
-    # Not numpy's generators: to load them takes a pod's start longer than this.
+    # Not with numpy's random generators: importing them takes longer than this.
     noise = np.frombuffer(Random(seed).randbytes(math.prod(shape)), np.uint8).reshape(shape)  # noqa: S311
     image = cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), 60, "BGR", "420")

@@ -1,8 +1,8 @@
 """The worker threads: each takes a frame, infers it and hands a result or a tombstone to the result sender.
 
 Run by the `pipeline`, at most one worker for each inference request. JPEG decoding, resizing and inference release the
-interpreter lock. A broken frame never ends a worker. Workers are added and ended while frames come, and their detectors
-exchanged between two frames.
+interpreter lock. A broken frame never ends a worker. Workers can be added and ended during operation, and their
+detectors exchanged between two frames.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_DETAIL = 200
 
 
 class Detector(Protocol):
-    """Finds things in one frame; see `FrameDetector`."""
+    """Finds objects in one frame; see `FrameDetector`."""
 
     damaged: bool
 
@@ -63,7 +63,7 @@ class WorkerPool:
         # returns a detector to the list that it took it from, so the former ones go with their list.
         self._detectors = list(detectors)
         self._count = len(detectors)
-        # One entry a place, written only by the worker that has it.
+        # One entry per worker, which alone writes it.
         self._busy_since_s: list[float] = []
         self._inferred: list[int] = []
         self._threads: list[threading.Thread] = []
@@ -84,9 +84,9 @@ class WorkerPool:
         self.resize(self._count)
 
     def resize(self, count: int) -> None:
-        """Main thread: lets this many workers run, at most one for each detector. Frames in hand are done as before.
+        """Main thread: sets the number of workers, at most one for each detector. Frames in hand are finished.
 
-        Call it again while `running` differs: workers that were told to end may have to do so first.
+        Call it again while `running` differs: workers that were told to end may still be busy.
         """
         count = min(count, self._count)
         if count < self.running:
@@ -97,7 +97,7 @@ class WorkerPool:
             self.running += 1
 
     def exchange(self, detectors: Sequence[Detector], count: int) -> bool:
-        """Main thread: lets `count` workers run with other detectors from their next frame on.
+        """Main thread: gives `count` workers other detectors, from their next frame on.
 
         False if workers have to end first, since there are fewer detectors: call it again.
         """

@@ -1,4 +1,4 @@
-"""Turns the specification of a camera of the pool into the plan of a stream: how to open and to pace it.
+"""Turns the specification of a camera of the pool into a stream's plan: how to open and pace it.
 
 Called by the source worker.
 """

@@ -1,4 +1,4 @@
-"""What pods and viewers need of one stream, as the queue answers: the size of its frames, and whether it is watched.
+"""What pods and viewers need of one stream, by the queue's answers: the frame size, and whether it is watched.
 
 Called by `stream` and `pusher`. Safe for several threads: each answer replaces one entry.
 """
@@ -12,7 +12,7 @@ from elastic_inference.domain.image_size import UNKNOWN, WATCHED, FrameSize, Mod
 
 # Each push brings an answer. If frames come less often than this, the queue is asked.
 ASK_EVERY_S = 0.4
-# An older answer counts as none: frames then have their full size.
+# An older answer is ignored: frames then have their full size.
 TRUST_S = 3.0
 
 
@@ -31,7 +31,7 @@ class StreamNeeds:
         return now - self._answers.get(infer_type, (UNKNOWN, float("-inf")))[1] >= ASK_EVERY_S
 
     def watched(self, types: Iterable[str], now: float) -> bool:
-        """Whether somebody watches the stream, or that is unknown."""
+        """Whether somebody watches the stream; also true while unknown."""
         return any(code == WATCHED for code in self._codes(types, now))
 
     def known_watched(self, types: Sequence[str], now: float) -> bool | None:

@@ -17,7 +17,7 @@ _ROUNDING_S = 1e-6
 
 
 class Verdict(Enum):
-    """What happens to a grabbed frame."""
+    """The decision on a grabbed frame."""
 
     TAKE = "take"
     SKIP = "skip"  # over the cap
@@ -38,8 +38,8 @@ class FilePace:
     """A video's own times: a frame at media time t is due t seconds after the start, so that errors do not add up.
 
     Frames that are late by more than two intervals (at least 0.1 s) are dropped until the schedule is met again, so
-    there is never a burst. If reading is slower than the video, this would drop everything; after a second of drops
-    the schedule therefore starts again, and the video plays slower.
+    there is never a burst. If reading is slower than the video, this would drop everything. So after a second of drops
+    the schedule starts again, and the video plays slower.
     """
 
     def __init__(self, fps: float, fixed: bool = False) -> None:
@@ -108,7 +108,7 @@ class FileCap:
                 self._pace = FilePace(1.0)
             self._media_s = media_s
         verdict, wait_s = self._pace.admit(now, media_s)
-        # A late frame that the cap would not let through anyway is no drop.
+        # A late frame that exceeds the cap anyway does not count as a drop.
         if self._cap.admit(now + wait_s)[0] is Verdict.SKIP:
             return Verdict.SKIP, 0.0
         return verdict, wait_s

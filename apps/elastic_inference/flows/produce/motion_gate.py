@@ -1,4 +1,4 @@
-"""The gate of one stream: frames in which nothing moves are not inferred, but one a second.
+"""The motion gate of one stream: while nothing moves, only one frame per second is inferred.
 
 Called by `stream`, in the thread that encodes. The caller passes the time.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.motion import MotionDetector
 
-# Frames still pass for so long after the last motion; from then on one passes in each interval.
+# Frames still pass for this long after the last motion; then one frame passes per interval.
 HOLD_S, EVERY_S = 2.0, 1.0
-# Frames do not come to the millisecond.
+# Tolerance for frames that do not arrive exactly on time.
 _NEARLY_S = 0.95 * EVERY_S
-# Frames that are further apart can't be compared with each other, only with the background.
+# Frames further apart can't be compared with each other, only with the background.
 _ALONE_S = 0.5
 
 
@@ -27,18 +27,18 @@ class MotionGate:
         self.quiet = False
 
     def skip(self) -> None:
-        """A frame was not even decoded. Any thread may call it."""
+        """Records a frame that was not even decoded. Any thread may call it."""
         self._skipped = True
 
     def admit(self, frame: CapturedFrame, now: float, *, watched: bool) -> bool:
         """Whether the frame passes. Raises InvalidFrameError for an image that can't be read."""
         if watched:
-            # Nothing is looked for: afterwards the background starts again.
+            # No motion detection now; it starts later with a new background.
             self._detector.reset()
             self._moved_at, self.quiet = now, False
             self._passed_at = self._seen_at = now
             return True
-        # After a rest, too: the sizes of the packets say already that something may move.
+        # Also after a rest: the packet sizes have already shown that something may move.
         alone = self._skipped or now - self._seen_at > _ALONE_S
         self._seen_at, self._skipped = now, False
         if self._detector.moves(frame, now, alone=alone) or self._moved_at is None:

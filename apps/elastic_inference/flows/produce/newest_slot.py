@@ -11,7 +11,7 @@ T = TypeVar("T")
 class NewestSlot(Generic[T]):
     """Hands items from one thread to another without ever blocking the sender.
 
-    Two plain locks: a Condition runs Python for each wait, and between two frames of 1080p its code leaves the cache.
+    Two plain locks: a Condition runs Python code for each wait, which leaves the CPU cache between two 1080p frames.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Pushes the newest frame of each stream into the queues of one Redis, those of many streams together.
+"""Pushes the newest frame of each stream into the queues of one Redis, many streams in one round trip.
 
-Called by `stream_manager`; streams offer frames from their own threads, and push them there: another thread would have
-to be woken for each frame. While one round trip is under way, what the streams offer is collected for the next. A
-thread that must not wait for Redis leaves the answer to the pusher's own thread.
+Called by `stream_manager`; streams offer frames from their own threads, and push them in these threads, since waking
+another one for each frame would cost CPU. Frames offered during a round trip are collected for the next one. A thread
+that must not wait for Redis leaves the answer to the pusher's own thread.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Pushes = list[tuple[QueueSink, Frame]]
 class Pusher:
     """One connection, used by one thread at a time. Holds at most one frame of each sink: a newer one replaces it.
 
-    Its own thread reports, and pushes what was offered while another one pushed.
+    Its own thread sends reports, and pushes frames that were offered while another thread pushed.
     """
 
     def __init__(self, target: config.RedisTarget, key: str, lifecycle: Lifecycle, name: str) -> None:
@@ -47,7 +47,7 @@ class Pusher:
         self._reports: dict[QueueSink, tuple[SourceReport, int]] = {}
         self._questions: dict[QueueSink, None] = {}
         self._busy = False  # a thread uses the connection
-        # What another thread has sent; the own thread reads the answer. Then `_busy` is set as well.
+        # A push that another thread has sent, whose answer the own thread reads. `_busy` is then set too.
         self._underway: tuple[_Pushes, PushUnderway] | None = None
         self._ends = False
         self._thread = lifecycle.thread(PART, self._run)
@@ -59,8 +59,8 @@ class Pusher:
     def offer(self, sinks: Sequence[QueueSink], frame: Frame, captured: float, within_s: float | None = None) -> None:
         """Pushes one frame of a stream to some types, now or soon; `captured` is its monotonic time of capture.
 
-        In one round trip, since two workers may be handing the stream over: all types go over at the same frame. With
-        `within_s`, it waits for Redis no longer than that, or twice as long where sending takes its time.
+        All types share one round trip, since two workers may be handing the stream over: then all change at the same
+        frame. With `within_s`, it waits for Redis no longer than that, or twice as long if sending is slow.
         """
         with self._condition:
             replaced = [sink for sink in sinks if sink in self._frames]
@@ -93,7 +93,7 @@ class Pusher:
             self._condition.notify()
 
     def forget(self, sink: QueueSink) -> None:
-        """Discards the frame and the report that wait for this sink."""
+        """Discards the pending frame and report of this sink."""
         with self._condition:
             self._questions.pop(sink, None)
             self._frames.pop(sink, None)
@@ -159,7 +159,7 @@ class Pusher:
         _settle(pushes, outcomes)
 
     def _push_within(self, waiting: dict[QueueSink, tuple[Frame, float]], within_s: float) -> None:
-        """Pushes, and leaves the connection; or lets the own thread do the rest, if Redis takes longer."""
+        """Pushes, and releases the connection; if Redis takes longer, the pusher's own thread does the rest."""
         left = False
         try:
             pushes = self._for_queue(waiting)
@@ -167,7 +167,7 @@ class Pusher:
                 return
             several = [(sink.producer, (frame,)) for sink, frame in pushes]
             if not PushUnderway.possible(several):
-                # It connects first, or the like: the own thread does that.
+                # It must connect first, for example: the pusher's own thread does that.
                 with self._condition:
                     replaced = [sink for sink in waiting if sink in self._frames]
                     self._frames = {**waiting, **self._frames}
@@ -240,7 +240,7 @@ def _for_type(frame: Frame, infer_type: str, age_ms: float) -> Frame:
 
 
 class Pushers:
-    """The pushers of one process: one for each Redis that holds queues; the sinks of streams come from here."""
+    """The pushers of one process, one for each Redis with queues; makes the sinks of streams."""
 
     def __init__(self, settings: config.ProducerSettings, lifecycle: Lifecycle, name: str) -> None:
         """`name` shows in Redis' CLIENT LIST."""
@@ -260,7 +260,7 @@ class Pushers:
         permit: Permit | None,
         demand: StreamNeeds | None = None,
     ) -> tuple[Pusher, QueueSink]:
-        """A sink for one stream and one type. `demand` gets the answers of the queue, while its producer asks."""
+        """Makes a sink for one stream and one type. `demand` gets the queue's answers while its producer asks."""
         target = self._settings.queue
         # In a cluster each type's keys are in one slot, whose owner may change.
         shard = infer_type if self._by_type else ""

@@ -30,7 +30,7 @@ QUEUE_ERRORS: tuple[type[Exception], ...] = (*REDIS_ERRORS, RedisError, UnicodeE
 
 
 class QueueState:
-    """Whether the queue of one type works, for all streams that go there: readiness, log lines and pauses."""
+    """The state of one type's queue, for all its streams: readiness, log lines and pauses."""
 
     def __init__(self, infer_type: str, explain: Callable[[Exception], str], lifecycle: Lifecycle) -> None:
         """`explain` describes a queue error in one line, without secrets."""
@@ -51,7 +51,7 @@ class QueueState:
         return time.monotonic() >= self._retry_at
 
     def failed(self, error: Exception) -> None:
-        """Call when the queue has refused or not answered; several failures at once count as one."""
+        """Records that the queue has refused or not answered; simultaneous failures count as one."""
         self._working = False
         if not self.open:
             return
@@ -63,7 +63,7 @@ class QueueState:
         self._lifecycle.set_missing(self._part, why)
 
     def worked(self) -> None:
-        """Call when the queue has accepted something."""
+        """Records that the queue has accepted something."""
         if self._working:
             return
         self._working = True
@@ -72,13 +72,13 @@ class QueueState:
         self._lifecycle.set_ready(self._part)
 
     def end(self) -> None:
-        """Call when no stream uses the queue any longer: then readiness does not depend on it."""
+        """Records that no stream uses the queue any longer: readiness then does not depend on it."""
         self._lifecycle.set_ready(self._part)
 
 
 @dataclass(slots=True)
 class Permit:
-    """The right to push one stream. An ordinary producer has it for ever; a leased camera until its lease ends.
+    """The right to push one stream. An ordinary producer always has it, a leased camera until its lease ends.
 
     `until` is by this machine's monotonic clock; the queue refuses frames of a lease that is not the newest.
     """
@@ -102,7 +102,7 @@ class QueueSink:
         permit: Permit | None = None,
         demand: StreamNeeds | None = None,
     ) -> None:
-        """`demand` is told what the queue answers when the producer asks which size is needed."""
+        """`demand` is called with the queue's answer when the producer asks which size is needed."""
         self.infer_type = state.infer_type
         self._demand = demand
         self.state = state
@@ -146,7 +146,7 @@ class QueueSink:
             self.answered(outcome.wanted)
 
     def answered(self, wanted: int) -> None:
-        """Call with the size that the queue says this stream needs."""
+        """Records the frame size that the queue asks for."""
         if self._demand is not None:
             self._demand.learn(self.infer_type, wanted)
 

@@ -24,16 +24,16 @@ PART = "source"
 # One of many cameras that can never work as configured is tried again after this long: its file may appear.
 FATAL_PAUSE_S = 10.0
 
-# Opening may take a name lookup, a login and a few seconds of video. A read ends by the source's own time-out; it hangs
-# when it takes this much longer.
+# Opening may take a name lookup, a login and a few seconds of video. A read ends by the source's own time-out; if it
+# takes this much longer, it hangs.
 OPEN_LIMIT_S = 30.0
 READ_MARGIN_S = 5.0
 # If a read hangs despite every time-out, only a restart of the process helps: liveness fails after this long plus
 # twice the stall time.
 HANG_LIMIT_S = 80.0
-# Far below the limit of a hang: not each frame needs a beat.
+# Far below the limit of a hang: beating for each frame is not necessary.
 BEAT_EVERY_S = 1.0
-# Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond this number, liveness must decide.
+# Threads that hang for good, in a driver or a name lookup, cannot be ended. Beyond this number, liveness fails.
 MAX_ABANDONED = 3
 
 
@@ -59,7 +59,7 @@ class SourceReader:
     ) -> None:
         """`open_source` raises SourceError; a read that hangs for HANG_LIMIT_S and more fails liveness.
 
-        `at_once` takes a frame in the reader's thread; frames for which it returns False go into `slot`.
+        `at_once` handles a frame in the reader's thread; frames for which it returns False go into `slot`.
         `on_drop` is called for each dropped frame, `on_gated` for each that was not even decoded since nothing moves,
         and `on_invalid` for each unusable one, all in the reader's thread.
         With `never_fatal` a source that can't work as configured is tried again, after a longer pause. `part` is its
@@ -76,7 +76,7 @@ class SourceReader:
         self._lifecycle = lifecycle
         self._on_drop = on_drop
         self._on_gated = on_gated
-        # Whether the source may rest; None: nobody decides on that.
+        # Whether the source may rest; None while nobody has decided.
         self._quiet: bool | None = None
         self._on_invalid = on_invalid
         self._backoff = Backoff(0.2, 2.0)
@@ -238,7 +238,7 @@ class SourceReader:
             self._lifecycle.beat(self._part, self._hang_limit_s)
 
     def _skip(self, reading: _Reading, media_s: float | None) -> None:
-        """A frame that is not decoded keeps its number and its time."""
+        """Counts a frame that is not decoded: it keeps its number and its time."""
         self._sequence += 1
         now = time.monotonic()
         verdict, wait_s = self._gate.admit(now, media_s)
@@ -281,7 +281,7 @@ class SourceReader:
 
 
 class _Reading:
-    """One thread's reading: since when it blocks, and whether another thread has replaced it."""
+    """The state of one reading thread: since when it blocks, and whether another thread has replaced it."""
 
     def __init__(self) -> None:
         self.source: Source | None = None

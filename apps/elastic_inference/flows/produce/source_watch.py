@@ -25,7 +25,7 @@ class SourceState(StrEnum):
     """Field `state` of the queue's `source` hash."""
 
     LIVE = "live"
-    QUIET = "quiet"  # live, and the gate lets through one frame a second
+    QUIET = "quiet"  # live, and the gate passes one frame per second
     STALLED = "stalled"
     RECONNECTING = "reconnecting"
     # Packets arrive, but none can be decoded until the next key frame.
@@ -34,7 +34,7 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """A source's state at one moment; `fps` is the rate of the frames under the cap over the last seconds."""
+    """A source's state at one moment; `fps` is the recent rate of the frames that the cap allows."""
 
     state: SourceState
     fps: float
@@ -42,7 +42,7 @@ class SourceReport:
 
 
 class SourceWatch:
-    """Thread-safe. The caller passes all times, in monotonic seconds."""
+    """The state of one source. Thread-safe. The caller passes all times, in monotonic seconds."""
 
     def __init__(self, what: str, stall_s: float, metrics: ProducerMetrics, window_s: float = 5.0) -> None:
         """`what` describes the source in logs, without secrets; `stall_s` without any data is a stall."""
@@ -67,7 +67,7 @@ class SourceWatch:
         self._reasons = Throttle()
 
     def opened(self, now: float) -> None:
-        """Call when the source has been opened; its first frame may take `stall_s`."""
+        """Records that the source was opened; its first frame may take `stall_s`."""
         with self._lock:
             if self._opened_once:
                 self._reconnects += 1
@@ -78,7 +78,7 @@ class SourceWatch:
             self._packets = 0
 
     def data(self, now: float) -> None:
-        """Call for each packet, even if it completes no frame."""
+        """Records a packet, even if it completes no frame."""
         with self._lock:
             self._last = now
             self._packets += 1
@@ -92,7 +92,7 @@ class SourceWatch:
             log.info("%s sends video; waiting for its next key frame", self._what)
 
     def frame(self, now: float, wanted: bool = True) -> None:
-        """Call for each frame; only `wanted` frames count towards the rate."""
+        """Records a frame; only `wanted` frames count towards the rate."""
         with self._lock:
             self._last = self._last_frame = now
             self._packets = 0
@@ -117,7 +117,7 @@ class SourceWatch:
         return True
 
     def failed(self, now: float, why: str, waited_s: float = 0.0) -> None:
-        """Call when opening or reading has failed; `why` is a sentence without secrets.
+        """Records that opening or reading has failed; `why` is a sentence without secrets.
 
         A silence as long as `stall_s` counts as a stall, and so does a read that waited long before it failed
         (`waited_s`), since the frames just before it may have been old. A stalled source stays stalled until its next

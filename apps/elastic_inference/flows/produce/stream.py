@@ -1,4 +1,4 @@
-"""One camera or file: a thread that reads it and encodes its frames, another for when that would delay reading.
+"""One camera or file: a thread reads it and encodes its frames; a second one encodes if that would delay reading.
 
 Called by `stream_manager`. It has a sink for each type, and ends and fails alone.
 """
@@ -69,7 +69,7 @@ class StreamPlan:
 
     @property
     def asks(self) -> bool:
-        """Whether it depends on what pods and viewers need."""
+        """Whether the plan depends on what pods and viewers need."""
         return self.size is ImageSize.AUTO or self.gate is GateKind.MOTION or self.open_substream is not None
 
 
@@ -158,7 +158,7 @@ class ProducerStream:
 
     @property
     def note(self) -> str | None:
-        """What is not as it should be although frames arrive, in a sentence."""
+        """What is wrong although frames arrive, in a sentence."""
         return self._choice.note if self._choice is not None else None
 
     @property
@@ -225,7 +225,7 @@ class ProducerStream:
             if self._choice is not None:
                 self._choice.decide(self._demand.known_watched(self.plan.types, now), now)
             if self._watch.quiet and self._demand.watched(self.plan.types, now):
-                # Nobody decides on that before the next frame, which may be seconds away.
+                # Otherwise nobody would decide before the next frame, which may be seconds away.
                 self._watch.quiet = False
                 self._reader.set_quiet(False)
         self.report = report = self._watch.report(now)
@@ -328,7 +328,7 @@ class ProducerStream:
         try:
             passes = gate.admit(captured, now, watched=self._demand.watched(self.plan.types, time.monotonic()))
         except InvalidFrameError:
-            return True  # the encoder says what is wrong with it
+            return True  # the encoder reports what is wrong with it
         self._watch.quiet = gate.quiet
         self._reader.set_quiet(gate.quiet)
         if not passes:

@@ -45,7 +45,7 @@ class _Slot:
 
 
 class StreamManager:
-    """Not thread-safe: all calls come from one thread, which also calls `tick` a few times a second."""
+    """The streams of a process. Not thread-safe: one thread makes all calls, and calls `tick` a few times a second."""
 
     def __init__(
         self, settings: config.ProducerSettings, lifecycle: Lifecycle, registry: CollectorRegistry, name: str
@@ -113,7 +113,7 @@ class StreamManager:
         return {name: slot.stream for name, slot in self._slots.items() if slot.stream is not None}
 
     def tick(self) -> None:
-        """Looks after all streams; call it a few times a second."""
+        """Supervises all streams; call it a few times a second."""
         now = time.monotonic()
         self._lifecycle.beat(PART)
         self._ending = [stream for stream in self._ending if stream.running]
@@ -140,7 +140,7 @@ class StreamManager:
         self._lifecycle.end_beat(PART)
 
     def _failed(self, name: str, slot: _Slot, stream: ProducerStream, now: float) -> None:
-        """A bug has ended a stream: the others continue, and it is started again after a pause."""
+        """Handles a stream that a bug has ended: the others continue, and it is restarted after a pause."""
         log.error("%s has failed, and will be started again: %r", name, stream.fatal)
         stream.end()
         self._ending.append(stream)

@@ -21,12 +21,12 @@ from elastic_inference.domain.errors import SourceError
 log = logging.getLogger(__name__)
 # The first answer of the queue usually comes within 0.3 s. Without any, the main stream is read: somebody may watch.
 FIRST_ANSWER_S = 3.0
-# A stream that can't be used is tried again after this long, doubled each time up to the second number.
+# A stream that can't be used is retried after this time, which doubles up to the second number.
 PAUSE_S = (4.0, 60.0)
-# Relative difference of the proportions from which boxes in the one would be in the wrong place in the other.
+# From this relative difference of proportions on, boxes of one stream would be misplaced in the other.
 _OTHER_SHAPE = 0.1
-# A stream that can't be opened beside the other so often is opened after the other has ended: the camera may allow only
-# one session.
+# After this many failures to open a stream beside the other, it is opened once the other has ended: the camera may
+# allow only one session.
 _TRIES_BESIDE = 2
 _NO_MATTER_OF_SESSIONS = ("(401)", "(403)", "(404)")
 
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 
 class StreamChoice:
-    """Which stream of one camera is to be read, and what is known about both. It outlives the connections."""
+    """Decides which stream of one camera to read, and keeps what is known about both. It outlives the connections."""
 
     def __init__(self, name: str, main: Callable[[], Source], sub: Callable[[], Source]) -> None:
         """`main` and `sub` open one of them. Raise SourceError."""
@@ -64,7 +64,7 @@ class StreamChoice:
 
     @property
     def note(self) -> str | None:
-        """Why the stream that should be read is not, in a sentence."""
+        """Why the preferred stream is not read, in a sentence."""
         if self.reading is None or self.reading is self.wanted or (why := self._whys.get(self.wanted)) is None:
             return None
         return f"The {self.wanted} can't be used, the {self.reading} is read instead: {why}"
@@ -107,21 +107,21 @@ class StreamChoice:
         return self._openers[kind]()
 
     def failed(self, kind: Kind, error: SourceError) -> SourceError:
-        """Call when a stream can't be opened or breaks off; returns the error to raise."""
+        """Records that a stream can't be opened or broke off; returns the error to raise."""
         self._whys[kind] = str(error)
         self._retry_at[kind] = time.monotonic() + self._pauses[kind].next_s()
         # Only the main stream decides that a camera can't work as configured.
         return error if kind is Kind.MAIN else SourceError(str(error))
 
     def delivers(self, kind: Kind) -> None:
-        """Call with the first frame of a stream that is now read."""
+        """Records the first frame of the stream that is now read."""
         self.reading = kind
         self._pauses[kind].reset()
         self._whys.pop(kind, None)
         self._beside[kind] = 0
 
     def only_alone(self, kind: Kind, error: SourceError) -> bool:
-        """Call when a stream could not be opened beside the other; True if the other has to end first, for once."""
+        """Records that a stream could not be opened beside the other; True if the other has to end first this time."""
         if any(code in str(error) for code in _NO_MATTER_OF_SESSIONS):
             return False
         self._beside[kind] += 1
@@ -221,7 +221,7 @@ class BothStreams:
         threading.Thread(target=before.close, name="other stream's end", daemon=True).start()
         self._opens = False
         self._note_first()
-        log.info("%s: reads its %s now", self._choice.name, kind)
+        log.info("%s: now reads its %s", self._choice.name, kind)
         return media_s
 
     def _note_first(self) -> None:

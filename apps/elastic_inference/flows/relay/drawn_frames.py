@@ -35,7 +35,7 @@ class Painter:
 
 
 class DrawnFrames:
-    """One event loop; `on_jpeg` and `on_invalid` are called on it."""
+    """The drawn frames of one stream. For one event loop; `on_jpeg` and `on_invalid` are called on it."""
 
     def __init__(
         self, painter: Painter, on_jpeg: Callable[[bytes], None], on_invalid: Callable[[Exception], None]

@@ -1,7 +1,7 @@
-"""Joins tracks to the frames of one stream. Pure; called by `watched_stream`.
+"""Joins tracks with the frames of one stream. Pure; called by `watched_stream`.
 
-Tracks come from the event service a moment after the frame. While they come in time, a frame waits for its own for at
-most HOLD_S. Otherwise it goes out at once, and its tracks with the next frame.
+Tracks arrive from the event service a moment after the frame. While they arrive in time, a frame waits up to HOLD_S
+for its own. Otherwise it is sent at once, and its tracks follow with the next frame.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.relay.outgoing import Incoming
 
 HOLD_S = 0.08
-# A stream without tracks for so long has no event service: none of its frames waits.
+# Without tracks for this long, a stream seems to have no event service: its frames do not wait.
 _SILENT_S = 20.0
-# Frames of a stream that may wait, and their bytes.
+# Maximum number and bytes of waiting frames per stream.
 MAX_WAITING = 8
 MAX_WAITING_BYTES = 8 * 1024 * 1024
-# Frames and tracks that are remembered until the other half comes.
+# Maximum number of frames and tracks that are kept until the other half arrives.
 _MAX_KNOWN = 64
 _MAX_JOINED = 16
 
@@ -28,11 +28,11 @@ _LENGTH = struct.Struct(">I")
 
 
 class FrameTracksJoin:
-    """Not thread-safe. Times are seconds of one clock."""
+    """The frames and tracks of one stream. Not thread-safe. Times are in seconds of one clock."""
 
     def __init__(self) -> None:
         self._ready: dict[int, FrameTracks] = {}
-        # Frames whose tracks have not come: order -> when the frame came.
+        # Frames without tracks yet: order -> time of arrival.
         self._missing: dict[int, float] = {}
         self._heard_s = float("-inf")
         self._lag_s = 0.0
@@ -48,11 +48,11 @@ class FrameTracksJoin:
             del self._ready[next(iter(self._ready))]
 
     def has(self, order: int) -> bool:
-        """Whether the tracks of this frame are here."""
+        """Whether the tracks of this frame have arrived."""
         return order in self._ready
 
     def wait_until_s(self, order: int, now_s: float) -> float | None:
-        """A frame has come: until when it should wait for its tracks; None if it should not."""
+        """For a frame that has arrived: until when to wait for its tracks; None for not at all."""
         if order in self._ready or now_s - self._heard_s > _SILENT_S:
             return None
         self._missing[order] = now_s
@@ -61,7 +61,7 @@ class FrameTracksJoin:
         return now_s + HOLD_S if self._lag_s <= HOLD_S else None
 
     def join(self, incoming: Incoming) -> Incoming:
-        """The frame with its tracks, and with those that were late for earlier frames."""
+        """Returns the frame with its tracks, and with late ones of earlier frames."""
         if not self._ready or not incoming.document.endswith(b"}"):
             return incoming
         orders = [order for order in self._ready if order <= incoming.order]

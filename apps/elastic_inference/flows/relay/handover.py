@@ -1,6 +1,7 @@
 """Hands the connections that an `Acceptor` has accepted to the `websockets` library.
 
-The library lets asyncio accept from a listening socket. It gets this one, whose `accept` returns what was offered.
+The library makes asyncio accept from a listening socket. It gets this stand-in, whose `accept` returns what was
+offered.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def _nothing() -> None:
 
 
 class Handover(socket.socket):
-    """Looks like a listening socket; readable while connections wait to be taken. One event loop."""
+    """Stands in for a listening socket; readable while connections wait to be taken. For one event loop."""
 
     def __init__(self) -> None:
         near, self._far = socket.socketpair()

@@ -1,4 +1,4 @@
-"""Who watches which stream: keeps viewers, subscribes for them, and passes each message to its stream.
+"""Knows who watches which stream: keeps viewers, subscribes for them, and passes each message to its stream.
 
 Called by the `server` (viewers), `snapshots` and the `broker_feed` (messages), all on one event loop. Uses no HTTP.
 """
@@ -85,9 +85,9 @@ class Hub:
         self._on_watch = on_watch
         self._throttle = Throttle()
         self._streams: dict[bytes, WatchedStream] = {}
-        # The same ones by the channel of their tombstones.
+        # The same streams by the channel of their tombstones.
         self._by_tombstones: dict[bytes, WatchedStream] = {}
-        # And by that of their tracks.
+        # And by the channel of their tracks.
         self._by_tracks: dict[bytes, WatchedStream] = {}
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog()
@@ -107,7 +107,7 @@ class Hub:
         ]
 
     def add(self, viewer: Viewer) -> None:
-        """Sends this viewer the stream that it `wanted` from now on."""
+        """Starts to send this viewer the stream that it `wanted`."""
         stream = self._open(viewer.wanted.stream_id)
         viewer.on_sent_later = self._metrics.sent.inc
         stream.viewers[viewer.wanted.format][viewer] = None

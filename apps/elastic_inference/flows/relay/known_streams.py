@@ -1,4 +1,4 @@
-"""Whether a stream exists: inferred now, or at least pushed by a live producer.
+"""Decides whether a stream exists: inferred now, or at least pushed by a live producer.
 
 Called by the `server` for each new viewer of a stream that nobody watches yet, and for snapshots.
 """
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 # The lifetime of a producer's `source` hash.
 _SOURCE_LIFE_S = 10
-# A time further in the future was written before Redis' clock was set back: the bound of `QueueReader.sources`, which
-# would load libraries that this server does without.
+# A time further in the future was written before Redis' clock was set back. The same limit as in `QueueReader.sources`,
+# which is not imported, since it would load libraries that this server does not need.
 _SOURCE_AHEAD_S = 60
 
 
@@ -31,13 +31,13 @@ class KnownStreams:
     """Asks the broker's registry, then the frame queue. For one event loop; not thread-safe."""
 
     def __init__(self, registry: StreamRegistry, queue: aioredis.Redis | None) -> None:
-        """Without `queue`, or where its login may not read the queue's keys, only inferred streams are known."""
+        """Without `queue`, or if its login may not read the queue's keys, only inferred streams are known."""
         self._registry = registry
         self._queue = queue
         self._throttle = Throttle()
 
     async def exists(self, stream_id: str) -> bool:
-        """Whether there is such a stream; False for a malformed id. Raises BrokerUnavailableError."""
+        """Whether the stream exists; False for a malformed id. Raises BrokerUnavailableError."""
         names = keys.split_stream_id(stream_id)
         if names is None:
             return False

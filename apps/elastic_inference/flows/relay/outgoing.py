@@ -1,4 +1,4 @@
-"""A result as it arrives, and the websocket frames made from it. Pure.
+"""Parses results as they arrive, and builds websocket frames from them. Pure.
 
 Called by `watched_stream`. A websocket frame is built once for all viewers of a format, since servers do not mask
 (RFC 6455, section 5.2): header and payload are one bytes object that is written to every viewer's socket.
@@ -16,7 +16,7 @@ from elastic_inference.domain.result import RESULT_VERSION, check_size, split_me
 
 _FINAL_TEXT = 0x81
 _FINAL_BINARY = 0x82
-# What surrounds `order` in the JSON of `domain.result`, and how far from its start to look for it.
+# The text around `order` in the JSON of `domain.result`, and how far from the start to search for it.
 _PREFIX = b'{"v":%d,"stream":"' % RESULT_VERSION
 _PREFIX_BYTES = 4096
 _ORDER = b',"order":'
@@ -30,7 +30,7 @@ _NUMBER_BYTES = 32
 class Incoming:
     """One result message from the broker, with its JSON and its `order`.
 
-    `identity` tells frames with the same `order` apart: the producer's `seq` and `ts`; None if it sent neither.
+    `identity` distinguishes frames with the same `order`: the producer's `seq` and `ts`; None if it sent neither.
     """
 
     message: bytes

@@ -72,7 +72,7 @@ class WebsocketServer:
         limits: Limits | None = None,
         connection_metrics: ConnectionMetrics | None = None,
     ) -> None:
-        """`exists` says whether there is such a stream; it may raise BrokerUnavailableError."""
+        """`exists` tells whether a stream exists; it may raise BrokerUnavailableError."""
         self._hub = hub
         self._metrics = metrics
         self._exists = exists
@@ -232,7 +232,7 @@ class WebsocketServer:
             self._hub.remove(viewer)
 
     async def _sweep(self) -> None:
-        """Cuts off viewers that read nothing. The library's pings do not: they wait in the same full socket."""
+        """Cuts off viewers that read nothing. The library's pings can't: they wait in the same full socket."""
         limit_s = min(self._limits.write_stall_s, self._limits.ping_s + self._limits.pong_s)
         while True:
             await asyncio.sleep(limit_s / 8)

@@ -29,10 +29,10 @@ class SnapshotError(ElasticInferenceError):
 
 
 class Snapshots:
-    """One per server, over the `hub`. For one event loop; not thread-safe."""
+    """Takes snapshots; one object per server, over the `hub`. For one event loop; not thread-safe."""
 
     def __init__(self, hub: Hub, painter: Painter, exists: Callable[[str], Awaitable[bool]]) -> None:
-        """`exists` says whether a stream that nobody watches is known; it may raise BrokerUnavailableError."""
+        """`exists` tells whether an unwatched stream exists; it may raise BrokerUnavailableError."""
         self._hub = hub
         self._painter = painter
         self._exists = exists

@@ -24,7 +24,7 @@ from elastic_inference.flows.relay.viewer_pacing import ViewerPacing
 MAX_FRAMES = 200
 FLOOD_WINDOW_S = 10.0
 CLOSE_FLOOD = 1008
-# A viewer sends less at a time. Of a flood only so much is read before it is noticed.
+# A viewer sends less than this at a time. It also limits how much of a flood is read before it is noticed.
 _SLICE_BYTES = 2048
 # Final frame, opcode ping, eight bytes: a ping of `viewer_pacing`.
 _PING_HEAD = b"\x89\x08"

@@ -1,4 +1,4 @@
-"""How far one viewer is behind, judged by the pings it has not answered yet. Pure: times in seconds of one clock.
+"""Estimates how far a viewer is behind, by the pings that it has not answered yet. Pure: times in seconds of one clock.
 
 Called by `viewer`. A socket says when it is full, but not what is unread at the other end: the viewer's kernel
 accepts and acknowledges megabytes, and small messages never fill it. So a ping follows a frame now and then. A viewer

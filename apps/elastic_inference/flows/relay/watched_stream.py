@@ -1,4 +1,4 @@
-"""One stream that is watched: puts its results in order and sends them to its viewers, by format.
+"""One watched stream: puts its results in order and sends them to its viewers, by format.
 
 Made by the `hub` for the first viewer or snapshot, fed with the broker's messages. Runs on the event loop.
 """
@@ -41,7 +41,7 @@ class WatchedStream:
         self._sequence: Sequence[Incoming] = Sequence(window_s)
         self._late_counted = 0
         self._timer: asyncio.TimerHandle | None = None
-        # While the server is behind: the newest result that passed.
+        # The newest result, while the server is behind.
         self._kept: Incoming | None = None
         # Results that wait for their tracks, and until when.
         self._waiting: deque[tuple[Incoming, float]] = deque()
@@ -59,9 +59,9 @@ class WatchedStream:
         return bool(self.waiting) or any(self.viewers.values())
 
     def receive(self, message: bytes, *, hold: bool) -> None:
-        """Takes a result message; sends what is next in order to the viewers.
+        """Takes a result message; sends the results that are next in order to the viewers.
 
-        With `hold`, which is for a server that is behind, only the newest result until `flush` is sent, at `flush`.
+        With `hold`, for a server that is behind, only the newest result is kept, and `flush` sends it.
         """
         try:
             incoming = read_incoming(message)
@@ -105,7 +105,7 @@ class WatchedStream:
             self._send(newest)
 
     def close(self) -> None:
-        """Stops timer and drawing: nobody needs this stream any more."""
+        """Stops the timer and drawing, when nobody needs this stream any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -163,7 +163,7 @@ class WatchedStream:
         self._release(now_s)
 
     def _release(self, now_s: float) -> None:
-        """Sends, in order, what need not wait for its tracks any longer."""
+        """Sends, in order, the results that no longer wait for their tracks."""
         while self._waiting:
             first, until_s = self._waiting[0]
             full = len(self._waiting) > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES

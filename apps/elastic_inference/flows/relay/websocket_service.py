@@ -51,8 +51,8 @@ _WATCH_BATCH = 500
 _DRAW_THREADS = 2
 # Snapshots and handshakes in progress beside the viewers.
 _SPARE_CONNECTIONS = 256
-# This share of the memory that is left once the server runs is for drawing. The rest is for viewers and for frames on
-# their way.
+# The share of the free memory, once the server runs, that drawing may use. The rest is for viewers and frames in
+# transit.
 DRAWING_SHARE = 0.5
 # Each drawing thread keeps this much for the next image: enough for one of 5 megapixels. Larger ones are returned at
 # once, which makes an image of 4K some 8 % slower to draw.
@@ -60,7 +60,7 @@ _KEPT_BYTES = 16 << 20
 
 
 class Watcher:
-    """Tells the broker and the producers which streams are watched: a new one at once, all of them every 3 s."""
+    """Tells the broker and the producers which streams are watched: new ones at once, all of them every 3 s."""
 
     def __init__(
         self, registry: StreamRegistry, marks: WatchedMarks | None, report: Callable[[Exception | None], None]
@@ -212,7 +212,7 @@ def _connection_limits(settings: WebsocketSettings) -> ConnectionLimits:
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels until all have ended: a cancellation can get lost while a connection is being opened."""
+    """Cancels the tasks until all have ended: a cancellation can get lost while a connection is being opened."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()

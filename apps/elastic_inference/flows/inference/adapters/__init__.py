@@ -1,6 +1,6 @@
 """Adapters: one module for each family of models, behind the interface in `base`.
 
-The inference flow calls `make_adapter`, and `guess_family` for a model of the user's own. OpenVINO is not loaded at
+The inference flow calls `make_adapter`, and `guess_family` for a user's own model. OpenVINO is not loaded at
 import. A new family needs its module, one line in `FAMILIES` and its test.
 """
 

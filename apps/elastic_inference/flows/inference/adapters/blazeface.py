@@ -114,7 +114,7 @@ class BlazeFaceAdapter:
     def _few(
         self, raw_boxes: list[list[float]], raw_scores: list[float], anchors: list[int], letterbox: Letterbox
     ) -> list[Detection]:
-        """As `decode`, for the few anchors above the threshold; `anchors` are their numbers."""
+        """Like `decode`, for few anchors above the threshold; `anchors` are their numbers."""
         pixel = 1.0 / self._side
         boxes, scores = [], []
         for raw, score, at in zip(raw_boxes, raw_scores, anchors, strict=True):

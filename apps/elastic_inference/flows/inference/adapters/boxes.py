@@ -52,7 +52,7 @@ def few_detections(
     boxes: Sequence[Sequence[float]],
     letterbox: Letterbox,
 ) -> list[Detection]:
-    """As `detections`, for lists."""
+    """Like `detections`, for lists."""
     found = []
     (offset_x, offset_y), (scale_x, scale_y) = letterbox.offset, letterbox.scale
     for number, confidence, box in zip(classes, confidences, boxes, strict=True):

@@ -206,7 +206,7 @@ def colour_of(options: AdapterOptions, default: str) -> str:
     """The colour order of the input: that of the options, else the family's own."""
     colour = (options.colour or default).upper()
     if colour not in COLOURS:
-        raise ModelError(f"The colour order {options.colour!r} is not known: expected BGR or RGB.")
+        raise ModelError(f"The colour order {options.colour!r} is unknown: expected BGR or RGB.")
     return colour
 
 

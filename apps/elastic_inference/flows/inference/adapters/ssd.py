@@ -73,7 +73,7 @@ class SsdAdapter:
         return rows[: ended[0] if len(ended) else len(rows), 2]
 
     def _few(self, rows: list[list[float]], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
-        """As `decode`, for few rows; `chosen` are the numbers of those above the threshold."""
+        """Like `decode`, for few rows; `chosen` are the numbers of those above the threshold."""
         end = next((at for at, row in enumerate(rows) if row[0] < 0), len(rows))
         found = [rows[at] for at in chosen if at < end]
         classes = [int(row[1]) if math.isfinite(row[1]) else -1 for row in found]

@@ -75,7 +75,7 @@ def merge_weighted(boxes: Floats, scores: Floats, limit: float) -> tuple[Floats,
 
 
 def merge_few(boxes: list[Box], scores: list[float], limit: float) -> tuple[list[Box], list[float]]:
-    """As `merge_weighted`, for lists: n boxes of four finite numbers, n scores above 0."""
+    """Like `merge_weighted`, for lists: n boxes of four finite numbers, n scores above 0."""
     left = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
     merged: list[Box] = []
     highest: list[float] = []

@@ -4,8 +4,8 @@ Input: BGR, 0..255 as floats, letterboxed at the top left, filled with 114.
 
 Output: 1 x n x (5 + classes), which is centre, size, objectness and class scores for each cell of strides 8, 16 and 32,
 row by row. In pixels of the input, centre = (raw + cell) * stride and size = exp(raw) * stride. The graph has applied
-the sigmoid to objectness and classes. An export with `--decode-in-inference` has the same shape, but its graph has
-computed centre and size: only then does it contain the exponential.
+the sigmoid to objectness and classes. An export with `--decode-in-inference` has the same shape, but its graph computes
+centre and size, and only such a graph contains the exponential.
 """
 
 from __future__ import annotations

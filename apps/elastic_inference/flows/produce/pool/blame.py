@@ -1,4 +1,4 @@
-"""Finds the camera that has crashed a process, from the report of `faulthandler`, and decides when it may run again.
+"""Finds the camera that crashed a process, from `faulthandler`'s report, and decides when it may run again.
 
 Called by `source_worker`. Pure; the caller passes the time.
 """
@@ -10,7 +10,7 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-# A camera that has crashed this many processes is quarantined: it runs alone, after a pause that grows.
+# A camera that has crashed this many processes is quarantined: it runs alone, after growing pauses.
 CRASHES = 2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
 # A camera that has run this long without a crash is trusted again.
@@ -49,7 +49,7 @@ class Records:
     _records: dict[str, Record] = field(default_factory=dict)
 
     def crashed(self, name: str, now: float) -> None:
-        """A camera has crashed a process."""
+        """Records that a camera has crashed a process."""
         record = self._records.setdefault(name, Record())
         record.crashes += 1
         record.since = now
@@ -58,12 +58,12 @@ class Records:
             record.retry_at = now + record.pause_s
 
     def inherit(self, name: str, until: float) -> None:
-        """Another worker has put the camera into quarantine; `until` is monotonic."""
+        """Records that another worker has put the camera into quarantine; `until` is monotonic."""
         if not self.quarantined(name):
             self._records[name] = Record(CRASHES, FIRST_PAUSE_S, until, until)
 
     def quarantines(self, now: float) -> dict[str, float]:
-        """Until when each camera in quarantine stays there, unless it crashes again."""
+        """The end of each camera's quarantine, unless it crashes again."""
         return {
             name: max(now, record.retry_at) + FORGIVEN_AFTER_S
             for name, record in self._records.items()
@@ -106,5 +106,5 @@ class Records:
         return left
 
     def forget(self, name: str) -> None:
-        """The camera has been changed or removed."""
+        """Forgets a camera that has been changed or removed."""
         self._records.pop(name, None)

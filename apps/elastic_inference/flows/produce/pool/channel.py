@@ -1,6 +1,7 @@
 """JSON lines over a socket between the source worker and its child processes.
 
-Called by `child` and `child_process`. It carries logins, which therefore need no argument and no environment variable.
+Called by `child` and `child_process`. It carries logins, so that these do not appear in arguments or environment
+variables.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Message = dict[str, Any]
 class Channel:
     """One end. `receive` is for one thread, the others for any.
 
-    Sending waits for nobody: a process that has just started, or a busy machine, reads a few seconds later.
+    Sending never blocks: a process that has just started, or is on a busy machine, may read seconds later.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -36,8 +37,8 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any]) -> bool:
-        """Sends one message, of which `flush` sends what does not fit now. False if the other end has closed, or is
-        further behind than one message may be long."""
+        """Sends one message; `flush` sends what does not fit now. False if the other end has closed, or more than one
+        maximum message is unsent."""
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             self._late += data
@@ -45,11 +46,11 @@ class Channel:
 
     @property
     def behind(self) -> bool:
-        """Whether something waits for `flush`."""
+        """Whether `flush` has something to send."""
         return bool(self._late)
 
     def flush(self) -> bool:
-        """Sends more of what waits; False as from `send`."""
+        """Sends more of the unsent data; False as from `send`."""
         with self._lock:
             return self._flush()
 
@@ -65,7 +66,7 @@ class Channel:
         return len(self._late) <= MAX_MESSAGE_BYTES
 
     def receive(self) -> list[Message] | None:
-        """Waits for data and returns the messages that are complete; None when the other end has closed."""
+        """Waits for data and returns the complete messages; None when the other end has closed."""
         try:
             data = self._socket.recv(_READ_BYTES)
         except OSError:

@@ -41,7 +41,7 @@ LARGE_BLOCK_BYTES = 1024 * 1024
 
 
 class CameraProcess:
-    """Follows the worker's messages, and reports each second and on each change of a camera's state."""
+    """Follows the worker's messages, and reports every second and on each change of a camera's state."""
 
     def __init__(self, settings: config.CameraSettings, channel: Channel) -> None:
         self._settings = settings
@@ -118,7 +118,7 @@ class CameraProcess:
     def _report(self) -> None:
         self._note_threads()
         if self._channel.behind:
-            return  # the worker does not read: it will want newer facts
+            return  # the worker does not read now: it gets newer facts later
         now = time.monotonic()
         streams = self._manager.streams()
         states = {

@@ -1,4 +1,4 @@
-"""A child process as the source worker sees it: started, told what to run, and examined after a crash.
+"""The source worker's side of a child process: starts it, tells it what to run, and examines its crashes.
 
 Called by `children`.
 """
@@ -24,7 +24,7 @@ END_LIMIT_S = 3.0
 
 @dataclass(slots=True)
 class Assignment:
-    """One camera as it was given to a child."""
+    """A camera assigned to a child."""
 
     revision: int
     spec: CameraSpec
@@ -93,13 +93,13 @@ class ChildProcess:
         own = {name: until[name] for name in self.cameras if name in until}
         for name, at in own.items():
             self.cameras[name].until = at
-        # While it does not read, only the newest times are kept for it.
+        # While the child does not read, only the newest times are kept for it.
         self._lease_late = bool(own) and self.channel.behind
         if own and not self._lease_late:
             self._send({"op": "lease", "until": own})
 
     def flush(self) -> None:
-        """Sends more of what it could not take before."""
+        """Sends more of what it could not accept before."""
         if self.channel.behind and not self.channel.flush():
             self.hangs = True
         if self._lease_late and not self.channel.behind:
@@ -128,7 +128,7 @@ class ChildProcess:
         return [name for name in self.cameras if self.reports.get(name, {}).get("opening", True)]
 
     def end(self) -> tuple[int, str]:
-        """Waits for a process that has closed its channel, or kills one that hangs; its exit code and crash report."""
+        """Waits for a process that has closed its channel; kills it if it hangs. Returns exit code and crash report."""
         self.channel.close()
         if self.hangs:
             self._process.kill()
@@ -142,7 +142,7 @@ class ChildProcess:
         return code, report
 
     def begin_end(self) -> None:
-        """Asks it to end, by ending what it reads."""
+        """Asks it to end, by closing its input."""
         self.channel.shut()
 
     def _send(self, message: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ class ChildProcess:
 
 
 def spec_message(spec: CameraSpec) -> Message:
-    """A camera's specification with its login, for the channel alone."""
+    """A camera's specification with its login, only for the channel."""
     message: Message = spec.model_dump(mode="json", exclude={"login"}, exclude_none=True)
     if spec.login is not None:
         message["login"] = {"user": spec.login.user, "password": spec.login.password.get_secret_value()}

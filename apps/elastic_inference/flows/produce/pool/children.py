@@ -1,4 +1,4 @@
-"""The child processes of a source worker: which runs which camera, and what happens when one crashes.
+"""The child processes of a source worker: distributes cameras among them, and handles crashes.
 
 Called by `source_worker`, from one thread, except `metrics`.
 """
@@ -23,12 +23,12 @@ from elastic_inference.flows.produce.pool.costs import Costs
 log = logging.getLogger(__name__)
 # Another process is started when each of the others would use more than this, in cores.
 START_ANOTHER_ABOVE = 0.5
-# It is started before that, so that a camera that is taken over from another worker need not wait for it.
+# It is started ahead of need, so that a camera claimed from another worker need not wait for it.
 START_AHEAD_ABOVE = 0.25
 MOST_ALONE = 4
-# A child that says nothing for this long, while this process runs, hangs.
+# A child that sends nothing for this long, while this process runs, hangs.
 SILENT_LIMIT_S = 30.0
-# Until it says something for the first time, it has this long: on a node without CPU to spare Python starts slowly.
+# Limit for the first message: on a node without spare CPU, Python starts slowly.
 START_LIMIT_S = 120.0
 METRICS_LIMIT_S = 1.0
 # If a process ends this soon after its start, and no camera is to blame, the next one starts after a pause that grows.
@@ -39,7 +39,7 @@ class Children:
     """Runs the cameras that it is given. A camera whose process crashes continues in another one."""
 
     def __init__(self, most: int, window_s: float) -> None:
-        """At most `most` processes, and some more for cameras in quarantine."""
+        """Runs at most `most` processes, and some more for cameras in quarantine."""
         self.most = most
         self._shared: list[ChildProcess] = []
         self._alone: dict[str, ChildProcess] = {}
@@ -62,13 +62,13 @@ class Children:
         self._answers: dict[int, tuple[int, list[Message]]] = {}
 
     def start_first(self) -> None:
-        """Starts a process before there is a camera, so that the first need not wait for it."""
+        """Starts a process before there is a camera, so that the first camera need not wait for it."""
         if not self._shared and (child := self._start(time.monotonic())) is not None:
             self._shared.append(child)
 
     @property
     def ready(self) -> bool:
-        """Whether a process runs that reads its messages at once."""
+        """Whether a process is running and ready to read messages."""
         return any(child.follows for child in self._shared)
 
     def put(self, name: str, camera: Assignment) -> None:
@@ -122,7 +122,7 @@ class Children:
         return [(child.number, child.cpu_s) for child in self._all()]
 
     def step(self, timeout_s: float) -> None:
-        """Waits for messages, follows them, and looks after the processes."""
+        """Waits for messages, handles them, and supervises the processes."""
         for key, _ in self._selector.select(timeout_s):
             child: ChildProcess | None = key.data
             if child is None:
@@ -232,7 +232,7 @@ class Children:
             self._place(name, hurry=not self.records.suspect(name))
 
     def _place(self, name: str, hurry: bool = False) -> None:
-        """With `hurry`, a process that runs is preferred to one that must be started."""
+        """With `hurry`, prefers a running process to one that must be started."""
         now = time.monotonic()
         if self.records.quarantined(name):
             if not self.records.may_run(name, now) or len(self._alone) >= MOST_ALONE:
@@ -276,7 +276,7 @@ class Children:
         try:
             child = ChildProcess(self._started)
         except OSError as error:
-            # No descriptor, process or memory is left: the cameras of the others go on meanwhile.
+            # No descriptor, process or memory is left: cameras in other processes continue meanwhile.
             self._start_at = now + self._backoff.next_s()
             if note := self._throttle.note("start"):
                 log.error("no camera process can be started, it is tried again: %s %s", error, note)

@@ -1,4 +1,4 @@
-"""What each camera costs in CPU seconds a second, from what its threads have used. Pure; the caller passes the time.
+"""Measures each camera's cost in CPU seconds per second, from its threads' CPU time. Pure; the caller passes the time.
 
 Called by `children` and `load`.
 """
@@ -20,7 +20,7 @@ class Rate:
         self._points: deque[tuple[float, float]] = deque()
 
     def note(self, value: float, now: float) -> None:
-        """The counter's value at this time."""
+        """Records the counter's value at this time."""
         self._total += value - self._last if value >= self._last else value
         self._last = value
         self._points.append((now, self._total))
@@ -28,7 +28,7 @@ class Rate:
             self._points.popleft()
 
     def per_second(self) -> float | None:
-        """None until two values, a second apart, are known."""
+        """The rate; None until two values a second apart are known."""
         if not self._points:
             return None
         (began, first), (ended, last) = self._points[0], self._points[-1]
@@ -43,7 +43,7 @@ class Costs:
         self._rates: dict[str, Rate] = {}
 
     def note(self, name: str, cpu_s: float, now: float) -> None:
-        """What a camera's threads have used so far."""
+        """Records the CPU seconds that a camera's threads have used so far."""
         self._rates.setdefault(name, Rate(self._window_s)).note(cpu_s, now)
 
     def of(self, name: str) -> float:
@@ -52,7 +52,7 @@ class Costs:
         return measured or self.typical() or ESTIMATE
 
     def measured(self, name: str) -> float | None:
-        """None until it is known."""
+        """The measured cost of one camera; None until it is known."""
         rate = self._rates.get(name)
         return rate.per_second() if rate is not None else None
 
@@ -62,5 +62,5 @@ class Costs:
         return sum(known) / len(known) if known else 0.0
 
     def forget(self, name: str) -> None:
-        """The camera has been removed."""
+        """Forgets a removed camera."""
         self._rates.pop(name, None)

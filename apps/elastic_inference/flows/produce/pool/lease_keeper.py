@@ -1,4 +1,4 @@
-"""Keeps the leases of a source worker: each second one round at Redis, in a thread of its own.
+"""Keeps the leases of a source worker: one round every second, in a thread of its own.
 
 Called by `source_worker`. Reads the specifications of cameras that are new or changed, and writes their status.
 """
@@ -46,7 +46,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The answers of a round. `cameras` have a new specification. `draining`: it said that this worker stops."""
+    """The answers of a round. `cameras` have a new specification. `draining`: it announced this worker's stop."""
 
     round: Round
     cameras: Mapping[str, CompleteCamera]
@@ -94,7 +94,7 @@ class LeaseKeeper:
         self._hurry.set()
 
     def close(self) -> None:
-        """Ends the thread, and gives back what is still held."""
+        """Ends the thread, and releases the leases that are still held."""
         self._ends = True
         self._hurry.set()
         if self._thread.ident is None:
@@ -135,7 +135,7 @@ class LeaseKeeper:
         found = self._leases.renew(standing.held, standing.capacity, standing.used, standing.draining)
         mine = {name: claim.revision for name, claim in found.held.items()}
         self._revisions = {name: known for name, known in self._revisions.items() if name in mine}
-        # While Redis does not know what is wanted, the revision is 0, and the known specification stays in use.
+        # While Redis does not know the wanted cameras, the revision is 0, and the known specification stays in use.
         changed = [name for name, revision in mine.items() if revision and self._revisions.get(name) != revision]
         cameras: Mapping[str, CompleteCamera] = {}
         try:

@@ -22,7 +22,7 @@ class Load:
         self._rates: dict[int, Rate] = {}
 
     def note(self, cpu_s: Iterable[tuple[int, float]], now: float) -> None:
-        """(number, CPU seconds so far) of each process that runs."""
+        """Records (number, CPU seconds so far) of each running process."""
         found = dict(cpu_s)
         self._rates = {number: rate for number, rate in self._rates.items() if number in found}
         for number, used in found.items():
@@ -30,11 +30,11 @@ class Load:
 
     @property
     def used(self) -> float:
-        """In cores."""
+        """The CPU used, in cores."""
         return sum(rate.per_second() or 0.0 for rate in self._rates.values())
 
     def scale_ratio(self, unassigned: Iterable[Unassigned], workers: int) -> float:
-        """CPU used, and this worker's share of what nobody runs, over CPU available.
+        """CPU used, plus this worker's share of the cameras that nobody runs, over CPU available.
 
         A camera that is too large for any worker does not count: more of them would not help.
         """

@@ -1,4 +1,4 @@
-"""Probes one camera in a process of its own: a camera whose video crashes the decoder takes no other one with it.
+"""Probes one camera in a process of its own: video that crashes the decoder affects no other camera.
 
 Called by `probes`, which writes a JSON object to standard input and reads one from standard output.
 """
@@ -26,7 +26,7 @@ _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
 def probe(asked: ProbeRequest, settings: CameraSettings, watch_s: float, limit_s: float) -> CameraProbe:
-    """Opens what is asked for and watches it for `watch_s`, within `limit_s`. Raises ElasticInferenceError."""
+    """Opens the camera and watches it for `watch_s`, within `limit_s`. Raises ElasticInferenceError."""
     images: list[bytes] = []
     keep: Callable[[bytes], None] = images.append
     rules = settings.address_rules

@@ -39,7 +39,7 @@ from elastic_inference.domain.errors import ElasticInferenceError
 
 log = logging.getLogger(__name__)
 
-# Probes that one worker makes at once.
+# Maximum number of concurrent probes of one worker.
 THREADS = 2
 WATCH_S = 1.5
 # Part of the 10 s that the client waits, so that the answer comes in time.
@@ -48,7 +48,7 @@ _PAUSE_S = 1.0
 # The process that probes, and how long it may take to start and to end.
 CHILD = "elastic_inference.flows.produce.pool.probe_child"
 _START_S = 1.5
-# What it needs to know of the worker's settings.
+# The worker's settings that it needs.
 _SETTINGS = {
     "camera_networks",
     "video_dir",
@@ -60,7 +60,7 @@ _SETTINGS = {
 
 
 class ProbeAnswers:
-    """Takes requests from `start` to `close`, which does not wait for a probe that runs: that ends by its time-out."""
+    """Answers requests from `start` to `close`, which does not wait for a running probe: it ends by its time-out."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings

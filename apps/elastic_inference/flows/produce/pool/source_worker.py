@@ -1,6 +1,6 @@
 """The source worker: leases cameras of the pool, runs them in child processes, reports and hands them over.
 
-Called by `camera_service` with `CAMERA_POOL=true`. One camera never fails its readiness, liveness or exit code.
+Called by `camera_service` with `CAMERA_POOL=true`. A single camera never affects its readiness, liveness or exit code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SourceWorker:
         registry: CollectorRegistry,
         cpu: CpuWatch | None = None,
     ) -> None:
-        """`cpu` says how much CPU this process may use; tests pass their own."""
+        """`cpu` returns how much CPU this process may use; tests pass their own."""
         self._lifecycle = lifecycle
         self._cpu = cpu or CpuWatch()
         self._fixed_processes = settings.camera_processes
@@ -74,7 +74,7 @@ class SourceWorker:
         self._probes = ProbeAnswers(settings)
         self._held: dict[str, Holding] = {}
         self._leaving: dict[str, float] = {}  # until when (monotonic)
-        self._others_until = float("-inf")  # until when (monotonic) another worker is expected to take what it holds
+        self._others_until = float("-inf")  # until when (monotonic) another worker is expected to claim its cameras
         self._told = False  # whether a round has told the others that this worker stops
         self._held_until = float("-inf")  # when (monotonic) its leases end if Redis does not answer
         self._drain_until: float | None = None
@@ -102,21 +102,21 @@ class SourceWorker:
             self._lifecycle.end_beat(PART)
 
     def _start_children(self) -> None:
-        """Waits for a first process: cameras would wait if this worker claimed them before it can run any."""
+        """Waits for a first process: cameras claimed before there is one would have to wait."""
         while not (self._children.ready or self._lifecycle.stopping):
             self._children.start_first()
             self._lifecycle.beat(PART)
             self._children.step(STEP_S)
 
     def room(self) -> tuple[float, int]:
-        """Cores, and processes for cameras."""
+        """(cores, processes for cameras)."""
         return self._load.capacity, self._children.most
 
     def _processes(self) -> int:
         return self._fixed_processes or max(1, min(MOST_PROCESSES, self._cpu.allowance.threads))
 
     def follow_cpu(self, now: float) -> None:
-        """Kubernetes may resize a running pod. With less CPU, processes that run stay; the others take cameras over."""
+        """Follows a resize of the pod. With less CPU, running processes stay, and other workers claim cameras."""
         if self._cpu.changed(now):
             self._children.most, self._load.capacity = self._processes(), self._cpu.allowance.limit
             log.info("the CPU quota has changed: now %.3g cores, at most %d processes", *self.room())
@@ -196,8 +196,8 @@ class SourceWorker:
         self._statuses.update(now)
 
     def _ask_newer_epochs(self) -> None:
-        """Begins a round at once where the queue has begun to refuse what this worker holds: who still holds it gets a
-        newer epoch."""
+        """Starts a round at once if the queue has started to refuse a camera's frames: a worker that still holds the
+        camera gets a newer epoch."""
         refused = {
             name: replace(holding, fenced_by=self._fenced_by(name))
             for name, holding in self._held.items()

@@ -17,7 +17,7 @@ _RUNS = (CameraState.LIVE, CameraState.QUIET)
 
 
 class Statuses:
-    """Collects statuses that have changed, until `take` returns them."""
+    """Collects changed statuses until `take` returns them."""
 
     def __init__(self, worker: str, children: Children) -> None:
         self._worker = worker
@@ -68,7 +68,7 @@ class Statuses:
         return due
 
     def _only_opens(self, name: str, report: Message, now: float) -> bool:
-        """Whether there is nothing to say yet: a worker that hands the camera over still reports it."""
+        """Whether there is nothing to report yet: the worker that hands the camera over still reports it."""
         began = self._began.setdefault(name, now)
         return now - began < WRITE_EVERY_S and not (report.get("frame_ms") or report.get("failures"))
 
