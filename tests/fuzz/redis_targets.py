@@ -21,10 +21,12 @@ from elastic_inference.adapters.redis_input import (
     read_number,
     read_text,
 )
+from elastic_inference.adapters.redis_routes import join
 from elastic_inference.adapters.stream_broker.publisher import _subscribers
 from elastic_inference.adapters.stream_broker.records import parse_stream, parse_worker
 from elastic_inference.domain import keys
-from elastic_inference.flows.relay.broker_feed import _FeedProtocol
+from elastic_inference.flows.relay.broker_feed import FeedProtocol
+from elastic_inference.flows.relay.sharded_feed import NodeProtocol
 from tests.fuzz.target import Reader, Target
 
 _STREAM_FIELDS = (b"model", b"precision", b"device", b"pod", b"width", b"height", b"fps", b"latency_ms", b"seen_ms")
@@ -120,7 +122,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 async def _feed(data: bytes) -> None:
     reader = Reader(data)
     step = 1 + reader.byte()
-    protocol = _FeedProtocol(cast(asyncio.Transport, _Transport()), _Listener())
+    transport = cast(asyncio.Transport, _Transport())
+    sharded = reader.byte() & 1
+    protocol = NodeProtocol(transport, _Listener(), set()) if sharded else FeedProtocol(transport, _Listener())
     body = reader.rest()
     for at in range(0, len(body), step):
         protocol.data_received(body[at : at + step])
@@ -133,17 +137,20 @@ def _subscriptions(data: bytes) -> None:
     if _LONG_LIST.search(data):
         return
     _loop().run_until_complete(_feed(data))
-    for reply in _replies(data[1:]):
+    for reply in _replies(data[2:]):
         _subscribers(reply)
+        _subscribers(join(("PUBSUB", "NUMSUB", "c"), [reply, reply]))
 
 
 def _subscription_seeds() -> list[bytes]:
     message = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$3\r\nabc\r\n"
     return [
-        b"\x40" + message * 2,
-        b"\x01*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
-        b"\x10-NOPERM no\r\n",
-        b"\x10+PONG\r\n",
+        b"\x40\x00" + message * 2,
+        b"\x40\x01" + message.replace(b"$7\r\nm", b"$8\r\nsm"),
+        b"\x01\x00*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
+        b"\x40\x01*3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:1\r\n",
+        b"\x10\x00-NOPERM no\r\n",
+        b"\x10\x00+PONG\r\n",
     ]
 
 

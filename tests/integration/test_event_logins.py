@@ -102,7 +102,8 @@ def events_publishes_tracks(logins: Logins) -> None:
 
 @tries("events cannot publish a result or a tombstone.")
 def events_publishes_no_result(logins: Logins) -> None:
-    logins.refuses("events", [("PUBLISH", STREAM, "x"), ("PUBLISH", keys.tombstones(STREAM), "x")])
+    channels = (STREAM, keys.tombstones(STREAM))
+    logins.refuses("events", [(verb, channel, "x") for channel in channels for verb in ("PUBLISH", "SPUBLISH")])
 
 
 @tries("events cannot add, change or remove a result.")

@@ -284,8 +284,3 @@ def test_invalid_urls(url: str) -> None:
     with pytest.raises(SettingError, match="expected") as caught:
         connect(target(url.replace("://", "://user:hidden@", 1)), key="queue_x")
     assert "hidden" not in str(caught.value)
-
-
-def test_a_cluster_is_for_the_queue_alone() -> None:
-    with pytest.raises(SettingError, match="BROKER_URL"):
-        connect(target("redis+cluster://h:1"))

@@ -18,7 +18,7 @@ SERVER: list[Command] = [
 LISTING: list[Command] = [("KEYS", "*"), ("SCAN", 0), ("RANDOMKEY",), ("DBSIZE",)]
 SCRIPTS: list[Command] = [("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("FUNCTION", "LIST")]
 SUBSCRIBING: list[Command] = [("SUBSCRIBE", STREAM), ("PSUBSCRIBE", "*"), ("SSUBSCRIBE", STREAM)]
-PUBLISHING: list[Command] = [("PUBLISH", channel, "x") for channel in CHANNELS]
+PUBLISHING: list[Command] = [(verb, channel, "x") for channel in CHANNELS for verb in ("PUBLISH", "SPUBLISH")]
 REGISTRY: list[Command] = [
     *[("ZADD", keys.STREAMS, 1, STREAM), ("HSET", keys.stream_info(STREAM), "fps", 1), ("DEL", keys.STREAMS)],
     *[("ZADD", keys.WORKERS, 1, "x"), ("HSET", keys.worker_info(TYPE, "pod-1"), "fps", 1)],

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from elastic_inference.adapters.redis_cluster import SlotFinder, slot_of
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, server_binary
 from tests.support.certificates import Authority
 from tests.support.looped import Looped
@@ -22,27 +23,64 @@ SLOTS = 16384
 
 
 @contextlib.contextmanager
-def cluster(size: int) -> Iterator[list[EmbeddedValkey]]:
-    """A cluster of `size` masters without replicas, slots in equal ranges, ready."""
+def cluster(
+    size: int, *, replica_of: int | None = None, options: Sequence[str] = (), login: Mapping[str, str] | None = None
+) -> Iterator[list[EmbeddedValkey]]:
+    """A cluster of `size` masters, slots in equal ranges, ready; one of them may have a replica, which comes last.
+
+    `login` is that of a user who may do everything.
+    """
+    count = size if replica_of is None else size + 1
+    user = dict(login or {})
     with contextlib.ExitStack() as stack:
-        buses = [free_port() for _ in range(size)]
+        buses = [free_port() for _ in range(count)]
         servers = [
-            stack.enter_context(EmbeddedValkey(options=("--cluster-enabled", "yes", "--cluster-port", str(bus))))
+            stack.enter_context(
+                EmbeddedValkey(options=("--cluster-enabled", "yes", "--cluster-port", str(bus), *options))
+            )
             for bus in buses
         ]
-        clients = [stack.enter_context(redis.Redis(port=server.port)) for server in servers]
+        clients = [stack.enter_context(redis.Redis(port=server.port, **user)) for server in servers]
         for index, client in enumerate(clients):
-            first, last = SLOTS * index // size, SLOTS * (index + 1) // size - 1
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            if index < size:
+                first, last = SLOTS * index // size, SLOTS * (index + 1) // size - 1
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             if index:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
-        wait_for(lambda: all(_cluster_ready(client, size) for client in clients), 30, "the cluster", every_s=0.1)
+        wait_for(lambda: all(_cluster_ready(client, count) for client in clients), 60, "the cluster", every_s=0.1)
+        if replica_of is not None:
+            _replicate(clients[-1], clients[replica_of])
         yield servers
 
 
 def _cluster_ready(client: redis.Redis, size: int) -> bool:
     info: Any = client.execute_command("CLUSTER INFO")
     return bool(info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == size)
+
+
+def _replicate(replica: redis.Redis, master: redis.Redis) -> None:
+    name = master.execute_command("CLUSTER", "MYID")
+
+    def asked() -> bool:
+        with contextlib.suppress(redis.ResponseError):  # it does not know its master yet
+            replica.execute_command("CLUSTER", "REPLICATE", name)
+            return True
+        return False
+
+    wait_for(asked, 30, "a node that knows its master")
+    wait_for(lambda: replica.info("replication").get("master_link_status") == "up", 60, "the replica")
+
+
+def owner_index(size: int, key: str) -> int:
+    """Which of the masters of `cluster(size)` owns the slot of a key."""
+    return next(index for index in range(size) if slot_of(key) < SLOTS * (index + 1) // size)
+
+
+def owner_of(servers: Sequence[EmbeddedValkey], key: str, login: Mapping[str, str] | None = None) -> EmbeddedValkey:
+    """The server that owns the slot of a key, as the first one that runs says."""
+    table = SlotFinder([("127.0.0.1", each.port) for each in servers], dict(login or {})).find()
+    port = table.owner(slot_of(key))[1]
+    return {each.port: each for each in servers}[port]
 
 
 @contextlib.contextmanager

@@ -1,11 +1,13 @@
-"""Finds the server of a Redis Cluster that owns a slot, again for each connection.
+"""Finds which servers of a Redis Cluster own which slots.
 
-Called by `redis_connection`. redis-py's own cluster client is not used: all keys of one client share a slot here, and
-its routing costs more per command than the command itself.
+Called by `redis_connection`, for a client whose keys share a slot: it asks again for each connection. Called by
+`redis_spread` and `redis_spread_async` for the stream broker, whose keys lie in many slots. redis-py's own cluster
+client is not used: its routing costs more per command than the command itself.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,71 +20,79 @@ from redis.exceptions import AskError, AuthenticationError, ConnectionError
 from redis.retry import Retry
 
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
-from elastic_inference.domain.errors import SettingError
+
+# Host and port of a server.
+Address = tuple[str, int]
 
 
-def slot_of(key: str | None) -> int:
-    """The slot of `key`. Raises SettingError without one: only the queue may use a cluster."""
-    if key is None:
-        raise SettingError(
-            "BROKER_URL",
-            "redis+cluster://…",
-            "expected one server: only the frame queue spreads over a cluster, give the broker a separate Redis",
-        )
-    return int(key_slot(key.encode()))
+def slot_of(key: str | bytes) -> int:
+    """The slot of a key, or of a channel for sharded messages."""
+    return int(key_slot(key if isinstance(key, bytes) else key.encode()))
+
+
+class SlotTable:
+    """Which server owns which slot, as one server of the cluster says."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int, str, int]]) -> None:
+        """`ranges`: first slot, last slot, host, port."""
+        self.addresses: list[Address] = sorted({(host, port) for _, _, host, port in ranges})
+        self._ranges = sorted(ranges)
+        self._firsts = [first for first, *_ in self._ranges]
+
+    def owner(self, slot: int) -> Address:
+        """Raises ConnectionError if no server owns the slot."""
+        place = bisect_right(self._firsts, slot) - 1
+        if place >= 0:
+            _, last, host, port = self._ranges[place]
+            if slot <= last:
+                return host, port
+        raise ConnectionError(f"no node of the cluster owns slot {slot} now")
 
 
 class SlotFinder:
-    """Asks the seeds of a cluster, one after another, which server owns which slots."""
+    """Asks the servers of a cluster, one after another, which of them owns which slots."""
 
-    def __init__(self, seeds: Sequence[tuple[str, int]], slot: int, options: Mapping[str, Any]) -> None:
+    def __init__(self, seeds: Sequence[Address], options: Mapping[str, Any]) -> None:
         """`options` are redis-py's, for the connections to the seeds."""
-        self._seeds = seeds
-        self._slot = slot
+        self._seeds = tuple(seeds)
         self._options = options
+        # Servers to ask: the one that answered last, the seeds, and those that it named.
+        self._asked: tuple[Address, ...] = self._seeds
 
-    def find(self) -> tuple[str, int]:
-        """(host, port) of the slot's owner."""
+    def find(self) -> SlotTable:
+        """Raises REDIS_ERRORS if no server answers."""
         last: Exception = ConnectionError("no seed of the cluster answered")
-        for host, port in self._seeds:
+        for host, port in self._asked:
             try:
                 with redis.Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as client:
                     answer: Any = client.execute_command("CLUSTER SLOTS", keys=[])
-                    return self._owner(_ranges(answer, host))
+                    return self._learn(answer, (host, port))
             except AuthenticationError:
                 raise
             except REDIS_ERRORS as error:
                 last = error
         raise last
 
-    async def find_async(self) -> tuple[str, int]:
-        """(host, port) of the slot's owner."""
-        return self._owner(await self._ranges_async())
-
-    async def nodes_async(self) -> list[tuple[str, int]]:
-        """(host, port) of every server that owns slots."""
-        return sorted({(host, port) for _, _, host, port in await self._ranges_async()})
-
-    async def _ranges_async(self) -> list[tuple[int, int, str, int]]:
+    async def find_async(self) -> SlotTable:
+        """As `find`."""
         last: Exception = ConnectionError("no seed of the cluster answered")
-        for host, port in self._seeds:
+        for host, port in self._asked:
             try:
                 async with redis.asyncio.Redis(
                     host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options
                 ) as client:
                     answer: Any = await client.execute_command("CLUSTER SLOTS", keys=[])  # type: ignore[no-untyped-call]
-                    return _ranges(answer, host)
+                    return self._learn(answer, (host, port))
             except AuthenticationError:
                 raise
             except REDIS_ERRORS as error:
                 last = error
         raise last
 
-    def _owner(self, ranges: list[tuple[int, int, str, int]]) -> tuple[str, int]:
-        for first, last, host, port in ranges:
-            if first <= self._slot <= last:
-                return host, port
-        raise ConnectionError(f"no node of the cluster owns slot {self._slot} now")
+    def _learn(self, answer: Any, asked: Address) -> SlotTable:
+        table = SlotTable(_ranges(answer, asked[0]))
+        self._asked = tuple(dict.fromkeys((asked, *self._seeds, *table.addresses)))
+        return table
 
 
 def _ranges(answer: Any, asked: str) -> list[tuple[int, int, str, int]]:
@@ -101,7 +111,7 @@ def _ranges(answer: Any, asked: str) -> list[tuple[int, int, str, int]]:
 class SlotConnection(redis.Connection):
     """A connection that asks for the slot's owner whenever it connects."""
 
-    def __init__(self, *, find_owner: Callable[[], tuple[str, int]], **options: Any) -> None:
+    def __init__(self, *, find_owner: Callable[[], Address], **options: Any) -> None:
         self._find_owner = find_owner
         super().__init__(**options)  # type: ignore[no-untyped-call]
 

@@ -7,7 +7,9 @@ retries on its own, since services have their own backoff. Independent of keys a
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import redis
@@ -26,6 +28,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from elastic_inference.adapters.redis_cluster import (
+    Address,
     AsyncSlotConnection,
     SlotConnection,
     SlotFinder,
@@ -34,6 +37,8 @@ from elastic_inference.adapters.redis_cluster import (
     slot_of,
 )
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
+from elastic_inference.adapters.redis_spread import SpreadClient
+from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
 from elastic_inference.base import config
 from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_url import RedisUrl, parse_redis_url
@@ -57,8 +62,9 @@ ANSWER_TIMEOUT_S = 5.0
 def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "") -> redis.Redis:
     """A client of the server that owns `key`, answering in bytes; `name` shows in CLIENT LIST.
 
-    Nothing is sent before the first command. A Redis Cluster needs `key`: all keys used later must share its slot, and
-    each new connection asks for the slot's owner. Raises SettingError for an invalid URL; commands raise REDIS_ERRORS.
+    Nothing is sent before the first command. On a Redis Cluster all keys used later must share the slot of `key`, and
+    each new connection asks for its owner; without `key`, each command goes to the server that owns its own (see
+    `redis_spread`). Raises SettingError for an invalid URL; commands raise REDIS_ERRORS.
     """
     url = _parse(target)
     options = _options(target, url, name) | {"retry": Retry(NoBackoff(), 0)}
@@ -71,10 +77,15 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
         )
         client: redis.Redis = sentinels.master_for(url.master, redis_class=_SentinelClient)
         return client
+    if url.is_cluster and key is None:
+        return SpreadClient(
+            partial(_slot_finder, url, target),
+            lambda address: redis.Redis(host=address[0], port=address[1], **_tls(target, url), **options),
+        )
     if url.is_cluster:
         pool = redis.ConnectionPool(
             connection_class=TlsSlotConnection if url.is_tls else SlotConnection,
-            find_owner=_slot_finder(url, target, key).find,
+            find_owner=_owner_finder(_slot_finder(url, target), str(key)),
             **_tls_files(target, url),
             **options,
         )
@@ -96,10 +107,15 @@ def connect_async(target: config.RedisTarget, *, key: str | None = None, name: s
         )
         client: redis.asyncio.Redis = sentinels.master_for(url.master, redis_class=_AsyncSentinelClient)
         return client
+    if url.is_cluster and key is None:
+        return AsyncSpreadClient(
+            _slot_finder(url, target),
+            lambda address: redis.asyncio.Redis(host=address[0], port=address[1], **_tls(target, url), **options),
+        )
     if url.is_cluster:
         pool = redis.asyncio.ConnectionPool(
             connection_class=TlsAsyncSlotConnection if url.is_tls else AsyncSlotConnection,
-            find_owner=_slot_finder(url, target, key).find_async,
+            find_owner=_async_owner_finder(_slot_finder(url, target), str(key)),
             **_tls_files(target, url),
             **options,
         )
@@ -112,14 +128,15 @@ async def connect_nodes_async(target: config.RedisTarget, name: str = "") -> lis
     """One client for each server that owns slots of a cluster. Raises REDIS_ERRORS if no seed answers."""
     url = _parse(target)
     options = _options(target, url, name) | _tls(target, url)
-    nodes = await SlotFinder(url.hosts, 0, options).nodes_async()
+    table = await SlotFinder(url.hosts, options).find_async()
     return [
-        redis.asyncio.Redis(host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **options) for host, port in nodes
+        redis.asyncio.Redis(host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **options)
+        for host, port in table.addresses
     ]
 
 
 def is_cluster(target: config.RedisTarget) -> bool:
-    """Whether the target is a Redis Cluster, for which each client needs a key."""
+    """Whether the target is a Redis Cluster, whose keys lie on several servers."""
     return _parse(target).is_cluster
 
 
@@ -178,8 +195,19 @@ def _options(target: config.RedisTarget, url: RedisUrl, name: str) -> dict[str, 
     } | ({} if url.is_socket else {"socket_keepalive": True})
 
 
-def _slot_finder(url: RedisUrl, target: config.RedisTarget, key: str | None) -> SlotFinder:
-    return SlotFinder(url.hosts, slot_of(key), _options(target, url, "") | _tls(target, url))
+def _slot_finder(url: RedisUrl, target: config.RedisTarget) -> SlotFinder:
+    return SlotFinder(url.hosts, _options(target, url, "") | _tls(target, url))
+
+
+def _owner_finder(finder: SlotFinder, key: str) -> Callable[[], Address]:
+    return lambda: finder.find().owner(slot_of(key))
+
+
+def _async_owner_finder(finder: SlotFinder, key: str) -> Callable[[], Awaitable[Address]]:
+    async def find() -> Address:
+        return (await finder.find_async()).owner(slot_of(key))
+
+    return find
 
 
 def _tls_files(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:

@@ -133,6 +133,26 @@ class PipelineConnection:
                 raise _broken(error) from None
             raise
 
+    def begin(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        """Sends all commands; a `receive` must follow. Call `ready` before. Errors are as those of `exchange`."""
+        try:
+            _send(self._connection._sock, _pack(commands))
+        except BaseException as error:
+            self._drop_connection()
+            if isinstance(error, OSError):
+                raise _broken(error) from None
+            raise
+
+    def ready(self) -> None:
+        """Connects, unless it is connected."""
+        connection = self._connection
+        if (
+            connection is None
+            or connection._sock is None
+            or (time.monotonic() - self._used_at >= IDLE_S and self._has_ended(connection._sock))
+        ):
+            self._connect()
+
     def close(self) -> None:
         """Closes the connection."""
         self._drop_connection()
@@ -141,15 +161,10 @@ class PipelineConnection:
             self._connection = None
 
     def _exchange(self, pieces: list[Any], count: int) -> list[Any]:
-        connection = self._connection
-        if (
-            connection is None
-            or connection._sock is None
-            or (time.monotonic() - self._used_at >= IDLE_S and self._has_ended(connection._sock))
-        ):
-            connection = self._connect()
-        _send(connection._sock, pieces)
-        return self._receive(connection._sock, count)
+        self.ready()
+        sock = self._connection._sock
+        _send(sock, pieces)
+        return self._receive(sock, count)
 
     def _receive(self, sock: Any, count: int) -> list[Any]:
         reader, buffer = self._reader, self._buffer
@@ -195,7 +210,7 @@ class PipelineConnection:
         self._drop_connection()
         return True
 
-    def _connect(self) -> Any:
+    def _connect(self) -> None:
         try:
             if self._connection is None:
                 self._connection = self._pool.get_connection()
@@ -212,7 +227,6 @@ class PipelineConnection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             sock.settimeout(None)
-        return self._connection
 
     def _drop_connection(self) -> None:
         if self._connection is not None:

@@ -54,11 +54,10 @@ MISTAKES = r"""
 -n gate -c rtsp://x/1  =>  needs the types
 -n 'Gate 1' -c rtsp://x/1 -t people  =>  -n Gate 1: expected
 -f x --redis-url redis://u:p@h:1/0  =>  without a password
--f x --redis-url redis+cluster://a:1  =>  give it one with --broker-url
 -f x --redis-url redis://h:abc/0  =>  --redis-url redis://h:abc/0: expected
 -f x --redis-url redis://h:70000/0  =>  redis://h:70000/0: expected host:port
 -f x --redis-url redis://h:1/0 --redis-ports 1,x  =>  the port x of a Redis
--f x --broker-url redis+cluster://a:1  =>  --broker-url redis+cluster://a:1: expected
+-f x --broker-url redis+ring://a:1  =>  --broker-url redis+ring://a:1: expected
 -f x --broker-url redis://u:p@h:1/0  =>  without a password
 """
 

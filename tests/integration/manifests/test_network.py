@@ -183,7 +183,7 @@ def test_an_external_redis_replaces_ours(tmp_path: Path) -> None:
     assert reachable == {6379, 26379}
 
 
-def test_a_cluster_for_the_queue_comes_with_a_broker_of_its_own(tmp_path: Path) -> None:
+def test_a_cluster_for_the_queue_may_come_with_a_broker_of_its_own(tmp_path: Path) -> None:
     documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *VARIANTS["cluster"])
     environ = next(each for each in documents if name_of(each) == "ConfigMap/ei-settings")["data"]
     settings = load_settings(GatewaySettings, environ)
@@ -194,6 +194,18 @@ def test_a_cluster_for_the_queue_comes_with_a_broker_of_its_own(tmp_path: Path) 
     ports = (6379, 6380, 7001, 7002, 443)
     reachable = {port for port in ports if allowed(policies, source, Peer(address="192.0.2.1"), port)}
     assert reachable == {6380, 7001, 7002}
+
+
+def test_a_cluster_serves_queue_and_broker(tmp_path: Path) -> None:
+    url = "redis+cluster://a.example:7001,b.example:7002"
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--redis-url", url)
+    assert valid(documents) == []
+    environ = next(each for each in documents if name_of(each) == "ConfigMap/ei-settings")["data"]
+    settings = load_settings(GatewaySettings, environ)
+    assert str(settings.queue) == str(settings.broker) == url
+    documents = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--broker-url", url)
+    environ = next(each for each in documents if name_of(each) == "ConfigMap/ei-settings")["data"]
+    assert str(load_settings(GatewaySettings, environ).broker) == url
 
 
 def test_a_broker_elsewhere_leaves_the_queues_redis_here(tmp_path: Path) -> None:

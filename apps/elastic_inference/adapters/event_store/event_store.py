@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from elastic_inference.adapters.event_store.entries import START, Entry, EntryId, read_entry, read_id, write_id
 from elastic_inference.adapters.redis_input import read_count
-from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.redis_spread import open_link, read_streams
 from elastic_inference.adapters.stream_broker.tracks import tracks_message
 from elastic_inference.domain import keys
 from elastic_inference.domain.tracks import FrameTracks
@@ -84,7 +84,7 @@ class EventStore:
 
     def __init__(self, client: redis.Redis, partition_maxlen: int, retention_s: float) -> None:
         """A partition's outbox holds at most `partition_maxlen` events, none older than `retention_s`."""
-        self._link = PipelineConnection(client)
+        self._link = open_link(client)
         self._maxlen = partition_maxlen
         self._retention_ms = int(retention_s * 1000)
 
@@ -131,8 +131,8 @@ class EventStore:
         """The next entries of each partition, at most `count`; waits for at most `block_ms` for the first."""
         partitions = list(cursors)
         by_key = {keys.partition_results(each).encode(): each for each in partitions}
-        command = ("XREAD", "COUNT", count, "BLOCK", max(1, block_ms), "STREAMS", *by_key)
-        (reply,) = self._answers([(*command, *(write_id(cursors[each]) for each in partitions))])
+        wanted = {keys.partition_results(each): write_id(cursors[each]) for each in partitions}
+        reply = read_streams(self._link, wanted, count, block_ms)
         found: dict[int, list[Entry]] = {}
         # RESP3 has a map here, RESP2 a list of pairs.
         for key, rows in reply.items() if isinstance(reply, dict) else reply or ():

@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
 from elastic_inference.adapters.redis_input import read_count
-from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.adapters.stream_broker.frame_requests import (
     KEPT,
     LATE,
@@ -53,7 +53,7 @@ class ImageStore:
 
     def __init__(self, client: redis.Redis, worker: str, *, limit_bytes: int, life_s: float) -> None:
         """All event workers together keep at most `limit_bytes`, for `life_s` at most."""
-        self._link = PipelineConnection(client)
+        self._link = open_link(client)
         self._worker = worker
         self._answers_key = keys.snapshot_answers(worker)
         self._limit_bytes = limit_bytes

@@ -17,7 +17,7 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from elastic_inference.adapters.redis_input import read_count, read_name, read_number
-from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.domain import keys
 from elastic_inference.domain.leases import (
     KEEP_S,
@@ -52,7 +52,7 @@ class LeaseClient:
     ) -> None:
         """`client` is connected with `key=keys.leases(group)`; `worker` passes `keys.is_name`. Call `renew` three
         times in `lease_s`. A process that starts again is another worker, whatever its name."""
-        self._link = PipelineConnection(client)
+        self._link = open_link(client)
         self._group = group
         self._id = worker_id(worker, secrets.token_hex(5))
         self._lease_s = lease_s

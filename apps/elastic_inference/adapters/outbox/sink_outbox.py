@@ -1,6 +1,6 @@
 """A sink's view of the outbox: its cursor in each partition, the entries after it, and its dead letters. Synchronous.
 
-One client for each thread; all partitions are on one server.
+One client for each thread.
 """
 
 from __future__ import annotations

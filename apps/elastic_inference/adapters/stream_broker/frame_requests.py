@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.domain import keys
 
 KEPT, LATE, MEMORY = "kept", "late", "memory"
@@ -66,7 +66,7 @@ class FrameRequests:
     """A pod's side. Not thread-safe. Methods raise REDIS_ERRORS when Redis is unavailable, else ResponseError."""
 
     def __init__(self, client: redis.Redis, pod: str) -> None:
-        self._link = PipelineConnection(client)
+        self._link = open_link(client)
         self._key = keys.snapshot_requests(pod)
 
     def wait(self) -> FrameRequest | None:

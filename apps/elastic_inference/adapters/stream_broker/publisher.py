@@ -17,7 +17,7 @@ import redis
 from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_input import read_count
-from elastic_inference.adapters.redis_pipeline import PipelineConnection
+from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.adapters.stream_broker.partitions import QUESTION, PartitionWriter
 from elastic_inference.adapters.stream_broker.records import (
     LONGEST_LIFE_S,
@@ -55,7 +55,7 @@ class ResultPublisher:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`results_maxlen` is the approximate length of `results_<type>`; with 0 nothing is written there."""
-        self._link = PipelineConnection(client)
+        self._link = open_link(client)
         self._type = infer_type
         self._pod = pod
         self._results_maxlen = results_maxlen
@@ -229,9 +229,11 @@ class ResultPublisher:
     def _repair(self, wrong: Set[str], commands: list[Command], answers: list[Any]) -> list[Any]:
         """Removes keys of the wrong type, and repeats the commands for them."""
         places = [place for place, command in enumerate(commands) if len(command) > 1 and command[1] in wrong]
-        again = self._link.exchange([("UNLINK", *sorted(wrong)), *(commands[place] for place in places)])
+        # On a cluster, the keys of one command must share a slot.
+        removals: list[Command] = [("UNLINK", key) for key in sorted(wrong)]
+        again = self._link.exchange([*removals, *(commands[place] for place in places)])
         answers = list(answers)
-        for place, answer in zip(places, again[1:], strict=True):
+        for place, answer in zip(places, again[len(removals) :], strict=True):
             answers[place] = answer
         return answers
 

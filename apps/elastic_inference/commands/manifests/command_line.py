@@ -88,7 +88,7 @@ _GROUPS: Mapping[str, Sequence[_Option]] = {
             "--broker-url",
             "broker_url",
             "URL",
-            "a separate Redis for results: redis://, rediss:// or redis+sentinel:// (needed with redis+cluster://)",
+            "a separate Redis for results, in the same forms as --redis-url (no password in it)",
         ),
         _value("--redis-ports", "redis_ports", "PORTS", "ports of an external queue (default: those of its URL)"),
         _value("--redis-tls", "redis_tls", "SECRET", "TLS for our Redis: a Secret with tls.crt, tls.key and ca.crt"),

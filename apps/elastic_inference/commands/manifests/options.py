@@ -20,8 +20,7 @@ _REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9._/-]+)?")
 _SERVER = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?"
 _SERVERS = f"{_SERVER}(,{_SERVER})*"
 _REDIS_URL = re.compile(rf"(redis|rediss)(\+sentinel|\+cluster)?://{_SERVERS}([/?][^@\s\"\\]*)?")
-_BROKER_URL = re.compile(rf"(redis|rediss)(\+sentinel)?://{_SERVERS}([/?][^@\s\"\\]*)?")
-_KINDS, _NO_LOGIN = "redis://host:port/db, rediss://", ", without a password"
+_FORMS = "redis://host:port/db, rediss://, redis+sentinel:// or redis+cluster://, without a password"
 
 
 @dataclass(frozen=True)
@@ -131,15 +130,11 @@ def _check_model(model: str) -> None:
 
 def _check_redis(given: Namespace) -> None:
     if given.redis_url:
-        check("--redis-url", given.redis_url, _REDIS_URL, f"{_KINDS}, redis+sentinel:// or redis+cluster://{_NO_LOGIN}")
+        check("--redis-url", given.redis_url, _REDIS_URL, _FORMS)
         if given.redis_tls:
             raise ManifestError("--redis-tls is for the Redis in the cluster, --redis-ca for an external one")
-        if "+cluster" in given.redis_url and not given.broker_url:
-            raise ManifestError(
-                "--redis-url redis+cluster://…: the broker cannot be in a cluster, give it one with --broker-url URL"
-            )
     if given.broker_url:
-        check("--broker-url", given.broker_url, _BROKER_URL, f"{_KINDS} or redis+sentinel://{_NO_LOGIN}")
+        check("--broker-url", given.broker_url, _REDIS_URL, _FORMS)
 
 
 def _types(text: str | None) -> tuple[str, ...]:

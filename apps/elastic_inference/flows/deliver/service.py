@@ -22,7 +22,7 @@ def start(
     """Starts delivery; the caller closes it. `partitions` returns 0 while their number is not known."""
     target = settings.broker
     delivery = Delivery(
-        lambda: connect(target, key=keys.leases(keys.SINK_GROUP), name=CLIENT_NAME),
+        lambda: connect(target, name=CLIENT_NAME),
         file=settings.sinks_file,
         secrets=settings.sink_secrets_dir,
         networks=settings.sink_networks,

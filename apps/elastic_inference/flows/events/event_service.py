@@ -28,8 +28,7 @@ CLIENT_NAME = "ei-events"
 def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Leases partitions, analyses results and delivers events until the stop begins. Ready while Redis answers."""
     metrics = EventMetrics(registry)
-    # All partitions are read with one connection, so their Redis is a single server.
-    broker = connect(settings.broker, key=keys.leases("events"), name=CLIENT_NAME)
+    broker = connect(settings.broker, name=CLIENT_NAME)
     queue = connect(settings.queue, key=keys.CAMERA_SPECS, name=CLIENT_NAME)
 
     def why(error: Exception) -> str:

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from elastic_inference.adapters.redis_connection import connect_async, explain, is_cluster
 from elastic_inference.adapters.redis_server_check import watch_server
+from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.adapters.watched_marks import WatchedMarks
 from elastic_inference.base.allowed_hosts import AllowedHosts
@@ -40,6 +41,7 @@ from elastic_inference.flows.relay.drawn_frames import Painter
 from elastic_inference.flows.relay.hub import Hub
 from elastic_inference.flows.relay.known_streams import KnownStreams
 from elastic_inference.flows.relay.server import Limits, WebsocketServer
+from elastic_inference.flows.relay.sharded_feed import ShardedFeed
 from elastic_inference.flows.relay.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
@@ -188,7 +190,7 @@ def _build(
     watcher = Watcher(streams, marks, report("watch keys"))
     painter = Painter(executor, ByteBudget(room_for_images(DRAWING_SHARE)))
     hub = Hub(metrics, painter, settings.reorder_ms / 1000, watcher.add)
-    hub.feed = feed = BrokerFeed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))
+    hub.feed = feed = _feed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))
     exists = KnownStreams(streams, client(settings.queue)).exists
     server = WebsocketServer(
         hub,
@@ -203,6 +205,12 @@ def _build(
     )
     check = partial(watch_server, registry_client, broker, partial(lifecycle.set_degraded, "broker server"))
     return server, [feed.run, partial(watcher.run, hub, lifecycle), check]
+
+
+def _feed(client: aioredis.Redis, hub: Hub, report: Callable[[Exception | None], None]) -> BrokerFeed | ShardedFeed:
+    if isinstance(client, AsyncSpreadClient):
+        return ShardedFeed(client, hub, report)
+    return BrokerFeed(client, hub, report)
 
 
 def _connection_limits(settings: WebsocketSettings) -> ConnectionLimits:
