@@ -20,7 +20,7 @@ export function grouped(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+(?!\d))/g, NARROW_SPACE)
 }
 
-/** Number of pods, with one decimal under ten and none above. */
+/** A number of pods, with one decimal below ten and none above. */
 export const pods = (value: number): string => (value < 9.95 ? String(Math.round(value * 10) / 10) : grouped(value))
 
 /** A duration in words: 12 s, 3 min, 2 h. */

@@ -33,9 +33,9 @@ let ticking = false
 
 /** Whether the login shows every camera. */
 const seesAll = computed(() => session.value?.cameras?.includes('*') ?? true)
-/** Whether it shows the figures of the pool: an admin's of all cameras does. */
+/** Whether the login shows the figures of the pool: only an admin of all cameras sees them. */
 const seesPool = computed(() => seesAll.value && session.value?.role !== 'viewer')
-/** Whether it may see and change the cameras of the pool. */
+/** Whether the login may see and change the cameras of the pool. */
 const seesCameras = computed(() => session.value?.role === 'admin')
 const needsLogin = computed(() => session.value?.login_required === true && !session.value.logged_in)
 

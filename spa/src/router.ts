@@ -5,7 +5,7 @@ import { createRouter, createWebHistory } from 'vue-router'
 import { BASE } from './api/base'
 import StreamsPage from './pages/StreamsPage.vue'
 
-/** A view that is loaded when it is opened. The parts of its path are its properties. */
+/** A view that is loaded when it is opened. The parameters of its path become its props. */
 const view = (path: string, name: string, title: string, component: () => Promise<Component>) => ({
   path,
   name,

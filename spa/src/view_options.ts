@@ -21,7 +21,7 @@ export interface ViewOptions {
   size: Size
   boxes: boolean
   labels: boolean
-  /** Where objects came from in the last two seconds. */
+  /** Whether to draw the paths of objects during the last two seconds. */
   trails: boolean
   /** Minimum confidence shown, 0..1, in steps of 0.05. */
   threshold: number

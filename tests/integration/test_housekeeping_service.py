@@ -62,7 +62,7 @@ def test_memory_is_taken_from_the_type_that_fills_redis(housekeeping: ServicePro
         for number in range(20):
             client.set(keys.frame("flood", "x", str(number)), bytes(1_250_000), px=60_000)
         wait_for(lambda: housekeeping.metrics()[taken] > 0, 20, "memory to be taken")
-        assert "MiB from type flood, which has most of it" in housekeeping.log()
+        assert "MiB of type flood, which uses most of it" in housekeeping.log()
         # Beside the rounds, which it must not wait for: they take longer under a flood.
         before = client.info("commandstats")["cmdstat_info"]["calls"]
         client.set(keys.frame("flood", "y", "1"), bytes(limit * 12 // 100), px=60_000)

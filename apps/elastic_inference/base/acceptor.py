@@ -99,7 +99,7 @@ class Acceptor:
             place.release()
         except Exception:
             if self._throttle.allow("bug"):
-                log.exception("taking a connection failed (logged once a minute)")
+                log.exception("accepting a connection failed (logged once a minute)")
             connection.close()
             place.release()
 

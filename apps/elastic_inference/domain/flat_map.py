@@ -87,7 +87,7 @@ def _read_by_key(message: bytes) -> dict[Any, Any]:
     except (msgpack.UnpackException, RecursionError) as error:
         raise ValueError(f"{type(error).__name__} {error}".strip()) from None
     if unpacker.tell() != len(message):
-        raise ValueError(f"{len(message) - unpacker.tell()} bytes after the map")
+        raise ValueError(f"{len(message) - unpacker.tell()} extra bytes after the map")
     return fields
 
 

@@ -1,4 +1,4 @@
-/** Calls of the cameras' part of the API. A change sends the revision on which it is based as `If-Match`. */
+/** Calls of the API for cameras. A change sends the revision on which it is based as `If-Match`. */
 import { call, encodePath } from './client'
 import type { Camera, CameraProbe, CamerasEvent } from './types'
 

@@ -1,4 +1,4 @@
-/** Calls of the log of events. */
+/** Calls of the API for the event log. */
 import type { EventSelection } from '@/events/selection'
 
 import { BASE } from './base'

@@ -39,5 +39,5 @@ export type CameraState = Schemas['CameraState']
 export type CameraStatus = Required<Schemas['CameraStatus']>
 export type CameraProbe = Schemas['CameraProbe']
 
-/** A document that should be a `T` but is not checked yet: any declared field may be missing or of another type. */
+/** A document that should be a `T`, not yet checked: any declared field may be missing or of another type. */
 export type Unchecked<T> = { readonly [K in keyof T as string extends K ? never : K]?: unknown }

@@ -14,7 +14,7 @@ export type CameraEditor = ReturnType<typeof useCameraEditor>
 export function useCameraEditor() {
   const form = ref<CameraForm>({ ...EMPTY_FORM })
   const errors = ref<FieldErrors>({})
-  /** What the server refused, where it belongs to no field. */
+  /** The server's refusal, if it concerns no field. */
   const failure = ref('')
   const busy = ref(false)
   const { state: probe, check, reset: resetProbe } = useProbe((refused) => (errors.value = refused))
@@ -24,7 +24,7 @@ export function useCameraEditor() {
     if (PROBED.includes(field)) resetProbe()
   }
 
-  /** Shows the errors of a form; whether it can be sent. */
+  /** Shows the errors of a form; returns whether it can be sent. */
   function valid(found: FieldErrors): boolean {
     failure.value = ''
     errors.value = found

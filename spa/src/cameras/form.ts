@@ -25,7 +25,7 @@ export interface CameraForm {
   transport: string
   substream: string
   certificate: string
-  /** One `key=value` a line. */
+  /** One `key=value` per line. */
   labels: string
 }
 
@@ -132,7 +132,7 @@ function specOf(form: CameraForm): Made {
   return { body, errors }
 }
 
-/** The labels by key, or a sentence about a line that is not a label. */
+/** The labels by key, or a sentence about an invalid line. */
 export function parseLabels(lines: string): Record<string, string> | string {
   const labels: Record<string, string> = {}
   for (const line of lines.split('\n')) {

@@ -62,7 +62,7 @@ export function useProbe(refused: (errors: FieldErrors) => void) {
 /** Proportions that differ by more than this share are refused by the source worker, too. */
 const OTHER_SHAPE = 0.1
 
-/** What is to be said about a substream, from its probe or the error of that. */
+/** The message about a substream, from its probe or the probe's error. */
 export function substreamWords({ report: main }: CameraProbe, answer: unknown): SubstreamProbe {
   if (answer === null || typeof answer !== 'object' || !('report' in answer)) {
     const fields = answer instanceof ApiError ? Object.values(answer.fields) : []

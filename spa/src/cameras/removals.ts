@@ -28,7 +28,7 @@ export class Removals<T extends Named> {
     )
   }
 
-  /** Whether it was in time. */
+  /** Cancels a removal; false if it is too late. */
   undo(name: string): boolean {
     if (!this.timers.has(name)) return false
     clearTimeout(this.timers.get(name))
@@ -51,7 +51,7 @@ export class Removals<T extends Named> {
     clearTimeout(this.timers.get(name))
     this.timers.delete(name)
     triggerRef(this.pending)
-    // Hidden until the answer comes, whatever it is. From then on the server's list counts.
+    // Hidden until the answer arrives, whatever it is. From then on the server's list counts.
     if (one) void this.send(one).finally(() => this.forget(name))
   }
 

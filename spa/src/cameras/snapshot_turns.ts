@@ -8,7 +8,7 @@ export class Turns {
 
   constructor(private readonly atOnce: number) {}
 
-  /** Calls `start` as soon as there is room. The function returned ends the turn, or the wait for it. */
+  /** Calls `start` as soon as there is room. The returned function ends the turn, or the wait for it. */
   take(start: () => void): () => void {
     let state: 'waiting' | 'running' | 'ended' = 'waiting'
     const begin = (): void => {

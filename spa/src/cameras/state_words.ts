@@ -6,7 +6,7 @@ export type Mood = 'good' | 'warn' | 'bad' | 'idle'
 export interface StateWords {
   word: string
   mood: Mood
-  /** Why, and what to do; empty where the word says it all. */
+  /** The reason, and what to do; empty if the word is enough. */
   why: string
 }
 
@@ -19,7 +19,7 @@ export const STATE_WORDS: Record<CameraState, StateWords> = {
     why: 'Video arrives; it can be shown from the next key frame on.',
   },
   stalled: { word: 'stalled', mood: 'bad', why: 'It is connected, but sends nothing.' },
-  reconnecting: { word: 'reconnecting', mood: 'bad', why: 'The connection failed; it is tried again.' },
+  reconnecting: { word: 'reconnecting', mood: 'bad', why: 'The connection failed; retrying.' },
   unassigned: { word: 'unassigned', mood: 'bad', why: 'No source worker has room.' },
   quarantined: {
     word: 'quarantined',

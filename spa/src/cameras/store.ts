@@ -20,7 +20,7 @@ const problem = ref<string | null>(null)
 /** What went wrong with a row, until the next success or until it is closed. */
 const failure = ref('')
 let heard = false
-/** Counts what made the list newer: events, and our own changes. */
+/** Counts updates of the list: events, and our own changes. */
 let news = 0
 let watchers = 0
 let timer: ReturnType<typeof setTimeout> | undefined
@@ -116,7 +116,7 @@ export function useFreshCameras(allowed: boolean): void {
 
 export function useCameras() {
   return {
-    /** Without those that are being removed; null before the first answer. */
+    /** The cameras without those that are being removed; null before the first answer. */
     cameras: shown,
     problem,
     failure,

@@ -1,4 +1,4 @@
-/** The list of events that a page shows: pages of the log, and what the server sends since. */
+/** The list of events that a page shows: pages of the log, and events that the server has sent since. */
 import { computed, ref, shallowRef, watch } from 'vue'
 
 import { ApiError } from '@/api/client'
@@ -18,7 +18,7 @@ const MAX_PAGES = 5
 const withMore = (all: ReadonlySet<string>, more: readonly string[]): ReadonlySet<string> =>
   more.every((one) => all.has(one)) ? all : new Set([...all, ...more])
 
-/** What the filters offer: all that was seen, whatever they show now. */
+/** The choices of the filters: all values seen so far. */
 function useSeen() {
   const cameras = shallowRef<ReadonlySet<string>>(new Set())
   const labels = shallowRef<ReadonlySet<string>>(new Set())
@@ -33,7 +33,7 @@ function useSeen() {
 const fitting = (events: readonly PoolEvent[], selection: EventSelection): PoolEvent[] =>
   events.filter((event) => fits(event, selection))
 
-/** What the next pages hold, until one has an event that is not known; null once it is not wanted any more. */
+/** Reads pages until one has an unknown event; null once the result is no longer wanted. */
 async function readOn(
   selection: EventSelection,
   start: string | null,
@@ -58,13 +58,13 @@ export function useEventLog(selection: () => EventSelection) {
   const next = ref<string | null>(null)
   const busy = ref(false)
   const failure = ref('')
-  /** Whether events came faster than the server sends them here. */
+  /** Whether events arrived faster than the server sends them to this page. */
   const gap = ref(false)
   const { cameras, labels, learn } = useSeen()
   const full = computed(() => (rows.value?.length ?? 0) >= MAX_ROWS)
   let calls = 0
 
-  /** Reads on from `start`; null begins with the newest. Only the last call counts. */
+  /** Reads from `start` on; null starts with the newest. Only the last call counts. */
   async function read(start: string | null): Promise<void> {
     const call = ++calls
     busy.value = true
@@ -101,7 +101,7 @@ export function useEventLog(selection: () => EventSelection) {
     },
     { immediate: true },
   )
-  // Nobody has told this page what happened while it was not connected.
+  // This page does not know what happened while it was not connected.
   watch(connection, (now) => {
     if (now === 'live') void read(null)
   })

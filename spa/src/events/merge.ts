@@ -1,7 +1,7 @@
 /** Revisions of events become a list with one row for each event. Pure. */
 import type { PoolEvent } from '@/api/types'
 
-/** How many events a page of the browser keeps; the oldest go. */
+/** How many events the page keeps; the oldest are dropped. */
 export const MAX_ROWS = 1000
 /** How many events the server sends at once. */
 const SENT_AT_ONCE = 50
@@ -19,7 +19,7 @@ export function mergeEvents(rows: readonly PoolEvent[], more: readonly PoolEvent
   return [...byId.values()].sort((a, b) => b.at_ms - a.at_ms || (a.id < b.id ? -1 : 1)).slice(0, MAX_ROWS)
 }
 
-/** Whether events may be missing between two messages of the server, since they have none in common. */
+/** Whether events may be missing between two messages of the server, because the two share none. */
 export function leavesGap(before: readonly PoolEvent[], now: readonly PoolEvent[]): boolean {
   if (now.length < SENT_AT_ONCE) return false
   const known = new Set(before.map(({ id, rev }) => `${rev} ${id}`))

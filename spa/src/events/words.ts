@@ -1,4 +1,4 @@
-/** What an event says, in words. Pure. */
+/** Describes events in words. Pure. */
 import type { EventKind, PoolEvent } from '@/api/types'
 import { duration } from '@/format'
 
@@ -25,7 +25,7 @@ export function eventWords(event: PoolEvent): string {
     case 'camera':
       return state === 'back' ? 'camera is back' : 'camera lost'
     default:
-      // Of a newer server.
+      // A kind that only a newer server knows.
       return String(kind)
   }
 }

@@ -20,7 +20,7 @@ export interface Area {
 export interface BoxOptions {
   boxes: boolean
   labels: boolean
-  /** Where objects came from in the last two seconds. */
+  /** Whether to draw the paths of objects during the last two seconds. */
   trails: boolean
   /** Minimum confidence shown, 0..1. */
   threshold: number

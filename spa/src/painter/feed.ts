@@ -1,8 +1,8 @@
 /**
  * One stream's websocket: connects, and reconnects after a growing, jittered delay.
  *
- * A browser never notices that a connection on which it only receives has lost its other side. So one that falls silent
- * is replaced: at once if the network still works, and if only the camera has stopped, nobody sees the difference.
+ * A browser never notices that a connection on which it only receives has lost its other side. So a silent one
+ * is replaced. If only the camera has stopped, that makes no visible difference.
  */
 import { backoffMs } from '../backoff'
 import type { SocketState } from './protocol'

@@ -8,7 +8,7 @@ export const PALETTE = ['#E69F00', '#56B4E9', '#009E73', '#F0E442', '#0072B2', '
 
 const encoder = new TextEncoder()
 const known = new Map<string, string>()
-// Labels come from outside: a model with a new one per frame must not fill the memory.
+// Labels come from outside: a model with a new label per frame must not fill the memory.
 const KNOWN_LIMIT = 2000
 
 /** FNV-1a, 32 bits, over the label's UTF-8 bytes. */

@@ -1,5 +1,5 @@
 /**
- * Which object each box is, and where it came from in the last two seconds.
+ * Assigns boxes to objects, and keeps the objects' paths during the last two seconds.
  *
  * Tracks come with the frame they belong to or, if they were late, with a later one. A frame without its own takes
  * those of the frame before, by overlap. The tile keeps one of these and draws what is known up to the frame it shows.
@@ -11,7 +11,7 @@ import { labelColour } from './label_colour'
 import type { Found, FrameResult } from './result_message'
 
 export const TRAIL_MS = 2000
-/** A trail is shown for so long after its object was last seen. */
+/** How long a trail is shown after its object was last seen. */
 const GONE_MS = 500
 const MAX_FRAMES = 64
 const MAX_TRAILS = 200
@@ -73,7 +73,7 @@ export class Trails {
     const points = (this.trails.get(track) ?? []).filter(({ timeMs }) => point.timeMs - timeMs <= TRAIL_MS)
     points.push(point)
     points.sort((a, b) => a.order - b.order)
-    // What is used last is last, so the first is the one to forget.
+    // The map is in order of use, so the first entry is the one to forget.
     this.trails.delete(track)
     this.trails.set(track, points.slice(-MAX_POINTS))
     if (this.trails.size > MAX_TRAILS) this.trails.delete(this.trails.keys().next().value!)

@@ -40,7 +40,7 @@ export class PoolHistory {
     if (this.version.value.count % SAVE_EVERY === 0) this.save()
   }
 
-  /** Forgets everything: the next user to sign in may see less. */
+  /** Forgets everything, since the next user to sign in may see less. */
   clear(): void {
     this.times.length = 0
     this.types.clear()

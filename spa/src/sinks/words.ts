@@ -16,8 +16,8 @@ type Condition = SinkView['state']['condition']
 const CONDITIONS: Record<Condition, StateWords> = {
   starting: { word: 'starting', mood: 'idle', why: '' },
   delivering: { word: 'delivering', mood: 'good', why: '' },
-  failing: { word: 'failing', mood: 'bad', why: 'An attempt failed; it is tried again.' },
-  paused: { word: 'paused', mood: 'bad', why: 'It refuses our login; it is tried again every minute.' },
+  failing: { word: 'failing', mood: 'bad', why: 'An attempt failed; retrying.' },
+  paused: { word: 'paused', mood: 'bad', why: 'It refuses our login; retrying every minute.' },
   disabled: { word: 'switched off', mood: 'idle', why: 'It keeps its place for as long as events are kept.' },
   unassigned: { word: 'waiting', mood: 'warn', why: 'No event worker has taken it yet.' },
 }

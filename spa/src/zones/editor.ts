@@ -41,7 +41,7 @@ function changesOf(history: History<Drawing>, put: (next: Drawing, together?: st
   }
 }
 
-/** What the server has: loads a camera when it changes, and saves the drawing. */
+/** The server's side: loads a camera when it changes, and saves the drawing. */
 function keeperOf(camera: () => Camera | null, history: History<Drawing>, loaded: () => void) {
   const { change } = useCameras()
   const base = ref<{ revision: number; drawing: Drawing } | null>(null)
@@ -56,7 +56,7 @@ function keeperOf(camera: () => Camera | null, history: History<Drawing>, loaded
       if (!now || busy.value || base.value?.revision === now.revision) return
       const drawing = drawingOf(now.spec)
       if (base.value === null || !dirty.value) {
-        // Whoever changed something else keeps the steps that can be undone here.
+        // If something else of the camera changed, the steps that can be undone stay.
         const news = base.value === null || !same(drawing, base.value.drawing)
         base.value = { revision: now.revision, drawing: news ? drawing : base.value!.drawing }
         if (news) history.reset(drawing)

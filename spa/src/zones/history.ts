@@ -1,4 +1,4 @@
-/** What can be undone. */
+/** A history of values, for undo and redo. */
 import { computed, type ComputedRef, shallowRef } from 'vue'
 
 const MAX_STEPS = 200

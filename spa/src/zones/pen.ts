@@ -42,7 +42,7 @@ export function usePen(done: (kind: Kind, points: readonly XY[]) => void) {
     const point = inFrame(at)
     const [lastX, lastY] = points.value.at(-1) ?? [-1, -1]
     const first = points.value[0]
-    // A click on the first corner closes a zone; the second click of a double click is no point of its own.
+    // A click on the first corner closes a zone; the second click of a double click does not set another point.
     if (first && points.value.length >= 3 && Math.hypot(point[0] - first[0], point[1] - first[1]) < 0.02)
       return finish()
     if (Math.hypot(point[0] - lastX, point[1] - lastY) < 0.005) return
@@ -68,7 +68,7 @@ export function usePen(done: (kind: Kind, points: readonly XY[]) => void) {
   }
 }
 
-/** Takes a key; whether it was one of the pen's. */
+/** Handles a key; returns whether the pen uses it. */
 export function penKey(pen: Pen, event: Pick<KeyboardEvent, 'key' | 'shiftKey'>): boolean {
   if (pen.kind.value === null) return false
   const [x, y] = pen.tip.value

@@ -8,7 +8,7 @@ export type XY = readonly [number, number]
 export type Kind = 'zone' | 'line'
 
 export interface Shape {
-  /** Its own for as long as the page is open. */
+  /** Unique while the page is open. */
   key: number
   kind: Kind
   name: string
@@ -55,7 +55,7 @@ export interface Body {
   lines: object[]
 }
 
-/** What the server gets. */
+/** The body of the request to the server. */
 export function bodyOf(drawing: Drawing): Body {
   const common = (shape: Shape): object => ({
     name: shape.name.trim(),
@@ -106,14 +106,14 @@ export function pointMoved(drawing: Drawing, key: number, index: number, to: XY)
   return changed(drawing, key, { points: shape.points.map((point, at) => (at === index ? inFrame(to) : point)) })
 }
 
-/** Without one point; the same drawing if the shape would have too few. */
+/** The drawing without one point; unchanged if the shape would have too few. */
 export function pointRemoved(drawing: Drawing, key: number, index: number): Drawing {
   const shape = drawing.find((one) => one.key === key)
   if (!shape || shape.points.length <= minimumPoints(shape.kind)) return drawing
   return changed(drawing, key, { points: shape.points.filter((_, at) => at !== index) })
 }
 
-/** With another point half way to the next one. */
+/** The drawing with another point half way to the next one. */
 export function pointAdded(drawing: Drawing, key: number, index: number): Drawing {
   const shape = drawing.find((one) => one.key === key)
   if (!shape || shape.points.length >= maximumPoints(shape.kind)) return drawing
@@ -124,7 +124,7 @@ export function pointAdded(drawing: Drawing, key: number, index: number): Drawin
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
-/** What is wrong, by shape: a sentence for the first field that the server would refuse. */
+/** The mistakes by shape: a sentence for the first field that the server would refuse. */
 export function mistakes(drawing: Drawing): Map<number, string> {
   const found = new Map<number, string>()
   for (const shape of drawing) {

@@ -153,7 +153,7 @@ def test_fields_that_are_not_known_may_be_nested() -> None:
     too_many = {f"key {number}": number for number in range(MAX_KEYS)}
     with pytest.raises(InvalidFrameError, match="a map of 67 keys"):
         unpack_frame(message(**too_many), "people")
-    with pytest.raises(InvalidFrameError, match="2 bytes after the map"):
+    with pytest.raises(InvalidFrameError, match="2 extra bytes after the map"):
         unpack_frame(message(zones=[1]) + b"\xa0\xa0", "people")
     with pytest.raises(InvalidFrameError, match="data is map"):
         unpack_frame(message(data={}), "people")

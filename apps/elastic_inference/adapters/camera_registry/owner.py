@@ -175,7 +175,7 @@ class CameraOwner:
         except Exception as error:
             # A bug must not cost the others their answers, which nobody else gives.
             if not isinstance(error, CameraRefusal):
-                log.exception("changes of cameras could not be kept")
+                log.exception("changes of cameras could not be saved")
             self._held = before
             failed = _refused(error) if isinstance(error, CameraRefusal) else _FAILED
             replies = [(request, failed if reply.status < 400 else reply) for request, reply in replies]

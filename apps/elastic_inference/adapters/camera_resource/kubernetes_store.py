@@ -147,12 +147,12 @@ class KubernetesStore:
                 if not _is_expired(error):
                     self._problem = explain(error)
                     if note := self._throttle.note("watch"):
-                        log.warning("the cluster's cameras cannot be followed: %s %s", self._problem, note)
+                        log.warning("the cluster's cameras cannot be watched: %s %s", self._problem, note)
                     await pause(stop, backoff.next_s())
             except Exception:
                 # Top of a task: a bug must not stop the watch for good.
                 self._problem = "The cluster's cameras could not be read: see the controller's log."
-                log.exception("following the cluster's cameras failed")
+                log.exception("watching the cluster's cameras failed")
                 await pause(stop, backoff.next_s())
 
     async def _read_secrets(self) -> None:

@@ -74,7 +74,7 @@ def _result(document: bytes) -> Result:
     result = parse_result(document)
     parts = keys.split_stream_id(result.stream)
     if parts is None or result.order > _MAX_ORDER:
-        raise InvalidResultError("a result whose stream or order cannot be ours")
+        raise InvalidResultError("a result with an invalid stream or order")
     return result
 
 
@@ -85,7 +85,7 @@ def _tombstone(document: bytes) -> Tombstone:
         found = json.loads(document)
         stream, order, reason = found["stream"], found["order"], found["reason"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InvalidResultError("a tombstone that cannot be read") from None
+        raise InvalidResultError("a malformed tombstone") from None
     if not isinstance(stream, str) or keys.split_stream_id(stream) is None:
         raise InvalidResultError("a tombstone without a stream")
     if type(order) is not int or not 0 <= order <= _MAX_ORDER or not isinstance(reason, str):

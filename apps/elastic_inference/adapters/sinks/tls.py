@@ -32,7 +32,7 @@ class SinkContext(ssl.SSLContext):
     host = ""
 
     def wrap_socket(self, sock: Any, *args: Any, **more: Any) -> ssl.SSLSocket:
-        """As SSLContext, with the host's name, and the handshake at once: then a failed one leaves no socket open."""
+        """With the host's name, and the handshake at once, so that a failed one leaves no socket open."""
         fixed = {"server_hostname": self.host, "do_handshake_on_connect": True}
         try:
             return super().wrap_socket(sock, *args, **more | fixed)

@@ -89,7 +89,7 @@ class Generator:
     def _from_folder(self, source: Path) -> list[Written]:
         templates = sorted(source.glob(f"*{SUFFIX}"))
         if not templates:
-            raise ManifestError(f"{source} holds no *.yaml{SUFFIX}")
+            raise ManifestError(f"{source} contains no *.yaml{SUFFIX}")
         folder = Path(self._options.output) if self._options.output else source
         if folder.exists() and not folder.is_dir():
             raise ManifestError(f"-o {folder}: expected a folder, since {source} is one")

@@ -76,7 +76,7 @@ def check(run: Kubectl) -> tuple[list[Finding], list[str]]:
         if finding is None and link is ChainLink.EVENTS and EVENTS not in deployments:
             finding = Finding.unknown(link, "there is no event service, so there are no events")
         elif finding is None:
-            finding = Finding.unknown(link, "its pods are Ready; more is known only through the gateway")
+            finding = Finding.unknown(link, "its pods are Ready; only the gateway can tell more")
         elif link is ChainLink.WORKER and asleep and finding.state is State.BROKEN:
             finding = Finding(
                 link, finding.state, f"{finding.text}; scaled to zero: {', '.join(asleep)}", finding.advice

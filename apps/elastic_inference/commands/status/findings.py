@@ -296,7 +296,7 @@ def _events(facts: Observations) -> Finding:
     if facts.broker_error:
         return Finding.unknown(link, "unknown: the broker does not answer")
     if facts.events_hidden:
-        return Finding.unknown(link, "unknown: this login of the broker may not read it, the gateway's may")
+        return Finding.unknown(link, "unknown: this broker login may not read it, but the gateway's may")
     if facts.events is None:
         return Finding.unknown(link, "no event service runs, so there are no events")
     found = facts.events
@@ -316,7 +316,7 @@ def _events(facts: Observations) -> Finding:
     if found.lag_s >= EVENT_LAG_S:
         return Finding.broken(
             link,
-            f"the newest result that was not read is {found.lag_s:.0f} s old",
+            f"the newest unread result is {found.lag_s:.0f} s old",
             "Start another event service, or give it more CPU: kubectl scale deployment ei-event-deployment.",
         )
     return _sinks(facts, found)
@@ -325,7 +325,7 @@ def _events(facts: Observations) -> Finding:
 def _sinks(facts: Observations, found: EventState) -> Finding:
     link = ChainLink.EVENTS
     if facts.sinks_problem:
-        return Finding.broken(link, facts.sinks_problem, "Mend the file of the sinks: doc/integrations.md.")
+        return Finding.broken(link, facts.sinks_problem, "Correct the sinks file: doc/integrations.md.")
     if facts.idle_sinks:
         names = _some(
             f"{each.name} {each.state}{f' ({each.reason})' if each.reason else ''}" for each in facts.idle_sinks

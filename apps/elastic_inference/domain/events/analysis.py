@@ -153,7 +153,7 @@ class StreamAnalysis:
             self._tracker.unpack(tracker, [each.track for each in restored])
             self._counts = Counts.unpack(counts)
         except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
-            log.warning("%s: its state can't be read, its tracks and counts start anew: %s", self.stream, error)
+            log.warning("%s: its state can't be read, its tracks and counts start over: %s", self.stream, error)
             self._start()
 
     def _see(self, track: Track, events: list[Event]) -> None:

@@ -28,10 +28,10 @@ _Key = tuple[str, str, str]
 
 
 class CountHistory:
-    """Not thread-safe. `now_ms` is Redis' clock."""
+    """The counters of one camera, minute by minute. Not thread-safe. `now_ms` is Redis' clock."""
 
     def __init__(self, camera: str, saved: CameraCounts | None = None) -> None:
-        """`saved` is what another worker has left."""
+        """`saved` is the history that another worker has saved."""
         self.camera = camera
         # Whether it differs from what is saved.
         self.changed = saved is None
@@ -46,7 +46,7 @@ class CountHistory:
             self._restore(saved)
 
     def resume(self, kind: str, counts: Counts) -> None:
-        """Counters of a stream whose own state was lost continue from the totals that were saved."""
+        """Restores the counters of a stream whose own state was lost, from the saved totals."""
         for (zone, own, label), row in self._zones.items():
             if own == kind:
                 seen = counts.zone(zone, label)

@@ -205,7 +205,7 @@ class Delivery:
             if now_s - since_s >= FORGET_S:
                 self._records.forget(name, partitions)
                 self._seen.discard(name)
-                log.info("sink %s: it is in no configuration; its place in the outbox is forgotten", name)
+                log.info("sink %s: it is no longer configured; its cursors have been removed", name)
 
     def _finish(self) -> None:
         threads = [*self._runners.values(), *self._ending]
@@ -218,7 +218,7 @@ class Delivery:
             try:
                 self._leases.release()
             except (RedisError, OSError) as error:
-                log.info("the sinks were not given back, their leases end by themselves: %s", error)
+                log.info("the sinks could not be released, their leases will expire: %s", error)
         self._leases.close()
 
 

@@ -39,11 +39,11 @@ class MemoryWatch:
                     await self._look()
                 pause_s = self._relief.pause_s
             except (RedisError, OSError, TimeoutError) as error:
-                log.debug("memory could not be taken: %s", error)
+                log.debug("memory could not be freed: %s", error)
                 pause_s = PAUSE_S
             except Exception as error:
                 if note := self._throttle.note(type(error)):
-                    log.exception("a look at the memory failed %s", note)
+                    log.exception("checking the memory failed %s", note)
                 pause_s = PAUSE_S
             try:
                 async with asyncio.timeout(pause_s):
@@ -58,6 +58,6 @@ class MemoryWatch:
                 if note := self._throttle.note("relief"):
                     mib = 1 << 20
                     log.warning(
-                        "Redis uses %d of %d MiB: took %d MiB from type %s, which has most of it %s",
+                        "Redis uses %d of %d MiB: removed %d MiB of type %s, which uses most of it %s",
                         *(relief.used // mib, relief.limit // mib, taken // mib, relief.largest, note),
                     )

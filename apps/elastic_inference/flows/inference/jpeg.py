@@ -168,7 +168,7 @@ class JpegDecoder:
                 f"decoding takes {count >> 20} MiB of memory, at most {self._budget.total >> 20} MiB are available",
             )
         if not self._budget.take(count, self._wait_s):
-            raise StaleFrameError("the frame has waited too long for memory that other images take")
+            raise StaleFrameError("the frame has waited too long for memory that other images use")
         self._held = count
 
     def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image | None:

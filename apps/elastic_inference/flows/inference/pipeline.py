@@ -152,7 +152,7 @@ class Pipeline:
         self._desk.close()
         desk.join(_DRAIN_MARGIN_S)
         self._follower.close(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
-        log.info("drained: %d frames inferred in all", self._workers.inferred)
+        log.info("drained: %d frames inferred in total", self._workers.inferred)
 
     def _measure_until_stop(self, make_utilisation: Callable[[], Utilisation]) -> None:
         utilisation = make_utilisation()

@@ -76,7 +76,7 @@ class CpuFollower:
         before = self._cpu.watch.allowance
         if self._cpu.watch.changed(now_s):
             now = self._cpu.watch.allowance
-            log.info("the CPU quota is %s now, and was %s", _shown(now), _shown(before))
+            log.info("the CPU quota is now %s, and was %s", _shown(now), _shown(before))
             utilisation.resize(fixed_cores(now), now.limit)
             self._tune(self._wanted(self._streams), utilisation.capacity_fps)
         if self._compiling is not None:

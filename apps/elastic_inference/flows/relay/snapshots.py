@@ -78,7 +78,7 @@ class Snapshots:
         except TimeoutError:
             if not self._hub.feed.connected:
                 raise SnapshotError(503, BROKER_UNAVAILABLE) from None
-            raise SnapshotError(504, f"No frame of {stream_id} came within {WAIT_S:.0f} s.") from None
+            raise SnapshotError(504, f"No frame of {stream_id} arrived within {WAIT_S:.0f} s.") from None
         try:
             return await self._painter.draw(message)
         except (InvalidResultError, InvalidFrameError) as error:

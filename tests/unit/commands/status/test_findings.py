@@ -67,8 +67,8 @@ def test_a_healthy_system_has_no_broken_link() -> None:
         ({"janitor_runs": False}, ChainLink.HOUSEKEEPING, "no janitor runs", "run-hks.sh"),
         ({"events": EventState(16, 0, 16)}, ChainLink.EVENTS, "no longer runs", "run-evs.sh"),
         ({"events": EventState(16, 2, 3)}, ChainLink.EVENTS, "3 of 16 partitions have no event worker", "log"),
-        ({"events": EventState(16, 2, 0, 12.0)}, ChainLink.EVENTS, "not read is 12 s old", "ei-event-deployment"),
-        ({"events": EventState(16, lag_s=12.0)}, ChainLink.EVENTS, "not read is 12 s old", "ei-event-deployment"),
+        ({"events": EventState(16, 2, 0, 12.0)}, ChainLink.EVENTS, "unread result is 12 s old", "ei-event-deployment"),
+        ({"events": EventState(16, lag_s=12.0)}, ChainLink.EVENTS, "unread result is 12 s old", "ei-event-deployment"),
         (
             {"idle_sinks": [IdleSink("home", "is paused", "refuses the login"), IdleSink("lake", "lags 90 s")]},
             ChainLink.EVENTS,
@@ -113,7 +113,7 @@ def test_legacy_producers_do_not_count_as_broken_cameras() -> None:
     ("change", "text"),
     [
         ({"events": None}, "no event service runs"),
-        ({"events": None, "events_hidden": True}, "this login of the broker may not read it"),
+        ({"events": None, "events_hidden": True}, "this broker login may not read it"),
         ({"events": EventState(16)}, "may not read who has them"),
         ({"broker_error": "refused"}, "the broker does not answer"),
     ],

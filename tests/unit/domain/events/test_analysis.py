@@ -145,7 +145,7 @@ def test_rules_that_changed_while_no_worker_ran_end_what_no_longer_exists() -> N
 )
 def test_a_state_that_cannot_be_read_starts_anew(state: bytes, caplog: pytest.LogCaptureFixture) -> None:
     stages = analysis(GIVEN, state=state)
-    assert "start anew" in caplog.text
+    assert "start over" in caplog.text
     expected = play(analysis(GIVEN), clip([path(LEFT_TO_RIGHT)], 9))
     assert play(stages, clip([path(LEFT_TO_RIGHT)], 9)) == expected
 

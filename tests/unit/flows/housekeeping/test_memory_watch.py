@@ -47,8 +47,8 @@ async def test_what_is_taken_is_counted_and_no_error_ends_the_watch(
     assert looks.seen == [{"people"}] * 4
     taken = registry.get_sample_value("ei_queue_relieved_bytes_total", {"infer_type": "site7-people"})
     assert taken == 5 * MB
-    assert "took 4 MiB from type site7-people, which has most of it" in caplog.text
-    assert "a look at the memory failed" in caplog.text
+    assert "removed 4 MiB of type site7-people, which uses most of it" in caplog.text
+    assert "checking the memory failed" in caplog.text
     assert "broken" not in caplog.text, "the rounds say it"
 
 

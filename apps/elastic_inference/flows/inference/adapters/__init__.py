@@ -91,7 +91,7 @@ def make_adapter(name: str, options: AdapterOptions | None = None) -> Adapter:
     try:
         family = FAMILIES[name]
     except KeyError:
-        raise ModelError(f"The adapter {name!r} is not known: expected one of {', '.join(FAMILIES)}.") from None
+        raise ModelError(f"The adapter {name!r} is unknown: expected one of {', '.join(FAMILIES)}.") from None
     return family.make(options or AdapterOptions())
 
 

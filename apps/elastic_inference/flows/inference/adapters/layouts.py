@@ -128,7 +128,7 @@ def find_layout(facts: Facts, name: str | None = None) -> Layout | None:
     for layout in LAYOUTS:
         if layout.name == name:
             return layout
-    raise ModelError(f"The layout {name!r} is not known: expected one of {', '.join(row.name for row in LAYOUTS)}.")
+    raise ModelError(f"The layout {name!r} is unknown: expected one of {', '.join(row.name for row in LAYOUTS)}.")
 
 
 def _is_described_rt_detr(facts: Facts) -> bool:

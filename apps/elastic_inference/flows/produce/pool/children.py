@@ -141,7 +141,7 @@ class Children:
             child.flush()
             child.silent_s += passed_s
             if child.hangs or child.silent_s > (SILENT_LIMIT_S if child.follows else START_LIMIT_S):
-                log.error("camera process %d hangs: it is replaced", child.pid)
+                log.error("camera process %d hangs: replacing it", child.pid)
                 child.hangs = True
                 self._ended(child)
         for name in self.records.forgive(now):
@@ -279,7 +279,7 @@ class Children:
             # No descriptor, process or memory is left: cameras in other processes continue meanwhile.
             self._start_at = now + self._backoff.next_s()
             if note := self._throttle.note("start"):
-                log.error("no camera process can be started, it is tried again: %s %s", error, note)
+                log.error("no camera process can be started, retrying: %s %s", error, note)
             return None
         self._selector.register(child.channel, selectors.EVENT_READ, child)
         log.info("camera process %d has been started", child.pid)

@@ -159,7 +159,7 @@ class ProbeAnswers:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise ElasticInferenceError(f"Nothing usable came within {_LIMIT_S:.0f} s.") from None
+            raise ElasticInferenceError(f"No usable frame arrived within {_LIMIT_S:.0f} s.") from None
         answer = read_object(done.stdout, MAX_REPLY_BYTES)
         if done.returncode < 0:  # by a signal
             raise ElasticInferenceError("The video of this camera crashes the decoder.")

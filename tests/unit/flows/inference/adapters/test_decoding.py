@@ -235,5 +235,5 @@ def test_an_input_that_is_not_an_image_is_refused() -> None:
 
 
 def test_an_adapter_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"'yola' is not known: expected one of ssd, "):
+    with pytest.raises(ModelError, match=r"'yola' is unknown: expected one of ssd, "):
         make_adapter("yola")

@@ -300,5 +300,5 @@ def test_the_metadata_of_an_onnx_file_is_read() -> None:
 
 def test_a_layout_by_name_that_is_not_known_is_refused() -> None:
     model = constant_model([1, 3, SIDE, SIDE], {"output0": columns(7, OBJECT)})
-    with pytest.raises(ModelError, match=r"'gird' is not known: expected one of .*grid"):
+    with pytest.raises(ModelError, match=r"'gird' is unknown: expected one of .*grid"):
         adapt(model, None, AdapterOptions(layout="gird"))
