@@ -16,6 +16,7 @@ from elastic_inference.adapters.sinks.tls import trust
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidCountsError, InvalidEventError
 from elastic_inference.domain.events.camera_counts import counts_json, no_counts, parse_counts
+from elastic_inference.domain.events.camera_watch import CameraReport, CameraWatch, Sight
 from elastic_inference.domain.events.count_history import CountHistory
 from elastic_inference.domain.events.counts import Counts
 from elastic_inference.domain.events.event import EventKind, event_json, parse_event
@@ -179,6 +180,24 @@ def _sink_inputs() -> st.SearchStrategy[bytes]:
     )
 
 
+def _cameras(data: bytes) -> None:
+    watch = CameraWatch(10.0, 0.0, data)
+    saved = watch.state()
+    assert CameraWatch(10.0, 0.0, saved).state() == saved
+    for now_s in (20.0, 40.0):
+        now_ms = 1_790_000_000_000.0 + 1000 * now_s
+        sights = dict.fromkeys(watch.quiet({}, now_ms), Sight(CameraReport.SILENT, pods=True))
+        for event in watch.look({"gate": now_ms}, sights, lambda _: None, now_ms, now_s):
+            assert parse_event(event_json(event)).camera == event.camera
+
+
+def _camera_seeds() -> list[bytes]:
+    watch = CameraWatch(10.0, 0.0)
+    watch.look({"gate": 1e6, "yard": 1e6}, {}, lambda name: name == "yard" or None, 1e6, 0.0)
+    watch.look({"gate": 1e6}, {"gate": Sight(CameraReport.SILENT, pods=True)}, lambda _: None, 2e6, 1e6)
+    return [watch.state(), b""]
+
+
 def _authorities(data: bytes) -> None:
     found = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), data.decode("latin-1"), "hook.ca")
     # What Kafka's library gets is trusted again as it is.
@@ -196,6 +215,7 @@ TARGETS = (
     Target("counters of cameras", _counts, (InvalidCountsError,), _counts_seeds),
     Target("positions in the log of events", _cursor, (), lambda: [b"1700000000000-0-15"]),
     Target("events", _event, (InvalidEventError,), _event_seeds, _event_inputs),
+    Target("what is known of cameras", _cameras, (), _camera_seeds),
     Target("authorities of sinks", _authorities, (LoginRefusedError,), _authority_seeds),
     Target("files of sinks", _sinks, (SinkError,), _sink_seeds, _sink_inputs),
 )

@@ -18,6 +18,7 @@ test.each<[Partial<PoolEvent>, string]>([
   [{ kind: 'dwell', phase: 'begin', zone: 'till', duration_s: 30.2 }, 'has stayed 30 s in zone till'],
   [{ kind: 'dwell', phase: 'end', zone: 'till', duration_s: 42 }, 'stayed 42 s in zone till'],
   [{ kind: 'camera', phase: 'begin', state: 'lost', label: null }, 'camera lost'],
-  [{ kind: 'camera', phase: 'end', state: 'back', label: null }, 'camera is back'],
+  [{ kind: 'camera', phase: 'end', state: 'back', duration_s: 42 }, 'camera is back after 42 s'],
+  [{ kind: 'camera', phase: 'end', state: null }, 'camera paused or removed while lost'],
   [{ kind: 'parcel' as never }, 'parcel'],
 ])('%o is %s', (change, words) => expect(eventWords(eventLike(change))).toBe(words))

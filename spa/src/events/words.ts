@@ -23,7 +23,8 @@ export function eventWords(event: PoolEvent): string {
     case 'dwell':
       return `${ended ? 'stayed' : 'has stayed'} ${duration(event.duration_s)} in zone ${zone}`
     case 'camera':
-      return state === 'back' ? 'camera is back' : 'camera lost'
+      if (!state) return 'camera paused or removed while lost'
+      return state === 'back' ? `camera is back after ${duration(event.duration_s)}` : 'camera lost'
     default:
       // A kind that only a newer server knows.
       return String(kind)

@@ -22,6 +22,8 @@ from elastic_inference.domain.tracks import FrameTracks
 # Maximum number of streams in a partition, and maximum size of their state and their cameras' counters in bytes.
 MAX_STREAMS = 1024
 _MAX_STATE_BYTES = 288 * 1024 * 1024
+# Beside the states of streams: what is known of cameras. No stream has such an id.
+CAMERAS = ":cameras"
 # `events:on` lives this long after the last event worker has ended.
 ON_LIFE_S = 600
 
@@ -36,7 +38,7 @@ class Taken:
 
     `results`: every stream is done with the entries up to here. `read`: a former worker has read up to here.
     `fresh`: there was no cursor. `state_lost`: the state was too large to be ours, and was removed. `counts`: by
-    camera, its last hour of counters.
+    camera, its last hour of counters. `cameras`: what the former worker knew of cameras.
     """
 
     results: EntryId
@@ -46,6 +48,7 @@ class Taken:
     fresh: bool
     state_lost: bool
     counts: Mapping[str, bytes] = field(default_factory=dict)
+    cameras: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +115,22 @@ class EventStore:
     def take(self, partition: int, epoch: int) -> Taken:
         """Starts work on a partition under a lease. Raises FencedError if a newer lease has started."""
         keys_of = (keys.event_cursor(partition), keys.event_states(partition))
-        # A field for each stream, and one for each camera.
-        reply = self._run("take", keys_of, (epoch, 2 * MAX_STREAMS, _MAX_STATE_BYTES))
+        # A field for each stream and for each camera, and one for all cameras.
+        reply = self._run("take", keys_of, (epoch, 2 * MAX_STREAMS + 1, _MAX_STATE_BYTES))
         if reply[0] != 1:
             raise FencedError
         results, read, batch, fresh, lost, flat = reply[1:7]
-        states, counts = {}, {}
+        states, counts, cameras = {}, {}, b""
         for name, value in zip(flat[::2], flat[1::2], strict=False):
             found = name.decode(errors="replace")
             if keys.split_stream_id(found) is not None:
                 states[found] = value
+            elif found == CAMERAS:
+                cameras = value
             elif (camera := keys.counted_camera(found)) is not None:
                 counts[camera] = value
         places = (read_id(results) or START, read_id(read) or START)
-        return Taken(*places, read_count(batch), states, fresh == 1, lost == 1, counts)
+        return Taken(*places, read_count(batch), states, fresh == 1, lost == 1, counts, cameras)
 
     def read(self, cursors: Mapping[int, EntryId], count: int, block_ms: int) -> dict[int, list[Entry]]:
         """The next entries of each partition, at most `count`; waits for at most `block_ms` for the first."""

@@ -19,6 +19,9 @@ class EventSettings(DeliverySettings):
     event_reorder_ms: float = Field(
         500.0, ge=0, le=10_000, description="how long a result waits for a missing predecessor before it is analysed"
     )
+    event_camera_lost_s: float = Field(
+        10.0, ge=3, le=3600, description="a camera that gives no frames for so long is lost, seconds"
+    )
     event_retention_s: float = Field(
         86_400.0, ge=60, le=2_592_000, description="how long events are kept in Redis, seconds"
     )

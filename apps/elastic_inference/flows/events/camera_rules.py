@@ -24,7 +24,8 @@ class RulesReader:
     def __init__(self, client: redis.Redis) -> None:
         """`client` is connected to the queue's Redis, to the server with the keys of `{cameras}`."""
         self._client = client
-        self._known: dict[str, tuple[bytes | None, CameraRules]] = {}
+        # What was read of each name, and what it means: rules, and whether the camera of the pool is not paused.
+        self._known: dict[str, tuple[bytes | None, CameraRules, bool | None]] = {}
         self._read_at_s = float("-inf")
 
     def of(self, name: str) -> CameraRules:
@@ -32,6 +33,16 @@ class RulesReader:
         if name not in self._known:
             self._read([name])
         return self._known[name][1]
+
+    def standing(self, name: str) -> bool | None:
+        """Whether a camera of the pool is not paused; None for one that is not in the pool."""
+        if name not in self._known:
+            self._read([name])
+        return self._known[name][2]
+
+    def read_again(self, names: Iterable[str]) -> None:
+        """Reads these cameras, known or not."""
+        self._read(list(names))
 
     def load(self, names: Iterable[str]) -> None:
         """Reads the cameras that are new."""
@@ -56,4 +67,5 @@ class RulesReader:
                 known = self._known.get(name)
                 if known is None or known[0] != raw:
                     camera = read_spec(name, raw) if raw is not None else None
-                    self._known[name] = (raw, camera.spec.rules if camera else NONE)
+                    enabled = camera.spec.enabled if camera else None if value is None else True
+                    self._known[name] = (raw, camera.spec.rules if camera else NONE, enabled)

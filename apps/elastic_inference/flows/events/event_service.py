@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import redis
 from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.event_store import EventStore
 from elastic_inference.adapters.event_store.image_store import ImageStore
-from elastic_inference.adapters.redis_connection import connect, explain
-from elastic_inference.base.config import EventSettings
+from elastic_inference.adapters.event_store.source_reports import SourceReports
+from elastic_inference.adapters.redis_connection import connect, explain, is_cluster
+from elastic_inference.base.config import EventSettings, RedisTarget
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import EventMetrics
 from elastic_inference.base.service_runner import run_service
@@ -23,6 +25,7 @@ from elastic_inference.flows.events.image_keeper import END_LIMIT_S, ImageKeeper
 from elastic_inference.flows.events.partition_leases import PartitionLeases
 
 CLIENT_NAME = "ei-events"
+_MAX_CLIENTS = 64
 
 
 def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
@@ -30,6 +33,8 @@ def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegist
     metrics = EventMetrics(registry)
     broker = connect(settings.broker, name=CLIENT_NAME)
     queue = connect(settings.queue, key=keys.CAMERA_SPECS, name=CLIENT_NAME)
+
+    types = _TypeClients(settings.queue, queue)
 
     def why(error: Exception) -> str:
         return explain(error, settings.broker)
@@ -46,6 +51,8 @@ def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegist
         lifecycle=lifecycle,
         explain=why,
         images=images,
+        reports=SourceReports(types.of),
+        camera_lost_s=settings.event_camera_lost_s,
     )
     fetching = lifecycle.thread("images", images.run, may_end=True) if images is not None else None
     if fetching is not None:
@@ -63,7 +70,33 @@ def run(settings: EventSettings, lifecycle: Lifecycle, registry: CollectorRegist
         leases.close()
         store.close()
         broker.close()
+        types.close()
         queue.close()
+
+
+class _TypeClients:
+    """Clients of the queue's Redis by type: all of them one, unless it is a cluster."""
+
+    def __init__(self, target: RedisTarget, single: redis.Redis) -> None:
+        self._target = target
+        self._single = None if is_cluster(target) else single
+        self._clients: dict[str, redis.Redis] = {}
+
+    def of(self, infer_type: str) -> redis.Redis:
+        """The client for the keys of a type."""
+        if self._single is not None:
+            return self._single
+        if infer_type not in self._clients:
+            if len(self._clients) >= _MAX_CLIENTS:
+                self.close()
+            key = keys.sources(infer_type)
+            self._clients[infer_type] = connect(self._target, key=key, name=CLIENT_NAME)
+        return self._clients[infer_type]
+
+    def close(self) -> None:
+        """Closes the connections that it has made."""
+        while self._clients:
+            self._clients.popitem()[1].close()
 
 
 def _image_keeper(

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.event_store import Batch, EventStore, FencedError
+from elastic_inference.adapters.event_store.source_reports import SourceReports
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import EventMetrics
 from elastic_inference.base.zone_counters import LineRow, ZoneRow
+from elastic_inference.flows.events.camera_check import CameraCheck
 from elastic_inference.flows.events.camera_rules import RulesReader
 from elastic_inference.flows.events.counter_rows import add_counts
 from elastic_inference.flows.events.image_keeper import ImageKeeper
@@ -52,8 +54,13 @@ class EventWorker:
         lifecycle: Lifecycle,
         explain: Callable[[Exception], str],
         images: ImageKeeper | None = None,
+        reports: SourceReports | None = None,
+        camera_lost_s: float = 10.0,
     ) -> None:
-        """`window_s` is how long a result waits for its predecessor. Without `images` events get none."""
+        """`window_s` is how long a result waits for its predecessor. Without `images` events get none.
+
+        Without `reports` no camera is lost; with them, one that gives nothing for `camera_lost_s` is.
+        """
         self._store = store
         self._leases = leases
         self._rules = rules
@@ -65,6 +72,8 @@ class EventWorker:
         self.partitions: dict[int, Partition] = {}
         # The partitions with a valid lease, and its epoch.
         self._held: dict[int, int] = {}
+        self._camera_lost_s = camera_lost_s
+        self._cameras = CameraCheck(reports, rules, camera_lost_s) if reports is not None else None
         self._live = LiveTracks(store)
         self._throttle = Throttle()
         self._backoff = Backoff()
@@ -100,7 +109,7 @@ class EventWorker:
     def _round(self, now_s: float) -> None:
         self._read_clock(now_s)
         self._follow_leases(now_s)
-        self._rules.refresh((name.partition(":")[0] for p in self.partitions.values() for name in p.streams), now_s)
+        self._rules.refresh((name for each in self.partitions.values() for name in each.names()), now_s)
         mine = self._resume()
         if not mine:
             self._lifecycle.wait_stop(BLOCK_S)
@@ -110,7 +119,7 @@ class EventWorker:
         )
         now_s = time.monotonic()
         server_ms = self._server_ms(now_s)
-        lag_s = 0.0
+        lag_s, late = 0.0, []
         self._learn_images()
         for number, partition in mine.items():
             entries = found.get(number, [])
@@ -120,7 +129,11 @@ class EventWorker:
                 # The worker lags: results that it has not read yet must not count as missing.
                 now_ms = min(now_ms, float(entries[-1].id[0]))
                 lag_s = max(lag_s, (server_ms - now_ms) / 1000)
+                late.append(number)
             partition.tick(now_s, now_ms)
+        if self._cameras is not None:
+            self._cameras.look(mine.values(), late, server_ms, now_s)
+        for partition in mine.values():
             if self._images is not None and partition.images:
                 self._images.ask(partition.images)
                 partition.images = []
@@ -168,7 +181,14 @@ class EventWorker:
         self._rules.load(stream.partition(":")[0] for stream in taken.states)
         choice = self._images.choice if self._images is not None else None
         partition = Partition(
-            number, epoch, taken, window_s=self._window_s, rules_of=self._rules.of, now_s=now_s, choice=choice
+            number,
+            epoch,
+            taken,
+            window_s=self._window_s,
+            rules_of=self._rules.of,
+            now_s=now_s,
+            choice=choice,
+            camera_lost_s=self._camera_lost_s,
         )
         newest = self._store.newest([number]).get(number)
         if newest is not None and newest < partition.cursor:
@@ -204,6 +224,7 @@ class EventWorker:
             except _CONTACT as error:
                 self._lifecycle.beat("events", BEAT_S)
                 self._lifecycle.set_missing("broker", self._explain(error))
+                self._restart_watches()
                 self._held, _ = self._leases.claims(time.monotonic())
                 if self._held.get(partition.number) != partition.epoch:
                     return
@@ -288,10 +309,16 @@ class EventWorker:
     def _server_ms(self, now_s: float) -> float:
         return now_s * 1000 + (self._offset_ms or 0.0)
 
+    def _restart_watches(self) -> None:
+        """What did not come while Redis was unavailable says nothing of the cameras."""
+        for partition in self.partitions.values():
+            partition.cameras.restart(time.monotonic())
+
     def _failed(self, error: Exception) -> None:
         text = self._explain(error)
         self._lifecycle.set_missing("broker", text)
         self._offset_ms = None
+        self._restart_watches()
         if note := self._throttle.note(type(error)):
             log.warning("%s %s", text, note)
         self._lifecycle.wait_stop(self._backoff.next_s())

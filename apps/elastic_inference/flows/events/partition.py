@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from elastic_inference.adapters.event_store import Batch, Committed, Entry, EntryId, Taken
 from elastic_inference.adapters.event_store.entries import before
-from elastic_inference.adapters.event_store.event_store import MAX_STREAMS
+from elastic_inference.adapters.event_store.event_store import CAMERAS, MAX_STREAMS
+from elastic_inference.domain.events.camera_watch import CameraWatch, Sight
 from elastic_inference.domain.events.event import Event, Phase, event_json
 from elastic_inference.domain.events.images import ImageChoice, ImageRequest
 from elastic_inference.domain.events.rules import CameraRules
@@ -50,6 +51,7 @@ class Partition:
         rules_of: Callable[[str], CameraRules],
         now_s: float,
         choice: ImageChoice | None = None,
+        camera_lost_s: float = 10.0,
     ) -> None:
         """`rules_of` gives the rules of a camera by its name. Without a `choice` events get no images."""
         self.number = number
@@ -80,6 +82,7 @@ class Partition:
         self._sizes = {stream: len(saved) for stream, saved in taken.states.items()}
         self._ticked_at_s = float("-inf")
         self.counts = PartitionCounts(taken.counts, now_s)
+        self.cameras = CameraWatch(camera_lost_s, now_s, taken.cameras)
         for stream, saved in taken.states.items():
             rules = rules_of(_name(stream))
             self.streams[stream] = OrderedStream.restored(
@@ -122,6 +125,42 @@ class Partition:
             self._drop(name)
         self.counts.sample(self.streams.values(), now_ms)
 
+    def names(self) -> set[str]:
+        """The cameras that it follows, those without a stream too."""
+        return {_name(stream) for stream in self.streams}.union(self.cameras.names)
+
+    def quiet_cameras(self, now_ms: float) -> dict[str, list[str]]:
+        """The cameras that have no results now, with their types."""
+        types: dict[str, list[str]] = {name: [] for name in self.cameras.quiet(self._cameras_seen(), now_ms)}
+        for stream in self.streams:
+            name, infer_type, _ = stream.split(":")
+            if name in types:
+                types[name].append(infer_type)
+        return types
+
+    def types_seen(self) -> dict[str, float]:
+        """When the newest result of each type came."""
+        found: dict[str, float] = {}
+        for stream, each in self.streams.items():
+            infer_type = stream.split(":")[1]
+            found[infer_type] = max(found.get(infer_type, 0.0), each.seen_ms)
+        return found
+
+    def look_at_cameras(
+        self, sights: Mapping[str, Sight], standing: Callable[[str], bool | None], now_ms: float, now_s: float
+    ) -> None:
+        """Notes which cameras were lost or are back."""
+        for each in self.cameras.look(self._cameras_seen(), sights, standing, now_ms, now_s):
+            self._events.append(each)
+            self.account.events[str(each.kind), str(each.phase)] += 1
+
+    def _cameras_seen(self) -> dict[str, float]:
+        seen: dict[str, float] = {}
+        for stream, each in self.streams.items():
+            name = _name(stream)
+            seen[name] = max(seen.get(name, 0.0), each.seen_ms)
+        return seen
+
     def watch(self, streams: Container[str]) -> None:
         """Collects the tracks of these streams from now on, and of no others."""
         for name, each in self.streams.items():
@@ -143,6 +182,8 @@ class Partition:
             name: each.state() for name, each in self.streams.items() if name in self._touched or (due and each.changed)
         }
         results = self._results(states)
+        if self.cameras.changed:
+            states[CAMERAS] = self.cameras.state()
         forget = tuple(name for name in self._forget if name not in self.streams)
         # The state of each stream goes with them: after a takeover it never has counted less than they say.
         counts, gone = (self.counts.due(now_s, whole), self.counts.gone()) if due else ({}, ())
@@ -162,7 +203,10 @@ class Partition:
         self._forget.clear()
         self._touched.clear()
         for name, state in batch.states.items():
-            self.streams[name].saved()
+            if name == CAMERAS:
+                self.cameras.changed = False
+            else:
+                self.streams[name].saved()
             self._sizes[name] = len(state)
         for name in batch.forget:
             self._sizes.pop(name, None)
@@ -176,6 +220,7 @@ class Partition:
             for stream in self.streams.values():
                 stream.changed = True
             self.counts.lost()
+            self.cameras.changed = True
         self.undelivered.written(done.newest, len(batch.events) - done.left_out, done.length)
         return lost
 
