@@ -72,6 +72,8 @@ class NanodetAdapter:
         best = scores[chosen, classes]
         finite = np.isfinite(boxes).all(axis=1)
         boxes, classes, best = boxes[finite], classes[finite], best[finite]
+        # As the authors' code does, before boxes are compared.
+        boxes = np.clip(boxes, 0, self._size)
         kept = keep_highest(boxes, best, classes, self._options.overlap or OVERLAP_LIMIT)
         return detections(self.labels, classes[kept], best[kept], boxes[kept] / self._size, letterbox)
 

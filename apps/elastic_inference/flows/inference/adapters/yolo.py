@@ -75,7 +75,9 @@ class YoloAdapter:
         if self._layout in OVERLAP_LIMIT:
             finite = np.isfinite(boxes).all(axis=1)
             boxes, scores, classes = boxes[finite], scores[finite], classes[finite]
-            kept = keep_highest(boxes, scores, classes, self._overlap)
+            # LibreYOLO cuts boxes at the frame's edges before it compares them, the other exporters after that.
+            compared = letterbox.to_frame(boxes / self._unit) if self._layout == "grid-corners" else boxes
+            kept = keep_highest(compared, scores, classes, self._overlap)
             boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
         return detections(self.labels, classes, scores, boxes / self._unit, letterbox)
 

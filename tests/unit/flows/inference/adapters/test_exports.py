@@ -228,6 +228,28 @@ def test_a_cell_of_libreyolo_may_be_of_two_classes() -> None:
     assert [(one.label, round(one.confidence, 3)) for one in found] == [("person", 0.9), ("cat", 0.8)]
 
 
+def nanodet_beyond() -> np.ndarray:
+    """Two cells whose boxes are the same within the frame: -48..56 and 0..56, both ways."""
+    output = np.zeros((1, CELLS + 1, 3 + 32), np.float32)
+    for cell, score, distances in ((8 + 1, 0.8, (7, 7, 6, 6)), (3 * 8 + 3, 0.9, (3, 3, 4, 4))):
+        output[0, cell, 0] = score
+        for edge, distance in enumerate(distances):
+            output[0, cell, 3 + 8 * edge + distance] = 50.0
+    return output
+
+
+@pytest.mark.parametrize(("export", "output"), [
+    (ExportMetadata(task="detect", names=NAMES, family="yolo9", centred=False),
+     columns(7, (-48, -48, 56, 56, 0.8), (0, 0, 56, 56, 0.9))),
+    (ExportMetadata(), nanodet_beyond()),
+], ids=["LibreYOLO", "NanoDet"])  # fmt: skip
+def test_boxes_are_compared_as_they_are_within_the_frame(export: ExportMetadata, output: np.ndarray) -> None:
+    """So do these exporters; the others compare before they cut off what lies beyond the frame."""
+    options = AdapterOptions(export=export, labels=() if export.names else NAMES)
+    found = Runner(*adapt(constant_model([1, 3, SIDE, SIDE], {"output": output}), None, options)).detect(SQUARE)
+    assert [(round(one.confidence, 3), one.box) for one in found] == [(0.9, pytest.approx((0, 0, 0.875, 0.875)))]
+
+
 @pytest.mark.parametrize("form", ["RT-DETR", "RF-DETR"])
 def test_a_query_may_be_of_two_classes(form: str) -> None:
     scores = logits(3, None)
