@@ -16,6 +16,7 @@ from elastic_inference.domain.sequence import Tombstone
 from elastic_inference.flows.inference.frame_account import FrameAccount
 from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.pod_context import PodContext
+from elastic_inference.flows.inference.recent_frames import RecentFrames
 from elastic_inference.flows.inference.redis_health import RedisHealth
 from elastic_inference.flows.inference.result_sender import ResultSender
 from elastic_inference.flows.inference.task_queue import Outgoing, Task, TaskQueue
@@ -55,6 +56,7 @@ class RecordingPublisher:
         self.errors: list[Exception] = []
         self.refused: Set[int] = frozenset()
         self.removed = False
+        self.events_run = False
 
     def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Raises the next error, or keeps the orders of the results and the tombstones."""
@@ -87,7 +89,10 @@ class Parts:
         self.publisher = RecordingPublisher()
         self.reports = 0
         self.report_error: Exception | None = None
-        self.sender = ResultSender(self.publisher, self._report, self.context, self.health("broker"), fresh_s)
+        self.recent = RecentFrames(1 << 20)
+        self.sender = ResultSender(
+            self.publisher, self._report, self.context, self.health("broker"), fresh_s, recent=self.recent
+        )
         self._thread = threading.Thread(target=self.sender.run)
 
     def health(self, part: str) -> RedisHealth:

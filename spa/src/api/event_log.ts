@@ -23,12 +23,24 @@ export function eventImageAddress({ id, snapshot }: PoolEvent, base = BASE): str
   return image === undefined ? null : `${base}api/events/${encodePath(id)}/snapshot?image=${image}`
 }
 
-/** Why there is no image at this address, as a sentence; null if nothing says so. */
+// The browser logs each refusal as an error, so an image that the server has said is missing is not asked for again.
+const missing = new Map<string, string>()
+const MAX_MISSING = 2000
+
+/** Why there is no image at this address, if the server has said so; else null. */
+export const knownMissing = (address: string | null): string | null => missing.get(address ?? '') ?? null
+
+/** Asks why there is no image at this address; null if nothing says so. */
 export async function whyNoImage(address: string): Promise<string | null> {
   try {
     await call(address.slice(BASE.length))
     return null
   } catch (error) {
-    return error instanceof ApiError ? error.message : null
+    if (!(error instanceof ApiError)) return null
+    if (error.status === 404) {
+      if (missing.size >= MAX_MISSING) missing.clear()
+      missing.set(address, error.message)
+    }
+    return error.message
   }
 }

@@ -49,6 +49,13 @@ test('a form that nobody has changed saves what the sink is', () => {
   })
 })
 
+test('what the form does not show is kept', () => {
+  const newer = { name: 'look', kind: 'log', colour: 'red' } as unknown as SinkSpec
+  expect(sinkBody(formOf(newer)).body).toEqual({ kind: 'log', enabled: true, colour: 'red' })
+  const secure: SinkSpec = { name: 'far', kind: 'redis', url: 'rediss://far:6379/0', ca_file: 'far.ca' }
+  expect(sinkBody(formOf(secure)).body).toMatchObject({ ca_file: 'far.ca' })
+})
+
 test('a new one needs a name and an address, the log only a name', () => {
   expect(sinkBody(emptyForm()).errors).toEqual({ name: 'Enter a name.', url: 'Enter the address.' })
   const look = { ...emptyForm(), name: 'look', kind: 'log' as const }

@@ -24,11 +24,16 @@ const secret = (key: string, label: string, what: string): SinkField => ({
 const TIMEOUT: SinkField = { key: 'timeout_s', label: 'Time limit, seconds', hint: 'Default: 10.', number: true }
 const USER: SinkField = { key: 'user', label: 'User', hint: 'Whom it logs in as.' }
 const PASSWORD = secret('password', 'File of the password', '')
+const TLS = [
+  secret('ca_file', 'File of the authorities', 'Whom TLS trusts, if not those of the machine.'),
+  secret('cert_file', 'File of our certificate', 'For a server that asks for one.'),
+  secret('key_file', 'File of its key', 'Not encrypted.'),
+]
 
 export const ADDRESS: Record<SinkKind, string> = {
   webhook: 'https://example.org/events',
   mqtt: 'mqtt://broker.example:1883, also mqtts',
-  redis: 'redis://redis.example:6379/0',
+  redis: 'redis://redis.example:6379/0, also rediss',
   kafka: '',
   log: '',
 }
@@ -41,18 +46,21 @@ export const FIELDS: Record<SinkKind, readonly SinkField[]> = {
     secret('url_secret', 'File of the secret part', 'It takes the place of {secret} in the address.'),
     { key: 'batch', label: 'Events a request', hint: 'From 1 to 100. Default: 1.', number: true },
     TIMEOUT,
+    ...TLS,
   ],
   mqtt: [
     USER,
     PASSWORD,
     { key: 'topic', label: 'Topic', hint: 'First part of all topics. Default: elastic-inference.' },
     TIMEOUT,
+    ...TLS,
   ],
   redis: [
     USER,
     PASSWORD,
     { key: 'stream', label: 'Stream', hint: 'Default: events.' },
     { key: 'maxlen', label: 'Entries to keep', hint: 'Default: 100000.', number: true },
+    ...TLS,
   ],
   kafka: [],
   log: [],
@@ -72,7 +80,12 @@ export interface SinkForm {
   quiet: string
   /** The address, the fields of FIELDS, and LISTS with commas between. */
   texts: Record<string, string>
+  /** Fields of the specification that the form does not show, such as those of a newer server: they are kept. */
+  rest: Readonly<Record<string, unknown>>
 }
+
+/** Fields that the form has in another way than as a text. */
+const OTHERS = ['name', 'kind', 'enabled', 'discovery', 'kinds', 'phases', 'quiet_hours']
 
 export const emptyForm = (): SinkForm => ({
   name: '',
@@ -83,6 +96,7 @@ export const emptyForm = (): SinkForm => ({
   phases: [],
   quiet: '',
   texts: {},
+  rest: {},
 })
 
 export type SinkErrors = Readonly<Record<string, string | undefined>>
@@ -102,13 +116,14 @@ export function formOf(spec: SinkSpec): SinkForm {
     phases: [...(spec.phases ?? [])],
     quiet: (spec.quiet_hours ?? []).map(({ from, to, timezone }) => `${from}-${to} ${timezone ?? 'UTC'}`).join('\n'),
     texts,
+    rest: Object.fromEntries(Object.entries(values).filter(([key]) => !(key in texts) && !OTHERS.includes(key))),
   }
 }
 
 /** The specification that the form describes, without its name; and the errors of what cannot be sent. */
 export function sinkBody(form: SinkForm): { body: Record<string, unknown>; errors: SinkErrors } {
   const errors: Record<string, string> = {}
-  const body: Record<string, unknown> = { kind: form.kind, enabled: form.enabled }
+  const body: Record<string, unknown> = { ...form.rest, kind: form.kind, enabled: form.enabled }
   if (!form.name.trim()) errors.name = 'Enter a name.'
   const text = (key: string): string => form.texts[key]?.trim() ?? ''
   if (ADDRESS[form.kind]) {

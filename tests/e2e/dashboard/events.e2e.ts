@@ -222,6 +222,10 @@ test('an event has its image with its box, larger on a click or by key; a missin
   await write('court', 503, { snapshot_reason: 'The pod did not answer.' })
   const { page, complaints } = await suite.open('/events?camera=court', {}, [/status of 404/])
   const row = (n: number): Locator => page.locator(`[data-event*="/1-${n}-"]`)
+  let asked = 0
+  page.on('request', (request) => {
+    if (request.url().includes('image=1-502')) asked += 1
+  })
   const thumbnail = row(501).getByRole('img', { name: 'Image: person at court' })
   const width = (image: Locator): Promise<number> => image.evaluate((img: HTMLImageElement) => img.naturalWidth)
   await waitFor('the thumbnail', async () => (await width(thumbnail)) === 640, 30_000)
@@ -235,6 +239,13 @@ test('an event has its image with its box, larger on a click or by key; a missin
   ])
   await row(502).locator('[title="There is no image of this event, or it is no longer kept."]').waitFor()
   await row(503).locator('[title="The pod did not answer."]').waitFor()
+  // What the server has said is missing is not asked for again: the browser would log each refusal.
+  expect(asked).toBe(2)
+  await page.getByRole('link', { name: 'Streams', exact: true }).click()
+  await page.goBack()
+  await row(502).locator('[title="There is no image of this event, or it is no longer kept."]').waitFor()
+  await waitFor('the thumbnail again', async () => (await width(thumbnail)) === 640, 30_000)
+  expect(asked).toBe(2)
   for (const opens of [(button: Locator) => button.click(), (button: Locator) => button.press('Enter')]) {
     await opens(row(501).getByRole('button', { name: 'Enlarge: person at court' }))
     const dialog = page.getByRole('dialog', { name: 'person at court' })

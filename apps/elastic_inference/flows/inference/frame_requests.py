@@ -56,7 +56,7 @@ class FrameDesk:
     def run(self) -> None:
         """Answers requests until `close`."""
         while not self._ends.is_set():
-            self._frames.turn(self._events_run() and self._frames.limit_bytes > 0)
+            self._frames.turn(self._events_run())
             if not self._frames.on:
                 self._ends.wait(LOOK_EVERY_S)
                 continue

@@ -41,12 +41,15 @@ class RecentFrames:
         return len(self._frames)
 
     def turn(self, on: bool) -> None:
-        """Switches it on or off; off forgets everything."""
+        """Switches it on, if it may hold anything, or off; off forgets everything. Any thread."""
+        on = on and self.limit_bytes > 0
         if on == self.on:
             return
-        if self._budget is not None:
-            self._budget.resize(-self.limit_bytes if on else self.limit_bytes)
         with self._lock:
+            if on == self.on:
+                return
+            if self._budget is not None:
+                self._budget.resize(-self.limit_bytes if on else self.limit_bytes)
             self.on = on
             if not on:
                 self._queue.clear()

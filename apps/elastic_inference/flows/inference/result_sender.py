@@ -50,6 +50,10 @@ class Publisher(Protocol):
     def remove_worker(self) -> None:
         """Removes the pod from the registry."""
 
+    @property
+    def events_run(self) -> bool:
+        """Whether results go to event workers too."""
+
 
 class ResultSender:
     """From the workers to the broker. `run` is the body of one thread."""
@@ -170,7 +174,9 @@ class ResultSender:
         return fresh
 
     def _send(self, batch: list[Outgoing], tombstones: Sequence[Tombstone]) -> None:
-        if self._recent.on:
+        if self._publisher.events_run:
+            # The desk notices it up to a second later, and an event may come of the first result.
+            self._recent.turn(True)
             self._recent.add(batch)
         refused = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch), sum(len(jpeg) for _, jpeg in batch))

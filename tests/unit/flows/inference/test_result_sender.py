@@ -28,6 +28,18 @@ def test_results_leave_in_the_order_of_their_stream() -> None:
     assert parts.publisher.removed
 
 
+def test_the_first_frames_of_which_an_event_may_come_are_kept() -> None:
+    parts = Parts()
+    with parts:
+        parts.finish(1)
+        wait_for(lambda: parts.publisher.orders == [1], what="a result while no event service runs")
+        assert not parts.recent.on
+        parts.publisher.events_run = True
+        parts.finish(2)
+        wait_for(lambda: parts.publisher.orders == [1, 2], what="the first result for event workers")
+    assert [parts.recent.find(STREAM, order) is not None for order in (1, 2)] == [False, True]
+
+
 def test_results_that_come_fast_are_published_together() -> None:
     parts = Parts(ahead=16)
     with parts:
