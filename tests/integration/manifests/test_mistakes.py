@@ -13,7 +13,7 @@ MISTAKES = r"""
 -r localhost:5000  =>  -f TEMPLATE is required
 -f nothing.yaml.template  =>  there is no such file or folder
 -f README.md  =>  expected a file that ends in .yaml.template
--f kubernetes/parts  =>  holds no *.yaml.template
+-f kubernetes/parts  =>  contains no *.yaml.template
 -f kubernetes/sample-infer -g latest  =>  a tag that moves can't be rolled back
 -f kubernetes/sample-infer -r http://x  =>  without http://
 -f kubernetes/sample-infer --set NOPE=1  =>  --set NOPE=1: expected NAME=VALUE
