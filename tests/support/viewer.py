@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,9 @@ from websockets.sync.client import connect
 from elastic_inference.domain.result import Result, parse_result, split_message
 from tests.support.background import Background
 from tests.support.waiting import wait_for
+
+# The opening, above all over TLS, can take more than the usual ten seconds while six workers share two cores.
+connect_patiently = functools.partial(connect, open_timeout=60.0)
 
 
 def first_message(url: str, timeout_s: float = 60) -> str | bytes:

@@ -17,7 +17,7 @@ from tests.support.camera_pool import CameraPool
 from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_cameras import RtspCameras
 from tests.support.rtsp_server import available
-from tests.support.two_streams import FULL, SMALL, SQUARE, TwoStreams, server
+from tests.support.two_streams import FULL, SMALL, TwoStreams, server
 from tests.support.waiting import wait_for
 
 
@@ -114,7 +114,6 @@ def test_the_pool_says_why_a_substream_is_not_used(camera: RtspCameras, valkey: 
 
 def test_other_proportions_are_refused(camera: RtspCameras, valkey: EmbeddedValkey) -> None:
     with TwoStreams(valkey).running(camera.url("main", 0), camera.url("square", 0)) as found:
-        found.wait_size(SQUARE)
         found.watch()
         found.wait_size(FULL)
         found.watch(False)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value
 from elastic_inference.base.lifecycle import HealthServer
@@ -27,6 +27,7 @@ from tests.support.gateway import Answer, Pool, RunningGateway, first_event
 from tests.support.openapi import OPENAPI
 from tests.support.sentences import Tries
 from tests.support.system import ServiceProcess
+from tests.support.viewer import connect_patiently as connect
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import redis
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.result import parse_result
 from tests.support.gateway import Answer, Pool, RunningGateway, read_events
 from tests.support.nginx import Nginx
+from tests.support.viewer import connect_patiently as connect
 from tests.support.websocket_server import Relay
 
 TOKEN = "correct-horse-battery"

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.result import parse_result
 from elastic_inference.flows.gateway import api
 from tests.support.gateway import Answer, Pool, RunningGateway, first_event
 from tests.support.openapi import check, check_schema
+from tests.support.viewer import connect_patiently as connect
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 

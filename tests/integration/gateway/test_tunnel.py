@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import socket
 import threading
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect as connect_in_ten_seconds
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SettingError
@@ -23,12 +21,11 @@ from elastic_inference.domain.result import parse_result, split_message
 from tests.support.gateway import JPEG, Pool, RunningGateway
 from tests.support.ports import accepted, free_port
 from tests.support.raw_viewer import RawViewer
+from tests.support.viewer import connect_patiently as connect
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
 
-# A handshake over TLS can take more than ten seconds while six workers share two cores.
 PATIENCE_S = 60.0
-connect = functools.partial(connect_in_ten_seconds, open_timeout=PATIENCE_S)
 TOKEN = "correct-horse-battery"
 BIG_JPEG = JPEG + bytes(50_000 - len(JPEG))
 
