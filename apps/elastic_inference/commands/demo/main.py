@@ -184,7 +184,10 @@ def check_videos(plan: plans.Plan) -> None:
 
 
 def write_cameras(plan: plans.Plan) -> None:
-    """Writes the pool's cameras. Those that were added to an earlier demo in this folder stay."""
+    """Writes the pool's cameras. Those that were added to an earlier demo in this folder stay.
+
+    Raises ElasticInferenceError if the file of that demo can't be read.
+    """
     from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render  # noqa: PLC0415
 
     file = plans.cameras_file(plan.state_dir)
@@ -194,7 +197,8 @@ def write_cameras(plan: plans.Plan) -> None:
     except FileNotFoundError:
         pass
     except CameraFileError as error:
-        print(f"warning: {file}: {error}; the cameras in it are dropped")
+        # Writing it would remove what a user has added.
+        raise ElasticInferenceError(f"{file}: {error}. Correct the file, or remove it and the cameras in it.") from None
     except OSError as error:
         raise ElasticInferenceError(f"Cannot read the file {file}: {error.strerror}.") from None
     try:

@@ -63,6 +63,15 @@ def test_videos_are_cameras_of_the_pool_and_added_ones_stay(tmp_path: Path) -> N
     assert set(plan.demo_cameras(other, {**own, "gate-1": added})) == {"b", "gate-1"}, "the last demo's video goes"
 
 
+def test_a_mistake_in_the_file_of_cameras_stops_the_demo_and_costs_no_camera(tmp_path: Path) -> None:
+    file = plan.cameras_file(tmp_path)
+    text = "cameras:\n  - {name: gate-1, url: rtsp://192.0.2.1/1}\n  - {name: gate-2, fsp: 5}\n"
+    file.write_text(text)
+    with pytest.raises(ElasticInferenceError, match=r"cameras\.yaml.*line 3.*gate-2"):
+        main.write_cameras(make(tmp_path))
+    assert file.read_text() == text
+
+
 def test_every_program_of_the_plan_exists(tmp_path: Path) -> None:
     for child in plan.children(make(tmp_path)):
         program = Path(child.command[0] if child.name == "redis" else child.command[1])
