@@ -217,3 +217,42 @@ def test_a_file_that_cannot_be_played_says_why(tmp_path: Path) -> None:
     for path, why in ((sound, "has no video: it holds only audio"), (playlist, "."), (concat, ".")):
         with pytest.raises(SourceFatalError, match=why):
             FileSource(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("h264.mp4", "-c:v libx264"),
+        ("hevc.ts", "-c:v libx265 -x265-params log-level=none"),
+        ("mpeg4.avi", "-c:v mpeg4"),
+        ("vp9.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8"),
+        ("av1.mkv", "-c:v libsvtav1 -preset 12"),
+    ],
+)
+def test_images_that_would_take_too_much_memory_are_refused_before_they_are_decoded(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    path = ffmpeg(f"-f lavfi -i color=gray:s=640x480:r=5:d=1 -pix_fmt yuv420p {codec}", tmp_path / name)
+    with pytest.raises(SourceFatalError, match="MAX_FRAME_PIXELS"):
+        FileSource(path, max_pixels=640 * 480 // 4)
+    source = FileSource(path, max_pixels=640 * 480)
+    source.grab(ignore)
+    source.close()
+
+
+def test_images_that_grow_too_large_in_the_running_stream_are_skipped(tmp_path: Path) -> None:
+    begin, rest = (
+        ffmpeg(f"-f lavfi -i color=gray:s={size}:r=5:d=1 -c:v libx264 -pix_fmt yuv420p", tmp_path / f"{size}.ts")
+        for size in ("320x240", "1280x960")
+    )
+    path = tmp_path / "both.ts"
+    path.write_bytes(begin.read_bytes() + rest.read_bytes())
+    source = FileSource(path, max_pixels=320 * 240)
+    sizes = []
+    for _ in range(8):  # two loops
+        source.grab(ignore)
+        image = source.retrieve().image
+        assert image is not None
+        sizes.append((image.width, image.height))
+    source.close()
+    assert set(sizes) == {(320, 240)}

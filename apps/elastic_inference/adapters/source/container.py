@@ -18,12 +18,13 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
 from elastic_inference.adapters.source.colours import HDR, colours
-from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder
+from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder, pixel_limit
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
 from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +51,28 @@ class Container:
         fatal: bool = False,
         decode_device: str = "none",
         name_codec: Callable[[], str | None] = lambda: None,
+        max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
     ) -> None:
         """`what` names the source in errors; `timeout_s` are the time-outs of opening and of one read.
 
         With `raw_jpeg`, the packets of an MJPEG stream are returned undecoded. With `fatal`, errors are
         SourceFatalError, else SourceError. `decode_device` names hardware that decodes, such as `cuda`; software
-        decodes where it fails. `name_codec` is asked for the name of a codec that FFmpeg does not know.
+        decodes where it fails. `name_codec` is asked for the name of a codec that FFmpeg does not know. Video of more
+        than `max_pixels` an image is refused.
         """
         self._what = what
         self._name_codec = name_codec
         self._fatal = fatal
-        self._input = self._open(url, format_name, dict(options or {}), timeout_s, decode_device)
+        # FFmpeg decodes some frames while it opens a source.
+        self._input = self._open(
+            url, format_name, {**(options or {}), **pixel_limit(max_pixels)}, timeout_s, decode_device
+        )
         try:
             self.stream = self._video_stream()
             self.decoder: Decoder | None = None
             if not (raw_jpeg and self.codec == "mjpeg"):
-                self.decoder = Decoder(self.stream, what)
+                kind = SourceFatalError if fatal else SourceError
+                self.decoder = Decoder(self.stream, what, max_pixels, kind)
                 self._report_hardware(decode_device)
         except SourceError:
             self._input.close()

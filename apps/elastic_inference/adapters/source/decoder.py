@@ -13,6 +13,7 @@ import av.filter
 
 from elastic_inference.adapters.source.colours import HDR
 from elastic_inference.base.log import Throttle
+from elastic_inference.domain.errors import SourceError
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +28,26 @@ _SAID_ONCE = Throttle(interval_s=86400.0, max_keys=1000)
 class Decoder:
     """One stream's decoder. Feed it packets in order; it returns the frames that each packet completes."""
 
-    def __init__(self, stream: av.VideoStream, what: str) -> None:
-        """`what` names the source in errors. FFmpeg must have a decoder for the stream."""
+    def __init__(
+        self, stream: av.VideoStream, what: str, max_pixels: int, error: type[SourceError] = SourceError
+    ) -> None:
+        """`what` names the source in errors, which are of the class `error`. FFmpeg must have a decoder for the stream.
+
+        Raises it if the stream says that its images have far more than `max_pixels`.
+        """
         context = stream.codec_context
         # FFmpeg delays its output by one frame for each additional decoding thread.
         context.thread_count = 1
+        context.options = {**context.options, **pixel_limit(max_pixels)}
+        self._max_pixels = max_pixels
+        self._error = error
         self._stream = stream
         self._what = what
         self._filter: Deinterlacer | None = None
         self._decoded = False
         self.damaged = 0
+        if stream.width * stream.height > _most_pixels(max_pixels):
+            raise self._too_large(f"of {stream.width}x{stream.height}")
 
     @property
     def deinterlaces(self) -> bool:
@@ -48,12 +59,19 @@ class Decoder:
 
         A packet that cannot be decoded is skipped and counted in `damaged`, and so is a frame that FFmpeg marks as
         damaged: it would show grey or torn areas. Before the first key frame of a live stream neither counts.
+        Raises the error for images that are too large, before FFmpeg takes memory for them.
         """
         context = self._stream.codec_context
         try:
             frames = context.decode(packet)
         except av.error.EOFError:
             frames = []
+        except av.error.ArgumentError as error:
+            if not self._decoded and packet is not None and self._stream.width == 0:
+                # Of some codecs only the decoder knows the size.
+                raise self._too_large(f"of more than {self._max_pixels} pixels, or damaged ones") from None
+            self._skip(str(error))
+            return
         except av.FFmpegError as error:
             self._skip(str(error))
             return
@@ -95,12 +113,27 @@ class Decoder:
                 "%s is HDR (%s), which is not mapped here: its images look pale. SDR would look right", self._what, hdr
             )
 
+    def _too_large(self, found: str) -> SourceError:
+        return self._error(
+            f"{self._what} has images {found}: at most {self._max_pixels} pixels are accepted (MAX_FRAME_PIXELS)."
+        )
+
     def _skip(self, why: str) -> None:
         if not self._decoded:
             return
         self.damaged += 1
         if _SAID.allow((self._what, "damaged")):
             log.warning("%s: a frame can't be decoded, skipped: %s", self._what, why)
+
+
+def pixel_limit(max_pixels: int) -> dict[str, str]:
+    """FFmpeg's option for decoders: a few kilobytes of video can have images that take gigabytes."""
+    return {"max_pixels": str(_most_pixels(max_pixels))}
+
+
+def _most_pixels(max_pixels: int) -> int:
+    # Codecs fill images up to whole blocks. The encoder looks at the exact size.
+    return max_pixels + max_pixels // 8 + 65536
 
 
 class Deinterlacer:

@@ -19,6 +19,7 @@ from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
 from elastic_inference.adapters.source.media_clock import MediaClock
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.domain.errors import SourceFatalError
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 # A file's tracks are described within this many bytes.
@@ -28,10 +29,11 @@ _BEGIN_BYTES = 1 << 20
 class FileSource:
     """A video file that starts again when it ends. `fps` is the file's mean frame rate, or 25 if it states none."""
 
-    def __init__(self, path: Path, decode_device: str = "none") -> None:
+    def __init__(self, path: Path, decode_device: str = "none", max_pixels: int = DEFAULT_MAX_FRAME_PIXELS) -> None:
         """Opens the file and reads its first frame. Raises SourceFatalError with the reason."""
         self._path = path
         self._decode_device = decode_device
+        self._max_pixels = max_pixels
         self._rest: tuple[bool, Callable[[float | None], None]] | None = None
         self._what = f"The video {path}"
         self._container = self._open()
@@ -106,6 +108,7 @@ class FileSource:
             fatal=True,
             decode_device=self._decode_device,
             name_codec=self._named_codec,
+            max_pixels=self._max_pixels,
         )
 
     def _named_codec(self) -> str | None:

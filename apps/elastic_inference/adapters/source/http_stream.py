@@ -26,6 +26,7 @@ from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 65536
@@ -45,6 +46,7 @@ def open_source(settings: CameraSettings, rules: AddressRules | None = None) -> 
         settings.camera_fps,
         settings.max_frame_bytes,
         decode_device=settings.video_decode_device,
+        max_pixels=settings.max_frame_pixels,
         open_playlist=lambda: network.open_source(settings, rules),
     )
 
@@ -56,6 +58,7 @@ def open_http(
     max_image_bytes: int,
     *,
     decode_device: str = "none",
+    max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
     open_playlist: Callable[[], Source] | None = None,
 ) -> Source:
     """Opens the camera; the content of its response decides how. `fps` is the rate at which still images are polled.
@@ -67,7 +70,7 @@ def open_http(
     if kind in _STILL:
         return StillSource(camera, answer, stall_s, fps, max_image_bytes)
     if kind.startswith("video/") and kind not in _MJPEG:
-        return HttpContainerSource(camera, answer, stall_s, decode_device)
+        return HttpContainerSource(camera, answer, stall_s, decode_device, max_pixels)
     if kind not in _MJPEG and not kind.startswith("multipart/"):
         # Cameras and file servers name all kinds of types.
         first = _first_bytes(camera, answer)
@@ -82,7 +85,7 @@ def open_http(
                 f"The camera {camera.shown} answers with a page ({kind}), not with video: look up the URL of its "
                 "stream."
             )
-        return HttpContainerSource(camera, answer, stall_s, decode_device)
+        return HttpContainerSource(camera, answer, stall_s, decode_device, max_pixels)
     return MjpegSource(camera, answer, stall_s, max_image_bytes)
 
 
@@ -213,7 +216,7 @@ class StillSource:
 class HttpContainerSource:
     """Video in a container over HTTP, such as HTTP-FLV or MPEG-TS: our connection, FFmpeg's demuxer and decoder."""
 
-    def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, decode_device: str) -> None:
+    def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, decode_device: str, max_pixels: int) -> None:
         """Raises SourceError if FFmpeg does not know the format."""
         self._what = f"The camera {camera.shown}"
         self._answer = answer
@@ -225,6 +228,7 @@ class HttpContainerSource:
                 options={"analyzeduration": "1000000", "flags": "low_delay"},
                 decode_device=decode_device,
                 name_codec=lambda: matroska_codec(bytes(self._body.begin)),
+                max_pixels=max_pixels,
             )
         except SourceError as error:
             answer.close()

@@ -28,6 +28,7 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password, in_brackets, url_credentials
 from elastic_inference.domain.errors import SourceError
+from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def open_source(settings: CameraSettings, rules: AddressRules | None = None) -> 
         settings.camera_trust,
         decode_device=settings.video_decode_device,
         rules=rules,
+        max_pixels=settings.max_frame_pixels,
     )
 
 
@@ -76,6 +78,7 @@ class NetworkSource:
         *,
         decode_device: str = "none",
         rules: AddressRules | None = None,
+        max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
     ) -> None:
         """Connects; a read without data for `stall_s` fails. Raises SourceError without the login.
 
@@ -89,6 +92,7 @@ class NetworkSource:
         self._stall_s = stall_s
         self._certificate = certificate
         self._decode_device = decode_device
+        self._max_pixels = max_pixels
         self._transport = ""
         self._rules = rules
         self._forwarder: Forwarder | GuardedProxy | None = None
@@ -268,6 +272,7 @@ class NetworkSource:
             decode_device=self._decode_device,
             raw_jpeg=True,
             name_codec=self._named_codec,
+            max_pixels=self._max_pixels,
         )
 
     def _named_codec(self) -> str | None:

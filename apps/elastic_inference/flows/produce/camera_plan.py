@@ -34,7 +34,7 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
 
     def open_source() -> Source:
         if spec.is_file:
-            return FileSource(rules.file(spec.url), settings.video_decode_device)
+            return FileSource(rules.file(spec.url), settings.video_decode_device, settings.max_frame_pixels)
         return open_camera(camera_settings(spec, settings), rules)
 
     def open_substream() -> Source:

@@ -24,7 +24,7 @@ STALL_S = 30.0
 
 def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
     """Streams until told to stop. Raises SourceFatalError if the file is missing or is not a video."""
-    source = FileSource(settings.video_file, settings.video_decode_device)
+    source = FileSource(settings.video_file, settings.video_decode_device, settings.max_frame_pixels)
     fps = settings.video_fps or source.fps
     name = settings.stream_name or default_name("file")
     log.info("%s: %s at %.3g frames a second to %s", name, settings.video_file, fps, ", ".join(settings.infer_type))
