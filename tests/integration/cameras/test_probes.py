@@ -111,3 +111,25 @@ async def test_a_camera_that_crashes_the_decoder_is_said_to_and_the_next_probe_w
     assert (found.status, found.message) == (400, "The video of this camera crashes the decoder.")
     with serving(JPEG) as camera:
         assert (await probe(asking, url=f"http://127.0.0.1:{camera.port}/a.jpg")).status == 200
+
+
+async def test_a_worker_without_cpu_time_does_not_blame_the_camera(
+    asking: CameraRequests, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(probes, "_LIMIT_S", 1.0)
+    monkeypatch.setattr(probes, "_START_S", 0.5)
+    found = await probe(asking, url="http://127.0.0.2/a.jpg")  # is refused at once, but too late
+    assert (found.status, "too little CPU time" in found.message) == (503, True)
+    # It starts, but only when no time is left.
+    (tmp_path / "late.py").write_text(
+        "import json, sys, time\n"
+        "from elastic_inference.flows.produce.pool import probe_child\n"
+        "json_load = json.load\n"
+        "json.load = lambda file: json_load(file) | {'until_monotonic': time.monotonic() + 1}\n"
+        "sys.exit(probe_child.main())\n"
+    )
+    monkeypatch.setattr(probes, "_START_S", 60.0)
+    monkeypatch.setattr(probes, "CHILD", "late")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = await probe(asking, url="http://127.0.0.2/a.jpg")
+    assert (found.status, "too little CPU time" in found.message) == (503, True)

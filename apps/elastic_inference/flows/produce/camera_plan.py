@@ -11,9 +11,9 @@ from elastic_inference.adapters.source.camera import camera_label, open_camera
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.base.config import CameraSettings
-from elastic_inference.base.url import hide_password, with_login
+from elastic_inference.base.url import hide_password
 from elastic_inference.domain.camera import CameraSpec
-from elastic_inference.domain.errors import SourceError
+from elastic_inference.flows.produce.camera_settings import camera_settings
 from elastic_inference.flows.produce.frame_pacing import CameraCap, FileCap, Gate
 from elastic_inference.flows.produce.stream import Encoding, StreamPlan
 
@@ -57,25 +57,4 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         size=spec.size or settings.camera_size,
         gate=spec.gate or settings.camera_gate,
         open_substream=None if spec.substream is None else open_substream,
-    )
-
-
-def camera_settings(spec: CameraSpec, settings: CameraSettings) -> CameraSettings:
-    """The settings with which `open_camera` opens this camera. Raises SourceError."""
-    login = spec.login
-    url = spec.url if login is None else with_login(spec.url, login.user, login.password.get_secret_value())
-    fingerprint = spec.certificate if spec.certificate and spec.certificate.startswith("sha256:") else None
-    ca_file = None
-    if spec.certificate and fingerprint is None:
-        if settings.camera_ca_dir is None:
-            raise SourceError(f"{spec.certificate} can't be read: CAMERA_CA_DIR, the folder of such files, is not set.")
-        ca_file = settings.camera_ca_dir / spec.certificate
-    return settings.model_copy(
-        update={
-            "camera": url,
-            "camera_fps": spec.fps,
-            "camera_transport": spec.transport.value,
-            "camera_fingerprint": fingerprint,
-            "camera_ca_file": ca_file,
-        }
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,8 +21,10 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_documents import MAX_PREVIEW_BYTES, CameraProbe, ProbeRequest
 from elastic_inference.domain.camera_errors import sentence
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.flows.produce.camera_plan import camera_settings
+from elastic_inference.flows.produce.camera_settings import camera_settings
 
+# With less time left, the camera would be blamed for a busy node.
+LEAST_S = 2.0
 _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
@@ -42,11 +45,15 @@ def probe(asked: ProbeRequest, settings: CameraSettings, watch_s: float, limit_s
 
 
 def main() -> int:
-    """Reads a task, writes its result; returns the exit code."""
+    """Reads a task, writes its result, or `late` if too little time is left; returns the exit code."""
     task = json.load(sys.stdin)
+    limit_s = min(task["limit_s"], task["until_monotonic"] - time.monotonic())
+    if limit_s < LEAST_S:
+        json.dump({"late": True}, sys.stdout)
+        return 0
     try:
         settings = CameraSettings.model_validate(task["settings"])
-        found = probe(ProbeRequest.model_validate(task["asked"]), settings, task["watch_s"], task["limit_s"])
+        found = probe(ProbeRequest.model_validate(task["asked"]), settings, task["watch_s"], limit_s)
         answer: dict[str, Any] = {"found": _PROBE.dump_python(found, mode="json")}
     except ElasticInferenceError as error:
         answer = {"error": sentence(str(error))}

@@ -12,6 +12,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,10 @@ _LIMIT_S = PROBE_LIMIT_S - 2.0
 _PAUSE_S = 1.0
 # The process that probes, and how long it may take to start and to end.
 CHILD = "elastic_inference.flows.produce.pool.probe_child"
-_START_S = 1.5
+_START_S, _END_S = 1.5, 0.3
+_TOO_BUSY = (
+    "The source worker has too little CPU time to open the camera in time: try again, or give its node or pod more CPU."
+)
 # The worker's settings that it needs.
 _SETTINGS = {
     "camera_networks",
@@ -148,6 +152,8 @@ class ProbeAnswers:
             "settings": self._settings.model_dump(mode="json", include=_SETTINGS, exclude_none=True),
             "watch_s": WATCH_S,
             "limit_s": _LIMIT_S,
+            # This clock is the same for all processes of the machine.
+            "until_monotonic": time.monotonic() + _LIMIT_S + _START_S - _END_S,
         }
         # By standard input: arguments and environment show in the list of processes.
         try:
@@ -159,10 +165,13 @@ class ProbeAnswers:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise ElasticInferenceError(f"No usable frame arrived within {_LIMIT_S:.0f} s.") from None
+            # It ends by itself in time, unless it hangs or hardly runs.
+            raise CameraRefusal(503, _TOO_BUSY) from None
         answer = read_object(done.stdout, MAX_REPLY_BYTES)
         if done.returncode < 0:  # by a signal
             raise ElasticInferenceError("The video of this camera crashes the decoder.")
+        if "late" in answer:
+            raise CameraRefusal(503, _TOO_BUSY)
         if done.returncode != 0 or not answer:
             # Its traceback is in this process's log.
             raise ElasticInferenceError("The probe itself failed: see the source worker's log.")
