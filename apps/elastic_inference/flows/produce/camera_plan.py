@@ -42,7 +42,7 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
         return open_camera(camera_settings(second, settings), rules)
 
     def make_gate() -> Gate:
-        return FileCap(spec.fps) if spec.is_file else CameraCap(spec.fps)
+        return FileCap(spec.fps, what) if spec.is_file else CameraCap(spec.fps)
 
     return StreamPlan(
         name=spec.name,

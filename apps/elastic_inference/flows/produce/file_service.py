@@ -29,13 +29,14 @@ def run(settings: FileSettings, lifecycle: Lifecycle, registry: CollectorRegistr
     name = settings.stream_name or default_name("file")
     log.info("%s: %s at %.3g frames a second to %s", name, settings.video_file, fps, ", ".join(settings.infer_type))
     keep_freed_memory()
+    what = f"The video {settings.video_file}"
     plan = StreamPlan(
         name=name,
-        what=f"The video {settings.video_file}",
+        what=what,
         types=settings.infer_type,
         connection=settings.video_file,
         open_source=lambda: source,
-        make_gate=lambda: FilePace(fps, fixed=settings.video_fps is not None),
+        make_gate=lambda: FilePace(fps, settings.video_fps is not None, what),
         fps=fps,
         stall_s=max(STALL_S, 3 / fps),
         encoding=Encoding(settings.jpeg_quality, settings.frame_width, settings.frame_height),

@@ -42,8 +42,9 @@ class FilePace:
     the schedule starts again, and the video plays slower.
     """
 
-    def __init__(self, fps: float, fixed: bool = False) -> None:
-        """`fps` is the rate of frames without a media time; with `fixed`, of all frames."""
+    def __init__(self, fps: float, fixed: bool = False, what: str = "The video") -> None:
+        """`fps` is the rate of frames without a media time; with `fixed`, of all frames. `what` names it in logs."""
+        self._what = what
         self._interval_s = 1 / fps
         self._fixed = fixed
         self._start: float | None = None
@@ -68,7 +69,9 @@ class FilePace:
         if media_s - self._dropping_since_s < 1.0:
             return Verdict.DROP, 0.0
         if self._throttle.allow("slow"):
-            log.warning("cannot keep up with %.3g fps; playing slower", 1 / self._interval_s)
+            log.warning(
+                "%s plays slower: this machine cannot keep up with %.3g fps", self._what, 1 / max(interval_s, 0.001)
+            )
         self._dropping_since_s = None
         self._start = now - media_s
         return Verdict.TAKE, 0.0
@@ -96,16 +99,17 @@ class CameraCap:
 class FileCap:
     """A file that is one camera of many: its own times, and at most `fps` frames a second."""
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, what: str = "The video") -> None:
         self._cap = CameraCap(fps)
-        self._pace = FilePace(fps)
+        self._what = what
+        self._pace = FilePace(fps, what=what)
         self._media_s = 0.0
 
     def admit(self, now: float, media_s: float | None = None) -> tuple[Verdict, float]:
         """See `Gate`."""
         if media_s is not None:
             if media_s < self._media_s:  # the file was opened again
-                self._pace = FilePace(1.0)
+                self._pace = FilePace(1.0, what=self._what)
             self._media_s = media_s
         verdict, wait_s = self._pace.admit(now, media_s)
         # A late frame that exceeds the cap anyway does not count as a drop.

@@ -24,7 +24,7 @@ def test_a_hiccup_drops_the_late_frames_and_catches_up_without_a_burst(caplog: p
     verdicts = [pace.admit(1.0) for _ in range(12)]  # a second was lost: frames 1 to 7 are over 0.2 s late
     assert [verdict for verdict, _ in verdicts].count(Verdict.DROP) == 7
     assert verdicts[10] == (Verdict.TAKE, pytest.approx(0.1))
-    assert "playing slower" not in caplog.text
+    assert "plays slower" not in caplog.text
 
 
 def test_a_file_that_can_never_be_read_in_time_plays_slower(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,3 +64,11 @@ def test_a_capped_file_that_is_late_drops_no_frame_that_the_cap_takes_out_anyway
         now += wait_s + 0.05  # half as slow again as the file's 30 frames a second
     assert Verdict.DROP in verdicts
     assert sum(verdict is not Verdict.SKIP for verdict in verdicts) <= 4 * now + 2
+
+
+def test_a_late_video_of_the_pool_is_named_with_its_own_rate(caplog: pytest.LogCaptureFixture) -> None:
+    cap, now = FileCap(60, "The video hall.mp4"), 0.0
+    for number in range(120):
+        _, wait_s = cap.admit(now, number / 25)
+        now += wait_s + 0.2
+    assert "The video hall.mp4 plays slower: this machine cannot keep up with 25 fps" in caplog.text
