@@ -153,7 +153,7 @@ test-elasticity: install ## the autoscalers against real pods on a real cluster 
 test-faults: install dashboard ## one fault after another under load, about ten minutes (doc/reliability.md; ARGS="-h")
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-bench: install dashboard ## benchmarks of every part, some 20 minutes (ARGS="-h")
+bench: install dashboard ## benchmarks of every part, half an hour (ARGS="-h")
 	@$(BIN)/python -m tests.bench $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory bench-dashboard

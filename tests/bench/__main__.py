@@ -1,4 +1,4 @@
-"""All benchmarks in one command: `python -m tests.bench`, some twenty minutes.
+"""All benchmarks in one command: `python -m tests.bench`, half an hour.
 
 Each figure compares two measurements of this run, taken in alternating rounds. The table goes
 to the terminal, JSON and plots to `--out`. Use a quiet machine: the load before the run is recorded with the figures.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.adapters.catalogue.download_models import fetch_embedded
-from tests.bench import cameras, events, frame_queue, gateway, idle, latency, pod, producers, relay, start
+from tests.bench import broker, cameras, events, frame_queue, gateway, idle, latency, pod, producers, relay, start
 from tests.bench.camera_tables import tables
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
@@ -33,6 +33,7 @@ def parts(context: Context, case: str) -> dict[str, Callable[[], Iterator[Figure
         "relay": lambda: relay.figures(context),
         "gateway": lambda: gateway.figures(context),
         "events": lambda: events.figures(context),
+        "broker": lambda: broker.figures(context),
         "producers": lambda: producers.figures(context),
         "cameras": lambda: cameras.figures(context),
         "idle": lambda: idle.run(context),

@@ -1,8 +1,8 @@
-"""Speed of the stages that make events: results a second of CPU time, five objects each.
+"""Cost and speed of events: the stages alone, one worker with 400 streams, and the latency to sinks behind two pods.
 
-`python -m tests.bench --only events` runs it. What an event worker does with a result besides Redis: read its JSON,
-track, look at two zones and a line, write the result with its tracks and the events, and once for every sixteen results
-the state.
+`python -m tests.bench --only events` runs it. The stages are what an event worker does with a result besides Redis:
+read its JSON, track, look at two zones and a line, write the result with its tracks and the events, and once for every
+sixteen results the state.
 """
 
 from __future__ import annotations
@@ -12,38 +12,25 @@ from collections.abc import Iterator
 
 from elastic_inference.domain.events.analysis import StreamAnalysis
 from elastic_inference.domain.events.event import event_json
-from elastic_inference.domain.result import Detection, parse_result, result_json
-from tests.bench.record import Context, Figure, median_figure
+from elastic_inference.domain.result import parse_result, result_json
+from tests.bench import event_latency, event_streams
+from tests.bench.event_scene import PART, RULES, walkers
+from tests.bench.record import Context, Figure, LeftOut, median_figure
 from tests.support.clips import START_MS, STREAM, camera_rules, frame
 
-PART = "events"
-_OBJECTS = 5
 _RESULTS = 500
 _BATCH = 16
-RULES = {
-    "zones": [
-        {"name": "hall", "points": [[0.3, 0.1], [0.9, 0.2], [0.8, 0.9], [0.5, 0.95], [0.2, 0.8]], "dwell_s": 5},
-        {"name": "door", "points": [[0.0, 0.2], [0.2, 0.2], [0.2, 0.9], [0.0, 0.9]]},
-    ],
-    "lines": [{"name": "entry", "from": [0.5, 0.0], "to": [0.5, 1.0]}],
-}
 
 
-def figures(context: Context) -> Iterator[Figure]:
-    """Results for each second of CPU time through all stages, and the size of a stream's state."""
-    documents = [result_json(frame(n + 1, _walkers(n))) for n in range(_RESULTS)]
+def figures(context: Context) -> Iterator[Figure | LeftOut]:
+    """Results for each second of CPU time through all stages, the size of a stream's state, then whole services."""
+    documents = [result_json(frame(n + 1, walkers(n))) for n in range(_RESULTS)]
     rounds = [_round(documents, context.seconds(2.0)) for _ in range(context.rounds(7))]
     rates = [rate for rate, _ in rounds]
     yield median_figure(PART, "results a CPU second, five objects each, all stages", rates, unit="1/s", minimum=2000)
     yield Figure(PART, "state of a stream with five objects", rounds[0][1] / 1000, "kB")
-
-
-def _walkers(n: int) -> Iterator[Detection]:
-    """People who walk to and fro in rows, each at a pace of their own."""
-    for row in range(_OBJECTS):
-        way = (n * (0.004 + 0.001 * row)) % 2
-        x, y = 0.05 + 0.9 * (way if way < 1 else 2 - way), 0.3 + 0.15 * row
-        yield Detection("person", 1, 0.9, (x - 0.04, y - 0.25, x + 0.04, y))
+    yield from event_streams.figures(context)
+    yield from event_latency.figures(context)
 
 
 def _round(documents: list[bytes], seconds: float) -> tuple[float, int]:

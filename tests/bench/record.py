@@ -119,6 +119,12 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) does
 
 
+def waited_s(pid: int) -> float:
+    """Seconds that the threads of a process were ready and had no core: how much other programs held it up."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((each / "schedstat").read_text().split()[1]) for each in tasks) / 1e9
+
+
 def rss_mb(pid: int) -> float:
     """Resident memory of a process, MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

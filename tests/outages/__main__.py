@@ -17,6 +17,7 @@ import pytest
 from tests.bench.record import percentile
 from tests.outages import broker_loss, faults
 from tests.outages.faults import HEAD, Times
+from tests.outages.feeder import Feeder
 from tests.outages.sinks import KafkaSite, MqttSite, RedisSite, SinkSite, WebhookSite
 from tests.outages.site import Site
 
@@ -33,7 +34,7 @@ def main() -> int:
                 sinks.append(KINDS[name](Path(folder)))
             except pytest.skip.Exception as error:
                 print(f"left out: {name}: {error}")
-        with Site(Path(folder), sinks, options.rate) as site:
+        with Site(Path(folder), sinks, lambda port: Feeder(port, options.rate)) as site:
             return _run(site, options)
 
 
@@ -75,8 +76,8 @@ def _check(site: Site, ended: int) -> int:
     """Everything that was written must have arrived everywhere."""
     sent = dict(site.feeder.sent)
     problems = [f"{len(site.feeder.unsure)} results were not written"] if site.feeder.unsure else []
-    print("\n| sink | events | missing | refused | its own loss | repeats | allowed |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("\n| sink | events | missing | refused | its own loss | its own repeats | repeats | allowed |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, sink in site.sinks.items():
         dead, arrivals = site.dead(name), sink.arrivals
         besides = dead | site.exempt[name]
@@ -86,7 +87,7 @@ def _check(site: Site, ended: int) -> int:
         allowed = site.repeats_allowed(name, ended)
         print(
             f"| {name} | {sum(sent.values())} | {len(missing)} | {len(dead)} | {site.emptied[name]} "
-            f"| {arrivals.repeats} | {allowed} |"
+            f"| {arrivals.by_sink} | {arrivals.repeats} | {allowed} |"
         )
         if missing:
             problems.append(f"{name}: {len(missing)} are missing, such as {missing[:3]}")

@@ -40,6 +40,8 @@ class Arrivals:
         self._newest: dict[str, int] = defaultdict(int)
         self._ages: list[tuple[float, float]] = []
         self.repeats = 0
+        # What the sink itself sent again, since it had not heard of the consumer's confirmation.
+        self.by_sink = 0
         self.problems: list[str] = []
 
     def add(self, document: bytes | str, again: bool = False) -> None:
@@ -48,6 +50,7 @@ class Arrivals:
         if again:
             with self._lock:
                 if mark_of(found["id"]) in self._revisions:
+                    self.by_sink += 1
                     return
         self.note(found["id"], found["rev"], time.time() * 1000 - found["at_ms"])
 

@@ -45,11 +45,13 @@ class Row:
     back_s: float
     others_s: float
     repeats: int
+    # The sink that `others_s` is of.
+    other: str = ""
     problems: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """A line of the table."""
-        cells = (self.name, f"{self.back_s:.1f} s", f"{self.others_s:.1f} s", str(self.repeats))
+        cells = (self.name, f"{self.back_s:.1f} s", f"{self.others_s:.1f} s {self.other}".strip(), str(self.repeats))
         return f"| {' | '.join(cells)} | {'; '.join(self.problems) or 'passed'} |"
 
 
@@ -98,16 +100,15 @@ def carry_out(site: Site, fault: Fault) -> Row:
     site.wait_caught_up(list(site.sinks))
     now = time.monotonic()
     others = [
-        age for name, sink in site.sinks.items() if name not in fault.hits for age in sink.arrivals.ages_s(began, now)
+        (max(sink.arrivals.ages_s(began, now), default=0.0), name)
+        for name, sink in site.sinks.items()
+        if name not in fault.hits
     ]
-    row = Row(
-        fault.name,
-        now - ended,
-        max(others, default=0.0),
-        sum(each.arrivals.repeats - before[name] for name, each in site.sinks.items()),
-    )
+    repeats = sum(each.arrivals.repeats - before[name] for name, each in site.sinks.items())
+    others_s, other = max(others, default=(0.0, ""))
+    row = Row(fault.name, now - ended, others_s, repeats, other)
     if row.others_s > OTHERS_S:
-        row.problems.append(f"another sink got an event only after {row.others_s:.1f} s")
+        row.problems.append(f"{other} got an event only after {row.others_s:.1f} s")
     return row
 
 

@@ -9,9 +9,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import redis
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.outages.arrivals import Arrivals, Mark, mark_of
-from tests.outages.feeder import PARTITIONS, Feeder
+from tests.outages.feeder import PARTITIONS
 from tests.outages.sinks import SinkSite
 from tests.support.delivery_worker import write_sinks
 from tests.support.event_workers import WorkerProcess
@@ -32,10 +32,25 @@ PATIENCE_S = 300.0
 _EVENT_ID = re.compile(rb'"id":"([^"]+)"')
 
 
-class Site:
-    """Runs within its `with` block."""
+class Writer(Protocol):
+    """Writes results: see `Feeder`."""
 
-    def __init__(self, folder: Path, sinks: Sequence[SinkSite], rate: float) -> None:
+    sent: dict[str, int]
+    unsure: set[Mark]
+
+    def start(self) -> None:
+        """Begins to write."""
+
+    def stop(self) -> None:
+        """Ends."""
+
+
+class Site:
+    """Runs within its `with` block. `feeder` makes what writes the results, given the port of the broker's Redis."""
+
+    feeder: Writer
+
+    def __init__(self, folder: Path, sinks: Sequence[SinkSite], feeder: Callable[[int], Writer]) -> None:
         self.sinks = {each.name: each for each in sinks}
         self.server = EmbeddedValkey(port=free_port())
         self.folder = folder
@@ -45,14 +60,14 @@ class Site:
         self.emptied: Counter[str] = Counter()
         self.retried: dict[tuple[str, str], int] = {}
         self.lags: dict[str, list[tuple[float, float]]] = {name: [] for name in self.sinks}
-        self._rate = rate
+        self._make_feeder = feeder
         self._ends = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Site:
         self.server.start()
         self.client = redis.Redis(port=self.server.port, socket_timeout=5)
-        self.feeder = Feeder(self.server.port, self._rate)
+        self.feeder = self._make_feeder(self.server.port)
         for name, each in list(self.sinks.items()):
             try:
                 each.start()

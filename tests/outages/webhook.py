@@ -6,13 +6,13 @@ Retry-After or, for 413, with the share of refused events (one of N); or `slow` 
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.support.webhook_server import Received, WebhookServer
 
 FINE = "200 0"
 
@@ -39,36 +39,20 @@ def main() -> None:
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(received: Received) -> tuple[int, dict[str, str]]:
+        events = received.documents
+        status, headers = answer_to((folder / "mode").read_text(), events)
+        if status == 200:
+            now_ms = time.time() * 1000
+            lines = "".join(f"{each['id']} {each['rev']} {now_ms - each['at_ms']:.1f}\n" for each in events)
+            with lock, (folder / "got").open("a") as file:
+                file.write(lines)
+        return status, headers
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            events = [each["data"] for each in body] if isinstance(body, list) else [body]
-            mode = (folder / "mode").read_text()
-            status, headers = answer_to(mode, events)
-            if status == 200:
-                now_ms = time.time() * 1000
-                lines = "".join(f"{each['id']} {each['rev']} {now_ms - each['at_ms']:.1f}\n" for each in events)
-                with lock, (folder / "got").open("a") as file:
-                    file.write(lines)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        allow_reuse_address = True
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A worker that is killed, or no longer waits for the answer, is nothing to tell of."""
-
-    Server(("127.0.0.1", port), Handler).serve_forever(0.05)
+    server = WebhookServer(port, keeps=False)
+    server.answer = answer
+    server.start()
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -33,11 +33,15 @@ class Received:
 
 
 class WebhookServer:
-    """`answer` returns status and headers for a request; only those answered with 2xx count as `got`."""
+    """`answer` returns status and headers for a request; only those answered with 2xx count as `got`.
 
-    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    Without `keeps` it remembers nothing, for a server that runs long.
+    """
+
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, *, keeps: bool = True) -> None:
         self.port = port or free_port()
         self._tls = tls
+        self._keeps = keeps
         self.requests: list[Received] = []
         self.got: list[Mark] = []
         self.answer: Callable[[Received], tuple[int, dict[str, str]]] = lambda _: (204, {})
@@ -56,12 +60,14 @@ class WebhookServer:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                size = int(self.headers.get("content-length", 0))
+                body = self.rfile.read(size)
+                if len(body) < size:
+                    self.close_connection = True  # the client has ended in the middle
+                    return
                 received = Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
                 status, headers = outer.answer(received)
-                outer.requests.append(received)
-                if 200 <= status < 300:
-                    outer.got += [(each["id"], each["rev"]) for each in received.documents]
+                outer._note(received, status)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -87,6 +93,13 @@ class WebhookServer:
             )
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
+
+    def _note(self, received: Received, status: int) -> None:
+        if not self._keeps:
+            return
+        self.requests.append(received)
+        if 200 <= status < 300:
+            self.got += [(each["id"], each["rev"]) for each in received.documents]
 
     def stop(self) -> None:
         """Refuses connections from now on."""
