@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from elastic_inference.adapters.source.rtsp_login import RtspLogin
+from elastic_inference.adapters.source.unfinished import Unfinished
 
 _COPY_BYTES = 65536
 
@@ -37,6 +38,7 @@ class Forwarder:
         # Set it before the client connects.
         self.login: RtspLogin | None = None
         self.rewrite: Callable[[bytes], bytes] | None = None
+        self.unfinished = Unfinished("The camera")
         threading.Thread(target=self._serve, name="camera-forwarder", daemon=True).start()
 
     def close(self) -> None:
@@ -75,7 +77,7 @@ class Forwarder:
             if camera.fileno() in ready or pending():
                 with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
                     data = camera.recv(_COPY_BYTES)
-                    if not data or not self._allows(data):
+                    if not data or not self._allows(data) or not self.unfinished.add(len(data)):
                         return
                     if login is not None:
                         data, back = login.to_ffmpeg(data)

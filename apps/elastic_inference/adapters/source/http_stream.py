@@ -22,6 +22,7 @@ from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.source_facts import SourceFacts
+from elastic_inference.adapters.source.unfinished import Unfinished
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
@@ -220,7 +221,8 @@ class HttpContainerSource:
         """Raises SourceError if FFmpeg does not know the format."""
         self._what = f"The camera {camera.shown}"
         self._answer = answer
-        self._body = _Body(answer, camera.shown, stall_s)
+        self._unfinished = Unfinished(self._what)
+        self._body = _Body(answer, camera.shown, stall_s, self._unfinished)
         try:
             self._container = Container(
                 cast(IO[bytes], self._body),
@@ -242,7 +244,7 @@ class HttpContainerSource:
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
         try:
-            return self._frames.grab(on_data)
+            return self._frames.grab(self._unfinished.resetting(on_data))
         except SourceError as error:
             raise self._body.error or error from None
 
@@ -271,10 +273,11 @@ class HttpContainerSource:
 class _Body(io.RawIOBase):
     """An answer's body as a file for FFmpeg. An error is kept: FFmpeg would only say that the input ended."""
 
-    def __init__(self, answer: Answer, shown: str, stall_s: float) -> None:
+    def __init__(self, answer: Answer, shown: str, stall_s: float, unfinished: Unfinished) -> None:
         self._answer = answer
         self._shown = shown
         self._stall_s = stall_s
+        self._unfinished = unfinished
         self.error: SourceError | None = None
         self.begin = bytearray()  # what came first
         self._opening = True
@@ -284,6 +287,8 @@ class _Body(io.RawIOBase):
             data = _read_some(self._answer, self._shown, self._stall_s, size if size > 0 else _READ_BYTES)
             if len(self.begin) < _READ_BYTES and self._opening:
                 self.begin += data
+            if not self._unfinished.add(len(data)):
+                raise SourceError(self._unfinished.error)
             return data
         except SourceError as error:
             self.error = error

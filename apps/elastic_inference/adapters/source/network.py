@@ -23,6 +23,7 @@ from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_a
 from elastic_inference.adapters.source.rtsp_question import RTSP_PORT, RTSPS_PORT, ask
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.adapters.source.tls_trust import Trust
+from elastic_inference.adapters.source.unfinished import Unfinished
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
@@ -107,7 +108,13 @@ class NetworkSource:
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
-        return self._frames.grab(on_data)
+        if isinstance(self._forwarder, Forwarder):
+            on_data = self._forwarder.unfinished.resetting(on_data)
+        try:
+            return self._frames.grab(on_data)
+        except SourceError as error:
+            refused = self._refused()
+            raise (SourceError(refused) if refused else error) from None
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame: a JPEG as the camera made it, or a decoded image."""
@@ -174,6 +181,7 @@ class NetworkSource:
         self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, allows)
         local, scheme = f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s")
         user, password = url_credentials(url)
+        self._forwarder.unfinished = Unfinished(self._what)
         if user is None or self._scheme not in RTSP_SCHEMES:
             return with_host(url, local, scheme)
         self._forwarder.login = RtspLogin(user, password or "", local, parts.netloc.rpartition("@")[2])
@@ -191,6 +199,8 @@ class NetworkSource:
         """Why the forwarder or proxy refused a connection; empty if it did not."""
         if isinstance(self._forwarder, GuardedProxy):
             return self._forwarder.refused
+        if self._forwarder is not None and self._forwarder.unfinished.too_much:
+            return self._forwarder.unfinished.error
         return f"{self._what} {self._guard.refusal}" if self._guard is not None and self._guard.refusal else ""
 
     def _open(self, url: str, transport: str) -> Container:
