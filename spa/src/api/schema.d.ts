@@ -1389,7 +1389,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1454,7 +1454,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1531,7 +1531,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1682,7 +1682,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1822,7 +1822,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1899,7 +1899,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1976,7 +1976,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2056,7 +2056,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2121,7 +2121,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2198,7 +2198,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2279,7 +2279,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2363,7 +2363,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2517,7 +2517,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2659,7 +2659,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2737,7 +2737,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2892,7 +2892,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2994,7 +2994,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3090,7 +3090,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3192,7 +3192,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3241,6 +3241,15 @@ export interface operations {
             };
             /** @description Without a token: requests for this host name are refused, see ALLOWED_HOSTS. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many connections from this address: close some, or try again later. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3299,7 +3308,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address: try again later. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3339,6 +3348,15 @@ export interface operations {
             };
             /** @description The request comes from a page of another site, or is for a host name that is refused. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many connections from this address: close some, or try again later. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3393,7 +3411,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;

@@ -31,10 +31,14 @@ too many viewers. If GATEWAY_TOKEN or GATEWAY_TOKENS_FILE is set, everything but
 snapshots and websockets alike, and a viewer changes nothing."""
 EventId = Annotated[str, Field(min_length=1, max_length=600)]
 _REF = "#/components/schemas/"
-_LOGIN_ERRORS = {401: "No valid token or login.", 429: "Too many wrong tokens from this address: try again later."}
+_LOGIN_ERRORS = {
+    401: "No valid token or login.",
+    429: "Too many wrong tokens or connections from this address, or too many such requests at once.",
+}
 _ERRORS = {
     400: "The request is not valid.",
     403: "Without a token: requests for this host name are refused, see ALLOWED_HOSTS.",
+    429: "Too many connections from this address: close some, or try again later.",
 }
 _PARAMETERS = {
     "id": ("The stream's id, <name>:<type>:inferred.", StreamId),

@@ -35,7 +35,7 @@ class MediaType:
 class Route:
     """One path with one method. `returns` and `accepts` are models, media types or None; `errors` maps status to text.
 
-    `openapi` adds those of every request (400 and 403), and of the login check (401 and 429) where a login is needed.
+    `openapi` adds those of every request (400, 403, 429), and of the login check (401, 429) where a login is needed.
     """
 
     path: str
@@ -306,7 +306,7 @@ ROUTES = (
             400: "The body is not a login.",
             401: "The token is wrong.",
             403: OTHER_SITE,
-            429: "Too many wrong tokens from this address: try again later.",
+            429: "Too many wrong tokens or connections from this address: try again later.",
         },
     ),
     Route(

@@ -83,7 +83,7 @@ def test_routes_that_need_a_login_describe_401_and_429() -> None:
 def test_every_operation_describes_what_any_request_can_get() -> None:
     for path, operations in OPENAPI["paths"].items():
         for operation in operations.values():
-            assert {"400", "403"} <= set(operation["responses"]), path
+            assert {"400", "403", "429"} <= set(operation["responses"]), path
 
 
 def test_the_schemas_are_valid() -> None:
