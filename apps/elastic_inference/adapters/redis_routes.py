@@ -6,7 +6,7 @@ server of the channel's slot carries; `PUBLISH` would go through all servers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from elastic_inference.adapters.redis_cluster import Address, SlotTable, slot_of
@@ -18,6 +18,44 @@ Part = tuple[Address, Command]
 _HOME = keys.STREAMS
 _KEYLESS = frozenset({"TIME", "PING", "INFO", "CLIENT", "CONFIG", "ACL"})
 _NUMSUB = ("PUBSUB", "NUMSUB")
+
+
+class Routed:
+    """Commands of one call, sorted by server."""
+
+    def __init__(self, commands: Sequence[Command], table: SlotTable) -> None:
+        self._commands = commands
+        # What each server gets, each with the position among `commands` of the one that it is a part of.
+        self.by_server: dict[Address, list[tuple[Command, int]]] = {}
+        # For each command, where its answers will be.
+        self._spots: list[list[tuple[Address, int]]] = []
+        for position, command in enumerate(commands):
+            spots = []
+            for address, part in parts(command, table):
+                own = self.by_server.setdefault(address, [])
+                spots.append((address, len(own)))
+                own.append((part, position))
+            self._spots.append(spots)
+
+    def join(self, replies: Mapping[Address, Sequence[Any]]) -> list[Any]:
+        """The answer to each command, from the servers' replies."""
+        return [
+            join(command, [replies[address][at] for address, at in spots])
+            for command, spots in zip(self._commands, self._spots, strict=True)
+        ]
+
+
+def raise_first(replies: Iterable[Any], kinds: type[Exception] | tuple[type[Exception], ...] = Exception) -> None:
+    """Raises the first of the replies that is an exception of these kinds."""
+    for reply in replies:
+        if isinstance(reply, kinds):
+            raise reply
+
+
+def refuse_transaction(transaction: bool) -> None:
+    """Raises ValueError for a pipeline that is a transaction."""
+    if transaction:
+        raise ValueError("expected transaction=False: the keys of the broker lie in several slots of a cluster")
 
 
 def parts(command: Command, table: SlotTable) -> list[Part]:

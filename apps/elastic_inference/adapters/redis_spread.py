@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 from elastic_inference.adapters.redis_cluster import Address, SlotFinder, SlotTable
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
-from elastic_inference.adapters.redis_routes import Command, join, parts
+from elastic_inference.adapters.redis_routes import Command, Routed, raise_first, refuse_transaction
 
 # Redis can wait for keys of one slot alone, so streams of several are read this often until an entry comes.
 POLL_S = 0.02
@@ -87,27 +87,14 @@ class SpreadLink:
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         table = self._table = self._table or self._finder.find()
-        by_server: dict[Address, list[Command]] = {}
-        # For each command, where its answers will be.
-        places: list[list[tuple[Address, int]]] = []
-        for command in commands:
-            spots = []
-            for address, part in parts(command, table):
-                own = by_server.setdefault(address, [])
-                spots.append((address, len(own)))
-                own.append(part)
-            places.append(spots)
-        for address in by_server:
+        routed = Routed(commands, table)
+        for address in routed.by_server:
             self._link(address).ready()
-        for address, own in by_server.items():
-            self._links[address].begin(own)
-        replies = {address: self._links[address].receive([], len(own)) for address, own in by_server.items()}
-        return [
-            replies[spots[0][0]][spots[0][1]]
-            if len(spots) == 1
-            else join(command, [replies[address][place] for address, place in spots])
-            for command, spots in zip(commands, places, strict=True)
-        ]
+        for address, own in routed.by_server.items():
+            self._links[address].begin([part for part, _ in own])
+        return routed.join(
+            {address: self._links[address].receive([], len(own)) for address, own in routed.by_server.items()}
+        )
 
     def _link(self, address: Address) -> PipelineConnection:
         if address not in self._links:
@@ -138,15 +125,13 @@ class SpreadClient(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Carries out one command. Raises as redis-py."""
-        (reply,) = self.carry_out([(args, options)])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        replies = self.carry_out([(args, options)])
+        raise_first(replies)
+        return replies[0]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Commands for one round trip to each server. Raises ValueError for a transaction."""
-        if transaction:
-            raise ValueError("expected transaction=False: the keys of the broker lie in several slots of a cluster")
+        refuse_transaction(transaction)
         return _SpreadPipeline(self)
 
     def xread(  # type: ignore[override]
@@ -169,23 +154,15 @@ class SpreadClient(redis.Redis):
 
     def _carry_out(self, commands: Sequence[tuple[Command, Mapping[str, Any]]]) -> list[Any]:
         table = self._table = self._table or self._finder.find()
+        routed = Routed([command for command, _ in commands], table)
         pipes: dict[Address, Any] = {}
-        places: list[list[tuple[Address, int]]] = []
-        for command, options in commands:
-            spots = []
-            for address, part in parts(command, table):
-                pipe = pipes.get(address) or pipes.setdefault(address, self._client(address).pipeline(False))
-                spots.append((address, len(pipe)))
-                pipe.execute_command(*part, **options)
-            places.append(spots)
-        replies = {address: pipe.execute(raise_on_error=False) for address, pipe in pipes.items()}
-        found = [
-            join(command, [replies[address][place] for address, place in spots])
-            for (command, _), spots in zip(commands, places, strict=True)
-        ]
-        for reply in found:
-            if isinstance(reply, REDIS_ERRORS):
-                raise reply
+        for address, own in routed.by_server.items():
+            pipe: Any = self._client(address).pipeline(False)
+            pipes[address] = pipe
+            for part, position in own:
+                pipe.execute_command(*part, **commands[position][1])
+        found = routed.join({address: pipe.execute(raise_on_error=False) for address, pipe in pipes.items()})
+        raise_first(found, REDIS_ERRORS)
         return found
 
     def _read_each(self, streams: Mapping[str, str], count: int | None) -> list[Any]:
@@ -217,9 +194,8 @@ class _SpreadPipeline(Pipeline):
         stack: list[Any] = self.command_stack
         self.reset()
         replies = self._client.carry_out(stack) if stack else []
-        for reply in replies:
-            if raise_on_error and isinstance(reply, Exception):
-                raise reply
+        if raise_on_error:
+            raise_first(replies)
         return replies
 
 

@@ -14,7 +14,7 @@ from redis.asyncio.client import Pipeline
 
 from elastic_inference.adapters.redis_cluster import Address, SlotFinder, SlotTable
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
-from elastic_inference.adapters.redis_routes import Command, join, parts
+from elastic_inference.adapters.redis_routes import Command, Routed, raise_first, refuse_transaction
 
 
 class AsyncSpreadClient(aioredis.Redis):
@@ -32,15 +32,13 @@ class AsyncSpreadClient(aioredis.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Carries out one command. Raises as redis-py."""
-        (reply,) = await self.carry_out([(args, options)])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        replies = await self.carry_out([(args, options)])
+        raise_first(replies)
+        return replies[0]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Commands for one round trip to all servers at once. Raises ValueError for a transaction."""
-        if transaction:
-            raise ValueError("expected transaction=False: the keys of the broker lie in several slots of a cluster")
+        refuse_transaction(transaction)
         return _AsyncSpreadPipeline(self)
 
     async def carry_out(self, commands: Sequence[tuple[Command, Mapping[str, Any]]]) -> list[Any]:
@@ -79,15 +77,13 @@ class AsyncSpreadClient(aioredis.Redis):
 
     async def _carry_out(self, commands: Sequence[tuple[Command, Mapping[str, Any]]]) -> list[Any]:
         table = await self.slots()
+        routed = Routed([command for command, _ in commands], table)
         pipes: dict[Address, Any] = {}
-        places: list[list[tuple[Address, int]]] = []
-        for command, options in commands:
-            spots = []
-            for address, part in parts(command, table):
-                pipe = pipes.get(address) or pipes.setdefault(address, self.node(address).pipeline(False))
-                spots.append((address, len(pipe)))
-                pipe.execute_command(*part, **options)
-            places.append(spots)
+        for address, own in routed.by_server.items():
+            pipe: Any = self.node(address).pipeline(False)
+            pipes[address] = pipe
+            for part, position in own:
+                pipe.execute_command(*part, **commands[position][1])
         answers = await asyncio.gather(
             *(pipe.execute(raise_on_error=False) for pipe in pipes.values()), return_exceptions=True
         )
@@ -95,13 +91,8 @@ class AsyncSpreadClient(aioredis.Redis):
             if isinstance(each, BaseException):
                 raise each
         replies: dict[Address, Any] = dict(zip(pipes, answers, strict=True))
-        found = [
-            join(command, [replies[address][place] for address, place in spots])
-            for (command, _), spots in zip(commands, places, strict=True)
-        ]
-        for reply in found:
-            if isinstance(reply, REDIS_ERRORS):
-                raise reply
+        found = routed.join(replies)
+        raise_first(found, REDIS_ERRORS)
         return found
 
 
@@ -117,7 +108,6 @@ class _AsyncSpreadPipeline(Pipeline):
         stack: list[Any] = self.command_stack
         await self.reset()  # type: ignore[no-untyped-call]
         replies = await self._client.carry_out(stack) if stack else []
-        for reply in replies:
-            if raise_on_error and isinstance(reply, Exception):
-                raise reply
+        if raise_on_error:
+            raise_first(replies)
         return replies

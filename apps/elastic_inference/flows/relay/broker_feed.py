@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import hiredis
@@ -142,14 +142,7 @@ class BrokerFeed:
 
     async def run(self) -> None:
         """Connects and subscribes, again after each failure, until cancelled."""
-        backoff = Backoff(first_s=0.1, limit_s=1.0)
-        while True:
-            try:
-                why: Exception = await self._run_once(backoff)
-            except (RedisError, OSError) as error:
-                why = error
-            self._report(why)
-            await asyncio.sleep(backoff.next_s())
+        await keep_connected(self._run_once, self._report)
 
     async def _run_once(self, backoff: Backoff) -> Exception:
         connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
@@ -170,6 +163,23 @@ class BrokerFeed:
         names = list(channels)
         for start in range(0, len(names), _CHUNK):
             protocol.send(b"SUBSCRIBE", *names[start : start + _CHUNK])
+
+
+async def keep_connected(
+    run_once: Callable[[Backoff], Awaitable[Exception]], report: Callable[[Exception | None], None]
+) -> None:
+    """Calls `run_once` again each time it returns or raises why the connection is lost. Runs until cancelled.
+
+    `run_once` resets the pauses between the tries once it is connected.
+    """
+    backoff = Backoff(first_s=0.1, limit_s=1.0)
+    while True:
+        try:
+            why = await run_once(backoff)
+        except (RedisError, OSError) as error:
+            why = error
+        report(why)
+        await asyncio.sleep(backoff.next_s())
 
 
 async def until_lost(protocols: Sequence[FeedProtocol]) -> Exception:

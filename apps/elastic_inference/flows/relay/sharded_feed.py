@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import ConnectionError, RedisError
+from redis.exceptions import ConnectionError
 
 from elastic_inference.adapters.redis_cluster import Address, SlotTable, slot_of
 from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
 from elastic_inference.base.backoff import Backoff
-from elastic_inference.flows.relay.broker_feed import FeedProtocol, Listener, attach, until_lost
+from elastic_inference.flows.relay.broker_feed import FeedProtocol, Listener, attach, keep_connected, until_lost
 
 
 class NodeProtocol(FeedProtocol):
@@ -90,14 +90,7 @@ class ShardedFeed:
 
     async def run(self) -> None:
         """Connects and subscribes, again after each failure, until cancelled."""
-        backoff = Backoff(first_s=0.1, limit_s=1.0)
-        while True:
-            try:
-                why: Exception = await self._run_once(backoff)
-            except (RedisError, OSError) as error:
-                why = error
-            self._report(why)
-            await asyncio.sleep(backoff.next_s())
+        await keep_connected(self._run_once, self._report)
 
     async def _run_once(self, backoff: Backoff) -> Exception:
         self._client.forget()
