@@ -9,7 +9,7 @@ import datetime
 import json
 import re
 import zoneinfo
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -133,11 +133,6 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> str:
     return url
 
 
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 class _TlsSink(_Sink):
     """What sinks have that may use TLS: whom they trust, and how they show who they are."""
 
@@ -155,7 +150,7 @@ class _TlsSink(_Sink):
     @property
     def hosts(self) -> str:
         """The name that its certificate must have."""
-        return str(urlsplit(getattr(self, "url", "")).hostname)
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _files(self) -> Self:
@@ -167,9 +162,36 @@ class _TlsSink(_Sink):
         return self
 
 
-class WebhookSink(_TlsSink):
+class _UrlSink(_TlsSink):
+    """What sinks have whose destination is one URL."""
+
+    schemes: ClassVar[tuple[str, ...]]
+    if TYPE_CHECKING:  # each kind has a field of this name, with its own limits and description
+        url: str
+
+    @field_validator("url", check_fields=False)
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return _check_url(value, cls.schemes)
+
+    @property
+    def secure(self) -> bool:
+        return self.url.startswith(_SECURE)
+
+    @property
+    def hosts(self) -> str:
+        return str(urlsplit(self.url).hostname)
+
+    @property
+    def place(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+
+class WebhookSink(_UrlSink):
     """CloudEvents 1.0 over HTTP: binary mode, or the batched form if `batch` is more than 1."""
 
+    schemes = ("http", "https")
     kind: Annotated[Literal["webhook"], Field(description="What it is.")]
     url: Annotated[str, Field(max_length=2000, description="http:// or https://; {secret} stands for `url_secret`.")]
     url_secret: SecretName | None = None
@@ -177,11 +199,6 @@ class WebhookSink(_TlsSink):
     sign: SecretName | None = Field(None, description="The key of the HMAC signature.")
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH, description="How many events one request may carry.")] = 1
     timeout_s: Annotated[float, Field(ge=0.1, le=60, description="For one request.")] = 10.0
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        return _check_url(value, ("http", "https"))
 
     @model_validator(mode="after")
     def _secret(self) -> Self:
@@ -191,18 +208,11 @@ class WebhookSink(_TlsSink):
             raise ValueError(f"expected {SECRET} in the path or the query of the URL, not in its host")
         return self
 
-    @property
-    def secure(self) -> bool:
-        return self.url.startswith(_SECURE)
 
-    @property
-    def place(self) -> str:
-        return _place(self.url)
-
-
-class MqttSink(_TlsSink):
+class MqttSink(_UrlSink):
     """MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery."""
 
+    schemes = ("mqtt", "mqtts")
     kind: Annotated[Literal["mqtt"], Field(description="What it is.")]
     url: Annotated[str, Field(max_length=300, description="mqtt://host:1883 or mqtts://host:8883.")]
     topic: Annotated[
@@ -215,19 +225,6 @@ class MqttSink(_TlsSink):
     password: SecretName | None = None
     discovery: Annotated[bool, Field(description="Announces cameras and zones to Home Assistant.")] = True
     timeout_s: Annotated[float, Field(ge=0.1, le=60, description="For one batch.")] = 10.0
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        return _check_url(value, ("mqtt", "mqtts"))
-
-    @property
-    def secure(self) -> bool:
-        return self.url.startswith(_SECURE)
-
-    @property
-    def place(self) -> str:
-        return _place(self.url)
 
 
 class KafkaSink(_TlsSink):
@@ -265,28 +262,16 @@ class KafkaSink(_TlsSink):
         return f"kafka://{','.join(self.brokers)}"
 
 
-class RedisSink(_TlsSink):
+class RedisSink(_UrlSink):
     """A stream in a Redis of your own."""
 
+    schemes = ("redis", "rediss")
     kind: Annotated[Literal["redis"], Field(description="What it is.")]
     url: Annotated[str, Field(max_length=300, description="redis://host:6379/0 or rediss://host:6379/0.")]
     stream: Annotated[str, Field(min_length=1, max_length=128, description="Key of the stream.")] = "events"
     maxlen: Annotated[int, Field(ge=1, le=10_000_000, description="How many entries the stream keeps.")] = 100_000
     user: Annotated[str | None, Field(max_length=128, description="Whom it logs in as.")] = None
     password: SecretName | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        return _check_url(value, ("redis", "rediss"))
-
-    @property
-    def secure(self) -> bool:
-        return self.url.startswith(_SECURE)
-
-    @property
-    def place(self) -> str:
-        return _place(self.url)
 
 
 class LogSink(_Sink):
