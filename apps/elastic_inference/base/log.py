@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 # Characters of one value in a line, of a whole line, and of a traceback.
@@ -117,6 +117,19 @@ class LineLimit(logging.Filter):
                 since, count = now, 0
             self._counts[place] = (since, count + 1)
         return count < self._lines
+
+
+class TracebackHandler(logging.Handler):
+    """Calls `count` for each warning or error with a traceback: only errors that nobody expected have one."""
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._count = count
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Counts the record, whether or not `LineLimit` lets it be written."""
+        if record.exc_info and record.exc_info[0] is not None:
+            self._count()
 
 
 def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> None:

@@ -24,6 +24,9 @@ class ServiceMetrics:
         self.resize_pending = Gauge(
             "ei_resize_pending", "1 while the pod waits for the CPU that it was given.", registry=registry
         )
+        self.unexpected_errors = Counter(
+            "ei_unexpected_errors", "Errors that nobody expected, as logged with a traceback.", registry=registry
+        )
 
 
 class InferenceMetrics:

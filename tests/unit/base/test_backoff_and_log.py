@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from elastic_inference.base.backoff import Backoff
-from elastic_inference.base.log import LineLimit, TextFormatter, Throttle, set_up_logging
+from elastic_inference.base.log import LineLimit, TextFormatter, Throttle, TracebackHandler, set_up_logging
 
 
 def test_waiting_times_double_up_to_the_limit() -> None:
@@ -125,6 +125,20 @@ def test_no_place_in_the_code_writes_without_end(root_logger: logging.Logger) ->
     assert sum("refused" in line for line in lines) == 60
     assert sum("debug lines" in line for line in lines) == 5000
     assert "another place" in lines[-1]
+
+
+def test_tracebacks_are_counted_and_other_lines_are_not(root_logger: logging.Logger) -> None:
+    counted: list[None] = []
+    set_up_logging("ERROR", "text", io.StringIO())
+    root_logger.addHandler(TracebackHandler(lambda: counted.append(None)))
+    log = logging.getLogger("elastic_inference.somewhere")
+    log.error("a known error")
+    log.error("outside of any handler", exc_info=True)
+    log.debug("details", exc_info=ValueError("known"))
+    assert not counted
+    for _ in range(100):  # more than the log takes
+        log.error("a bug", exc_info=ValueError("unknown"))
+    assert len(counted) == 100
 
 
 def test_the_lines_left_out_are_counted_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,10 @@ class CompiledModels:
                 continue
             try:
                 return _unpack(data, options)
-            except Exception:  # noqa: BLE001  a broken file must cost no more than a compilation
-                log.warning("%s is broken, so the model is compiled", folder / name)
+            except ValueError as error:
+                log.warning("%s is broken, so the model is compiled: %s", folder / name, error)
+            except Exception:  # another mistake in a file, too, must cost no more than a compilation
+                log.exception("%s cannot be read, so the model is compiled", folder / name)
         return None
 
     def save(self, name: str, family: str, adapter: Adapter, prepared: PreparedModel, blob: bytes) -> None:

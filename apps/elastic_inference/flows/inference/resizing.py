@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
 from elastic_inference.base.memory_limit import memory_limit, memory_used
+from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.flows.inference.engine import SPARE_REQUESTS, Engine, reason
 from elastic_inference.flows.inference.frame_detector import FrameDetector
 from elastic_inference.flows.inference.pod_context import PodContext
@@ -125,8 +126,10 @@ class CpuFollower:
             frame = synthetic_frame()
             for detector in detectors:
                 detector.infer(frame)  # the first frame of a request is slow
-        except Exception as error:  # noqa: BLE001  the pod works as it is
-            log.warning("the model could not be compiled for a quota of %s: %s", _shown(allowance), reason(error))
+        except Exception as error:  # the pod works as it is
+            text = "the model could not be compiled for a quota of %s: %s"
+            known = isinstance(error, (RuntimeError, ElasticInferenceError))  # OpenVINO's and ours
+            log.warning(text, _shown(allowance), reason(error), exc_info=not known)
             return
         finally:
             self._used_s = time.thread_time()
