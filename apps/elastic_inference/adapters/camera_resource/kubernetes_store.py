@@ -83,7 +83,9 @@ class KubernetesStore:
         self._last_good: dict[str, CameraSpec] = {}
         self._resources: dict[str, Mapping[str, Any]] = {}
         self._secrets: dict[str, Mapping[str, str] | None] = {}
-        self._secrets_at = 0.0
+        self._secrets_at = float("-inf")
+        # Logins that no object names, as of the last look.
+        self._unnamed: set[str] = set()
         # The parsed objects, each with the object and the Secret from which it was parsed.
         self._read: dict[str, tuple[Mapping[str, Any], Stored, Mapping[str, str] | None]] = {}
         self._written: dict[str, Mapping[str, Any]] = {}
@@ -162,10 +164,25 @@ class KubernetesStore:
         wanted = named if due else named - self._secrets.keys()
         if due:
             self._secrets_at = now
+            await self._remove_unnamed_logins()
         for name in wanted:
             self._secrets[name] = await self._secret(name)
         for gone in self._secrets.keys() - named:
             del self._secrets[gone]
+
+    async def _remove_unnamed_logins(self) -> None:
+        """Removes logins of cameras that were added by REST and whose objects are gone (`kubectl delete camera`).
+
+        Two looks must have seen no object: a login is written before its object.
+        """
+        held = await self._secret(LOGINS_SECRET) or {}
+        named = {name for name, stored in self.stored().items() if stored.by_rest or stored.secret == LOGINS_SECRET}
+        unnamed = set(held) - named if not self._problem else set()
+        gone = sorted(unnamed & self._unnamed)
+        self._unnamed = unnamed
+        for name in gone:
+            await self._client.patch(Secret, LOGINS_SECRET, {"data": {name: None}}, namespace=self._namespace)
+            log.info("the login of the camera %s is removed: its object is gone", name)
 
     async def create(self, spec: CameraSpec) -> None:
         """Adds a camera. Raises CameraRefusal."""

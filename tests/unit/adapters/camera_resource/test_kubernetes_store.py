@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import Status
 
+from elastic_inference.adapters.camera_resource import kubernetes_store
 from elastic_inference.adapters.camera_resource.kubernetes_store import KubernetesStore, explain
+from elastic_inference.adapters.camera_resource.resource import CONTROLLER, LOGINS_SECRET, MANAGED_BY
 from elastic_inference.domain.camera import CameraState, CameraStatus
 
 
@@ -54,3 +58,42 @@ async def test_cameras_that_change_all_the_time_keep_no_other_waiting() -> None:
     for fps in (1, 2):
         await store.report({name: CameraStatus(CameraState.LIVE, worker="pod-1", fps=fps) for name in names})
     assert set(server.asked) == set(names)
+
+
+class Logins:
+    """An API server with the Secret of logins."""
+
+    def __init__(self, *names: str) -> None:
+        self.data = dict.fromkeys(names, "e30=")
+
+    async def get(self, _kind: Any, name: str, **_: Any) -> Any:
+        assert name == LOGINS_SECRET
+        return SimpleNamespace(data=self.data)
+
+    async def patch(self, _kind: Any, name: str, change: Any, **_: Any) -> Any:
+        assert name == LOGINS_SECRET
+        self.data = {key: value for key, value in (self.data | change["data"]).items() if value is not None}
+
+
+async def test_a_login_goes_once_its_object_has_been_gone_for_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes_store, "SECRETS_EVERY_S", 0.0)
+    server: Any = Logins("a", "b")
+    store = store_of(server, "ab")
+    for resource in store._resources.values():
+        dict(resource)["metadata"]["labels"] = {MANAGED_BY: CONTROLLER}
+    store._listed, store._problem = True, ""
+    for _ in range(3):
+        await store.refresh()
+    assert set(server.data) == {"a", "b"}
+    del store._resources["b"]  # kubectl delete camera b
+    server.data["new"] = "e30="  # REST writes a login before its object
+    await store.refresh()
+    assert set(server.data) == {"a", "b", "new"}
+    store._resources["new"] = {"metadata": {"name": "new", "labels": {MANAGED_BY: CONTROLLER}}, "spec": {}}
+    await store.refresh()
+    assert set(server.data) == {"a", "new"}
+    store._resources.clear()
+    store._problem = "The API server does not answer."
+    for _ in range(3):
+        await store.refresh()
+    assert set(server.data) == {"a", "new"}, "what is not seen is not gone"
