@@ -346,3 +346,17 @@ def test_a_server_that_accepts_and_is_silent_ends_in_time(scheme: str) -> None:
             open_camera(camera(url, source_stall_s=1))
         assert time.monotonic() - began < 25
         assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_recording_that_a_server_sends_at_once_is_played_at_its_own_speed(tmp_path: Path) -> None:
+    made = tmp_path / "recording.ts"
+    command = f"ffmpeg -v error -f lavfi -i testsrc2=s=64x48:r=10 -t 60 -c:v mpeg2video -bf 0 {made}"
+    subprocess.run(command.split(), check=True, stdin=subprocess.DEVNULL)
+    with HttpVideo("video/mp2t", lambda: iter([made.read_bytes()])) as server:
+        source = open_camera(camera(f"http://127.0.0.1:{server.port}/recording.ts"))
+        ends, frames = time.monotonic() + 2, 0
+        while time.monotonic() < ends:
+            source.grab(lambda: None)
+            frames += 1
+        source.close()
+    assert frames < 10 * (15 + 2 * 1.1) + 10, "a burst of 15 s, then its own speed"

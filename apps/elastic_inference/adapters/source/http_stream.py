@@ -239,7 +239,7 @@ class HttpContainerSource:
                 found = SourceError(f"{self._what} ended the connection before sending any video.")
             raise self._body.error or found from None
         self._body.opened()
-        self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
+        self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.", may_be_recorded=True)
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""

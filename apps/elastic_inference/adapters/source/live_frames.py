@@ -12,6 +12,7 @@ import av
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
+from elastic_inference.adapters.source.live_pace import LivePace
 from elastic_inference.adapters.source.media_clock import MediaClock
 from elastic_inference.domain.errors import SourceError
 
@@ -19,11 +20,15 @@ from elastic_inference.domain.errors import SourceError
 class LiveFrames:
     """`grab` and `retrieve` of a source that reads one container. Not thread-safe."""
 
-    def __init__(self, container: Container, ended: str) -> None:
-        """`ended` is the error at the end of the stream, in a sentence."""
+    def __init__(self, container: Container, ended: str, *, may_be_recorded: bool = False) -> None:
+        """`ended` is the error at the end of the stream, in a sentence.
+
+        `may_be_recorded`: the server may send a file as fast as it can, which is then read at its own speed.
+        """
         self._container = container
         self._ended = ended
         self._clock = MediaClock(1 / (container.fps or DEFAULT_FPS))
+        self._pace = LivePace() if may_be_recorded else None
         self._frame: av.VideoFrame | bytes = b""
         self._ts = self._captured = 0.0
 
@@ -33,8 +38,11 @@ class LiveFrames:
         if frame is None:
             raise SourceError(self._ended)
         self._frame = frame
+        media_s = self._clock.tick(self._container.time_s(frame))
+        if self._pace is not None and (pause_s := self._pace.pause_s(media_s, time.monotonic())):
+            time.sleep(pause_s)
         self._ts, self._captured = time.time(), time.monotonic()
-        return self._clock.tick(self._container.time_s(frame))
+        return media_s
 
     def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
         """See `Source`."""

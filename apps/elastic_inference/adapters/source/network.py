@@ -104,7 +104,8 @@ class NetworkSource:
             refused = self._refused()
             self._close_forwarder()
             raise (SourceError(refused) if refused else self._explained(error)) from None
-        self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.")
+        playlist = self._scheme in ("http", "https")
+        self._frames = LiveFrames(self._container, f"{self._what} has ended its stream.", may_be_recorded=playlist)
 
     def grab(self, on_data: Callable[[], None]) -> float | None:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
