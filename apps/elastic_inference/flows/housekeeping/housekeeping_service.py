@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -23,6 +24,9 @@ from elastic_inference.domain import keys
 from elastic_inference.flows.housekeeping.memory_watch import MemoryWatch
 from elastic_inference.flows.housekeeping.rounds import Housekeeping
 
+if TYPE_CHECKING:
+    from elastic_inference.flows.housekeeping.scaler_service import ScalerService
+
 CLIENT_NAME = "ei-housekeeping"
 
 
@@ -30,10 +34,18 @@ def run(settings: HousekeepingSettings, lifecycle: Lifecycle, registry: Collecto
     """Runs rounds until the stop begins. Ready while queue and broker both answer."""
     for part in ("queue", "broker"):
         lifecycle.declare(part)
-    asyncio.run(_serve(settings, lifecycle, registry))
+    scaler = None
+    if settings.scaler_port is not None:
+        # Only if it is on: the HTTP/2 library takes time and memory.
+        from elastic_inference.flows.housekeeping.scaler_service import ScalerService  # noqa: PLC0415
+
+        scaler = ScalerService(settings, registry)
+    asyncio.run(_serve(settings, lifecycle, registry, scaler))
 
 
-async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+async def _serve(
+    settings: HousekeepingSettings, lifecycle: Lifecycle, registry: CollectorRegistry, scaler: ScalerService | None
+) -> None:
     stop = lifecycle.stop_event()
     targets = {"queue": settings.queue, "broker": settings.broker}
     reader = QueueReader(settings.queue, CLIENT_NAME)
@@ -60,10 +72,13 @@ async def _serve(settings: HousekeepingSettings, lifecycle: Lifecycle, registry:
     ]
     owner = asyncio.create_task(_own_cameras(settings, lifecycle, stop))
     watch = asyncio.create_task(MemoryWatch(relief, rounds.with_pods, metrics).run(stop))
+    others = [owner, watch]
+    if scaler is not None:
+        others.append(asyncio.create_task(scaler.run(reader, broker, stop)))
     try:
         await rounds.run(stop)
     finally:
-        await asyncio.gather(owner, watch)
+        await asyncio.gather(*others)
         for check in checks:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
