@@ -34,6 +34,7 @@ test('all options can be written to the address and read back', () => {
     boxes: false,
     labels: false,
     trails: false,
+    zones: false,
     threshold: 0.65,
     only: ['person', 'stop sign, red', '50%', '50%2C'],
     wall: true,

@@ -23,6 +23,8 @@ export interface ViewOptions {
   labels: boolean
   /** Whether to draw the paths of objects during the last two seconds. */
   trails: boolean
+  /** Whether to draw the camera's zones and lines with their counts. */
+  zones: boolean
   /** Minimum confidence shown, 0..1, in steps of 0.05. */
   threshold: number
   /** Labels to show; null shows all. */
@@ -38,10 +40,13 @@ export const DEFAULTS: ViewOptions = {
   boxes: true,
   labels: true,
   trails: true,
+  zones: true,
   threshold: 0,
   only: null,
   wall: false,
 }
+
+const PARAMETERS = new Set('q type sort size boxes labels trails zones min show wall'.split(' '))
 
 export function parseOptions(query: LocationQuery): ViewOptions {
   const text = (name: string): string | undefined => {
@@ -60,6 +65,7 @@ export function parseOptions(query: LocationQuery): ViewOptions {
     boxes: text('boxes') !== '0',
     labels: text('labels') !== '0',
     trails: text('trails') !== '0',
+    zones: text('zones') !== '0',
     threshold: threshold > 0 && threshold <= 1 ? Math.round(threshold * 20) / 20 : 0,
     only: text('show') === undefined ? null : list('show').map(decodeLabel),
     wall: 'wall' in query && text('wall') !== '0',
@@ -76,6 +82,7 @@ export function optionsQuery(options: ViewOptions): LocationQueryRaw {
   if (!options.boxes) query.boxes = '0'
   if (!options.labels) query.labels = '0'
   if (!options.trails) query.trails = '0'
+  if (!options.zones) query.zones = '0'
   if (options.threshold) query.min = String(options.threshold)
   if (options.only) query.show = options.only.map(encodeLabel).join(',')
   if (options.wall) query.wall = '1'
@@ -122,11 +129,7 @@ export function useViewOptions() {
   const options = computed(() => parseOptions(route.query))
   /** Changes some options; the address follows without a new entry in the history. */
   const set = (change: Partial<ViewOptions>): void => {
-    const others = Object.fromEntries(
-      Object.entries(route.query).filter(
-        ([name]) => !['q', 'type', 'sort', 'size', 'boxes', 'labels', 'trails', 'min', 'show', 'wall'].includes(name),
-      ),
-    )
+    const others = Object.fromEntries(Object.entries(route.query).filter(([name]) => !PARAMETERS.has(name)))
     void router.replace({ query: { ...others, ...optionsQuery({ ...options.value, ...change }) } })
   }
   return { options, set }

@@ -109,6 +109,27 @@ def test_a_viewer_gets_each_of_the_three_formats(demo: Demo) -> None:
     assert parse_result(text).type == "people"
 
 
+def test_its_clips_have_zones_that_count_and_a_log_that_fills(demo: Demo) -> None:
+    def kinds(camera: str) -> set[str]:
+        return {each["kind"] for each in demo.get(f"/api/events/log?camera={camera}&limit=200")["events"]}
+
+    # A loop of ten seconds has all of them; a slow machine infers some of its frames only.
+    wait_for(lambda: {"object", "zone", "dwell", "line"} <= kinds("bikes"), 120, "an event of each kind", every_s=0.5)
+    wait_for(lambda: {"object", "zone", "dwell"} <= kinds("carphone_pristine"), 60, "the face's events", every_s=0.5)
+
+    def counted() -> bool:
+        (zone,) = demo.get("/api/cameras/bikes/counts")["zones"]
+        (line,) = demo.get("/api/cameras/bikes/counts")["lines"]
+        return any(row["entered"] for row in zone["labels"]) and any(row["in"] + row["out"] for row in line["labels"])
+
+    wait_for(counted, 60, "counts of the zone and the line", every_s=0.5)
+    (seat,) = demo.get("/api/cameras/carphone_pristine/counts")["zones"]
+    assert len(seat["points"]) == 4, "the dashboard draws it"
+    (event, *_) = demo.get("/api/events/log?camera=bikes&kind=zone&limit=1")["events"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{demo.port}{event['snapshot']}", timeout=20) as answer:
+        assert answer.read(2) == b"\xff\xd8"
+
+
 @dataclass(frozen=True)
 class Sight:
     """An object in a clip, as a person sees it: its box (xyxy, 0 to 1), valid between two frames."""

@@ -200,7 +200,7 @@ export interface paths {
         };
         /** One sink. */
         get: operations["getSink"];
-        /** Adds or replaces a sink. */
+        /** Adds or replaces a sink; with If-Match, only replaces it. */
         put: operations["putSink"];
         post?: never;
         /** Removes a sink. */
@@ -238,7 +238,8 @@ export interface paths {
         get: operations["listDeadLetters"];
         put?: never;
         post?: never;
-        delete?: never;
+        /** Deletes dead letters: those of `id`, or all. */
+        delete: operations["removeDeadLetters"];
         options?: never;
         head?: never;
         patch?: never;
@@ -528,6 +529,11 @@ export interface components {
             /** @description At most 100, the oldest first. */
             dead_letters: components["schemas"]["DeadLetter"][];
         };
+        /** @description The outcome of deleting dead letters. */
+        DeadRemoved: {
+            /** @description How many were deleted; those that were gone already do not count. */
+            removed: number;
+        };
         /** @description One object or class found in a frame. */
         Detection: {
             /** @description Name of the class. */
@@ -766,6 +772,8 @@ export interface components {
             name: string;
             /** @description One for each label. */
             labels: components["schemas"]["LineSeries"][];
+            /** @description Its start and its end; empty if the event service is of an older version. */
+            points?: number[][];
         };
         /** @description How many crossed in each minute: a list for each direction, beside `minutes` of the document. */
         LineMinutes: {
@@ -1106,6 +1114,8 @@ export interface components {
             state: components["schemas"]["SinkState"];
             /** @description How many events wait that it refused for good. */
             dead_letters: number;
+            /** @description Changes with the specification; `If-Match` takes it. */
+            revision: string;
         };
         /** @description All sinks. */
         Sinks: {
@@ -1307,6 +1317,8 @@ export interface components {
             name: string;
             /** @description One for each label. */
             labels: components["schemas"]["ZoneSeries"][];
+            /** @description Its corners; empty if the event service is of an older version. */
+            points?: number[][];
         };
         /** @description What happened in each minute: a list for each figure, beside `minutes` of the document. */
         ZoneMinutes: {
@@ -2153,7 +2165,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sink. */
+            /** @description The sink; ETag is its revision. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2221,7 +2233,10 @@ export interface operations {
     putSink: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The name of the camera or the sink. */
                 name: string;
@@ -2234,7 +2249,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The sink. */
+            /** @description The sink; ETag is its revision. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2279,7 +2294,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            /** @description The sink has changed since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2302,7 +2326,10 @@ export interface operations {
     removeSink: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The name of the camera or the sink. */
                 name: string;
@@ -2363,7 +2390,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            /** @description The sink has changed since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address: try again later. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2518,6 +2554,86 @@ export interface operations {
                 };
             };
             /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    removeDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description The id of a dead letter, at most 100 times; without it, all are deleted. */
+                id?: string[];
+            };
+            header?: never;
+            path: {
+                /** @description The name of the camera or the sink. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadRemoved"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No such sink. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2916,7 +3032,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The camera's ETag: the change is made only if the camera still has this revision. */
+                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {
@@ -3018,7 +3134,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The camera's ETag: the change is made only if the camera still has this revision. */
+                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {
@@ -3114,7 +3230,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The camera's ETag: the change is made only if the camera still has this revision. */
+                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {

@@ -55,7 +55,13 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     counts,
     latencyMs: computed(() => totalLatencyMs(report.value)),
     skipped: computed(() => skippedText(report.value)),
-    canvas: computed(() => ({ id: stream()?.id ?? '', label: spoken.value, paused: paused.value })),
+    canvas: computed(() => ({
+      id: stream()?.id ?? '',
+      label: spoken.value,
+      paused: paused.value,
+      camera: stream()?.name,
+      type: stream()?.type ?? '',
+    })),
     canvasEvents: {
       report(next: TileReport): void {
         report.value = next

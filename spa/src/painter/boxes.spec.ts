@@ -4,7 +4,7 @@ import { type BoxOptions, drawBoxes, isShown, letterbox, boxArea, plateText, tra
 import type { Found } from './result_message'
 
 const person: Found = { label: 'person', confidence: 0.934, x0: 0.25, y0: 0.5, x1: 0.5, y1: 1, index: 0 }
-const all: BoxOptions = { boxes: true, labels: true, trails: true, threshold: 0, only: null }
+const all: BoxOptions = { boxes: true, labels: true, trails: true, zones: true, threshold: 0, only: null }
 
 /** A context that records what is drawn. */
 function paper() {

@@ -22,6 +22,8 @@ export interface BoxOptions {
   labels: boolean
   /** Whether to draw the paths of objects during the last two seconds. */
   trails: boolean
+  /** Whether to draw the camera's zones and lines with their counts. */
+  zones: boolean
   /** Minimum confidence shown, 0..1. */
   threshold: number
   /** Labels to show; null shows all. */
@@ -31,10 +33,10 @@ export interface BoxOptions {
 /** In the compare view: whether the other stream has the same detection. */
 export type Mark = 'both' | 'only'
 
-const DARK = '#0e1116'
+export const DARK = '#0e1116'
 // More text than this is unreadable; all boxes are drawn.
 const MAX_PLATES = 100
-const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
+export const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
 
 /** The area of a frame in a canvas: as large as possible, centred, in whole pixels. */
 export function letterbox(frameWidth: number, frameHeight: number, width: number, height: number): Area {
@@ -153,13 +155,13 @@ function drawPlates(
   }
 }
 
-const overlaps = (a: Area, b: Area): boolean =>
+export const overlaps = (a: Area, b: Area): boolean =>
   a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
 
 // Measuring text costs more than drawing a box, and the same few texts occur again and again.
 const widths = new Map<string, number>()
 
-function textWidth(context: Context2D, text: string, size: number): number {
+export function textWidth(context: Context2D, text: string, size: number): number {
   const key = `${size} ${text}`
   let width = widths.get(key)
   if (width === undefined) {

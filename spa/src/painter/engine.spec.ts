@@ -93,7 +93,10 @@ test('a frame that is not painted is not reported', async () => {
 test('filters change the counts of the frame on the canvas', async () => {
   await receive('person', 'car')
   paint()
-  engine.handle({ do: 'options', options: { boxes: true, labels: false, trails: true, threshold: 0, only: ['car'] } })
+  engine.handle({
+    do: 'options',
+    options: { boxes: true, labels: false, trails: true, zones: true, threshold: 0, only: ['car'] },
+  })
   expect(paint()).toMatchObject({ boxes: 1, shown: [{ counts: [['car', 1]] }] })
 })
 

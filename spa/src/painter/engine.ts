@@ -13,7 +13,7 @@ export const REPORT_MS = 500
 const MAX_LATENCIES = 500
 
 export class Engine implements TileHost {
-  options: BoxOptions = { boxes: true, labels: true, trails: true, threshold: 0, only: null }
+  options: BoxOptions = { boxes: true, labels: true, trails: true, zones: true, threshold: 0, only: null }
   clockOffsetMs: number | null = null
   private readonly tiles = new Map<number, Tile>()
   private group: StepGroup<ReceivedFrame> | null = null
@@ -47,6 +47,9 @@ export class Engine implements TileHost {
         break
       case 'live':
         this.tiles.get(command.tile)?.setLive(command.live)
+        break
+      case 'shapes':
+        this.tiles.get(command.tile)?.setShapes(command.shapes)
         break
       case 'options':
         this.options = { ...command.options, only: command.options.only && new Set(command.options.only) }

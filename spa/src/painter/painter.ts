@@ -5,6 +5,7 @@
  */
 import { Engine } from './engine'
 import type { Command, Event, PainterTotals, PaintOptions, ShownFrame, TileReport } from './protocol'
+import type { PaintedShape } from './shapes'
 
 /** Event on `window`, twice a second: the frames received and painted since the last one. */
 export const TOTALS_EVENT = 'ei:painter'
@@ -64,6 +65,10 @@ class Painter {
 
   live(tile: number, live: boolean): void {
     this.send({ do: 'live', tile, live })
+  }
+
+  shapes(tile: number, shapes: readonly PaintedShape[]): void {
+    this.send({ do: 'shapes', tile, shapes })
   }
 
   options(options: PaintOptions): void {

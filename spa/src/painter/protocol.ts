@@ -1,10 +1,12 @@
 /** Messages between the page and the painter. They cross into a worker, so they are data alone. */
 import type { Mark } from './boxes'
+import type { PaintedShape } from './shapes'
 
 export interface PaintOptions {
   boxes: boolean
   labels: boolean
   trails: boolean
+  zones: boolean
   threshold: number
   only: string[] | null
 }
@@ -15,6 +17,8 @@ export type Command =
   | { do: 'size'; tile: number; width: number; height: number; ratio: number }
   /** Whether the tile may hold a websocket: visible and not paused. */
   | { do: 'live'; tile: number; live: boolean }
+  /** The zones and lines of its camera. */
+  | { do: 'shapes'; tile: number; shapes: readonly PaintedShape[] }
   | { do: 'options'; options: PaintOptions }
   /** Tiles that show the same `seq` together; an empty list ends the group. */
   | { do: 'step'; tiles: number[]; differences: boolean }

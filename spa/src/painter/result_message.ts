@@ -19,10 +19,16 @@ export interface Found extends Readonly<Pick<Detection, 'label' | 'confidence'>>
   readonly track?: string | undefined
 }
 
-/** The objects of a frame: place of the detection -> track. */
+/** An object of a frame: its track, and the names of the zones that it is in. */
+export interface KnownObject {
+  readonly track: string
+  readonly zones: readonly string[]
+}
+
+/** The objects of a frame, by the place of their detection. */
 export interface KnownTracks {
   readonly order: number
-  readonly objects: ReadonlyMap<number, string>
+  readonly objects: ReadonlyMap<number, KnownObject>
 }
 
 type Shown = 'order' | 'device' | 'pod' | 'seq' | 'width' | 'height' | 'age_ms' | 'queue_ms' | 'infer_ms'
@@ -49,6 +55,7 @@ export const MAX_DETECTIONS = 1000
 const LABEL_LIMIT = 40
 const MAX_TRACKED_FRAMES = 64
 const TRACK_LIMIT = 400
+const MAX_ZONES = 32
 const MAX_JSON_BYTES = 1024 * 1024
 const decoder = new TextDecoder()
 
@@ -109,16 +116,20 @@ function parseTracks(raw: unknown): KnownTracks[] {
     if (typeof each !== 'object' || each === null) continue
     const { order, objects } = each as { order?: unknown; objects?: unknown }
     if (!isFinite(order) || !Array.isArray(objects)) continue
-    const found = new Map<number, string>()
+    const found = new Map<number, KnownObject>()
     for (const one of objects.slice(0, MAX_DETECTIONS) as unknown[]) {
       if (typeof one !== 'object' || one === null) continue
-      const { index, track } = one as { index?: unknown; track?: unknown }
-      if (isFinite(index) && typeof track === 'string' && track.length <= TRACK_LIMIT) found.set(index, track)
+      const { index, track, zones } = one as { index?: unknown; track?: unknown; zones?: unknown }
+      if (isFinite(index) && typeof track === 'string' && track.length <= TRACK_LIMIT)
+        found.set(index, { track, zones: names(zones) })
     }
     known.push({ order, objects: found })
   }
   return known
 }
+
+const names = (raw: unknown): string[] =>
+  Array.isArray(raw) ? raw.slice(0, MAX_ZONES).filter((name): name is string => typeof name === 'string') : []
 
 function parseDetection(raw: unknown, index: number): Found | null {
   if (typeof raw !== 'object' || raw === null) return null

@@ -4,12 +4,13 @@
  * Runs in the painter's worker, or on the page if there is no OffscreenCanvas. The engine calls `paint` from its
  * animation loop. At most one image is being decoded and one waits; older ones are never decoded.
  */
-import { type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Mark } from './boxes'
+import { type Area, type BoxOptions, type Context2D, drawBoxes, isShown, letterbox, type Mark } from './boxes'
 import { decodeImage, type Drawable } from './decode'
 import { Feed } from './feed'
 import { MeanMeter, RateMeter } from './meter'
 import type { LabelCount, Latency, ShownFrame, TileReport } from './protocol'
 import { type Found, type FrameResult, parseMessage } from './result_message'
+import { drawShapes, type PaintedShape } from './shapes'
 import { drawTrails, Trails } from './trails'
 
 export interface ReceivedFrame {
@@ -55,6 +56,7 @@ export class Tile {
   }
   private readonly skipped = { malformed: 0, version: 0, image: 0, boxes: 0 }
   private readonly trails = new Trails()
+  private shapes: readonly PaintedShape[] = []
   private waiting: ReceivedFrame | null = null
   private decoding = false
   private ready: Decoded | null = null
@@ -103,6 +105,11 @@ export class Tile {
     this.canvas.width = width
     this.canvas.height = height
     this.ratio = ratio
+    this.dirty = true
+  }
+
+  setShapes(shapes: readonly PaintedShape[]): void {
+    this.shapes = shapes
     this.dirty = true
   }
 
@@ -204,6 +211,7 @@ export class Tile {
     if (image.width === area.width && image.height === area.height) context.drawImage(image.source, area.x, area.y)
     else context.drawImage(image.source, area.x, area.y, area.width, area.height)
     const { options } = this.host
+    this.drawZones(context, frame, area, this.ratio)
     if (options.trails) {
       drawTrails(context, this.trails.until(frame.result, frame.receivedMs), area, this.ratio, options)
     }
@@ -282,14 +290,26 @@ export class Tile {
     const area = { x: 0, y: 0, width: bitmap.width, height: bitmap.height }
     if (typeof OffscreenCanvas !== 'undefined') {
       const canvas = new OffscreenCanvas(bitmap.width, bitmap.height)
-      drawSnapshot(canvas.getContext('2d')!, bitmap, frame, area, ratio, this.host.options)
+      this.drawSnapshot(canvas.getContext('2d')!, bitmap, frame, area, ratio)
       return canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 })
     }
     const canvas = document.createElement('canvas')
     canvas.width = bitmap.width
     canvas.height = bitmap.height
-    drawSnapshot(canvas.getContext('2d')!, bitmap, frame, area, ratio, this.host.options)
+    this.drawSnapshot(canvas.getContext('2d')!, bitmap, frame, area, ratio)
     return new Promise((resolve) => canvas.toBlob(resolve, 'image/jpeg', 0.92))
+  }
+
+  private drawSnapshot(context: Context2D, bitmap: ImageBitmap, frame: ReceivedFrame, area: Area, ratio: number): void {
+    context.drawImage(bitmap, 0, 0)
+    bitmap.close()
+    this.drawZones(context, frame, area, ratio)
+    drawBoxes(context, frame.result.found, area, ratio, this.host.options)
+  }
+
+  private drawZones(context: Context2D, frame: ReceivedFrame, area: Area, ratio: number): void {
+    if (!this.host.options.zones || !this.shapes.length) return
+    drawShapes(context, this.shapes, this.trails.inside(frame.result, frame.receivedMs), area, ratio)
   }
 }
 
@@ -303,16 +323,3 @@ function countLabels(found: readonly Found[], options: BoxOptions): Map<string, 
 
 const sameCounts = (a: readonly LabelCount[], b: readonly LabelCount[]): boolean =>
   a.length === b.length && a.every(([label, count], index) => label === b[index]![0] && count === b[index]![1])
-
-function drawSnapshot(
-  context: Context2D,
-  bitmap: ImageBitmap,
-  frame: ReceivedFrame,
-  area: { x: number; y: number; width: number; height: number },
-  ratio: number,
-  options: BoxOptions,
-): void {
-  context.drawImage(bitmap, 0, 0)
-  bitmap.close()
-  drawBoxes(context, frame.result.found, area, ratio, options)
-}

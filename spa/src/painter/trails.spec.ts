@@ -90,7 +90,7 @@ test('trails go through the middle of the lower edges, and the options choose th
   const last = trails.take(frame(2, [0.2], [[2, [1]]]), 0)
   const draw = (options: Partial<BoxOptions>): number[][] => {
     points.length = 0
-    const all = { boxes: true, labels: true, trails: true, threshold: 0, only: null, ...options }
+    const all = { boxes: true, labels: true, trails: true, zones: true, threshold: 0, only: null, ...options }
     drawTrails(paper, trails.until(last, 0), { x: 10, y: 0, width: 100, height: 100 }, 1, all)
     return [...points]
   }
@@ -110,4 +110,21 @@ test('tracks that cannot be read are left out, and the frame is shown', () => {
   expect(parseResult({ v: 1, order: 1, width: 9, height: 9, detections: [], tracks: 'x' })).toMatchObject({
     tracks: [],
   })
+})
+
+test('an object counts as inside its zones while it is seen, and half a second longer', () => {
+  const trails = new Trails()
+  const inside = (order: number): Record<string, number> =>
+    Object.fromEntries(trails.inside(trails.take(frame(order, []), 0), 0))
+  const tracked = (order: number, zones: string[][]): void => {
+    const result = frame(order, [0.1, 0.5])
+    const objects = new Map(zones.map((names, index) => [index, { track: `${ID}${index}`, zones: names }]))
+    trails.take({ ...result, tracks: [{ order, objects }] }, 0)
+  }
+  tracked(1, [['yard', 'gate'], ['yard']])
+  expect(inside(2)).toEqual({ yard: 2, gate: 1 })
+  tracked(3, [['yard'], []])
+  expect(inside(4)).toEqual({ yard: 1 })
+  expect(inside(3 + 500 / STEP_MS)).toEqual({ yard: 1 })
+  expect(inside(3 + 600 / STEP_MS)).toEqual({})
 })

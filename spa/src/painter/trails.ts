@@ -23,6 +23,7 @@ interface Point {
   readonly order: number
   readonly timeMs: number
   readonly found: Found
+  readonly zones: readonly string[]
 }
 
 interface Frame {
@@ -46,10 +47,10 @@ export class Trails {
       if (!frame) continue
       const boxes: Found[] = []
       for (const one of frame.found) {
-        const track = objects.get(one.index)
-        if (track === undefined) continue
-        boxes.push({ ...one, track })
-        this.add(track, { order, timeMs: frame.timeMs, found: one })
+        const known = objects.get(one.index)
+        if (!known) continue
+        boxes.push({ ...one, track: known.track })
+        this.add(known.track, { order, timeMs: frame.timeMs, found: one, zones: known.zones })
       }
       if (!this.last || frame.timeMs >= this.last.timeMs) this.last = { timeMs: frame.timeMs, boxes }
       own ||= order === result.order
@@ -67,6 +68,18 @@ export class Trails {
       if (shown.length > 1 && nowMs - shown.at(-1)!.timeMs <= GONE_MS) known.push(shown)
     }
     return known
+  }
+
+  /** How many objects were in each zone at this frame. */
+  inside(result: FrameResult, receivedMs: number): Map<string, number> {
+    const nowMs = result.arrived_ms ?? receivedMs
+    const counts = new Map<string, number>()
+    for (const points of this.trails.values()) {
+      const last = points.findLast(({ order }) => order <= result.order)
+      if (!last || nowMs - last.timeMs > GONE_MS) continue
+      for (const zone of last.zones) counts.set(zone, (counts.get(zone) ?? 0) + 1)
+    }
+    return counts
   }
 
   private add(track: string, point: Point): void {

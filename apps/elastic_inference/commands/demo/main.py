@@ -19,15 +19,18 @@ from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
 from elastic_inference.base.settings.servers import WEBSOCKET_PORT
 from elastic_inference.base.url import url_credentials
 from elastic_inference.commands.demo import plan as plans
+from elastic_inference.commands.demo.sample_rules import RULES
 from elastic_inference.commands.demo.supervisor import Supervisor, preload
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
+from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import Result, parse_result
 
 DESCRIPTION = """\
 Runs the whole suite on this machine: an embedded Valkey, inference services, streams of sample clips, the websocket
-server and the gateway with its dashboard. Without options it detects faces and people in two sample clips."""
+server and the gateway with its dashboard. Without options it detects faces and people in two sample clips,
+and counts them in zones and at lines."""
 EPILOG = """\
 examples:
   ei-demo --video shop.mp4 --type people
@@ -106,6 +109,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
     from elastic_inference.adapters.catalogue.download_models import fetch_embedded  # noqa: PLC0415  slow to import
     from elastic_inference.adapters.catalogue.download_videos import fetch_clips  # noqa: PLC0415
 
+    rules: dict[str, CameraRules] = {}
     sources = [
         [kind, camera_address(text), types] if kind == "camera" else [kind, text, types]
         for kind, text, types in options.sources
@@ -115,6 +119,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
     if not sources:
         clips = fetch_clips(options.videos_dir.resolve())
         sources = [["video", str(clips["bikes"]), "people"], ["video", str(clips["carphone_pristine"]), "face"]]
+        rules = {str(clips[name]): own for name, own in RULES.items()}
     streams: list[plans.DemoStream] = []
     for kind, source, types in sources:
         if kind == "video" and not Path(source).is_file():
@@ -125,7 +130,7 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
                 raise ElasticInferenceError(f"--type {name[:60]!r}: {keys.NAME_RULE}.")
         where = str(Path(source).resolve()) if kind == "video" else source
         name = plans.stream_name(source, [stream.name for stream in streams])
-        streams.append(plans.DemoStream(where, names, name, is_camera=kind == "camera"))
+        streams.append(plans.DemoStream(where, names, name, kind == "camera", rules.get(source, CameraRules())))
     max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
     state_dir = plans.default_state_dir()
     try:

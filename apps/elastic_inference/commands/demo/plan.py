@@ -18,6 +18,7 @@ from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 
 LOOPBACK = "127.0.0.1"
@@ -37,6 +38,7 @@ class DemoStream:
     infer_types: tuple[str, ...]
     name: str
     is_camera: bool = False
+    rules: CameraRules = field(default_factory=CameraRules)
 
 
 @dataclass(frozen=True)
@@ -236,21 +238,30 @@ def _video_dir(plan: Plan) -> Path:
 
 
 def demo_cameras(plan: Plan, before: Mapping[str, CameraSpec]) -> dict[str, CameraSpec]:
-    """The cameras of the pool: the demo's videos, and those that users added to an earlier demo (`before`)."""
-    videos = {
-        stream.name: CameraSpec.model_validate(
-            {
-                "name": stream.name,
-                "url": Path(stream.source).as_uri(),
-                "types": stream.infer_types,
-                "fps": _VIDEO_FPS,
-                "labels": _OWN,
-            }
-        )
-        for stream in plan.streams
-        if not stream.is_camera
-    }
+    """The cameras of the pool: the demo's videos, and those that users added to an earlier demo (`before`).
+
+    A video keeps the zones and lines that somebody has drawn in an earlier demo.
+    """
+    videos = {stream.name: _video(stream, before.get(stream.name)) for stream in plan.streams if not stream.is_camera}
     return {name: spec for name, spec in before.items() if spec.labels != _OWN} | videos
+
+
+def _video(stream: DemoStream, before: CameraSpec | None) -> CameraSpec:
+    url = Path(stream.source).as_uri()
+    rules = stream.rules
+    if before is not None and before.url == url and (before.zones or before.lines):
+        rules = before.rules
+    return CameraSpec.model_validate(
+        {
+            "name": stream.name,
+            "url": url,
+            "types": stream.infer_types,
+            "fps": _VIDEO_FPS,
+            "labels": _OWN,
+            "zones": rules.zones,
+            "lines": rules.lines,
+        }
+    )
 
 
 def cameras_file(state_dir: Path) -> Path:

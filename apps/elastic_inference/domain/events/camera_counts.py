@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from elastic_inference.domain.errors import InvalidCountsError
-from elastic_inference.domain.events.rules import MAX_LINES, MAX_RULE_NAME, MAX_ZONES
+from elastic_inference.domain.events.rules import MAX_LINES, MAX_POINTS, MAX_RULE_NAME, MAX_ZONES, Point
 from elastic_inference.domain.fields import Name, rounded
 
 HISTORY_MINUTES = 60
@@ -87,6 +87,10 @@ class ZoneCount:
 
     name: _RuleName
     labels: Annotated[list[ZoneSeries], Field(max_length=MAX_SERIES, description="One for each label.")]
+    points: Annotated[
+        tuple[Point, ...],
+        Field(max_length=MAX_POINTS, description="Its corners; empty if the event service is of an older version."),
+    ] = ()
 
 
 @with_config(_OPEN)
@@ -96,6 +100,10 @@ class LineCount:
 
     name: _RuleName
     labels: Annotated[list[LineSeries], Field(max_length=MAX_SERIES, description="One for each label.")]
+    points: Annotated[
+        tuple[Point, ...],
+        Field(max_length=2, description="Its start and its end; empty if the event service is of an older version."),
+    ] = ()
 
 
 @with_config(_OPEN)

@@ -21,10 +21,12 @@ from elastic_inference.domain.events.camera_counts import (
     ZoneSeries,
 )
 from elastic_inference.domain.events.counts import Counts, LabelCounts, LineCounts
-from elastic_inference.domain.events.rules import CameraRules
+from elastic_inference.domain.events.rules import CameraRules, Point
 
 # Name of the zone or line, inference type, label.
 _Key = tuple[str, str, str]
+# The points of all zones, and of all lines, by name.
+_Shapes = tuple[dict[str, tuple[Point, ...]], dict[str, tuple[Point, ...]]]
 
 
 class CountHistory:
@@ -39,7 +41,7 @@ class CountHistory:
         self._minutes: list[int] = []
         self._zones: dict[_Key, ZoneSeries] = {}
         self._lines: dict[_Key, LineSeries] = {}
-        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._shapes: _Shapes = ({}, {})
         self._rules = CameraRules()
         self._types: set[str] = set()
         if saved is not None:
@@ -75,10 +77,10 @@ class CountHistory:
 
     def document(self) -> CameraCounts:
         """Everything. Not a copy: write it at once."""
-        zones = {name: ZoneCount(name, []) for name in self._names[0]}
+        zones = {name: ZoneCount(name, [], points) for name, points in self._shapes[0].items()}
         for (name, _, _), seen in self._zones.items():
             zones.setdefault(name, ZoneCount(name, [])).labels.append(seen)
-        lines = {name: LineCount(name, []) for name in self._names[1]}
+        lines = {name: LineCount(name, [], points) for name, points in self._shapes[1].items()}
         for (name, _, _), crossed in self._lines.items():
             lines.setdefault(name, LineCount(name, [])).labels.append(crossed)
         minutes = [each * MINUTE_MS for each in self._minutes]
@@ -87,7 +89,10 @@ class CountHistory:
     def _restore(self, saved: CameraCounts) -> None:
         self._at_ms = saved.at_ms or 0
         self._minutes = [each // MINUTE_MS for each in saved.minutes]
-        self._names = (tuple(each.name for each in saved.zones), tuple(each.name for each in saved.lines))
+        self._shapes = (
+            {each.name: each.points for each in saved.zones},
+            {each.name: each.points for each in saved.lines},
+        )
         self._zones = {(zone.name, each.type, each.label): each for zone in saved.zones for each in zone.labels}
         self._lines = {(line.name, each.type, each.label): each for line in saved.lines for each in line.labels}
 
@@ -96,11 +101,14 @@ class CountHistory:
         if rules == self._rules and types == self._types:
             return
         self._rules, self._types = rules, types
-        names = (tuple(each.name for each in rules.zones), tuple(each.name for each in rules.lines))
-        zones = {key: row for key, row in self._zones.items() if key[0] in names[0] and key[1] in types}
-        lines = {key: row for key, row in self._lines.items() if key[0] in names[1] and key[1] in types}
-        self.changed |= names != self._names or len(zones) < len(self._zones) or len(lines) < len(self._lines)
-        self._names, self._zones, self._lines = names, zones, lines
+        shapes: _Shapes = (
+            {each.name: each.points for each in rules.zones},
+            {each.name: (each.start, each.end) for each in rules.lines},
+        )
+        zones = {key: row for key, row in self._zones.items() if key[0] in shapes[0] and key[1] in types}
+        lines = {key: row for key, row in self._lines.items() if key[0] in shapes[1] and key[1] in types}
+        self.changed |= shapes != self._shapes or len(zones) < len(self._zones) or len(lines) < len(self._lines)
+        self._shapes, self._zones, self._lines = shapes, zones, lines
 
     def _roll(self, minute: int) -> None:
         """The minute begins, if it is not the newest one already."""
@@ -133,7 +141,7 @@ class CountHistory:
         peak, stay_s = seen.take()
         row = self._zones.get((zone, kind, label))
         if row is None:
-            if zone not in self._names[0] or len(self._zones) >= MAX_SERIES:
+            if zone not in self._shapes[0] or len(self._zones) >= MAX_SERIES:
                 return
             zeros = len(self._minutes)
             points = ZoneMinutes([0] * zeros, [0] * zeros, [0] * zeros, [0.0] * zeros)
@@ -162,7 +170,7 @@ class CountHistory:
     def _cross(self, line: str, kind: str, label: str, crossed: LineCounts) -> None:
         row = self._lines.get((line, kind, label))
         if row is None:
-            if line not in self._names[1] or len(self._lines) >= MAX_SERIES:
+            if line not in self._shapes[1] or len(self._lines) >= MAX_SERIES:
                 return
             zeros = len(self._minutes)
             row = self._lines[line, kind, label] = LineSeries(kind, label, 0, 0, LineMinutes([0] * zeros, [0] * zeros))

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from elastic_inference.adapters.catalogue.entries import load_catalogue
 from elastic_inference.base import config
 from elastic_inference.commands.demo import main, plan
+from elastic_inference.commands.demo.sample_rules import RULES
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.errors import ElasticInferenceError, SettingError
+from elastic_inference.domain.events.rules import CameraRules
 
 
 def make(tmp_path: Path, **changes: object) -> plan.Plan:
@@ -70,6 +73,23 @@ def test_a_mistake_in_the_file_of_cameras_stops_the_demo_and_costs_no_camera(tmp
     with pytest.raises(ElasticInferenceError, match=r"cameras\.yaml.*line 3.*gate-2"):
         main.write_cameras(make(tmp_path))
     assert file.read_text() == text
+
+
+def test_a_sample_clip_has_zones_until_somebody_draws_others(tmp_path: Path) -> None:
+    stream = plan.DemoStream("/clips/bikes.mp4", ("people",), "bikes", rules=RULES["bikes"])
+    made = make(tmp_path, streams=(stream,))
+    (first,) = plan.demo_cameras(made, {}).values()
+    assert [each.name for each in (*first.zones, *first.lines)] == ["pavement", "corner"]
+    drawn = first.model_copy(update={"zones": (first.zones[0].model_copy(update={"name": "mine"}),), "lines": ()})
+    assert plan.demo_cameras(made, {"bikes": drawn})["bikes"].rules == drawn.rules
+    elsewhere = drawn.model_copy(update={"url": "file:///other/bikes.mp4"})
+    assert plan.demo_cameras(made, {"bikes": elsewhere})["bikes"].rules == RULES["bikes"]
+    other = make(tmp_path, streams=(plan.DemoStream("/clips/shop.mp4", ("people",), "shop"),))
+    assert plan.demo_cameras(other, {})["shop"].rules == CameraRules(), "an own video has none"
+
+
+def test_the_rules_are_of_clips_of_the_catalogue() -> None:
+    assert set(RULES) <= set(load_catalogue().clips)
 
 
 def test_every_program_of_the_plan_exists(tmp_path: Path) -> None:

@@ -160,12 +160,37 @@ def test_a_clock_that_is_set_back_does_not_stop_the_minutes() -> None:
     assert (found.zones[0].labels[0].entered, found.zones[0].labels[0].by_minute.entered) == (2, [1])
 
 
-def test_zones_without_a_visit_are_named() -> None:
+def test_zones_without_a_visit_are_named_with_their_shape() -> None:
     history = CountHistory("gate-1")
     sample(history, Counts(), 0.0)
     found = json.loads(counts_json(saved(history)))
-    assert found["zones"] == [{"name": "yard", "labels": []}]
-    assert found["lines"] == [{"name": "gate", "labels": []}]
+    assert found["zones"] == [{"name": "yard", "labels": [], "points": [[0, 0], [1, 0], [1, 1]]}]
+    assert found["lines"] == [{"name": "gate", "labels": [], "points": [[0, 0], [1, 1]]}]
+
+
+def test_a_shape_that_was_moved_is_saved_and_counts_go_on() -> None:
+    history, counts = CountHistory("gate-1"), Counts()
+    visit(counts)
+    sample(history, counts, 0.0)
+    later = CountHistory("gate-1", saved(history))
+    assert saved(later) == saved(history), "the next worker knows the shape before it knows the rules"
+    sample(later, counts, 0.0)
+    assert not later.changed, "nothing is written again at a takeover"
+    moved = Zone(name="yard", points=((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)))
+    sample(later, counts, 0.0, CameraRules((moved,), (GATE,)))
+    assert later.changed
+    (zone,) = saved(later).zones
+    assert zone.points == moved.points
+    assert zone.labels[0].entered == 1
+
+
+def test_the_counts_of_an_older_worker_have_no_shape() -> None:
+    found = example()
+    for each in (*found["zones"], *found["lines"]):
+        del each["points"]
+    read = parse_counts(json.dumps(found).encode())
+    assert (read.zones[0].points, read.lines[0].points) == ((), ())
+    assert read.zones[0].labels[0].entered == 1
 
 
 def example() -> dict[str, Any]:
@@ -190,6 +215,8 @@ def example() -> dict[str, Any]:
         {"zones": [{**example()["zones"][0], "labels": 2 * example()["zones"][0]["labels"]}]},
         {"lines": [{"name": "gate", "labels": [{**example()["lines"][0]["labels"][0], "in": -1}]}]},
         {"lines": [{"name": "", "labels": []}]},
+        {"lines": [{"name": "gate", "labels": [], "points": [[0, 0], [1, 2]]}]},
+        {"zones": [{"name": "yard", "labels": [], "points": [[0, 0]] * 33}]},
     ],
 )
 def test_what_no_event_worker_has_written_is_refused(change: dict[str, Any]) -> None:
