@@ -312,3 +312,6 @@ class DeliveryMetrics:
         self.delivered = Counter("ei_sink_delivered", "Events that the sink confirmed.", sink, registry=registry)
         self.retried = Counter("ei_sink_retried", "Attempts that failed and were made again.", sink, registry=registry)
         self.dead = Counter("ei_sink_dead", "Events that the sink refused for good.", sink, registry=registry)
+        self.dead_removed = Counter(
+            "ei_sink_dead_removed", "Dead letters of all sinks that an admin has deleted.", registry=registry
+        )

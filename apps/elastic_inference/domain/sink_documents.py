@@ -54,6 +54,7 @@ class SinkView:
     origin: SinkOrigin
     state: SinkState
     dead_letters: Annotated[Count, Field(description="How many events wait that it refused for good.")]
+    revision: Annotated[str, Field(description="Changes with the specification; `If-Match` takes it.")]
 
 
 @with_config(CLOSED)
@@ -101,3 +102,11 @@ class Resent:
 
     sent: Annotated[Count, Field(description="Delivered, out of order and marked as `resent`, and removed from here.")]
     message: Annotated[str, Field(description="What happened, as a sentence.")]
+
+
+@with_config(CLOSED)
+@dataclass(slots=True)
+class DeadRemoved:
+    """The outcome of deleting dead letters."""
+
+    removed: Annotated[Count, Field(description="How many were deleted; those that were gone already do not count.")]

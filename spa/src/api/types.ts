@@ -29,6 +29,7 @@ export type SinkKind = SinkSpec['kind']
 export type SinkTest = Schemas['SinkTest']
 export type DeadLetter = Schemas['DeadLetter']
 export type DeadLetters = Schemas['DeadLetters']
+export type DeadRemoved = Schemas['DeadRemoved']
 export type Resent = Schemas['Resent']
 export type CameraCounts = Schemas['CameraCounts']
 /** In documents of the server all fields are there, except the login. */

@@ -15,4 +15,5 @@ export const sinkLike = (spec: SinkSpec, state: Partial<SinkView['state']> = {})
     ...state,
   },
   dead_letters: 0,
+  revision: '0123456789abcdef',
 })

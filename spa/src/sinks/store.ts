@@ -75,9 +75,13 @@ export function useSinks(allowed: boolean) {
     problem,
     failure,
     removals,
-    /** Adds or replaces it. */
-    async put(name: string, body: Readonly<Record<string, unknown>>): Promise<SinkView> {
-      const sink = await putSink(name, body)
+    /** Adds or replaces it; with a revision, only if it is still that one. */
+    async put(
+      name: string,
+      body: Readonly<Record<string, unknown>>,
+      revision: string | null = null,
+    ): Promise<SinkView> {
+      const sink = await putSink(name, body, revision)
       news += 1
       const others = (sinks.value ?? []).filter((one) => nameOf(one) !== name)
       sinks.value = [...others, sink].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))

@@ -144,9 +144,15 @@ class SinkOutbox:
             page = [row for rows in pages for row in rows]
         return [(entry_id.decode(), fields.get(b"json", b"")) for entry_id, fields in page]
 
-    def remove_dead(self, entry_id: str) -> None:
-        """Removes a dead letter that has been delivered."""
-        self._client.xdel(keys.dead_letters(self._sink), entry_id)
+    def remove_dead(self, *ids: str) -> int:
+        """Removes dead letters; returns how many were there."""
+        removed: Any = self._client.xdel(keys.dead_letters(self._sink), *ids) if ids else 0
+        return int(removed)
+
+    def remove_all_dead(self) -> int:
+        """Removes all dead letters of this moment; returns how many there were."""
+        page: Any = self._client.xrange(keys.dead_letters(self._sink), count=MAX_DEAD)
+        return self.remove_dead(*(entry_id.decode() for entry_id, _ in page))
 
     def _advance(self, cursors: Mapping[int, str]) -> list[list[int]]:
         """Runs the script for each partition with one round trip. Raises OtherHolderError."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import json
 import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import redis.asyncio as aioredis
+from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.outbox.sink_records import KNOWN, MAX_SPEC_BYTES
 from elastic_inference.domain import keys
@@ -56,6 +60,21 @@ class SinkStore:
         """Removes a sink of the API."""
         await self._await(self._client.hdel(keys.SINK_SPECS, name))
 
+    async def change(self, name: str, revision: str, spec: SinkSpec | None) -> bool:
+        """Replaces a sink of the API, or removes it (None), if its revision is still this one. False if it is not."""
+        before: bytes | None = await self._await(self._client.hget(keys.SINK_SPECS, name))
+        known = _spec(_object(before))
+        if before is None or known is None or revision_of(known) != revision:
+            return False
+        after = "" if spec is None else json.dumps(sink_document(spec))
+        sha, text = _change_script()
+        try:
+            done = await self._await(self._client.evalsha(sha, 1, keys.SINK_SPECS, name, before, after))
+        except NoScriptError:
+            await self._client.script_load(text)
+            done = await self._await(self._client.evalsha(sha, 1, keys.SINK_SPECS, name, before, after))
+        return bool(done)
+
     async def dead_counts(self, names: list[str]) -> list[int]:
         """How many dead letters each sink has."""
         pipe = self._client.pipeline(transaction=False)
@@ -89,6 +108,18 @@ class SinkStore:
 
     async def _await(self, waiting: Any) -> Any:
         return await waiting
+
+
+def revision_of(spec: SinkSpec) -> str:
+    """A text that changes with the specification."""
+    document = json.dumps(sink_document(spec), sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _change_script() -> tuple[str, str]:
+    text = (Path(__file__).parent / "change_spec.lua").read_text()
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 
 def _object(raw: bytes | None) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Delivery:
         self._client = connect()
         self._records = SinkRecords(self._client)
         self._leases = LeaseClient(self._client, keys.SINK_GROUP, worker)
-        self._requests = Requests(connect, lambda spec: self._open(spec, "-test"))
+        self._requests = Requests(connect, lambda spec: self._open(spec, "-test"), metrics.dead_removed.inc)
         self._rest: dict[str, SinkSpec] | None = None
         self._runners: dict[str, SinkRunner] = {}
         self._ending: list[SinkRunner] = []

@@ -1,4 +1,7 @@
-"""Answers the gateway's requests: a test event for a sink, or dead letters to send again. One thread per request."""
+"""Answers the gateway's requests: a test event for a sink, or dead letters to send again or to delete.
+
+One thread per request.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,15 @@ TEST_CAMERA = "test"
 class Requests:
     """Called by the thread of `Delivery`; the answers go to Redis."""
 
-    def __init__(self, connect: Callable[[], redis.Redis], open_sink: Callable[[SinkSpec], Sink]) -> None:
-        """`open_sink` makes a connection besides the one that delivers."""
+    def __init__(
+        self,
+        connect: Callable[[], redis.Redis],
+        open_sink: Callable[[SinkSpec], Sink],
+        removed: Callable[[int], None],
+    ) -> None:
+        """`open_sink` makes a connection besides the one that delivers; `removed` counts deleted dead letters."""
         self._connect = connect
+        self._removed = removed
         self._open_sink = open_sink
         self._places = threading.Semaphore(MAX_AT_ONCE)
 
@@ -49,12 +58,8 @@ class Requests:
 
     def _carry_out(self, request: dict[str, Any], spec: SinkSpec) -> None:
         try:
-            with contextlib.closing(self._connect()) as client, contextlib.closing(self._open_sink(spec)) as sink:
-                if request.get("what") == "resend":
-                    answer = _resend(SinkOutbox(client, spec.name, 1), sink, request)
-                else:
-                    answer = _test(sink, spec)
-                SinkRecords(client).answer(request["id"], answer)
+            with contextlib.closing(self._connect()) as client:
+                SinkRecords(client).answer(request["id"], self._answer(client, request, spec))
         except (RedisError, OSError) as error:
             log.warning("a request about the sink %s could not be answered: %s", spec.name, error)
         except Exception:
@@ -62,6 +67,17 @@ class Requests:
             log.exception("a request about the sink %s failed", spec.name)
         finally:
             self._places.release()
+
+    def _answer(self, client: redis.Redis, request: Mapping[str, Any], spec: SinkSpec) -> dict[str, Any]:
+        what, outbox = request.get("what"), SinkOutbox(client, spec.name, 1)
+        if what == "remove":
+            ids = request.get("ids")
+            count = outbox.remove_all_dead() if ids is None else outbox.remove_dead(*(ids_of(ids) or ()))
+            self._removed(count)
+            log.info("%d dead letters of the sink %s were deleted on request", count, spec.name)
+            return {"status": 200, "removed": count}
+        with contextlib.closing(self._open_sink(spec)) as sink:
+            return _resend(outbox, sink, request) if what == "resend" else _test(sink, spec)
 
 
 def sample_event(now_ms: float) -> Event:

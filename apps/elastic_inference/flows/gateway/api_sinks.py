@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
+from elastic_inference.adapters.outbox.sink_store import MAX_LISTED
 from elastic_inference.domain.rest import Role, document_json
+from elastic_inference.domain.sink_documents import SinkView
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.sink_editor import SinkRefusal
 
 T = TypeVar("T")
+_ETAG = re.compile(r'"([0-9a-f]{16})"')
+_ENTRY = re.compile(r"\d{1,19}-\d{1,20}")
 UNAVAILABLE = "The sinks can't be read now: Redis does not answer, or its users are of an older version."
 
 
@@ -47,6 +52,17 @@ class _SinkBase(BaseHandler):
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, UNAVAILABLE, 2.0) from None
 
+    def revision(self) -> str | None:
+        """The revision of If-Match; None without it or for `*`, and empty, which no sink has, for any other text."""
+        text = self.request.headers.get("If-Match", "*").strip()
+        match = _ETAG.fullmatch(text)
+        return None if text == "*" else match[1] if match else ""
+
+    async def answer_sink(self, sink: SinkView) -> None:
+        """Responds with a sink and its revision."""
+        self.set_header("Etag", f'"{sink.revision}"')
+        await self.answer(sink)
+
     async def answer(self, document: object) -> None:
         """Responds with a document."""
         self.set_header("Content-Type", "application/json")
@@ -68,17 +84,17 @@ class SinkHandler(_SinkBase):
 
     async def get(self, name: str) -> None:
         """Responds with one sink."""
-        await self.answer(await self.result(self.gateway.sinks.sink(name)))
+        await self.answer_sink(await self.result(self.gateway.sinks.sink(name)))
 
     head = get
 
     async def put(self, name: str) -> None:
         """Adds or replaces a sink."""
-        await self.answer(await self.result(self.gateway.sinks.put(name, self.body())))
+        await self.answer_sink(await self.result(self.gateway.sinks.put(name, self.body(), self.revision())))
 
     async def delete(self, name: str) -> None:
         """Removes a sink."""
-        await self.result(self.gateway.sinks.delete(name))
+        await self.result(self.gateway.sinks.delete(name, self.revision()))
         self.set_status(204)
         self.clear_header("Content-Type")
         self.finish()
@@ -100,6 +116,13 @@ class DeadLettersHandler(_SinkBase):
         await self.answer(await self.result(self.gateway.sinks.dead_letters(name)))
 
     head = get
+
+    async def delete(self, name: str) -> None:
+        """Deletes dead letters: those of `id`, or all."""
+        ids = self.get_query_arguments("id")
+        if len(ids) > MAX_LISTED or not all(_ENTRY.fullmatch(each) for each in ids):
+            raise ApiError(400, f"id: expected at most {MAX_LISTED} ids of dead letters.")
+        await self.answer(await self.result(self.gateway.sinks.remove_dead(name, ids or None)))
 
 
 class ResendHandler(_SinkBase):

@@ -49,7 +49,7 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "The camera's ETag: the change is made only if the camera still has this revision.",
+    "description": "The ETag of the camera or the sink: the change is made only if it still has this revision.",
     "schema": {"type": "string"},
 }
 

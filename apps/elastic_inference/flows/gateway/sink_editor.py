@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from elastic_inference.adapters.outbox.sink_records import ids_of
-from elastic_inference.adapters.outbox.sink_store import SinkStore
+from elastic_inference.adapters.outbox.sink_store import SinkStore, revision_of
 from elastic_inference.domain.sink_documents import (
     DeadLetter,
     DeadLetters,
+    DeadRemoved,
     Resent,
     SinkCondition,
     SinkOrigin,
@@ -24,6 +26,7 @@ from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, r
 
 # Longer than a sink's own limits, which are at most a minute.
 ANSWER_LIMIT_S = 65.0
+CHANGED = "Somebody has changed the sink in the meantime: read it again."
 NO_WORKER = "No event worker answers: is the event service running?"
 _STATE: TypeAdapter[SinkState] = TypeAdapter(SinkState)
 
@@ -54,6 +57,7 @@ class GatewaySinks:
                 SinkOrigin.FILE if name in file else SinkOrigin.REST,
                 _state(specs[name], states.get(name)),
                 count,
+                revision_of(specs[name]),
             )
             for name, count in zip(names, counts, strict=True)
         )
@@ -66,8 +70,8 @@ class GatewaySinks:
                 return each
         raise SinkRefusal(404, f"There is no sink {name[:200]!r}.")
 
-    async def put(self, name: str, document: dict[str, Any]) -> SinkView:
-        """Adds or replaces a sink."""
+    async def put(self, name: str, document: dict[str, Any], revision: str | None = None) -> SinkView:
+        """Adds or replaces a sink; with `revision`, only replaces it while it is still that one."""
         try:
             spec = read_sink({"name": name} | document)
         except SinkError as error:
@@ -81,15 +85,21 @@ class GatewaySinks:
         _check_origin(name, file)
         if name not in rest and len(rest) + len(file) >= MAX_SINKS:
             raise SinkRefusal(409, f"There are {MAX_SINKS} sinks, which is the maximum: remove one first.")
-        await self._store.write(spec)
+        if revision is None:
+            await self._store.write(spec)
+        elif not await self._store.change(name, revision, spec):
+            raise SinkRefusal(412, CHANGED)
         return await self.sink(name)
 
-    async def delete(self, name: str) -> None:
-        """Removes a sink."""
+    async def delete(self, name: str, revision: str | None = None) -> None:
+        """Removes a sink; with `revision`, only while it is still that one."""
         await self.sink(name)
         file, _, _, _ = await self._store.read()
         _check_origin(name, file)
-        await self._store.remove(name)
+        if revision is None:
+            await self._store.remove(name)
+        elif not await self._store.change(name, revision, None):
+            raise SinkRefusal(412, CHANGED)
 
     async def test(self, name: str) -> SinkTest:
         """Has an event worker send a test event."""
@@ -111,6 +121,14 @@ class GatewaySinks:
         await self.sink(name)
         answer = await self._ask("resend", name, ids=ids_of(document.get("ids")))
         return Resent(int(answer.get("sent", 0)), str(answer.get("message", ""))[:1000])
+
+    async def remove_dead(self, name: str, ids: Sequence[str] | None) -> DeadRemoved:
+        """Has an event worker delete dead letters: those of `ids`, or all."""
+        await self.sink(name)
+        answer = await self._ask("remove", name, ids=ids)
+        if not isinstance(removed := answer.get("removed"), int):
+            raise SinkRefusal(503, "The event worker that answered is of an older version: update the event service.")
+        return DeadRemoved(removed)
 
     async def _ask(self, what: str, name: str, **more: Any) -> dict[str, Any]:
         if (await self._store.read())[2] is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_inference.domain.sink_documents import DeadLetters, Resent, Sinks, SinkTest, SinkView
+from elastic_inference.domain.sink_documents import DeadLetters, DeadRemoved, Resent, Sinks, SinkTest, SinkView
 from elastic_inference.domain.sink_spec import SINK_KINDS
 from elastic_inference.flows.gateway import api_sinks
 
@@ -14,6 +14,7 @@ _ERRORS = {
 }
 _NONE = {404: "No such sink.", **_ERRORS}
 _SINK = "/api/sinks/{name}"
+_CHANGED = "The sink has changed since."
 _IN_FILE = "The sink is in SINKS_FILE, or there are too many."
 # A request may omit `name`.
 _SPEC = {"oneOf": [{"$ref": f"#/components/schemas/{spec.__name__}"} for spec in SINK_KINDS.values()]}
@@ -23,18 +24,34 @@ ROWS: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
         ("/api/sinks", api_sinks.SinksHandler, "listSinks", "Where events are delivered to.", "The sinks.", Sinks),
         {"errors": _ERRORS},
     ),
-    ((_SINK, api_sinks.SinkHandler, "getSink", "One sink.", "The sink.", SinkView), {"errors": _NONE}),
     (
-        (_SINK, api_sinks.SinkHandler, "putSink", "Adds or replaces a sink.", "The sink.", SinkView),
+        (_SINK, api_sinks.SinkHandler, "getSink", "One sink.", "The sink; ETag is its revision.", SinkView),
+        {"errors": _NONE},
+    ),
+    (
+        (
+            _SINK,
+            api_sinks.SinkHandler,
+            "putSink",
+            "Adds or replaces a sink; with If-Match, only replaces it.",
+            "The sink; ETag is its revision.",
+            SinkView,
+        ),
         {
             "method": "put",
             "accepts": _SPEC,
-            "errors": {400: "The specification is wrong; the message names the field.", 409: _IN_FILE, **_ERRORS},
+            "if_match": True,
+            "errors": {
+                400: "The specification is wrong; the message names the field.",
+                409: _IN_FILE,
+                412: _CHANGED,
+                **_ERRORS,
+            },
         },
     ),
     (
         (_SINK, api_sinks.SinkHandler, "removeSink", "Removes a sink.", "Removed.", None),
-        {"method": "delete", "status": 204, "errors": {409: _IN_FILE, **_NONE}},
+        {"method": "delete", "status": 204, "if_match": True, "errors": {409: _IN_FILE, 412: _CHANGED, **_NONE}},
     ),
     (
         (
@@ -57,6 +74,26 @@ ROWS: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
             DeadLetters,
         ),
         {"errors": _NONE},
+    ),
+    (
+        (
+            f"{_SINK}/dead",
+            api_sinks.DeadLettersHandler,
+            "removeDeadLetters",
+            "Deletes dead letters: those of `id`, or all.",
+            "How many.",
+            DeadRemoved,
+        ),
+        {
+            "method": "delete",
+            "query": {
+                "id": (
+                    "The id of a dead letter, at most 100 times; without it, all are deleted.",
+                    {"type": "array", "items": {"type": "string"}, "maxItems": 100},
+                )
+            },
+            "errors": {429: "Too many requests at once.", **_NONE},
+        },
     ),
     (
         (
