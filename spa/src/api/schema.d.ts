@@ -2303,7 +2303,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2399,7 +2399,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many wrong tokens from this address: try again later. */
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
                     [name: string]: unknown;
