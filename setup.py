@@ -77,6 +77,7 @@ setup(
             "ei-housekeeping-service = elastic_inference.commands.services:housekeeping",
             "ei-event-service = elastic_inference.commands.services:events",
             "ei-camera-controller = elastic_inference.commands.services:camera_controller",
+            "ei-model = elastic_inference.commands.models:main",
             "ei-camera-probe = elastic_inference.commands.camera_probe:main",
             "ei-demo = elastic_inference.commands.demo.main:main",
             "ei-redis = elastic_inference.commands.embedded_valkey_main:main",

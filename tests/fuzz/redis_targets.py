@@ -25,6 +25,19 @@ from elastic_inference.adapters.redis_routes import join
 from elastic_inference.adapters.stream_broker.publisher import _subscribers
 from elastic_inference.adapters.stream_broker.records import parse_stream, parse_worker
 from elastic_inference.domain import keys
+from elastic_inference.domain.model_wish import (
+    CanaryChoice,
+    Failure,
+    Figures,
+    ModelChoice,
+    ModelFailure,
+    ModelWish,
+    PodModel,
+    read_failure,
+    read_pod_model,
+    read_wish,
+    record_json,
+)
 from elastic_inference.flows.relay.broker_feed import FeedProtocol
 from elastic_inference.flows.relay.sharded_feed import NodeProtocol
 from tests.fuzz.target import Reader, Target
@@ -97,6 +110,27 @@ def _hash_seeds() -> list[bytes]:
     ]
 
 
+def _models(data: bytes) -> None:
+    wish = read_wish(data)
+    for model in (wish.choice, wish.canary) if wish is not None else ():
+        assert model is None or keys.is_name(model.model)
+    assert wish is None or wish.former is None or keys.is_name(wish.former)
+    for record in (wish, read_failure(data), read_pod_model(data)):
+        if record is not None:
+            json.dumps(json.loads(record_json(record)), allow_nan=False)
+
+
+def _model_seeds() -> list[bytes]:
+    canary = CanaryChoice(model="a_INT8", share=0.5)
+    return [
+        record_json(
+            ModelWish(id="0" * 16, choice=ModelChoice(model="a"), former="b", canary_id="1" * 16, canary=canary)
+        ),
+        record_json(Failure(id="0" * 16, reason=ModelFailure.SLOW, message="Slow.", pod="pod-1")),
+        record_json(PodModel(wish="0" * 16, canary="a_INT8", figures=Figures(frames=7, agreement=0.5, frame_s=0.01))),
+    ]
+
+
 class _Listener:
     def on_message(self, channel: bytes, message: bytes) -> None:
         pass
@@ -157,5 +191,6 @@ def _subscription_seeds() -> list[bytes]:
 TARGETS = (
     Target("values of Redis", _values, (), _value_seeds),
     Target("hashes of the registry", _hashes, (), _hash_seeds),
+    Target("records of models", _models, (), _model_seeds),
     Target("messages of the broker", _subscriptions, (), _subscription_seeds),
 )

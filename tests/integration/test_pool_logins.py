@@ -19,11 +19,13 @@ from elastic_inference.adapters.event_store.image_reader import ImageReader
 from elastic_inference.adapters.frame_queue import Janitor, QueueReader
 from elastic_inference.adapters.leases import Holding, LeaseClient
 from elastic_inference.adapters.redis_connection import connect_async
+from elastic_inference.adapters.stream_broker.model_wishes import SWITCH, WishStore
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.events.camera_counts import counts_json, no_counts
+from elastic_inference.domain.model_wish import Failure, ModelFailure, ModelWish, record_json
 from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import BROKER, FRAME_READS, IMAGE_WRITES, LISTING, SERVER, SUBSCRIBING, Command
 from tests.support.redis_logins import POOL_USERS, RULES, Logins, frame
@@ -235,6 +237,22 @@ def gateway_changes_sinks(logins: Logins) -> None:
     client.rpush(keys.SINK_REQUESTS, "{}")
     assert client.llen(keys.SINK_REQUESTS) == 1
     assert client.get(keys.sink_reply("a")) is None
+
+
+@tries("gateway can choose the model and the canary of each type, and read why one failed.")
+async def gateway_chooses_models(logins: Logins) -> None:
+    failure = Failure(id="0" * 16, reason=ModelFailure.LOAD, message="Broken.", pod="pod-1")
+    logins.client("admin").hset(keys.model_failures(TYPE), SWITCH, record_json(failure))
+    client = connect_async(logins.target("gateway"))
+    store, wish = WishStore(client), ModelWish(id=failure.id)
+    await store.write(TYPE, wish)
+    assert await store.read(TYPE) == (wish, {SWITCH: failure})
+    await client.aclose()
+
+
+@tries("gateway cannot say that a model failed.")
+def gateway_fails_no_model(logins: Logins) -> None:
+    logins.refuses("gateway", [("HSET", keys.model_failures(TYPE), SWITCH, "x"), ("UNLINK", keys.model_failures(TYPE))])
 
 
 @tries("gateway cannot take the lease of a sink, move its place in the outbox, or change its dead letters.")

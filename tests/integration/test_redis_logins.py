@@ -14,10 +14,12 @@ from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
+from elastic_inference.adapters.stream_broker.model_wishes import SWITCH, ModelWishes
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame_message import pack_frame
+from elastic_inference.domain.model_wish import Failure, ModelChoice, ModelFailure, ModelWish, record_json
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import (
@@ -205,6 +207,22 @@ def worker_hands_out_frames(logins: Logins) -> None:
     assert requests.answer(wanted, tiny_jpeg()) == "kept"
     assert logins.client("admin").lrange(keys.snapshot_answers("worker-1"), 0, -1) == [f"{STREAM}/1-1 kept".encode()]
     requests.close()
+
+
+@tries("worker can read which model it should run, and say that a model failed.")
+def worker_follows_wishes(logins: Logins) -> None:
+    wish = ModelWish(id="0" * 16, choice=ModelChoice(model="a"))
+    logins.client("admin").set(keys.model_wish(TYPE), record_json(wish))
+    failure = Failure(id=wish.id, reason=ModelFailure.LOAD, message="Broken.", pod="pod-1")
+    wishes = ModelWishes(logins.client("worker"), TYPE)
+    wishes.fail(SWITCH, failure)
+    assert wishes.read() == (wish, {SWITCH: failure})
+    wishes.close()
+
+
+@tries("worker cannot choose the model of a type.")
+def worker_chooses_no_model(logins: Logins) -> None:
+    logins.refuses("worker", [("SET", keys.model_wish(TYPE), "{}"), ("DEL", keys.model_wish(TYPE))])
 
 
 @tries("worker cannot read an image of an event, or say why one is missing.")

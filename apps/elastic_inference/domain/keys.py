@@ -218,6 +218,16 @@ def results(infer_type: str) -> str:
     return f"results_{infer_type}"
 
 
+def model_wish(infer_type: str) -> str:
+    """String: JSON ModelWish, which model the pods of a type should run or try. Written by the gateway."""
+    return f"models:wanted:{infer_type}"
+
+
+def model_failures(infer_type: str) -> str:
+    """Hash: JSON Failure of the wished model (`switch`) and of the canary (`canary`). Written by pods."""
+    return f"models:failed:{infer_type}"
+
+
 # The event service's, also in the broker's Redis. All keys of a partition share one slot.
 EVENTS_ON = "events:on"  # string: how many partitions there are; exists while an event service runs
 

@@ -262,6 +262,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/types/{type}/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which model the pods of a type run, and their canary. */
+        get: operations["getModel"];
+        /** All pods of the type change to another model, without a gap, if it does not fail. Ends a canary. */
+        put: operations["changeModel"];
+        post?: never;
+        /** All pods of the type change to the model of their settings. Ends a canary. */
+        delete: operations["resetModel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/types/{type}/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** All pods of the type infer samples of their frames with a second model too. */
+        put: operations["tryModel"];
+        post?: never;
+        /** Ends the canary. */
+        delete: operations["dropCanary"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/types/{type}/canary/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** All pods of the type change to the canary's model. */
+        post: operations["promoteCanary"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/cameras": {
         parameters: {
             query?: never;
@@ -511,6 +565,17 @@ export interface components {
         };
         /** @description Event `cameras`, to admins: the cameras of the pool, sent like `streams`. A change of cost and times alone sends nothing. */
         CamerasEvent: components["schemas"]["Cameras"];
+        /** @description A model that all pods of a type should try beside the running one. */
+        CanaryChoice: {
+            /** @description The model fails if a frame takes more than this many times the CPU time of the running model. */
+            max_time_factor?: number;
+            /** @description The model fails if its agreement with the running one is lower. */
+            min_agreement?: number;
+            /** @description As in INFER_MODEL_NAME: a model in the pods' models folder, such as yolox-nano_FP32. */
+            model: string;
+            /** @description Which share of the frames the canary infers too. */
+            share?: number;
+        };
         /** @description An event that a sink refused for good. */
         DeadLetter: {
             /** @description Its place in the list. */
@@ -651,6 +716,31 @@ export interface components {
             events: components["schemas"]["Event"][];
             /** @description `cursor` of the next, older page; null at the end. A page may hold fewer than asked for. */
             next: string | null;
+        };
+        /** @description A wished model failed in a pod, so no pod runs or tries it. */
+        Failure: {
+            /** @description Names this request. */
+            id: string;
+            reason: components["schemas"]["ModelFailure"];
+            /** @description The reason as a sentence. */
+            message: string;
+            /** @description The pod that saw it. */
+            pod: string;
+        };
+        /** @description The canary beside the running model, over the newest sampled frames of one pod. */
+        Figures: {
+            /** @description Frames that both have inferred since the canary began. */
+            frames: number;
+            /** @description Twice the detections that both have, over all detections of both; null while there are none. Both have a detection if label and box agree (IoU of at least 0.5). */
+            agreement?: number | null;
+            /** @description Mean confidence of the running model's detections. */
+            confidence?: number | null;
+            /** @description Mean confidence of the canary's detections. */
+            canary_confidence?: number | null;
+            /** @description CPU seconds of the running model for a frame. */
+            frame_s?: number | null;
+            /** @description CPU seconds of the canary for a frame. */
+            canary_frame_s?: number | null;
         };
         /**
          * @description One image of one stream, as a producer pushes it: a msgpack map with these keys.
@@ -827,6 +917,25 @@ export interface components {
             /** @description GATEWAY_TOKEN or a token of GATEWAY_TOKENS_FILE, as the administrator gave it. */
             token: string;
         };
+        /** @description A model that all pods of a type should run. */
+        ModelChoice: {
+            /** @description The model fails if a frame takes more than this many times the CPU time of the running model. */
+            max_time_factor?: number;
+            /** @description The model fails if its agreement with the running one is lower. */
+            min_agreement?: number;
+            /** @description As in INFER_MODEL_NAME: a model in the pods' models folder, such as yolox-nano_FP32. */
+            model: string;
+        };
+        /**
+         * @description Why a model was not taken, or is no longer tried: label `reason` of `ei_model_failures_total`.
+         * @enum {string}
+         */
+        ModelFailure: "missing" | "memory" | "load" | "scores" | "frames" | "nothing_found" | "disagrees" | "slow";
+        /**
+         * @description What a pod does about the wished model.
+         * @enum {string}
+         */
+        ModelStage: "runs" | "loading" | "comparing" | "probation" | "failed";
         /** @description MQTT 5 with QoS 1, retained states of cameras and zones, and Home Assistant's discovery. */
         MqttSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
@@ -876,6 +985,21 @@ export interface components {
          * @enum {string}
          */
         Phase: "begin" | "update" | "end";
+        /** @description One pod and its model. */
+        PodModelView: {
+            /** @description The pod's name. */
+            pod: string;
+            /** @description The model that it runs. */
+            model: string;
+            /** @description The precision in which it runs. */
+            precision: string;
+            /** @description null if the pod does not report it (older pods). */
+            stage: components["schemas"]["ModelStage"] | null;
+            /** @description The model that it tries. */
+            canary?: string | null;
+            /** @description What it found of the canary. */
+            figures?: components["schemas"]["Figures"] | null;
+        };
         /** @description A source that delivered at least one frame. */
         ProbeReport: {
             /** @description The address, without login and query. */
@@ -1216,6 +1340,21 @@ export interface components {
          * @enum {string}
          */
         Transport: "auto" | "tcp" | "udp";
+        /** @description The model of an inference type: what was asked for, what came of it, and what each pod runs. */
+        TypeModel: {
+            /** @description The inference type. */
+            type: string;
+            /** @description null: the model of the pods' settings. */
+            choice?: components["schemas"]["ModelChoice"] | null;
+            /** @description Why the pods went back; null if they did not. */
+            failure?: components["schemas"]["Failure"] | null;
+            /** @description The canary; null without one. */
+            canary?: components["schemas"]["CanaryChoice"] | null;
+            /** @description Why the canary ended; null if it did not. */
+            canary_failure?: components["schemas"]["Failure"] | null;
+            /** @description Sorted by name. */
+            pods?: components["schemas"]["PodModelView"][];
+        };
         /** @description One inference type: sums over its pods. */
         TypeStats: {
             /** @description The inference type. */
@@ -2720,6 +2859,494 @@ export interface operations {
                 };
             };
             /** @description Redis is unavailable, or no event worker answers. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    getModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The inference type. */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was asked for, and what each pod runs now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TypeModel"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No pod of this type reports. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or its users are of an older version. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    changeModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The inference type. */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelChoice"];
+            };
+        };
+        responses: {
+            /** @description What was asked for, and what each pod runs now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TypeModel"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No pod of this type reports. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or its users are of an older version. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    resetModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The inference type. */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was asked for, and what each pod runs now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TypeModel"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No pod of this type reports. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or its users are of an older version. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    tryModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The inference type. */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CanaryChoice"];
+            };
+        };
+        responses: {
+            /** @description What was asked for, and what each pod runs now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TypeModel"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No pod of this type reports. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or its users are of an older version. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    dropCanary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The inference type. */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was asked for, and what each pod runs now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TypeModel"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No pod of this type reports. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no canary. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or its users are of an older version. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    promoteCanary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The inference type. */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was asked for, and what each pod runs now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TypeModel"];
+                };
+            };
+            /** @description The request is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No valid token or login. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token is not that of an admin of all cameras; or the request comes from another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No pod of this type reports. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no canary. Or it has failed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Redis is unavailable, or its users are of an older version. */
             503: {
                 headers: {
                     [name: string]: unknown;

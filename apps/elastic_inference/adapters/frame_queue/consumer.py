@@ -58,6 +58,10 @@ class QueueConsumer:
         self._mark_due_s = float("inf")
         self._size = None if model_size is None else ModelSizeWriter(self._link, infer_type, model_size)
 
+    def need_size(self, size: ModelSize) -> None:
+        """Any thread: another model needs frames of this size from now on."""
+        self._size = ModelSizeWriter(self._link, self._type, size)
+
     def load_scripts(self) -> None:
         """Loads every script of the queue and marks the type: call it at start and when Redis is back.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import redis
@@ -88,9 +88,20 @@ class ResultPublisher:
             raise
 
     def report_worker(
-        self, infer_fps: float, drop_fps: float, scale_ratio: float, *, device: str, model: str, precision: str
+        self,
+        infer_fps: float,
+        drop_fps: float,
+        scale_ratio: float,
+        *,
+        device: str,
+        model: str,
+        precision: str,
+        more: Mapping[str, str | bytes] | None = None,
     ) -> None:
-        """Writes this pod's hash, which lives for 15 s; call it every second. Raises as `publish`."""
+        """Writes this pod's hash, which lives for 15 s; call it every second. Raises as `publish`.
+
+        `more` are further fields of the hash.
+        """
         self._read_clock(self._monotonic())
         key = keys.worker_info(self._type, self._pod)
         now_ms = self._server_ms()
@@ -99,6 +110,7 @@ class ResultPublisher:
                 (
                     *("HSET", key, "infer_fps", f"{infer_fps:.3f}", "drop_fps", f"{drop_fps:.3f}"),
                     *("scale_ratio", f"{scale_ratio:.4f}", "device", device, "model", model, "precision", precision),
+                    *(part for pair in (more or {}).items() for part in pair),
                 ),
                 ("EXPIRE", key, int(WORKER_LIFE_S)),
                 ("ZADD", keys.WORKERS, now_ms, keys.worker_id(self._type, self._pod)),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from elastic_inference.domain import keys
+from elastic_inference.domain.model_wish import PodModel, read_pod_model
 
 STREAM_LIFE_S = 10.0
 # Entries of the sorted sets are removed at this age, so a stream slower than one frame in 200 s comes and goes.
@@ -66,6 +67,8 @@ class WorkerInfo:
     model: str
     precision: str
     last_seen: float
+    # What it does about a wished model; None if it does not say.
+    model_state: PodModel | None = None
 
 
 def parse_stream(identifier: str, fields: Mapping[bytes, bytes], score_ms: float) -> StreamInfo | None:
@@ -111,6 +114,7 @@ def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float
             device=_text(fields, b"device"),
             model=_text(fields, b"model"),
             precision=_text(fields, b"precision"),
+            model_state=read_pod_model(fields.get(b"model_state")),
         )
     except (KeyError, ValueError):
         return None

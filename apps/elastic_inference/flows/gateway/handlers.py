@@ -27,6 +27,7 @@ from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.event_images import EventImages
 from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
+from elastic_inference.flows.gateway.model_editor import GatewayModels
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.security_headers import security_headers
@@ -68,6 +69,7 @@ class Gateway:
     events: EventReader
     images: EventImages
     sinks: GatewaySinks
+    models: GatewayModels
     snapshots: SnapshotClient
     auth: Authenticator
     metrics: GatewayMetrics

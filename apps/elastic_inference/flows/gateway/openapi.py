@@ -43,6 +43,7 @@ _ERRORS = {
 _PARAMETERS = {
     "id": ("The stream's id, <name>:<type>:inferred.", StreamId),
     "name": ("The name of the camera or the sink.", Name),
+    "type": ("The inference type.", Name),
     "event": ("The event's id, percent-encoded.", EventId),
 }
 _IF_MATCH = {

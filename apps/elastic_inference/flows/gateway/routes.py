@@ -20,6 +20,7 @@ from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.domain.rest import EVENTS, Login, Session
 from elastic_inference.flows.gateway import api, api_cameras, api_events
 from elastic_inference.flows.gateway.handlers import BaseHandler
+from elastic_inference.flows.gateway.model_routes import ROWS as MODEL_ROWS
 from elastic_inference.flows.gateway.sink_routes import ROWS as SINK_ROWS
 
 
@@ -284,6 +285,7 @@ ROUTES = (
     ),
     *EVENT_ROUTES,
     *(_sink_route(*row, **more) for row, more in SINK_ROWS),
+    *(Route(*row, **more) for row, more in MODEL_ROWS),
     *CAMERA_ROUTES,
     Route(
         "/api/session",

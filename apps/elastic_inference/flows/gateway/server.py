@@ -27,6 +27,7 @@ from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.outbox.sink_store import SinkStore
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
+from elastic_inference.adapters.stream_broker.model_wishes import WishStore
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.acceptor import Acceptor, listen
 from elastic_inference.base.allowed_hosts import AllowedHosts
@@ -54,6 +55,7 @@ from elastic_inference.flows.gateway.event_images import EventImages
 from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
+from elastic_inference.flows.gateway.model_editor import GatewayModels
 from elastic_inference.flows.gateway.pool_state import PoolState
 from elastic_inference.flows.gateway.sink_editor import GatewaySinks
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
@@ -156,6 +158,7 @@ class GatewayServer:
             events=events,
             images=EventImages(ImageReader(broker), events),
             sinks=GatewaySinks(SinkStore(broker)),
+            models=GatewayModels(WishStore(broker), registry),
             snapshots=snapshots,
             auth=self._auth,
             metrics=self._metrics,

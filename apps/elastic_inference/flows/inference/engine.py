@@ -57,7 +57,9 @@ class InferenceRequest:
 
         Raises RuntimeError if OpenVINO fails.
         """
-        if self._engine.counts:
+        if self._engine.inline:
+            self._request.infer()
+        elif self._engine.counts:
             self._engine.enter()
             try:
                 self._request.start_async()
@@ -87,10 +89,16 @@ class Engine:
         openvino: Any,
         *,
         core: Any = None,
-        config: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
         read: Callable[[], Any] | None = None,
+        inline: bool = False,
     ) -> None:
-        """`core` has compiled `compiled` with `config`. `read` loads the model if `prepared` lacks it."""
+        """`core` has compiled `compiled` with `config`. `read` loads the model if `prepared` lacks it.
+
+        `inline`: requests run in the thread that calls `infer`. Then that thread's CPU time is the model's, if it was
+        compiled for one thread.
+        """
+        self.inline = inline
         self._core = core
         self._read = read or (lambda: prepared.model)
         self._compiled = compiled
@@ -166,11 +174,11 @@ class Engine:
         self.counts = not (self._settled and self.on_cpu)
         return self.devices != before
 
-    def requests(self) -> list[InferenceRequest]:
-        """New requests for one pipeline: `streams`, plus a few spare ones."""
+    def requests(self, count: int | None = None) -> list[InferenceRequest]:
+        """New requests, by default those of one pipeline: `streams`, plus a few spare ones."""
         return [
             InferenceRequest(self, self._compiled.create_infer_request(), self.prepared, self._openvino)
-            for _ in range(self.streams + SPARE_REQUESTS)
+            for _ in range(count or self.streams + SPARE_REQUESTS)
         ]
 
     def compile_again(self, threads: int) -> None:
@@ -218,25 +226,29 @@ def compile_engine(
     *,
     precision: str = "auto",
     kept: CompiledModels | None = None,
+    trial: bool = False,
 ) -> Engine:
     """Reads, prepares and compiles a model for `device`. If `family` is None, the outputs' shapes decide it.
 
-    `precision` is `auto`, `f32`, `bf16` or `f16`. A compiled model in `kept` is used. Raises
-    ModelError for a file that is missing, broken or not made for the adapter, SettingError for the device or the
-    precision.
+    `precision` is `auto`, `f32`, `bf16` or `f16`. A compiled model in `kept` is used. A `trial` on the CPU has one
+    thread, the caller's. Raises ModelError for a file that is missing, broken or not made for the adapter,
+    SettingError for the device or the precision.
     """
     check_device(core, device)
     check_precision(core, device, precision)
     openvino = load_openvino()
     if not path.exists():
         raise ModelError(f"The model file {path} is missing.")
-    config = {"PERFORMANCE_HINT": "THROUGHPUT"}
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
+    inline = trial and device == "CPU"
+    if inline:
+        config |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
     if precision != "auto":
         config["INFERENCE_PRECISION_HINT"] = precision
     name = kept and kept.name_of(path, family, options, device, _facts(core, config, openvino))
     if kept and name:
         config["CACHE_DIR"] = ""  # OpenVINO's own cache would store it twice
-        if engine := _restore(core, path, options, kept.load(name, options), config):
+        if engine := _restore(core, path, options, kept.load(name, options), config, inline=inline):
             return engine
     family, adapter, prepared = _prepare(core, path, family, options)
     try:
@@ -250,7 +262,7 @@ def compile_engine(
             kept.save(name, family, adapter, prepared, compiled.export_model().getvalue())
         except RuntimeError as error:
             log.warning("the model cannot be kept compiled: %s", reason(error))
-    return Engine(compiled, prepared, adapter, device, openvino, core=core, config=config)
+    return Engine(compiled, prepared, adapter, device, openvino, core=core, config=config, inline=inline)
 
 
 def _prepare(core: Any, path: Path, family: str | None, options: AdapterOptions) -> tuple[str, Adapter, PreparedModel]:
@@ -270,15 +282,15 @@ def _prepare(core: Any, path: Path, family: str | None, options: AdapterOptions)
         raise ModelError(f"The model {path} cannot be prepared: {reason(error)}") from None
 
 
-def _facts(core: Any, config: Mapping[str, str], openvino: Any) -> dict[str, str]:
+def _facts(core: Any, config: Mapping[str, Any], openvino: Any) -> dict[str, str]:
     """What decides how OpenVINO compiles a model for the CPU."""
     names = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING")
     held = {name: str(core.get_property("CPU", name)) for name in names} if has_cpu(core) else {}
-    return {**held, **config, "openvino": openvino.get_version()}
+    return {**held, **{name: str(value) for name, value in config.items()}, "openvino": openvino.get_version()}
 
 
 def _restore(
-    core: Any, path: Path, options: AdapterOptions, found: Restored | None, config: Mapping[str, str]
+    core: Any, path: Path, options: AdapterOptions, found: Restored | None, config: Mapping[str, Any], *, inline: bool
 ) -> Engine | None:
     """The engine of a model that was kept compiled; None if there is none, or if OpenVINO refuses it."""
     if found is None:
@@ -297,6 +309,7 @@ def _restore(
         core=core,
         config=config,
         read=lambda: _prepare(core, path, found.family, options)[2].model,
+        inline=inline,
     )
 
 

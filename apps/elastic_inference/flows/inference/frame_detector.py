@@ -57,11 +57,15 @@ class DecoderStack:
 
 
 def make_detectors(
-    engine: Engine, threshold: float, budget: ByteBudget | None = None, wait_s: float | None = None
+    engine: Engine,
+    threshold: float,
+    budget: ByteBudget | None = None,
+    wait_s: float | None = None,
+    count: int | None = None,
 ) -> list[FrameDetector]:
     """A detector for each of the engine's requests; `budget` limits the memory of images being decoded."""
     decoders = DecoderStack(engine.prepared.colour, budget, wait_s)
-    return [FrameDetector(engine, request, threshold, decoders) for request in engine.requests()]
+    return [FrameDetector(engine, request, threshold, decoders) for request in engine.requests(count)]
 
 
 class FrameDetector:
@@ -89,11 +93,11 @@ class FrameDetector:
         outputs = self._outputs(frame)
         return self._adapter.decode(outputs, self._letterbox, self._threshold)
 
-    def check(self, frame: Frame) -> None:
+    def check(self, frame: Frame) -> list[Detection]:
         """Like `infer`, but also raises ModelError if the scores are not within 0..1."""
         outputs = self._outputs(frame)
         check_scores(self._adapter, outputs)
-        self._adapter.decode(outputs, self._letterbox, self._threshold)
+        return self._adapter.decode(outputs, self._letterbox, self._threshold)
 
     def _outputs(self, frame: Frame) -> list[npt.NDArray[Any]]:
         if (frame.width, frame.height) != self._frame_size:

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from prometheus_client import CollectorRegistry
 
-from elastic_inference.adapters.catalogue import ModelSpec, find_model
+from elastic_inference.adapters.catalogue import find_model
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
+from elastic_inference.adapters.stream_broker.model_wishes import ModelWishes
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
 from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.memory_limit import memory_used, room_for_images
-from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.domain.image_size import ModelSize
-from elastic_inference.flows.inference.adapters.preprocessing import Resize
-from elastic_inference.flows.inference.compiled_models import CompiledModels, cpu_name
-from elastic_inference.flows.inference.engine import Engine, compile_engine, reason
+from elastic_inference.flows.inference.engine import Engine, reason
+from elastic_inference.flows.inference.model_loader import ModelLoader, files_of
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
 from elastic_inference.flows.inference.resizing import PodCpu, fixed_cores
-from elastic_inference.flows.inference.result_builder import PodInfo
-from elastic_inference.flows.inference.runtime import make_core
 from elastic_inference.flows.inference.utilisation import Utilisation
 from elastic_inference.flows.inference.warm_up import WarmUp, limit_opencv, warm_up
 
 log = logging.getLogger(__name__)
 
-DEFAULT_THRESHOLD = 0.5
 # This share of the memory that is left once the model has run may hold decoded images. The rest is for frames in hand
 # and for what the allocator keeps.
 IMAGE_SHARE = 0.5
@@ -59,7 +54,9 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     watch = CpuWatch()
     limit_opencv()
     before_bytes = memory_used()
-    engine = load_engine(settings, spec, watch.allowance)
+    loader = ModelLoader(settings, pod, watch.allowance)
+    files, allowance = files_of(spec), watch.allowance
+    engine = loader.compile(spec, allowance)
     if lifecycle.stopping:
         return
     try:
@@ -71,27 +68,24 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         log.debug("the warm-up failed", exc_info=True)
         raise ModelError(f"The model {spec.path} cannot be run on {engine.device}: {reason(error)}") from None
     lifecycle.set_ready("model")
-    precision = engine.precision(spec.precision)
-    log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, precision or "?", first.fps)
     model_bytes = memory_used() - before_bytes
+    running = loader.running(engine, spec, files, allowance, model_bytes)
+    log.info("%s in %s: %.1f frames a second in the warm-up", spec.name, running.info.precision or "?", first.fps)
     budget = ByteBudget(room_for_images(IMAGE_SHARE))
     log.info("at most %d MiB of memory for the images that are being decoded", budget.total >> 20)
-    prepared = engine.prepared
-    model_size = ModelSize(prepared.width, prepared.height, letterbox=prepared.resize is Resize.LETTERBOX)
-    consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings, model_size)
+    consumer = QueueConsumer(queue_client, settings.infer_type, pod, settings, running.size)
     publisher = ResultPublisher(broker_client, settings.infer_type, pod, settings.results_maxlen)
-    threshold = DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
-    if "confidence_threshold" in settings.model_fields_set:
-        threshold = settings.confidence_threshold
     targets = {"queue": settings.queue, "broker": settings.broker}
     pipeline = Pipeline(
-        engine=engine,
+        running=running,
+        loader=loader,
+        wishes=ModelWishes(broker_client, settings.infer_type),
         consumer=consumer,
         publisher=publisher,
-        info=PodInfo(settings.infer_type, pod, spec.name, precision),
-        tuning=Tuning(threshold, first.fps, settings.metrics_window_s, settings.max_frame_age_s),
+        tuning=Tuning(first.fps, settings.metrics_window_s, settings.max_frame_age_s),
         budget=budget,
         metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
+        models=ModelMetrics(registry, settings.infer_type),
         lifecycle=lifecycle,
         cpu=PodCpu(watch, model_bytes),
         explain=lambda error, part: explain(error, targets[part]),
@@ -99,35 +93,10 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         recent_bytes=settings.recent_frames_mb << 20,
     )
     try:
-        pipeline.run(lambda: make_utilisation(engine, watch.allowance, first, settings.metrics_window_s))
+        pipeline.run(lambda engine: make_utilisation(engine, watch.allowance, first, settings.metrics_window_s))
     finally:
         queue_client.close()
         broker_client.close()
-
-
-def load_engine(settings: InferenceSettings, spec: ModelSpec, allowance: CpuAllowance) -> Engine:
-    """Compiles the model of `spec`, with the device and the cache folder of the settings."""
-    began_s = time.monotonic()
-    core = make_core(allowance, settings.model_cache_dir)
-    folders = [each for each in (settings.model_cache_dir, settings.model_compiled_dir) if each is not None]
-    engine = compile_engine(
-        core,
-        spec.path,
-        spec.adapter,
-        spec.options,
-        settings.infer_device,
-        precision=settings.inference_precision,
-        kept=CompiledModels(folders, settings.model_cache_dir, cpu_name()),
-    )
-    log.info(
-        "%s on %s: %d requests at a time, %s, loaded in %.1f s",
-        spec.path,
-        engine.device,
-        engine.streams,
-        f"a CPU quota of {allowance.quota:g}" if allowance.quota is not None else f"{allowance.cores} cores",
-        time.monotonic() - began_s,
-    )
-    return engine
 
 
 def make_utilisation(engine: Engine, allowance: CpuAllowance, first: WarmUp, window_s: float) -> Utilisation:

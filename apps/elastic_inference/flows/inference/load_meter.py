@@ -45,6 +45,8 @@ class LoadMeter:
         """`cpu_s`: CPU seconds of this process since its start."""
         self.reading: LoadReading | None = None
         self._engine = engine
+        # Seconds of full load of former engines.
+        self._busy_before_s = 0.0
         self._claimed = claimed
         self._metrics = metrics
         self._cpu_s = cpu_s
@@ -56,6 +58,11 @@ class LoadMeter:
         # CPU time of all threads on frames that turned out to be broken, and on other work.
         self._wasted_s = 0.0
         self._lock = threading.Lock()
+
+    def follow(self, engine: LoadedEngine) -> None:
+        """Main thread: measures another engine from now on."""
+        self._busy_before_s += self._engine.busy_s() - engine.busy_s()
+        self._engine = engine
 
     def pop_begins(self, now_s: float) -> None:
         """Pop thread: records that a request to the queue starts."""
@@ -102,7 +109,7 @@ class LoadMeter:
                 wasted_s = self._wasted_s
             used_s = self._cpu_s() - wasted_s
         else:
-            used_s, wasted_s = self._engine.busy_s(), 0.0
+            used_s, wasted_s = self._busy_before_s + self._engine.busy_s(), 0.0
         reading = utilisation.add(LoadSample(now_s, used_s, inferred, self._rated_drops, waited, wasted_s))
         self.reading = reading
         self._metrics.infer_fps.set(reading.infer_fps)

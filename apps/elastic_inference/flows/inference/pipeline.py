@@ -13,28 +13,32 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
+from elastic_inference.adapters.stream_broker.model_wishes import ModelWishes
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
-from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
 from elastic_inference.flows.inference.costly_frames import CostlyFrames
 from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_account import FrameAccount
-from elastic_inference.flows.inference.frame_detector import make_detectors
 from elastic_inference.flows.inference.frame_requests import FrameDesk
+from elastic_inference.flows.inference.frame_samples import FrameSamples
 from elastic_inference.flows.inference.intake import POP_WAIT_S, Intake
 from elastic_inference.flows.inference.load_meter import MEASURE_EVERY_S, LoadMeter
+from elastic_inference.flows.inference.model_exchange import ModelExchange
+from elastic_inference.flows.inference.model_keeper import ModelKeeper
+from elastic_inference.flows.inference.model_loader import ModelLoader, RunningModel
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.recent_frames import RecentFrames
 from elastic_inference.flows.inference.redis_health import RedisHealth
 from elastic_inference.flows.inference.resizing import CpuFollower, PodCpu
-from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
+from elastic_inference.flows.inference.result_builder import ResultBuilder
 from elastic_inference.flows.inference.result_sender import ResultSender
+from elastic_inference.flows.inference.side_work import SideWork
 from elastic_inference.flows.inference.task_queue import TaskQueue, frames_ahead
 from elastic_inference.flows.inference.utilisation import ClaimedDrops, Utilisation
 from elastic_inference.flows.inference.workers import WorkerPool
@@ -51,12 +55,11 @@ _HELD_SHARE = 4
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """`threshold` is the minimum confidence of a detection, `first_fps` the capacity measured in the warm-up.
+    """`first_fps` is the capacity measured in the warm-up.
 
     `window_s` is the window of the rates, `max_frame_age_s` the age at which a waiting frame is stale.
     """
 
-    threshold: float
     first_fps: float
     window_s: float
     max_frame_age_s: float
@@ -76,32 +79,34 @@ class Pipeline:
     def __init__(
         self,
         *,
-        engine: Engine,
+        running: RunningModel,
+        loader: ModelLoader,
+        wishes: ModelWishes,
         consumer: QueueConsumer,
         publisher: ResultPublisher,
-        info: PodInfo,
         tuning: Tuning,
         budget: ByteBudget,
         metrics: InferenceMetrics,
+        models: ModelMetrics,
         lifecycle: Lifecycle,
         cpu: PodCpu,
         explain: Callable[[Exception, str], str],
         requests: FrameRequests,
         recent_bytes: int = 0,
     ) -> None:
-        """`requests` are those of event workers for recent frames, of which `recent_bytes` are kept.
+        """`loader` and `wishes` are for models that the pod changes to.
+
+        `requests` are those of event workers for recent frames, of which `recent_bytes` are kept.
 
         `budget` limits the memory of images being decoded.
 
         `explain` says in one line what a Redis error means, for `queue` or `broker`.
         """
-        self._engine = engine
         self._publisher = publisher
-        self._info = info
         self._lifecycle = lifecycle
-        wait_s = min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S)
-        make = partial(make_detectors, engine, tuning.threshold, budget, wait_s)
-        detectors = make()
+        engine, info = running.engine, running.info
+        loader.budget, loader.wait_s = budget, min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S)
+        detectors = running.make_detectors()
         self._tuning = tuning
         self._costly = CostlyFrames(len(detectors))
         self._pod = pod = PodContext(
@@ -118,15 +123,39 @@ class Pipeline:
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
-        recent = RecentFrames(recent_bytes, budget)
+        recent, samples = RecentFrames(recent_bytes, budget), FrameSamples(budget)
         self._desk = FrameDesk(requests, recent, lambda: publisher.events_run)
-        self._sender = ResultSender(publisher, self._report, pod, broker, recent=recent)
+        self._sender = ResultSender(publisher, self._report, pod, broker, recent=recent, samples=samples)
         self._workers = WorkerPool(detectors, results, pod, self._sender)
         self._tune(len(detectors), tuning.first_fps)
         self._intake = Intake(consumer, info.infer_type, pod, self._sender, queue)
-        self._follower = CpuFollower(cpu, engine, self._workers, pod, make_detectors=make, tune=self._tune)
+        self._follower = CpuFollower(
+            cpu, engine, self._workers, pod, make_detectors=running.make_detectors, tune=self._tune
+        )
+        self._exchange = ModelExchange(
+            running,
+            self._workers,
+            consumer=consumer,
+            follower=self._follower,
+            meter=pod.meter,
+            metrics=metrics,
+            models=models,
+            server_ms=publisher.server_ms,
+            tune=self._tune,
+        )
+        self._side_work = SideWork(pod.meter)
+        self._keeper = ModelKeeper(
+            loader=loader,
+            exchange=self._exchange,
+            wishes=wishes,
+            samples=samples,
+            follower=self._follower,
+            work=self._side_work,
+            metrics=models,
+            pod=info.pod,
+        )
 
-    def run(self, make_utilisation: Callable[[], Utilisation]) -> None:
+    def run(self, make_utilisation: Callable[[Engine], Utilisation]) -> None:
         """Runs until the lifecycle stops and all frames in hand are published.
 
         `make_utilisation` is called at the start, and again when the engine has moved to another device.
@@ -136,6 +165,8 @@ class Pipeline:
         desk = self._lifecycle.thread("frames", self._desk.run, may_end=True)
         desk.daemon = True  # a call that hangs must not block the exit
         desk.start()
+        models = self._lifecycle.thread("models", self._keeper.run, may_end=True)
+        models.start()
         publish.start()
         self._workers.start()
         pop.start()
@@ -150,17 +181,22 @@ class Pipeline:
         self._sender.close()
         publish.join()
         self._desk.close()
+        self._keeper.close()
         desk.join(_DRAIN_MARGIN_S)
         self._follower.close(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
+        models.join(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
         log.info("drained: %d frames inferred in total", self._workers.inferred)
 
-    def _measure_until_stop(self, make_utilisation: Callable[[], Utilisation]) -> None:
-        utilisation = make_utilisation()
+    def _measure_until_stop(self, make_utilisation: Callable[[Engine], Utilisation]) -> None:
+        utilisation = make_utilisation(self._exchange.running.engine)
         while not self._lifecycle.wait_stop(MEASURE_EVERY_S):
-            if self._engine.look_for_devices():
-                log.info("the model now runs on %s", self._engine.device)
-                utilisation = make_utilisation()
+            engine = self._exchange.running.engine
+            if engine.look_for_devices():
+                log.info("the model now runs on %s", engine.device)
+                utilisation = make_utilisation(engine)
             now_s = time.monotonic()
+            self._side_work.count()
+            self._exchange.look(utilisation, now_s)
             self._follower.look(utilisation, now_s)
             if not self._workers.stuck(now_s):
                 self._lifecycle.beat("infer")
@@ -176,6 +212,13 @@ class Pipeline:
 
     def _report(self) -> None:
         """Publish thread: refreshes the pod's entry in the registry."""
-        reading, info = self._pod.meter.reading, self._info
+        reading, running = self._pod.meter.reading, self._exchange.running
+        info = running.info
         rates = (reading.infer_fps, reading.drop_fps, reading.scale_ratio) if reading else (0.0, 0.0, 0.0)
-        self._publisher.report_worker(*rates, device=self._engine.device, model=info.model, precision=info.precision)
+        self._publisher.report_worker(
+            *rates,
+            device=running.engine.device,
+            model=info.model,
+            precision=info.precision,
+            more=self._keeper.report(),
+        )

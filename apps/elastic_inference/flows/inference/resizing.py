@@ -19,6 +19,7 @@ from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.flows.inference.engine import SPARE_REQUESTS, Engine, reason
 from elastic_inference.flows.inference.frame_detector import FrameDetector
 from elastic_inference.flows.inference.pod_context import PodContext
+from elastic_inference.flows.inference.side_work import SideWork
 from elastic_inference.flows.inference.utilisation import Utilisation
 from elastic_inference.flows.inference.warm_up import synthetic_frame
 from elastic_inference.flows.inference.workers import WorkerPool
@@ -60,15 +61,47 @@ class CpuFollower:
     ) -> None:
         """`tune` gets the new number of workers, and the capacity in frames a second."""
         self._cpu, self._engine, self._workers = cpu, engine, workers
-        self._meter, self._lifecycle = pod.meter, pod.lifecycle
+        self._lifecycle = pod.lifecycle
+        self._work = SideWork(pod.meter)
         self._make_detectors, self._tune = make_detectors, tune
         self._streams = engine.streams
         self._compiled_for = self._tried = cpu.watch.allowance
         self._compiling: threading.Thread | None = None
         # Set by the thread that compiles, and taken by the main thread.
         self._made: list[FrameDetector] = []
-        self._clock: int | None = None
-        self._used_s = self._counted_s = 0.0
+
+    @property
+    def compiling(self) -> bool:
+        """Whether the model is being compiled again, or its workers have yet to change over."""
+        return self._compiling is not None
+
+    @property
+    def room(self) -> float:
+        """How many bytes another model may take."""
+        return self._cpu.room
+
+    @property
+    def allowance(self) -> CpuAllowance:
+        """The CPU that the pod may use, as last read."""
+        return self._cpu.watch.allowance
+
+    def adopt(
+        self,
+        engine: Engine,
+        compiled_for: CpuAllowance,
+        make_detectors: Callable[[], Sequence[FrameDetector]],
+        model_bytes: int,
+    ) -> None:
+        """Follows the quota with another model from now on. Not while `compiling`."""
+        self._engine, self._make_detectors = engine, make_detectors
+        self._cpu = PodCpu(self._cpu.watch, model_bytes)
+        self._streams = engine.streams
+        self._compiled_for = self._tried = compiled_for
+
+    def wanted(self, streams: int) -> int:
+        """The number of workers for a model with this many streams."""
+        allowance = self._cpu.watch.allowance
+        return SPARE_REQUESTS + (streams if allowance.quota is None else min(streams, allowance.threads))
 
     def look(self, utilisation: Utilisation, now_s: float) -> None:
         """Reads the quota, at most once a second, and follows changes. Call it before each measurement."""
@@ -79,24 +112,19 @@ class CpuFollower:
             now = self._cpu.watch.allowance
             log.info("the CPU quota is now %s, and was %s", _shown(now), _shown(before))
             utilisation.resize(fixed_cores(now), now.limit)
-            self._tune(self._wanted(self._streams), utilisation.capacity_fps)
+            self._tune(self.wanted(self._streams), utilisation.capacity_fps)
         if self._compiling is not None:
-            self._count_work()
+            self._work.count()
         if self._compiling is not None and not self._compiling.is_alive():
             self._exchange(utilisation)
         elif self._compiling is None and self._engine.settled and self._must_compile():
             self._compile_beside()
-        self._workers.resize(self._wanted(self._streams))
+        self._workers.resize(self.wanted(self._streams))
 
     def close(self, timeout_s: float) -> None:
         """Waits until the model is compiled, if it is being compiled now: OpenVINO must not be interrupted."""
         if self._compiling is not None:
             self._compiling.join(timeout_s)
-
-    def _wanted(self, streams: int) -> int:
-        """The number of workers."""
-        allowance = self._cpu.watch.allowance
-        return SPARE_REQUESTS + (streams if allowance.quota is None else min(streams, allowance.threads))
 
     def _must_compile(self) -> bool:
         now, then = self._cpu.watch.allowance, self._compiled_for
@@ -113,13 +141,12 @@ class CpuFollower:
                 *(self._streams, allowance.threads, int(needed) >> 20),
             )
             return
-        self._clock, self._used_s, self._counted_s = None, 0.0, 0.0
         self._compiling = self._lifecycle.thread("compile", lambda: self._compile(allowance), may_end=True)
         self._compiling.start()
 
     def _compile(self, allowance: CpuAllowance) -> None:
         began_s = time.monotonic()
-        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._work.begin()
         try:
             self._engine.compile_again(allowance.threads)
             detectors = list(self._make_detectors())
@@ -132,27 +159,16 @@ class CpuFollower:
             log.warning(text, _shown(allowance), reason(error), exc_info=not known)
             return
         finally:
-            self._used_s = time.thread_time()
+            self._work.end()
         self._made = detectors
         log.info("the model was compiled again in %.1f s", time.monotonic() - began_s)
-
-    def _count_work(self) -> None:
-        """Subtracts the thread's CPU time from the load as it is used, so that no measurement is distorted."""
-        used_s = self._used_s
-        if not used_s and self._clock is not None:
-            try:
-                used_s = time.clock_gettime(self._clock)
-            except OSError:  # it has just ended
-                used_s = self._used_s
-        self._meter.other_work(max(0.0, used_s - self._counted_s))
-        self._counted_s = max(self._counted_s, used_s)
 
     def _exchange(self, utilisation: Utilisation) -> None:
         if not self._made:  # it failed
             self._compiling = None
             return
         streams = len(self._made) - SPARE_REQUESTS
-        wanted = self._wanted(streams)
+        wanted = self.wanted(streams)
         if self._workers.exchange(self._made, wanted):
             self._streams, self._compiled_for = streams, self._tried
             self._made, self._compiling = [], None

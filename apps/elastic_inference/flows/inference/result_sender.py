@@ -18,6 +18,7 @@ from typing import Protocol
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.sequence import Tombstone
+from elastic_inference.flows.inference.frame_samples import FrameSamples
 from elastic_inference.flows.inference.ordering import Slot, StreamOrder
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.recent_frames import RecentFrames
@@ -67,10 +68,12 @@ class ResultSender:
         fresh_s: float = float("inf"),
         *,
         recent: RecentFrames | None = None,
+        samples: FrameSamples | None = None,
     ) -> None:
         """`report` refreshes the pod's entry in the registry; it is called every second and may raise.
 
-        Results of frames older than `fresh_s` are dropped, unless they waited for the broker. `recent` gets the others.
+        Results of frames older than `fresh_s` are dropped, unless they waited for the broker. `recent` and
+        `samples` get the others.
         """
         self._publisher, self._health = publisher, health
         self._report_worker = report
@@ -80,6 +83,7 @@ class ResultSender:
         self._order: StreamOrder[Finished] = StreamOrder()
         self._ready: list[Finished] = []
         self._recent = recent if recent is not None else RecentFrames(0)
+        self._samples = samples if samples is not None else FrameSamples()
         self._tombstones: deque[Tombstone] = deque(maxlen=MAX_TOMBSTONES)
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.fresh_s = fresh_s
@@ -178,6 +182,7 @@ class ResultSender:
             # The desk notices it up to a second later, and an event may come of the first result.
             self._recent.turn(True)
             self._recent.add(batch)
+        self._samples.add(batch)
         refused = self._try_to_publish(batch, tombstones)
         self._tasks.release(len(batch), sum(len(jpeg) for _, jpeg in batch))
         if not batch:

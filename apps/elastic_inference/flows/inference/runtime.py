@@ -42,6 +42,8 @@ def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:
     """
     core = load_openvino().Core()
     _cores.append(core)
+    # A mapped file that somebody overwrites or shortens ends the process with SIGBUS.
+    core.set_property({"ENABLE_MMAP": False})
     if has_cpu(core):
         core.set_property("CPU", {"INFERENCE_NUM_THREADS": allowance.threads, "INFERENCE_PRECISION_HINT": "f32"})
         if allowance.quota is not None:

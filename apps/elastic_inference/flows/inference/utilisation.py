@@ -104,6 +104,15 @@ class Utilisation:
         if before > 0:
             self._capacity_fps *= self._available / before
 
+    @property
+    def frame_s(self) -> float | None:
+        """CPU seconds for a frame, all of the pod's work included, as last measured; None if unknown."""
+        return self._available / self._capacity_fps if self._capacity_fps > 0 else None
+
+    def scale(self, factor: float) -> None:
+        """Another model takes `factor` times as long for a frame from now on: the capacity changes at once."""
+        self._capacity_fps /= factor
+
     def add(self, sample: LoadSample) -> LoadReading:
         """Adds a sample, later than the last one; returns the reading of the window that ends with it."""
         samples = self._samples

@@ -52,7 +52,6 @@ class WorkerPool:
         fresh_s: float = float("inf"),
     ) -> None:
         """One worker, and one thread, for each of `detectors`. A frame older than `fresh_s` is dropped."""
-        self._results = results
         self._lifecycle = pod.lifecycle
         self._tasks, self._sender = pod.tasks, sender
         self._meter, self._account = pod.meter, pod.account
@@ -61,11 +60,13 @@ class WorkerPool:
         self._drain_until_s = float("inf")
         # Those that no worker uses now. The one used last comes first: its buffers are still in the CPU cache. A worker
         # returns a detector to the list that it took it from, so the former ones go with their list.
-        self._detectors = list(detectors)
+        # The builder names the model of the detectors, so both change together.
+        self._crew = (list(detectors), results)
         self._count = len(detectors)
         # One entry per worker, which alone writes it.
         self._busy_since_s: list[float] = []
         self._inferred: list[int] = []
+        self._failed: list[int] = []
         self._threads: list[threading.Thread] = []
         self._free: list[int] = []
         self.running = 0
@@ -74,6 +75,16 @@ class WorkerPool:
     def inferred(self) -> int:
         """Frames inferred since the start."""
         return sum(self._inferred)
+
+    @property
+    def failed(self) -> int:
+        """Frames on which the model failed, since the start."""
+        return sum(self._failed)
+
+    @property
+    def crew(self) -> tuple[list[Detector], ResultBuilder]:
+        """The detectors that no worker uses now, and the builder of their results."""
+        return self._crew
 
     def stuck(self, now_s: float) -> bool:
         """Whether a worker has spent STUCK_S on one frame."""
@@ -96,8 +107,8 @@ class WorkerPool:
             self._add_worker()
             self.running += 1
 
-    def exchange(self, detectors: Sequence[Detector], count: int) -> bool:
-        """Main thread: gives `count` workers other detectors, from their next frame on.
+    def exchange(self, detectors: Sequence[Detector], count: int, results: ResultBuilder | None = None) -> bool:
+        """Main thread: gives `count` workers other detectors, from their next frame on; `results` if it changes too.
 
         False if workers have to end first, since there are fewer detectors: call it again.
         """
@@ -105,7 +116,7 @@ class WorkerPool:
         self.resize(min(count, self._count))
         if self._alive > len(detectors):
             return False
-        self._detectors, self._count = list(detectors), len(detectors)
+        self._crew, self._count = (list(detectors), results or self._crew[1]), len(detectors)
         self.resize(count)
         return True
 
@@ -130,6 +141,7 @@ class WorkerPool:
             place = len(self._threads)
             self._busy_since_s.append(float("inf"))
             self._inferred.append(0)
+            self._failed.append(0)
         thread = self._lifecycle.thread(f"infer-{place}", partial(self._work, place), may_end=True)
         self._threads[place : place + 1] = [thread]
         thread.start()
@@ -145,12 +157,13 @@ class WorkerPool:
             elif began - task.arrived_s > self.fresh_s:
                 found = self._drop(task)
             else:
-                detectors = self._detectors
+                detectors, results = self._crew
                 detector = detectors.pop()
-                found = self._infer(detector, task)
+                found = self._infer(detector, results, task)
                 detectors.append(detector)
-                del detectors, detector  # a worker that waits must not keep those of a former engine
+                del detectors, detector, results  # a worker that waits must not keep those of a former engine
             if wasted := isinstance(found, Tombstone):
+                self._failed[index] += found.reason == InvalidReason.INFERENCE
                 self._sender.discard(task.slot, found, task.size)
             else:
                 self._inferred[index] += 1
@@ -170,14 +183,15 @@ class WorkerPool:
         self._account.stale(1)
         return Tombstone(task.stream, task.popped.order, DropReason.STALE)
 
-    def _result(self, detector: Detector, task: Task) -> Result:
+    @staticmethod
+    def _result(detector: Detector, results: ResultBuilder, task: Task) -> Result:
         detections = detector.infer(task.popped.frame)
-        return self._results.build(task.stream, task.popped, detections, damaged=detector.damaged)
+        return results.build(task.stream, task.popped, detections, damaged=detector.damaged)
 
-    def _infer(self, detector: Detector, task: Task) -> Outgoing | Tombstone:
+    def _infer(self, detector: Detector, results: ResultBuilder, task: Task) -> Outgoing | Tombstone:
         frame = task.popped.frame
         try:
-            return self._result(detector, task), frame.data
+            return self._result(detector, results, task), frame.data
         except StaleFrameError:
             return self._drop(task)
         except InvalidFrameError as error:

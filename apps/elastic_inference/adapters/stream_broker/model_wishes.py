@@ -1,0 +1,71 @@
+"""Which model the pods of a type should run: the pods' side (threads) and the gateway's (asyncio) of Redis' records.
+
+Both records are input from outside for their readers: what cannot be read counts as absent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.asyncio as aioredis
+from redis.exceptions import ResponseError
+
+from elastic_inference.adapters.redis_spread import open_link
+from elastic_inference.domain import keys
+from elastic_inference.domain.model_wish import Failure, ModelWish, read_failure, read_wish, record_json
+
+# Fields of the failures.
+SWITCH, CANARY = "switch", "canary"
+Failures = dict[str, Failure]
+
+
+class ModelWishes:
+    """A pod's side. Not thread-safe. Methods raise REDIS_ERRORS when Redis is unavailable, else ResponseError."""
+
+    def __init__(self, client: redis.Redis, infer_type: str) -> None:
+        self._link = open_link(client)
+        self._wish, self._failed = keys.model_wish(infer_type), keys.model_failures(infer_type)
+
+    def read(self) -> tuple[ModelWish | None, Failures]:
+        """The wish, and which of its models have failed."""
+        wish, failed = self._link.exchange([("GET", self._wish), ("HGETALL", self._failed)])
+        for reply in (wish, failed):
+            if isinstance(reply, ResponseError) and not str(reply).startswith("WRONGTYPE"):
+                raise reply
+        pairs = failed if isinstance(failed, list) else []
+        return read_wish(wish), _failures(dict(zip(pairs[::2], pairs[1::2], strict=False)))
+
+    def fail(self, field: str, failure: Failure) -> None:
+        """Says that the wished model, or the canary, has failed here."""
+        (reply,) = self._link.exchange([("HSET", self._failed, field, record_json(failure))])
+        if isinstance(reply, ResponseError):
+            raise reply
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._link.close()
+
+
+class WishStore:
+    """The gateway's side. Methods raise RedisError or OSError when Redis is unavailable, or refuses."""
+
+    def __init__(self, client: aioredis.Redis) -> None:
+        self._client = client
+
+    async def read(self, infer_type: str) -> tuple[ModelWish | None, Failures]:
+        """The wish, and which of its models have failed."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.get(keys.model_wish(infer_type))
+        pipe.hmget(keys.model_failures(infer_type), [SWITCH, CANARY])
+        wish, failed = await pipe.execute()
+        return read_wish(wish), _failures(dict(zip((SWITCH.encode(), CANARY.encode()), failed, strict=True)))
+
+    async def write(self, infer_type: str, wish: ModelWish) -> None:
+        """Replaces the wish."""
+        await self._client.set(keys.model_wish(infer_type), record_json(wish))
+
+
+def _failures(fields: dict[Any, Any]) -> Failures:
+    found = {name: read_failure(fields.get(name.encode())) for name in (SWITCH, CANARY)}
+    return {name: failure for name, failure in found.items() if failure is not None}

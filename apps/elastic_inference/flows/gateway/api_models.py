@@ -1,0 +1,75 @@
+"""The handlers of `/api/types/<type>`: which model its pods run, for admins of all cameras. Registered in `routes`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from redis.exceptions import RedisError
+
+from elastic_inference.domain.model_wish import TypeModel
+from elastic_inference.domain.rest import Role
+from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
+from elastic_inference.flows.gateway.model_editor import ModelRefusal
+
+UNAVAILABLE = "The models can't be read or changed now: Redis does not answer, or its users are of an older version."
+
+
+class _ModelBase(BaseHandler):
+    """Only admins of all cameras, and no changes from pages of other sites."""
+
+    async def prepare(self) -> None:
+        """Checks the role too, and the origin of a change."""
+        await super().prepare()
+        admin = self.access.role is Role.ADMIN and self.access.sees_all
+        if not admin and self.request.method in self.allowed_methods():
+            raise ApiError(403, "Only an admin of all cameras may see and change models.")
+        if self.request.method not in ("GET", "HEAD"):
+            self.check_origin()
+
+    async def respond(self, asked: Awaitable[TypeModel]) -> None:
+        """Responds with what came of a request. Raises ApiError if it is refused."""
+        try:
+            document = await asked
+        except ModelRefusal as refusal:
+            raise ApiError(refusal.status, str(refusal)) from None
+        except (RedisError, OSError, TimeoutError):
+            raise ApiError(503, UNAVAILABLE, 2.0) from None
+        self.answer_json(document)
+
+
+class ModelHandler(_ModelBase):
+    """`/api/types/<type>/model`."""
+
+    async def get(self, infer_type: str) -> None:
+        """Responds with the type's model, wished and real."""
+        await self.respond(self.gateway.models.model(infer_type))
+
+    head = get
+
+    async def put(self, infer_type: str) -> None:
+        """Changes the model."""
+        await self.respond(self.gateway.models.choose(infer_type, self.request.body))
+
+    async def delete(self, infer_type: str) -> None:
+        """Goes back to the model of the settings."""
+        await self.respond(self.gateway.models.reset(infer_type))
+
+
+class CanaryHandler(_ModelBase):
+    """`/api/types/<type>/canary`."""
+
+    async def put(self, infer_type: str) -> None:
+        """Starts a canary, or replaces it."""
+        await self.respond(self.gateway.models.try_canary(infer_type, self.request.body))
+
+    async def delete(self, infer_type: str) -> None:
+        """Drops the canary."""
+        await self.respond(self.gateway.models.drop(infer_type))
+
+
+class PromoteHandler(_ModelBase):
+    """`/api/types/<type>/canary/promote`."""
+
+    async def post(self, infer_type: str) -> None:
+        """Makes the canary's model the type's."""
+        await self.respond(self.gateway.models.promote(infer_type))
