@@ -56,6 +56,7 @@ VARIANTS = {
             "LOG_LEVEL=0",
         ),
     ],
+    "push scaler": ["--set", "PUSH_SCALER=on", "--set", "SCALER_TLS=scaler-tls"],
     "own secret": ["--existing-secret", "mine", "--open-dashboard"],
 }
 

@@ -10,3 +10,5 @@ DASHBOARD_PORT = 31002
 QUEUE_PORT = 31003
 # Metrics and health, in the images.
 METRICS_PORT = 8000
+# The scaler for KEDA, in a cluster.
+SCALER_PORT = 8010

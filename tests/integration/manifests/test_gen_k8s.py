@@ -193,6 +193,13 @@ def test_keda_for_a_users_own_type_says_what_it_needs(project: Path) -> None:
     assert [name_of(each) for each in made] == ["ScaledObject/ei-infer-forklift-app"]
 
 
+def test_keda_push_for_a_users_own_type_says_what_it_needs(project: Path) -> None:
+    done = run(project, "-t", "forklift", "-m", "x_FP32", "-a", "keda-push")
+    assert "generate the core with --set PUSH_SCALER=on" in done.stdout
+    (made,) = load(project / "kubernetes" / "types" / "forklift" / "autoscaler.yaml")
+    assert made["spec"]["triggers"][0]["metadata"]["inferType"] == "forklift"
+
+
 def test_a_model_of_the_catalogue_goes_by_its_name(project: Path) -> None:
     assert run(project, "-t", "cars", "-m", "vehicle-detection-0200_FP32", "-a", "none").returncode == 0
     text = (project / "kubernetes" / "types" / "cars" / "deployment.yaml").read_text()

@@ -297,3 +297,18 @@ def test_a_network_camera_without_a_login_needs_no_secret(tmp_path: Path) -> Non
     documents = made(tmp_path / "c.yaml", "-n", "gate-1", "-c", "rtsp://192.0.2.10/1", "-t", "people")
     assert [name_of(each) for each in documents] == ["Camera/gate-1"]
     assert documents[0]["spec"] == {"url": "rtsp://192.0.2.10/1", "types": ["people"]}
+
+
+def test_only_kedas_namespace_reaches_the_scaler(core: list[Document], tmp_path: Path) -> None:
+    pushed = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), "--set", "PUSH_SCALER=on")
+    keda = Peer({"app": "k"}, {"elastic-inference/scaler": "allowed"}, own_namespace=False, address="10.244.9.8")
+    others = [
+        *(Peer({"app": "x"}, {"team": "y"}, own_namespace=False, address="10.244.3.8"), Peer(address="192.0.2.7")),
+        *(labels_of(pushed, "gateway"), labels_of(pushed, "inference")),
+    ]
+    for documents, reached in ((core, False), (pushed, True)):
+        policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+        target = labels_of(documents, "housekeeping")
+        assert allowed(policies, keda, target, 8010) is reached
+        assert not any(allowed(policies, each, target, 8010) for each in others)
+        assert not allowed(policies, keda, target, 8000)

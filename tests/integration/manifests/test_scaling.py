@@ -13,7 +13,10 @@ from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.base.metrics import GatewayMetrics, HousekeepingMetrics, InferenceMetrics
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
+from elastic_inference.domain.scaler_messages import ScaledObjectRef
+from elastic_inference.flows.housekeeping.scaler import infer_type_of, target_of
 from tests.support.manifests import (
+    CORE,
     PROJECT,
     Document,
     Peer,
@@ -115,3 +118,39 @@ def test_keda_asks_for_what_pods_export_and_for_lengths_as_the_user_that_may(tmp
             with redis.Redis(port=server.port, username="scaler", password=passwords["scaler"]) as client:
                 assert client.llen(found["listName"]) == 0
     assert {each["metadata"]["listName"] for each in lists} == {keys.tokens("people"), keys.legacy_queue("people")}
+
+
+def test_keda_push_asks_where_housekeeping_answers(tmp_path: Path) -> None:
+    """The metadata that KEDA sends to the scaler are understood, and the Service leads to its port."""
+    given = ("--set", "NAMESPACE=video", "--set", "RATIO_TARGET=0.7", "--set", "PUSH_SCALER=on")
+    objects = made(tmp_path / "push", "-f", str(PROJECT / "kubernetes/scale/keda-push"), *given)
+    core = made(tmp_path / "core.yaml", "-f", str(PROJECT / CORE), *given)
+    assert valid(core) == []
+    names = {name_of(each) for each in core}
+    assert {each["kind"] for each in objects} == {"ScaledObject"}
+    for each in objects:
+        assert "Deployment/" + each["spec"]["scaleTargetRef"]["name"] in names
+    found = next(each for each in objects if name_of(each) == "ScaledObject/ei-infer-people-app")["spec"]
+    (trigger,) = found["triggers"]
+    assert (trigger["type"], trigger["metricType"]) == ("external-push", "AverageValue")
+    assert found["minReplicaCount"] == 0
+    reference = ScaledObjectRef("ei-infer-people-app", "video", trigger["metadata"])
+    assert (infer_type_of(reference), target_of(reference)) == ("people", 0.7)
+    (service,) = (each for each in core if name_of(each) == "Service/ei-scaler-svc")
+    (port,) = service["spec"]["ports"]
+    assert trigger["metadata"]["scalerAddress"] == f"ei-scaler-svc.video.svc:{port['port']}"
+    pod = next(each for name, each in workloads(core) if name == "Deployment/ei-housekeeping-deployment")
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    container = pod["spec"]["containers"][0]
+    opened = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert {"name": "SCALER_PORT", "value": str(opened[port["targetPort"]])} in container["env"]
+
+
+def test_keda_trusts_the_authority_of_the_scalers_certificate(tmp_path: Path) -> None:
+    given = ("--set", "SCALER_TLS=scaler-tls", "--set", "PUSH_SCALER=on")
+    objects = made(tmp_path / "push", "-f", str(PROJECT / "kubernetes/scale/keda-push"), *given)
+    trust = next(each for each in objects if name_of(each) == "TriggerAuthentication/ei-scaler")["spec"]
+    assert trust["secretTargetRef"] == [{"parameter": "caCert", "name": "scaler-tls", "key": "ca.crt"}]
+    scaled = [each["spec"]["triggers"][0] for each in objects if each["kind"] == "ScaledObject"]
+    assert {each["authenticationRef"]["name"] for each in scaled} == {"ei-scaler"}
+    assert {each["metadata"]["enableTLS"] for each in scaled} == {"true"}

@@ -142,6 +142,7 @@ def test_servers_without_a_login_accept_the_names_of_their_services(documents: l
         ("QUEUE_DEPTH=many", "--set QUEUE_DEPTH=many: Input should be a valid integer"),
         ("CAMERA=0", "--set CAMERA=0: expected NAME=VALUE"),
         ("SCALER_USER=no", "--set SCALER_USER=no: expected on or off"),
+        ("PUSH_SCALER=yes", "--set PUSH_SCALER=yes: expected on or off"),
     ],
 )
 def test_a_value_that_no_service_would_take_is_refused(given: str, message: str) -> None:

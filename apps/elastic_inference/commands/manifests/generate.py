@@ -24,6 +24,11 @@ SUFFIX = ".template"
 CORE = "elastic-inference.yaml"
 # The block of an autoscaler's template that holds the objects of one type.
 ONE_TYPE = "one_type"
+# What an autoscaler of one type needs besides.
+_NEEDS = {
+    "keda": "the TriggerAuthentication ei-queue: apply kubernetes/scale/keda once",
+    "keda-push": "the scaler of housekeeping: generate the core with --set PUSH_SCALER=on",
+}
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,8 @@ class Generator:
         if not any(blocks):
             known = ", ".join(sorted(path.name for path in (self.kubernetes / "scale").glob("*/")))
             raise ManifestError(f"-a {name}: expected one of {known or '(none there)'}, or none")
-        if name == "keda":
-            self.notes.append(
-                "autoscaler.yaml needs the TriggerAuthentication ei-queue: apply kubernetes/scale/keda once"
-            )
+        if note := _NEEDS.get(name):
+            self.notes.append(f"autoscaler.yaml needs {note}")
         return _write(target, "".join(blocks))
 
     def _own_camera(self) -> Written:

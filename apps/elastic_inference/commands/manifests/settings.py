@@ -97,6 +97,10 @@ SETTINGS = {
     "KEDA_COOLDOWN_S": "120",
     # off: KEDA's login at Redis, which can run Lua, is not needed
     "SCALER_USER": "on",
+    # on: housekeeping serves keda-push, which needs neither that login nor Prometheus
+    "PUSH_SCALER": "off",
+    # a Secret with tls.crt and tls.key of that server, and ca.crt for KEDA
+    "SCALER_TLS": "",
     # where the suite will run, for KEDA, which has its own namespace
     "NAMESPACE": "default",
 }
@@ -144,8 +148,9 @@ def parse_settings(given: Sequence[str]) -> dict[str, str]:
     alertmanager = settings["ALERTMANAGER"]
     if alertmanager and not _HOST_PORT.fullmatch(alertmanager):
         raise ManifestError(f"--set ALERTMANAGER={alertmanager}: expected host:port")
-    if (scaler := settings["SCALER_USER"]) not in ("on", "off"):
-        raise ManifestError(f"--set SCALER_USER={scaler}: expected on or off")
+    for name in ("SCALER_USER", "PUSH_SCALER"):
+        if settings[name] not in ("on", "off"):
+            raise ManifestError(f"--set {name}={settings[name]}: expected on or off")
     node_labels(settings["NODE_SELECTOR"])
     networks(settings, "CAMERA_NETWORKS")
     networks(settings, "SINK_NETWORKS")

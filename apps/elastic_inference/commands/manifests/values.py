@@ -15,7 +15,7 @@ import yaml
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.adapters.camera_resource.schema import definition
 from elastic_inference.base.config import GatewaySettings, WebsocketSettings
-from elastic_inference.base.ports import METRICS_PORT
+from elastic_inference.base.ports import METRICS_PORT, SCALER_PORT
 from elastic_inference.base.redis_server import as_file, server_settings
 from elastic_inference.base.redis_url import REDIS_PORT
 from elastic_inference.commands.manifests import autoscaling, available, credentials
@@ -53,6 +53,7 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "ports": {
             "redis": REDIS_PORT,
             "metrics": METRICS_PORT,
+            "scaler": SCALER_PORT,
             "websocket": WebsocketSettings.model_fields["websocket_port"].default,
             "gateway": GatewaySettings.model_fields["gateway_port"].default,
         },

@@ -99,7 +99,7 @@ class Scaler:
                 each.changed.notify_all()
 
     async def _is_active(self, message: bytes) -> AsyncGenerator[bytes]:
-        infer_type = _infer_type(_read(parse_scaled_object, message))
+        infer_type = infer_type_of(_read(parse_scaled_object, message))
         try:
             (waiting,) = await self._demand.waiting([infer_type])
             active = waiting > 0 or (await self._pods(infer_type)) > 0
@@ -109,12 +109,12 @@ class Scaler:
 
     async def _get_metric_spec(self, message: bytes) -> AsyncGenerator[bytes]:
         reference = _read(parse_scaled_object, message)
-        _infer_type(reference)
-        yield metric_message(METRIC, _target(reference))
+        infer_type_of(reference)
+        yield metric_message(METRIC, target_of(reference))
 
     async def _get_metrics(self, message: bytes) -> AsyncGenerator[bytes]:
         reference, metric = _read(parse_metrics_request, message)
-        infer_type = _infer_type(reference)
+        infer_type = infer_type_of(reference)
         if metric != METRIC:
             raise CallError(GrpcStatus.INVALID_ARGUMENT, f"expected the metric {METRIC}, got {metric[:100]!r}")
         try:
@@ -125,7 +125,7 @@ class Scaler:
 
     async def _stream_is_active(self, message: bytes) -> AsyncGenerator[bytes]:
         """Sends the state at once, and each change of it."""
-        infer_type = _infer_type(_read(parse_scaled_object, message))
+        infer_type = infer_type_of(_read(parse_scaled_object, message))
         with self._watch(infer_type) as watched:
             last: bool | None = None
             while not self._stop.is_set():
@@ -201,7 +201,8 @@ def _read(parse: Callable[[bytes], Message], message: bytes) -> Message:
         raise CallError(GrpcStatus.INVALID_ARGUMENT, f"the request cannot be read: {error}") from None
 
 
-def _infer_type(reference: ScaledObjectRef) -> str:
+def infer_type_of(reference: ScaledObjectRef) -> str:
+    """The inference type in a trigger's metadata. Raises CallError."""
     name = reference.metadata.get("inferType", "")
     if not keys.is_name(name):
         text = f"expected metadata inferType of the trigger: {keys.NAME_RULE}; got {name[:100]!r}"
@@ -209,7 +210,8 @@ def _infer_type(reference: ScaledObjectRef) -> str:
     return name
 
 
-def _target(reference: ScaledObjectRef) -> float:
+def target_of(reference: ScaledObjectRef) -> float:
+    """The target in a trigger's metadata. Raises CallError."""
     text = reference.metadata.get("target", "")
     try:
         target = float(text)
