@@ -9,6 +9,8 @@ import ipaddress
 import re
 from urllib.parse import quote, unquote, urlsplit
 
+from elastic_inference.domain.hidden_url import hide_in_path
+
 NOT_ENCODED = (
     "expected no @ behind the host: percent-encode the password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A)"
 )
@@ -16,7 +18,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 def hide_password(url: str) -> str:
-    """`url` without user, password and query, safe for a log or a label.
+    """`url` without user, password and query, and with a password in the path hidden: safe for a log or a label.
 
     A mistyped address, or a password that is not percent-encoded, shows too little rather than too much.
     """
@@ -29,7 +31,8 @@ def hide_password(url: str) -> str:
         return f"{scheme}{separator}(hidden)"
     if at or separator:
         behind = re.split("[?#]", behind, maxsplit=1)[0]
-    return f"{scheme}{separator}{behind.partition('?')[0]}"
+    shown = f"{scheme}{separator}{behind.partition('?')[0]}"
+    return hide_in_path(shown) if separator else shown
 
 
 def check_host(host: str) -> str:

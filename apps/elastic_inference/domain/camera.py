@@ -24,6 +24,7 @@ from pydantic import (
 
 from elastic_inference.domain.events.rules import MAX_LINES, MAX_ZONES, CameraRules, Line, Zone, each_name_once
 from elastic_inference.domain.fields import Count, Name, Rate
+from elastic_inference.domain.hidden_url import hide_values
 from elastic_inference.domain.pool import CLOSED
 
 MAX_CAMERAS = 4096
@@ -195,20 +196,9 @@ class CameraSpec(BaseModel):
         return CameraRules(self.zones, self.lines)
 
     def public(self) -> CameraSpec:
-        """The specification without the login and the values in the URLs' queries, which are secrets too."""
-        return self.model_copy(
-            update={"login": None, "url": _without_query(self.url), "substream": _without_query(self.substream)}
-        )
-
-
-def _without_query(url: str | None) -> str | None:
-    """The URL with each value of its query hidden; the names stay, so that people recognise it."""
-    if url is None or "?" not in url:
-        return url
-    parts = urlsplit(url)
-    # Undecoded: a decoded name could contain a space.
-    names = "&".join(f"{pair.partition('=')[0]}=***" for pair in parts.query.split("&") if pair)
-    return parts._replace(query=names).geturl()
+        """The specification without the login, and without the values in the URLs that are secrets too."""
+        substream = None if self.substream is None else hide_values(self.substream)
+        return self.model_copy(update={"login": None, "url": hide_values(self.url), "substream": substream})
 
 
 class CameraState(StrEnum):

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_errors import CameraRefusal, field_sentences, wrong_fields
+from elastic_inference.domain.hidden_url import HIDDEN, hides_path
 
 # The API's path for probes would hide a camera of this name.
 RESERVED_NAMES = ("probe",)
-HIDDEN = "***"
 _MAX_DEPTH = 4
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,8 +30,9 @@ def new_camera(given: object) -> CameraSpec:
     if spec.name in RESERVED_NAMES:
         raise wrong_fields({"name": f"Expected another name: {spec.name} is a path of the API."})
     for field in ("url", "substream"):
-        if _hidden_names(getattr(spec, field)):
-            raise wrong_fields({field: f"Expected the values of the query instead of {HIDDEN}."})
+        url = getattr(spec, field)
+        if url is not None and (_hidden_names(url) or hides_path(url)):
+            raise wrong_fields({field: f"Expected the values instead of {HIDDEN}."})
     return spec
 
 
@@ -55,13 +56,19 @@ def same_host(current: CameraSpec, url: str) -> bool:
 
 
 def reveal(field: str, url: str, known: CameraSpec) -> str:
-    """`url` with each *** in its query replaced by the known camera's value. Raises CameraRefusal if there is none."""
+    """`url` with each *** in it replaced by the known camera's value. Raises CameraRefusal if there is none.
+
+    In the path, the whole URL must be the one that was shown.
+    """
     names = _hidden_names(url)
-    if not names:
+    if not names and not hides_path(url):
         return url
-    for full, public in ((getattr(known, each), getattr(known.public(), each)) for each in ("url", "substream")):
-        if url == public:
-            return str(full)
+    shown = known.public()
+    for each in dict.fromkeys((field, "url", "substream")):
+        if url == getattr(shown, each):
+            return str(getattr(known, each))
+    if hides_path(url):
+        raise wrong_fields({field: f"Expected the values instead of {HIDDEN}: the address has changed."})
     values = dict(_pairs(getattr(known, field)))
     if not same_host(known, url) or not names <= values.keys():
         raise wrong_fields({field: f"Expected the values of the query instead of {HIDDEN}: the address has changed."})

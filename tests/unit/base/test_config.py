@@ -109,6 +109,11 @@ def test_no_secret_shows() -> None:
         ("redis://h:1,g:2/0", "redis://h:1,g:2/0"),
         ("0", "0"),
         ("/dev/video0", "/dev/video0"),
+        ("/clips/password=1/a.mp4", "/clips/password=1/a.mp4"),
+        # Cameras that take the login in the path.
+        ("rtsp://h/user=a_password=x_y_channel=1_stream=0.sdp", "rtsp://h/user=a_password=***_channel=1_stream=0.sdp"),
+        ("rtsp://h/user=a&password=&channel=1", "rtsp://h/user=a&password=&channel=1"),
+        ("rtsp://h/usr=a&Pwd=x/1?y", "rtsp://h/usr=a&Pwd=***/1"),
         ("/clips/a#1.mp4", "/clips/a#1.mp4"),
         ("http://[::1/x", "http://[::1/x"),
         # What the password should have encoded, and what is mistyped.

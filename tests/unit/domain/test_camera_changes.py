@@ -145,3 +145,17 @@ def test_a_file_has_no_substream(given: dict[str, str]) -> None:
     with pytest.raises(CameraRefusal) as refused:
         new_camera({"name": "gate", **given})
     assert refused.value.fields == {"substream": "Expected none: only cameras with a network address have a substream."}
+
+
+def test_a_password_in_the_path_stays_inside_too() -> None:
+    def path(password: str, channel: int) -> str:
+        return f"rtsp://10.0.0.9/user=a_password={password}_channel={channel}.sdp"
+
+    current = CameraSpec.model_validate({"name": "xm", "url": path("k1", 1), "substream": path("k1", 2)})
+    shown = current.public().model_dump(mode="json", exclude={"login"})
+    assert (shown["url"], shown["substream"]) == (path("***", 1), path("***", 2))
+    assert replaced(current, shown) == current
+    assert patched(current, {"url": path("***", 2)}).url == path("k1", 2)
+    assert patched(current, {"url": path("k3", 1)}).url == path("k3", 1)
+    assert list(fields_of(patched, current, {"url": path("***", 7)})) == ["url"]
+    assert list(fields_of(new_camera, {"name": "b", "url": path("***", 1)})) == ["url"]
