@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -127,6 +128,37 @@ def test_lost_cameras_are_told_once_and_no_others(server: EmbeddedValkey, client
         assert lost.id == back.id
         assert lost.began_ms == back.began_ms <= lost.at_ms <= back.at_ms == back.ended_ms
     assert site.told("steady") == site.told("paused") == site.told("removed") == []
+
+
+def test_a_redis_that_is_killed_and_comes_back_empty_makes_no_storm_of_lost_cameras(
+    server: EmbeddedValkey, client: redis.Redis
+) -> None:
+    """Neither cameras whose producers report nor legacy ones are lost; one that really ended is, afterwards."""
+    site = Site(client)
+    reporting = tuple(f"reporting-{number}" for number in range(20))
+    steady = (*reporting, *(f"legacy-{number}" for number in range(20)))
+    with WorkerProcess(server.port, EI_TEST_REAL="1", EVENT_CAMERA_LOST_S=LOST_S) as worker:
+        for name in (*reporting, "ended"):
+            site.report(name, "live")
+        everyone = (*steady, "ended")
+        site.feed_until(everyone, lambda: site.known() == {*everyone}, "all cameras")
+        server.kill()
+        time.sleep(2 * float(LOST_S))  # longer than the time after which a silent camera is lost
+        server.start()
+        assert not client.dbsize(), "it has lost everything"
+        # Results come at once, the producers' next reports a little later.
+        back_s = time.monotonic()
+
+        def judged() -> bool:
+            if time.monotonic() - back_s > 1:
+                for name in reporting:
+                    site.report(name, "live")
+            return bool(site.told("ended"))
+
+        site.feed_until(steady, judged, "the camera that ended with Redis")
+        assert site.states("ended") == [(1, "lost")]
+        assert [name for name in steady if site.states(name)] == []
+        assert worker.stop() == 0
 
 
 def test_reports_are_read_as_input_from_outside(client: redis.Redis) -> None:

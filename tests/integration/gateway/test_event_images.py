@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from elastic_inference.adapters.event_store.image_reader import GONE
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.missing import SENTENCES, Missing
@@ -63,7 +65,7 @@ def test_without_a_number_it_is_that_of_the_newest_revision(gateway: RunningGate
     ("key", "value", "text"),
     [
         (keys.snapshot_state(f"{STREAM}/1-5"), "pod", SENTENCES[Missing.POD]),
-        (keys.snapshot_state(f"{STREAM}/1-5"), "<b>", "There is no image of this event, or it is no longer kept."),
+        (keys.snapshot_state(f"{STREAM}/1-5"), "<b>", GONE),
         (keys.snapshot_image(f"{STREAM}/1-5"), "<html>", SENTENCES[Missing.INVALID]),
     ],
 )
@@ -72,6 +74,29 @@ def test_why_there_is_none(gateway: RunningGateway, client: redis.Redis, key: st
     answer = check(ask(gateway, address()), PATH)
     assert (answer.status, answer.json["error"]["message"]) == (404, text)
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_an_entry_promises_no_image_that_is_gone(gateway: RunningGateway, client: redis.Redis) -> None:
+    now_ms = time.time() * 1000
+    # Kept, on its way, removed, missing with a reason, and too young for a judgement.
+    wanted = {5: None, 6: None, 7: GONE, 8: SENTENCES[Missing.LATE], 9: None}
+    client.set(keys.snapshot_image(f"{STREAM}/1-5"), JPEG)
+    client.set(keys.snapshot_state(f"{STREAM}/1-6"), "?")
+    client.set(keys.snapshot_state(f"{STREAM}/1-8"), "late")
+    for number in wanted:
+        at_ms = now_ms if number == 9 else now_ms - 3_600_000
+        document = example_event(
+            id=f"{STREAM}/1-{number}-object-1", camera="gate", stream=STREAM, at_ms=at_ms, began_ms=at_ms,
+            snapshot=address(f"{STREAM}/1-{number}-object-1", f"1-{number}"), snapshot_box=(0.1, 0.1, 0.5, 0.5),
+        )  # fmt: skip
+        client.xadd(keys.events(keys.partition_of("gate", 16)), {"json": document})
+    log = check(gateway.ask("/api/events/log"), "/api/events/log").json["events"]
+    assert {int(each["id"].split("-")[1]): each["snapshot_reason"] for each in log} == wanted
+    for each in log:
+        kept = each["snapshot_reason"] is None
+        assert (each["snapshot"] is not None, each["snapshot_box"] is not None) == (kept, kept)
+        one = gateway.ask(f"/api/events/{quote(each['id'], safe='')}").json
+        assert (one["snapshot"], one["snapshot_reason"]) == (each["snapshot"], each["snapshot_reason"])
 
 
 def test_an_image_that_is_on_its_way_is_waited_for(

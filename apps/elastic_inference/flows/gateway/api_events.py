@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from redis.exceptions import RedisError
 
@@ -38,9 +39,10 @@ class EventLogHandler(ApiHandler):
         if not 1 <= limit <= MAX_LIMIT:
             raise ApiError(400, f"limit: expected a number from 1 to {MAX_LIMIT}.")
         try:
-            return await self.gateway.events.page(self.access, wanted, int(limit), self._cursor())
+            found = await self.gateway.events.page(self.access, wanted, int(limit), self._cursor())
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, _UNAVAILABLE, 2) from None
+        return replace(found, events=await self.gateway.images.checked(found.events))
 
     def _cursor(self) -> LogPlace | None:
         text = self._text("cursor")
@@ -81,7 +83,7 @@ class EventHandler(ApiHandler):
             raise ApiError(503, _UNAVAILABLE, 2) from None
         if found is None:
             raise ApiError(404, f"There is no event {event_id[:300]!r}, or it is too old.")
-        return found
+        return (await self.gateway.images.checked((found,)))[0]
 
 
 class CountsHandler(ApiHandler):

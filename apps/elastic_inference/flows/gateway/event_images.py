@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
-from elastic_inference.adapters.event_store.image_reader import GONE, ImageReader, NoImageError
+from redis.exceptions import RedisError
+
+from elastic_inference.adapters.event_store.image_reader import ImageReader, NoImageError
+from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.events.images import PLACE
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.event_reader import READ_LIMIT_S, EventReader
@@ -18,6 +24,8 @@ WAIT_S = 3.0
 _EVERY_S = 0.1
 # An event may even arrive before its image was asked for.
 _FIRST_WAIT_S = 0.3
+# The images of younger events may still come.
+_FRESH_S = 30.0
 # Maximum number of images in memory, for all clients.
 MAX_READS = 4
 _ADDRESS = re.compile(rf"[?]image=({PLACE.pattern})$")
@@ -38,8 +46,30 @@ class EventImages:
             raise NoImageError(f"There is no event {event_id[:300]!r}, or it is too old.")
         found = _ADDRESS.search(event.snapshot or "")
         if found is None:
-            raise NoImageError(event.snapshot_reason or GONE)
+            raise NoImageError(event.snapshot_reason or "This event has no image.")
         return found[1]
+
+    async def checked(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        """The events; those whose image is not kept any more have the reason instead of its address.
+
+        If this can't be found out now, the events stay as they are.
+        """
+        oldest_ms = (time.time() - _FRESH_S) * 1000
+        places = {
+            index: f"{event.id.partition('/')[0]}/{found[1]}"
+            for index, event in enumerate(events)
+            if event.at_ms < oldest_ms and (found := _ADDRESS.search(event.snapshot or ""))
+        }
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                reasons = await self._source.why_gone(list(places.values()))
+        except (RedisError, OSError, TimeoutError):
+            return tuple(events)
+        gone = dict(zip(places, reasons, strict=True))
+        return tuple(
+            replace(event, snapshot=None, snapshot_box=None, snapshot_reason=gone[index]) if gone.get(index) else event
+            for index, event in enumerate(events)
+        )
 
     async def read(self, access: Access, event_id: str, place: str) -> bytes:
         """The JPEG. Raises NoImageError; RedisError, OSError or TimeoutError if it cannot be read now."""
