@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,10 +23,10 @@ from elastic_inference.domain import keys
 from tests.support.delivery_worker import write_sinks
 from tests.support.event_workers import WorkerProcess
 from tests.support.gateway import JPEG, RunningGateway
-from tests.support.raw_viewer import CLOSE
 from tests.support.redis_logins import PASSWORDS
 from tests.support.redis_servers import cluster, owner_index, owner_of
 from tests.support.simulated_pods import TYPE, SimulatedPod, stream_of
+from tests.support.tracked_viewer import TrackedViewer
 from tests.support.waiting import wait_for
 from tests.support.webhook_server import WebhookServer
 from tests.support.websocket_server import Relay
@@ -96,37 +94,6 @@ class Installation:
         return events and [each.type for each in workers] == [TYPE] and problem is None
 
 
-class Viewer:
-    """A viewer that reads all the time, while frames come."""
-
-    def __init__(self, relay: Relay, camera: str) -> None:
-        self.order = 0
-        # The newest frame that came with tracks.
-        self.tracked = 0
-        self._viewer = relay.open(f"/{stream_of(camera)}?format=json", timeout_s=LIMIT_S)
-        self._ends = False
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Viewer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends = True
-        self._thread.join(LIMIT_S)
-        self._viewer.close()
-
-    def _read(self) -> None:
-        while not self._ends:
-            kind, message = self._viewer.read()
-            if kind == CLOSE:
-                return
-            document = json.loads(message)
-            self.order = document["order"]
-            if document.get("tracks"):
-                self.tracked = self.order
-
-
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     users = tmp_path / "users.acl"
@@ -162,11 +129,12 @@ def test_a_node_dies_under_load_and_everything_goes_on(installation: Installatio
     # One viewer of a stream whose channel is at the node that dies, one of another.
     at_it = {camera: owner_of(nodes, stream_of(camera), ADMIN) is dying for camera in CAMERAS}
     watched = [next(camera for camera in CAMERAS if at_it[camera] is there) for there in (True, False)]
-    with Viewer(installation.relay, watched[0]) as one, Viewer(installation.relay, watched[1]) as other:
+    port = installation.relay.port
+    with TrackedViewer(port, stream_of(watched[0])) as one, TrackedViewer(port, stream_of(watched[1])) as other:
         goes_on(installation, dying, (one, other))
 
 
-def goes_on(installation: Installation, dying: EmbeddedValkey, viewers: Sequence[Viewer]) -> None:
+def goes_on(installation: Installation, dying: EmbeddedValkey, viewers: Sequence[TrackedViewer]) -> None:
     for viewer in viewers:
         wait_for(lambda viewer=viewer: viewer.tracked, LIMIT_S, "frames with tracks")
     installation.show_new_camera()

@@ -95,6 +95,8 @@ def _check(site: Site, ended: int) -> int:
             problems.append(f"{name}: {wrong} have another revision than they should")
         if arrivals.repeats > allowed:
             problems.append(f"{name}: {arrivals.repeats} repeats, at most {allowed} were in flight")
+        if arrivals.by_sink > sink.own_repeats:
+            problems.append(f"{name}: sent {arrivals.by_sink} again itself, at most {sink.own_repeats} were in flight")
         problems += [f"{name}: {each}" for each in arrivals.problems[:5]]
     print("\n".join(f"PROBLEM {each}" for each in problems))
     return len(problems)

@@ -53,6 +53,29 @@ def cluster(
         yield servers
 
 
+# Where clients find the servers of a TLS cluster, which are at 127.0.0.1 themselves.
+TLS_HOST = "127.0.0.2"
+
+
+@contextlib.contextmanager
+def tls_cluster(
+    size: int, folder: Path, *, replica_of: int | None = None, options: Sequence[str] = ()
+) -> Iterator[tuple[list[EmbeddedValkey], str, Path]]:
+    """As `cluster`, with a TLS port in front of each server, which is where the cluster sends its clients.
+
+    Yields the servers, the URL of all, and the file of the authority.
+    """
+    announced = ("--cluster-announce-client-ipv4", TLS_HOST)
+    with contextlib.ExitStack() as stack:
+        servers = stack.enter_context(cluster(size, replica_of=replica_of, options=(*announced, *options)))
+        authority = Authority(folder, "cluster")
+        context = authority.server(TLS_HOST)
+        for each in servers:
+            stack.enter_context(TlsFront(each, folder, tls=context, listens=(TLS_HOST, each.port)))
+        url = "rediss+cluster://" + ",".join(f"{TLS_HOST}:{each.port}" for each in servers)
+        yield servers, url, authority.ca_file
+
+
 def _cluster_ready(client: redis.Redis, size: int) -> bool:
     info: Any = client.execute_command("CLUSTER INFO")
     return bool(info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == size)
@@ -121,10 +144,17 @@ class TlsFront(Looped):
     """A TLS port in front of a server, with a certificate of a temporary CA: the embedded server has no TLS."""
 
     def __init__(
-        self, server: EmbeddedValkey, folder: Path, host: str = "localhost", tls: ssl.SSLContext | None = None
+        self,
+        server: EmbeddedValkey,
+        folder: Path,
+        host: str = "localhost",
+        tls: ssl.SSLContext | None = None,
+        *,
+        listens: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
-        """`tls` is the context to use instead of one for `host`."""
+        """`tls` is the context to use instead of one for `host`. It `listens` at that address and port, 0 for any."""
         super().__init__()
+        self._listens = listens
         authority = Authority(folder, "front")
         self.ca_file = authority.ca_file
         self._context = tls or authority.server(host)
@@ -140,9 +170,10 @@ class TlsFront(Looped):
             with contextlib.suppress(OSError, ssl.SSLError):
                 back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
                 await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
+            writer.close()
             tasks.discard(task)
 
-        listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=self._context)
+        listener = await asyncio.start_server(serve, *self._listens, ssl=self._context)
         await self._until_stopped(listener)
         for task in list(tasks):
             task.cancel()

@@ -190,7 +190,8 @@ class System:
         self.websocket_port = 0
 
     def __enter__(self) -> System:
-        self.valkey.start()
+        if self.valkey.pid is None:
+            self.valkey.start()
         return self
 
     def __exit__(self, *_: object) -> None:
