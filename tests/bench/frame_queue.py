@@ -26,8 +26,9 @@ from elastic_inference.domain.frame_message import pack_frame
 from tests.bench.record import Context, Figure, spread_of
 
 FRAME_BYTES = 50_000
-# The start of a JPEG and its frame header (768x432), no image: the queue reads no further.
-JPEG_HEAD = bytes.fromhex("ffd8ffc0000b0801b00300010111 00".replace(" ", ""))
+# A JPEG of one grey plane (768x432) up to the start of its scan, without tables: the queue reads no further. It has to
+# be complete, since a pod parses the same header once, and any other one with each frame.
+JPEG_HEAD = bytes.fromhex("ffd8 ffc0000b0801b00300010111 00 ffda0008010100003f00")
 BATCHES = (1, 4, 16)
 STREAMS = (1, 16, 256)
 TYPE = "bench"
