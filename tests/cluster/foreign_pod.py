@@ -27,7 +27,7 @@ print(json.dumps({f"{host}:{port}": connects(host, port) for host, port in asked
 def ask_from(
     here: Installation, namespace: str, opens: tuple[str, int], asked: list[tuple[str, int]]
 ) -> dict[str, bool]:
-    """What a foreign pod can connect to, once it can connect to `opens`: by then the network plugin knows it."""
+    """What a foreign pod can connect to. Waits until it reaches `opens`, when the network plugin knows the pod."""
     name = f"foreign-{time.monotonic_ns()}"
     pod = {
         "apiVersion": "v1",

@@ -72,7 +72,7 @@ class Load:
             thread.join(15)
 
     def follow(self, rate: Callable[[float], float], streams: int = STREAMS) -> None:
-        """From now on pushes `rate(seconds)` frames per second, over this many streams; the account starts anew.
+        """From now on pushes `rate(seconds)` frames per second, over this many streams; counts start again from 0.
 
         Frames that were pushed before and are still on their way do not count, unless `streams` changes.
         """

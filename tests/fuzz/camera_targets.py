@@ -45,7 +45,7 @@ def _file(data: bytes) -> None:
     try:
         cameras = parse(data)
     except CameraFileError as error:
-        # Whoever gives a camera the password as its name shows it.
+        # If a camera's name is its password, the password is shown.
         shown = f"camera {_SECRET}, ", f"once: {_SECRET} is there"
         assert _SECRET not in str(error) or any(each in str(error) for each in shown)
         raise

@@ -31,7 +31,7 @@ from tests.support.results import make_result
 
 _SECRET = "a-password-that-nobody-may-see"
 _STREAM = "cam:people:inferred"
-# Of an authority whose key nobody has.
+# Signed by an authority whose key was thrown away.
 _AUTHORITY = """\
 -----BEGIN CERTIFICATE-----
 MIIBdDCCARmgAwIBAgIURLfE1eK5xRfu7PNPqbKeQVXWA5QwCgYIKoZIzj0EAwIw

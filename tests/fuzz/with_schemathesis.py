@@ -42,7 +42,7 @@ checks.not_a_server_error.expected-statuses = ["2xx", "4xx", 503]
 include-path-regex = "snapshot"
 checks.not_a_server_error.expected-statuses = ["2xx", "4xx", 503, 504]
 """
-# At an address where nobody answers, one that no camera may have, a file, and what is no address of a camera.
+# An address where nobody answers, one that no camera may have, a file, and text that is not an address.
 _URLS = (
     "rtsp://127.0.0.99/a?key=1",
     "http://127.0.0.99:1/",

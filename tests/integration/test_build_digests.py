@@ -18,7 +18,7 @@ def test_the_digest_of_what_was_published_is_kept(tmp_path: Path, engine: str, p
     builder = Builder(tmp_path, (engine,))
     given = ("-r", "r.example/team", *(("-p", platforms) if platforms else ()))
     kept = builder.project / "build" / "digests.txt"
-    # Docker reports several platforms in a file of its own.
+    # For several platforms, Docker writes the digest to a separate file.
     digest = "8" if engine == "docker" and platforms else "7"
     done = builder.run(*given, "-c", "wss", "-g", "1.5")
     assert done.returncode == 0, done.stderr

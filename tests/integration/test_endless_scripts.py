@@ -18,7 +18,7 @@ from tests.support.redis_names import NAME, SITE, TYPE
 from tests.support.waiting import wait_for
 
 DOCUMENT = Path(__file__).parents[2] / "doc" / "security.md"
-# Its key is none of KEYS, which a user must be allowed to read.
+# Its key is not in KEYS, since the user would need the right to read it.
 ENDLESS = "redis.call('SET', ARGV[1], 'x') while true do end"
 
 

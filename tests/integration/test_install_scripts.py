@@ -29,7 +29,7 @@ def run(script: str, *arguments: str, kubectl: Cluster | None = None) -> tuple[i
 
 
 class Cluster:
-    """A `kubectl` that stands for an empty cluster and records its arguments."""
+    """A `kubectl` that behaves like that of an empty cluster and records its arguments."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` gets the program and its answers."""

@@ -11,7 +11,7 @@ from tests.models.exported import SIDE, Found, Make, batch_of, listed, rgb, sett
 
 
 def yolov5(folder: Path, images: list[str]) -> None:
-    """YOLOv5 of its own code, exported by it: 1 x rows x (5 + classes)."""
+    """YOLOv5 from its authors' code, with their export: 1 x rows x (5 + classes)."""
     import torch
     import yolov5
     from yolov5.models.yolo import DetectionModel
@@ -27,7 +27,7 @@ def yolov5(folder: Path, images: list[str]) -> None:
 
 
 def yolov7(form: str) -> Make:
-    """YOLOv7-tiny of its own code: its plain export, or the one with suppression for ONNX Runtime (n x 7)."""
+    """YOLOv7-tiny from its authors' code: the plain export, or the one with suppression for ONNX Runtime (n x 7)."""
 
     def make(folder: Path, images: list[str]) -> None:
         import sas_yolov7

@@ -109,7 +109,7 @@ def _enliven(model: Any, run: Any, heads: list[Any], corners: list[Any]) -> None
 
 
 def rfdetr(folder: Path, images: list[str]) -> None:
-    """RF-DETR-nano of its own package, exported and read by it."""
+    """RF-DETR-nano from its authors' package, exported and decoded by that package."""
     import torch
     from rfdetr import RFDETRNano
 

@@ -71,7 +71,7 @@ class EveryResult:
 
 
 class WorkerProcess:
-    """One event service of its own process."""
+    """One event service in a separate process."""
 
     def __init__(self, port: int, **settings: str) -> None:
         self.metrics_port = free_port()

@@ -170,7 +170,7 @@ class Pool:
     def rounds(self) -> None:
         """Each worker has one round and pushes, in any order."""
         if time.monotonic() - self.passed > 0.5 * LEASE_S:
-            # Nobody has called for long: each worker, dead ones too, gets another lease.
+            # No worker has called for a long time: each one, even a dead one, gets another lease.
             self.alone.clear()
         for worker in self.random.sample(self.workers, len(self.workers)):
             if not worker.frozen:

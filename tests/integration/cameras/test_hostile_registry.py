@@ -1,4 +1,4 @@
-"""What a login of the pool, or a foreign program, writes into the registry stops nobody, on a real Valkey."""
+"""Whatever a login of the pool or a foreign program writes into the registry, every part goes on (real Valkey)."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_events_get_images_of_every_pod_and_a_killed_one_is_a_reason(
 
 
 def killed_before_it_is_asked(scene: Scene, worker: WorkerProcess, pod: Pod) -> None:
-    """The event worker stands still until the only pod is gone."""
+    """The event worker is frozen until the only pod is gone."""
     stream = scene.next_camera()
     worker.signal(signal.SIGSTOP)
 

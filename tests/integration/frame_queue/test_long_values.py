@@ -167,7 +167,7 @@ def test_a_push_repeats_no_long_argument(bench: QueueBench, place: str) -> None:
 
 
 def test_a_set_of_very_many_names_goes_as_a_whole(bench: QueueBench) -> None:
-    """One by one, a million would take half a second, in which Redis serves nobody."""
+    """Removing a million one by one would take half a second, in which Redis serves no other client."""
     sources = keys.sources(TYPE)
     now_ms = time.time() * 1000
     for start in range(0, 20_000, 5000):

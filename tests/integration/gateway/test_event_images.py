@@ -1,4 +1,4 @@
-"""`GET /api/events/<id>/snapshot` over real HTTP: the image, its tag, why there is none, what a viewer sees."""
+"""`GET /api/events/<id>/snapshot` over real HTTP: the image, its ETag, why it is missing, what a viewer may see."""
 
 from __future__ import annotations
 

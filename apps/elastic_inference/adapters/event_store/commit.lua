@@ -1,11 +1,11 @@
--- Writes what came of some results: state, cursor and events, all or nothing, and nothing for a worker whose partition
--- another one has taken. The same batch sent again, since its answer was lost, is not written twice.
+-- Writes the outcome of some results: state, cursor and events, all or nothing. Writes nothing if another worker has
+-- taken the partition. A batch that is sent again, because its answer was lost, is not written twice.
 -- KEYS: cursor, state, events, sinks
 -- ARGV: epoch, batch, results read up to, highest id read, maximum number of events, ms of the retention,
---       number of states, number of streams to forget; then stream and state of each, the streams to forget, and the
---       events: `u` or `k`, the latter for those that may not be left out, and the JSON
--- Returns {0} if another worker has the partition, else {1, last batch of this worker, or -1, updates left out, events
--- lost: removed before every sink had them, length of the outbox, id of its newest event}
+--       number of states, number of streams to forget; then stream and state of each, the streams to forget, and for
+--       each event `k` if it must be kept, or `u` if it may be left out, and its JSON
+-- Returns {0} if another worker has the partition, else {1, last batch of this worker or -1, number of updates left
+-- out, number of events lost (removed before every sink had them), length of the outbox, id of its newest event}
 local epoch, batch, maxlen = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'batch', 'answer')
 if stored[1] and tonumber(stored[1]) > epoch then return {0} end
@@ -28,7 +28,7 @@ local function is_older(a, b)
   local b_ms, b_seq = ms_seq(b)
   return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
 end
--- The oldest event that some sink still needs is the one after this id; nil if no sink lags or there is none.
+-- The lowest of the sinks' cursors: some sink still needs the events after it. nil if there is no sink.
 local function slowest()
   local found
   for i, id in ipairs(redis.call('HVALS', KEYS[4])) do
@@ -51,7 +51,7 @@ if at <= #ARGV then acked = slowest() end
 while at <= #ARGV do
   local length = redis.call('XLEN', KEYS[3])
   local oldest = acked and length >= 0.8 * maxlen and redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
-  -- The slowest sink needs everything that is kept.
+  -- The slowest sink still needs every event that is kept.
   local pressed = oldest and is_older(acked, oldest[1])
   if pressed and ARGV[at] == 'u' then
     left_out = left_out + 1

@@ -1,8 +1,8 @@
 -- Keeps an image that a pod has written: checks it, counts it, and removes the oldest ones beyond the bound.
 -- KEYS: image, index, bytes
 -- ARGV: name of the image, largest size of one, bytes of all images, seconds to live
--- Returns {bytes of the image, images removed for the bound, bytes of all images}; 0 bytes: there is no such image, or
--- it is none, and it was removed
+-- Returns {bytes of the image, images removed for the bound, bytes of all images}. The first is 0 if there was no
+-- image, or if the value was too large or no JPEG and was removed.
 local largest, limit, life = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local prefix = string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[1])
 local total = tonumber(redis.call('GET', KEYS[3]) or '0') or 0
@@ -14,7 +14,7 @@ local function forget(members)
     redis.call('ZREM', KEYS[2], member)
   end
 end
--- Those that have expired by themselves.
+-- Forget images that have expired.
 forget(redis.call('ZRANGE', KEYS[2], '-inf', now - life * 1000, 'BYSCORE', 'LIMIT', 0, 100))
 
 local size = redis.pcall('STRLEN', KEYS[1])

@@ -1,8 +1,8 @@
--- A worker begins with a partition: keeps out workers of older leases, and learns where to continue.
+-- Called when a worker takes over a partition: shuts out workers with older leases, and returns where to continue.
 -- KEYS: cursor, state
 -- ARGV: epoch of the worker's lease, maximum number of streams, maximum bytes of the state
 -- Returns {0} if a worker with a newer lease has begun, else {1, results read up to, highest id read, batch,
--- 1 if there was no cursor, 1 if a state had to be removed, {stream, state, …}}
+-- 1 if there was no cursor, 1 if the state was too large and was removed, {stream, state, …}}
 local epoch = tonumber(ARGV[1])
 local function hash(key)
   local count = redis.pcall('HLEN', key)

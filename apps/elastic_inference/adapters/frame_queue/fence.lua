@@ -3,10 +3,11 @@
 -- KEYS, after those of push.lua: epoch:<name>
 -- ARGV, after those of push.lua: epoch of the lease, seq of the first frame, seq of the last, life of the key in ms,
 --       seq of the last frame that this producer has pushed under this epoch, or -1
--- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has come that far.
--- The latter already refuses the holder before, so that the numbers of all types, asked in one round trip, are final.
--- Redis may have lost what this lease has pushed, and then perhaps a newer lease too: 'EI_FENCED <its own epoch>'. Its
--- worker asks for a newer epoch, which only the holder gets.
+-- Returns an error and enters nothing: 'EI_FENCED <newer epoch>', or 'EI_SEQ <seq>' if the stream has already reached
+-- that number. After EI_SEQ, the previous holder can no longer push. So the numbers of all types, which the new holder
+-- asks for in one round trip, are final.
+-- If Redis has lost what this lease has pushed, it may have lost a newer lease too. Then the error is
+-- 'EI_FENCED <its own epoch>', and the worker asks for a newer epoch, which only the holder gets.
 local ARGUMENTS, MAX_NUMBER = 5, 9000000000000000
 local fence, given = KEYS[4], #ARGV - ARGUMENTS
 if #ARGV < 5 + ARGUMENTS or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 then
@@ -14,7 +15,7 @@ if #ARGV < 5 + ARGUMENTS or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 the
 end
 local epoch, first, last, life = tonumber(ARGV[given + 1]), tonumber(ARGV[given + 2]), ARGV[given + 3], ARGV[given + 4]
 local pushed = tonumber(ARGV[given + 5])
--- The same pipeline has just SET these frames, and nobody would pop them.
+-- The same pipeline has just SET these frames. Nobody would pop them, so they are removed.
 local function refuse(reason)
   for i = 5, given do
     local id = string.match(string.sub(ARGV[i], 1, 512), '^%d+ (.+)$')
@@ -22,7 +23,7 @@ local function refuse(reason)
   end
   return redis.error_reply(reason)
 end
--- Anything else here is no fence, and is replaced below.
+-- A value of any other form is not a fence, and is replaced below.
 local length = redis.pcall('STRLEN', fence)
 local stored = type(length) == 'number' and length > 0 and length <= 64 and redis.call('GET', fence) or ''
 local newest, reached = string.match(stored, '^(%d+) (%d+)$')

@@ -61,7 +61,7 @@ if leave_all then
 elseif command == 'renew' then
   write_worker(me)
 end
--- Released items are found by a look at once.
+-- A look follows at once, so that other workers find the released items.
 if look then write(workers_key, ':looked', command == 'release' and '0' or whole(now)) end
 if not born then write(workers_key, ':born', whole(now)) end
 write(workers_key, ':clock', whole(now))

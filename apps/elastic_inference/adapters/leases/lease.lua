@@ -102,7 +102,7 @@ local function read_workers()
   looked = number(string.sub(rows[':looked'] or '', 1, 32), MAX_EPOCH)
   born = number(string.sub(rows[':born'] or '', 1, 32), now)
   local last = number(string.sub(rows[':clock'] or '', 1, 32), MAX_EPOCH)
-  -- The clock has jumped, or nobody has called for long: each worker has the time of one lease to report again.
+  -- The clock has jumped, or no worker has called for a long time: each has the time of one lease to report again.
   local jumped = last and (last > now + 1000000 or now - last > lease)
   for id, row in pairs(rows) do
     if string.sub(id, 1, 1) ~= ':' then
@@ -156,7 +156,7 @@ for i = 9, #ARGV do read_mine(ARGV[i]) end
 local leases_there, lease_count = readable(leases_key, 2 * MAX_ITEMS, 1024, true)
 local wanted_there, wanted_count = readable(wanted_key, 2 * MAX_ITEMS, 512, false)
 local since = looked and now - looked
--- It runs other items than the last answer named: that answer was lost.
+-- It does not run the items that the last answer named, so that answer was lost.
 look = look or listed ~= 0
 look = look or not since or since < 0 or since >= LOOK_US * (lease_count + wanted_count)
 local free_before = leases_there and redis.call('HGET', leases_key, ':free') or ''

@@ -3,7 +3,7 @@
 -- load stays lowest. Then the worker with the lowest load claims items of fuller ones.
 local unassigned, still_free, no_place = {}, {}, {}
 local claims, steps = 0, 0
--- Whether all costs are measured and no free item has found a place: moves before that may be for nothing.
+-- Whether all costs are measured and no free item was placed in this round: until then, moves might be pointless.
 local settled = true
 -- The workers that may get items; the largest capacity, and the most room that one of them has.
 local places, largest, room = {}, 0, 0

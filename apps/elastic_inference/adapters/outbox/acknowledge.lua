@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Moves a sink's cursor forward, never back, for the worker that has the sink. A cursor that is missing is not made
--- here: Redis has lost its data.
+-- Moves a sink's cursor forward, never back, for the worker that has the sink. It does not create a missing cursor:
+-- then Redis has lost its data.
 -- KEYS: events:{p}:sinks, events:{p}:holders
 -- ARGV: sink, entry id, epoch of the worker's lease
 -- Returns {1 if the cursor was there, -1 if a worker with a newer lease has begun, ms of Redis' clock}
