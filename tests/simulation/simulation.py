@@ -6,6 +6,7 @@ Used by the sweep that chose the default settings, and by tests. Independent of 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from bisect import bisect_right
@@ -14,13 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from elastic_inference.flows.inference.demand import JOINS_S, RISE_S, SHARE_S, change_of
+from elastic_inference.flows.inference.utilisation import FIRST_SPAN_S, FULL_BUSY
 from tests.simulation.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
 
 Demand = Callable[[float], float]
-
-
-# A pod's first rates cover at least this time (elastic_inference.flows.inference.utilisation).
-FIRST_SPAN_S = 2
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,8 @@ class _Metrics:
 
     def __init__(self, world: World, chance: random.Random) -> None:
         self.world, self._chance = world, chance
-        # a pod's share of each second's frames: inferred, dropped
-        self._shares: deque[tuple[float, float]] = deque(maxlen=world.window_s)
+        # each second's frames of all pods: offered; inferred and dropped; the drops alone; and how many pods were Ready
+        self._seconds: deque[tuple[float, float, float, int]] = deque(maxlen=max(world.window_s, 2))
         # the last scrape: sum of the ratios and number of pods; None before the first
         self._last: tuple[float, int] | None = None
         self._phase = chance.randrange(world.scrape_s)
@@ -169,9 +168,10 @@ class _Metrics:
         self._back_s = -world.scrape_s
         self._partial = False
 
-    def second(self, at_s: int, pool: _Pool, ready: int, done: float, dropped: float) -> None:
-        """Adds one second's frames of all pods, and scrapes when it is time."""
-        self._shares.append((done / ready, dropped / ready) if ready else (0.0, 0.0))
+    def second(self, at_s: int, pool: _Pool, ready: int, frames: tuple[float, float, float]) -> None:
+        """Adds one second's frames of all pods (offered, inferred, dropped), and scrapes when it is time."""
+        offered, done, dropped = frames
+        self._seconds.append((offered, done + dropped if ready else 0.0, dropped, ready))
         if self.world.outages and self.unavailable(at_s):
             self._last, self._back_s = None, at_s + 1
             return
@@ -198,28 +198,34 @@ class _Metrics:
         return self._last[0]
 
     def _sum(self, now_s: int, pool: _Pool, ready: int) -> float:
-        total = 0.0
-        left = ready
-        while left:
-            # pods that became Ready at the same time are alike
-            since_s = pool.ready_at[left - 1]
-            grown = now_s - since_s + 1 >= self.world.window_s
-            others = 0 if grown else bisect_right(pool.ready_at, math.nextafter(since_s, -math.inf), 0, left)
-            alike = left - others
-            age_s = self.world.window_s if grown else int(now_s - since_s) + 1
-            spread = self.world.noise / math.sqrt(alike)
-            total += alike * max(0.0, self._ratio(age_s, grown=grown) * self._chance.gauss(1.0, spread))
-            left = others
-        return total
+        if not ready:
+            return 0.0
+        # A pod that has just joined others asks for nothing yet, unless it is nearly full.
+        share_fps = self._demand_fps(int(min(now_s - pool.ready_at[0] + 1, self.world.window_s))) * self._share(ready)
+        waits_s = SHARE_S if share_fps >= FULL_BUSY * self.world.pod_fps else JOINS_S
+        grown = bisect_right(pool.ready_at, now_s + 1 - waits_s, 0, ready) if ready > 1 else 1
+        ratio = share_fps / self.world.pod_fps
+        ratio = ratio if ratio >= 1 else min(1.0, ratio * self.world.reads)
+        return grown * max(0.0, ratio * self._chance.gauss(1.0, self.world.noise / math.sqrt(grown))) if grown else 0.0
 
-    def _ratio(self, age_s: int, *, grown: bool) -> float:
-        shares = list(self._shares)[-age_s:]
-        frames = sum(done + dropped for done, dropped in shares)
-        if not grown:
+    def _demand_fps(self, age_s: int) -> float:
+        """What arrives since the last rise, or over the window; of that, what the oldest pod has seen."""
+        seconds = list(self._seconds)[-age_s:]
+        if len(seconds) > RISE_S + 1:
+            counts = list(itertools.accumulate((each[0] for each in seconds), initial=0.0))
+            begin = change_of(list(enumerate(counts)), range(len(counts)), up_only=True)
+            if begin is not None:
+                return (counts[-1] - counts[begin]) / (len(counts) - 1 - begin)
+        frames = sum(each[1] for each in seconds)
+        if age_s < self.world.window_s:
             # drops before its first claim do not count in the rate
-            frames -= shares[0][1]
-        ratio = frames / max(len(shares), min(FIRST_SPAN_S, self.world.window_s)) / self.world.pod_fps
-        return ratio if ratio >= 1 else min(1.0, ratio * self.world.reads)
+            frames -= seconds[0][2]
+        return frames / max(len(seconds), min(FIRST_SPAN_S, self.world.window_s))
+
+    def _share(self, ready: int) -> float:
+        """What an old pod gets: pods that joined or left show after a second."""
+        before = self._seconds[-2][3] if len(self._seconds) > 1 else ready
+        return 1 / (before or ready)
 
 
 class _Keda:
@@ -267,7 +273,7 @@ def simulate(
         left = offered + waiting - done
         waiting = min(left, offered * world.queue_s)
         dropped = left - waiting
-        metrics.second(second, pool, ready, done, dropped)
+        metrics.second(second, pool, ready, (offered, done, dropped))
         if second >= look_s:
             look_s += settings.sync_s
             # an HPA does nothing while there are no replicas

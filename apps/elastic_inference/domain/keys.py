@@ -108,6 +108,11 @@ def dropped(infer_type: str) -> str:
     return f"{{queue_{infer_type}}}:dropped"
 
 
+def flow(infer_type: str) -> str:
+    """Hash: frames popped and drops claimed by all pods of the type. Only pods may write it."""
+    return f"{{queue_{infer_type}}}:flow"
+
+
 def legacy_account(infer_type: str) -> str:
     """Hash: counts of legacy frames that had arrived, by time; the janitor derives their age from it."""
     return f"{{queue_{infer_type}}}:plain"

@@ -286,7 +286,8 @@ def test_numbered_frames_that_are_invalid_leave_tombstones(bench: QueueBench) ->
 
 
 @pytest.mark.parametrize(
-    "key", [keys.tokens(TYPE), keys.legacy_queue(TYPE), keys.dropped(TYPE), keys.legacy_account(TYPE)]
+    "key",
+    [keys.tokens(TYPE), keys.legacy_queue(TYPE), keys.dropped(TYPE), keys.legacy_account(TYPE), keys.flow(TYPE)],
 )
 def test_a_key_of_the_wrong_type_does_not_stall_the_type(bench: QueueBench, key: str) -> None:
     bench.redis.set(key, "x")

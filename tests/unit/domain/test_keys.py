@@ -33,7 +33,7 @@ def test_keys_of_a_type_are_distinct_and_share_a_slot() -> None:
     made = [
         *(keys.legacy_queue("t"), keys.tokens("t"), keys.waiting("t", "n"), keys.frame("t", "n", "1-a")),
         *(keys.taken("t", "pod", 0), keys.order("t", "n"), keys.dropped("t"), keys.source("t", "n")),
-        *(keys.sources("t"), keys.janitor_lock("t"), keys.legacy_account("t")),
+        *(keys.sources("t"), keys.janitor_lock("t"), keys.legacy_account("t"), keys.flow("t")),
     ]
     assert len({key_slot(key.encode()) for key in made}) == 1
     assert len(set(made)) == len(made)

@@ -135,3 +135,22 @@ def test_a_prometheus_that_comes_back_reads_one_pod_after_the_other_and_nothing_
     assert fewest[True] == 9
     # Without that rule KEDA would act on the sum of some pods. The other autoscaler knows which pods are missing.
     assert (fewest[False] < 9) == keda
+
+
+@pytest.mark.parametrize("keda", [False, True])
+def test_the_right_count_is_asked_for_at_the_first_look_that_comes_7_s_after_a_step(keda: bool) -> None:
+    """Whatever the moment of the scrape and of the controller's round, and no pod too many while the others join."""
+    world = dataclasses.replace(WORLD, start_s=9.0, keda=keda)
+    right = math.ceil(2.7 / 0.8)
+    for phase_s in range(60):
+        step_s = 100 + phase_s % 15
+        run = simulate(
+            SHIPPED.settings(),
+            world,
+            lambda at, step_s=step_s: 10.0 if at < step_s else 54.0,  # type: ignore[misc]
+            700,
+            seed=phase_s,
+            first_look_s=10.0,
+        )
+        look_s = next(at for at in range(10, 700, 15) if at >= step_s + 7)
+        assert [each.replicas for each in run.steps[look_s:]] == [right] * (700 - look_s), (step_s, look_s)

@@ -165,6 +165,8 @@ class QueueConsumer:
             names = legacy.accept(replies[fair_count:], batch, room)
         finally:
             batch.waiting = fair.waiting + legacy.waiting
+            if batch.totals is not None:
+                batch.totals = batch.totals[0] + legacy.uncounted, batch.totals[1]
         for name in filter(None, names):
             self._share.saw_legacy(name, now)
         if fair.waiting:

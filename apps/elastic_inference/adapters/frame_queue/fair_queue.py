@@ -86,9 +86,11 @@ class FairQueue:
         if isinstance(replies[0], ResponseError):
             raise replies[0]
         self._token = None
-        waiting, drops, found, called_us = replies[0]
+        waiting, drops, found, called_us, *totals = replies[0]
         self.waiting = read_count(waiting)
         self._claim(drops, batch)
+        if len(totals) == 2 and all(isinstance(each, int) and each >= 0 for each in totals):
+            batch.totals = totals[0], totals[1]
         popped = self._popped_at(called_us) if found else 0.0
         names = []
         for index in range(len(found) // 3):

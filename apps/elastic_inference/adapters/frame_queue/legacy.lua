@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Bounds a type's legacy frames, and records how many left the list. Must work when Redis is out of memory.
--- KEYS: queue_<type>, plain
+-- KEYS: queue_<type>, plain, flow
 -- ARGV: QUEUE_DEPTH, legacy frames popped since the last call, bytes that the list may have
 -- Returns {legacy frames left, dropped as queue_full}.
-local queue, account = KEYS[1], KEYS[2]
+local queue, account, flow = KEYS[1], KEYS[2], KEYS[3]
 local depth, removed, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local left = redis.pcall('LLEN', queue)
@@ -23,6 +23,8 @@ for _ = 1, 16 do
   redis.call('LTRIM', queue, cut, -1)
   over = over + cut
 end
+if removed > 0 then redis.pcall('HINCRBY', flow, 'popped', removed) end
+if over > 0 then redis.pcall('HINCRBY', flow, 'dropped', over) end
 removed = removed + over
 if removed > 0 and type(redis.pcall('HINCRBY', account, 'removed', removed)) ~= 'number' then
   redis.call('UNLINK', account)

@@ -45,12 +45,18 @@ class LegacyQueue:
         # Messages taken from the list since the last report. The janitor derives the frames' age from these reports.
         self._removed = 0
         self._reported = 0
+        self._confirmed = 0
         self._look = head(2) + arguments("LLEN", self.key)
         self._recent_maximum = 0
 
     @property
     def in_hand(self) -> int:
         return len(self._messages)
+
+    @property
+    def uncounted(self) -> int:
+        """Messages taken from the list that the fair queue's script, run before this queue's, could not count yet."""
+        return self._confirmed + self._removed
 
     def keep(self, value: bytes, taken_s: float) -> None:
         self._note_time(taken_s)
@@ -59,7 +65,7 @@ class LegacyQueue:
 
     def request(self, wanted: int) -> tuple[bytes, int]:
         """Asks for the list's length only: how many messages fit is known once the fair frames are here."""
-        self._reported = self._removed
+        self._reported, self._confirmed = self._removed, 0
         if not self._removed:
             return self._look, 1
         command = self._bound_command()
@@ -82,7 +88,7 @@ class LegacyQueue:
         """The script that trims the list, reports what was removed, and deletes a key of the wrong type."""
         rules = self._rules
         return (
-            *("EVALSHA", script("legacy").sha, 2, self.key, self._account),
+            *("EVALSHA", script("legacy").sha, 3, self.key, self._account, keys.flow(self._type)),
             *(rules.queue_depth, self._reported, rules.legacy_bytes),
         )
 
@@ -92,6 +98,8 @@ class LegacyQueue:
         if isinstance(reply, list):
             reply, dropped = reply
             self._removed -= self._reported
+            self._confirmed += self._reported
+            self._reported = 0
             if dropped:
                 batch.dropped[DropReason.QUEUE_FULL] += dropped
         self.waiting = reply

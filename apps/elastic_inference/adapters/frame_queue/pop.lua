@@ -4,7 +4,8 @@
 -- KEYS: tokens, dropped
 -- ARGV: prefix, pod, frames wanted, MAX_FRAME_AGE in us, MAX_POP_BYTES, life of order in ms,
 --       a token that a BLPOP took (or nothing)
--- Returns {tokens left, {reason, count, …}, {name, order, us waited, …}, time of this call in us}.
+-- Returns {tokens left, {reason, count, …}, {name, order, us waited, …}, time of this call in us, frames popped, drops
+-- claimed}: the last two by all pods, in the life of the key `flow`; -1 if they are not known.
 local tokens, dropped = KEYS[1], KEYS[2]
 local prefix, pod, want, max_age = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_bytes, order_life = tonumber(ARGV[5]), ARGV[6]
@@ -157,4 +158,18 @@ for i = 1, #frames, 3 do
   frames[i + 1], following[name] = order, order + 1
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
-return {redis.call('LLEN', tokens), drops, frames, now}
+
+-- Older rights may lack these commands. Clients can raise the drops: this many at once are not true.
+local MAX_CLAIMED, FLOW_LIFE = 1000000, 60000
+local flow = prefix .. 'flow'
+local claimed = 0
+for i = 2, #drops, 2 do claimed = math.min(MAX_CLAIMED, claimed + drops[i]) end
+local function total(field, count)
+  local found = redis.pcall('HINCRBY', flow, field, count)
+  if type(found) == 'number' then return found end
+  redis.pcall('UNLINK', flow)
+  return -1
+end
+local popped, lost = total('popped', taken), total('dropped', claimed)
+redis.pcall('PEXPIRE', flow, FLOW_LIFE)
+return {redis.call('LLEN', tokens), drops, frames, now, popped, lost}

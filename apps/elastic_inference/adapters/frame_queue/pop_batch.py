@@ -51,7 +51,8 @@ class PopBatch:
 
     `frames` are in order. `dropped` are drops at the queue that this pod has claimed and must count. `tombstones` are
     all numbered frames of this pop that cannot be used. `waiting` is how many frames remain in Redis, and `size` the
-    bytes of the messages popped.
+    bytes of the messages popped. `totals` are frames popped and drops claimed by all pods of the type, counted from
+    some time on; None if they are not known.
     """
 
     frames: list[PoppedFrame] = field(default_factory=list)
@@ -60,6 +61,7 @@ class PopBatch:
     invalid: list[InvalidFrame] = field(default_factory=list)
     tombstones: list[Tombstone] = field(default_factory=list)
     size: int = 0
+    totals: tuple[int, int] | None = None
 
     def unpack(self, message: bytes, infer_type: str, rules: config.QueueRules) -> Frame | InvalidFrameError:
         """The frame in `message`, or why there is none."""

@@ -1,7 +1,7 @@
 """Collects reports from the pod's threads and calculates the pod's load from them, twice a second.
 
 The pop thread and the workers report to it, the main thread measures, the publish thread reads `reading`. The
-arithmetic is in `utilisation`.
+arithmetic is in `utilisation` and `demand`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import DropReason
+from elastic_inference.flows.inference.demand import DemandWindow, Flow, FlowCounter
 from elastic_inference.flows.inference.utilisation import ClaimedDrops, LoadReading, LoadSample, Utilisation
 
 MEASURE_EVERY_S = 0.5
 # Drops for lack of capacity. Drops for lack of Redis memory, or at the source, say nothing about the pods.
 _RATED = (DropReason.QUEUE_FULL, DropReason.STALE)
+# A pop reports at least this often. After a longer silence, nothing is known to arrive.
+_SILENT_S = 1.5
 
 
 class LoadedEngine(Protocol):
@@ -41,8 +45,10 @@ class LoadMeter:
         claimed: ClaimedDrops,
         metrics: InferenceMetrics,
         cpu_s: Callable[[], float] = time.process_time,
+        *,
+        window_s: float = 5.0,
     ) -> None:
-        """`cpu_s`: CPU seconds of this process since its start."""
+        """`cpu_s`: CPU seconds of this process since its start. `window_s`: the window of the rates."""
         self.reading: LoadReading | None = None
         self._engine = engine
         # Seconds of full load of former engines.
@@ -57,6 +63,11 @@ class LoadMeter:
         self._pop_s = 0.0
         # CPU time of all threads on frames that turned out to be broken, and on other work.
         self._wasted_s = 0.0
+        self._broken = 0
+        self._flows = FlowCounter(claimed.pause_s)
+        # What the pop thread has counted, for the main thread.
+        self._flow: Flow | None = None
+        self._demand = DemandWindow(window_s)
         self._lock = threading.Lock()
 
     def follow(self, engine: LoadedEngine) -> None:
@@ -80,18 +91,21 @@ class LoadMeter:
         if batch.waiting == 0 and asked_at_s is not None and longest_ms / 1000 <= now_s - asked_at_s:
             self._never_starved = False
         rated = sum(batch.dropped[reason] for reason in _RATED) if batch.dropped else 0
-        self._rated_drops += self._claimed.rated(now_s, rated)
+        rated = self._claimed.rated(now_s, rated)
+        self._rated_drops += rated
+        own = len(batch.frames) + len(batch.invalid)
+        self._flow = self._flows.add(now_s, own, rated, batch.waiting, batch.totals)
 
     def pop_costs(self, batch: PopBatch, spent_s: float) -> None:
         """Pop thread: CPU seconds from one batch to the next. Each frame counts for an equal part."""
         if count := len(batch.frames) + len(batch.invalid):
             self._pop_s = spent_s / count
         if batch.invalid:
-            self._waste(self._pop_s * len(batch.invalid))
+            self._waste(self._pop_s * len(batch.invalid), len(batch.invalid))
 
     def frame_wasted(self, spent_s: float) -> None:
         """Worker: CPU seconds on a frame that turned out to be broken."""
-        self._waste(spent_s + self._pop_s)
+        self._waste(spent_s + self._pop_s, 1)
 
     def other_work(self, spent_s: float) -> None:
         """Any thread: CPU seconds on other work than frames, such as compiling the model again."""
@@ -104,18 +118,26 @@ class LoadMeter:
         starving = since_s is not None and now_s - since_s > MEASURE_EVERY_S / 2
         waited = self._never_starved and not starving
         self._never_starved = True
+        with self._lock:
+            wasted_s, broken = self._wasted_s, self._broken
         if self._engine.on_cpu:
-            with self._lock:
-                wasted_s = self._wasted_s
             used_s = self._cpu_s() - wasted_s
         else:
             used_s, wasted_s = self._busy_before_s + self._engine.busy_s(), 0.0
-        reading = utilisation.add(LoadSample(now_s, used_s, inferred, self._rated_drops, waited, wasted_s))
+        change, flow = None, self._flow
+        if flow is not None:
+            change = self._demand.add(replace(flow, at_s=max(flow.at_s, now_s - _SILENT_S), broken=broken))
+        reading = utilisation.add(LoadSample(now_s, used_s, inferred, self._rated_drops, waited, wasted_s), change)
         self.reading = reading
         self._metrics.infer_fps.set(reading.infer_fps)
         self._metrics.drop_fps.set(reading.drop_fps)
         self._metrics.scale_ratio.set(reading.scale_ratio)
 
-    def _waste(self, spent_s: float) -> None:
+    def end(self) -> None:
+        """Main thread: the pod stops. Its share of the demand is that of the others from now on."""
+        self._metrics.scale_ratio.set(0.0)
+
+    def _waste(self, spent_s: float, frames: int = 0) -> None:
         with self._lock:
             self._wasted_s += spent_s
+            self._broken += frames

@@ -116,7 +116,7 @@ class Pipeline:
                 max(MAX_POP_BYTES, budget.total // _HELD_SHARE),
                 self._costly,
             ),
-            LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics),
+            LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics, window_s=tuning.window_s),
             FrameAccount(metrics),
             lifecycle,
         )
@@ -201,6 +201,7 @@ class Pipeline:
             if not self._workers.stuck(now_s):
                 self._lifecycle.beat("infer")
             self._pod.meter.measure(utilisation, now_s, self._workers.inferred)
+        self._pod.meter.end()
 
     def _tune(self, workers: int, fps: float) -> None:
         """Sets what depends on the number of workers, and on how fast the pod is."""

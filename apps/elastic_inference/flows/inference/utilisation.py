@@ -6,14 +6,16 @@ Called twice a second by the `load_meter`. `doc/inference_metrics.md`, "How the 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elastic_inference.domain.scale_ratio import scale_ratio
+from elastic_inference.flows.inference.demand import Change
 
 # A pod's first rates cover at least this time: one early frame must not look like a flood.
 FIRST_SPAN_S = 2.0
 # A pod that is nearly busy and drops this share of its demand is full, even if its queue ran empty now and then.
-_FULL_BUSY = 0.8
+FULL_BUSY = 0.8
 _FULL_DROPS = 0.05
 
 
@@ -57,13 +59,13 @@ class ClaimedDrops:
 
         Such a wait does not count as a pause, however short the window.
         """
-        self._pause_s = max(window_s, 2 * wait_s)
+        self.pause_s = max(window_s, 2 * wait_s)
         self._claimed_at_s: float | None = None
 
     def rated(self, now_s: float, drops: int) -> int:
         """How many of `drops`, claimed now, count towards the rate. Call it at every pop, even without drops."""
         last_s, self._claimed_at_s = self._claimed_at_s, now_s
-        if last_s is None or now_s - last_s > self._pause_s:
+        if last_s is None or now_s - last_s > self.pause_s:
             return 0
         return drops
 
@@ -113,8 +115,11 @@ class Utilisation:
         """Another model takes `factor` times as long for a frame from now on: the capacity changes at once."""
         self._capacity_fps /= factor
 
-    def add(self, sample: LoadSample) -> LoadReading:
-        """Adds a sample, later than the last one; returns the reading of the window that ends with it."""
+    def add(self, sample: LoadSample, change: Change | None = None) -> LoadReading:
+        """Adds a sample, later than the last one; returns the reading of the window that ends with it.
+
+        With a `change` of the demand, capacity and ratio are those since the change; the rates still cover the window.
+        """
         samples = self._samples
         granted_s = 0.0
         if samples:
@@ -123,22 +128,35 @@ class Utilisation:
         samples.append((sample, granted_s))
         while len(samples) > 2 and sample.at_s - samples[1][0].at_s >= self._window_s:
             samples.popleft()
-        first, granted_before_s = samples[0]
+        window = list(samples)
+        reading = self._reading(window, learning=True)
+        if change is None:
+            return reading
+        since = [each for each in window if each[0].at_s >= change.since_s]
+        now = self._reading(since, learning=False) if len(since) > 1 else reading
+        ratio = scale_ratio(change.demand_fps, now.capacity_fps)
+        if change.joins and ratio < FULL_BUSY:
+            ratio = 0.0
+        return LoadReading(reading.infer_fps, reading.drop_fps, now.busy, now.capacity_fps, ratio)
+
+    def _reading(self, window: Sequence[tuple[LoadSample, float]], *, learning: bool) -> LoadReading:
+        """The reading of these samples. `learning`: they are the whole window, and tell how much CPU is available."""
+        first, granted_before_s = window[0]
+        sample, granted_s = window[-1]
         elapsed_s = sample.at_s - first.at_s
-        whole_window = elapsed_s >= self._window_s
-        span_s = max(elapsed_s, min(FIRST_SPAN_S, self._window_s))
+        span_s = max(elapsed_s, min(FIRST_SPAN_S, self._window_s)) if learning else elapsed_s
         infer_fps = (sample.inferred - first.inferred) / span_s
         drop_fps = (sample.dropped - first.dropped) / span_s
         used = max(0.0, sample.used_s - first.used_s) / span_s
-        waited = whole_window and all(each.waited for each, _ in list(samples)[1:])
+        waited = all(each.waited for each, _ in window[1:]) and (elapsed_s >= self._window_s or not learning)
         wasted = max(0.0, sample.wasted_s - first.wasted_s) / span_s
         mean = self._available
         if self._fixed is not None and elapsed_s > 0:
             mean = (granted_s - granted_before_s) / elapsed_s
         # Not 1 only while the window includes a time with another quota.
         now = self._available / mean if mean > 0 else 1.0
-        busy = self._busy(used, wasted, waited, mean)
-        if busy >= _FULL_BUSY and drop_fps > _FULL_DROPS * (infer_fps + drop_fps):
+        busy = self._busy(used, wasted, mean, waited=waited, learning=learning)
+        if busy >= FULL_BUSY and drop_fps > _FULL_DROPS * (infer_fps + drop_fps):
             busy = 1.0
         if infer_fps > 0 and busy > 0:
             self._capacity_fps = infer_fps / busy * now
@@ -147,12 +165,13 @@ class Utilisation:
         ratio = scale_ratio(infer_fps + drop_fps, capacity_fps)
         return LoadReading(infer_fps, drop_fps, busy, capacity_fps, ratio)
 
-    def _busy(self, used: float, wasted: float, waited: bool, available: float) -> float:
+    def _busy(self, used: float, wasted: float, available: float, *, waited: bool, learning: bool) -> float:
+        learning = learning and self._fixed is None
         if waited and used > 0:
             # Frames were always waiting, so unused CPU was not available.
-            if self._fixed is None:
+            if learning:
                 self._available = used + wasted
             return used / (used + wasted)
-        if self._fixed is None:
+        if learning:
             available = self._available = max(self._available, used)
         return min(1.0, used / available) if available > 0 else 0.0
