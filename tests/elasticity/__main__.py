@@ -29,8 +29,9 @@ from tests.elasticity.cluster import (
 from tests.elasticity.load import Load
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, Sample
-from tests.elasticity.scenarios import TARGET, Scenario, default, further
+from tests.elasticity.scenarios import HIGH, TARGET, Scenario, default, further, pods
 from tests.elasticity.simulated import simulate_run
+from tests.elasticity.steps import answers, missed
 from tests.support.manifests import PROJECT
 
 SHIPPED_WINDOW_S = 300
@@ -322,6 +323,10 @@ def _problems(run: Run, scenario: Scenario, window_s: int) -> list[str]:
         problems.append(f"{run.unaccounted()} frames unaccounted, more than {tolerated}")
     if run.autoscaler == "hpa-cpu":  # for comparison only
         return problems
+    if scenario.steps:
+        found = answers(run, scenario.steps, pods(HIGH))
+        print(*found, sep="\n", flush=True)
+        problems += missed(found, pods(HIGH))
     return problems + _late(run, scenario, window_s) + _restless(run, scenario)
 
 

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 TARGET = 0.8
 Disturbance = tuple[float, str]
+# Between two decisions of an autoscaler.
+LOOK_EVERY_S = 15.0
+# How long a step at random lasts: a look, a pod's start, and some rounds in which nothing may change.
+HOLD_S = 45.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Times in seconds of the run: the demand rises, and falls again."""
+
+    up_s: float
+    down_s: float
 
 
 @dataclass(frozen=True)
@@ -17,7 +30,8 @@ class Scenario:
     `disturb` are (second, what): `kill` a pod, `adapter-off`, `adapter-on`, `prometheus-off`, `prometheus-on`,
     `resize-4` (all pods get four times the CPU of their Deployment, in place). `size` is that factor at the beginning.
     `within_s` is the time in which the right number of pods has to be Ready and stay so, without a pod's own start and,
-    if pods go, the scale-in window. `turns` is how often the demand itself changes direction.
+    if pods go, the scale-in window. `turns` is how often the demand itself changes direction. `steps` are judged one
+    by one.
     """
 
     name: str
@@ -34,6 +48,7 @@ class Scenario:
     within_s: float = 25.0
     turns: int = 0
     size: float = 1.0
+    steps: tuple[Step, ...] = ()
 
     def resizes(self) -> list[tuple[float, float]]:
         """(second, factor) of each resize, the first at the beginning."""
@@ -57,9 +72,26 @@ def step(before: float, after: float, at_s: float, until_s: float = math.inf) ->
     return lambda now_s: after if at_s <= now_s < until_s else before
 
 
+def random_steps(count: int, window_s: float = 60.0, seed: int = 1) -> list[Step]:
+    """Steps at moments spread over the round; between two, the pool scales in after its window of `window_s`."""
+    chance = random.Random(seed)  # noqa: S311  a test's
+    found, at_s = [], 30.0
+    for _ in range(count):
+        at_s += chance.uniform(0.0, LOOK_EVERY_S)
+        found.append(Step(round(at_s, 1), round(at_s, 1) + HOLD_S))
+        at_s += HOLD_S + window_s + 2 * LOOK_EVERY_S
+    return found
+
+
+def demand_at(steps: Sequence[Step], low: float, high: float, now_s: float) -> float:
+    """The demand of a step while one lasts."""
+    return high if any(each.up_s <= now_s < each.down_s for each in steps) else low
+
+
 # Right for 1 and 4 pods. Three pods under HIGH are beyond the tolerance of 10 % (2.7 / 3 / 0.8 = 1.125), so they
 # cannot stay; four leave room for a ratio that reads high.
 LOW, HIGH = 0.5, 2.7
+STEPS = 20
 # After the window: a decision within 15 s, a pod's drain, and KEDA's own poll of a type without demand.
 GOES_S = 60.0
 # For a part of the metrics chain to come back: its own start, and Prometheus' first samples.
@@ -126,10 +158,29 @@ def further() -> list[Scenario]:
         Scenario(
             "shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True, within_s=GOES_S
         ),
+        _steps_at_random(),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         # For comparison: it has to probe, so the only bar is that no frame is lost.
         Scenario("step-up-cpu", "hpa-cpu", 1, 60, 420, step(LOW, HIGH, 60), pods(HIGH)),
     ]
+
+
+def _steps_at_random() -> Scenario:
+    """Some 50 minutes. `tests.elasticity.steps` has its bars."""
+    steps = tuple(random_steps(STEPS))
+    last_s = steps[-1].down_s
+    return Scenario(
+        "step-at-random",
+        "hpa-ratio",
+        1,
+        last_s,
+        last_s + 180,
+        lambda now_s: demand_at(steps, LOW, HIGH, now_s),
+        1,
+        within_s=GOES_S,
+        turns=2 * len(steps) - 1,
+        steps=steps,
+    )
 
 
 def _ramp(now_s: float) -> float:

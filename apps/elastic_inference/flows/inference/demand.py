@@ -86,8 +86,9 @@ class FlowCounter:
         last, self._last = self._last, None if totals is None else (at_s, *totals, waiting)
         popped, arrived = float(own), float(own + drops)
         if last is not None and totals is not None and totals[0] >= last[1] and totals[1] >= last[2]:
-            popped = float(max(own, totals[0] - last[1]))
-            dropped = min(totals[1] - last[2], MAX_DROPS_A_SECOND * max(1.0, at_s - last[0]))
+            most = int(MAX_DROPS_A_SECOND * max(1.0, at_s - last[0]))
+            popped = float(max(own, min(totals[0] - last[1], most)))
+            dropped = min(totals[1] - last[2], most)
             arrived = popped + dropped + waiting - last[3]
         if paused:
             popped = arrived = 0.0
