@@ -32,7 +32,7 @@ from elastic_inference.domain.model_wish import (
     read_pod_model,
     record_json,
 )
-from elastic_inference.domain.result import Result, parse_result
+from elastic_inference.domain.result import Result, parse_result, split_message
 from elastic_inference.flows.inference.runtime import load_openvino
 from tests.support.inference_pod import Feeder, Pod, running_pod
 from tests.support.real_scenes import frame_of
@@ -243,6 +243,29 @@ def test_a_model_that_fails_is_not_taken_and_no_pod_tries_it(
         assert load.pod.stop() == 0
 
 
+def check_compared(load: Traffic) -> None:
+    """The canary's results are streams of their own, with the frames' own numbers, for nobody but viewers."""
+    running, canary = keys.stream_id("cam-0", "face"), keys.stream_id("cam-0", "face.canary")
+    assert load.client.zscore(keys.STREAMS, canary) is not None
+    with load.client.pubsub(ignore_subscribe_messages=True) as viewer:
+        viewer.subscribe(running, canary)
+        seen: dict[str, dict[int | None, Result]] = {running: {}, canary: {}}
+
+        def both() -> bool:
+            message = viewer.get_message(timeout=0.5)
+            if message is not None:
+                result = parse_result(split_message(message["data"])[0])
+                seen[result.stream][result.seq] = result
+            return bool(seen[running].keys() & seen[canary].keys())
+
+        wait_for(both, 60, "one frame with the results of both models")
+    seq = max(seen[running].keys() & seen[canary].keys(), key=lambda each: each or 0)
+    ours, other = seen[running][seq], seen[canary][seq]
+    assert (ours.precision, other.precision, other.type) == ("FP32", "INT8", "face.canary")
+    assert (ours.order, ours.width, ours.ts) == (other.order, other.width, other.ts)
+    assert not load.client.exists(keys.results("face.canary"))
+
+
 def test_a_canary_infers_samples_beside_the_running_model_until_it_fails_or_is_promoted(
     valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path, face: Face
 ) -> None:
@@ -257,6 +280,7 @@ def test_a_canary_infers_samples_beside_the_running_model_until_it_fails_or_is_p
             return figures.frames if figures else 0
 
         wait_for(lambda: frames() >= 20, 90, "frames of the canary")
+        check_compared(load)
         figures = load.state().figures
         assert figures is not None
         assert figures.agreement == pytest.approx(1, abs=0.2)

@@ -50,6 +50,20 @@ def stream_id(name: str, infer_type: str) -> str:
     return f"{name}:{infer_type}:inferred"
 
 
+_CANARY = ".canary"
+
+
+def canary_type(kind: str) -> str | None:
+    """The type under which the results of a type's canary are published; None if the name would be too long."""
+    name = kind + _CANARY
+    return name if is_name(name) else None
+
+
+def is_canary_type(kind: str) -> bool:
+    """Whether it is the type of a canary's results, which has neither pods nor a queue."""
+    return kind.endswith(_CANARY)
+
+
 def split_stream_id(text: str) -> tuple[str, str] | None:
     """(name, type) of a stream id, or None if `text` is not one."""
     parts = text.split(":")

@@ -52,9 +52,13 @@ class ResultPublisher:
         pod: str,
         results_maxlen: int,
         *,
+        events: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`results_maxlen` is the approximate length of `results_<type>`; with 0 nothing is written there."""
+        """`results_maxlen` is the approximate length of `results_<type>`; with 0 nothing is written there.
+
+        Without `events`, event workers get no result.
+        """
         self._link = open_link(client)
         self._type = infer_type
         self._pod = pod
@@ -64,6 +68,7 @@ class ResultPublisher:
         self._meter = StreamMeter()
         self._watching = WatchTable()
         self._partitions = PartitionWriter()
+        self._events = events
         self._throttle = Throttle()
         self._server_offset_ms: float | None = None
         self._clock_read_at = float("-inf")
@@ -162,7 +167,7 @@ class ResultPublisher:
         if self._partitions.on:
             commands += self._partitions.trims(every_stream, now_s, self._server_ms)
         ask_place = len(commands)
-        asks = self._partitions.is_due(now_s)
+        asks = self._events and self._partitions.is_due(now_s)
         if asks:
             commands.append(QUESTION)
         due = self._watching.due(every_stream, now_s)

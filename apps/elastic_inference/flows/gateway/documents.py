@@ -55,7 +55,10 @@ def stats_document(records: PoolRecords, streams: Sequence[Stream], missing: Map
     """Statistics per type, in total and per pod."""
     workers = [worker for worker in records.workers if _is_plausible(worker.last_seen, now_ms / 1000)]
     names = {*records.lengths, *records.sources}
-    names |= {worker.type for worker in workers} | {stream.type for stream in streams}
+    names |= {worker.type for worker in workers}
+    # A canary's results are those of no other frames.
+    streams = [each for each in streams if each.type in names or not keys.is_canary_type(each.type)]
+    names |= {stream.type for stream in streams}
     types = tuple(_type_stats(name, records.lengths.get(name), workers, streams) for name in sorted(names))
     known = [each.queue_length for each in types if each.queue_length is not None]
     return Stats(

@@ -22,6 +22,7 @@ from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
+from elastic_inference.flows.inference.canary import CanaryView
 from elastic_inference.flows.inference.engine import Engine, reason
 from elastic_inference.flows.inference.model_loader import ModelLoader, files_of
 from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
@@ -80,6 +81,7 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
         running=running,
         loader=loader,
         wishes=ModelWishes(broker_client, settings.infer_type),
+        view=CanaryView(ResultPublisher(broker_client, settings.infer_type, pod, 0, events=False)),
         consumer=consumer,
         publisher=publisher,
         tuning=Tuning(first.fps, settings.metrics_window_s, settings.max_frame_age_s),

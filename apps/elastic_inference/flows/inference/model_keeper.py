@@ -30,7 +30,7 @@ from elastic_inference.domain.model_wish import (
     PodModel,
     record_json,
 )
-from elastic_inference.flows.inference.canary import Canary
+from elastic_inference.flows.inference.canary import Canary, CanaryView
 from elastic_inference.flows.inference.comparison import ModelFailedError
 from elastic_inference.flows.inference.engine import Engine, reason
 from elastic_inference.flows.inference.frame_samples import FrameSamples
@@ -39,7 +39,7 @@ from elastic_inference.flows.inference.model_loader import FileMark, ModelLoader
 from elastic_inference.flows.inference.model_trial import Trial
 from elastic_inference.flows.inference.resizing import CpuFollower
 from elastic_inference.flows.inference.side_work import SideWork
-from elastic_inference.flows.inference.warm_up import synthetic_frame
+from elastic_inference.flows.inference.warm_up import infer_once
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,11 @@ class ModelKeeper:
         work: SideWork,
         metrics: ModelMetrics,
         pod: str,
+        view: CanaryView,
     ) -> None:
         self._loader, self._exchange, self._wishes, self._samples = loader, exchange, wishes, samples
         self._follower, self._work, self._metrics, self._pod = follower, work, metrics, pod
+        self._view = view
         self._wish: ModelWish | None = None
         self._failures: Failures = {}
         # Ids of wishes that have failed here, also while Redis cannot be told.
@@ -116,6 +118,7 @@ class ModelKeeper:
         finally:
             self._samples.turn(0.0)
             self._wishes.close()
+            self._view.close()
             self._work.end()
 
     def _look(self, now_s: float) -> None:
@@ -225,9 +228,7 @@ class ModelKeeper:
         model = self._loader.running(engine, spec, files, allowance, needed)
         try:
             detectors = list(model.make_detectors())
-            frame = synthetic_frame()
-            for detector in detectors:
-                detector.infer(frame)  # the first frame of a request is slow
+            infer_once(detectors)
         except Exception as error:
             log.debug("the first frame failed", exc_info=True)
             raise ModelFailedError(ModelFailure.LOAD, f"It cannot be run: {reason(error)}.") from None
@@ -295,8 +296,16 @@ class ModelKeeper:
         except ModelFailedError as error:
             self._fail(CANARY, wanted, error.reason, str(error))
             return
-        self._canary = Canary(wanted, choice.model, trial, self._samples, self._metrics)
-        self._metrics.try_model(spec.name, engine.precision(spec.precision))
+        precision = engine.precision(spec.precision)
+        self._canary = Canary(
+            wanted,
+            (choice.model, spec.name, precision),
+            trial,
+            samples=self._samples,
+            metrics=self._metrics,
+            view=self._view,
+        )
+        self._metrics.try_model(spec.name, precision)
         self._samples.turn(choice.share)
         log.info("trying %s on %.3g of the frames", choice.model, choice.share)
 

@@ -22,6 +22,7 @@ from elastic_inference.adapters.stream_broker.model_wishes import ModelWishes
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
 from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
+from elastic_inference.flows.inference.canary import CanaryView
 from elastic_inference.flows.inference.costly_frames import CostlyFrames
 from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_account import FrameAccount
@@ -82,6 +83,7 @@ class Pipeline:
         running: RunningModel,
         loader: ModelLoader,
         wishes: ModelWishes,
+        view: CanaryView,
         consumer: QueueConsumer,
         publisher: ResultPublisher,
         tuning: Tuning,
@@ -94,7 +96,7 @@ class Pipeline:
         requests: FrameRequests,
         recent_bytes: int = 0,
     ) -> None:
-        """`loader` and `wishes` are for models that the pod changes to.
+        """`loader` and `wishes` are for models that the pod changes to, `view` for a canary's results.
 
         `requests` are those of event workers for recent frames, of which `recent_bytes` are kept.
 
@@ -153,6 +155,7 @@ class Pipeline:
             work=self._side_work,
             metrics=models,
             pod=info.pod,
+            view=view,
         )
 
     def run(self, make_utilisation: Callable[[Engine], Utilisation]) -> None:

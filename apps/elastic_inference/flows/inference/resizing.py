@@ -21,7 +21,7 @@ from elastic_inference.flows.inference.frame_detector import FrameDetector
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.side_work import SideWork
 from elastic_inference.flows.inference.utilisation import Utilisation
-from elastic_inference.flows.inference.warm_up import synthetic_frame
+from elastic_inference.flows.inference.warm_up import infer_once
 from elastic_inference.flows.inference.workers import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -150,9 +150,7 @@ class CpuFollower:
         try:
             self._engine.compile_again(allowance.threads)
             detectors = list(self._make_detectors())
-            frame = synthetic_frame()
-            for detector in detectors:
-                detector.infer(frame)  # the first frame of a request is slow
+            infer_once(detectors)
         except Exception as error:  # the pod works as it is
             text = "the model could not be compiled for a quota of %s: %s"
             known = isinstance(error, (RuntimeError, ElasticInferenceError))  # OpenVINO's and ours

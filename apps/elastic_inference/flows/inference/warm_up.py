@@ -111,6 +111,28 @@ class _Timing:
             self._barrier.abort()
 
 
+def infer_once(detectors: Sequence[FrameDetector]) -> None:
+    """Lets all detectors infer a frame at the same time, so that each stream of the engine has its slow first one.
+
+    Raises what the first of them raises that fails.
+    """
+    frame, failures = synthetic_frame(), list[Exception]()
+
+    def work(detector: FrameDetector) -> None:
+        try:
+            detector.infer(frame)
+        except Exception as error:  # noqa: BLE001  raised again in the caller's thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(each,), name="first-frame") for each in detectors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
 def synthetic_frame(size: tuple[int, int] = _FRAME_SIZE, seed: int = 1) -> Frame:
     """A frame with soft shapes, about as hard to decode as a camera's: some 50 kB at 768x432."""
     width, height = size
