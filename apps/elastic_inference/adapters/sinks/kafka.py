@@ -28,7 +28,7 @@ _REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.IN
 
 
 # OpenSSL's reason, such as `certificate verify failed`.
-_SSL = re.compile(r"SSL routines::([a-zA-Z0-9 ]{1,100})")
+_SSL = re.compile(r"SSL routines::([a-zA-Z0-9 /]{1,100})")
 _TRY_S = 3.0
 
 
