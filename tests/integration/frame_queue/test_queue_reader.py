@@ -8,12 +8,17 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import pytest
+import redis
+from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader
 from elastic_inference.adapters.frame_queue import queue_reader as reader_module
+from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
+from tests.support.redis_servers import cluster
+from tests.support.waiting import wait_for_async
 
 
 async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> None:
@@ -33,6 +38,28 @@ async def test_reader_sees_types_sources_and_lengths(valkey: EmbeddedValkey) -> 
         assert abs(source.last_seen - time.time()) < 60
         assert 0 < bench.redis.pttl(keys.source(TYPE, "cam-1")) <= 10_000
         await reader.close()
+
+
+async def test_a_reader_that_closes_in_the_middle_of_a_pass_leaves_no_connection_to_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader_module, "KEYS_A_STEP", 1)
+    with cluster(3) as nodes:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        reader = QueueReader(RedisTarget(url=SecretStr(f"redis+cluster://{hosts}")), "ei-pass")
+
+        def connected() -> int:
+            found = 0
+            for node in nodes:
+                with redis.Redis(port=node.port) as client:
+                    found += sum(each["name"] == "ei-pass" for each in client.client_list())
+            return found
+
+        scan = reader.type_scan()
+        assert not await scan.step()
+        assert connected()
+        await reader.close()
+        await wait_for_async(lambda: not connected(), 20, "the end of its connections")
 
 
 @pytest.fixture

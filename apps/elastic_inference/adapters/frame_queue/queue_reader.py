@@ -69,6 +69,7 @@ class QueueClients:
         self.name = name
         self.cluster = is_cluster(target)
         self._clients: dict[str, redis.asyncio.Redis] = {}
+        self._nodes: set[redis.asyncio.Redis] = set()
 
     def of(self, infer_type: str) -> redis.asyncio.Redis:
         """The client for the keys of a type."""
@@ -77,10 +78,23 @@ class QueueClients:
             self._clients[key] = connect_async(self.target, key=key or None, name=self.name)
         return self._clients[key]
 
+    async def open_nodes(self) -> list[redis.asyncio.Redis]:
+        """One client for each server of a Redis Cluster, for `close_nodes`. Raises REDIS_ERRORS."""
+        nodes = await connect_nodes_async(self.target, self.name)
+        self._nodes.update(nodes)
+        return nodes
+
+    async def close_nodes(self, nodes: Iterable[redis.asyncio.Redis]) -> None:
+        """Closes what `open_nodes` opened."""
+        for node in nodes:
+            await node.aclose()
+            self._nodes.discard(node)
+
     async def close(self) -> None:
-        """Closes every connection."""
-        clients = list(self._clients.values())
+        """Closes every connection, those of a pass in progress too."""
+        clients = [*self._clients.values(), *self._nodes]
         self._clients.clear()
+        self._nodes.clear()
         for client in clients:
             await client.aclose()
 
@@ -189,7 +203,7 @@ class TypeScan:
         started, walked = time.monotonic(), 0
         if self._nodes is None:
             clients = self._clients
-            nodes = await connect_nodes_async(clients.target, clients.name) if clients.cluster else [clients.of("")]
+            nodes = await clients.open_nodes() if clients.cluster else [clients.of("")]
             self._nodes = nodes
             self._left = [(node, pattern) for node in nodes for pattern in _TYPE_PATTERNS]
         while self._left and walked < KEYS_A_STEP and time.monotonic() - started < STEP_S:
@@ -208,8 +222,7 @@ class TypeScan:
     async def close(self) -> None:
         """Closes what the pass opened."""
         if self._clients.cluster:
-            for node in self._nodes or ():
-                await node.aclose()
+            await self._clients.close_nodes(self._nodes or ())
 
     def _take(self, batch: Sequence[bytes], preferred: Collection[str]) -> None:
         for key in batch:
