@@ -7,8 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "apps" / "elastic_inference"
 # `RedisHealth.failed` and `QueueConsumer._report` log a traceback for what they don't expect. `WarmUp` keeps the error
-# and raises it in the caller.
-KEEPS = {"failed", "_report", "_failures"}
+# and raises it in the caller; a trial of a model counts frames that fail.
+KEEPS = {"failed", "_report", "_failures", "failures", "add_failed"}
 
 
 def is_counted(handler: ast.ExceptHandler) -> bool:
@@ -17,6 +17,8 @@ def is_counted(handler: ast.ExceptHandler) -> bool:
         if isinstance(node, ast.Raise):
             return True
         if isinstance(node, ast.Attribute) and (node.attr == "exception" or node.attr in KEEPS):
+            return True
+        if isinstance(node, ast.Name) and node.id in KEEPS:
             return True
         if isinstance(node, ast.keyword) and node.arg == "exc_info":
             return True

@@ -146,6 +146,11 @@ def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> None:
     logging.getLogger("tornado.access").setLevel(max(logging.WARNING, root.level))
 
 
+def count_tracebacks(count: Callable[[], None]) -> None:
+    """Calls `count` for each traceback in the log from now on; call it after `set_up_logging`."""
+    logging.getLogger().addHandler(TracebackHandler(count))
+
+
 class Throttle:
     """Limits repeated log lines to one per key and minute. Thread-safe.
 

@@ -18,7 +18,7 @@ from elastic_inference import __version__
 from elastic_inference.base import config
 from elastic_inference.base.exit_codes import EXIT_FATAL, EXIT_SETTING
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
-from elastic_inference.base.log import TracebackHandler, one_line, set_up_logging
+from elastic_inference.base.log import count_tracebacks, one_line, set_up_logging
 from elastic_inference.base.metrics import ServiceMetrics
 from elastic_inference.base.pending_resize import resize_waits
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError, SourceFatalError
@@ -49,7 +49,7 @@ def run_service(settings_class: type[S], run: Callable[[S, Lifecycle, CollectorR
         GCCollector(registry=registry)
         metrics = ServiceMetrics(registry)
         metrics.resize_pending.set_function(resize_waits)
-        logging.getLogger().addHandler(TracebackHandler(metrics.unexpected_errors.inc))
+        count_tracebacks(metrics.unexpected_errors.inc)
         try:
             health = HealthServer(lifecycle, registry, settings.metrics_port, settings.metrics_host or "")
         except OSError as error:
