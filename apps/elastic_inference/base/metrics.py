@@ -1,4 +1,4 @@
-"""Every Prometheus metric of the package: names, help, labels, buckets.
+"""The Prometheus metrics of the package: names, help, labels, buckets. Those of models are in `model_metrics`.
 
 Each service builds the group it needs with its own registry, so each test starts from zero. `doc/inference_metrics.md`
 explains each metric. Label values that are known in advance exist from the start.
@@ -12,7 +12,6 @@ from elastic_inference.base.zone_counters import ZoneCounters
 from elastic_inference.domain.errors import DropReason, InvalidReason
 from elastic_inference.domain.events.event import EventKind, Phase
 from elastic_inference.domain.events.missing import Missing
-from elastic_inference.domain.model_wish import Figures, ModelFailure
 
 # From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -88,81 +87,6 @@ class InferenceMetrics:
         self.end_to_end_s = self._end_to_end_s.labels(**own)
         self.dropped = {reason: self._drops.labels(**own, reason=reason.value) for reason in DropReason}
         self.invalid = {reason: self._invalid.labels(**own, reason=reason.value) for reason in InvalidReason}
-
-
-class ModelMetrics:
-    """Which model a pod runs, which one it tries beside it, and what came of the switches."""
-
-    def __init__(self, registry: CollectorRegistry, infer_type: str) -> None:
-        def counter(name: str, text: str) -> Counter:
-            return Counter(name, text, ("infer_type",), registry=registry).labels(infer_type=infer_type)
-
-        def figure(name: str, text: str) -> Gauge:
-            return Gauge(name, text, ("infer_type", "model", "role"), registry=registry)
-
-        self._type = infer_type
-        self._info = Gauge(
-            "ei_model_info",
-            "1 for the model that the pod runs, and for its canary.",
-            ("infer_type", "model", "precision", "role"),
-            registry=registry,
-        )
-        self._running: tuple[str, str] | None = None
-        self._canary: tuple[str, str] | None = None
-        self.switches = counter("ei_model_switches", "How often the pod changed to another model.")
-        failures = Counter(
-            "ei_model_failures", "Models that were not taken, by reason.", ("infer_type", "reason"), registry=registry
-        )
-        self.failures = {reason: failures.labels(infer_type=infer_type, reason=reason.value) for reason in ModelFailure}
-        self.frames = counter("ei_canary_frames", "Frames that the canary has inferred too.")
-        self.skipped = counter("ei_canary_frames_skipped", "Sampled frames that the canary had no time for.")
-        self._agreement = Gauge(
-            "ei_canary_agreement",
-            "Share of detections that canary and running model both have, 0..1.",
-            ("infer_type", "model"),
-            registry=registry,
-        )
-        self._confidence = figure("ei_canary_confidence", "Mean confidence of detections.")
-        self._frame_s = figure("ei_canary_frame_seconds", "CPU time for a frame.")
-
-    def run(self, model: str, precision: str) -> None:
-        """Shows which model runs."""
-        self._running = self._replace(self._running, (model, precision), "running")
-
-    def try_model(self, model: str, precision: str) -> None:
-        """Shows which canary runs."""
-        self._canary = self._replace(self._canary, (model, precision), "canary")
-
-    def end_canary(self) -> None:
-        """Removes what is shown of a canary."""
-        self._canary = self._replace(self._canary, None, "canary")
-        for each in (self._agreement, self._confidence, self._frame_s):
-            each.clear()
-
-    def show(self, figures: Figures) -> None:
-        """Shows the figures of the canary."""
-        if self._canary is None or self._running is None:
-            return
-        canary, running = self._canary[0], self._running[0]
-        if figures.agreement is not None:
-            self._agreement.labels(self._type, canary).set(figures.agreement)
-        for gauge, model, role, value in (
-            (self._confidence, running, "running", figures.confidence),
-            (self._confidence, canary, "canary", figures.canary_confidence),
-            (self._frame_s, running, "running", figures.frame_s),
-            (self._frame_s, canary, "canary", figures.canary_frame_s),
-        ):
-            if value is not None:
-                gauge.labels(self._type, model, role).set(value)
-
-    def _replace(
-        self, before: tuple[str, str] | None, after: tuple[str, str] | None, role: str
-    ) -> tuple[str, str] | None:
-        if before is not None and before != after:
-            self._info.remove(self._type, *before, role)
-        if after is not None:
-            self._info.labels(self._type, *after, role).set(1)
-        return after
 
 
 class ProducerFamilies:

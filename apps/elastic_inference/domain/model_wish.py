@@ -66,7 +66,7 @@ class ModelStage(StrEnum):
 
 @with_config(CLOSED)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TrialLimits:
     """When a model counts as failed in the comparison with the running one."""
 
     max_time_factor: _TimeFactor = DEFAULT_TIME_FACTOR
@@ -75,7 +75,7 @@ class Limits:
 
 @with_config(CLOSED)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice(Limits):
+class ModelChoice(TrialLimits):
     """A model that all pods of a type should run."""
 
     model: ModelName

@@ -8,7 +8,7 @@ import re
 from prometheus_client import CollectorRegistry
 from tests.support.manifests import PROJECT
 
-from elastic_inference.base import metrics
+from elastic_inference.base import metrics, model_metrics
 
 DOCUMENT = PROJECT / "doc" / "inference_metrics.md"
 ARGUMENTS = {"infer_type": "people", "model": "m", "stream": "gate-1", "infer_types": ("people",)}
@@ -17,8 +17,9 @@ ARGUMENTS = {"infer_type": "people", "model": "m", "stream": "gate-1", "infer_ty
 def exported() -> set[str]:
     """Names as a scrape shows them; a counter's ends in `_total`."""
     found = set()
-    for name, group in inspect.getmembers(metrics, inspect.isclass):
-        if name.endswith("Metrics") and group.__module__ == metrics.__name__:
+    modules = (metrics, model_metrics)
+    for name, group in (each for module in modules for each in inspect.getmembers(module, inspect.isclass)):
+        if name.endswith("Metrics") and group.__module__ in {module.__name__ for module in modules}:
             registry = CollectorRegistry()
             wanted = set(inspect.signature(group).parameters) - {"registry", "into"}
             group(registry, **{key: ARGUMENTS[key] for key in wanted})

@@ -159,17 +159,21 @@ for i = 1, #frames, 3 do
 end
 if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
 
--- Older rights may lack these commands. Clients can raise the drops: this many at once are not true.
-local MAX_CLAIMED, FLOW_LIFE = 1000000, 60000
-local flow = prefix .. 'flow'
-local claimed = 0
-for i = 2, #drops, 2 do claimed = math.min(MAX_CLAIMED, claimed + drops[i]) end
-local function total(field, count)
-  local found = redis.pcall('HINCRBY', flow, field, count)
-  if type(found) == 'number' then return found end
-  redis.pcall('UNLINK', flow)
-  return -1
+-- What all pods have popped and claimed. Older rights may lack these commands.
+local function count_flow()
+  local flow, most, life = prefix .. 'flow', 1000000, 60000
+  local claimed = 0
+  -- Clients can raise the drops: more than `most` at once are not true.
+  for i = 2, #drops, 2 do claimed = math.min(most, claimed + drops[i]) end
+  local function total(field, count)
+    local found = redis.pcall('HINCRBY', flow, field, count)
+    if type(found) == 'number' then return found end
+    redis.pcall('UNLINK', flow)
+    return -1
+  end
+  local popped, lost = total('popped', taken), total('dropped', claimed)
+  redis.pcall('PEXPIRE', flow, life)
+  return popped, lost
 end
-local popped, lost = total('popped', taken), total('dropped', claimed)
-redis.pcall('PEXPIRE', flow, FLOW_LIFE)
-return {redis.call('LLEN', tokens), drops, frames, now, popped, lost}
+
+return {redis.call('LLEN', tokens), drops, frames, now, count_flow()}

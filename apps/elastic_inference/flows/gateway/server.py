@@ -147,8 +147,7 @@ class GatewayServer:
         cameras = PoolCameras(registry_client, state.now_s, lambda error: explain(error, settings.queue))
         events = EventReader(EventLog(broker), lambda error: explain(error, settings.broker))
         hub = EventHub(state, self._metrics, cameras, events)
-        parts = urlsplit(settings.websocket_server_url)
-        upstream = (str(parts.hostname), parts.port or 80)
+        upstream = _address(settings.websocket_server_url)
         snapshots = SnapshotClient(*upstream)
         self._running.callback(snapshots.close)
         self._gateway = Gateway(
@@ -314,3 +313,8 @@ def _bind(host: str, port: int) -> list[socket.socket]:
         raise SettingError(
             "GATEWAY_PORT", port, f"expected a free port at the address {host} ({error.strerror or error})"
         ) from None
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return str(parts.hostname), parts.port or 80

@@ -12,7 +12,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from elastic_inference.base.log import Throttle
-from elastic_inference.base.metrics import ModelMetrics
+from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.model_wish import Figures
 from elastic_inference.domain.result import Detection, Result

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from elastic_inference.domain.model_wish import Figures, Limits, ModelFailure
+from elastic_inference.domain.model_wish import Figures, ModelFailure, TrialLimits
 from elastic_inference.domain.result import Detection
 
 # Boxes of one label that overlap by at least this much are the same object, as in the dashboard's compare view.
@@ -46,7 +46,7 @@ class _Frame:
 class Comparison:
     """Two models on the same frames. Not thread-safe."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: TrialLimits) -> None:
         self._limits = limits
         self._frames: deque[_Frame] = deque(maxlen=WINDOW)
         self._failed: deque[bool] = deque(maxlen=WINDOW)

@@ -18,14 +18,15 @@ from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.base.memory_limit import memory_used, room_for_images
-from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.canary import CanaryView
 from elastic_inference.flows.inference.engine import Engine, reason
 from elastic_inference.flows.inference.model_loader import ModelLoader, files_of
-from elastic_inference.flows.inference.pipeline import Pipeline, Tuning
+from elastic_inference.flows.inference.pipeline import ModelChanges, Pipeline, Tuning
 from elastic_inference.flows.inference.resizing import PodCpu, fixed_cores
 from elastic_inference.flows.inference.utilisation import Utilisation
 from elastic_inference.flows.inference.warm_up import WarmUp, limit_opencv, warm_up
@@ -79,15 +80,17 @@ def run(settings: InferenceSettings, lifecycle: Lifecycle, registry: CollectorRe
     targets = {"queue": settings.queue, "broker": settings.broker}
     pipeline = Pipeline(
         running=running,
-        loader=loader,
-        wishes=ModelWishes(broker_client, settings.infer_type),
-        view=CanaryView(ResultPublisher(broker_client, settings.infer_type, pod, 0, events=False)),
+        changes=ModelChanges(
+            loader,
+            ModelWishes(broker_client, settings.infer_type),
+            CanaryView(ResultPublisher(broker_client, settings.infer_type, pod, 0, events=False)),
+            ModelMetrics(registry, settings.infer_type),
+        ),
         consumer=consumer,
         publisher=publisher,
         tuning=Tuning(first.fps, settings.metrics_window_s, settings.max_frame_age_s),
         budget=budget,
         metrics=InferenceMetrics(registry, settings.infer_type, spec.name),
-        models=ModelMetrics(registry, settings.infer_type),
         lifecycle=lifecycle,
         cpu=PodCpu(watch, model_bytes),
         explain=lambda error, part: explain(error, targets[part]),

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from elastic_inference.adapters.frame_queue import QueueConsumer
-from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.flows.inference.engine import SPARE_REQUESTS
 from elastic_inference.flows.inference.frame_detector import FrameDetector
 from elastic_inference.flows.inference.load_meter import LoadMeter

@@ -18,16 +18,16 @@ from elastic_inference.adapters.catalogue import ModelSpec
 from elastic_inference.adapters.stream_broker.model_wishes import CANARY, SWITCH, Failures, ModelWishes
 from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.base.log import Throttle
-from elastic_inference.base.metrics import ModelMetrics
+from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.model_wish import (
     MAX_MESSAGE,
     Failure,
-    Limits,
     ModelFailure,
     ModelStage,
     ModelWish,
     PodModel,
+    TrialLimits,
     record_json,
 )
 from elastic_inference.flows.inference.canary import Canary, CanaryView
@@ -137,7 +137,7 @@ class ModelKeeper:
         if wanted != self._name:
             self._follow(wanted, limits, wish.id if wish is not None else None)
         elif self._settled(now_s):
-            self._follow(self._name, Limits(), None)
+            self._follow(self._name, TrialLimits(), None)
         else:
             self._look_after_canary(wish)
             failed = wish is not None and self._has_failed(SWITCH, wish.id)
@@ -158,13 +158,13 @@ class ModelKeeper:
         except (RedisError, OSError) as error:
             log.debug("no wish could be read: %s", error)  # the broker's health is reported elsewhere
 
-    def _wanted(self, wish: ModelWish | None) -> tuple[str | None, Limits | None]:
+    def _wanted(self, wish: ModelWish | None) -> tuple[str | None, TrialLimits | None]:
         """The model that should run, None for that of the settings; no limits on the way back from a failure."""
         if wish is None:
             return self._name, None  # nothing was asked, or Redis has lost it
         if self._has_failed(SWITCH, wish.id):
             return wish.former, None
-        return (wish.choice.model, wish.choice) if wish.choice else (None, Limits())
+        return (wish.choice.model, wish.choice) if wish.choice else (None, TrialLimits())
 
     def _has_failed(self, field: str, identity: str) -> bool:
         known = self._failures.get(field)
@@ -179,7 +179,7 @@ class ModelKeeper:
         changed = files not in (running.files, ()) and now_s - self._files_since_s >= SETTLE_S
         return changed and self._given_up != (None, self._name, files)
 
-    def _follow(self, name: str | None, limits: Limits | None, wish: str | None) -> None:
+    def _follow(self, name: str | None, limits: TrialLimits | None, wish: str | None) -> None:
         """Changes to the model of this name; keeps the running one if that fails."""
         running = self._exchange.running
         files: FileMark = ()
@@ -201,7 +201,7 @@ class ModelKeeper:
         else:
             self._name, self._given_up = name, None
 
-    def _change(self, spec: ModelSpec, files: FileMark, limits: Limits | None) -> None:
+    def _change(self, spec: ModelSpec, files: FileMark, limits: TrialLimits | None) -> None:
         self._show(ModelStage.LOADING)
         allowance = self._follower.allowance
         running = self._exchange.running
@@ -213,7 +213,7 @@ class ModelKeeper:
         engine.inline = engine.inline or single
         self._samples.turn(1.0 if limits is not None else 0.0)
         try:
-            trial = self._trial(engine, spec, limits or Limits())
+            trial = self._trial(engine, spec, limits or TrialLimits())
             if limits is not None:
                 self._compare(trial)
             factor = trial.factor(self._exchange.frame_s)
@@ -256,7 +256,7 @@ class ModelKeeper:
             log.debug("loading failed", exc_info=True)
             raise ModelFailedError(ModelFailure.LOAD, f"It cannot be loaded: {reason(error)}.") from None
 
-    def _trial(self, engine: Engine, spec: ModelSpec, limits: Limits) -> Trial:
+    def _trial(self, engine: Engine, spec: ModelSpec, limits: TrialLimits) -> Trial:
         trial = Trial(engine, self._loader.threshold(spec), limits, self._loader.budget, self._loader.wait_s)
         trial.warm_up()
         return trial

@@ -14,7 +14,7 @@ from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidFrameError, ModelError, StaleFrameError
 from elastic_inference.domain.frame import Frame
-from elastic_inference.domain.model_wish import Limits, ModelFailure
+from elastic_inference.domain.model_wish import ModelFailure, TrialLimits
 from elastic_inference.domain.result import Detection, Result
 from elastic_inference.flows.inference.comparison import Comparison, ModelFailedError
 from elastic_inference.flows.inference.engine import Engine, reason
@@ -35,7 +35,7 @@ class Trial:
         self,
         engine: Engine,
         threshold: float,
-        limits: Limits,
+        limits: TrialLimits,
         budget: ByteBudget | None = None,
         wait_s: float | None = None,
     ) -> None:

@@ -21,7 +21,8 @@ from elastic_inference.adapters.stream_broker.frame_requests import FrameRequest
 from elastic_inference.adapters.stream_broker.model_wishes import ModelWishes
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.lifecycle import DRAIN_LIMIT_S, Lifecycle
-from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.flows.inference.canary import CanaryView
 from elastic_inference.flows.inference.costly_frames import CostlyFrames
 from elastic_inference.flows.inference.engine import Engine
@@ -74,6 +75,16 @@ class Tuning:
         return self.max_frame_age_s + rounds * (1.0 + workers / max(fps, 0.001))
 
 
+@dataclass(frozen=True, slots=True)
+class ModelChanges:
+    """What a pod needs to change to another model: loader, wishes of the API, metrics, and `view` for a canary."""
+
+    loader: ModelLoader
+    wishes: ModelWishes
+    view: CanaryView
+    metrics: ModelMetrics
+
+
 class Pipeline:
     """One pod's flow; `run` it once."""
 
@@ -81,47 +92,32 @@ class Pipeline:
         self,
         *,
         running: RunningModel,
-        loader: ModelLoader,
-        wishes: ModelWishes,
-        view: CanaryView,
+        changes: ModelChanges,
         consumer: QueueConsumer,
         publisher: ResultPublisher,
         tuning: Tuning,
         budget: ByteBudget,
         metrics: InferenceMetrics,
-        models: ModelMetrics,
         lifecycle: Lifecycle,
         cpu: PodCpu,
         explain: Callable[[Exception, str], str],
         requests: FrameRequests,
         recent_bytes: int = 0,
     ) -> None:
-        """`loader` and `wishes` are for models that the pod changes to, `view` for a canary's results.
+        """`requests` are those of event workers for recent frames, of which `recent_bytes` are kept.
 
-        `requests` are those of event workers for recent frames, of which `recent_bytes` are kept.
-
-        `budget` limits the memory of images being decoded.
-
-        `explain` says in one line what a Redis error means, for `queue` or `broker`.
+        `budget` limits the memory of images being decoded. `explain` says in one line what a Redis error means, for
+        `queue` or `broker`.
         """
         self._publisher = publisher
         self._lifecycle = lifecycle
         engine, info = running.engine, running.info
-        loader.budget, loader.wait_s = budget, min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S)
+        changes.loader.budget, changes.loader.wait_s = budget, min(tuning.max_frame_age_s + 1.0, _MAX_WAIT_S)
         detectors = running.make_detectors()
         self._tuning = tuning
         self._costly = CostlyFrames(len(detectors))
-        self._pod = pod = PodContext(
-            TaskQueue(
-                len(detectors),
-                frames_ahead(tuning.first_fps),
-                max(MAX_POP_BYTES, budget.total // _HELD_SHARE),
-                self._costly,
-            ),
-            LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics, window_s=tuning.window_s),
-            FrameAccount(metrics),
-            lifecycle,
-        )
+        meter = LoadMeter(engine, ClaimedDrops(tuning.window_s, POP_WAIT_S), metrics, window_s=tuning.window_s)
+        self._pod = pod = PodContext(self._make_tasks(len(detectors), budget), meter, FrameAccount(metrics), lifecycle)
         broker = RedisHealth("broker", lifecycle, lambda error: explain(error, "broker"))
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
@@ -141,22 +137,12 @@ class Pipeline:
             follower=self._follower,
             meter=pod.meter,
             metrics=metrics,
-            models=models,
+            models=changes.metrics,
             server_ms=publisher.server_ms,
             tune=self._tune,
         )
         self._side_work = SideWork(pod.meter)
-        self._keeper = ModelKeeper(
-            loader=loader,
-            exchange=self._exchange,
-            wishes=wishes,
-            samples=samples,
-            follower=self._follower,
-            work=self._side_work,
-            metrics=models,
-            pod=info.pod,
-            view=view,
-        )
+        self._keeper = self._make_keeper(changes, samples, info.pod)
 
     def run(self, make_utilisation: Callable[[Engine], Utilisation]) -> None:
         """Runs until the lifecycle stops and all frames in hand are published.
@@ -189,6 +175,23 @@ class Pipeline:
         self._follower.close(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
         models.join(max(_DRAIN_MARGIN_S, drain_until_s - time.monotonic()))
         log.info("drained: %d frames inferred in total", self._workers.inferred)
+
+    def _make_tasks(self, workers: int, budget: ByteBudget) -> TaskQueue:
+        held_bytes = max(MAX_POP_BYTES, budget.total // _HELD_SHARE)
+        return TaskQueue(workers, frames_ahead(self._tuning.first_fps), held_bytes, self._costly)
+
+    def _make_keeper(self, changes: ModelChanges, samples: FrameSamples, pod: str) -> ModelKeeper:
+        return ModelKeeper(
+            loader=changes.loader,
+            exchange=self._exchange,
+            wishes=changes.wishes,
+            samples=samples,
+            follower=self._follower,
+            work=self._side_work,
+            metrics=changes.metrics,
+            pod=pod,
+            view=changes.view,
+        )
 
     def _measure_until_stop(self, make_utilisation: Callable[[Engine], Utilisation]) -> None:
         utilisation = make_utilisation(self._exchange.running.engine)

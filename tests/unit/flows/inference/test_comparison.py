@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from elastic_inference.domain.model_wish import Limits, ModelFailure
+from elastic_inference.domain.model_wish import ModelFailure, TrialLimits
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.comparison import (
     AGREED_OBJECTS,
@@ -52,7 +52,7 @@ def test_boxes_without_size_overlap_by_nothing() -> None:
 
 
 def test_figures_are_means_over_detections() -> None:
-    comparison = Comparison(Limits())
+    comparison = Comparison(TrialLimits())
     assert comparison.figures(0.01).agreement is None
     comparison.add(found(0.1, 0.5), found(0.1, confidence=0.5), 0.004)
     comparison.add([], [], 0.002)
@@ -64,7 +64,7 @@ def test_figures_are_means_over_detections() -> None:
 
 
 def test_a_model_that_finds_nothing_where_the_running_one_finds_many_has_failed() -> None:
-    comparison = Comparison(Limits())
+    comparison = Comparison(TrialLimits())
     for _ in range(2):
         comparison.add(found(0.1, 0.3, 0.5), [], 0.01)
     assert reason(comparison) is None, "two frames prove nothing"
@@ -76,14 +76,14 @@ def test_a_model_that_finds_nothing_where_the_running_one_finds_many_has_failed(
 
 def test_too_little_agreement_is_a_failure_if_it_was_asked_for() -> None:
     for least, expected in ((0.0, None), (0.4, None), (0.6, ModelFailure.DISAGREES)):
-        comparison = Comparison(Limits(min_agreement=least))
+        comparison = Comparison(TrialLimits(min_agreement=least))
         for _ in range(AGREED_OBJECTS // 4):
             comparison.add(found(0.1, 0.3), found(0.1, 0.6), 0.01)
         assert reason(comparison) is expected
 
 
 def test_a_model_that_takes_too_long_has_failed_if_times_are_known() -> None:
-    comparison = Comparison(Limits(max_time_factor=2))
+    comparison = Comparison(TrialLimits(max_time_factor=2))
     for _ in range(TIMED_FRAMES - 1):
         comparison.add([], [], 0.05)
     assert reason(comparison, 0.02) is None, "too few frames"
@@ -94,7 +94,7 @@ def test_a_model_that_takes_too_long_has_failed_if_times_are_known() -> None:
 
 
 def test_some_frames_may_fail_but_not_many() -> None:
-    comparison = Comparison(Limits())
+    comparison = Comparison(TrialLimits())
     for _ in range(FAILED_FRAMES):
         comparison.add_failed()
     assert reason(comparison) is ModelFailure.FRAMES

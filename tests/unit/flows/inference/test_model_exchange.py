@@ -11,7 +11,8 @@ from tests.support.results import PERSON
 from tests.support.waiting import wait_for
 
 from elastic_inference.base.cpu_quota import CpuAllowance
-from elastic_inference.base.metrics import InferenceMetrics, ModelMetrics
+from elastic_inference.base.metrics import InferenceMetrics
+from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.image_size import ModelSize
 from elastic_inference.domain.result import Detection
