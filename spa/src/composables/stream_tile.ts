@@ -55,13 +55,7 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     counts,
     latencyMs: computed(() => totalLatencyMs(report.value)),
     skipped: computed(() => skippedText(report.value)),
-    canvas: computed(() => ({
-      id: stream()?.id ?? '',
-      label: spoken.value,
-      paused: paused.value,
-      camera: stream()?.name,
-      type: stream()?.type ?? '',
-    })),
+    canvas: computed(() => canvasOf(stream(), spoken.value, paused.value)),
     canvasEvents: {
       report(next: TileReport): void {
         report.value = next
@@ -80,6 +74,14 @@ export function useStreamTile(stream: () => Stream | null, onReport: (report: Ti
     },
   }
 }
+
+const canvasOf = (stream: Stream | null, label: string, paused: boolean) => ({
+  id: stream?.id ?? '',
+  label,
+  paused,
+  camera: stream?.name,
+  type: stream?.type ?? '',
+})
 
 const spokenLabel = (stream: Stream | null, words: string): string =>
   stream ? `${stream.name}, ${stream.type}: ${words}` : ''
