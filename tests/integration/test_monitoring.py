@@ -23,6 +23,7 @@ from tests.support.monitoring import (
     tool,
     with_static_targets,
 )
+from tests.support.ports import free_port
 from tests.support.system import ServiceProcess, System
 from tests.support.viewer import Viewer
 from tests.support.waiting import wait_for
@@ -172,7 +173,7 @@ def services_of(system: System, clip: Path, model: Path) -> dict[str, ServicePro
     services = {
         "websocket-server": system.websocket_server(),
         "gateway": system.gateway(),
-        "housekeeping": system.housekeeping(),
+        "housekeeping": system.service("housekeeping", {"SCALER_PORT": str(free_port())}),
         "events": system.service("events"),
         "inference": system.infer("face", {"INFER_MODEL_PATH": str(model)}),
         "producer": system.file(clip, "face", "gate-1", {"VIDEO_FPS": "5", "FRAME_WIDTH": "320"}),

@@ -92,7 +92,8 @@ def test_a_container_gets_its_settings_by_name_only(script: str, environ: dict[s
     secret_file.write_text(SECRET + "\n")
     fields = SETTINGS[command].model_fields
     own = {name: "1" for name in map(str.upper, fields) if not name.startswith(("QUEUE_", "BROKER_"))}
-    own = {name: value for name, value in own.items() if not name.endswith(("_FILE", "_PATH", "_DIR", "_CERT", "_KEY"))}
+    files = ("_FILE", "_PATH", "_DIR", "_CERT", "_KEY", "_CA")
+    own = {name: value for name, value in own.items() if not name.endswith(files)}
     settings = {**own, "QUEUE_PASSWORD_FILE": str(secret_file), "QUEUE_PASSWORD": "", "EI_ENGINE_ARGS": "--memory 1g"}
     done = run(
         *(script, *needed, address_option(script), "127.0.0.1", "-p", str(free_port())),

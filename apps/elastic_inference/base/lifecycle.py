@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
-from types import FrameType
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from elastic_inference.base.bounded_server import BoundedServer
 from elastic_inference.base.log import MAX_VALUE, one_line
+from elastic_inference.base.stop_signals import watch_signals
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Lifecycle:
         return self._stop.wait(timeout_s)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Calls `callback` when the stop begins, in the signal handler's thread: it must not block."""
+        """Calls `callback` when the stop begins, in the thread that begins it: it must not block."""
         with self._lock:
             self._callbacks.append(callback)
 
@@ -175,13 +175,11 @@ class Lifecycle:
     def install_signal_handlers(self) -> None:
         """SIGTERM and SIGINT begin the stop; a second one ends the process at once. Main thread only."""
 
-        def handle(number: int, _frame: FrameType | None) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            log.info("%s: stopping on %s", self.service, signal.Signals(number).name)
+        def begin(number: signal.Signals) -> None:
+            log.info("%s: stopping on %s", self.service, number.name)
             self.stop()
 
-        signal.signal(signal.SIGTERM, handle)
-        signal.signal(signal.SIGINT, handle)
+        watch_signals((signal.SIGTERM, signal.SIGINT), begin, once=True)
 
 
 class HealthServer:

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -137,6 +139,29 @@ def test_signal_begins_the_stop_once() -> None:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def test_a_signal_that_interrupts_the_main_thread_while_it_holds_a_lock_ends_the_process() -> None:
+    code = """
+import os, signal
+from elastic_inference.base.lifecycle import Lifecycle
+
+class Part(str):
+    asked = False
+
+    def __hash__(self):  # called while `beat` holds its lock
+        if not self.asked:
+            self.asked = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 1
+
+lifecycle = Lifecycle("test")
+lifecycle.install_signal_handlers()
+lifecycle.beat(Part("events"))
+print(lifecycle.wait_stop(20))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_a_thread_that_fails_or_returns_unasked_stops_the_service() -> None:

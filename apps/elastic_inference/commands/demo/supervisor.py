@@ -22,6 +22,7 @@ from typing import IO, TextIO
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.exit_codes import FINAL_EXITS
 from elastic_inference.base.log import one_line
+from elastic_inference.base.stop_signals import watch_signals
 
 STOP_LIMIT_S = 4.0  # then SIGKILL; the demo promises to end within 5 s
 STEADY_S = 20.0  # a child that ran for this long gets a fresh backoff
@@ -81,13 +82,12 @@ class Supervisor:
             self._out.flush()
 
     def stop(self) -> None:
-        """Makes `run` stop soon. May be called from a signal handler or another thread."""
+        """Makes `run` stop soon. May be called from another thread, not from a signal handler."""
         self._stop.set()
 
     def run(self, tick: Callable[[], None] | None = None) -> int:
         """Runs everything until it is stopped, and calls `tick` ten times per second. Returns the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda _number, _frame: self.stop())
+        watch_signals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda _number: self.stop())
         try:
             while not self._stop.wait(0.1):
                 now = time.monotonic()
