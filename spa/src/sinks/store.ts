@@ -75,6 +75,13 @@ export function useSinks(allowed: boolean) {
     problem,
     failure,
     removals,
+    /** What the server has now; null if it is gone. */
+    async fresh(name: string): Promise<SinkView | null> {
+      const answer = await listSinks()
+      news += 1
+      take(answer)
+      return answer.sinks.find((one) => nameOf(one) === name) ?? null
+    },
     /** Adds or replaces it; with a revision, only if it is still that one. */
     async put(
       name: string,

@@ -237,13 +237,13 @@ test('an event has its image with its box, larger on a click or by key; a missin
     '320',
     '240',
   ])
-  await row(502).locator('[title="There is no image of this event, or it is no longer kept."]').waitFor()
+  await row(502).getByText('Image no longer kept').and(page.locator('[title*="EVENT_SNAPSHOT_S"]')).waitFor()
   await row(503).locator('[title="The pod did not answer."]').waitFor()
   // What the server has said is missing is not asked for again: the browser would log each refusal.
   expect(asked).toBe(2)
   await page.getByRole('link', { name: 'Streams', exact: true }).click()
   await page.goBack()
-  await row(502).locator('[title="There is no image of this event, or it is no longer kept."]').waitFor()
+  await row(502).getByText('Image no longer kept').and(page.locator('[title*="EVENT_SNAPSHOT_S"]')).waitFor()
   await waitFor('the thumbnail again', async () => (await width(thumbnail)) === 640, 30_000)
   expect(asked).toBe(2)
   for (const opens of [(button: Locator) => button.click(), (button: Locator) => button.press('Enter')]) {
