@@ -89,6 +89,8 @@ class Site(System):
         self._gate = threading.Event()
         self._ended: Counter[str] = Counter()
         self._ended_pods: dict[str, int] = {}
+        # By pod: how many results more than the pod counted are known. A result counts as lost if its reply was lost.
+        self._uncounted: Counter[str] = Counter()
         self._last: dict[str, Counter[str]] = {}
         # Frames that a pod dropped itself, by pod.
         self._aside: dict[str, int] = {}
@@ -268,7 +270,11 @@ class Site(System):
         for service in self.services:
             if service.kind in COUNTED:
                 total += self.note_counters(service.name)
-        total["inferred"] += sum(max(count, self.reader.by_pod[pod]) for pod, count in self._ended_pods.items())
+            if service.kind == "infer":
+                counted = self._last.get(service.name, Counter())["inferred"]
+                self._uncounted[service.pod] = self.reader.by_pod[service.pod] - counted
+        for pod, count in self._ended_pods.items():
+            total["inferred"] += max(count, self.reader.by_pod[pod] - self._uncounted[pod])
         open_drops: dict[bytes, bytes] = self.admin.hgetall(keys.dropped(TYPE))  # type: ignore[assignment]
         for reason in (b"queue_full", b"stale"):
             total["dropped"] += int(open_drops.get(reason, b"0"))

@@ -30,15 +30,16 @@ ModelName = Annotated[
 _TimeFactor = Annotated[
     float,
     Field(
+        strict=True,
         gt=0,
         le=100,
         description="The model fails if a frame takes more than this many times the CPU time of the running model.",
     ),
 ]
 _MinAgreement = Annotated[
-    float, Field(ge=0, le=1, description="The model fails if its agreement with the running one is lower.")
+    float, Field(strict=True, ge=0, le=1, description="The model fails if its agreement with the running one is lower.")
 ]
-Share = Annotated[float, Field(gt=0, le=1, description="Which share of the frames the canary infers too.")]
+Share = Annotated[float, Field(strict=True, gt=0, le=1, description="Which share of the frames the canary infers too.")]
 
 
 class ModelFailure(StrEnum):
