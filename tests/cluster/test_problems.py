@@ -123,7 +123,7 @@ def test_a_model_that_does_not_exist_is_what_its_log_ends_with(installed: Instal
         )
         log = installed.kubectl.run("logs", f"deployment/{app}", "--previous")
         print(f"\nthe log of a pod without its model:\n{log}")
-        assert log.splitlines()[-1].startswith("error: INFER_MODEL_NAME=no-such-model_FP32 ")
+        assert log.splitlines()[-1].startswith("error: The model no-such-model_FP32 is neither in the catalogue ")
         assert "Traceback" not in log
         still_works(installed)
     finally:

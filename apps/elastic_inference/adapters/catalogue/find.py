@@ -149,7 +149,7 @@ def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
         return _custom(model, found[1], _complete(found[0]))
     close = difflib.get_close_matches(model, catalogue.models, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "tools/download-models.sh --list names the catalogue's."
-    raise ModelError(f"INFER_MODEL_NAME={name} is neither in the catalogue nor in {folder.resolve()}: {hint}")
+    raise ModelError(f"The model {name} is neither in the catalogue nor in {folder.resolve()}: {hint}")
 
 
 def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
