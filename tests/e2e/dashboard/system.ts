@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 export const repository = join(dirname(fileURLToPath(import.meta.url)), '../../..')
-const python = join(repository, '.venv/bin/python')
+export const python = join(repository, '.venv/bin/python')
 
 export const timeFactor = Number(process.env.EI_TEST_TIME_FACTOR ?? '1')
 
@@ -76,8 +76,14 @@ export class Service {
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (!this.running) return
-    const ended = once(this.child, 'exit')
     this.child.kill(signal)
+    await this.ended()
+  }
+
+  /** Waits until it has ended; kills it after 15 s. */
+  async ended(): Promise<void> {
+    if (!this.running) return
+    const ended = once(this.child, 'exit')
     const timer = setTimeout(() => this.child.kill('SIGKILL'), 15_000)
     await ended
     clearTimeout(timer)
