@@ -44,6 +44,7 @@ def parts(context: Context, case: str) -> dict[str, Callable[[], Iterator[Figure
 def main() -> int:
     """The exit code: 0 if all parts ran, whatever the figures; 1 if one failed."""
     options = _options()
+    os.environ["INFERENCE_PRECISION"] = options.precision  # for the pod, and for `pod_children`
     shared = REPOSITORY.parent / "shared"
     context = Context(
         options.models or Path(os.environ.get("EI_TEST_MODELS", shared / "models")),
@@ -54,7 +55,7 @@ def main() -> int:
     )
     if not options.only or {pod.PART, start.PART} & set(options.only):
         fetch_embedded(context.embedded)  # BlazeFace, from PyPI, unless it is there
-    machine, stolen, began = describe(), stolen_s(), time.monotonic()
+    machine, stolen, began = {**describe(), "precision": options.precision}, stolen_s(), time.monotonic()
     print(
         f"{machine['cores']} cores, {machine['processor']}, {machine['vectors']}; load before {machine['load_before']}"
     )
@@ -82,6 +83,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=NAMES, metavar="PART", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--case", default="", help="pod: only cases with this in their name, such as 'INT8 768x432'")
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to check that everything runs")
+    parser.add_argument(
+        "--precision",
+        choices=("f32", "bf16", "f16"),
+        default="f32",
+        help="of the inference, in the pod and in what it is compared with (%(default)s, as the pod's `auto`)",
+    )
     parser.add_argument("--models", type=Path, help="folder of models (EI_TEST_MODELS, or shared/models beside this)")
     parser.add_argument("--videos", type=Path, help="folder of clips (EI_TEST_VIDEOS, or shared/videos beside this)")
     parser.add_argument(

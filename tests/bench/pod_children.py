@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -57,7 +58,13 @@ def compiled(models: Path, name: str, hint: str) -> tuple[Any, Any, Any]:
     core = openvino.Core()
     adapter = make_adapter(spec.adapter or "ssd", spec.options)
     prepared = adapter.prepare(core.read_model(spec.path))
-    return core.compile_model(prepared.model, "CPU", {"PERFORMANCE_HINT": hint}), prepared, adapter
+    config = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": precision()}
+    return core.compile_model(prepared.model, "CPU", config), prepared, adapter
+
+
+def precision() -> str:
+    """The precision of the run (`--precision`), the same for the pod and for what it is compared with."""
+    return os.environ.get("INFERENCE_PRECISION", "f32")
 
 
 def alone(models: Path, name: str) -> Callable[[float], dict[str, float]]:
@@ -143,7 +150,8 @@ def pipeline_loop(models: Path, name: str, port: int) -> Callable[[float], dict[
     from elastic_inference.adapters.catalogue import find_model
 
     spec = find_model(name, models, TYPE)
-    adapter = OpenvinoAdapter(create_core(), str(spec.path), device="CPU", max_num_requests=0)
+    plugin = {"INFERENCE_PRECISION_HINT": precision()}
+    adapter = OpenvinoAdapter(create_core(), str(spec.path), device="CPU", max_num_requests=0, plugin_config=plugin)
     wrapper = SSD(adapter, {"labels": list(spec.options.labels), "confidence_threshold": 0.5}, preload=False)
     pipeline = AsyncPipeline(wrapper)
     client = redis.Redis(port=port, socket_timeout=None, retry=None)  # it waits in BLPOP as long as it takes
