@@ -25,7 +25,7 @@ from elastic_inference.flows.inference.adapters import (
     yolox,
 )
 from elastic_inference.flows.inference.adapters.base import Adapter, check_scores, describe
-from elastic_inference.flows.inference.adapters.graph import settle
+from elastic_inference.flows.inference.adapters.graph import refuse_other_tasks, settle
 from elastic_inference.flows.inference.adapters.layouts import export_of, facts_of, find_layout
 from elastic_inference.flows.inference.adapters.preprocessing import (
     Letterbox,
@@ -59,9 +59,6 @@ class Family:
     matches: Callable[[Any], bool]
     expected: str
 
-
-# Ultralytics' tasks whose boxes are served.
-TASKS = ("detect", "segment", "pose")
 
 
 def _has_layout(family: str) -> Callable[[Any], bool]:
@@ -110,12 +107,8 @@ def guess_family(model: Any, options: AdapterOptions | None = None) -> str:
     if wrapper and not wrapper.upper().startswith("YOLO"):
         return "model-api"
     export = export_of(model, options.export)
-    if export.task and export.task not in TASKS:
-        raise ModelError(
-            f"The model is an export for the task {export.task!r}, which is not supported: expected one of "
-            f"{', '.join(TASKS)} (doc/models.md)."
-        )
     layout = find_layout(facts_of(model, export, options.labels), options.layout)
+    refuse_other_tasks(model, export.task, layout)
     if layout is not None:
         return layout.family
     for name, family in FAMILIES.items():

@@ -23,6 +23,8 @@ from elastic_inference.flows.inference.adapters.layouts import (
 from elastic_inference.flows.inference.adapters.preprocessing import COLOURS
 
 MAX_SIDE = 8192
+# Ultralytics' tasks whose boxes are served.
+TASKS = ("detect", "segment", "pose")
 
 
 def image_input(family: str, model: Any, size: tuple[int, int] | None = None) -> tuple[str, int, int]:
@@ -109,9 +111,28 @@ def recognise(family: str, model: Any, options: AdapterOptions) -> Export:
     layout, width, height = image_input(family, model, options.size)
     facts = facts_of(model, export_of(model, options.export), options.labels)
     row = find_layout(facts, options.layout)
+    refuse_other_tasks(model, facts.export.task, row)
     if row is None or row.family != family:
         raise mismatch(family, model, expected_of(family))
     return Export(layout, width, height, facts, row, options.labels or facts.export.names)
+
+
+def refuse_other_tasks(model: Any, task: str, layout: Layout | None) -> None:
+    """Raises ModelError for an export whose boxes are not served, by the `task` of its metadata, else by its graph."""
+    if task and task not in TASKS:
+        raise ModelError(
+            f"The model is an export for the task {task!r}, which is not supported: expected one of "
+            f"{', '.join(TASKS)} (doc/models.md)."
+        )
+    # Oriented boxes have the shape of a detector with one class more, which is the angle. The centre is computed from
+    # it; nothing in such a detector is.
+    is_grid = layout is not None and layout.name == "grid"
+    if not task and is_grid and {"Cos", "Sin"} <= {node.get_type_name() for node in model.get_ops()}:
+        raise ModelError(
+            "The model computes its boxes from an angle, as an export for the task 'obb' (oriented boxes) does, which "
+            "is not supported. If it is a detector, put its exporter's metadata.yaml beside it, with `task: detect` "
+            "(doc/models.md)."
+        )
 
 
 # Inputs beside the image that some exporters have, and the constant that suits one frame of the input's own size.

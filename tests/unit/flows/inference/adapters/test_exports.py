@@ -195,6 +195,39 @@ def test_another_task_is_refused_by_its_name_though_its_shape_fits(task: str) ->
         adapt(model, None, AdapterOptions(export=ExportMetadata(task=task)))
 
 
+def oriented_boxes() -> Any:
+    """The end of Ultralytics' head for oriented boxes: the centre turned by the angle, and the angle as last number."""
+    from openvino import opset13 as ops
+
+    from elastic_inference.flows.inference.runtime import load_openvino
+
+    image = ops.parameter([1, 3, SIDE, SIDE], dtype=np.float32, name="images")
+    nothing = ops.multiply(ops.reduce_mean(image, np.array([1, 2, 3]), keep_dims=True), np.float32(0))
+    found = ops.add(ops.constant(columns(8, (*CENTRE, 0, 0, 0.9, 0.4))), ops.squeeze(nothing, np.array([3])))
+    centre, size, scores, angle = ops.variadic_split(found, np.int64(1), np.array([2, 2, 3, 1], np.int64)).outputs()
+    turned = ops.add(ops.multiply(centre, ops.cos(angle)), ops.multiply(centre, ops.sin(angle)))
+    output = ops.concat([turned, size, scores, angle], 1)
+    output.output(0).set_names({"output0"})
+    return load_openvino().Model([ops.result(output)], [image], "obb")
+
+
+@pytest.mark.parametrize("labels", [(), NAMES], ids=["no labels", "labels"])
+@pytest.mark.parametrize("family", [None, "yolo"])
+def test_oriented_boxes_without_metadata_are_not_taken_for_a_detector(
+    labels: tuple[str, ...], family: str | None
+) -> None:
+    with pytest.raises(ModelError, match="from an angle, as an export for the task 'obb'"):
+        adapt(oriented_boxes(), family, AdapterOptions(labels=labels))
+    told = ExportMetadata(task="detect", names=(*NAMES, "bus"))
+    assert guess_family(oriented_boxes(), AdapterOptions(export=told)) == "yolo"
+
+
+def test_a_named_adapter_does_not_serve_another_task_either() -> None:
+    model = constant_model([1, 3, SIDE, SIDE], {"output0": columns(8, OBJECT)})
+    with pytest.raises(ModelError, match="export for the task 'obb', which is not supported"):
+        adapt(model, "yolo", AdapterOptions(export=ExportMetadata(task="obb", names=NAMES)))
+
+
 @pytest.mark.parametrize(
     "outputs", [columns(7, OBJECT), rows(3 * CELLS, 8, YOLO5), rows(300, 6, (*BOX, 0.9, 2))],
     ids=["grid", "objectness", "list"],
