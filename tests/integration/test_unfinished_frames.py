@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from elastic_inference.adapters.source import unfinished
@@ -55,3 +58,30 @@ def test_a_stream_of_many_frames_is_read_on() -> None:
     # Each frame is far below the limit, all of them together are over it.
     with rtsp_camera(encode(2, 40, 1, "640x480"), 40) as port:
         read_on(opened(f"rtsp://127.0.0.1:{port}/live"), 80)
+
+
+READ = """
+import io, sys
+from elastic_inference.adapters.source.container import Container
+
+def peak_mb():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024
+
+data = io.BytesIO(sys.stdin.buffer.read())
+before = peak_mb()
+container = Container(data, "The camera", format_name="h264", max_pixels=1_000_000)
+frames = 0
+while container.read(lambda: None) is not None:
+    frames += 1
+print(frames, peak_mb() - before)
+"""
+
+
+def test_where_ffmpeg_connects_itself_it_takes_little_memory() -> None:
+    """UDP, RTP, HLS and RTSP without the pool's checks: FFmpeg's parser collects the frame."""
+    endless = encode(1, 10, 5) + BEGIN_OF_A_KEY_FRAME + b"\x55" * (200 << 20)
+    # In a process of its own, since the peak of this one is higher.
+    done = subprocess.run([sys.executable, "-c", READ], input=endless, capture_output=True, check=True, timeout=120)
+    frames, grown_mb = map(int, done.stdout.split())
+    assert frames >= 9
+    assert grown_mb < 100

@@ -18,7 +18,8 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
 from elastic_inference.adapters.source.colours import HDR, colours
-from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder, pixel_limit
+from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder, most_pixels, pixel_limit
+from elastic_inference.adapters.source.ffmpeg_memory import bound_blocks
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
 from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts
@@ -63,6 +64,7 @@ class Container:
         self._what = what
         self._name_codec = name_codec
         self._fatal = fatal
+        bound_blocks(most_pixels(max_pixels))
         # FFmpeg decodes some frames while it opens a source.
         self._input = self._open(
             url, format_name, {**(options or {}), **pixel_limit(max_pixels)}, timeout_s, decode_device

@@ -46,7 +46,7 @@ class Decoder:
         self._filter: Deinterlacer | None = None
         self._decoded = False
         self.damaged = 0
-        if stream.width * stream.height > _most_pixels(max_pixels):
+        if stream.width * stream.height > most_pixels(max_pixels):
             raise self._too_large(f"of {stream.width}x{stream.height}")
 
     @property
@@ -128,10 +128,11 @@ class Decoder:
 
 def pixel_limit(max_pixels: int) -> dict[str, str]:
     """FFmpeg's option for decoders: a few kilobytes of video can have images that take gigabytes."""
-    return {"max_pixels": str(_most_pixels(max_pixels))}
+    return {"max_pixels": str(most_pixels(max_pixels))}
 
 
-def _most_pixels(max_pixels: int) -> int:
+def most_pixels(max_pixels: int) -> int:
+    """The size of an image as FFmpeg decodes it, if it is shown with `max_pixels`."""
     # Codecs fill images up to whole blocks. The encoder looks at the exact size.
     return max_pixels + max_pixels // 8 + 65536
 

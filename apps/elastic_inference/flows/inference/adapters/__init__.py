@@ -60,7 +60,6 @@ class Family:
     expected: str
 
 
-
 def _has_layout(family: str) -> Callable[[Any], bool]:
     def matches(model: Any) -> bool:
         layout = find_layout(facts_of(model, ExportMetadata()))
