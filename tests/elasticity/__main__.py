@@ -31,7 +31,7 @@ from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, Sample
 from tests.elasticity.scenarios import HIGH, TARGET, Scenario, default, further, pods
 from tests.elasticity.simulated import simulate_run
-from tests.elasticity.steps import answers, missed
+from tests.elasticity.steps import answers, missed, summary
 from tests.support.manifests import PROJECT
 
 SHIPPED_WINDOW_S = 300
@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    chosen = [*default(options.hold), *(further() if options.all else ())]
+    chosen = [*default(options.hold), *(further(options.window) if options.all else ())]
     if options.only:
-        every = [*default(options.hold), *further()]
+        every = [*default(options.hold), *further(options.window)]
         chosen = [each for each in every if each.name in options.only.split(",")]
         if not chosen:
             print(f"--only {options.only}: expected some of {', '.join(each.name for each in every)}", file=sys.stderr)
@@ -325,7 +325,7 @@ def _problems(run: Run, scenario: Scenario, window_s: int) -> list[str]:
         return problems
     if scenario.steps:
         found = answers(run, scenario.steps, pods(HIGH))
-        print(*found, sep="\n", flush=True)
+        print(*found, summary(found, pods(HIGH)), sep="\n", flush=True)
         problems += missed(found, pods(HIGH))
     return problems + _late(run, scenario, window_s) + _restless(run, scenario)
 

@@ -111,8 +111,8 @@ def default(hold_s: float = 600.0) -> list[Scenario]:
     ]
 
 
-def further() -> list[Scenario]:
-    """What `--all` adds."""
+def further(window_s: float = 60.0) -> list[Scenario]:
+    """What `--all` adds, for a scale-in window of `window_s`."""
     found = []
     for autoscaler in ("hpa-ratio", "keda"):
         keda = autoscaler == "keda"
@@ -158,16 +158,16 @@ def further() -> list[Scenario]:
         Scenario(
             "shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True, within_s=GOES_S
         ),
-        _steps_at_random(),
+        _steps_at_random(window_s),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         # For comparison: it has to probe, so the only bar is that no frame is lost.
         Scenario("step-up-cpu", "hpa-cpu", 1, 60, 420, step(LOW, HIGH, 60), pods(HIGH)),
     ]
 
 
-def _steps_at_random() -> Scenario:
-    """Some 50 minutes. `tests.elasticity.steps` has its bars."""
-    steps = tuple(random_steps(STEPS))
+def _steps_at_random(window_s: float) -> Scenario:
+    """Some 50 minutes, 40 with a window of 30 s. `tests.elasticity.steps` has its bars."""
+    steps = tuple(random_steps(STEPS, window_s))
     last_s = steps[-1].down_s
     return Scenario(
         "step-at-random",

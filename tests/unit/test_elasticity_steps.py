@@ -9,7 +9,7 @@ import pytest
 from tests.elasticity.record import Run, Sample
 from tests.elasticity.scenarios import LOOK_EVERY_S, Scenario, further, random_steps
 from tests.elasticity.simulated import UP
-from tests.elasticity.steps import answers, look_phase_s, missed
+from tests.elasticity.steps import answers, look_phase_s, missed, summary
 from tests.simulation.autoscaler import AutoscalerSettings, Direction, Policy
 from tests.simulation.simulation import World, simulate
 
@@ -57,7 +57,10 @@ def test_a_slow_start_and_a_late_or_excessive_answer_are_missed_bars() -> None:
     never = [dataclasses.replace(each, ready_s=None) for each in right[:11]]
     assert missed(late[:2] + right[2:], NEEDED) == []
     assert "17 of 20 steps had 4 pods asked for" in missed(late + right[3:], NEEDED)[0]
-    assert "17 of 20 steps had 4 pods asked for" in missed(many + right[3:], NEEDED)[0]
+    assert "3 of 20 steps had more pods asked for later" in missed(many + right[3:], NEEDED)[0]
+    assert summary(many + late + right[6:], NEEDED).startswith(
+        "17 of 20 steps had 4 pods asked for at the first look, 3 "
+    )
     assert "Ready after inf s" in missed(never + right[11:], NEEDED)[0]
 
 
