@@ -52,9 +52,11 @@ has-node:
 
 dashboard: $(DASHBOARD) ## build the dashboard if it is missing or out of date
 
-demo: install ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
-	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory dashboard; \
-	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; fi
+# Python's packages keep one core busy, the dashboard has the other.
+demo: ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
+	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory -j2 install dashboard; \
+	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; \
+	$(MAKE) --no-print-directory install; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
 # Python's packages keep one core busy while they are installed, the dashboard has the other. The tests leave some of
