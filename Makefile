@@ -149,7 +149,7 @@ test-models: install ## boxes beside those of the exporters themselves (fetches 
 test-cluster: install ## images, manifests and the whole suite on a real cluster (doc/deployment.md)
 	@$(BIN)/pytest tests/cluster -m cluster -v -s $(ARGS)
 
-test-elasticity: install ## the autoscalers against real pods on a real cluster (under 40 minutes; ARGS="-h")
+test-elasticity: install ## the autoscalers against real pods on a real cluster (under 50 minutes; ARGS="-h")
 	@$(BIN)/python -m tests.elasticity $(ARGS)
 
 test-faults: install dashboard ## one fault after another under load, about ten minutes (doc/reliability.md; ARGS="-h")

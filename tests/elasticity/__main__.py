@@ -17,6 +17,7 @@ from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan
 from tests.elasticity.cluster import (
     DEPLOYMENT,
+    GATEWAY_NODE_PORT,
     MONITORING,
     NAMESPACE,
     QUEUE_NODE_PORT,
@@ -26,15 +27,15 @@ from tests.elasticity.cluster import (
     seconds,
     wait_until,
 )
+from tests.elasticity.judge import SHIPPED_WINDOW_S, line, problems_of, wakes
 from tests.elasticity.load import Load
+from tests.elasticity.model_switch import ACTION, RESET, ModelApi
 from tests.elasticity.plot import plot
-from tests.elasticity.record import Run, Sample
-from tests.elasticity.scenarios import HIGH, TARGET, Scenario, default, further, pods
+from tests.elasticity.record import Models, Run, Sample
+from tests.elasticity.scenarios import TARGET, Scenario, default, further
 from tests.elasticity.simulated import simulate_run
-from tests.elasticity.steps import answers, missed, summary
 from tests.support.manifests import PROJECT
 
-SHIPPED_WINDOW_S = 300
 PLANNER_FILE = "planner.json"
 QUOTAS_FILE = "quotas.json"
 # Twice the test's scale-in window and a pod's start.
@@ -43,12 +44,6 @@ PLANNER_LASTS_S = 40.0
 PLANNER_OFF_BY = 0.2
 # The autoscaler shows a ratio within a minute.
 SEEN_WITHIN_S = 60.0
-# KEDA polls every 3 s.
-WAKES_WITHIN_S = 10.0
-# A change to the metrics chain takes effect after this time.
-OUTAGE_SHOWS_S = 15.0
-# A pod that ends takes its last drops with it, if they were not scraped.
-UNACCOUNTED_PART = 0.001
 OFF = {"adapter": "ei-prometheus-adapter", "prometheus": "ei-prometheus"}
 
 
@@ -71,7 +66,8 @@ def _main(options: argparse.Namespace) -> int:
         if not chosen:
             print(f"--only {options.only}: expected some of {', '.join(each.name for each in every)}", file=sys.stderr)
             return 2
-    failed = []
+    failed: list[str] = []
+    runs: list[Run] = []
     with (
         tempfile.TemporaryDirectory(prefix="ei-elasticity-") as folder,
         Cluster(Path(folder), options.registry, options.tag, options.cpu, options.window) as cluster,
@@ -84,11 +80,13 @@ def _main(options: argparse.Namespace) -> int:
                     return _quotas(cluster, load, options.quotas.split(","), options.out)
                 if options.planner:
                     return _planner(cluster, load, options.planner, cores(options.cpu), options.out)
+                gateway = f"http://{options.node}:{GATEWAY_NODE_PORT}"
+                api = ModelApi(gateway, cluster.secret("gateway-token"), TYPE)
                 pod_fps = _capacity(cluster, load)
                 print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} fps", flush=True)
                 for scenario in chosen:
                     try:
-                        run = _run(cluster, load, scenario, pod_fps)
+                        run = _run(cluster, load, api, scenario, pod_fps)
                     except AssertionError as error:
                         failed.append(f"{scenario.name}: {error}")
                         print(failed[-1], flush=True)
@@ -96,13 +94,15 @@ def _main(options: argparse.Namespace) -> int:
                     # Simulated pods have one size.
                     if run.autoscaler != "hpa-cpu" and len(scenario.resizes()) == 1:
                         run.simulated = simulate_run(run, scenario, options.window)
-                    problems = _problems(run, scenario, options.window)
+                    problems = problems_of(run, scenario, options.window)
                     failed += [f"{run.name}: {problem}" for problem in problems]
                     _write(run, options.out)
-                    print(_line(run), *problems, sep="\n  ", flush=True)
+                    runs.append(run)
+                    print(line(run, scenario), *problems, sep="\n  ", flush=True)
         finally:
             if not options.keep:
                 cluster.take_down()
+    print(*wakes(runs), sep="\n")
     for problem in failed:
         print(f"FAILED {problem}")
     print(f"{len(chosen)} scenarios, {len(failed)} bars missed")
@@ -203,11 +203,72 @@ def _capacity(cluster: Cluster, load: Load, rate: float = 150.0) -> float:
     return found
 
 
-def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Run:
-    if scenario.autoscaler == "keda":
+def _run(cluster: Cluster, load: Load, api: ModelApi, scenario: Scenario, pod_fps: float) -> Run:
+    if scenario.autoscaler.startswith("keda"):
         assert cluster.has_keda(), "KEDA is not installed: tools/install-keda.sh"
     load.follow(lambda _: 0.0)
     cluster.use("none")
+    if not scenario.changes_models():
+        return _observe(cluster, load, api, scenario, pod_fps)
+    cluster.several_models(True)
+    try:
+        return _observe(cluster, load, api, scenario, pod_fps)
+    finally:
+        try:
+            api.request(RESET)
+        finally:
+            cluster.several_models(False)
+
+
+def _observe(cluster: Cluster, load: Load, api: ModelApi, scenario: Scenario, pod_fps: float) -> Run:
+    _begin(cluster, load, scenario, pod_fps)
+    run = Run(scenario.name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
+    if not scenario.start:
+        load.forget_drops()
+    dropped_before = _drops(cluster)
+    drops: dict[tuple[str, str], float] = {}
+    load.follow(lambda at_s: scenario.demand(at_s) * pod_fps)
+    began = time.monotonic()
+    watch = cluster.watch(began)
+    waiting = list(scenario.disturb)
+    before, starts = {each["metadata"]["name"] for each in cluster.pods()}, dict[str, float]()
+    try:
+        while (at_s := time.monotonic() - began) < scenario.length_s:
+            while waiting and at_s >= waiting[0][0]:
+                _disturb(cluster, api, waiting.pop(0)[1])
+            sized_fps = pod_fps * scenario.size_at(at_s)
+            run.samples.append(_sample(cluster, at_s, scenario.demand(at_s) * pod_fps, sized_fps, drops))
+            if scenario.changes_models():
+                run.models.append(Models(round(at_s, 1), cluster.models(), api.failure()))
+            # A pod's start ends with its first Ready; it may be lost and found again later.
+            starts = {**_starts(cluster.pods()), **starts}
+            time.sleep(max(0.05, 1.0 - (time.monotonic() - began - at_s)))
+    finally:
+        watch.stop()
+        for _, what in waiting:
+            if what.endswith("-on"):
+                _disturb(cluster, api, what)
+        if len(scenario.resizes()) > 1:
+            cluster.resize(1.0)  # the next scenario uses these pods
+    run.start_s = max((took for name, took in starts.items() if name not in before), default=0.0)
+    if not scenario.start:
+        run.wake = watch.notes.wake(load.first_frame_s, load.first_result_s)
+    load.follow_nothing()
+    wait_until(lambda: load.waiting() == 0, 30, "the queue to be empty")
+    time.sleep(6)
+    _drops(cluster, drops)
+    run.pushed, run.inferred, run.lost, run.refused = load.pushed, load.inferred, load.lost(), load.refused
+    if scenario.changes_models():
+        run.gaps, run.disordered = dict(load.gaps), load.disordered
+    by_reason: dict[str, int] = {}
+    for key, value in drops.items():
+        by_reason[key[1]] = by_reason.get(key[1], 0) + round(value - dropped_before.get(key, 0.0))
+    run.dropped = {reason: count for reason, count in sorted(by_reason.items()) if count}
+    return run
+
+
+def _begin(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> None:
+    """Pods, their first demand and the autoscaler, as the scenario begins."""
     cluster.scale(scenario.start)
     if scenario.size != 1:
         cluster.resize(scenario.size)
@@ -221,41 +282,6 @@ def _run(cluster: Cluster, load: Load, scenario: Scenario, pod_fps: float) -> Ru
         took = wait_until(lambda: cluster.autoscaler_sees() is not None, SEEN_WITHIN_S, seen)
         print(f"{scenario.name}: the autoscaler sees the ratio after {took:.0f} s", flush=True)
         time.sleep(max(0.0, 20 - (time.monotonic() - began_use)))
-    run = Run(scenario.name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
-    if not scenario.start:
-        load.forget_drops()
-    dropped_before = _drops(cluster)
-    drops: dict[tuple[str, str], float] = {}
-    load.follow(lambda at_s: scenario.demand(at_s) * pod_fps)
-    began = time.monotonic()
-    waiting = list(scenario.disturb)
-    before, starts = {each["metadata"]["name"] for each in cluster.pods()}, dict[str, float]()
-    try:
-        while (at_s := time.monotonic() - began) < scenario.length_s:
-            while waiting and at_s >= waiting[0][0]:
-                _disturb(cluster, waiting.pop(0)[1])
-            sized_fps = pod_fps * scenario.size_at(at_s)
-            run.samples.append(_sample(cluster, at_s, scenario.demand(at_s) * pod_fps, sized_fps, drops))
-            # A pod's start ends with its first Ready; it may be lost and found again later.
-            starts = {**_starts(cluster.pods()), **starts}
-            time.sleep(max(0.05, 1.0 - (time.monotonic() - began - at_s)))
-    finally:
-        for _, what in waiting:
-            if what.endswith("-on"):
-                _disturb(cluster, what)
-        if len(scenario.resizes()) > 1:
-            cluster.resize(1.0)  # the next scenario uses these pods
-    run.start_s = max((took for name, took in starts.items() if name not in before), default=0.0)
-    load.follow_nothing()
-    wait_until(lambda: load.waiting() == 0, 30, "the queue to be empty")
-    time.sleep(6)
-    _drops(cluster, drops)
-    run.pushed, run.inferred, run.lost, run.refused = load.pushed, load.inferred, load.lost(), load.refused
-    by_reason: dict[str, int] = {}
-    for key, value in drops.items():
-        by_reason[key[1]] = by_reason.get(key[1], 0) + round(value - dropped_before.get(key, 0.0))
-    run.dropped = {reason: count for reason, count in sorted(by_reason.items()) if count}
-    return run
 
 
 def _sample(
@@ -299,8 +325,11 @@ def _drops(cluster: Cluster, found: dict[tuple[str, str], float] | None = None) 
     return found
 
 
-def _disturb(cluster: Cluster, what: str) -> None:
+def _disturb(cluster: Cluster, api: ModelApi, what: str) -> None:
     print(f"  {what}", flush=True)
+    if what.startswith(ACTION):
+        api.request(what.removeprefix(ACTION))
+        return
     if what == "kill":
         pods = cluster.kubectl("-n", NAMESPACE, "get", "pods", "-l", f"app={DEPLOYMENT}", "-o", "name").split()
         cluster.kubectl("-n", NAMESPACE, "delete", pods[0], "--grace-period=0", "--force", "--wait=false")
@@ -311,63 +340,6 @@ def _disturb(cluster: Cluster, what: str) -> None:
         return
     replicas = 1 if state == "on" else 0
     cluster.kubectl("-n", MONITORING, "scale", f"deployment/{OFF[part]}", f"--replicas={replicas}")
-
-
-def _problems(run: Run, scenario: Scenario, window_s: int) -> list[str]:
-    """The bars that were missed."""
-    problems = []
-    tolerated = max(scenario.may_lose, round(UNACCOUNTED_PART * run.pushed), 1)
-    if run.lost > scenario.may_lose:
-        problems.append(f"{run.lost} frames lost")
-    if abs(run.unaccounted()) > tolerated:
-        problems.append(f"{run.unaccounted()} frames unaccounted, more than {tolerated}")
-    if run.autoscaler == "hpa-cpu":  # for comparison only
-        return problems
-    if scenario.steps:
-        found = answers(run, scenario.steps, pods(HIGH))
-        print(*found, summary(found, pods(HIGH)), sep="\n", flush=True)
-        problems += missed(found, pods(HIGH))
-    return problems + _late(run, scenario, window_s) + _restless(run, scenario)
-
-
-def _late(run: Run, scenario: Scenario, window_s: int) -> list[str]:
-    found = []
-    settled, woken = run.settled_s(), run.woken_s()
-    goes = SHIPPED_WINDOW_S if scenario.shipped_windows else window_s
-    limit_s = scenario.within_s + (goes if scenario.expected < run.peak() else run.start_s)
-    if scenario.start == 0 and (woken is None or woken > WAKES_WITHIN_S + run.start_s):
-        found.append(f"the first pod after {woken} s, more than {WAKES_WITHIN_S:g} s and a start")
-    if settled is None:
-        found.append(f"{scenario.expected} pods did not stay Ready")
-    elif settled > limit_s:
-        found.append(f"{scenario.expected} pods Ready after {settled:.0f} s, more than {limit_s:g} s")
-    return found
-
-
-def _restless(run: Run, scenario: Scenario) -> list[str]:
-    found = []
-    if run.oscillations() > scenario.turns:
-        found.append(f"{run.oscillations()} changes of direction, more than {scenario.turns}: {run.changes()}")
-    early = [each for each in run.changes() if each[0] < scenario.changed_s + SHIPPED_WINDOW_S - 30]
-    if scenario.shipped_windows and early:
-        found.append(f"scaled in before the window of {SHIPPED_WINDOW_S} s: {early}")
-    outage = [at_s for at_s, what in scenario.disturb if what.endswith(("-off", "-on"))]
-    if outage:
-        blind = [each for each in run.changes() if outage[0] + OUTAGE_SHOWS_S < each[0] < outage[1]]
-        found += [f"the pool changed while nothing was measured: {blind}"] if blind else []
-    return found
-
-
-def _line(run: Run) -> str:
-    settled, reached, woken = run.settled_s(), run.reached_s(), run.woken_s()
-    first = "" if woken is None else f"first pod Ready after {woken:.0f} s, "
-    return (
-        f"{run.name}: {first}{run.expected} pods Ready after {'never' if reached is None else f'{reached:.0f} s'}"
-        f" (staying: {'never' if settled is None else f'{settled:.0f} s'}; a pod starts in {run.start_s:.0f} s),"
-        f" at most {run.peak()}, overshoot {run.overshoot()}, turns {run.oscillations()}, changes {run.changes()};"
-        f" pushed {run.pushed}, inferred {run.inferred}, dropped {run.dropped or 0}, lost {run.lost},"
-        f" unaccounted {run.unaccounted()}; simulated {run.simulated}"
-    )
 
 
 def _write(run: Run, folder: Path) -> None:

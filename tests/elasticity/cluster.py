@@ -9,12 +9,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.elasticity.model_switch import with_models
+from tests.elasticity.wake import WATCH_S, Watch
 from tests.support.manifests import PROJECT, generate, load
 from tests.support.ports import free_port
 
@@ -23,7 +25,10 @@ MONITORING = "ei-monitoring"
 TYPE = "face"
 DEPLOYMENT = f"ei-infer-{TYPE}-app"
 QUEUE_NODE_PORT = 31103
+GATEWAY_NODE_PORT = 31102
 TYPE_LABEL = "elastic-inference/type"
+# Parts of the names of the external metrics that are sums of ratios; KEDA begins them with the trigger's number.
+_RATIOS = ("prometheus", "ei_scale_ratio")
 MODEL = "/opt/ei/models/blazeface/FP16/blazeface.tflite"
 
 
@@ -54,8 +59,10 @@ class Cluster:
             "HOUSEKEEPING_REPLICAS": "1",
             "WEBSOCKET_REPLICAS": "1",
             "QUEUE_NODE_PORT": str(QUEUE_NODE_PORT),
-            "GATEWAY_NODE_PORT": "31102",
+            "GATEWAY_NODE_PORT": str(GATEWAY_NODE_PORT),
             "NAMESPACE": NAMESPACE,
+            # for keda-push; the other autoscalers do not use it
+            "PUSH_SCALER": "on",
         }
         self._port = free_port()
         self._proxy: subprocess.Popen[bytes] | None = None
@@ -99,6 +106,13 @@ class Cluster:
         except ValueError:
             return body.decode(errors="replace")
 
+    def events(self, path: str, limit_s: int) -> Iterator[Any]:
+        """What happens to the objects of a path, for `limit_s` at most: first each as it is, then each change."""
+        url = f"http://127.0.0.1:{self._port}{path}&watch=true&timeoutSeconds={limit_s}"
+        with urllib.request.urlopen(url, timeout=limit_s + 30) as answer:
+            for line in answer:
+                yield json.loads(line)
+
     def query(self, expression: str) -> list[Any]:
         """Samples of an instant query to Prometheus; none while it is unavailable."""
         path = f"/api/v1/namespaces/{MONITORING}/services/ei-prometheus:9090/proxy/api/v1/query?"
@@ -122,7 +136,8 @@ class Cluster:
                 if "containerResource" in metric:
                     used = metric["containerResource"].get("current", {}).get("averageValue")
                     return None if used is None else cores(used) / self._cpu
-                if value is not None and ("pods" in metric or "prometheus" in source["metric"]["name"]):
+                ratio = "pods" in metric or any(part in source["metric"]["name"] for part in _RATIOS)
+                if value is not None and ratio:
                     return cores(value)
         return None
 
@@ -130,6 +145,17 @@ class Cluster:
         """The type's pods as the API returns them; none if it gave no answer."""
         found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{DEPLOYMENT}")
         return list(found["items"]) if isinstance(found, dict) and "items" in found else []
+
+    def watch(self, began: float) -> Watch:
+        """Notes when the type gets pods, in seconds since `began`."""
+        deployments = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments?fieldSelector=metadata.name%3D{DEPLOYMENT}"
+        pods = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{DEPLOYMENT}"
+        return Watch(lambda: self.events(deployments, WATCH_S), lambda: self.events(pods, WATCH_S), began)
+
+    def models(self) -> dict[str, str]:
+        """The model that each pod runs, by `ei_model_info`."""
+        found = self.query(f'ei_model_info{{namespace="{NAMESPACE}",role="running"}} == 1')
+        return {each["metric"]["pod"]: each["metric"]["model"] for each in found}
 
     def secret(self, key: str) -> str:
         """One password of the installation."""
@@ -198,6 +224,13 @@ class Cluster:
         for pod in self.pods():
             name = pod["metadata"]["name"]
             self.kubectl("-n", NAMESPACE, "patch", "pod", name, "--subresource", "resize", "--patch", patch)
+
+    def several_models(self, several: bool) -> None:
+        """Replaces the type's pods with none; later ones have a folder with several models, or only their own."""
+        self.use("none")
+        self.scale(0)
+        documents = load(self._folder / "type" / "deployment.yaml")
+        self._apply(with_models(documents, MODEL) if several else documents, NAMESPACE)
 
     def limit(self, cpu: str) -> None:
         """Replaces the type's pods with pods of another CPU limit."""

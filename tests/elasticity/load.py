@@ -31,7 +31,9 @@ _ENTRY_BYTES = 48
 class Load:
     """Pushes `rate(seconds since the start)` frames per second, spread over its streams, as the camera user.
 
-    A second thread reads every result: what was inferred, and by the gapless `order` what was popped and lost.
+    A second thread reads every result: what was inferred, and by the gapless `order` what was popped and lost. `gaps`
+    has, for each second, the largest gap in a stream that ended in it; `disordered` counts results of a pod that were
+    not in their stream's order, or came twice. Times are seconds since `follow`.
     """
 
     def __init__(self, url: str, infer_type: str, camera_password: str, admin_password: str) -> None:
@@ -60,6 +62,7 @@ class Load:
         self.refused = 0
         self.inferred = 0
         self.read_bytes = 0
+        self._forget()
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -80,7 +83,16 @@ class Load:
             self._began, self._rate, self._streams = time.monotonic(), rate, streams
             self.pushed = self.refused = self.inferred = 0
             self._counts_from = self._number
-            self._orders.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._orders.clear()
+        self._newest: dict[tuple[str, str], int] = {}
+        self._arrived: dict[str, float] = {}
+        self.gaps: dict[int, float] = {}
+        self.disordered = 0
+        self.first_frame_s: float | None = None
+        self.first_result_s: float | None = None
 
     def follow_nothing(self) -> None:
         """Stops pushing frames; the account stays open for those on their way."""
@@ -132,6 +144,8 @@ class Load:
             return
         self._number += 1
         self.pushed += outcome.pushed
+        if outcome.pushed and self.first_frame_s is None:
+            self.first_frame_s = time.monotonic() - self._began
         self.refused += not outcome.pushed
 
     def _read(self) -> None:
@@ -155,5 +169,21 @@ class Load:
         with self._account:
             if (result.seq or 0) * self._streams + camera < self._counts_from:
                 return
+            self._note_order(result)
+            self._note_time(result.stream, time.monotonic() - self._began)
             self._orders[result.stream].add(result.order)
             self.inferred += 1
+
+    def _note_order(self, result: Result) -> None:
+        by = (result.stream, result.pod)
+        # A counter that expired starts again with a number that is far from the others.
+        late = 0 <= self._newest.get(by, -1) - result.order < _NEW_ORDER
+        self.disordered += late or result.order in self._orders[result.stream]
+        self._newest[by] = result.order
+
+    def _note_time(self, stream: str, at_s: float) -> None:
+        if self.first_result_s is None:
+            self.first_result_s = at_s
+        gap_s = at_s - self._arrived.get(stream, at_s)
+        self._arrived[stream] = at_s
+        self.gaps[int(at_s)] = max(round(gap_s, 3), self.gaps.get(int(at_s), 0.0))

@@ -27,12 +27,44 @@ class Sample:
     drop_fps: float
 
 
+@dataclass(frozen=True)
+class Wake:
+    """The moments in which a type without pods woke, in seconds of the run; None for what has not happened.
+
+    First frame in the queue; Deployment asked for a pod; the first Ready pod's creation, and Ready; first result read.
+    """
+
+    frame_s: float | None
+    asked_s: float | None
+    created_s: float | None
+    ready_s: float | None
+    result_s: float | None
+
+    def after_frame_s(self, at_s: float | None) -> float | None:
+        """Seconds from the first frame to a moment; None if one of them is unknown."""
+        return None if at_s is None or self.frame_s is None else at_s - self.frame_s
+
+    def start_s(self) -> float | None:
+        """The first pod's own start, from creation to Ready."""
+        return None if self.ready_s is None or self.created_s is None else self.ready_s - self.created_s
+
+
+@dataclass(frozen=True)
+class Models:
+    """At one moment: which model each pod runs (`ei_model_info`), and why the wished one failed, by the API."""
+
+    at_s: float
+    running: dict[str, str]
+    failure: str | None = None
+
+
 @dataclass
 class Run:
     """A scenario's outcome. `expected` is the right number of pods after `changed_at_s`.
 
     `start_s` is the longest start, from creation to Ready, of the pods that came after the demand's first change; 0
-    if there are none.
+    if there are none. `gaps` has, for each second, the largest gap in a stream that ended in it; `disordered` counts
+    results that were not in their stream's order, or came twice. Both, and `models`, are for `model-switch`.
     """
 
     name: str
@@ -48,6 +80,10 @@ class Run:
     refused: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     simulated: dict[str, Any] = field(default_factory=dict)
+    wake: Wake | None = None
+    models: list[Models] = field(default_factory=list)
+    gaps: dict[int, float] = field(default_factory=dict)
+    disordered: int = 0
 
     def settled_s(self) -> float | None:
         """From the change until the expected number of pods was Ready and stayed so; None if it never was."""
@@ -136,4 +172,8 @@ def from_dict(document: Mapping[str, Any]) -> Run:
     names = Run.__dataclass_fields__
     run = Run(**{key: value for key, value in document.items() if key in names})
     run.samples = [Sample(**each) for each in document["samples"]]
+    if document.get("wake") is not None:
+        run.wake = Wake(**document["wake"])
+    run.models = [Models(**each) for each in document.get("models", ())]
+    run.gaps = {int(second): gap for second, gap in document.get("gaps", {}).items()}
     return run

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.elasticity.__main__ import PLANNER_FILE, QUOTAS_FILE
+from tests.elasticity.model_switch import gap_before_s, switches
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Run, from_dict
-from tests.elasticity.scenarios import default, further
+from tests.elasticity.scenarios import MODEL_CHANGES, default, further
 from tests.simulation.sweep import sweep, table
 from tests.support.document import markdown_table, replace_between
 from tests.support.manifests import PROJECT
@@ -25,6 +26,7 @@ DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
 FOLDER = PROJECT / "doc" / "elasticity"
 PLANNER = FOLDER / PLANNER_FILE
 QUOTAS = FOLDER / QUOTAS_FILE
+NOT_YET = "Not measured yet.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for run in runs:
         (FOLDER / f"{run.name}.svg").write_text(plot(run))
     text = replace_between(text, "measured", measured(runs))
+    text = replace_between(text, "wakes", wakes(runs))
+    text = replace_between(text, "switches", model_switches(runs))
     text = replace_between(text, "agreement", agreement(runs))
     text = replace_between(text, "plots", "\n".join(f"![{run.name}](elasticity/{run.name}.svg)\n" for run in runs))
     if QUOTAS.exists():
@@ -65,6 +69,32 @@ def measured(runs: Sequence[Run]) -> str:
         account = (f"{dropped} of {run.pushed}", run.lost, run.unaccounted())
         rows.append((run.name, run.autoscaler, *figures, *account))
     return markdown_table((*columns, "dropped, by reason", "lost", "unaccounted"), rows)
+
+
+def wakes(runs: Sequence[Run]) -> str:
+    """How a type without pods woke, a row per autoscaler."""
+    columns = ("scenario", "autoscaler", "a pod asked for", "created", "Ready", "first result", "a pod's start")
+    rows = []
+    for run in runs:
+        if (wake := run.wake) is not None:
+            moments = (wake.asked_s, wake.created_s, wake.ready_s, wake.result_s)
+            times = (*map(wake.after_frame_s, moments), wake.start_s())
+            rows.append((run.name, run.autoscaler, *("–" if each is None else f"{each:.1f} s" for each in times)))
+    return markdown_table(columns, rows) if rows else NOT_YET
+
+
+def model_switches(runs: Sequence[Run]) -> str:
+    """What came of the requests for models, a row for each."""
+    columns = ("asked for", "at", "until all pods ran it, or it had failed", "largest gap in a stream", "before")
+    rows = []
+    for run in runs:
+        if run.models:
+            usual = f"{gap_before_s(run, MODEL_CHANGES):.2f} s"
+            rows += [
+                (each.what, _s(each.asked_s), _s(each.done_s), f"{each.gap_s:.2f} s", usual)
+                for each in switches(run, MODEL_CHANGES)
+            ]
+    return markdown_table(columns, rows) if rows else NOT_YET
 
 
 def agreement(runs: Sequence[Run]) -> str:

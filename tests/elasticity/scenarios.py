@@ -28,7 +28,8 @@ class Scenario:
     """`demand(s)` is in fully used pods. `start` pods run at the beginning; `changed_s` is its last change.
 
     `disturb` are (second, what): `kill` a pod, `adapter-off`, `adapter-on`, `prometheus-off`, `prometheus-on`,
-    `resize-4` (all pods get four times the CPU of their Deployment, in place). `size` is that factor at the beginning.
+    `resize-4` (all pods get four times the CPU of their Deployment, in place), `model-NAME` (the API is asked for this
+    model, or with `model-reset` for that of the settings). `size` is the factor of the CPU at the beginning.
     `within_s` is the time in which the right number of pods has to be Ready and stay so, without a pod's own start and,
     if pods go, the scale-in window. `turns` is how often the demand itself changes direction. `steps` are judged one
     by one.
@@ -56,6 +57,10 @@ class Scenario:
             (at_s, float(what.removeprefix("resize-"))) for at_s, what in self.disturb if what.startswith("resize-")
         ]
         return [(0.0, self.size), *later]
+
+    def changes_models(self) -> bool:
+        """Whether the API is asked for models."""
+        return any(what.startswith("model-") for _, what in self.disturb)
 
     def size_at(self, at_s: float) -> float:
         """The factor by which pods are larger than their Deployment says."""
@@ -92,6 +97,10 @@ def demand_at(steps: Sequence[Step], low: float, high: float, now_s: float) -> f
 # cannot stay; four leave room for a ratio that reads high.
 LOW, HIGH = 0.5, 2.7
 STEPS = 20
+# For two pods, each of which has half of that to do.
+HALF = 1.1
+# To a model and back, then to one that cannot be loaded, and to one that does not exist.
+MODEL_CHANGES = ((60, "model-blazeface-ir"), (150, "model-reset"), (200, "model-broken"), (235, "model-no-such-model"))
 # After the window: a decision within 15 s, a pod's drain, and KEDA's own poll of a type without demand.
 GOES_S = 60.0
 # For a part of the metrics chain to come back: its own start, and Prometheus' first samples.
@@ -99,15 +108,17 @@ MENDS_S = 60.0
 
 
 def default(hold_s: float = 600.0) -> list[Scenario]:
-    """Step up and hold, step down, from zero and back, a pod killed, pods that grow and shrink in place."""
+    """Step up and hold, step down, from zero and back, a pod killed, pods that grow and shrink, models that change."""
     return [
         Scenario("step-up", "hpa-ratio", 1, 60, 60 + hold_s, step(LOW, HIGH, 60), pods(HIGH)),
         Scenario("step-down", "hpa-ratio", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         Scenario("pod-killed", "hpa-ratio", 3, 45, 150, step(1.9, 1.9, 0), 3, ((45, "kill"),), may_lose=64),
         Scenario("from-zero", "keda", 0, 120, 240, step(0.0, LOW, 30, 120), 0, within_s=GOES_S, turns=1),
+        Scenario("from-zero-push", "keda-push", 0, 120, 240, step(0.0, LOW, 30, 120), 0, within_s=GOES_S, turns=1),
         Scenario("step-up-keda", "keda", 1, 40, 160, step(LOW, HIGH, 40), pods(HIGH)),
         Scenario("resize-up", "hpa-ratio", 4, 60, 240, step(HIGH, HIGH, 0), 1, ((60, "resize-4"),), within_s=GOES_S),
         Scenario("resize-down", "hpa-ratio", 1, 60, 240, step(HIGH, HIGH, 0), pods(HIGH), ((60, "resize-1"),), size=4),
+        Scenario("model-switch", "hpa-ratio", 2, 60, 270, step(HALF, HALF, 0), 2, MODEL_CHANGES),
     ]
 
 
@@ -159,6 +170,7 @@ def further(window_s: float = 60.0) -> list[Scenario]:
             "shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True, within_s=GOES_S
         ),
         _steps_at_random(window_s),
+        Scenario("step-up-keda-push", "keda-push", 1, 40, 160, step(LOW, HIGH, 40), pods(HIGH)),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         # For comparison: it has to probe, so the only bar is that no frame is lost.
         Scenario("step-up-cpu", "hpa-cpu", 1, 60, 420, step(LOW, HIGH, 60), pods(HIGH)),

@@ -16,7 +16,7 @@ UP = Direction(0.0, (Policy("Percent", 400, 15.0), Policy("Pods", 8, 15.0)))
 SEEDS = range(1, 11)
 # A scenario's first demand runs under its autoscaler for this time before the clock starts; KEDA first creates its HPA.
 WARM_S = 20
-FIRST_LOOK_S = {"hpa-ratio": 1.0, "keda": 3.0}
+FIRST_LOOK_S = {"hpa-ratio": 1.0, "keda": 3.0, "keda-push": 3.0}
 # From scaling up a part of the metrics chain again to its first answer, on the measured cluster.
 BACK_S = {"adapter": 8.0, "prometheus": 10.0}
 DEPTH, MAX_AGE_S = 4, 2.0
@@ -58,6 +58,7 @@ def simulate_run(run: Run, scenario: Scenario, window_s: int) -> dict[str, Any]:
 
 def _world(run: Run, scenario: Scenario, window_s: float) -> World:
     gain, noise = _reads(run, scenario)
+    push = scenario.autoscaler == "keda-push"
     offered_fps = run.pod_fps * max(scenario.demand(at_s) for at_s in range(int(scenario.length_s)))
     return World(
         pod_fps=run.pod_fps,
@@ -65,7 +66,10 @@ def _world(run: Run, scenario: Scenario, window_s: float) -> World:
         reads=gain,
         noise=noise,
         queue_s=min(MAX_AGE_S, STREAMS * DEPTH / offered_fps),
-        keda=scenario.autoscaler == "keda",
+        keda=scenario.autoscaler.startswith("keda"),
+        push=push,
+        # Pods report every second, and are scraped every five.
+        scrape_s=1 if push else World.scrape_s,
         cooldown_s=window_s,
         outages=tuple(_outages(scenario)),
         pod_killed_at=tuple(WARM_S + at_s for at_s, what in scenario.disturb if what == "kill"),

@@ -49,6 +49,8 @@ class World:
     keda: bool = False
     """Use the sum of the ratios instead of the mean, start from zero and return to it, polling every `polling_s`."""
     polling_s: int = 3
+    push: bool = False
+    """With KEDA: a type without pods is woken by its first frame, and does not wait for a poll."""
     cooldown_s: float = 120.0
 
 
@@ -280,7 +282,8 @@ def simulate(
             if len(pool):
                 proposal = _proposal(settings, metrics, pool, second, waiting)
                 pool.resize(autoscaler.decide(second, len(pool), proposal), second)
-        if world.keda and second % world.polling_s == 0:
+        pushed = world.push and waiting > 0 and not len(pool)
+        if world.keda and (pushed or second % world.polling_s == 0):
             ratios = None if metrics.unavailable(second) else metrics.total(ready)
             pool.resize(keda.poll(second, len(pool), waiting, ratios), second)
         total, pods = metrics.last()
