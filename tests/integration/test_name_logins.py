@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import pytest
 from redis.exceptions import NoPermissionError
 
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.frame_queue import CrowdControl, Janitor, QueueReader
+from elastic_inference.adapters.frame_queue.crowd_control import MAX_GROUP_STREAMS, Crowd
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.domain import keys
 from tests.support.redis_commands import (
@@ -21,7 +23,7 @@ from tests.support.redis_commands import (
     SUBSCRIBING,
     Command,
 )
-from tests.support.redis_logins import RULES, Logins, frame
+from tests.support.redis_logins import PATIENT, RULES, Logins, frame
 from tests.support.redis_names import FRAME, LEGACY, NAME, OTHER, STREAM, TYPE, YARD
 from tests.support.sentences import Tries
 
@@ -54,6 +56,40 @@ async def takes_turns(logins: Logins) -> None:
     await Janitor(reader.clients, RULES, "replica").run(TYPE, found=[NAME])
     await reader.close()
     assert [each.frame.name for each in logins.consumer().pop(8, 0).frames] == [NAME]
+
+
+async def crowds(logins: Logins) -> list[Crowd]:
+    reader = QueueReader(logins.target("housekeeping"))
+    found = await CrowdControl(reader.clients, RULES.token_limit).look([TYPE])
+    await reader.close()
+    return found
+
+
+@tries("yard can take as many turns as 64 cameras, by pushing under 64 made-up names.")
+async def is_many_cameras(logins: Logins) -> None:
+    logins.consumer().pop(8, 0)
+    push_names(logins, range(MAX_GROUP_STREAMS))
+    logins.producer(OTHER).push(frame(OTHER))
+    assert await crowds(logins) == []
+    names = [each.frame.name for each in logins.consumer(rules=PATIENT).pop(128, 0).frames]
+    assert names.index(OTHER) == MAX_GROUP_STREAMS
+
+
+@tries("yard cannot take more than half of the turns from other names, however many names it makes up.")
+async def shares_the_turns(logins: Logins) -> None:
+    """test_name_flood.py has a flood of 10,000 names."""
+    logins.consumer().pop(8, 0)
+    push_names(logins, range(MAX_GROUP_STREAMS + 30))
+    logins.producer(NAME).push(frame(NAME))
+    logins.producer(OTHER).push(frame(OTHER))
+    assert await crowds(logins) == [Crowd(TYPE, "yard", 0)]
+    names = [each.frame.name for each in logins.consumer(rules=PATIENT).pop(4, 0).frames]
+    assert {NAME, OTHER} < set(names)
+
+
+def push_names(logins: Logins, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        assert logins.producer(f"yard-{number}", YARD, rules=PATIENT).push(frame(f"yard-{number}")).pushed
 
 
 @tries("yard can count drops of the type that never happened, and list sources that do not exist.")

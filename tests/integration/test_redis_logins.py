@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 from redis.retry import Retry
 
 from elastic_inference.adapters.acl import USERS
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.frame_queue import CrowdControl, Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.adapters.redis_connection import connect_async
@@ -37,7 +37,7 @@ from tests.support.redis_commands import (
     SUBSCRIBING,
     Command,
 )
-from tests.support.redis_logins import POOL_USERS, READING_USERS, RULES, Logins, frame
+from tests.support.redis_logins import PATIENT, POOL_USERS, READING_USERS, RULES, Logins, frame
 from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, SITE, SITE_TYPE, STREAM, TYPE
 from tests.support.results import make_result
 from tests.support.sentences import Tries, all_logins
@@ -98,6 +98,19 @@ async def camera_invents_types(logins: Logins) -> None:
     camera.zadd(keys.sources("zz-now"), {NAME: 1})
     served = await logins.served_types(with_pods=["zz-now"])
     assert (len(served), {"zz-now", "zz-night"} <= {*served}) == (MAX_TYPES, True)
+
+
+@tries("camera can take nearly all turns of a type, with made-up names of streams that begin differently.")
+async def camera_makes_up_names(logins: Logins) -> None:
+    logins.consumer().pop(8, 0)
+    for number in range(100):
+        logins.producer(f"new{number}", rules=PATIENT).push(frame(f"new{number}"))
+    logins.producer(NAME).push(frame(NAME))
+    reader = QueueReader(logins.target("housekeeping"))
+    assert await CrowdControl(reader.clients, RULES.token_limit).look([TYPE]) == []
+    await reader.close()
+    names = [each.frame.name for each in logins.consumer(rules=PATIENT).pop(101, 0).frames]
+    assert names.index(NAME) == 100
 
 
 @tries("camera cannot leave a key in Redis for good, whatever the key's name and however distant its expiry.")

@@ -37,6 +37,8 @@ POOL_USERS = ("source", "gateway", "housekeeping")
 READING_USERS = ("scaler", "reader")
 PASSWORDS = {user: f"secret of {user}" for user in (*USERS, SITE, YARD)}
 RULES = config.QueueRules()
+# For tests that push many frames before they pop them.
+PATIENT = config.QueueRules(max_frame_age_s=60)
 
 
 class Logins:
@@ -64,14 +66,16 @@ class Logins:
     def client(self, user: str) -> redis.Redis:
         return self._keep(connect(self.target(user), name=f"test-{user}"))
 
-    def producer(self, name: str, user: str = "camera", infer_type: str = TYPE) -> QueueProducer:
-        return self._keep(QueueProducer(self.client(user), infer_type, name, RULES))
+    def producer(
+        self, name: str, user: str = "camera", infer_type: str = TYPE, rules: config.QueueRules = RULES
+    ) -> QueueProducer:
+        return self._keep(QueueProducer(self.client(user), infer_type, name, rules))
 
     def leased(self, name: str, epoch: int, user: str = "source") -> QueueProducer:
         return self._keep(QueueProducer(self.client(user), TYPE, name, RULES, PushLease(epoch)))
 
-    def consumer(self, infer_type: str = TYPE) -> QueueConsumer:
-        return self._keep(QueueConsumer(self.client("worker"), infer_type, "pod-1", RULES))
+    def consumer(self, infer_type: str = TYPE, rules: config.QueueRules = RULES) -> QueueConsumer:
+        return self._keep(QueueConsumer(self.client("worker"), infer_type, "pod-1", rules))
 
     def publisher(self) -> ResultPublisher:
         return self._keep(ResultPublisher(self.client("worker"), TYPE, "pod-1", 100))

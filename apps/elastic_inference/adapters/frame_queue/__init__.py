@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
+    from elastic_inference.adapters.frame_queue.crowd_control import CrowdControl
     from elastic_inference.adapters.frame_queue.janitor import Janitor
     from elastic_inference.adapters.frame_queue.pop_batch import MAX_POP_BYTES, InvalidFrame, PopBatch, PoppedFrame
     from elastic_inference.adapters.frame_queue.producer import QueueProducer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_POP_BYTES",
+    "CrowdControl",
     "InvalidFrame",
     "Janitor",
     "KnownTypes",
@@ -40,6 +42,7 @@ __all__ = [
 # Modules are loaded at first use: a pod does not need the code of the producers and the janitor.
 _HOMES = {
     "MAX_POP_BYTES": "pop_batch",
+    "CrowdControl": "crowd_control",
     "InvalidFrame": "pop_batch",
     "Janitor": "janitor",
     "KnownTypes": "queue_reader",

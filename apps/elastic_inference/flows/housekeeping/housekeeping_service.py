@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.camera_registry.file_store import FileStore
 from elastic_inference.adapters.camera_registry.owner import CameraOwner
-from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader, Sweeper
+from elastic_inference.adapters.frame_queue import CrowdControl, Janitor, MemoryRelief, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.redis_strangers import Strangers
@@ -21,6 +21,7 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import HousekeepingMetrics
 from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
+from elastic_inference.flows.housekeeping.crowd_watch import CrowdWatch
 from elastic_inference.flows.housekeeping.memory_watch import MemoryWatch
 from elastic_inference.flows.housekeeping.rounds import Housekeeping
 
@@ -72,7 +73,8 @@ async def _serve(
     ]
     owner = asyncio.create_task(_own_cameras(settings, lifecycle, stop))
     watch = asyncio.create_task(MemoryWatch(relief, rounds.with_pods, metrics).run(stop))
-    others = [owner, watch]
+    crowds = CrowdWatch(CrowdControl(reader.clients, settings.token_limit), rounds.types)
+    others = [owner, watch, asyncio.create_task(crowds.run(stop))]
     if scaler is not None:
         others.append(asyncio.create_task(scaler.run(reader, broker, stop)))
     try:

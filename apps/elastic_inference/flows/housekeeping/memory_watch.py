@@ -9,19 +9,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from redis.exceptions import RedisError
-
 from elastic_inference.adapters.frame_queue.relief import NO_PODS, PAUSE_S, MemoryRelief
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import HousekeepingMetrics
+from elastic_inference.flows.housekeeping.looks import keep_looking
 
 log = logging.getLogger(__name__)
 
-LOOK_LIMIT_S = 3.0
-
 
 class MemoryWatch:
-    """One replica's watch on the memory of the queue's Redis. The rounds report a Redis that does not answer."""
+    """One replica's watch on the memory of the queue's Redis."""
 
     def __init__(
         self, relief: MemoryRelief, with_pods: Callable[[], Collection[str]], metrics: HousekeepingMetrics
@@ -32,26 +29,10 @@ class MemoryWatch:
         self._throttle = Throttle()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Checks the memory until the stop. A bug in a check is logged."""
-        while not stop.is_set():
-            try:
-                async with asyncio.timeout(LOOK_LIMIT_S):
-                    await self._look()
-                pause_s = self._relief.pause_s
-            except (RedisError, OSError, TimeoutError) as error:
-                log.debug("memory could not be freed: %s", error)
-                pause_s = PAUSE_S
-            except Exception as error:
-                if note := self._throttle.note(type(error)):
-                    log.exception("checking the memory failed %s", note)
-                pause_s = PAUSE_S
-            try:
-                async with asyncio.timeout(pause_s):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+        """Checks the memory until the stop."""
+        await keep_looking(self._look, PAUSE_S, stop, "checking the memory")
 
-    async def _look(self) -> None:
+    async def _look(self) -> float:
         for relief in await self._relief.look(self._with_pods()):
             for infer_type, taken in relief.taken.items():
                 self._metrics.relieved.labels(infer_type=infer_type).inc(taken)
@@ -61,3 +42,4 @@ class MemoryWatch:
                         "Redis uses %d of %d MiB: removed %d MiB of type %s, which uses most of it %s",
                         *(relief.used // mib, relief.limit // mib, taken // mib, relief.largest, note),
                     )
+        return self._relief.pause_s

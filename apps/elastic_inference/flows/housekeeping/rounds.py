@@ -83,6 +83,10 @@ class Housekeeping:
         """The types that had pods at the last look."""
         return self._with_pods
 
+    def types(self) -> Sequence[str]:
+        """The types that are served."""
+        return self._types.names
+
     async def run(self, stop: asyncio.Event) -> None:
         """Rounds until the stop. A bug in a round is logged; liveness fails when no round ends for BEAT_LIMIT_S."""
         self._lifecycle.beat("rounds", BEAT_LIMIT_S)
