@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from elastic_inference.base.ports import DASHBOARD_PORT, QUEUE_PORT
 from elastic_inference.base.settings.servers import WEBSOCKET_PORT
 from elastic_inference.base.url import url_credentials
 from elastic_inference.commands.demo import plan as plans
+from elastic_inference.commands.demo.port_choice import PortChoice
 from elastic_inference.commands.demo.sample_rules import RULES
 from elastic_inference.commands.demo.supervisor import Supervisor, preload
 from elastic_inference.domain import keys
@@ -104,8 +106,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def make_plan(options: argparse.Namespace) -> plans.Plan:
-    """The plan for these options. Fetches the models and clips that it needs. Raises ElasticInferenceError."""
+def make_plan(options: argparse.Namespace, ports: PortChoice) -> plans.Plan:
+    """The plan for these options, with ports of `ports`. Fetches the models and clips that it needs.
+
+    Raises ElasticInferenceError.
+    """
     from elastic_inference.adapters.catalogue.download_models import fetch_embedded  # noqa: PLC0415  slow to import
     from elastic_inference.adapters.catalogue.download_videos import fetch_clips  # noqa: PLC0415
 
@@ -144,9 +149,9 @@ def make_plan(options: argparse.Namespace) -> plans.Plan:
         models_dir=models_dir,
         state_dir=state_dir,
         host=options.host,
-        gateway_port=plans.choose_port(options.port, DASHBOARD_PORT, options.host, "--port"),
-        queue_port=plans.choose_port(options.queue_port, QUEUE_PORT, plans.LOOPBACK, "--queue-port"),
-        websocket_port=plans.choose_port(None, WEBSOCKET_PORT, plans.LOOPBACK, ""),
+        gateway_port=ports.choose(options.port, DASHBOARD_PORT, options.host, "--port"),
+        queue_port=ports.choose(options.queue_port, QUEUE_PORT, plans.LOOPBACK, "--queue-port"),
+        websocket_port=ports.choose(None, WEBSOCKET_PORT, plans.LOOPBACK, ""),
         max_frame_bytes=max_frame_bytes,
     )
 
@@ -264,8 +269,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo until Ctrl-C. Returns the exit code."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     preload()
+    with contextlib.closing(PortChoice()) as ports:
+        return run(options, ports)
+
+
+def run(options: argparse.Namespace, ports: PortChoice) -> int:
+    """Runs the demo with these options. Returns the exit code."""
     try:
-        plan = make_plan(options)
+        plan = make_plan(options, ports)
         supervisor = Supervisor(plans.children(plan))
         check_videos(plan)
         write_cameras(plan)

@@ -1,10 +1,8 @@
-"""From the demo's options to its processes. Pure, except that it looks at ports and files."""
+"""From the demo's options to its processes. Pure, except that it looks at files."""
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +12,9 @@ from urllib.parse import urlsplit
 from elastic_inference.base import config
 from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.demo.supervisor import ServiceProcess
-from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, free_port, server_binary, version_arguments
+from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, server_binary, version_arguments
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
-from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
 
@@ -81,42 +78,6 @@ def stream_name(source: str, taken: Sequence[str]) -> str:
     while candidate in taken:
         candidate, number = f"{name}-{number}", number + 1
     return candidate
-
-
-def choose_port(asked: int | None, usual: int, host: str, option: str) -> int:
-    """`asked` if it is free; without it, the usual port or the next free one above it.
-
-    Raises ElasticInferenceError if `asked` cannot be opened, or this machine has no such address.
-    """
-    if asked is not None:
-        if not _is_free(asked, host):
-            raise ElasticInferenceError(
-                f"Port {asked} is in use: choose another with {option}, or leave the option out to get a free one."
-            )
-        return asked
-    for port in range(usual, usual + 50):
-        if _is_free(port, host):
-            return port
-    return free_port(host)
-
-
-def _is_free(port: int, host: str) -> bool:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None)
-        if number == errno.EADDRINUSE:
-            return False
-        if number in (errno.EACCES, errno.EPERM):
-            raise ElasticInferenceError(f"Port {port}: permission denied; choose a port above 1023.") from None
-        raise ElasticInferenceError(
-            f"--host {host[:100]}: expected an address of this machine, 127.0.0.1 or 0.0.0.0 "
-            f"({getattr(error, 'strerror', None) or error})."
-        ) from None
-    return True
 
 
 def decided_by_the_demo() -> list[str]:

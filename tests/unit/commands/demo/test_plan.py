@@ -1,6 +1,5 @@
 """What the demo runs, from its options."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -124,24 +123,6 @@ def test_a_camera_url_is_not_an_argument(tmp_path: Path) -> None:
 def test_streams_are_named_after_their_source(source: str, name: str) -> None:
     assert plan.stream_name(source, []) == name
     assert plan.stream_name(source, [name]) == f"{name}-2"
-
-
-def test_a_port_asked_for_must_be_free() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(ElasticInferenceError, match=f"Port {port} is in use"):
-            plan.choose_port(port, 1, "127.0.0.1", "--port")
-        assert plan.choose_port(None, port, "127.0.0.1", "--port") != port
-
-
-@pytest.mark.parametrize("host", ["203.0.113.99", "192.168..1", "redis://x"])
-def test_a_host_that_is_not_this_machine_is_not_reported_as_a_port_in_use(host: str) -> None:
-    with pytest.raises(ElasticInferenceError, match="expected an address of this machine"):
-        plan.choose_port(31002, 1, host, "--port")
-    with pytest.raises(ElasticInferenceError, match="expected an address of this machine"):
-        plan.choose_port(None, 31002, host, "--port")
 
 
 def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
