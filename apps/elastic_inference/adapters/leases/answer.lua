@@ -66,7 +66,7 @@ if look then write(workers_key, ':looked', command == 'release' and '0' or whole
 if not born then write(workers_key, ':born', whole(now)) end
 write(workers_key, ':clock', whole(now))
 flush(workers_key)
--- Leases are kept longer than any quarantine; workers' rows are useless without workers.
+-- Leases are kept for longer than any quarantine. Rows of workers mean nothing once no worker is left.
 redis.call('PEXPIRE', leases_key, 2 * DAY / 1000)
 redis.call('PEXPIRE', workers_key, 600000)
 

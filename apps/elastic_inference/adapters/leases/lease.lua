@@ -24,12 +24,12 @@ local MAX_ITEMS, MAX_WORKERS, MAX_EPOCH, MAX_COST = 4096, 256, 9000000000000000,
 -- One call claims at most MAX_CLAIMS, so that workers that start together share, and moves at most MAX_MOVES. It looks
 -- for workers with room in at most MAX_STEPS steps.
 local MAX_CLAIMS, MAX_MOVES, MAX_STEPS, MAX_UNASSIGNED = 32, 8, 65536, 256
--- Time between two looks, for each item; names in `:free`.
+-- Time between two looks, per item; maximum number of names in `:free`.
 local LOOK_US, MAX_FREE = 100, 256
 local MINUTE, LEAVING, DAY = 60000000, 30000000, 86400000000
 -- A worker needs some seconds to measure a new item; until then its cost is an estimate.
 local YOUNG, GUESSED = 3000000, 10000000
--- Lower costs count as this one, since they would be noise.
+-- Lower costs count as this one: differences below it are noise.
 local MIN_COST = 0.001
 -- A former worker continues until the queue refuses its frames, but for no longer than LEAVING.
 local clock = redis.call('TIME')

@@ -60,7 +60,8 @@ local function find_places()
   end
 end
 
--- The worker whose relative load stays lowest with the item, which then counts as its own; nil if no worker has room.
+-- The worker whose relative load stays lowest if it gets the item, or nil if no worker has room. From then on, the item
+-- counts as that worker's own.
 local function place(item)
   local best, lowest, found = nil, nil, 0
   if item.cost <= room + 1e-9 then
