@@ -12,7 +12,8 @@ import redis
 import simplejpeg
 from prometheus_client import CollectorRegistry
 
-from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.adapters.frame_queue import QueueConsumer, wanted_sizes
+from elastic_inference.adapters.stream_broker.frame_requests import FrameRequest, FrameRequests, write_request
 from elastic_inference.base import config
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -20,9 +21,12 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.image_size import ModelSize
+from elastic_inference.flows.inference.frame_requests import FrameDesk
+from elastic_inference.flows.inference.recent_frames import RecentFrames
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from tests.support.background import repeating
+from tests.support.results import make_result
 from tests.support.videos import write_video
 from tests.support.waiting import wait_for
 from tests.support.websocket_server import Relay
@@ -45,8 +49,8 @@ class Sized:
         self._fields = {"name": NAME, "url": clip.as_uri(), "fps": 20}
         self._lock = threading.Lock()
         self.put()
-        self._consumer = QueueConsumer(self.client, "people", "pod", settings, ModelSize(100, 100))
-        self._consumer.load_scripts()
+        self.consumer = QueueConsumer(self.client, "people", "pod", settings, ModelSize(100, 100))
+        self.consumer.load_scripts()
 
     def put(self, **fields: object) -> None:
         spec = CameraSpec.model_validate(self._fields | fields)
@@ -61,7 +65,7 @@ class Sized:
         """The newest frame, as a pod gets it."""
 
         def popped() -> Frame | None:
-            frames = self._consumer.pop(16, 0.0).frames
+            frames = self.consumer.pop(16, 0.0).frames
             return frames[-1].frame if frames else None
 
         frame = wait_for(popped, what="a frame")
@@ -78,7 +82,7 @@ class Sized:
 
     def close(self) -> None:
         self.manager.close()
-        self._consumer.close()
+        self.consumer.close()
 
 
 @pytest.fixture
@@ -107,6 +111,34 @@ def test_full_size_comes_within_a_second_of_the_first_viewer(sized: Sized, valke
             sized.wait_size(SMALL)
         assert min(took_s) < LIMIT_S
     sized.client.delete(keys.size_wanted("people", NAME))  # it lives for 10 s
+    sized.wait_size(SMALL)
+
+
+def test_full_size_comes_for_an_event_that_wants_an_image(
+    sized: Sized, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod answers an event worker's request for a frame, and says that it wants larger ones."""
+    monkeypatch.setattr(wanted_sizes, "EVENT_LIFE_S", 2.0)
+    sized.wait_size(SMALL)
+    stream = f"{NAME}:people:inferred"
+    recent = RecentFrames(1 << 20)
+    desk = FrameDesk(
+        FrameRequests(redis.Redis(port=valkey.port), "pod"), recent, lambda: True, sized.consumer.want_full
+    )
+    recent.turn(True)
+    recent.add([(make_result(stream=stream, order=7), b"jpeg")])
+    thread = threading.Thread(target=desk.run)
+    thread.start()
+    try:
+        # A frame that this pod does not have changes nothing.
+        for order, expected in ((6, SMALL), (7, FULL)):
+            request = FrameRequest(order, stream, f"{stream}/1-{order}", "events-1")
+            sized.client.rpush(keys.snapshot_requests("pod"), write_request(request))
+            wait_for(lambda: sized.client.lpop(keys.snapshot_answers("events-1")), what="an answer")
+            sized.wait_size(expected)
+    finally:
+        desk.close()
+        thread.join(10)
     sized.wait_size(SMALL)
 
 

@@ -17,7 +17,7 @@ from elastic_inference.adapters.frame_queue.legacy_queue import LegacyQueue
 from elastic_inference.adapters.frame_queue.legacy_share import LegacyShare
 from elastic_inference.adapters.frame_queue.pop_batch import PodQueue, PopBatch
 from elastic_inference.adapters.frame_queue.scripts import load_all
-from elastic_inference.adapters.frame_queue.wanted_sizes import ModelSizeWriter
+from elastic_inference.adapters.frame_queue.wanted_sizes import EventMarks, ModelSizeWriter
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.base.log import Throttle
@@ -57,6 +57,11 @@ class QueueConsumer:
         self._last_taken = 1 << 20  # nothing is known yet: ask for all frames
         self._mark_due_s = float("inf")
         self._size = None if model_size is None else ModelSizeWriter(self._link, infer_type, model_size)
+        self._events = EventMarks(self._link, infer_type)
+
+    def want_full(self, name: str) -> None:
+        """Any thread: an event wants an image of this stream; its next frames should have full size."""
+        self._events.note(name)
 
     def need_size(self, size: ModelSize) -> None:
         """Any thread: another model needs frames of this size from now on."""
@@ -119,6 +124,7 @@ class QueueConsumer:
             self._mark()
         if self._size is not None:
             self._size.write(now_s)
+        self._events.write()
         if self._look_first or fair.in_hand or legacy.in_hand or wait_s <= 0:
             self._take(batch, max_frames, sparing=wait_s > 0)
             if batch.frames or batch.invalid:

@@ -1,10 +1,11 @@
-"""The frame size that is needed: pods write it for their type, producers read it between their pushes.
+"""The frame size that is needed: pods write it for their type and for events, producers read it between their pushes.
 
 Called by the stream manager and by `consumer`. The reply to a push contains it anyway (`push.lua`).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,11 +13,14 @@ from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.domain import keys
-from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize, read_size
+from elastic_inference.domain.image_size import UNKNOWN, WATCHED, WATCHED_VALUE, ModelSize, read_size
 
 # How often pods write it, and how long it lives: a few writes may fail.
 WRITE_EVERY_S = 15.0
 MODEL_LIFE_S = 60.0
+# How long a stream's frames have full size after an event has asked for one: its image is chosen about a second later.
+EVENT_LIFE_S = 5.0
+_MAX_EVENTS = 256
 # As many characters as the push script reads.
 _READ_TO = 31
 
@@ -71,3 +75,24 @@ class ModelSizeWriter:
         both = self._size if other is None else self._size.with_room_for(other)
         if other is None or both != other or other == self._size:
             self._link.exchange([("SET", self._key, str(both), *life)])
+
+
+class EventMarks:
+    """A pod's part: says which streams an event wants an image of, at full size. `note` is for any thread."""
+
+    def __init__(self, link: PipelineConnection, infer_type: str) -> None:
+        self._link = link
+        self._type = infer_type
+        self._noted: deque[str] = deque(maxlen=_MAX_EVENTS)
+
+    def note(self, name: str) -> None:
+        """An event wants an image of this stream."""
+        self._noted.append(name)
+
+    def write(self) -> None:
+        """Call it between two pops. Raises REDIS_ERRORS."""
+        names = {self._noted.popleft() for _ in range(len(self._noted))}
+        if names:
+            # NX: a viewer's mark lives longer.
+            life = ("PX", int(EVENT_LIFE_S * 1000), "NX")
+            self._link.exchange([("SET", keys.size_wanted(self._type, name), WATCHED_VALUE, *life) for name in names])

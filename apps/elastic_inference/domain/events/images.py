@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 Box = tuple[float, float, float, float]
 # Another image is requested if it is better by this factor, and the last request was this long ago.
 BETTER = 1.2
+# Or if the frame has this many times the pixels, and shows the object nearly as well: the first image asks for frames
+# of the camera's full size.
+MORE_PIXELS = 2
 AGAIN_MS = 1000.0
 AFTER_FAILURE_MS = 5000.0
 # The last part of an image's address: `<epoch>-<order>`.
@@ -65,6 +68,7 @@ class _Shown:
     kept: tuple[str, Box] | None = None
     asked: tuple[str, Box] | None = None
     score: float = 0.0
+    pixels: int = 0  # of the image requested last, 0 if unknown
     asked_ms: float = float("-inf")
     reason: Missing | None = None
 
@@ -149,14 +153,16 @@ class StreamImages:
         """At most one request: for this frame, if it is the best one for any event."""
         image = f"{self._prefix}{result.order}"
         wanted = first = False
+        pixels = (result.width or 0) * (result.height or 0)
         for shown in self._open.values():
             found = seen.get(shown.track)
             pause_ms = AGAIN_MS if shown.reason is None else AFTER_FAILURE_MS
             if found is None or 0 <= at_ms - shown.asked_ms < pause_ms:
                 continue
             score = self._score(found)
-            if score > BETTER * shown.score:
-                wanted, first = True, first or shown.kept is None
+            more = shown.pixels and pixels >= MORE_PIXELS * shown.pixels and score * BETTER >= shown.score
+            if more or score > BETTER * shown.score:
+                wanted, first, shown.pixels = True, first or shown.kept is None, pixels
                 shown.asked, shown.score, shown.asked_ms, shown.reason = (image, found.box), score, at_ms, None
         if not wanted:
             return []

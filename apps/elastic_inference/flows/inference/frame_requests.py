@@ -16,6 +16,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from elastic_inference.adapters.stream_broker.frame_requests import FrameRequest
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.log import Throttle
+from elastic_inference.domain import keys
 from elastic_inference.flows.inference.recent_frames import RecentFrames
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,19 @@ class RequestSource(Protocol):
 class FrameDesk:
     """`run` is the body of one thread; `close` ends it."""
 
-    def __init__(self, requests: RequestSource, frames: RecentFrames, events_run: Callable[[], bool]) -> None:
-        """`events_run` says whether an event service runs, as far as this pod knows."""
+    def __init__(
+        self,
+        requests: RequestSource,
+        frames: RecentFrames,
+        events_run: Callable[[], bool],
+        want_full: Callable[[str], None],
+    ) -> None:
+        """`events_run` says whether an event service runs, as far as this pod knows.
+
+        `want_full` is called with the name of each stream of which an event wants an image.
+        """
         self._requests, self._frames = requests, frames
+        self._want_full = want_full
         self._events_run = events_run
         self._throttle = Throttle()
         self._backoff = Backoff()
@@ -85,4 +96,8 @@ class FrameDesk:
             request = self._requests.wait()
             self._backoff.reset()
             if request is not None:
-                self._requests.answer(request, self._frames.find(request.stream, request.order))
+                found = self._frames.find(request.stream, request.order)
+                names = keys.split_stream_id(request.stream)
+                if found is not None and names is not None:
+                    self._want_full(names[0])
+                self._requests.answer(request, found)

@@ -122,7 +122,7 @@ class Pipeline:
         queue = RedisHealth("queue", lifecycle, lambda error: explain(error, "queue"))
         results = ResultBuilder(info, engine, publisher.server_ms)
         recent, samples = RecentFrames(recent_bytes, budget), FrameSamples(budget)
-        self._desk = FrameDesk(requests, recent, lambda: publisher.events_run)
+        self._desk = FrameDesk(requests, recent, lambda: publisher.events_run, consumer.want_full)
         self._sender = ResultSender(publisher, self._report, pod, broker, recent=recent, samples=samples)
         self._workers = WorkerPool(detectors, results, pod, self._sender)
         self._tune(len(detectors), tuning.first_fps)

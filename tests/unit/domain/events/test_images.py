@@ -21,7 +21,8 @@ def event(phase: Phase, event_id: str = ID, track: str | None = "t", kind: Event
 
 def result(order: int, box: tuple[float, float, float, float] = SMALL, track: str = "t", **more: float) -> Result:
     found = Detection("person", 1, more.get("confidence", 0.5), box, {"track": track})
-    return make_result(stream=STREAM, order=order, pod="pod-a", detections=(found,))
+    size = {"width": int(more.get("width", 640)), "height": int(more.get("height", 360))}
+    return make_result(stream=STREAM, order=order, pod="pod-a", detections=(found,), **size)
 
 
 def images(rule: ImageRule = ImageRule.LARGEST, base: str = "", state: bytes = b"") -> StreamImages:
@@ -64,6 +65,21 @@ def test_by_the_other_rule_confidence_decides() -> None:
     chosen = images(ImageRule.CONFIDENCE)
     chosen.on_result(result(1, LARGE), [event(Phase.BEGIN)], 0.0)
     assert orders(chosen.on_result(result(2, SMALL, confidence=0.9), [], 2000.0)[1]) == [2]
+
+
+@pytest.mark.parametrize("rule", list(ImageRule))
+def test_the_first_frame_of_full_size_replaces_a_reduced_one(rule: ImageRule) -> None:
+    chosen = images(rule)
+    full = {"width": 1920, "height": 1080}
+    chosen.on_result(result(1), [event(Phase.BEGIN)], 0.0)
+    assert orders(chosen.on_result(result(2, **full), [], 500.0)[1]) == []  # not at once
+    smaller = result(3, (0.4, 0.4, 0.47, 0.47), confidence=0.3, **full)
+    assert orders(chosen.on_result(smaller, [], 1100.0)[1]) == []
+    assert orders(chosen.on_result(result(4, **full), [], 1200.0)[1]) == [4]
+    # A reduced one must show the object better, and is then replaced too.
+    assert orders(chosen.on_result(result(5), [], 3000.0)[1]) == []
+    assert orders(chosen.on_result(result(6, LARGE, confidence=0.9), [], 3100.0)[1]) == [6]
+    assert orders(chosen.on_result(result(7, LARGE, confidence=0.9, **full), [], 4200.0)[1]) == [7]
 
 
 def test_what_is_missing_is_said_and_tried_again_later() -> None:
