@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 
 from redis.exceptions import NoPermissionError, RedisError
@@ -53,6 +54,8 @@ COMPARE_FRAMES = 24
 COMPARE_S = 10.0
 # Without a frame for so long, nothing arrives.
 QUIET_S = 2.0
+# Model and canary of the wish are two ids; some more are for wishes that are read late.
+MAX_FAILED = 16
 
 
 class ModelKeeper:
@@ -76,8 +79,8 @@ class ModelKeeper:
         self._view = view
         self._wish: ModelWish | None = None
         self._failures: Failures = {}
-        # Ids of wishes that have failed here, also while Redis cannot be told.
-        self._failed: set[str] = set()
+        # Ids of the newest wishes that have failed here, also while Redis cannot be told.
+        self._failed: deque[str] = deque(maxlen=MAX_FAILED)
         self._name: str | None = None
         # What failed last, and is not tried again: the wish, the model and its files.
         self._given_up: tuple[str | None, str | None, FileMark] | None = None
@@ -334,7 +337,7 @@ class ModelKeeper:
         log.warning("%s runs on, since a model failed (%s): %s", running.info.model, why.value, message)
         if identity is None or identity in self._failed:
             return
-        self._failed.add(identity)
+        self._failed.append(identity)
         failure = Failure(id=identity, reason=why, message=message[:MAX_MESSAGE], pod=self._pod)
         try:
             self._wishes.fail(field, failure)
