@@ -245,8 +245,9 @@ async def gateway_chooses_models(logins: Logins) -> None:
     logins.client("admin").hset(keys.model_failures(TYPE), SWITCH, record_json(failure))
     client = connect_async(logins.target("gateway"))
     store, wish = WishStore(client), ModelWish(id=failure.id)
-    await store.write(TYPE, wish)
-    assert await store.read(TYPE) == (wish, {SWITCH: failure})
+    assert await store.change(TYPE, await store.read(TYPE), wish)
+    found = await store.read(TYPE)
+    assert (found.wish, found.failures) == (wish, {SWITCH: failure})
     await client.aclose()
 
 

@@ -2373,7 +2373,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {
@@ -2466,7 +2466,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {
@@ -2881,7 +2881,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for, and what each pod runs now. */
+            /** @description What was asked for, and what each pod runs now; ETag is the revision of what was asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2949,7 +2949,10 @@ export interface operations {
     changeModel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The inference type. */
                 type: string;
@@ -2962,7 +2965,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for, and what each pod runs now. */
+            /** @description What was asked for, and what each pod runs now; ETag is the revision of what was asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3007,6 +3010,15 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description Somebody has changed the model or the canary since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
@@ -3030,7 +3042,10 @@ export interface operations {
     resetModel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The inference type. */
                 type: string;
@@ -3039,7 +3054,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for, and what each pod runs now. */
+            /** @description What was asked for, and what each pod runs now; ETag is the revision of what was asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3084,6 +3099,15 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description Somebody has changed the model or the canary since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
@@ -3107,7 +3131,10 @@ export interface operations {
     tryModel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The inference type. */
                 type: string;
@@ -3120,7 +3147,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for, and what each pod runs now. */
+            /** @description What was asked for, and what each pod runs now; ETag is the revision of what was asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3165,6 +3192,15 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description Somebody has changed the model or the canary since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
@@ -3188,7 +3224,10 @@ export interface operations {
     dropCanary: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The inference type. */
                 type: string;
@@ -3197,7 +3236,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for, and what each pod runs now. */
+            /** @description What was asked for, and what each pod runs now; ETag is the revision of what was asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3251,6 +3290,15 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description Somebody has changed the model or the canary since. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Too many wrong tokens or connections from this address, or too many such requests at once. */
             429: {
                 headers: {
@@ -3274,7 +3322,10 @@ export interface operations {
     promoteCanary: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The inference type. */
                 type: string;
@@ -3283,7 +3334,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for, and what each pod runs now. */
+            /** @description What was asked for, and what each pod runs now; ETag is the revision of what was asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3330,6 +3381,15 @@ export interface operations {
             };
             /** @description There is no canary. Or it has failed. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Somebody has changed the model or the canary since. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3659,7 +3719,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {
@@ -3761,7 +3821,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {
@@ -3857,7 +3917,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The ETag of the camera or the sink: the change is made only if it still has this revision. */
+                /** @description The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it still has this revision. */
                 "If-Match"?: string;
             };
             path: {

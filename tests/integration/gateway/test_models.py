@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,52 @@ def test_a_canary_is_tried_dropped_and_promoted(gateway: RunningGateway, wishes:
     assert promoted is not None
     assert (promoted.choice, promoted.canary) == (ModelChoice(model="c", min_agreement=0.5), None)
     assert promoted.former == "b"
+
+
+def test_of_two_admins_who_change_a_model_the_second_is_told(gateway: RunningGateway, wishes: ModelWishes) -> None:
+    read = gateway.ask(f"{TYPE}/model").headers["Etag"]
+    first = gateway.ask(f"{TYPE}/model", "PUT", {"model": "b"}, **{"If-Match": read})
+    assert (first.status, first.headers["Etag"] != read) == (200, True)
+    wish, _ = wishes.read()
+    changes = (("model", "PUT", {"model": "c"}), ("model", "DELETE", None), ("canary", "PUT", {"model": "c"}))
+    for path, method, body in changes:
+        for stale in (read, "what is this", '"0000"'):
+            second = gateway.ask(f"{TYPE}/{path}", method, body, **{"If-Match": stale})
+            assert (second.status, second.code) == (412, "precondition_failed")
+            assert "Somebody has changed the model" in second.json["error"]["message"]
+    assert wishes.read()[0] == wish, "nothing has changed"
+    tried = gateway.ask(f"{TYPE}/canary", "PUT", {"model": "c"}, **{"If-Match": first.headers["Etag"]})
+    for path, method in (("canary/promote", "POST"), ("canary", "DELETE")):
+        assert gateway.ask(f"{TYPE}/{path}", method, **{"If-Match": first.headers["Etag"]}).status == 412
+    assert gateway.ask(f"{TYPE}/canary", "DELETE", **{"If-Match": tried.headers["Etag"]}).status == 200
+    assert gateway.ask(f"{TYPE}/model", "PUT", {"model": "d"}, **{"If-Match": "*"}).status == 200
+
+
+def test_the_revision_is_that_of_the_request_and_not_of_what_pods_do(
+    gateway: RunningGateway, wishes: ModelWishes
+) -> None:
+    chosen = gateway.ask(f"{TYPE}/model", "PUT", {"model": "b"}).headers["Etag"]
+    wish, _ = wishes.read()
+    assert wish is not None
+    fail(wishes, SWITCH, wish.id)
+    found = gateway.ask(f"{TYPE}/model", **{"If-None-Match": chosen})
+    assert (found.status, found.headers["Etag"]) == (200, chosen)
+    assert found.json["failure"]["reason"] == "slow"
+
+
+def test_of_changes_at_the_same_moment_one_is_made(gateway: RunningGateway, wishes: ModelWishes) -> None:
+    read = gateway.ask(f"{TYPE}/model").headers["Etag"]
+    with ThreadPoolExecutor(8) as pool:
+        names = [f"m{number}" for number in range(8)]
+        answers = list(
+            pool.map(lambda name: gateway.ask(f"{TYPE}/model", "PUT", {"model": name}, **{"If-Match": read}), names)
+        )
+    assert sorted(each.status for each in answers) == [200, *[412] * 7]
+    (won,) = (name for name, each in zip(names, answers, strict=True) if each.status == 200)
+    wish, _ = wishes.read()
+    assert wish is not None
+    assert wish.choice is not None
+    assert wish.choice.model == won
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ Both records are input from outside for their readers: what cannot be read count
 
 from __future__ import annotations
 
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import redis
 import redis.asyncio as aioredis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.domain import keys
@@ -47,23 +51,51 @@ class ModelWishes:
         self._link.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for a type, as it was read: `raw` is the record, empty without one."""
+
+    wish: ModelWish | None
+    failures: Failures
+    raw: bytes = b""
+
+    @property
+    def revision(self) -> str:
+        """A text that changes with the wish, but not with what pods do about it."""
+        return hashlib.sha256(self.raw).hexdigest()[:16]
+
+
 class WishStore:
     """The gateway's side. Methods raise RedisError or OSError when Redis is unavailable, or refuses."""
 
     def __init__(self, client: aioredis.Redis) -> None:
         self._client = client
 
-    async def read(self, infer_type: str) -> tuple[ModelWish | None, Failures]:
+    async def read(self, infer_type: str) -> Asked:
         """The wish, and which of its models have failed."""
         pipe = self._client.pipeline(transaction=False)
         pipe.get(keys.model_wish(infer_type))
         pipe.hmget(keys.model_failures(infer_type), [SWITCH, CANARY])
         wish, failed = await pipe.execute()
-        return read_wish(wish), _failures(dict(zip((SWITCH.encode(), CANARY.encode()), failed, strict=True)))
+        failures = _failures(dict(zip((SWITCH.encode(), CANARY.encode()), failed, strict=True)))
+        return Asked(read_wish(wish), failures, wish or b"")
 
-    async def write(self, infer_type: str, wish: ModelWish) -> None:
-        """Replaces the wish."""
-        await self._client.set(keys.model_wish(infer_type), record_json(wish))
+    async def change(self, infer_type: str, asked: Asked, wish: ModelWish) -> bool:
+        """Replaces the wish if it is still what was read. False if it is not."""
+        sha, text = _change_script()
+        arguments = (sha, 1, keys.model_wish(infer_type), asked.raw, record_json(wish))
+        try:
+            done: Any = await self._client.evalsha(*arguments)
+        except NoScriptError:
+            await self._client.script_load(text)
+            done = await self._client.evalsha(*arguments)
+        return bool(done)
+
+
+@functools.cache
+def _change_script() -> tuple[str, str]:
+    text = (Path(__file__).parent / "change_wish.lua").read_text()
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 
 def _failures(fields: dict[Any, Any]) -> Failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 
 from redis.exceptions import RedisError
@@ -11,6 +12,7 @@ from elastic_inference.domain.rest import Role
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.model_editor import ModelRefusal
 
+_ETAG = re.compile(r'"([0-9a-f]{16})"')
 UNAVAILABLE = "The models can't be read or changed now: Redis does not answer, or its users are of an older version."
 
 
@@ -26,14 +28,21 @@ class _ModelBase(BaseHandler):
         if self.request.method not in ("GET", "HEAD"):
             self.check_origin()
 
-    async def respond(self, asked: Awaitable[TypeModel]) -> None:
-        """Responds with what came of a request. Raises ApiError if it is refused."""
+    def revision(self) -> str | None:
+        """The revision of If-Match; None without it or for `*`, and empty, which no type has, for any other text."""
+        text = self.request.headers.get("If-Match", "*").strip()
+        match = _ETAG.fullmatch(text)
+        return None if text == "*" else match[1] if match else ""
+
+    async def respond(self, asked: Awaitable[tuple[TypeModel, str]]) -> None:
+        """Responds with what came of a request, and its revision. Raises ApiError if it is refused."""
         try:
-            document = await asked
+            document, revision = await asked
         except ModelRefusal as refusal:
             raise ApiError(refusal.status, str(refusal)) from None
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, UNAVAILABLE, 2.0) from None
+        self.set_header("Etag", f'"{revision}"')
         self.answer_json(document)
 
 
@@ -48,11 +57,11 @@ class ModelHandler(_ModelBase):
 
     async def put(self, infer_type: str) -> None:
         """Changes the model."""
-        await self.respond(self.gateway.models.choose(infer_type, self.request.body))
+        await self.respond(self.gateway.models.choose(infer_type, self.request.body, self.revision()))
 
     async def delete(self, infer_type: str) -> None:
         """Goes back to the model of the settings."""
-        await self.respond(self.gateway.models.reset(infer_type))
+        await self.respond(self.gateway.models.reset(infer_type, self.revision()))
 
 
 class CanaryHandler(_ModelBase):
@@ -60,11 +69,11 @@ class CanaryHandler(_ModelBase):
 
     async def put(self, infer_type: str) -> None:
         """Starts a canary, or replaces it."""
-        await self.respond(self.gateway.models.try_canary(infer_type, self.request.body))
+        await self.respond(self.gateway.models.try_canary(infer_type, self.request.body, self.revision()))
 
     async def delete(self, infer_type: str) -> None:
         """Drops the canary."""
-        await self.respond(self.gateway.models.drop(infer_type))
+        await self.respond(self.gateway.models.drop(infer_type, self.revision()))
 
 
 class PromoteHandler(_ModelBase):
@@ -72,4 +81,4 @@ class PromoteHandler(_ModelBase):
 
     async def post(self, infer_type: str) -> None:
         """Makes the canary's model the type's."""
-        await self.respond(self.gateway.models.promote(infer_type))
+        await self.respond(self.gateway.models.promote(infer_type, self.revision()))

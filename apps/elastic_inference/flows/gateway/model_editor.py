@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from elastic_inference.adapters.stream_broker.model_wishes import CANARY, SWITCH, Failures, WishStore
+from elastic_inference.adapters.stream_broker.model_wishes import CANARY, SWITCH, Asked, WishStore
 from elastic_inference.adapters.stream_broker.records import WorkerInfo
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
@@ -27,86 +27,107 @@ class ModelRefusal(Exception):
         self.status = status
 
 
+CHANGED = "Somebody has changed the model or the canary since: read them again, then ask again."
+# Without a revision, the change is made to what is there: each try starts with reading it.
+_TRIES = 8
+
+
 class GatewayModels:
-    """The models of all types; one object per gateway. Raises ModelRefusal, RedisError and OSError."""
+    """The models of all types; one object per gateway. Raises ModelRefusal, RedisError and OSError.
+
+    With a `revision`, a change is made only if nobody has changed the type's model or canary since. Changes without one
+    are made one after the other, so the last one wins.
+    """
 
     def __init__(self, store: WishStore, registry: StreamRegistry) -> None:
         self._store, self._registry = store, registry
 
-    async def model(self, infer_type: str) -> TypeModel:
-        """What was asked for, what came of it, and what each pod runs."""
-        wish, failures, pods = await self._read(infer_type)
-        return _document(infer_type, wish, failures, pods)
+    async def model(self, infer_type: str) -> tuple[TypeModel, str]:
+        """What was asked for, what came of it, and what each pod runs; with the revision."""
+        asked, pods = await self._read(infer_type)
+        return _document(infer_type, asked, pods), asked.revision
 
-    async def choose(self, infer_type: str, body: bytes) -> TypeModel:
+    async def choose(self, infer_type: str, body: bytes, revision: str | None = None) -> tuple[TypeModel, str]:
         """All pods of the type change to a model."""
         choice = _parsed(_CHOICE, body)
-        return await self._change(infer_type, choice)
+        return await self._change(infer_type, revision, lambda asked: _switched(asked, choice))
 
-    async def reset(self, infer_type: str) -> TypeModel:
+    async def reset(self, infer_type: str, revision: str | None = None) -> tuple[TypeModel, str]:
         """All pods of the type change to the model of their settings."""
-        return await self._change(infer_type, None)
+        return await self._change(infer_type, revision, lambda asked: _switched(asked, None))
 
-    async def try_canary(self, infer_type: str, body: bytes) -> TypeModel:
+    async def try_canary(self, infer_type: str, body: bytes, revision: str | None = None) -> tuple[TypeModel, str]:
         """All pods of the type try a model beside the running one."""
         choice = _parsed(_CANARY, body)
-        wish, _, _ = await self._read(infer_type)
-        kept = wish or ModelWish(id=_new_id())
-        return await self._write(
-            infer_type,
-            ModelWish(id=kept.id, choice=kept.choice, former=kept.former, canary_id=_new_id(), canary=choice),
-        )
 
-    async def drop(self, infer_type: str) -> TypeModel:
+        def tried(asked: Asked) -> ModelWish:
+            kept = asked.wish or ModelWish(id=_new_id())
+            return ModelWish(id=kept.id, choice=kept.choice, former=kept.former, canary_id=_new_id(), canary=choice)
+
+        return await self._change(infer_type, revision, tried)
+
+    async def drop(self, infer_type: str, revision: str | None = None) -> tuple[TypeModel, str]:
         """Ends the canary."""
-        wish = await self._with_canary(infer_type)
-        return await self._write(infer_type, ModelWish(id=wish.id, choice=wish.choice, former=wish.former))
 
-    async def promote(self, infer_type: str) -> TypeModel:
+        def dropped(asked: Asked) -> ModelWish:
+            wish, _ = _with_canary(infer_type, asked)
+            return ModelWish(id=wish.id, choice=wish.choice, former=wish.former)
+
+        return await self._change(infer_type, revision, dropped)
+
+    async def promote(self, infer_type: str, revision: str | None = None) -> tuple[TypeModel, str]:
         """All pods change to the canary's model, and the canary ends."""
-        wish = await self._with_canary(infer_type)
-        canary = wish.canary
-        assert canary is not None  # noqa: S101  checked by _with_canary
-        _, failures, _ = await self._read(infer_type)
-        if (failure := failures.get(CANARY)) is not None and failure.id == wish.canary_id:
-            raise ModelRefusal(409, f"The canary has failed: {failure.message}")
-        choice = ModelChoice(
-            model=canary.model, max_time_factor=canary.max_time_factor, min_agreement=canary.min_agreement
-        )
-        return await self._change(infer_type, choice)
 
-    async def _change(self, infer_type: str, choice: ModelChoice | None) -> TypeModel:
-        wish, failures, _ = await self._read(infer_type)
-        former = None
-        if wish is not None:
-            failed = failures.get(SWITCH)
-            back = failed is not None and failed.id == wish.id
-            former = wish.former if back else wish.choice.model if wish.choice else None
-        # A canary compares with the model that runs, so it ends with it.
-        return await self._write(infer_type, ModelWish(id=_new_id(), choice=choice, former=former))
+        def promoted(asked: Asked) -> ModelWish:
+            wish, canary = _with_canary(infer_type, asked)
+            if (failure := asked.failures.get(CANARY)) is not None and failure.id == wish.canary_id:
+                raise ModelRefusal(409, f"The canary has failed: {failure.message}")
+            choice = ModelChoice(
+                model=canary.model, max_time_factor=canary.max_time_factor, min_agreement=canary.min_agreement
+            )
+            return _switched(asked, choice)
 
-    async def _write(self, infer_type: str, wish: ModelWish) -> TypeModel:
-        await self._store.write(infer_type, wish)
-        return await self.model(infer_type)
+        return await self._change(infer_type, revision, promoted)
 
-    async def _with_canary(self, infer_type: str) -> ModelWish:
-        wish, _, _ = await self._read(infer_type)
-        if wish is None or wish.canary is None:
-            raise ModelRefusal(409, f"The type {infer_type} has no canary.")
-        return wish
+    async def _change(
+        self, infer_type: str, revision: str | None, make: Callable[[Asked], ModelWish]
+    ) -> tuple[TypeModel, str]:
+        for _ in range(_TRIES):
+            asked, _ = await self._read(infer_type)
+            if revision is not None and revision != asked.revision:
+                break
+            if await self._store.change(infer_type, asked, make(asked)):
+                return await self.model(infer_type)
+        raise ModelRefusal(412, CHANGED)
 
-    async def _read(self, infer_type: str) -> tuple[ModelWish | None, Failures, list[WorkerInfo]]:
+    async def _read(self, infer_type: str) -> tuple[Asked, list[WorkerInfo]]:
         if not keys.is_name(infer_type):
             raise ModelRefusal(404, f"{infer_type[:200]!r} is not the name of an inference type.")
-        wish, failures = await self._store.read(infer_type)
+        asked = await self._store.read(infer_type)
         pods = [each for each in await self._registry.workers() if each.type == infer_type]
-        if wish is None and not pods:
+        if asked.wish is None and not pods:
             raise ModelRefusal(404, f"No pod of the type {infer_type} reports.")
-        return wish, failures, pods
+        return asked, pods
 
 
-def _document(infer_type: str, wish: ModelWish | None, failures: Failures, pods: Iterable[WorkerInfo]) -> TypeModel:
-    views = tuple(_view(each) for each in pods)
+def _switched(asked: Asked, choice: ModelChoice | None) -> ModelWish:
+    """The wish for another model. A canary compares with the model that runs, so it ends with it."""
+    former, wish = None, asked.wish
+    if wish is not None:
+        failed = asked.failures.get(SWITCH)
+        back = failed is not None and failed.id == wish.id
+        former = wish.former if back else wish.choice.model if wish.choice else None
+    return ModelWish(id=_new_id(), choice=choice, former=former)
+
+
+def _with_canary(infer_type: str, asked: Asked) -> tuple[ModelWish, CanaryChoice]:
+    if asked.wish is None or asked.wish.canary is None:
+        raise ModelRefusal(409, f"The type {infer_type} has no canary.")
+    return asked.wish, asked.wish.canary
+
+
+def _document(infer_type: str, asked: Asked, pods: Iterable[WorkerInfo]) -> TypeModel:
+    views, wish, failures = tuple(_view(each) for each in pods), asked.wish, asked.failures
     if wish is None:
         return TypeModel(type=infer_type, pods=views)
     failed, canary_failed = failures.get(SWITCH), failures.get(CANARY)

@@ -16,11 +16,13 @@ _WRONG = "The request is wrong; the message names the field."
 _NO_CANARY = "There is no canary."
 _TYPE = "/api/types/{type}"
 _MODEL, _CANARY = f"{_TYPE}/model", f"{_TYPE}/canary"
-_STATE = "What was asked for, and what each pod runs now."
+_STATE = "What was asked for, and what each pod runs now; ETag is the revision of what was asked for."
+_CHANGED = "Somebody has changed the model or the canary since."
 
 
 def _row(path: str, handler: type, operation: str, summary: str, **more: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    more["errors"] = {**_ERRORS, **more.get("errors", {})}
+    change = "method" in more
+    more |= {"if_match": change, "errors": {**_ERRORS, **({412: _CHANGED} if change else {}), **more.get("errors", {})}}
     return (path, handler, operation, summary, _STATE, TypeModel), more
 
 

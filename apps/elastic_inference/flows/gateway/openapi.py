@@ -50,7 +50,8 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "The ETag of the camera or the sink: the change is made only if it still has this revision.",
+    "description": "The ETag of what is changed (a camera, a sink, the model of a type): the change is made only if it "
+    "still has this revision.",
     "schema": {"type": "string"},
 }
 
