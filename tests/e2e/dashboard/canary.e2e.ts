@@ -1,0 +1,62 @@
+/** A canary in the compare view: two models of a real pod infer the same frames, side by side. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { Locator } from 'playwright-core'
+import { expect, test } from 'vitest'
+
+import { live, useSuite } from './suite'
+import { repository, waitFor } from './system'
+
+const models = process.env.EI_TEST_MODELS ?? join(repository, '../shared/models')
+const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos')
+const clip = join(videos, 'head-pose-face-detection-female-and-male.gif')
+const available = existsSync(join(models, 'face-detection-retail-0005')) && existsSync(clip)
+if (!available && process.env.CI)
+  throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
+
+const suite = useSuite()
+
+test.skipIf(!available)(
+  'a canary stands beside the running model, frame by frame, until it is dropped',
+  { timeout: 150_000 },
+  async () => {
+    suite.system.start('inference', 'apps/infer_service.py', {
+      INFER_TYPE: 'face',
+      INFER_MODEL_NAME: 'face-detection-retail-0005_FP32',
+      INFER_MODEL_PATH: models,
+    })
+    suite.system.start('file', 'apps/file_stream_service.py', {
+      INFER_TYPE: 'face',
+      STREAM_NAME: 'interview',
+      VIDEO_FILE: clip,
+      VIDEO_FPS: '5',
+    })
+    const canary = `${suite.system.url}/api/types/face/canary`
+    const ask = async (method: string, body?: unknown): Promise<number> => {
+      const answer = await fetch(canary, body ? { method, body: JSON.stringify(body) } : { method })
+      return answer.status
+    }
+    const { page, complaints } = await suite.open('/compare/interview')
+    try {
+      const choice = { model: 'face-detection-retail-0005_INT8', share: 1 }
+      await waitFor('the pod to report', async () => (await ask('PUT', choice)) === 200, 60_000)
+      await live(page, 2, 60_000)
+      const [left, right] = ['face', 'face.canary'].map((type) =>
+        page.locator(`[data-stream="interview:${type}:inferred"]`),
+      ) as [Locator, Locator]
+      expect(await left.innerText()).toContain('FP32')
+      expect(await right.innerText()).toContain('INT8')
+      for (const column of [left, right])
+        await waitFor('a face', async () => /[1-9]/.test(await column.locator('[data-is="detections"]').innerText()))
+      await waitFor('in step', async () => (await page.locator('[data-is="step"]').innerText()) === 'in step', 30_000)
+      expect(await ask('DELETE')).toBe(200)
+      await waitFor('the canary to end', async () => (await right.getAttribute('data-state')) !== 'live', 60_000)
+      expect(await left.getAttribute('data-state')).toBe('live')
+      expect(complaints).toEqual([])
+    } catch (error) {
+      const seen = await page.locator('main').innerText()
+      throw new Error(`${String(error)}\n${seen}\n${suite.system.words()}`, { cause: error })
+    }
+  },
+)
