@@ -18,6 +18,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -187,6 +188,8 @@ def _options(target: config.RedisTarget, url: RedisUrl, name: str) -> dict[str, 
         "username": url.username,
         "password": url.password,
         "client_name": name or None,
+        # Otherwise redis-py reads the version from its package's metadata, for each client.
+        "driver_info": DriverInfo(lib_version=redis.__version__),
         "socket_timeout": ANSWER_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry_on_error": [],

@@ -10,8 +10,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from elastic_inference.base.zone_counters import ZoneCounters
 from elastic_inference.domain.errors import DropReason, InvalidReason
-from elastic_inference.domain.events.event import EventKind, Phase
-from elastic_inference.domain.events.missing import Missing
 
 # From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -293,6 +291,10 @@ class EventMetrics:
     """Metrics of the event service. The values of its labels are limited in number."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        # Their modules come with pydantic models that no other service needs.
+        from elastic_inference.domain.events.event import EventKind, Phase  # noqa: PLC0415
+        from elastic_inference.domain.events.missing import Missing  # noqa: PLC0415
+
         def counter(name: str, text: str) -> Counter:
             return Counter(name, text, registry=registry)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+
+from elastic_inference.commands.left_out import leave_out
 
 
 def _run(module: str, settings: str) -> int:
@@ -26,11 +26,7 @@ def _run(module: str, settings: str) -> int:
         service_help = importlib.import_module("elastic_inference.commands.service_help")
         service_help.answer(getattr(config, settings), Path(sys.argv[0]).name, sys.argv[1:])
     gc.disable()
-    # Otherwise pydantic reads the metadata of every installed package to find its plugins.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # These contain only numpy's help texts, and take a fifth of its import time.
-    for name in ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"):
-        sys.modules.setdefault(name, ModuleType(name))
+    leave_out()
     main = importlib.import_module(f"elastic_inference.flows.{module}").main
     gc.freeze()
     gc.enable()

@@ -102,7 +102,7 @@ class Transport(StrEnum):
 class CameraLogin(BaseModel):
     """A user and password that the camera asks for. `str()` and `repr()` show no password."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     user: str = Field(min_length=1, max_length=256, description="The user's name at the camera.")
     password: SecretStr = Field(
@@ -123,7 +123,9 @@ class CameraLogin(BaseModel):
 class CameraSpec(BaseModel):
     """What an operator asks for. An unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True, defer_build=True
+    )
 
     name: Name = Field(description="Its name, which is also that of its streams; it never changes.")
     url: CameraUrl = Field(description=f"Without user and password: {_EXPECTED_URL.removeprefix('expected ')}")

@@ -59,7 +59,9 @@ class Cameras:
 class ProbeRequest(BaseModel):
     """What a probe should open."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True, defer_build=True
+    )
 
     url: CameraUrl = Field(description="As `url` of a camera.")
     login: CameraLogin | None = Field(None, description="What the camera asks for.")

@@ -1,4 +1,4 @@
-"""Events, session, login and error of the gateway's API: the one source of their fields.
+"""Small events, session, login and error of the gateway's API: the one source of their fields.
 
 `document_json` writes every document of the API.
 """
@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
-from elastic_inference.domain.camera_documents import Cameras
-from elastic_inference.domain.events.page import EventPage
 from elastic_inference.domain.fields import Rate
-from elastic_inference.domain.pool import CLOSED, Missing, Stats, Streams
+from elastic_inference.domain.pool import CLOSED, Missing
 
 
 class ErrorCode(StrEnum):
@@ -66,50 +64,12 @@ class TimeEvent:
     time_ms: ServerTimeMs
 
 
-StreamsEvent = Annotated[
-    Streams,
-    Field(description="Event `streams`: all streams, sent at the start and after changes, at most twice a second."),
-]
-StatsEvent = Annotated[
-    Stats,
-    Field(description="Event `stats`: the pool, sent like `streams`. A change of times alone sends nothing."),
-]
-CamerasEvent = Annotated[
-    Cameras,
-    Field(
-        description="Event `cameras`, to admins: the cameras of the pool, sent like `streams`. A change of cost and "
-        "times alone sends nothing."
-    ),
-]
-
-
-LogEvent = Annotated[
-    EventPage,
-    Field(
-        description="Event `log`: the newest 50 of the events that this token sees, sent at the start and when there "
-        "are new ones, at most twice a second. Tell repeats by `id` and `rev`; /api/events/log has all."
-    ),
-]
-
-
 @with_config(CLOSED)
 @dataclass(slots=True)
 class ProblemEvent:
     """Event `problem`: a part stopped or started answering; `missing` is empty when all is healthy again."""
 
     missing: Missing
-
-
-# The events of /api/events by their name.
-EVENTS = {
-    "hello": HelloEvent,
-    "time": TimeEvent,
-    "streams": StreamsEvent,
-    "stats": StatsEvent,
-    "cameras": CamerasEvent,
-    "log": LogEvent,
-    "problem": ProblemEvent,
-}
 
 
 @with_config(CLOSED)
@@ -135,6 +95,7 @@ class Session:
     ]
 
 
+@with_config(ConfigDict(defer_build=True))
 @dataclass(slots=True)
 class Login:
     """A login. Other fields are ignored."""

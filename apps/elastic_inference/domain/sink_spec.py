@@ -39,7 +39,9 @@ class SinkError(ElasticInferenceError):
 class QuietHours(BaseModel):
     """Events that began at these times of day are left out. The span may include midnight."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True, defer_build=True
+    )
 
     start: str = Field(alias="from", description="HH:MM.")
     end: str = Field(alias="to", description="HH:MM.")
@@ -83,6 +85,7 @@ class _Sink(BaseModel):
         str_strip_whitespace=True,
         hide_input_in_errors=True,
         json_schema_extra=_name_may_miss,
+        defer_build=True,
     )
 
     name: Annotated[Name, Field(description="Its name. A request may leave it out, since its path says it.")]
@@ -285,7 +288,7 @@ class LogSink(_Sink):
 
 
 SinkSpec = Annotated[WebhookSink | MqttSink | KafkaSink | RedisSink | LogSink, Field(discriminator="kind")]
-_SINK: TypeAdapter[SinkSpec] = TypeAdapter(SinkSpec)
+_SINK: TypeAdapter[SinkSpec] = TypeAdapter(SinkSpec, config=ConfigDict(defer_build=True))
 # The class of each kind.
 SINK_KINDS: dict[str, type[BaseModel]] = {
     get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(get_args(SinkSpec)[0])

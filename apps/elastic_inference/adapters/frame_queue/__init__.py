@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from elastic_inference.base.late_names import late_names
 
 if TYPE_CHECKING:
     from elastic_inference.adapters.frame_queue.consumer import QueueConsumer
@@ -40,30 +41,26 @@ __all__ = [
 ]
 
 # Modules are loaded at first use: a pod does not need the code of the producers and the janitor.
-_HOMES = {
-    "MAX_POP_BYTES": "pop_batch",
-    "CrowdControl": "crowd_control",
-    "InvalidFrame": "pop_batch",
-    "Janitor": "janitor",
-    "KnownTypes": "queue_reader",
-    "MemoryRelief": "relief",
-    "PopBatch": "pop_batch",
-    "PoppedFrame": "pop_batch",
-    "PushLease": "push_request",
-    "PushOutcome": "push_request",
-    "PushUnderway": "push_round",
-    "QueueConsumer": "consumer",
-    "QueueProducer": "producer",
-    "QueueReader": "queue_reader",
-    "SourceInfo": "queue_reader",
-    "Sweeper": "sweeper",
-    "ask_sizes": "wanted_sizes",
-    "push_many": "push_round",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return found
+__getattr__ = late_names(
+    __name__,
+    {
+        "MAX_POP_BYTES": ".pop_batch",
+        "CrowdControl": ".crowd_control",
+        "InvalidFrame": ".pop_batch",
+        "Janitor": ".janitor",
+        "KnownTypes": ".queue_reader",
+        "MemoryRelief": ".relief",
+        "PopBatch": ".pop_batch",
+        "PoppedFrame": ".pop_batch",
+        "PushLease": ".push_request",
+        "PushOutcome": ".push_request",
+        "PushUnderway": ".push_round",
+        "QueueConsumer": ".consumer",
+        "QueueProducer": ".producer",
+        "QueueReader": ".queue_reader",
+        "SourceInfo": ".queue_reader",
+        "Sweeper": ".sweeper",
+        "ask_sizes": ".wanted_sizes",
+        "push_many": ".push_round",
+    },
+)

@@ -1,6 +1,21 @@
 """Leases in Redis: which worker of a group runs which item, without a leader. See `doc/redis.md`."""
 
-from elastic_inference.adapters.leases.client import LeaseClient
-from elastic_inference.domain.leases import Claim, Holding, Lease, NoPlace, Round, Unassigned, WorkerLoad
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from elastic_inference.base.late_names import late_names
+
+if TYPE_CHECKING:
+    from elastic_inference.adapters.leases.client import LeaseClient
+    from elastic_inference.domain.leases import Claim, Holding, Lease, NoPlace, Round, Unassigned, WorkerLoad
 
 __all__ = ["Claim", "Holding", "Lease", "LeaseClient", "NoPlace", "Round", "Unassigned", "WorkerLoad"]
+
+__getattr__ = late_names(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "elastic_inference.domain.leases"),
+        "LeaseClient": ".client",
+    },
+)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.model_wish import PodModel, read_pod_model
+
+if TYPE_CHECKING:
+    from elastic_inference.domain.model_wish import PodModel
 
 STREAM_LIFE_S = 10.0
 # Entries of the sorted sets are removed at this age, so a stream slower than one frame in 200 s comes and goes.
@@ -114,7 +117,7 @@ def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float
             device=_text(fields, b"device"),
             model=_text(fields, b"model"),
             precision=_text(fields, b"precision"),
-            model_state=read_pod_model(fields.get(b"model_state")),
+            model_state=_model_state(fields.get(b"model_state")),
         )
     except (KeyError, ValueError):
         return None
@@ -124,6 +127,15 @@ def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
     if len(fields[name]) > _MAX_TEXT_BYTES:
         raise ValueError(f"{len(fields[name])} bytes of {name!r}")
     return fields[name].decode()
+
+
+def _model_state(raw: object) -> PodModel | None:
+    if raw is None:
+        return None
+    # Its many models take a while to load, and only pods and the gateway need them.
+    from elastic_inference.domain.model_wish import read_pod_model  # noqa: PLC0415
+
+    return read_pod_model(raw)
 
 
 def _number(fields: Mapping[bytes, bytes], name: bytes) -> float:

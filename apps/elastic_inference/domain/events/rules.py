@@ -38,7 +38,9 @@ _Labels = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
     Field(max_length=MAX_RULE_LABELS, description="Only objects of these labels; empty for all."),
 ]
-_CLOSED = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+_CLOSED = ConfigDict(
+    extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True, defer_build=True
+)
 
 
 class ReferencePoint(StrEnum):

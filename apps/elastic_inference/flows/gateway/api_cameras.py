@@ -54,7 +54,7 @@ class _CameraBase(BaseHandler):
 
     async def change(self, action: str, name: str, spec: dict[str, Any]) -> None:
         """Has the owner make a change, and responds with the camera."""
-        status, camera = await self.gateway.cameras.change(action, name, spec, self.access, self.revision())
+        status, camera = await self.gateway.parts.cameras.change(action, name, spec, self.access, self.revision())
         if status == 201:
             self.set_header("Location", f"{self.prefix}/api/cameras/{quote(name)}")
         if camera is None:
@@ -75,7 +75,7 @@ class CamerasHandler(_CameraBase):
     async def get(self) -> None:
         """Responds with all cameras."""
         try:
-            body = document_json(await self.gateway.cameras.cameras(self.access))
+            body = document_json(await self.gateway.parts.cameras.cameras(self.access))
         except CameraRefusal as refusal:
             raise self.refuse(refusal) from None
         self.set_header("Content-Type", "application/json")
@@ -99,7 +99,7 @@ class CameraHandler(_CameraBase):
     async def get(self, name: str) -> None:
         """Responds with one camera."""
         try:
-            self.answer_camera(await self.gateway.cameras.camera(name, self.access))
+            self.answer_camera(await self.gateway.parts.cameras.camera(name, self.access))
         except CameraRefusal as refusal:
             raise self.refuse(refusal) from None
 
@@ -134,7 +134,7 @@ class ProbeHandler(_CameraBase):
         given = self.body()
         try:
             read_model(ProbeRequest, given)
-            found = await self.gateway.cameras.probe(given, self.access)
+            found = await self.gateway.parts.cameras.probe(given, self.access)
         except CameraRefusal as refusal:
             raise self.refuse(refusal) from None
         self.set_header("Content-Type", "application/json")

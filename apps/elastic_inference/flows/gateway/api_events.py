@@ -39,10 +39,10 @@ class EventLogHandler(ApiHandler):
         if not 1 <= limit <= MAX_LIMIT:
             raise ApiError(400, f"limit: expected a number from 1 to {MAX_LIMIT}.")
         try:
-            found = await self.gateway.events.page(self.access, wanted, int(limit), self._cursor())
+            found = await self.gateway.parts.events.page(self.access, wanted, int(limit), self._cursor())
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, _UNAVAILABLE, 2) from None
-        return replace(found, events=await self.gateway.images.checked(found.events))
+        return replace(found, events=await self.gateway.parts.images.checked(found.events))
 
     def _cursor(self) -> LogPlace | None:
         text = self._text("cursor")
@@ -78,12 +78,12 @@ class EventHandler(ApiHandler):
         if len(event_id) > MAX_TEXT:
             raise ApiError(404, "There is no such event.")
         try:
-            found = await self.gateway.events.event(self.access, event_id)
+            found = await self.gateway.parts.events.event(self.access, event_id)
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, _UNAVAILABLE, 2) from None
         if found is None:
             raise ApiError(404, f"There is no event {event_id[:300]!r}, or it is too old.")
-        return (await self.gateway.images.checked((found,)))[0]
+        return (await self.gateway.parts.images.checked((found,)))[0]
 
 
 class CountsHandler(ApiHandler):
@@ -92,7 +92,7 @@ class CountsHandler(ApiHandler):
     async def document(self, *args: str) -> object:
         camera = args[0]
         try:
-            found = await self.gateway.events.counts(self.access, camera) if keys.is_name(camera) else None
+            found = await self.gateway.parts.events.counts(self.access, camera) if keys.is_name(camera) else None
         except (RedisError, OSError, TimeoutError):
             raise ApiError(503, _UNAVAILABLE, 2) from None
         if found is None:
@@ -114,7 +114,7 @@ class EventImageHandler(BaseHandler):
             raise ApiError(404, "There is no such event.")
         if place is not None and not PLACE.fullmatch(place):
             raise ApiError(400, "image: expected that of the event's `snapshot`.")
-        images = self.gateway.images
+        images = self.gateway.parts.images
         try:
             found = place or await images.best(self.access, event_id)
             jpeg = await images.read(self.access, event_id, found)

@@ -51,17 +51,17 @@ class ModelHandler(_ModelBase):
 
     async def get(self, infer_type: str) -> None:
         """Responds with the type's model, wished and real."""
-        await self.respond(self.gateway.models.model(infer_type))
+        await self.respond(self.gateway.parts.models.model(infer_type))
 
     head = get
 
     async def put(self, infer_type: str) -> None:
         """Changes the model."""
-        await self.respond(self.gateway.models.choose(infer_type, self.request.body, self.revision()))
+        await self.respond(self.gateway.parts.models.choose(infer_type, self.request.body, self.revision()))
 
     async def delete(self, infer_type: str) -> None:
         """Goes back to the model of the settings."""
-        await self.respond(self.gateway.models.reset(infer_type, self.revision()))
+        await self.respond(self.gateway.parts.models.reset(infer_type, self.revision()))
 
 
 class CanaryHandler(_ModelBase):
@@ -69,11 +69,11 @@ class CanaryHandler(_ModelBase):
 
     async def put(self, infer_type: str) -> None:
         """Starts a canary, or replaces it."""
-        await self.respond(self.gateway.models.try_canary(infer_type, self.request.body, self.revision()))
+        await self.respond(self.gateway.parts.models.try_canary(infer_type, self.request.body, self.revision()))
 
     async def delete(self, infer_type: str) -> None:
         """Drops the canary."""
-        await self.respond(self.gateway.models.drop(infer_type, self.revision()))
+        await self.respond(self.gateway.parts.models.drop(infer_type, self.revision()))
 
 
 class PromoteHandler(_ModelBase):
@@ -81,4 +81,4 @@ class PromoteHandler(_ModelBase):
 
     async def post(self, infer_type: str) -> None:
         """Makes the canary's model the type's."""
-        await self.respond(self.gateway.models.promote(infer_type, self.revision()))
+        await self.respond(self.gateway.parts.models.promote(infer_type, self.revision()))

@@ -74,7 +74,7 @@ class SinksHandler(_SinkBase):
 
     async def get(self) -> None:
         """Responds with all sinks."""
-        await self.answer(await self.result(self.gateway.sinks.sinks()))
+        await self.answer(await self.result(self.gateway.parts.sinks.sinks()))
 
     head = get
 
@@ -84,17 +84,17 @@ class SinkHandler(_SinkBase):
 
     async def get(self, name: str) -> None:
         """Responds with one sink."""
-        await self.answer_sink(await self.result(self.gateway.sinks.sink(name)))
+        await self.answer_sink(await self.result(self.gateway.parts.sinks.sink(name)))
 
     head = get
 
     async def put(self, name: str) -> None:
         """Adds or replaces a sink."""
-        await self.answer_sink(await self.result(self.gateway.sinks.put(name, self.body(), self.revision())))
+        await self.answer_sink(await self.result(self.gateway.parts.sinks.put(name, self.body(), self.revision())))
 
     async def delete(self, name: str) -> None:
         """Removes a sink."""
-        await self.result(self.gateway.sinks.delete(name, self.revision()))
+        await self.result(self.gateway.parts.sinks.delete(name, self.revision()))
         self.set_status(204)
         self.clear_header("Content-Type")
         self.finish()
@@ -105,7 +105,7 @@ class SinkTestHandler(_SinkBase):
 
     async def post(self, name: str) -> None:
         """Sends a test event."""
-        await self.answer(await self.result(self.gateway.sinks.test(name)))
+        await self.answer(await self.result(self.gateway.parts.sinks.test(name)))
 
 
 class DeadLettersHandler(_SinkBase):
@@ -113,7 +113,7 @@ class DeadLettersHandler(_SinkBase):
 
     async def get(self, name: str) -> None:
         """Responds with the oldest dead letters."""
-        await self.answer(await self.result(self.gateway.sinks.dead_letters(name)))
+        await self.answer(await self.result(self.gateway.parts.sinks.dead_letters(name)))
 
     head = get
 
@@ -122,7 +122,7 @@ class DeadLettersHandler(_SinkBase):
         ids = self.get_query_arguments("id")
         if len(ids) > MAX_LISTED or not all(_ENTRY.fullmatch(each) for each in ids):
             raise ApiError(400, f"id: expected at most {MAX_LISTED} ids of dead letters.")
-        await self.answer(await self.result(self.gateway.sinks.remove_dead(name, ids or None)))
+        await self.answer(await self.result(self.gateway.parts.sinks.remove_dead(name, ids or None)))
 
 
 class ResendHandler(_SinkBase):
@@ -130,4 +130,4 @@ class ResendHandler(_SinkBase):
 
     async def post(self, name: str) -> None:
         """Sends dead letters again."""
-        await self.answer(await self.result(self.gateway.sinks.resend(name, self.body())))
+        await self.answer(await self.result(self.gateway.parts.sinks.resend(name, self.body())))

@@ -10,17 +10,17 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.rest import HelloEvent, ProblemEvent, Role, TimeEvent, document_json
 from elastic_inference.flows.gateway.access import Access
-from elastic_inference.flows.gateway.camera_state import worth_an_event
-from elastic_inference.flows.gateway.cameras import PoolCameras
-from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
+
+if TYPE_CHECKING:
+    from elastic_inference.flows.gateway.rest_parts import RestParts
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,9 @@ class _View:
 class EventHub:
     """All clients of `/api/events`, on the gateway's event loop."""
 
-    def __init__(
-        self, state: PoolState, metrics: GatewayMetrics, cameras: PoolCameras, log_of_events: EventReader
-    ) -> None:
+    def __init__(self, state: PoolState, metrics: GatewayMetrics, parts: RestParts) -> None:
         self._state = state
-        self._cameras = cameras
-        self._events = log_of_events
+        self._parts = parts
         self._metrics = metrics
         self._clients: set[Subscription] = set()
         # There are at most as many views as tokens.
@@ -167,13 +164,15 @@ class EventHub:
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer(view, "stats", stats, still)
         if view.access.role is Role.ADMIN:
+            from elastic_inference.flows.gateway.camera_state import worth_an_event  # noqa: PLC0415  see `rest_parts`
+
             try:
-                cameras = await self._cameras.cameras(view.access)
+                cameras = await self._parts.cameras.cameras(view.access)
             except CameraRefusal:
                 pass  # a request for them says why
             else:
                 self._offer(view, "cameras", cameras, worth_an_event(cameras))
-        newest = await self._events.newest(view.access)
+        newest = await self._parts.events.newest(view.access)
         if newest is not None and (newest.events or "log" in view.latest):
             self._offer(view, "log", newest, newest)
         missing = self._state.missing()

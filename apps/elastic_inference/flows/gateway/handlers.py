@@ -23,15 +23,11 @@ from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, Role, d
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
-from elastic_inference.flows.gateway.cameras import PoolCameras
-from elastic_inference.flows.gateway.event_images import EventImages
-from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
-from elastic_inference.flows.gateway.model_editor import GatewayModels
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
+from elastic_inference.flows.gateway.rest_parts import RestParts
 from elastic_inference.flows.gateway.security_headers import security_headers
-from elastic_inference.flows.gateway.sink_editor import GatewaySinks
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
 
 log = logging.getLogger(__name__)
@@ -65,11 +61,7 @@ class Gateway:
 
     state: PoolState
     hub: EventHub
-    cameras: PoolCameras
-    events: EventReader
-    images: EventImages
-    sinks: GatewaySinks
-    models: GatewayModels
+    parts: RestParts
     snapshots: SnapshotClient
     auth: Authenticator
     metrics: GatewayMetrics

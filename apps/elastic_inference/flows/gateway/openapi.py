@@ -16,7 +16,8 @@ from pydantic_core import core_schema
 from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.fields import Name, StreamId
 from elastic_inference.domain.frame import Frame
-from elastic_inference.domain.rest import EVENTS, Error
+from elastic_inference.domain.rest import Error
+from elastic_inference.domain.rest_events import EVENTS
 from elastic_inference.domain.result import Result
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE
 from elastic_inference.flows.gateway.routes import ROUTES, MediaType, Route

@@ -17,7 +17,8 @@ from elastic_inference.domain.events.event import Event, EventKind
 from elastic_inference.domain.events.images import PLACE
 from elastic_inference.domain.events.page import EventPage
 from elastic_inference.domain.pool import Stats, Stream, Streams
-from elastic_inference.domain.rest import EVENTS, Login, Session
+from elastic_inference.domain.rest import Login, Session
+from elastic_inference.domain.rest_events import EVENTS
 from elastic_inference.flows.gateway import api, api_cameras, api_events
 from elastic_inference.flows.gateway.handlers import BaseHandler
 from elastic_inference.flows.gateway.model_routes import ROWS as MODEL_ROWS

@@ -21,13 +21,9 @@ from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
-from elastic_inference.adapters.event_store.event_log import EventLog
-from elastic_inference.adapters.event_store.image_reader import ImageReader
 from elastic_inference.adapters.frame_queue import QueueReader
-from elastic_inference.adapters.outbox.sink_store import SinkStore
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
-from elastic_inference.adapters.stream_broker.model_wishes import WishStore
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.acceptor import Acceptor, listen
 from elastic_inference.base.allowed_hosts import AllowedHosts
@@ -49,15 +45,11 @@ from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
 from elastic_inference.flows.gateway.auth import Authenticator
 from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
-from elastic_inference.flows.gateway.cameras import PoolCameras
 from elastic_inference.flows.gateway.client_streams import open_stream
-from elastic_inference.flows.gateway.event_images import EventImages
-from elastic_inference.flows.gateway.event_reader import EventReader
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
-from elastic_inference.flows.gateway.model_editor import GatewayModels
 from elastic_inference.flows.gateway.pool_state import PoolState
-from elastic_inference.flows.gateway.sink_editor import GatewaySinks
+from elastic_inference.flows.gateway.rest_parts import RestParts
 from elastic_inference.flows.gateway.snapshots import SnapshotClient
 from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
 from elastic_inference.flows.gateway.tokens_file import TokensFile
@@ -144,20 +136,15 @@ class GatewayServer:
         state = PoolState(clock, reader, registry, report=report)
         registry_client = connect_async(settings.queue, key=keys.CAMERA_SPECS, name=name)
         self._running.push_async_callback(registry_client.aclose)
-        cameras = PoolCameras(registry_client, state.now_s, lambda error: explain(error, settings.queue))
-        events = EventReader(EventLog(broker), lambda error: explain(error, settings.broker))
-        hub = EventHub(state, self._metrics, cameras, events)
+        parts = RestParts(state, (broker, settings.broker), (registry_client, settings.queue), registry)
+        hub = EventHub(state, self._metrics, parts)
         upstream = _address(settings.websocket_server_url)
         snapshots = SnapshotClient(*upstream)
         self._running.callback(snapshots.close)
         self._gateway = Gateway(
             state=state,
             hub=hub,
-            cameras=cameras,
-            events=events,
-            images=EventImages(ImageReader(broker), events),
-            sinks=GatewaySinks(SinkStore(broker)),
-            models=GatewayModels(WishStore(broker), registry),
+            parts=parts,
             snapshots=snapshots,
             auth=self._auth,
             metrics=self._metrics,

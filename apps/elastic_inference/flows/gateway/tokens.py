@@ -72,7 +72,7 @@ def _check_text(secret: SecretStr) -> SecretStr:
 
 
 class _TokenEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
     name: Annotated[str, AfterValidator(_check_name)]
     role: Role
@@ -83,7 +83,7 @@ class _TokenEntry(BaseModel):
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
     tokens: Annotated[list[_TokenEntry], Field(max_length=MAX_TOKENS)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.relay.outgoing import Incoming
@@ -23,7 +23,7 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 _MAX_KNOWN = 64
 _MAX_JOINED = 16
 
-_JSON = TypeAdapter(tuple[FrameTracks, ...])
+_JSON = TypeAdapter(tuple[FrameTracks, ...], config=ConfigDict(defer_build=True))
 _LENGTH = struct.Struct(">I")
 
 

@@ -15,14 +15,14 @@ from tornado.web import Application, RequestHandler
 from elastic_inference.domain.result import result_json
 from elastic_inference.flows.gateway import openapi
 from elastic_inference.flows.gateway.api import UnknownHandler
-from elastic_inference.flows.gateway.application import make_application
+from elastic_inference.flows.gateway.application import rest_application
 from elastic_inference.flows.gateway.handlers import BaseHandler
 
 EXAMPLE = {"{id}": "gate-1:people:inferred", "{name}": "gate-1"}
 
 
 def application() -> Application:
-    return make_application(cast(Any, None))
+    return rest_application(cast(Any, None))
 
 
 def rest_rules() -> list[tuple[str, PathMatches, type[BaseHandler]]]:

@@ -1,0 +1,93 @@
+"""Parts of libraries that no service uses, and that are therefore not loaded at start.
+
+Libraries import some modules only to offer their names. While such a library is imported, stand-ins take the place of
+these modules. Afterwards they are gone: who imports one of the modules then gets the real one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NoReturn
+
+# Library, and its modules that are not loaded: Redis' own cluster client and its notifications (`redis_cluster` does
+# what we need), and what pushes and serves metrics (`lifecycle` serves them).
+LEFT_OUT = (
+    (
+        "redis",
+        (
+            "redis.cluster",
+            "redis.asyncio.cluster",
+            "redis.keyspace_notifications",
+            "redis.asyncio.keyspace_notifications",
+        ),
+    ),
+    ("prometheus_client", ("urllib.request", "wsgiref.simple_server")),
+)
+# These contain only numpy's help texts, and take a fifth of its import time.
+NUMPY_TEXTS = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
+PLUGINS = "pydantic.plugin._loader"
+VERSIONS = "importlib.metadata"
+
+
+def leave_out() -> None:
+    """Imports the libraries of LEFT_OUT without these modules, and prepares for a faster import of others."""
+    for name in NUMPY_TEXTS:
+        sys.modules.setdefault(name, ModuleType(name))
+    if PLUGINS not in sys.modules:
+        # Otherwise pydantic reads the metadata of every installed package to find its plugins.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+        loader: Any = ModuleType(PLUGINS)
+        loader.get_plugins = tuple
+        sys.modules[PLUGINS] = loader
+    _load_at_first_use(VERSIONS)
+    for library, modules in LEFT_OUT:
+        with _absent(modules):
+            importlib.import_module(library)
+
+
+@contextmanager
+def _absent(modules: Iterable[str]) -> Iterator[None]:
+    stand_ins = {name: _StandIn(name) for name in modules if name not in sys.modules}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, stand_in in stand_ins.items():
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]
+
+
+class _StandIn(ModuleType):
+    """A module that has any name. Each is a class that cannot be used."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def refuse(cls: type, *_args: object, **_more: object) -> NoReturn:
+            raise ImportError(f"{self.__name__}.{name} was left out at start: import it from its own module")
+
+        return type(name, (), {"__new__": refuse})
+
+
+class _Late(ModuleType):
+    """Loads the module of its name when somebody asks for one of its names."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _load_at_first_use(name: str) -> None:
+    if name not in sys.modules:
+        parent, _, child = name.rpartition(".")
+        sys.modules[name] = _Late(name)
+        setattr(importlib.import_module(parent), child, sys.modules[name])
