@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from elastic_inference.adapters.camera_registry import camera_values
 from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render
 from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
-from elastic_inference.adapters.leases.listing import read_leases
+from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.source.guarded import RtspGuard, _target
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.domain.camera import CameraLogin, CameraSpec, CameraState, CameraStatus

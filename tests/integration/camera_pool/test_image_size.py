@@ -21,7 +21,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.image_size import ModelSize
-from elastic_inference.flows.inference.frame_requests import FrameDesk
+from elastic_inference.flows.inference.frame_desk import FrameDesk
 from elastic_inference.flows.inference.recent_frames import RecentFrames
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.stream_manager import StreamManager

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from elastic_inference.adapters.leases.listing import read_leases
+from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.redis_input import read_fields
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.commands.status.probe import _gateway
+from elastic_inference.commands.status.collect_facts import _gateway
 from tests.support.gateway import RunningGateway
 from tests.support.openapi import check_schema
 from tests.support.waiting import wait_for

@@ -16,7 +16,7 @@ from elastic_inference.adapters.camera_registry.camera_values import (
     read_wanted,
     readable,
 )
-from elastic_inference.adapters.leases.listing import read_leases
+from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.redis_input import read_fields, read_name
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraStatus

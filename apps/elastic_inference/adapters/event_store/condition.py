@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError
 
 from elastic_inference.adapters.camera_registry.camera_values import readable
 from elastic_inference.adapters.event_store.entries import read_id
-from elastic_inference.adapters.leases.listing import read_leases
+from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.redis_input import read_count, read_fields
 from elastic_inference.adapters.stream_broker.partitions import MAX_PARTITIONS
 from elastic_inference.domain import keys

@@ -152,7 +152,7 @@ def _at_addresses(options: argparse.Namespace) -> list[Finding]:
 def _check_addresses(
     queue: config.RedisTarget, broker: config.RedisTarget, relay_url: str, gateway_url: str, token: str
 ) -> list[Finding]:
-    from elastic_inference.commands.status.probe import collect_facts  # noqa: PLC0415  tornado is needed only here
+    from elastic_inference.commands.status.collect_facts import collect_facts  # noqa: PLC0415  tornado is needed only here
 
     return find(asyncio.run(collect_facts(queue, broker, relay_url=relay_url, gateway_url=gateway_url, token=token)))
 

@@ -1,6 +1,6 @@
 """The handlers of `/api`: streams, snapshot, stats, events, login and the API's description.
 
-Registered in `routes`. They only translate between HTTP and `pool_state`, `events`, `snapshots` and `auth`.
+Registered in `routes`. They only translate between HTTP and `pool_state`, `events`, `snapshot_client` and `auth`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from elastic_inference.flows.gateway.auth import SESSION_COOKIE, SESSION_LIFE_S,
 from elastic_inference.flows.gateway.events import KEEPALIVE_S
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.pool_state import NoDataYetError
-from elastic_inference.flows.gateway.snapshots import NoSnapshotError
+from elastic_inference.flows.gateway.snapshot_client import NoSnapshotError
 
 _LOGIN = TypeAdapter(Login)
 

@@ -28,7 +28,7 @@ from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.rest_parts import RestParts
 from elastic_inference.flows.gateway.security_headers import security_headers
-from elastic_inference.flows.gateway.snapshots import SnapshotClient
+from elastic_inference.flows.gateway.snapshot_client import SnapshotClient
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from elastic_inference.domain import keys
 from elastic_inference.flows.gateway.assets import Asset, accepts_gzip
 from elastic_inference.flows.gateway.client_streams import ClientStream, TlsClientStream
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
-from elastic_inference.flows.gateway.snapshots import HOST_OF_REQUESTS
+from elastic_inference.flows.gateway.snapshot_client import HOST_OF_REQUESTS
 from elastic_inference.flows.gateway.tunnel import (
     SocketTunnel,
     UpstreamError,

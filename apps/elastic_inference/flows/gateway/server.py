@@ -50,7 +50,7 @@ from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
 from elastic_inference.flows.gateway.pool_state import PoolState
 from elastic_inference.flows.gateway.rest_parts import RestParts
-from elastic_inference.flows.gateway.snapshots import SnapshotClient
+from elastic_inference.flows.gateway.snapshot_client import SnapshotClient
 from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
 from elastic_inference.flows.gateway.tokens_file import TokensFile
 

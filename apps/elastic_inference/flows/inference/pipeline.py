@@ -27,7 +27,7 @@ from elastic_inference.flows.inference.canary import CanaryView
 from elastic_inference.flows.inference.costly_frames import CostlyFrames
 from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_account import FrameAccount
-from elastic_inference.flows.inference.frame_requests import FrameDesk
+from elastic_inference.flows.inference.frame_desk import FrameDesk
 from elastic_inference.flows.inference.frame_samples import FrameSamples
 from elastic_inference.flows.inference.intake import POP_WAIT_S, Intake
 from elastic_inference.flows.inference.load_meter import MEASURE_EVERY_S, LoadMeter

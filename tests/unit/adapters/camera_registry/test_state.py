@@ -7,7 +7,7 @@ import pytest
 from elastic_inference.adapters.camera_registry.camera_values import RegisteredCamera
 from elastic_inference.adapters.camera_registry.listing import CameraRecords
 from elastic_inference.adapters.camera_registry.state import OPENING, status_of
-from elastic_inference.adapters.leases.listing import read_leases
+from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.leases import LEAVING_S
 

@@ -1,4 +1,4 @@
-"""Adapters: one module for each family of models, behind the interface in `base`.
+"""Adapters: one module for each family of models, behind the interface in `adapter`.
 
 The inference flow calls `make_adapter`, and `guess_family` for a user's own model. OpenVINO is not loaded at
 import. A new family needs its module, one line in `FAMILIES` and its test.
@@ -24,7 +24,7 @@ from elastic_inference.flows.inference.adapters import (
     yolo,
     yolox,
 )
-from elastic_inference.flows.inference.adapters.base import Adapter, check_scores, describe
+from elastic_inference.flows.inference.adapters.adapter import Adapter, check_scores, describe
 from elastic_inference.flows.inference.adapters.graph import refuse_other_tasks, settle
 from elastic_inference.flows.inference.adapters.layouts import export_of, facts_of, find_layout
 from elastic_inference.flows.inference.adapters.preprocessing import (

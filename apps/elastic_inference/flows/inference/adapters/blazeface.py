@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import Outputs, mismatch
+from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import FEW_BOXES, detections, few_detections
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize

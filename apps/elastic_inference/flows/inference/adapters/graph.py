@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters.base import mismatch
+from elastic_inference.flows.inference.adapters.adapter import mismatch
 from elastic_inference.flows.inference.adapters.layouts import (
     Facts,
     Layout,

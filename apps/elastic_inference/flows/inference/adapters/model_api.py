@@ -22,7 +22,7 @@ import numpy.typing as npt
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import Outputs, mismatch
+from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections, label_of
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, grid_cells, image_input
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel, Resize

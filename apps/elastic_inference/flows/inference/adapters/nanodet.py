@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.result import Detection
-from elastic_inference.flows.inference.adapters.base import Outputs, mismatch
+from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections
 from elastic_inference.flows.inference.adapters.detr import IMAGENET_DEVIATION, IMAGENET_MEAN
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, recognise
