@@ -289,7 +289,8 @@ def _sample(
 ) -> Sample:
     replicas, ready = cluster.deployment()
     values: dict[str, list[float]] = {"ei_scale_ratio": [], "ei_drop_fps": []}
-    for each in cluster.query(f'{{__name__=~"ei_scale_ratio|ei_drop_fps",namespace="{NAMESPACE}"}}'):
+    wanted = f'__name__=~"ei_scale_ratio|ei_drop_fps",namespace="{NAMESPACE}",component="inference"'
+    for each in cluster.query(f"{{{wanted}}}"):
         values[each["metric"]["__name__"]].append(float(each["value"][1]))
     _drops(cluster, drops)
     ratios = values["ei_scale_ratio"]
