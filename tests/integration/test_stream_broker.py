@@ -192,6 +192,19 @@ def test_a_frame_of_a_slow_stream_asks_before_it_is_published(client: redis.Redi
     assert calls(client, "publish") == 1
 
 
+def test_a_slow_stream_whose_viewer_has_left_sends_one_more_image(client: redis.Redis) -> None:
+    clock, output = with_a_viewer_since_now(client)
+    for order in (1, 2):
+        clock.now_s += 5.0
+        output.publish([(result(order), JPEG)])
+    assert calls(client, "publish") == 2
+    client.delete(keys.watch(STREAM))
+    for order in (3, 4, 5):
+        clock.now_s += 5.0
+        output.publish([(result(order), JPEG)])
+    assert calls(client, "publish") == 3
+
+
 def test_the_results_stream_is_bounded_and_can_be_off(client: redis.Redis) -> None:
     output = publisher(client, maxlen=100)
     for start in range(0, 1000, 50):

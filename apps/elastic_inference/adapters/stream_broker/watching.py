@@ -1,7 +1,9 @@
 """A pod's knowledge of which streams are watched, and when to ask again. Pure.
 
 A pod asks about a stream at most once a second. While frames keep coming, the question is part of a publish and costs
-no round trip. It asks about a stream that is new or was silent before it publishes the stream's frame.
+no round trip. It asks about a stream that is new or was silent before it publishes the stream's frame, so that a new
+viewer gets this frame. If the stream was watched, it publishes at once and asks with the publish: the worst case is one
+image for nobody.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 ASK_EVERY_S = 1.0
-# An older answer does not decide whether a frame is published.
-_TRUST_S = 2.0
+# An older answer does not decide whether a frame is published: that nobody watches, and that somebody does.
+_TRUST_NOBODY_S = 2.0
+_TRUST_SOMEBODY_S = 60.0
 _FORGET_AFTER_S = 600.0
 
 
@@ -23,7 +26,11 @@ class WatchTable:
 
     def unknown(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
         """Streams to ask about before their frames are published, each once."""
-        return [each for each in dict.fromkeys(stream_ids) if self._age_s(each, now_s) >= _TRUST_S]
+        return [
+            each
+            for each in dict.fromkeys(stream_ids)
+            if self._age_s(each, now_s) >= (_TRUST_SOMEBODY_S if self.is_watched(each) else _TRUST_NOBODY_S)
+        ]
 
     def due(self, stream_ids: Iterable[str], now_s: float) -> list[str]:
         """Streams to ask about within a publish, each once."""

@@ -20,10 +20,20 @@ def test_a_steady_stream_is_asked_about_once_a_second_within_its_publishes() -> 
     assert table.unknown(["a"], 11.5) == []
 
 
-def test_an_old_answer_does_not_count() -> None:
+def test_that_nobody_watches_does_not_count_for_long() -> None:
+    table = WatchTable()
+    table.learn("a", False, 10.0)
+    assert table.unknown(["a"], 11.9) == []
+    assert table.unknown(["a"], 12.0) == ["a"]
+
+
+def test_a_slow_stream_that_was_watched_is_published_at_once_and_asked_about_with_it() -> None:
     table = WatchTable()
     table.learn("a", True, 10.0)
-    assert table.unknown(["a"], 12.0) == ["a"]
+    assert table.unknown(["a"], 69.9) == []
+    assert table.is_watched("a")
+    assert table.due(["a"], 69.9) == ["a"]
+    assert table.unknown(["a"], 70.0) == ["a"], "after a long silence it asks first"
 
 
 def test_after_a_lost_connection_everything_is_asked_again() -> None:
