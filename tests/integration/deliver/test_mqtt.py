@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
+import pytest
 import redis
 
-from elastic_inference.adapters.sinks import Item, SinkAccess
+from elastic_inference.adapters.sinks import Item, SinkAccess, UnavailableError
 from elastic_inference.adapters.sinks.mqtt import Mqtt
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.events.event import CameraChange, EventKind, Phase, event_json
@@ -128,3 +130,34 @@ def test_no_side_of_the_connection_waits_for_the_others_kernel(tmp_path: Path) -
         connection = sink._client.socket()
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         sink.close()
+
+
+def test_no_more_is_in_flight_than_the_broker_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Mosquitto(tmp_path, "max_inflight_messages 3") as broker, Subscriber(broker.port) as subscriber:
+        sink = Mqtt(read_sink({"name": "home", "kind": "mqtt", "url": broker.url}), SinkAccess(None, None), "")
+        sink.idle()
+        client, most = sink._client, 0
+        assert client is not None
+        publish = client.publish
+
+        def counted(*given: Any, **more: Any) -> Any:
+            nonlocal most
+            most = max(most, len(sink._unconfirmed) + 1)
+            return publish(*given, **more)
+
+        monkeypatch.setattr(client, "publish", counted)
+        events = [an_event(number) for number in range(20)]
+        sink.deliver([Item(event, event_json(event)) for event in events])
+        wait_for(lambda: len(subscriber.got) >= 20, 30, "all events")
+        outbox.check(events, subscriber.got, repeats=0)
+        assert most == 3
+        sink.close()
+
+
+def test_a_broker_that_ends_without_a_word_is_named(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker:
+        sink = Mqtt(read_sink({"name": "home", "kind": "mqtt", "url": broker.url}), SinkAccess(None, None), "")
+        sink.idle()
+        broker.stop()
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+ closed the connection without a reason"):
+            sink.deliver([Item(an_event(0), event_json(an_event(0)))])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -32,7 +32,7 @@ from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.sink_spec import MqttSink
 
 KEEPALIVE_S = 15
-# How many messages wait for the broker's confirmation at once.
+# How many messages wait for the broker's confirmation at once, if the broker does not want fewer (Receive Maximum).
 IN_FLIGHT = 20
 _LOGIN = (0x86, 0x87, 0x8A, 0x8C)
 _REFUSED = (0x90, 0x95, 0x99)
@@ -55,8 +55,13 @@ class Mqtt:
         self._found: set[tuple[str, str | None]] = set()
         self._client: Client | None = None
         self._limit: int | None = None
+        # How the connection ended, and whether the broker said so.
         self._end: ReasonCode | None = None
+        self._was_told = False
         self._codes: dict[int, int] = {}
+        # Messages that wait for their confirmation, and how many may.
+        self._unconfirmed: set[int] = set()
+        self._window = IN_FLIGHT
 
     def recall(self, event: Event) -> None:
         """Updates the state without publishing it."""
@@ -125,12 +130,16 @@ class Mqtt:
             properties.UserProperty = [("id", item.event.id), ("rev", str(item.event.rev))] + (
                 [("resent", "true")] if item.resent else []
             )
-        return client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        if len(self._unconfirmed) >= self._window:
+            self._wait(client, lambda: len(self._unconfirmed) < self._window)
+        info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        self._unconfirmed.add(info.mid)
+        return info
 
     def _confirm(self, client: Client, infos: Sequence[MQTTMessageInfo]) -> None:
         """Waits for the broker's confirmations. Raises DeliveryError with the number that came in order."""
         mids = [info.mid for info in infos]
-        done = self._wait(client, lambda: all(mid in self._codes for mid in mids))
+        done = self._wait(client, lambda: self._unconfirmed.isdisjoint(mids))
         for index, mid in enumerate(mids):
             code = self._codes.pop(mid, None)
             if code is None:
@@ -157,8 +166,11 @@ class Mqtt:
 
     def _lost(self, end: ReasonCode | None, done: bool) -> str:
         place = self._spec.place
+        if end is not None and not self._was_told:
+            # paho calls this an unspecified error.
+            return f"{place} closed the connection without a reason: see whether it runs, and its log"
         if end is not None:
-            return f"the connection to {place} ended ({end})"
+            return f"{place} ended the connection ({end})"
         return f"{place} did not confirm within {self._spec.timeout_s:g} s" if not done else f"{place} is unreachable"
 
     def _wait(self, client: Client, condition: Callable[[], bool]) -> bool:
@@ -213,17 +225,22 @@ class Mqtt:
         if not self._worker:
             client.will_set(f"{spec.topic}/status", b"offline", qos=1, retain=True)
         answer: list[ReasonCode] = []
-        self._codes, self._end, self._limit = {}, None, None
+        self._codes, self._unconfirmed = {}, set()
+        self._end, self._limit, self._window = None, None, IN_FLIGHT
 
         def on_connect(_client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
             self._limit = getattr(properties, "MaximumPacketSize", None)
+            self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
             answer.append(code)
 
         def on_publish(_client: Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
             self._codes[mid] = code.value
+            self._unconfirmed.discard(mid)
 
-        def on_disconnect(_client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
-            self._end = code
+        def on_disconnect(
+            _client: Client, _data: Any, flags: DisconnectFlags, code: ReasonCode, _properties: Any
+        ) -> None:
+            self._end, self._was_told = code, flags.is_disconnect_packet_from_server
 
         client.on_connect, client.on_publish, client.on_disconnect = on_connect, on_publish, on_disconnect
         try:

@@ -113,7 +113,7 @@ class StreamAnalysis:
             where = subject.where
             for zone in [name for name in where.places if name not in self._shapes.zones]:
                 self._exit(subject, zone, self._moment.now_s, events)
-                del where.places[zone]
+                where.forget(zone)
             where.crossings = {name: each for name, each in where.crossings.items() if name in self._shapes.lines}
         self._counts.keep(set(self._shapes.zones), set(self._shapes.lines))
         return events
@@ -210,6 +210,8 @@ class StreamAnalysis:
     def _dwell(self, subject: _Subject, events: list[Event]) -> None:
         """Looks for visits that have become long."""
         now_s = self._moment.now_s
+        if not subject.visits:
+            return
         for zone, visit in subject.visits.items():
             limit_s = self._shapes.zones[zone][0].dwell_s if zone in self._shapes.zones else None
             stayed_s = now_s - visit.began_s
@@ -252,7 +254,7 @@ class StreamAnalysis:
 
     @staticmethod
     def _zones(subject: _Subject) -> tuple[str, ...]:
-        return tuple(subject.where.inside())
+        return subject.where.inside()
 
     def _enriched(self, result: Result, found: dict[int, Track]) -> Result:
         detections = list(result.detections)

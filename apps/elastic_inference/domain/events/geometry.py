@@ -11,13 +11,18 @@ from elastic_inference.domain.events.tracker import Box
 XY = tuple[float, float]
 # A box that ends at the frame's edge is inside a zone that is drawn to this edge.
 _EDGE = 0.0005
+_FAR_EDGE = 1 - _EDGE
 
 
 def reference(box: Box, kind: ReferencePoint) -> XY:
     """The reference point of a box, moved just inside the frame."""
     x = (box[0] + box[2]) / 2
     y = box[3] if kind is ReferencePoint.FOOT else (box[1] + box[3]) / 2
-    return min(max(x, _EDGE), 1 - _EDGE), min(max(y, _EDGE), 1 - _EDGE)
+    return _within(x), _within(y)
+
+
+def _within(value: float) -> float:
+    return _EDGE if value < _EDGE else _FAR_EDGE if value > _FAR_EDGE else value
 
 
 class Polygon:

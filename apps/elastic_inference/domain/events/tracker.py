@@ -80,7 +80,8 @@ class Track:
     def predict(self, dt: float, rules: TrackerRules) -> None:
         """Moves it by its speed."""
         (x, y, w, h), (vx, vy, vw, vh) = self.centre, self.speed
-        self.centre = (x + vx * dt, y + vy * dt, max(w + vw * dt, w / 2), max(h + vh * dt, h / 2))
+        wide, high = w + vw * dt, h + vh * dt
+        self.centre = (x + vx * dt, y + vy * dt, wide if wide > w / 2 else w / 2, high if high > h / 2 else h / 2)
         a, b, c = self.cover
         q = rules.jerk**2
         self.cover = (a + dt * (2 * b + dt * c) + q * dt**3 / 3, b + dt * c + q * dt * dt / 2, c + q * dt)
@@ -97,8 +98,8 @@ class Track:
         a, b, c = self.cover
         if gap_s > 1.5 * step_s and gap_s > 0:
             # OC-SORT: assume a straight path between two sightings, and forget the speed guessed meanwhile.
-            before = _centre(self.box)
-            self.speed = _quad((m - p) / gap_s for m, p in zip(measured, before, strict=True))
+            dx, dy, dw, dh = _less(measured, _centre(self.box))
+            self.speed = (dx / gap_s, dy / gap_s, dw / gap_s, dh / gap_s)
             self.centre = measured
             self.cover = (
                 rules.noise**2,
@@ -108,9 +109,10 @@ class Track:
         else:
             s = a + rules.noise**2
             k, g = a / s, b / s
-            moved = [m - p for m, p in zip(measured, self.centre, strict=True)]
-            self.centre = _quad(p + k * d for p, d in zip(self.centre, moved, strict=True))
-            self.speed = _quad(v + g * d for v, d in zip(self.speed, moved, strict=True))
+            dx, dy, dw, dh = _less(measured, self.centre)
+            (x, y, w, h), (vx, vy, vw, vh) = self.centre, self.speed
+            self.centre = (x + k * dx, y + k * dy, w + k * dw, h + k * dh)
+            self.speed = (vx + g * dx, vy + g * dy, vw + g * dw, vh + g * dh)
             self.cover = (a - k * a, b - k * b, c - g * b)
         self._relabel(seen)
         self.confidence, self.top = seen.confidence, max(self.top, seen.confidence)
@@ -225,14 +227,23 @@ class Tracker:
     ) -> list[Track]:
         """Assigns free detections to tracks; returns the tracks that got none."""
         rules, now_s, pairs = self.rules, self._now_s, list[Pair]()
+        left = [n for n in free if found[n] is None]
+        if not left or not tracks:
+            return tracks
+        other = max(overlap, rules.other_label)
+        # By how much they grow: nearly all tracks were seen in the same frame.
+        grown: dict[float, list[tuple[int, str, Box]]] = {}
         for row, track in enumerate(tracks):
             grow = min(rules.grow_per_s * (now_s - track.seen_s), 0.5)
-            box = _grown(track.box if last_seen else track.where(), grow)
-            for n in free:
-                if found[n] is None:
-                    seen = detections[n]
-                    score = overlap_of(box, _grown(seen.box, grow))
-                    if score >= (overlap if seen.label == track.label else max(overlap, rules.other_label)):
+            if grow not in grown:
+                grown[grow] = [(n, detections[n].label, _grown(detections[n].box, grow)) for n in left]
+            box, label = _grown(track.box if last_seen else track.where(), grow), track.label
+            a, b, c, d = box
+            for n, name, each in grown[grow]:
+                # Most pairs are far apart.
+                if each[0] < c and each[2] > a and each[1] < d and each[3] > b:
+                    score = overlap_of(box, each)
+                    if score >= (overlap if name == label else other):
                         pairs.append((score, row, n))
         for row, n in assign(pairs):
             found[n] = tracks[row]
@@ -255,12 +266,14 @@ class Tracker:
 
 def overlap_of(a: Box, b: Box) -> float:
     """Intersection over union."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
+    a_left, a_top, a_right, a_bottom = a
+    b_left, b_top, b_right, b_bottom = b
+    w = (a_right if a_right < b_right else b_right) - (a_left if a_left > b_left else b_left)
+    h = (a_bottom if a_bottom < b_bottom else b_bottom) - (a_top if a_top > b_top else b_top)
     if w <= 0 or h <= 0:
         return 0.0
     both = w * h
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    return both / ((a_right - a_left) * (a_bottom - a_top) + (b_right - b_left) * (b_bottom - b_top) - both)
 
 
 def _centre(box: Box) -> Box:
@@ -273,6 +286,5 @@ def _grown(box: Box, share: float) -> Box:
     return (box[0] - w, box[1] - h, box[2] + w, box[3] + h)
 
 
-def _quad(values: Any) -> Box:
-    a, b, c, d = values
-    return (a, b, c, d)
+def _less(a: Box, b: Box) -> Box:
+    return (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3])

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from elastic_inference.domain.events.geometry import XY, DirectedLine, Polygon, reference
-from elastic_inference.domain.events.rules import CameraRules, Line, Zone
+from elastic_inference.domain.events.rules import CameraRules, Line, ReferencePoint, Zone
 from elastic_inference.domain.events.tracker import Box
 
 # A change is clear of the edge by this share of the object's height, within these bounds.
@@ -82,12 +82,14 @@ class Moved:
 class Whereabouts:
     """All zones and lines of one object."""
 
-    __slots__ = ("box", "crossings", "places")
+    __slots__ = ("_inside", "box", "crossings", "places")
 
     def __init__(self, box: Box) -> None:
         self.box = box
         self.places: dict[str, ZonePresence] = {}
         self.crossings: dict[str, Crossing] = {}
+        # What `inside` returns, until it changes.
+        self._inside: tuple[str, ...] | None = None
 
     def see(self, shapes: Shapes, label: str, box: Box, now_s: float) -> list[Moved]:
         """Takes a new box of the object; returns the changes that are now certain."""
@@ -96,22 +98,25 @@ class Whereabouts:
             return []
         clear = min(max(_CLEAR * (box[3] - box[1]), _MIN_CLEAR), _MAX_CLEAR)
         moved: list[Moved] = []
+        # Most shapes use the same point of the box.
+        points: dict[ReferencePoint, XY] = {}
         for name, (zone, polygon) in shapes.zones.items():
             place = self.places.get(name)
             if (place is None or not place.inside) and zone.labels and label not in zone.labels:
                 continue
-            point = reference(box, zone.point)
+            point = points.get(zone.point) or points.setdefault(zone.point, reference(box, zone.point))
             inside = polygon.contains(point)
             if place is None:
                 if not inside:
                     continue
                 place = self.places[name] = ZonePresence()
             if place.changes(inside, now_s, is_clear=partial(polygon.is_clear, point, clear)):
+                self._inside = None
                 moved.append(Moved(name, None, 1 if inside else -1, place.since_s))
         for name, (line, path) in shapes.lines.items():
             if not line.labels or label in line.labels:
-                step = (reference(before, line.point), reference(box, line.point))
-                moved += self._cross(name, path, step, clear, now_s)
+                point = points.get(line.point) or points.setdefault(line.point, reference(box, line.point))
+                moved += self._cross(name, path, (reference(before, line.point), point), clear, now_s)
         return moved
 
     def end(self) -> list[Moved]:
@@ -122,9 +127,16 @@ class Whereabouts:
             if crossing.sightings
         ]
 
-    def inside(self) -> list[str]:
+    def inside(self) -> tuple[str, ...]:
         """The names of the zones that it is in."""
-        return [name for name, place in self.places.items() if place.inside]
+        if self._inside is None:
+            self._inside = tuple(name for name, place in self.places.items() if place.inside)
+        return self._inside
+
+    def forget(self, zone: str) -> None:
+        """Forgets a zone that no longer exists."""
+        del self.places[zone]
+        self._inside = None
 
     def _cross(self, name: str, path: DirectedLine, step: tuple[XY, XY], clear: float, now_s: float) -> list[Moved]:
         direction, crossing = path.crossed(*step), self.crossings.get(name)

@@ -115,6 +115,11 @@ class OrderedStream:
         self._take(passed, made)
         return made
 
+    @property
+    def waits(self) -> bool:
+        """Whether it holds anything back; `expire` and `deadline_s` have nothing to do otherwise."""
+        return bool(self._waiting)
+
     def expire(self, now_s: float) -> Yield:
         """Releases results that have waited long enough for a missing one."""
         made = Yield()

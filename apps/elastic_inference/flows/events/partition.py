@@ -113,7 +113,8 @@ class Partition:
     def tick(self, now_s: float, now_ms: float) -> None:
         """Does what is due by time; call it after each read."""
         for stream in self.streams.values():
-            self._note(stream, stream.expire(now_s))
+            if stream.waits:
+                self._note(stream, stream.expire(now_s))
         if now_s - self._ticked_at_s < TICK_S:
             return
         self._ticked_at_s = now_s
@@ -168,7 +169,8 @@ class Partition:
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do before its next second."""
-        return min((due for each in self.streams.values() if (due := each.deadline_s()) is not None), default=None)
+        waiting = (each.deadline_s() for each in self.streams.values() if each.waits)
+        return min((due for due in waiting if due is not None), default=None)
 
     def batch(self, now_s: float, whole: bool = False) -> Batch | None:
         """The next batch: events at once, other changes twice a second, or all at once with `whole`.
