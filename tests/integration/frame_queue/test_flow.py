@@ -90,4 +90,30 @@ def test_counters_that_are_lost_begin_anew(bench: QueueBench, pods: tuple[Pod, P
     pods[1].pop()
     pods[0].pop()
     assert pods[0].seen() == (6, 6, 4)
-    assert 0 < bench.redis.pttl(keys.flow(TYPE)) <= 60_000
+    assert 0 < bench.redis.pttl(keys.flow(TYPE)) <= 600_000
+
+
+def test_the_counters_live_as_long_as_frames_or_drops_are_counted(bench: QueueBench, pods: tuple[Pod, Pod]) -> None:
+    flow = keys.flow(TYPE)
+
+    def aged() -> None:
+        bench.redis.pexpire(flow, 50_000)
+
+    aged()
+    for _ in range(16):
+        bench.push("cam-1", 4)
+        pods[0].pop(4)
+    assert bench.redis.pttl(flow) > 500_000, "each 64th frame renews it"
+    aged()
+    bench.push_legacy("old", 4)
+    for _ in range(2):
+        pods[0].pop(2)
+    pods[0].pop(0)
+    assert bench.redis.pttl(flow) > 500_000, "so do legacy frames"
+    bench.redis.delete(flow)
+    pods[0].pop()
+    assert 0 < bench.redis.pttl(flow) <= 600_000, "a pop without a frame leaves no key for ever"
+    bench.redis.delete(flow)
+    bench.push("cam-1", 10)  # 4 wait, 6 are dropped
+    pods[0].pop(0)
+    assert 0 < bench.redis.pttl(flow) <= 600_000, "nor does one that only claims drops"

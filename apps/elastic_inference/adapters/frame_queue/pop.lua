@@ -161,18 +161,20 @@ if stale > 0 then drops[#drops + 1], drops[#drops + 2] = 'stale', stale end
 
 -- What all pods have popped and claimed. Older rights may lack these commands.
 local function count_flow()
-  local flow, most, life = prefix .. 'flow', 1000000, 60000
+  local flow, most, life, renewed = prefix .. 'flow', 1000000, 600000, 64
   local claimed = 0
   -- Clients can raise the drops: more than `most` at once are not true.
   for i = 2, #drops, 2 do claimed = math.min(most, claimed + drops[i]) end
-  local function total(field, count)
-    local found = redis.pcall('HINCRBY', flow, field, count)
-    if type(found) == 'number' then return found end
+  local popped = redis.pcall('HINCRBY', flow, 'popped', taken)
+  local lost = redis.pcall('HINCRBY', flow, 'dropped', claimed)
+  if type(popped) ~= 'number' or type(lost) ~= 'number' then
     redis.pcall('UNLINK', flow)
-    return -1
+    return -1, -1
   end
-  local popped, lost = total('popped', taken), total('dropped', claimed)
-  redis.pcall('PEXPIRE', flow, life)
+  -- To renew the life costs as much as to count, so every 64th frame does it, and what may be the key's first.
+  if popped <= taken or lost <= claimed and claimed > 0 or popped % renewed < taken then
+    redis.pcall('PEXPIRE', flow, life)
+  end
   return popped, lost
 end
 
