@@ -73,6 +73,8 @@ class SinkRunner:
         self._held = held
         self._epoch_now = epoch
         self._epoch = 0
+        # The lease with which the cursors were read.
+        self._began_epoch = 0
         self.account = account
         self._explain = explain
         self._pause_s = pause_s
@@ -112,6 +114,7 @@ class SinkRunner:
         while not self._stop.is_set():
             client = self._connect()
             try:
+                self._began_epoch = self._epoch_now()
                 outbox = SinkOutbox(client, self.spec.name, self.partitions, self._lease)
                 self._cursors = outbox.cursors(self._known, self._cursors)
                 self._known = True
@@ -121,10 +124,11 @@ class SinkRunner:
                 redis_pause.reset()
                 self._work(outbox, sink)
             except OtherHolderError:
-                log.info("sink %s: another worker delivers to it now", self.spec.name)
+                log.info("sink %s: another worker has delivered to it", self.spec.name)
                 sink.close()
                 sink, fresh = self._open_sink(), True
-                self._wait_newer_lease()
+                if not self._regained():
+                    self._wait_newer_lease()
             except (RedisError, OSError) as error:
                 self._say(SinkCondition.FAILING, self._explain(error))
                 self._stop.wait(redis_pause.next_s())
@@ -145,6 +149,19 @@ class SinkRunner:
         self._epoch = self._epoch_now() or self._epoch
         return self._epoch
 
+    def _regained(self) -> bool:
+        """Whether the sink was lost and claimed again, perhaps in one round: the cursors here are old ones then."""
+        return self._epoch_now() not in (0, self._began_epoch)
+
+    def _check_lease(self) -> bool:
+        """Whether this worker still has the sink; otherwise waits a little. Raises OtherHolderError if it was lost."""
+        if self._regained():
+            raise OtherHolderError
+        if not self._held():
+            self._stop.wait(0.1)
+            return False
+        return True
+
     def _wait_newer_lease(self) -> None:
         refused = self._epoch
         while not self._stop.is_set() and self._epoch_now() <= refused:
@@ -161,8 +178,7 @@ class SinkRunner:
         """Returns if cursors were lost, so that they are created again."""
         checked_at = time.monotonic()
         while not self._stop.is_set():
-            if not self._held():
-                self._stop.wait(0.1)
+            if not self._check_lease():
                 continue
             entries = outbox.read(self._cursors, READ_AT_ONCE)
             if entries:
@@ -191,8 +207,7 @@ class SinkRunner:
         pending = deque((entry, self._item(outbox, entry)) for entry in entries)
         while pending and not self._stop.is_set():
             self.account.waits(pending[0][0].at_ms, outbox.offset_ms)
-            if not self._held():
-                self._stop.wait(0.1)
+            if not self._check_lease():
                 continue
             limit = min(sink.max_batch, self._limit or sink.max_batch)
             items = [item for _, item in islice(pending, 4 * limit) if item is not None][:limit]
