@@ -47,6 +47,7 @@ def fails(api: ModelApi, reason: str) -> bool:
     return api.failure() == reason
 
 
+@pytest.mark.load
 def test_a_pod_changes_to_a_model_of_the_scenario_refuses_two_and_the_load_sees_no_disorder(
     logins: Logins, tmp_path: Path, folder: Path
 ) -> None:
