@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,20 @@ def test_no_more_is_in_flight_than_the_broker_wants(tmp_path: Path, monkeypatch:
         wait_for(lambda: len(subscriber.got) >= 20, 30, "all events")
         outbox.check(events, subscriber.got, repeats=0)
         assert most == 3
+        sink.close()
+
+
+def test_a_frozen_broker_that_wants_few_in_flight_is_given_up_after_one_wait(tmp_path: Path) -> None:
+    spec = {"name": "home", "kind": "mqtt", "timeout_s": 1}
+    with Mosquitto(tmp_path, "max_inflight_messages 3") as broker:
+        sink = Mqtt(read_sink({**spec, "url": broker.url}), SinkAccess(None, None), "")
+        sink.idle()
+        broker.freeze()
+        began = time.monotonic()
+        with pytest.raises(UnavailableError, match="did not confirm within 1 s"):
+            sink.deliver([Item(an_event(number), event_json(an_event(number))) for number in range(20)])
+        assert time.monotonic() - began < 8, "each further event waited"
+        broker.thaw()
         sink.close()
 
 

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessageInfo
@@ -130,8 +130,9 @@ class Mqtt:
             properties.UserProperty = [("id", item.event.id), ("rev", str(item.event.rev))] + (
                 [("resent", "true")] if item.resent else []
             )
-        if len(self._unconfirmed) >= self._window:
-            self._wait(client, lambda: len(self._unconfirmed) < self._window)
+        if not self._wait(client, lambda: len(self._unconfirmed) < self._window):
+            # No further message may be sent; which ones have arrived is not known, so all come again.
+            self._raise_end(0, done=False, alone=False)
         info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         self._unconfirmed.add(info.mid)
         return info
@@ -143,18 +144,22 @@ class Mqtt:
         for index, mid in enumerate(mids):
             code = self._codes.pop(mid, None)
             if code is None:
-                end = self._end
-                self._drop()
-                if end is not None and end.value in _REFUSED and len(mids) == 1:
-                    raise RefusedError(f"the broker refuses the event ({end})", index)
-                if end is not None and end.value in _REFUSED:
-                    raise RefusedError(f"the broker refuses an event ({end})", index, whole_batch=True)
-                raise UnavailableError(self._lost(end, done), index)
+                self._raise_end(index, done=done, alone=len(mids) == 1)
             if code >= 0x80:
                 for rest in mids[index + 1 :]:
                     self._codes.pop(rest, None)
                 self._drop()
                 self._raise_code(code, index)
+
+    def _raise_end(self, delivered: int, *, done: bool, alone: bool) -> NoReturn:
+        """Raises what the end of the connection, or its silence, says. `alone`: one message was on its way."""
+        end = self._end
+        self._drop()
+        if end is not None and end.value in _REFUSED and alone:
+            raise RefusedError(f"the broker refuses the event ({end})", delivered)
+        if end is not None and end.value in _REFUSED:
+            raise RefusedError(f"the broker refuses an event ({end})", delivered, whole_batch=True)
+        raise UnavailableError(self._lost(end, done), delivered)
 
     def _raise_code(self, code: int, index: int) -> None:
         words = f"the broker refuses the event (reason code {code:#x})"
