@@ -16,7 +16,6 @@ from elastic_inference import __version__
 from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan
 from tests.elasticity.cluster import (
-    DEPLOYMENT,
     GATEWAY_NODE_PORT,
     MONITORING,
     NAMESPACE,
@@ -32,7 +31,7 @@ from tests.elasticity.load import Load
 from tests.elasticity.model_switch import ACTION, RESET, ModelApi
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Models, Run, Sample
-from tests.elasticity.scenarios import TARGET, Scenario, default, further
+from tests.elasticity.scenarios import STEPS, TARGET, Scenario, default, further
 from tests.elasticity.simulated import simulate_run
 from tests.support.manifests import PROJECT
 
@@ -59,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    chosen = [*default(options.hold), *(further(options.window) if options.all else ())]
+    chosen = [*default(options.hold), *(further(options.window, options.steps, options.seed) if options.all else ())]
     if options.only:
-        every = [*default(options.hold), *further(options.window)]
+        every = [*default(options.hold), *further(options.window, options.steps, options.seed)]
         chosen = [each for each in every if each.name in options.only.split(",")]
         if not chosen:
             print(f"--only {options.only}: expected some of {', '.join(each.name for each in every)}", file=sys.stderr)
@@ -70,19 +69,26 @@ def _main(options: argparse.Namespace) -> int:
     runs: list[Run] = []
     with (
         tempfile.TemporaryDirectory(prefix="ei-elasticity-") as folder,
-        Cluster(Path(folder), options.registry, options.tag, options.cpu, options.window) as cluster,
+        Cluster(
+            Path(folder),
+            (options.registry, options.tag),
+            options.cpu,
+            options.window,
+            infer_type=options.type,
+            beside=options.beside,
+        ) as cluster,
     ):
         try:
             cluster.set_up(with_monitoring=not options.keep_monitoring)
             url = f"redis://{options.node}:{QUEUE_NODE_PORT}/0"
-            with Load(url, TYPE, cluster.secret("camera-password"), cluster.secret("admin-password")) as load:
+            with Load(url, cluster.type, cluster.secret("camera-password"), cluster.secret("admin-password")) as load:
                 if options.quotas:
                     return _quotas(cluster, load, options.quotas.split(","), options.out)
                 if options.planner:
                     return _planner(cluster, load, options.planner, cores(options.cpu), options.out)
                 gateway = f"http://{options.node}:{GATEWAY_NODE_PORT}"
-                api = ModelApi(gateway, cluster.secret("gateway-token"), TYPE)
-                pod_fps = _capacity(cluster, load)
+                api = ModelApi(gateway, cluster.secret("gateway-token"), cluster.type)
+                pod_fps = options.pod_fps or _capacity(cluster, load)
                 print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} fps", flush=True)
                 for scenario in chosen:
                     try:
@@ -127,6 +133,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--window", type=int, default=60, help="seconds of the scale-in window (%(default)s)")
     parser.add_argument("--hold", type=float, default=600, help="seconds to watch after the step up (%(default)s)")
     parser.add_argument("--out", type=Path, default=PROJECT / "doc" / "elasticity", help="folder for plots and figures")
+    parser.add_argument("--type", default=TYPE, help="the inference type (%(default)s)")
+    parser.add_argument(
+        "--beside",
+        action="store_true",
+        help="use the installation of a run of another --type, which goes on: two types side by side",
+    )
+    parser.add_argument("--pod-fps", type=float, help="what a pod infers (measured first); needed with --beside")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of step-at-random (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of its moments (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the namespace")
     parser.add_argument("--keep-monitoring", action="store_true", help="use the monitoring that is installed already")
     return parser.parse_args(arguments)
@@ -222,7 +237,8 @@ def _run(cluster: Cluster, load: Load, api: ModelApi, scenario: Scenario, pod_fp
 
 def _observe(cluster: Cluster, load: Load, api: ModelApi, scenario: Scenario, pod_fps: float) -> Run:
     _begin(cluster, load, scenario, pod_fps)
-    run = Run(scenario.name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
+    name = scenario.name if cluster.type == TYPE else f"{scenario.name}-{cluster.type}"
+    run = Run(name, scenario.autoscaler, pod_fps, 0.0, scenario.changed_s, scenario.expected)
     if not scenario.start:
         load.forget_drops()
     dropped_before = _drops(cluster)
@@ -289,7 +305,9 @@ def _sample(
 ) -> Sample:
     replicas, ready = cluster.deployment()
     values: dict[str, list[float]] = {"ei_scale_ratio": [], "ei_drop_fps": []}
-    wanted = f'__name__=~"ei_scale_ratio|ei_drop_fps",namespace="{NAMESPACE}",component="inference"'
+    wanted = (
+        f'__name__=~"ei_scale_ratio|ei_drop_fps",namespace="{NAMESPACE}",component="inference",pod=~"{cluster.pool}-.*"'
+    )
     for each in cluster.query(f"{{{wanted}}}"):
         values[each["metric"]["__name__"]].append(float(each["value"][1]))
     _drops(cluster, drops)
@@ -320,10 +338,15 @@ def _starts(found: Sequence[Any]) -> dict[str, float]:
 def _drops(cluster: Cluster, found: dict[tuple[str, str], float] | None = None) -> dict[tuple[str, str], float]:
     """The drop counters by (pod, reason), highest value so far: a pod that ends leaves its last value."""
     found = {} if found is None else found
-    for each in cluster.query(f'ei_frames_dropped_total{{namespace="{NAMESPACE}",component="inference"}}'):
+    for each in cluster.query(f"ei_frames_dropped_total{{{_pods_of(cluster)}}}"):
         key = (each["metric"]["pod"], each["metric"]["reason"])
         found[key] = max(found.get(key, 0.0), float(each["value"][1]))
     return found
+
+
+def _pods_of(cluster: Cluster) -> str:
+    """What selects the metrics of the type's pods."""
+    return f'namespace="{NAMESPACE}",component="inference",pod=~"{cluster.pool}-.*"'
 
 
 def _disturb(cluster: Cluster, api: ModelApi, what: str) -> None:
@@ -332,7 +355,7 @@ def _disturb(cluster: Cluster, api: ModelApi, what: str) -> None:
         api.request(what.removeprefix(ACTION))
         return
     if what == "kill":
-        pods = cluster.kubectl("-n", NAMESPACE, "get", "pods", "-l", f"app={DEPLOYMENT}", "-o", "name").split()
+        pods = cluster.kubectl("-n", NAMESPACE, "get", "pods", "-l", f"app={cluster.pool}", "-o", "name").split()
         cluster.kubectl("-n", NAMESPACE, "delete", pods[0], "--grace-period=0", "--force", "--wait=false")
         return
     part, _, state = what.partition("-")

@@ -23,7 +23,6 @@ from tests.support.ports import free_port
 NAMESPACE = "ei-elasticity"
 MONITORING = "ei-monitoring"
 TYPE = "face"
-DEPLOYMENT = f"ei-infer-{TYPE}-app"
 QUEUE_NODE_PORT = 31103
 GATEWAY_NODE_PORT = 31102
 TYPE_LABEL = "elastic-inference/type"
@@ -41,12 +40,33 @@ def wait_until(condition: Callable[[], bool], limit_s: float, what: str) -> floa
     return time.monotonic() - began
 
 
+def deployment_of(infer_type: str) -> str:
+    """The name of a type's Deployment."""
+    return f"ei-infer-{infer_type}-app"
+
+
 class Cluster:
     """A context in which a proxy to the API runs."""
 
-    def __init__(self, folder: Path, registry: str, tag: str, cpu: str, window_s: int) -> None:
-        """`folder` is for the generated manifests; `cpu` limits a pod; `window_s` is the scale-in window."""
-        self._folder, self._registry, self._tag, self._window_s = folder, registry, tag, window_s
+    def __init__(
+        self,
+        folder: Path,
+        images: tuple[str, str],
+        cpu: str,
+        window_s: int,
+        *,
+        infer_type: str = TYPE,
+        beside: bool = False,
+    ) -> None:
+        """`folder` is for the generated manifests; `images` are registry and tag; `cpu` limits a pod.
+
+        `window_s` is the scale-in window. With `beside`, only the type is installed and removed, in an installation
+        that is there already.
+        """
+        self.type = infer_type
+        self.pool = deployment_of(infer_type)
+        self._beside = beside
+        self._folder, (self._registry, self._tag), self._window_s = folder, images, window_s
         self._cpu = cores(cpu)
         self._settings = {
             "INFER_CPU_LIMIT": cpu,
@@ -121,7 +141,7 @@ class Cluster:
 
     def deployment(self) -> tuple[int, int]:
         """(replicas, ready) of the type's pods; (-1, -1) if the API gave no answer."""
-        found = self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{DEPLOYMENT}")
+        found = self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{self.pool}")
         if not isinstance(found, dict) or "spec" not in found:
             return -1, -1
         return int(found["spec"].get("replicas", 1)), int(found.get("status", {}).get("readyReplicas", 0))
@@ -130,6 +150,8 @@ class Cluster:
         """The mean ratio that the HPA shows, for hpa-cpu the share of the limit; None for `<unknown>`."""
         found = self.get(f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers")
         for item in (found or {}).get("items", ()):
+            if item["spec"]["scaleTargetRef"]["name"] != self.pool:
+                continue
             for metric in item.get("status", {}).get("currentMetrics") or ():
                 source = metric.get("pods") or metric.get("external") or {}
                 value = source.get("current", {}).get("averageValue")
@@ -143,18 +165,18 @@ class Cluster:
 
     def pods(self) -> list[Any]:
         """The type's pods as the API returns them; none if it gave no answer."""
-        found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{DEPLOYMENT}")
+        found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{self.pool}")
         return list(found["items"]) if isinstance(found, dict) and "items" in found else []
 
     def watch(self, began: float) -> Watch:
         """Notes when the type gets pods, in seconds since `began`."""
-        deployments = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments?fieldSelector=metadata.name%3D{DEPLOYMENT}"
-        pods = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{DEPLOYMENT}"
+        deployments = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments?fieldSelector=metadata.name%3D{self.pool}"
+        pods = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{self.pool}"
         return Watch(lambda: self.events(deployments, WATCH_S), lambda: self.events(pods, WATCH_S), began)
 
     def models(self) -> dict[str, str]:
         """The model that each pod runs, by `ei_model_info`."""
-        found = self.query(f'ei_model_info{{namespace="{NAMESPACE}",role="running"}} == 1')
+        found = self.query(f'ei_model_info{{namespace="{NAMESPACE}",role="running",type="{self.type}"}} == 1')
         return {each["metric"]["pod"]: each["metric"]["model"] for each in found}
 
     def secret(self, key: str) -> str:
@@ -164,6 +186,9 @@ class Cluster:
 
     def set_up(self, with_monitoring: bool) -> None:
         """Installs core, type and monitoring if needed, without an autoscaler; waits until all pods are Ready."""
+        if self._beside:
+            self._set_up_type()
+            return
         if with_monitoring:
             self._monitor()
         self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
@@ -171,10 +196,14 @@ class Cluster:
         self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
         core = load(*self._generate("core", "-f", str(PROJECT / "kubernetes/elastic-inference.yaml.template")))
         self._apply([each for each in core if TYPE_LABEL not in each["metadata"].get("labels", {})], NAMESPACE)
+        self._set_up_type()
+        for name in ("ei-redis-deployment", "ei-gateway-server-deployment", "ei-housekeeping-deployment"):
+            self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=240s")
+
+    def _set_up_type(self) -> None:
         self.own_type("hpa-ratio")
         self._apply(load(self._folder / "type" / "deployment.yaml"), NAMESPACE)
-        for name in ("ei-redis-deployment", "ei-gateway-server-deployment", "ei-housekeeping-deployment", DEPLOYMENT):
-            self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=240s")
+        self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{self.pool}", "--timeout=240s")
 
     def _monitor(self) -> None:
         served = self.get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.custom.metrics.k8s.io")
@@ -191,15 +220,16 @@ class Cluster:
 
     def own_type(self, autoscaler: str) -> Path:
         """Writes the manifests of the type with an autoscaler; returns the autoscaler's file."""
-        self._generate("type", "-t", TYPE, "-m", MODEL, "-a", autoscaler)
+        self._generate("type", "-t", self.type, "-m", MODEL, "-a", autoscaler)
         return self._folder / "type" / "autoscaler.yaml"
 
     def use(self, autoscaler: str, window_s: int | None = None) -> None:
         """Replaces the autoscaler; `window_s` replaces the scale-in window."""
         window = str(window_s or self._window_s)
         self._settings.update(SCALE_DOWN_WINDOW_S=window, KEDA_COOLDOWN_S=window)
-        self.kubectl("-n", NAMESPACE, "delete", "scaledobject", "--all", "--ignore-not-found", check=False)
-        self.kubectl("-n", NAMESPACE, "delete", "hpa", "--all")
+        own = ("-l", f"{TYPE_LABEL}={self.type}")
+        self.kubectl("-n", NAMESPACE, "delete", "scaledobject", *own, "--ignore-not-found", check=False)
+        self.kubectl("-n", NAMESPACE, "delete", "hpa", *own, "--ignore-not-found")
         if autoscaler == "none":
             return
         documents = load(self.own_type(autoscaler))
@@ -214,7 +244,7 @@ class Cluster:
 
     def scale(self, replicas: int) -> None:
         """Sets the number of pods and waits until exactly this number runs."""
-        self.kubectl("-n", NAMESPACE, "scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
+        self.kubectl("-n", NAMESPACE, "scale", f"deployment/{self.pool}", f"--replicas={replicas}")
         wait_until(lambda: self.deployment() == (replicas, replicas), 180, f"{replicas} pods")
 
     def resize(self, factor: float) -> None:
@@ -236,10 +266,14 @@ class Cluster:
         """Replaces the type's pods with pods of another CPU limit."""
         self.use("none")
         self.scale(0)
-        self.kubectl("-n", NAMESPACE, "set", "resources", f"deployment/{DEPLOYMENT}", f"--limits=cpu={cpu}")
+        self.kubectl("-n", NAMESPACE, "set", "resources", f"deployment/{self.pool}", f"--limits=cpu={cpu}")
 
     def take_down(self) -> None:
-        """Removes the namespace (the monitoring stays)."""
+        """Removes the namespace (the monitoring stays); beside another run, only the type."""
+        if self._beside:
+            self.use("none")
+            self.kubectl("-n", NAMESPACE, "delete", f"deployment/{self.pool}", "--ignore-not-found")
+            return
         self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
     def _generate(self, name: str, *arguments: str) -> list[Path]:

@@ -122,8 +122,8 @@ def default(hold_s: float = 600.0) -> list[Scenario]:
     ]
 
 
-def further(window_s: float = 60.0) -> list[Scenario]:
-    """What `--all` adds, for a scale-in window of `window_s`."""
+def further(window_s: float = 60.0, steps: int = STEPS, seed: int = 1) -> list[Scenario]:
+    """What `--all` adds, for a scale-in window of `window_s`; `steps` and `seed` are those of the steps at random."""
     found = []
     for autoscaler in ("hpa-ratio", "keda"):
         keda = autoscaler == "keda"
@@ -169,7 +169,7 @@ def further(window_s: float = 60.0) -> list[Scenario]:
         Scenario(
             "shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True, within_s=GOES_S
         ),
-        _steps_at_random(window_s),
+        _steps_at_random(window_s, steps, seed),
         Scenario("step-up-keda-push", "keda-push", 1, 40, 160, step(LOW, HIGH, 40), pods(HIGH)),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         # For comparison: it has to probe, so the only bar is that no frame is lost.
@@ -177,9 +177,9 @@ def further(window_s: float = 60.0) -> list[Scenario]:
     ]
 
 
-def _steps_at_random(window_s: float) -> Scenario:
-    """Some 50 minutes, 40 with a window of 30 s. `tests.elasticity.steps` has its bars."""
-    steps = tuple(random_steps(STEPS, window_s))
+def _steps_at_random(window_s: float, count: int, seed: int) -> Scenario:
+    """20 steps take some 50 minutes, 40 with a window of 30 s. `tests.elasticity.steps` has its bars."""
+    steps = tuple(random_steps(count, window_s, seed))
     last_s = steps[-1].down_s
     return Scenario(
         "step-at-random",

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.elasticity.cluster import DEPLOYMENT, MODEL
+from tests.elasticity.cluster import MODEL, TYPE, deployment_of
 from tests.elasticity.judge import line, problems_of
 from tests.elasticity.model_switch import FAILS, gap_before_s, switches, with_models
 from tests.elasticity.record import Models, Run, Sample, from_dict
@@ -104,7 +104,7 @@ def test_pods_with_several_models_keep_all_rules_of_a_platform_team(tmp_path: Pa
     changed = [dict(each) for each in with_models(documents, MODEL)]
     assert valid(changed) == []
     for before, after in zip(documents, changed, strict=True):
-        if name_of(before) != f"Deployment/{DEPLOYMENT}":
+        if name_of(before) != f"Deployment/{deployment_of(TYPE)}":
             assert before == after
             continue
         pod = after["spec"]["template"]
