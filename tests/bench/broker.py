@@ -39,6 +39,8 @@ POD_RATE = 100.0
 # Pods that share a process of the benchmark.
 _TOGETHER = 5
 _SETTLES_S = 2.0
+# By then nearly every pod has had a frame of every stream: a pod asks about a new one in a round trip of its own.
+_MEETINGS = 3
 _ROUNDS = 2
 WITHIN = 0.15
 
@@ -192,7 +194,7 @@ def _cost(servers: _Servers, case: Case, seconds: float) -> Cost:
             some = min(_TOGETHER, count - first)
             stack.enter_context(_Process("pods", url, streams, case.fps, count, first, some))
         wait_for(lambda: viewers.images() >= 2 * case.rate, 60, "images")
-        time.sleep(_SETTLES_S)
+        time.sleep(max(_SETTLES_S, _MEETINGS * count / case.fps if case.fps else 0.0))
         before = _now(servers, viewers)
         time.sleep(seconds)
         after = _now(servers, viewers)

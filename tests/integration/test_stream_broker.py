@@ -194,15 +194,29 @@ def test_a_frame_of_a_slow_stream_asks_before_it_is_published(client: redis.Redi
 
 def test_a_slow_stream_whose_viewer_has_left_sends_one_more_image(client: redis.Redis) -> None:
     clock, output = with_a_viewer_since_now(client)
-    for order in (1, 2):
-        clock.now_s += 5.0
-        output.publish([(result(order), JPEG)])
-    assert calls(client, "publish") == 2
+    with client.pubsub() as pubsub:
+        pubsub.subscribe(STREAM)
+        wait_for(lambda: dict(client.pubsub_numsub(STREAM)).get(STREAM.encode()) == 1)
+        client.config_resetstat()
+        for order in (1, 2, 3, 4):
+            clock.now_s += 5.0
+            output.publish([(result(order), JPEG)])
+        assert calls(client, "publish") == 4
+        assert calls(client, "exists") == 1, "the replies to the images are the answer"
     client.delete(keys.watch(STREAM))
-    for order in (3, 4, 5):
+    wait_for(lambda: dict(client.pubsub_numsub(STREAM)).get(STREAM.encode()) == 0)
+    for order in (5, 6, 7):
         clock.now_s += 5.0
         output.publish([(result(order), JPEG)])
-    assert calls(client, "publish") == 3
+    assert calls(client, "publish") == 5
+
+
+def test_a_viewer_whose_server_has_not_subscribed_yet_gets_the_first_frame_after_that(client: redis.Redis) -> None:
+    clock, output = with_a_viewer_since_now(client)
+    for order in (1, 2, 3):
+        clock.now_s += 5.0
+        output.publish([(result(order), JPEG)])
+    assert calls(client, "publish") == 3, "the mark says that somebody watches"
 
 
 def test_the_results_stream_is_bounded_and_can_be_off(client: redis.Redis) -> None:

@@ -21,13 +21,10 @@ from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.adapters.stream_broker.partitions import QUESTION, PartitionWriter
 from elastic_inference.adapters.stream_broker.records import (
     LONGEST_LIFE_S,
-    STREAM_AHEAD_S,
-    STREAM_LIFE_S,
     WORKER_AHEAD_S,
     WORKER_LIFE_S,
-    stream_life_s,
 )
-from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
+from elastic_inference.adapters.stream_broker.stream_reports import StreamReports
 from elastic_inference.adapters.stream_broker.tombstones import tombstones_message
 from elastic_inference.adapters.stream_broker.watching import WatchTable
 from elastic_inference.base.log import Throttle
@@ -65,14 +62,13 @@ class ResultPublisher:
         self._results_maxlen = results_maxlen
         self._results_key = keys.results(infer_type)
         self._monotonic = monotonic
-        self._meter = StreamMeter()
+        self._reports = StreamReports()
         self._watching = WatchTable()
         self._partitions = PartitionWriter()
         self._events = events
         self._throttle = Throttle()
         self._server_offset_ms: float | None = None
         self._clock_read_at = float("-inf")
-        self._cut_at = float("-inf")
 
     def publish(self, batch: Sequence[tuple[Result, bytes]], tombstones: Sequence[Tombstone] = ()) -> Set[int]:
         """Publishes results with their JPEGs, in the order given, and tombstones. One round trip; two for a new stream.
@@ -121,6 +117,7 @@ class ResultPublisher:
                 ("ZADD", keys.WORKERS, now_ms, keys.worker_id(self._type, self._pod)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, now_ms + int(WORKER_AHEAD_S * 1000), "+inf"),
+                *self._reports.commands(self._monotonic(), now_ms),
                 # So a change of Redis' clock is noticed within a second, without a round trip.
                 ("TIME",),
             ]
@@ -163,6 +160,7 @@ class ResultPublisher:
             self._add_result(commands, result, jpeg, now_s)
             if len(commands) > place and commands[place][0] in ("XADD", "PUBLISH"):
                 sent[index] = place
+        commands += self._reports.commands(now_s, self._server_ms())
         every_stream = [*streams, *(each.stream for each in tombstones)]
         if self._partitions.on:
             commands += self._partitions.trims(every_stream, now_s, self._server_ms)
@@ -170,7 +168,9 @@ class ResultPublisher:
         asks = self._events and self._partitions.is_due(now_s)
         if asks:
             commands.append(QUESTION)
-        due = self._watching.due(every_stream, now_s)
+        own = set(streams)
+        images = {place: each[1] for place, each in enumerate(commands) if each[0] == "PUBLISH" and each[1] in own}
+        due = self._watching.due(every_stream, set(images.values()), now_s)
         if due:
             commands += _questions(due)
         if not commands:
@@ -178,6 +178,8 @@ class ResultPublisher:
         answers = self._exchange(commands)
         if asks:
             self._partitions.learn(answers[ask_place], now_s)
+        for place, stream in images.items():
+            self._watching.reached(stream, read_count(answers[place]), now_s)
         if due:
             self._learn(due, answers[-len(due) - 1 :], now_s)
         return frozenset(index for index, place in sent.items() if isinstance(answers[place], ResponseError))
@@ -202,28 +204,7 @@ class ResultPublisher:
                 commands.append(("PUBLISH", result.stream, join_message(document, jpeg)))
             if self._partitions.on:
                 commands.append(self._partitions.add_result(result.stream, document))
-        latency_ms = result.age_ms + result.queue_ms + result.infer_ms
-        reading = self._meter.add(result.stream, result.order, latency_ms, now_s)
-        if reading is None:
-            return
-        key = keys.stream_info(result.stream)
-        now_ms = self._server_ms()
-        life_ms = int(stream_life_s(reading.fps) * 1000)
-        commands += [
-            (
-                *("HSET", key, "type", result.type, "model", result.model, "precision", result.precision),
-                *("device", result.device, "width", result.width, "height", result.height),
-                *("fps", f"{reading.fps:.2f}", "latency_ms", f"{reading.latency_ms:.2f}", "pod", result.pod),
-                *("seen_ms", now_ms),
-            ),
-            ("PEXPIRE", key, life_ms),
-            ("ZADD", keys.STREAMS, now_ms + life_ms, result.stream),
-        ]
-        if now_s - self._cut_at >= 1.0:
-            self._cut_at = now_s
-            # Pods of an older version write the time last seen, so they get the life of a stream.
-            commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, "-inf", now_ms - int(STREAM_LIFE_S * 1000)))
-            commands.append(("ZREMRANGEBYSCORE", keys.STREAMS, now_ms + int(STREAM_AHEAD_S * 1000), "+inf"))
+        self._reports.add(result, now_s, self._server_ms())
 
     def _learn(self, stream_ids: list[str], answers: list[Any], now_s: float) -> None:
         subscribed = _subscribers(answers[-1])

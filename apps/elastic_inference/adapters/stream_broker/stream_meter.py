@@ -19,10 +19,11 @@ _FASTEST_FPS = 10_000.0
 
 @dataclass(slots=True)
 class StreamReading:
-    """Rate and latency of one stream, to be reported."""
+    """Rate and latency of one stream, to be reported. `first`: it was not reported before."""
 
     fps: float
     latency_ms: float
+    first: bool = False
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class StreamMeter:
             stream.points.popleft()
         first_s, first_order = stream.points[0]
         fps = (stream.top - first_order) / (now_s - first_s) if now_s > first_s else 0.0
-        reading = StreamReading(fps, stream.latency_sum_ms / stream.latency_count)
+        reading = StreamReading(fps, stream.latency_sum_ms / stream.latency_count, stream.reported_at is None)
         stream.reported_at = now_s
         stream.latency_sum_ms, stream.latency_count = 0.0, 0
         self._sweep(now_s)

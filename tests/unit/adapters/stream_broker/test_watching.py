@@ -15,8 +15,8 @@ def test_a_steady_stream_is_asked_about_once_a_second_within_its_publishes() -> 
     table = WatchTable()
     table.learn("a", True, 10.0)
     assert table.is_watched("a")
-    assert table.due(["a"], 10.9) == []
-    assert table.due(["a", "a"], 11.0) == ["a"]
+    assert table.due(["a"], set(), 10.9) == []
+    assert table.due(["a", "a"], set(), 11.0) == ["a"]
     assert table.unknown(["a"], 11.5) == []
 
 
@@ -32,8 +32,29 @@ def test_a_slow_stream_that_was_watched_is_published_at_once_and_asked_about_wit
     table.learn("a", True, 10.0)
     assert table.unknown(["a"], 69.9) == []
     assert table.is_watched("a")
-    assert table.due(["a"], 69.9) == ["a"]
+    assert table.due(["a"], {"a"}, 69.9) == ["a"]
     assert table.unknown(["a"], 70.0) == ["a"], "after a long silence it asks first"
+
+
+def test_an_image_that_somebody_got_answers_the_question() -> None:
+    table = WatchTable()
+    table.learn("a", True, 10.0)
+    for second in range(11, 40):
+        assert table.due(["a"], {"a"}, second) == []
+        table.reached("a", 1, second)
+    assert table.due(["a"], set(), 40.5) == ["a"], "no image of it is sent"
+    assert table.due(["a"], {"a"}, 40.5) == ["a"], "a subscriber to a pattern is no viewer"
+
+
+def test_an_image_that_nobody_got_makes_the_pod_ask_before_the_next() -> None:
+    table = WatchTable()
+    table.learn("a", True, 10.0)
+    table.reached("a", 0, 11.0)
+    assert table.is_watched("a"), "a websocket server may be about to subscribe"
+    assert table.unknown(["a"], 11.1) == ["a"]
+    table.learn("a", True, 11.1)
+    assert table.unknown(["a"], 12.2) == []
+    assert table.due(["a"], {"a"}, 12.2) == []
 
 
 def test_after_a_lost_connection_everything_is_asked_again() -> None:
