@@ -15,8 +15,10 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
+from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.event import MAX_EVENT_JSON_BYTES
+from elastic_inference.domain.leases import MAX_EPOCH
 
 FIRST = "0-0"
 MAX_DEAD = 1000
@@ -122,6 +124,15 @@ class SinkOutbox:
         """Raises OtherHolderError if another worker delivers to the sink now."""
         self._advance({0: FIRST})
 
+    def leave(self) -> None:
+        """Says that the caller, who has the sink, has delivered and acknowledged all that it took."""
+        self._client.hset(keys.event_holders(0), _left(self._sink), self._epoch())
+
+    def is_left(self) -> bool:
+        """Whether the last worker that had the sink has left it."""
+        holder, left = self._client.hmget(keys.event_holders(0), [self._sink, _left(self._sink)])
+        return read_count(left, MAX_EPOCH) >= read_count(holder, MAX_EPOCH)
+
     def intact(self) -> bool:
         """Whether all cursors are still there."""
         pipe = self._client.pipeline(transaction=False)
@@ -176,6 +187,10 @@ class SinkOutbox:
     def _last_id(self, partition: int) -> str:
         page: Any = self._client.xrevrange(keys.events(partition), count=1)
         return str(page[0][0].decode()) if page else FIRST
+
+
+def _left(sink: str) -> str:
+    return f"{sink}:left"
 
 
 def _order(entry_id: str) -> tuple[int, int]:

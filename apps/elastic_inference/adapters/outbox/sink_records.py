@@ -12,7 +12,10 @@ from typing import Any
 
 import redis
 
+from elastic_inference.adapters.leases.lease_rows import read_leases
+from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.domain import keys
+from elastic_inference.domain.leases import MAX_EPOCH
 from elastic_inference.domain.sink_spec import MAX_SINKS, SinkError, SinkSpec, read_sink, sink_document
 
 # A field that shows that Redis has not lost the hash.
@@ -70,6 +73,17 @@ class SinkRecords:
         if len(stored) != len(rows) or old:
             self._client.hset(key, mapping=rows)
 
+    def is_handed_over(self, sink: str) -> bool:
+        """Whether a living worker had the sink until now, and may still deliver to it."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hmget(keys.leases(keys.SINK_GROUP), [sink])
+        pipe.hgetall(keys.lease_workers(keys.SINK_GROUP))
+        (row,), workers = pipe.execute()
+        # The time of the last round: on a cluster, TIME could be that of another node.
+        now_s = read_count(workers.get(b":clock"), MAX_EPOCH) / 1e6
+        found, _ = read_leases({sink.encode(): row} if row else {}, workers, now_s)
+        return sink in found and found[sink].former is not None
+
     def cursors_of(self, partitions: int) -> set[str]:
         """All sinks that have a cursor in any partition."""
         pipe = self._client.pipeline(transaction=False)
@@ -82,7 +96,7 @@ class SinkRecords:
         pipe = self._client.pipeline(transaction=False)
         for each in range(partitions):
             pipe.hdel(keys.event_sinks(each), sink)
-            pipe.hdel(keys.event_holders(each), sink)
+            pipe.hdel(keys.event_holders(each), sink, f"{sink}:left")
         pipe.hdel(keys.SINK_STATES, sink)
         pipe.execute()
 

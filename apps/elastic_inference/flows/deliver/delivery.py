@@ -179,6 +179,7 @@ class Delivery:
             epoch=lambda: claim.epoch if (claim := self._claims.get(spec.name)) else 0,
             account=SinkAccount(spec.name, self._metrics, self._worker),
             explain=self._explain,
+            handed_over=lambda client: SinkRecords(client).is_handed_over(spec.name),
         )
 
     def _holds(self, name: str) -> bool:

@@ -41,6 +41,8 @@ READ_AT_ONCE = 32
 # A sink that refuses our login is tried again this often, since somebody may have corrected it.
 PAUSE_S = 60.0
 CHECK_S = 2.0
+# How long a former worker that lives may take to finish: longer than its round and one read of the outbox.
+HANDOVER_S = 3.0
 MAX_HISTORY = 5000
 
 
@@ -59,11 +61,13 @@ class SinkRunner:
         epoch: Callable[[], int],
         account: SinkAccount,
         explain: Callable[[Exception], str],
+        handed_over: Callable[[redis.Redis], bool] = lambda _: False,
         pause_s: float = PAUSE_S,
     ) -> None:
         """`known`: this process has seen the sink before, so a missing cursor was lost.
 
-        `epoch` returns the epoch of the sink's lease, 0 without one.
+        `handed_over` returns whether another worker, which lives, may still be delivering to the sink. `epoch` returns
+        the epoch of the sink's lease, 0 without one.
         """
         self.spec = spec
         self.partitions = partitions
@@ -77,6 +81,7 @@ class SinkRunner:
         self._began_epoch = 0
         self.account = account
         self._explain = explain
+        self._handed_over = handed_over
         self._pause_s = pause_s
         self._stop = threading.Event()
         self._cursors: dict[int, str] = {}
@@ -116,6 +121,8 @@ class SinkRunner:
             try:
                 self._began_epoch = self._epoch_now()
                 outbox = SinkOutbox(client, self.spec.name, self.partitions, self._lease)
+                if fresh and self._handed_over(client):
+                    self._wait_until_left(outbox)
                 self._cursors = outbox.cursors(self._known, self._cursors)
                 self._known = True
                 if fresh:
@@ -123,6 +130,8 @@ class SinkRunner:
                     fresh = False
                 redis_pause.reset()
                 self._work(outbox, sink)
+                if self._stop.is_set():
+                    outbox.leave()
             except OtherHolderError:
                 log.info("sink %s: another worker has delivered to it", self.spec.name)
                 sink.close()
@@ -143,6 +152,12 @@ class SinkRunner:
         with contextlib.suppress(Exception):
             sink.close()
         self.account.close()
+
+    def _wait_until_left(self, outbox: SinkOutbox) -> None:
+        """The former worker acknowledges what it has in flight; after this worker has begun, it could not."""
+        deadline = time.monotonic() + HANDOVER_S
+        while not outbox.is_left() and time.monotonic() < deadline and not self._stop.is_set():
+            self._stop.wait(0.05)
 
     def _lease(self) -> int:
         """The epoch of the lease, also just after its end, to acknowledge what was in flight."""
