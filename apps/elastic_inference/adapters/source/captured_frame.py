@@ -62,6 +62,13 @@ class Source(Protocol):
         `on_skip` is called, within `grab`, for each frame that is skipped, with its media time.
         """
 
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """Frames that are not wanted may be skipped before they are decoded, where that saves something.
+
+        `wants` says whether a frame that many seconds after the last one is used. `on_skip` is called for each frame
+        that is skipped. Both are called within `grab`. Call it before the first `grab`.
+        """
+
     def facts(self) -> SourceFacts:
         """What is known about the source by now: transport, codec, size, rate and the like."""
 

@@ -23,6 +23,7 @@ from elastic_inference.adapters.source.ffmpeg_memory import bound_blocks
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
 from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts
+from elastic_inference.adapters.source.thinning import Thinning
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
@@ -87,6 +88,7 @@ class Container:
         self._ended = False
         self._resting: Resting[av.Packet[av.VideoStream]] | None = None
         self._on_skip: Callable[[], None] = _nothing
+        self._thinning: Thinning | None = None
         self._key_time_s: float | None = None
         self.key_interval_s: float | None = None  # between the last two key frames
 
@@ -113,7 +115,7 @@ class Container:
             if packet is None or packet.size == 0:
                 self._ended = True
                 if self.decoder is not None:
-                    self._frames.extend(self.decoder.decode(None))
+                    self._frames.extend(self._decode(None, self.decoder))
                 break
             on_data()
             if packet.is_keyframe:
@@ -121,8 +123,10 @@ class Container:
             if self.decoder is None:
                 self._frames.append(bytes(packet))
                 self._packet_time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
-            elif self._resting is None or self.decoder.deinterlaces:
+            elif self.decoder.deinterlaces:
                 self._frames.extend(self.decoder.decode(packet))
+            elif self._resting is None:
+                self._frames.extend(self._decode(packet, self.decoder))
             else:
                 self._read_resting(packet, self.decoder, self._resting)
         return self._frames.popleft() if self._frames else None
@@ -137,10 +141,30 @@ class Container:
             self._resting = Resting()
         self._resting.asked = quiet
 
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """Frames that are not wanted and to which no other refers are not decoded, unless the stream may rest.
+
+        `wants` and `on_skip`: see `Thinning`. Both are called in the thread that reads.
+        """
+        self._thinning = Thinning(wants, on_skip)
+
     @property
     def rests(self) -> bool:
         """Whether only key frames are decoded now."""
         return self._resting is not None and self._resting.rests
+
+    def _decode(self, packet: av.Packet[av.VideoStream] | None, decoder: Decoder) -> list[av.VideoFrame]:
+        if (thinning := self._thinning) is None:
+            return list(decoder.decode(packet))
+        may_skip = False
+        if packet is not None and packet.pts is not None and (base := self._time_base) is not None:
+            may_skip = thinning.may_skip(packet.pts * base.numerator / base.denominator)
+        frames = list(decoder.decode(packet, may_skip))
+        for frame in frames:
+            thinning.came(self.time_s(frame))
+        if packet is None:
+            thinning.ended()
+        return frames
 
     def _read_resting(
         self, packet: av.Packet[av.VideoStream], decoder: Decoder, resting: Resting[av.Packet[av.VideoStream]]

@@ -44,7 +44,7 @@ class Decoder:
         self._stream = stream
         self._what = what
         self._filter: Deinterlacer | None = None
-        self._decoded = False
+        self._decoded = self._skips = False
         self.damaged = 0
         if stream.width * stream.height > most_pixels(max_pixels):
             raise self._too_large(f"of {stream.width}x{stream.height}")
@@ -54,14 +54,18 @@ class Decoder:
         """Whether the stream has turned out to be interlaced."""
         return self._filter is not None
 
-    def decode(self, packet: av.Packet[av.VideoStream] | None) -> Iterator[av.VideoFrame]:
+    def decode(self, packet: av.Packet[av.VideoStream] | None, may_skip: bool = False) -> Iterator[av.VideoFrame]:
         """Yields the frames that `packet` completes; None flushes the decoder at the end of the stream.
 
         A packet that cannot be decoded is skipped and counted in `damaged`, and so is a frame that FFmpeg marks as
         damaged: it would show grey or torn areas. Before the first key frame of a live stream neither counts.
+        With `may_skip` there is no frame if no other one refers to it.
         Raises the error for images that are too large, before FFmpeg takes memory for them.
         """
         context = self._stream.codec_context
+        if may_skip is not self._skips:
+            self._skips = may_skip
+            context.skip_frame = "NONREF" if may_skip else "DEFAULT"
         try:
             frames = context.decode(packet)
         except av.error.EOFError:

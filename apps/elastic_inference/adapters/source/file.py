@@ -35,6 +35,7 @@ class FileSource:
         self._decode_device = decode_device
         self._max_pixels = max_pixels
         self._rest: tuple[bool, Callable[[float | None], None]] | None = None
+        self._thin: tuple[Callable[[float], bool], Callable[[], None]] | None = None
         self._what = f"The video {path}"
         self._container = self._open()
         self._next = self._container.read(_ignore)
@@ -60,6 +61,8 @@ class FileSource:
             self._container = self._open()
             if self._rest is not None:
                 self.rest(*self._rest)
+            if self._thin is not None:
+                self.thin(*self._thin)
             self._clock.restart()
             frame = self._container.read(on_data)
             if frame is None:
@@ -77,6 +80,11 @@ class FileSource:
         self._rest = quiet, on_skip
         # Their own time stamps are not in the order of the images.
         self._container.rest(quiet, lambda: on_skip(self._clock.tick(None)))
+
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """See `Source`."""
+        self._thin = wants, on_skip
+        self._container.thin(wants, on_skip)
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

@@ -140,6 +140,9 @@ class MjpegSource:
     def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
         """Does nothing: no frame is decoded."""
 
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """Does nothing: no frame is decoded."""
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return SourceFacts("HTTP", "MJPEG", "mjpeg")
@@ -199,6 +202,9 @@ class StillSource:
     def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
         """Does nothing: no frame is decoded."""
 
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """Does nothing: no frame is decoded."""
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return SourceFacts("HTTP, polled", "still images", "mjpeg")
@@ -255,6 +261,10 @@ class HttpContainerSource:
     def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
         """See `Source`."""
         self._frames.rest(quiet, on_skip)
+
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """See `Source`."""
+        self._container.thin(wants, on_skip)
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

@@ -48,6 +48,10 @@ class UsbSource:
         """See `Source`."""
         self._frames.rest(quiet, on_skip)
 
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """See `Source`."""
+        self._container.thin(wants, on_skip)
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return self._container.facts("V4L2")

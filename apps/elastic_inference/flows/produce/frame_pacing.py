@@ -33,6 +33,9 @@ class Gate(Protocol):
         `now` is monotonic seconds; `media_s` is the frame's media time, where the source has one.
         """
 
+    def wants(self, ahead_s: float) -> bool:
+        """Whether a frame that comes `ahead_s` seconds after the last one may be used."""
+
 
 class FilePace:
     """A video's own times: a frame at media time t is due t seconds after the start, so that errors do not add up.
@@ -76,6 +79,10 @@ class FilePace:
         self._start = now - media_s
         return Verdict.TAKE, 0.0
 
+    def wants(self, ahead_s: float) -> bool:
+        """See `Gate`."""
+        return True
+
 
 class CameraCap:
     """A token bucket: at most `fps` frames a second, and at most two in a row when frames arrive unevenly."""
@@ -94,6 +101,10 @@ class CameraCap:
             return Verdict.SKIP, 0.0
         self._tokens -= 1.0
         return Verdict.TAKE, 0.0
+
+    def wants(self, ahead_s: float) -> bool:
+        """See `Gate`."""
+        return self._last is None or self._tokens + ahead_s * self._fps >= 1.0
 
 
 class FileCap:
@@ -116,3 +127,7 @@ class FileCap:
         if self._cap.admit(now + wait_s)[0] is Verdict.SKIP:
             return Verdict.SKIP, 0.0
         return verdict, wait_s
+
+    def wants(self, ahead_s: float) -> bool:
+        """See `Gate`."""
+        return self._cap.wants(ahead_s)

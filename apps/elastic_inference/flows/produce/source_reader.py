@@ -208,6 +208,7 @@ class SourceReader:
                     return
                 reading.source = source
             self._watch.opened(time.monotonic())
+            source.thin(self._wants, self._over_cap)
             if self._quiet is not None:
                 source.rest(self._quiet, partial(self._skip, reading))
 
@@ -250,6 +251,14 @@ class SourceReader:
             self._lifecycle.beat(self._part, self._hang_limit_s + wait_s)
             self._lifecycle.wait_stop(wait_s)
             reading.block(self._read_limit_s)
+
+    def _wants(self, ahead_s: float) -> bool:
+        return self._gate.wants(ahead_s)
+
+    def _over_cap(self) -> None:
+        """Counts a frame that is not decoded because of the cap: it keeps its number."""
+        self._sequence += 1
+        self._watch.frame(time.monotonic(), wanted=False)
 
     def _take(self, reading: _Reading, source: Source, media_s: float | None) -> None:
         number, self._sequence = self._sequence, self._sequence + 1

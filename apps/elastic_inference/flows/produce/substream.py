@@ -157,6 +157,7 @@ class BothStreams:
         self._source = source
         self._lock = threading.Lock()
         self._rest: tuple[bool, Callable[[float | None], None]] | None = None
+        self._thin: tuple[Callable[[float], bool], Callable[[], None]] | None = None
         self._ready: tuple[Kind, Source, float | None] | None = None
         self._opens = False
         self._ends_for: Kind | None = None  # the stream that can be opened only when this one has ended
@@ -195,6 +196,11 @@ class BothStreams:
             self._rest = quiet, on_skip
             self._source.rest(quiet, on_skip)
 
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """See `Source`."""
+        self._thin = wants, on_skip
+        self._source.thin(wants, on_skip)
+
     def facts(self) -> SourceFacts:
         """See `Source`."""
         return self._source.facts()
@@ -217,6 +223,8 @@ class BothStreams:
             before, self._kind, self._source, self._ready = self._source, kind, source, None
             if self._rest is not None:
                 self._source.rest(*self._rest)
+            if self._thin is not None:
+                self._source.thin(*self._thin)
         # A server may take its time to answer the goodbye.
         threading.Thread(target=before.close, name="other stream's end", daemon=True).start()
         self._opens = False

@@ -23,6 +23,7 @@ class FakeStream:
         self.error: SourceError | None = None
         self.sessions = self.opened = 0
         self.rests: list[bool] = []
+        self.thinned = False
 
     def open(self) -> FakeStream:
         self.opened += 1
@@ -43,6 +44,9 @@ class FakeStream:
 
     def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
         self.rests.append(quiet)
+
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        self.thinned = True
 
     def facts(self) -> SourceFacts:
         return SourceFacts(width=self.size[0], height=self.size[1])
@@ -74,6 +78,7 @@ def test_the_streams_change_without_a_missing_frame(both: Both) -> None:
     both.decide(False)
     source = both.choice.open()
     source.rest(True, lambda _media_s: None)
+    source.thin(lambda _ahead_s: True, lambda: None)
     source.grab(lambda: None)
     assert source.retrieve().small
     assert (both.main.opened, both.sub.opened) == (0, 1)
@@ -86,6 +91,7 @@ def test_the_streams_change_without_a_missing_frame(both: Both) -> None:
     wait_for(large, what="the main stream")
     wait_for(lambda: both.sub.sessions == 0, what="the substream's end")
     assert both.main.rests == [True], "it rests as the other did"
+    assert both.main.thinned
     assert both.choice.note is None
     source.close()
     assert both.main.sessions == 0
