@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from elastic_inference.adapters.source import unfinished
+from elastic_inference.adapters.source import playlist_guard, unfinished
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.domain.errors import SourceError
 from tests.support.fixed_answer import HEAD, serving
+from tests.support.ports import free_port
 from tests.support.rtsp_plain import encode, rtsp_camera
 
 BEGIN_OF_A_KEY_FRAME = b"\0\0\0\1\x65\x88"
@@ -58,6 +62,69 @@ def test_a_stream_of_many_frames_is_read_on() -> None:
     # Each frame is far below the limit, all of them together are over it.
     with rtsp_camera(encode(2, 40, 1, "640x480"), 40) as port:
         read_on(opened(f"rtsp://127.0.0.1:{port}/live"), 80)
+
+
+def mpeg_ts(h264: bytes) -> bytes:
+    command = "ffmpeg -v error -f h264 -i - -c copy -f mpegts -"
+    return subprocess.run(command.split(), input=h264, capture_output=True, check=True).stdout
+
+
+def endless_packets(count: int) -> bytes:
+    """MPEG-TS packets that go on with the last frame of FFmpeg's first stream."""
+    return b"".join(bytes([0x47, 0x01, 0x00, 0x10 | number & 15]) + b"\x55" * 184 for number in range(count))
+
+
+def test_over_hls_it_ends_in_an_error() -> None:
+    segment = mpeg_ts(encode(1, 10, 5)) + endless_packets(20_000)
+    with serving(HEAD % (b"200 OK", b"Content-Type: video/mp2t\r\n") + segment) as segments:
+        playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:%d/a.ts\n" % segments.port
+        with serving(HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\n") + playlist) as camera:
+            source = opened(f"http://127.0.0.1:{camera.port}/live.m3u8")
+            with pytest.raises(SourceError, match=WHY):
+                read_on(source, 1000)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"", "sends a playlist of more than"),
+        (b"Transfer-Encoding: chunked\r\n", "sends a playlist of more than"),
+        (b"Content-Encoding: gzip\r\n", "compresses what it sends"),
+    ],
+)
+def test_a_playlist_that_never_ends_is_not_read(monkeypatch: pytest.MonkeyPatch, header: bytes, said: str) -> None:
+    monkeypatch.setattr(playlist_guard, "MAX_PLAYLIST_BYTES", 1 << 20)
+    body = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + b"#EXTINF:1,\na.ts\n" * 100_000
+    if header.startswith(b"Transfer"):
+        body = b"%x\r\n" % len(body) + body
+    head = HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\n" + header)
+    with serving(head + body) as camera, pytest.raises(SourceError, match=said):
+        opened(f"http://127.0.0.1:{camera.port}/live.m3u8")
+
+
+def test_over_udp_the_error_does_not_say_that_nothing_came() -> None:
+    port, stop = free_port(), threading.Event()
+    good = mpeg_ts(encode(3, 10, 5))
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as to:
+            while not stop.is_set():
+                whole = good if not source else endless_packets(7)
+                for at in range(0, len(whole), 1316):
+                    to.sendto(whole[at : at + 1316], ("127.0.0.1", port))
+                    time.sleep(0.002)
+
+    source: list[Source] = []
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        settings = load(CameraSettings, {"CAMERA": f"udp://127.0.0.1:{port}", "SOURCE_STALL_S": "2"})
+        source.append(open_camera(settings))
+        with pytest.raises(SourceError, match=r"has sent no complete frame for 2 s: .* format of its stream"):
+            read_on(source[0], 1000)
+    finally:
+        stop.set()
+        sender.join()
 
 
 READ = """

@@ -63,6 +63,7 @@ class Container:
         than `max_pixels` an image is refused.
         """
         self._what = what
+        self._stall_s = timeout_s[1] if timeout_s is not None else 0.0
         self._name_codec = name_codec
         self._fatal = fatal
         bound_blocks(most_pixels(max_pixels))
@@ -110,6 +111,8 @@ class Container:
         while not self._frames and not self._ended:
             try:
                 packet = next(self._packets, None)
+            except (av.error.ExitError, TimeoutError):
+                raise self._silent() from None
             except (av.FFmpegError, OSError) as error:
                 raise source_error(self._what, error, self._fatal) from None
             if packet is None or packet.size == 0:
@@ -130,6 +133,13 @@ class Container:
             else:
                 self._read_resting(packet, self.decoder, self._resting)
         return self._frames.popleft() if self._frames else None
+
+    def _silent(self) -> SourceError:
+        # FFmpeg does not tell a camera that sends nothing from one whose frame never ends.
+        return SourceError(
+            f"{self._what} has sent no complete frame for {self._stall_s:g} s: is it still switched on and reachable? "
+            "If it does send data, check the format of its stream."
+        )
 
     def rest(self, quiet: bool, on_skip: Callable[[], None]) -> None:
         """While `quiet`, only key frames are decoded, until the packets between them grow. Any thread may call it.

@@ -2,7 +2,7 @@
 
 Called by `network`. RTSP over TCP goes through a port on loopback (`forwarder`) that connects to the address that was
 checked, and closes on a redirect or on data that is not RTSP. HLS goes through a proxy on loopback, which checks the
-address of each playlist, segment and key.
+address of each playlist, segment and key, and how much comes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from elastic_inference.adapters.source.playlist_guard import PlaylistBytes, PlaylistGuard
+from elastic_inference.adapters.source.unfinished import Unfinished
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.domain.errors import SourceError
 
@@ -160,11 +162,16 @@ class _Loopback:
 class GuardedProxy(_Loopback):
     """A loopback HTTP proxy for one camera: CONNECT for https, absolute URLs for http. One request per connection."""
 
-    def __init__(self, rules: AddressRules) -> None:
+    def __init__(self, rules: AddressRules, what: str) -> None:
+        """`what` names the camera in errors."""
         super().__init__(_MAX_CONNECTIONS, None)
         self._rules = rules
-        # Why the last address was refused; empty if none was.
+        self._what = what
+        # Why the last address, or what came from it, was refused; empty if none was.
         self.refused = ""
+        self._playlists = PlaylistBytes()
+        # FFmpeg begins to read each variant of a stream.
+        self._unfinished = Unfinished(what, times=2)
         self._places = threading.Semaphore(_MAX_CONNECTIONS)
         threading.Thread(target=self._accept, name="camera-proxy", daemon=True).start()
 
@@ -172,6 +179,15 @@ class GuardedProxy(_Loopback):
     def url(self) -> str:
         """For FFmpeg's option `http_proxy`."""
         return f"http://127.0.0.1:{self.port}"
+
+    def resetting(self, on_data: Callable[[], None]) -> Callable[[], None]:
+        """`on_data`, which is called for each packet, with a reset of what may come without one."""
+
+        def both() -> None:
+            self._playlists.count = 0
+            on_data()
+
+        return self._unfinished.resetting(both)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -197,7 +213,8 @@ class GuardedProxy(_Loopback):
             client.settimeout(None)
             camera.settimeout(None)
             # A second request over plain HTTP could be for another host, so only the first one is passed on.
-            _copy(client, camera, None, up=not first)
+            guard = PlaylistGuard(self._playlists) if first else None
+            _copy(client, camera, lambda data: self._allows(guard, data), up=not first)
         except SourceError as error:
             self.refused = str(error)
             with contextlib.suppress(OSError):
@@ -208,6 +225,15 @@ class GuardedProxy(_Loopback):
         finally:
             self._drop(client, *([camera] if camera else []))
             self._places.release()
+
+    def _allows(self, guard: PlaylistGuard | None, data: bytes) -> bool:
+        if guard is not None and not guard.allows(data):
+            self.refused = f"{self._what} {guard.refusal}"
+        elif not self._unfinished.add(len(data)):
+            self.refused = self._unfinished.error
+        else:
+            return True
+        return False
 
 
 def _read_head(client: socket.socket) -> tuple[bytes, bytes]:
@@ -247,9 +273,7 @@ def _is_of_connection(line: bytes) -> bool:
     return name in (b"connection", b"keep-alive", b"upgrade") or name.startswith(b"proxy-")
 
 
-def _copy(
-    client: socket.socket, camera: socket.socket, allows: Callable[[bytes], bool] | None, *, up: bool = True
-) -> None:
+def _copy(client: socket.socket, camera: socket.socket, allows: Callable[[bytes], bool], *, up: bool = True) -> None:
     """Copies until one side ends, or `allows` refuses what the camera sends. `up`: from the client too."""
     poll = select.poll()
     poll.register(client, select.POLLIN)
@@ -264,6 +288,6 @@ def _copy(
                 camera.sendall(data)
         if camera.fileno() in ready:
             data = camera.recv(_COPY_BYTES)
-            if not data or (allows is not None and not allows(data)):
+            if not data or not allows(data):
                 return
             client.sendall(data)

@@ -111,6 +111,8 @@ class NetworkSource:
         """Blocks until the next frame arrives. Raises SourceError at the end, or `stall_s` without data."""
         if isinstance(self._forwarder, Forwarder):
             on_data = self._forwarder.unfinished.resetting(on_data)
+        elif self._forwarder is not None:
+            on_data = self._forwarder.resetting(on_data)
         try:
             return self._frames.grab(on_data)
         except SourceError as error:
@@ -212,7 +214,7 @@ class NetworkSource:
         if self._scheme not in RTSP_SCHEMES:
             self._transport = self._scheme.upper()
             if self._rules is not None and self._scheme in ("http", "https"):
-                self._forwarder = GuardedProxy(self._rules)
+                self._forwarder = GuardedProxy(self._rules, self._what)
                 return self._connect(url, {"http_proxy": self._forwarder.url})
             if self._rules is not None and self._scheme == "rtmps":
                 return self._connect(self._forward(url, RTMPS_PORT), {})

@@ -14,9 +14,9 @@ MAX_UNFINISHED_BYTES = 32 << 20
 class Unfinished:
     """Counts bytes since the last complete packet. One thread adds, another one may reset."""
 
-    def __init__(self, what: str) -> None:
-        """`what` names the camera in the error."""
-        self._most = MAX_UNFINISHED_BYTES
+    def __init__(self, what: str, times: int = 1) -> None:
+        """`what` names the camera in the error; `times` as much may come where several streams are read."""
+        self._most = times * MAX_UNFINISHED_BYTES
         self._count = 0
         self.error = f"{what} has sent {self._most >> 20} MB without a complete frame: check the format of its stream."
 

@@ -1,0 +1,65 @@
+"""Bounds what the playlists of an HLS camera may be: FFmpeg keeps a record of about 150 bytes for each short entry.
+
+Called by `guarded`, for each answer over plain HTTP. What comes over https can only be counted.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A day of two-second segments has 3 MB.
+MAX_PLAYLIST_BYTES = 4 << 20
+_MAX_HEAD_BYTES = 32768
+_ENCODED = re.compile(rb"(?im)^content-encoding[ \t]*:[ \t]*(?!identity[ \t]*\r?$)\S")
+_CHUNKED = re.compile(rb"(?im)^transfer-encoding[ \t]*:")
+_CHUNK_HEAD = re.compile(rb"\s{0,4}[0-9a-fA-F]{1,16}[^\r\n]{0,200}\r?\n")
+_LONGEST_CHUNK_HEAD = 256
+
+
+class PlaylistBytes:
+    """How much of playlists has come since the last complete frame, over all connections of a camera."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class PlaylistGuard:
+    """Inspects one answer. `refusal` says why its connection must end."""
+
+    def __init__(self, playlists: PlaylistBytes) -> None:
+        self.refusal = ""
+        self._playlists = playlists
+        self._begin: bytes | None = b""  # until it is known what the answer holds
+        self._is_playlist = False
+
+    def allows(self, data: bytes) -> bool:
+        """Whether `data`, the next piece, may pass."""
+        if self._begin is not None:
+            self._begin += data
+            self._look(self._begin)
+        if self._is_playlist:
+            self._playlists.count += len(data)
+            if self._playlists.count > MAX_PLAYLIST_BYTES:
+                self.refusal = (
+                    f"sends a playlist of more than {MAX_PLAYLIST_BYTES >> 20} MB: use one with fewer entries."
+                )
+        return not self.refusal
+
+    def _look(self, begin: bytes) -> None:
+        head, end, body = begin.partition(b"\r\n\r\n")
+        if not end:
+            if len(begin) > _MAX_HEAD_BYTES:
+                self.refusal = "does not answer as HTTP does: check the port and the scheme of its URL."
+            return
+        if _ENCODED.search(head):
+            # A few megabytes could become gigabytes.
+            self.refusal = "compresses what it sends although nobody asked for that: turn compression off."
+            return
+        if _CHUNKED.search(head):
+            size = _CHUNK_HEAD.match(body)
+            if size is None and len(body) < _LONGEST_CHUNK_HEAD:
+                return
+            body = body[size.end() :] if size is not None else body
+        if body:
+            # Neither MPEG-TS nor MP4 begins like this.
+            self._is_playlist, self._begin = body[:1] == b"#", None
