@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,16 @@ from pydantic import SecretStr
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.frame_queue import (
+    Janitor,
     KnownTypes,
     QueueConsumer,
     QueueReader,
     Sweeper,
-    sweeper,
 )
 from elastic_inference.adapters.frame_queue import queue_reader as reader_module
+from elastic_inference.adapters.frame_queue import (
+    sweeper as sweeper_module,
+)
 from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.type_turns import TURN_S
 from elastic_inference.adapters.redis_connection import connect
@@ -140,6 +144,36 @@ async def test_drops_stay_while_their_type_is_in_use(bench: QueueBench, queue_re
     assert bench.redis.ttl(nobodys) <= 100
 
 
+async def test_lists_of_a_type_that_nobody_knows_go_soon(locked: EmbeddedValkey) -> None:
+    worker = QueueConsumer(connect(login(locked, "worker")), "night", "pod-1", RULES)
+    worker.load_scripts()
+    worker.close()
+    names = ("unknown", "night", "cars", TYPE)
+    written = {name: (keys.tokens(name), keys.legacy_queue(name), keys.waiting(name, "x")) for name in names}
+    reader = QueueReader(login(locked, "viewer"))
+    types = KnownTypes(reader)
+    sweeper = Sweeper(reader.clients, RULES)
+    with connect(login(locked, "camera")) as camera, connect(login(locked, "admin")) as admin:
+        for key in (each for found in written.values() for each in found):
+            camera.rpush(key, "x")
+        await types.refresh()
+        await sweeper.sweep([TYPE], ["cars"], types.had_pods)
+        lives = {name: {admin.ttl(key) for key in found} for name, found in written.items()}
+        assert 0 < min(lives["unknown"]) <= max(lives["unknown"]) <= sweeper_module.UNKNOWN_LIFE_S
+        for name in ("night", "cars"):
+            assert min(lives[name]) > 500, "its next pod may come soon"
+        assert lives[TYPE] == {-1}
+        # Once it is served, its janitor keeps what it has.
+        camera.rpush(keys.tokens("unknown"), "x")
+        camera.rpush(keys.waiting("unknown", "y"), f"{int(time.time() * 1e6)} 5 1")
+        await sweeper.sweep([TYPE])
+        assert await Janitor(reader.clients, RULES, "replica").run("unknown", found=["y"])
+        kept = (keys.tokens("unknown"), keys.legacy_queue("unknown"), keys.waiting("unknown", "y"))
+        assert min(admin.ttl(key) % 10**6 for key in kept) > 500
+        admin.flushall()
+    await reader.close()
+
+
 async def test_a_list_of_frames_of_a_type_without_other_keys_goes(bench: QueueBench, queue_reader: QueueReader) -> None:
     bench.redis.rpush(keys.waiting("cars", "x"), "1 5 1")
     await Sweeper(queue_reader.clients, RULES).sweep([TYPE], ["cars"])
@@ -180,21 +214,21 @@ def scans(bench: QueueBench) -> int:
 async def test_a_sweep_keeps_pace_while_it_finds_keys_to_mend(
     bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeper, "SWEEP_S", 30.0)
-    count = 10 * sweeper.KEYS_A_SHARE
+    monkeypatch.setattr(sweeper_module, "SWEEP_S", 30.0)
+    count = 10 * sweeper_module.KEYS_A_SHARE
     bench.redis.mset({keys.frame(TYPE, "flood", str(number)): b"x" for number in range(count)})
     sweep = Sweeper(queue_reader.clients, RULES).sweep
     await sweep([TYPE])
     assert sum(bench.redis.ttl(key) == -1 for key in bench.redis.scan_iter(count=5000)) == 0
     bench.redis.config_resetstat()
     await sweep([TYPE])
-    assert scans(bench) * 1000 <= sweeper.KEYS_A_SHARE, "a share of clean keys stays cheap"
+    assert scans(bench) * 1000 <= sweeper_module.KEYS_A_SHARE, "a share of clean keys stays cheap"
 
 
 async def test_a_share_ends_in_time(
     bench: QueueBench, queue_reader: QueueReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeper, "SWEEP_S", 0.0)
+    monkeypatch.setattr(sweeper_module, "SWEEP_S", 0.0)
     bench.redis.config_resetstat()
     await Sweeper(queue_reader.clients, RULES).sweep([TYPE])
     assert scans(bench) <= 1

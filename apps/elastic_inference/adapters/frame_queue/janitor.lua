@@ -18,6 +18,7 @@ local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH =
 local MAX_NAMES = 16384
 -- A name has at most 128 bytes and its place in a list or set up to 300 more. An entry has some 50 bytes.
 local NAME_BYTES, MAX_ENTRY, MAX_BYTES = 768, 512, 33554432
+local SERVED_LIFE = 600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -60,6 +61,9 @@ local function bound_bytes(key, most)
   redis.call('UNLINK', key)
   return true
 end
+
+-- The sweep gives lists an expiry while their type is not served. It moves on while the type is.
+local function keep(key) redis.pcall('PEXPIRE', key, SERVED_LIFE, 'XX') end
 
 local names, seen, list, changed = {}, {}, {}, false
 local function note(name)
@@ -128,6 +132,7 @@ local function drop_stale(name)
     left, removed_entries = left - 1, removed_entries + 1
     if stamp then stale = stale + 1 end
   end
+  if left > 0 then keep(waiting) end
   return left
 end
 
@@ -205,6 +210,7 @@ local function trim_legacy()
 end
 
 if locked() then return nil end
+for i = 1, 4 do keep(KEYS[i]) end
 read_tokens()
 read_sources()
 for i = 12, #ARGV do note(ARGV[i]) end

@@ -258,11 +258,12 @@ class KnownTypes:
 
     def __init__(self, reader: QueueReader) -> None:
         self.names: tuple[str, ...] = ()
+        # Those that have or had a pod, served or not.
+        self.had_pods: frozenset[str] = frozenset()
         self._reader = reader
         self._scan: TypeScan | None = None
         self._reading = asyncio.Lock()
         self._with_pods: frozenset[str] = frozenset()
-        self._had_pods: frozenset[str] = frozenset()
         self._turns = TypeTurns()
         self._seen_at: dict[str, float] = {}
         self._due_at = float("-inf")
@@ -289,13 +290,13 @@ class KnownTypes:
     async def _read(self, now: float) -> None:
         scan = self._scan = self._scan or self._reader.type_scan()
         try:
-            complete = await scan.step(self._with_pods.union(self._had_pods, self.names))
+            complete = await scan.step(self._with_pods.union(self.had_pods, self.names))
         except Exception:
             self._scan = None
             await scan.close()
             raise
         # Types stay listed for some seconds after their last key: a legacy queue has no key while it is empty.
-        self._had_pods = frozenset(scan.had_pods if complete else scan.had_pods | self._had_pods)
+        self.had_pods = frozenset(scan.had_pods if complete else scan.had_pods | self.had_pods)
         kept = {name: at for name, at in self._seen_at.items() if not complete or now - at < TYPES_EVERY_S}
         self.names = self._bounded({*kept, *scan.found}, now)
         self._seen_at = {name: now if name in scan.found else kept[name] for name in self.names}
@@ -313,7 +314,7 @@ class KnownTypes:
                 "the queue has %d inference types: only %d are served at a time, those that have or had pods first",
                 *(len(types), MAX_TYPES),
             )
-        ours = [name for name in types if name in self._with_pods or name in self._had_pods]
+        ours = [name for name in types if name in self._with_pods or name in self.had_pods]
         first = sorted(ours, key=lambda name: (name not in self._with_pods, name))[:MAX_TYPES]
         others = set(types).difference(ours)
         return tuple(sorted([*first, *self._turns.choose(others, MAX_TYPES - len(first), now)]))

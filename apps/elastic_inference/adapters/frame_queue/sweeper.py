@@ -10,6 +10,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -29,8 +30,11 @@ from elastic_inference.base import config
 KEYS_A_SHARE = 2000
 _MORE_KEYS = 20
 SWEEP_S = 0.4
-# How long counters and lists of an unserved type without a pod live: nobody claims or empties them.
+# How long counters and lists live if their type is not served: nobody claims or empties them. A type that had a pod may
+# get the next one soon, which then claims its drops. Any other may be made up; if it is not, its producers write its
+# lists again with their next frames.
 UNSERVED_LIFE_S = 600.0
+UNKNOWN_LIFE_S = 30.0
 ACCOUNT_EXTRA_S = 60.0
 _SCAN_COUNT = 1000
 # Maximum number of streams that one sweep passes to the janitor of a type.
@@ -51,6 +55,19 @@ _KEY = re.compile(
 _Expiries = dict[tuple[str, int], list[bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class _InUse:
+    """The types that are served, that have pods, and that have or had pods."""
+
+    types: frozenset[bytes]
+    with_pods: frozenset[bytes]
+    had_pods: frozenset[bytes]
+
+    @classmethod
+    def of(cls, *names: Collection[str]) -> _InUse:
+        return cls(*(frozenset(name.encode() for name in each) for each in names))
+
+
 class Sweeper:
     """One replica's scan of the key space. Every method raises REDIS_ERRORS when Redis is unavailable."""
 
@@ -68,15 +85,17 @@ class Sweeper:
         # In a Redis Cluster: its servers, read again after a pass through each.
         self._nodes: list[Redis] = []
 
-    async def sweep(self, types: Sequence[str], with_pods: Collection[str] = ()) -> Mapping[str, list[str]]:
+    async def sweep(
+        self, types: Sequence[str], with_pods: Collection[str] = (), had_pods: Collection[str] = ()
+    ) -> Mapping[str, list[str]]:
         """Looks at one share of the keys; call it every second. Returns streams that have a list of frames, by type.
 
-        `types` are served, `with_pods` have pods. Keys without an expiry, or with one that is further away than a
-        producer's, get one; but lists and counters of these types keep none: janitors and pods empty them. In a Redis
-        Cluster the passes go through one server after another.
+        `types` are served, `with_pods` have pods, `had_pods` had one within a week. Keys without an expiry, or with one
+        that is further away than a producer's, get one; but lists and counters of the first two keep none: janitors and
+        pods empty them. In a Redis Cluster the passes go through one server after another.
         """
         try:
-            return await self._sweep({name.encode() for name in types}, {name.encode() for name in with_pods})
+            return await self._sweep(_InUse.of(types, with_pods, {*with_pods, *had_pods}))
         except Exception:
             await self.close()
             raise
@@ -96,7 +115,7 @@ class Sweeper:
         self._nodes = self._nodes or await connect_nodes_async(self._clients.target, self._clients.name)
         return self._nodes[self._turn]
 
-    async def _sweep(self, types: Collection[bytes], with_pods: Collection[bytes]) -> Mapping[str, list[str]]:
+    async def _sweep(self, in_use: _InUse) -> Mapping[str, list[str]]:
         started = time.monotonic()
         client = await self._node()
         waiting: dict[str, list[str]] = defaultdict(list)
@@ -106,7 +125,7 @@ class Sweeper:
             cursor, found = reply
             # Empty slots of the scan cost time too.
             seen += max(_SCAN_COUNT, len(found))
-            mended += await self._look_at(client, found, (types, with_pods), waiting)
+            mended += await self._look_at(client, found, in_use, waiting)
             # Last: a share that was interrupted looks at these keys again.
             self._cursor = cursor
             if cursor == 0:
@@ -115,14 +134,9 @@ class Sweeper:
         return waiting
 
     async def _look_at(
-        self,
-        client: Redis,
-        found: Sequence[bytes],
-        in_use: tuple[Collection[bytes], Collection[bytes]],
-        waiting: dict[str, list[str]],
+        self, client: Redis, found: Sequence[bytes], in_use: _InUse, waiting: dict[str, list[str]]
     ) -> int:
         """Returns how many keys got an expiry."""
-        types, with_pods = in_use
         expiries: _Expiries = defaultdict(list)
         for key in found:
             infer_type, kind, name = _parts(key)
@@ -133,8 +147,9 @@ class Sweeper:
                     expiries["LT", self._frame_ms].append(key)
             elif kind in self._lives_ms:
                 expiries["LT", self._lives_ms[kind]].append(key)
-            elif infer_type not in types and (kind != b"dropped" or infer_type not in with_pods):
-                expiries["LT", int(UNSERVED_LIFE_S * 1000)].append(key)
+            elif infer_type not in in_use.types and (kind != b"dropped" or infer_type not in in_use.with_pods):
+                life_s = UNSERVED_LIFE_S if infer_type in in_use.had_pods else UNKNOWN_LIFE_S
+                expiries["LT", int(life_s * 1000)].append(key)
             else:
                 # It got an expiry before its type was known or had a pod: that moves on while the type is in use.
                 expiries["XX", int(UNSERVED_LIFE_S * 1000)].append(key)

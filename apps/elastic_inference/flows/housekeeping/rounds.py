@@ -72,7 +72,7 @@ class Housekeeping:
         self._workers_at = float("-inf")
         self._memory_at = float("-inf")
         self._counted: set[str] = set()
-        self._last_done = ""
+        self._last_done = self._last_ours = ""
         self._tried: set[str] = set()
         self._failed_first = ""
         self._throttle = Throttle()
@@ -133,29 +133,35 @@ class Housekeeping:
                 log.warning("connections without a login stay: %s %s", self._explain(error, "queue"), note)
 
     async def _sweep(self) -> None:
-        self._found = await self._sweeper.sweep(self._types.names, self._with_pods)
+        self._found = await self._sweeper.sweep(self._types.names, self._with_pods, self._types.had_pods)
 
     async def _run_janitors(self) -> None:
         started = time.monotonic()
         names, found = self._types.names, self._found
         share = max(_MIN_NAMES, min(NAMES_A_RUN, NAMES_A_ROUND // max(1, len(names))))
-        # A round that was interrupted continues where it stopped: if Redis is slow, every type still gets its turn.
-        behind = [name for name in names if name > self._last_done]
-        order = behind + list(names[: len(names) - len(behind)])
+        # Types with pods come first: invented ones may be new in each round.
+        ours = _after([name for name in names if name in self._with_pods], self._last_ours)
+        # A new type may be served for a turn of only ten seconds.
+        new = [name for name in names if self._tried and name not in {*self._tried, *ours}]
+        first = {*ours, *new}
+        order = [*ours, *new, *(name for name in _after(names, self._last_done) if name not in first)]
         if order and order[0] == self._failed_first:
             # The last round started with this type and got no further.
             order.append(order.pop(0))
         self._failed_first = order[0] if order else ""
-        # A new type may be served for a turn of only ten seconds.
-        new = dict.fromkeys(name for name in names if self._tried and name not in self._tried)
-        for infer_type in (*new, *(name for name in order if name not in new)):
+        for infer_type in order:
+            took_s = time.monotonic() - started
+            if took_s > JANITORS_S:
+                break
+            if infer_type in ours and took_s > JANITORS_S / 2:
+                continue
             self._tried.add(infer_type)
             await self._clean_type(infer_type, share, found.get(infer_type, ()))
             self._failed_first = ""
-            if infer_type not in new:
+            if infer_type in ours:
+                self._last_ours = infer_type
+            elif infer_type not in new:
                 self._last_done = infer_type
-            if time.monotonic() - started > JANITORS_S:
-                break
 
     async def _clean_type(self, infer_type: str, share: int, found: Sequence[str]) -> None:
         """Runs the janitor of one type. A refusal by Redis is logged and shown by a gauge; other types are served."""
@@ -252,3 +258,9 @@ class Housekeeping:
             ):
                 metric.set(math.nan)
             self._memory_at = float("-inf")
+
+
+def _after(names: Sequence[str], last: str) -> list[str]:
+    """The sorted names, those behind `last` first: a round that was cut off is continued if Redis is slow."""
+    behind = [name for name in names if name > last]
+    return [*behind, *names[: len(names) - len(behind)]]

@@ -41,7 +41,7 @@ class Queues:
     async def read_found(self) -> list[str]:
         return self.found
 
-    async def sweep(self, types: Any, with_pods: Any) -> dict[str, list[str]]:
+    async def sweep(self, types: Any, with_pods: Any, had_pods: Any) -> dict[str, list[str]]:
         return {"people": ["gate-1"]}
 
     async def ping(self) -> None:
@@ -158,6 +158,36 @@ async def test_a_new_type_is_cleaned_first_and_moves_nobody_back() -> None:
         await housekeeping._ask("queue", housekeeping._clean_up)
         seen += queues.cleaned
     assert seen == ["x", "a", "y", "b"]
+
+
+async def test_types_with_pods_come_first_whatever_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = Queues(["m", "n"])
+    queues.pods = ["m", "n"]
+    housekeeping = make(queues)
+    await housekeeping._count_workers()
+    await housekeeping._clean_up()
+    seen = []
+    for number in range(3):
+        # Nothing but new types in each round, of which Redis is too slow to clean any.
+        queues.found = ["m", "n", *(f"a{number}-{each}" for each in range(50))]
+        queues.cleaned.clear()
+        queues.fails_after = 1
+        await housekeeping._ask("queue", housekeeping._clean_up)
+        seen += queues.cleaned
+    assert seen == ["m", "n", "m"]
+    monkeypatch.setattr(rounds, "JANITORS_S", 0.2)
+    queues.fails_after = None
+    slow = queues.run
+
+    async def run(infer_type: str, names: int, found: Any) -> bool:
+        await asyncio.sleep(0.11 if infer_type in queues.pods else 0)
+        return await slow(infer_type, names, found)
+
+    monkeypatch.setattr(queues, "run", run)
+    queues.cleaned.clear()
+    await housekeeping._clean_up()
+    assert [each for each in queues.cleaned if each in queues.pods] == ["n"], "they take half of a round"
+    assert len(queues.cleaned) > 1
 
 
 async def test_a_type_that_takes_too_long_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
