@@ -124,6 +124,22 @@ async def camera_leaves_no_key(logins: Logins) -> None:
     assert all(0 < admin.ttl(key) <= 600 for key in (*odd, FRAME))
 
 
+@tries("camera cannot fill it with answers that it does not read, or commands that it does not finish.")
+def camera_leaves_nothing_unread(logins: Logins) -> None:
+    """Tried by `test_redis_buffers.py`."""
+
+
+@tries(
+    "camera cannot keep lists of invented types that no longer have a turn: they go 30 s after housekeeping finds them."
+)
+async def camera_keeps_no_types(logins: Logins) -> None:
+    lists = [(keys.legacy_queue(name), keys.tokens(name), keys.waiting(name, NAME)) for name in ("a1", "a2")]
+    for key in (each for found in lists for each in found):
+        logins.client("camera").rpush(key, "x")
+    await logins.sweep()
+    assert all(0 < logins.client("admin").ttl(each) <= 30 for found in lists for each in found)
+
+
 @tries("camera cannot read a frame, not even its own.")
 def camera_reads_no_frame(logins: Logins) -> None:
     logins.refuses("camera", FRAME_READS, [("LPOP", LEGACY), ("LRANGE", LEGACY, 0, -1), ("LINDEX", LEGACY, 0)])
@@ -336,6 +352,11 @@ def default_is_off(logins: Logins) -> None:
         client = redis.Redis(port=logins.server.port, username=user, password=password, retry=once)
         with client, pytest.raises(AuthenticationError):
             client.ping()
+
+
+@tries("default cannot fill the memory of Redis with commands that it does not finish.")
+def default_leaves_nothing_unfinished(logins: Logins) -> None:
+    """Tried by `test_redis_buffers.py`."""
 
 
 @tries("site-7 can push frames of its type, and report their source, under any name.")

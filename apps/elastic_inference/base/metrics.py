@@ -242,6 +242,11 @@ class HousekeepingMetrics:
             "Connections to the queue's Redis that were closed because they had not logged in.",
             registry=registry,
         )
+        self.closed = Counter(
+            "ei_redis_clients_closed",
+            "Connections to the queue's Redis that were closed because they took too much of its memory.",
+            registry=registry,
+        )
         self.relieved = Counter(
             "ei_queue_relieved_bytes",
             "Bytes that were removed from the type with most of Redis' memory, since it was nearly full.",

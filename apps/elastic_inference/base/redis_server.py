@@ -49,6 +49,9 @@ def server_settings(maxmemory: str, max_frame_bytes: int) -> dict[str, str]:
     return {
         **COMMON_SETTINGS,
         "maxmemory": maxmemory,
+        # What clients leave unread or unfinished counts too: a single one could have everybody's frames refused. Above
+        # this share the server closes the largest connections. Two relays at their limit have room.
+        "maxmemory-clients": "30%",
         "proto-max-bulk-len": str(max_frame_bytes + RESULT_JSON_BYTES),
     }
 

@@ -10,6 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader
+from elastic_inference.adapters.frame_queue import relief as relief_module
 from elastic_inference.adapters.frame_queue.relief import HIGH, LOW, NO_PODS, ServerRelief
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
@@ -77,6 +78,37 @@ async def test_types_without_pods_are_one(logins: Logins, reader: QueueReader) -
     assert (await relief.relieve(used, 25 * MB, {TYPE})).keys() == {NO_PODS}
     assert relief.largest == "made-up-199", "the log names it"
     assert admin.exists(keys.frame(TYPE, NAME, "large"))
+
+
+async def test_marks_of_pods_stay_and_stop_nothing(logins: Logins, reader: QueueReader) -> None:
+    camera, admin = logins.client("camera"), logins.client("admin")
+    nights = [f"night-{number}" for number in range(8)]
+    for name in nights:
+        logins.consumer(name).load_scripts()
+        camera.rpush(keys.legacy_queue(name), bytes(4 * MB))
+    assert (await relieve(reader, 25)).keys() == {NO_PODS}
+    used, _ = await reader.memory()
+    assert used <= LOW * 25 * MB
+    assert all(admin.exists(keys.pods_mark(name)) for name in nights), "housekeeping may not remove them"
+
+
+async def test_a_crowd_of_tiny_types_goes_within_a_second(
+    logins: Logins, reader: QueueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relief_module, "_WEIGH_KEYS", 2000)
+    monkeypatch.setattr(relief_module, "_RELIEF_S", 30.0)
+    camera, admin = logins.client("camera"), logins.client("admin")
+    for start in range(0, 50_000, 5000):
+        pipe = camera.pipeline(transaction=False)
+        for number in range(start, start + 5000):
+            pipe.rpush(keys.legacy_queue(f"made-up-{number}"), b"x")
+        pipe.execute()
+    used, _ = await reader.memory()
+    taken = await ServerRelief(reader.clients.of("")).relieve(used, used, {TYPE})
+    assert taken[NO_PODS] > 0.9 * (1 - LOW) * used, "most types are not in the sample"
+    left, _ = await reader.memory()
+    assert left < HIGH * used
+    assert admin.exists(keys.tokens(TYPE))
 
 
 async def test_what_was_taken_is_counted_as_stale(logins: Logins, reader: QueueReader) -> None:

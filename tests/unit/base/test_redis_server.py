@@ -8,6 +8,7 @@ from elastic_inference.base.redis_server import as_arguments, as_file, server_se
 def test_both_forms_of_the_settings_agree() -> None:
     settings = server_settings("768mb", 4 * 1024 * 1024)
     assert settings["proto-max-bulk-len"] == str(5 * 1024 * 1024)
+    assert settings["maxmemory-clients"] == "30%"
     assert as_file(settings).splitlines()[:2] == ['save ""', "appendonly no"]
     arguments = as_arguments(settings)
     assert arguments[:2] == ["--save", ""]

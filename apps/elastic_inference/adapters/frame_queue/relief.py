@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.frame_queue.queue_reader import QueueClients
 from elastic_inference.adapters.frame_queue.scripts import script
+from elastic_inference.adapters.redis_buffers import Buffers
 from elastic_inference.adapters.redis_connection import connect_nodes_async
 
 # Relief starts above this share of `maxmemory`, and ends once usage is down to the second share.
@@ -34,11 +35,17 @@ _SMALL = 0.02
 # Keys are spread at random, so a sample of them shows how memory is shared.
 _WEIGH_S, _WEIGH_KEYS = 0.15, 20_000
 _RELIEF_S = 0.6
+# Types with fewer keys in the sample are a crowd: a stream has three or more.
+_KEYS_A_TYPE = 4
 _SCAN_COUNT = 500
+# Keys that need no weighing.
+_MANY = 5000
 # Lists and hashes of a type with pods are far smaller.
 _LARGE_BYTES = 256 * 1024
 _KEY = re.compile(rb"\{queue_([^:{}]+)\}:([a-z]+)(?::([^-:]*).*)?|queue_([^:{}]+)", re.DOTALL)
 _QUEUE_KEYS = (b"queue_", b"{queue_")
+# What the user `camera` may write (users.acl), odd keys included. Only pods may remove the others, which are small.
+_WRITTEN = re.compile(rb"queue_.*|\{queue_.*\}:(?:(?:frame|waiting|source):.*|sources|tokens|dropped)", re.DOTALL)
 # A type, and the beginning of a stream's name.
 _Owner = tuple[str, bytes]
 
@@ -64,6 +71,8 @@ class MemoryRelief:
         self._nodes_until = 0.0
         # How long to wait until the next look.
         self.pause_s = PAUSE_S
+        # How many connections the last look closed.
+        self.closed = 0
 
     async def look(self, with_pods: Collection[str]) -> list[Relief]:
         """Frees memory on servers that have too little; call it after each `pause_s`. Returns what was removed."""
@@ -82,11 +91,16 @@ class MemoryRelief:
 
     async def _look(self, with_pods: Collection[str]) -> list[Relief]:
         reliefs, pause_s = [], PAUSE_S
+        self.closed = 0
         for server in await self._each():
             found = await server.client.info("memory")
             used, limit = int(found["used_memory"]), int(found["maxmemory"])
             if limit <= 0:
                 continue
+            # What clients leave unread or unfinished counts too, and to remove frames would not help.
+            done = await server.buffers.close_some(int(found.get("mem_clients_normal", 0)), limit)
+            self.closed += done["closed"]
+            used -= done["bytes"]
             taken = await server.relieve(used, limit, with_pods)
             if taken:
                 reliefs.append(Relief(used, limit, taken, server.largest))
@@ -103,7 +117,10 @@ class MemoryRelief:
             if clients.cluster:
                 self._nodes = await connect_nodes_async(clients.target, clients.name)
                 self._nodes_until = now + _NODES_EVERY_S
-            self._servers = [ServerRelief(client) for client in self._nodes or [clients.of("")]]
+            self._servers = [
+                ServerRelief(client, clients.name, cluster=clients.cluster)
+                for client in self._nodes or [clients.of("")]
+            ]
         return self._servers
 
 
@@ -115,8 +132,11 @@ def pause_after(used: int, limit: int) -> float:
 class ServerRelief:
     """The relief of one server."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, name: str = "", *, cluster: bool = False) -> None:
+        """`name` is that of housekeeping's own connections."""
         self.client = client
+        self.buffers = Buffers(client, name)
+        self._cluster = cluster
         self._cursor = 0
         # The type that used most at the last relief.
         self.largest = ""
@@ -154,13 +174,56 @@ class ServerRelief:
             return {}
         self.largest = max((size, name) for (each, name), size in types.items() if each == group)[1]
         to_lose = _to_lose(found[group], most / max(1, has), excess)
-        taken = await _remove(self.client, found[group], to_lose, fair, with_pods)
+        owners = {_owner(key) for key, _ in found[group]}
+        taken = await self._remove(found[group], to_lose, fair, with_pods)
+        if group == NO_PODS and not complete and len(found[group]) < _KEYS_A_TYPE * len(owners):
+            # Most of the types are not in the sample, and each has as little as those that are.
+            taken += await self._remove_any(with_pods, most / len(found[group]), excess - taken, started + _RELIEF_S)
+            return {group: taken}
         async for weighed, _ in self._keys():
             if taken >= excess or time.monotonic() - started > _RELIEF_S:
                 break
             own = [(key, size) for key, size in weighed if _group(key, with_pods)[0] == group]
-            taken += await _remove(self.client, own, to_lose, fair, with_pods)
+            taken += await self._remove(own, to_lose, fair, with_pods)
         return {group: taken} if taken else {}
+
+    async def _remove_any(self, with_pods: Collection[str], size: float, excess: int, until_s: float) -> int:
+        """Removes keys of types without pods, of `size` bytes each on average; returns about how many bytes."""
+        taken = 0.0
+        while taken < excess and time.monotonic() < until_s:
+            reply: Any = await self.client.scan(self._cursor, count=_MANY)
+            self._cursor = int(reply[0])
+            chosen = [each for each in reply[1] if _WRITTEN.fullmatch(each) and _group(each, with_pods)[0] == NO_PODS]
+            taken += size * len(chosen)
+            await self._unlink(chosen)
+            if not self._cursor:
+                break
+        return int(taken)
+
+    async def _remove(
+        self, found: list[tuple[bytes, int]], to_lose: Counter[_Owner], fair: int, with_pods: Collection[str]
+    ) -> int:
+        """Removes keys of owners in `to_lose`, and subtracts them there; returns the bytes freed."""
+        chosen, taken = [], 0
+        for key, size in found:
+            owner, (group, _, kind) = _owner(key), _group(key, with_pods)
+            if to_lose[owner] > 0 and _WRITTEN.fullmatch(key) and _may_go(group, kind, size, fair):
+                chosen.append(key)
+                to_lose[owner] -= size
+                taken += size
+        await self._unlink(chosen)
+        return taken
+
+    async def _unlink(self, names: Sequence[bytes]) -> None:
+        """Removes keys. In a cluster, one command takes keys of one slot only."""
+        slots: dict[str, list[bytes]] = defaultdict(list)
+        for key in names:
+            slots[(_owner(key)[0] or repr(key)) if self._cluster else ""].append(key)
+        if slots:
+            pipe = self.client.pipeline(transaction=False)
+            for keys in slots.values():
+                pipe.unlink(*keys)
+            await pipe.execute()
 
     async def _keys(self) -> AsyncIterator[tuple[list[tuple[bytes, int]], bool]]:
         """Yields the queues' keys with their sizes in bytes, part by part, and whether one part holds all of them."""
@@ -220,33 +283,10 @@ async def _weigh(client: Redis, names: list[bytes]) -> list[int]:
     return [int(size) for size in reply]
 
 
-async def _remove(
-    client: Redis, found: list[tuple[bytes, int]], to_lose: Counter[_Owner], fair: int, with_pods: Collection[str]
-) -> int:
-    """Removes keys of owners in `to_lose`, and subtracts them there; returns the bytes freed."""
-    chosen: dict[str, list[bytes]] = defaultdict(list)
-    taken = 0
-    for key, size in found:
-        owner, (group, infer_type, kind) = _owner(key), _group(key, with_pods)
-        if to_lose[owner] > 0 and _may_go(group, kind, size, fair):
-            # In a cluster, one command takes keys of one slot only.
-            chosen[infer_type or repr(key)].append(key)
-            to_lose[owner] -= size
-            taken += size
-    if chosen:
-        pipe = client.pipeline(transaction=False)
-        for names in chosen.values():
-            pipe.unlink(*names)
-        await pipe.execute()
-    return taken
-
-
 def _may_go(group: str, kind: bytes, size: int, fair: int) -> bool:
-    """Waiting frames may go. Frames that a pod holds stay, and so do lists of a type with pods unless too large."""
+    """Waiting frames may go. Lists of a type with pods stay unless they are too large."""
     if kind == b"frame":
         return True
-    if kind == b"taken":
-        return False
-    if kind in {b"legacy", b"plain"} and group != NO_PODS:
+    if kind == b"legacy" and group != NO_PODS:
         return size > fair // 2
     return group == NO_PODS or size > _LARGE_BYTES

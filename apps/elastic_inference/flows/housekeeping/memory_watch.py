@@ -33,7 +33,9 @@ class MemoryWatch:
         await keep_looking(self._look, PAUSE_S, stop, "checking the memory")
 
     async def _look(self) -> float:
-        for relief in await self._relief.look(self._with_pods()):
+        reliefs = await self._relief.look(self._with_pods())
+        self._metrics.closed.inc(self._relief.closed)
+        for relief in reliefs:
             for infer_type, taken in relief.taken.items():
                 self._metrics.relieved.labels(infer_type=infer_type).inc(taken)
                 if note := self._throttle.note("relief"):

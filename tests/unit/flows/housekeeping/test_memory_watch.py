@@ -23,17 +23,19 @@ class Looks:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.pause_s = 0.0
+        self.closed = 0
         self.seen: list[Any] = []
         self.errors: list[Exception] = [OSError("broken"), ValueError("a bug")]
 
     async def look(self, with_pods: Any) -> list[Relief]:
         self.seen.append(with_pods)
         if len(self.seen) == 1:
+            self.closed = 3
             return [Relief(90 * MB, 100 * MB, {"site7-people": 5 * MB}, "site7-people")]
         if self.errors:
             raise self.errors.pop(0)
         self.stop.set()
-        return []
+        return []  # as many were closed
 
 
 async def test_what_is_taken_is_counted_and_no_error_ends_the_watch(
@@ -47,6 +49,7 @@ async def test_what_is_taken_is_counted_and_no_error_ends_the_watch(
     assert looks.seen == [{"people"}] * 4
     taken = registry.get_sample_value("ei_queue_relieved_bytes_total", {"infer_type": "site7-people"})
     assert taken == 5 * MB
+    assert registry.get_sample_value("ei_redis_clients_closed_total") == 6
     assert "removed 4 MiB of type site7-people, which uses most of it" in caplog.text
     assert "checking the memory failed" in caplog.text
     assert "broken" not in caplog.text, "the rounds say it"
