@@ -337,6 +337,14 @@ def test_still_images_are_polled_at_the_cameras_rate() -> None:
         source.close()
 
 
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "rtmp", "rtmps", "http", "https"])
+def test_a_closed_port_and_an_unknown_name_have_their_sentences(scheme: str) -> None:
+    for host, said in ((f"127.0.0.1:{free_port()}", "refuses the connection"), ("none.invalid", "unknown host name")):
+        with pytest.raises(SourceError, match=said) as caught:
+            open_camera(camera(f"{scheme}://bob:s3cr3t@{host}/live/x"))
+        assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http"])
 def test_a_server_that_accepts_and_is_silent_ends_in_time(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

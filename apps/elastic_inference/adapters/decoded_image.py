@@ -16,12 +16,33 @@ from elastic_inference.domain.frame import FIRST_TURNED
 _PART = 4
 _SAME = 6
 _EVERY = 16
+# Some cameras put padding before the end marker, others numbers of their own into the header of a scan.
+_HARMLESS = ("extraneous bytes before marker", "Invalid SOS parameters")
+END, _END_WITHIN = b"\xff\xd9", 64
 
 
 def much_is_missing(pixels: npt.NDArray[np.uint8]) -> bool:
     """Whether the lowest quarter of an H x W x C image holds one colour, as missing rows do."""
     lowest = pixels[-max(1, len(pixels) // _PART) :, ::_EVERY]
     return bool((np.ptp(lowest, axis=(0, 1)) <= _SAME).all())
+
+
+def is_whole(jpeg: bytes, error: Exception) -> bool:
+    """Whether the strict decoder, whose error this is, has refused a JPEG of which nothing is missing."""
+    return has_end(jpeg) and (is_rare(error) or any(each in str(error) for each in _HARMLESS))
+
+
+def is_rare(error: Exception) -> bool:
+    """Whether libjpeg-turbo's interface has refused a good image, since its subsampling has no name there.
+
+    OpenCV (pods), FFmpeg (producers) and Pillow (drawing) decode it.
+    """
+    return "Could not determine subsampling" in str(error)
+
+
+def has_end(data: bytes) -> bool:
+    """Whether a JPEG has its end marker, maybe before some padding."""
+    return END in bytes(data[-_END_WITHIN:])
 
 
 def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

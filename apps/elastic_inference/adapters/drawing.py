@@ -12,12 +12,14 @@ gets none.
 from __future__ import annotations
 
 import functools
+import io
 import math
 from typing import TYPE_CHECKING
 
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_orientation, jpeg_size, without_stray_bytes
+from elastic_inference.domain.jpeg_header import jpeg_header
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 from elastic_inference.domain.result import Detection, Result
 
@@ -49,6 +51,7 @@ _TEXT_SIZE = 11
 MAX_DRAWN_PIXELS = 3840 * 2160
 # Besides the pixels: the new JPEG while it grows.
 _ENCODED_BYTES_A_PIXEL = 2
+_HEADER_BYTES = 8192
 _LABEL_LIMIT = 40
 _BOX_LIMIT = 1000
 
@@ -83,7 +86,8 @@ def draw_result(result: Result, jpeg: bytes | memoryview, quality: int = 80, bud
         )
     by = _divisor(width, height)
     drawn = -(-width // by), -(-height // by)
-    copies = 1 if jpeg_orientation(jpeg) == 1 else 2
+    # A rare image is kept by Pillow, and copied for its colours.
+    copies = (1 if jpeg_orientation(jpeg) == 1 else 2) + 2 * _may_be_rare(jpeg)
     needed = decoding_bytes(jpeg, width, height) + drawn[0] * drawn[1] * (3 * copies + _ENCODED_BYTES_A_PIXEL)
     budget = budget or ByteBudget(needed)
     if not budget.fits(needed):
@@ -115,11 +119,34 @@ def _draw(result: Result, jpeg: bytes | memoryview, quality: int, minimum: tuple
             without_stray_bytes(jpeg), "BGR", min_width=minimum[0], min_height=minimum[1], strict=False
         )
     except (ValueError, OverflowError) as error:
-        raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG cannot be decoded ({error})") from None
+        pixels = _decode_rare(jpeg, minimum, error)
     pixels = upright(pixels, jpeg_orientation(jpeg))
     draw_detections(pixels, result.detections)
     encoded: bytes = simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="BGR", colorsubsampling="420")
     return encoded
+
+
+def _decode_rare(jpeg: bytes | memoryview, minimum: tuple[int, int], why: Exception) -> Pixels:
+    """An image with a subsampling that has no name, which simplejpeg refuses."""
+    import numpy as np  # noqa: PLC0415  see the module's docstring
+    from PIL import Image  # noqa: PLC0415
+
+    from elastic_inference.adapters.decoded_image import is_rare  # noqa: PLC0415
+
+    try:
+        if not is_rare(why):
+            raise ValueError
+        with Image.open(io.BytesIO(without_stray_bytes(jpeg)), formats=("JPEG",)) as image:
+            if minimum[0]:
+                image.draft("RGB", minimum)
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise InvalidFrameError(InvalidReason.NOT_JPEG, f"the JPEG cannot be decoded ({why})") from None
+
+
+def _may_be_rare(jpeg: bytes | memoryview) -> bool:
+    header = jpeg_header(bytes(jpeg[:_HEADER_BYTES]))
+    return header is None or header.planes is None
 
 
 def draw_detections(pixels: Pixels, detections: tuple[Detection, ...]) -> None:

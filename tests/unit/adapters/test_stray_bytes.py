@@ -49,6 +49,32 @@ def test_every_part_reads_it(marker: int) -> None:
     MotionDetector().moves(CapturedFrame(0, 0, jpeg=data), 0.0, alone=False)
 
 
+def half_dark(form: str) -> bytes:
+    """A whole image with one colour in its lower half, in a form that libjpeg warns of."""
+    image = pixels()
+    image[HEIGHT // 2 :] = 16
+    good: bytes = simplejpeg.encode_jpeg(image, colorsubsampling="420")
+    if form == "padding before the end":
+        return good[:-2] + b"\x12\x34" * 20 + good[-2:]
+    scan = good.index(b"\xff\xda")
+    end = scan + 2 + int.from_bytes(good[scan + 2 : scan + 4], "big")
+    return good[: end - 3] + b"\x01\x05\x33" + good[end:]
+
+
+@pytest.mark.parametrize("form", ["padding before the end", "a vendor's numbers of a scan"])
+def test_a_whole_image_is_not_called_damaged_where_it_is_dark_below(form: str) -> None:
+    data = half_dark(form)
+    with pytest.raises(ValueError, match=r"extraneous bytes|SOS"):
+        simplejpeg.decode_jpeg(data, strict=True)
+    assert JpegEncoder(80, 160).encode(CapturedFrame(0, 0, jpeg=data))[1:] == (160, 120)
+    decoder = JpegDecoder("RGB")
+    decoder.decode(data, WIDTH, HEIGHT, WIDTH, HEIGHT)
+    assert not decoder.damaged
+    assert shown_size(draw_result(make_result(width=WIDTH, height=HEIGHT), data)) == (WIDTH, HEIGHT)
+    with pytest.raises(InvalidFrameError, match="is missing"):
+        decoder.decode(data[: len(data) // 2], WIDTH, HEIGHT, WIDTH, HEIGHT)
+
+
 def test_a_good_image_is_left_as_it_is() -> None:
     assert without_stray_bytes(GOOD) is GOOD
     assert without_stray_bytes(memoryview(with_stray_bytes(0xDA))) == GOOD

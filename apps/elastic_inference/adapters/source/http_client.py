@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
 from elastic_inference.adapters.source.http_login import HttpLogin
+from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME
 from elastic_inference.adapters.source.tls_trust import Trust
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
@@ -171,7 +172,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "did not answer in time: is it switched on and reachable from here?"
     if isinstance(error, socket.gaierror):
-        return "has an unknown host name."
+        return UNKNOWN_NAME
     if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
         return "does not answer as HTTP does: check the port and the scheme of its URL."
     why = (error.strerror or str(error)) if isinstance(error, OSError) else ""

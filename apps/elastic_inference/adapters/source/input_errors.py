@@ -5,6 +5,8 @@ Called by `container`. FFmpeg's own messages quote URLs, so none of them is pass
 
 from __future__ import annotations
 
+import socket
+
 import av
 import av.error
 
@@ -12,6 +14,7 @@ from elastic_inference.domain.errors import SourceError, SourceFatalError
 
 # What to do about a codec without a decoder, for a camera and for a file.
 SET_CODEC = "set it to H.264, H.265 or MJPEG."
+UNKNOWN_NAME = "has an unknown host name."
 CONVERT_FILE = "convert it to H.264, H.265 or MJPEG."
 # (error class, what happened and what to do). The first match counts; a file's own table comes first.
 _OF_FILES: tuple[tuple[type[Exception], str], ...] = (
@@ -34,6 +37,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (av.error.DecoderNotFoundError, f"uses a codec that can't be decoded here: {SET_CODEC}"),
     (av.error.DemuxerNotFoundError, "uses a format that can't be read here."),
     (av.error.InvalidDataError, "sends data that is not a video stream that FFmpeg knows: check the URL."),
+    (socket.gaierror, UNKNOWN_NAME),
     (ConnectionRefusedError, "refuses the connection: is the port right, and the service running?"),
     (ConnectionError, "closed the connection."),
     (av.error.ExitError, "did not answer in time: is it switched on and reachable from here?"),

@@ -6,7 +6,6 @@ FFmpeg's planes straight to the encoder, without a detour over RGB.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import av
@@ -14,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from elastic_inference.adapters.decoded_image import much_is_missing, upright
+from elastic_inference.adapters.decoded_image import is_rare, is_whole, much_is_missing, upright
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.encoder_planes import JpegPlanes
+from elastic_inference.adapters.source.rare_jpeg import decode_rare
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
 from elastic_inference.domain.image_size import FrameSize
@@ -25,6 +25,8 @@ from elastic_inference.domain.jpeg_memory import decoding_bytes
 # Of an image that is as small as a model's input. In a large image the artefacts are scaled down too: at quality 80 one
 # box in a hundred moved.
 _SMALL_QUALITY = 90
+# FFmpeg's planes, RGB, and the frame that is encoded.
+_RARE_BYTES_A_PIXEL = 9
 
 
 class JpegEncoder:
@@ -63,7 +65,9 @@ class JpegEncoder:
                 return data, width, height
             self._check_memory(data, width, height, target)
             # The target is for the upright image; this one may be rotated by 90 degrees.
-            decoded = self._decode(data, target[::-1] if orientation >= FIRST_TURNED else target)
+            turned = orientation >= FIRST_TURNED
+            rare_fits = _RARE_BYTES_A_PIXEL * width * height <= self._max_memory
+            decoded = self._decode(data, target[::-1] if turned else target, rare_fits)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
         target = self.target(image.width, image.height)
         self._check(*target)
@@ -104,7 +108,7 @@ class JpegEncoder:
             )
 
     @staticmethod
-    def _decode(data: bytes, target: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def _decode(data: bytes, target: tuple[int, int], rare_fits: bool) -> npt.NDArray[np.uint8]:
         # Uses the smallest of libjpeg's scales that still covers the target.
         width, height = target
 
@@ -116,20 +120,28 @@ class JpegEncoder:
 
         try:
             return decode(data, strict=True)
-        except ValueError:
-            clean = without_stray_bytes(data)
+        except ValueError as error:
+            refused = error
+        clean = without_stray_bytes(data)
         if clean is not data:
-            with contextlib.suppress(ValueError):
+            try:
                 return decode(clean, strict=True)
+            except ValueError as error:
+                refused = error
+        rare = is_rare(refused)
         try:
-            pixels = decode(clean, strict=False)
+            pixels = decode_rare(clean, "rgb24", refused) if rare and rare_fits else decode(clean, strict=False)
         except ValueError as error:
             raise InvalidFrameError(InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}") from None
-        if much_is_missing(pixels):
+        if not is_whole(clean, refused) and much_is_missing(pixels):
             raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing")
         return pixels
 
 
 def mean_grey(jpeg: bytes) -> float:
     """The mean grey level of a JPEG, 0 (black) to 255. Raises ValueError if it cannot be decoded."""
-    return float(simplejpeg.decode_jpeg(without_stray_bytes(jpeg), "GRAY", fastdct=True, strict=False).mean())
+    clean = without_stray_bytes(jpeg)
+    try:
+        return float(simplejpeg.decode_jpeg(clean, "GRAY", fastdct=True, strict=False).mean())
+    except ValueError as refused:
+        return float(decode_rare(clean, "gray", refused).mean())

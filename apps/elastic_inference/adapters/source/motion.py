@@ -15,6 +15,7 @@ import simplejpeg
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
+from elastic_inference.adapters.source.rare_jpeg import decode_rare
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import without_stray_bytes
 
@@ -124,10 +125,15 @@ class MotionDetector:
     def _cells(self, frame: CapturedFrame) -> _Cells:
         if frame.image is None:
             data = without_stray_bytes(frame.jpeg or b"")
-            grey = simplejpeg.decode_jpeg(
-                data, "GRAY", min_width=CELLS, min_height=CELLS // 2, fastdct=True, strict=False
-            )
-            return np.asarray(grey[:, :, 0], np.float32)
+            try:
+                grey = simplejpeg.decode_jpeg(
+                    data, "GRAY", min_width=CELLS, min_height=CELLS // 2, fastdct=True, strict=False
+                )
+                return np.asarray(grey[:, :, 0], np.float32)
+            except ValueError as refused:
+                grey = decode_rare(data, "gray", refused)
+                every = max(1, max(grey.shape) // CELLS)
+                return grey[::every, ::every].astype(np.float32)
         width, height = frame.image.width, frame.image.height
         scale = min(1.0, CELLS / max(width, height))
         small = self._reformatter.reformat(

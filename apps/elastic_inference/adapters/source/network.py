@@ -17,7 +17,7 @@ from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.forwarder import Forwarder
 from elastic_inference.adapters.source.guarded import GuardedProxy, RtspGuard, RtspPeer
-from elastic_inference.adapters.source.input_errors import source_error
+from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME, source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
 from elastic_inference.adapters.source.rtsp_question import RTSP_PORT, RTSPS_PORT, ask
@@ -144,7 +144,9 @@ class NetworkSource:
         self._close_forwarder()
 
     def _explained(self, error: SourceError) -> SourceError:
-        """The error, or a better one if it is about a login."""
+        """The error, or a better one if it is about a login or a name."""
+        if "(Input/output error)" in str(error) and self._rules is None and _is_unknown(self._url):
+            return SourceError(f"{self._what} {UNKNOWN_NAME}")
         if self._scheme not in RTSP_SCHEMES or "(401)" not in str(error):
             return error
         if url_credentials(self._url)[0] is None:
@@ -304,6 +306,17 @@ def with_host(url: str, authority: str, scheme: str | None = None) -> str:
     parts = urlsplit(url)
     login, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(scheme=scheme or parts.scheme, netloc=f"{login}{at}{authority}"))
+
+
+def _is_unknown(url: str) -> bool:
+    """Whether its host's name has no address, which is an input error like any other to FFmpeg."""
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except socket.gaierror:
+        return True
+    except (OSError, UnicodeError):
+        pass
+    return False
 
 
 def _may_be_transport(error: SourceError) -> bool:

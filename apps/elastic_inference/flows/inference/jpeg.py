@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 
 from elastic_inference.adapters import jpeg_planes
-from elastic_inference.adapters.decoded_image import much_is_missing, upright
+from elastic_inference.adapters.decoded_image import END, has_end, is_rare, is_whole, much_is_missing, upright
 from elastic_inference.adapters.jpeg_planes import PlaneBuffer, PlaneCodec
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
@@ -27,8 +27,6 @@ _DIVISORS = (8, 4, 2)
 # 70,000 scans, which kept a worker busy for most of an hour (33 million pixels, 35 ms a scan).
 MAX_SCANS = 32
 _SCAN_START = b"\xff\xda"
-# Some cameras put padding before the end marker; the image is complete.
-_HARMLESS = "extraneous bytes before marker"
 # A buffer of this size, enough for 2.8 million pixels, is kept for the next image.
 _KEPT_BYTES = 8 * 1024 * 1024
 _UNLIMITED_BYTES = 1 << 62
@@ -179,7 +177,9 @@ class JpegDecoder:
                 return self._fast(clean, width, height, by > 1, strict=True)
             except ValueError as other:
                 data, error = clean, other
-        self.damaged = _HARMLESS not in str(error)
+        self.damaged = not is_whole(data, error)
+        if is_rare(error):
+            return None
         try:
             # At an eighth of the size first: a useless image must not cost more than a good one.
             if self.damaged and much_is_missing(self._smallest(data)):
@@ -191,11 +191,14 @@ class JpegDecoder:
     def _by_opencv(self, data: bytes, error: ValueError) -> Image:
         """For rare subsamplings, and colour models that simplejpeg does not convert (CMYK, YCCK)."""
         try:
-            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            whole = data + END if self.damaged and not has_end(data) else data
+            decoded = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as other:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(other).strip()[:200]) from None
         if decoded is None:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(error))
+        if self.damaged and much_is_missing(np.asarray(decoded, np.uint8)):
+            raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the image or more is missing")
         if self._colour == "RGB":
             decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         return np.asarray(decoded, np.uint8)
