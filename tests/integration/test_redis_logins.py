@@ -113,6 +113,21 @@ async def camera_makes_up_names(logins: Logins) -> None:
     assert names.index(NAME) == 100
 
 
+@tries("camera can halt Redis for seconds with one command of millions of values.")
+def camera_halts(logins: Logins) -> None:
+    halts(logins, "camera", "made-up")
+
+
+def halts(logins: Logins, user: str, infer_type: str) -> None:
+    """With a tenth of a million values, for longer than any usual command takes."""
+    admin = logins.client("admin")
+    admin.slowlog_reset()
+    logins.client(user).zadd(keys.sources(infer_type), {str(number): number for number in range(100_000)})
+    (took_us,) = (each["duration"] for each in admin.slowlog_get(8) if each["command"].startswith(b"ZADD"))
+    admin.unlink(keys.sources(infer_type))
+    assert took_us > 10_000
+
+
 @tries("camera cannot leave a key in Redis for good, whatever the key's name and however distant its expiry.")
 async def camera_leaves_no_key(logins: Logins) -> None:
     camera, admin = logins.client("camera"), logins.client("admin")
@@ -394,7 +409,14 @@ async def site_fills(logins: Logins) -> None:
         admin.config_set("maxmemory", 0)
 
 
-@tries("site-7 cannot delay the frames of other types, or the work of housekeeping on them, by a flood of any kind.")
+@tries("site-7 can halt Redis for seconds with one command of millions of values, as `camera` can.")
+def site_halts(logins: Logins) -> None:
+    halts(logins, SITE, SITE_TYPE)
+
+
+@tries(
+    "site-7 cannot delay the frames of other types, or the work of housekeeping on them, by a flood of any other kind."
+)
 def site_floods(logins: Logins) -> None:
     """Tried by `test_site_flood.py`, with real services."""
 

@@ -8,10 +8,10 @@
 -- asks for in one round trip, are final.
 -- If Redis has lost what this lease has pushed, it may have lost a newer lease too. Then the error is
 -- 'EI_FENCED <its own epoch>', and the worker asks for a newer epoch, which only the holder gets.
-local ARGUMENTS, MAX_NUMBER = 5, 9000000000000000
+local ARGUMENTS, MAX_NUMBER, MAX_FRAMES = 5, 9000000000000000, 1024
 local fence, given = KEYS[4], #ARGV - ARGUMENTS
-if #ARGV < 5 + ARGUMENTS or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 then
-  return redis.error_reply('ERR a name or key of the frame queue is too long, or an argument is missing')
+if #ARGV < 5 + ARGUMENTS or given > 5 + MAX_FRAMES or #ARGV[1] > 256 or #ARGV[2] > 128 or #fence > 512 then
+  return redis.error_reply('ERR a name or key of the frame queue is too long, or there are too few or many arguments')
 end
 local epoch, first, last, life = tonumber(ARGV[given + 1]), tonumber(ARGV[given + 2]), ARGV[given + 3], ARGV[given + 4]
 local pushed = tonumber(ARGV[given + 5])

@@ -18,7 +18,7 @@ local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH =
 local MAX_NAMES = 16384
 -- A name has at most 128 bytes and its place in a list or set up to 300 more. An entry has some 50 bytes.
 local NAME_BYTES, MAX_ENTRY, MAX_BYTES = 768, 512, 33554432
-local SERVED_LIFE = 600000
+local SERVED_LIFE, MAX_ADDED = 600000, 1024
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -213,7 +213,7 @@ if locked() then return nil end
 for i = 1, 4 do keep(KEYS[i]) end
 read_tokens()
 read_sources()
-for i = 12, #ARGV do note(ARGV[i]) end
+for i = 12, math.min(#ARGV, 11 + MAX_ADDED) do note(ARGV[i]) end
 local looked = math.min(#names, most_names)
 for i = 1, looked do
   local name = names[(start + i - 1) % #names + 1]

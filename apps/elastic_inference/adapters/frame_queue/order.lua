@@ -3,6 +3,7 @@
 -- KEYS: order:<name> of each stream
 -- ARGV: life of order in ms, how many numbers for each
 -- Returns the last number of each stream; its numbers are consecutive.
+if #KEYS > 4096 then return redis.error_reply('ERR too many streams') end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local last = {}

@@ -12,18 +12,22 @@ local asked = ARGV[#ARGV] == 'size'
 local count = #ARGV - (asked and 5 or 4)
 -- No call removes more than this, or reads more bytes and one entry, whatever other programs have put into the lists.
 -- What is left is for the next call. An entry has some 50 bytes; a longer one than this is garbage.
-local MAX_REMOVED, MAX_BYTES, MAX_ENTRY = 1280, 1048576, 512
+local MAX_REMOVED, MAX_BYTES, MAX_ENTRY, MAX_FRAMES = 1280, 1048576, 512, 1024
 
 -- They are repeated for each frame, so long ones would multiply.
 if #name > 128 or #prefix > 256 or #tokens + #waiting + #dropped > 2048 then
   return redis.error_reply('ERR a name or key of the frame queue is too long')
+end
+if count < 1 or count > MAX_FRAMES then
+  return redis.error_reply('ERR a push to the frame queue has 1 to 1024 frames')
 end
 
 -- At its limit, Redis can refuse a frame and then accept this script, since the refusal has freed memory. Nobody could
 -- pop the entry of such a frame. An older users.acl does not allow EXISTS: then it is entered, and found stale.
 local set = {}
 for i = 1, count do
-  set[i] = prefix .. 'frame:' .. name .. ':' .. (ARGV[i + 4]:sub(1, MAX_ENTRY):match('^%d+ (.+)$') or '')
+  if #ARGV[i + 4] > MAX_ENTRY then return redis.error_reply('ERR the id of a frame is too long') end
+  set[i] = prefix .. 'frame:' .. name .. ':' .. (ARGV[i + 4]:match('^%d+ (.+)$') or '')
 end
 local found = redis.pcall('EXISTS', unpack(set))
 if type(found) == 'number' and found < count then

@@ -3,6 +3,7 @@
 -- the caller may only write frames.
 -- ARGV: LT (only keys without an expiry, or with a later one) or XX (only keys with one), life in ms, keys
 -- Returns how many keys got it. Keys that Redis refuses are skipped: an older users.acl lacks the right to some.
+if #ARGV > 16384 then return redis.error_reply('ERR too many keys') end
 local given = 0
 for i = 3, #ARGV do
   if redis.pcall('PEXPIRE', ARGV[i], ARGV[2], ARGV[1]) == 1 then given = given + 1 end

@@ -3,6 +3,7 @@
 -- caller may only write frames.
 -- ARGV: keys
 -- Returns the bytes of each, 0 for a key that does not exist.
+if #ARGV > 16384 then return redis.error_reply('ERR too many keys') end
 local found = {}
 for i = 1, #ARGV do
   local bytes = redis.pcall('MEMORY', 'USAGE', ARGV[i])

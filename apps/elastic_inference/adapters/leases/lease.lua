@@ -151,7 +151,7 @@ local function read_mine(text)
   end
 end
 
-for i = 9, #ARGV do read_mine(ARGV[i]) end
+for i = 9, math.min(#ARGV, 8 + MAX_ITEMS) do read_mine(ARGV[i]) end
 
 local leases_there, lease_count = readable(leases_key, 2 * MAX_ITEMS, 1024, true)
 local wanted_there, wanted_count = readable(wanted_key, 2 * MAX_ITEMS, 512, false)
