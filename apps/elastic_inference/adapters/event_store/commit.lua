@@ -38,9 +38,11 @@ local function slowest()
 end
 
 local at, states, forget = 9, tonumber(ARGV[7]), tonumber(ARGV[8])
-for _ = 1, states do
-  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
-  at = at + 2
+local states_end = at + 2 * states
+while at < states_end do
+  local after = math.min(at + 1000, states_end)
+  redis.call('HSET', KEYS[2], unpack(ARGV, at, after - 1))
+  at = after
 end
 for _ = 1, forget do
   redis.call('HDEL', KEYS[2], ARGV[at])
