@@ -375,7 +375,9 @@ class KafkaSite(SinkSite):
         consumer.assign([TopicPartition(_TOPIC, 0, OFFSET_BEGINNING)])
         while not ends.is_set():
             with contextlib.suppress(KafkaException):
-                for message in consumer.consume(500, 0.1):
+                # `consume` with a time limit would wait for 500 of them.
+                first = consumer.poll(0.1)
+                for message in [first, *consumer.consume(500, 0)] if first is not None else ():
                     value = message.value()
                     if message.error() is None and value is not None:
                         self.arrivals.add(value)
