@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from urllib.parse import quote, urlencode
 
 import pytest
 import redis
+import redis.asyncio as aioredis
 
+from elastic_inference.adapters.event_store.event_log import EventLog
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.events.event import EventKind, Phase
+from elastic_inference.domain.events.event import Event, EventKind, Phase
 from tests.support.event_workers import example_event
 from tests.support.gateway import RunningGateway, first_event
 from tests.support.openapi import check, check_schema
@@ -71,6 +74,26 @@ def test_filters(gateway: RunningGateway, client: redis.Redis) -> None:
     assert times(log_of(gateway, since=1003, until=1004)) == [1004, 1003]
     for wrong in ("limit=0", "limit=x", "kind=x", "cursor=x", "since=nan", "since=-1"):
         assert gateway.ask(f"/api/events/log?{wrong}").status == 400
+
+
+async def test_a_search_for_what_is_rare_lets_others_go_on(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    pipe = client.pipeline(transaction=False)
+    for number in range(1000, 4000):
+        write(pipe, f"cam-{number % 16}", number)
+    pipe.execute()
+    broker, turns, seen_in = aioredis.Redis(port=valkey.port), 0, set[int]()
+
+    def wanted(_event: Event) -> bool:
+        seen_in.add(turns)
+        return False
+
+    searching = asyncio.create_task(EventLog(broker).page(wanted, 10, None))
+    while not searching.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await broker.aclose()
+    assert (await searching).events == ()
+    assert len(seen_in) > 3000 / 60, "other requests and live video have their turns meanwhile"
 
 
 def test_one_event_by_its_id_is_its_newest_revision(gateway: RunningGateway, client: redis.Redis) -> None:

@@ -5,6 +5,7 @@ The newest comes first, by the time when it was written. Every read is bounded, 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from elastic_inference.domain.events.event import MAX_EVENT_JSON_BYTES, Event, p
 MAX_LOOKED_AT = 5_000
 MAX_SEARCHED = 20_000
 _CHUNK = 200
+_AT_ONCE = 50
 _FIELD = b"json"
 _CURSOR = re.compile(r"(\d{1,19})-(\d{1,20})-(\d{1,3})")
 # By time, number and partition.
@@ -82,7 +84,10 @@ class EventLog:
             floor = max(ends, default=None)
             merged = sorted((row for found in rows.values() for row in found), key=lambda row: row[0], reverse=True)
             last: LogPlace | None = None
-            for place, raw in merged:
+            for number, (place, raw) in enumerate(merged, 1):
+                if number % _AT_ONCE == 0:
+                    # A search for what is rare parses thousands: other requests and live video go on meanwhile.
+                    await asyncio.sleep(0)
                 if floor is not None and place < floor:
                     break
                 if place[0][0] < oldest_ms:
