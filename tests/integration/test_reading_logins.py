@@ -92,6 +92,23 @@ def reader_makes_a_group(logins: Logins) -> None:
     assert logins.client("reader").xgroup_create(keys.results("later"), "counters", mkstream=True)
 
 
+@tries("reader can take and acknowledge the entries of other consumers, since all groups are open to it.")
+def reader_takes_entries(logins: Logins) -> None:
+    logins.client("admin").xgroup_create(RESULTS, "others", id="0")
+    ((_, ((entry, _),)),) = logins.client("admin").xreadgroup("others", "one", {RESULTS: ">"})
+    assert logins.client("reader").xack(RESULTS, "others", entry) == 1
+
+
+@tries("reader can fill the memory of Redis with groups and empty streams, which stay until an admin removes them.")
+async def reader_fills(logins: Logins) -> None:
+    reader, admin = logins.client("reader"), logins.client("admin")
+    for number in range(10):
+        assert reader.xgroup_create(keys.results("made-up"), f"group-{number}", mkstream=True)
+    await logins.sweep()
+    assert admin.ttl(keys.results("made-up")) == -1
+    admin.delete(keys.results("made-up"))
+
+
 @tries("reader cannot add, change or remove a result, or remove a group.")
 def reader_writes_nothing(logins: Logins) -> None:
     logins.refuses("reader", RESULT_WRITES, [("XGROUP", "DESTROY", RESULTS, "g"), ("XGROUP", "SETID", RESULTS, "g", 0)])
