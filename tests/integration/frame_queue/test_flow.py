@@ -117,3 +117,21 @@ def test_the_counters_live_as_long_as_frames_or_drops_are_counted(bench: QueueBe
     bench.push("cam-1", 10)  # 4 wait, 6 are dropped
     pods[0].pop(0)
     assert 0 < bench.redis.pttl(flow) <= 600_000, "nor does one that only claims drops"
+
+
+def test_counters_that_become_too_large_begin_anew(bench: QueueBench, pods: tuple[Pod, Pod]) -> None:
+    bench.redis.hset(keys.flow(TYPE), "total", (1_000_000 << 32) + 7)
+    bench.push("cam-1", 10)  # 4 wait, 6 are dropped
+    assert pods[0].pop(1).totals == (8, 1_000_006)
+    assert pods[1].pop(1).totals == (1, 0)
+    assert pods[0].pop(1).totals == (2, 0)
+    assert 0 < bench.redis.pttl(keys.flow(TYPE)) <= 600_000
+
+
+@pytest.mark.parametrize("value", ["x", "-5", str(2**63 - 1)])
+def test_a_foreign_value_of_the_counters_is_replaced(bench: QueueBench, pods: tuple[Pod, Pod], value: str) -> None:
+    bench.redis.hset(keys.flow(TYPE), "total", value)
+    bench.push("cam-1", 4)
+    bench.pop(1)
+    assert pods[0].pop(1).totals == (1, 0)
+    assert pods[1].pop(1).totals == (2, 0)

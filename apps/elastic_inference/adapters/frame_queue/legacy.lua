@@ -23,10 +23,11 @@ for _ = 1, 16 do
   redis.call('LTRIM', queue, cut, -1)
   over = over + cut
 end
-if removed > 0 then redis.pcall('HINCRBY', flow, 'popped', removed) end
-if over > 0 then redis.pcall('HINCRBY', flow, 'dropped', over) end
--- As in pop.lua, which renews the life only for the frames that it pops itself.
-if removed + over > 0 then redis.pcall('PEXPIRE', flow, 600000) end
+-- The number and its bound are those of pop.lua, which renews the life only for the frames that it pops itself.
+if removed + over > 0 then
+  redis.pcall('HINCRBY', flow, 'total', removed + math.min(1000000, over) * 4294967296)
+  redis.pcall('PEXPIRE', flow, 600000)
+end
 removed = removed + over
 if removed > 0 and type(redis.pcall('HINCRBY', account, 'removed', removed)) ~= 'number' then
   redis.call('UNLINK', account)

@@ -22,80 +22,81 @@ if count < 1 or count > MAX_FRAMES then
   return redis.error_reply('ERR a push to the frame queue has 1 to 1024 frames')
 end
 
+local clock = redis.call('TIME')
+local stamp, frame = string.format('%s%06d ', clock[1], clock[2]), prefix .. 'frame:' .. name .. ':'
+local set, entries, match = {}, {}, string.match
+for i = 1, count do
+  local given = ARGV[i + 4]
+  if #given > MAX_ENTRY then return redis.error_reply('ERR the id of a frame is too long') end
+  entries[i] = stamp .. given
+  set[i] = frame .. (match(given, '^%d+ (.+)$') or '')
+end
 -- At its limit, Redis can refuse a frame and then accept this script, since the refusal has freed memory. Nobody could
 -- pop the entry of such a frame. An older users.acl does not allow EXISTS: then it is entered, and found stale.
-local set = {}
-for i = 1, count do
-  if #ARGV[i + 4] > MAX_ENTRY then return redis.error_reply('ERR the id of a frame is too long') end
-  set[i] = prefix .. 'frame:' .. name .. ':' .. (ARGV[i + 4]:match('^%d+ (.+)$') or '')
-end
 local found = redis.pcall('EXISTS', unpack(set))
 if type(found) == 'number' and found < count then
   return redis.error_reply('OOM the server has not kept all frames of this push')
 end
 
--- A key of the wrong type (from a foreign SET) is deleted.
-local function length(list)
-  local found = redis.pcall('LLEN', list)
-  if type(found) == 'number' then return found end
-  redis.call('UNLINK', list)
-  return 0
+-- Returns the list's new length. A key of the wrong type (from a foreign SET) is deleted.
+local function append(list, ...)
+  local length = redis.pcall('RPUSH', list, ...)
+  if type(length) == 'number' then return length end
+  if string.match(length.err, '^WRONGTYPE') then redis.call('UNLINK', list) end
+  return redis.call('RPUSH', list, ...)
 end
-
-local function add_drops(number)
-  if type(redis.pcall('HINCRBY', dropped, 'queue_full', number)) ~= 'number' then
-    redis.call('UNLINK', dropped)
-    redis.call('HINCRBY', dropped, 'queue_full', number)
-  end
-end
-
-local all = length(tokens)
-local own = length(waiting)
+local own = append(waiting, unpack(entries)) - count
 local over = math.min(MAX_REMOVED, math.max(0, own + count - depth))
-local add = count - over
--- A pod that died with a token in hand left its frame without one. If the type has no token left, this stream's frames
--- get new ones.
-if all == 0 then add = math.min(MAX_REMOVED, add + own) end
-local cut = math.min(MAX_REMOVED, math.max(0, all + add - limit))
-local planned = over + cut
-if planned > 0 then add_drops(planned) end
-
-local clock = redis.call('TIME')
-local stamp = string.format('%.0f ', clock[1] * 1000000 + clock[2])
-local entries = {}
-for i = 1, count do entries[i] = stamp .. ARGV[i + 4] end
-redis.call('RPUSH', waiting, unpack(entries))
-
-local gone, bytes = 0, 0
-local function discard(stream, entry)
-  gone, bytes = gone + 1, bytes + #entry
-  local id = #entry <= MAX_ENTRY and string.match(entry, '^%d+ %d+ (.+)$')
-  if id then redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. id) end
-end
--- One at a time: nobody knows how long an entry is before it is read.
-for _ = 1, over do
-  discard(name, redis.call('LPOP', waiting))
-  if bytes > MAX_BYTES then break end
-end
+local add = math.max(0, count - over)
+local all
 if add == 1 then
-  redis.call('RPUSH', tokens, name)
+  all = append(tokens, name)
 elseif add > 1 then
   local names = {}
   for i = 1, add do names[i] = name end
-  redis.call('RPUSH', tokens, unpack(names))
-end
-for _ = 1, cut do
-  if bytes > MAX_BYTES then break end
-  local victim = redis.call('LPOP', tokens)
-  if not victim then break end
-  if #victim > 128 then
-    bytes = bytes + #victim
-  else
-    local entry = redis.pcall('LPOP', prefix .. 'waiting:' .. victim)
-    if type(entry) == 'string' then discard(victim, entry) end
+  all = append(tokens, unpack(names))
+else
+  all = redis.pcall('LLEN', tokens)
+  if type(all) ~= 'number' then
+    redis.call('UNLINK', tokens)
+    all = 0
   end
 end
-if gone ~= planned then add_drops(gone - planned) end
+-- A pod that died with a token in hand left its frame without one. If the type had no token left, this stream's frames
+-- get new ones.
+if all == add and own > 0 then
+  for _ = add + 1, math.min(MAX_REMOVED, own + count - over) do all = append(tokens, name) end
+end
+local cut = math.min(MAX_REMOVED, math.max(0, all - limit))
+
+local gone, bytes = 0, 0
+if over + cut > 0 then
+  local function discard(stream, entry)
+    gone, bytes = gone + 1, bytes + #entry
+    local id = #entry <= MAX_ENTRY and string.match(entry, '^%d+ %d+ (.+)$')
+    if id then redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. id) end
+  end
+  -- One at a time: nobody knows how long an entry is before it is read.
+  for _ = 1, over do
+    discard(name, redis.call('LPOP', waiting))
+    if bytes > MAX_BYTES then break end
+  end
+  for _ = 1, cut do
+    if bytes > MAX_BYTES then break end
+    local victim = redis.call('LPOP', tokens)
+    if not victim then break end
+    if #victim > 128 then
+      bytes = bytes + #victim
+    else
+      local entry = redis.pcall('LPOP', prefix .. 'waiting:' .. victim)
+      if type(entry) == 'string' then discard(victim, entry) end
+    end
+  end
+  if gone > 0 and type(redis.pcall('HINCRBY', dropped, 'queue_full', gone)) ~= 'number' then
+    redis.call('UNLINK', dropped)
+    redis.call('HINCRBY', dropped, 'queue_full', gone)
+  end
+end
 if not asked then return gone end
 
 -- These keys are not declared, since EVALSHA would ask for the right to write them. Where an older users.acl does not

@@ -29,11 +29,18 @@ def script(name: str) -> Script:
     `fenced_push` is `push` behind a check of the lease: one script, so that nothing comes between the two.
     """
     if name == "fenced_push":
-        first, _, rest = script("push").text.partition("\n")
-        text = f"{first}\n{_read('fence')}{rest}"
+        text = _behind("fence", "push")
+    elif name in ("pop", "order"):
+        text = _behind("number", name)
     else:
         text = _read(name)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _behind(start: str, name: str) -> str:
+    """The script `name`, whose first line is its flags, with the text `start` before the rest."""
+    flags, _, rest = _read(name).partition("\n")
+    return f"{flags}\n{_read(start)}{rest}"
 
 
 def _read(name: str) -> str:
