@@ -17,6 +17,7 @@ from elastic_inference.adapters.decoded_image import is_rare, is_whole, much_is_
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.encoder_planes import JpegPlanes
 from elastic_inference.adapters.source.rare_jpeg import decode_rare
+from elastic_inference.adapters.source.video_turn import video_orientation
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
 from elastic_inference.domain.image_size import FrameSize
@@ -69,13 +70,18 @@ class JpegEncoder:
             rare_fits = _RARE_BYTES_A_PIXEL * width * height <= self._max_memory
             decoded = self._decode(data, target[::-1] if turned else target, rare_fits)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
-        target = self.target(image.width, image.height)
+        turn = video_orientation(image)
+        turned = turn >= FIRST_TURNED
+        target = self.target(image.height, image.width) if turned else self.target(image.width, image.height)
         self._check(*target)
         quality, full_chroma = self._quality, False
         if needed is not None and frame.jpeg is None and (small := needed(*target))[:2] != target:
             target, full_chroma = small[:2], small.full_chroma
             quality = max(quality, _SMALL_QUALITY)
-        planes = self._planes.planes(image, target, full_chroma)
+        planes = self._planes.planes(image, target[::-1] if turned else target, full_chroma)
+        if turn != 1:
+            luma, blue, red = (upright(plane, turn) for plane in planes)
+            planes = luma, blue, red
         return simplejpeg.encode_jpeg_yuv_planes(*planes, quality), target[0], target[1]
 
     def target(self, width: int, height: int) -> tuple[int, int]:

@@ -1,0 +1,36 @@
+"""Which way up a decoded frame is: phones store upright video lying on its side, and state how to turn it.
+
+Called by `jpeg_encoder`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import av
+from av.sidedata.sidedata import SideData
+
+_MATRIX_BYTES = 36
+# From the signs of a display matrix (x' = ax + cy, y' = bx + dy) to EXIF's number for the same turn.
+_ORIENTATIONS = {
+    (1, 0, 0, 1): 1,
+    (-1, 0, 0, 1): 2,
+    (-1, 0, 0, -1): 3,
+    (1, 0, 0, -1): 4,
+    (0, 1, 1, 0): 5,
+    (0, 1, -1, 0): 6,
+    (0, -1, -1, 0): 7,
+    (0, -1, 1, 0): 8,
+}
+
+
+def video_orientation(image: av.VideoFrame) -> int:
+    """EXIF's orientation (1 to 8) that the frame states; 1 if it states none, or a turn by another angle."""
+    matrix = image.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, SideData) or matrix.buffer_size < _MATRIX_BYTES:
+        return 1
+    numbers = struct.unpack_from("=5i", memoryview(matrix))
+    most = max(map(abs, numbers))
+    # Half a turn of rounding does not matter; 45 degrees would.
+    a, b, c, d = (round(numbers[at] / most) if most else 0 for at in (0, 1, 3, 4))
+    return _ORIENTATIONS.get((a, b, c, d), 1)

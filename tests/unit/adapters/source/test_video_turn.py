@@ -1,0 +1,61 @@
+"""Video that states how to turn it comes out as FFmpeg's own tool shows it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import simplejpeg
+
+from elastic_inference.adapters.source.file import FileSource
+from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
+
+
+def ffmpeg(arguments: str, *more: str) -> bytes:
+    command = ["ffmpeg", "-v", "error", "-y", *arguments.split(), *more]
+    return subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
+
+
+def shown_by_ffmpeg(path: Path, width: int, height: int) -> npt.NDArray[np.uint8]:
+    data = ffmpeg(f"-i {path} -frames:v 1 -pix_fmt rgb24 -f rawvideo -")
+    return np.frombuffer(data, np.uint8).reshape(height, width, 3)
+
+
+@pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv444p"])
+@pytest.mark.parametrize(("degrees", "size"), [(0, (320, 180)), (90, (180, 320)), (180, (320, 180)), (270, (180, 320))])
+def test_it_is_upright(tmp_path: Path, layout: str, degrees: int, size: tuple[int, int]) -> None:
+    flat, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    source = f"-f lavfi -i testsrc2=size=320x180:rate=10 -frames:v 2 -pix_fmt {layout} -c:v libx264 -threads 1"
+    ffmpeg(source, str(flat))
+    ffmpeg(f"-i {flat} -c copy -metadata:s:v rotate={degrees}", str(turned))
+    video = FileSource(turned)
+    video.grab(lambda: None)
+    frame = video.retrieve()
+    video.close()
+    data, *found = JpegEncoder(95).encode(frame)
+    pixels = simplejpeg.decode_jpeg(data, "RGB").astype(int)
+    assert tuple(found) == size
+    assert np.abs(pixels - shown_by_ffmpeg(turned, *size)).mean() < 8
+    small, width, height = JpegEncoder(80, width=90).encode(frame)
+    assert (width, height) == (90, round(size[1] * 90 / size[0]))
+    assert simplejpeg.decode_jpeg_header(small)[:2] == (height, width)
+
+
+def test_h264_says_it_too_and_mirrored_video_is_mirrored(tmp_path: Path) -> None:
+    # FFmpeg's filter writes the display orientation into the stream itself, where cameras have it.
+    path = tmp_path / "mirrored.h264"
+    source = "-f lavfi -i testsrc2=size=320x180:rate=10 -frames:v 2 -pix_fmt yuv420p -c:v libx264 -threads 1"
+    ffmpeg(f"{source} -bsf:v h264_metadata=display_orientation=insert:flip=horizontal", str(path))
+    plain = tmp_path / "plain.h264"
+    ffmpeg(source, str(plain))
+    pixels = []
+    for each in (path, plain):
+        video = FileSource(each)
+        video.grab(lambda: None)
+        pixels.append(simplejpeg.decode_jpeg(JpegEncoder(95).encode(video.retrieve())[0], "RGB").astype(int))
+        video.close()
+    assert np.abs(pixels[0] - pixels[1][:, ::-1]).mean() < 8
+    assert np.abs(pixels[0] - pixels[1]).mean() > 30
