@@ -28,14 +28,24 @@ LEFT_OUT = (
     ),
     ("prometheus_client", ("urllib.request", "wsgiref.simple_server")),
 )
+# The same for single services: Tornado's log files, child processes, translations and templates.
+LEFT_OUT_OF = {
+    "gateway.gateway_service": (
+        ("tornado.httpserver", ("curses", "logging.handlers", "tornado.process")),
+        ("tornado.web", ("tornado.locale", "tornado.template")),
+    )
+}
 # These contain only numpy's help texts, and take a fifth of its import time.
 NUMPY_TEXTS = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
 PLUGINS = "pydantic.plugin._loader"
 VERSIONS = "importlib.metadata"
 
 
-def leave_out() -> None:
-    """Imports the libraries of LEFT_OUT without these modules, and prepares for a faster import of others."""
+def leave_out(service: str = "") -> None:
+    """Imports the libraries of LEFT_OUT without these modules, and prepares for a faster import of others.
+
+    `service` is its module in `elastic_inference.flows`.
+    """
     for name in NUMPY_TEXTS:
         sys.modules.setdefault(name, ModuleType(name))
     if PLUGINS not in sys.modules:
@@ -45,7 +55,7 @@ def leave_out() -> None:
         loader.get_plugins = tuple
         sys.modules[PLUGINS] = loader
     _load_at_first_use(VERSIONS)
-    for library, modules in LEFT_OUT:
+    for library, modules in (*LEFT_OUT, *LEFT_OUT_OF.get(service, ())):
         with _absent(modules):
             importlib.import_module(library)
 

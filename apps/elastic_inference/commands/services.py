@@ -26,7 +26,7 @@ def _run(module: str, settings: str) -> int:
         service_help = importlib.import_module("elastic_inference.commands.service_help")
         service_help.answer(getattr(config, settings), Path(sys.argv[0]).name, sys.argv[1:])
     gc.disable()
-    leave_out()
+    leave_out(module)
     main = importlib.import_module(f"elastic_inference.flows.{module}").main
     gc.freeze()
     gc.enable()
