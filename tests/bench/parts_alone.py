@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
+from elastic_inference.adapters.jpeg_planes import Canvas
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
@@ -40,11 +41,11 @@ def parts_cpu_ms(model: str, models: Path, jpegs: list[bytes], seconds: float = 
     minimum = min_decoded_size(width, height, prepared)
     decoder = JpegDecoder(prepared.colour)
     target = np.zeros((1, prepared.height, prepared.width, 3), np.uint8)
-    part = begin_input(width, height, prepared, target)
-    if decoder.decode_into(part, jpegs[0], (width, height), minimum):
+    canvas = Canvas(begin_input(width, height, prepared, target))
+    if decoder.decode_into(canvas, jpegs[0], (width, height), minimum):
 
         def step(at: int) -> None:
-            decoder.decode_into(part, jpegs[at % len(jpegs)], (width, height), minimum)
+            decoder.decode_into(canvas, jpegs[at % len(jpegs)], (width, height), minimum)
 
         found = {"decode": _cpu_ms(step, seconds), "resize": 0.0}  # one call does both
     else:

@@ -10,6 +10,7 @@ import simplejpeg
 from PIL import Image
 
 from elastic_inference.adapters.drawing import draw_result
+from elastic_inference.adapters.jpeg_planes import Canvas
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
@@ -69,7 +70,7 @@ def _decode(data: bytes) -> None:
         assert image.shape[2] == 3
         # The memory around the input must stay as it is.
         model = np.full((24, 24, 3), 7, np.uint8)
-        _DECODER.decode_into(model[4:-4, 4:-4], data, (width, height), (smallest, smallest))
+        _DECODER.decode_into(Canvas(model[4:-4, 4:-4]), data, (width, height), (smallest, smallest))
         model[4:-4, 4:-4] = 7
         assert (model == 7).all()
     _ENCODER.encode(CapturedFrame(0.0, 0.0, jpeg=data))

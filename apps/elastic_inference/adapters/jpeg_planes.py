@@ -49,32 +49,47 @@ def available() -> bool:
 
 
 class PlaneBuffer:
-    """Memory for three planes of an image; reused for the next image of the same size."""
+    """Memory for three planes of an image; reused for the next image of the same size.
+
+    `chroma` holds both chroma planes, one below the other: to resize them takes one call.
+    """
 
     def __init__(self, width: int, height: int, planes: tuple[int, int]) -> None:
         """`planes` is the chroma subsampling, (horizontal, vertical)."""
         across, down = planes
         wide, high = _padded(width), _padded(height)
-        # Each has the size of the largest, so no header makes the library write beyond it. Unused memory costs nothing.
-        self._memory = np.empty((3, high, wide), np.uint8)
-        colours = -(-width // across), -(-height // down)
-        self.planes: tuple[Plane, Plane, Plane] = (
-            self._memory[0, :height, :width],
-            self._memory[1, : colours[1], : colours[0]],
-            self._memory[2, : colours[1], : colours[0]],
-        )
+        colour_width, self.colour_height = -(-width // across), -(-height // down)
+        # Behind the start of each plane there is room for one of full size, so no header makes the library write beyond
+        # the memory. Unused memory costs nothing.
+        self._memory = np.empty((3 * high, wide), np.uint8)
+        self.luma: Plane = self._memory[:height, :width]
+        self.chroma: Plane = self._memory[high : high + 2 * self.colour_height, :colour_width]
         self.subsampling = _SUBSAMPLING[planes]
-        self.pointers = (_pointer * 3)(*(plane.ctypes.data for plane in self._memory))
+        starts = (0, high, high + self.colour_height)
+        self.pointers = (_pointer * 3)(*(self._memory.ctypes.data + start * wide for start in starts))
         self.strides = (_int * 3)(wide, wide, wide)
         self.kind = width, height, planes
         self.size = self._memory.size
+
+    def chroma_planes(self) -> tuple[Plane, Plane]:
+        """The two chroma planes apart."""
+        return self.chroma[: self.colour_height], self.chroma[self.colour_height :]
+
+
+class Canvas:
+    """Memory that `paint` fills: an image of H x W x 3, uint8, whose rows may lie apart."""
+
+    def __init__(self, image: Plane) -> None:
+        self.image = image
+        self.height, self.width = image.shape[:2]
+        self.pointer, self.stride = image.ctypes.data, image.strides[0]
 
 
 class PlaneCodec:
     """One thread's decoder. Call it only where `available`."""
 
     def __init__(self, colour: str) -> None:
-        """`colour` is `BGR` or `RGB`, the order of the channels of `image`."""
+        """`colour` is `BGR` or `RGB`, the order of the channels of a canvas."""
         self._order = _ORDERS[colour]
         self._library = library = _library()
         # A handle keeps state between calls, so decoding and conversion each have their own.
@@ -93,12 +108,11 @@ class PlaneCodec:
         size = len(data)
         return not self._decode(self._decoder, data, size, buffer.pointers, width, buffer.strides, height, flags)
 
-    def paint(self, buffer: PlaneBuffer, image: Plane) -> bool:
-        """Converts the planes to pixels: writes into `image`, H x W x 3, of the size of `buffer`. False if it fails."""
-        width, height, _ = buffer.kind
+    def paint(self, buffer: PlaneBuffer, canvas: Canvas) -> bool:
+        """Converts the planes to pixels: fills `canvas`, which has the size of `buffer`. False if it fails."""
         return not self._paint(
             *(self._painter, buffer.pointers, buffer.strides, buffer.subsampling),
-            *(image.ctypes.data, width, image.strides[0], height, self._order, 0),
+            *(canvas.pointer, canvas.width, canvas.stride, canvas.height, self._order, 0),
         )
 
     def __del__(self) -> None:

@@ -19,7 +19,9 @@ class ByteBudget:
     def __init__(self, total: int) -> None:
         self.total = total
         self._used = 0
-        self._changed = threading.Condition()
+        # Of the condition, whose own methods cost more.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[object] = deque()
 
     @property
@@ -33,7 +35,7 @@ class ByteBudget:
 
     def take(self, count: int, timeout_s: float | None = None) -> bool:
         """Takes `count` bytes, which must fit, as soon as they are free; `give_back` them. False after the time-out."""
-        with self._changed:
+        with self._lock:
             if (self._waiting and count > _SMALL * self.total) or self._used + count > self.total:
                 turn = object()
                 self._waiting.append(turn)
@@ -56,7 +58,7 @@ class ByteBudget:
 
     def give_back(self, count: int) -> None:
         """Returns bytes that were taken."""
-        with self._changed:
+        with self._lock:
             self._used -= count
             if self._waiting:
                 self._changed.notify_all()

@@ -108,6 +108,8 @@ class Engine:
         self.adapter = adapter
         self.streams = _streams(compiled)
         self.devices: tuple[str, ...] = (device,)
+        # The devices that run the model, such as `CPU` or `GPU.0`.
+        self.device = device
         self._settled = False
         # Whether requests are counted. Not on the CPU, where CPU time shows how busy it is.
         self.counts = True
@@ -116,11 +118,6 @@ class Engine:
         self._in_flight = 0
         self._busy_s = 0.0
         self._changed_at = time.monotonic()
-
-    @property
-    def device(self) -> str:
-        """The devices that run the model, such as `CPU` or `GPU.0`."""
-        return ",".join(self.devices)
 
     @property
     def on_cpu(self) -> bool:
@@ -170,6 +167,7 @@ class Engine:
             return False
         names = [found] if isinstance(found, str) else list(found)
         self.devices = tuple(name.strip("()") for name in names)
+        self.device = ",".join(self.devices)
         self._settled = not any(name.startswith("(") for name in names)
         self.counts = not (self._settled and self.on_cpu)
         return self.devices != before

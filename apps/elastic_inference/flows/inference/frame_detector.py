@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from elastic_inference.adapters.jpeg_planes import Canvas
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import Frame
@@ -21,7 +22,7 @@ from elastic_inference.flows.inference.adapters.preprocessing import (
     Resize,
     begin_input,
     letterbox_of,
-    preprocess,
+    place,
 )
 from elastic_inference.flows.inference.engine import Engine, InferenceRequest
 from elastic_inference.flows.inference.jpeg import JpegDecoder
@@ -82,6 +83,8 @@ class FrameDetector:
         self._frame_size = (0, 0)
         self._min_size = (0, 0)
         self._letterbox = Letterbox()
+        # The part of the input that frames of this size cover; the rest stays as it was filled.
+        self._canvas = Canvas(request.input[0])
         self.damaged = False
 
     def infer(self, frame: Frame) -> list[Detection]:
@@ -104,6 +107,7 @@ class FrameDetector:
             self._frame_size = (frame.width, frame.height)
             self._min_size = min_decoded_size(frame.width, frame.height, self._prepared)
             self._letterbox = letterbox_of(frame.width, frame.height, self._prepared)
+            self._canvas = Canvas(begin_input(frame.width, frame.height, self._prepared, self._request.input))
         decoder = self._decoders.borrow()
         try:
             self._load(decoder, frame)
@@ -117,10 +121,8 @@ class FrameDetector:
         Any failure here is the image's fault, not the model's.
         """
         try:
-            target = begin_input(*self._frame_size, self._prepared, self._request.input)
-            if not decoder.decode_into(target, frame.data, self._frame_size, self._min_size):
-                image = decoder.decode(frame.data, *self._frame_size, *self._min_size)
-                preprocess(image, self._prepared, out=self._request.input)
+            if not decoder.decode_into(self._canvas, frame.data, self._frame_size, self._min_size):
+                place(decoder.decode(frame.data, *self._frame_size, *self._min_size), self._canvas.image)
             self.damaged = decoder.damaged
         except (InvalidFrameError, StaleFrameError):
             raise

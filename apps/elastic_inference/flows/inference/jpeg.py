@@ -13,7 +13,7 @@ import simplejpeg
 
 from elastic_inference.adapters import jpeg_planes
 from elastic_inference.adapters.decoded_image import END, has_end, is_rare, is_whole, much_is_missing, upright
-from elastic_inference.adapters.jpeg_planes import PlaneBuffer, PlaneCodec
+from elastic_inference.adapters.jpeg_planes import Canvas, PlaneBuffer, PlaneCodec
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, without_stray_bytes
@@ -118,53 +118,55 @@ class JpegDecoder:
         image: Image = simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_width=1, min_height=1, strict=False)
         return image
 
-    def decode_into(self, image: Image, data: bytes, size: tuple[int, int], minimum: tuple[int, int]) -> bool:
-        """Decodes and resizes into `image`, H x W x 3, plane by plane. False if that is impossible: use `decode`.
+    def decode_into(self, canvas: Canvas, data: bytes, size: tuple[int, int], minimum: tuple[int, int]) -> bool:
+        """Decodes and resizes into `canvas`, plane by plane. False if that is impossible: use `decode`.
 
         Colours are converted after resizing, so for fewer pixels. `size` (w, h) is that at which the image is
-        displayed,
-        `minimum` is as for `decode`. Only for undamaged, upright images with one scan and three planes.
+        displayed, `minimum` is as for `decode`. Only for undamaged, upright images with one scan and three planes.
         """
         codec, header = self._codec, jpeg_header(data)
         if codec is None or header is None or header.planes is None or header.orientation != 1 or not header.one_scan:
             return False
         by = divisor(*size, *minimum)
         width, height = -(-size[0] // by), -(-size[1] // by)
-        if header.shown != size or image.shape[:2] == (height, width):
+        if header.shown != size or (canvas.width, canvas.height) == (width, height):
             return False
         needed = row_bytes(size[0]) + jpeg_planes.plane_bytes(width, height)
         if not self._budget.fits(needed):
             return False
-        self._hold(needed)
+        self._take(needed)
         if self._planes.kind != (width, height, header.planes):
             self._planes = PlaneBuffer(width, height, header.planes)
-        kind = image.shape[1], image.shape[0], header.planes
+        kind = canvas.width, canvas.height, header.planes
         if self._small.kind != kind:
             self._small = PlaneBuffer(*kind)
         self.damaged = False
         if not codec.decode(data, self._planes, reduced=by > 1):
             return False
-        for plane, small in zip(self._planes.planes, self._small.planes, strict=True):
-            cv2.resize(plane, small.shape[::-1], dst=small, interpolation=cv2.INTER_LINEAR)
-        return codec.paint(self._small, image)
+        _resize(self._planes, self._small)
+        return codec.paint(self._small, canvas)
 
     def release(self) -> None:
         """Returns the memory of the last image, which is no longer valid."""
+        if not self._held:
+            return
         if self._buffer.size + self._planes.size + self._small.size > _KEPT_BYTES:
             self._buffer = np.empty(0, np.uint8)
             self._planes = self._small = _NO_PLANES
-        if self._held:
-            self._budget.give_back(self._held)
-            self._held = 0
+        self._budget.give_back(self._held)
+        self._held = 0
 
     def _hold(self, count: int) -> None:
-        # A thread that waits must hold nothing.
-        self.release()
         if not self._budget.fits(count):
             raise InvalidFrameError(
                 InvalidReason.TOO_LARGE,
                 f"decoding takes {count >> 20} MiB of memory, at most {self._budget.total >> 20} MiB are available",
             )
+        self._take(count)
+
+    def _take(self, count: int) -> None:
+        # A thread that waits must hold nothing.
+        self.release()
         if not self._budget.take(count, self._wait_s):
             raise StaleFrameError("the frame has waited too long for memory that other images use")
         self._held = count
@@ -202,3 +204,16 @@ class JpegDecoder:
         if self._colour == "RGB":
             decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         return np.asarray(decoded, np.uint8)
+
+
+def _resize(source: PlaneBuffer, target: PlaneBuffer) -> None:
+    """Resizes all planes. Few and cheap calls: each of them costs more in a busy pod than in a loop."""
+    width, height, _ = target.kind
+    cv2.resize(source.luma, (width, height), target.luma, interpolation=cv2.INTER_LINEAR)
+    if target.colour_height <= source.colour_height:
+        # Both at once: an image that is not enlarged takes no row from beyond its own edge.
+        planes: tuple[tuple[Image, Image], ...] = ((source.chroma, target.chroma),)
+    else:
+        planes = tuple(zip(source.chroma_planes(), target.chroma_planes(), strict=True))
+    for plane, small in planes:
+        cv2.resize(plane, small.shape[::-1], small, interpolation=cv2.INTER_LINEAR)

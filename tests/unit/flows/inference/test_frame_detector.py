@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import jpeg_size
 from elastic_inference.flows.inference.adapters import PreparedModel, Resize
+from elastic_inference.flows.inference.adapters.preprocessing import begin_input
 from elastic_inference.flows.inference.arrays import Image
 from elastic_inference.flows.inference.frame_detector import DecoderStack, FrameDetector, min_decoded_size
 from elastic_inference.flows.inference.jpeg import JpegDecoder, divisor
@@ -69,3 +72,20 @@ def test_whatever_fails_in_decoding_is_the_images_fault() -> None:
         detector.infer(synthetic_frame())
     assert raised.value.reason is InvalidReason.NOT_JPEG
     assert isinstance(decoders.borrow(), FailingDecoder), "the decoder is given back"
+
+
+def test_the_rest_of_a_letterboxed_input_stays_filled_whichever_way_a_frame_takes() -> None:
+    model = PreparedModel(None, "input", 192, 192, "BGR", Resize.LETTERBOX, fill=114, centred=True)
+    adapter = SimpleNamespace(decode=lambda *_: [])
+    engine: Any = SimpleNamespace(adapter=adapter, prepared=model)
+    request: Any = SimpleNamespace(input=np.zeros((1, 192, 192, 3), np.uint8), infer=list)
+    detector = FrameDetector(engine, request, 0.5, DecoderStack("BGR"))
+    # With the model's own size, smaller or larger; the grey image cannot be resized by plane.
+    for size in ((384, 216), (640, 480), (641, 361), (480, 640), (90, 50), (384, 216)):
+        grey = simplejpeg.encode_jpeg(np.full((*size[::-1], 1), 60, np.uint8), 90, "GRAY")
+        colours = simplejpeg.encode_jpeg(np.full((*size[::-1], 3), (20, 60, 90), np.uint8), 90, "BGR", "420")
+        inner = begin_input(*size, model, expected := np.zeros_like(request.input))
+        for data, colour in ((colours, (20, 60, 90)), (grey, (60, 60, 60)), (colours, (20, 60, 90))):
+            inner[:] = colour
+            detector.infer(replace(synthetic_frame(size), data=data))
+            assert np.abs(request.input.astype(int) - expected).max() <= 3

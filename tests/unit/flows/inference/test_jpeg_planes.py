@@ -12,6 +12,7 @@ from PIL import Image
 from tests.conftest import missing_tool
 
 from elastic_inference.adapters import jpeg_planes
+from elastic_inference.adapters.jpeg_planes import Canvas, PlaneBuffer
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.jpeg_memory import row_bytes
 from elastic_inference.flows.inference.adapters.preprocessing import (
@@ -21,7 +22,7 @@ from elastic_inference.flows.inference.adapters.preprocessing import (
     preprocess,
 )
 from elastic_inference.flows.inference.frame_detector import min_decoded_size
-from elastic_inference.flows.inference.jpeg import JpegDecoder
+from elastic_inference.flows.inference.jpeg import JpegDecoder, _resize
 
 SQUARE = PreparedModel(None, "input", 300, 300)
 LETTERBOX = PreparedModel(None, "input", 417, 331, "RGB", Resize.LETTERBOX, fill=114)
@@ -43,13 +44,17 @@ def jpeg(width: int = 640, height: int = 480, subsampling: str = "420") -> bytes
     return simplejpeg.encode_jpeg(colours(width, height), 90, "BGR", subsampling)
 
 
+def canvas() -> Canvas:
+    return Canvas(np.zeros((300, 300, 3), np.uint8))
+
+
 def both_ways(data: bytes, size: tuple[int, int], model: PreparedModel) -> tuple[np.ndarray, np.ndarray]:
     """The model's input, resized in colour and plane by plane."""
     decoder, minimum = JpegDecoder(model.colour), min_decoded_size(*size, model)
     whole = np.full((1, model.height, model.width, 3), 77, np.uint8)
     planes = whole.copy()
     preprocess(decoder.decode(data, *size, *minimum), model, out=whole)
-    assert decoder.decode_into(begin_input(*size, model, planes), data, size, minimum)
+    assert decoder.decode_into(Canvas(begin_input(*size, model, planes)), data, size, minimum)
     assert not decoder.damaged
     return whole, planes
 
@@ -66,7 +71,7 @@ def test_both_ways_look_the_same(size: tuple[int, int], subsampling: str, model:
 
 
 def test_an_image_of_the_models_size_need_not_be_resized() -> None:
-    assert not JpegDecoder("BGR").decode_into(np.zeros((480, 640, 3), np.uint8), jpeg(), (640, 480), (640, 480))
+    assert not JpegDecoder("BGR").decode_into(Canvas(np.zeros((480, 640, 3), np.uint8)), jpeg(), (640, 480), (640, 480))
 
 
 def saved(mode: str, **options: object) -> bytes:
@@ -99,7 +104,7 @@ def turned() -> bytes:
 )
 def test_other_images_are_left_to_the_usual_way(data: bytes) -> None:
     decoder = JpegDecoder("BGR")
-    image = np.zeros((300, 300, 3), np.uint8)
+    image = canvas()
     assert decoder.decode_into(image, jpeg(), (640, 480), (300, 300))
     assert not decoder.decode_into(image, data, (640, 480), (300, 300))
     assert decoder.decode(data, 640, 480, 300, 300).shape[2] == 3
@@ -108,20 +113,20 @@ def test_other_images_are_left_to_the_usual_way(data: bytes) -> None:
 
 
 def test_a_size_other_than_the_headers_is_refused() -> None:
-    assert not JpegDecoder("BGR").decode_into(np.zeros((300, 300, 3), np.uint8), jpeg(), (641, 480), (300, 300))
+    assert not JpegDecoder("BGR").decode_into(canvas(), jpeg(), (641, 480), (300, 300))
 
 
 def test_nothing_is_written_beside_the_image() -> None:
     model = np.full((340, 420, 3), 9, np.uint8)
     part = model[20:321, 10:311]
-    assert JpegDecoder("RGB").decode_into(part, jpeg(641, 361), (641, 361), (300, 300))
+    assert JpegDecoder("RGB").decode_into(Canvas(part), jpeg(641, 361), (641, 361), (300, 300))
     model[20:321, 10:311] = 9
     assert (model == 9).all()
 
 
 def test_the_memory_counts_and_is_returned() -> None:
     needed = row_bytes(640) + jpeg_planes.plane_bytes(640, 480)
-    budget, image = ByteBudget(needed), np.zeros((300, 300, 3), np.uint8)
+    budget, image = ByteBudget(needed), canvas()
     decoder = JpegDecoder("BGR", budget)
     assert decoder.decode_into(image, jpeg(), (640, 480), (300, 300))
     assert budget.used == needed
@@ -131,7 +136,7 @@ def test_the_memory_counts_and_is_returned() -> None:
 
 
 def test_planes_of_a_large_image_are_not_kept() -> None:
-    decoder, image = JpegDecoder("BGR"), np.zeros((300, 300, 3), np.uint8)
+    decoder, image = JpegDecoder("BGR"), canvas()
     assert decoder.decode_into(image, jpeg(), (640, 480), (300, 300))
     kept = decoder._planes
     decoder.release()
@@ -147,7 +152,7 @@ def test_without_the_library_everything_goes_the_usual_way(monkeypatch: pytest.M
     try:
         assert not jpeg_planes.available()
         decoder = JpegDecoder("BGR")
-        assert not decoder.decode_into(np.zeros((300, 300, 3), np.uint8), jpeg(), (640, 480), (300, 300))
+        assert not decoder.decode_into(canvas(), jpeg(), (640, 480), (300, 300))
         assert decoder.decode(jpeg(), 640, 480, 300, 300).shape == (480, 640, 3)
     finally:
         jpeg_planes._library.cache_clear()
@@ -158,6 +163,21 @@ def test_a_frame_of_another_size_leaves_nothing_of_the_one_before() -> None:
     for size in ((640, 480), (480, 640), (640, 480)):
         minimum = min_decoded_size(*size, CENTRED)
         expected = preprocess(JpegDecoder("RGB").decode(jpeg(*size), *size, *minimum), CENTRED)
-        assert decoder.decode_into(begin_input(*size, CENTRED, target), jpeg(*size), size, minimum)
+        assert decoder.decode_into(Canvas(begin_input(*size, CENTRED, target)), jpeg(*size), size, minimum)
         assert np.percentile(np.abs(expected.astype(int) - target), 99) < 12
     assert cv2.countNonZero(cv2.absdiff(target[0, 0], np.full((128, 3), (1, 2, 3), np.uint8))) == 0
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2), (1, 2)], ids=str)
+@pytest.mark.parametrize("height", [90, 151, 299, 300, 301, 432, 450])
+def test_chroma_planes_that_are_resized_together_do_not_mix(height: int, subsampling: tuple[int, int]) -> None:
+    source, target = PlaneBuffer(768, 432, subsampling), PlaneBuffer(300, height, subsampling)
+    random = np.random.default_rng(height)
+    source.luma[:] = random.integers(0, 256, source.luma.shape, np.uint8)
+    for plane, least in zip(source.chroma_planes(), (0, 200), strict=True):
+        plane[:] = random.integers(least, least + 50, plane.shape, np.uint8)
+    _resize(source, target)
+    pairs = zip(source.chroma_planes(), target.chroma_planes(), strict=True)
+    for plane, small in [(source.luma, target.luma), *pairs]:
+        expected = cv2.resize(plane, small.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        assert np.abs(expected.astype(int) - small).max() <= 1

@@ -92,10 +92,12 @@ class BlazeFaceAdapter:
         raw_scores = outputs[self._roles[1]].reshape(-1)
         # The sigmoid is monotonic, so raw scores are compared with the threshold's logit; few anchors remain.
         (chosen,) = (raw_scores >= _logit(threshold)).nonzero()
-        if chosen.size == 0:
+        anchors = chosen.tolist()
+        if not anchors:
             return []
-        if chosen.size <= FEW_BOXES:
-            return self._few(raw_boxes[chosen].tolist(), raw_scores[chosen].tolist(), chosen.tolist(), letterbox)
+        if len(anchors) <= FEW_BOXES:
+            boxes, scores = raw_boxes.take(chosen, 0).tolist(), raw_scores.take(chosen).tolist()
+            return self._few(boxes, scores, anchors, letterbox)
         raw = raw_boxes[chosen, :4].astype(np.float64) / self._side
         centres = raw[:, :2] + self._anchors[chosen]
         halves = raw[:, 2:] / 2

@@ -91,19 +91,19 @@ def preprocess(image: Image, prepared: PreparedModel, out: Image | None = None) 
     decoded at reduced scale lands where the whole frame would, to within a pixel of the model's input.
     """
     height, width = image.shape[:2]
-    size = (prepared.width, prepared.height)
-    if (width, height) == size:
-        if out is None:
-            return np.ascontiguousarray(image)[None]
-        out[0] = image
-        return out
+    if out is None and (width, height) == (prepared.width, prepared.height):
+        return np.ascontiguousarray(image)[None]
     target = np.empty((1, prepared.height, prepared.width, 3), np.uint8) if out is None else out
-    if prepared.resize is Resize.STRETCH:
-        cv2.resize(image, size, dst=target[0], interpolation=cv2.INTER_LINEAR)
-        return target
-    inner = begin_input(width, height, prepared, target)
-    inner[:] = cv2.resize(image, (inner.shape[1], inner.shape[0]), interpolation=cv2.INTER_LINEAR)
+    place(image, begin_input(width, height, prepared, target))
     return target
+
+
+def place(image: Image, target: Image) -> None:
+    """Writes `image` into `target` (H x W x 3, rows may lie apart), resized to its size."""
+    if image.shape == target.shape:
+        target[:] = image
+    else:
+        cv2.resize(image, (target.shape[1], target.shape[0]), dst=target, interpolation=cv2.INTER_LINEAR)
 
 
 def begin_input(frame_width: int, frame_height: int, prepared: PreparedModel, out: Image) -> Image:

@@ -20,6 +20,8 @@ from elastic_inference.flows.inference.adapters.boxes import FEW_BOXES, detectio
 from elastic_inference.flows.inference.adapters.graph import accept_bytes, colour_of, image_input
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
 
+# Most frames have fewer objects. The list then ends within these rows, and the rest need not be read.
+_FIRST_ROWS = 8
 EXPECTED = "one output 1x1xNx7, or two: boxes Nx5 and labels N"
 
 
@@ -53,16 +55,16 @@ class SsdAdapter:
         if self._pair is not None:
             return self._decode_pair(outputs, letterbox, threshold)
         rows = outputs[0].reshape(-1, 7)
-        (chosen,) = (rows[:, 2] >= threshold).nonzero()
-        if not len(chosen):
-            return []  # most frames end here, after one comparison
-        if chosen[-1] < FEW_BOXES:
-            return self._few(rows[: chosen[-1] + 1].tolist(), chosen.tolist(), letterbox)
-        ended = np.flatnonzero(rows[: chosen[-1] + 1, 0] < 0)
-        if len(ended):
-            chosen = chosen[chosen < ended[0]]
-        rows = rows[chosen]
-        return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], letterbox)
+        head = rows[:_FIRST_ROWS].tolist()
+        if not [row for row in head if row[0] < 0]:
+            # Without numpy's comparisons, whose code has left the CPU cache since the last frame.
+            chosen = [at for at, score in enumerate(rows[:, 2].tolist()) if score >= threshold]
+            if not chosen:
+                return []
+            if chosen[-1] >= FEW_BOXES:
+                return self._many(rows, chosen, letterbox)
+            head = rows[: chosen[-1] + 1].tolist()
+        return self._few(head, threshold, letterbox)
 
     def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
         """See `Adapter.scores`."""
@@ -72,12 +74,23 @@ class SsdAdapter:
         ended = np.flatnonzero(rows[:, 0] < 0)
         return rows[: ended[0] if len(ended) else len(rows), 2]
 
-    def _few(self, rows: list[list[float]], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
-        """Like `decode`, for few rows; `chosen` are the numbers of those above the threshold."""
-        end = next((at for at, row in enumerate(rows) if row[0] < 0), len(rows))
-        found = [rows[at] for at in chosen if at < end]
-        classes = [int(row[1]) if math.isfinite(row[1]) else -1 for row in found]
-        return few_detections(self.labels, classes, [row[2] for row in found], [row[3:7] for row in found], letterbox)
+    def _few(self, rows: list[list[float]], threshold: float, letterbox: Letterbox) -> list[Detection]:
+        """Like `decode`, for few rows."""
+        classes, scores, boxes = [], [], []
+        for image, number, score, *box in rows:
+            if image < 0:
+                break
+            if score >= threshold:
+                classes.append(int(number) if math.isfinite(number) else -1)
+                scores.append(score)
+                boxes.append(box)
+        return few_detections(self.labels, classes, scores, boxes, letterbox)
+
+    def _many(self, rows: npt.NDArray[Any], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
+        """Like `decode`; `chosen` are the numbers of the rows above the threshold."""
+        ended = np.flatnonzero(rows[: chosen[-1] + 1, 0] < 0)
+        rows = rows[[at for at in chosen if not len(ended) or at < ended[0]]]
+        return detections(self.labels, _numbers(rows[:, 1]), rows[:, 2], rows[:, 3:7], letterbox)
 
     def _decode_pair(self, outputs: Outputs, letterbox: Letterbox, threshold: float) -> list[Detection]:
         boxes_at, labels_at = self._pair or (0, 1)

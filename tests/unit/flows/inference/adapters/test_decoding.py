@@ -44,6 +44,18 @@ def test_ssd_rows_end_at_a_negative_image_number() -> None:
     assert found[2].box == pytest.approx((0.0, 0.5, 0.3, 1.0))
 
 
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 23, 24, 25, 60])
+def test_ssd_lists_of_any_length_are_read_alike(length: int) -> None:
+    faint, last, beyond = (0, 1, 0.1, 0.1, 0.1, 0.3, 0.4), (0, 1, 0.75, 0.5, 0.25, 0.75, 0.5), (0, 1, 0.9, 0, 0, 1, 1)
+    full = ssd_rows(*[faint] * (length - 1), last)
+    ended = ssd_rows(*[faint] * (length - 1), last, (-1, 0, 0, 0, 0, 0, 0), *[beyond] * 3)
+    for rows in (full, ended):
+        (found,) = runner("ssd", constant_model([1, 3, 32, 64], {"out": rows})).detect(GREY)
+        assert (found.label_id, found.confidence, found.box) == (1, 0.75, (0.5, 0.25, 0.75, 0.5))
+    none = ssd_rows(*[faint] * length, (-1, 0, 0, 0, 0, 0, 0), *[beyond] * 40)
+    assert runner("ssd", constant_model([1, 3, 32, 64], {"out": none})).detect(GREY) == []
+
+
 def test_ssd_pairs_are_pixels_of_the_input() -> None:
     boxes = np.array([[16, 8, 32, 16, 0.8], [0, 0, 64, 32, 0.2]], np.float32)
     model = constant_model([1, 3, 32, 64], {"boxes": boxes, "labels": np.array([1, 0], np.float32)})
