@@ -76,3 +76,20 @@ def test_hdr_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, tran
     said = [record.message for record in caplog.records if "HDR" in record.message]
     expected = f"The video {path} is HDR ({hdr}), which is not mapped here: its images look pale. SDR would look right"
     assert said == ([expected] if hdr else [])
+
+
+@pytest.mark.parametrize("device", ["cuda", "vaapi", "qsv", "drm", "auto"])
+def test_software_decodes_where_the_hardware_can_not_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, device: str
+) -> None:
+    path = write_video(tmp_path / "clip.mp4", 3, codec="libx264")
+    for _ in range(2):
+        video = Container(str(path), f"The video {path}", decode_device=device)
+        frames = 0
+        while video.read(lambda: None) is not None:
+            frames += 1
+        in_hardware = video.stream.codec_context.is_hwaccel
+        video.close()
+        assert frames == 3
+    said = [record for record in caplog.records if "decoding in software" in record.getMessage()]
+    assert len(said) == (0 if in_hardware else 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,7 @@ from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain.errors import SourceFatalError
 from elastic_inference.flows.produce.frame_pacing import CameraCap, FileCap, Gate
 from elastic_inference.flows.produce.newest_slot import NewestSlot
-from elastic_inference.flows.produce.source_reader import PART, SourceReader
+from elastic_inference.flows.produce.source_reader import OPEN_LIMIT_S, PART, SourceReader
 from elastic_inference.flows.produce.source_watch import SourceWatch
 
 
@@ -75,3 +77,29 @@ def test_a_frame_that_is_not_decoded_because_of_the_cap_keeps_its_number(tmp_pat
     # A busy machine may replace a frame that nobody took; then a gap is twice as long.
     gaps = sorted(after - before for before, after in pairwise(numbers[2:]))
     assert 4 <= gaps[len(gaps) // 2] <= 6
+
+
+def test_opening_that_hangs_is_left_behind_and_the_next_try_delivers(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    command = "ffmpeg -v error -f lavfi -i testsrc2=s=64x48:r=25 -t 1 -pix_fmt yuv420p -c:v libx264"
+    subprocess.run([*command.split(), str(clip)], check=True, stdin=subprocess.DEVNULL)
+    hang, tries = threading.Event(), iter([True])
+
+    def open_source() -> Source:
+        # As a name lookup or a driver that never answers.
+        if next(tries, False):
+            hang.wait(60)
+        return FileSource(clip)
+
+    lifecycle = Lifecycle("camera stream")
+    slot: NewestSlot[tuple[int, CapturedFrame]] = NewestSlot()
+    reader = reading(open_source, FileCap(25.0), lifecycle, slot)
+    reader.start()
+    wait_for(lambda: reader.opening, what="the first try")
+    reader.replace_if_hung(time.monotonic() + OPEN_LIMIT_S - 1)
+    assert slot.take(0.2) is None, "not yet"
+    reader.replace_if_hung(time.monotonic() + OPEN_LIMIT_S + 1)
+    assert slot.take(30.0) is not None
+    hang.set()
+    lifecycle.stop()
+    assert reader.close(10.0)
