@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.stream_manager import StreamManager
 from tests.support.bad_cameras import BadCamera
+from tests.support.file_server import FileServer
+from tests.support.mjpeg_server import make_jpeg
 from tests.support.videos import write_video
 from tests.support.waiting import wait_for
 
@@ -128,6 +131,18 @@ def test_a_change_opens_the_camera_again_only_where_it_must(managed: Managed, cl
     assert changed is not stream
     assert changed.size == (96, 64)
     assert changed.next_number > number, "the numbers of its frames go on"
+
+
+def test_a_new_rate_holds_for_still_images_too(managed: Managed) -> None:
+    with FileServer({"snapshot.jpg": make_jpeg(1)}, types={"snapshot.jpg": "image/jpeg"}) as server:
+        url = f"{server.url}/snapshot.jpg"
+        managed.put("one", url, fps=0.5)
+        managed.wait_pushed("one", 1)
+        asked, began = len(server.requests), time.monotonic()
+        managed.put("one", url, fps=20)
+        managed.wait_pushed("one", 20)
+        assert len(server.requests) - asked >= 20
+        assert time.monotonic() - began < 15, "at the old rate this takes 40 s"
 
 
 def test_frames_of_many_cameras_reach_their_own_streams(managed: Managed, clip: str) -> None:

@@ -21,7 +21,7 @@ from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
 from elastic_inference.adapters.source.live_frames import LiveFrames
-from elastic_inference.adapters.source.source_facts import SourceFacts
+from elastic_inference.adapters.source.source_facts import POLLED, SourceFacts
 from elastic_inference.adapters.source.unfinished import Unfinished
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
@@ -207,7 +207,7 @@ class StillSource:
 
     def facts(self) -> SourceFacts:
         """See `Source`."""
-        return SourceFacts("HTTP, polled", "still images", "mjpeg")
+        return SourceFacts(POLLED, "still images", "mjpeg")
 
     def interrupt(self) -> None:
         """Ends a blocked `grab`; safe to call from any thread."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The transport of still images, which are fetched at the rate for which the source was opened.
+POLLED = "HTTP, polled"
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:

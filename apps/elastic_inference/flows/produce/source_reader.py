@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
+from elastic_inference.adapters.source.source_facts import POLLED
 from elastic_inference.base.backoff import Backoff
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.domain.errors import InvalidFrameError, SourceError, SourceFatalError
@@ -113,6 +114,11 @@ class SourceReader:
         return reading.blocked and reading.source is None
 
     @property
+    def polls(self) -> bool:
+        """Whether the source fetches its images at the rate for which it was opened."""
+        return self._current.polls
+
+    @property
     def running(self) -> bool:
         """Whether its thread runs."""
         return self._thread.is_alive()
@@ -207,6 +213,8 @@ class SourceReader:
                 if reading.stale:
                     return
                 reading.source = source
+            # Only this thread may ask a source.
+            reading.polls = source.facts().transport == POLLED
             self._watch.opened(time.monotonic())
             source.thin(self._wants, self._over_cap)
             if self._quiet is not None:
@@ -296,6 +304,7 @@ class _Reading:
         self.source: Source | None = None
         self.blocked = False
         self.stale = False
+        self.polls = False
         self.began = time.monotonic()
         self.limit_s = OPEN_LIMIT_S
         self.beat_at = 0.0

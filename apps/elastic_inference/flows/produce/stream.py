@@ -203,6 +203,8 @@ class ProducerStream:
         before = self.plan
         if plan.connection != before.connection or plan.stall_s != before.stall_s:
             return False
+        if plan.fps != before.fps and self._reader.polls:
+            return False
         self.plan = plan
         if plan.fps != before.fps:
             self._reader.set_gate(plan.make_gate())

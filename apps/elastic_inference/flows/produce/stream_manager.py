@@ -86,7 +86,7 @@ class StreamManager:
         if slot.stream is not None and slot.permit is permit and slot.stream.change(plan):
             slot.plan = plan
             return
-        log.info("%s: reopening it: its address has changed", plan.name)
+        log.info("%s: reopening it: its address has changed, or the rate at which it is polled", plan.name)
         if slot.stream is not None:
             slot.stream.end()
             self._ending.append(slot.stream)
