@@ -11,13 +11,11 @@ from redis.retry import Retry
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.adapters.frame_queue import CrowdControl, Janitor, QueueReader
 from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
-from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.frame_requests import FrameRequests
 from elastic_inference.adapters.stream_broker.model_wishes import SWITCH, ModelWishes
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
-from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame_message import pack_frame
 from elastic_inference.domain.model_wish import Failure, ModelChoice, ModelFailure, ModelWish, record_json
 from elastic_inference.domain.sequence import Tombstone
@@ -37,14 +35,15 @@ from tests.support.redis_commands import (
     SUBSCRIBING,
     Command,
 )
-from tests.support.redis_logins import PATIENT, POOL_USERS, READING_USERS, RULES, Logins, frame
-from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, SITE, SITE_TYPE, STREAM, TYPE
+from tests.support.redis_logins import PATIENT, POOL_USERS, READING_USERS, RULES, Logins, frame, halts
+from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, STREAM, TYPE
 from tests.support.results import make_result
 from tests.support.sentences import Tries, all_logins
 from tests.support.waiting import wait_for
 
-# test_pool_logins.py tries those of the camera pool, test_reading_logins.py those that only read.
-tries = Tries(*(user for user in USERS if user not in (*POOL_USERS, *READING_USERS, "events")), "default", SITE)
+# test_pool_logins.py tries those of the camera pool, test_reading_logins.py those that only read, test_site_logins.py a
+# site's.
+tries = Tries(*(user for user in USERS if user not in (*POOL_USERS, *READING_USERS, "events")), "default")
 
 
 @tries("camera can push frames of any type, in the fair and in the legacy form.")
@@ -116,16 +115,6 @@ async def camera_makes_up_names(logins: Logins) -> None:
 @tries("camera can halt Redis for seconds with one command of millions of values.")
 def camera_halts(logins: Logins) -> None:
     halts(logins, "camera", "made-up")
-
-
-def halts(logins: Logins, user: str, infer_type: str) -> None:
-    """With a tenth of a million values, for longer than any usual command takes."""
-    admin = logins.client("admin")
-    admin.slowlog_reset()
-    logins.client(user).zadd(keys.sources(infer_type), {str(number): number for number in range(100_000)})
-    (took_us,) = (each["duration"] for each in admin.slowlog_get(8) if each["command"].startswith(b"ZADD"))
-    admin.unlink(keys.sources(infer_type))
-    assert took_us > 10_000
 
 
 @tries("camera cannot leave a key in Redis for good, whatever the key's name and however distant its expiry.")
@@ -372,64 +361,6 @@ def default_is_off(logins: Logins) -> None:
 @tries("default cannot fill the memory of Redis with commands that it does not finish.")
 def default_leaves_nothing_unfinished(logins: Logins) -> None:
     """Tried by `test_redis_buffers.py`."""
-
-
-@tries("site-7 can push frames of its type, and report their source, under any name.")
-async def site_pushes(logins: Logins) -> None:
-    producer = logins.producer(OTHER, SITE, SITE_TYPE)
-    assert producer.push(frame(OTHER, SITE_TYPE)).pushed
-    producer.report_source("live", 15.0, 0, 0)
-    assert [each.frame.name for each in logins.consumer(SITE_TYPE).pop(8, 0).frames] == [OTHER]
-
-
-@tries("site-7 cannot keep more of the memory than its share while Redis is nearly full.")
-async def site_is_divided(logins: Logins) -> None:
-    site, admin = logins.client(SITE), logins.client("admin")
-    for number in range(30):
-        site.set(keys.frame(SITE_TYPE, NAME, str(number)), bytes(1_000_000), px=60_000)
-    reader = QueueReader(logins.target("housekeeping"))
-    used, _ = await reader.memory()
-    await ServerRelief(reader.clients.of("")).relieve(used, 40_000_000, {TYPE, SITE_TYPE})
-    await reader.close()
-    assert 20 < len(admin.keys(keys.frame(SITE_TYPE, NAME, "*"))) < 25
-    assert admin.keys(keys.frame(TYPE, NAME, "*"))
-
-
-@tries("site-7 can fill the memory of Redis if it writes faster than housekeeping removes. Meanwhile nobody can push.")
-async def site_fills(logins: Logins) -> None:
-    admin, own = logins.client("admin"), keys.frame(SITE_TYPE, NAME, "x")
-    logins.client(SITE).set(own, bytes(3_000_000), ex=10 * 365 * 24 * 3600)
-    admin.config_set("maxmemory", int(admin.info("memory")["used_memory"]) - 1_000_000)
-    try:
-        outcome = logins.producer(OTHER).push(frame(OTHER))
-        assert (outcome.pushed, dict(outcome.dropped)) == (False, {DropReason.QUEUE_MEMORY: 1})
-        await logins.sweep()
-        assert 0 < admin.ttl(own) <= 7
-    finally:
-        admin.config_set("maxmemory", 0)
-
-
-@tries("site-7 can halt Redis for seconds with one command of millions of values, as `camera` can.")
-def site_halts(logins: Logins) -> None:
-    halts(logins, SITE, SITE_TYPE)
-
-
-@tries(
-    "site-7 cannot delay the frames of other types, or the work of housekeeping on them, by a flood of any other kind."
-)
-def site_floods(logins: Logins) -> None:
-    """Tried by `test_site_flood.py`, with real services."""
-
-
-@tries("site-7 cannot invent types, push frames of another type, discard them, or do anything that `camera` cannot.")
-def site_does_nothing_else(logins: Logins) -> None:
-    other: list[Command] = [("ZADD", keys.sources("made-up"), 1, "x"), ("RPUSH", keys.tokens("site7-people2"), "x")]
-    other += [("RPUSH", LEGACY, "x"), ("SET", FRAME, "x"), ("LPOP", keys.waiting(TYPE, NAME))]
-    other += [("UNLINK", FRAME), ("HINCRBY", keys.dropped(TYPE), "stale", 1), ("ZADD", keys.sources(TYPE), 1, "x")]
-    own = keys.frame(SITE_TYPE, NAME, "x")
-    other += [("GET", own), ("SET", own, "x", "GET"), ("LPOP", keys.legacy_queue(SITE_TYPE))]
-    logins.refuses(SITE, other, FRAME_READS, RESULT_READS, RESULT_WRITES, REGISTRY, SCRIPTS, SUBSCRIBING)
-    logins.refuses(SITE, LISTING, SERVER, [("SELECT", 1), ("INFO",), ("PUBLISH", STREAM, "x")])
 
 
 def test_every_user_has_sentences_and_each_is_tried() -> None:

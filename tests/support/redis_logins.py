@@ -26,6 +26,7 @@ from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.jpeg import tiny_jpeg
@@ -119,6 +120,16 @@ class Logins:
 
 def frame(name: str, infer_type: str = TYPE) -> Frame:
     return Frame(name, infer_type, tiny_jpeg(), 1)
+
+
+def halts(logins: Logins, user: str, infer_type: str) -> None:
+    """With a tenth of a million values, for longer than any usual command takes."""
+    admin = logins.client("admin")
+    admin.slowlog_reset()
+    logins.client(user).zadd(keys.sources(infer_type), {str(number): number for number in range(100_000)})
+    (took_us,) = (each["duration"] for each in admin.slowlog_get(8) if each["command"].startswith(b"ZADD"))
+    admin.unlink(keys.sources(infer_type))
+    assert took_us > 10_000
 
 
 def line_of_the_site(user: str = SITE) -> str:
