@@ -6,6 +6,7 @@ import pytest
 
 from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
+from tests.support.waiting import wait_for
 
 LIFE_MS = 60_000
 
@@ -49,5 +50,13 @@ def test_numbers_of_a_lost_counter_are_higher(bench: QueueBench) -> None:
         bench.push("cam-1", 4)
         bench.pop()
         bench.redis.delete(keys.order(TYPE, "cam-1"))
+        # A counter starts at a multiple of 1024 us: within that time two would be the same.
+        began_us = _clock_us(bench)
+        wait_for(lambda began_us=began_us: _clock_us(bench) - began_us > 1024, 10, "the next millisecond", every_s=0)
     orders = bench.orders["cam-1"]
     assert orders == sorted(set(orders))
+
+
+def _clock_us(bench: QueueBench) -> int:
+    seconds, us = bench.redis.time()
+    return int(seconds) * 1_000_000 + int(us)
