@@ -69,7 +69,7 @@ def pods(url: str, streams: int, fps: float, total: int, mine: range) -> None:
 
 
 def _pod_of(number: int, total: int) -> int:
-    """As good as chance, but the same in all processes."""
+    """Looks random, but is the same in all processes."""
     return (number * 2_654_435_761 >> 12) % total
 
 

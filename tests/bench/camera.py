@@ -42,7 +42,7 @@ SECONDS_OF_VIDEO = 10
 
 
 class Case(NamedTuple):
-    """One camera. `bar` is the highest ratio allowed to the CPU time per frame of the build that used OpenCV."""
+    """One camera. `bar` is the highest allowed ratio to the CPU time per frame of the build with OpenCV."""
 
     content: str
     width: int

@@ -1,4 +1,4 @@
-"""The parts of one camera's way alone: CPU milliseconds of one thread for a frame of H.264 at 1080p.
+"""The steps of one camera's frames, each alone: CPU milliseconds of one thread for a frame of H.264 at 1080p.
 
 `python -m tests.bench.camera_parts` prints the median of three rounds of each part. Nothing else runs between two
 frames, so the caches are warmer than in a service.

@@ -27,7 +27,7 @@ from tests.support.waiting import wait_for
 
 PARTITIONS = 16
 STREAMS, FPS = 400, 5.0
-# The walkers' scene begins again after so many frames.
+# The walkers' scene repeats after this many frames.
 _SCENE = 1000
 _STEP_S = 0.02
 _SAMPLE_S = 0.5

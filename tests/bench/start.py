@@ -105,7 +105,7 @@ def _cpu_of_a_start(
         service = ServiceProcess(kind, settings, folder, f"start-{kind}", checkout, cgroup=cgroup)
         service.start()
         try:
-            # Each question costs the service a millisecond or two, and a pod under 100m has a hundred of them a second.
+            # Each request costs the service a millisecond or two, and a pod under 100m has a hundred of them a second.
             service.wait_ready(every_s=1.0 if limited else 0.05)
             assert service.process is not None
             return cpu_s(service.process.pid)

@@ -64,7 +64,7 @@ def test_a_camera_that_is_applied_is_live_within_seconds(installed: Installation
         "Live": "True",
     }
     assert flowing - began < 25
-    # What was applied is changed where it was applied.
+    # A camera that was applied as an object is changed there.
     status, answer = rest(installed, "/api/cameras/gate-7", "PATCH", {"fps": 1})
     assert (status, "kubectl edit camera gate-7" in answer["error"]["message"]) == (409, True)
     installed.remove(file)

@@ -64,15 +64,15 @@ class Site:
         wait_for(lambda: not set(NAMES) & self._leased(), 60, "the workers to end the cameras", every_s=0.2)
 
     def scale(self, pods: int) -> None:
-        """Asks for so many workers."""
+        """Asks for this many workers."""
         self.installed.kubectl.run("scale", f"deployment/{CAMERA_POOL}", f"--replicas={pods}")
 
     def scale_samples(self, pods: int) -> None:
-        """Asks for so many pods of each sample stream."""
+        """Asks for this many pods of each sample stream."""
         self.installed.kubectl.run("scale", "deployment", "-l", f"app in ({','.join(SAMPLES)})", f"--replicas={pods}")
 
     def workers(self) -> dict[str, list[str]]:
-        """The cameras of each worker, as far as they are live."""
+        """The live cameras of each worker."""
         found: dict[str, list[str]] = {}
         rows: Any = self._redis.hmget(keys.CAMERA_STATUS, NAMES)
         for name, row in zip(NAMES, rows, strict=True):
@@ -82,7 +82,7 @@ class Site:
         return found
 
     def wait_spread(self, workers: int, minimum: int) -> dict[str, list[str]]:
-        """Waits until so many workers have all cameras between them, each so many or more; returns who has which."""
+        """Waits until `workers` workers share all cameras, each at least `minimum`; returns who has which."""
 
         def spread() -> dict[str, list[str]]:
             found = self.workers()

@@ -22,7 +22,7 @@ SETTINGS_MODEL = "blazeface"
 OTHER_MODEL = "blazeface-ir"
 # What has to fail, and why.
 FAILS = {"broken": "load", "no-such-model": "missing"}
-# From the request until `ei_model_info` of every pod names the model, or until the API tells the failure. A pod under
+# From the request until `ei_model_info` of every pod names the model, or until the API reports the failure. A pod under
 # 100m has half of that for itself, and a switch takes some 0.7 CPU-s; Prometheus scrapes every 5 s.
 SWITCHES_WITHIN_S = 60.0
 FAILS_WITHIN_S = 60.0

@@ -11,7 +11,7 @@ TARGET = 0.8
 Disturbance = tuple[float, str]
 # Between two decisions of an autoscaler.
 LOOK_EVERY_S = 15.0
-# How long a step at random lasts: a look, a pod's start, and some rounds in which nothing may change.
+# How long each random step lasts: a look, a pod's start, and some rounds in which nothing may change.
 HOLD_S = 45.0
 
 

@@ -1,7 +1,7 @@
 """How an autoscaler answered each of the many steps of the scenario `step-at-random`. Pure.
 
-An autoscaler looks every 15 s, at moments that nobody tells. But it changes the number of pods only when it looks, so
-the changes of a run show its moments.
+An autoscaler looks every 15 s, and does not announce when. But it changes the number of pods only when it looks, so the
+changes of a run show when that was.
 """
 
 from __future__ import annotations

@@ -28,12 +28,12 @@ class Notes:
         self.ready_s: dict[str, float] = {}
 
     def deployment(self, document: Mapping[str, Any], at_s: float) -> None:
-        """The Deployment as the API tells it."""
+        """The Deployment as the API reports it."""
         if self.asked_s is None and document.get("spec", {}).get("replicas", 0) > 0:
             self.asked_s = at_s
 
     def pod(self, document: Mapping[str, Any], at_s: float) -> None:
-        """A pod as the API tells it."""
+        """A pod as the API reports it."""
         about = document["metadata"]
         name = about["name"]
         if "deletionTimestamp" in about and name not in self.created_s:
@@ -51,7 +51,7 @@ class Notes:
 
 
 class Watch:
-    """Notes what the API tells, in threads that end after `stop` with the next event or with the API's proxy."""
+    """Notes what the API reports, in threads that end after `stop` with the next event or with the API's proxy."""
 
     def __init__(self, deployments: Events, pods: Events, began: float) -> None:
         """`began` is the moment of the run's second 0, by `time.monotonic`."""

@@ -199,7 +199,7 @@ def strangers_at_redis(site: Site, seen: Seen) -> None:
 
 @contextlib.contextmanager
 def _few_places(site: Site, free: int) -> Iterator[int]:
-    """Redis has only so many free places; gives the number of those that are taken."""
+    """Leaves Redis this many free places; yields the number of those that are taken."""
     most = int(site.admin.config_get("maxclients")["maxclients"])  # type: ignore[index]
     own = _clients(site)
     site.admin.config_set("maxclients", own + free)

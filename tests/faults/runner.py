@@ -126,7 +126,7 @@ class Fault(NamedTuple):
     inject: Inject
     place: str = "plain"
     short: bool = False
-    # What has to begin long before: it runs once, when the site stands.
+    # Runs once, when the site is up: for what has to begin long before the fault.
     prepare: Callable[[Site], object] | None = None
 
 

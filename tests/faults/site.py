@@ -52,7 +52,7 @@ LOGINS = {
 COUNTED = ("infer", "camera")
 # A pause must not count as a stall of the source.
 STALL_S = 60
-# So many equal accounts, a tenth of a second apart, say that no frame is on its way.
+# If this many accounts, a tenth of a second apart, are equal, no frame is on its way.
 STILL_POLLS = 40
 _POLL_S = 0.1
 # Of a core: both pods take less than this without frames, and more while they decode one.
@@ -89,7 +89,7 @@ class Site(System):
         self._gate = threading.Event()
         self._ended: Counter[str] = Counter()
         self._ended_pods: dict[str, int] = {}
-        # By pod: how many results more than the pod counted are known. A result counts as lost if its reply was lost.
+        # By pod: how many more results are known than the pod counted. A result counts as lost if its reply was lost.
         self._uncounted: Counter[str] = Counter()
         self._last: dict[str, Counter[str]] = {}
         # Frames that a pod dropped itself, by pod.

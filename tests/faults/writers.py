@@ -162,7 +162,7 @@ def site_flood(site: Site, seen: Seen) -> None:
 
 @FAULTS.add(KEYS, "one site's user fills Redis' memory")
 def site_memory(site: Site, seen: Seen) -> None:
-    """A site's own user writes as much as `maxmemory` in a second, as 6 Gbit/s are for 768 MB, and far more in all."""
+    """A site's own user writes as much as `maxmemory` in a second (768 MB at 6 Gbit/s), and far more in all."""
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
     target = site.target("camera").model_copy(update={"username": SITE, "password": _secret(PASSWORDS[SITE])})

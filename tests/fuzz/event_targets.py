@@ -134,7 +134,7 @@ def _event_seeds() -> list[bytes]:
 
 
 def _event_inputs() -> st.SearchStrategy[bytes]:
-    """Events with one field of any value, also of those that JSON has not and some readers take."""
+    """Events with one field of any value, including values that JSON lacks and some readers accept."""
     seed: dict[str, Any] = json.loads(_event_seeds()[1])
     odd = st.sampled_from([1e300, -1e300, 2.5e14, 2.6e14, -1.0, float("inf"), float("nan"), 10**30, "\x7f", "é", "\n%"])
     values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | odd
@@ -200,7 +200,7 @@ def _camera_seeds() -> list[bytes]:
 
 def _authorities(data: bytes) -> None:
     found = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), data.decode("latin-1"), "hook.ca")
-    # What Kafka's library gets is trusted again as it is.
+    # Kafka's library gets the result: read once more, it must stay the same.
     assert trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), found, "hook.ca") == found
 
 

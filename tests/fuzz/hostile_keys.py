@@ -61,7 +61,7 @@ def commands() -> st.SearchStrategy[list[Command]]:
             ),
             *(b"stale", b"removed", b"marks", b"producer", b"state", b"fps", b"width", b"seen_ms", b"v", b"json"),
             *(b"1 1 id", b"1790000000000000 700 id", b"99999999999999999999 1 id", b"id", b"x" * 200, STREAM.encode()),
-            # What costs more than its length: patterns that try each place, and numbers.
+            # Values that are costly for their length: for patterns that try each position, and as numbers.
             *(b"x" * 65_536, b"1790000000000000 700 " + b"a" * 60_000, b"1 " * 30_000, b"7" * 60_000, b" " * 20_000),
             *(f"{TYPE}:{POD}".encode(), b"\x83\xa4name\xa6gate-1", b"1 2 3 4", b"%s%n", b"a:b:inferred"),
         ]

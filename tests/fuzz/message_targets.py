@@ -49,7 +49,7 @@ def _frame_seeds() -> list[bytes]:
 
 
 def _frame_inputs() -> st.SearchStrategy[bytes]:
-    """Maps with the right keys and any values, also such as only other languages' msgpack makes."""
+    """Maps with the right keys and any values, including some that only other languages' msgpack makes."""
     scalars = st.one_of(
         *(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(max_size=140)),
         *(st.binary(max_size=60), st.sampled_from([tiny_jpeg(), TYPE, "gate-1", 1, 2])),

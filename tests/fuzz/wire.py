@@ -11,7 +11,7 @@ from unittest import mock
 
 @contextmanager
 def answering(answers: Sequence[bytes]) -> Iterator[None]:
-    """Each connection that this process opens gets the next of `answers`, and then its end; the last one again."""
+    """Each connection that this process opens gets the next of `answers`, or the last one again, and is then closed."""
     ends: list[socket.socket] = []
     made = 0
 

@@ -17,10 +17,10 @@ from tests.fuzz.with_atheris import FOLDER
 NAME = "Schemathesis"
 # A response of events never ends: the requests of `raw_requests` read its head.
 EXCLUDED = ["--exclude-path", "/api/events"]
-# Cameras have rules that no schema tells, such as what a URL is: a body that fits the schema may be refused. If-Match
-# is looked at before a body. A camera that is switched on here makes a stream without frames. Sinks have such rules
-# too, and no event worker runs here; a cursor that looks right may be none. What a type runs can be read after its
-# choice has been removed, and so can the counts of a camera: a plain producer may have its name.
+# Cameras have rules that no schema can express, such as what a URL is: a body that fits the schema may be refused.
+# If-Match is checked before the body. A camera that is switched on here makes a stream without frames. Sinks have such
+# rules too, and no event worker runs here; a cursor of the right form may still be invalid. What a type runs can be
+# read after its choice has been removed, and so can the counts of a camera: a legacy producer may have its name.
 _CONFIG = """\
 [dictionaries]
 names = {{ values = {names} }}

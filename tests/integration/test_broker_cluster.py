@@ -62,7 +62,7 @@ class Installation:
         return next((each for each in events if each["snapshot"] and each["id"] in delivered), None)
 
     def show_new_camera(self) -> None:
-        """Until there is an event with its image: a busy machine can be late, and an event begins but once."""
+        """Until there is an event with its image: a busy machine can be late, and an event begins only once."""
         for number in range(20):
             camera = f"new-{len(self.pod.cameras)}"
             self.pod.cameras.append(camera)

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_for
 EXAMPLES = REPOSITORY / "doc" / "examples"
 SECRET = "pa55-of-the-reader"
 KEY = keys.results("people")
-# Runs an example on a clock that is so many times faster: the time-outs of redis-py and of its blocking commands.
+# Runs an example on a clock that is this many times faster: the time-outs of redis-py and of its blocking commands.
 # EI_TEST_FASTER=1 waits the whole minute.
 FASTER = int(os.environ.get("EI_TEST_FASTER", "15"))
 FAST_CLOCK = f"""

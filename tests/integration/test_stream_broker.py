@@ -75,7 +75,7 @@ def publish_all(output: ResultPublisher, clock: Clock, orders: Iterable[int]) ->
 
 
 def with_a_viewer_since_now(client: redis.Redis) -> tuple[Clock, ResultPublisher]:
-    """A publisher that has published a result of a stream that is watched only since then."""
+    """A publisher of a stream that was not watched at its first result, and is watched now."""
     clock = Clock()
     output = publisher(client, clock)
     output.publish([(result(0), JPEG)])

@@ -124,7 +124,7 @@ class Site:
             wait_for(fresh, PATIENCE_S, f"{name} has caught up")
 
     def forgive(self, name: str) -> None:
-        """A sink has lost what it had: what it confirmed until now and its consumer did not get is its own affair."""
+        """A sink has lost what it had: what it has confirmed and its consumer did not get is the sink's own loss."""
         confirmed: set[Mark] = set()
         time.sleep(1)  # what was confirmed before the consumer was back is acknowledged now
         for partition in range(PARTITIONS):

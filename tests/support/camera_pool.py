@@ -125,7 +125,7 @@ class CameraPool:
         return wait_for(found, timeout_s, what)
 
     def wait_frames(self, name: str, more: int, timeout_s: float = 40) -> list[tuple[float, Frame]]:
-        """Waits for so many further frames; returns (when, frame) of each."""
+        """Waits for this many further frames; returns (when, frame) of each."""
         before = len(self.frames.get(name, []))
 
         def enough() -> bool:

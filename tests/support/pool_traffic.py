@@ -97,7 +97,7 @@ class PoolTraffic:
         return self.pushed.get((name, kind), [])
 
     def wait_more(self, name: str, kind: str, count: int, timeout_s: float = 60) -> list[Push]:
-        """Waits for so many further frames of a stream."""
+        """Waits for this many further frames of a stream."""
         before = len(self.of(name, kind))
         what = f"{count} more frames of {name}, {kind}"
         wait_for(lambda: len(self.of(name, kind)) >= before + count, timeout_s, what)

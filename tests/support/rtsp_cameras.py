@@ -27,7 +27,7 @@ class RtspCameras:
     """One server process. `video` is raw H.264 (one slice a frame) and its rate, by name."""
 
     def __init__(self, port: int, folder: Path, video: Mapping[str, tuple[bytes, float]], cameras: int) -> None:
-        """Each video is served by so many cameras, each of which begins at its first frame for each client."""
+        """Each video is served by this many cameras, each of which begins at its first frame for each client."""
         self._port = port
         self._arguments = [str(port), str(cameras)]
         for name, (data, fps) in video.items():

@@ -23,7 +23,7 @@ SIZE = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
 
 
 def made(fps: float) -> dict[str, Any]:
-    """Each of its trackers for a camera of so many frames a second, with the settings that it comes with."""
+    """Each of its trackers for a camera with this frame rate, with its own default settings."""
     return {
         "ByteTrack": trackers.ByteTrackTracker(frame_rate=fps),
         "SORT": trackers.SORTTracker(frame_rate=fps),

@@ -51,7 +51,7 @@ def test_a_process_that_starts_slowly_is_not_replaced(children: Children) -> Non
     wait_for(lambda: children.step(0.1) or children.ready, 60, "its start")
 
     def replaced() -> bool:
-        child.silent_s = SILENT_LIMIT_S + 1  # unless it says something just now
+        child.silent_s = SILENT_LIMIT_S + 1  # its next message sets this back
         children.step(0.0)
         return child not in children._shared
 

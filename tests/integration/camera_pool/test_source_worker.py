@@ -130,7 +130,7 @@ def test_a_frozen_worker_pushes_nothing_when_it_wakes(pool: CameraPool, clip: st
 
 
 def crash_the_process_that_opens(pool: CameraPool, worker: ServiceProcess, camera: BadCamera, tries: int) -> None:
-    """Crashes the process that opens a camera, once that has been tried so often; the others go on."""
+    """Crashes the process that opens a camera, after `tries` attempts to open it; the others go on."""
     wait_for(lambda: camera.connections >= tries, 30, "the bad camera's opening")
     pool.wait_frames("one", 3)
     pool.wait_frames("two", 3)

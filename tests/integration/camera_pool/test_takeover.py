@@ -36,7 +36,7 @@ class Site:
         self.traffic = traffic
 
     def workers(self) -> dict[str, str | None]:
-        """Which worker has each camera, as far as it says that it is live."""
+        """Which worker reports each camera as live."""
         found: dict[str, CameraStatus | None] = {name: self.pool.status(name) for name in NAMES}
         return {name: each.worker for name, each in found.items() if each is not None and each.state.value == "live"}
 
@@ -45,7 +45,7 @@ class Site:
         return [name for name, each in self.workers().items() if each == worker.pod]
 
     def wait_spread(self, *workers: ServiceProcess, minimum: int) -> None:
-        """Waits until these have all cameras between them, each so many or more, and all deliver."""
+        """Waits until these share all cameras, each has at least `minimum`, and all deliver."""
 
         def spread() -> bool:
             counts = [len(self.of(each)) for each in workers]

@@ -222,7 +222,7 @@ async def test_many_requests_at_once_are_made_durable_together(site: Site) -> No
 
 async def test_a_file_that_cannot_be_replaced_is_said_with_what_to_do(site: Site, tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        # Root may write everywhere, but no one replaces a folder by a file.
+        # Root may write everywhere, but no one replaces a folder with a file.
         folder = tmp_path / "mounted.yaml"
         site.path.rename(tmp_path / "real.yaml")
         folder.mkdir()

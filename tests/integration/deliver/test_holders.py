@@ -1,4 +1,4 @@
-"""A worker whose sink another one has got, with a newer lease: it may end what is in flight, and no more."""
+"""A worker whose sink another one has claimed under a newer lease: it may finish what is in flight, and no more."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Site:
         self._client.hset(keys.CAMERA_SPECS, name, spec_value(CompleteCamera(1, spec)))
 
     def feed_until(self, names: tuple[str, ...], done: Callable[[], Any], what: str) -> None:
-        """Writes results of these cameras until something is so."""
+        """Writes results of these cameras until a condition holds."""
 
         def look() -> Any:
             self._order += 1
@@ -114,7 +114,7 @@ def test_lost_cameras_are_told_once_and_no_others(server: EmbeddedValkey, client
         first.process.wait()
     site.report("later", "reconnecting")
     with WorkerProcess(server.port, EVENT_CAMERA_LOST_S=LOST_S) as second:
-        # Once this one is told, the others have been judged again.
+        # Once there is an event about this camera, the others have been judged again.
         site.feed_until(("steady",), lambda: site.states("later"), "a camera that is lost after the takeover")
         assert site.states("pool") == site.states("plain") == [(1, "lost")]
         site.report("pool", "live")

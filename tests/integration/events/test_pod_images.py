@@ -48,7 +48,7 @@ def two_pods(valkey: EmbeddedValkey, tmp_path: Path, shared_models: Path) -> Ite
 
 
 class Scene:
-    """The cameras show the same two faces, one camera after the other, since an event begins but once."""
+    """The cameras show the same two faces, one camera after the other, since an event begins only once."""
 
     def __init__(self, client: redis.Redis, gateway: RunningGateway, feeder: Feeder, image: bytes) -> None:
         self.client, self.gateway, self.feeder, self.image = client, gateway, feeder, image

@@ -130,7 +130,7 @@ def test_after_redis_has_lost_all_leases_each_worker_gets_those_back_that_it_hel
         two[1].look(time.monotonic())
         look()
         assert held() == before
-        # Two seconds after a lease nobody reports the others' any more.
+        # Two seconds after its lease has ended, nobody reports for the other worker.
         two[0].close()
         time.sleep(LEASE_S)
         two[1].look(time.monotonic() + 1)

@@ -95,7 +95,7 @@ def test_who_asks_for_its_first_number_refuses_the_former_at_once(bench: QueueBe
     request = new.request([frame(0)])
     assert isinstance(request, PushRequest)
     assert str(new.connection.exchange_packed(request.pieces, request.count)[-1]) == "EI_SEQ 0"
-    # Else the types of a stream that are pushed after another would not go over at the same frame.
+    # Otherwise the types of a stream, which are pushed one after another, would not change hands at the same frame.
     assert old.push(frame(1)).dropped == {DropReason.FENCED: 1}
     assert new.push(frame(0)).pushed
     assert seqs(bench) == [0, 1]

@@ -197,7 +197,7 @@ def test_very_many_arguments_cost_little(own_bench: QueueBench, name: str) -> No
 
         return longest_call_s(own_bench, action)
 
-    # What Redis itself needs to hand over so many arguments.
+    # What Redis itself needs to hand over that many arguments.
     handed_over_s = min(call(nothing) for _ in range(3))
     empty = peak_bytes(own_bench)
     assert min(call(script(name).sha) for _ in range(3)) < 3 * handed_over_s + 0.2

@@ -37,7 +37,7 @@ async def reader(logins: Logins) -> AsyncIterator[QueueReader]:
 
 
 async def relieve(reader: QueueReader, megabytes: int, pods: set[str] = PODS) -> dict[str, int]:
-    """With a `maxmemory` of so many MB."""
+    """With a `maxmemory` of this many MB."""
     used, _ = await reader.memory()
     return dict(await ServerRelief(reader.clients.of("")).relieve(used, megabytes * MB, pods))
 

@@ -16,9 +16,9 @@ from tests.support.waiting import wait_for
 GROUP = "things"
 COST = 0.1
 WANTED = keys.wanted(GROUP)
-# So long that no pause of a busy machine ends it.
+# Longer than any pause of a busy machine.
 LONG_S = 60.0
-# Looks at all items take turns. After this pause the next round is one, with up to 100 items.
+# Only some rounds look at all items. After this pause the next one does, if there are up to 100 items.
 LOOK_S = 0.02
 
 

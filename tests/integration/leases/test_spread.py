@@ -14,7 +14,7 @@ __all__ = ["worker"]
 MEASURED_S = 3.1
 # After this an estimate that its worker has not replaced counts as measured too: the machine stood still for so long.
 GUESSED_S = 9.5
-# So long after a look at some 150 items the next round is one again.
+# This long after a look at some 150 items, the next round looks at all of them again.
 MANY_S = 0.04
 
 
@@ -64,7 +64,7 @@ def test_many_equal_items_are_spread_within_one(client: redis.Redis, worker: New
 
 
 def test_one_who_comes_just_after_another_gets_its_turn_to_look(client: redis.Redis, worker: NewWorker) -> None:
-    """Looks at so many items are 30 ms apart. A round is 50 ms here, and the second worker begins 12 ms later."""
+    """Looks at this many items are 30 ms apart. A round is 50 ms here, and the second worker begins 12 ms later."""
     want(client, 150, 0.01)
     one, two = worker("one"), worker("two")
     one.cost = two.cost = 0.01

@@ -93,7 +93,7 @@ def test_an_outage_is_an_error_and_never_zero(start: Start, tmp_path: Path) -> N
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
             wait_for(lambda: value_or_none(keda) is None, 20, "an error")  # for a second, the last reading holds
             server.start()
-            # The pods of this moment are not yet all that there are: a value would be too small.
+            # Not all pods have reported again: a value would be too small.
             report(client, "pod-2", 0.25)
             wait_for(lambda: service.ready()["ready"], 20, "the queue")
             with pytest.raises(grpc.RpcError) as refused:

@@ -22,7 +22,7 @@ def _us(at_s: float) -> int:
 def _status(
     reported: CameraStatus | None, left_s: float = 2.0, alive: tuple[str, ...] = ("old:1", "new:1")
 ) -> CameraStatus:
-    """The camera's status when `new` has claimed it from `old` so many seconds ago."""
+    """The camera's status when `new` claimed it from `old` this many seconds ago."""
     row = f"7 new:1 0.1 {_us(NOW_S)} 0 old:1 {_us(NOW_S - left_s)}".encode()
     workers = {name.encode(): f"{_us(NOW_S)} 2 0.1 0 3000000 0.1 1".encode() for name in alive}
     leases, lives = read_leases({b"gate": row}, workers, NOW_S)

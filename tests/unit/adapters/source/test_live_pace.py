@@ -12,7 +12,7 @@ FPS = 25
 
 
 def played(seconds: float, cost_s: float = 0.001) -> float:
-    """How many seconds of a recording are read in so many seconds, if a frame costs `cost_s`."""
+    """How many seconds of a recording are read in the given time, if a frame costs `cost_s`."""
     pace, now, number = LivePace(), 100.0, 0
     while now < 100 + seconds:
         now += cost_s + pace.pause_s(number / FPS, now)
