@@ -6,13 +6,65 @@
 -- Returns how many frames (of any stream) were dropped as queue_full; they are added to `dropped`. If it was asked,
 -- plus 4096 times: 0 (unknown), 1 (somebody watches), or width * 32768 + height of the models' input, plus 2^30 if
 -- letterboxed.
+
+-- All functions get what they need as arguments, as in pop.lua. No call removes more than MAX_REMOVED, or reads more
+-- than MAX_BYTES and one entry, whatever other programs have put into the lists. What is left is for the next call. An
+-- entry has some 50 bytes; a longer one than MAX_ENTRY is garbage.
+
+-- Returns the list's new length. A key of the wrong type (from a foreign SET) is deleted.
+local function append(list, ...)
+  local length = redis.pcall('RPUSH', list, ...)
+  if type(length) == 'number' then return length end
+  if string.match(length.err, '^WRONGTYPE') then redis.call('UNLINK', list) end
+  return redis.call('RPUSH', list, ...)
+end
+
+-- Drops the oldest `over` frames of this stream, and those of the oldest `cut` tokens. Returns how many frames there
+-- were.
+local function make_room(prefix, name, tokens, waiting, over, cut)
+  local MAX_BYTES, MAX_ENTRY = 1048576, 512
+  local gone, bytes = 0, 0
+  local function discard(stream, entry)
+    gone, bytes = gone + 1, bytes + #entry
+    local id = #entry <= MAX_ENTRY and string.match(entry, '^%d+ %d+ (.+)$')
+    if id then redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. id) end
+  end
+  -- One at a time: nobody knows how long an entry is before it is read.
+  for _ = 1, over do
+    discard(name, redis.call('LPOP', waiting))
+    if bytes > MAX_BYTES then break end
+  end
+  for _ = 1, cut do
+    if bytes > MAX_BYTES then break end
+    local victim = redis.call('LPOP', tokens)
+    if not victim then break end
+    if #victim > 128 then
+      bytes = bytes + #victim
+    else
+      local entry = redis.pcall('LPOP', prefix .. 'waiting:' .. victim)
+      if type(entry) == 'string' then discard(victim, entry) end
+    end
+  end
+  return gone
+end
+
+-- The keys are not declared, since EVALSHA would ask for the right to write them. Where an older users.acl does not
+-- allow reading them, the size is unknown.
+local function wanted_size(prefix, name)
+  local watched = redis.pcall('GETRANGE', prefix .. 'want:' .. name, 0, 31)
+  if type(watched) == 'string' and watched ~= '' then return 1 end
+  local input = redis.pcall('GETRANGE', prefix .. 'want', 0, 31)
+  local width, height, how = string.match(type(input) == 'string' and input or '', '^(%d+)x(%d+) (%a+)$')
+  width, height = tonumber(width), tonumber(height)
+  if not width or width < 1 or width > 16384 or height < 1 or height > 16384 then return 0 end
+  return (how == 'letterbox' and 1073741824 or 0) + width * 32768 + height
+end
+
 local tokens, waiting, dropped = KEYS[1], KEYS[2], KEYS[3]
 local prefix, name, depth, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local asked = ARGV[#ARGV] == 'size'
 local count = #ARGV - (asked and 5 or 4)
--- No call removes more than this, or reads more bytes and one entry, whatever other programs have put into the lists.
--- What is left is for the next call. An entry has some 50 bytes; a longer one than this is garbage.
-local MAX_REMOVED, MAX_BYTES, MAX_ENTRY, MAX_FRAMES = 1280, 1048576, 512, 1024
+local MAX_REMOVED, MAX_ENTRY, MAX_FRAMES = 1280, 512, 1024
 
 -- They are repeated for each frame, so long ones would multiply.
 if #name > 128 or #prefix > 256 or #tokens + #waiting + #dropped > 2048 then
@@ -38,13 +90,6 @@ if type(found) == 'number' and found < count then
   return redis.error_reply('OOM the server has not kept all frames of this push')
 end
 
--- Returns the list's new length. A key of the wrong type (from a foreign SET) is deleted.
-local function append(list, ...)
-  local length = redis.pcall('RPUSH', list, ...)
-  if type(length) == 'number' then return length end
-  if string.match(length.err, '^WRONGTYPE') then redis.call('UNLINK', list) end
-  return redis.call('RPUSH', list, ...)
-end
 local own = append(waiting, unpack(entries)) - count
 local over = math.min(MAX_REMOVED, math.max(0, own + count - depth))
 local add = math.max(0, count - over)
@@ -69,44 +114,10 @@ if all == add and own > 0 then
 end
 local cut = math.min(MAX_REMOVED, math.max(0, all - limit))
 
-local gone, bytes = 0, 0
-if over + cut > 0 then
-  local function discard(stream, entry)
-    gone, bytes = gone + 1, bytes + #entry
-    local id = #entry <= MAX_ENTRY and string.match(entry, '^%d+ %d+ (.+)$')
-    if id then redis.call('UNLINK', prefix .. 'frame:' .. stream .. ':' .. id) end
-  end
-  -- One at a time: nobody knows how long an entry is before it is read.
-  for _ = 1, over do
-    discard(name, redis.call('LPOP', waiting))
-    if bytes > MAX_BYTES then break end
-  end
-  for _ = 1, cut do
-    if bytes > MAX_BYTES then break end
-    local victim = redis.call('LPOP', tokens)
-    if not victim then break end
-    if #victim > 128 then
-      bytes = bytes + #victim
-    else
-      local entry = redis.pcall('LPOP', prefix .. 'waiting:' .. victim)
-      if type(entry) == 'string' then discard(victim, entry) end
-    end
-  end
-  if gone > 0 and type(redis.pcall('HINCRBY', dropped, 'queue_full', gone)) ~= 'number' then
-    redis.call('UNLINK', dropped)
-    redis.call('HINCRBY', dropped, 'queue_full', gone)
-  end
+local gone = 0
+if over + cut > 0 then gone = make_room(prefix, name, tokens, waiting, over, cut) end
+if gone > 0 and type(redis.pcall('HINCRBY', dropped, 'queue_full', gone)) ~= 'number' then
+  redis.call('UNLINK', dropped)
+  redis.call('HINCRBY', dropped, 'queue_full', gone)
 end
-if not asked then return gone end
-
--- These keys are not declared, since EVALSHA would ask for the right to write them. Where an older users.acl does not
--- allow reading them, the size is unknown.
-local function begin_of(key)
-  local found = redis.pcall('GETRANGE', key, 0, 31)
-  return type(found) == 'string' and found or ''
-end
-if begin_of(prefix .. 'want:' .. name) ~= '' then return gone + 4096 end
-local width, height, how = string.match(begin_of(prefix .. 'want'), '^(%d+)x(%d+) (%a+)$')
-width, height = tonumber(width), tonumber(height)
-if not width or width < 1 or width > 16384 or height < 1 or height > 16384 then return gone end
-return gone + 4096 * ((how == 'letterbox' and 1073741824 or 0) + width * 32768 + height)
+return asked and gone + 4096 * wanted_size(prefix, name) or gone
