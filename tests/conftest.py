@@ -21,6 +21,8 @@ settings.register_profile("project", deadline=None, derandomize=bool(os.environ.
 settings.load_profile("project")
 # A make that a test starts has nothing to do with the make that started the tests.
 os.environ.pop("MAKEFLAGS", None)
+# In the child of a fork, gRPC's handlers can wait for ever, before it becomes another program. No child uses gRPC.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's job in the background ignores Ctrl-C, and so would the processes that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
