@@ -126,11 +126,11 @@ class SinkOutbox:
 
     def leave(self) -> None:
         """Says that the caller, who has the sink, has delivered and acknowledged all that it took."""
-        self._client.hset(keys.event_holders(0), _left(self._sink), self._epoch())
+        self._client.hset(keys.event_holders(0), left_field(self._sink), self._epoch())
 
     def is_left(self) -> bool:
         """Whether the last worker that had the sink has left it."""
-        holder, left = self._client.hmget(keys.event_holders(0), [self._sink, _left(self._sink)])
+        holder, left = self._client.hmget(keys.event_holders(0), [self._sink, left_field(self._sink)])
         return read_count(left, MAX_EPOCH) >= read_count(holder, MAX_EPOCH)
 
     def intact(self) -> bool:
@@ -189,7 +189,8 @@ class SinkOutbox:
         return str(page[0][0].decode()) if page else FIRST
 
 
-def _left(sink: str) -> str:
+def left_field(sink: str) -> str:
+    """The field of `event_holders(0)` with the epoch of the last worker that has left the sink."""
     return f"{sink}:left"
 
 

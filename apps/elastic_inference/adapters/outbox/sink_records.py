@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from elastic_inference.adapters.leases.lease_rows import read_leases
+from elastic_inference.adapters.outbox.sink_outbox import left_field
 from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.domain import keys
 from elastic_inference.domain.leases import MAX_EPOCH
@@ -96,7 +97,7 @@ class SinkRecords:
         pipe = self._client.pipeline(transaction=False)
         for each in range(partitions):
             pipe.hdel(keys.event_sinks(each), sink)
-            pipe.hdel(keys.event_holders(each), sink, f"{sink}:left")
+            pipe.hdel(keys.event_holders(each), sink, left_field(sink))
         pipe.hdel(keys.SINK_STATES, sink)
         pipe.execute()
 
