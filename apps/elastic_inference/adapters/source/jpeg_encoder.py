@@ -17,7 +17,7 @@ from elastic_inference.adapters.decoded_image import is_rare, is_whole, much_is_
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.encoder_planes import JpegPlanes
 from elastic_inference.adapters.source.rare_jpeg import decode_rare
-from elastic_inference.adapters.source.video_turn import video_orientation
+from elastic_inference.adapters.source.video_turn import VideoTurn
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
 from elastic_inference.domain.image_size import FrameSize
@@ -46,6 +46,7 @@ class JpegEncoder:
         self._width, self._height = width, height
         self._max_pixels, self._max_memory = max_pixels, max_memory
         self._planes = JpegPlanes()
+        self._turn = VideoTurn()
 
     def encode(
         self, frame: CapturedFrame, needed: Callable[[int, int], FrameSize] | None = None
@@ -70,7 +71,7 @@ class JpegEncoder:
             rare_fits = _RARE_BYTES_A_PIXEL * width * height <= self._max_memory
             decoded = self._decode(data, target[::-1] if turned else target, rare_fits)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
-        turn = video_orientation(image)
+        turn = self._turn.orientation(image)
         turned = turn >= FIRST_TURNED
         target = self.target(image.height, image.width) if turned else self.target(image.width, image.height)
         self._check(*target)

@@ -24,9 +24,33 @@ _ORIENTATIONS = {
 }
 
 
-def video_orientation(image: av.VideoFrame) -> int:
-    """EXIF's orientation (1 to 8) that the frame states; 1 if it states none, or a turn by another angle."""
-    matrix = image.side_data.get("DISPLAYMATRIX")
+# `VideoFrame.rotation` counts counterclockwise.
+_BY_ROTATION = {-90: 6, 90: 8, 180: 3, -180: 3}
+
+
+class VideoTurn:
+    """EXIF's orientation of one source's frames. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._kind: tuple[int, int, int] | None = None
+        self._orientation = 1
+
+    def orientation(self, image: av.VideoFrame) -> int:
+        """The orientation (1 to 8) that the frame states; 1 if it states none, or a turn by another angle."""
+        kind = image.rotation, image.width, image.height
+        if kind != self._kind:
+            # A frame and its side data refer to each other, once they were read: the image then stays in memory until
+            # the garbage collector runs. So only the first frame of a kind is asked.
+            self._kind, self._orientation = kind, _stated(image)
+        return self._orientation
+
+
+def _stated(image: av.VideoFrame) -> int:
+    try:
+        matrix = image.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV does not know all kinds of side data, and then reads none.
+        return _BY_ROTATION.get(image.rotation, 1)
     if not isinstance(matrix, SideData) or matrix.buffer_size < _MATRIX_BYTES:
         return 1
     numbers = struct.unpack_from("=5i", memoryview(matrix))

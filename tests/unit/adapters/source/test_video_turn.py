@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 import simplejpeg
+from PIL import Image
 
+from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 
@@ -59,3 +64,39 @@ def test_h264_says_it_too_and_mirrored_video_is_mirrored(tmp_path: Path) -> None
         video.close()
     assert np.abs(pixels[0] - pixels[1][:, ::-1]).mean() < 8
     assert np.abs(pixels[0] - pixels[1]).mean() > 30
+
+
+def test_no_image_stays_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    ffmpeg("-f lavfi -i testsrc2=size=320x180:rate=25 -frames:v 25 -c:v libx264 -threads 1", str(path))
+    video, encoder = FileSource(path), JpegEncoder()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(25):
+            video.grab(lambda: None)
+            encoder.encode(video.retrieve())
+        kept = [each for each in gc.get_objects() if isinstance(each, av.VideoFrame)]
+    finally:
+        gc.enable()
+        video.close()
+    assert len(kept) <= 3
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (64, 32)), (3, (64, 32)), (6, (32, 64)), (8, (32, 64))])
+def test_side_data_that_cannot_be_read_leave_the_rotation(orientation: int, size: tuple[int, int]) -> None:
+    # FFmpeg attaches EXIF to a photograph's frame, a kind that PyAV's table lacks.
+    photograph, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:16, :32] = 255  # above, to the left
+    Image.fromarray(pixels).save(photograph, "JPEG", exif=exif)
+    photograph.seek(0)
+    with av.open(photograph) as container:
+        frame = next(container.decode(video=0))
+    data, *found = JpegEncoder(95).encode(CapturedFrame.of(frame, 0.0, 0.0))
+    assert tuple(found) == size
+    bright = simplejpeg.decode_jpeg(data, "GRAY")[..., 0] > 128
+    corner = {1: (0, 0), 3: (1, 1), 6: (0, 1), 8: (1, 0)}[orientation]
+    rows, columns = (np.flatnonzero(bright.any(axis)) for axis in (1, 0))
+    assert (rows.mean() > size[1] / 2, columns.mean() > size[0] / 2) == tuple(map(bool, corner))
