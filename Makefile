@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK := container/locks/dev.txt
+# The demo starts without the packages that only the tests need: half of the time of a first installation.
+DEMO_STAMP := $(VENV)/.installed-demo
+DEMO_LOCK := container/locks/demo.txt
 DASHBOARD := apps/elastic_inference/flows/gateway/dashboard/index.html
 OPENAPI := apps/elastic_inference/flows/gateway/openapi.json
 CATALOGUE := apps/elastic_inference/adapters/catalogue/catalogue.json
@@ -20,8 +23,8 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test checks dashboard-types dashboard-tests test-python test-side-by-side test-alone \
-    test-load test-dashboard test-components test-browser test-sinks test-outages test-models test-faults test-fuzz \
+.PHONY: help install install-demo demo test checks dashboard-types dashboard-tests test-python test-side-by-side \
+    test-alone test-load test-dashboard test-components test-browser test-sinks test-outages test-models test-faults test-fuzz \
     test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint-dashboard \
     lint-scripts lint-python types docs clean \
     dashboard screenshots has-node
@@ -30,10 +33,18 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
 	  awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 
+HAS_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+    { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
+
 $(STAMP): setup.py $(LOCK)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed: make PYTHON=…"; exit 1; }
-	@tools/lib/python-environment.sh $(VENV) "$(PYTHON)" $(LOCK)
+	@$(HAS_PYTHON)
+	@tools/lib/python-environment.sh $(VENV) "$(PYTHON)" $(LOCK) $(notdir $(STAMP) $(DEMO_STAMP))
+
+$(DEMO_STAMP): setup.py $(DEMO_LOCK)
+	@$(HAS_PYTHON)
+	@tools/lib/python-environment.sh $(VENV) "$(PYTHON)" $(DEMO_LOCK) $(notdir $(DEMO_STAMP))
+
+install-demo: $(DEMO_STAMP)
 
 install: $(STAMP) ## create or update .venv with all packages
 
@@ -54,9 +65,9 @@ dashboard: $(DASHBOARD) ## build the dashboard if it is missing or out of date
 
 # Python's packages keep one core busy, the dashboard has the other.
 demo: ## real detections on real video at http://localhost:31002 (ARGS="-h" shows the options)
-	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory -j2 install dashboard; \
+	@if $(MAKE) --silent has-node; then $(MAKE) --no-print-directory -j2 install-demo dashboard; \
 	else echo "Node.js 20 or newer is missing: there is no dashboard, only REST, snapshots and websockets."; \
-	$(MAKE) --no-print-directory install; fi
+	$(MAKE) --no-print-directory install-demo; fi
 	@exec $(BIN)/ei-demo $(ARGS)
 
 # Python's packages keep one core busy while they are installed, the dashboard has the other. The tests leave some of

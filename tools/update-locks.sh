@@ -48,5 +48,7 @@ lock model-api --no-deps "$folder/model-api.in"
 grep -hoE '"(jinja2|pydantic|pyyaml)>=[0-9.]+"' setup.py | tr -d '"' | sort -u >"$folder/manifests.in"
 lock manifests "$folder/manifests.in"
 lock dev setup.py --extra all --extra dev
+# what the services need, in the versions of the tests
+lock demo "$folder/build.in" setup.py --extra all --constraint container/locks/dev.txt
 echo tests/fuzz/requirements.txt
 write tests/fuzz/requirements.txt tests/fuzz/requirements.in tests/fuzz/requirements.in

@@ -1,8 +1,9 @@
-"""`make install` after one that was interrupted. Only Python's venv and pip are stand-ins, which can be stopped."""
+"""What `make install` and `make demo` install, also after an interruption. Only venv and pip are stand-ins."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.support.waiting import wait_for
 
+PINNED = re.compile(r"^[a-z].*==\S+", re.MULTILINE)
 # As the real ones: an environment without pip, or with a package that is half installed, makes pip end in a traceback.
 PYTHON = """#!/usr/bin/env bash
 folder="$(cd "$(dirname "$0")/.." && pwd)"
@@ -41,7 +43,7 @@ class Project:
         self.pause_at.mkdir()
         (self.folder / "tools").mkdir(parents=True)
         shutil.copytree(REPOSITORY / "tools" / "lib", self.folder / "tools" / "lib")
-        for name in ("Makefile", "setup.py", "container/locks/dev.txt"):
+        for name in ("Makefile", "setup.py", "container/locks/dev.txt", "container/locks/demo.txt"):
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, self.folder / name)
         self.python = folder / "python"
@@ -49,10 +51,10 @@ class Project:
         self.python.chmod(0o755)
         self.stamp = self.folder / ".venv" / ".installed"
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, target: str = "install") -> subprocess.Popen[str]:
         """`make install` in a process group of its own."""
         return subprocess.Popen(
-            ["make", "--no-print-directory", "install", f"PYTHON={self.python}"],
+            ["make", "--no-print-directory", target, f"PYTHON={self.python}"],
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "PAUSE_AT": str(self.pause_at)},
             stdout=subprocess.PIPE,
@@ -70,9 +72,9 @@ class Project:
         for file in self.pause_at.iterdir():
             file.unlink()
 
-    def install(self) -> tuple[int, str]:
+    def install(self, target: str = "install") -> tuple[int, str]:
         """The exit code and what was said."""
-        with self.start() as process:
+        with self.start(target) as process:
             said = process.communicate(timeout=60)[0]
         return process.returncode, said
 
@@ -113,3 +115,22 @@ def test_an_update_that_fails_cleanly_keeps_the_environment(project: Project) ->
     (project.pause_at / "offline").unlink()
     assert project.install()[0] == 0
     assert kept.exists()
+
+
+def test_the_demo_installs_less_and_what_the_tests_need_is_added(project: Project) -> None:
+    by_pip = project.folder / ".venv" / "installed-by-pip"
+    assert project.install("install-demo")[0] == 0
+    assert not project.stamp.exists()
+    assert "pip container/locks/demo.txt" in by_pip.read_text()
+    assert "dev.txt" not in by_pip.read_text()
+    assert project.install("install-demo") == (0, "make: Nothing to be done for 'install-demo'.\n")
+    assert project.install()[0] == 0
+    assert "pip container/locks/dev.txt" in by_pip.read_text(), "added, not started again"
+    assert project.stamp.exists()
+    assert project.install("install-demo")[1] == "make: Nothing to be done for 'install-demo'.\n"
+
+
+def test_the_demo_runs_what_the_tests_have_tested() -> None:
+    locks = REPOSITORY / "container" / "locks"
+    demo, tests = ((locks / name).read_text() for name in ("demo.txt", "dev.txt"))
+    assert set(PINNED.findall(demo)) <= set(PINNED.findall(tests))
