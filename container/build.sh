@@ -148,7 +148,7 @@ sboms=build/sbom
 save=container/save
 
 have_downloads() { # completes .venv, whose commands fetch models and clips, if it is missing or incomplete
-    [[ ! -e .venv/.installed ]] || return 0
+    ! compgen -G ".venv/.installed*" >/dev/null || return 0
     [[ -d .venv ]] || ! command -v ei-download-models >/dev/null || return 0
     say "running 'make install' for the commands that fetch models and clips (a few minutes, once)"
     make --no-print-directory install \
