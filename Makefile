@@ -25,8 +25,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install install-demo demo test checks dashboard-types dashboard-tests test-python test-side-by-side \
     test-alone test-load test-dashboard test-components test-browser test-sinks test-outages test-models test-faults \
-    test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint lint- \
-    dashboard lint-scripts lint-python types docs clean dashboard screenshots has-node
+    test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint \
+    lint-dashboard lint-scripts lint-python types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
