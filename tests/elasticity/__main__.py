@@ -31,7 +31,7 @@ from tests.elasticity.load import Load
 from tests.elasticity.model_switch import ACTION, RESET, ModelApi
 from tests.elasticity.plot import plot
 from tests.elasticity.record import Models, Run, Sample
-from tests.elasticity.scenarios import STEPS, TARGET, Scenario, default, further
+from tests.elasticity.scenarios import HIGH, STEPS, TARGET, Scenario, default, further
 from tests.elasticity.simulated import simulate_run
 from tests.support.manifests import PROJECT
 
@@ -58,9 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    chosen = [*default(options.hold), *(further(options.window, options.steps, options.seed) if options.all else ())]
+    chosen = [
+        *default(options.hold),
+        *(further(options.window, options.steps, options.seed, options.demand) if options.all else ()),
+    ]
     if options.only:
-        every = [*default(options.hold), *further(options.window, options.steps, options.seed)]
+        every = [*default(options.hold), *further(options.window, options.steps, options.seed, options.demand)]
         chosen = [each for each in every if each.name in options.only.split(",")]
         if not chosen:
             print(f"--only {options.only}: expected some of {', '.join(each.name for each in every)}", file=sys.stderr)
@@ -141,6 +144,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--pod-fps", type=float, help="what a pod infers (measured first); needed with --beside")
     parser.add_argument("--steps", type=int, default=STEPS, help="of step-at-random (%(default)s)")
+    parser.add_argument(
+        "--demand", type=float, default=HIGH, metavar="PODS", help="to which it rises, in fully used pods (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of its moments (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the namespace")
     parser.add_argument("--keep-monitoring", action="store_true", help="use the monitoring that is installed already")

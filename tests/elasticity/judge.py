@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.elasticity import model_switch
 from tests.elasticity.record import Run, Wake
-from tests.elasticity.scenarios import HIGH, Scenario, pods
+from tests.elasticity.scenarios import Scenario, pods
 from tests.elasticity.steps import answers, missed, summary
 
 SHIPPED_WINDOW_S = 300
@@ -31,9 +31,10 @@ def problems_of(run: Run, scenario: Scenario, window_s: int) -> list[str]:
     if run.autoscaler == "hpa-cpu":  # for comparison only
         return problems
     if scenario.steps:
-        found = answers(run, scenario.steps, pods(HIGH))
-        print(*found, summary(found, pods(HIGH)), sep="\n", flush=True)
-        problems += missed(found, pods(HIGH))
+        needed = pods(scenario.demand(scenario.steps[0].up_s))
+        found = answers(run, scenario.steps, needed)
+        print(*found, summary(found, needed), sep="\n", flush=True)
+        problems += missed(found, needed)
     if scenario.changes_models():
         problems += model_switch.missed(run, scenario.disturb)
     return problems + _late(run, scenario, window_s) + _restless(run, scenario)

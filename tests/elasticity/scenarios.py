@@ -122,8 +122,11 @@ def default(hold_s: float = 600.0) -> list[Scenario]:
     ]
 
 
-def further(window_s: float = 60.0, steps: int = STEPS, seed: int = 1) -> list[Scenario]:
-    """What `--all` adds, for a scale-in window of `window_s`; `steps` and `seed` are those of the steps at random."""
+def further(window_s: float = 60.0, steps: int = STEPS, seed: int = 1, high: float = HIGH) -> list[Scenario]:
+    """What `--all` adds, for a scale-in window of `window_s`. The steps at random are `steps`, at moments by `seed`.
+
+    `high` is the demand to which they rise, in fully used pods.
+    """
     found = []
     for autoscaler in ("hpa-ratio", "keda"):
         keda = autoscaler == "keda"
@@ -169,7 +172,7 @@ def further(window_s: float = 60.0, steps: int = STEPS, seed: int = 1) -> list[S
         Scenario(
             "shipped-windows-keda", "keda", 4, 60, 600, step(HIGH, LOW, 60), 1, shipped_windows=True, within_s=GOES_S
         ),
-        _steps_at_random(window_s, steps, seed),
+        _steps_at_random(window_s, steps, seed, high),
         Scenario("step-up-keda-push", "keda-push", 1, 40, 160, step(LOW, HIGH, 40), pods(HIGH)),
         Scenario("step-down-keda", "keda", 4, 60, 300, step(HIGH, LOW, 60), 1, within_s=GOES_S),
         # For comparison: it has to probe, so the only bar is that no frame is lost.
@@ -177,7 +180,7 @@ def further(window_s: float = 60.0, steps: int = STEPS, seed: int = 1) -> list[S
     ]
 
 
-def _steps_at_random(window_s: float, count: int, seed: int) -> Scenario:
+def _steps_at_random(window_s: float, count: int, seed: int, high: float) -> Scenario:
     """20 steps take some 50 minutes, 40 with a window of 30 s. `tests.elasticity.steps` has its bars."""
     steps = tuple(random_steps(count, window_s, seed))
     last_s = steps[-1].down_s
@@ -187,7 +190,7 @@ def _steps_at_random(window_s: float, count: int, seed: int) -> Scenario:
         1,
         last_s,
         last_s + 180,
-        lambda now_s: demand_at(steps, LOW, HIGH, now_s),
+        lambda now_s: demand_at(steps, LOW, high, now_s),
         1,
         within_s=GOES_S,
         turns=2 * len(steps) - 1,
