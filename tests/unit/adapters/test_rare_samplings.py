@@ -59,11 +59,19 @@ def test_every_part_reads_it(data: bytes) -> None:
     MotionDetector().moves(CapturedFrame(0, 0, jpeg=data), 0.0, alone=False)
 
 
-def test_without_its_end_it_is_checked_for_missing_rows() -> None:
-    # All of one colour, so it could also be the colour of missing rows.
+@pytest.mark.parametrize("data", RARE, ids=["3x1", "2x2,2x1", "1x1,2x2", "4x2"])
+def test_without_its_end_marker_it_is_shown_and_half_of_it_is_not(data: bytes) -> None:
+    # All of one colour, which missing rows have too.
+    cut = data[:-2]
+    decoder = JpegDecoder("RGB")
+    assert decoder.decode(cut, WIDTH, HEIGHT, WIDTH, HEIGHT).mean() == pytest.approx(GREY, abs=1)
+    assert decoder.damaged
+    small, *size = JpegEncoder(80, 160).encode(CapturedFrame(0, 0, jpeg=cut))
+    assert (size, mean_grey(small)) == ([160, 120], pytest.approx(GREY, abs=2))
+    half = data[: (data.index(b"\xff\xda") + len(data)) // 2]
     for call in (
-        lambda: JpegDecoder("RGB").decode(RARE[0][:-2], WIDTH, HEIGHT, WIDTH, HEIGHT),
-        lambda: JpegEncoder(80, 160).encode(CapturedFrame(0, 0, jpeg=RARE[0][:-2])),
+        lambda: decoder.decode(half, WIDTH, HEIGHT, WIDTH, HEIGHT),
+        lambda: JpegEncoder(80, 160).encode(CapturedFrame(0, 0, jpeg=half)),
     ):
         with pytest.raises(InvalidFrameError, match="is missing"):
             call()

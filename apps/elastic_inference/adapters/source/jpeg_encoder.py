@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from elastic_inference.adapters.decoded_image import is_rare, is_whole, much_is_missing, upright
+from elastic_inference.adapters.decoded_image import END, has_end, is_rare, is_whole, much_is_missing, upright
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.encoder_planes import JpegPlanes
 from elastic_inference.adapters.source.rare_jpeg import decode_rare
@@ -130,19 +130,26 @@ class JpegEncoder:
         except ValueError as error:
             refused = error
         clean = without_stray_bytes(data)
-        if clean is not data:
+        mended = clean if has_end(clean) else clean + END
+        if mended is not data:
             try:
-                return decode(clean, strict=True)
+                return decode(mended, strict=True)
             except ValueError as error:
                 refused = error
-        rare = is_rare(refused)
+        damaged = not is_whole(clean, refused)
         try:
-            pixels = decode_rare(clean, "rgb24", refused) if rare and rare_fits else decode(clean, strict=False)
+            if is_rare(refused) and rare_fits:
+                return decode_rare(mended, "rgb24", refused, damaged)
+            if damaged and much_is_missing(mended, _smallest_grey):
+                raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing")
+            return decode(mended, strict=False)
         except ValueError as error:
             raise InvalidFrameError(InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}") from None
-        if not is_whole(clean, refused) and much_is_missing(pixels):
-            raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing")
-        return pixels
+
+
+def _smallest_grey(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    grey = simplejpeg.decode_jpeg(jpeg, "GRAY", fastdct=True, min_width=1, min_height=1, strict=False)
+    return np.asarray(grey, np.uint8)
 
 
 def mean_grey(jpeg: bytes) -> float:

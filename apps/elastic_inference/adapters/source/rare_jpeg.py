@@ -13,11 +13,15 @@ from elastic_inference.adapters.decoded_image import is_rare
 from elastic_inference.domain.errors import InvalidFrameError
 from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_size
 
+# An image of which the lowest quarter is missing is useless.
+_PART = 4
 
-def decode_rare(jpeg: bytes, form: str, refused: ValueError) -> npt.NDArray[np.uint8]:
+
+def decode_rare(jpeg: bytes, form: str, refused: ValueError, damaged: bool = False) -> npt.NDArray[np.uint8]:
     """The image at its full size as `rgb24` (H x W x 3) or `gray` (H x W). Raises ValueError.
 
-    `refused` is the error of simplejpeg; it is raised again for any other image.
+    `refused` is the error of simplejpeg; it is raised again for any other image. Of a `damaged` image, FFmpeg must
+    have decoded three quarters.
     """
     if not is_rare(refused):
         raise refused
@@ -33,6 +37,18 @@ def decode_rare(jpeg: bytes, form: str, refused: ValueError) -> npt.NDArray[np.u
         frames = [*context.decode(av.Packet(jpeg)), *context.decode(None)]
         if not frames:
             raise ValueError("it holds no image")
+        if damaged and _stops_early(frames[0]):
+            raise ValueError("a quarter of it or more is missing")
         return np.asarray(frames[0].to_ndarray(format=form), np.uint8)
     except av.FFmpegError as error:
         raise ValueError(str(error)) from None
+
+
+def _stops_early(image: av.VideoFrame) -> bool:
+    """Whether the lowest quarter was not decoded: FFmpeg stops at a wrong code, and leaves zeros.
+
+    Zeros in luma and chroma are a green that no RGB image becomes.
+    """
+    if image.format.is_rgb or len(image.planes) < 3:
+        return False
+    return not any(bytes(plane)[-(plane.buffer_size // _PART) :].strip(b"\0") for plane in image.planes)

@@ -174,36 +174,45 @@ class JpegDecoder:
     def _second_try(self, data: bytes, width: int, height: int, by: int, error: ValueError) -> Image | None:
         """The image as far as it can be decoded; None if another decoder should try."""
         clean = without_stray_bytes(data)
-        if clean is not data:
+        self.damaged = not has_end(clean)
+        mended = clean + END if self.damaged else clean
+        if mended is not data:
             try:
-                return self._fast(clean, width, height, by > 1, strict=True)
+                return self._fast(mended, width, height, by > 1, strict=True)
             except ValueError as other:
-                data, error = clean, other
-        self.damaged = not is_whole(data, error)
+                error = other
+        self.damaged = not is_whole(clean, error)
         if is_rare(error):
             return None
         try:
-            # At an eighth of the size first: a useless image must not cost more than a good one.
-            if self.damaged and much_is_missing(self._smallest(data)):
+            # At an eighth of the size first: a useless image must not cost much more than a good one.
+            if self.damaged and much_is_missing(mended, self._smallest):
                 raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the image or more is missing")
-            return self._fast(data, width, height, by > 1, strict=False)
+            return self._fast(mended, width, height, by > 1, strict=False)
         except ValueError:
             return None
 
     def _by_opencv(self, data: bytes, error: ValueError) -> Image:
         """For rare subsamplings, and colour models that simplejpeg does not convert (CMYK, YCCK)."""
         try:
-            whole = data + END if self.damaged and not has_end(data) else data
+            whole = data if has_end(data) else data + END
+            if self.damaged and much_is_missing(whole, _smallest_by_opencv):
+                raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the image or more is missing")
             decoded = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error as other:
+        except (cv2.error, ValueError) as other:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(other).strip()[:200]) from None
         if decoded is None:
             raise InvalidFrameError(InvalidReason.NOT_JPEG, str(error))
-        if self.damaged and much_is_missing(np.asarray(decoded, np.uint8)):
-            raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the image or more is missing")
         if self._colour == "RGB":
             decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         return np.asarray(decoded, np.uint8)
+
+
+def _smallest_by_opencv(data: bytes) -> Image:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
+    if decoded is None:
+        raise ValueError("OpenCV can't decode it")
+    return np.asarray(decoded, np.uint8)
 
 
 def _resize(source: PlaneBuffer, target: PlaneBuffer) -> None:
