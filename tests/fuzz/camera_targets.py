@@ -17,6 +17,7 @@ from elastic_inference.adapters.camera_registry.requests import read_reply, read
 from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.source.guarded import RtspGuard, _target
 from elastic_inference.adapters.source.playlist_guard import PlaylistBytes, PlaylistGuard
+from elastic_inference.adapters.source.rtmp import RtmpAnswers
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
 from elastic_inference.domain.camera import CameraLogin, CameraSpec, CameraState, CameraStatus
 from elastic_inference.domain.camera_changes import new_camera, patched, read_model, replaced
@@ -177,8 +178,11 @@ def _addresses(data: bytes) -> None:
             assert call == rules.resolve, "a resolver returns addresses"
     RtspGuard().allows(data)
     guard = PlaylistGuard(PlaylistBytes())
+    answers = RtmpAnswers()
     for at in range(0, len(data), 7):
         guard.allows(data[at : at + 7])
+        answers.allows(data[at : at + 7])
+    assert len(answers.refusal(has_login=False)) < 200
     host, port, head = _target(data)
     assert host
     assert 0 <= port <= 99_999
@@ -190,6 +194,7 @@ def _address_seeds() -> list[bytes]:
         *(b"10.0.0.7", b"::ffff:127.0.0.1", b"file:///nowhere/../a%00"),
         b"GET http://a.example:81/x HTTP/1.1\r\nHost: a\r\nProxy-Connection: x\r\n\r\n",
         b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
+        b"\2\0\x20NetConnection.Connect.Rej\xc3ected [ code=403 need auth ]",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\n#\r\n6\r\nEXTM3U\r\n",
     ]
 

@@ -1,4 +1,4 @@
-"""A camera whose frame never ends: FFmpeg would collect it in memory until there is none left."""
+"""A camera that sends without end, but no frame: FFmpeg would collect what comes until there is no memory left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +18,9 @@ from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.domain.errors import SourceError
 from tests.support.fixed_answer import HEAD, serving
 from tests.support.ports import free_port
+from tests.support.rtmp_server import DATA, RtmpServer, message
 from tests.support.rtsp_plain import encode, rtsp_camera
+from tests.support.waiting import wait_for
 
 BEGIN_OF_A_KEY_FRAME = b"\0\0\0\1\x65\x88"
 WHY = "without a complete frame"
@@ -35,6 +38,11 @@ def read_on(source: Source, frames: int) -> None:
             source.grab(lambda: None)
     finally:
         source.close()
+
+
+def unchecked(url: str) -> Source:
+    """As a camera stream service opens its only camera: any address is allowed."""
+    return open_camera(load(CameraSettings, {"CAMERA": url}))
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +72,55 @@ def test_a_stream_of_many_frames_is_read_on() -> None:
         read_on(opened(f"rtsp://127.0.0.1:{port}/live"), 80)
 
 
+BOTH = pytest.mark.parametrize("opens", [opened, unchecked])
+
+
+def when_there(opens: Callable[[str], Source], url: str) -> Source:
+    """Opens a camera whose server may still be starting."""
+
+    def attempt() -> Source | None:
+        try:
+            return opens(url)
+        except SourceError as error:
+            if "refuses the connection" not in str(error):
+                raise
+            return None
+
+    found = wait_for(attempt, 30, "the camera")
+    assert found is not None
+    return found
+
+
+@BOTH
+def test_over_rtmp_it_ends_in_an_error(opens: Callable[[str], Source]) -> None:
+    # After a second of video, sound goes on for ever: each packet is complete, so FFmpeg's time-out never comes.
+    url = f"rtmp://127.0.0.1:{free_port()}/live/gate"
+    sources = "-f lavfi -i testsrc2=s=64x48:r=10:d=1 -f lavfi -i anoisesrc=r=44100"
+    codecs = "-c:v libx264 -preset ultrafast -g 5 -pix_fmt yuv420p -c:a pcm_s16le"
+    command = f"ffmpeg -v quiet {sources} {codecs} -f flv -listen 1 {url}"
+    with subprocess.Popen(command.split(), stdin=subprocess.DEVNULL) as server:
+        try:
+            with pytest.raises(SourceError, match=WHY):
+                read_on(when_there(opens, url), 1000)
+        finally:
+            server.kill()
+
+
+def metadata_without_end(server: RtmpServer, client: socket.socket) -> None:
+    server.wait_for(client, "tcUrl")
+    while server.sent < 64 << 20:
+        server.send(client, message(DATA, bytes(1 << 20)))
+
+
+@BOTH
+def test_over_rtmp_metadata_without_an_end_is_not_read(opens: Callable[[str], Source]) -> None:
+    with RtmpServer(metadata_without_end) as server:
+        with pytest.raises(SourceError, match=WHY):
+            opens(f"rtmp://127.0.0.1:{server.port}/live/gate")
+        # What the kernel holds between the two comes on top.
+        assert server.sent < 32 << 20
+
+
 def mpeg_ts(h264: bytes) -> bytes:
     command = "ffmpeg -v error -f h264 -i - -c copy -f mpegts -"
     return subprocess.run(command.split(), input=h264, capture_output=True, check=True).stdout
@@ -74,12 +131,13 @@ def endless_packets(count: int) -> bytes:
     return b"".join(bytes([0x47, 0x01, 0x00, 0x10 | number & 15]) + b"\x55" * 184 for number in range(count))
 
 
-def test_over_hls_it_ends_in_an_error() -> None:
+@BOTH
+def test_over_hls_it_ends_in_an_error(opens: Callable[[str], Source]) -> None:
     segment = mpeg_ts(encode(1, 10, 5)) + endless_packets(20_000)
     with serving(HEAD % (b"200 OK", b"Content-Type: video/mp2t\r\n") + segment) as segments:
         playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:%d/a.ts\n" % segments.port
         with serving(HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\n") + playlist) as camera:
-            source = opened(f"http://127.0.0.1:{camera.port}/live.m3u8")
+            source = opens(f"http://127.0.0.1:{camera.port}/live.m3u8")
             with pytest.raises(SourceError, match=WHY):
                 read_on(source, 1000)
 
@@ -92,14 +150,17 @@ def test_over_hls_it_ends_in_an_error() -> None:
         (b"Content-Encoding: gzip\r\n", "compresses what it sends"),
     ],
 )
-def test_a_playlist_that_never_ends_is_not_read(monkeypatch: pytest.MonkeyPatch, header: bytes, said: str) -> None:
+@BOTH
+def test_a_playlist_that_never_ends_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, opens: Callable[[str], Source], header: bytes, said: str
+) -> None:
     monkeypatch.setattr(playlist_guard, "MAX_PLAYLIST_BYTES", 1 << 20)
     body = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + b"#EXTINF:1,\na.ts\n" * 100_000
     if header.startswith(b"Transfer"):
         body = b"%x\r\n" % len(body) + body
     head = HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\n" + header)
     with serving(head + body) as camera, pytest.raises(SourceError, match=said):
-        opened(f"http://127.0.0.1:{camera.port}/live.m3u8")
+        opens(f"http://127.0.0.1:{camera.port}/live.m3u8")
 
 
 def test_over_udp_the_error_does_not_say_that_nothing_came() -> None:

@@ -1,4 +1,4 @@
-"""Connects FFmpeg to cameras whose certificate or address it can't check, or whose login it does not support.
+"""Connects FFmpeg to cameras whose certificate or address it can't check, whose login it lacks, or that may flood it.
 
 Called by `network`.
 """
@@ -14,21 +14,31 @@ from collections.abc import Callable
 
 from elastic_inference.adapters.source.rtsp_login import RtspLogin
 from elastic_inference.adapters.source.unfinished import Unfinished
+from elastic_inference.domain.errors import SourceError
 
 _COPY_BYTES = 65536
+# RTMP logs in with two connections after the first one, each with what the last refusal said.
+_MOST_CONNECTIONS = 4
 
 
 class Forwarder:
     """A loopback port that forwards one connection to a camera: over TLS, or with a login that FFmpeg lacks."""
 
     def __init__(
-        self, connection: socket.socket, timeout_s: float, allows: Callable[[bytes], bool] | None = None
+        self,
+        connection: socket.socket,
+        timeout_s: float,
+        allows: Callable[[bytes], bool] | None = None,
+        again: Callable[[], socket.socket] | None = None,
     ) -> None:
         """Takes ownership of `connection`; the only client must connect within `timeout_s`.
 
-        It closes both connections if `allows` rejects what the camera sends.
+        It closes both connections if `allows` rejects what the camera sends. With `again`, which connects to the camera
+        and raises OSError or SourceError, the client may come some more times, one connection after the other.
         """
         self._camera = connection
+        self._again = again
+        self._closed = False
         self._allows = allows or _everything
         self._camera.settimeout(None)
         self._client: socket.socket | None = None
@@ -42,20 +52,28 @@ class Forwarder:
         threading.Thread(target=self._serve, name="camera-forwarder", daemon=True).start()
 
     def close(self) -> None:
-        """Ends both connections."""
+        """Ends all connections."""
+        self._closed = True
         for each in (self._listener, self._client, self._camera):
             if each is not None:
-                with contextlib.suppress(OSError):
-                    # Wakes a thread that waits on it, without a TLS shutdown that waits for the camera.
-                    socket.socket.shutdown(each, socket.SHUT_RDWR)
-                with contextlib.suppress(OSError):
-                    each.close()
+                _end(each)
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._client, _ = self._listener.accept()
-            self._listener.close()
-            self._copy(self._client)
+        with contextlib.suppress(OSError, ValueError, SourceError):
+            for turn in range(1 if self._again is None else _MOST_CONNECTIONS):
+                self._client, _ = self._listener.accept()
+                if self._again is None:
+                    self._listener.close()
+                elif turn:
+                    self._camera = self._again()
+                if self._closed:
+                    break
+                with contextlib.suppress(OSError, ValueError):
+                    self._copy(self._client)
+                if self.unfinished.too_much:
+                    break
+                _end(self._client)
+                _end(self._camera)
         self.close()
 
     def _copy(self, client: socket.socket) -> None:
@@ -83,6 +101,14 @@ class Forwarder:
                         data, back = login.to_ffmpeg(data)
                         _send_all(camera, back)
                     client.sendall(data if self.rewrite is None else self.rewrite(data))
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Wakes a thread that waits on it, without a TLS shutdown that waits for the camera.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        connection.close()
 
 
 def _everything(data: bytes) -> bool:

@@ -1,19 +1,21 @@
-"""Stands between FFmpeg and a camera whose address rules apply: FFmpeg resolves names and follows redirects by itself.
+"""Stands between FFmpeg and a camera: FFmpeg resolves names, follows redirects and takes what comes, all by itself.
 
 Called by `network`. RTSP over TCP goes through a port on loopback (`forwarder`) that connects to the address that was
 checked, and closes on a redirect or on data that is not RTSP. HLS goes through a proxy on loopback, which checks the
-address of each playlist, segment and key, and how much comes.
+address of each playlist, segment and key, if rules apply, and how much comes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import socket
 import threading
 from collections.abc import Callable
 
+from elastic_inference.adapters.source.input_errors import source_error
 from elastic_inference.adapters.source.playlist_guard import PlaylistBytes, PlaylistGuard
 from elastic_inference.adapters.source.unfinished import Unfinished
 from elastic_inference.base.address_rules import AddressRules
@@ -162,13 +164,17 @@ class _Loopback:
 class GuardedProxy(_Loopback):
     """A loopback HTTP proxy for one camera: CONNECT for https, absolute URLs for http. One request per connection."""
 
-    def __init__(self, rules: AddressRules, what: str) -> None:
-        """`what` names the camera in errors."""
+    def __init__(self, rules: AddressRules | None, what: str) -> None:
+        """Without `rules`, every address is allowed. `what` names the camera in errors."""
         super().__init__(_MAX_CONNECTIONS, None)
+        # FFmpeg would not use the proxy for names in it.
+        os.environ.pop("no_proxy", None)
         self._rules = rules
         self._what = what
         # Why the last address, or what came from it, was refused; empty if none was.
-        self.refused = ""
+        self._refusal = ""
+        # Why there is no connection to it, until a frame comes.
+        self._unreachable = ""
         self._playlists = PlaylistBytes()
         # FFmpeg begins to read each variant of a stream.
         self._unfinished = Unfinished(what, times=2)
@@ -180,11 +186,17 @@ class GuardedProxy(_Loopback):
         """For FFmpeg's option `http_proxy`."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def refused(self) -> str:
+        """Why an address, or what came from it, was refused, or could not be reached; empty if none."""
+        return self._refusal or self._unreachable
+
     def resetting(self, on_data: Callable[[], None]) -> Callable[[], None]:
         """`on_data`, which is called for each packet, with a reset of what may come without one."""
 
         def both() -> None:
             self._playlists.count = 0
+            self._unreachable = ""
             on_data()
 
         return self._unfinished.resetting(both)
@@ -204,7 +216,12 @@ class GuardedProxy(_Loopback):
             client.settimeout(CONNECT_S)
             head, rest = _read_head(client)
             host, port, first = _target(head)
-            camera = self._keep(socket.create_connection((self._rules.resolve(host), port), CONNECT_S))
+            address = host if self._rules is None else self._rules.resolve(host)
+            try:
+                camera = self._keep(socket.create_connection((address, port), CONNECT_S))
+            except OSError as error:
+                self._unreachable = str(source_error(self._what, error))
+                raise
             if first:
                 camera.sendall(first + rest)
             else:
@@ -216,7 +233,7 @@ class GuardedProxy(_Loopback):
             guard = PlaylistGuard(self._playlists) if first else None
             _copy(client, camera, lambda data: self._allows(guard, data), up=not first)
         except SourceError as error:
-            self.refused = str(error)
+            self._refusal = str(error)
             with contextlib.suppress(OSError):
                 client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         except (OSError, ValueError):
@@ -228,9 +245,9 @@ class GuardedProxy(_Loopback):
 
     def _allows(self, guard: PlaylistGuard | None, data: bytes) -> bool:
         if guard is not None and not guard.allows(data):
-            self.refused = f"{self._what} {guard.refusal}"
+            self._refusal = f"{self._what} {guard.refusal}"
         elif not self._unfinished.add(len(data)):
-            self.refused = self._unfinished.error
+            self._refusal = self._unfinished.error
         else:
             return True
         return False

@@ -19,6 +19,7 @@ from elastic_inference.adapters.source.forwarder import Forwarder
 from elastic_inference.adapters.source.guarded import GuardedProxy, RtspGuard, RtspPeer
 from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME, source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.rtmp import RTMP_PORTS, RtmpAnswers, rtmp_application
 from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
 from elastic_inference.adapters.source.rtsp_question import RTSP_PORT, RTSPS_PORT, ask
 from elastic_inference.adapters.source.source_facts import SourceFacts
@@ -33,7 +34,6 @@ from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 
-RTMPS_PORT = 443
 RTSP_SCHEMES = ("rtsp", "rtsps")
 # What a stream of each scheme may open: a playlist or a description must not lead FFmpeg to files or other services.
 _PROTOCOLS = {
@@ -98,6 +98,7 @@ class NetworkSource:
         self._rules = rules
         self._forwarder: Forwarder | GuardedProxy | None = None
         self._guard: RtspGuard | None = None
+        self._rtmp = RtmpAnswers()
         try:
             self._container = self._open(url, transport)
         except SourceError as error:
@@ -145,6 +146,8 @@ class NetworkSource:
 
     def _explained(self, error: SourceError) -> SourceError:
         """The error, or a better one if it is about a login or a name."""
+        if refusal := self._rtmp.refusal(has_login=url_credentials(self._url)[0] is not None):
+            return SourceError(f"{self._what} {refusal}")
         if "(Input/output error)" in str(error) and self._rules is None and _is_unknown(self._url):
             return SourceError(f"{self._what} {UNKNOWN_NAME}")
         if self._scheme not in RTSP_SCHEMES or "(401)" not in str(error):
@@ -175,19 +178,24 @@ class NetworkSource:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or default_port
         address = udp_from or (host if self._rules is None else self._rules.resolve(host))
-        try:
-            connection: socket.socket
+
+        def dial() -> socket.socket:
             if self._scheme.endswith("s"):
                 trust = Trust(hide_password(url), self._certificate)
-                connection = trust.connect(host, port, self._stall_s, address)
-            else:
-                connection = socket.create_connection((address, port), self._stall_s)
+                return trust.connect(host, port, self._stall_s, address)
+            return socket.create_connection((address, port), self._stall_s)
+
+        try:
+            connection = dial()
         except OSError as error:
             raise source_error(self._what, error) from None
         if self._rules is not None and self._scheme in RTSP_SCHEMES:
             self._guard = RtspGuard(video_elsewhere=udp_from is not None)
         allows = None if self._guard is None else self._guard.allows
-        self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, allows)
+        again = None
+        if self._scheme in RTMP_PORTS:
+            allows, again = self._rtmp.allows, dial
+        self._forwarder = Forwarder(connection, 2 * self._stall_s + 10, allows, again)
         local, scheme = f"127.0.0.1:{self._forwarder.port}", self._scheme.removesuffix("s")
         user, password = url_credentials(url)
         self._forwarder.unfinished = Unfinished(self._what)
@@ -215,11 +223,12 @@ class NetworkSource:
     def _open(self, url: str, transport: str) -> Container:
         if self._scheme not in RTSP_SCHEMES:
             self._transport = self._scheme.upper()
-            if self._rules is not None and self._scheme in ("http", "https"):
+            if self._scheme in ("http", "https"):
                 self._forwarder = GuardedProxy(self._rules, self._what)
                 return self._connect(url, {"http_proxy": self._forwarder.url})
-            if self._rules is not None and self._scheme == "rtmps":
-                return self._connect(self._forward(url, RTMPS_PORT), {})
+            if self._scheme in RTMP_PORTS:
+                local = self._forward(url, RTMP_PORTS[self._scheme])
+                return self._connect(local, {"rtmp_tcurl": rtmp_application(url)})
             return self._connect(self._pinned(url), {})
         if self._scheme == "rtsps":
             # FFmpeg can't check fingerprints, and checks certificates only if told to.

@@ -90,7 +90,7 @@ class CameraSettings(ProducerSettings):
         "auto", description="transport of RTSP; auto tries TCP, then UDP"
     )
     camera_ca_file: ReadablePath = Field(
-        None, description="certificate, or certificate authorities, to trust for https and rtsps (PEM)"
+        None, description="certificate, or certificate authorities, to trust for https, rtsps and rtmps (PEM)"
     )
     camera_ca_dir: ReadablePath = Field(
         None, description="folder of the PEM files that cameras of the pool name as their `certificate`"
