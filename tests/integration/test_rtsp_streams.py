@@ -6,6 +6,7 @@ import subprocess
 
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder, mean_grey
 from elastic_inference.adapters.source.network import NetworkSource
+from tests.support.paff import moving_bars, paff
 from tests.support.rtsp_plain import encode, rtsp_camera
 
 
@@ -37,6 +38,14 @@ def test_an_interlaced_camera_is_deinterlaced_and_never_black() -> None:
     found, is_interlaced = frames(interlaced(), 8)
     assert is_interlaced
     assert {(width, height) for width, height, _ in found} == {(320, 240)}
+    assert min(brightness for *_, brightness in found) > 60
+
+
+def test_a_camera_that_sends_each_field_alone_is_deinterlaced() -> None:
+    # The video is repeated: each turn has 12 frames of two pictures.
+    found, is_interlaced = frames(paff(moving_bars(12)), 8)
+    assert is_interlaced
+    assert {(width, height) for width, height, _ in found} == {(128, 96)}
     assert min(brightness for *_, brightness in found) > 60
 
 

@@ -17,6 +17,7 @@ from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
 from elastic_inference.domain.errors import SourceFatalError
 from tests.conftest import missing_tool
+from tests.support.paff import moving_bars, paff
 
 # (name, encoder's arguments): what FFmpeg's command line can write and people have.
 COMBINATIONS = [
@@ -141,7 +142,7 @@ def test_each_container_and_codec_delivers_every_frame_in_each_loop(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "codec"),
     [
-        ("paff.ts", "-c:v libx264 -flags +ildct+ilme -x264-params tff=1"),
+        ("mbaff.ts", "-c:v libx264 -flags +ildct+ilme -x264-params tff=1"),
         ("mbaff.mkv", "-c:v libx264 -flags +ildct+ilme -x264-params bff=1"),
         ("mpeg2.mpg", "-c:v mpeg2video -flags +ildct+ilme -top 1"),
         ("dv.dv", "-c:v dvvideo -s 720x576"),
@@ -152,16 +153,30 @@ def test_interlaced_video_is_deinterlaced_and_never_black(tmp_path: Path, name: 
     # Bars that move fast: woven fields show each edge twice, as a comb of alternating lines.
     moving = "smptebars=size=720x576:rate=50,scroll=h=0.04,format=yuv420p,tinterlace=interleave_top,setfield=tff"
     path = ffmpeg(f"-f lavfi -i {moving} -frames:v 12 -r 25 -pix_fmt yuv420p {codec}", tmp_path / name)
-    source = FileSource(path)
-    for _ in range(10):
+    assert deinterlaced(path, 10) == {(720, 576)}
+
+
+def deinterlaced(path: Path, count: int) -> set[tuple[int, int]]:
+    """The sizes of the first frames, none of which is dark or shows woven fields."""
+    source, sizes = FileSource(path), set()
+    for _ in range(count):
         source.grab(ignore)
-        data, width, height = JpegEncoder(95).encode(source.retrieve())
+        data, *size = JpegEncoder(95).encode(source.retrieve())
+        sizes.add(tuple(size))
         grey = simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0].astype(int)
-        assert (width, height) == (720, 576)
         assert grey.mean() > 60
         combs = np.abs(grey[1:-1] * 2 - grey[:-2] - grey[2:]).mean()
         assert combs < 3, "lines alternate: the fields are still woven"
     source.close()
+    return sizes
+
+
+@pytest.mark.parametrize("name", ["paff.h264", "paff.ts", "paff.mp4"])
+def test_frames_of_two_field_pictures_are_deinterlaced(tmp_path: Path, name: str) -> None:
+    raw = tmp_path / "paff.h264"
+    raw.write_bytes(paff(moving_bars(12)))
+    path = raw if name == raw.name else ffmpeg(f"-f h264 -r 25 -i {raw} -c copy", tmp_path / name)
+    assert deinterlaced(path, 10) == {(128, 96)}
 
 
 def test_a_variable_frame_rate_is_played_at_its_own_times(tmp_path: Path) -> None:
@@ -176,6 +191,16 @@ def test_a_variable_frame_rate_is_played_at_its_own_times(tmp_path: Path) -> Non
         assert [round(after - before, 2) for before, after in pairwise(media)] == pytest.approx(
             [0.04] * 4 + [0.04] + [0.5] * 4, abs=0.04
         )
+
+
+@pytest.mark.parametrize("name", ["slow.mp4", "slow.mkv"])
+def test_slow_motion_is_played_at_its_own_times(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / name, "-c:v libx264 -bf 0", "testsrc=size=160x120:rate=480", 48)
+    source = FileSource(path)
+    media = [source.grab(ignore) or 0.0 for _ in range(48)]
+    source.close()
+    # Matroska's own times are whole milliseconds.
+    assert [after - before for before, after in pairwise(media)] == pytest.approx([1 / 480] * 47, abs=0.0011)
 
 
 def test_a_video_without_time_stamps_is_played_at_its_rate_and_says_so(
