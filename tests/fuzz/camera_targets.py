@@ -15,7 +15,8 @@ from elastic_inference.adapters.camera_registry import camera_values
 from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render
 from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
 from elastic_inference.adapters.leases.lease_rows import read_leases
-from elastic_inference.adapters.source.guarded import RtspGuard, _target
+from elastic_inference.adapters.source.guarded import RtspGuard
+from elastic_inference.adapters.source.hls_proxy import _target
 from elastic_inference.adapters.source.playlist_guard import PlaylistBytes, PlaylistGuard
 from elastic_inference.adapters.source.rtmp import RtmpAnswers
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS, AddressRules
@@ -193,7 +194,7 @@ def _address_seeds() -> list[bytes]:
     return [
         *(b"10.0.0.7", b"::ffff:127.0.0.1", b"file:///nowhere/../a%00"),
         b"GET http://a.example:81/x HTTP/1.1\r\nHost: a\r\nProxy-Connection: x\r\n\r\n",
-        b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
+        b"GET http://[::1]:443/ HTTP/1.1\r\n\r\n",
         b"\2\0\x20NetConnection.Connect.Rej\xc3ected [ code=403 need auth ]",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\n#\r\n6\r\nEXTM3U\r\n",
     ]

@@ -323,6 +323,35 @@ def test_hls(tmp_path: Path) -> None:
         assert sizes(open_camera(camera(f"{server.url}/live"))) == {(320, 240)}
 
 
+def test_hls_over_https_trusts_neither_playlist_nor_segment_without_its_certificate(tmp_path: Path) -> None:
+    ours, theirs = trustme.CA().issue_cert("127.0.0.1"), trustme.CA().issue_cert("127.0.0.1")
+    (pem := tmp_path / "camera.pem").write_bytes(ours.cert_chain_pems[0].bytes())
+    fingerprint = f"sha256:{hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.read_text())).hexdigest()}"
+    clip = ffmpeg_writes("-f lavfi -i testsrc2=size=320x240:rate=15 -t 2 -c:v mpeg2video -f mpegts")
+    for issued in (ours, theirs):
+        with HttpVideo("video/mp2t", lambda: [clip], server_tls(issued)) as segments:
+            entry = f"https://127.0.0.1:{segments.port}/a.ts"
+            playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{entry}\n#EXT-X-ENDLIST\n".encode()
+            with HttpVideo("application/x-mpegurl", lambda text=playlist: [text], server_tls(ours)) as server:
+                url = f"https://127.0.0.1:{server.port}/live.m3u8"
+                with pytest.raises(SourceError, match=f"is not trusted .*CAMERA_FINGERPRINT={fingerprint}"):
+                    open_camera(camera(url))
+                assert server.requests == 0
+                for trusted in ({"camera_ca_file": pem}, {"camera_fingerprint": fingerprint}):
+                    if issued is ours:
+                        assert sizes(open_camera(camera(url, **trusted))) == {(320, 240)}
+                        continue
+                    with pytest.raises(SourceError, match="presents another certificate"):
+                        open_camera(camera(url, **trusted))
+            assert segments.requests == (2 if issued is ours else 0)
+
+
+def server_tls(issued: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    issued.configure_cert(context)
+    return context
+
+
 def test_still_images_are_polled_at_the_cameras_rate() -> None:
     number = iter(range(1000))
     with HttpVideo("image/jpeg", lambda: [make_jpeg(next(number))]) as server:

@@ -19,12 +19,12 @@ COMMAND, DATA = 0x14, 0x12
 _PIECE = 128
 
 
-def amf(*values: float | str | None | dict[str, str]) -> bytes:
+def amf(*values: float | str | dict[str, str] | None) -> bytes:
     """Values of AMF 0, one after another."""
     return b"".join(map(_value, values))
 
 
-def _value(value: float | str | None | dict[str, str]) -> bytes:
+def _value(value: float | str | dict[str, str] | None) -> bytes:
     if value is None:
         return b"\5"
     if isinstance(value, str):
@@ -48,9 +48,7 @@ def message(kind: int, body: bytes, stream: int = 0) -> bytes:
 class RtmpServer:
     """Each client is greeted, and what it asks is noted; then `answer` has the connection."""
 
-    def __init__(
-        self, answer: Callable[[RtmpServer, socket.socket], None], tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, answer: Callable[[RtmpServer, socket.socket], None], tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
         self._tls = tls
         self.asked = b""
@@ -94,11 +92,12 @@ class RtmpServer:
                     self._greet(secured)
 
     def _greet(self, client: socket.socket) -> None:
-        self.clients += 1
         self.asked = b""
         with client.makefile("rb", buffering=0) as asked:
             # Version, time, and any bytes; then those of the client.
-            client.sendall(b"\3" + bytes(1536) + _exactly(asked, 1537)[1:])
+            hello = _exactly(asked, 1537)
+            self.clients += 1
+            client.sendall(b"\3" + bytes(1536) + hello[1:])
             _exactly(asked, 1536)
         self._answer(self, client)
 

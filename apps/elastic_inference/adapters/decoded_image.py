@@ -41,8 +41,8 @@ def much_is_missing(data: bytes, decode: Callable[[bytes], Grey]) -> bool:
     scale, and accepts damage; its ValueError is passed on.
     """
     found, other = _rows(decode(data)), _rows(decode(_filled(data)))
-    differs = (np.maximum(found, other) - np.minimum(found, other) > _SAME).any(axis=1)
-    return bool(differs.any() and (len(differs) - int(np.argmax(differs))) * _PART >= len(differs))
+    differs = np.flatnonzero((np.maximum(found, other) - np.minimum(found, other) > _SAME).any(axis=1))
+    return len(differs) > 0 and (len(found) - int(differs[0])) * _PART >= len(found)
 
 
 def _rows(grey: Grey) -> Grey:
@@ -51,7 +51,8 @@ def _rows(grey: Grey) -> Grey:
 
 def _filled(data: bytes) -> bytes:
     """The JPEG with more data at the end of its first scans, which changes nothing where a scan is whole."""
-    pieces, at, kept = [], 2, 0
+    pieces: list[bytes] = []
+    at, kept = 2, 0
     while at + 4 <= len(data) and data[at] == _FILL and len(pieces) < 2 * _SCANS:
         marker = data[at + 1]
         at += 1 if marker == _FILL else 2 + (data[at + 2] << 8 | data[at + 3])

@@ -154,7 +154,7 @@ class CameraSpec(BaseModel):
     )
     certificate: Certificate | None = Field(
         None,
-        description="The certificate to trust for https, rtsps and rtmps: sha256:<fingerprint>, or the name of a PEM file.",
+        description="The certificate to trust for https, rtsps and rtmps: sha256:<fingerprint>, or a PEM file's name.",
     )
     enabled: bool = Field(True, description="false pauses the camera.")
     labels: dict[_Label, Annotated[str, Field(max_length=256)]] = Field(

@@ -516,7 +516,7 @@ export interface components {
             transport?: components["schemas"]["Transport"];
             /** @description A smaller stream of the same view, with the same login: it is read while nobody watches. */
             substream?: string | null;
-            /** @description The certificate to trust for https, rtsps and rtmps: sha256:<fingerprint>, or the name of a PEM file. */
+            /** @description The certificate to trust for https, rtsps and rtmps: sha256:<fingerprint>, or a PEM file's name. */
             certificate?: string | null;
             /** @description false pauses the camera. */
             enabled?: boolean;

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from elastic_inference.adapters.source.camera import open_camera
-from elastic_inference.adapters.source.guarded import RtspGuard, RtspPeer, _target
+from elastic_inference.adapters.source.guarded import RtspGuard, RtspPeer
+from elastic_inference.adapters.source.hls_proxy import _target
 from elastic_inference.adapters.source.probe import probe_camera
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.config import CameraSettings, load
@@ -279,7 +280,9 @@ def test_the_proxy_reads_addresses_as_they_are_written() -> None:
     host, port, sent = _target(head)
     assert (host, port) == ("a.example", 81)
     assert sent == b"GET /x?y HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-    assert _target(b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n")[:2] == ("::1", 443)
-    for bad in (b"GET /x HTTP/1.1\r\n\r\n", b"GET http://u@h/ HTTP/1.1\r\n\r\n", b"", b"CONNECT a HTTP/1.1\r\n\r\n"):
+    host, port, sent = _target(b"GET http://[::1]:443/x HTTP/1.1\r\nHost: [::1]:443\r\n\r\n", b"more")
+    assert (host, port, sent[-8:]) == ("::1", 443, b"\r\n\r\nmore")
+    assert b"Host: [::1]\r\n" in sent
+    for bad in (b"GET /x HTTP/1.1\r\n\r\n", b"GET http://u@h/ HTTP/1.1\r\n\r\n", b"", b"CONNECT a:1 HTTP/1.1\r\n\r\n"):
         with pytest.raises(ValueError, match="no"):
             _target(bad)

@@ -89,7 +89,6 @@ def test_a_few_lost_bytes_do_no_harm_to_the_rest(form: str, below: int) -> None:
         assert refusals(lost) == [None, None]
 
 
-
 @pytest.mark.parametrize("below", [0, 90, 128])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["cut", "cut, with an end marker"])

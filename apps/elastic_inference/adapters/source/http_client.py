@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
 from elastic_inference.adapters.source.http_login import HttpLogin
-from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME
+from elastic_inference.adapters.source.input_errors import NO_HTTP, UNKNOWN_NAME
 from elastic_inference.adapters.source.tls_trust import Trust
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.url import hide_password, url_credentials
@@ -174,6 +174,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return UNKNOWN_NAME
     if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
-        return "does not answer as HTTP does: check the port and the scheme of its URL."
+        return NO_HTTP
     why = (error.strerror or str(error)) if isinstance(error, OSError) else ""
     return f"is unreachable: {why or type(error).__name__}."

@@ -15,6 +15,7 @@ from elastic_inference.domain.errors import SourceError, SourceFatalError
 # What to do about a codec without a decoder, for a camera and for a file.
 SET_CODEC = "set it to H.264, H.265 or MJPEG."
 UNKNOWN_NAME = "has an unknown host name."
+NO_HTTP = "does not answer as HTTP does: check the port and the scheme of its URL."
 CONVERT_FILE = "convert it to H.264, H.265 or MJPEG."
 # (error class, what happened and what to do). The first match counts; a file's own table comes first.
 _OF_FILES: tuple[tuple[type[Exception], str], ...] = (

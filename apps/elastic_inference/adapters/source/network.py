@@ -16,7 +16,8 @@ from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import sdp_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.forwarder import Forwarder
-from elastic_inference.adapters.source.guarded import GuardedProxy, RtspGuard, RtspPeer
+from elastic_inference.adapters.source.guarded import RtspGuard, RtspPeer
+from elastic_inference.adapters.source.hls_proxy import HlsProxy
 from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME, source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.rtmp import RTMP_PORTS, RtmpAnswers, rtmp_application
@@ -44,8 +45,7 @@ _PROTOCOLS = {
     "udp": "udp",
     "rtp": "rtp,udp,rtcp",
     "srt": "srt",
-    "http": "hls,http,tcp,crypto,httpproxy",
-    "https": "hls,https,http,tls,tcp,crypto,httpproxy",
+    **dict.fromkeys(("http", "https"), "hls,http,tcp,crypto"),
 }
 # No reordering or probing for longer than a second, so that frames are not delayed.
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "max_delay": "500000", "analyzeduration": "1000000"}
@@ -96,7 +96,7 @@ class NetworkSource:
         self._max_pixels = max_pixels
         self._transport = ""
         self._rules = rules
-        self._forwarder: Forwarder | GuardedProxy | None = None
+        self._forwarder: Forwarder | HlsProxy | None = None
         self._guard: RtspGuard | None = None
         self._rtmp = RtmpAnswers()
         try:
@@ -214,7 +214,7 @@ class NetworkSource:
 
     def _refused(self) -> str:
         """Why the forwarder or proxy refused a connection; empty if it did not."""
-        if isinstance(self._forwarder, GuardedProxy):
+        if isinstance(self._forwarder, HlsProxy):
             return self._forwarder.refused
         if self._forwarder is not None and self._forwarder.unfinished.too_much:
             return self._forwarder.unfinished.error
@@ -224,8 +224,9 @@ class NetworkSource:
         if self._scheme not in RTSP_SCHEMES:
             self._transport = self._scheme.upper()
             if self._scheme in ("http", "https"):
-                self._forwarder = GuardedProxy(self._rules, self._what)
-                return self._connect(url, {"http_proxy": self._forwarder.url})
+                trust = Trust(hide_password(url), self._certificate)
+                self._forwarder = proxy = HlsProxy(self._what, trust, self._rules)
+                return self._connect(proxy.plain(url), {"http_proxy": proxy.url})
             if self._scheme in RTMP_PORTS:
                 local = self._forward(url, RTMP_PORTS[self._scheme])
                 return self._connect(local, {"rtmp_tcurl": rtmp_application(url)})
@@ -287,11 +288,6 @@ class NetworkSource:
         options = {**_LOW_DELAY, **options, "protocol_whitelist": _PROTOCOLS[self._scheme]}
         if self._scheme in RTSP_SCHEMES:
             options["timeout"] = str(round(self._stall_s * 1e6))
-        if self._scheme.endswith("s"):
-            # FFmpeg checks no certificate unless it is told to.
-            options["tls_verify"] = "1"
-            if self._certificate and not self._certificate.startswith("sha256:"):
-                options["ca_file"] = self._certificate
         return Container(
             url,
             self._what,

@@ -1,11 +1,13 @@
 """Bounds what the playlists of an HLS camera may be: FFmpeg keeps a record of about 150 bytes for each short entry.
 
-Called by `guarded`, for each answer over plain HTTP. What comes over https can only be counted.
+Called by `hls_proxy`, for each answer.
 """
 
 from __future__ import annotations
 
 import re
+
+from elastic_inference.adapters.source.input_errors import NO_HTTP
 
 # A day of two-second segments has 3 MB.
 MAX_PLAYLIST_BYTES = 4 << 20
@@ -32,6 +34,11 @@ class PlaylistGuard:
         self._begin: bytes | None = b""  # until it is known what the answer holds
         self._is_playlist = False
 
+    @property
+    def is_playlist(self) -> bool:
+        """Whether what has come shows that the answer is a playlist."""
+        return self._is_playlist
+
     def allows(self, data: bytes) -> bool:
         """Whether `data`, the next piece, may pass."""
         if self._begin is not None:
@@ -49,7 +56,7 @@ class PlaylistGuard:
         head, end, body = begin.partition(b"\r\n\r\n")
         if not end:
             if len(begin) > _MAX_HEAD_BYTES:
-                self.refusal = "does not answer as HTTP does: check the port and the scheme of its URL."
+                self.refusal = NO_HTTP
             return
         if _ENCODED.search(head):
             # A few megabytes could become gigabytes.

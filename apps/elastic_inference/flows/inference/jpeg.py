@@ -209,7 +209,8 @@ class JpegDecoder:
 
 
 def _smallest_by_opencv(data: bytes) -> Image:
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
+    flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if decoded is None:
         raise ValueError("OpenCV can't decode it")
     return np.asarray(decoded, np.uint8)
