@@ -102,8 +102,8 @@ def _counts_seeds() -> list[bytes]:
 
 
 def _cursor(data: bytes) -> None:
-    place = read_cursor(data.decode("latin-1"))
-    assert place is None or read_cursor(write_cursor(place)) == place
+    position = read_cursor(data.decode("latin-1"))
+    assert position is None or read_cursor(write_cursor(position)) == position
 
 
 def _event(data: bytes) -> None:

@@ -256,7 +256,7 @@ def gateway_fails_no_model(logins: Logins) -> None:
     logins.refuses("gateway", [("HSET", keys.model_failures(TYPE), SWITCH, "x"), ("UNLINK", keys.model_failures(TYPE))])
 
 
-@tries("gateway cannot take the lease of a sink, move its place in the outbox, or change its dead letters.")
+@tries("gateway cannot take the lease of a sink, move its position in the outbox, or change its dead letters.")
 def gateway_delivers_nothing(logins: Logins) -> None:
     hashes = (keys.leases("sinks"), keys.lease_workers("sinks"), keys.wanted("sinks"), keys.event_sinks(1))
     writing: list[Command] = [("HSET", key, NAME, "x") for key in (*hashes, keys.SINK_STATES)]

@@ -14,7 +14,7 @@ from elastic_inference.domain import keys
 
 LINE = 120
 # Parts of keys, not keys.
-NO_KEYS = {keys.queue_prefix, keys.worker_id}
+NO_KEYS = {keys.queue_prefix, keys.pod_member}
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("doc/**/*.md")])
 
 

@@ -40,7 +40,9 @@ def rendered(template: str, **values: Any) -> str:
 
 
 def discovered(states: States) -> list[dict[str, Any]]:
-    return [json.loads(text) for place in states.places() for _, text in states.discovery("homeassistant", *place)]
+    return [
+        json.loads(text) for subject in states.subjects() for _, text in states.discovery("homeassistant", *subject)
+    ]
 
 
 def test_the_lamp_follows_a_topic_that_discovery_names_by_the_payloads_that_are_sent() -> None:

@@ -41,9 +41,9 @@ class SlotTable:
 
     def owner(self, slot: int) -> Address:
         """Raises ConnectionError if no server owns the slot."""
-        place = bisect_right(self._firsts, slot) - 1
-        if place >= 0:
-            _, last, host, port = self._ranges[place]
+        index = bisect_right(self._firsts, slot) - 1
+        if index >= 0:
+            _, last, host, port = self._ranges[index]
             if slot <= last:
                 return host, port
         raise ConnectionError(f"no node of the cluster owns slot {slot} now")

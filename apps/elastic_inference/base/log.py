@@ -109,13 +109,13 @@ class LineLimit(logging.Filter):
         if record.levelno < logging.INFO:
             return True
         now = time.monotonic()
-        place = (record.pathname, record.lineno)
+        caller = (record.pathname, record.lineno)
         with self._lock:
-            since, count = self._counts.get(place, (now, 0))
+            since, count = self._counts.get(caller, (now, 0))
             if now - since >= self._interval_s:
                 record.left_out = max(0, count - self._lines)
                 since, count = now, 0
-            self._counts[place] = (since, count + 1)
+            self._counts[caller] = (since, count + 1)
         return count < self._lines
 
 

@@ -71,8 +71,8 @@ def field_sentences(error: ValidationError, model: type[BaseModel]) -> dict[str,
     """Each wrong field with a sentence, such as {"login.password": "It is required."}; no value is shown."""
     found: dict[str, str] = {}
     for each in error.errors(include_url=False, include_input=False)[:_FIELDS_SHOWN]:
-        place, words = _place(each["loc"], model), _words(each, model)
-        found.setdefault(place, sentence(words))
+        field, words = _field(each["loc"], model), _words(each, model)
+        found.setdefault(field, sentence(words))
     return found
 
 
@@ -88,7 +88,7 @@ def sentence(words: str) -> str:
     return cut[:1].upper() + cut[1:] + ("" if cut.endswith((".", "?")) else ".")
 
 
-def _place(location: Sequence[int | str], model: type[BaseModel]) -> str:
+def _field(location: Sequence[int | str], model: type[BaseModel]) -> str:
     """The field as a client writes it; a wrong name is cut, since it comes from outside."""
     parts = [str(part)[:64] for part in location if part != "[key]"]
     if not parts:

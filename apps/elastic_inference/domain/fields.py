@@ -52,7 +52,7 @@ def shown_key(key: object) -> str:
     return key if isinstance(key, str) and _SHOWN.fullmatch(key) else "a key"
 
 
-def shown_place(parts: Iterable[str]) -> str:
+def shown_location(parts: Iterable[str]) -> str:
     """Where a wrong value is, such as `login.password` or `types.1`: up to the first key that may not be shown."""
     shown = []
     for part in parts:

@@ -58,7 +58,7 @@ def _coefficient_bytes(data: bytes | memoryview, width: int, height: int) -> int
         at += 1 if data[at + 1] == 0xFF else 2 + (data[at + 2] << 8 | data[at + 3])
     if at + 10 > end or data[at] != 0xFF:
         return worst
-    factors = [divmod(data[place], 16) for place in range(at + 11, min(end, at + 11 + 3 * data[at + 9]), 3)]
+    factors = [divmod(data[offset], 16) for offset in range(at + 11, min(end, at + 11 + 3 * data[at + 9]), 3)]
     if not factors or not all(1 <= each <= 4 for pair in factors for each in pair):
         return worst
     across, down = max(pair[0] for pair in factors), max(pair[1] for pair in factors)

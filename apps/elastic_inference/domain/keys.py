@@ -212,8 +212,8 @@ def worker_info(infer_type: str, pod: str) -> str:
     return f"worker:{infer_type}:{pod}"
 
 
-def worker_id(infer_type: str, pod: str) -> str:
-    """Member of `workers`."""
+def pod_member(infer_type: str, pod: str) -> str:
+    """A pod as a member of `workers`."""
     return f"{infer_type}:{pod}"
 
 

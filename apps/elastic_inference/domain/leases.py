@@ -59,7 +59,7 @@ class Claim:
     quarantined_until: float = 0.0
 
 
-class NoPlace(StrEnum):
+class NoWorker(StrEnum):
     """Why an item has no worker."""
 
     FULL = "full"
@@ -68,9 +68,9 @@ class NoPlace(StrEnum):
 
 
 _SENTENCES = {
-    NoPlace.FULL: "it needs {cost:.2f} CPU, and no worker has room for it now",
-    NoPlace.LARGE: "it needs {cost:.2f} CPU, more than any worker has",
-    NoPlace.DRAINING: "every worker is stopping",
+    NoWorker.FULL: "it needs {cost:.2f} CPU, and no worker has room for it now",
+    NoWorker.LARGE: "it needs {cost:.2f} CPU, more than any worker has",
+    NoWorker.DRAINING: "every worker is stopping",
 }
 
 
@@ -78,7 +78,7 @@ _SENTENCES = {
 class Unassigned:
     """An item that no worker can take. More workers of the same size help, unless `why` is LARGE."""
 
-    why: NoPlace
+    why: NoWorker
     cost: float
 
     @property

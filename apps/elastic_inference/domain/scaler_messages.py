@@ -106,37 +106,37 @@ def parse_metric(message: bytes) -> dict[str, float]:
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of each field: an int for a varint, else bytes."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
+    offset = 0
+    while offset < len(message):
+        tag, offset = _varint(message, offset)
         number, kind = tag >> 3, tag & 7
         if number == 0:
             raise ScalerMessageError("a field has the number 0")
         if kind == _VARINT:
-            number_value, place = _varint(message, place)
+            number_value, offset = _varint(message, offset)
             yield number, number_value
             continue
         if kind == _BYTES:
-            length, place = _varint(message, place)
+            length, offset = _varint(message, offset)
         elif kind in (_DOUBLE, _FLOAT):
             length = 8 if kind == _DOUBLE else 4
         else:
             raise ScalerMessageError(f"field {number} is of the unknown kind {kind}")
-        if length > len(message) - place:
+        if length > len(message) - offset:
             raise ScalerMessageError(f"field {number} ends after the message")
-        yield number, message[place : place + length]
-        place += length
+        yield number, message[offset : offset + length]
+        offset += length
 
 
-def _varint(message: bytes, place: int) -> tuple[int, int]:
+def _varint(message: bytes, offset: int) -> tuple[int, int]:
     value = 0
     for index in range(_LONGEST_VARINT):
-        if place + index >= len(message):
+        if offset + index >= len(message):
             raise ScalerMessageError("a number ends after the message")
-        byte = message[place + index]
+        byte = message[offset + index]
         value |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
-            return value, place + index + 1
+            return value, offset + index + 1
     raise ScalerMessageError("a number is longer than 10 bytes")
 
 

@@ -84,13 +84,13 @@ class Sequence(Generic[T]):
         elif self._is_over(order, now_s):
             self.late += 1
             return []
-        return passed + self._place(order, _Held(now_s + self._window_s, size_bytes, identity, (item,)), now_s)
+        return passed + self._insert(order, _Held(now_s + self._window_s, size_bytes, identity, (item,)), now_s)
 
     def skip(self, order: int, now_s: float) -> list[T]:
         """Takes a tombstone; returns what may pass now that nothing waits for this number, in order."""
         if order in self._held or (self._last is not None and order <= self._last):
             return []
-        return self._place(order, _Held(_NEVER, 0, None, ()), now_s)
+        return self._insert(order, _Held(_NEVER, 0, None, ()), now_s)
 
     def expire(self, now_s: float) -> list[T]:
         """Returns the items that have waited long enough, and everything before them, in order."""
@@ -145,7 +145,7 @@ class Sequence(Generic[T]):
         self._identities = [_UNSEEN] * _REMEMBERED
         return passed
 
-    def _place(self, order: int, held: _Held[T], now_s: float) -> list[T]:
+    def _insert(self, order: int, held: _Held[T], now_s: float) -> list[T]:
         self._held[order] = held
         self._held_bytes += held.size_bytes
         passed = self._release_following(now_s) + self.expire(now_s)

@@ -80,7 +80,7 @@ class SinkTest:
 class DeadLetter:
     """An event that a sink refused for good."""
 
-    id: Annotated[str, Field(description="Its place in the list.")]
+    id: Annotated[str, Field(description="Its position in the list.")]
     at_ms: Annotated[float, Field(description="When it was refused, Unix milliseconds.")]
     reason: Annotated[str, Field(description="Why the sink refused it.")]
     event: Annotated[JsonValue, Field(description="The event; a text if it is not valid JSON.")]

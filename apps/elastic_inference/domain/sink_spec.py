@@ -16,13 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from elastic_inference.domain.errors import ElasticInferenceError
 from elastic_inference.domain.events.event import Event, EventKind, Phase
-from elastic_inference.domain.fields import Name, shown_place
+from elastic_inference.domain.fields import Name, shown_location
 
 MAX_SINKS = 64
 MAX_BATCH = 100
 _MAX_PROBLEM = 400
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-SECRET = "{secret}"  # noqa: S105  the place of one, not one
+SECRET = "{secret}"  # noqa: S105  where one goes, not one
 _SECURE = ("https://", "mqtts://", "rediss://")
 # The fields that name files of SINK_SECRETS_DIR.
 _FILES = ("url_secret", "token", "sign", "password", "ca_file", "cert_file", "key_file")
@@ -89,7 +89,7 @@ class _Sink(BaseModel):
     )
 
     name: Annotated[Name, Field(description="Its name. A request may leave it out, since its path says it.")]
-    enabled: bool = Field(True, description="If false, it gets nothing and keeps its place in the outbox.")
+    enabled: bool = Field(True, description="If false, it gets nothing and keeps its position in the outbox.")
     kinds: Annotated[tuple[EventKind, ...], Field(max_length=8, description="Only events of these kinds.")] = ()
     phases: Annotated[tuple[Phase, ...], Field(max_length=3, description="Only these phases.")] = ()
     cameras: Annotated[Names, Field(description="Only of these cameras.")] = ()
@@ -116,7 +116,7 @@ class _Sink(BaseModel):
         return not any(each.holds(event.began_ms) for each in self.quiet_hours)
 
     @property
-    def place(self) -> str:
+    def destination(self) -> str:
         """The destination of events, for people and logs: without path, query and secrets."""
         return ""
 
@@ -186,7 +186,7 @@ class _UrlSink(_TlsSink):
         return str(urlsplit(self.url).hostname)
 
     @property
-    def place(self) -> str:
+    def destination(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
@@ -207,7 +207,7 @@ class WebhookSink(_UrlSink):
     def _secret(self) -> Self:
         if (self.url_secret is not None) != (SECRET in self.url):
             raise ValueError(f"expected `url_secret` and {SECRET} in the URL together")
-        if SECRET in self.place:
+        if SECRET in self.destination:
             raise ValueError(f"expected {SECRET} in the path or the query of the URL, not in its host")
         return self
 
@@ -261,7 +261,7 @@ class KafkaSink(_TlsSink):
         return tuple((host.strip("[]"), int(port)) for host, _, port in pairs)
 
     @property
-    def place(self) -> str:
+    def destination(self) -> str:
         return f"kafka://{','.join(self.brokers)}"
 
 
@@ -283,7 +283,7 @@ class LogSink(_Sink):
     kind: Annotated[Literal["log"], Field(description="What it is.")]
 
     @property
-    def place(self) -> str:
+    def destination(self) -> str:
         return "the log"
 
 
@@ -308,7 +308,7 @@ def read_sink(document: Any) -> SinkSpec:
         found = error.errors(include_url=False, include_input=False)[0]
     # The first part is the kind, by which pydantic has chosen the class.
     parts = [str(part) for part in found["loc"] if str(part) not in SINK_KINDS]
-    where = shown_place(parts[:4]) or ("kind" if str(found["type"]).startswith("union_tag") else "")
+    where = shown_location(parts[:4]) or ("kind" if str(found["type"]).startswith("union_tag") else "")
     words = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":
         words = "there is no such field"

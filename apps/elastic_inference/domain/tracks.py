@@ -17,7 +17,7 @@ from elastic_inference.domain.fields import Count
 class TrackedObject:
     """A detection that belongs to a track."""
 
-    index: Annotated[Count, Field(description="The place of the detection in the frame's list, from 0.")]
+    index: Annotated[Count, Field(description="The index of the detection in the frame's list, from 0.")]
     track: Annotated[str, Field(description="The object's track, as in events: <stream>/<epoch>-<n>.")]
     zones: Annotated[tuple[str, ...], Field(description="The zones that the object is in.")] = ()
 

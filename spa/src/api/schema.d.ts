@@ -578,7 +578,7 @@ export interface components {
         };
         /** @description An event that a sink refused for good. */
         DeadLetter: {
-            /** @description Its place in the list. */
+            /** @description Its position in the list. */
             id: string;
             /** @description When it was refused, Unix milliseconds. */
             at_ms: number;
@@ -803,7 +803,7 @@ export interface components {
         KafkaSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
             name?: string;
-            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            /** @description If false, it gets nothing and keeps its position in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
             kinds?: components["schemas"]["EventKind"][];
@@ -890,7 +890,7 @@ export interface components {
         LogSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
             name?: string;
-            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            /** @description If false, it gets nothing and keeps its position in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
             kinds?: components["schemas"]["EventKind"][];
@@ -940,7 +940,7 @@ export interface components {
         MqttSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
             name?: string;
-            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            /** @description If false, it gets nothing and keeps its position in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
             kinds?: components["schemas"]["EventKind"][];
@@ -1079,7 +1079,7 @@ export interface components {
         RedisSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
             name?: string;
-            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            /** @description If false, it gets nothing and keeps its position in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
             kinds?: components["schemas"]["EventKind"][];
@@ -1328,7 +1328,7 @@ export interface components {
         };
         /** @description A detection that belongs to a track. */
         TrackedObject: {
-            /** @description The place of the detection in the frame's list, from 0. */
+            /** @description The index of the detection in the frame's list, from 0. */
             index: number;
             /** @description The object's track, as in events: <stream>/<epoch>-<n>. */
             track: string;
@@ -1376,7 +1376,7 @@ export interface components {
         WebhookSink: {
             /** @description Its name. A request may leave it out, since its path says it. */
             name?: string;
-            /** @description If false, it gets nothing and keeps its place in the outbox. */
+            /** @description If false, it gets nothing and keeps its position in the outbox. */
             enabled?: boolean;
             /** @description Only events of these kinds. */
             kinds?: components["schemas"]["EventKind"][];

@@ -13,7 +13,7 @@ test.each<[Partial<SinkView['state']>, string, string, string]>([
   [{ condition: 'failing', reason: 'it answered 500' }, 'failing', 'bad', 'It answered 500'],
   [{ condition: 'failing' }, 'failing', 'bad', 'An attempt failed; retrying.'],
   [{ condition: 'paused' }, 'paused', 'bad', 'It refuses our login; retrying every minute.'],
-  [{ condition: 'disabled' }, 'switched off', 'idle', 'It keeps its place for as long as events are kept.'],
+  [{ condition: 'disabled' }, 'switched off', 'idle', 'It keeps its position for as long as events are kept.'],
   [{ condition: 'unassigned' }, 'waiting', 'warn', 'No event worker has taken it yet.'],
   [{ condition: 'asleep' as never }, 'asleep', 'idle', ''],
 ])('%o is %s', (state, word, mood, why) => {

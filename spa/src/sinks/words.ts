@@ -18,7 +18,7 @@ const CONDITIONS: Record<Condition, StateWords> = {
   delivering: { word: 'delivering', mood: 'good', why: '' },
   failing: { word: 'failing', mood: 'bad', why: 'An attempt failed; retrying.' },
   paused: { word: 'paused', mood: 'bad', why: 'It refuses our login; retrying every minute.' },
-  disabled: { word: 'switched off', mood: 'idle', why: 'It keeps its place for as long as events are kept.' },
+  disabled: { word: 'switched off', mood: 'idle', why: 'It keeps its position for as long as events are kept.' },
   unassigned: { word: 'waiting', mood: 'warn', why: 'No event worker has taken it yet.' },
 }
 

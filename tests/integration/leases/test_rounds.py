@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from elastic_inference.adapters.leases import Holding, LeaseClient, NoPlace, Round
+from elastic_inference.adapters.leases import Holding, LeaseClient, NoWorker, Round
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.waiting import wait_for
@@ -149,11 +149,11 @@ def test_what_nobody_can_take_is_unassigned_with_a_reason(client: redis.Redis, w
     assert len(found.held) == 1
     (waiting,) = {"a", "b"} - found.held.keys()
     assert {name: each.why for name, each in found.unassigned.items()} == {
-        **{"large": NoPlace.LARGE, waiting: NoPlace.FULL}
+        **{"large": NoWorker.LARGE, waiting: NoWorker.FULL}
     }
     assert "more than any worker has" in found.unassigned["large"].reason
     only.draining = True
-    assert only.round().unassigned[waiting].why is NoPlace.DRAINING
+    assert only.round().unassigned[waiting].why is NoWorker.DRAINING
     assert len(only.names) == 1, "it is never dropped"
 
 

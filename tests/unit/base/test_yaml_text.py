@@ -7,7 +7,7 @@ import yaml
 
 from elastic_inference.base import yaml_text
 from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, read, read_all, read_texts
-from elastic_inference.domain.fields import shown_place
+from elastic_inference.domain.fields import shown_location
 
 LIMITS = YamlLimits(depth=6, nodes=100)
 WITH_ALIASES = YamlLimits(depth=6, nodes=10_000, aliases=True)
@@ -96,7 +96,7 @@ def test_errors_say_where_and_what_was_expected(text: str | bytes, words: str) -
     assert words in problem(text)
 
 
-def test_places_are_shown_up_to_what_is_no_name() -> None:
-    assert shown_place(["login", "password"]) == "login.password"
-    assert shown_place(["types", "1"]) == "types.1"
-    assert shown_place(["labels", SECRET, "more"]) == "labels.a key"
+def test_locations_are_shown_up_to_what_is_no_name() -> None:
+    assert shown_location(["login", "password"]) == "login.password"
+    assert shown_location(["types", "1"]) == "types.1"
+    assert shown_location(["labels", SECRET, "more"]) == "labels.a key"

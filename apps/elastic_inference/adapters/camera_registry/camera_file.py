@@ -18,7 +18,7 @@ from elastic_inference.domain.camera import MAX_CAMERAS, CameraSpec
 from elastic_inference.domain.camera_changes import RESERVED_NAMES
 from elastic_inference.domain.camera_errors import field_sentences
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.domain.fields import shown_place
+from elastic_inference.domain.fields import shown_location
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 HEADER = "# The cameras of the pool (doc/camera_pool.md). Housekeeping writes this file; comments are not kept.\n"
@@ -59,26 +59,27 @@ def _camera(_: int, entry: Any, node: Any) -> CameraSpec:
     try:
         spec = CameraSpec.model_validate(entry)
     except ValidationError as error:
-        place, words = next(iter(field_sentences(error, CameraSpec).items()))
+        location, words = next(iter(field_sentences(error, CameraSpec).items()))
         name = entry.get("name")
         # Anything that is not a valid name may hold a password, such as a URL.
         whose = f"camera {name}, " if isinstance(name, str) and keys.is_name(name) else ""
-        where = f"{line_of(_place(node, place))}{whose}{shown_place(place.split('.'))}"
+        where = f"{line_of(_node_at(node, location))}{whose}{shown_location(location.split('.'))}"
         raise CameraFileError(f"{where}: {words[:1].lower()}{words[1:].rstrip('.')}") from None
     if spec.name in RESERVED_NAMES:
-        raise CameraFileError(f"{line_of(_place(node, 'name'))}name: {spec.name} is not allowed: expected another name")
+        where = line_of(_node_at(node, "name"))
+        raise CameraFileError(f"{where}name: {spec.name} is not allowed: expected another name")
     if spec.login_secret is not None:
-        where = line_of(_place(node, "login_secret"))
+        where = line_of(_node_at(node, "login_secret"))
         raise CameraFileError(
             f"{where}camera {spec.name}, login_secret: expected `login`: a file can't use a Kubernetes Secret"
         )
     return spec
 
 
-def _place(node: Any, place: str) -> Any:
+def _node_at(node: Any, location: str) -> Any:
     """The node where a field such as `login.password` or `types.1` begins, or its entry if the field is missing."""
     found = node
-    for part in place.split("."):
+    for part in location.split("."):
         if isinstance(node, yaml.MappingNode):
             pairs = [(key, value) for key, value in node.value if key.value == part]
             if not pairs:

@@ -11,7 +11,7 @@ from elastic_inference.adapters.camera_registry.camera_values import RegisteredC
 from elastic_inference.adapters.camera_registry.listing import CameraRecords, cost_of
 from elastic_inference.domain.camera import CameraState, CameraStatus
 from elastic_inference.domain.camera_errors import sentence
-from elastic_inference.domain.leases import NoPlace, Unassigned
+from elastic_inference.domain.leases import NoWorker, Unassigned
 
 NO_WORKER = "No source worker is running: start a camera stream service with CAMERA_POOL=true."
 NEXT = "A worker will claim it within a few seconds."
@@ -44,9 +44,9 @@ def _why_unassigned(name: str, records: CameraRecords) -> str:
     if not workers:
         return NO_WORKER
     if all(each.draining for each in workers):
-        return sentence(Unassigned(NoPlace.DRAINING, cost).reason)
+        return sentence(Unassigned(NoWorker.DRAINING, cost).reason)
     if cost > max(each.capacity for each in workers):
-        return sentence(Unassigned(NoPlace.LARGE, cost).reason)
+        return sentence(Unassigned(NoWorker.LARGE, cost).reason)
     if all(each.draining or each.capacity - each.load < cost for each in workers):
-        return sentence(Unassigned(NoPlace.FULL, cost).reason)
+        return sentence(Unassigned(NoWorker.FULL, cost).reason)
     return NEXT

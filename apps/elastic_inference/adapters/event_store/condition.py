@@ -60,8 +60,8 @@ async def _lag_s(client: aioredis.Redis, newest: Mapping[int, float]) -> float:
         for number in newest:
             pipe.hget(keys.event_cursor(number), "read")
         replies = await pipe.execute() if newest else []
-    read = {number: place for number, raw in zip(newest, replies, strict=True) if (place := read_id(raw))}
-    return max((newest[number] - place[0] / 1000 for number, place in read.items()), default=0.0)
+    read = {number: position for number, raw in zip(newest, replies, strict=True) if (position := read_id(raw))}
+    return max((newest[number] - position[0] / 1000 for number, position in read.items()), default=0.0)
 
 
 async def _owners(client: aioredis.Redis) -> tuple[int, Collection[str]]:

@@ -37,20 +37,20 @@ def read_entry(raw: Any) -> Entry | None:
     """Parses one entry of XREAD's reply; None if it is malformed."""
     if not isinstance(raw, list) or len(raw) != 2:
         return None
-    place = read_id(raw[0])
-    if place is None:
+    position = read_id(raw[0])
+    if position is None:
         return None
     fields = raw[1] if isinstance(raw[1], list) else []
     if len(fields) != 2 or not isinstance(fields[1], bytes):
-        return Entry(place, None, "expected one field")
+        return Entry(position, None, "expected one field")
     try:
         if fields[0] == RESULT_FIELD:
-            return Entry(place, _result(fields[1]))
+            return Entry(position, _result(fields[1]))
         if fields[0] == TOMBSTONE_FIELD:
-            return Entry(place, _tombstone(fields[1]))
+            return Entry(position, _tombstone(fields[1]))
     except InvalidResultError as error:
-        return Entry(place, None, str(error))
-    return Entry(place, None, "expected the field json or gone")
+        return Entry(position, None, str(error))
+    return Entry(position, None, "expected the field json or gone")
 
 
 def read_id(raw: object) -> EntryId | None:
@@ -60,14 +60,14 @@ def read_id(raw: object) -> EntryId | None:
     return found if found and found[1] <= _TOP else None
 
 
-def write_id(place: EntryId) -> str:
+def write_id(position: EntryId) -> str:
     """The id as Redis writes it."""
-    return f"{place[0]}-{place[1]}"
+    return f"{position[0]}-{position[1]}"
 
 
-def before(place: EntryId) -> EntryId:
+def before(position: EntryId) -> EntryId:
     """The id right before this one."""
-    return (place[0], place[1] - 1) if place[1] else (max(0, place[0] - 1), _TOP if place[0] else 0)
+    return (position[0], position[1] - 1) if position[1] else (max(0, position[0] - 1), _TOP if position[0] else 0)
 
 
 def _result(document: bytes) -> Result:

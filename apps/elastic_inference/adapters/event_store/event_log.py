@@ -29,7 +29,7 @@ _AT_ONCE = 50
 _FIELD = b"json"
 _CURSOR = re.compile(r"(\d{1,19})-(\d{1,20})-(\d{1,3})")
 # By time, number and partition.
-LogPlace = tuple[EntryId, int]
+LogPosition = tuple[EntryId, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,19 @@ class Found:
     """Events, the newest first, and where the next page begins; None at the end of the log."""
 
     events: tuple[Event, ...]
-    next: LogPlace | None
+    next: LogPosition | None
 
 
-def read_cursor(text: str) -> LogPlace | None:
+def read_cursor(text: str) -> LogPosition | None:
     """Parses a `write_cursor`; None for anything else."""
     match = _CURSOR.fullmatch(text)
-    place = read_id(f"{match[1]}-{match[2]}".encode()) if match else None
-    return (place, int(match[3])) if match and place and int(match[3]) < MAX_PARTITIONS else None
+    position = read_id(f"{match[1]}-{match[2]}".encode()) if match else None
+    return (position, int(match[3])) if match and position and int(match[3]) < MAX_PARTITIONS else None
 
 
-def write_cursor(place: LogPlace) -> str:
+def write_cursor(position: LogPosition) -> str:
     """Formats a position in the log as text."""
-    return f"{write_id(place[0])}-{place[1]}"
+    return f"{write_id(position[0])}-{position[1]}"
 
 
 class EventLog:
@@ -67,7 +67,7 @@ class EventLog:
         return self._partitions
 
     async def page(
-        self, wanted: Callable[[Event], bool], limit: int, start: LogPlace | None, oldest_ms: float = 0.0
+        self, wanted: Callable[[Event], bool], limit: int, start: LogPosition | None, oldest_ms: float = 0.0
     ) -> Found:
         """At most `limit` events that are wanted, from `start` on backwards; fewer if it had to look at too many."""
         count = await self.partitions()
@@ -83,21 +83,21 @@ class EventLog:
             ends = [found[-1][0] for each, found in rows.items() if len(found) >= chunk]
             floor = max(ends, default=None)
             merged = sorted((row for found in rows.values() for row in found), key=lambda row: row[0], reverse=True)
-            last: LogPlace | None = None
-            for number, (place, raw) in enumerate(merged, 1):
+            last: LogPosition | None = None
+            for number, (position, raw) in enumerate(merged, 1):
                 if number % _AT_ONCE == 0:
                     # A search for what is rare parses thousands: other requests and live video go on meanwhile.
                     await asyncio.sleep(0)
-                if floor is not None and place < floor:
+                if floor is not None and position < floor:
                     break
-                if place[0][0] < oldest_ms:
+                if position[0][0] < oldest_ms:
                     return Found(tuple(events), None)
-                last = place
+                last = position
                 event = _event(raw)
                 if event is not None and wanted(event):
                     events.append(event)
                     if len(events) >= limit:
-                        return Found(tuple(events), place)
+                        return Found(tuple(events), position)
             if floor is None:
                 break
             if looked_at >= MAX_LOOKED_AT:
@@ -112,7 +112,7 @@ class EventLog:
         upper: dict[int, EntryId | None] = {partition: None}
         for _ in range(MAX_SEARCHED // _CHUNK):
             rows = (await self._newest(upper, _CHUNK))[partition]
-            for _place, raw in rows:
+            for _position, raw in rows:
                 event = _event(raw) if needle in raw else None
                 if event is not None and event.id == event_id:
                     return event
@@ -132,7 +132,7 @@ class EventLog:
             return None
         return found if found is not None and found.camera == camera else None
 
-    async def newer(self, since: dict[int, EntryId], limit: int) -> list[tuple[LogPlace, Event]]:
+    async def newer(self, since: dict[int, EntryId], limit: int) -> list[tuple[LogPosition, Event]]:
         """Events after the given ones, at most `limit` of each partition, the oldest first. Updates `since`."""
         count = await self.partitions()
         async with self._client.pipeline(transaction=False) as pipe:
@@ -140,16 +140,16 @@ class EventLog:
                 known = since.get(partition)
                 pipe.xrevrange(keys.events(partition), "+", f"({write_id(known)}" if known else "-", count=limit)
             replies = await pipe.execute()
-        found: list[tuple[LogPlace, Event]] = []
+        found: list[tuple[LogPosition, Event]] = []
         for partition, reply in enumerate(replies):
-            for place, raw in _rows(reply, partition):
-                since[partition] = max(since.get(partition, (0, 0)), place[0])
+            for position, raw in _rows(reply, partition):
+                since[partition] = max(since.get(partition, (0, 0)), position[0])
                 event = _event(raw)
                 if event is not None:
-                    found.append((place, event))
+                    found.append((position, event))
         return sorted(found, key=lambda each: each[0])
 
-    async def _newest(self, upper: dict[int, EntryId | None], count: int) -> dict[int, list[tuple[LogPlace, bytes]]]:
+    async def _newest(self, upper: dict[int, EntryId | None], count: int) -> dict[int, list[tuple[LogPosition, bytes]]]:
         async with self._client.pipeline(transaction=False) as pipe:
             for partition, top in upper.items():
                 pipe.xrevrange(keys.events(partition), "+" if top is None else write_id(top), "-", count=count)
@@ -157,21 +157,21 @@ class EventLog:
         return {partition: _rows(reply, partition) for partition, reply in zip(upper, replies, strict=True)}
 
     @staticmethod
-    def _upper(start: LogPlace | None, partition: int) -> EntryId | None:
+    def _upper(start: LogPosition | None, partition: int) -> EntryId | None:
         """Where to begin in a partition so that nothing of `start` or after it is read again."""
         if start is None:
             return None
         return start[0] if partition < start[1] else before(start[0])
 
 
-def _rows(reply: Any, partition: int) -> list[tuple[LogPlace, bytes]]:
-    """(place, JSON) of each entry that has one."""
+def _rows(reply: Any, partition: int) -> list[tuple[LogPosition, bytes]]:
+    """(position, JSON) of each entry that has one."""
     found = []
     for raw_id, fields in reply if isinstance(reply, list) else ():
-        place = read_id(raw_id)
-        if place is not None:
+        position = read_id(raw_id)
+        if position is not None:
             document = fields.get(_FIELD) if isinstance(fields, dict) else None
-            found.append(((place, partition), document if isinstance(document, bytes) else b""))
+            found.append(((position, partition), document if isinstance(document, bytes) else b""))
     return found
 
 

@@ -129,8 +129,8 @@ class EventStore:
                 cameras = value
             elif (camera := keys.counted_camera(found)) is not None:
                 counts[camera] = value
-        places = (read_id(results) or START, read_id(read) or START)
-        return Taken(*places, read_count(batch), states, fresh == 1, lost == 1, counts, cameras)
+        positions = (read_id(results) or START, read_id(read) or START)
+        return Taken(*positions, read_count(batch), states, fresh == 1, lost == 1, counts, cameras)
 
     def read(self, cursors: Mapping[int, EntryId], count: int, block_ms: int) -> dict[int, list[Entry]]:
         """The next entries of each partition, at most `count`; waits for at most `block_ms` for the first."""
@@ -153,9 +153,9 @@ class EventStore:
         )
         found = {}
         for partition, reply in zip(partitions, replies, strict=True):
-            place = read_id(reply[0][0]) if reply else None
-            if place is not None:
-                found[partition] = place
+            position = read_id(reply[0][0]) if reply else None
+            if position is not None:
+                found[partition] = position
         return found
 
     def commit(self, partition: int, epoch: int, batch: Batch) -> Committed:

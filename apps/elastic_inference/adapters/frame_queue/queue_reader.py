@@ -243,9 +243,9 @@ class TypeScan:
         if len(self._drawn) < _MAX_FOUND:
             self._drawn.append(name)
             self.found.add(name)
-        elif (place := secrets.randbelow(self._finds)) < _MAX_FOUND:
-            self.found.discard(self._drawn[place])
-            self._drawn[place] = name
+        elif (index := secrets.randbelow(self._finds)) < _MAX_FOUND:
+            self.found.discard(self._drawn[index])
+            self._drawn[index] = name
             self.found.add(name)
 
 

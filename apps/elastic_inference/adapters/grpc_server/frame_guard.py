@@ -23,16 +23,16 @@ class FrameGuard:
 
     def accepts(self, data: bytes) -> bool:
         """Whether all frames that start in `data`, the next bytes of the connection, are allowed."""
-        place = 0
-        while place < len(data):
+        offset = 0
+        while offset < len(data):
             if self._skip:
-                step = min(self._skip, len(data) - place)
+                step = min(self._skip, len(data) - offset)
                 self._skip -= step
-                place += step
+                offset += step
                 continue
-            step = min(_HEADER_BYTES - len(self._header), len(data) - place)
-            self._header += data[place : place + step]
-            place += step
+            step = min(_HEADER_BYTES - len(self._header), len(data) - offset)
+            self._header += data[offset : offset + step]
+            offset += step
             if len(self._header) == _HEADER_BYTES:
                 length, kind = int.from_bytes(self._header[:3], "big"), self._header[3]
                 if length > MAX_FRAME_BYTES or kind == _CONTINUATION:

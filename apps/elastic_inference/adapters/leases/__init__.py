@@ -8,9 +8,9 @@ from elastic_inference.base.late_names import late_names
 
 if TYPE_CHECKING:
     from elastic_inference.adapters.leases.client import LeaseClient
-    from elastic_inference.domain.leases import Claim, Holding, Lease, NoPlace, Round, Unassigned, WorkerLoad
+    from elastic_inference.domain.leases import Claim, Holding, Lease, NoWorker, Round, Unassigned, WorkerLoad
 
-__all__ = ["Claim", "Holding", "Lease", "LeaseClient", "NoPlace", "Round", "Unassigned", "WorkerLoad"]
+__all__ = ["Claim", "Holding", "Lease", "LeaseClient", "NoWorker", "Round", "Unassigned", "WorkerLoad"]
 
 __getattr__ = late_names(
     __name__,

@@ -42,7 +42,7 @@ for name in pairs(changed) do
 end
 write(leases_key, ':epoch', whole(highest))
 if look and command == 'renew' then
-  for i = 1, math.min(#no_place, MAX_FREE - #still_free) do still_free[#still_free + 1] = no_place[i] end
+  for i = 1, math.min(#no_worker, MAX_FREE - #still_free) do still_free[#still_free + 1] = no_worker[i] end
   local free = table.concat(still_free, ' ')
   if free ~= free_before then write(leases_key, ':free', free) end
 end

@@ -28,7 +28,7 @@ from elastic_inference.domain.leases import (
     MAX_QUARANTINE_S,
     Claim,
     Holding,
-    NoPlace,
+    NoWorker,
     Round,
     Unassigned,
     WorkerLoad,
@@ -36,7 +36,7 @@ from elastic_inference.domain.leases import (
     worker_name,
 )
 
-_REASONS = {reason.value.encode(): reason for reason in NoPlace}
+_REASONS = {reason.value.encode(): reason for reason in NoWorker}
 
 
 class LeaseClient:
@@ -147,7 +147,7 @@ class LeaseClient:
 
 @functools.cache
 def _script() -> tuple[str, str]:
-    text = "".join((Path(__file__).parent / f"{part}.lua").read_text() for part in ("lease", "places", "answer"))
+    text = "".join((Path(__file__).parent / f"{part}.lua").read_text() for part in ("lease", "assign", "answer"))
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 

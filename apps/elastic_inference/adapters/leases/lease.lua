@@ -3,7 +3,7 @@
 -- There is no leader: each worker runs this script for itself. A *look* reads all items. Workers take turns in looking,
 -- so that looks keep Redis busy for only a few per cent of the time. The rounds between read only the caller's items,
 -- and those that the last look found free.
--- The texts of `places.lua` and `answer.lua` follow this one: Redis runs all three as one script.
+-- The texts of `assign.lua` and `answer.lua` follow this one: Redis runs all three as one script.
 -- KEYS: leases, workers
 -- ARGV: key of the wanted items, `renew` or `release`, worker (<name>:<incarnation>), lease in us, capacity, used,
 --       1 if it drains, highest epoch that it knows; then for each item that it runs:

@@ -54,7 +54,7 @@ class Kafka(PlainSink):
             producer.flush(self._spec.timeout_s)
         except (KafkaException, BufferError) as error:
             self._drop()
-            raise UnavailableError(f"{self._spec.place}: {_short(error)}") from None
+            raise UnavailableError(f"{self._spec.destination}: {_short(error)}") from None
         for index in range(len(items)):
             found = outcomes.get(index, KafkaError(KafkaError._MSG_TIMED_OUT))
             if found is not None:
@@ -84,14 +84,14 @@ class Kafka(PlainSink):
             outcomes[index] = error.args[0]
 
     def _raise(self, error: KafkaError, index: int) -> None:
-        code, words = error.code(), f"{self._spec.place} refuses the event ({_short(error)})"
+        code, words = error.code(), f"{self._spec.destination} refuses the event ({_short(error)})"
         if code in _LOGIN or self._login is not None:
             raise LoginRefusedError(f"{words}: check `user`, `password` and its rights", index)
         if code in _REFUSED:
             raise RefusedError(words, index)
         if self._tls is not None:
             raise UnavailableError(self._tls_words(self._tls), index)
-        raise UnavailableError(f"{self._spec.place} did not take the event ({_short(error)})", index)
+        raise UnavailableError(f"{self._spec.destination} did not take the event ({_short(error)})", index)
 
     def _open(self) -> Producer:
         spec = self._spec

@@ -97,8 +97,8 @@ class Mqtt:
         infos = []
         for item in items:
             infos.append(self._send(client, event_topic(self._spec.topic, item.event), item.document, False, item))
-            if not self._worker and (place := self._states.take(item.event)):
-                changed[place] = None
+            if not self._worker and (subject := self._states.take(item.event)):
+                changed[subject] = None
         states = self._send_states(client, changed)
         self._confirm(client, infos)
         try:
@@ -108,15 +108,15 @@ class Mqtt:
             self._drop()
             raise UnavailableError(str(error), len(items)) from None
 
-    def _send_states(self, client: Client, places: Iterable[tuple[str, str | None]]) -> list[MQTTMessageInfo]:
+    def _send_states(self, client: Client, subjects: Iterable[tuple[str, str | None]]) -> list[MQTTMessageInfo]:
         spec, infos = self._spec, []
-        for place in places:
-            if spec.discovery and place not in self._found:
-                for topic, payload in self._states.discovery("homeassistant", *place):
+        for subject in subjects:
+            if spec.discovery and subject not in self._found:
+                for topic, payload in self._states.discovery("homeassistant", *subject):
                     infos.append(self._send(client, topic, payload.encode(), True))
-                self._found.add(place)
+                self._found.add(subject)
             infos += [
-                self._send(client, topic, payload.encode(), True) for topic, payload in self._states.messages(*place)
+                self._send(client, topic, payload.encode(), True) for topic, payload in self._states.messages(*subject)
             ]
         return infos
 
@@ -170,13 +170,15 @@ class Mqtt:
         raise UnavailableError(words, index)
 
     def _lost(self, end: ReasonCode | None, done: bool) -> str:
-        place = self._spec.place
+        destination = self._spec.destination
         if end is not None and not self._was_told:
             # paho calls this an unspecified error.
-            return f"{place} closed the connection without a reason: see whether it runs, and its log"
+            return f"{destination} closed the connection without a reason: see whether it runs, and its log"
         if end is not None:
-            return f"{place} ended the connection ({end})"
-        return f"{place} did not confirm within {self._spec.timeout_s:g} s" if not done else f"{place} is unreachable"
+            return f"{destination} ended the connection ({end})"
+        if done:
+            return f"{destination} is unreachable"
+        return f"{destination} did not confirm within {self._spec.timeout_s:g} s"
 
     def _wait(self, client: Client, condition: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self._spec.timeout_s
@@ -198,16 +200,17 @@ class Mqtt:
         if code is None or code.value >= 0x80:
             self._drop()
             if code is not None and code.value in _LOGIN:
-                raise LoginRefusedError(f"{self._spec.place} refuses the login ({code}): check `user` and `password`")
+                words = f"{self._spec.destination} refuses the login ({code})"
+                raise LoginRefusedError(f"{words}: check `user` and `password`")
             if code is None and self._spec.secure and self._end is not None:
                 raise UnavailableError(ended_words(self._spec))
             why = str(code) if code is not None else f"no answer within {self._spec.timeout_s:g} s"
-            raise UnavailableError(f"{self._spec.place} does not accept the connection ({why})")
+            raise UnavailableError(f"{self._spec.destination} does not accept the connection ({why})")
         if not self._worker:
             self._found.clear()
             try:
                 self._confirm(client, [self._send(client, f"{self._spec.topic}/status", b"online", True)])
-                self._confirm(client, self._send_states(client, list(self._states.places())))
+                self._confirm(client, self._send_states(client, list(self._states.subjects())))
             except DeliveryError as error:
                 error.delivered = 0
                 raise
@@ -254,7 +257,7 @@ class Mqtt:
             if secure and (words := tls_words(error, spec)):
                 raise UnavailableError(words) from None
             why = " ".join(str(error).split())[:150]
-            raise UnavailableError(f"{spec.place} can't be reached ({why})") from None
+            raise UnavailableError(f"{spec.destination} can't be reached ({why})") from None
         self._client = client
         self._wait(client, lambda: bool(answer))
         return client, answer

@@ -15,7 +15,7 @@ from typing import Any
 from elastic_inference.domain.events.event import CameraChange, Event, EventKind, Phase
 
 # Limits against events that never end: the oldest is removed first.
-MAX_PLACES, MAX_VISITS = 4096, 1000
+MAX_SUBJECTS, MAX_VISITS = 4096, 1000
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -31,7 +31,7 @@ class States:
         """Applies an event. Returns the camera and the zone whose state it may have changed."""
         if event.kind is EventKind.CAMERA and event.state is not None:
             self.cameras[event.camera] = event.state is CameraChange.BACK
-            _bound(self.cameras, MAX_PLACES)
+            _bound(self.cameras, MAX_SUBJECTS)
             return event.camera, None
         if event.kind is EventKind.ZONE and event.zone is not None:
             visits = self.visits.setdefault((event.camera, event.zone), {})
@@ -40,11 +40,11 @@ class States:
             else:
                 visits[event.id] = None
                 _bound(visits, MAX_VISITS)
-            _bound(self.visits, MAX_PLACES)
+            _bound(self.visits, MAX_SUBJECTS)
             return event.camera, event.zone
         return None
 
-    def places(self) -> Iterator[tuple[str, str | None]]:
+    def subjects(self) -> Iterator[tuple[str, str | None]]:
         """All cameras and zones with a known state."""
         yield from ((camera, None) for camera in self.cameras)
         yield from self.visits

@@ -91,10 +91,10 @@ def trust(context: ssl.SSLContext, text: str, name: str) -> str:
 
 def tls_words(error: BaseException, spec: TlsSpec) -> str | None:
     """What went wrong, as a sentence; None if it had nothing to do with TLS."""
-    place = spec.place
+    destination = spec.destination
     for each in _chain(error):
         if isinstance(each, ssl.SSLCertVerificationError):
-            return f"{place} is not trusted: {_certificate_words(each, spec)}"
+            return f"{destination} is not trusted: {_certificate_words(each, spec)}"
         if isinstance(each, ssl.SSLError):
             return words_of_reason(str(each.reason or each), spec)
         if isinstance(each, (ConnectionResetError, BrokenPipeError)) and spec.cert_file is None:
@@ -104,22 +104,22 @@ def tls_words(error: BaseException, spec: TlsSpec) -> str | None:
 
 def ended_words(spec: TlsSpec) -> str:
     """For a connection that ended at once: some servers say no more when they miss a client certificate."""
-    return f"{spec.place} ended the connection{'' if spec.cert_file else f': {_IF_DEMANDED}'}"
+    return f"{spec.destination} ended the connection{'' if spec.cert_file else f': {_IF_DEMANDED}'}"
 
 
 def words_of_reason(reason: str, spec: TlsSpec) -> str:
     """What OpenSSL's reason means, such as TLSV13_ALERT_CERTIFICATE_REQUIRED or `wrong version number`."""
-    place = spec.place
+    destination = spec.destination
     name = reason.upper().replace(" ", "_")
     if any(each in name for each in _NO_TLS):
-        return f"{place} does not speak TLS at this port"
+        return f"{destination} does not speak TLS at this port"
     if "EOF" in name:
         return ended_words(spec)
     if any(each in name for each in (*_DEMANDED, *_REFUSED)) and spec.cert_file is None:
-        return f"{place} refuses the connection: {_IF_DEMANDED}"
+        return f"{destination} refuses the connection: {_IF_DEMANDED}"
     if any(each in name for each in (*_DEMANDED, *_REFUSED)):
-        return f"{place} refuses our client certificate: check `cert_file`, and which authority it must be of"
-    return f"TLS with {place} failed ({' '.join(reason.split())[:150]})"
+        return f"{destination} refuses our client certificate: check `cert_file`, and which authority it must be of"
+    return f"TLS with {destination} failed ({' '.join(reason.split())[:150]})"
 
 
 def _certificate_words(error: ssl.SSLCertVerificationError, spec: TlsSpec) -> str:

@@ -43,7 +43,7 @@ class Webhook(PlainSink):
         status, answer_headers = self._exchange(body, headers)
         if 200 <= status < 300:
             return
-        words = f"{self._spec.place} answered {status} {http.client.responses.get(status, '')}".rstrip()
+        words = f"{self._spec.destination} answered {status} {http.client.responses.get(status, '')}".rstrip()
         if status in _LOGIN:
             raise LoginRefusedError(f"{words}: check `token` and `sign` of this sink, and its rights there")
         if status in _REFUSED:
@@ -73,7 +73,7 @@ class Webhook(PlainSink):
         return body, headers | {"user-agent": "elastic-inference"}
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage]:
-        place = self._spec.place
+        destination = self._spec.destination
         kept = self._connection is not None
         connection = self._connection or self._connect()
         self._connection = connection
@@ -95,7 +95,7 @@ class Webhook(PlainSink):
             if self._spec.secure and (words := tls_words(error, self._spec)):
                 raise UnavailableError(words) from None
             why = " ".join(str(error).split())[:150] or type(error).__name__
-            raise UnavailableError(f"{place} can't be reached or did not answer in time ({why})") from None
+            raise UnavailableError(f"{destination} can't be reached or did not answer in time ({why})") from None
 
     def _target(self) -> str:
         secret = self._access.secret(self._spec.url_secret)

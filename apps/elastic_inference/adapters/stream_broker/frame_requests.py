@@ -56,8 +56,8 @@ def read_request(raw: object) -> FrameRequest | None:
 
 def is_image(text: str) -> bool:
     """Whether `text` is `<stream id>/<epoch>-<order>`."""
-    stream, slash, place = text.partition("/")
-    epoch, dash, order = place.partition("-")
+    stream, slash, number = text.partition("/")
+    epoch, dash, order = number.partition("-")
     numbers = all(each.isascii() and each.isdigit() and len(each) <= _MAX_ORDER_DIGITS for each in (epoch, order))
     return bool(slash and dash) and numbers and keys.split_stream_id(stream) is not None
 

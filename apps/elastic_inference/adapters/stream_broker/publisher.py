@@ -114,7 +114,7 @@ class ResultPublisher:
                     *(part for pair in (more or {}).items() for part in pair),
                 ),
                 ("EXPIRE", key, int(WORKER_LIFE_S)),
-                ("ZADD", keys.WORKERS, now_ms, keys.worker_id(self._type, self._pod)),
+                ("ZADD", keys.WORKERS, now_ms, keys.pod_member(self._type, self._pod)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, "-inf", now_ms - int(LONGEST_LIFE_S * 1000)),
                 ("ZREMRANGEBYSCORE", keys.WORKERS, now_ms + int(WORKER_AHEAD_S * 1000), "+inf"),
                 *self._reports.commands(self._monotonic(), now_ms),
@@ -126,7 +126,7 @@ class ResultPublisher:
 
     def remove_worker(self) -> None:
         """Removes this pod from the registry, at the end of its drain. Raises as `publish`."""
-        member = keys.worker_id(self._type, self._pod)
+        member = keys.pod_member(self._type, self._pod)
         self._exchange([("DEL", keys.worker_info(self._type, self._pod)), ("ZREM", keys.WORKERS, member)])
 
     def server_ms(self, monotonic_s: float) -> float | None:
@@ -156,20 +156,22 @@ class ResultPublisher:
         if self._partitions.on:
             commands += [self._partitions.add_tombstone(each) for each in tombstones]
         for index, (result, jpeg) in enumerate(batch):
-            place = len(commands)
+            position = len(commands)
             self._add_result(commands, result, jpeg, now_s)
-            if len(commands) > place and commands[place][0] in ("XADD", "PUBLISH"):
-                sent[index] = place
+            if len(commands) > position and commands[position][0] in ("XADD", "PUBLISH"):
+                sent[index] = position
         commands += self._reports.commands(now_s, self._server_ms())
         every_stream = [*streams, *(each.stream for each in tombstones)]
         if self._partitions.on:
             commands += self._partitions.trims(every_stream, now_s, self._server_ms)
-        ask_place = len(commands)
+        ask_position = len(commands)
         asks = self._events and self._partitions.is_due(now_s)
         if asks:
             commands.append(QUESTION)
         own = set(streams)
-        images = {place: each[1] for place, each in enumerate(commands) if each[0] == "PUBLISH" and each[1] in own}
+        images = {
+            position: each[1] for position, each in enumerate(commands) if each[0] == "PUBLISH" and each[1] in own
+        }
         due = self._watching.due(every_stream, set(images.values()), now_s)
         if due:
             commands += _questions(due)
@@ -177,12 +179,12 @@ class ResultPublisher:
             return frozenset()
         answers = self._exchange(commands)
         if asks:
-            self._partitions.learn(answers[ask_place], now_s)
-        for place, stream in images.items():
-            self._watching.reached(stream, read_count(answers[place]), now_s)
+            self._partitions.learn(answers[ask_position], now_s)
+        for position, stream in images.items():
+            self._watching.reached(stream, read_count(answers[position]), now_s)
         if due:
             self._learn(due, answers[-len(due) - 1 :], now_s)
-        return frozenset(index for index, place in sent.items() if isinstance(answers[place], ResponseError))
+        return frozenset(index for index, position in sent.items() if isinstance(answers[position], ResponseError))
 
     def _bury(self, tombstones: Iterable[Tombstone]) -> list[Command]:
         """One PUBLISH for each watched stream."""
@@ -226,13 +228,13 @@ class ResultPublisher:
 
     def _repair(self, wrong: Set[str], commands: list[Command], answers: list[Any]) -> list[Any]:
         """Removes keys of the wrong type, and repeats the commands for them."""
-        places = [place for place, command in enumerate(commands) if len(command) > 1 and command[1] in wrong]
+        positions = [position for position, command in enumerate(commands) if len(command) > 1 and command[1] in wrong]
         # On a cluster, the keys of one command must share a slot.
         removals: list[Command] = [("UNLINK", key) for key in sorted(wrong)]
-        again = self._link.exchange([*removals, *(commands[place] for place in places)])
+        again = self._link.exchange([*removals, *(commands[position] for position in positions)])
         answers = list(answers)
-        for place, answer in zip(places, again[len(removals) :], strict=True):
-            answers[place] = answer
+        for position, answer in zip(positions, again[len(removals) :], strict=True):
+            answers[position] = answer
         return answers
 
     def _read_clock(self, now_s: float) -> None:

@@ -81,7 +81,7 @@ class Renderer:
         try:
             return render()
         except jinja2.TemplateSyntaxError as error:
-            raise ManifestError(f"{_place(error.filename, error.lineno)}{error.message}") from None
+            raise ManifestError(f"{_location(error.filename, error.lineno)}{error.message}") from None
         except jinja2.TemplateNotFound as error:
             parts = short_path(self._parts)
             raise ManifestError(f"{_line_of(error)}there is no file '{error.name}' in {parts}") from None
@@ -93,7 +93,7 @@ class Renderer:
             raise ManifestError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
-def _place(path: str | None, line: int | None) -> str:
+def _location(path: str | None, line: int | None) -> str:
     return f"{short_path(Path(path))}:{line}: " if path else ""
 
 
@@ -101,7 +101,7 @@ def _line_of(error: Exception) -> str:
     """`file:line: ` of the template in which an error was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     found = [each for each in frames if each.filename.endswith((".j2", ".template"))]
-    return _place(found[-1].filename, found[-1].lineno) if found else ""
+    return _location(found[-1].filename, found[-1].lineno) if found else ""
 
 
 def _meant(message: str, values: Mapping[str, Any]) -> str:

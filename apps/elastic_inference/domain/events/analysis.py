@@ -82,12 +82,12 @@ class StreamAnalysis:
         events: list[Event] = []
         dt, moment = self._clock.advance(at_ms), self._moment
         moment.order, moment.now_s, moment.now_ms = result.order, self._clock.now_s, self._clock.at_ms
-        places = [n for n, each in enumerate(result.detections) if each.box != _WHOLE_FRAME]
-        seen = [_seen(result.detections[n]) for n in places]
+        boxed = [n for n, each in enumerate(result.detections) if each.box != _WHOLE_FRAME]
+        seen = [_seen(result.detections[n]) for n in boxed]
         frame = self._tracker.update(seen, dt)
         for track in frame.ended:
             self._leave(track, events)
-        found = {n: track for n, track in zip(places, frame.tracks, strict=True) if track is not None}
+        found = {n: track for n, track in zip(boxed, frame.tracks, strict=True) if track is not None}
         for track in found.values():
             self._see(track, events)
         self._forget_unconfirmed()
@@ -111,7 +111,7 @@ class StreamAnalysis:
         events: list[Event] = []
         for subject in self._subjects.values():
             where = subject.where
-            for zone in [name for name in where.places if name not in self._shapes.zones]:
+            for zone in [name for name in where.presences if name not in self._shapes.zones]:
                 self._exit(subject, zone, self._moment.now_s, events)
                 where.forget(zone)
             where.crossings = {name: each for name, each in where.crossings.items() if name in self._shapes.lines}

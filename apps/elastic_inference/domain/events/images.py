@@ -31,7 +31,7 @@ MORE_PIXELS = 2
 AGAIN_MS = 1000.0
 AFTER_FAILURE_MS = 5000.0
 # The last part of an image's address: `<epoch>-<order>`.
-PLACE = re.compile(r"\d{1,19}-\d{1,19}")
+FRAME_NUMBER = re.compile(r"\d{1,19}-\d{1,19}")
 
 
 class ImageRule(StrEnum):
@@ -84,7 +84,7 @@ class _Shown:
         if found is not None:
             image, box = found
             left, top, right, bottom = (float(edge) for edge in box)
-            named = isinstance(image, str) and PLACE.fullmatch(image.rpartition("/")[2])
+            named = isinstance(image, str) and FRAME_NUMBER.fullmatch(image.rpartition("/")[2])
             if not (named and 0 <= left <= 1 and 0 <= top <= 1 and 0 <= right <= 1 and 0 <= bottom <= 1):
                 raise ValueError("not an image and a box")
             kept = (image, (left, top, right, bottom))
@@ -187,5 +187,5 @@ class StreamImages:
         return replace(event, snapshot=self._address(event.id, found[0]), snapshot_box=found[1])
 
     def _address(self, event_id: str, image: str) -> str:
-        place = image.rpartition("/")[2]
-        return f"{self._choice.base}/api/events/{quote(event_id, safe='')}/snapshot?image={place}"
+        frame = image.rpartition("/")[2]
+        return f"{self._choice.base}/api/events/{quote(event_id, safe='')}/snapshot?image={frame}"

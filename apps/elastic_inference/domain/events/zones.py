@@ -82,11 +82,11 @@ class Moved:
 class Whereabouts:
     """All zones and lines of one object."""
 
-    __slots__ = ("_inside", "box", "crossings", "places")
+    __slots__ = ("_inside", "box", "crossings", "presences")
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.places: dict[str, ZonePresence] = {}
+        self.presences: dict[str, ZonePresence] = {}
         self.crossings: dict[str, Crossing] = {}
         # What `inside` returns, until it changes.
         self._inside: tuple[str, ...] | None = None
@@ -101,18 +101,18 @@ class Whereabouts:
         # Most shapes use the same point of the box.
         points: dict[ReferencePoint, XY] = {}
         for name, (zone, polygon) in shapes.zones.items():
-            place = self.places.get(name)
-            if (place is None or not place.inside) and zone.labels and label not in zone.labels:
+            presence = self.presences.get(name)
+            if (presence is None or not presence.inside) and zone.labels and label not in zone.labels:
                 continue
             point = points.get(zone.point) or points.setdefault(zone.point, reference(box, zone.point))
             inside = polygon.contains(point)
-            if place is None:
+            if presence is None:
                 if not inside:
                     continue
-                place = self.places[name] = ZonePresence()
-            if place.changes(inside, now_s, is_clear=partial(polygon.is_clear, point, clear)):
+                presence = self.presences[name] = ZonePresence()
+            if presence.changes(inside, now_s, is_clear=partial(polygon.is_clear, point, clear)):
                 self._inside = None
-                moved.append(Moved(name, None, 1 if inside else -1, place.since_s))
+                moved.append(Moved(name, None, 1 if inside else -1, presence.since_s))
         for name, (line, path) in shapes.lines.items():
             if not line.labels or label in line.labels:
                 point = points.get(line.point) or points.setdefault(line.point, reference(box, line.point))
@@ -130,12 +130,12 @@ class Whereabouts:
     def inside(self) -> tuple[str, ...]:
         """The names of the zones that it is in."""
         if self._inside is None:
-            self._inside = tuple(name for name, place in self.places.items() if place.inside)
+            self._inside = tuple(name for name, presence in self.presences.items() if presence.inside)
         return self._inside
 
     def forget(self, zone: str) -> None:
         """Forgets a zone that no longer exists."""
-        del self.places[zone]
+        del self.presences[zone]
         self._inside = None
 
     def _cross(self, name: str, path: DirectedLine, step: tuple[XY, XY], clear: float, now_s: float) -> list[Moved]:
@@ -161,16 +161,16 @@ class Whereabouts:
 
     def pack(self) -> list[Any]:
         """Everything, for `unpack`."""
-        places = [[name, each.inside, each.since_s, each.sightings, each.clear] for name, each in self.places.items()]
+        stays = [[name, each.inside, each.since_s, each.sightings, each.clear] for name, each in self.presences.items()]
         crossings = [[name, each.direction, each.since_s, each.sightings] for name, each in self.crossings.items()]
-        return [self.box, places, crossings]
+        return [self.box, stays, crossings]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Whereabouts:
         """The whereabouts of `pack`'s list."""
-        box, places, crossings = packed
+        box, stays, crossings = packed
         found = cls(box_of(box))
-        found.places = {str(name): ZonePresence(*rest) for name, *rest in places}
+        found.presences = {str(name): ZonePresence(*rest) for name, *rest in stays}
         found.crossings = {str(name): Crossing(*rest) for name, *rest in crossings}
         return found
 

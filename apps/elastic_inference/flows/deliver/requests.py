@@ -102,7 +102,7 @@ def _test(sink: Sink, spec: SinkSpec) -> dict[str, Any]:
         sink.deliver([Item(event, event_json(event))])
     except DeliveryError as error:
         return {"status": 200, "delivered": False, "message": f"Not delivered: {error}."}
-    return {"status": 200, "delivered": True, "message": f"{spec.place} has confirmed the event {event.id}."}
+    return {"status": 200, "delivered": True, "message": f"{spec.destination} has confirmed the event {event.id}."}
 
 
 def _resend(outbox: SinkOutbox, sink: Sink, request: Mapping[str, Any]) -> dict[str, Any]:

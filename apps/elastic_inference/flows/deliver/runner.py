@@ -299,7 +299,7 @@ class SinkRunner:
     def _succeeded(self) -> None:
         self._backoff.reset()
         if self.account.set(SinkCondition.DELIVERING):
-            log.info("sink %s: delivering to %s", self.spec.name, self.spec.place)
+            log.info("sink %s: delivering to %s", self.spec.name, self.spec.destination)
 
     def _say(self, condition: SinkCondition, reason: str) -> None:
         if self.account.set(condition, reason):

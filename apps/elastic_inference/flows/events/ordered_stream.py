@@ -99,18 +99,18 @@ class OrderedStream:
         """Its analysis."""
         return self._analysis
 
-    def push(self, place: EntryId, item: Result | Tombstone, now_s: float, again: bool) -> Yield:
+    def push(self, position: EntryId, item: Result | Tombstone, now_s: float, again: bool) -> Yield:
         """Takes one entry. `again`: a former worker has read it too, so a number that has passed is not late."""
         made = Yield()
         last = self._sequence.last
         if again and last is not None and item.order <= last:
             return made  # the saved state contains it
         late = self._sequence.late
-        self._waiting[item.order] = self._waiting.get(item.order, place)
+        self._waiting[item.order] = self._waiting.get(item.order, position)
         if isinstance(item, Tombstone):
             passed = self._sequence.skip(item.order, now_s)
         else:
-            passed = self._sequence.push(item.order, (place, item), now_s, identity=_identity(item))
+            passed = self._sequence.push(item.order, (position, item), now_s, identity=_identity(item))
         made.late = self._sequence.late - late
         self._take(passed, made)
         return made
@@ -177,8 +177,8 @@ class OrderedStream:
         return self.images.fill(events) if self.images is not None else events
 
     def _take(self, passed: list[tuple[EntryId, Result]], made: Yield) -> None:
-        for place, result in passed:
-            at_ms = _captured_ms(place, result)
+        for position, result in passed:
+            at_ms = _captured_ms(position, result)
             enriched, events = self._analysis.on_result(result, at_ms)
             if self.images is not None:
                 events, requests = self.images.on_result(enriched, events, at_ms)
@@ -187,13 +187,13 @@ class OrderedStream:
             if self.watched:
                 made.tracks.append(_tracks_of(enriched))
             made.results += 1
-            self.seen_ms = max(self.seen_ms, float(place[0]))
+            self.seen_ms = max(self.seen_ms, float(position[0]))
         if passed:
             self.ended = False
         gone = [order for order in self._waiting if order not in self._sequence]
         for order in gone:
-            place = self._waiting.pop(order)
-            self._unsaved_from = place if self._unsaved_from is None else min(self._unsaved_from, place)
+            position = self._waiting.pop(order)
+            self._unsaved_from = position if self._unsaved_from is None else min(self._unsaved_from, position)
             self.changed = True
 
 
@@ -212,9 +212,9 @@ def _tracks_of(result: Result) -> FrameTracks:
     return FrameTracks(result.order, tuple(found))
 
 
-def _captured_ms(place: EntryId, result: Result) -> float:
+def _captured_ms(position: EntryId, result: Result) -> float:
     """When the frame was captured, by Redis' clock; never later than its entry, and not much earlier."""
-    written = float(place[0])
+    written = float(position[0])
     arrived = result.arrived_ms
     if arrived is None or not written - MAX_AGE_MS <= arrived <= written:
         arrived = written - min(result.queue_ms + result.infer_ms, MAX_AGE_MS)

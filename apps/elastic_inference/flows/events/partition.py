@@ -233,9 +233,9 @@ class Partition:
     def _results(self, states: Container[str]) -> EntryId:
         """The last entry that needs no further work, once the streams in `states` are saved."""
         still_open = [
-            place
+            position
             for name, each in self.streams.items()
-            if (place := each.first_waiting() if name in states else each.first_open())
+            if (position := each.first_waiting() if name in states else each.first_open())
         ]
         return before(min(still_open)) if still_open else self.cursor
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from redis.exceptions import RedisError
 
-from elastic_inference.adapters.event_store.event_log import LogPlace, read_cursor
+from elastic_inference.adapters.event_store.event_log import LogPosition, read_cursor
 from elastic_inference.adapters.event_store.image_reader import NoImageError
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.event import EventKind
-from elastic_inference.domain.events.images import PLACE
+from elastic_inference.domain.events.images import FRAME_NUMBER
 from elastic_inference.flows.gateway.api import ApiHandler
 from elastic_inference.flows.gateway.event_reader import Filter
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
@@ -44,12 +44,12 @@ class EventLogHandler(ApiHandler):
             raise ApiError(503, _UNAVAILABLE, 2) from None
         return replace(found, events=await self.gateway.parts.images.checked(found.events))
 
-    def _cursor(self) -> LogPlace | None:
+    def _cursor(self) -> LogPosition | None:
         text = self._text("cursor")
-        place = read_cursor(text) if text else None
-        if text and place is None:
+        position = read_cursor(text) if text else None
+        if text and position is None:
             raise ApiError(400, "cursor: expected `next` of an earlier page.")
-        return place
+        return position
 
     def _text(self, name: str) -> str | None:
         found = self.get_query_argument(name, None)
@@ -109,14 +109,14 @@ class EventImageHandler(BaseHandler):
 
     async def get(self, *args: str) -> None:
         """Responds with the image as a JPEG."""
-        event_id, place = args[0][: MAX_TEXT + 1], self.get_query_argument("image", None)
+        event_id, frame = args[0][: MAX_TEXT + 1], self.get_query_argument("image", None)
         if len(event_id) > MAX_TEXT:
             raise ApiError(404, "There is no such event.")
-        if place is not None and not PLACE.fullmatch(place):
+        if frame is not None and not FRAME_NUMBER.fullmatch(frame):
             raise ApiError(400, "image: expected that of the event's `snapshot`.")
         images = self.gateway.parts.images
         try:
-            found = place or await images.best(self.access, event_id)
+            found = frame or await images.best(self.access, event_id)
             jpeg = await images.read(self.access, event_id, found)
         except NoImageError as error:
             raise ApiError(404, str(error)) from None
@@ -124,7 +124,7 @@ class EventImageHandler(BaseHandler):
             raise ApiError(503, _UNAVAILABLE, 2) from None
         self.set_header("Content-Type", "image/jpeg")
         # An image does not change, but a later one may be better.
-        self.set_header("Cache-Control", f"private, max-age={IMAGE_AGE_S}" if place else "private, no-cache")
+        self.set_header("Cache-Control", f"private, max-age={IMAGE_AGE_S}" if frame else "private, no-cache")
         self.set_header("Etag", f'"{found}"')
         if self.check_etag_header():
             self.set_status(304)

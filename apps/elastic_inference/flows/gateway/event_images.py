@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from elastic_inference.adapters.event_store.image_reader import ImageReader, NoImageError
 from elastic_inference.domain.events.event import Event
-from elastic_inference.domain.events.images import PLACE
+from elastic_inference.domain.events.images import FRAME_NUMBER
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.event_reader import READ_LIMIT_S, EventReader
 
@@ -28,7 +28,7 @@ _FIRST_WAIT_S = 0.3
 _FRESH_S = 30.0
 # Maximum number of images in memory, for all clients.
 MAX_READS = 4
-_ADDRESS = re.compile(rf"[?]image=({PLACE.pattern})$")
+_ADDRESS = re.compile(rf"[?]image=({FRAME_NUMBER.pattern})$")
 
 
 class EventImages:
@@ -55,23 +55,23 @@ class EventImages:
         If this can't be found out now, the events stay as they are.
         """
         oldest_ms = (time.time() - _FRESH_S) * 1000
-        places = {
+        images = {
             index: f"{event.id.partition('/')[0]}/{found[1]}"
             for index, event in enumerate(events)
             if event.at_ms < oldest_ms and (found := _ADDRESS.search(event.snapshot or ""))
         }
         try:
             async with asyncio.timeout(READ_LIMIT_S):
-                reasons = await self._source.why_gone(list(places.values()))
+                reasons = await self._source.why_gone(list(images.values()))
         except (RedisError, OSError, TimeoutError):
             return tuple(events)
-        gone = dict(zip(places, reasons, strict=True))
+        gone = dict(zip(images, reasons, strict=True))
         return tuple(
             replace(event, snapshot=None, snapshot_box=None, snapshot_reason=gone[index]) if gone.get(index) else event
             for index, event in enumerate(events)
         )
 
-    async def read(self, access: Access, event_id: str, place: str) -> bytes:
+    async def read(self, access: Access, event_id: str, frame: str) -> bytes:
         """The JPEG. Raises NoImageError; RedisError, OSError or TimeoutError if it cannot be read now."""
         stream = event_id.partition("/")[0]
         if not access.sees(stream.partition(":")[0]):
@@ -80,7 +80,7 @@ class EventImages:
         while True:
             try:
                 async with self._places, asyncio.timeout(READ_LIMIT_S):
-                    return await self._source.read(f"{stream}/{place}")
+                    return await self._source.read(f"{stream}/{frame}")
             except NoImageError as error:
                 limit_s = WAIT_S if error.coming else _FIRST_WAIT_S
                 if asyncio.get_running_loop().time() - began_s >= limit_s:

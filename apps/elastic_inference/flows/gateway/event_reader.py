@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.event_store.entries import EntryId
-from elastic_inference.adapters.event_store.event_log import EventLog, Found, LogPlace, write_cursor
+from elastic_inference.adapters.event_store.event_log import EventLog, Found, LogPosition, write_cursor
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.events.camera_counts import CameraCounts, no_counts
 from elastic_inference.domain.events.event import Event
@@ -68,7 +68,7 @@ class EventReader:
         self._read_at_s = float("-inf")
         self._throttle = Throttle()
 
-    async def page(self, access: Access, wanted: Filter, limit: int, start: LogPlace | None) -> EventPage:
+    async def page(self, access: Access, wanted: Filter, limit: int, start: LogPosition | None) -> EventPage:
         """The events that `access` sees and the filter accepts. Raises RedisError, OSError or TimeoutError."""
         # An event is written some time after it happened, never before; clocks differ by less than a minute.
         oldest_ms = wanted.since - 60_000

@@ -14,7 +14,7 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_documents import Camera, CameraProbe, Cameras, ProbeRequest
 from elastic_inference.domain.events.camera_counts import CameraCounts
 from elastic_inference.domain.events.event import Event, EventKind
-from elastic_inference.domain.events.images import PLACE
+from elastic_inference.domain.events.images import FRAME_NUMBER
 from elastic_inference.domain.events.page import EventPage
 from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.domain.rest import Login, Session
@@ -226,7 +226,7 @@ EVENT_ROUTES = (
         query={
             "image": (
                 "As in the event's `snapshot`; without it, that of its newest revision.",
-                {"type": "string", "pattern": rf"^{PLACE.pattern}$"},
+                {"type": "string", "pattern": rf"^{FRAME_NUMBER.pattern}$"},
             )
         },
     ),

@@ -145,8 +145,8 @@ def _words(error: ValidationError) -> str:
     words = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "json_invalid":
         return f'expected JSON: {{"tokens": [{{"name": …, "role": …, "token": …, "cameras": […]}}]}} ({words})'
-    place = list(first["loc"])
+    location = list(first["loc"])
     if first["type"] == "extra_forbidden":
-        place, words = place[:-1], "expected no keys other than name, role, token and cameras"
-    shown = ", ".join(f"entry {part + 1}" if isinstance(part, int) else part for part in place)
+        location, words = location[:-1], "expected no keys other than name, role, token and cameras"
+    shown = ", ".join(f"entry {part + 1}" if isinstance(part, int) else part for part in location)
     return f"{shown or 'the file'}: {words}"

@@ -22,7 +22,7 @@ from elastic_inference.flows.inference.adapters.preprocessing import (
     Resize,
     begin_input,
     letterbox_of,
-    place,
+    paste,
 )
 from elastic_inference.flows.inference.engine import Engine, InferenceRequest
 from elastic_inference.flows.inference.jpeg import JpegDecoder
@@ -122,7 +122,7 @@ class FrameDetector:
         """
         try:
             if not decoder.decode_into(self._canvas, frame.data, self._frame_size, self._min_size):
-                place(decoder.decode(frame.data, *self._frame_size, *self._min_size), self._canvas.image)
+                paste(decoder.decode(frame.data, *self._frame_size, *self._min_size), self._canvas.image)
             self.damaged = decoder.damaged
         except (InvalidFrameError, StaleFrameError):
             raise

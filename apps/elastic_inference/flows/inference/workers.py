@@ -136,14 +136,14 @@ class WorkerPool:
 
     def _add_worker(self) -> None:
         if self._free:
-            place = self._free.pop()
+            index = self._free.pop()
         else:
-            place = len(self._threads)
+            index = len(self._threads)
             self._busy_since_s.append(float("inf"))
             self._inferred.append(0)
             self._failed.append(0)
-        thread = self._lifecycle.thread(f"infer-{place}", partial(self._work, place), may_end=True)
-        self._threads[place : place + 1] = [thread]
+        thread = self._lifecycle.thread(f"infer-{index}", partial(self._work, index), may_end=True)
+        self._threads[index : index + 1] = [thread]
         thread.start()
 
     def _work(self, index: int) -> None:

@@ -21,9 +21,9 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
-from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.queue_sink import QUEUE_ERRORS, Permit, QueueSink, QueueState
 from elastic_inference.flows.produce.source_watch import SourceReport
+from elastic_inference.flows.produce.stream_needs import StreamNeeds
 
 PART = "push"
 IDLE_S = 1.0
@@ -258,9 +258,9 @@ class Pushers:
         infer_type: str,
         metrics: ProducerMetrics,
         permit: Permit | None,
-        demand: StreamNeeds | None = None,
+        needs: StreamNeeds | None = None,
     ) -> tuple[Pusher, QueueSink]:
-        """Makes a sink for one stream and one type. `demand` gets the queue's answers while its producer asks."""
+        """Makes a sink for one stream and one type. `needs` gets the queue's answers while its producer asks."""
         target = self._settings.queue
         # In a cluster each type's keys are in one slot, whose owner may change.
         shard = infer_type if self._by_type else ""
@@ -275,7 +275,7 @@ class Pushers:
         producer = QueueProducer(
             pusher.connection, infer_type, stream, self._settings, permit.lease if permit else None
         )
-        return pusher, QueueSink(self._states[infer_type], producer, metrics, permit, demand)
+        return pusher, QueueSink(self._states[infer_type], producer, metrics, permit, needs)
 
     def release(self, pusher: Pusher, sink: QueueSink) -> None:
         """Call when the sink is no longer used."""

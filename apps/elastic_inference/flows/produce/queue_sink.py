@@ -20,8 +20,8 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
-from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.source_watch import SourceReport
+from elastic_inference.flows.produce.stream_needs import StreamNeeds
 
 log = logging.getLogger(__name__)
 # Redis is unavailable, refuses a command (missing right, wrong type of key), or its host name is invalid.
@@ -100,11 +100,11 @@ class QueueSink:
         producer: QueueProducer,
         metrics: ProducerMetrics,
         permit: Permit | None = None,
-        demand: StreamNeeds | None = None,
+        needs: StreamNeeds | None = None,
     ) -> None:
-        """`demand` is called with the queue's answer when the producer asks which size is needed."""
+        """`needs` is called with the queue's answer when the producer asks which size is needed."""
         self.infer_type = state.infer_type
-        self._demand = demand
+        self._needs = needs
         self.state = state
         self.producer = producer
         self.permit = permit or Permit()
@@ -147,8 +147,8 @@ class QueueSink:
 
     def answered(self, wanted: int) -> None:
         """Records the frame size that the queue asks for."""
-        if self._demand is not None:
-            self._demand.learn(self.infer_type, wanted)
+        if self._needs is not None:
+            self._needs.learn(self.infer_type, wanted)
 
     def report(self, source: SourceReport, dropped: int) -> None:
         """Reports the source's state to the queue; `dropped` counts the frames dropped before any sink."""

@@ -23,7 +23,6 @@ from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import MESSAGE_OVERHEAD_BYTES
 from elastic_inference.domain.image_size import FrameSize
 from elastic_inference.flows.produce.at_once import WAIT_S, AtOnce
-from elastic_inference.flows.produce.demand import StreamNeeds
 from elastic_inference.flows.produce.frame_pacing import Gate
 from elastic_inference.flows.produce.motion_gate import MotionGate
 from elastic_inference.flows.produce.newest_slot import NewestSlot
@@ -31,6 +30,7 @@ from elastic_inference.flows.produce.pusher import Pusher, Pushers
 from elastic_inference.flows.produce.queue_sink import Permit, QueueSink
 from elastic_inference.flows.produce.source_reader import PART, SourceReader
 from elastic_inference.flows.produce.source_watch import SourceReport, SourceState, SourceWatch
+from elastic_inference.flows.produce.stream_needs import StreamNeeds
 from elastic_inference.flows.produce.substream import StreamChoice
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class ProducerStream:
             on_gated=self._skipped,
             on_invalid=self._count_invalid,
         )
-        self._demand = StreamNeeds()
+        self._needs = StreamNeeds()
         self._sinks: tuple[tuple[Pusher, QueueSink], ...] = ()
         self._by_pusher: tuple[tuple[Pusher, list[QueueSink]], ...] = ()
         self._use(tuple(map(self._sink, plan.types)))
@@ -222,11 +222,11 @@ class ProducerStream:
         self._reader.replace_if_hung(now)
         if self.plan.asks:
             for pusher, sink in self._sinks:
-                if self._demand.due(sink.infer_type, now):
+                if self._needs.due(sink.infer_type, now):
                     pusher.ask((sink,))
             if self._choice is not None:
-                self._choice.decide(self._demand.known_watched(self.plan.types, now), now)
-            if self._watch.quiet and self._demand.watched(self.plan.types, now):
+                self._choice.decide(self._needs.known_watched(self.plan.types, now), now)
+            if self._watch.quiet and self._needs.watched(self.plan.types, now):
                 # Otherwise nobody would decide before the next frame, which may be seconds away.
                 self._watch.quiet = False
                 self._reader.set_quiet(False)
@@ -310,7 +310,7 @@ class ProducerStream:
             pusher.offer(several, frame, captured.captured, within_s)
 
     def _needed_size(self, width: int, height: int) -> FrameSize:
-        return self._demand.size(self.plan.types, width, height, time.monotonic())
+        return self._needs.size(self.plan.types, width, height, time.monotonic())
 
     def _follow_need(self) -> None:
         """Sets up what depends on pods and viewers."""
@@ -328,7 +328,7 @@ class ProducerStream:
         """Whether the frame is to be inferred."""
         now = captured.captured
         try:
-            passes = gate.admit(captured, now, watched=self._demand.watched(self.plan.types, time.monotonic()))
+            passes = gate.admit(captured, now, watched=self._needs.watched(self.plan.types, time.monotonic()))
         except InvalidFrameError:
             return True  # the encoder reports what is wrong with it
         self._watch.quiet = gate.quiet
@@ -380,7 +380,7 @@ class ProducerStream:
         self._sinks = sinks
 
     def _sink(self, infer_type: str) -> tuple[Pusher, QueueSink]:
-        return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit, self._demand)
+        return self._pushers.sink(self.plan.name, infer_type, self._metrics, self.permit, self._needs)
 
     def _use_encoders(self, encoding: Encoding) -> None:
         limits = self._limits.max_frame_pixels, self._limits.image_memory

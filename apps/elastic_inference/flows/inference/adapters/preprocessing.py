@@ -94,11 +94,11 @@ def preprocess(image: Image, prepared: PreparedModel, out: Image | None = None) 
     if out is None and (width, height) == (prepared.width, prepared.height):
         return np.ascontiguousarray(image)[None]
     target = np.empty((1, prepared.height, prepared.width, 3), np.uint8) if out is None else out
-    place(image, begin_input(width, height, prepared, target))
+    paste(image, begin_input(width, height, prepared, target))
     return target
 
 
-def place(image: Image, target: Image) -> None:
+def paste(image: Image, target: Image) -> None:
     """Writes `image` into `target` (H x W x 3, rows may lie apart), resized to its size."""
     if image.shape == target.shape:
         target[:] = image

@@ -98,7 +98,7 @@ def _roles(model: Any) -> dict[str, int] | None:
         if all(word in name for name in names):
             numbers = [_suffix(name, word) for name in names]
             by_number = sorted(range(4), key=lambda index: numbers[index])
-            return {role: by_number[place] for place, role in enumerate(order)}
+            return {role: by_number[index] for index, role in enumerate(order)}
     return None
 
 

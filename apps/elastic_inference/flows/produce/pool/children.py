@@ -80,7 +80,7 @@ class Children:
         if home := self._homes.get(name):
             home.put(name, camera)
         else:
-            self._place(name)
+            self._assign(name)
 
     def remove(self, name: str) -> None:
         """Ends a camera."""
@@ -148,7 +148,7 @@ class Children:
             log.info("%s leaves quarantine: it has run for a long time without a crash", name)
             self._leave_quarantine(name)
         for name in self._wanted.keys() - self._homes.keys():
-            self._place(name)
+            self._assign(name)
         self._start_ahead(now)
 
     def metrics(self) -> list[Message]:
@@ -229,9 +229,9 @@ class Children:
                 log.error("%s is in quarantine: %s", name, self.records.sentence(name, now))
         # Cameras that are not suspected come first, so that they go to processes that run already.
         for name in sorted(names, key=self.records.suspect):
-            self._place(name, hurry=not self.records.suspect(name))
+            self._assign(name, hurry=not self.records.suspect(name))
 
-    def _place(self, name: str, hurry: bool = False) -> None:
+    def _assign(self, name: str, hurry: bool = False) -> None:
         """With `hurry`, prefers a running process to one that must be started."""
         now = time.monotonic()
         if self.records.quarantined(name):

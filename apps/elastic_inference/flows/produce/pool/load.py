@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from elastic_inference.domain.leases import NoPlace, Unassigned
+from elastic_inference.domain.leases import NoWorker, Unassigned
 from elastic_inference.domain.scale_ratio import scale_ratio
 from elastic_inference.flows.produce.pool.costs import Rate
 
@@ -38,5 +38,5 @@ class Load:
 
         A camera that is too large for any worker does not count: more of them would not help.
         """
-        missing = sum(each.cost for each in unassigned if each.why is not NoPlace.LARGE)
+        missing = sum(each.cost for each in unassigned if each.why is not NoWorker.LARGE)
         return scale_ratio(self.used + missing / max(1, workers), self.capacity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from elastic_inference.domain.leases import NoPlace, Unassigned
+from elastic_inference.domain.leases import NoWorker, Unassigned
 from elastic_inference.flows.produce.pool.costs import ESTIMATE, Costs
 from elastic_inference.flows.produce.pool.load import Load
 
@@ -28,7 +28,7 @@ def test_the_ratio_is_used_and_missing_over_available() -> None:
         load.note([(0, 0.1 * second), (1, 0.9 * second)], float(second))
     assert load.used == pytest.approx(1.0)
     assert load.scale_ratio((), 1) == pytest.approx(0.5)
-    missing = [Unassigned(NoPlace.FULL, 1.5), Unassigned(NoPlace.FULL, 0.5), Unassigned(NoPlace.LARGE, 50.0)]
+    missing = [Unassigned(NoWorker.FULL, 1.5), Unassigned(NoWorker.FULL, 0.5), Unassigned(NoWorker.LARGE, 50.0)]
     assert load.scale_ratio(missing, 2) == pytest.approx(1.0)
     load.note([(0, 0.6)], 6.0)
     assert load.used == pytest.approx(0.1), "a process that has ended uses nothing"

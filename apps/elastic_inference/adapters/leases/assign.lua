@@ -1,12 +1,12 @@
 -- The second part of the lease script: claims and moves. It changes `held`, which `lease.lua` has read.
--- Places free items, then those of draining workers, the most expensive first, each with the worker whose relative
+-- Assigns free items, then those of draining workers, the most expensive first, each with the worker whose relative
 -- load stays lowest. Then the worker with the lowest load claims items of fuller ones.
-local unassigned, still_free, no_place = {}, {}, {}
+local unassigned, still_free, no_worker = {}, {}, {}
 local claims, steps = 0, 0
--- Whether all costs are measured and no free item was placed in this round: until then, moves might be pointless.
+-- Whether all costs are measured and no free item was assigned in this round: until then, moves might be pointless.
 local settled = true
 -- The workers that may get items; the largest capacity, and the most room that one of them has.
-local places, largest, room = {}, 0, 0
+local candidates, largest, room = {}, 0, 0
 
 -- New items count like the mean of measured ones, in each worker's call, or workers would not get equal shares.
 -- Returns that mean, or nil.
@@ -35,7 +35,7 @@ end
 local function dearest(a, b) return a.cost > b.cost or (a.cost == b.cost and a.name < b.name) end
 
 -- The free items and those of draining workers.
-local function items_to_place(typical)
+local function items_to_assign(typical)
   local free, handed = {}, {}
   for name, want in pairs(wanted) do
     local row = held[name]
@@ -50,11 +50,11 @@ local function items_to_place(typical)
   return free, handed
 end
 
-local function find_places()
+local function find_candidates()
   for id, worker in pairs(alive) do
     -- A worker that has missed its last rounds may be dead, and would keep the item waiting.
     if not worker.draining and worker.capacity > 0 and now - worker.seen <= 0.6 * worker.life then
-      places[#places + 1] = {id = id, load = worker.load, capacity = worker.capacity, count = worker.count}
+      candidates[#candidates + 1] = {id = id, load = worker.load, capacity = worker.capacity, count = worker.count}
       largest, room = math.max(largest, worker.capacity), math.max(room, worker.capacity - worker.load)
     end
   end
@@ -62,10 +62,10 @@ end
 
 -- The worker whose relative load stays lowest if it gets the item, or nil if no worker has room. From then on, the item
 -- counts as that worker's own.
-local function place(item)
+local function assign(item)
   local best, lowest, found = nil, nil, 0
   if item.cost <= room + 1e-9 then
-    for _, worker in ipairs(places) do
+    for _, worker in ipairs(candidates) do
       found = math.max(found, worker.capacity - worker.load)
       local after = worker.load + item.cost
       if after <= worker.capacity + 1e-9 then
@@ -75,7 +75,7 @@ local function place(item)
         end
       end
     end
-    steps = steps + #places
+    steps = steps + #candidates
     if not best then room = found end
   end
   if best then best.load = best.load + (item.likely or item.cost) end
@@ -93,33 +93,33 @@ local function claim(item, former)
   return held[item.name]
 end
 
--- Claims the item if this worker is the best place; if not, the next rounds look at it again. Returns the best place.
+-- Claims the item if this worker is the best one for it; if not, the next rounds look at it again. Returns the best.
 local function claim_here(item, former)
-  local best = place(item)
+  local best = assign(item)
   if best and best.id == me and claims < MAX_CLAIMS then
     if alive[former] then alive[former].load = alive[former].load - item.cost end
     claim(item, former)
   else
-    local list = best and still_free or no_place
+    local list = best and still_free or no_worker
     if #list < MAX_FREE then list[#list + 1] = item.name end
   end
   return best
 end
 
-local function place_free(free)
+local function assign_free(free)
   for _, item in ipairs(free) do
     if steps > MAX_STEPS then return end
     if claim_here(item, '-') then
       settled = false
     elseif #unassigned < 3 * MAX_UNASSIGNED then
-      local reason = #places == 0 and 'draining' or item.cost > largest + 1e-9 and 'large' or 'full'
+      local reason = #candidates == 0 and 'draining' or item.cost > largest + 1e-9 and 'large' or 'full'
       unassigned[#unassigned + 1], unassigned[#unassigned + 2] = item.name, tostring(item.cost)
       unassigned[#unassigned + 1] = reason
     end
   end
 end
 
-local function place_handed(handed)
+local function assign_handed(handed)
   for _, item in ipairs(handed) do
     if steps > MAX_STEPS then return end
     claim_here(item, item.former)
@@ -131,7 +131,7 @@ local function load_ratio(worker) return worker.load / worker.capacity end
 -- The other workers, the fullest first. None if one has a lower load than this worker, or none a clearly higher one.
 local function fuller_workers()
   local others = {}
-  for _, worker in ipairs(places) do
+  for _, worker in ipairs(candidates) do
     if worker.id ~= me then
       if load_ratio(worker) < load_ratio(own) - 1e-9 then return {} end
       others[#others + 1] = worker
@@ -171,7 +171,7 @@ end
 -- The worker with the lowest load claims items of fuller ones if that clearly helps, but none that moved in the last
 -- minute.
 local function rebalance()
-  if draining or #places < 2 or not look or not settled then return end
+  if draining or #candidates < 2 or not look or not settled then return end
   local others = fuller_workers()
   if #others == 0 then return end
   local items = movable_items(others)
@@ -190,9 +190,9 @@ local function rebalance()
 end
 
 if command == 'renew' then
-  local free, handed = items_to_place(typical_cost())
-  find_places()
-  place_free(free)
-  place_handed(handed)
+  local free, handed = items_to_assign(typical_cost())
+  find_candidates()
+  assign_free(free)
+  assign_handed(handed)
   rebalance()
 end
