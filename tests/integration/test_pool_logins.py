@@ -29,7 +29,7 @@ from elastic_inference.domain.model_wish import Failure, ModelFailure, ModelWish
 from tests.support.jpeg import tiny_jpeg
 from tests.support.redis_commands import BROKER, FRAME_READS, IMAGE_WRITES, LISTING, SERVER, SUBSCRIBING, Command
 from tests.support.redis_logins import POOL_USERS, RULES, Logins, frame
-from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, STREAM, TYPE
+from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, RESULTS, STREAM, TYPE
 from tests.support.sentences import Tries
 
 tries = Tries(*POOL_USERS)
@@ -318,6 +318,14 @@ def housekeeping_closes(logins: Logins) -> None:
     with stranger:
         (number,) = [each["id"] for each in client.client_list() if each["user"] == "default"]
         assert client.client_kill_filter(_id=number) == 1
+
+
+@tries("housekeeping can remove `results_<type>`, see how many groups it has, and read its first and last result.")
+def housekeeping_bounds_readers(logins: Logins) -> None:
+    client = logins.client("housekeeping")
+    found = client.xinfo_stream(RESULTS)
+    assert (found["groups"], found["length"], found["first-entry"]) == (0, 1, found["last-entry"])
+    assert client.unlink(RESULTS) == 1
 
 
 @tries("housekeeping cannot do more with frames, results, users and settings of Redis than viewer can.")

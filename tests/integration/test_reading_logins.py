@@ -7,6 +7,7 @@ import threading
 import pytest
 from redis.exceptions import ResponseError
 
+from elastic_inference.adapters.stream_broker.reader_bounds import MAX_EMPTY, MAX_GROUPS, ReaderBounds
 from elastic_inference.domain import keys
 from tests.support.redis_commands import FRAME_READS, LISTING, RESULT_WRITES, SCRIPTS, SERVER, SUBSCRIBING, Command
 from tests.support.redis_logins import READING_USERS, Logins
@@ -99,17 +100,48 @@ def reader_takes_entries(logins: Logins) -> None:
     assert logins.client("reader").xack(RESULTS, "others", entry) == 1
 
 
-@tries("reader can fill the memory of Redis with groups and empty streams, which stay until an admin removes them.")
-async def reader_fills(logins: Logins) -> None:
-    reader, admin = logins.client("reader"), logins.client("admin")
-    for number in range(10):
-        assert reader.xgroup_create(keys.results("made-up"), f"group-{number}", mkstream=True)
-    await logins.sweep()
-    assert admin.ttl(keys.results("made-up")) == -1
-    admin.delete(keys.results("made-up"))
+@tries(
+    "reader can have `results_<type>` removed, with the groups of all readers: with more than 256 groups, or with some "
+    "that fill Redis."
+)
+async def reader_loses_results(logins: Logins) -> None:
+    """test_reader_bounds.py has groups that fill Redis."""
+    for number in range(MAX_GROUPS + 1):
+        assert logins.client("reader").xgroup_create(RESULTS, f"group-{number}")
+    assert await bound_readers(logins) == 1
+    assert not logins.client("admin").exists(RESULTS)
 
 
-@tries("reader cannot add, change or remove a result, or remove a group.")
+@tries("reader can halt Redis for a moment with one command that reads the same results many times.")
+def reader_reads_again(logins: Logins) -> None:
+    """test_redis_buffers.py has one whose answer would be too large."""
+    admin = logins.client("admin")
+    admin.config_set("slowlog-log-slower-than", 0)
+    admin.slowlog_reset()
+    answer = logins.client("reader").execute_command("XREAD", "STREAMS", *[RESULTS] * 2000, *["0"] * 2000)
+    assert answer
+    (took_us,) = (each["duration"] for each in admin.slowlog_get(8) if each["command"].startswith(b"XREAD"))
+    assert took_us > 500
+
+
+@tries("reader cannot fill Redis with groups, or with streams of made-up types: housekeeping removes them.")
+async def reader_fills_nothing(logins: Logins) -> None:
+    pipe = logins.client("reader").pipeline(transaction=False)
+    for number in range(MAX_EMPTY + 10):
+        pipe.xgroup_create(keys.results(f"made-up-{number}"), "counters", mkstream=True)
+    pipe.execute()
+    assert await bound_readers(logins) == 10
+    assert len(logins.client("admin").keys("results_made-up-*")) == MAX_EMPTY
+
+
+async def bound_readers(logins: Logins) -> int:
+    bounds = ReaderBounds(logins.target("housekeeping"), "test")
+    removed = await bounds.look()
+    await bounds.close()
+    return removed.streams
+
+
+@tries("reader cannot add, change or remove a single result or group.")
 def reader_writes_nothing(logins: Logins) -> None:
     logins.refuses("reader", RESULT_WRITES, [("XGROUP", "DESTROY", RESULTS, "g"), ("XGROUP", "SETID", RESULTS, "g", 0)])
 

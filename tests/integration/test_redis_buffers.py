@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from redis.exceptions import RedisError
 
 from elastic_inference.adapters.frame_queue import MemoryRelief, QueueReader
+from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.redis_buffers import HIGH, SMALL_BYTES, Holder, choose, read_holders
 from elastic_inference.base.redis_server import server_settings
 from elastic_inference.domain import keys
 from tests.support.redis_logins import PASSWORDS, Logins, frame, server_with_users
-from tests.support.redis_names import OTHER, TYPE
+from tests.support.redis_names import OTHER, RESULTS, TYPE
 from tests.support.unread import command, connection, send
 from tests.support.waiting import wait_for
 
@@ -130,4 +132,45 @@ def test_lines_of_other_versions_and_broken_ones_are_read() -> None:
         *(usual % (1, 22, b"camera"), usual % (2, 33, b"default"), usual % (3, 44, b"worker")),
         *(b"id=4 addr=x:1 user=camera", b"id=x tot-mem=5 user=camera", b"\xff user=\xff tot-mem=\xff"),
     ]
+    named = (usual % (5, 66, b"reader")).replace(b"name=", b"name=" + b"n" * 5000)
+    assert read_holders(named) == [Holder(5, "reader", "[::1]", 66 + len(named))], "tot-mem lacks the name"
     assert read_holders(b" \n".join(lines)) == [Holder(1, "camera", "[::1]", 22), Holder(2, "default", "[::1]", 33)]
+
+
+def test_an_answer_without_end_ends_the_connection(logins: Logins) -> None:
+    """A reader asks for the same results many times with one command: Redis would make the whole answer first."""
+    admin = logins.client("admin")
+    assert f"normal {300 << 20} 0 0" in admin.config_get("client-output-buffer-limit")["client-output-buffer-limit"]
+    admin.config_set("client-output-buffer-limit", "normal 8mb 0 0")
+    admin.config_set("maxmemory", 0)
+    for _ in range(100):
+        admin.xadd(RESULTS, {"json": "x" * 1500})
+    admin.config_resetstat()
+    with ExitStack() as stack:
+        reader = logged_in(stack, logins, "reader")
+        reader.settimeout(20)
+        send(reader, command("XREAD", "STREAMS", *[RESULTS] * 500, *["0"] * 500))
+        assert ends(reader)
+    assert int(admin.info("memory")["used_memory_peak"]) < 40 << 20
+
+
+def ends(connection_: socket.socket) -> bool:
+    """Whether the server ends the connection, after what it has sent."""
+    try:
+        while connection_.recv(1 << 16):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_the_script_of_pods_reads_little_for_a_camera(logins: Logins) -> None:
+    """Lua copies what it reads, and Redis does not count that: a camera may run the script, but not measure a list."""
+    logins.client("admin").config_set("maxmemory", 0)
+    camera, tokens = logins.client("camera"), keys.tokens("made-up")
+    for _ in range(24):
+        camera.rpush(tokens, bytes(VALUE))
+    arguments = ("{queue_made-up}:", "pod", 10**6, 10**12, 10**12, 60_000)
+    with pytest.raises(RedisError):
+        camera.evalsha(script("pop").sha, 2, tokens, keys.dropped("made-up"), *arguments)
+    assert logins.client("admin").llen(tokens) >= 18, "it has taken 5 MB"

@@ -117,6 +117,15 @@ def camera_halts(logins: Logins) -> None:
     halts(logins, "camera", "made-up")
 
 
+@tries("camera can fill its memory for some seconds with very long names of connections, as any login can.")
+def camera_names_connections(logins: Logins) -> None:
+    """test_redis_strangers.py has housekeeping close them."""
+    used = int(logins.client("admin").info("memory")["used_memory"])
+    for user in ("camera", "reader", "scaler"):
+        assert logins.client(user).client_setname("n" * 2_000_000)
+    assert int(logins.client("admin").info("memory")["used_memory"]) > used + 6_000_000
+
+
 @tries("camera cannot leave a key in Redis for good, whatever the key's name and however distant its expiry.")
 async def camera_leaves_no_key(logins: Logins) -> None:
     camera, admin = logins.client("camera"), logins.client("admin")
@@ -128,7 +137,10 @@ async def camera_leaves_no_key(logins: Logins) -> None:
     assert all(0 < admin.ttl(key) <= 600 for key in (*odd, FRAME))
 
 
-@tries("camera cannot fill it with answers that it does not read, or commands that it does not finish.")
+@tries(
+    "camera cannot fill it with answers that it does not read, or commands that it does not finish, or end it with one "
+    "huge answer."
+)
 def camera_leaves_nothing_unread(logins: Logins) -> None:
     """Tried by `test_redis_buffers.py`."""
 

@@ -19,6 +19,7 @@ from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.redis_server_check import find_problem
 from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame
 from tests.conftest import missing_tool
@@ -161,7 +162,8 @@ def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
 def test_redis_7_0_takes_the_users_and_serves(tmp_path: Path) -> None:
     acl = tmp_path / "users.acl"
     acl.write_text(render_acl({user: f"{user}-pw" for user in USERS}))
-    with old_server(("--aclfile", str(acl), "--dir", str(tmp_path))) as port:
+    settings = as_arguments(server_settings("64mb", 4 << 20))
+    with old_server((*settings, "--aclfile", str(acl), "--dir", str(tmp_path))) as port:
         url = f"redis://127.0.0.1:{port}/0"
         with connect(target(url, "camera"), name="camera") as camera, connect(target(url, "worker")) as worker:
             producer = QueueProducer(camera, "people", "cam", QueueRules())
@@ -173,3 +175,15 @@ def test_redis_7_0_takes_the_users_and_serves(tmp_path: Path) -> None:
             assert gateway.lifecycle.degraded() == {}
         with redis.Redis(port=port, username="admin", password="admin-pw") as admin:
             assert admin.acl_log() == [], "no service used a command that its user may not"
+
+
+@pytest.mark.parametrize("ends", ["expires", "is replaced"])
+def test_large_values_are_freed_beside_the_commands(ends: str) -> None:
+    """A client can write a million entries one by one, and then have them all freed by one command."""
+    with EmbeddedValkey() as server, redis.Redis(port=server.port) as client:
+        client.zadd("large", {str(number): number for number in range(1000)})
+        if ends == "expires":
+            client.pexpire("large", 0)
+        else:
+            client.set("large", "x")
+        wait_for(lambda: client.info("memory")["lazyfreed_objects"] == 1, what="the value to be freed")

@@ -103,6 +103,22 @@ async def test_where_nobody_needs_a_login_only_the_silent_are_closed(
     await client.aclose()
 
 
+async def test_a_connection_with_a_very_long_name_is_closed(
+    logins: Logins, strangers: Strangers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any login can give its connections names as long as a frame, and Redis lists them with each connection."""
+    long, usual = logins.client("camera"), logins.client("camera")
+    for client, name in ((long, "n" * 100_000), (usual, "n" * 200)):
+        client.client_setname(name)
+    before = usual.connection_pool._available_connections[0]
+    assert await strangers.close_some(10_000) == 0, "those are others"
+    admin = logins.client("admin")
+    wait_for(lambda: len(admin.execute_command("CLIENT", "LIST")) < 50_000, what="the end of the connection")
+    assert usual.ping()
+    assert usual.connection_pool._available_connections == [before]
+    assert "closed 1 connections to Redis with names of several kB" in caplog.text
+
+
 async def test_without_the_right_nothing_happens(logins: Logins) -> None:
     client = connect_async(logins.target("viewer"), name=NAME)
     assert await Strangers(client, logins.target("viewer"), NAME).close_some(1) == 0

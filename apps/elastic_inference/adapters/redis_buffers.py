@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from elastic_inference.adapters.acl import USERS
+from elastic_inference.adapters.redis_strangers import LONGEST_LINE
 from elastic_inference.base.log import Throttle
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ def read_holders(listed: bytes) -> list[Holder]:
         user = fields.get(b"user", b"")
         if user and user not in _SERVICES and number.isdigit() and used.isdigit():
             address = fields.get(b"addr", b"").decode(errors="replace").rpartition(":")[0]
-            found.append(Holder(int(number), user.decode(errors="replace"), address, int(used)))
+            # Redis does not count the connection's name.
+            name_bytes = len(line) if len(line) > LONGEST_LINE else 0
+            found.append(Holder(int(number), user.decode(errors="replace"), address, int(used) + name_bytes))
     return found
 
 

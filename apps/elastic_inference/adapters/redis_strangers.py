@@ -30,6 +30,9 @@ LOGIN_WITHIN_S = 10
 # Above this share of the slots, every round looks, and clients have less time to log in.
 SCARCE = 0.8
 SCARCE_LOGIN_WITHIN_S = 2
+# Redis lists a connection in some 400 bytes and its name, which any login can make as long as a frame. Each list then
+# takes seconds, and `maxmemory-clients` does not count the name.
+LONGEST_LINE = 4096
 # Each costs Redis a walk through its connections.
 MOST_AT_ONCE = 500
 NODES_FOR_S = 60.0
@@ -75,6 +78,12 @@ def read_connections(listed: bytes) -> list[Connection]:
         address = fields.get(b"addr", b"").decode(errors="replace").rpartition(":")[0]
         found.append(Connection(int(number), address, int(age), _did(fields)))
     return sorted(found, key=lambda each: -each.age_s)
+
+
+def read_long_names(listed: bytes) -> list[int]:
+    """Parses CLIENT LIST: the numbers of connections with very long names."""
+    long = [line for line in listed.splitlines() if len(line) > LONGEST_LINE]
+    return [int(match[1]) for line in long if (match := re.match(rb"id=(\d{1,18}) ", line))]
 
 
 def _did(fields: dict[bytes, bytes]) -> Did:
@@ -158,10 +167,15 @@ class Strangers:
         worst = (Did.SOMETHING if scarce else Did.NO_MORE_THAN_LOG_IN) if login else Did.NOTHING
         found = [each for each in read_connections(listed) if each.age_s >= limit_s and each.did <= worst]
         chosen = found[:MOST_AT_ONCE]
-        if not chosen:
+        long_names = read_long_names(listed)[:MOST_AT_ONCE]
+        if not chosen and not long_names:
             return Counter()
         pipe = node.pipeline(transaction=False)
+        for number in long_names:
+            pipe.execute_command("CLIENT", "KILL", "ID", number)
         for each in chosen:
             pipe.execute_command("CLIENT", "KILL", "ID", each.number)
-        answers = await pipe.execute()
+        answers = (await pipe.execute())[len(long_names) :]
+        if long_names and (note := self._throttle.note("names")):
+            log.warning("closed %d connections to Redis with names of several kB %s", len(long_names), note)
         return Counter(each.address for each, answer in zip(chosen, answers, strict=True) if answer)

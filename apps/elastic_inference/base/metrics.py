@@ -253,6 +253,11 @@ class HousekeepingMetrics:
             ("infer_type",),
             registry=registry,
         )
+        self.reader_streams = Counter(
+            "ei_reader_streams_removed",
+            "Streams of results that were removed because of what groups of readers kept there.",
+            registry=registry,
+        )
         # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(

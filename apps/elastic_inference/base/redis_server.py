@@ -21,13 +21,19 @@ COMMON_SETTINGS: Mapping[str, str] = {
     "maxmemory-policy": "noeviction",
     # A relay that lags by 64 MB, or by 32 MB for 20 s, is disconnected and connects again. 16 streams at 30 fps with
     # frames of 130 kB fill the server's default of 32 MB within half a second, a pause that a relay must survive.
-    "client-output-buffer-limit": "pubsub 64mb 32mb 20",
+    # No answer to our own programs is near 300 MB (the largest: the state of an event partition). Without this limit, a
+    # single XREAD of a reader, which names one stream a thousand times, would take all memory before it ends.
+    "client-output-buffer-limit": "normal 300mb 0 0 pubsub 64mb 32mb 20",
     "tcp-keepalive": "30",
     # A connection that is silent for five minutes is closed, such as one that never logs in. Subscribers and blocked
     # readers are exempt. Our own programs send something more often, or silently reconnect.
     "timeout": "300",
     # The server's own default, on which the alert is based. A connection without a login takes up to 20 kB.
     "maxclients": "10000",
+    # A value that expires or is replaced is freed beside the commands. To free a million entries, which a client can
+    # write one by one, would otherwise halt the server for a moment.
+    "lazyfree-lazy-expire": "yes",
+    "lazyfree-lazy-server-del": "yes",
 }
 
 # Since Valkey 9 a large reply refers to the string instead of copying it, and does not count towards the client's

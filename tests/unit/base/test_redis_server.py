@@ -14,7 +14,7 @@ def test_both_forms_of_the_settings_agree() -> None:
     assert arguments[:2] == ["--save", ""]
     assert {"timeout 300", "maxclients 10000"} <= set(as_file(settings).splitlines())
     at = arguments.index("--client-output-buffer-limit")
-    assert arguments[at + 1 : at + 5] == ["pubsub", "64mb", "32mb", "20"]
+    assert arguments[at + 1 : at + 9] == ["normal", "300mb", "0", "0", "pubsub", "64mb", "32mb", "20"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ local function take_tokens(tokens, count, most)
     if not most then
       -- As many samples as tokens in a hand: each token is in one of the first nodes of the list.
       local used = redis.pcall('MEMORY', 'USAGE', tokens, 'SAMPLES', MAX_HAND)
-      most = type(used) == 'number' and used > MAX_HAND_BYTES and 1 or MAX_HAND
+      -- A camera may run this script too, but not measure: it could have put gigabytes into the list.
+      most = type(used) == 'number' and used <= MAX_HAND_BYTES and MAX_HAND or 1
     end
     count = math.min(count, most)
   end

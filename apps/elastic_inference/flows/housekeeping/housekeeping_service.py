@@ -15,6 +15,7 @@ from elastic_inference.adapters.frame_queue import CrowdControl, Janitor, Memory
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.redis_server_check import watch_server
 from elastic_inference.adapters.redis_strangers import Strangers
+from elastic_inference.adapters.stream_broker.reader_bounds import ReaderBounds
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import HousekeepingSettings
 from elastic_inference.base.lifecycle import Lifecycle
@@ -23,6 +24,7 @@ from elastic_inference.base.service_runner import run_service
 from elastic_inference.domain import keys
 from elastic_inference.flows.housekeeping.crowd_watch import CrowdWatch
 from elastic_inference.flows.housekeeping.memory_watch import MemoryWatch
+from elastic_inference.flows.housekeeping.reader_watch import ReaderWatch
 from elastic_inference.flows.housekeeping.rounds import Housekeeping
 
 if TYPE_CHECKING:
@@ -74,7 +76,9 @@ async def _serve(
     owner = asyncio.create_task(_own_cameras(settings, lifecycle, stop))
     watch = asyncio.create_task(MemoryWatch(relief, rounds.with_pods, metrics).run(stop))
     crowds = CrowdWatch(CrowdControl(reader.clients, settings.token_limit), rounds.types)
-    others = [owner, watch, asyncio.create_task(crowds.run(stop))]
+    bounds = ReaderBounds(settings.broker, CLIENT_NAME)
+    readers = ReaderWatch(bounds, metrics, lambda error: explain(error, settings.broker))
+    others = [owner, watch, asyncio.create_task(crowds.run(stop)), asyncio.create_task(readers.run(stop))]
     if scaler is not None:
         others.append(asyncio.create_task(scaler.run(reader, broker, stop)))
     try:
@@ -85,6 +89,7 @@ async def _serve(
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
         lifecycle.end_beat("rounds")
+        await bounds.close()
         await relief.close()
         await sweeper.close()
         await strangers.close()
