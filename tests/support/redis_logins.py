@@ -132,11 +132,12 @@ def halts(logins: Logins, user: str, infer_type: str) -> None:
     assert took_us > 10_000
 
 
-def line_of_the_site(user: str = SITE) -> str:
+def line_of_the_site(user: str = SITE, password: str = "") -> str:
     """A user that doc/security.md proposes for a site, with its password's hash."""
     document = (Path(__file__).parents[2] / "doc" / "security.md").read_text()
     (line,) = re.findall(rf"^user {user} on .*$", document, re.MULTILINE)
-    return str(line).replace("<sha256 of the password>", hashlib.sha256(PASSWORDS[user].encode()).hexdigest())
+    digest = hashlib.sha256((password or PASSWORDS[user]).encode()).hexdigest()
+    return str(line).replace("<sha256 of the password>", digest)
 
 
 def server_with_users(acl_file: Path) -> EmbeddedValkey:

@@ -21,6 +21,8 @@ from elastic_inference.adapters.acl import USERS
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.commands.manifests.main import main
 from tests.support.manifests import PROJECT, SCRIPT, generate, load, name_of, workloads
+from tests.support.redis_logins import line_of_the_site
+from tests.support.redis_names import SITE, SITE_TYPE, TYPE, YARD
 
 REGISTRY = ("-r", "localhost:5000")
 
@@ -126,6 +128,37 @@ def test_the_users_of_the_secret_log_in_at_a_real_server(project: Path, tmp_path
                 assert client.ping()
         with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
+
+
+def test_sites_get_users_of_their_own(project: Path) -> None:
+    """Their lines are those of doc/security.md, of which tests try each right."""
+    file = project / "kubernetes" / "elastic-inference.yaml"
+    arguments = ("-f", "kubernetes/elastic-inference.yaml.template", "--site", f"{SITE}={SITE_TYPE}")
+    arguments += ("--site", f"{YARD}={TYPE}/yard-")
+    done = run(project, *arguments)
+    first = secrets_of(file)
+    assert f"{SITE}-password, {YARD}-password" in done.stdout
+    for user in (SITE, YARD):
+        password = first[f"{user}-password"]
+        assert len(password) >= 32
+        assert line_of_the_site(user, password) in first["users.acl"].splitlines()
+        assert password not in done.stdout
+    run(project, *arguments)
+    assert secrets_of(file) == first, "the passwords are kept"
+    mounted = [pod for _, pod in workloads(load(file)) if f"{SITE}-password" in json.dumps(pod)]
+    assert mounted == []
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        *("camera=people", "default=people", "site-7", "Site=people", "a=peo*ple", "a=people/yard", "a=people/*-"),
+        *("a=people/yard-1-", "grafana=people", "a b=people", "a=people/"),
+    ],
+)
+def test_a_site_that_would_get_other_rights_is_refused(project: Path, site: str) -> None:
+    done = run(project, "-f", "kubernetes/elastic-inference.yaml.template", "--site", site)
+    assert (done.returncode, f"--site {site}:" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_folder_generates_all_of_its_templates(project: Path) -> None:

@@ -70,6 +70,12 @@ _GROUPS: Mapping[str, Sequence[_Option]] = {
         _flag("--secret-only", "write only the Secret"),
         _flag("--open-dashboard", "no token: for a trusted network only"),
         _repeated(
+            "--site",
+            "sites",
+            "USER=TYPE[/NAME-]",
+            "a login for a site's cameras: for all streams of a type, or for names that begin with NAME- (repeat it)",
+        ),
+        _repeated(
             "-P",
             "pod_cidrs",
             "CIDR",

@@ -160,7 +160,7 @@ class Generator:
         if self._options.secret_only:
             # passwords other than the installation's would lock out every pod
             kept = {**kept, **credentials.read_kept(self.kubernetes / CORE)}
-        return template_values(self._options, self._types, self._clips, credentials.fresh(kept))
+        return template_values(self._options, self._types, self._clips, credentials.fresh(kept, self._options.sites))
 
 
 def _prepared(folder: Path) -> Path | None:

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None, project: Path | None = None) ->
             "after kubectl apply, this shows the cameras' password and the dashboard's token (add -n NAMESPACE):\n"
             f"  {show_command(options)}\n"
         )
+        if options.sites:
+            names = ", ".join(f"{site.user}-password" for site in options.sites)
+            sys.stdout.write(f"the Secret also has the passwords of the sites: {names}\n")
     return 0
 
 

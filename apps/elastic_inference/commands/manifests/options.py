@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from elastic_inference import __version__
+from elastic_inference.adapters.acl import USERS, Site
+from elastic_inference.adapters.acl.sites import BEGINNING, NAME
 from elastic_inference.commands.manifests import command_line
 from elastic_inference.commands.manifests.camera import CameraOption, parse_camera
 from elastic_inference.commands.manifests.errors import ManifestError
@@ -40,6 +42,7 @@ class Options:
     existing_secret: bool = False
     secret_only: bool = False
     open_dashboard: bool = False
+    sites: tuple[Site, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
     device: str = "CPU"
     accelerator: str = ""
@@ -78,6 +81,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         existing_secret=bool(given.existing_secret),
         secret_only=given.secret_only,
         open_dashboard=given.open_dashboard,
+        sites=_sites(given.sites),
         pod_cidrs=_pod_cidrs(given.pod_cidrs),
         device=device,
         accelerator=accelerator,
@@ -107,6 +111,8 @@ def _check_names(given: Namespace) -> None:
 
 
 def _check_combination(given: Namespace, types: Sequence[str], camera: CameraOption | None) -> None:
+    if given.sites and given.existing_secret:
+        raise ManifestError("--site is for a Secret that is made here: add the site's user to your existing Secret")
     if given.model and camera:
         raise ManifestError("-m is for your own type, -n and -c are for a camera: give one of the two")
     if given.types and not given.model and not camera:
@@ -144,6 +150,22 @@ def _types(text: str | None) -> tuple[str, ...]:
     if len(set(types)) != len(types):
         raise ManifestError(f"-t {text}: expected each type once")
     return types
+
+
+def _sites(given: Sequence[str]) -> tuple[Site, ...]:
+    sites: list[Site] = []
+    for text in given:
+        user, _, rest = text.partition("=")
+        infer_type, slash, beginning = rest.partition("/")
+        valid = NAME.fullmatch(user) and OBJECT_NAME.fullmatch(infer_type)
+        if not valid or (slash and not BEGINNING.fullmatch(beginning)):
+            raise ManifestError(
+                f"--site {text}: expected USER=TYPE or USER=TYPE/NAME-, such as site-7=site7-people, yard=people/yard-"
+            )
+        if user in (*USERS, "default", "grafana", *(each.user for each in sites)):
+            raise ManifestError(f"--site {text}: there is a user {user} already; give the site another name")
+        sites.append(Site(user, infer_type, beginning))
+    return tuple(sites)
 
 
 def _device(text: str) -> tuple[str, str]:

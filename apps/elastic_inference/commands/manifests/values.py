@@ -45,9 +45,13 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
         "makes_secret": not options.existing_secret,
         # the core, which knows the passwords of its Secret, sets this
         "with_passwords": False,
-        "users": USERS,
+        "users": [*USERS, *(site.user for site in options.sites)],
         "passwords": passwords,
-        "users_acl": credentials.users_file(passwords, scaler=settings["SCALER_USER"] == "on"),
+        "users_acl": credentials.users_file(
+            passwords,
+            scaler=settings["SCALER_USER"] == "on",
+            sites=options.sites,
+        ),
         "gateway_token": "" if options.open_dashboard else passwords[credentials.TOKEN],
         "service_settings": service_settings(settings),
         "ports": {
