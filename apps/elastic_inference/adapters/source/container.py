@@ -81,7 +81,9 @@ class Container:
         except SourceError:
             self._input.close()
             raise
-        self._time_base = self.stream.time_base
+        # As two numbers: each look at those of a fraction is a call.
+        base = self.stream.time_base
+        self._time_base = None if base is None else (base.numerator, base.denominator)
         self._is_avi = self._input.format.name == "avi"
         self._packets = self._input.demux(self.stream)
         self._frames: deque[av.VideoFrame | bytes] = deque()
@@ -165,11 +167,11 @@ class Container:
 
     def _decode(self, packet: av.Packet[av.VideoStream] | None, decoder: Decoder) -> list[av.VideoFrame]:
         if (thinning := self._thinning) is None:
-            return list(decoder.decode(packet))
+            return decoder.decode(packet)
         may_skip = False
         if packet is not None and packet.pts is not None and (base := self._time_base) is not None:
-            may_skip = thinning.may_skip(packet.pts * base.numerator / base.denominator)
-        frames = list(decoder.decode(packet, may_skip))
+            may_skip = thinning.may_skip(packet.pts * base[0] / base[1])
+        frames = decoder.decode(packet, may_skip)
         for frame in frames:
             thinning.came(self.time_s(frame))
         if packet is None:
@@ -189,8 +191,7 @@ class Container:
             return
         for each in packets[:-1]:
             # The frames before are too old to be shown; the decoder needs them.
-            for _ in decoder.decode(each):
-                pass
+            decoder.decode(each)
         self._frames.extend(decoder.decode(packets[-1]))
 
     def facts(self, transport: str | None = None) -> SourceFacts:
@@ -230,13 +231,14 @@ class Container:
             return self._packet_time_s
         # AVI stores no presentation times, and FFmpeg's guesses go back and forth with B frames; decoding times rise.
         stamp = frame.dts if self._is_avi else frame.pts
-        # A filter has a time base of its own. Reading one makes a fraction, each time.
-        filtered = self.decoder is not None and self.decoder.deinterlaces
-        time_base = (frame.time_base if filtered else None) or self._time_base
-        if stamp is None or time_base is None:
+        base = self._time_base
+        if self.decoder is not None and self.decoder.deinterlaces and (filtered := frame.time_base):
+            # A filter has a time base of its own. Reading one makes a fraction, each time.
+            base = filtered.numerator, filtered.denominator
+        if stamp is None or base is None:
             return None
         # Not as a product of fractions, which takes several times as long.
-        return stamp * time_base.numerator / time_base.denominator
+        return stamp * base[0] / base[1]
 
     def close(self) -> None:
         """Closes the input."""

@@ -44,18 +44,14 @@ class Decoder:
         self._stream = stream
         self._what = what
         self._filter: Deinterlacer | None = None
+        self.deinterlaces = False  # whether the stream has turned out to be interlaced
         self._decoded = self._skips = False
         self.damaged = 0
         if stream.width * stream.height > most_pixels(max_pixels):
             raise self._too_large(f"of {stream.width}x{stream.height}")
 
-    @property
-    def deinterlaces(self) -> bool:
-        """Whether the stream has turned out to be interlaced."""
-        return self._filter is not None
-
-    def decode(self, packet: av.Packet[av.VideoStream] | None, may_skip: bool = False) -> Iterator[av.VideoFrame]:
-        """Yields the frames that `packet` completes; None flushes the decoder at the end of the stream.
+    def decode(self, packet: av.Packet[av.VideoStream] | None, may_skip: bool = False) -> list[av.VideoFrame]:
+        """The frames that `packet` completes; None flushes the decoder at the end of the stream.
 
         A packet that cannot be decoded is skipped and counted in `damaged`, and so is a frame that FFmpeg marks as
         damaged: it would show grey or torn areas. Before the first key frame of a live stream neither counts.
@@ -75,10 +71,11 @@ class Decoder:
                 # Of some codecs only the decoder knows the size.
                 raise self._too_large(f"of more than {self._max_pixels} pixels, or damaged ones") from None
             self._skip(str(error))
-            return
+            return []
         except av.FFmpegError as error:
             self._skip(str(error))
-            return
+            return []
+        found: list[av.VideoFrame] = []
         for frame in frames:
             if frame.is_corrupt:
                 self._skip("the frame is damaged")
@@ -86,26 +83,31 @@ class Decoder:
             if not self._decoded:
                 self._decoded = True
                 self._note_hdr(frame)
-            yield from self._deinterlace(frame)
+            if self._filter is None and not frame.interlaced_frame:
+                # Nearly always. Python's calls cost more between two large images than elsewhere.
+                found.append(frame)
+            else:
+                found += self._deinterlace(frame)
         if packet is None and self._filter is not None:
-            yield from self._filter.flush()
+            found += self._filter.flush()
+        return found
 
-    def decode_alone(self, packet: av.Packet[av.VideoStream]) -> Iterator[av.VideoFrame]:
-        """Yields the frame of a key packet at once; the decoder then waits for the next key packet."""
-        yield from self.decode(packet)
+    def decode_alone(self, packet: av.Packet[av.VideoStream]) -> list[av.VideoFrame]:
+        """The frame of a key packet, at once; the decoder then waits for the next key packet."""
         # A decoder that reorders frames would hold it back until others follow.
-        yield from self.decode(None)
+        found = self.decode(packet) + self.decode(None)
         self._stream.codec_context.flush_buffers()
+        return found
 
     def _deinterlace(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         if self._filter is not None and not self._filter.takes(frame):
             yield from self._filter.flush()
-            self._filter = None
+            self._filter, self.deinterlaces = None, False
         if self._filter is None:
             if not frame.interlaced_frame:
                 yield frame
                 return
-            self._filter = Deinterlacer(frame)
+            self._filter, self.deinterlaces = Deinterlacer(frame), True
             if _SAID.allow((self._what, "interlaced")):
                 log.info("%s is interlaced (%dx%d): deinterlacing", self._what, frame.width, frame.height)
         yield from self._filter.push(frame)

@@ -52,8 +52,8 @@ class JpegPlanes:
             raise InvalidFrameError(
                 InvalidReason.NOT_JPEG, f"FFmpeg can't convert a {image.format.name} frame for JPEG: {error}"
             ) from None
-        luma, blue, red = (_rows(plane) for plane in converted.planes)
-        return luma, blue, red
+        luma, blue, red = converted.planes
+        return _rows(luma), _rows(blue), _rows(red)
 
     def _convert(self, image: av.VideoFrame, size: tuple[int, int], full_chroma: bool) -> av.VideoFrame:
         stated = _kind(image)
