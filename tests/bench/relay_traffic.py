@@ -8,7 +8,8 @@ import socket
 import time
 from contextlib import suppress
 
-from elastic_inference.domain.result import join_message, result_json
+from elastic_inference.domain.result import result_json
+from elastic_inference.domain.result_message import join_message
 from tests.support.results import make_result
 
 FRAME_BYTES = 50_000

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from elastic_inference.domain.result import Result, parse_result, split_message
+from elastic_inference.domain.result import Result, parse_result
+from elastic_inference.domain.result_message import split_message
 from tests.conftest import REPOSITORY, missing_tool
 from tests.support.ports import free_port
 from tests.support.viewer import Viewer, first_message

@@ -21,7 +21,8 @@ from elastic_inference.base.metrics import ProducerMetrics
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
-from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.domain.result import parse_result
+from elastic_inference.domain.result_message import split_message
 from elastic_inference.flows.produce.queue_sink import QueueSink, QueueState
 from elastic_inference.flows.produce.source_watch import SourceReport, SourceState
 from tests.support.background import Background

@@ -8,9 +8,10 @@ import json
 from hypothesis import strategies as st
 
 from elastic_inference.base.allowed_hosts import AllowedHosts, check_host_names, host_refusal
-from elastic_inference.domain.rest import Role
+from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.auth import Authenticator
-from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token, parse_tokens
+from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
+from elastic_inference.flows.gateway.tokens_document import parse_tokens
 from tests.fuzz.target import Target
 
 _SECRET = "a-token-that-nobody-may-see"

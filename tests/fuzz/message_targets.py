@@ -14,7 +14,8 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import pack_frame, unpack_frame
-from elastic_inference.domain.result import join_message, parse_result, result_json, split_message
+from elastic_inference.domain.result import parse_result, result_json
+from elastic_inference.domain.result_message import join_message, split_message
 from elastic_inference.domain.sequence import Sequence, Tombstone
 from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 from elastic_inference.flows.relay.frame_tracks import FrameTracksJoin

@@ -20,7 +20,8 @@ from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
-from elastic_inference.domain.result import Result, parse_result, split_message
+from elastic_inference.domain.result import Result, parse_result
+from elastic_inference.domain.result_message import split_message
 from tests.support.gateway import RunningGateway
 from tests.support.inference_pod import Feeder, Pod, running_pod
 from tests.support.waiting import TIME_FACTOR, wait_for

@@ -32,7 +32,8 @@ from elastic_inference.domain.model_wish import (
     read_pod_model,
     record_json,
 )
-from elastic_inference.domain.result import Result, parse_result, split_message
+from elastic_inference.domain.result import Result, parse_result
+from elastic_inference.domain.result_message import split_message
 from elastic_inference.flows.inference.runtime import load_openvino
 from tests.support.inference_pod import Feeder, Pod, running_pod
 from tests.support.real_scenes import frame_of

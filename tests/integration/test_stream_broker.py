@@ -14,7 +14,8 @@ from elastic_inference.adapters.stream_broker import ResultPublisher, StreamRegi
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.result import Detection, Result, parse_result, split_message
+from elastic_inference.domain.result import Detection, Result, parse_result
+from elastic_inference.domain.result_message import split_message
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.results import make_result
 from tests.support.waiting import wait_for

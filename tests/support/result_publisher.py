@@ -33,7 +33,8 @@ import redis
 import simplejpeg
 
 from elastic_inference.adapters.stream_broker.publisher import ResultPublisher
-from elastic_inference.domain.result import Detection, Result, join_message
+from elastic_inference.domain.result import Detection, Result
+from elastic_inference.domain.result_message import join_message
 
 LOOP_FRAMES = 60
 VARIANTS = 4

@@ -22,7 +22,6 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.frame import Frame
-from elastic_inference.domain.image_size import WATCHED_VALUE
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.stream import ProducerStream
 from elastic_inference.flows.produce.stream_manager import StreamManager
@@ -104,7 +103,7 @@ class TwoStreams:
         """As the websocket server does."""
         key = keys.size_wanted("people", NAME)
         if watched:
-            self.client.set(key, WATCHED_VALUE, px=120_000)
+            self.client.set(key, keys.WATCHED_VALUE, px=120_000)
         else:
             self.client.delete(key)
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
-from elastic_inference.domain.result import Result, parse_result, split_message
+from elastic_inference.domain.result import Result, parse_result
+from elastic_inference.domain.result_message import split_message
 from tests.support.background import Background
 from tests.support.waiting import wait_for
 

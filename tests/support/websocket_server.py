@@ -14,7 +14,8 @@ import redis
 import simplejpeg
 
 from elastic_inference.base.config import WebsocketSettings
-from elastic_inference.domain.result import join_message, result_json
+from elastic_inference.domain.result import result_json
+from elastic_inference.domain.result_message import join_message
 from elastic_inference.flows.relay.server import Limits
 from elastic_inference.flows.relay.websocket_service import serve
 from tests.support.raw_viewer import RawViewer

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_orientation, jpeg_size, without_stray_bytes
+from elastic_inference.domain.frame import jpeg_orientation, jpeg_size, without_stray_bytes
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 from elastic_inference.domain.jpeg_header import jpeg_header
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 from elastic_inference.domain.result import Detection, Result

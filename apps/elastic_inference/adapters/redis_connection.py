@@ -10,12 +10,10 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
-import redis.asyncio.sentinel
-import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
@@ -28,23 +26,18 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from elastic_inference.adapters.redis_cluster import (
-    Address,
-    AsyncSlotConnection,
-    SlotConnection,
-    SlotFinder,
-    TlsAsyncSlotConnection,
-    TlsSlotConnection,
-    slot_of,
-)
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
-from elastic_inference.adapters.redis_spread import SpreadClient
-from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
 from elastic_inference.base import config
 from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_url import RedisUrl, parse_redis_url
 from elastic_inference.base.url import url_credentials
 from elastic_inference.domain.errors import SettingError
+
+if TYPE_CHECKING:
+    from elastic_inference.adapters.redis_cluster import Address, SlotFinder
+
+# What Sentinel and clusters need is loaded for their URLs alone.
+# ruff: noqa: PLC0415
 
 __all__ = [
     "REDIS_ERRORS",
@@ -72,18 +65,24 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
     if url.is_socket:
         return redis.Redis(unix_socket_path=url.path, **options)
     if url.is_sentinel:
+        from redis.sentinel import Sentinel
+
         sentinel_options = _sentinel_options(target, url) | {"retry": Retry(NoBackoff(), 0)}
-        sentinels: Any = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+        sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
             list(url.hosts), sentinel_kwargs=sentinel_options, **_tls(target, url), **options
         )
         client: redis.Redis = sentinels.master_for(url.master, redis_class=_SentinelClient)
         return client
     if url.is_cluster and key is None:
+        from elastic_inference.adapters.redis_spread import SpreadClient
+
         return SpreadClient(
             partial(_slot_finder, url, target),
             lambda address: redis.Redis(host=address[0], port=address[1], **_tls(target, url), **options),
         )
     if url.is_cluster:
+        from elastic_inference.adapters.redis_cluster import SlotConnection, TlsSlotConnection
+
         pool = redis.ConnectionPool(
             connection_class=TlsSlotConnection if url.is_tls else SlotConnection,
             find_owner=_owner_finder(_slot_finder(url, target), str(key)),
@@ -102,18 +101,24 @@ def connect_async(target: config.RedisTarget, *, key: str | None = None, name: s
     if url.is_socket:
         return redis.asyncio.Redis(unix_socket_path=url.path, **options)
     if url.is_sentinel:
+        from redis.asyncio.sentinel import Sentinel
+
         sentinel_options = _sentinel_options(target, url) | {"retry": AsyncRetry(NoBackoff(), 0)}
-        sentinels: Any = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+        sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
             list(url.hosts), sentinel_kwargs=sentinel_options, **_tls(target, url), **options
         )
         client: redis.asyncio.Redis = sentinels.master_for(url.master, redis_class=_AsyncSentinelClient)
         return client
     if url.is_cluster and key is None:
+        from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
+
         return AsyncSpreadClient(
             _slot_finder(url, target),
             lambda address: redis.asyncio.Redis(host=address[0], port=address[1], **_tls(target, url), **options),
         )
     if url.is_cluster:
+        from elastic_inference.adapters.redis_cluster import AsyncSlotConnection, TlsAsyncSlotConnection
+
         pool = redis.asyncio.ConnectionPool(
             connection_class=TlsAsyncSlotConnection if url.is_tls else AsyncSlotConnection,
             find_owner=_async_owner_finder(_slot_finder(url, target), str(key)),
@@ -129,6 +134,8 @@ async def connect_nodes_async(target: config.RedisTarget, name: str = "") -> lis
     """One client for each server that owns slots of a cluster. Raises REDIS_ERRORS if no seed answers."""
     url = _parse(target)
     options = _options(target, url, name) | _tls(target, url)
+    from elastic_inference.adapters.redis_cluster import SlotFinder
+
     table = await SlotFinder(url.hosts, options).find_async()
     return [
         redis.asyncio.Redis(host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **options)
@@ -199,14 +206,20 @@ def _options(target: config.RedisTarget, url: RedisUrl, name: str) -> dict[str, 
 
 
 def _slot_finder(url: RedisUrl, target: config.RedisTarget) -> SlotFinder:
+    from elastic_inference.adapters.redis_cluster import SlotFinder
+
     return SlotFinder(url.hosts, _options(target, url, "") | _tls(target, url))
 
 
 def _owner_finder(finder: SlotFinder, key: str) -> Callable[[], Address]:
+    from elastic_inference.adapters.redis_cluster import slot_of
+
     return lambda: finder.find().owner(slot_of(key))
 
 
 def _async_owner_finder(finder: SlotFinder, key: str) -> Callable[[], Awaitable[Address]]:
+    from elastic_inference.adapters.redis_cluster import slot_of
+
     async def find() -> Address:
         return (await finder.find_async()).owner(slot_of(key))
 

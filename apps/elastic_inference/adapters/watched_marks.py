@@ -12,7 +12,6 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.image_size import WATCHED_VALUE
 
 # As long as the mark of a watched stream at the broker.
 WATCHED_LIFE_S = 10.0
@@ -46,7 +45,7 @@ class WatchedMarks:
                 continue
             async with client.pipeline(transaction=False) as pipe:
                 for key in marks:
-                    pipe.set(key, WATCHED_VALUE, px=int(WATCHED_LIFE_S * 1000))
+                    pipe.set(key, keys.WATCHED_VALUE, px=int(WATCHED_LIFE_S * 1000))
                 answers = await pipe.execute(raise_on_error=False)
             for answer in answers:
                 if isinstance(answer, RedisError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from elastic_inference.base.zone_counters import ZoneCounters
 from elastic_inference.domain.errors import DropReason, InvalidReason
 
 # From one network hop (1 ms) to the oldest frame that is inferred (2 s by default) and beyond.
@@ -302,6 +301,7 @@ class EventMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         # Their modules come with pydantic models that no other service needs.
+        from elastic_inference.base.zone_counters import ZoneCounters  # noqa: PLC0415
         from elastic_inference.domain.events.event import EventKind, Phase  # noqa: PLC0415
         from elastic_inference.domain.events.missing import Missing  # noqa: PLC0415
 

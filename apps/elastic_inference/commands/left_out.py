@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 # Library, and its modules that are not loaded: Redis' own cluster client and its notifications (`redis_cluster` does
-# what we need), and what pushes and serves metrics (`lifecycle` serves them).
+# what we need), Sentinel (`redis_connection` loads it for URLs that need it), and what pushes and serves metrics
+# (`lifecycle` serves them).
 LEFT_OUT = (
     (
         "redis",
@@ -24,9 +25,11 @@ LEFT_OUT = (
             "redis.asyncio.cluster",
             "redis.keyspace_notifications",
             "redis.asyncio.keyspace_notifications",
+            "redis.sentinel",
+            "redis.asyncio.sentinel",
         ),
     ),
-    ("prometheus_client", ("urllib.request", "wsgiref.simple_server")),
+    ("prometheus_client", ("http.server", "urllib.error", "urllib.request", "wsgiref.simple_server")),
 )
 # The same for single services: Tornado's log files, child processes, translations and templates.
 LEFT_OUT_OF = {

@@ -15,8 +15,6 @@ from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.fields import Count, Name
 
 FRAME_VERSION: Final = 1
-DEFAULT_MAX_FRAME_BYTES = 4 * 1024 * 1024
-DEFAULT_MAX_FRAME_PIXELS = 33_000_000
 
 # JPEG markers that carry the image size: SOF0..SOF15 without DHT (C4), JPG (C8), DAC (CC). ITU-T T.81, table B.1.
 SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -14,13 +14,8 @@ import msgpack
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.flat_map import Skipped, read_flat_map
-from elastic_inference.domain.frame import (
-    DEFAULT_MAX_FRAME_BYTES,
-    DEFAULT_MAX_FRAME_PIXELS,
-    FRAME_VERSION,
-    Frame,
-    shown_size,
-)
+from elastic_inference.domain.frame import FRAME_VERSION, Frame, shown_size
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_FRAME_PIXELS
 from elastic_inference.domain.jpeg_header import jpeg_header
 
 # Allowance for all but the image: field names, two names of 128 characters, numbers.

@@ -15,7 +15,6 @@ MAX_SIDE = 16384
 ANSWER_UNIT = 4096
 UNKNOWN = 0  # no pod has said what it needs, and nobody watches
 WATCHED = 1
-WATCHED_VALUE = "watched"
 _SIDE_BITS = 1 << 15
 _LETTERBOX = 1 << 30
 _TEXT = re.compile(rb"(\d{1,5})x(\d{1,5}) (stretch|letterbox)")

@@ -20,6 +20,8 @@ _OTHER = re.compile(r"[^A-Za-z0-9._-]")
 
 STREAMS = "streams"
 WORKERS = "workers"
+# The value of `size_wanted` while somebody watches the stream.
+WATCHED_VALUE = "watched"
 
 
 def is_name(text: str) -> bool:

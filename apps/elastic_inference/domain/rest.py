@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
 from elastic_inference.domain.fields import Rate
 from elastic_inference.domain.pool import CLOSED, Missing
+from elastic_inference.domain.role import Role
 
 
 class ErrorCode(StrEnum):
@@ -38,13 +39,6 @@ ServerTimeMs = Annotated[
     Rate, Field(description="The server's clock (that of the frame queue's Redis), Unix milliseconds.")
 ]
 ServerVersion = Annotated[str, Field(description="The server's version.")]
-
-
-class Role(StrEnum):
-    """What a token allows: an admin may do everything, a viewer only looks, at its own cameras."""
-
-    ADMIN = "admin"
-    VIEWER = "viewer"
 
 
 @with_config(CLOSED)

@@ -1,4 +1,4 @@
-"""A result: all detections of one frame, its JSON and its message.
+"""A result: all detections of one frame, and its JSON. `result_message` has the message around it.
 
 Called by inference (encode) and relay (decode). The classes `Result` and `Detection` are the one source of their
 fields: reader, JSON, JSON Schema, `openapi.json` and the dashboard's types are made from them.
@@ -7,21 +7,15 @@ fields: reader, JSON, JSON Schema, `openapi.json` and the dashboard's types are 
 from __future__ import annotations
 
 import operator
-import struct
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator, with_config
 
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.fields import Attributes, Count, Milliseconds, Name, Pixels, StreamId, rounded
+from elastic_inference.domain.result_message import RESULT_VERSION, check_size
 from elastic_inference.domain.tracks import FrameTracks
-
-RESULT_VERSION: Final = 1
-MAX_RESULT_JSON_BYTES = 1024 * 1024
-# 1 MiB of brackets would take 80 MB as Python objects. Twenty thousand detections have fewer brackets.
-MAX_RESULT_BRACKETS = 65_536
-_LENGTH = struct.Struct(">I")
 
 
 def _require_version(schema: dict[str, Any]) -> None:
@@ -120,29 +114,3 @@ def parse_result(document: bytes | str) -> Result:
         wrong = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, wrong["loc"]))[:100]
         raise InvalidResultError(f"invalid result{f', field {where}' if where else ''}: {wrong['msg']}") from None
-
-
-def check_size(document: bytes | str) -> None:
-    """Raises InvalidResultError for JSON that would take far more memory than a result. Call it before parsing."""
-    if len(document) > MAX_RESULT_JSON_BYTES:
-        raise InvalidResultError(f"a result of {len(document)} bytes of JSON, at most {MAX_RESULT_JSON_BYTES} are read")
-    text = document.encode(errors="replace") if isinstance(document, str) else document
-    opened = text.count(b"[") + text.count(b"{")
-    if opened > MAX_RESULT_BRACKETS:
-        raise InvalidResultError(f"a result of {opened} lists and maps, at most {MAX_RESULT_BRACKETS} are read")
-
-
-def join_message(document: bytes, jpeg: bytes) -> bytes:
-    """The binary result message: 4 bytes big-endian length, the JSON, the original JPEG."""
-    return b"".join((_LENGTH.pack(len(document)), document, jpeg))
-
-
-def split_message(message: bytes | memoryview) -> tuple[bytes, memoryview]:
-    """(JSON, JPEG) of a result message; the JPEG is a view, not a copy. Raises InvalidResultError."""
-    if len(message) < _LENGTH.size:
-        raise InvalidResultError(f"a result message has {len(message)} bytes, expected at least {_LENGTH.size}")
-    (length,) = _LENGTH.unpack_from(message)
-    if length > MAX_RESULT_JSON_BYTES or _LENGTH.size + length > len(message):
-        raise InvalidResultError(f"a result message of {len(message)} bytes claims {length} bytes of JSON")
-    view = memoryview(message)
-    return bytes(view[4 : 4 + length]), view[4 + length :]

@@ -14,7 +14,6 @@ from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
-from elastic_inference.domain.image_size import WATCHED_VALUE
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.source_watch import SourceState
 from elastic_inference.flows.produce.stream_manager import StreamManager
@@ -107,7 +106,7 @@ def test_a_stream_is_quiet_until_somebody_watches(valkey: EmbeddedValkey, tmp_pa
         report = watching.manager.streams()[NAME].report
         assert report.fps > FPS / 2, "the rate is that of the source"
         with redis.Redis(port=valkey.port) as client:
-            client.set(keys.size_wanted("people", NAME), WATCHED_VALUE, px=60_000)
+            client.set(keys.size_wanted("people", NAME), keys.WATCHED_VALUE, px=60_000)
         watching.wait_state(SourceState.LIVE)
         gated = watching.count("gated")
         pushed = watching.count("pushed")

@@ -11,7 +11,6 @@ import pytest
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraState
-from elastic_inference.domain.image_size import WATCHED_VALUE
 from tests.conftest import missing_tool
 from tests.support.camera_pool import CameraPool
 from tests.support.producer import ProducerUnderTest
@@ -135,5 +134,5 @@ def test_a_service_with_one_camera_has_a_substream_too(camera: RtspCameras, valk
     with ProducerUnderTest("camera", valkey, addresses) as producer:
         # On a busy machine the substream may answer late: then the main stream is read meanwhile.
         wait_for(lambda: producer.frames(1)[-1].width == SMALL[0], 90, "the substream")
-        producer.client.set(keys.size_wanted("people", producer.name), WATCHED_VALUE, px=120_000)
+        producer.client.set(keys.size_wanted("people", producer.name), keys.WATCHED_VALUE, px=120_000)
         wait_for(lambda: producer.frames(1)[-1].width == FULL[0], 40, "the main stream")

@@ -33,7 +33,8 @@ from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatu
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.leases import WorkerLoad
 from elastic_inference.domain.probe_report import ProbeReport
-from elastic_inference.domain.rest import Role, document_json
+from elastic_inference.domain.rest import document_json
+from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.camera_state import cameras_document
 from elastic_inference.flows.gateway.cameras import _MAX_WAITING, MAX_PROBES, PoolCameras

@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SettingError
-from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.domain.result import parse_result
+from elastic_inference.domain.result_message import split_message
 from tests.support.gateway import JPEG, Pool, RunningGateway
 from tests.support.ports import accepted, free_port
 from tests.support.raw_viewer import RawViewer

@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.domain.result import parse_result
+from elastic_inference.domain.result_message import split_message
 from elastic_inference.flows.relay.server import Limits
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess

@@ -12,7 +12,8 @@ from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.adapters.stream_broker.tracks import tracks_message
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.result import Detection, Result, parse_result, split_message
+from elastic_inference.domain.result import Detection, Result, parse_result
+from elastic_inference.domain.result_message import split_message
 from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 from tests.support.event_workers import WorkerProcess
 from tests.support.waiting import wait_for

@@ -13,7 +13,8 @@ import simplejpeg
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.result import join_message, parse_result, split_message
+from elastic_inference.domain.result import parse_result
+from elastic_inference.domain.result_message import join_message, split_message
 from elastic_inference.flows.relay.server import Limits
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess

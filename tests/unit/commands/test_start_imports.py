@@ -10,7 +10,9 @@ import pytest
 # Prefixes of modules that no service needs before its first request or frame.
 NOWHERE = (
     *("redis.cluster", "redis.asyncio.cluster", "redis.keyspace_notifications", "redis.asyncio.keyspace_notifications"),
-    *("importlib.metadata._", "urllib.request", "wsgiref.simple_server", "PIL", "yaml"),
+    *("redis.sentinel", "redis.asyncio.sentinel"),
+    *("elastic_inference.adapters.redis_cluster", "elastic_inference.base.zone_counters"),
+    *("importlib.metadata._", "urllib.request", "http.server", "wsgiref.simple_server", "PIL", "yaml"),
 )
 DRAWING = ("cv2", "numpy.lib", "simplejpeg", "openvino")
 MODELS = (
@@ -23,6 +25,7 @@ REST = (
     "elastic_inference.flows.gateway.routes",
     "elastic_inference.domain.rest_events",
     "elastic_inference.domain.leases",
+    *("elastic_inference.domain.rest", "elastic_inference.domain.pool", "elastic_inference.flows.gateway.documents"),
 )
 TORNADO = ("curses", "pickle", "multiprocessing", "csv", "gettext")
 CASES = {

@@ -10,15 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from elastic_inference.domain.errors import InvalidResultError
-from elastic_inference.domain.result import (
-    MAX_RESULT_JSON_BYTES,
-    Detection,
-    Result,
-    join_message,
-    parse_result,
-    result_json,
-    split_message,
-)
+from elastic_inference.domain.result import Detection, Result, parse_result, result_json
+from elastic_inference.domain.result_message import MAX_RESULT_JSON_BYTES, join_message, split_message
 
 RESULT = Result(
     **{"stream": "gate-1:people:inferred", "type": "people", "model": "m", "precision": "INT8", "device": "CPU"},

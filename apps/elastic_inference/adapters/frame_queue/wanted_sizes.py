@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.domain import keys
-from elastic_inference.domain.image_size import UNKNOWN, WATCHED, WATCHED_VALUE, ModelSize, read_size
+from elastic_inference.domain.image_size import UNKNOWN, WATCHED, ModelSize, read_size
 
 # How often pods write it, and how long it lives: a few writes may fail.
 WRITE_EVERY_S = 15.0
@@ -95,4 +95,6 @@ class EventMarks:
         if names:
             # NX: a viewer's mark lives longer.
             life = ("PX", int(EVENT_LIFE_S * 1000), "NX")
-            self._link.exchange([("SET", keys.size_wanted(self._type, name), WATCHED_VALUE, *life) for name in names])
+            self._link.exchange(
+                [("SET", keys.size_wanted(self._type, name), keys.WATCHED_VALUE, *life) for name in names]
+            )

@@ -26,7 +26,7 @@ from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.adapters.source.thinning import Thinning
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 

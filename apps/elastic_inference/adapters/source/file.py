@@ -19,7 +19,7 @@ from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
 from elastic_inference.adapters.source.media_clock import MediaClock
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.domain.errors import SourceFatalError
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 # A file's tracks are described within this many bytes.

@@ -27,7 +27,7 @@ from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, SourceError
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 65536

@@ -31,7 +31,7 @@ from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password, in_brackets, url_credentials
 from elastic_inference.domain.errors import SourceError
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 

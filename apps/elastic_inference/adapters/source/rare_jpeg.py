@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from elastic_inference.adapters.decoded_image import is_rare
 from elastic_inference.domain.errors import InvalidFrameError
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_PIXELS, jpeg_size
+from elastic_inference.domain.frame import jpeg_size
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
 # An image of which the lowest quarter is missing is useless.
 _PART = 4

@@ -18,18 +18,15 @@ from redis.exceptions import ResponseError
 
 from elastic_inference.adapters.redis_input import read_count
 from elastic_inference.adapters.redis_spread import open_link
+from elastic_inference.adapters.stream_broker.lifetimes import LONGEST_LIFE_S, WORKER_AHEAD_S, WORKER_LIFE_S
 from elastic_inference.adapters.stream_broker.partitions import QUESTION, PartitionWriter
-from elastic_inference.adapters.stream_broker.records import (
-    LONGEST_LIFE_S,
-    WORKER_AHEAD_S,
-    WORKER_LIFE_S,
-)
 from elastic_inference.adapters.stream_broker.stream_reports import StreamReports
 from elastic_inference.adapters.stream_broker.tombstones import tombstones_message
 from elastic_inference.adapters.stream_broker.watching import WatchTable
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
-from elastic_inference.domain.result import Result, join_message, result_json
+from elastic_inference.domain.result import Result, result_json
+from elastic_inference.domain.result_message import join_message
 from elastic_inference.domain.sequence import Tombstone
 
 log = logging.getLogger(__name__)

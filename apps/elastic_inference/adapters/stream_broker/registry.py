@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as aioredis
 
 from elastic_inference.adapters.redis_input import read_number
-from elastic_inference.adapters.stream_broker.records import (
+from elastic_inference.adapters.stream_broker.lifetimes import (
     LONGEST_LIFE_S,
     STREAM_AHEAD_S,
     WATCH_LIFE_S,
     WORKER_AHEAD_S,
-    StreamInfo,
-    WorkerInfo,
     lies_ahead,
-    parse_stream,
-    parse_worker,
 )
 from elastic_inference.domain import keys
+
+if TYPE_CHECKING:
+    from elastic_inference.adapters.stream_broker.records import StreamInfo, WorkerInfo
+
+# The websocket server reads no records.
+# ruff: noqa: PLC0415
 
 # Hashes read per round trip, so that thousands of streams do not make one huge answer.
 _CHUNK = 500
@@ -39,6 +41,8 @@ class StreamRegistry:
 
     async def streams(self) -> list[StreamInfo]:
         """Streams inferred within the last 10 s or three frame intervals, sorted by id."""
+        from elastic_inference.adapters.stream_broker.records import parse_stream
+
         found = []
         now_s, rows = await self._read(keys.STREAMS, keys.stream_info, STREAM_AHEAD_S)
         for member, score, fields in rows:
@@ -53,6 +57,8 @@ class StreamRegistry:
 
     async def reports(self) -> tuple[float, list[WorkerInfo]]:
         """Redis' time, in Unix seconds, and what `workers` returns."""
+        from elastic_inference.adapters.stream_broker.records import parse_worker
+
         found = []
         now_s, rows = await self._read(keys.WORKERS, _worker_key, WORKER_AHEAD_S)
         for member, score, fields in rows:

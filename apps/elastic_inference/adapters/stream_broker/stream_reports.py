@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_inference.adapters.stream_broker.records import STREAM_AHEAD_S, STREAM_LIFE_S, stream_life_s
+from elastic_inference.adapters.stream_broker.lifetimes import STREAM_AHEAD_S, STREAM_LIFE_S, stream_life_s
 from elastic_inference.adapters.stream_broker.stream_meter import StreamMeter
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Result

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from elastic_inference.base.redis_url import REDIS_PORT, check_scheme
 from elastic_inference.base.settings.fields import Port, PortOrFree, ReadablePath, SecretFile, read_secret
 from elastic_inference.base.url import check_host, hide_password, in_brackets, url_credentials
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_FRAME_PIXELS
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_FRAME_PIXELS
 
 
 class RedisTarget(BaseModel):
@@ -128,7 +128,7 @@ _LEGACY_BYTES = 64 * 1024 * 1024
 class QueueRules(BaseModel):
     """Bounds of the frame queue, the same everywhere in one installation."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     stream_queue_depth: int = Field(4, ge=1, le=1024, description="maximum number of waiting frames per stream")
     queue_depth: int = Field(256, ge=1, le=65536, description="maximum number of waiting frames of legacy producers")

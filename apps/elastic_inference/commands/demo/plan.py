@@ -16,7 +16,7 @@ from elastic_inference.commands.embedded_valkey import MALLOC_ENVIRONMENT, serve
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.events.rules import CameraRules
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_BYTES
 
 LOOPBACK = "127.0.0.1"
 # Settings of cameras that the user may set for the demo, too.

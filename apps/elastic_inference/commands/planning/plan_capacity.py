@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan, RedisRates, Sheet
-from elastic_inference.domain.frame import DEFAULT_MAX_FRAME_BYTES
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_BYTES
 
 Inputs = TypeVar("Inputs", Demand, RedisRates, Measured, NodePlan)
 

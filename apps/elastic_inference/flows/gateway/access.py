@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.rest import Role
+from elastic_inference.domain.role import Role
 
 ALL_CAMERAS = ("*",)
 

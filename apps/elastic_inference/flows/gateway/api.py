@@ -216,12 +216,3 @@ class LogoutHandler(_SessionBase):
         self.check_origin()
         self.clear_session()
         self.answer_session(None)
-
-
-class UnknownHandler(BaseHandler):
-    """Every other path below `/api`."""
-
-    async def prepare(self) -> None:
-        """Answers 404 to every method, but 401 first: without a login, clients do not learn which paths exist."""
-        await super().prepare()
-        raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

@@ -12,7 +12,8 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_changes import read_model
 from elastic_inference.domain.camera_documents import Camera, ProbeRequest
 from elastic_inference.domain.camera_errors import CameraRefusal
-from elastic_inference.domain.rest import Role, document_json
+from elastic_inference.domain.rest import document_json
+from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 
 _RETRY_S = {429: 2.0, 503: 2.0}

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.outbox.sink_store import MAX_LISTED
-from elastic_inference.domain.rest import Role, document_json
+from elastic_inference.domain.rest import document_json
+from elastic_inference.domain.role import Role
 from elastic_inference.domain.sink_documents import SinkView
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.sink_editor import SinkRefusal

@@ -10,8 +10,8 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import Application, RequestHandler
 
-from elastic_inference.flows.gateway import api, pages
-from elastic_inference.flows.gateway.handlers import Gateway
+from elastic_inference.flows.gateway import pages
+from elastic_inference.flows.gateway.handlers import Gateway, UnknownHandler
 
 # A stream id; its colons may be percent-encoded.
 _STREAM_ID = r"/([^/]+(?::|%3[Aa])[^/]+(?::|%3[Aa])inferred)"
@@ -64,7 +64,7 @@ def _application(gateway: Gateway, rules: list[Any]) -> Application:
 
     return Application(
         rules,
-        default_handler_class=api.UnknownHandler,
+        default_handler_class=UnknownHandler,
         default_handler_args={"gateway": gateway},
         log_function=count,
     )

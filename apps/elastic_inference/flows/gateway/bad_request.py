@@ -11,7 +11,6 @@ from typing import Any
 
 from tornado.iostream import IOStream
 
-from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, document_json
 from elastic_inference.flows.gateway.security_headers import security_headers
 
 _OF_TORNADO = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -19,7 +18,9 @@ _OF_TORNADO = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 def bad_request(secure: bool) -> bytes:
     """The complete response. `secure`: whether the gateway itself serves HTTPS."""
-    body = document_json(Error(ErrorDetail(ErrorCode.BAD_REQUEST, "The request is not valid HTTP, or too large.")))
+    from elastic_inference.flows.gateway.error_document import error_json  # noqa: PLC0415  see there
+
+    body = error_json(400, "The request is not valid HTTP, or too large.")
     headers = {
         **security_headers("", secure),
         "Content-Type": "application/json",
@@ -30,15 +31,15 @@ def bad_request(secure: bool) -> bytes:
     return b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + b"\r\n" + body
 
 
-def replace_bare_response(stream: IOStream, response: bytes, count: Callable[[], object]) -> None:
-    """Makes a new connection send `response` instead of Tornado's bare line, and call `count` each time."""
+def replace_bare_response(stream: IOStream, secure: bool, count: Callable[[], object]) -> None:
+    """Makes a new connection send `bad_request` instead of Tornado's bare line, and call `count` each time."""
     write = stream.write
 
     def write_whole(data: Any) -> Any:
         # Our own responses never consist of this line alone: they always have headers.
         if len(data) == len(_OF_TORNADO) and data == _OF_TORNADO:
             count()
-            return write(response)
+            return write(bad_request(secure))
         return write(data)
 
     stream.write = write_whole  # type: ignore[method-assign]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from elastic_inference.adapters.frame_queue import SourceInfo
 from elastic_inference.adapters.stream_broker.records import StreamInfo, WorkerInfo
 from elastic_inference.domain import keys
 from elastic_inference.domain.pool import Stats, Stream, Streams, StreamState, TotalStats, TypeStats, Worker
+from elastic_inference.flows.gateway.pool_records import PoolRecords
 
 # A stream is no longer live when no result has arrived for this long and for three frame intervals.
 QUIET_S = 3.0
@@ -24,16 +24,6 @@ FUTURE_LIMIT_S = 24 * 3600.0
 _TROUBLES = {
     state.value: state for state in (StreamState.STALLED, StreamState.RECONNECTING, StreamState.WAITING_FOR_KEY_FRAME)
 }
-
-
-@dataclass(slots=True)
-class PoolRecords:
-    """What was last read from Redis. `sources` and `lengths` are by type; a length of None is unknown."""
-
-    streams: Sequence[StreamInfo] = ()
-    workers: Sequence[WorkerInfo] = ()
-    sources: dict[str, Sequence[SourceInfo]] = field(default_factory=dict)
-    lengths: dict[str, int | None] = field(default_factory=dict)
 
 
 def streams_document(records: PoolRecords, missing: Mapping[str, str], now_s: float) -> Streams:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from elastic_inference import __version__
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.camera_errors import CameraRefusal
-from elastic_inference.domain.rest import HelloEvent, ProblemEvent, Role, TimeEvent, document_json
+from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
 if TYPE_CHECKING:
     from elastic_inference.flows.gateway.rest_parts import RestParts
+
+# ruff: noqa: PLC0415
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,8 @@ class EventHub:
 
     def subscribe(self, access: Access) -> Subscription:
         """Adds a client. It gets `hello` first, then the newest event of each kind."""
+        from elastic_inference.domain.rest import HelloEvent  # see `rest_parts`
+
         view = self._views.setdefault(_view_key(access), _View(access))
         client = Subscription(view)
         client.put("hello", self.event("hello", HelloEvent(__version__, self._time_ms())))
@@ -132,6 +136,8 @@ class EventHub:
 
     def time_event(self) -> bytes:
         """The event `time`."""
+        from elastic_inference.domain.rest import TimeEvent
+
         return self.event("time", TimeEvent(self._time_ms()))
 
     def close(self) -> None:
@@ -153,6 +159,8 @@ class EventHub:
             await self._publish_to(view)
 
     async def _publish_to(self, view: _View) -> None:
+        from elastic_inference.domain.rest import ProblemEvent
+
         try:
             streams = await self._state.streams(view.access)
             stats = await self._state.stats(view.access)
@@ -164,7 +172,7 @@ class EventHub:
             still = replace(stats, time_ms=0, workers=tuple(replace(each, last_seen=0) for each in stats.workers))
             self._offer(view, "stats", stats, still)
         if view.access.role is Role.ADMIN:
-            from elastic_inference.flows.gateway.camera_state import worth_an_event  # noqa: PLC0415  see `rest_parts`
+            from elastic_inference.flows.gateway.camera_state import worth_an_event
 
             try:
                 cameras = await self._parts.cameras.cameras(view.access)
@@ -193,6 +201,8 @@ class EventHub:
     @staticmethod
     def event(kind: str, document: object) -> bytes:
         """One event in the format of server-sent events."""
+        from elastic_inference.domain.rest import document_json
+
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), document_json(document))
 
     def _time_ms(self) -> int:

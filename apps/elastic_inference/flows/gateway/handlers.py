@@ -19,7 +19,7 @@ from elastic_inference.base.forwarded import Network, client_of
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.base.web_origin import is_allowed_origin, refusal_reason
-from elastic_inference.domain.rest import Error, ErrorCode, ErrorDetail, Role, document_json
+from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
@@ -32,20 +32,6 @@ from elastic_inference.flows.gateway.snapshot_client import SnapshotClient
 
 log = logging.getLogger(__name__)
 
-CODES = {
-    400: ErrorCode.BAD_REQUEST,
-    401: ErrorCode.UNAUTHORIZED,
-    403: ErrorCode.FORBIDDEN,
-    404: ErrorCode.NOT_FOUND,
-    405: ErrorCode.METHOD_NOT_ALLOWED,
-    409: ErrorCode.CONFLICT,
-    412: ErrorCode.PRECONDITION_FAILED,
-    426: ErrorCode.BAD_REQUEST,
-    429: ErrorCode.TOO_MANY,
-    502: ErrorCode.BAD_GATEWAY,
-    503: ErrorCode.UNAVAILABLE,
-    504: ErrorCode.NO_FRAME,
-}
 _READING = ("GET", "HEAD")
 # Maximum delay of the answer to a wrong token.
 WRONG_TOKEN_PAUSE_S = 10.0
@@ -242,6 +228,8 @@ class BaseHandler(RequestHandler):
 
     def answer_json(self, document: object) -> None:
         """Responds with a document of the domain."""
+        from elastic_inference.domain.rest import document_json  # noqa: PLC0415  see `rest_parts`
+
         self.set_header("Content-Type", "application/json")
         self.finish(document_json(document))
 
@@ -279,6 +267,8 @@ class BaseHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Responds with the JSON error, whether Tornado or a handler raised it."""
+        from elastic_inference.flows.gateway.error_document import error_json  # noqa: PLC0415  see there
+
         error = kwargs.get("exc_info", (None, None, None))[1]
         fields = {}
         if isinstance(error, ApiError):
@@ -296,8 +286,8 @@ class BaseHandler(RequestHandler):
             self.set_header("WWW-Authenticate", 'Bearer realm="elastic-inference"')
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        code = CODES.get(status_code, ErrorCode.INTERNAL if status_code >= 500 else ErrorCode.BAD_REQUEST)
-        self.answer_json(Error(ErrorDetail(code, message, fields)))
+        self.set_header("Content-Type", "application/json")
+        self.finish(error_json(status_code, message, fields))
 
     def allowed_methods(self) -> list[str]:
         """The methods that this handler serves."""
@@ -319,3 +309,12 @@ class BaseHandler(RequestHandler):
             log.debug("%s: %s", self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
+
+
+class UnknownHandler(BaseHandler):
+    """Every path that no other handler serves."""
+
+    async def prepare(self) -> None:
+        """Answers 404 to every method, but 401 first: without a login, clients do not learn which paths exist."""
+        await super().prepare()
+        raise ApiError(404, f"There is nothing at {self.request.path[:200]}.")

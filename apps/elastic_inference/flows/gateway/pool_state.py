@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError, ResponseError
@@ -19,10 +19,14 @@ from elastic_inference.adapters.frame_queue.queue_reader import MAX_SOURCES
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.domain.pool import Stats, Stream, Streams
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
-from elastic_inference.flows.gateway.documents import PoolRecords, stats_document, streams_document
-from elastic_inference.flows.gateway.own_cameras import own_stats, own_streams
+from elastic_inference.flows.gateway.pool_records import PoolRecords
+
+if TYPE_CHECKING:
+    from elastic_inference.domain.pool import Stats, Stream, Streams
+
+# The documents are loaded with the first request for one: see `rest_parts`.
+# ruff: noqa: PLC0415
 
 T = TypeVar("T")
 FRESH_S = 0.5
@@ -96,11 +100,17 @@ class PoolState:
 
         Raises NoDataYetError.
         """
+        from elastic_inference.flows.gateway.documents import streams_document
+        from elastic_inference.flows.gateway.own_cameras import own_streams
+
         await self._refresh()
         return own_streams(streams_document(self._records, self.missing(), self.now_s()), access)
 
     async def stats(self, access: Access) -> Stats:
         """The pool's statistics as far as `access` sees them, as old as `streams`. Raises NoDataYetError."""
+        from elastic_inference.flows.gateway.documents import stats_document
+        from elastic_inference.flows.gateway.own_cameras import own_stats, own_streams
+
         streams = await self.streams(EVERYBODY)
         stats = stats_document(self._records, streams.streams, self.missing(), self.now_s() * 1000)
         return own_stats(stats, own_streams(streams, access), access)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
@@ -44,7 +44,7 @@ from elastic_inference.domain.errors import SettingError
 from elastic_inference.flows.gateway.application import make_application
 from elastic_inference.flows.gateway.assets import INDEX, AssetFolder
 from elastic_inference.flows.gateway.auth import Authenticator
-from elastic_inference.flows.gateway.bad_request import bad_request, replace_bare_response
+from elastic_inference.flows.gateway.bad_request import replace_bare_response
 from elastic_inference.flows.gateway.client_streams import open_stream
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
@@ -52,7 +52,9 @@ from elastic_inference.flows.gateway.pool_state import PoolState
 from elastic_inference.flows.gateway.rest_parts import RestParts
 from elastic_inference.flows.gateway.snapshot_client import SnapshotClient
 from elastic_inference.flows.gateway.tokens import Token, TokensFileError, admin_token
-from elastic_inference.flows.gateway.tokens_file import TokensFile
+
+if TYPE_CHECKING:
+    from elastic_inference.flows.gateway.tokens_file import TokensFile
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,8 @@ class GatewayServer:
         path = self._settings.gateway_tokens_file
         if path is None:
             return None
+        from elastic_inference.flows.gateway.tokens_file import TokensFile  # noqa: PLC0415  seldom needed
+
         report = partial(self._lifecycle.set_degraded, "tokens file")
         try:
             return TokensFile(path, own, self._take_tokens, report)
@@ -171,7 +175,7 @@ class GatewayServer:
             max_header_size=MAX_HEAD_BYTES,
             max_body_size=MAX_BODY_BYTES,
         )
-        self._http.refuse_with(bad_request(self._tls is not None), self._metrics.requests["4xx"].inc)
+        self._http.refuse_with(self._tls is not None, self._metrics.requests["4xx"].inc)
         self._acceptor = Acceptor(self._sockets, self._table, self._take)
         self._acceptor.start()
         log.info("gateway at %s%s", self.url, " (token required)" if self._auth.required else "")
@@ -216,9 +220,9 @@ class GatewayServer:
 class _HttpServer(HTTPServer):
     """Tornado's server, with our own response to a request that is not HTTP."""
 
-    def refuse_with(self, answer: bytes, count: Callable[[], object]) -> None:
-        """Responds to requests that are not HTTP with `response`, and calls `count`. Call it before `add_sockets`."""
-        self._refusal = (answer, count)
+    def refuse_with(self, secure: bool, count: Callable[[], object]) -> None:
+        """Responds to requests that are not HTTP with `bad_request`, and calls `count`. Call it first."""
+        self._refusal = (secure, count)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Called by Tornado for each connection."""

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from elastic_inference.flows.gateway.tokens import Token, TokensFileError, parse_tokens, read_file
+from elastic_inference.flows.gateway.tokens import Token, TokensFileError
+from elastic_inference.flows.gateway.tokens_document import parse_tokens, read_file
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,10 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from elastic_inference.adapters.drawing import draw_result
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import InvalidFrameError, InvalidResultError
-from elastic_inference.domain.result import parse_result, split_message
+from elastic_inference.domain.result_message import split_message
 
 log = logging.getLogger(__name__)
 
@@ -80,5 +79,9 @@ class DrawnFrames:
 
 
 def _draw_message(message: bytes, budget: ByteBudget) -> bytes:
+    # Loaded for the first viewer that wants this.
+    from elastic_inference.adapters.drawing import draw_result  # noqa: PLC0415
+    from elastic_inference.domain.result import parse_result  # noqa: PLC0415
+
     document, jpeg = split_message(message)
     return draw_result(parse_result(document), jpeg, budget=budget)

@@ -7,11 +7,13 @@ for its own. Otherwise it is sent at once, and its tracks follow with the next f
 from __future__ import annotations
 
 import struct
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, TypeAdapter
-
-from elastic_inference.domain.tracks import FrameTracks
 from elastic_inference.flows.relay.outgoing import Incoming
+
+if TYPE_CHECKING:
+    from elastic_inference.domain.tracks import FrameTracks
 
 HOLD_S = 0.08
 # Without tracks for this long, a stream seems to have no event service: its frames do not wait.
@@ -23,7 +25,6 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 _MAX_KNOWN = 64
 _MAX_JOINED = 16
 
-_JSON = TypeAdapter(tuple[FrameTracks, ...], config=ConfigDict(defer_build=True))
 _LENGTH = struct.Struct(">I")
 
 
@@ -68,7 +69,17 @@ class FrameTracksJoin:
         if not orders:
             return incoming
         found = tuple(self._ready.pop(order) for order in orders)[-_MAX_JOINED:]
-        document = b'%b,"tracks":%b}' % (incoming.document[:-1], _JSON.dump_json(found))
+        document = b'%b,"tracks":%b}' % (incoming.document[:-1], _adapter().dump_json(found))
         jpeg = memoryview(incoming.message)[_LENGTH.size + len(incoming.document) :]
         message = b"".join((_LENGTH.pack(len(document)), document, jpeg))
         return Incoming(message, document, incoming.order, incoming.identity)
+
+
+@cache
+def _adapter() -> Any:
+    """Writes tracks as JSON. Made with the first tracks, which most servers never get."""
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    from elastic_inference.domain.tracks import FrameTracks  # noqa: PLC0415
+
+    return TypeAdapter(tuple[FrameTracks, ...])

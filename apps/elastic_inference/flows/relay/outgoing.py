@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from elastic_inference.domain.errors import InvalidResultError
-from elastic_inference.domain.result import RESULT_VERSION, check_size, split_message
+from elastic_inference.domain.result_message import RESULT_VERSION, check_size, split_message
 
 _FINAL_TEXT = 0x81
 _FINAL_BINARY = 0x82

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable
 
 from elastic_inference.adapters.stream_broker.tombstones import parse_tombstones
-from elastic_inference.adapters.stream_broker.tracks import parse_tracks
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import RelayMetrics
 from elastic_inference.domain.errors import InvalidResultError
@@ -87,6 +86,8 @@ class WatchedStream:
 
     def receive_tracks(self, message: bytes) -> None:
         """Takes a message of tracks; sends the results that waited for them."""
+        from elastic_inference.adapters.stream_broker.tracks import parse_tracks  # noqa: PLC0415  see `frame_tracks`
+
         try:
             frames = parse_tracks(self.stream_id, message)
         except InvalidResultError as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 
 from elastic_inference.adapters.redis_connection import connect_async, explain, is_cluster
 from elastic_inference.adapters.redis_server_check import watch_server
-from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.adapters.watched_marks import WatchedMarks
 from elastic_inference.base.allowed_hosts import AllowedHosts
@@ -41,8 +40,10 @@ from elastic_inference.flows.relay.drawn_frames import Painter
 from elastic_inference.flows.relay.hub import Hub
 from elastic_inference.flows.relay.known_streams import KnownStreams
 from elastic_inference.flows.relay.server import Limits, WebsocketServer
-from elastic_inference.flows.relay.sharded_feed import ShardedFeed
 from elastic_inference.flows.relay.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from elastic_inference.flows.relay.sharded_feed import ShardedFeed
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def _build(
     watcher = Watcher(streams, marks, report("watch keys"))
     painter = Painter(executor, ByteBudget(room_for_images(DRAWING_SHARE)))
     hub = Hub(metrics, painter, settings.reorder_ms / 1000, watcher.add)
-    hub.feed = feed = _feed(client(broker, "ei-websocket-feed"), hub, report("stream broker"))
+    hub.feed = feed = _feed(broker, client(broker, "ei-websocket-feed"), hub, report("stream broker"))
     exists = KnownStreams(streams, client(settings.queue)).exists
     server = WebsocketServer(
         hub,
@@ -207,8 +208,15 @@ def _build(
     return server, [feed.run, partial(watcher.run, hub, lifecycle), check]
 
 
-def _feed(client: aioredis.Redis, hub: Hub, report: Callable[[Exception | None], None]) -> BrokerFeed | ShardedFeed:
-    if isinstance(client, AsyncSpreadClient):
+def _feed(
+    target: RedisTarget, client: aioredis.Redis, hub: Hub, report: Callable[[Exception | None], None]
+) -> BrokerFeed | ShardedFeed:
+    if is_cluster(target):
+        # For clusters alone.
+        from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient  # noqa: PLC0415
+        from elastic_inference.flows.relay.sharded_feed import ShardedFeed  # noqa: PLC0415
+
+        assert isinstance(client, AsyncSpreadClient)  # noqa: S101  made by `connect_async`
         return ShardedFeed(client, hub, report)
     return BrokerFeed(client, hub, report)
 

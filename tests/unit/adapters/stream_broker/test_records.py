@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from elastic_inference.adapters.stream_broker.records import parse_stream, parse_worker, stream_life_s
+from elastic_inference.adapters.stream_broker.lifetimes import stream_life_s
+from elastic_inference.adapters.stream_broker.records import parse_stream, parse_worker
 
 STREAM = {
     b"type": b"people",

@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from elastic_inference.domain.rest import Role
+from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.auth import SESSION_LIFE_S, Authenticator, FailureLimit
 from elastic_inference.flows.gateway.tokens import Token, admin_token

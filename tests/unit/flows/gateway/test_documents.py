@@ -10,7 +10,8 @@ import pytest
 from elastic_inference.adapters.frame_queue import SourceInfo
 from elastic_inference.adapters.stream_broker.records import StreamInfo, WorkerInfo
 from elastic_inference.domain.pool import Stream
-from elastic_inference.flows.gateway.documents import PoolRecords, stats_document, streams_document
+from elastic_inference.flows.gateway.documents import stats_document, streams_document
+from elastic_inference.flows.gateway.pool_records import PoolRecords
 
 NOW_S = 1_790_000_000.0
 

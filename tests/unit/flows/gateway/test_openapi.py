@@ -14,9 +14,8 @@ from tornado.web import Application, RequestHandler
 
 from elastic_inference.domain.result import result_json
 from elastic_inference.flows.gateway import openapi
-from elastic_inference.flows.gateway.api import UnknownHandler
 from elastic_inference.flows.gateway.application import rest_application
-from elastic_inference.flows.gateway.handlers import BaseHandler
+from elastic_inference.flows.gateway.handlers import BaseHandler, UnknownHandler
 
 EXAMPLE = {"{id}": "gate-1:people:inferred", "{name}": "gate-1"}
 

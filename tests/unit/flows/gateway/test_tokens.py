@@ -11,15 +11,9 @@ import pytest
 
 from elastic_inference.base import config
 from elastic_inference.domain.errors import SettingError
-from elastic_inference.domain.rest import Role
-from elastic_inference.flows.gateway.tokens import (
-    MAX_FILE_BYTES,
-    MAX_TOKENS,
-    TokensFileError,
-    admin_token,
-    parse_tokens,
-    read_file,
-)
+from elastic_inference.domain.role import Role
+from elastic_inference.flows.gateway.tokens import TokensFileError, admin_token
+from elastic_inference.flows.gateway.tokens_document import MAX_FILE_BYTES, MAX_TOKENS, parse_tokens, read_file
 
 SECRET = "s3cret-token-of-the-wall"
 ENTRY = {"name": "wall", "role": "viewer", "token": SECRET, "cameras": ["gate-*", "yard-1"]}

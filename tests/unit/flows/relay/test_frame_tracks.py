@@ -7,7 +7,8 @@ import json
 from tests.support.jpeg import tiny_jpeg
 from tests.support.results import make_result
 
-from elastic_inference.domain.result import join_message, parse_result, result_json, split_message
+from elastic_inference.domain.result import parse_result, result_json
+from elastic_inference.domain.result_message import join_message, split_message
 from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 from elastic_inference.flows.relay.frame_tracks import HOLD_S, FrameTracksJoin
 from elastic_inference.flows.relay.outgoing import Incoming, read_incoming

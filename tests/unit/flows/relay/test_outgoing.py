@@ -14,7 +14,8 @@ from websockets.frames import Opcode
 from websockets.protocol import CLIENT, Protocol
 
 from elastic_inference.domain.errors import InvalidResultError
-from elastic_inference.domain.result import join_message, result_json
+from elastic_inference.domain.result import result_json
+from elastic_inference.domain.result_message import join_message
 from elastic_inference.flows.relay.outgoing import binary_frame, read_incoming, text_frame
 
 JPEG = b"\xff\xd8\xff\xd9"
