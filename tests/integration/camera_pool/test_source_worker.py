@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,44 @@ def test_a_camera_that_crashes_its_process_is_quarantined_and_the_others_go_on(p
         before = silent.connections
         wait_for(lambda: silent.connections > before, 30, "another try, after a pause")
         pool.wait_frames("one", 3)
+
+
+# In each process of cameras, as Python starts it: decoding reads from address 0. It does so with the first packet of
+# video of one width, and with the sixth of another.
+AT_ONCE, LATER = 48, 56
+CRASHES = f"""
+import ctypes, itertools, sys
+if "elastic_inference.flows.produce.pool.child" in sys.orig_argv:
+    from elastic_inference.adapters.source.decoder import Decoder
+    decode, packets = Decoder.decode, itertools.count(1)
+    def crash(self, packet, *more):
+        width = packet.stream.width if packet is not None else 0
+        if width == {AT_ONCE} or (width == {LATER} and next(packets) == 6):
+            ctypes.string_at(0)
+        return decode(self, packet, *more)
+    Decoder.decode = crash
+"""
+
+
+@pytest.mark.parametrize("width", [AT_ONCE, LATER], ids=["at once", "later"])
+def test_video_that_crashes_the_decoder_is_found_among_the_others(
+    valkey: EmbeddedValkey, clip: str, tmp_path: Path, width: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CRASHES)
+    bad = write_video(tmp_path / "bad.mkv", 12, FPS, codec="mpeg4", size=(width, 32)).as_uri()
+    good = [f"good-{number}" for number in range(6)]
+    with CameraPool(valkey, tmp_path, {"PYTHONPATH": str(tmp_path), "CAMERA_PROCESSES": "1"}) as pool:
+        # All of them are being opened when the process crashes.
+        for name in good:
+            pool.put(name, clip)
+        pool.put("bad", bad)
+        worker = pool.worker()
+        assert "crashed 2 processes" in (pool.wait_state("bad", "quarantined").reason or "")
+        for name in good:
+            pool.wait_frames(name, 3)
+            pool.wait_state(name, "live")
+        assert re.findall("suspected: (.*?);", worker.log())[:2] == ["bad", "bad"]
+        assert worker.ready()["ready"]
 
 
 def test_the_cameras_of_a_killed_worker_are_taken_over(pool: CameraPool, clip: str) -> None:

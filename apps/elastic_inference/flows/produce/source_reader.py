@@ -14,6 +14,7 @@ from functools import partial
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.adapters.source.source_facts import POLLED
 from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.crash_mark import marked
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.domain.errors import InvalidFrameError, SourceError, SourceFatalError
 from elastic_inference.flows.produce.frame_pacing import Gate, Verdict
@@ -123,11 +124,6 @@ class SourceReader:
         """Whether its thread runs."""
         return self._thread.is_alive()
 
-    @property
-    def thread_ident(self) -> int | None:
-        """The identity of its thread, None before it starts."""
-        return self._thread.ident
-
     def set_gate(self, gate: Gate) -> None:
         """Uses another gate from the next frame on."""
         self._gate = gate
@@ -177,7 +173,8 @@ class SourceReader:
         return not self._thread.is_alive()
 
     def _make_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._run, args=(self._current,), name="source", daemon=True)
+        run = marked(self._part, self._run)
+        return threading.Thread(target=run, args=(self._current,), name="source", daemon=True)
 
     def _run(self, reading: _Reading) -> None:
         try:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
+from elastic_inference.base.crash_mark import marked
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
@@ -133,7 +134,7 @@ class ProducerStream:
         self._use(tuple(map(self._sink, plan.types)))
         self._motion: MotionGate | None = None
         self._follow_need()
-        self._thread = threading.Thread(target=self._encode_frames, name="encoder", daemon=True)
+        self._thread = threading.Thread(target=marked(self._part, self._encode_frames), name="encoder", daemon=True)
         self._error: BaseException | None = None
         self._given = self._done = -1  # the last frame given to the encoder's thread, and the last that it has done
         self._at_once = AtOnce()
@@ -185,12 +186,6 @@ class ProducerStream:
     def running(self) -> bool:
         """Whether one of its threads runs."""
         return self._reader.running or self._thread.is_alive()
-
-    def thread_idents(self) -> tuple[int, ...]:
-        """The identities of its threads, as Python's tracebacks show them."""
-        helper = self._choice.helper if self._choice is not None and self._choice.opening else None
-        idents = (self._reader.thread_ident, self._thread.ident, helper.ident if helper is not None else None)
-        return tuple(ident for ident in idents if ident is not None)
 
     def start(self) -> None:
         """Starts both threads."""

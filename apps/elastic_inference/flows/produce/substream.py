@@ -16,7 +16,9 @@ from enum import StrEnum
 from elastic_inference.adapters.source.captured_frame import CapturedFrame, Source
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.backoff import Backoff
+from elastic_inference.base.crash_mark import marked
 from elastic_inference.domain.errors import SourceError
+from elastic_inference.flows.produce.source_reader import PART
 
 log = logging.getLogger(__name__)
 # The first answer of the queue usually comes within 0.3 s. Without any, the main stream is read: somebody may watch.
@@ -173,7 +175,8 @@ class BothStreams:
         wanted = self._choice.wanted
         if wanted is not self._kind and not self._opens and self._choice.may_open(wanted):
             self._opens = True
-            self._choice.helper = threading.Thread(target=self._open, args=(wanted,), name="other stream", daemon=True)
+            opens = marked(f"{PART} of {self._choice.name}", self._open)
+            self._choice.helper = threading.Thread(target=opens, args=(wanted,), name="other stream", daemon=True)
             self._choice.helper.start()
         try:
             media_s = self._source.grab(on_data)

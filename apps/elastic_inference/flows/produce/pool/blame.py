@@ -5,10 +5,12 @@ Called by `source_worker`. Pure; the caller passes the time.
 
 from __future__ import annotations
 
-import re
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
+
+from elastic_inference.base.crash_mark import mark_in
+from elastic_inference.flows.produce.source_reader import PART
 
 # A camera that has crashed this many processes is quarantined: it runs alone, after growing pauses.
 CRASHES = 2
@@ -16,10 +18,11 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
 # A camera that has run this long without a crash is trusted again.
 FORGIVEN_AFTER_S = 600.0
 CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
-_CURRENT = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
+# Threads of a camera are marked with its part of readiness.
+_PART = f"{PART} of "
 
 
-def guilty(code: int, report: str, threads: Mapping[int, str], opening: Collection[str]) -> tuple[str, ...]:
+def guilty(code: int, report: str, opening: Collection[str]) -> tuple[str, ...]:
     """The cameras that may have crashed a process: the one whose thread crashed, else those that were being opened.
 
     `code` is the process's exit code as `subprocess` reports it. If the process was killed from outside, such as by the
@@ -27,9 +30,10 @@ def guilty(code: int, report: str, threads: Mapping[int, str], opening: Collecti
     """
     if -code not in CRASH_SIGNALS:
         return ()
-    match = _CURRENT.search(report)
-    name = threads.get(int(match.group(1), 16)) if match else None
-    return (name,) if name is not None else tuple(opening)
+    mark = mark_in(report)
+    if mark is not None and mark.startswith(_PART):
+        return (mark.removeprefix(_PART),)
+    return tuple(opening)
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Records:
     """The crashes of all cameras of a worker."""
 
     _records: dict[str, Record] = field(default_factory=dict)
+    _doubted: set[str] = field(default_factory=set)
 
     def crashed(self, name: str, now: float) -> None:
         """Records that a camera has crashed a process."""
@@ -56,6 +61,18 @@ class Records:
         if record.crashes >= CRASHES:
             record.pause_s = min(max(2 * record.pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
             record.retry_at = now + record.pause_s
+
+    def doubt(self, names: Collection[str]) -> None:
+        """Records that one of these has crashed a process, and it is unknown which."""
+        self._doubted.update(names)
+
+    def doubted(self, name: str) -> bool:
+        """Whether it must be opened while no other doubted camera is, so that the next crash shows whose it is."""
+        return name in self._doubted
+
+    def opened(self, name: str) -> None:
+        """Records that a camera has been opened, or has failed to open, without a crash."""
+        self._doubted.discard(name)
 
     def inherit(self, name: str, until: float) -> None:
         """Records that another worker has put the camera into quarantine; `until` is monotonic."""
@@ -108,3 +125,4 @@ class Records:
     def forget(self, name: str) -> None:
         """Forgets a camera that has been changed or removed."""
         self._records.pop(name, None)
+        self._doubted.discard(name)

@@ -51,7 +51,6 @@ class CameraProcess:
         self._manager = StreamManager(settings, self._lifecycle, self._registry, "cameras")
         self._permits: dict[str, Permit] = {}
         self._states: dict[str, object] = {}
-        self._threads: dict[int, str] = {}
         self._next_tick = self._next_report = 0.0
 
     def run(self) -> int:
@@ -101,22 +100,8 @@ class CameraProcess:
             permit.lease.epoch = message["epoch"]
         permit.until = message["until"]
         self._manager.put(spec_plan(spec, self._settings), permit)
-        self._note_threads()
-
-    def _note_threads(self) -> None:
-        """Tells the worker which threads belong to which camera, so that it knows which one crashed."""
-        new = {
-            ident: name
-            for name, stream in self._manager.streams().items()
-            for ident in stream.thread_idents()
-            if self._threads.get(ident) != name
-        }
-        if new:
-            self._threads |= new
-            self._channel.send({"op": "threads", "threads": {str(ident): name for ident, name in new.items()}})
 
     def _report(self) -> None:
-        self._note_threads()
         if self._channel.behind:
             return  # the worker does not read now: it gets newer facts later
         now = time.monotonic()

@@ -58,7 +58,6 @@ class ChildProcess:
         self.channel = Channel(ours)
         self.cameras: dict[str, Assignment] = {}
         self.reports: dict[str, Message] = {}
-        self.threads: dict[int, str] = {}
         self.cpu_s = 0.0
         self.silent_s = 0.0
         self.hangs = False
@@ -116,9 +115,7 @@ class ChildProcess:
             return None
         self.silent_s, self.follows = 0.0, True
         for message in messages:
-            if message["op"] == "threads":
-                self.threads |= {int(ident): name for ident, name in message["threads"].items()}
-            elif message["op"] == "report":
+            if message["op"] == "report":
                 self.cpu_s = message["cpu_s"]
                 self.reports = {name: each for name, each in message["cameras"].items() if name in self.cameras}
         return messages

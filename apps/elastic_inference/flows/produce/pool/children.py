@@ -190,6 +190,8 @@ class Children:
             if message["op"] == "report":
                 for name, each in child.reports.items():
                     self.costs.note(name, each["cpu_s"], now)
+                    if not each["opening"]:
+                        self.records.opened(name)
             elif message["op"] == "metrics":
                 with self._answered:
                     self._answers[child.number] = message["id"], message["families"]
@@ -209,11 +211,7 @@ class Children:
         if not names and code == 0:
             return
         now = time.monotonic()
-        suspects = (
-            []
-            if child.hangs
-            else [name for name in guilty(code, report, child.threads, opening) if name in child.cameras]
-        )
+        suspects = [] if child.hangs else [name for name in guilty(code, report, opening) if name in child.cameras]
         log.error(
             "camera process %d has ended (%s); %s; cameras that continue in another process: %d",
             *(child.pid, f"signal {-code}" if code < 0 else f"exit code {code}"),
@@ -221,9 +219,11 @@ class Children:
         )
         if now - child.started_at >= SHORT_LIFE_S:
             self._backoff.reset()
-        elif not suspects:
+        elif len(suspects) != 1:
             self._start_at = now + self._backoff.next_s()
-        for name in suspects:
+        if len(suspects) > 1:
+            self.records.doubt(suspects)
+        for name in suspects if len(suspects) == 1 else ():
             self.records.crashed(name, now)
             if self.records.quarantined(name):
                 log.error("%s is in quarantine: %s", name, self.records.sentence(name, now))
@@ -234,6 +234,8 @@ class Children:
     def _assign(self, name: str, hurry: bool = False) -> None:
         """With `hurry`, prefers a running process to one that must be started."""
         now = time.monotonic()
+        if self.records.doubted(name) and any(map(self._tries, self._homes)):
+            return  # `step` tries again
         if self.records.quarantined(name):
             if not self.records.may_run(name, now) or len(self._alone) >= MOST_ALONE:
                 return
@@ -246,6 +248,11 @@ class Children:
             return  # `step` tries again
         self._homes[name] = chosen
         chosen.put(name, self._wanted[name])
+
+    def _tries(self, name: str) -> bool:
+        """Whether a doubted camera is being opened."""
+        report = self.report(name)
+        return self.records.doubted(name) and (report is None or report["opening"])
 
     def _start_ahead(self, now: float) -> None:
         if not 0 < len(self._shared) < self.most:
