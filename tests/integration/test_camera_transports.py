@@ -375,7 +375,8 @@ def test_a_closed_port_and_an_unknown_name_have_their_sentences(scheme: str) -> 
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http"])
-def test_a_server_that_accepts_and_is_silent_ends_in_time(scheme: str) -> None:
+def test_a_server_that_accepts_and_is_silent_ends_in_time(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elastic_inference.adapters.source.network.OPEN_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"{scheme}://bob:s3cr3t@127.0.0.1:{listener.getsockname()[1]}/live/x"
         began = time.monotonic()

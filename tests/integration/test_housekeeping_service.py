@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,14 @@ from tests.support.gateway import Pool
 from tests.support.system import ServiceProcess, cpu_s
 from tests.support.waiting import wait_for
 
+# Of ten: pods come and go slowly, but a test waits for each.
+COUNTS_SOON = {"elastic_inference.flows.housekeeping.rounds.WORKERS_EVERY_S": 1.0}
 
-def start(server: EmbeddedValkey, folder: Path, name: str = "housekeeping") -> ServiceProcess:
-    return ServiceProcess("housekeeping", {"QUEUE_URL": server.url}, folder, name).start()
+
+def start(
+    server: EmbeddedValkey, folder: Path, name: str = "housekeeping", constants: Mapping[str, float] = COUNTS_SOON
+) -> ServiceProcess:
+    return ServiceProcess("housekeeping", {"QUEUE_URL": server.url}, folder, name, constants=constants).start()
 
 
 @pytest.fixture
@@ -132,7 +137,7 @@ def test_idle_costs_next_to_nothing(valkey: EmbeddedValkey, tmp_path: Path) -> N
         for kind in ("face-fp32", "face-int8", "people", "car-fp32", "car-int8", "object"):
             client.zadd(keys.sources(kind), {"gate-1": time.time() * 1000})
             client.rpush(keys.tokens(kind), "none")
-    housekeeping = start(valkey, tmp_path).wait_ready()
+    housekeeping = start(valkey, tmp_path, constants={}).wait_ready()
     try:
         wait_for(lambda: 'ei_queue_length{infer_type="people"}' in housekeeping.metrics(), 20, "the types")
         assert housekeeping.process is not None

@@ -42,6 +42,8 @@ from tests.support.waiting import wait_for
 
 FP32, INT8 = "face-detection-retail-0005_FP32", "face-detection-retail-0005_INT8"
 STREAMS, FPS = 3, 12.0
+# Of five seconds.
+SHORT = {"elastic_inference.flows.inference.model_exchange.PROBATION_S": 1.5}
 
 
 @dataclass
@@ -111,7 +113,10 @@ class Traffic:
 def traffic(
     server: EmbeddedValkey, folder: Path, models: Path, image: bytes, size: tuple[int, int], **settings: str
 ) -> Iterator[Traffic]:
-    with running_pod(server, folder, models, **settings) as pod, redis.Redis(port=server.port) as client:
+    with (
+        running_pod(server, folder, models, constants=SHORT, **settings) as pod,
+        redis.Redis(port=server.port) as client,
+    ):
         pod.wait_ready(120)
         load = Traffic(pod, client, Feeder(server, streams=STREAMS))
 

@@ -15,6 +15,7 @@ from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.redis_strangers import Did, Strangers, read_connections
 from elastic_inference.base.config import RedisTarget
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.flows.housekeeping import rounds
 from tests.support.redis_logins import Logins, server_with_users
 from tests.support.system import ServiceProcess
 from tests.support.waiting import wait_for
@@ -151,7 +152,8 @@ def test_the_places_come_back_while_a_stranger_holds_them(logins: Logins, tmp_pa
         "QUEUE_USERNAME": "housekeeping",
         "QUEUE_PASSWORD": str(login.password and login.password.get_secret_value()),
     }
-    housekeeping = ServiceProcess("housekeeping", environ, tmp_path, "housekeeping").start()
+    soon = dict.fromkeys((f"{redis_strangers.__name__}.EVERY_S", f"{rounds.__name__}.CONNECTIONS_EVERY_S"), 1.0)
+    housekeeping = ServiceProcess("housekeeping", environ, tmp_path, "housekeeping", constants=soon).start()
     try:
         housekeeping.wait_ready()
         admin.config_set("maxclients", int(admin.info("clients")["connected_clients"]) + 20)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
+from elastic_inference.adapters.source import network
 from elastic_inference.adapters.source.network import NetworkSource
 from elastic_inference.domain.errors import SourceError
 from tests.support.rtsp_plain import Access, encode, rtsp_camera
@@ -21,9 +22,9 @@ def video() -> bytes:
     return encode(1, 10, 5)
 
 
-def opened(port: int, login: str) -> Iterator[NetworkSource]:
+def opened(port: int, login: str, stall_s: float = 5.0) -> Iterator[NetworkSource]:
     """The camera, with a frame read."""
-    source = NetworkSource(f"rtsp://{login}127.0.0.1:{port}/live", 5.0, "tcp")
+    source = NetworkSource(f"rtsp://{login}127.0.0.1:{port}/live", stall_s, "tcp")
     try:
         source.grab(lambda: None)
         yield source
@@ -72,10 +73,10 @@ def test_rtsps_with_a_login_of_sha_256(video: bytes, tmp_path: Path) -> None:
         source.close()
 
 
-def message(port: int, login: str) -> str:
+def message(port: int, login: str, stall_s: float = 5.0) -> str:
     """The error with which opening fails."""
     with pytest.raises(SourceError) as caught:
-        list(opened(port, login))
+        list(opened(port, login, stall_s))
     assert "s3cr3t" not in str(caught.value)
     return str(caught.value)
 
@@ -104,7 +105,11 @@ def test_a_login_that_nobody_here_knows_is_named(video: bytes) -> None:
         assert "can't be logged in to: it asks for a Digest login with SHA3-256" in message(port, "bob:s3cr3t@")
 
 
-def test_a_codec_that_ffmpeg_does_not_know_has_the_name_that_the_camera_gives(video: bytes) -> None:
+def test_a_codec_that_ffmpeg_does_not_know_has_the_name_that_the_camera_gives(
+    video: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # FFmpeg waits that long for a frame that it can decode.
+    monkeypatch.setattr(network, "OPEN_S", 0.0)
     with rtsp_camera(video, 10, encoding="X-OWN-CODEC") as port:
-        said = message(port, "")
+        said = message(port, "", stall_s=3.0)
     assert 'has the codec "X-OWN-CODEC", which can\'t be decoded here: set it to H.264' in said

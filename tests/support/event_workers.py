@@ -23,7 +23,7 @@ from elastic_inference.domain.events.counts import Counts
 from elastic_inference.domain.events.event import Event, EventKind, Phase, event_json, parse_event
 from elastic_inference.domain.events.rules import CameraRules
 from elastic_inference.domain.result import Result, result_json
-from elastic_inference.flows.events import event_service, ordered_stream
+from elastic_inference.flows.events import event_service, ordered_stream, partition_counts
 from tests.support.ports import free_port
 from tests.support.results import make_result
 
@@ -151,4 +151,5 @@ def example_event(**fields: Any) -> bytes:
 if __name__ == "__main__":
     if not os.environ.get("EI_TEST_REAL"):
         ordered_stream.StreamAnalysis = EveryResult  # type: ignore[assignment,misc]
+    partition_counts.SAVE_S = float(os.environ.get("EI_TEST_SAVE_S", partition_counts.SAVE_S))
     sys.exit(event_service.main())

@@ -24,6 +24,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from tests.support.ports import free_port
+from tests.support.service_command import service_command
 from tests.support.waiting import TIME_FACTOR, wait_for
 
 SCRIPT = Path(sys.executable).with_name("ei-inference-service")
@@ -32,13 +33,22 @@ SCRIPT = Path(sys.executable).with_name("ei-inference-service")
 class Pod:
     """One running service."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, cgroup: Path | None = None) -> None:
-        """`cgroup`: a folder of cgroup v1 whose quota the process gets before it starts."""
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        log: Path,
+        cgroup: Path | None = None,
+        constants: Mapping[str, float] | None = None,
+    ) -> None:
+        """`cgroup`: a folder of cgroup v1 whose quota the process gets before it starts.
+
+        `constants`: see `service_command`.
+        """
         self.port = free_port()
         self.log = log
-        command = [str(SCRIPT)]
+        command = service_command("inference", constants) if constants else [str(SCRIPT)]
         if cgroup is not None:
-            command = ["sh", "-c", f'echo $$ > "{cgroup}/cgroup.procs" && exec "$0"', str(SCRIPT)]
+            command = ["sh", "-c", f'echo $$ > "{cgroup}/cgroup.procs" && exec "$0" "$@"', *command]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
@@ -95,7 +105,13 @@ class Pod:
 
 @contextmanager
 def running_pod(
-    server: EmbeddedValkey, folder: Path, models: Path, *, cgroup: Path | None = None, **settings: str
+    server: EmbeddedValkey,
+    folder: Path,
+    models: Path,
+    *,
+    cgroup: Path | None = None,
+    constants: Mapping[str, float] | None = None,
+    **settings: str,
 ) -> Iterator[Pod]:
     """A pod of the type `face` with face-detection-retail-0005 FP32. It is ended when the block ends."""
     environ = {
@@ -106,7 +122,7 @@ def running_pod(
         **settings,
     }
     number = len(list(folder.glob("pod-*.log")))
-    pod = Pod(environ, folder / f"pod-{number}.log", cgroup)
+    pod = Pod(environ, folder / f"pod-{number}.log", cgroup, constants)
     try:
         yield pod
     finally:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -17,6 +16,7 @@ from typing import Any
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.ports import free_port
+from tests.support.service_command import service_command
 from tests.support.waiting import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,10 +59,12 @@ class ServiceProcess:
         checkout: Path | None = None,
         *,
         cgroup: Path | None = None,
+        constants: Mapping[str, float] | None = None,
     ) -> None:
         """`checkout` is another checkout, with its own `.venv`, whose build runs, for a service in ENTRIES.
 
-        `cgroup`: a folder of cgroup v1 whose quota the process gets before it starts.
+        `cgroup`: a folder of cgroup v1 whose quota the process gets before it starts. `constants`: see
+        `service_command`.
         """
         self.kind = kind
         self.name = name
@@ -75,11 +77,7 @@ class ServiceProcess:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = [
-            sys.executable,
-            "-c",
-            f"import sys; from elastic_inference.commands import services; sys.exit(services.{COMMANDS[kind]}())",
-        ]
+        self._command = service_command(COMMANDS[kind], constants)
         if checkout is not None and checkout != REPOSITORY:
             python, entry = checkout / ".venv" / "bin" / "python", checkout / "apps" / ENTRIES[kind]
             self._command = [str(python), str(entry)]

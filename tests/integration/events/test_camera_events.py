@@ -143,7 +143,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_makes_no_storm_of_lost_came
         everyone = (*steady, "ended")
         site.feed_until(everyone, lambda: site.known() == {*everyone}, "all cameras")
         server.kill()
-        time.sleep(2 * float(LOST_S))  # longer than the time after which a silent camera is lost
+        time.sleep(float(LOST_S) + 1)  # longer than the time after which a silent camera is lost
         server.start()
         assert not client.dbsize(), "it has lost everything"
         # Results come at once, the producers' next reports a little later.

@@ -20,6 +20,8 @@ CAMERA = "gate-1"
 STREAM = "gate-1:people:inferred"
 PARTITION = keys.partition_of(CAMERA, 16)
 PATIENCE_S = 90.0
+# Of five seconds: counters are saved that often.
+REAL = {"EI_TEST_REAL": "1", "EI_TEST_SAVE_S": "0.5"}
 RULES: dict[str, Any] = {
     "zones": [{"name": "door", "points": [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]}],
     "lines": [{"name": "path", "from": [0.3, 1.0], "to": [0.3, 0.0]}],
@@ -85,11 +87,11 @@ def test_counters_continue_over_a_takeover_and_a_restart_and_go_with_their_rules
     port = client.connection_pool.connection_kwargs["port"]
     configure(client, 1, **RULES)
     walks = Walks(client)
-    with WorkerProcess(port, EI_TEST_REAL="1") as first:
+    with WorkerProcess(port, **REAL) as first:
         walks.walk()
         counted(client, 1)
         in_metrics(first, 1)
-        with WorkerProcess(port, EI_TEST_REAL="1") as second:
+        with WorkerProcess(port, **REAL) as second:
             first.process.kill()
             first.process.wait()
             walks.walk()
@@ -99,7 +101,7 @@ def test_counters_continue_over_a_takeover_and_a_restart_and_go_with_their_rules
     walks.walk()
     # Whatever happens to the state of the stream itself, its totals are known.
     client.hset(keys.event_states(PARTITION), STREAM, b"of a version that nobody knows")
-    with WorkerProcess(port, EI_TEST_REAL="1") as third:
+    with WorkerProcess(port, **REAL) as third:
         counted(client, 3)
         in_metrics(third, 3)
         configure(client, 2, zones=RULES["zones"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from tests.support.scaler import KedaClient
 from tests.support.system import ServiceProcess
 
 Start = Callable[..., tuple[ServiceProcess, int]]
+# How long pods may be missing after Redis has started: here they never are.
+SETTLE_S = "elastic_inference.flows.housekeeping.pool_demand.SETTLE_S"
 
 
 @pytest.fixture
@@ -28,10 +30,13 @@ def start(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Start]:
     """Starts replicas of housekeeping: each with the port of its scaler."""
     started: list[ServiceProcess] = []
 
-    def begin(url: str = valkey.url, **settings: str) -> tuple[ServiceProcess, int]:
+    def begin(
+        url: str = valkey.url, constants: Mapping[str, float] | None = None, **settings: str
+    ) -> tuple[ServiceProcess, int]:
         port = free_port()
         environ = {"QUEUE_URL": url, "SCALER_PORT": str(port), "SCALER_HOST": "127.0.0.1", **settings}
-        service = ServiceProcess("housekeeping", environ, tmp_path, f"housekeeping-{len(started)}").start()
+        name, smaller = f"housekeeping-{len(started)}", {SETTLE_S: 0.0, **(constants or {})}
+        service = ServiceProcess("housekeeping", environ, tmp_path, name, constants=smaller).start()
         started.append(service)
         return service.wait_ready(), port
 

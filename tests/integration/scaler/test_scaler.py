@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
-from tests.integration.scaler.conftest import Start, report
+from tests.integration.scaler.conftest import SETTLE_S, Start, report
 from tests.support.background import repeating
 from tests.support.gateway import Pool
 from tests.support.scaler import KedaClient, states
@@ -80,7 +80,8 @@ def test_replicas_answer_the_same(start: Start, client: redis.Redis) -> None:
 def test_an_outage_is_an_error_and_never_zero(start: Start, tmp_path: Path) -> None:
     server = EmbeddedValkey().start()
     try:
-        service, port = start(server.url)
+        # Long enough for what is asked before all pods count as registered again.
+        service, port = start(server.url, {SETTLE_S: 5.0})
         with redis.Redis(port=server.port) as client, KedaClient(port) as keda:
             assert settled(keda) == 0
             report(client, "pod-1", 0.5)

@@ -90,9 +90,11 @@ def test_a_client_that_breaks_http2_or_floods_loses_its_connection(
     assert "Traceback" not in service.log()
 
 
-def test_one_address_gets_no_more_than_its_connections(served: tuple[ServiceProcess, int, KedaClient]) -> None:
-    service, port, keda = served
+def test_one_address_gets_no_more_than_its_connections(start: Start) -> None:
+    service, port = start(constants={"elastic_inference.adapters.grpc_server.connection.HELLO_S": 3.0})
     with ExitStack() as opened:
+        keda = opened.enter_context(KedaClient(port))
+        assert keda.is_active() is False
         for _ in range(LIMITS.per_address - 1):
             opened.enter_context(socket.create_connection(("127.0.0.1", port), 20))
         wait_for(lambda: service.metrics()["ei_connections"] == LIMITS.per_address, 20, "the connections")

@@ -88,7 +88,7 @@ def test_stalled_viewers_cost_others_nothing_and_memory_stays(
 def test_slow_viewer_sees_fresh_frames_and_stays_there(
     process: tuple[ServiceProcess, int], client: redis.Redis
 ) -> None:
-    """Reads 10 of 30 frames per second, 50 kB each, for 7 s: after 3 s every frame is at most 1 s old."""
+    """Reads 10 of 30 frames per second, 50 kB each, for 5 s: after 3 s every frame is at most 1 s old."""
     service, port = process
     with RawViewer(port, f"/{STREAM}?format=frame") as viewer:
         wait_for(lambda: client.pubsub_numsub(STREAM)[0][1] == 1, what="the subscription")
@@ -108,7 +108,7 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
         try:
             ages, seen, began = [], [], time.monotonic()
             due = began
-            while time.monotonic() - began < 7:
+            while time.monotonic() - began < 5:
                 result = parse_result(split_message(viewer.read()[1])[0])
                 assert result.ts is not None
                 ages.append((time.monotonic() - began, time.monotonic() - result.ts))
@@ -119,7 +119,7 @@ def test_slow_viewer_sees_fresh_frames_and_stays_there(
             stop.set()
             publisher.join()
     assert seen == sorted(set(seen))
-    assert len(seen) >= 45
+    assert len(seen) >= 32
     late = [age for at, age in ages if at > 3]
     assert max(late) < 1.0 * TIME_FACTOR, f"oldest {max(late):.2f} s"
     assert service.metric("ei_viewer_frames_skipped_total") > 0

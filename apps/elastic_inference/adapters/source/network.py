@@ -49,6 +49,8 @@ _PROTOCOLS = {
 }
 # No reordering or probing for longer than a second, so that frames are not delayed.
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "max_delay": "500000", "analyzeduration": "1000000"}
+# For the answers until the first frame; a longer time-out of a read counts here too.
+OPEN_S = 10.0
 _TAKEN_DOWN_AFTER_S = 0.5
 _SAID = Throttle()
 _REDIRECTS = "redirects to another address, which is not followed."
@@ -292,7 +294,7 @@ class NetworkSource:
             url,
             self._what,
             options=options,
-            timeout_s=(max(10.0, self._stall_s), self._stall_s),
+            timeout_s=(max(OPEN_S, self._stall_s), self._stall_s),
             decode_device=self._decode_device,
             raw_jpeg=True,
             name_codec=self._named_codec,
