@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect, connect_async
 from elastic_inference.adapters.stream_broker import ResultPublisher
+from elastic_inference.adapters.stream_broker.reader_bounds import ReaderBounds
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base import config
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
@@ -76,6 +77,7 @@ def commands() -> st.SearchStrategy[list[Command]]:
         st.tuples(st.just("ZADD"), key, score, word, score, word),
         st.tuples(st.just("SADD"), key, word),
         st.tuples(st.just("XADD"), key, st.just("*"), word, word),
+        st.tuples(st.just("XGROUP"), st.just("CREATE"), key, word, st.just("0"), st.just("MKSTREAM")),
         st.tuples(st.just("PEXPIRE"), key, st.integers(1, 20)),
         st.tuples(st.just("UNLINK"), key),
         st.tuples(st.just("PUSH"), st.integers(1, 4)),
@@ -135,6 +137,9 @@ class Parts:
                 assert await janitor.run(each, found=found.get(each, []))
                 assert await reader.length(each) >= 0
                 await reader.sources(each)
+            bounds = ReaderBounds(self.target, "fuzz")
+            await bounds.look()
+            await bounds.close()
             registry = StreamRegistry(broker)
             await registry.watch([STREAM])
             await registry.exists(STREAM)

@@ -120,6 +120,34 @@ async def test_a_connection_with_a_very_long_name_is_closed(
     assert "closed 1 connections to Redis with names of several kB" in caplog.text
 
 
+async def test_one_login_does_not_hold_all_places(
+    logins: Logins, strangers: Strangers, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin, places = logins.client("admin"), 60
+    admin.config_set("maxclients", places)
+    # Housekeeping is connected before.
+    assert await strangers.close_some(places) == 0
+    established = logins.client("camera")
+    established.ping()
+    before = established.connection_pool._available_connections[0]
+    password = logins.target("camera").password
+    assert password is not None
+    with ExitStack() as stack:
+        for _ in range(places):
+            each = stack.enter_context(socket.create_connection((logins.server.host, logins.server.port)))
+            each.settimeout(10)
+            each.sendall(f"AUTH camera '{password.get_secret_value()}'\r\n".encode())
+            if not each.recv(100).startswith(b"+OK"):
+                break
+        assert not connects(logins), "all places are taken"
+        await strangers.close_some(places)
+        assert strangers.others_closed >= places // 2
+        assert connects(logins)
+    assert established.ping()
+    assert established.connection_pool._available_connections[0] is before, "the oldest stay"
+    assert "user camera at 127.0.0.1 holds more than half of Redis' 60 places" in caplog.text
+
+
 async def test_without_the_right_nothing_happens(logins: Logins) -> None:
     client = connect_async(logins.target("viewer"), name=NAME)
     assert await Strangers(client, logins.target("viewer"), NAME).close_some(1) == 0

@@ -18,7 +18,6 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from elastic_inference.adapters.acl import USERS
-from elastic_inference.adapters.redis_strangers import LONGEST_LINE
 from elastic_inference.base.log import Throttle
 
 log = logging.getLogger(__name__)
@@ -28,13 +27,16 @@ log = logging.getLogger(__name__)
 HIGH, LOW = 0.15, 0.1
 # A smaller connection is never closed: an idle one takes up to 20 kB.
 SMALL_BYTES = 32 * 1024
+# Redis lists a connection in some 400 bytes and its name, which any login can make as long as a frame. Each list then
+# takes seconds, and `maxmemory-clients` does not count the name.
+LONGEST_LINE = 4096
 # Each costs Redis a walk through its connections.
 MOST_AT_ONCE = 500
 # The list of 10,000 connections has 4 MB.
 EVERY_S = 0.5
 NOT_ALLOWED_FOR_S = 60.0
 # Their passwords stay in the services' pods, and their answers may be large. Whoever else logs in is a client outside.
-_SERVICES = frozenset(user.encode() for user in USERS if user not in {"camera", "scaler", "reader"})
+SERVICES = frozenset(user.encode() for user in USERS if user not in {"camera", "scaler", "reader"})
 _FIELD = re.compile(rb"(id|addr|user|tot-mem)=(\S*)")
 
 
@@ -55,7 +57,7 @@ def read_holders(listed: bytes) -> list[Holder]:
         fields = dict(_FIELD.findall(line))
         number, used = fields.get(b"id", b""), fields.get(b"tot-mem", b"")
         user = fields.get(b"user", b"")
-        if user and user not in _SERVICES and number.isdigit() and used.isdigit():
+        if user and user not in SERVICES and number.isdigit() and used.isdigit():
             address = fields.get(b"addr", b"").decode(errors="replace").rpartition(":")[0]
             # Redis does not count the connection's name.
             name_bytes = len(line) if len(line) > LONGEST_LINE else 0

@@ -18,7 +18,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from elastic_inference.adapters.redis_buffers import LONGEST_LINE
 from elastic_inference.adapters.redis_connection import connect_nodes_async, is_cluster
+from elastic_inference.adapters.redis_places import read_crowd
 from elastic_inference.base.config import RedisTarget
 from elastic_inference.base.log import Throttle
 
@@ -30,9 +32,6 @@ LOGIN_WITHIN_S = 10
 # Above this share of the slots, every round looks, and clients have less time to log in.
 SCARCE = 0.8
 SCARCE_LOGIN_WITHIN_S = 2
-# Redis lists a connection in some 400 bytes and its name, which any login can make as long as a frame. Each list then
-# takes seconds, and `maxmemory-clients` does not count the name.
-LONGEST_LINE = 4096
 # Each costs Redis a walk through its connections.
 MOST_AT_ONCE = 500
 NODES_FOR_S = 60.0
@@ -109,6 +108,8 @@ class Strangers:
         self._nodes_until = 0.0
         self._due = 0.0
         self._throttle = Throttle()
+        # How many connections the last look closed for another reason: of whoever holds most, or with a long name.
+        self.others_closed = 0
 
     async def close_some(self, places: int) -> int:
         """Closes those that have had enough time to log in, and returns how many; call it every second.
@@ -117,6 +118,7 @@ class Strangers:
         nothing are closed.
         """
         now = time.monotonic()
+        self.others_closed = 0
         if now < self._due:
             return 0
         self._due = now + EVERY_S
@@ -168,14 +170,22 @@ class Strangers:
         found = [each for each in read_connections(listed) if each.age_s >= limit_s and each.did <= worst]
         chosen = found[:MOST_AT_ONCE]
         long_names = read_long_names(listed)[:MOST_AT_ONCE]
-        if not chosen and not long_names:
+        crowd, whose = read_crowd(listed, places) if scarce and login else ([], "")
+        others = [*long_names, *crowd[: MOST_AT_ONCE - len(chosen)]]
+        if not chosen and not others:
             return Counter()
         pipe = node.pipeline(transaction=False)
-        for number in long_names:
+        for number in others:
             pipe.execute_command("CLIENT", "KILL", "ID", number)
         for each in chosen:
             pipe.execute_command("CLIENT", "KILL", "ID", each.number)
-        answers = (await pipe.execute())[len(long_names) :]
+        answers = (await pipe.execute())[len(others) :]
+        self.others_closed += len(others)
+        if crowd and (note := self._throttle.note("crowd")):
+            log.warning(
+                "%s holds more than half of Redis' %d places for connections: closed the youngest %d of them %s",
+                *(whose, places, len(others) - len(long_names), note),
+            )
         if long_names and (note := self._throttle.note("names")):
             log.warning("closed %d connections to Redis with names of several kB %s", len(long_names), note)
         return Counter(each.address for each, answer in zip(chosen, answers, strict=True) if answer)

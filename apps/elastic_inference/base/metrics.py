@@ -243,7 +243,7 @@ class HousekeepingMetrics:
         )
         self.closed = Counter(
             "ei_redis_clients_closed",
-            "Connections to the queue's Redis that were closed because they took too much of its memory.",
+            "Connections to the queue's Redis that were closed because they took too much memory or too many places.",
             registry=registry,
         )
         self.relieved = Counter(

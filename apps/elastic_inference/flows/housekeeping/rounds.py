@@ -126,6 +126,7 @@ class Housekeeping:
     async def _close_strangers(self) -> None:
         try:
             self._metrics.strangers.inc(await self._strangers.close_some(self._places))
+            self._metrics.closed.inc(self._strangers.others_closed)
         except ResponseError as error:
             if isinstance(error, REDIS_ERRORS):
                 raise
