@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,10 +28,12 @@ from elastic_inference.domain.camera_errors import CameraRefusal
 from tests.cluster.kubectl import Kubectl
 from tests.support.half_open_proxy import HalfOpenProxy
 from tests.support.system import ServiceProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import TIME_FACTOR, busy, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 PATIENCE_S = 60
+# From the end of `kubectl apply` to the pool's registry, on a machine that has nothing else to do.
+FOLLOWS_S = 2.0
 
 
 class Site:
@@ -104,6 +107,13 @@ def site(kubectl: Kubectl, tmp_path: Path) -> Iterator[Site]:
             made.controller.kill()
             made.redis.close()
             kubectl.run("delete", "cameras", "--all", check=False)
+
+
+def test_the_pool_follows_the_cluster_in_time(site: Site) -> None:
+    site.apply("gate-2")
+    began = time.monotonic()
+    site.wait_known("gate-1", "gate-2")
+    assert time.monotonic() - began < FOLLOWS_S * TIME_FACTOR * busy()
 
 
 def test_a_killed_controller_continues_with_what_changed_meanwhile(site: Site) -> None:

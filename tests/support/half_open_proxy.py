@@ -24,13 +24,13 @@ class HalfOpenProxy(Looped):
     """Forwards connections to a port of this machine, in a thread of its own.
 
     `break_open` makes all open connections deaf forever. While `swallowing`, new ones are accepted but get no reply.
-    `cut` closes all.
+    `cut` closes all. `target_port` may be set at any time, for new connections; 0: they are closed at once.
     """
 
     def __init__(self, target_port: int) -> None:
         super().__init__()
         self.swallowing = False
-        self._target = target_port
+        self.target_port = target_port
         self._links: set[_Link] = set()
 
     def break_open(self, *, requests: bool = True) -> None:
@@ -67,7 +67,7 @@ class HalfOpenProxy(Looped):
             link.tasks.append(asyncio.create_task(self._forward(reader, link, request=True)))
             return
         try:
-            server_reader, link.server = await asyncio.open_connection("127.0.0.1", self._target)
+            server_reader, link.server = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
             self._close(link)
             return

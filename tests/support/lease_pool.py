@@ -6,6 +6,7 @@ its own monotonic clock. Frames carry the epoch of their lease as `ts`.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections import Counter
@@ -13,13 +14,15 @@ from dataclasses import dataclass, field
 
 import redis
 
-from elastic_inference.adapters.frame_queue import PushLease, QueueConsumer, QueueProducer
-from elastic_inference.adapters.leases import Holding, LeaseClient
+from elastic_inference.adapters.frame_queue import PushLease, PushOutcome, QueueConsumer, QueueProducer
+from elastic_inference.adapters.leases import Holding, LeaseClient, Round
+from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.frame import Frame
+from tests.support.failing_redis import FailingRedis
 from tests.support.jpeg import tiny_jpeg
 
 GROUP, TYPE = "cameras", "people"
@@ -79,12 +82,14 @@ class Worker:
 class Pool:
     """Steps of a pool; `check` fails where frames of two leases are mixed or an item moves without cause."""
 
-    def __init__(self, port: int, seed: int) -> None:
+    def __init__(self, port: int, seed: int, server: FailingRedis | None = None) -> None:
+        """`server` is what listens at `port`, for `lose` and `fail_over`."""
         self.random = random.Random(seed)  # noqa: S311  the same run for the same seed
         self.port = port
+        self.server = server
         self.redis = redis.Redis(port=port)
         self.workers: list[Worker] = []
-        self.consumer = QueueConsumer(redis.Redis(port=port), TYPE, "pod-1", RULES)
+        self.consumer = QueueConsumer(redis.Redis(port=port, retry=None), TYPE, "pod-1", RULES)
         self.made = 0
         self.newest: dict[str, tuple[int, int]] = {}
         self.owners: dict[str, str] = {}
@@ -106,8 +111,9 @@ class Pool:
         self.made += 1
         name = f"w{self.made}"
         clock = Clock(self.random.uniform(-1000, 1000))
-        client = LeaseClient(redis.Redis(port=self.port), GROUP, name, LEASE_S, clock)
-        self.workers.append(Worker(name, client, PipelineConnection(redis.Redis(port=self.port)), clock))
+        links = [redis.Redis(port=self.port, retry=None) for _ in range(2)]
+        client = LeaseClient(links[0], GROUP, name, LEASE_S, clock)
+        self.workers.append(Worker(name, client, PipelineConnection(links[1]), clock))
 
     def shift_clock(self) -> None:
         """Forward, leases end early by it; backward, it believes in them for longer than they last."""
@@ -156,6 +162,34 @@ class Pool:
         self.fill()
         self.alone.clear()
 
+    def lose(self) -> None:
+        """Nobody reaches Redis, for up to two leases."""
+        assert self.server is not None
+        self.server.lose()
+        ends = time.monotonic() + self.random.uniform(0.2, 2) * LEASE_S
+        while time.monotonic() < ends:
+            self.rounds()
+            time.sleep(LEASE_S / 10)
+        self.server.restore()
+        self.alone.clear()
+
+    def fail_over(self) -> None:
+        """A replica takes over that lacks what the last rounds have written."""
+        assert self.server is not None
+        self.server.add_replica()
+        while not self.server.replicates:
+            self.rounds()
+        self.server.part()
+        for _ in range(self.random.randrange(3)):
+            self.rounds()
+        self.server.fail_over()
+        self.emptied = time.monotonic()
+        # Frames and numbers that were taken from the former server may come again. What is pushed from now on counts.
+        self.take()
+        self.newest.clear()
+        self.moves.clear()
+        self.alone.clear()
+
     def pause(self) -> None:
         """Nobody calls for longer than a lease."""
         time.sleep(LEASE_S * 1.1)
@@ -176,17 +210,17 @@ class Pool:
             if not worker.frozen:
                 self.round(worker)
                 self.push(worker)
-        self.check()
-        self.check_bound()
+        if self.server is None or self.server.reachable:
+            self.check()
+            self.check_bound()
         self.passed = time.monotonic()
 
     def round(self, worker: Worker) -> None:
         now = time.monotonic()
-        if worker.cut_off:
+        found = None if worker.cut_off else self.renew(worker)
+        if found is None:
             worker.running = {name: each for name, each in worker.running.items() if worker.clock() < each.until}
             return
-        said = {name: Holding(each.lease.epoch, COST, each.lease.fenced_by) for name, each in worker.running.items()}
-        found = worker.client.renew(said, 4.0, draining=worker.draining)
         worker.said_draining = worker.draining
         for name, claim in found.held.items():
             each = worker.running.get(name)
@@ -205,6 +239,17 @@ class Pool:
             self.note(name, worker, now)
         worker.renewed = now
 
+    def renew(self, worker: Worker) -> Round | None:
+        """A worker's call, None if Redis does not answer."""
+        said = {name: Holding(each.lease.epoch, COST, each.lease.fenced_by) for name, each in worker.running.items()}
+        with self.lost():
+            return worker.client.renew(said, 4.0, draining=worker.draining)
+        return None
+
+    def lost(self) -> contextlib.AbstractContextManager[None]:
+        """Redis need not answer where it may be lost; the next call connects again."""
+        return contextlib.nullcontext() if self.server is None else contextlib.suppress(*REDIS_ERRORS)
+
     def note(self, name: str, worker: Worker, now: float) -> None:
         before = next((each for each in self.workers if each.name == self.owners.get(name)), None)
         lively = before is not None and before.lively and not before.said_draining
@@ -219,7 +264,9 @@ class Pool:
             if (new or not late) and worker.clock() >= each.until:
                 continue
             each.number += 1
-            outcome = each.producer.push(Frame(name, TYPE, JPEG, each.number, float(each.lease.epoch)))
+            outcome = PushOutcome(False)
+            with self.lost():
+                outcome = each.producer.push(Frame(name, TYPE, JPEG, each.number, float(each.lease.epoch)))
             self.pushed += outcome.pushed
             each.pushed_epoch = each.lease.epoch if outcome.pushed else each.pushed_epoch
             self.fenced += outcome.dropped.get(DropReason.FENCED, 0)
@@ -227,17 +274,25 @@ class Pool:
                 del worker.running[name]
 
     def check(self) -> None:
-        """Pops all frames: per stream neither epoch nor number ever falls."""
-        while frames := self.consumer.pop(256, 0).frames:
-            for popped in frames:
-                frame = popped.frame
-                assert frame.ts is not None
-                assert frame.seq is not None
-                epoch, seq = self.newest.get(frame.name, (0, -1))
-                assert int(frame.ts) >= epoch, f"{frame.name}: a frame of epoch {frame.ts:.0f} after one of {epoch}"
-                assert frame.seq > seq, f"{frame.name}: number {frame.seq} after {seq}"
-                self.newest[frame.name] = int(frame.ts), frame.seq
+        """Of each stream, neither epoch nor number ever falls."""
+        for frame in self.take():
+            assert frame.ts is not None
+            assert frame.seq is not None
+            epoch, seq = self.newest.get(frame.name, (0, -1))
+            assert int(frame.ts) >= epoch, f"{frame.name}: a frame of epoch {frame.ts:.0f} after one of {epoch}"
+            assert frame.seq > seq, f"{frame.name}: number {frame.seq} after {seq}"
+            self.newest[frame.name] = int(frame.ts), frame.seq
         assert max(self.moves.values(), default=0) <= 1, f"moved twice within a minute, without cause: {self.moves}"
+
+    def take(self) -> list[Frame]:
+        """Pops all frames."""
+        taken: list[Frame] = []
+        for _ in range(2):  # a connection that Redis has closed fails once
+            with self.lost():
+                while frames := self.consumer.pop(256, 0).frames:
+                    taken += [popped.frame for popped in frames]
+                return taken
+        return taken
 
     def check_bound(self) -> None:
         """No item is without a worker for longer than BOUND_S and some rounds while somebody has room."""

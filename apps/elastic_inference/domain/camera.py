@@ -44,7 +44,8 @@ LATER_SCHEMES = {
     "onvif": "ONVIF is not supported yet: expected the RTSP URL of the stream (rtsp://host/path), "
     "which the camera's manual or an ONVIF tool shows",
 }
-_EXPECTED_URL = f"expected file:///… or {', '.join(NETWORK_SCHEMES)}://host…"
+_USB = "a USB camera cannot be in the pool: give it a service of its own (tools/run-css.sh -v 0)"
+_EXPECTED_URL = f"expected rtsp://host/path (or {', '.join(NETWORK_SCHEMES[1:])}), or file:///path of a video"
 
 _Label = Annotated[str, Field(min_length=1, max_length=63)]
 _Pixels = Annotated[int | None, Field(ge=16, le=16384)]
@@ -53,6 +54,8 @@ _Pixels = Annotated[int | None, Field(ge=16, le=16384)]
 def _check_url(value: str) -> str:
     if any(ord(character) < 33 for character in value):
         raise ValueError(f"{_EXPECTED_URL}, without spaces and control characters")
+    if value.isdecimal() or value.startswith("/dev/"):
+        raise ValueError(_USB)
     try:
         parts = urlsplit(value)
         good = parts.port != 0

@@ -493,7 +493,7 @@ export interface components {
         CameraSpec: {
             /** @description Its name, which is also that of its streams; it never changes. */
             name: string;
-            /** @description Without user and password: file:///… or rtsp, rtsps, http, https, rtmp, rtmps, udp, rtp://host… */
+            /** @description Without user and password: rtsp://host/path (or rtsps, http, https, rtmp, rtmps, udp, rtp), or file:///path of a video */
             url: string;
             /** @description What the camera asks for; it is never shown again. */
             login?: components["schemas"]["CameraLogin"] | null;

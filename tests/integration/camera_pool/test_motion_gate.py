@@ -40,6 +40,10 @@ CASES = {
     "a light is switched": Case(Scene(14, light_at_s=8.3), 0.6),
     "somebody walks by": Case(Scene(14, walkers=(Walker(6, 60, 120),)), 0.85, 0.95),
     "a slow walker at a distance": Case(Scene(14, walkers=(FAR,))),
+    "a slow walker in night noise": Case(Scene(14, NIGHT, 0.35, walkers=(FAR,))),
+    "a light is switched on somebody who stands": Case(
+        Scene(14, light_at_s=10.3, walkers=(Walker(2, 120, 120, 2.5),)), 0.9
+    ),
     "a slow walker in rain": Case(Scene(14, rain=150, walkers=(FAR,))),
     "somebody stands still and walks on": Case(Scene(14, DAY, walkers=(Walker(4, 50, 60, 3),)), 0.9),
 }

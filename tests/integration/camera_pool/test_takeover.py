@@ -16,15 +16,14 @@ from tests.support.camera_pool import CameraPool, children_of
 from tests.support.camera_site import CameraSite
 from tests.support.pool_traffic import PoolTraffic, Switch, check_account
 from tests.support.system import ServiceProcess
-from tests.support.waiting import busy, wait_for
+from tests.support.waiting import TIME_FACTOR, busy, wait_for
 
 pytestmark = pytest.mark.load
 NAMES = [f"camera-{number}" for number in range(24)]
 TYPE = "people"
-FPS = 5
-# A quiet machine needs 4 s, 0.25 s and 0.3 s.
-CONNECTED_S, GAP_S, STARVED_S = 20.0, 1.0, 4.0
-FROZEN_S = 20.0
+FPS, KEY_FRAME_S = 5, 2
+# What the pool promises, on a machine that has nothing else to do.
+CONNECTED_S, DELIVERS_S, GAP_S, FROZEN_S = 5.0, 8.0, 1.0, 20.0
 
 
 class Site:
@@ -68,7 +67,7 @@ class Site:
 def site(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Site]:
     environ = {"CAMERA_PROCESSES": "1"}
     with (
-        CameraSite(FPS) as cameras,
+        CameraSite(FPS, key_frame_s=KEY_FRAME_S) as cameras,
         PoolTraffic(valkey.port, TYPE) as traffic,
         CameraPool(valkey, tmp_path, environ) as pool,
     ):
@@ -109,22 +108,30 @@ def test_24_cameras_survive_a_kill_a_join_a_drain_and_a_freeze(site: Site) -> No
     check_account(traffic)
 
 
+def allowed(promised_s: float) -> float:
+    """The bar of a time on this machine, as busy as it is."""
+    return promised_s * TIME_FACTOR * busy()
+
+
 def kill(site: Site, victim: ServiceProcess) -> None:
     mine, began = site.of(victim), time.time()
     assert mine
     signal_all(victim, signal.SIGKILL)
     wait_for(lambda: site.switches(began).keys() >= set(mine), 60, "the takeover")
     connected_s = site.cameras.reconnected_s(mine, began)
-    gaps = [site.switches(began)[name].gap_s for name in mine]
-    print(f"\na worker with {len(mine)} cameras was killed: connected after {connected_s:.1f} s, gap {max(gaps):.1f} s")
-    assert connected_s < CONNECTED_S
+    delivers_s = max(site.switches(began)[name].after.at - began for name in mine)
+    print(
+        f"\na worker with {len(mine)} cameras was killed: connected after {connected_s:.1f} s, delivers after "
+        f"{delivers_s:.1f} s"
+    )
+    assert connected_s < allowed(CONNECTED_S)
+    assert delivers_s < allowed(DELIVERS_S)
 
 
 def check_hand_over(site: Site, what: str, since: float) -> None:
     gap_s, longest_s = site.traffic.check_switches(what, site.switches(since), TYPE, since)
-    assert gap_s < GAP_S * busy()
-    # Also without a change of worker: a busy machine holds up everything while a process starts.
-    assert longest_s < STARVED_S * busy()
+    assert gap_s < allowed(GAP_S)
+    assert longest_s < allowed(GAP_S), "also without a change of worker"
 
 
 def freeze(site: Site, worker: ServiceProcess) -> None:

@@ -210,8 +210,18 @@ def test_a_gateway_without_the_rights_says_what_to_do_and_shows_the_rest(api: Ap
     assert api.saved() == {}
 
 
-def test_without_a_source_worker_a_probe_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_answer_a_probe_says_whether_a_source_worker_runs(
+    api: Api, server: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("elastic_inference.adapters.camera_registry.requests.ANSWER_LIMIT_S", 1.0)
+    monkeypatch.setattr("elastic_inference.flows.gateway.cameras.FRESH_S", 0.0)
     assert list(api.ask(PROBE, "POST", {"url": "rtsp://u:p@a"}).json["error"]["fields"]) == ["url"]
-    nobody = api.ask(PROBE, "POST", {"url": "rtsp://10.0.0.7"})
-    assert (nobody.status, nobody.json["error"]["message"]) == (503, state.NO_WORKER)
+    workers = keys.lease_workers("cameras")
+    with redis.Redis(port=server.port, username="admin", password=PASSWORDS["admin"]) as client:
+        client.delete(workers)
+        nobody = api.ask(PROBE, "POST", {"url": "rtsp://10.0.0.7"})
+        assert (nobody.status, nobody.json["error"]["message"]) == (503, state.NO_WORKER)
+        client.hset(workers, "pod-1:ab", f"{int(client.time()[0]) * 1_000_000} 2 0.1 0 60000000 0.15 1")
+        silent = api.ask(PROBE, "POST", {"url": "rtsp://10.0.0.7"})
+        client.delete(workers)
+    assert (silent.status, "none of them has answered" in silent.json["error"]["message"]) == (503, True)

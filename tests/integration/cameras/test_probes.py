@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.flows.produce.pool import probes
 from elastic_inference.flows.produce.pool.probes import ProbeAnswers
+from tests.support.bad_cameras import BadCamera
 from tests.support.fixed_answer import HEAD, JPEG, serving
 from tests.support.gateway import JPEG as IMAGE
 
@@ -111,6 +113,19 @@ async def test_a_camera_that_crashes_the_decoder_is_said_to_and_the_next_probe_w
     assert (found.status, found.message) == (400, "The video of this camera crashes the decoder.")
     with serving(JPEG) as camera:
         assert (await probe(asking, url=f"http://127.0.0.1:{camera.port}/a.jpg")).status == 200
+
+
+async def test_who_has_waited_too_long_for_other_probes_is_told_so(
+    asking: CameraRequests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "_LIMIT_S", 4.0)
+    monkeypatch.setattr(probes, "_WAIT_S", 0.5)
+    with BadCamera() as silent:
+        url = f"rtsp://127.0.0.1:{silent.port}/"
+        found = await asyncio.gather(*(probe(asking, url=url, transport="tcp") for _ in range(probes.THREADS + 1)))
+    said = sorted((each.status, each.message) for each in found)
+    assert [status for status, _ in said] == [*[400] * probes.THREADS, 429]
+    assert "Other cameras are being probed" in said[-1][1]
 
 
 async def test_a_worker_without_cpu_time_does_not_blame_the_camera(

@@ -90,7 +90,8 @@ def test_a_camera_keeps_its_name() -> None:
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"name": None}, "name", "in quotes"),
     ({"name": "a b"}, "name", "expected a letter or digit"),
-    ({"url": "gopher://a"}, "url", "rtsp"),
+    ({"url": "gopher://a"}, "url", "expected rtsp://host/path (or rtsps, http,"),
+    ({"url": "/dev/video0"}, "url", "a USB camera cannot be in the pool"),
     ({"url": "rtsp://u:p@a"}, "url", "`login`"),
     ({"url": "rtsp://" + "a" * 3000}, "url", "at most 2048 characters"),
     ({"login": {"user": "a"}}, "login.password", "it is required"),

@@ -51,6 +51,10 @@ NO_RIGHTS = (
 )
 _FULL = "Redis has no memory left and refuses changes: see the alert RedisMemoryHigh, and try again later."
 _UNAVAILABLE = "Redis is unavailable: try again in a moment."
+_NO_PROBE = (
+    "Source workers are running, but none of them has answered in time: try again in a moment. If it stays so, see "
+    "their logs."
+)
 _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
@@ -138,7 +142,7 @@ class PoolCameras:
             raise CameraRefusal(503, NO_WORKER)
         ask = partial(self._requests.ask, keys.CAMERA_PROBES, "probe", name, request, by=access.name or "")
         with self._probes.taken(access, "Too many cameras are being probed: try again in a moment."):
-            reply = await self._ask(ask, NO_WORKER)
+            reply = await self._ask(ask, _NO_PROBE)
         try:
             return _PROBE.validate_json(_json(reply.document))
         except ValidationError:

@@ -64,7 +64,7 @@ def test_a_users_own_secret_holds_user_password_and_url() -> None:
 @pytest.mark.parametrize(
     ("fields", "secrets", "problem"),
     [
-        ({"url": "ftp://x"}, {}, "spec.url: expected file:///… or rtsp"),
+        ({"url": "ftp://x"}, {}, "spec.url: expected rtsp://host/path"),
         ({"fps": 0}, {}, "spec.fps: "),
         ({"colour": "red"}, {}, "spec.colour: Extra inputs"),
         ({"login": SECRETS}, {}, "expected neither `name` nor `login`"),

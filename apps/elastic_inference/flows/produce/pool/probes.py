@@ -45,10 +45,13 @@ THREADS = 2
 WATCH_S = 1.5
 # Part of the 10 s that the client waits, so that the answer comes in time.
 _LIMIT_S = PROBE_LIMIT_S - 2.0
+# A request that has waited longer, for other probes, leaves too little of that time.
+_WAIT_S = 4.0
 _PAUSE_S = 1.0
 # The process that probes, and how long it may take to start and to end.
 CHILD = "elastic_inference.flows.produce.pool.probe_child"
 _START_S, _END_S = 1.5, 0.3
+_WAITED = "Other cameras are being probed: try again in a moment."
 _TOO_BUSY = (
     "The source worker has too little CPU time to open the camera in time: try again, or give its node or pod more CPU."
 )
@@ -104,10 +107,11 @@ class ProbeAnswers:
         if not taken:
             return
         clock: Any = client.time()
-        request = read_request(taken[1], clock[0] + clock[1] / 1e6)
+        now_s = clock[0] + clock[1] / 1e6
+        request = read_request(taken[1], now_s)
         if request is None:
             return
-        reply = self._answer(client, request)
+        reply = self._answer(client, request, max(0.0, now_s - request.time_ms / 1000))
         key = keys.camera_reply(request.id)
         with client.pipeline(transaction=True) as pipe:
             pipe.lpush(key, reply_value(reply))
@@ -119,9 +123,11 @@ class ProbeAnswers:
         with contextlib.suppress(redis.RedisError, OSError):
             client.unlink(keys.CAMERA_PROBES)
 
-    def _answer(self, client: redis.Redis, request: Request) -> Reply:
+    def _answer(self, client: redis.Redis, request: Request, waited_s: float) -> Reply:
+        if waited_s > _WAIT_S:
+            return Reply(429, message=_WAITED)
         try:
-            found = self._probe(self._complete(client, request.spec))
+            found = self._probe(self._complete(client, request.spec), _LIMIT_S - waited_s)
         except CameraRefusal as refusal:
             return Reply(refusal.status, message=str(refusal), fields=refusal.fields)
         except ElasticInferenceError as error:
@@ -142,8 +148,8 @@ class ProbeAnswers:
         login = asked.login if "login" in given else known.login
         return asked.model_copy(update={"url": reveal("url", asked.url, known), "login": login})
 
-    def _probe(self, asked: ProbeRequest) -> dict[str, Any]:
-        """The document of a CameraProbe. Raises ElasticInferenceError."""
+    def _probe(self, asked: ProbeRequest, limit_s: float) -> dict[str, Any]:
+        """The document of a CameraProbe, within that time. Raises ElasticInferenceError."""
         fields: dict[str, Any] = asked.model_dump(mode="json", exclude={"name", "login"})
         if asked.login is not None:
             fields["login"] = {"user": asked.login.user, "password": asked.login.password.get_secret_value()}
@@ -151,9 +157,9 @@ class ProbeAnswers:
             "asked": fields,
             "settings": self._settings.model_dump(mode="json", include=_SETTINGS, exclude_none=True),
             "watch_s": WATCH_S,
-            "limit_s": _LIMIT_S,
+            "limit_s": limit_s,
             # This clock is the same for all processes of the machine.
-            "until_monotonic": time.monotonic() + _LIMIT_S + _START_S - _END_S,
+            "until_monotonic": time.monotonic() + limit_s + _START_S - _END_S,
         }
         # By standard input: arguments and environment show in the list of processes.
         try:
@@ -161,7 +167,7 @@ class ProbeAnswers:
                 [sys.executable, "-m", CHILD],
                 input=json.dumps(task).encode(),
                 stdout=subprocess.PIPE,
-                timeout=_LIMIT_S + _START_S,
+                timeout=limit_s + _START_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:
