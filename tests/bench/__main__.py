@@ -15,7 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.adapters.catalogue.download_models import fetch_embedded
-from tests.bench import broker, cameras, events, frame_queue, gateway, idle, latency, pod, producers, relay, start
+from tests.bench import (
+    broker,
+    cameras,
+    events,
+    frame_queue,
+    gateway,
+    idle,
+    latency,
+    pod,
+    pod_cost,
+    producers,
+    relay,
+    start,
+)
 from tests.bench.camera_tables import tables
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
@@ -28,6 +41,7 @@ def parts(context: Context, case: str) -> dict[str, Callable[[], Iterator[Figure
     """Each part by name, in the order of the table."""
     return {
         "pod": lambda: pod.run(context, case),
+        "cost": lambda: pod_cost.figures(context, case),
         "latency": lambda: latency.run(context),
         "queue": lambda: frame_queue.figures(context),
         "relay": lambda: relay.figures(context),
@@ -53,7 +67,7 @@ def main() -> int:
         options.quick,
         options.before or (Path(found) if (found := os.environ.get("EI_BENCH_BEFORE")) else None),
     )
-    if not options.only or {pod.PART, start.PART} & set(options.only):
+    if not options.only or {pod.PART, pod_cost.PART, start.PART} & set(options.only):
         fetch_embedded(context.embedded)  # BlazeFace, from PyPI, unless it is there
     machine, stolen, began = {**describe(), "precision": options.precision}, stolen_s(), time.monotonic()
     print(
@@ -81,7 +95,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=NAMES, metavar="PART", help=f"one of {', '.join(NAMES)}")
-    parser.add_argument("--case", default="", help="pod: only cases with this in their name, such as 'INT8 768x432'")
+    parser.add_argument(
+        "--case", default="", help="pod, cost: only cases with this in their name, such as 'INT8 768x432'"
+    )
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to check that everything runs")
     parser.add_argument(
         "--precision",
@@ -95,8 +111,8 @@ def _options() -> argparse.Namespace:
         "--before",
         type=Path,
         metavar="DIR",
-        help="cameras, pod and start: another build with its .venv to compare with (cameras' default: the last one "
-        "before the camera pool, which is put into build/ and needs its packages; pod, start: none)",
+        help="cameras, cost and start: another build with its .venv to compare with (cameras' default: the last one "
+        "before the camera pool, which is put into build/ and needs its packages; cost, start: none)",
     )
     parser.add_argument("--out", type=Path, help="where JSON, table and plots go (a full run: doc/benchmarks)")
     parser.add_argument("--update", action="store_true", help="with --only: put these parts into doc/benchmarks")

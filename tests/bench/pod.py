@@ -39,7 +39,7 @@ class Case:
     loop_minimum: float | None = None
     # Feeder and Valkey on the first core; the pod, or OpenVINO alone, on the others.
     apart: bool = False
-    # Of this build's CPU time beyond the engine's own, divided by that of the build before.
+    # Of this build's CPU time beyond the engine's own, divided by that of the build before (see `pod_cost`).
     beyond_maximum: float | None = None
     # Also: all streams watched, a legacy producer, openvino-model-api's pipeline.
     variants: bool = False
@@ -71,7 +71,7 @@ def run(context: Context, wanted: str = "", seconds: float = 2.0) -> Iterator[Fi
         if wanted and wanted not in case.name:
             continue
         models = context.embedded if case.model == "blazeface" else context.models
-        if not _is_there(case, models):
+        if not has_model(case, models):
             yield LeftOut(PART, f"{case.name}: the model is missing")
         elif case.apart and len(os.sched_getaffinity(0)) < 2:
             yield LeftOut(PART, f"{case.name}: one core only")
@@ -79,7 +79,8 @@ def run(context: Context, wanted: str = "", seconds: float = 2.0) -> Iterator[Fi
             yield from CaseRun(case, models, context, context.seconds(seconds)).figures()
 
 
-def _is_there(case: Case, models: Path) -> bool:
+def has_model(case: Case, models: Path) -> bool:
+    """Whether the model of the case is there."""
     return (models / case.model.rpartition("_")[0]).is_dir() if "_" in case.model else (models / case.model).is_dir()
 
 
@@ -94,9 +95,6 @@ class CaseRun:
         self._feeder_cores, self._pod_cores = (cores[:1], cores[1:]) if case.apart else (cores, cores)
         self._children: dict[str, Measured] = {}
         self._feeders: dict[str, Feeder] = {}
-        # Another build to compare with, and its CPU time for each frame.
-        self._before = None if case.beyond_maximum is None else context.before
-        self._before_ms: list[dict[str, float]] = []
 
     def figures(self) -> Iterator[Figure]:
         """Starts all processes, measures in alternating rounds, and compares."""
@@ -107,18 +105,13 @@ class CaseRun:
             self._start_others(stack, server)
             pod = stack.enter_context(running_pod(server, self._case.model, self._models, self._pod_cores))
             ways = self._ways(pod)
-            if self._before is not None:
-                ways["before"] = self._start_before(stack, self._before)
             for way in ways.values():
                 way()  # warms up
             self._children["alone"].cpu_ms.clear()
             pod.shares.clear()
-            self._before_ms.clear()
             fps = dict(zip(ways, alternate(self._rounds, *ways.values()), strict=True))
             resident_mb = rss_mb(pod.process.pid)
         yield self._over_alone(fps, pod.shares, resident_mb)
-        if self._before is not None:
-            yield self._over_before(pod.shares)
         for name, words in (
             ("watched", "all watched, over OpenVINO alone"),
             ("legacy", "legacy producer, over OpenVINO alone"),
@@ -147,27 +140,6 @@ class CaseRun:
         for name, form in forms.items():
             feeder = Feeder(server, self._jpegs, self._feeder_cores, **form)
             self._feeders[name] = stack.enter_context(feeder)
-
-    def _start_before(self, stack: ExitStack, checkout: Path) -> Callable[[], float]:
-        """A pod of another build, with a Valkey and a feeder of its own."""
-        server = stack.enter_context(EmbeddedValkey())
-        pod = stack.enter_context(running_pod(server, self._case.model, self._models, self._pod_cores, checkout))
-        feeder = stack.enter_context(Feeder(server, self._jpegs, self._feeder_cores))
-        self._before_ms = pod.shares
-        return lambda: pod.measure(feeder, self._seconds)
-
-    def _over_before(self, shares: list[dict[str, float]]) -> Figure:
-        """The pod's CPU time beyond the engine's own, by medians: one round's difference is mostly noise."""
-        alone_ms = statistics.median(self._children["alone"].cpu_ms)
-        now_ms, before_ms = (statistics.median(each["pod"] for each in them) for them in (shares, self._before_ms))
-        details = {"alone_ms": round(alone_ms, 3), "now_ms": round(now_ms, 3), "before_ms": round(before_ms, 3)}
-        return Figure(
-            PART,
-            f"{self._case.name} CPU beyond the engine's own over the build before",
-            round((now_ms - alone_ms) / (before_ms - alone_ms), 4),
-            maximum=self._case.beyond_maximum,
-            details=details,
-        )
 
     def _ways(self, pod: Pod) -> dict[str, Callable[[], float]]:
         """What is measured in each round, by name."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ from tests.bench.pod_children import STREAMS, TYPE
 from tests.bench.record import cpu_s
 from tests.support.ports import free_port
 
+COMMAND = (
+    sys.executable,
+    "-c",
+    "import sys; from elastic_inference.commands.services import inference; sys.exit(inference())",
+)
 RULES = {"STREAM_QUEUE_DEPTH": "64", "MAX_FRAME_AGE_S": "60"}
 
 
@@ -166,19 +171,12 @@ class Pod:
 
 @contextmanager
 def running_pod(
-    server: EmbeddedValkey, model: str, models: Path, cores: list[int], checkout: Path | None = None
+    server: EmbeddedValkey, model: str, models: Path, cores: list[int], command: Sequence[str] = ()
 ) -> Iterator[Pod]:
-    """The inference service as a process, ready; with `checkout` that of another build, which has its own `.venv`."""
+    """The inference service as a process, ready; `command` starts another build."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from elastic_inference.commands.services import inference; sys.exit(inference())",
-    ]
-    if checkout is not None:
-        command = [str(checkout / ".venv" / "bin" / "python"), str(checkout / "apps" / "infer_service.py")]
     process = subprocess.Popen(
-        command,
+        command or COMMAND,
         env={
             **os.environ,
             **RULES,
