@@ -56,7 +56,7 @@ class JpegEncoder:
         `needed` returns the size that is needed. A camera's own JPEG is left unchanged: the pod decodes it at a
         reduced scale, which costs less than resizing and encoding it again here.
         """
-        image = frame.image
+        image, damaged = frame.image, False
         if image is None:
             data = frame.jpeg or b""
             width, height = shown_size(data)
@@ -69,7 +69,7 @@ class JpegEncoder:
             # The target is for the upright image; this one may be rotated by 90 degrees.
             turned = orientation >= FIRST_TURNED
             rare_fits = _RARE_BYTES_A_PIXEL * width * height <= self._max_memory
-            decoded = self._decode(data, target[::-1] if turned else target, rare_fits)
+            decoded, damaged = self._decode(data, target[::-1] if turned else target, rare_fits)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
         turn = self._turn.orientation(image)
         turned = turn >= FIRST_TURNED
@@ -83,7 +83,9 @@ class JpegEncoder:
         if turn != 1:
             luma, blue, red = (upright(plane, turn) for plane in planes)
             planes = luma, blue, red
-        return simplejpeg.encode_jpeg_yuv_planes(*planes, quality), target[0], target[1]
+        encoded = simplejpeg.encode_jpeg_yuv_planes(*planes, quality)
+        # Pods mark an image without an end marker; that the camera's was damaged can't be seen in the new one.
+        return encoded.removesuffix(END) if damaged else encoded, target[0], target[1]
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) to which a frame of this size is resized."""
@@ -115,8 +117,8 @@ class JpegEncoder:
             )
 
     @staticmethod
-    def _decode(data: bytes, target: tuple[int, int], rare_fits: bool) -> npt.NDArray[np.uint8]:
-        # Uses the smallest of libjpeg's scales that still covers the target.
+    def _decode(data: bytes, target: tuple[int, int], rare_fits: bool) -> tuple[npt.NDArray[np.uint8], bool]:
+        """(pixels, whether a part is missing). Uses the smallest of libjpeg's scales that still covers the target."""
         width, height = target
 
         def decode(jpeg: bytes, strict: bool) -> npt.NDArray[np.uint8]:
@@ -126,23 +128,23 @@ class JpegEncoder:
             return np.asarray(pixels, np.uint8)
 
         try:
-            return decode(data, strict=True)
+            return decode(data, strict=True), False
         except ValueError as error:
             refused = error
         clean = without_stray_bytes(data)
         mended = clean if has_end(clean) else clean + END
         if mended is not data:
             try:
-                return decode(mended, strict=True)
+                return decode(mended, strict=True), not has_end(clean)
             except ValueError as error:
                 refused = error
         damaged = not is_whole(clean, refused)
         try:
             if is_rare(refused) and rare_fits:
-                return decode_rare(mended, "rgb24", refused, damaged)
+                return decode_rare(mended, "rgb24", refused, damaged), damaged
             if damaged and much_is_missing(mended, _smallest_grey):
                 raise InvalidFrameError(InvalidReason.TRUNCATED, "a quarter of the camera's image or more is missing")
-            return decode(mended, strict=False)
+            return decode(mended, strict=False), damaged
         except ValueError as error:
             raise InvalidFrameError(InvalidReason.TRUNCATED, f"the camera's JPEG can't be decoded: {error}") from None
 
