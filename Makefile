@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install install-demo demo test checks dashboard-types dashboard-tests test-python test-side-by-side \
     test-alone test-load test-dashboard test-components test-browser test-sinks test-outages test-models test-faults \
     test-fuzz test-cluster test-elasticity bench bench-ratio bench-soak bench-dashboard bench-tracking lint \
-    lint-dashboard lint-scripts lint-python types docs clean dashboard screenshots has-node
+    lint-dashboard dashboard-checks lint-scripts lint-python types docs clean dashboard screenshots has-node
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
@@ -72,13 +72,13 @@ demo: ## real detections on real video at http://localhost:31002 (ARGS="-h" show
 # Python's packages keep one core busy while they are installed, the dashboard has the other. The tests leave some of
 # the CPU idle: what only checks text has that.
 test: ## style, types, all tests but those of test-load
-	@$(MAKE) --no-print-directory -j2 install dashboard-tests
+	@$(MAKE) --no-print-directory -j2 install dashboard-checks
 	@$(MAKE) --no-print-directory -j2 test-side-by-side checks
 	@$(MAKE) --no-print-directory test-alone
 	@$(MAKE) --no-print-directory test-browser
 
 checks:
-	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types dashboard-types lint-dashboard
+	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types dashboard-types
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
@@ -131,6 +131,10 @@ dashboard-types: dashboard
 
 dashboard-tests: dashboard
 	@cd spa && npm test --silent
+
+# Not beside the build, which writes a file that is checked.
+dashboard-checks: dashboard-tests
+	@$(MAKE) --no-print-directory lint-dashboard
 
 test-browser: install dashboard
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] \
