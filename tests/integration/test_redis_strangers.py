@@ -172,7 +172,8 @@ def test_lines_of_other_versions_and_broken_ones_are_read() -> None:
     ]
 
 
-def test_the_places_come_back_while_a_stranger_holds_them(logins: Logins, tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", ["", "camera"], ids=["without a login", "with a camera's login"])
+def test_the_places_come_back_while_a_stranger_holds_them(logins: Logins, tmp_path: Path, user: str) -> None:
     admin, server = logins.client("admin"), logins.server
     login = logins.target("housekeeping")
     environ = {
@@ -184,13 +185,16 @@ def test_the_places_come_back_while_a_stranger_holds_them(logins: Logins, tmp_pa
     housekeeping = ServiceProcess("housekeeping", environ, tmp_path, "housekeeping", constants=soon).start()
     try:
         housekeeping.wait_ready()
-        admin.config_set("maxclients", int(admin.info("clients")["connected_clients"]) + 20)
+        admin.config_set("maxclients", int(admin.info("clients")["connected_clients"]) + (40 if user else 20))
         with ExitStack() as stack:
+            password = logins.target("camera").password
+            log_in = [f"AUTH {user} '{password and password.get_secret_value()}'"] if user else []
             for _ in range(40):
-                stranger(stack, server)
+                stranger(stack, server, *log_in)
             assert not connects(logins)
             wait_for(lambda: connects(logins), 30, "a place for the camera")
-            wait_for(lambda: housekeeping.metric("ei_redis_strangers_closed_total") >= 15, 10, "the count")
+            count = "ei_redis_clients_closed_total" if user else "ei_redis_strangers_closed_total"
+            wait_for(lambda: housekeeping.metric(count) >= 15, 10, "the count")
             wait_for(lambda: "closed" in housekeeping.log() and "127.0.0.1" in housekeeping.log(), 10, "the line")
     finally:
         housekeeping.kill()
