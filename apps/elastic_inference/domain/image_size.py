@@ -25,6 +25,8 @@ _WORTH = 0.5
 # the full frame, and boxes move less. It is chosen if it has at most this many times the pixels of the smallest size.
 _DECODED_AT = (1 / 8, 1 / 4, 1 / 2)
 _MOST_PIXELS = 3.0
+# The longer side, if the model letterboxes: such inputs can be small, and at 240x136 one face in six moved.
+_LEAST_SIDE = 320
 
 
 class FrameSize(NamedTuple):
@@ -54,7 +56,7 @@ class ModelSize:
     def scale(self, width: int, height: int) -> float:
         """The smallest scale at which a frame of this size still covers the model's input."""
         ratios = self.width / width, self.height / height
-        return min(ratios) if self.letterbox else max(ratios)
+        return max(min(ratios), _LEAST_SIDE / max(width, height)) if self.letterbox else max(ratios)
 
     def with_room_for(self, other: ModelSize) -> ModelSize:
         """One size for both models."""

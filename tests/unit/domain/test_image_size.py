@@ -37,6 +37,8 @@ def test_a_number_out_of_bounds_is_no_size(code: int) -> None:
         ((1920, 1080), [ModelSize(544, 320)], (960, 540, False)),
         ((1920, 1080), [LETTERBOX], (480, 270, True)),
         ((1920, 1080), [STRETCH, LETTERBOX], (534, 300, True)),
+        ((1920, 1080), [ModelSize(192, 192, letterbox=True)], (480, 270, True)),
+        ((1280, 720), [ModelSize(192, 192, letterbox=True)], (320, 180, True)),
         ((1920, 1080), [], (1920, 1080, False)),
         ((320, 240), [STRETCH], (320, 240, False)),
         ((1000, 562), [STRETCH], (1000, 562, False)),  # more than half is needed
