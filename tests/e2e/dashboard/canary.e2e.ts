@@ -1,19 +1,10 @@
 /** A canary in the compare view: two models of a real pod infer the same frames, side by side. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-
 import type { Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
 
+import { available, clip, models } from './real_models'
 import { live, useSuite } from './suite'
-import { repository, waitFor } from './system'
-
-const models = process.env.EI_TEST_MODELS ?? join(repository, '../shared/models')
-const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos')
-const clip = join(videos, 'head-pose-face-detection-female-and-male.gif')
-const available = existsSync(join(models, 'face-detection-retail-0005')) && existsSync(clip)
-if (!available && process.env.CI)
-  throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
+import { waitFor } from './system'
 
 const suite = useSuite()
 

@@ -65,9 +65,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** A person walks from one place to another, a step with each frame; `x` is the centre of the person. */
+/** A person walks along the image, a step of less than half its width with each frame; `x` is its centre. */
 async function walk(from: number, to: number): Promise<void> {
-  const steps = Math.round(Math.abs(to - from) / 0.02)
+  const steps = Math.ceil(Math.abs(to - from) / 0.04)
   for (let step = 0; step <= steps; step += 1) {
     const x = from + ((to - from) * step) / steps
     const person = { label: 'person', confidence: 0.97, box: [x - 0.05, 0.3, x + 0.05, 0.6] }

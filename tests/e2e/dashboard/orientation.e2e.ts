@@ -1,19 +1,12 @@
 /** A producer's JPEG on its side, with an EXIF orientation: browser, drawing and boxes show it upright. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Page } from 'playwright-core'
 import { afterAll, expect, test } from 'vitest'
 
+import { available, clip, models } from './real_models'
 import { tile, useSuite } from './suite'
 import { repository, Service, waitFor } from './system'
-
-const models = process.env.EI_TEST_MODELS ?? join(repository, '../shared/models')
-const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos')
-const clip = join(videos, 'head-pose-face-detection-female-and-male.gif')
-const available = existsSync(join(models, 'face-detection-retail-0005')) && existsSync(clip)
-if (!available && process.env.CI)
-  throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
 
 const suite = useSuite()
 let producer: Service | undefined

@@ -1,18 +1,9 @@
 /** End to end: a clip through the queue, real inference, broker, relay and gateway to the page. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-
 import { expect, test } from 'vitest'
 
+import { available, clip, models } from './real_models'
 import { useSuite } from './suite'
-import { repository, type Service, waitFor } from './system'
-
-const models = process.env.EI_TEST_MODELS ?? join(repository, '../shared/models')
-const videos = process.env.EI_TEST_VIDEOS ?? join(repository, '../shared/videos')
-const clip = join(videos, 'head-pose-face-detection-female-and-male.gif')
-const available = existsSync(join(models, 'face-detection-retail-0005')) && existsSync(clip)
-if (!available && process.env.CI)
-  throw new Error('the test models and clips are missing, and CI must have them: set EI_TEST_MODELS and EI_TEST_VIDEOS')
+import { type Service, waitFor } from './system'
 
 const suite = useSuite()
 

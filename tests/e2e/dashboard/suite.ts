@@ -20,8 +20,10 @@ export function useSuite(options: SystemOptions & { streams?: string[] } = {}): 
   } as Suite
   beforeAll(async () => {
     const { streams, ...settings } = options
-    ;[suite.system, suite.browser] = await Promise.all([System.start(settings), startBrowser()])
-    if (streams) suite.publisher = await Publisher.start(suite.system.brokerUrl, streams)
+    const beside = async (brokerUrl: string): Promise<void> => {
+      if (streams) suite.publisher = await Publisher.start(brokerUrl, streams)
+    }
+    ;[suite.system, suite.browser] = await Promise.all([System.start({ ...settings, beside }), startBrowser()])
   })
   afterAll(async () => {
     // If the start failed, some of them are missing.

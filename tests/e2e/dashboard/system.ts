@@ -155,6 +155,8 @@ export interface SystemOptions {
   host?: string
   /** Additional settings of the services. */
   env?: Record<string, string>
+  /** What else needs the broker only, and starts beside the services. */
+  beside?: (brokerUrl: string) => Promise<void>
 }
 
 /** Valkey, relay and gateway on free ports. */
@@ -180,7 +182,7 @@ export class System {
     return system
   }
 
-  private async begin({ token, env }: SystemOptions): Promise<void> {
+  private async begin({ token, env, beside }: SystemOptions): Promise<void> {
     const valkey = Service.start('valkey', python, ['-c', VALKEY])
     this.services.push(valkey)
     this.brokerUrl = (await said(valkey, /redis at (\S+)/))[1]!
@@ -194,8 +196,7 @@ export class System {
       ...(token ? { GATEWAY_TOKEN: token } : {}),
       ...env,
     }
-    await this.startRelay()
-    await this.startGateway()
+    await Promise.all([this.startRelay().then(() => this.startGateway()), beside?.(this.brokerUrl)])
   }
 
   /** Starts it again on the same port after a stop. */
