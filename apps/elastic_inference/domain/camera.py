@@ -22,6 +22,14 @@ from pydantic import (
     with_config,
 )
 
+from elastic_inference.domain.camera_choices import (
+    FILE_SCHEME,
+    LATER_SCHEMES,
+    NETWORK_SCHEMES,
+    GateKind,
+    ImageSize,
+    Transport,
+)
 from elastic_inference.domain.events.rules import MAX_LINES, MAX_ZONES, CameraRules, Line, Zone, each_name_once
 from elastic_inference.domain.fields import Count, Name, Rate
 from elastic_inference.domain.hidden_url import hide_values
@@ -30,20 +38,6 @@ from elastic_inference.domain.pool import CLOSED
 MAX_CAMERAS = 4096
 MAX_URL = 2048
 MAX_LABELS = 16
-# The module of `adapters.source` that opens URLs of each scheme; any other camera is a USB camera.
-CAMERA_SCHEMES = {
-    **dict.fromkeys(("rtsp", "rtsps"), "network"),
-    **dict.fromkeys(("http", "https"), "http_stream"),
-    **dict.fromkeys(("rtmp", "rtmps", "udp", "rtp", "srt"), "network"),
-}
-# The schemes of cameras of the pool: not SRT, which PyAV's wheel lacks.
-NETWORK_SCHEMES = tuple(scheme for scheme in CAMERA_SCHEMES if scheme != "srt")
-FILE_SCHEME = "file"
-# Schemes that users may expect: why they are refused, and what to use instead.
-LATER_SCHEMES = {
-    "onvif": "ONVIF is not supported yet: expected the RTSP URL of the stream (rtsp://host/path), "
-    "which the camera's manual or an ONVIF tool shows",
-}
 _USB = "a USB camera cannot be in the pool: give it a service of its own (tools/run-css.sh -v 0)"
 _EXPECTED_URL = f"expected rtsp://host/path (or {', '.join(NETWORK_SCHEMES[1:])}), or file:///path of a video"
 
@@ -78,28 +72,6 @@ CameraUrl = Annotated[str, Field(max_length=MAX_URL), AfterValidator(_check_url)
 Certificate = Annotated[
     str, Field(max_length=256, pattern=r"^(sha256:([0-9a-fA-F]{2}:?){32}|[A-Za-z0-9][A-Za-z0-9._-]*\.pem)$")
 ]
-
-
-class ImageSize(StrEnum):
-    """auto: the size that the models need, full size while somebody watches; source: always full size."""
-
-    AUTO = "auto"
-    SOURCE = "source"
-
-
-class GateKind(StrEnum):
-    """none: every frame is inferred; motion: while nothing moves and nobody watches, one frame a second."""
-
-    NONE = "none"
-    MOTION = "motion"
-
-
-class Transport(StrEnum):
-    """The transport of RTSP; auto tries TCP, then UDP."""
-
-    AUTO = "auto"
-    TCP = "tcp"
-    UDP = "udp"
 
 
 class CameraLogin(BaseModel):

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, WrapSerializer, with_config
 
-from elastic_inference.domain.camera import CameraLogin, CameraSpec, CameraStatus, CameraUrl, Certificate, Transport
+from elastic_inference.domain.camera import CameraLogin, CameraSpec, CameraStatus, CameraUrl, Certificate
+from elastic_inference.domain.camera_choices import Transport
 from elastic_inference.domain.fields import Count, Name
 from elastic_inference.domain.pool import CLOSED
 from elastic_inference.domain.probe_report import ProbeReport

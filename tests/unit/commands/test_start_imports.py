@@ -39,6 +39,10 @@ CASES = {
         "elastic_inference.domain.pool",
     ),
     "gateway.gateway_service": (*DRAWING, *MODELS, *SINKS, *REST, *TORNADO),
+    "produce.file_service": (
+        *("cv2", "PIL", "tornado", "openvino", *SINKS),
+        *("elastic_inference.domain.pool", "elastic_inference.domain.events"),
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password
-from elastic_inference.domain.camera import CAMERA_SCHEMES
+from elastic_inference.domain.camera_choices import CAMERA_SCHEMES
 from elastic_inference.domain.errors import SourceError
 
 

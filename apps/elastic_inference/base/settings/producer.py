@@ -20,7 +20,7 @@ from elastic_inference.base.settings.fields import (
 )
 from elastic_inference.base.url import check_url
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import CAMERA_SCHEMES, LATER_SCHEMES, GateKind, ImageSize
+from elastic_inference.domain.camera_choices import CAMERA_SCHEMES, LATER_SCHEMES, GateKind, ImageSize
 
 
 class ProducerSettings(CommonSettings, QueueRules):

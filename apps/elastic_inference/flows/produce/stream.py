@@ -18,7 +18,7 @@ from elastic_inference.base.crash_mark import marked
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ProducerMetrics
-from elastic_inference.domain.camera import GateKind, ImageSize
+from elastic_inference.domain.camera_choices import GateKind, ImageSize
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import MESSAGE_OVERHEAD_BYTES

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.base import config
-from elastic_inference.domain.camera import CAMERA_SCHEMES, CameraSpec
+from elastic_inference.domain.camera import CameraSpec
+from elastic_inference.domain.camera_choices import CAMERA_SCHEMES
 from elastic_inference.domain.errors import SettingError, SourceError, SourceFatalError
 
 
