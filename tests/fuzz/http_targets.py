@@ -13,7 +13,7 @@ from elastic_inference.adapters.source import http_stream
 from elastic_inference.adapters.source.http_client import HttpCamera
 from elastic_inference.adapters.source.http_login import HttpLogin, challenges
 from elastic_inference.base.forwarded import check_prefix, client_of, parse_networks
-from elastic_inference.base.health_http import MAX_HEAD_BYTES, BadRequestError, read_request, response
+from elastic_inference.base.health_http import MAX_HEAD_BYTES, BadHealthRequestError, read_request, response
 from elastic_inference.base.web_origin import is_allowed_origin, origin_of, refusal_reason
 from elastic_inference.domain.errors import InvalidFrameError, SourceError
 from tests.fuzz.image_targets import MAX_IMAGE_BYTES, jpegs, mjpeg_bodies
@@ -139,7 +139,7 @@ def _text_lines() -> st.SearchStrategy[bytes]:
 TARGETS = (
     Target("HTTP cameras", _camera, (SourceError,), _camera_seeds),
     Target("login challenges", _login, (), _login_seeds, _text_lines),
-    Target("requests to the health port", _health, (BadRequestError,), _health_seeds),
+    Target("requests to the health port", _health, (BadHealthRequestError,), _health_seeds),
     Target("headers of proxies", _proxies, (), _proxy_seeds, _text_lines),
     Target("origins and hosts", _origins, (), lambda: [b"https://example.org\nexample.org:443"], _text_lines),
     Target("networks", _network_names, (ValueError,), lambda: [b"10.0.0.0/8,fd00::/8,192.0.2.1"], _text_lines),

@@ -20,7 +20,7 @@ PHRASES = {
 }
 
 
-class BadRequestError(Exception):
+class BadHealthRequestError(Exception):
     """A request that cannot be read; `status` is that of the response, after which the connection is closed."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -36,7 +36,7 @@ class HealthRequest:
 
 
 def read_request(file: BufferedIOBase) -> HealthRequest | None:
-    """The next request; None if the client has closed the connection. Raises BadRequestError, OSError."""
+    """The next request; None if the client has closed the connection. Raises BadHealthRequestError, OSError."""
     lines: list[str] = []
     left = MAX_HEAD_BYTES
     while True:
@@ -44,7 +44,7 @@ def read_request(file: BufferedIOBase) -> HealthRequest | None:
         left -= len(line)
         if not line.endswith(b"\n"):
             if not left:
-                raise BadRequestError(431, f"expected a head of less than {MAX_HEAD_BYTES} bytes")
+                raise BadHealthRequestError(431, f"expected a head of less than {MAX_HEAD_BYTES} bytes")
             return None
         text = line.decode("latin-1").rstrip("\r\n")
         if text:
@@ -56,7 +56,7 @@ def read_request(file: BufferedIOBase) -> HealthRequest | None:
 def _parse(lines: list[str]) -> HealthRequest:
     parts = lines[0].split(" ")
     if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-        raise BadRequestError(400, "expected a request of HTTP/1.1")
+        raise BadHealthRequestError(400, "expected a request of HTTP/1.1")
     method, target, version = parts
     pairs = (line.partition(":") for line in lines[1:])
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}

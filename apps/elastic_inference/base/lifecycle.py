@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from elastic_inference.base.bounded_server import BoundedServer
-from elastic_inference.base.health_http import BadRequestError, HealthRequest, read_request, response
+from elastic_inference.base.health_http import BadHealthRequestError, HealthRequest, read_request, response
 from elastic_inference.base.log import MAX_VALUE, one_line
 from elastic_inference.base.stop_signals import watch_signals
 
@@ -201,7 +201,7 @@ class HealthServer:
                 """Responds to one request; whether another may follow."""
                 try:
                     request = read_request(self.rfile)
-                except BadRequestError as error:
+                except BadHealthRequestError as error:
                     self.wfile.write(response(error.status, f"{error}\n".encode(), "text/plain", keep=False))
                     return False
                 if request is None:

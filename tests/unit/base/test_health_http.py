@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from elastic_inference.base.health_http import MAX_HEAD_BYTES, BadRequestError, read_request
+from elastic_inference.base.health_http import MAX_HEAD_BYTES, BadHealthRequestError, read_request
 from elastic_inference.base.lifecycle import HealthServer, Lifecycle
 
 
@@ -70,11 +70,11 @@ def test_what_is_not_http_is_refused(port: int, line: bytes) -> None:
 
 
 def test_a_head_is_limited() -> None:
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(BadHealthRequestError) as caught:
         read_request(io.BytesIO(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * MAX_HEAD_BYTES))
     assert caught.value.status == 431
     endless = io.BytesIO(b"\r\n" * MAX_HEAD_BYTES)
-    with pytest.raises(BadRequestError):
+    with pytest.raises(BadHealthRequestError):
         read_request(endless)
     assert endless.tell() <= MAX_HEAD_BYTES
 
