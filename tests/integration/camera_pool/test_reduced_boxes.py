@@ -30,4 +30,5 @@ def test_boxes_are_the_same_in_reduced_frames(
     found = kept(materials, model, FRAMES_OF.get(model.rpartition("_")[0], FRAMES))
     print(f"\n{model}: {found.share:.3f} of {found.boxes} boxes, frames of {found.sizes}")
     assert found.boxes >= 5
-    assert found.share >= EXCEPTIONS.get(model, SHARE)
+    # One of fewer than fifty boxes is more than the share that may be missing.
+    assert found.boxes - found.left <= max(1.0, (1 - EXCEPTIONS.get(model, SHARE)) * found.boxes)
