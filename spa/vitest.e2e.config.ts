@@ -30,8 +30,8 @@ export default defineConfig({
   },
   test: {
     include: [process.env.EI_E2E_INCLUDE ?? 'tests/e2e/dashboard/*.e2e.ts'],
-    // Three would use little more than half of two cores; each file has its own services and browser.
-    maxWorkers: 4,
+    // Most of the time a test waits; each file has its own services and browser.
+    maxWorkers: 3,
     sequence: { sequencer: SlowFirst },
     // A busy machine can make a test late. One that fails runs once more, and the report says so (retry x1).
     retry: 1,
