@@ -1,9 +1,8 @@
-"""Targets that read HTTP: a camera's responses, its login challenges, the headers of proxies and pages, probes."""
+"""Targets that read HTTP: a camera's responses, its login challenges, and the headers of proxies and pages."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import ipaddress
 from unittest import mock
 
@@ -13,7 +12,6 @@ from elastic_inference.adapters.source import http_stream
 from elastic_inference.adapters.source.http_client import HttpCamera
 from elastic_inference.adapters.source.http_login import HttpLogin, challenges
 from elastic_inference.base.forwarded import check_prefix, client_of, parse_networks
-from elastic_inference.base.health_http import MAX_HEAD_BYTES, BadHealthRequestError, read_request, response
 from elastic_inference.base.web_origin import is_allowed_origin, origin_of, refusal_reason
 from elastic_inference.domain.errors import InvalidFrameError, SourceError
 from tests.fuzz.image_targets import MAX_IMAGE_BYTES, jpegs, mjpeg_bodies
@@ -78,23 +76,6 @@ def _login_seeds() -> list[bytes]:
     ]
 
 
-def _health(data: bytes) -> None:
-    file = io.BytesIO(data)
-    began = 0
-    while (request := read_request(file)) is not None:
-        assert file.tell() - began <= MAX_HEAD_BYTES
-        began = file.tell()
-        answer = response(200, b"{}", "application/json", keep=request.keep, only_head=request.method == "HEAD")
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-        if not request.keep:
-            break
-
-
-def _health_seeds() -> list[bytes]:
-    head = b"GET /readyz?x HTTP/1.1\r\nHost: pod\r\nAccept: text/plain;q=0.5\r\nConnection: keep-alive\r\n\r\n"
-    return [head * 2, b"HEAD /metrics HTTP/1.0\nContent-Length: 3\n\nabc", b"\r\n" * 9 + head]
-
-
 def _proxies(data: bytes) -> None:
     reader = Reader(data)
     peer = ("10.1.2.3", "203.0.113.9", "fd00::1", "not an address")[reader.byte() % 4]
@@ -139,7 +120,6 @@ def _text_lines() -> st.SearchStrategy[bytes]:
 TARGETS = (
     Target("HTTP cameras", _camera, (SourceError,), _camera_seeds),
     Target("login challenges", _login, (), _login_seeds, _text_lines),
-    Target("requests to the health port", _health, (BadHealthRequestError,), _health_seeds),
     Target("headers of proxies", _proxies, (), _proxy_seeds, _text_lines),
     Target("origins and hosts", _origins, (), lambda: [b"https://example.org\nexample.org:443"], _text_lines),
     Target("networks", _network_names, (ValueError,), lambda: [b"10.0.0.0/8,fd00::/8,192.0.2.1"], _text_lines),

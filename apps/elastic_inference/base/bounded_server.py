@@ -1,4 +1,4 @@
-"""The server of the health port: a thread for each connection, but a bounded number, and no busy loop.
+"""The HTTP server of the health port: a thread for each connection, but a bounded number, and no busy loop.
 
 Used by `lifecycle`. When there are too many connections, the oldest is closed, so silent clients keep no probe out.
 """
@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from socketserver import TCPServer, ThreadingMixIn
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 from elastic_inference.base.log import Throttle
@@ -23,10 +23,9 @@ MAX_CONNECTIONS = 64
 PAUSE_S = 0.2
 
 
-class BoundedServer(ThreadingMixIn, TCPServer):
+class BoundedServer(ThreadingHTTPServer):
     """At most MAX_CONNECTIONS connections; one more closes the oldest."""
 
-    allow_reuse_address = True
     daemon_threads = True
     request_queue_size = MAX_CONNECTIONS
 

@@ -14,13 +14,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from socketserver import StreamRequestHandler
+from http.server import BaseHTTPRequestHandler
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from elastic_inference.base.bounded_server import BoundedServer
-from elastic_inference.base.health_http import BadHealthRequestError, HealthRequest, read_request, response
 from elastic_inference.base.log import MAX_VALUE, one_line
 from elastic_inference.base.stop_signals import watch_signals
 
@@ -189,28 +188,41 @@ class HealthServer:
     def __init__(self, lifecycle: Lifecycle, registry: CollectorRegistry, port: int, host: str = "") -> None:
         """Binds `port` (0 takes a free one, see `port`) at `host` (empty: all). Raises OSError if it is in use."""
 
-        class Handler(StreamRequestHandler):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
             timeout = 10
 
-            def handle(self) -> None:
-                with contextlib.suppress(OSError):  # the client has left, or says nothing
-                    while self._serve():
-                        pass
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    encoder, content_type = choose_encoder(self.headers.get("Accept", ""))
+                    self._answer(200, encoder(registry), content_type)
+                elif path == "/healthz":
+                    stuck = {part: round(age_s, 1) for part, age_s in lifecycle.stuck().items()}
+                    self._answer_json(503 if stuck else 200, {"alive": not stuck, "stuck": stuck})
+                elif path == "/readyz":
+                    missing = lifecycle.missing()
+                    degraded = lifecycle.degraded()
+                    self._answer_json(
+                        503 if missing else 200, {"ready": not missing, "missing": missing, "degraded": degraded}
+                    )
+                else:
+                    self._answer_json(
+                        404, {"error": {"code": "not_found", "message": "try /healthz, /readyz, /metrics"}}
+                    )
 
-            def _serve(self) -> bool:
-                """Responds to one request; whether another may follow."""
-                try:
-                    request = read_request(self.rfile)
-                except BadHealthRequestError as error:
-                    self.wfile.write(response(error.status, f"{error}\n".encode(), "text/plain", keep=False))
-                    return False
-                if request is None:
-                    return False
-                status, body, kind = _answer(lifecycle, registry, request)
-                only_head = request.method == "HEAD"
-                self.wfile.write(response(status, body, kind, keep=request.keep, only_head=only_head))
-                log.debug("health: %s %s: %d", request.method, request.path, status)
-                return request.keep
+            def _answer_json(self, status: int, document: dict[str, object]) -> None:
+                self._answer(status, json.dumps(document).encode() + b"\n", "application/json")
+
+            def _answer(self, status: int, body: bytes, content_type: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                log.debug("health: " + format, *args)
 
         class Server(BoundedServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -235,23 +247,3 @@ class HealthServer:
         ending.join(5)
         self._server.server_close()
         self._thread.join(5)
-
-
-def _answer(lifecycle: Lifecycle, registry: CollectorRegistry, request: HealthRequest) -> tuple[int, bytes, str]:
-    """(status, body, type of the body)."""
-    if request.method not in ("GET", "HEAD"):
-        return _json(405, {"error": {"code": "method_not_allowed", "message": "use GET"}})
-    if request.path == "/metrics":
-        encoder, content_type = choose_encoder(request.headers.get("accept", ""))
-        return 200, encoder(registry), content_type
-    if request.path == "/healthz":
-        stuck = {part: round(age_s, 1) for part, age_s in lifecycle.stuck().items()}
-        return _json(503 if stuck else 200, {"alive": not stuck, "stuck": stuck})
-    if request.path == "/readyz":
-        missing, degraded = lifecycle.missing(), lifecycle.degraded()
-        return _json(503 if missing else 200, {"ready": not missing, "missing": missing, "degraded": degraded})
-    return _json(404, {"error": {"code": "not_found", "message": "try /healthz, /readyz, /metrics"}})
-
-
-def _json(status: int, document: dict[str, object]) -> tuple[int, bytes, str]:
-    return status, json.dumps(document).encode() + b"\n", "application/json"

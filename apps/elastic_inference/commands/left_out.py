@@ -29,7 +29,7 @@ LEFT_OUT = (
             "redis.asyncio.sentinel",
         ),
     ),
-    ("prometheus_client", ("http.server", "urllib.error", "urllib.request", "wsgiref.simple_server")),
+    ("prometheus_client", ("urllib.request", "wsgiref.simple_server")),
 )
 # The same for single services: Tornado's log files, child processes, translations and templates.
 LEFT_OUT_OF = {

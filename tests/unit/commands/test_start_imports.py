@@ -12,7 +12,7 @@ NOWHERE = (
     *("redis.cluster", "redis.asyncio.cluster", "redis.keyspace_notifications", "redis.asyncio.keyspace_notifications"),
     *("redis.sentinel", "redis.asyncio.sentinel"),
     *("elastic_inference.adapters.redis_cluster", "elastic_inference.base.zone_counters"),
-    *("importlib.metadata._", "urllib.request", "http.server", "wsgiref.simple_server", "PIL", "yaml"),
+    *("importlib.metadata._", "urllib.request", "wsgiref.simple_server", "PIL", "yaml"),
 )
 DRAWING = ("cv2", "numpy.lib", "simplejpeg", "openvino")
 MODELS = (
