@@ -50,7 +50,7 @@ MISTAKES = r"""
 -f x --set CAMERA_NETWORKS=10.0.0.1  =>  expected a network such as
 -f x --set SINK_NETWORKS=mqtt.example  =>  --set SINK_NETWORKS mqtt.example: expected a network such as
 -f x --camera-port 554  =>  --camera-port is for -n NAME -c SECRET
--n gate -c ftp://x -t people  =>  -c: expected file:///
+-n gate -c ftp://x -t people  =>  -c: expected rtsp://host/path
 -n gate -c rtsp://x/1  =>  needs the types
 -n 'Gate 1' -c rtsp://x/1 -t people  =>  -n Gate 1: expected
 -f x --redis-url redis://u:p@h:1/0  =>  without a password
