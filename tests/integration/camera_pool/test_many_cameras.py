@@ -139,7 +139,8 @@ def test_two_hundred_bad_cameras_cost_the_good_ones_nothing(pool: CameraPool) ->
     bad = {f"{kind}-{scheme}-{number}": scheme for number in range(COUNT // len(BAD)) for kind, scheme in BAD}
     with ManyCameras(5) as cameras:
         for name in good:
-            pool.put(name, cameras.url(name), fps=5)
+            # Above the camera's rate, so that no frame is over the cap.
+            pool.put(name, cameras.url(name), fps=60)
         for name in good:
             pool.wait_state(name, "live")
         for name, scheme in bad.items():
@@ -157,12 +158,13 @@ def test_two_hundred_bad_cameras_cost_the_good_ones_nothing(pool: CameraPool) ->
         pids = processes_of(worker)
         pool.take()
         before = {name: len(pool.frames[name]) for name in good}
-        sent = cameras.counts()
+        sent, dropped = cameras.counts(), worker.metric("ei_frames_dropped_total")
         memory, began = [resident_mb(pid) for pid in pids], time.monotonic()
         pool.wait(lambda: time.monotonic() - began > 10, 60)
         sent_since = {name: cameras.counts()[name].sent - sent[name].sent for name in good}
-        for name in good:
-            assert len(pool.frames[name]) - before[name] >= 0.8 * sent_since[name], name
+        missing = {name: sent_since[name] - (len(pool.frames[name]) - before[name]) for name in good}
+        # One is on its way at either end; a busy machine drops some, and counts them.
+        assert max(missing.values()) <= 2 + worker.metric("ei_frames_dropped_total") - dropped, missing
         assert worker.ready()["ready"]
         for pid, mb in zip(pids, memory, strict=True):
             assert resident_mb(pid) < mb + 15
