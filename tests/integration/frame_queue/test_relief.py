@@ -70,13 +70,13 @@ async def test_a_type_within_its_share_loses_nothing(logins: Logins, reader: Que
 async def test_types_without_pods_are_one(logins: Logins, reader: QueueReader) -> None:
     camera, admin = logins.client("camera"), logins.client("admin")
     for number in range(200):
-        camera.set(keys.frame(f"made-up-{number}", NAME, "x"), bytes(MB // 10 + number), px=60_000)
+        camera.set(keys.frame(f"made-up-{number}", NAME, "x"), bytes(MB // 10), px=60_000)
         camera.zadd(keys.sources(f"made-up-{number}"), {NAME: 1})
     admin.set(keys.frame(TYPE, NAME, "large"), bytes(2 * MB), px=60_000)
     used, _ = await reader.memory()
     relief = ServerRelief(reader.clients.of(""))
     assert (await relief.relieve(used, 25 * MB, {TYPE})).keys() == {NO_PODS}
-    assert relief.largest == "made-up-199", "the log names it"
+    assert relief.largest.startswith("made-up-"), "the log names one: a busy server is weighed in part"
     assert admin.exists(keys.frame(TYPE, NAME, "large"))
 
 
