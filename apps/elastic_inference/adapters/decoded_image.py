@@ -18,7 +18,7 @@ from elastic_inference.domain.frame import FIRST_TURNED
 Grey = npt.NDArray[np.uint8]
 
 # An image of which the lowest quarter is missing is useless.
-_PART = 4
+MISSING_PART = 4
 # Grey levels by which pixels may differ although the data of both is there: refinements of progressive images.
 _SAME = 6
 # Some cameras put padding before the end marker, others numbers of their own into the header of a scan.
@@ -42,7 +42,7 @@ def much_is_missing(data: bytes, decode: Callable[[bytes], Grey]) -> bool:
     """
     found, other = _rows(decode(data)), _rows(decode(_filled(data)))
     differs = np.flatnonzero((np.maximum(found, other) - np.minimum(found, other) > _SAME).any(axis=1))
-    return len(differs) > 0 and (len(found) - int(differs[0])) * _PART >= len(found)
+    return len(differs) > 0 and (len(found) - int(differs[0])) * MISSING_PART >= len(found)
 
 
 def _rows(grey: Grey) -> Grey:

@@ -9,13 +9,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from elastic_inference.adapters.decoded_image import is_rare
+from elastic_inference.adapters.decoded_image import MISSING_PART, is_rare
 from elastic_inference.domain.errors import InvalidFrameError
 from elastic_inference.domain.frame import jpeg_size
 from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
-
-# An image of which the lowest quarter is missing is useless.
-_PART = 4
 
 
 def decode_rare(jpeg: bytes, form: str, refused: ValueError, damaged: bool = False) -> npt.NDArray[np.uint8]:
@@ -52,4 +49,4 @@ def _stops_early(image: av.VideoFrame) -> bool:
     """
     if image.format.is_rgb or len(image.planes) < 3:
         return False
-    return not any(bytes(plane)[-(plane.buffer_size // _PART) :].strip(b"\0") for plane in image.planes)
+    return not any(bytes(plane)[-(plane.buffer_size // MISSING_PART) :].strip(b"\0") for plane in image.planes)
