@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from elastic_inference.flows.inference.demand import JOINS_S, RISE_S, SHARE_S, change_of
-from elastic_inference.flows.inference.utilisation import FIRST_SPAN_S, FULL_BUSY
+from elastic_inference.flows.inference.demand import FIRST_SPAN_S, JOINS_S, RISE_S, SHARE_S, change_of
+from elastic_inference.flows.inference.utilisation import FULL_BUSY
 from tests.simulation.autoscaler import Autoscaler, AutoscalerSettings, from_pods, from_total
 
 Demand = Callable[[float], float]
@@ -161,8 +161,8 @@ class _Metrics:
 
     def __init__(self, world: World, chance: random.Random) -> None:
         self.world, self._chance = world, chance
-        # each second's frames of all pods: offered; inferred and dropped; the drops alone; and how many pods were Ready
-        self._seconds: deque[tuple[float, float, float, int]] = deque(maxlen=max(world.window_s, 2))
+        # each second's frames, and how many pods were Ready
+        self._seconds: deque[tuple[float, int]] = deque(maxlen=max(world.window_s, 2))
         # the last scrape: sum of the ratios and number of pods; None before the first
         self._last: tuple[float, int] | None = None
         self._phase = chance.randrange(world.scrape_s)
@@ -170,10 +170,9 @@ class _Metrics:
         self._back_s = -world.scrape_s
         self._partial = False
 
-    def second(self, at_s: int, pool: _Pool, ready: int, frames: tuple[float, float, float]) -> None:
-        """Adds one second's frames of all pods (offered, inferred, dropped), and scrapes when it is time."""
-        offered, done, dropped = frames
-        self._seconds.append((offered, done + dropped if ready else 0.0, dropped, ready))
+    def second(self, at_s: int, pool: _Pool, ready: int, offered: float) -> None:
+        """Adds one second's frames, and scrapes when it is time."""
+        self._seconds.append((offered, ready))
         if self.world.outages and self.unavailable(at_s):
             self._last, self._back_s = None, at_s + 1
             return
@@ -218,15 +217,12 @@ class _Metrics:
             begin = change_of(list(enumerate(counts)), range(len(counts)), up_only=True)
             if begin is not None:
                 return (counts[-1] - counts[begin]) / (len(counts) - 1 - begin)
-        frames = sum(each[1] for each in seconds)
-        if age_s < self.world.window_s:
-            # drops before its first claim do not count in the rate
-            frames -= seconds[0][2]
+        frames = sum(each[0] for each in seconds)
         return frames / max(len(seconds), min(FIRST_SPAN_S, self.world.window_s))
 
     def _share(self, ready: int) -> float:
         """What an old pod gets: pods that joined or left show after a second."""
-        before = self._seconds[-2][3] if len(self._seconds) > 1 else ready
+        before = self._seconds[-2][1] if len(self._seconds) > 1 else ready
         return 1 / (before or ready)
 
 
@@ -275,7 +271,7 @@ def simulate(
         left = offered + waiting - done
         waiting = min(left, offered * world.queue_s)
         dropped = left - waiting
-        metrics.second(second, pool, ready, (offered, done, dropped))
+        metrics.second(second, pool, ready, offered)
         if second >= look_s:
             look_s += settings.sync_s
             # an HPA does nothing while there are no replicas

@@ -2,8 +2,8 @@
 
 Fed twice a second by the `load_meter`. `doc/inference_metrics.md`, "How the ratio is computed", explains the terms.
 
-A change counts once it is larger than its noise. Until the window is past it, rates cover the time since the change: a
-rise of what arrives, or another share of it for this pod, since pods joined or left. A fall is left to the window.
+Rates cover the window. But once a change in it is larger than its noise, they cover the time since: a rise of what
+arrives, or another share of it for this pod, since pods joined or left. A fall is left to the window.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from itertools import pairwise
 
 from elastic_inference.adapters.redis_input import MAX_DROPS_A_SECOND
 
+# A pod's first rates cover at least this time: one early frame must not look like a flood.
+FIRST_SPAN_S = 2.0
 # Rates of a change cover at least this time, which is three measurements: each counts up to the last pop before it. So
 # a scrape two seconds after a step sees nothing from before it.
 RISE_S = 1.25
@@ -50,14 +52,15 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """The window begins anew `since_s`, by the clock of the samples.
+class Demand:
+    """This pod's share of what arrives, frames a second.
 
-    `demand_fps` is this pod's share of what arrives. `joins`: the pod has just joined others.
+    `since_s`: the time of the change, by the clock of the samples, if it covers the time since one; None if it covers
+    the window. `joins`: the pod has just joined others.
     """
 
-    since_s: float
-    demand_fps: float
+    fps: float
+    since_s: float | None = None
     joins: bool = False
 
 
@@ -97,15 +100,15 @@ class FlowCounter:
 
 
 class DemandWindow:
-    """Finds changes in a pod's samples of the flow. Not thread-safe."""
+    """The demand by a pod's samples of the flow. Not thread-safe."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._flows: deque[Flow] = deque()
         self._began_s: float | None = None
 
-    def add(self, flow: Flow) -> Change | None:
-        """Adds a sample, not earlier than the last; returns the change that is in the window, None if there is none."""
+    def add(self, flow: Flow) -> Demand | None:
+        """Adds a sample, not earlier than the last; returns the demand, None if no pod popped a frame in the window."""
         flows = self._flows
         if flows and flow.at_s <= flows[-1].at_s:
             flow = replace(flow, at_s=flows.pop().at_s)
@@ -120,13 +123,14 @@ class DemandWindow:
         joins = flow.own - first.own < _ALONE * (flow.popped - first.popped)
         if joins and flow.at_s - began_s < JOINS_S:
             known = flow.at_s - began_s >= SHARE_S
-            return Change(first.at_s, _rate(window) * _share(window) if known else 0.0, joins=True)
+            return Demand(_rate(window) * _share(window) if known else 0.0, first.at_s, joins=True)
         rise = self._rise(window)
         shift = change_of([(each.popped, each.own) for each in window], [each.at_s for each in window])
         if rise is None and shift is None:
-            return None
-        demand_fps = _rate(window[rise or 0 :]) * _share(window[shift or 0 :])
-        return Change(window[max(rise or 0, shift or 0)].at_s, demand_fps)
+            whole_s = min(FIRST_SPAN_S, self._window_s)
+            return Demand(_rate(window, whole_s) * _share(window)) if flow.popped > first.popped else None
+        fps = _rate(window[rise or 0 :]) * _share(window[shift or 0 :])
+        return Demand(fps, window[max(rise or 0, shift or 0)].at_s)
 
     def _in_window(self) -> Sequence[Flow]:
         found: list[Flow] = []
@@ -142,8 +146,8 @@ class DemandWindow:
         return change_of(points, [each.at_s for each in window], noise, up_only=True)
 
 
-def _rate(flows: Sequence[Flow]) -> float:
-    return max(0.0, flows[-1].arrived - flows[0].arrived) / (flows[-1].at_s - flows[0].at_s)
+def _rate(flows: Sequence[Flow], least_s: float = 0.0) -> float:
+    return max(0.0, flows[-1].arrived - flows[0].arrived) / max(flows[-1].at_s - flows[0].at_s, least_s)
 
 
 def _share(flows: Sequence[Flow]) -> float:

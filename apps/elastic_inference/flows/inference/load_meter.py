@@ -124,10 +124,10 @@ class LoadMeter:
             used_s = self._cpu_s() - wasted_s
         else:
             used_s, wasted_s = self._busy_before_s + self._engine.busy_s(), 0.0
-        change, flow = None, self._flow
+        demand, flow = None, self._flow
         if flow is not None:
-            change = self._demand.add(replace(flow, at_s=max(flow.at_s, now_s - _SILENT_S), broken=broken))
-        reading = utilisation.add(LoadSample(now_s, used_s, inferred, self._rated_drops, waited, wasted_s), change)
+            demand = self._demand.add(replace(flow, at_s=max(flow.at_s, now_s - _SILENT_S), broken=broken))
+        reading = utilisation.add(LoadSample(now_s, used_s, inferred, self._rated_drops, waited, wasted_s), demand)
         self.reading = reading
         self._metrics.infer_fps.set(reading.infer_fps)
         self._metrics.drop_fps.set(reading.drop_fps)

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elastic_inference.domain.scale_ratio import scale_ratio
-from elastic_inference.flows.inference.demand import Change
+from elastic_inference.flows.inference.demand import FIRST_SPAN_S, Demand
 
-# A pod's first rates cover at least this time: one early frame must not look like a flood.
-FIRST_SPAN_S = 2.0
 # A pod that is nearly busy and drops this share of its demand is full, even if its queue ran empty now and then.
 FULL_BUSY = 0.8
 _FULL_DROPS = 0.05
@@ -115,10 +113,11 @@ class Utilisation:
         """Another model takes `factor` times as long for a frame from now on: the capacity changes at once."""
         self._capacity_fps /= factor
 
-    def add(self, sample: LoadSample, change: Change | None = None) -> LoadReading:
+    def add(self, sample: LoadSample, demand: Demand | None = None) -> LoadReading:
         """Adds a sample, later than the last one; returns the reading of the window that ends with it.
 
-        With a `change` of the demand, capacity and ratio are those since the change; the rates still cover the window.
+        Without a `demand` it is what was inferred or dropped. Since a change of it, the capacity is that since the
+        change; the rates still cover the window.
         """
         samples = self._samples
         granted_s = 0.0
@@ -130,12 +129,14 @@ class Utilisation:
             samples.popleft()
         window = list(samples)
         reading = self._reading(window, learning=True)
-        if change is None:
+        if demand is None:
             return reading
-        since = [each for each in window if each[0].at_s >= change.since_s]
-        now = self._reading(since, learning=False) if len(since) > 1 else reading
-        ratio = scale_ratio(change.demand_fps, now.capacity_fps)
-        if change.joins and ratio < FULL_BUSY:
+        now, since_s = reading, demand.since_s
+        if since_s is not None:
+            since = [each for each in window if each[0].at_s >= since_s]
+            now = self._reading(since, learning=False) if len(since) > 1 else reading
+        ratio = scale_ratio(demand.fps, now.capacity_fps)
+        if demand.joins and ratio < FULL_BUSY:
             ratio = 0.0
         return LoadReading(reading.infer_fps, reading.drop_fps, now.busy, now.capacity_fps, ratio)
 

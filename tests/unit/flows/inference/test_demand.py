@@ -14,7 +14,7 @@ from elastic_inference.adapters.redis_input import MAX_DROPS_A_SECOND
 from elastic_inference.flows.inference.demand import (
     JOINS_S,
     SHARE_S,
-    Change,
+    Demand,
     DemandWindow,
     Flow,
     FlowCounter,
@@ -42,8 +42,8 @@ def arrivals(kind: str, rate: float, until_s: float, seed: int, step: tuple[floa
 
 def watched(
     times: list[float], until_s: float, share: float = 1.0, seed: int = 1
-) -> Iterator[tuple[float, Change | None]]:
-    """(time, change) at each measurement of a pod that pops each frame with the probability `share`."""
+) -> Iterator[tuple[float, Demand | None]]:
+    """(time, demand) at each measurement of a pod that pops each frame with the probability `share`."""
     chance, window = random.Random(seed), DemandWindow(WINDOW_S)  # noqa: S311  a test's
     due = own = 0
     last_s = 0.0
@@ -67,8 +67,8 @@ def test_a_step_shows_whole_after_two_seconds(kind: str, capacity_fps: float) ->
         # Then all of the window is after the step.
         late = [each for after_s, each in seen if 3 <= after_s < 4.5]
         assert change is not None, seed
-        assert all(each is not None and each.demand_fps > 2.1 * capacity_fps for each in late), seed
-        right.append(2.2 <= change.demand_fps / capacity_fps <= 3.2)
+        assert all(each is not None and each.fps > 2.1 * capacity_fps for each in late), seed
+        right.append(2.2 <= change.fps / capacity_fps <= 3.2)
     assert sum(right) >= (20 if kind == "steady" else 15)
 
 
@@ -77,15 +77,18 @@ def test_a_step_shows_whole_after_two_seconds(kind: str, capacity_fps: float) ->
 @pytest.mark.parametrize("share", [1.0, 0.25])
 def test_an_hour_of_noise_is_no_change(kind: str, fps: float, share: float) -> None:
     length_s = min(3600.0, 20_000 / fps)
-    changes = [
-        each for _, each in watched(arrivals(kind, fps, length_s, 7), length_s, share) if each and not each.joins
-    ]
-    assert len(changes) <= 1
+    found = [each for _, each in watched(arrivals(kind, fps, length_s, 7), length_s, share) if each and not each.joins]
+    assert sum(each.since_s is not None for each in found) <= 1
 
 
 def test_a_fall_is_left_to_the_window() -> None:
     times = arrivals("steady", 100.0, 40, 1, (30, 20.0))
-    assert [each for _, each in watched(times, 40) if each] == []
+    found = [each for _, each in watched(times, 40) if each]
+    assert all(each.since_s is None for each in found)
+    # Two seconds of the old rate and three of the new one, then the new one alone.
+    before, between, after = [each.fps for now_s, each in watched(times, 37) if each and now_s in (29, 33, 36)]
+    assert (before, after) == (pytest.approx(100), pytest.approx(20))
+    assert 50 < between < 60
 
 
 def test_a_step_after_a_flood_is_not_hidden_by_its_noise() -> None:
@@ -95,7 +98,7 @@ def test_a_step_after_a_flood_is_not_hidden_by_its_noise() -> None:
     high = [32 + each for each in arrivals("steady", 92.0, 8, 1)]
     found = [each for now_s, each in watched(sorted(flood + low + high), 40) if now_s == 34.0]
     assert found[0] is not None
-    assert found[0].demand_fps == pytest.approx(92, rel=0.05)
+    assert found[0].fps == pytest.approx(92, rel=0.05)
 
 
 def test_the_shares_of_pods_that_are_joined_add_up_and_those_that_join_wait() -> None:
@@ -111,17 +114,18 @@ def test_the_shares_of_pods_that_are_joined_add_up_and_those_that_join_wait() ->
         for _ in range(60):
             joined[chance.randrange(len(pods))] += 1
             popped += 1
-        changes = [pod.add(Flow(now_s, popped, popped, own)) for pod, own in zip(pods, joined, strict=True)]
+        found = [pod.add(Flow(now_s, popped, popped, own)) for pod, own in zip(pods, joined, strict=True)]
         if 30 < now_s < 30 + SHARE_S:
-            assert all(each is not None and each.joins and each.demand_fps == 0 for each in changes[1:])
+            assert all(each is not None and each.joins and each.fps == 0 for each in found[1:])
         if 30 + SHARE_S <= now_s < 30 + JOINS_S:
-            assert all(each is not None and each.joins for each in changes[1:])
-            assert sum(each.demand_fps for each in changes if each) == pytest.approx(120, rel=0.1)
+            assert all(each is not None and each.joins for each in found[1:])
+            assert sum(each.fps for each in found if each) == pytest.approx(120, rel=0.1)
         if now_s == 30 + JOINS_S:
-            assert changes[1:] == [None] * 3
-            assert changes[0] is not None
-            assert changes[0].demand_fps == pytest.approx(30, rel=0.25)
-    assert changes == [None] * 4
+            assert all(each is not None and each.since_s is None for each in found[1:])
+            assert found[0] is not None
+            assert found[0].fps == pytest.approx(30, rel=0.25)
+    assert all(each is not None and each.since_s is None for each in found)
+    assert sum(each.fps for each in found if each) == pytest.approx(120)
 
 
 def test_a_pod_that_is_left_alone_gets_the_whole_demand() -> None:
@@ -132,7 +136,48 @@ def test_a_pod_that_is_left_alone_gets_the_whole_demand() -> None:
         own += 60 if tick > 60 else 20
         change = window.add(Flow(tick * TICK_S, popped, popped, own))
     assert change is not None
-    assert change.demand_fps == pytest.approx(120)
+    assert change.fps == pytest.approx(120)
+
+
+@pytest.mark.parametrize("pods", [1, 2])
+def test_the_whole_demand_shows_from_two_seconds_after_a_step_on_though_nothing_is_dropped_yet(pods: int) -> None:
+    """For seconds the queue takes what pods cannot infer. Later it drops what has waited longer than `stale_s`."""
+    capacity_fps, demand_fps, stale_s = 20.0 * pods, 47.0 * pods, 2.0
+    counters, windows = [FlowCounter(PAUSE_S) for _ in range(pods)], [DemandWindow(WINDOW_S) for _ in range(pods)]
+    arrived = popped = dropped = 0
+    for tick in range(1, 100):
+        now_s = tick * TICK_S
+        arrived = round(now_s * 10 + max(0.0, now_s - 30) * (demand_fps - 10))
+        taken = min(arrived - popped - dropped, round(capacity_fps * TICK_S))
+        popped += taken
+        old = round(max(0.0, now_s - stale_s) * 10 + max(0.0, now_s - stale_s - 30) * (demand_fps - 10))
+        lost = max(0, old - popped - dropped)
+        dropped += lost
+        waiting = arrived - popped - dropped
+        found = []
+        for number, (counter, window) in enumerate(zip(counters, windows, strict=True)):
+            own = taken // pods
+            found.append(window.add(counter.add(now_s, own, 0 if number else lost, waiting, (popped, dropped))))
+        if now_s >= 32:
+            assert all(found)
+            assert sum(each.fps for each in found if each) == pytest.approx(demand_fps, rel=0.07), now_s
+
+
+def test_frames_that_wait_when_the_demand_falls_are_not_demand_again() -> None:
+    """The queue holds 100 frames at 30 s. Then 20 a second arrive, and a pod of 40 catches up."""
+    counter, window = FlowCounter(PAUSE_S), DemandWindow(WINDOW_S)
+    popped, waiting = 0, 100
+    for tick in range(1, 40):
+        popped, waiting = popped + (20 if waiting else 10), max(0, waiting - 10)
+        found = window.add(counter.add(tick * TICK_S, 20 if waiting else 10, 0, waiting, (popped, 0)))
+        if tick > 4:
+            assert found is not None
+            assert found.fps == pytest.approx(20, rel=0.1), tick
+
+
+def test_a_pod_that_pops_nothing_has_no_share_of_the_demand() -> None:
+    window = DemandWindow(WINDOW_S)
+    assert [window.add(Flow(each / 2, 10.0 * each, 0.0, 0.0)) for each in range(20)] == [None] * 20
 
 
 def test_broken_frames_are_no_demand() -> None:
@@ -142,7 +187,7 @@ def test_broken_frames_are_no_demand() -> None:
         popped += 100 if tick > 60 else 10
         change = window.add(Flow(tick * TICK_S, popped, popped, popped, popped // 2))
     assert change is not None
-    assert change.demand_fps == pytest.approx(100, rel=0.05)
+    assert change.fps == pytest.approx(100, rel=0.05)
 
 
 def test_growth_of_the_queue_is_counted_once_by_the_pods_together() -> None:
@@ -205,9 +250,9 @@ def test_any_pops_give_a_finite_demand_that_is_not_negative(
         before = flow
         change = window.add(flow)
         if change is not None:
-            assert math.isfinite(change.demand_fps)
-            assert change.demand_fps >= 0
-            assert change.since_s <= at_s
+            assert math.isfinite(change.fps)
+            assert change.fps >= 0
+            assert change.since_s is None or change.since_s <= at_s
 
 
 @given(count=st.integers(0, 10**6), before=st.integers(0, 10**6), span=st.floats(0.01, 100), other=st.floats(0.01, 100))

@@ -11,7 +11,7 @@ from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.adapters.frame_queue.pop_batch import InvalidFrame
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
-from elastic_inference.flows.inference.demand import Change
+from elastic_inference.flows.inference.demand import Demand
 from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.utilisation import ClaimedDrops, LoadReading, LoadSample, Utilisation
 
@@ -34,9 +34,9 @@ class Samples(Utilisation):
         super().__init__(5.0, fixed=1.0, first_available=1.0, first_fps=100.0)
         self.seen: list[LoadSample] = []
 
-    def add(self, sample: LoadSample, change: Change | None = None) -> LoadReading:
+    def add(self, sample: LoadSample, demand: Demand | None = None) -> LoadReading:
         self.seen.append(sample)
-        return super().add(sample, change)
+        return super().add(sample, demand)
 
 
 def meter(engine: LoadedEngine | None = None, cpu_s: float = 10.0) -> tuple[LoadMeter, Samples]:
