@@ -64,7 +64,7 @@ def pods(url: str, streams: int, fps: float, total: int, mine: range) -> None:
         if time.monotonic() - reported_at >= _REPORT_S:
             reported_at = time.monotonic()
             for publisher in publishers:
-                publisher.report_worker(100.0, 0.0, 0.5, device="CPU", model="m", precision="INT8")
+                publisher.report_worker(100.0, 0.0, 0.5, capacity_fps=200.0, device="CPU", model="m", precision="INT8")
         time.sleep(_STEP_S)
 
 

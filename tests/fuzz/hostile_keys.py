@@ -122,7 +122,7 @@ class Parts:
         self._order += 1
         result = make_result(stream=STREAM, type=TYPE, order=self._order)
         self.publisher.publish([(result, tiny_jpeg())], [Tombstone(STREAM, self._order + 1, "stale")])
-        self.publisher.report_worker(1.0, 0.0, 1.0, device="CPU", model="m", precision="FP32")
+        self.publisher.report_worker(1.0, 0.0, 1.0, capacity_fps=20.0, device="CPU", model="m", precision="FP32")
 
     async def read_all(self) -> tuple[list[str], list[str]]:
         """What gateway, relay and housekeeping do; returns the streams and the pods."""

@@ -43,7 +43,7 @@ from elastic_inference.flows.relay.sharded_feed import NodeProtocol
 from tests.fuzz.target import Reader, Target
 
 _STREAM_FIELDS = (b"model", b"precision", b"device", b"pod", b"width", b"height", b"fps", b"latency_ms", b"seen_ms")
-_WORKER_FIELDS = (b"infer_fps", b"drop_fps", b"scale_ratio", b"device", b"model", b"precision")
+_WORKER_FIELDS = (b"infer_fps", b"drop_fps", b"scale_ratio", b"capacity_fps", b"device", b"model", b"precision")
 
 
 # hiredis makes a list of the length that a server announces, before it has come. Only the server itself announces it.
@@ -98,8 +98,9 @@ def _hashes(data: bytes) -> None:
         assert stream.fps >= 0
     worker = parse_worker("people:pod-1", dict(zip(_WORKER_FIELDS, lines[1:], strict=False)), score_ms)
     if worker is not None:
-        json.dumps([worker.infer_fps, worker.drop_fps, worker.scale_ratio, worker.last_seen], allow_nan=False)
-        assert min(worker.infer_fps, worker.drop_fps, worker.scale_ratio) >= 0
+        numbers = [worker.infer_fps, worker.drop_fps, worker.scale_ratio, worker.capacity_fps or 0.0]
+        json.dumps([*numbers, worker.last_seen], allow_nan=False)
+        assert min(numbers) >= 0
     parse_worker(lines[0].decode("utf-8", "replace"), {b"x": b"y"}, 0.0)
 
 

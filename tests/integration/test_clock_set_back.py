@@ -107,7 +107,7 @@ def test_a_pod_sees_with_its_next_report_that_the_clock_was_set(client: redis.Re
     output = ResultPublisher(client, "people", "pod-1", 100, monotonic=lambda: now_s)
 
     def ahead_ms() -> float:
-        output.report_worker(1, 0, 0, device="CPU", model="m", precision="FP32")
+        output.report_worker(1, 0, 0, capacity_fps=20.0, device="CPU", model="m", precision="FP32")
         score = client.zscore(keys.WORKERS, "people:pod-1")
         assert score is not None
         return float(score) - client.time()[0] * 1000

@@ -264,7 +264,7 @@ async def test_a_foreign_key_in_place_of_ours_is_removed_and_is_not_an_outage(
     assert await registry.workers() == []
     output = publisher(client)
     assert output.publish([(result(1), JPEG)]) == set()
-    output.report_worker(1, 0, 0, device="CPU", model="m", precision="FP32")
+    output.report_worker(1, 0, 0, capacity_fps=20.0, device="CPU", model="m", precision="FP32")
     assert [stream.id for stream in await registry.streams()] == [STREAM]
     assert [worker.pod for worker in await registry.workers()] == ["pod-1"]
     assert client.xlen(keys.results("people")) == 1
@@ -313,7 +313,7 @@ async def test_the_registry_shows_streams_and_workers(client: redis.Redis, regis
         output.publish([(result(order), JPEG)])
         clock.now_s += 1 / 30
     output.publish([(result(1, name="b"), JPEG)])
-    output.report_worker(29.5, 3.25, 1.11, device="CPU", model="m", precision="FP32")
+    output.report_worker(29.5, 3.25, 1.11, capacity_fps=20.0, device="CPU", model="m", precision="FP32")
     second, first = await registry.streams()
     assert (first.id, first.name, first.type, first.model) == (
         STREAM,
@@ -327,7 +327,7 @@ async def test_the_registry_shows_streams_and_workers(client: redis.Redis, regis
     assert second.name == "b"
     (worker,) = await registry.workers()
     assert (worker.type, worker.pod) == ("people", "pod-1")
-    assert (worker.infer_fps, worker.drop_fps, worker.scale_ratio) == (29.5, 3.25, 1.11)
+    assert (worker.infer_fps, worker.drop_fps, worker.scale_ratio, worker.capacity_fps) == (29.5, 3.25, 1.11, 20.0)
     seconds = client.time()[0]
     assert abs(worker.last_seen - seconds) < 10
     assert abs(second.last_seen - seconds) < 10
@@ -340,7 +340,7 @@ async def test_the_registry_shows_streams_and_workers(client: redis.Redis, regis
 async def test_ended_streams_and_pods_are_not_shown(client: redis.Redis, registry: StreamRegistry) -> None:
     output = publisher(client)
     output.publish([(result(1), JPEG), (result(1, name="b"), JPEG)])
-    output.report_worker(1, 0, 0, device="CPU", model="m", precision="FP32")
+    output.report_worker(1, 0, 0, capacity_fps=20.0, device="CPU", model="m", precision="FP32")
     client.delete(keys.stream_info(STREAM))
     client.zadd(keys.STREAMS, {b"not a stream": 2**60, b"\xff\xfe": 2**60})
     client.set(keys.stream_info("c:people:inferred"), "not a hash")

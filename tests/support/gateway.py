@@ -166,7 +166,7 @@ class Pool:
         self._order += 1
         self._publisher.publish([(a_result(self._order, self._name, self._kind, **changes), jpeg)])
         if self._order % 10 == 1:
-            self._publisher.report_worker(10.0, 2.0, 1.2, device="CPU", model="m", precision="INT8")
+            self._publisher.report_worker(10.0, 2.0, 1.2, capacity_fps=10.0, device="CPU", model="m", precision="INT8")
 
     @contextmanager
     def publishing(self, fps: float = 30.0, jpeg: bytes = JPEG) -> Iterator[None]:

@@ -84,7 +84,7 @@ class Logins:
     def publish(self) -> None:
         publisher = self.publisher()
         publisher.publish([(make_result(stream=STREAM), tiny_jpeg())], [Tombstone(STREAM, 2, "invalid")])
-        publisher.report_worker(1.0, 0.0, 1.0, device="CPU", model="m", precision="FP32")
+        publisher.report_worker(1.0, 0.0, 1.0, capacity_fps=1.0, device="CPU", model="m", precision="FP32")
 
     async def sweep(self) -> None:
         """Housekeeping's look at all keys, while only TYPE is served."""

@@ -211,10 +211,13 @@ class Pool:
                 publisher = self.publishers[infer_type]
                 if index:
                     publisher = ResultPublisher(self.client, infer_type, f"pod-{infer_type}-{index}", 0)
+                infer_fps = float(said.get("infer_fps", live * self.fps)) / replicas
+                drop_fps, ratio = float(said.get("drop_fps", 0.0)) / replicas, float(said["scale_ratio"])
                 publisher.report_worker(
-                    float(said.get("infer_fps", live * self.fps)) / replicas,
-                    float(said.get("drop_fps", 0.0)) / replicas,
-                    float(said["scale_ratio"]),
+                    infer_fps,
+                    drop_fps,
+                    ratio,
+                    capacity_fps=(infer_fps + drop_fps) / ratio if ratio else 0.0,
                     device="CPU",
                     model=model,
                     precision=precision,

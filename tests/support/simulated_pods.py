@@ -56,7 +56,9 @@ class SimulatedPod:
             while not self._end.is_set():
                 try:
                     publisher.publish(batch)
-                    publisher.report_worker(self._fps, 0.0, 0.5, device="CPU", model="m", precision="INT8")
+                    publisher.report_worker(
+                        self._fps, 0.0, 0.5, capacity_fps=2 * self._fps, device="CPU", model="m", precision="INT8"
+                    )
                 except (RedisError, OSError):
                     self._end.wait(0.1)
                 else:

@@ -96,6 +96,13 @@ class TypeStats:
             f"needed, 0.5 half; 0 without a pod; {_NOT_SHOWN}."
         ),
     ]
+    capacity_fps: Annotated[
+        Rate | None,
+        Field(
+            description="Frames per second that the type's pods can infer together; null while a pod of an older "
+            f"version runs; {_NOT_SHOWN}."
+        ),
+    ]
     queue_length: QueueLength
     replicas: Replicas
     streams: Annotated[Count, Field(description="Streams of this type.")]
@@ -126,6 +133,9 @@ class Worker:
     infer_fps: InferFps
     drop_fps: DropFps
     scale_ratio: Annotated[Rate, Field(description="Demand divided by this pod's capacity.")]
+    capacity_fps: Annotated[
+        Rate | None, Field(description="Frames per second that this pod can infer; null if it is of an older version.")
+    ]
     last_seen: Annotated[Rate | None, Field(description="When it last reported, Unix seconds by the server's clock.")]
 
 

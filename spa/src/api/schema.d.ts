@@ -1365,6 +1365,8 @@ export interface components {
             drop_fps: number | null;
             /** @description Mean of demand divided by capacity over the type's pods: 2 means that twice the pods are needed, 0.5 half; 0 without a pod; null unless the token is an admin's that sees all cameras. */
             scale_ratio: number | null;
+            /** @description Frames per second that the type's pods can infer together; null while a pod of an older version runs; null unless the token is an admin's that sees all cameras. */
+            capacity_fps: number | null;
             /** @description Frames waiting; null if the queue does not answer, and null unless the token is an admin's that sees all cameras. */
             queue_length: number | null;
             /** @description Pods that reported in the last 15 seconds. */
@@ -1434,6 +1436,8 @@ export interface components {
             drop_fps: number;
             /** @description Demand divided by this pod's capacity. */
             scale_ratio: number;
+            /** @description Frames per second that this pod can infer; null if it is of an older version. */
+            capacity_fps: number | null;
             /** @description When it last reported, Unix seconds by the server's clock. */
             last_seen: number | null;
         };

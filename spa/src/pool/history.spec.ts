@@ -8,6 +8,7 @@ const stats = (type: string, replicas = 1): TypeStats => ({
   infer_fps: 15,
   drop_fps: 0,
   scale_ratio: 0.5,
+  capacity_fps: 30,
   queue_length: 0,
   replicas,
   streams: 1,

@@ -11,7 +11,7 @@ export const KEPT_S = 900
 const SAVE_EVERY = 15
 const KEY = 'ei-pool-history'
 
-export const SERIES = ['infer_fps', 'drop_fps', 'scale_ratio', 'queue_length', 'replicas'] as const
+export const SERIES = ['infer_fps', 'drop_fps', 'scale_ratio', 'capacity_fps', 'queue_length', 'replicas'] as const
 export type SeriesName = (typeof SERIES)[number]
 export type Series = Record<SeriesName, (number | null)[]>
 
@@ -100,6 +100,7 @@ function empty(length: number): Series {
     infer_fps: nothing(),
     drop_fps: nothing(),
     scale_ratio: nothing(),
+    capacity_fps: nothing(),
     queue_length: nothing(),
     replicas: nothing(),
   }

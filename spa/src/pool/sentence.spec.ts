@@ -1,13 +1,14 @@
 import { expect, test } from 'vitest'
 
 import type { TypeStats } from '../api/types'
-import { capacityFps, verdict } from './sentence'
+import { verdict } from './sentence'
 
 const people: TypeStats = {
   type: 'people',
   infer_fps: 42,
   drop_fps: 0,
   scale_ratio: 0.5,
+  capacity_fps: 84,
   queue_length: 0,
   replicas: 1,
   streams: 3,
@@ -42,10 +43,4 @@ test.each<[Partial<TypeStats>, string, string]>([
   ],
 ])('%j is %s', (change, mood, text) => {
   expect(verdict({ ...people, ...change })).toMatchObject({ mood, text })
-})
-
-test('capacity is demand over ratio, unknown without a pod', () => {
-  expect(capacityFps({ ...people, drop_fps: 42, scale_ratio: 2 })).toBe(42)
-  expect(capacityFps({ ...people, replicas: 0 })).toBeNull()
-  expect(capacityFps({ ...people, scale_ratio: 0 })).toBeNull()
 })

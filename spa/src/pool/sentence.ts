@@ -11,14 +11,6 @@ export interface Verdict {
   text: string
 }
 
-/** Frames per second that a type's pods can infer together, from their own reports; null if unknown. */
-export function capacityFps(
-  stats: Pick<TypeStats, 'infer_fps' | 'drop_fps' | 'scale_ratio' | 'replicas'>,
-): number | null {
-  if (!stats.replicas || !stats.scale_ratio || stats.drop_fps === null) return null
-  return (stats.infer_fps + stats.drop_fps) / stats.scale_ratio
-}
-
 /** Share of the frames that are dropped, 0..1. */
 export function droppedShare(stats: Pick<TypeStats, 'infer_fps' | 'drop_fps'>): number {
   const drops = stats.drop_fps ?? 0

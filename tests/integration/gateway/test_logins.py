@@ -331,7 +331,7 @@ def a_foreign_page_does_nothing(site: Site) -> None:
 def _check_sees_no_load(stats: Any) -> None:
     assert stats["workers"] == []
     (kind,) = stats["types"]
-    assert (kind["drop_fps"], kind["scale_ratio"], kind["queue_length"]) == (None, None, None)
+    assert (kind["drop_fps"], kind["scale_ratio"], kind["capacity_fps"], kind["queue_length"]) == (None,) * 4
     assert (stats["totals"]["drop_fps"], stats["totals"]["queue_length"]) == (None, None)
     assert kind["replicas"] == 1
 

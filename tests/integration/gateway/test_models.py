@@ -35,7 +35,7 @@ def gateway(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
     with RunningGateway(valkey.url) as running, redis.Redis(port=valkey.port) as client:
         publisher = ResultPublisher(client, "face", "pod-1", 0)
         state = {"model_state": record_json(STATE)}
-        publisher.report_worker(1, 0, 0, device="CPU", model="a", precision="FP32", more=state)
+        publisher.report_worker(1, 0, 0, capacity_fps=20.0, device="CPU", model="a", precision="FP32", more=state)
         yield running
         publisher.close()
 

@@ -90,6 +90,7 @@ def test_stats_count_pods_streams_and_waiting_frames(gateway: RunningGateway, cl
         "infer_fps": 10.0,
         "drop_fps": 2.0,
         "scale_ratio": 1.2,
+        "capacity_fps": 10.0,
         "queue_length": None,
         "replicas": 1,
         "streams": 1,

@@ -89,7 +89,7 @@ def test_a_viewer_sees_only_its_cameras(gateway: RunningGateway, pools: tuple[Po
     stats = check(ask(gateway, "/api/stats"), "/api/stats").json
     (kind,) = stats["types"]
     assert (kind["type"], kind["streams"], kind["replicas"]) == ("people", 1, 1)
-    assert (kind["drop_fps"], kind["scale_ratio"], kind["queue_length"]) == (None, None, None)
+    assert (kind["drop_fps"], kind["scale_ratio"], kind["capacity_fps"], kind["queue_length"]) == (None,) * 4
     assert (stats["totals"]["streams"], stats["totals"]["drop_fps"], stats["workers"]) == (1, None, [])
     whole = check(ask(gateway, "/api/stats", BOSS), "/api/stats").json
     assert {each["type"] for each in whole["types"]} == {"people", "face-int8"}

@@ -55,5 +55,5 @@ def keda(start: Start) -> Iterator[KedaClient]:
 def report(client: redis.Redis, pod: str, ratio: float, infer_type: str = "people") -> None:
     """A pod's report, by the real publisher."""
     publisher = ResultPublisher(client, infer_type, pod, 0)
-    publisher.report_worker(10.0, 0.0, ratio, device="CPU", model="m", precision="INT8")
+    publisher.report_worker(10.0, 0.0, ratio, capacity_fps=20.0, device="CPU", model="m", precision="INT8")
     publisher.close()

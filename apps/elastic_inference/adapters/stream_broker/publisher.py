@@ -91,6 +91,7 @@ class ResultPublisher:
         drop_fps: float,
         scale_ratio: float,
         *,
+        capacity_fps: float,
         device: str,
         model: str,
         precision: str,
@@ -107,7 +108,8 @@ class ResultPublisher:
             [
                 (
                     *("HSET", key, "infer_fps", f"{infer_fps:.3f}", "drop_fps", f"{drop_fps:.3f}"),
-                    *("scale_ratio", f"{scale_ratio:.4f}", "device", device, "model", model, "precision", precision),
+                    *("scale_ratio", f"{scale_ratio:.4f}", "capacity_fps", f"{capacity_fps:.3f}"),
+                    *("device", device, "model", model, "precision", precision),
                     *(part for pair in (more or {}).items() for part in pair),
                 ),
                 ("EXPIRE", key, int(WORKER_LIFE_S)),

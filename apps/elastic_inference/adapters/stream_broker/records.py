@@ -49,6 +49,8 @@ class WorkerInfo:
     model: str
     precision: str
     last_seen: float
+    # Unknown for pods of an older version.
+    capacity_fps: float | None = None
     # What it does about a wished model; None if it does not say.
     model_state: PodModel | None = None
 
@@ -96,6 +98,7 @@ def parse_worker(member: str, fields: Mapping[bytes, bytes], last_seen_ms: float
             device=_text(fields, b"device"),
             model=_text(fields, b"model"),
             precision=_text(fields, b"precision"),
+            capacity_fps=_number(fields, b"capacity_fps") if b"capacity_fps" in fields else None,
             model_state=_model_state(fields.get(b"model_state")),
         )
     except (KeyError, ValueError):

@@ -70,11 +70,13 @@ def _type_stats(
     name: str, queue_length: int | None, workers: Sequence[WorkerInfo], streams: Sequence[Stream]
 ) -> TypeStats:
     pods = [worker for worker in workers if worker.type == name]
+    known = [pod.capacity_fps for pod in pods if pod.capacity_fps is not None]
     return TypeStats(
         type=name,
         infer_fps=_sum(pod.infer_fps for pod in pods),
         drop_fps=_sum(pod.drop_fps for pod in pods),
         scale_ratio=_round(sum(pod.scale_ratio for pod in pods) / len(pods)) if pods else 0.0,
+        capacity_fps=None if len(known) < len(pods) else _sum(known),
         queue_length=queue_length,
         replicas=len(pods),
         streams=sum(stream.type == name for stream in streams),
@@ -135,6 +137,7 @@ def _worker(worker: WorkerInfo) -> Worker:
         infer_fps=_round(worker.infer_fps),
         drop_fps=_round(worker.drop_fps),
         scale_ratio=_round(worker.scale_ratio),
+        capacity_fps=None if worker.capacity_fps is None else _round(worker.capacity_fps),
         last_seen=round(worker.last_seen, 1),
     )
 

@@ -48,6 +48,7 @@ def _own_type(stats: TypeStats, streams: Sequence[Stream]) -> TypeStats:
         infer_fps=_sum(each.fps for each in streams),
         drop_fps=None,
         scale_ratio=None,
+        capacity_fps=None,
         queue_length=None,
         streams=len(streams),
     )

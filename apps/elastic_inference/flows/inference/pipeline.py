@@ -224,6 +224,7 @@ class Pipeline:
         rates = (reading.infer_fps, reading.drop_fps, reading.scale_ratio) if reading else (0.0, 0.0, 0.0)
         self._publisher.report_worker(
             *rates,
+            capacity_fps=reading.capacity_fps if reading else 0.0,
             device=running.engine.device,
             model=info.model,
             precision=info.precision,

@@ -53,6 +53,13 @@ def test_a_foreign_hash_is_not_a_stream(identifier: str, change: dict[bytes, byt
     assert parse_stream(identifier, STREAM | change, 0) is None
 
 
+def test_the_capacity_of_a_pod_of_an_older_version_is_unknown() -> None:
+    newer = WORKER | {b"capacity_fps": b"20"}
+    found = [parse_worker("people:pod-1", fields, 0) for fields in (newer, WORKER)]
+    assert [each and each.capacity_fps for each in found] == [20.0, None]
+    assert parse_worker("people:pod-1", WORKER | {b"capacity_fps": b"nan"}, 0) is None
+
+
 def test_an_expired_hash_is_not_a_stream() -> None:
     assert parse_stream("gate-1:people:inferred", {}, 0) is None
     assert parse_worker("people:pod-1", {}, 0) is None

@@ -39,7 +39,9 @@ def inferred(name: str = "gate-1", kind: str = "people", fps: float = 15.0, age_
     )
 
 
-def worker(pod: str, kind: str = "people", ratio: float = 1.0, drops: float = 0.0) -> WorkerInfo:
+def worker(
+    pod: str, kind: str = "people", ratio: float = 1.0, drops: float = 0.0, capacity: float | None = 12.5
+) -> WorkerInfo:
     return WorkerInfo(
         type=kind,
         pod=pod,
@@ -50,6 +52,7 @@ def worker(pod: str, kind: str = "people", ratio: float = 1.0, drops: float = 0.
         model="m",
         precision="INT8",
         last_seen=NOW_S,
+        capacity_fps=capacity,
     )
 
 
@@ -110,6 +113,7 @@ def test_stats_sum_pods_and_include_types_without_any() -> None:
         "infer_fps": 20.0,
         "drop_fps": 5.0,
         "scale_ratio": 1.5,
+        "capacity_fps": 25.0,
         "queue_length": 3,
         "replicas": 2,
         "streams": 1,
@@ -119,6 +123,13 @@ def test_stats_sum_pods_and_include_types_without_any() -> None:
     assert asdict(stats.totals) == {"infer_fps": 20.0, "drop_fps": 5.0, "queue_length": 10, "replicas": 2, "streams": 1}
     assert [each.pod for each in stats.workers] == ["p1", "p2"]
     assert stats.missing == {"broker": "unavailable"}
+
+
+def test_the_capacity_is_unknown_while_one_pod_does_not_report_it() -> None:
+    records = PoolRecords(workers=[worker("p1"), worker("p2", capacity=None), worker("p3", "face")])
+    stats = stats_document(records, [], {}, NOW_S * 1000)
+    assert {each.type: each.capacity_fps for each in stats.types} == {"people": None, "face": 12.5}
+    assert [each.capacity_fps for each in stats.workers] == [12.5, 12.5, None]
 
 
 def test_an_unknown_queue_length_is_not_zero() -> None:
