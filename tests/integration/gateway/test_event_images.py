@@ -46,6 +46,7 @@ def test_the_image_of_an_event_and_its_tag(gateway: RunningGateway, client: redi
     answer = check(ask(gateway, address()), PATH)
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, JPEG, "image/jpeg")
     assert answer.headers["Cache-Control"] == "private, max-age=3600"
+    assert answer.headers["Vary"] == "Authorization, Cookie"
     again = ask(gateway, address(), **{"If-None-Match": answer.headers["ETag"]})
     assert (again.status, again.body) == (304, b"")
 

@@ -67,9 +67,9 @@ def test_many_clients_load_redis_as_much_as_one(gateway: RunningGateway, client:
         connection.close()
 
 
-def test_too_many_event_streams_are_refused(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_event_streams_are_refused(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_events, "MAX_CLIENTS", 1)
-    with gateway.events() as events:
+    with RunningGateway(valkey.url) as gateway, gateway.events() as events:
         next(events)
         answer = check(gateway.ask("/api/events"), "/api/events")
         assert (answer.status, answer.code) == (429, "too_many")

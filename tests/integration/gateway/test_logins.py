@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from elastic_inference.domain.camera_changes import patched
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.result import parse_result
 from elastic_inference.flows.gateway import api, handlers
+from elastic_inference.flows.gateway import events as gateway_events
 from tests.support.gateway import Answer, Pool, RunningGateway, first_event
 from tests.support.openapi import OPENAPI
 from tests.support.sentences import Tries
@@ -125,6 +126,7 @@ def site(
 ) -> Iterator[Site]:
     file = tmp_path / "tokens.json"
     file.write_text(json.dumps({"tokens": TOKENS}))
+    monkeypatch.setattr(gateway_events, "MAX_CLIENTS", 60)
     pools = Pool(client), Pool(client, "yard-1")
     for pool in pools:
         pool.push()
@@ -289,6 +291,17 @@ def a_viewer_has_no_cameras(site: Site) -> None:
             assert site.ask(path, token).status == 403
         for path, method in CAMERA_CHANGES:
             assert site.change(token, path, method, GATE) == 403
+
+
+@tries(
+    "a viewer cannot hold more than half of the websockets, streams of events, snapshots and searches that run at once."
+)
+def a_viewer_leaves_half(site: Site) -> None:
+    """Of the streams of events; test_shares tries the rest."""
+    with ExitStack() as opened:
+        for token in (*[WALL] * 30, LOBBY, CHIEF):
+            next(opened.enter_context(site.gateway.events(Authorization=f"Bearer {token}")))
+        assert site.ask("/api/events", WALL).status == 429
 
 
 @tries("a removed token cannot keep a session, a websocket or a stream of events for longer than 2 s.")

@@ -24,6 +24,8 @@ from elastic_inference.flows.gateway.pool_state import NoDataYetError
 from elastic_inference.flows.gateway.snapshot_client import NoSnapshotError
 
 _LOGIN = TypeAdapter(Login)
+# How long the end of a client's events may take once its token does not allow them any more.
+END_LIMIT_S = 0.5
 
 
 class ApiHandler(BaseHandler):
@@ -93,7 +95,7 @@ class SnapshotHandler(BaseHandler):
             known = keys.split_stream_id(stream_id) is not None
             if not known or await self.gateway.state.stream(stream_id, self.access) is None:
                 raise ApiError(404, f"There is no stream {stream_id[:300]!r}.")
-            jpeg = await self.gateway.snapshots.take(stream_id)
+            jpeg = await self.gateway.snapshots.take(stream_id, self.access)
         except NoSnapshotError as error:
             raise ApiError(error.status, str(error), 2 if error.status == 503 else 1) from None
         except (NoDataYetError, RedisError, OSError):
@@ -105,18 +107,20 @@ class SnapshotHandler(BaseHandler):
 class EventsHandler(BaseHandler):
     """`/api/events`."""
 
+    _cut: asyncio.TimerHandle | None = None
+
     async def get(self) -> None:
         """Sends events until the client leaves or the gateway stops."""
         hub = self.gateway.hub
-        if hub.full:
+        if not hub.has_room(self.access):
             raise ApiError(429, "Too many event streams are open: try again later.", 10)
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")
         client = hub.subscribe(self.access)
         self._client = client
         # If its rights change, the client has to reconnect: it then gets the new ones, or 401.
-        auth, connections = self.gateway.auth, self.gateway.connections
-        connections.add(client.close, lambda: auth.current(self.access) == self.access)
+        connections = self.gateway.connections
+        connections.add(self._end, self.may_go_on)
         clock_at = asyncio.get_running_loop().time()
         try:
             while not client.closed:
@@ -132,8 +136,15 @@ class EventsHandler(BaseHandler):
         except StreamClosedError:
             self.request.connection.stream.close()  # type: ignore[union-attr]
         finally:
-            connections.remove(client.close)
+            connections.remove(self._end)
+            if self._cut is not None:
+                self._cut.cancel()
             hub.unsubscribe(client)
+
+    def _end(self) -> None:
+        """Called when the token no longer allows it. A client that reads nothing would delay the end at will."""
+        self._client.close()
+        self._cut = asyncio.get_running_loop().call_later(END_LIMIT_S, self.cut_off)
 
     def on_connection_close(self) -> None:
         """Called by Tornado when the client has left."""

@@ -125,6 +125,8 @@ class EventImageHandler(BaseHandler):
         self.set_header("Content-Type", "image/jpeg")
         # An image does not change, but a later one may be better.
         self.set_header("Cache-Control", f"private, max-age={IMAGE_AGE_S}" if frame else "private, no-cache")
+        # Not for the next login in the same browser, which may not see this camera.
+        self.set_header("Vary", "Authorization, Cookie")
         self.set_header("Etag", f'"{found}"')
         if self.check_etag_header():
             self.set_status(304)

@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -34,6 +33,7 @@ from elastic_inference.domain.camera_documents import Camera, CameraProbe, Camer
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.camera_state import NO_OWNER, camera_document, cameras_document
+from elastic_inference.flows.gateway.login_places import LoginPlaces
 
 log = logging.getLogger(__name__)
 
@@ -58,26 +58,15 @@ _NO_PROBE = (
 _PROBE: TypeAdapter[CameraProbe] = TypeAdapter(CameraProbe)
 
 
-class _Places:
-    """A limit on concurrent operations. An admin of some cameras gets at most half, which leaves room for others."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._by: Counter[str] = Counter()
-
-    @contextmanager
-    def taken(self, access: Access, message: str) -> Iterator[None]:
-        """Occupies one place, or raises CameraRefusal 429."""
-        who = access.fingerprint
-        if self._by.total() >= self._count or (not access.sees_all and self._by[who] >= self._count // 2):
-            raise CameraRefusal(429, message)
-        self._by[who] += 1
-        try:
-            yield
-        finally:
-            self._by[who] -= 1
-            if not self._by[who]:
-                del self._by[who]
+@contextmanager
+def _taken(places: LoginPlaces, access: Access, message: str) -> Iterator[None]:
+    """Occupies one place, or raises CameraRefusal 429."""
+    if not places.take(access):
+        raise CameraRefusal(429, message)
+    try:
+        yield
+    finally:
+        places.give_back(access)
 
 
 class PoolCameras:
@@ -96,8 +85,8 @@ class PoolCameras:
         self._refused: CameraRefusal | None = None
         self._reading: asyncio.Task[None] | None = None
         self._changes = asyncio.Semaphore(_MAX_CHANGES)
-        self._waiting = _Places(_MAX_WAITING)
-        self._probes = _Places(MAX_PROBES)
+        self._waiting = LoginPlaces(_MAX_WAITING)
+        self._probes = LoginPlaces(MAX_PROBES)
         self._throttle = Throttle()
 
     async def cameras(self, access: Access) -> Cameras:
@@ -125,7 +114,7 @@ class PoolCameras:
         if not self._records.owned:
             raise CameraRefusal(503, NO_OWNER)
         ask = partial(self._requests.ask, keys.CAMERA_REQUESTS, action, name, spec)
-        with self._waiting.taken(access, "Too many changes of cameras are waiting: try again in a moment."):
+        with _taken(self._waiting, access, "Too many changes of cameras are waiting: try again in a moment."):
             reply = await self._ask(partial(ask, revision=revision, by=access.name or ""), NO_OWNER)
         # The next reader must see the change.
         self._read_at = float("-inf")
@@ -141,7 +130,7 @@ class PoolCameras:
         if not self._records.workers:
             raise CameraRefusal(503, NO_WORKER)
         ask = partial(self._requests.ask, keys.CAMERA_PROBES, "probe", name, request, by=access.name or "")
-        with self._probes.taken(access, "Too many cameras are being probed: try again in a moment."):
+        with _taken(self._probes, access, "Too many cameras are being probed: try again in a moment."):
             reply = await self._ask(ask, _NO_PROBE)
         try:
             return _PROBE.validate_json(_json(reply.document))

@@ -18,6 +18,7 @@ from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.events.images import FRAME_NUMBER
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.event_reader import READ_LIMIT_S, EventReader
+from elastic_inference.flows.gateway.login_places import LoginQueues
 
 # An event may arrive a moment before its image does.
 WAIT_S = 3.0
@@ -37,7 +38,7 @@ class EventImages:
     def __init__(self, source: ImageReader, events: EventReader) -> None:
         self._source = source
         self._events = events
-        self._places = asyncio.Semaphore(MAX_READS)
+        self._places = LoginQueues(MAX_READS)
 
     async def best(self, access: Access, event_id: str) -> str:
         """The address of the image in an event's newest revision. Raises NoImageError, and as `read`."""
@@ -79,7 +80,7 @@ class EventImages:
         began_s = asyncio.get_running_loop().time()
         while True:
             try:
-                async with self._places, asyncio.timeout(READ_LIMIT_S):
+                async with self._places.place(access), asyncio.timeout(READ_LIMIT_S):
                     return await self._source.read(f"{stream}/{frame}")
             except NoImageError as error:
                 limit_s = WAIT_S if error.coming else _FIRST_WAIT_S

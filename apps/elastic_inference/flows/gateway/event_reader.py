@@ -21,11 +21,12 @@ from elastic_inference.domain.events.camera_counts import CameraCounts, no_count
 from elastic_inference.domain.events.event import Event
 from elastic_inference.domain.events.page import EventPage
 from elastic_inference.flows.gateway.access import Access
+from elastic_inference.flows.gateway.login_places import LoginQueues
 
 log = logging.getLogger(__name__)
 
 READ_LIMIT_S = 3.0
-# Maximum number of concurrent searches, over all clients: each may parse thousands of events.
+# Maximum number of concurrent searches, of all clients: each may parse thousands of events.
 MAX_READS = 4
 FRESH_S = 0.4
 # The newest events, kept for all clients, and how many of them one client gets at once.
@@ -62,7 +63,7 @@ class EventReader:
     def __init__(self, source: EventLog, explain: Callable[[Exception], str]) -> None:
         self._source = source
         self._explain = explain
-        self._places = asyncio.Semaphore(MAX_READS)
+        self._places = LoginQueues(MAX_READS)
         self._newest: deque[Event] = deque(maxlen=_KEPT)
         self._since: dict[int, EntryId] = {}
         self._read_at_s = float("-inf")
@@ -72,7 +73,7 @@ class EventReader:
         """The events that `access` sees and the filter accepts. Raises RedisError, OSError or TimeoutError."""
         # An event is written some time after it happened, never before; clocks differ by less than a minute.
         oldest_ms = wanted.since - 60_000
-        async with self._places, asyncio.timeout(READ_LIMIT_S):
+        async with self._places.place(access), asyncio.timeout(READ_LIMIT_S):
             found: Found = await self._source.page(
                 lambda event: access.sees(event.camera) and wanted.takes(event), limit, start, oldest_ms
             )
@@ -83,14 +84,14 @@ class EventReader:
         camera = event_id.partition("/")[0].partition(":")[0]
         if not access.sees(camera):
             return None
-        async with self._places, asyncio.timeout(READ_LIMIT_S):
+        async with self._places.place(access), asyncio.timeout(READ_LIMIT_S):
             return await self._source.find(event_id, camera)
 
     async def counts(self, access: Access, camera: str) -> CameraCounts | None:
         """What a camera's zones and lines have counted; None if `access` does not see it. Raises as `page`."""
         if not access.sees(camera):
             return None
-        async with self._places, asyncio.timeout(READ_LIMIT_S):
+        async with self._places.place(access), asyncio.timeout(READ_LIMIT_S):
             return await self._source.counts(camera) or no_counts(camera)
 
     async def newest(self, access: Access) -> EventPage | None:

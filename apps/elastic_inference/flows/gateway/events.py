@@ -17,6 +17,7 @@ from elastic_inference.base.metrics import GatewayMetrics
 from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.access import Access
+from elastic_inference.flows.gateway.login_places import LoginPlaces
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def _view_key(access: Access) -> _ViewKey:
 class Subscription:
     """One client's pending events: the newest of each kind."""
 
-    def __init__(self, view: _View) -> None:
+    def __init__(self, view: _View, access: Access) -> None:
         self.view = view
+        self.access = access
         self._pending: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self.closed = False
@@ -91,22 +93,23 @@ class EventHub:
         self._parts = parts
         self._metrics = metrics
         self._clients: set[Subscription] = set()
+        self._places = LoginPlaces(MAX_CLIENTS)
         # There are at most as many views as tokens.
         self._views: dict[_ViewKey, _View] = {}
         self._has_clients = asyncio.Event()
         self._closed = False
 
-    @property
-    def full(self) -> bool:
-        """Whether new clients are refused."""
-        return len(self._clients) >= MAX_CLIENTS
+    def has_room(self, access: Access) -> bool:
+        """Whether this login may add a client."""
+        return self._places.has_room(access)
 
     def subscribe(self, access: Access) -> Subscription:
-        """Adds a client. It gets `hello` first, then the newest event of each kind."""
+        """Adds a client, for which there must be room. It gets `hello` first, then the newest event of each kind."""
         from elastic_inference.domain.rest import HelloEvent  # see `rest_parts`
 
         view = self._views.setdefault(_view_key(access), _View(access))
-        client = Subscription(view)
+        client = Subscription(view, access)
+        self._places.take(access)
         client.put("hello", self.event("hello", HelloEvent(__version__, self._time_ms())))
         for kind, event in view.latest.items():
             client.put(kind, event)
@@ -121,6 +124,7 @@ class EventHub:
     def unsubscribe(self, client: Subscription) -> None:
         """Removes a client."""
         self._clients.discard(client)
+        self._places.give_back(client.access)
         view = client.view
         view.clients.discard(client)
         if not view.clients and self._views.get(view.key) is view:

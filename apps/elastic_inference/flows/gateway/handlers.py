@@ -23,7 +23,9 @@ from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.access import EVERYBODY, Access
 from elastic_inference.flows.gateway.assets import AssetFolder
 from elastic_inference.flows.gateway.auth import SESSION_COOKIE, Authenticator, BrowserSession, FailureLimit
+from elastic_inference.flows.gateway.client_streams import ClientStream, TlsClientStream
 from elastic_inference.flows.gateway.events import EventHub
+from elastic_inference.flows.gateway.login_places import LoginPlaces
 from elastic_inference.flows.gateway.open_connections import OpenConnections
 from elastic_inference.flows.gateway.pool_state import NoDataYetError, PoolState
 from elastic_inference.flows.gateway.rest_parts import RestParts
@@ -55,7 +57,7 @@ class Gateway:
     openapi: bytes
     upstream: tuple[str, int]
     writes: WriteWatch
-    max_tunnels: int
+    tunnel_places: LoginPlaces
     allowed_hosts: AllowedHosts
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
@@ -64,13 +66,12 @@ class Gateway:
     throttle: Throttle = field(default_factory=Throttle)
     failures: FailureLimit = field(default_factory=FailureLimit)
     connections: OpenConnections = field(default_factory=OpenConnections)
-    # For each open tunnel, the function that ends it; `opening` more are being connected.
+    # For each open tunnel, the function that ends it.
     tunnels: set[Callable[[], object]] = field(default_factory=set)
-    opening: int = 0
     # Requests being answered, events and tunnels included.
     busy: int = 0
-    # Total size of large bodies, made for one response each, that clients are still reading.
-    sending: int = 0
+    # The bytes of large bodies, made for one response each, that clients are still reading.
+    sending: LoginPlaces = field(default_factory=lambda: LoginPlaces(MAX_SENDING_BYTES))
 
 
 def as_utf8(header: str) -> str:
@@ -236,19 +237,40 @@ class BaseHandler(RequestHandler):
     async def send(self, body: bytes, *, own: bool = False) -> None:
         """Responds with a body; a client that reads slowly gets it piece by piece.
 
-        `own`: it was made for this response only. Raises ApiError 503 if slow clients hold too many such bodies.
+        `own`: it was made for this response only. Raises ApiError 503 if slow clients hold too many such bodies, or the
+        token's rights have changed meanwhile, and 401 if it has been removed.
         """
+        if own and not self.may_go_on():
+            if self.gateway.auth.current(self.access) is None:
+                raise ApiError(401, "The token has been removed.")
+            raise ApiError(503, "The rights of this token have just changed: try again.", 1)
         if len(body) <= _PIECE_BYTES:
             self.finish(body)
-            return
-        gateway, count = self.gateway, len(body) if own else 0
-        if count and gateway.sending and gateway.sending + count > MAX_SENDING_BYTES:
+        elif not own:
+            await self._send_pieces(body)
+        else:
+            await self._send_own(body)
+
+    async def _send_own(self, body: bytes) -> None:
+        sending, connections = self.gateway.sending, self.gateway.connections
+        if not sending.take(self.access, len(body)):
             raise ApiError(503, "Too many large responses are being read: try again in a moment.", 2)
-        gateway.sending += count
+        connections.add(self.cut_off, self.may_go_on)
         try:
             await self._send_pieces(body)
         finally:
-            gateway.sending -= count
+            connections.remove(self.cut_off)
+            sending.give_back(self.access, len(body))
+
+    def may_go_on(self) -> bool:
+        """Whether the token still allows what it allowed when the request came."""
+        return self.gateway.auth.current(self.access) == self.access
+
+    def cut_off(self) -> None:
+        """Ends the connection in the middle of a response."""
+        stream = getattr(self.request.connection, "stream", None)
+        if isinstance(stream, (ClientStream, TlsClientStream)):
+            stream.end_stalled()
 
     async def _send_pieces(self, body: bytes) -> None:
         self.set_header("Content-Length", str(len(body)))

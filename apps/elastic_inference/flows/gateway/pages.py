@@ -124,9 +124,15 @@ class TunnelHandler(BaseHandler):
         self._stream_id, self._visible = stream_id, visible
         if not visible:
             stream_id = keys.stream_id(f"none-{secrets.token_hex(16)}", "none")
-        if len(gateway.tunnels) + gateway.opening >= gateway.max_tunnels:
+        if not gateway.tunnel_places.take(self.access):
             raise ApiError(429, "Too many viewers: try again later.", 10)
-        gateway.opening += 1
+        try:
+            await self._tunnel(stream_id)
+        finally:
+            gateway.tunnel_places.give_back(self.access)
+
+    async def _tunnel(self, stream_id: str) -> None:
+        gateway = self.gateway
         try:
             upstream, answer = await open_upstream(*gateway.upstream, self._head(stream_id))
         except UpstreamError as error:
@@ -138,8 +144,6 @@ class TunnelHandler(BaseHandler):
             if not error.closed:
                 gateway.state.note_tunnel(False)
             raise ApiError(502, "The websocket server is unreachable; live video is unavailable.", 2) from None
-        finally:
-            gateway.opening -= 1
         gateway.state.note_tunnel(True)
         stream = self.detach()
         gateway.busy -= 1

@@ -48,6 +48,7 @@ from elastic_inference.flows.gateway.bad_request import replace_bare_response
 from elastic_inference.flows.gateway.client_streams import open_stream
 from elastic_inference.flows.gateway.events import EventHub
 from elastic_inference.flows.gateway.handlers import Gateway
+from elastic_inference.flows.gateway.login_places import LoginPlaces
 from elastic_inference.flows.gateway.pool_state import PoolState
 from elastic_inference.flows.gateway.rest_parts import RestParts
 from elastic_inference.flows.gateway.snapshot_client import SnapshotClient
@@ -156,7 +157,7 @@ class GatewayServer:
             openapi=(HERE / "openapi.json").read_bytes(),
             upstream=upstream,
             writes=self._writes,
-            max_tunnels=self._max_tunnels,
+            tunnel_places=LoginPlaces(self._max_tunnels),
             allowed_hosts=AllowedHosts(settings.allowed_hosts, socket.gethostname()),
             allowed_origins=settings.allowed_origins,
             trusted_proxies=parse_networks(settings.trusted_proxies),

@@ -1,20 +1,27 @@
 """The newest frame of a stream with its boxes drawn, fetched from the websocket server.
 
-Called by the snapshot handler. The websocket server shares and bounds snapshots; this is its HTTP client.
+Called by the snapshot handler. Requests for a stream share one answer. The websocket server takes a limited number of
+snapshots at once; no login gets more than half of them.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from urllib.parse import quote
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 
 from elastic_inference.domain.errors import ElasticInferenceError
+from elastic_inference.flows.gateway.access import Access
+from elastic_inference.flows.gateway.login_places import LoginQueues
 
 # The websocket server waits 3 s for a frame, then draws it.
 CONNECT_LIMIT_S = 3.0
 ANSWER_LIMIT_S = 8.0
-MAX_CONNECTIONS = 64
+# As many as the websocket server takes at once; more have to wait here.
+MAX_AT_ONCE = 16
+WAIT_LIMIT_S = 8.0
 MAX_BYTES = 64 * 1024 * 1024
 # The websocket server refuses unknown host names, and the gateway may know it by any name.
 HOST_OF_REQUESTS = "localhost"
@@ -36,11 +43,32 @@ class SnapshotClient:
         """`host` and `port` are those of the websocket server."""
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._client = AsyncHTTPClient(
-            force_instance=True, max_clients=MAX_CONNECTIONS, max_body_size=MAX_BYTES, max_buffer_size=MAX_BYTES
+            force_instance=True, max_clients=MAX_AT_ONCE, max_body_size=MAX_BYTES, max_buffer_size=MAX_BYTES
         )
+        self._queues = LoginQueues(MAX_AT_ONCE)
+        self._under_way: dict[str, asyncio.Task[bytes]] = {}
 
-    async def take(self, stream_id: str) -> bytes:
+    async def take(self, stream_id: str, access: Access) -> bytes:
         """A JPEG, at most half a second old. Raises NoSnapshotError: 404, 429, 503 or 504."""
+        if stream_id in self._under_way:
+            return await self._shared(stream_id)
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(WAIT_LIMIT_S):
+                    await held.enter_async_context(self._queues.place(access))
+            except TimeoutError:
+                raise NoSnapshotError(429, "Too many snapshots are being taken: try again in a moment.") from None
+            return await self._shared(stream_id)
+
+    async def _shared(self, stream_id: str) -> bytes:
+        task = self._under_way.get(stream_id)
+        if task is None:
+            task = asyncio.create_task(self._fetch(stream_id))
+            self._under_way[stream_id] = task
+            task.add_done_callback(lambda _: self._under_way.pop(stream_id))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, stream_id: str) -> bytes:
         url = f"http://{self._address}/{quote(stream_id)}/snapshot.jpg"
         try:
             answer: HTTPResponse = await self._client.fetch(
@@ -61,4 +89,6 @@ class SnapshotClient:
 
     def close(self) -> None:
         """Cancels the requests in progress."""
+        for task in self._under_way.values():
+            task.cancel()
         self._client.close()
