@@ -87,28 +87,14 @@ else
 	@$(BIN)/pytest $(ARGS)
 endif
 
-# A machine that is busy with other things can make a test late. So what has failed (exit code 1) runs once more, with
-# nothing beside it, and is named. A fault fails again. Nothing is selected if no test is known to have failed (code 5).
-ONCE_MORE := || { [ $$? -eq 1 ] && echo "SECOND TRY, with nothing beside them, of those that have just failed:" \
-    && $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 3 -v
-
-# The slow files first, so that short ones fill the end. The tests of a file stay together, since they share services.
-# Each worker reads all files. On a fresh clone each would also compile all: two readers do that before.
 test-side-by-side: install
-	@[ -d tests/unit/__pycache__ ] || printf '%s\n' tests/integration tests/unit \
-	    | xargs -P 2 -I{} $(BIN)/pytest --collect-only -qq {} >/dev/null || true
-	@$(BIN)/pytest -m "not alone and not load" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-	    tests/e2e tests/integration tests/unit \
-	    $(ONCE_MORE) -m "not alone and not load"; }
+	@tools/lib/python-tests.sh side-by-side $(WORKERS)
 
-# Only the files that hold such tests: to read all files takes as long as some of these tests.
 test-alone: install
-	@$(BIN)/pytest -m "alone and not load" \
-	    $$(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit) \
-	    $(ONCE_MORE) -m "alone and not load"; }
+	@tools/lib/python-tests.sh alone
 
 test-load: install ## a system under load for minutes: scale ratio, fair shares, restarts, many cameras (ARGS="-k name")
-	@$(BIN)/pytest -m load $(ARGS) $(ONCE_MORE) -m load; }
+	@tools/lib/python-tests.sh load $(ARGS)
 
 build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
 	@echo "installing what runs the example of a function into build/functions"
