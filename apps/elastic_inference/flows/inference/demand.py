@@ -52,7 +52,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class DemandReading:
     """This pod's share of what arrives, frames a second.
 
     `since_s`: the time of the change, by the clock of the samples, if it covers the time since one; None if it covers
@@ -107,7 +107,7 @@ class DemandWindow:
         self._flows: deque[Flow] = deque()
         self._began_s: float | None = None
 
-    def add(self, flow: Flow) -> Demand | None:
+    def add(self, flow: Flow) -> DemandReading | None:
         """Adds a sample, not earlier than the last; returns the demand, None if no pod popped a frame in the window."""
         flows = self._flows
         if flows and flow.at_s <= flows[-1].at_s:
@@ -123,14 +123,14 @@ class DemandWindow:
         joins = flow.own - first.own < _ALONE * (flow.popped - first.popped)
         if joins and flow.at_s - began_s < JOINS_S:
             known = flow.at_s - began_s >= SHARE_S
-            return Demand(_rate(window) * _share(window) if known else 0.0, first.at_s, joins=True)
+            return DemandReading(_rate(window) * _share(window) if known else 0.0, first.at_s, joins=True)
         rise = self._rise(window)
         shift = change_of([(each.popped, each.own) for each in window], [each.at_s for each in window])
         if rise is None and shift is None:
             whole_s = min(FIRST_SPAN_S, self._window_s)
-            return Demand(_rate(window, whole_s) * _share(window)) if flow.popped > first.popped else None
+            return DemandReading(_rate(window, whole_s) * _share(window)) if flow.popped > first.popped else None
         fps = _rate(window[rise or 0 :]) * _share(window[shift or 0 :])
-        return Demand(fps, window[max(rise or 0, shift or 0)].at_s)
+        return DemandReading(fps, window[max(rise or 0, shift or 0)].at_s)
 
     def _in_window(self) -> Sequence[Flow]:
         found: list[Flow] = []

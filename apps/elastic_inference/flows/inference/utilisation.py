@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elastic_inference.domain.scale_ratio import scale_ratio
-from elastic_inference.flows.inference.demand import FIRST_SPAN_S, Demand
+from elastic_inference.flows.inference.demand import FIRST_SPAN_S, DemandReading
 
 # A pod that is nearly busy and drops this share of its demand is full, even if its queue ran empty now and then.
 FULL_BUSY = 0.8
@@ -113,7 +113,7 @@ class Utilisation:
         """Another model takes `factor` times as long for a frame from now on: the capacity changes at once."""
         self._capacity_fps /= factor
 
-    def add(self, sample: LoadSample, demand: Demand | None = None) -> LoadReading:
+    def add(self, sample: LoadSample, demand: DemandReading | None = None) -> LoadReading:
         """Adds a sample, later than the last one; returns the reading of the window that ends with it.
 
         Without a `demand` it is what was inferred or dropped. Since a change of it, the capacity is that since the

@@ -11,7 +11,7 @@ from elastic_inference.adapters.frame_queue import PopBatch
 from elastic_inference.adapters.frame_queue.pop_batch import InvalidFrame
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.domain.errors import DropReason, InvalidFrameError, InvalidReason
-from elastic_inference.flows.inference.demand import Demand
+from elastic_inference.flows.inference.demand import DemandReading
 from elastic_inference.flows.inference.load_meter import LoadMeter
 from elastic_inference.flows.inference.utilisation import ClaimedDrops, LoadReading, LoadSample, Utilisation
 
