@@ -14,7 +14,7 @@ from elastic_inference.adapters.redis_input import MAX_DROPS_A_SECOND
 from elastic_inference.flows.inference.demand import (
     JOINS_S,
     SHARE_S,
-    Demand,
+    DemandReading,
     DemandWindow,
     Flow,
     FlowCounter,
@@ -42,7 +42,7 @@ def arrivals(kind: str, rate: float, until_s: float, seed: int, step: tuple[floa
 
 def watched(
     times: list[float], until_s: float, share: float = 1.0, seed: int = 1
-) -> Iterator[tuple[float, Demand | None]]:
+) -> Iterator[tuple[float, DemandReading | None]]:
     """(time, demand) at each measurement of a pod that pops each frame with the probability `share`."""
     chance, window = random.Random(seed), DemandWindow(WINDOW_S)  # noqa: S311  a test's
     due = own = 0

@@ -34,7 +34,7 @@ class Samples(Utilisation):
         super().__init__(5.0, fixed=1.0, first_available=1.0, first_fps=100.0)
         self.seen: list[LoadSample] = []
 
-    def add(self, sample: LoadSample, demand: Demand | None = None) -> LoadReading:
+    def add(self, sample: LoadSample, demand: DemandReading | None = None) -> LoadReading:
         self.seen.append(sample)
         return super().add(sample, demand)
 
