@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder, mean_grey
 from elastic_inference.adapters.source.network import NetworkSource
+from elastic_inference.domain.errors import SourceError
 from tests.support.paff import moving_bars, paff
 from tests.support.rtsp_plain import encode, rtsp_camera
 
@@ -53,3 +56,16 @@ def test_a_size_that_changes_in_the_running_stream_is_followed() -> None:
     found, _ = frames(encode(1, 10, 5) + encode(1, 10, 5, "640x480"), 24)
     assert {(width, height) for width, height, _ in found} == {(320, 240), (640, 480)}
     assert min(brightness for *_, brightness in found) > 60
+
+
+def test_a_camera_that_refuses_its_sound_is_shown() -> None:
+    with rtsp_camera(encode(1, 10, 5), 10, sound="refused") as port:
+        source = NetworkSource(f"rtsp://127.0.0.1:{port}/live", 20.0, "tcp")
+        source.grab(lambda: None)
+        source.close()
+
+
+def test_a_camera_with_sound_alone_is_named() -> None:
+    with rtsp_camera(encode(1, 10, 5), 10, sound="alone") as port, pytest.raises(SourceError) as caught:
+        NetworkSource(f"rtsp://127.0.0.1:{port}/live", 20.0)
+    assert "has no video: it holds only audio: look for another path" in str(caught.value)

@@ -106,6 +106,21 @@ def test_over_rtmp_it_ends_in_an_error(opens: Callable[[str], Source]) -> None:
             server.kill()
 
 
+def test_sound_that_goes_on_without_video_ends_in_an_error() -> None:
+    port = free_port()
+    sources = "-re -f lavfi -i testsrc2=s=64x48:r=10:d=3 -re -f lavfi -i sine"
+    codecs = "-c:v libx264 -preset ultrafast -tune zerolatency -g 5 -pix_fmt yuv420p -c:a mp2"
+    target = f"-max_interleave_delta 100000 -f mpegts udp://127.0.0.1:{port}?pkt_size=1316"
+    command = f"ffmpeg -v quiet {sources} {codecs} {target}"
+    settings = load(CameraSettings, {"CAMERA": f"udp://127.0.0.1:{port}", "SOURCE_STALL_S": "2"})
+    with subprocess.Popen(command.split(), stdin=subprocess.DEVNULL) as camera:
+        try:
+            with pytest.raises(SourceError, match="has sent no video for 2 s, only audio: restart it"):
+                read_on(open_camera(settings), 1000)
+        finally:
+            camera.kill()
+
+
 def metadata_without_end(server: RtmpServer, client: socket.socket) -> None:
     server.wait_for(client, "tcUrl")
     while server.sent < 64 << 20:
@@ -140,6 +155,20 @@ def test_over_hls_it_ends_in_an_error(opens: Callable[[str], Source]) -> None:
             source = opens(f"http://127.0.0.1:{camera.port}/live.m3u8")
             with pytest.raises(SourceError, match=WHY):
                 read_on(source, 1000)
+
+
+def test_a_read_that_goes_on_without_frames_can_be_interrupted() -> None:
+    with serving(HEAD % (b"200 OK", b"Content-Type: video/mp2t\r\n") + mpeg_ts(encode(1, 10, 5))) as segments:
+        playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:%d/a.ts\n" % segments.port
+        with serving(HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\n") + playlist) as camera:
+            url = f"http://127.0.0.1:{camera.port}/live.m3u8"
+            source = open_camera(load(CameraSettings, {"CAMERA": url, "SOURCE_STALL_S": "60"}))
+            # FFmpeg asks for the playlist again and again.
+            threading.Timer(1.5, source.interrupt).start()
+            began = time.monotonic()
+            with pytest.raises(SourceError, match="has sent no complete frame for 60 s"):
+                read_on(source, 1000)
+            assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,10 @@ class _Camera:
         encoding: str,
         on_play: Callable[[str], None] = lambda url: None,
         second: str = "",
+        sound: str = "",
     ) -> None:
         self._access = access
+        self._sound = sound
         self._second = second
         self._playing: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -205,7 +207,14 @@ class _Camera:
                 f"a=rtpmap:96 {self._encoding}/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}\r\n"
                 "a=control:track0\r\n"
             )
+            if self._sound == "alone":
+                body = body[: body.index("m=")]
+            if self._sound:
+                body += "m=audio 0 RTP/AVP 8\r\nc=IN IP4 0.0.0.0\r\na=control:track1\r\n"
             lines += [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+        elif method == "SETUP" and self._sound == "refused" and url.endswith("track1"):
+            connection.sendall(f"RTSP/1.0 404 Not Found\r\n{lines[0]}\r\n\r\n".encode())
+            return method
         elif method == "SETUP":
             lines += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 12345678;timeout=60"]
         else:
@@ -259,15 +268,24 @@ def rtsp_camera(
     encoding: str = "H264",
     on_play: Callable[[str], None] = lambda url: None,
     second: str = "",
+    sound: str = "",
     host: str = "127.0.0.1",
 ) -> Iterator[int]:
     """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
 
     Clients join where the camera is at that moment, or at frame `join_at`. `encoding` is what the description calls
     the codec. `on_play` gets the URL of each client that begins to watch, in any thread. A camera that allows one
-    session only may `refuse` a second client, or `replace` the first by it.
+    session only may `refuse` a second client, or `replace` the first by it. Its description names `sound` too if it is
+    `alone` (without video) or `refused` (to each client that asks for it).
     """
-    camera = _Camera(*(stream, fps, tls, join_at), access=access, encoding=encoding, on_play=on_play, second=second)
+    camera = _Camera(
+        *(stream, fps, tls, join_at),
+        access=access,
+        encoding=encoding,
+        on_play=on_play,
+        second=second,
+        sound=sound,
+    )
     listener = socket.create_server((host, 0))
     listener.settimeout(0.2)
 

@@ -13,6 +13,9 @@ _CODEC_ID = re.compile(rb"\x86([\x83-\xbf])(V_[!-~]{1,61})")
 # `a=rtpmap:<payload type> <encoding>/<clock rate>` (RFC 8866, section 6.6).
 _RTPMAP = re.compile(r"a=rtpmap:(\d{1,3}) ([\w.+-]{1,40})/")
 
+# `m=<media> <port> …` (RFC 8866, section 5.14).
+_MEDIA = re.compile(r"(?m)^m=([a-z]{1,16}) ")
+
 
 def matroska_codec(begin: bytes) -> str | None:
     """The first video codec named at the start of a Matroska or WebM file; None for any other file."""
@@ -27,3 +30,8 @@ def sdp_codec(description: str) -> str | None:
             found = _RTPMAP.search(media)
             return found[2] if found else None
     return None
+
+
+def sdp_media(description: str) -> list[str]:
+    """The kinds of media in a session description, such as `audio`: each once, in alphabetical order."""
+    return sorted(set(_MEDIA.findall(description)))

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import IO
+from typing import IO, cast
 
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
@@ -20,7 +20,7 @@ from av.container import InputContainer
 from elastic_inference.adapters.source.colours import HDR, colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder, most_pixels, pixel_limit
 from elastic_inference.adapters.source.ffmpeg_memory import bound_blocks
-from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, source_error
+from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, no_video, source_error
 from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.adapters.source.thinning import Thinning
@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 # FFmpeg decodes any .txt file as ANSI art, which is never what the user meant.
 _TEXT_CODECS = frozenset({"ansi", "xbin", "bintext", "idf"})
 DEFAULT_FPS = 25.0
+# MPEG-TS: what comes with another number after the sender was set up anew belongs to the stream that is read.
+_ONE_STREAM = {"merge_pmt_versions": "1"}
+# Decoders hold back 16 frames at most: so many packets and key frames without a frame are of another codec.
+_UNDECODED_PACKETS, _UNDECODED_KEYS, _UNDECODED_S = 40, 3, 3.0
 _SAID = Throttle()
 # FFmpeg's log level holds for the whole process.
 _SUMMARY_LOCK = threading.Lock()
@@ -68,9 +72,8 @@ class Container:
         self._fatal = fatal
         bound_blocks(most_pixels(max_pixels))
         # FFmpeg decodes some frames while it opens a source.
-        self._input = self._open(
-            url, format_name, {**(options or {}), **pixel_limit(max_pixels)}, timeout_s, decode_device
-        )
+        options = {**(options or {}), **pixel_limit(max_pixels), **_ONE_STREAM}
+        self._input = self._open(url, format_name, options, timeout_s, decode_device)
         try:
             self.stream = self._video_stream()
             self.decoder: Decoder | None = None
@@ -85,13 +88,16 @@ class Container:
         base = self.stream.time_base
         self._time_base = None if base is None else (base.numerator, base.denominator)
         self._is_avi = self._input.format.name == "avi"
-        self._packets = self._input.demux(self.stream)
+        self._index = self.stream.index
+        # Of a live input every stream is read: PyAV's time-out counts one packet, whichever stream it belongs to.
+        self._packets = self._input.demux(*(() if self._stall_s else (self.stream,)))
         self._frames: deque[av.VideoFrame | bytes] = deque()
         self._packet_time_s: float | None = None
         self._ended = False
         self._resting: Resting[av.Packet[av.VideoStream]] | None = None
         self._on_skip: Callable[[], None] = _nothing
         self._thinning: Thinning | None = None
+        self._undecoded = _Undecoded()
         self._key_time_s: float | None = None
         self.key_interval_s: float | None = None  # between the last two key frames
 
@@ -111,12 +117,7 @@ class Container:
     def read(self, on_data: Callable[[], None]) -> av.VideoFrame | bytes | None:
         """The next frame, or JPEG packet of a raw stream; None at the end. Raises SourceError."""
         while not self._frames and not self._ended:
-            try:
-                packet = next(self._packets, None)
-            except (av.error.ExitError, TimeoutError):
-                raise self._silent() from None
-            except (av.FFmpegError, OSError) as error:
-                raise source_error(self._what, error, self._fatal) from None
+            packet = self._next_packet()
             if packet is None or packet.size == 0:
                 self._ended = True
                 if self.decoder is not None:
@@ -134,9 +135,34 @@ class Container:
                 self._frames.extend(self._decode(packet, self.decoder))
             else:
                 self._read_resting(packet, self.decoder, self._resting)
+            if not self._frames and not self._fatal and self._undecoded.add(packet.is_keyframe):
+                raise SourceError(
+                    f"{self._what} sends video that can't be decoded as {self.codec}: its format may have changed."
+                )
+        if self._undecoded.packets:
+            self._undecoded = _Undecoded()
         return self._frames.popleft() if self._frames else None
 
-    def _silent(self) -> SourceError:
+    def _next_packet(self) -> av.Packet[av.VideoStream] | None:
+        """The next packet of the video; an empty one or None at the end. Raises SourceError."""
+        began = time.monotonic()
+        while True:
+            try:
+                packet = next(self._packets, None)
+            except (av.error.ExitError, TimeoutError):
+                raise self.silent() from None
+            except (av.FFmpegError, OSError) as error:
+                raise source_error(self._what, error, self._fatal) from None
+            if packet is None or packet.stream_index == self._index:
+                return cast("av.Packet[av.VideoStream] | None", packet)
+            if packet.size and time.monotonic() - began >= self._stall_s:
+                raise SourceError(
+                    f"{self._what} has sent no video for {self._stall_s:g} s, only {packet.stream.type}: restart it if "
+                    "this continues."
+                )
+
+    def silent(self) -> SourceError:
+        """The error for a source that sends nothing."""
         # FFmpeg does not tell a camera that sends nothing from one whose frame never ends.
         return SourceError(
             f"{self._what} has sent no complete frame for {self._stall_s:g} s: is it still switched on and reachable? "
@@ -286,9 +312,7 @@ class Container:
         streams = [each for each in self._input.streams.video if not _is_cover(each)]
         if not streams:
             others = sorted({each.type for each in self._input.streams if each.type != "video"})
-            found = f"only {' and '.join(others)}" if others else "no streams"
-            advice = "." if self._fatal else ": look for another path or channel of the camera."
-            raise kind(f"{self._what} has no video: it holds {found}{advice}")
+            raise no_video(self._what, others, self._fatal)
         known = [each for each in streams if each.codec_context is not None]
         if not known:
             codec = _codec_of(self._input, streams[0].index, self._name_codec)
@@ -298,6 +322,21 @@ class Container:
         if best.codec_context.name in _TEXT_CODECS:
             raise kind(f"{self._what} is text, not a video.")
         return best
+
+
+class _Undecoded:
+    """Packets since the last frame."""
+
+    def __init__(self) -> None:
+        self.packets = self._keys = 0
+        self._began = time.monotonic()
+
+    def add(self, is_key: bool) -> bool:
+        """Counts a packet; returns whether they are more than any decoder holds back."""
+        self.packets += 1
+        self._keys += is_key
+        many = self.packets >= _UNDECODED_PACKETS and self._keys >= _UNDECODED_KEYS
+        return many and time.monotonic() - self._began >= _UNDECODED_S
 
 
 def _nothing() -> None:

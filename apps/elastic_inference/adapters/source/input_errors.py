@@ -6,6 +6,7 @@ Called by `container`. FFmpeg's own messages quote URLs, so none of them is pass
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 import av
 import av.error
@@ -15,6 +16,7 @@ from elastic_inference.domain.errors import SourceError, SourceFatalError
 # What to do about a codec without a decoder, for a camera and for a file.
 SET_CODEC = "set it to H.264, H.265 or MJPEG."
 UNKNOWN_NAME = "has an unknown host name."
+ANOTHER_PATH = ": look for another path or channel of the camera."
 NO_HTTP = "does not answer as HTTP does: check the port and the scheme of its URL."
 CONVERT_FILE = "convert it to H.264, H.265 or MJPEG."
 # (error class, what happened and what to do). The first match counts; a file's own table comes first.
@@ -62,3 +64,10 @@ def source_error(what: str, error: Exception, is_file: bool = False) -> SourceEr
     reason = getattr(error, "strerror", None) or type(error).__name__
     hint = "expected a video file." if is_file else "is the address right, and reachable from here?"
     return kind(f"{what} can't be read ({reason}): {hint}")
+
+
+def no_video(what: str, found: Sequence[str], is_file: bool = False) -> SourceError:
+    """The error for a source without video; `found` are the kinds of streams that it has instead."""
+    kind = SourceFatalError if is_file else SourceError
+    holds = f"only {' and '.join(found)}" if found else "no streams"
+    return kind(f"{what} has no video: it holds {holds}{'.' if is_file else ANOTHER_PATH}")

@@ -13,6 +13,8 @@ _AT_START_S = 10.0
 _BACKLOG_S = 60.0
 # Time stamps of cameras may run too fast, as if they sent fewer frames: that is no recording.
 _NO_CAMERA = 3.0
+# A longer step of the time stamps is that of a camera whose clock was set, or a playlist's next part.
+_LONGEST_STEP_S = 5.0
 # What is known to be a recording.
 _SPEED = 1.1
 _LONGEST_PAUSE_S = 0.25
@@ -30,7 +32,8 @@ class LivePace:
     def pause_s(self, media_s: float, now: float) -> float:
         """How long to wait before the frame of this media time is used; 0 for a source that sends in real time."""
         if self._media_s is not None:
-            lead_s = self._lead_s + (media_s - self._media_s) - self._speed * (now - self._now)
+            step_s = min(media_s - self._media_s, _LONGEST_STEP_S)
+            lead_s = self._lead_s + step_s - self._speed * (now - self._now)
             self._lead_s = max(lead_s, -_BACKLOG_S)
         self._media_s, self._now = media_s, now
         if self._lead_s > _BURST_S:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
-from elastic_inference.adapters.source.codec_names import sdp_codec
+from elastic_inference.adapters.source.codec_names import sdp_codec, sdp_media
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.forwarder import Forwarder
 from elastic_inference.adapters.source.guarded import RtspGuard, RtspPeer
 from elastic_inference.adapters.source.hls_proxy import HlsProxy
-from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME, source_error
+from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME, no_video, source_error
 from elastic_inference.adapters.source.live_frames import LiveFrames
 from elastic_inference.adapters.source.rtmp import RTMP_PORTS, RtmpAnswers, rtmp_application
 from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
@@ -100,6 +100,7 @@ class NetworkSource:
         self._rules = rules
         self._forwarder: Forwarder | HlsProxy | None = None
         self._guard: RtspGuard | None = None
+        self._interrupted = False
         self._rtmp = RtmpAnswers()
         try:
             self._container = self._open(url, transport)
@@ -120,6 +121,8 @@ class NetworkSource:
             return self._frames.grab(on_data)
         except SourceError as error:
             refused = self._refused()
+            if self._interrupted and not refused:
+                raise self._container.silent() from None
             raise (SourceError(refused) if refused else error) from None
 
     def retrieve(self) -> CapturedFrame:
@@ -139,7 +142,13 @@ class NetworkSource:
         return self._container.facts(self._transport)
 
     def interrupt(self) -> None:
-        """Does nothing: a connection of FFmpeg is not thread-safe. Its own time-out ends a blocked `grab`."""
+        """Ends a blocked `grab` where the connection passes through here; safe to call from any thread.
+
+        FFmpeg's own connections are not thread-safe: there, only a time-out ends it.
+        """
+        if self._forwarder is not None:
+            self._interrupted = True
+            self._forwarder.close()
 
     def close(self) -> None:
         """Closes the connection."""
@@ -152,14 +161,22 @@ class NetworkSource:
             return SourceError(f"{self._what} {refusal}")
         if "(Input/output error)" in str(error) and self._rules is None and _is_unknown(self._url):
             return SourceError(f"{self._what} {UNKNOWN_NAME}")
-        if self._scheme not in RTSP_SCHEMES or "(401)" not in str(error):
+        if self._scheme not in RTSP_SCHEMES:
             return error
+        if "(401)" not in str(error):
+            return (self._without_video() if _may_be_transport(error) else None) or error
         if url_credentials(self._url)[0] is None:
             return SourceError(f"{self._what} asks for a login (401): expected rtsp://user:password@host/…")
         login = self._forwarder.login if isinstance(self._forwarder, Forwarder) else None
         if login is not None and login.missing is not None:
             return SourceError(f"{self._what} can't be logged in to: {login.missing}.")
         return error
+
+    def _without_video(self) -> SourceError | None:
+        """The error for a camera that offers no video; None if it does, or does not answer."""
+        answer = ask(self._url, self._stall_s, self._certificate, self._rules)
+        found = sdp_media(answer.description) if answer is not None else []
+        return no_video(self._what, found) if found and "video" not in found else None
 
     def _needs_login(self) -> bool:
         """Whether the camera asks for a login that FFmpeg does not know."""
@@ -290,6 +307,8 @@ class NetworkSource:
         options = {**_LOW_DELAY, **options, "protocol_whitelist": _PROTOCOLS[self._scheme]}
         if self._scheme in RTSP_SCHEMES:
             options["timeout"] = str(round(self._stall_s * 1e6))
+            # A camera that refuses its sound or metadata would fail as a whole.
+            options["allowed_media_types"] = "video"
         return Container(
             url,
             self._what,

@@ -136,12 +136,14 @@ class SourceWatch:
     def report(self, now: float) -> SourceReport:
         """Returns the state, and reports it to Prometheus."""
         with self._lock:
-            while self._frames and now - self._frames[0] > self._window_s:
+            # Two are kept: a slow camera has fewer than two in the window.
+            while len(self._frames) > 2 and now - self._frames[0] > self._window_s:
                 self._frames.popleft()
             fps = 0.0
             if len(self._frames) > 1:
-                # Count intervals, not frames: exact from the second frame on.
-                fps = (len(self._frames) - 1) / max(self._frames[-1] - self._frames[0], 1e-6)
+                # Count intervals, not frames: exact from the second frame on. If the next one is late, the rate falls.
+                last = self._frames[-1]
+                fps = (len(self._frames) - 1) / max(last - self._frames[0], now - last, 1e-6)
             if self._state is not SourceState.LIVE:
                 fps = 0.0
             live = self._state is SourceState.LIVE

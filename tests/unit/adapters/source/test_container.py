@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.videos import write_video
 
+from elastic_inference.adapters.source import container
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.domain.errors import SourceError, SourceFatalError
@@ -93,3 +95,31 @@ def test_software_decodes_where_the_hardware_can_not_and_that_is_said_once(
         assert frames == 3
     said = [record for record in caplog.records if "decoding in software" in record.getMessage()]
     assert len(said) == (0 if in_hardware else 1)
+
+
+def mpeg_ts(codec: str, options: str = "") -> bytes:
+    """50 frames of MPEG-TS, with a key frame every 10."""
+    command = (
+        f"ffmpeg -v error -f lavfi -i testsrc2=size=64x64:rate=25 -t 2 -c:v {codec} -g 10 -bf 0 -pix_fmt yuv420p"
+        f" {options} -f mpegts -"
+    )
+    return subprocess.run(command.split(), capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+
+
+def frames_of(opened: Container) -> int:
+    count = 0
+    while opened.read(lambda: None) is not None:
+        count += 1
+    return count
+
+
+def test_a_codec_that_changes_in_the_running_stream_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "_UNDECODED_S", 0.0)
+    joined = mpeg_ts("libx264") + mpeg_ts("mpeg2video")
+    with pytest.raises(SourceError, match="can't be decoded as h264: its format may have changed"):
+        frames_of(Container(io.BytesIO(joined), "The camera x"))
+
+
+def test_a_stream_that_gets_another_number_is_read_on() -> None:
+    joined = mpeg_ts("libx264") + mpeg_ts("libx264", "-streamid 0:300")
+    assert frames_of(Container(io.BytesIO(joined), "The camera x")) == 100

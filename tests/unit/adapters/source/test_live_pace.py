@@ -36,6 +36,14 @@ def test_a_camera_with_wrong_time_stamps_and_uneven_frames_never_waits(speed: fl
     assert not any(pace.pause_s(number / FPS * speed, number / FPS + jitter.uniform(0, 2)) for number in range(20_000))
 
 
+@pytest.mark.parametrize("after_s", [0, 5, 100])
+def test_a_camera_whose_clock_is_set_never_waits(after_s: float) -> None:
+    pace = LivePace()
+    for number in range(200 * FPS):
+        jump_s = 500 if number > after_s * FPS else 0
+        assert pace.pause_s(number / FPS + jump_s, number / FPS) == 0
+
+
 def test_what_comes_at_once_after_a_pause_of_the_network_never_waits() -> None:
     pace = LivePace()
     for number in range(60 * FPS):

@@ -35,6 +35,14 @@ def test_live_with_its_rate(watch: SourceWatch, registry: CollectorRegistry) -> 
     assert value(registry, "ei_source_fps") == pytest.approx(5)
 
 
+def test_a_slow_camera_has_a_rate(watch: SourceWatch) -> None:
+    watch.opened(0.0)
+    for number in range(3):
+        watch.frame(8.0 * number)
+    assert watch.report(23.0).fps == pytest.approx(1 / 8)
+    assert watch.report(32.0).fps == pytest.approx(1 / 16), "the next frame is late"
+
+
 def test_silence_is_a_stall_until_frames_come_again(watch: SourceWatch, registry: CollectorRegistry) -> None:
     watch.opened(0.0)
     watch.frame(0.5)
