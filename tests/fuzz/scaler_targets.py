@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.grpc_server.connection import MAX_UNREAD_BYTES, GrpcConnection
+from elastic_inference.adapters.grpc_server.flood_meter import FloodMeter
 from elastic_inference.base.metrics import ScalerMetrics
 from elastic_inference.domain.scaler_messages import (
     ScaledObjectRef,
@@ -70,7 +71,7 @@ async def _connected(data: bytes) -> None:
         yield b"\x08\x01"
 
     wire = _Wire()
-    connection = GrpcConnection({PATH: method}, ScalerMetrics(CollectorRegistry()), lambda: None)
+    connection = GrpcConnection({PATH: method}, ScalerMetrics(CollectorRegistry()), FloodMeter(0.0), lambda: None)
     connection.connection_made(cast(asyncio.BaseTransport, wire))
     size = max(1, len(data) // (1 + data[0] % 8)) if data else 1
     for start in range(1, len(data), size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import grpc
@@ -73,21 +73,47 @@ def test_a_client_that_breaks_http2_or_floods_loses_its_connection(
         ("protocol", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
         ("protocol", PREFACE + b"\xff" * 4096),
         ("flood", PREFACE + unknown * 200_000),
-        ("slow", PREFACE + ping * 100_000),  # it reads no answer while it writes
+        ("flood", PREFACE + ping * 10),  # the address has sent too much
     ):
-        closed = f'ei_scaler_connections_closed_total{{reason="{reason}"}}'
-        before = service.metrics()[closed]
-        with socket.create_connection(("127.0.0.1", port), 20) as raw:
-            try:
-                raw.sendall(data)
-                while raw.recv(65536):
-                    pass
-            except ConnectionError:
-                pass  # closed while this side still writes
-        wait_for(lambda closed=closed, before=before: service.metrics()[closed] == before + 1, 20, reason)
-    assert keda.is_active() is False
+        loses_its_connection(service, port, reason, data)
+    assert next(states(keda.stream())) is False, "the connection of a client that sends little goes on"
     wait_for(lambda: service.metrics()["ei_connections"] == 1, 20, "closed connections")
     assert "Traceback" not in service.log()
+
+
+def loses_its_connection(service: ServiceProcess, port: int, reason: str, data: bytes) -> None:
+    closed = f'ei_scaler_connections_closed_total{{reason="{reason}"}}'
+    before = service.metrics()[closed]
+    with socket.create_connection(("127.0.0.1", port), 20) as raw:
+        try:
+            raw.sendall(data)
+            while raw.recv(65536):
+                pass
+        except ConnectionError:
+            pass  # closed while this side still writes
+    wait_for(lambda: service.metrics()[closed] == before + 1, 20, reason)
+
+
+def test_a_client_that_reads_no_answers_loses_its_connection(start: Start) -> None:
+    service, port = start(constants={"elastic_inference.adapters.grpc_server.flood_meter.FLOOD_FRAMES": 10**6})
+    # It reads nothing while it writes.
+    loses_its_connection(service, port, "slow", PREFACE + (b"\x00\x00\x08\x06" + bytes(5) + bytes(8)) * 100_000)
+
+
+def test_many_connections_that_flood_together_do_not_stop_housekeeping(
+    served: tuple[ServiceProcess, int, KedaClient],
+) -> None:
+    """Each is within what one connection may send."""
+    service, port, keda = served
+    ping = b"\x00\x00\x08\x06" + bytes(5) + bytes(8)
+    closed = 'ei_scaler_connections_closed_total{reason="flood"}'
+    with ExitStack() as opened:
+        clients = [opened.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(20)]
+        for each in clients:
+            with suppress(ConnectionError):
+                each.sendall(PREFACE + ping * 4_000)
+        wait_for(lambda: service.metrics()[closed] >= 10, 20, "the end of those that send")
+        assert keda.is_active() is False
 
 
 def test_one_address_gets_no_more_than_its_connections(start: Start) -> None:

@@ -43,6 +43,7 @@ from elastic_inference.adapters.grpc_server.call import (
     response_headers,
     trailers,
 )
+from elastic_inference.adapters.grpc_server.flood_meter import FLOOD_BYTES, FLOOD_FRAMES, FLOOD_S, FloodMeter, Share
 from elastic_inference.adapters.grpc_server.frame_guard import FrameGuard
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.metrics import ScalerMetrics
@@ -52,8 +53,6 @@ log = logging.getLogger(__name__)
 # KEDA has two streams for each ScaledObject, and a short call now and then.
 MAX_STREAMS = 1024
 MAX_HEADER_BYTES = 8 * 1024
-# A client that sends more than this in FLOOD_S is closed. 256 types, asked every 3 s, are a third of it.
-FLOOD_BYTES, FLOOD_S = 2 * 1024 * 1024, 10.0
 # Responses that a client may leave unread.
 MAX_UNREAD_BYTES = 256 * 1024
 # How long a client may take for its first settings, for the answer to a PING, and to make room for a message.
@@ -66,8 +65,10 @@ _PING = b"ei-alive"
 class GrpcConnection(asyncio.Protocol):
     """One connection. `ended` is set when it is closed."""
 
-    def __init__(self, methods: Mapping[str, Method], metrics: ScalerMetrics, released: Callable[[], None]) -> None:
-        """`methods` by path. `released` is called once the connection is closed."""
+    def __init__(
+        self, methods: Mapping[str, Method], metrics: ScalerMetrics, meter: FloodMeter, released: Callable[[], None]
+    ) -> None:
+        """`methods` by path. `meter` is that of the client's address. `released` is called once it is closed."""
         self._methods, self._metrics, self._released = methods, metrics, released
         self.ended = asyncio.Event()
         self._http = _http_connection()
@@ -80,7 +81,7 @@ class GrpcConnection(asyncio.Protocol):
         self._greeted = False
         self._pinged = False
         self._ending = False
-        self._received, self._since = 0, time.monotonic()
+        self._meter, self._share = meter, Share()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -108,14 +109,14 @@ class GrpcConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: everything that the client sends."""
-        now = time.monotonic()
-        if now - self._since > FLOOD_S:
-            self._received, self._since = 0, now
-        self._received += len(data)
-        if self._received > FLOOD_BYTES:
+        if self._ending:
+            return
+        before = self._guard.frames
+        accepted = self._guard.accepts(data)
+        if not self._meter.counts(self._share, len(data), self._guard.frames - before, time.monotonic()):
             self._end("flood", ErrorCodes.ENHANCE_YOUR_CALM)
             return
-        if not self._guard.accepts(data):
+        if not accepted:
             self._end("protocol", ErrorCodes.FRAME_SIZE_ERROR)
             return
         try:
@@ -287,7 +288,7 @@ class _Request:
 
 _REASONS = {
     "protocol": "it does not speak HTTP/2, or its frames are too large",
-    "flood": f"it sent more than {FLOOD_BYTES >> 20} MiB within {FLOOD_S:.0f} s",
+    "flood": f"its address sent more than {FLOOD_BYTES >> 20} MiB or {FLOOD_FRAMES} frames within {FLOOD_S:.0f} s",
     "silent": "it did not answer",
     "slow": "it does not read our responses",
 }

@@ -18,6 +18,8 @@ class FrameGuard:
     """Follows one connection."""
 
     def __init__(self) -> None:
+        # Frames that have begun.
+        self.frames = 0
         self._skip = _PREFACE_BYTES
         self._header = bytearray()
 
@@ -38,5 +40,6 @@ class FrameGuard:
                 if length > MAX_FRAME_BYTES or kind == _CONTINUATION:
                     return False
                 self._skip = length
+                self.frames += 1
                 self._header.clear()
         return True

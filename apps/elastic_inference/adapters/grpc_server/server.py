@@ -11,6 +11,7 @@ from typing import Any
 
 from elastic_inference.adapters.grpc_server.call import Method
 from elastic_inference.adapters.grpc_server.connection import GrpcConnection
+from elastic_inference.adapters.grpc_server.flood_meter import FloodMeter
 from elastic_inference.adapters.grpc_server.server_certificate import ServerCertificate
 from elastic_inference.base.acceptor import Acceptor, listen
 from elastic_inference.base.connections import ConnectionLimits, ConnectionTable, Place
@@ -40,6 +41,7 @@ class GrpcServer:
         self._tls, self._metrics = tls, metrics
         self._table = ConnectionTable(LIMITS, metrics=connections)
         self._methods: Mapping[str, Method] = {}
+        self._meters: dict[str, FloodMeter] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._open: set[GrpcConnection] = set()
         self._acceptor: Acceptor | None = None
@@ -73,19 +75,26 @@ class GrpcServer:
         if closing:
             await asyncio.wait([asyncio.create_task(each.ended.wait()) for each in closing], timeout=CLOSE_LIMIT_S)
 
-    def _take(self, connection: socket.socket, _address: Any, place: Place) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(connection, place))
+    def _take(self, connection: socket.socket, address: Any, place: Place) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(connection, str(address[0]), place))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _serve(self, connection: socket.socket, place: Place) -> None:
+    def _meter(self, address: str) -> FloodMeter:
+        """That of an address. It outlives its connections, or a client could begin again with a new one."""
+        now_s = time.monotonic()
+        if len(self._meters) > LIMITS.total:
+            self._meters = {each: meter for each, meter in self._meters.items() if not meter.is_idle(now_s)}
+        return self._meters.setdefault(address, FloodMeter(now_s))
+
+    async def _serve(self, connection: socket.socket, address: str, place: Place) -> None:
         context = self._tls.context() if self._tls is not None else None
 
         def released() -> None:
             self._open.discard(protocol)
             place.release()
 
-        protocol = GrpcConnection(self._methods, self._metrics, released)
+        protocol = GrpcConnection(self._methods, self._metrics, self._meter(address), released)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol,
