@@ -69,3 +69,9 @@ def test_a_camera_with_sound_alone_is_named() -> None:
     with rtsp_camera(encode(1, 10, 5), 10, sound="alone") as port, pytest.raises(SourceError) as caught:
         NetworkSource(f"rtsp://127.0.0.1:{port}/live", 20.0)
     assert "has no video: it holds only audio: look for another path" in str(caught.value)
+
+
+@pytest.mark.parametrize(("second", "said"), [("none", "closed the connection."), ("silence", "not answer in time")])
+def test_a_camera_that_does_not_begin_to_send_is_named(second: str, said: str) -> None:
+    with rtsp_camera(encode(1, 10, 5), 10, second=second) as port, pytest.raises(SourceError, match=said):
+        NetworkSource(f"rtsp://127.0.0.1:{port}/live", 1.0, "tcp")

@@ -220,6 +220,10 @@ class _Camera:
         else:
             lines.append("Session: 12345678")
             if method == "PLAY":
+                if self._second == "none":
+                    return "TEARDOWN"
+                if self._second == "silence":
+                    return ""
                 if not self._admit(connection):
                     connection.sendall(f"RTSP/1.0 453 Not Enough Bandwidth\r\n{lines[0]}\r\n\r\n".encode())
                     return "TEARDOWN"
@@ -275,7 +279,8 @@ def rtsp_camera(
 
     Clients join where the camera is at that moment, or at frame `join_at`. `encoding` is what the description calls
     the codec. `on_play` gets the URL of each client that begins to watch, in any thread. A camera that allows one
-    session only may `refuse` a second client, or `replace` the first by it. Its description names `sound` too if it is
+    session only may `refuse` a second client, or `replace` the first by it. One that lets `none` watch hangs up, or
+    answers each with `silence`. Its description names `sound` too if it is
     `alone` (without video) or `refused` (to each client that asks for it).
     """
     camera = _Camera(

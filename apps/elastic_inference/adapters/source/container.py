@@ -295,9 +295,13 @@ class Container:
             except (av.FFmpegError, OSError, ValueError) as error:
                 if hwaccel is None:
                     silent = timeout_s is not None and time.monotonic() - began >= 0.9 * min(timeout_s)
-                    # FFmpeg's RTSP client reports a missing answer as invalid data.
-                    if silent and isinstance(error, av.error.InvalidDataError):
-                        raise source_error(self._what, TimeoutError(), self._fatal) from None
+                    # FFmpeg's RTSP client reports a missing answer as invalid data, one to PLAY as missing rights.
+                    unanswered = (av.error.InvalidDataError, PermissionError) if timeout_s is not None else ()
+                    if isinstance(error, unanswered):
+                        if silent:
+                            raise source_error(self._what, TimeoutError(), self._fatal) from None
+                        if isinstance(error, PermissionError):
+                            raise source_error(self._what, ConnectionError(), self._fatal) from None
                     raise source_error(self._what, error, self._fatal) from None
         raise AssertionError("not reached")
 
