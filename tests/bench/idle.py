@@ -6,6 +6,7 @@ camera is unreachable, later a file stream service at 15 fps.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import urllib.request
@@ -137,8 +138,6 @@ def _sent(pod: ServiceProcess, client: redis.Redis) -> tuple[float, float]:
 
 def _detections(client: redis.Redis) -> float:
     """Detections per frame, the mean of the newest hundred."""
-    import json
-
     entries = client.xrevrange("results_face", count=100)
     counts = [len(json.loads(fields[b"json"])["detections"]) for _, fields in entries]
     return sum(counts) / max(len(counts), 1)

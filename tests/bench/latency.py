@@ -32,6 +32,7 @@ from tests.bench.pod import load_jpegs
 from tests.bench.pod_children import STREAMS, TYPE
 from tests.bench.pod_processes import Feeder, Measured, running_pod
 from tests.bench.record import Context, Figure, LeftOut, percentile
+from tests.support.ports import free_port
 from tests.support.raw_viewer import RawViewer
 from tests.support.system import ServiceProcess
 
@@ -85,8 +86,6 @@ def run(context: Context, seconds: float = 8.0) -> Iterator[Figure | LeftOut]:
 
 
 def _relay(server: EmbeddedValkey, folder: Path) -> tuple[ServiceProcess, int]:
-    from tests.support.ports import free_port
-
     port = free_port()
     environ = {"QUEUE_URL": server.url, "WEBSOCKET_HOST": "127.0.0.1", "WEBSOCKET_PORT": str(port)}
     return ServiceProcess("websocket", environ, folder, "relay").start().wait_ready(), port

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from elastic_inference.commands.embedded_valkey import server_binary
 
 _PACKAGES = ("openvino", "opencv-python-headless", "simplejpeg", "numpy", "redis", "hiredis", "websockets", "tornado")
 
@@ -51,10 +54,6 @@ def _vectors() -> str:
 
 
 def _valkey() -> str:
-    import subprocess
-
-    from elastic_inference.commands.embedded_valkey import server_binary
-
     words = subprocess.run([server_binary(), "--version"], check=True, capture_output=True, text=True).stdout.split()
     return next((word[2:] for word in words if word.startswith("v=")), " ".join(words))
 

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,6 @@ class CaseRun:
 
 
 def _has_model_api() -> bool:
-    from importlib.util import find_spec
-
     return find_spec("model_api") is not None
 
 

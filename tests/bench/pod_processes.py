@@ -20,6 +20,8 @@ from typing import Any
 import msgpack
 import redis
 
+from elastic_inference.adapters.frame_queue import QueueConsumer
+from elastic_inference.base.config import QueueRules
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.bench.pod_children import STREAMS, TYPE
@@ -100,9 +102,6 @@ class Feeder(Child):
     ) -> None:
         form = ["--legacy"] if legacy else []
         with redis.Redis(port=server.port) as client:
-            from elastic_inference.adapters.frame_queue import QueueConsumer
-            from elastic_inference.base.config import QueueRules
-
             QueueConsumer(client, kind, "bench", QueueRules()).load_scripts()
         super().__init__(["feed", "--redis", str(server.port), "--kind", kind, *form], cores, msgpack.packb(jpegs))
         self.process.send_signal(signal.SIGSTOP)

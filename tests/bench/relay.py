@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import redis
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
@@ -32,7 +33,6 @@ from tests.support.ports import free_port
 
 def serve_bare(port: int) -> None:
     """The comparison: sends a frame to all viewers, and the next one when every socket has accepted it."""
-    from websockets.asyncio.server import ServerConnection, broadcast, serve
 
     async def main() -> None:
         async def handle(connection: ServerConnection) -> None:

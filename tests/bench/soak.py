@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from tests.bench.idle import CLIP, MODEL
 from tests.bench.machine import describe
 from tests.bench.plots import lines
@@ -138,8 +140,6 @@ class Viewers:
 
 def soak(models: Path, videos: Path, minutes: float) -> dict[str, Any]:
     """Runs the soak; returns samples and verdicts."""
-    import redis
-
     with System() as system:
         pod = system.infer("face", {"INFER_MODEL_NAME": MODEL, "INFER_MODEL_PATH": str(models)}).wait_ready()
         relay, gateway = system.websocket_server().wait_ready(), system.gateway().wait_ready()

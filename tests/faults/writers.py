@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import msgpack
+from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from elastic_inference.domain import keys
@@ -133,7 +134,7 @@ def site_flood(site: Site, seen: Seen) -> None:
     """A site's own user floods its type in every way that its rights allow."""
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
-    target = site.target("camera").model_copy(update={"username": SITE, "password": _secret(PASSWORDS[SITE])})
+    target = site.target("camera").model_copy(update={"username": SITE, "password": SecretStr(PASSWORDS[SITE])})
     runs, began = site.named("housekeeping").metrics()[RUNS], time.monotonic()
     with site.client_of(target) as client, seen.answers_within(1.0):
         done = site_floods.flood(client, SITE_TYPE, 8.0)
@@ -165,7 +166,7 @@ def site_memory(site: Site, seen: Seen) -> None:
     """A site's own user writes as much as `maxmemory` in a second (768 MB at 6 Gbit/s), and far more in all."""
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
-    target = site.target("camera").model_copy(update={"username": SITE, "password": _secret(PASSWORDS[SITE])})
+    target = site.target("camera").model_copy(update={"username": SITE, "password": SecretStr(PASSWORDS[SITE])})
     refused = sum(each.refused for each in site.pushers.values())
     housekeeping = site.named("housekeeping")
     before = housekeeping.metric("ei_queue_relieved_bytes_total")
@@ -227,9 +228,3 @@ def _alive(site: Site, camera: Any, wanted: str) -> tuple[str, ...]:
 def _key_count(site: Site) -> int:
     found: Any = site.admin.dbsize()
     return int(found)
-
-
-def _secret(text: str) -> Any:
-    from pydantic import SecretStr
-
-    return SecretStr(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from elastic_inference import __version__
 from tests.support.build_script import Builder
 from tests.support.manifests import PROJECT
 
@@ -43,8 +44,6 @@ def test_all_images_are_built_published_and_summed_up(builder: Builder) -> None:
 
 
 def test_the_default_tag_is_the_projects_version(builder: Builder) -> None:
-    from elastic_inference import __version__
-
     builder.run("-r", "localhost:5000", "-c", "wss", "-a", "build")
     (call,) = builder.calls("podman", "build")
     assert call[call.index("-t") + 1] == f"localhost:5000/ei-websocket-server:{__version__}"

@@ -26,10 +26,12 @@ from elastic_inference.base.config import CameraSettings
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SourceError
 from tests.conftest import missing_tool
+from tests.support.file_server import FileServer
 from tests.support.mjpeg_server import make_jpeg
 from tests.support.ports import free_port
 from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_plain import encode, rtsp_camera
+from tests.support.rtsp_server import RtspServer, available
 from tests.support.waiting import wait_for
 
 
@@ -192,8 +194,6 @@ def test_rtsps_trusts_a_fingerprint_or_the_very_certificate_and_nothing_else(
 
 
 def test_rtsp_over_udp_only() -> None:
-    from tests.support.rtsp_server import RtspServer, available
-
     if not available():
         missing_tool("GStreamer's RTSP server")
     # Twice: a server that is still busy with the refused request answers 503 now and then.
@@ -299,8 +299,6 @@ def test_what_comes_over_http_and_is_no_video_that_can_be_shown_is_named(
     ],
 )
 def test_each_refusal_over_http_has_its_sentence(status: int, said: str) -> None:
-    from tests.support.file_server import FileServer
-
     with FileServer(faults=deque([status])) as server, pytest.raises(SourceError) as caught:
         open_camera(camera(server.url.replace("//", "//bob:s3cr3t@") + "/video"))
     assert said in str(caught.value)
@@ -314,8 +312,6 @@ def test_hls(tmp_path: Path) -> None:
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    from tests.support.file_server import FileServer
-
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     files["live"] = files["live.m3u8"]
     with FileServer(files, types={"live": "application/vnd.apple.mpegurl"}) as server:

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from elastic_inference.adapters.source.camera import open_camera
@@ -221,9 +223,6 @@ def test_hls_that_is_allowed_plays(shared_clip: bytes) -> None:
 @pytest.fixture(scope="module")
 def shared_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Two seconds of MPEG-TS."""
-    import av
-    import numpy as np
-
     path: Path = tmp_path_factory.mktemp("clip") / "a.ts"
     with av.open(str(path), "w") as out:
         stream: Any = out.add_stream("mpeg2video", 25)

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from elastic_inference.base import config
 from elastic_inference.base.connections import reset_at_close
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.flows.gateway.events import MAX_CLIENTS
+from elastic_inference.flows.gateway.server import TUNNELS_OVER_VIEWERS
 from tests.support.gateway import Pool, RunningGateway
 from tests.support.waiting import wait_for
 
@@ -255,10 +258,6 @@ def test_behind_a_proxy_the_clients_own_address_counts(valkey: EmbeddedValkey) -
 
 @pytest.mark.parametrize("setting", [{}, {"MAX_VIEWERS": "5000"}, {"MAX_VIEWERS": "1"}])
 def test_all_viewers_may_share_one_address(setting: dict[str, str]) -> None:
-    from elastic_inference.base import config
-    from elastic_inference.flows.gateway.events import MAX_CLIENTS
-    from elastic_inference.flows.gateway.server import TUNNELS_OVER_VIEWERS
-
     settings = config.load(config.GatewaySettings, setting)
     others = 400  # requests of pages that are just opened
     assert settings.connections // 2 >= settings.max_viewers + TUNNELS_OVER_VIEWERS + MAX_CLIENTS + others

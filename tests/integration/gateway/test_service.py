@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.ports import free_port
@@ -100,8 +101,6 @@ def test_a_wrong_redis_password_is_reported_and_does_not_end_it(tmp_path: Path) 
 
 def test_an_idle_gateway_uses_almost_no_cpu(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     environ = {"QUEUE_URL": valkey.url, "GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": "0"}
-    import redis
-
     with redis.Redis(port=valkey.port) as client:
         for kind in ("face-fp32", "face-int8", "people", "car-fp32", "car-int8", "object"):
             client.zadd(f"{{queue_{kind}}}:sources", {"gate-1": time.time() * 1000})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -245,9 +247,6 @@ def test_a_stop_ends_tunnels_and_events_quickly(valkey: EmbeddedValkey) -> None:
 
 
 def test_over_tls(valkey: EmbeddedValkey, client: redis.Redis, relay: Relay, certificate: tuple[Path, Path]) -> None:
-    import http.client
-    import ssl
-
     cert, key = certificate
     pool = Pool(client)
     pool.publish()

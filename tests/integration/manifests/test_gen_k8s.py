@@ -15,6 +15,7 @@ import venv
 from pathlib import Path
 
 import pytest
+import redis
 import yaml
 
 from elastic_inference.adapters.acl import USERS
@@ -116,8 +117,6 @@ def test_a_password_that_people_put_there_is_kept(project: Path) -> None:
 
 
 def test_the_users_of_the_secret_log_in_at_a_real_server(project: Path, tmp_path: Path) -> None:
-    import redis
-
     run(project, "-f", "kubernetes/elastic-inference.yaml.template")
     found = secrets_of(project / "kubernetes" / "elastic-inference.yaml")
     users = tmp_path / "users.acl"
