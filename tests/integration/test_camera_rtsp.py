@@ -13,7 +13,7 @@ from tests.conftest import missing_tool
 from tests.support.ports import free_port
 from tests.support.producer import ProducerUnderTest
 from tests.support.rtsp_server import RtspServer, available
-from tests.support.waiting import wait_for
+from tests.support.waiting import busy, wait_for
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,7 +76,9 @@ def test_a_camera_that_dies_returns_and_freezes(valkey: EmbeddedValkey) -> None:
             gate.wait_state("reconnecting")
             server.start()
             again = gate.wait_state("live")
-            assert int(again["reconnects"]) == int(first["reconnects"]) + 1
+            reopened = int(again["reconnects"]) - int(first["reconnects"])
+            # On a busy machine a camera's first frame can take longer than SOURCE_STALL_S. Then it is opened once more.
+            assert reopened == 1 or (reopened > 1 and gate.service.metric("ei_source_stalls_total"))
 
             server.freeze()
             gate.wait_state("stalled")
@@ -89,7 +91,7 @@ def test_a_camera_that_dies_returns_and_freezes(valkey: EmbeddedValkey) -> None:
             gate.wait_state("stalled")
             # A read that hangs must not hold up the end.
             shown = gate.everything()
-            assert gate.service.terminate(timeout_s=10) == 0
+            assert gate.service.terminate(timeout_s=10 * busy()) == 0
         assert "s3cr3t" not in shown + gate.service.log()
         assert f"rtsp://127.0.0.1:{server.port}/stream" in shown
 

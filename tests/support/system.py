@@ -128,7 +128,7 @@ class ServiceProcess:
 
     def metrics(self) -> dict[str, float]:
         """Its samples: `name{label="value",…}` → value."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         found = {}
         for line in text.splitlines():

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
 from elastic_inference.base.connections import reset_at_close
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.gateway.events import MAX_CLIENTS
 from elastic_inference.flows.gateway.server import TUNNELS_OVER_VIEWERS
-from tests.support.gateway import Pool, RunningGateway
+from tests.support.gateway import JPEG, Pool, RunningGateway, a_result
 from tests.support.waiting import wait_for
 
 STREAM = "gate-1:people:inferred"
@@ -206,9 +207,10 @@ def test_additional_clients_wait_for_a_place(valkey: EmbeddedValkey) -> None:
 
 def test_large_responses_that_nobody_reads_are_bounded(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elastic_inference.flows.gateway.handlers.MAX_SENDING_BYTES", 300_000)
-    with redis.Redis(port=valkey.port, max_connections=1000) as client:
-        for number in range(400):
-            Pool(client, f"{'camera' * 18}-{number}").publish()
+    # Together, since the registry drops a stream without results.
+    with redis.Redis(port=valkey.port) as client:
+        publisher = ResultPublisher(client, "people", "pod-1", 100)
+        publisher.publish([(a_result(1, f"{'camera' * 18}-{number}"), JPEG) for number in range(400)])
     with RunningGateway(valkey.url) as gateway:
         whole = gateway.ask("/api/streams")
         assert whole.status == 200
