@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from redis.exceptions import ResponseError
+
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
 
@@ -55,6 +57,11 @@ def read_number(raw: object, maximum: float = 1e15) -> float:
     except ValueError:
         return 0.0
     return number if math.isfinite(number) and 0 <= number <= maximum else 0.0
+
+
+def is_wrong_type(reply: object) -> bool:
+    """Whether Redis refused a command because somebody has written a value of another type into its key."""
+    return isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE")
 
 
 def read_fields(raw: object) -> Mapping[bytes, bytes]:

@@ -123,6 +123,16 @@ def test_foreign_values_in_the_keys_do_no_harm(store: ImageStore, pod: FrameRequ
     assert store.keep(request(2).image).reason is None
 
 
+def test_a_foreign_value_in_the_place_of_the_answers_goes(
+    store: ImageStore, pod: FrameRequests, client: redis.Redis
+) -> None:
+    client.set(keys.snapshot_answers("worker-a"), "foreign")
+    keeper = Keeper(store)
+    assert keeper.step(request(1)) == []
+    pod.answer(wait_for(pod.wait, what="the request"), tiny_jpeg())
+    assert keeper.step() == [(f"{STREAM}/7-1", None)]
+
+
 def test_a_pod_that_no_longer_has_it_says_so(store: ImageStore, pod: FrameRequests, client: redis.Redis) -> None:
     keeper = Keeper(store)
     assert keeper.step(request(1)) == []

@@ -14,6 +14,7 @@ from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.adapters.stream_broker.model_wishes import CANARY, SWITCH, ModelWishes
 from elastic_inference.commands import models as command
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
+from elastic_inference.domain import keys
 from elastic_inference.domain.model_wish import (
     CanaryChoice,
     Failure,
@@ -177,6 +178,20 @@ def test_a_wrong_request_changes_nothing(gateway: RunningGateway, wishes: ModelW
         answer = gateway.ask(path, "PUT", body)
         assert (answer.status, answer.code) == (400, "bad_request")
     assert wishes.read() == (None, {})
+
+
+def test_foreign_values_in_the_keys_are_replaced(
+    gateway: RunningGateway, wishes: ModelWishes, client: redis.Redis
+) -> None:
+    client.hset(keys.model_wish("face"), "foreign", "1")
+    client.set(keys.model_failures("face"), "foreign")
+    assert gateway.ask(f"{TYPE}/model").json["choice"] is None
+    assert wishes.read() == (None, {})
+    assert gateway.ask(f"{TYPE}/model", "PUT", {"model": "b"}).json["choice"]["model"] == "b"
+    wish, _ = wishes.read()
+    assert wish is not None
+    fail(wishes, SWITCH, wish.id)
+    assert gateway.ask(f"{TYPE}/model").json["failure"]["reason"] == "slow"
 
 
 def test_an_unknown_type_is_not_found(gateway: RunningGateway) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from elastic_inference.adapters.redis_input import read_count
+from elastic_inference.adapters.redis_input import is_wrong_type, read_count
 from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.adapters.stream_broker.frame_requests import (
     KEPT,
@@ -73,6 +73,8 @@ class ImageStore:
     def answers(self, count: int) -> list[tuple[str, Missing | None]]:
         """The pods' answers: (image, why it is missing). Malformed answers are left out."""
         (reply,) = self._link.exchange([("LPOP", self._answers_key, count)])
+        if is_wrong_type(reply):  # otherwise no answer would arrive any more
+            self._link.exchange([("UNLINK", self._answers_key)])
         rows = reply if isinstance(reply, list) else ()
         return [found for raw in rows if (found := read_answer(raw)) is not None]
 

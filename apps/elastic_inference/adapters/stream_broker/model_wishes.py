@@ -15,6 +15,7 @@ import redis
 import redis.asyncio as aioredis
 from redis.exceptions import NoScriptError, ResponseError
 
+from elastic_inference.adapters.redis_input import is_wrong_type
 from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.domain import keys
 from elastic_inference.domain.model_wish import Failure, ModelWish, read_failure, read_wish, record_json
@@ -35,14 +36,17 @@ class ModelWishes:
         """The wish, and which of its models have failed."""
         wish, failed = self._link.exchange([("GET", self._wish), ("HGETALL", self._failed)])
         for reply in (wish, failed):
-            if isinstance(reply, ResponseError) and not str(reply).startswith("WRONGTYPE"):
+            if isinstance(reply, ResponseError) and not is_wrong_type(reply):
                 raise reply
         pairs = failed if isinstance(failed, list) else []
         return read_wish(wish), _failures(dict(zip(pairs[::2], pairs[1::2], strict=False)))
 
     def fail(self, field: str, failure: Failure) -> None:
         """Says that the wished model, or the canary, has failed here."""
-        (reply,) = self._link.exchange([("HSET", self._failed, field, record_json(failure))])
+        command = ("HSET", self._failed, field, record_json(failure))
+        (reply,) = self._link.exchange([command])
+        if is_wrong_type(reply):
+            _, reply = self._link.exchange([("UNLINK", self._failed), command])
         if isinstance(reply, ResponseError):
             raise reply
 
@@ -76,9 +80,14 @@ class WishStore:
         pipe = self._client.pipeline(transaction=False)
         pipe.get(keys.model_wish(infer_type))
         pipe.hmget(keys.model_failures(infer_type), [SWITCH, CANARY])
-        wish, failed = await pipe.execute()
+        wish, failed = await pipe.execute(raise_on_error=False)
+        for reply in (wish, failed):
+            if isinstance(reply, Exception) and not is_wrong_type(reply):
+                raise reply
+        wish = wish if isinstance(wish, bytes) else b""
+        failed = failed if isinstance(failed, list) else [None, None]
         failures = _failures(dict(zip((SWITCH.encode(), CANARY.encode()), failed, strict=True)))
-        return Asked(read_wish(wish), failures, wish or b"")
+        return Asked(read_wish(wish), failures, wish)
 
     async def change(self, infer_type: str, asked: Asked, wish: ModelWish) -> bool:
         """Replaces the wish if it is still what was read. False if it is not."""
