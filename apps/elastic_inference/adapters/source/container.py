@@ -22,7 +22,7 @@ from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder,
 from elastic_inference.adapters.source.ffmpeg_memory import bound_blocks
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, no_video, source_error
 from elastic_inference.adapters.source.resting import Resting
-from elastic_inference.adapters.source.source_facts import SourceFacts
+from elastic_inference.adapters.source.source_facts import SourceFacts, squeezed
 from elastic_inference.adapters.source.thinning import Thinning
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
@@ -238,6 +238,7 @@ class Container:
             pixel_format=None if pixels is None else pixels.name,
             colours=shown,
             hdr=HDR.get(int(context.color_trc)),
+            squeezed=None if self.decoder is None else squeezed(width, height, self.stream.sample_aspect_ratio),
             key_frame_s=self.key_interval_s,
             interlaced=None if self.decoder is None else self.decoder.deinterlaces,
         )

@@ -12,6 +12,7 @@ import av
 import av.filter
 
 from elastic_inference.adapters.source.colours import HDR
+from elastic_inference.adapters.source.source_facts import squeezed
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError
 
@@ -83,6 +84,7 @@ class Decoder:
             if not self._decoded:
                 self._decoded = True
                 self._note_hdr(frame)
+                self._note_squeezed()
             if self._filter is None and not frame.interlaced_frame:
                 # Nearly always. Python's calls cost more between two large images than elsewhere.
                 found.append(frame)
@@ -118,6 +120,11 @@ class Decoder:
             log.warning(
                 "%s is HDR (%s), which is not mapped here: its images look pale. SDR would look right", self._what, hdr
             )
+
+    def _note_squeezed(self) -> None:
+        found = squeezed(self._stream.width, self._stream.height, self._stream.sample_aspect_ratio)
+        if found is not None and _SAID_ONCE.allow((self._what, "squeezed")):
+            log.warning("%s %s", self._what, found)
 
     def _too_large(self, found: str) -> SourceError:
         return self._error(

@@ -228,6 +228,8 @@ def _warnings(facts: SourceFacts, seen: _Seen, *, live: bool) -> list[str]:
         found.append(
             f"The video is HDR ({facts.hdr}), which is not mapped here: its images look pale. SDR would look right."
         )
+    if facts.squeezed is not None:
+        found.append(f"The video {facts.squeezed}.")
     if seen.unusable is not None:
         found.append(f"Some frames can't be used: {seen.unusable}")
     return found

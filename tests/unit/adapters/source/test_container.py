@@ -80,6 +80,25 @@ def test_hdr_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, tran
     assert said == ([expected] if hdr else [])
 
 
+@pytest.mark.parametrize(
+    ("pixel", "true"), [("2/1", "set width 128 and height 64"), ("1/2", "set width 64 and height 128"), ("12/11", "")]
+)
+def test_pixels_that_are_not_square_are_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pixel: str, true: str
+) -> None:
+    path = tmp_path / "clip.mp4"
+    command = f"ffmpeg -v error -f lavfi -i testsrc2=s=64x64 -t 0.2 -vf setsar={pixel} -c:v libx264 {path}"
+    subprocess.run(command.split(), check=True, stdin=subprocess.DEVNULL)
+    source = FileSource(path)
+    for _ in range(15):
+        source.grab(lambda: None)
+    found = source.facts().squeezed
+    source.close()
+    assert true in (found or "")
+    assert bool(found) == bool(true)
+    assert [record.message for record in caplog.records] == ([f"The video {path} {found}"] if found else [])
+
+
 @pytest.mark.parametrize("device", ["cuda", "vaapi", "qsv", "drm", "auto"])
 def test_software_decodes_where_the_hardware_can_not_and_that_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, device: str
