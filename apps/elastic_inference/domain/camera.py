@@ -31,9 +31,8 @@ from elastic_inference.domain.camera_choices import (
     Transport,
 )
 from elastic_inference.domain.events.rules import MAX_LINES, MAX_ZONES, CameraRules, Line, Zone, each_name_once
-from elastic_inference.domain.fields import Count, Name, Rate
+from elastic_inference.domain.fields import CLOSED, Count, Name, Rate
 from elastic_inference.domain.hidden_url import hide_values
-from elastic_inference.domain.pool import CLOSED
 
 MAX_CAMERAS = 4096
 MAX_URL = 2048

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, JsonValue, PlainSerializer
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainSerializer
 from pydantic_core import to_json
 
 from elastic_inference.domain import keys
@@ -18,6 +18,8 @@ from elastic_inference.domain import keys
 MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_NAME = 64
 MAX_ATTRIBUTES_BYTES = 4096
+# A document with other fields is refused.
+CLOSED = ConfigDict(extra="forbid", defer_build=True)
 _NAME = keys.NAME_PATTERN.pattern
 _SHOWN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}|[0-9]{1,4}")
 

@@ -13,8 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError, with_config
 
-from elastic_inference.domain.fields import Count, Name, Rate
-from elastic_inference.domain.pool import CLOSED
+from elastic_inference.domain.fields import CLOSED, Count, Name, Rate
 
 MAX_WISH_BYTES = 4096
 MAX_MESSAGE = 300

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field, with_config
 
-from elastic_inference.domain.fields import Count, Name, Rate, StreamId
-
-CLOSED = ConfigDict(extra="forbid", defer_build=True)
+from elastic_inference.domain.fields import CLOSED, Count, Name, Rate, StreamId
 
 Missing = Annotated[
     dict[str, str],
