@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 from elastic_inference.base.log import Throttle
@@ -35,6 +36,10 @@ class BoundedServer(ThreadingHTTPServer):
         self._open: dict[socket.socket, None] = {}
         self._throttle = Throttle()
         super().__init__(*args)
+
+    def server_bind(self) -> None:
+        """Called by the base class, whose own one would also ask the name service for the host's full name."""
+        TCPServer.server_bind(self)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Called by the base class when a client waits."""

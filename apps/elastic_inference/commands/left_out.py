@@ -49,6 +49,8 @@ def leave_out(service: str = "") -> None:
 
     `service` is its module in `elastic_inference.flows`.
     """
+    # Our matrices are small. By default, numpy and OpenCV each start a thread of OpenBLAS for every processor.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name in NUMPY_TEXTS:
         sys.modules.setdefault(name, ModuleType(name))
     if PLUGINS not in sys.modules:

@@ -123,6 +123,16 @@ def test_the_port_listens_at_the_given_address() -> None:
         server.close()
 
 
+def test_no_name_service_is_asked_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"the name service was asked for {name!r}")
+
+    monkeypatch.setattr(socket, "gethostbyaddr", refuse)
+    server = HealthServer(Lifecycle("test"), CollectorRegistry(), 0)
+    server.start()
+    server.close()
+
+
 def test_signal_begins_the_stop_once() -> None:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     calls: list[int] = []

@@ -74,6 +74,20 @@ def test_what_was_left_out_is_there_for_who_asks() -> None:
     assert found == ["redis.cluster", "urllib.request", "True", "wsgiref.simple_server", "logging.handlers"]
 
 
+def test_a_pod_loads_no_documents_of_the_gateway() -> None:
+    unwanted = (*REST, *SINKS, "elastic_inference.domain.camera", "elastic_inference.domain.events", "PIL", "openvino")
+    code = (
+        "import elastic_inference.flows.inference.inference_service\n"
+        f"print(*(name for name in sys.modules if name.startswith({unwanted!r})))"
+    )
+    assert run(code, "inference.inference_service") == []
+
+
+def test_numpy_and_opencv_start_no_threads() -> None:
+    code = "import os, numpy, cv2\nprint(len(os.listdir('/proc/self/task')))"
+    assert run(code) == ["1"]
+
+
 def test_a_stand_in_says_why_it_cannot_be_used() -> None:
     code = "import redis\ntry: redis.RedisCluster()\nexcept ImportError as error: print(error)"
     assert " ".join(run(code)).startswith("redis.cluster.RedisCluster was left out at start")

@@ -42,11 +42,18 @@ class SnapshotClient:
     def __init__(self, host: str, port: int) -> None:
         """`host` and `port` are those of the websocket server."""
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._client = AsyncHTTPClient(
-            force_instance=True, max_clients=MAX_AT_ONCE, max_body_size=MAX_BYTES, max_buffer_size=MAX_BYTES
-        )
+        self._made: AsyncHTTPClient | None = None
         self._queues = LoginQueues(MAX_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[bytes]] = {}
+
+    @property
+    def _client(self) -> AsyncHTTPClient:
+        """Made for the first snapshot, since it loads more of Tornado."""
+        if self._made is None:
+            self._made = AsyncHTTPClient(
+                force_instance=True, max_clients=MAX_AT_ONCE, max_body_size=MAX_BYTES, max_buffer_size=MAX_BYTES
+            )
+        return self._made
 
     async def take(self, stream_id: str, access: Access) -> bytes:
         """A JPEG, at most half a second old. Raises NoSnapshotError: 404, 429, 503 or 504."""
@@ -91,4 +98,5 @@ class SnapshotClient:
         """Cancels the requests in progress."""
         for task in self._under_way.values():
             task.cancel()
-        self._client.close()
+        if self._made is not None:
+            self._made.close()
