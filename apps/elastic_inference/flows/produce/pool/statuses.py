@@ -25,7 +25,7 @@ class Statuses:
         self._lock = threading.Lock()
         self._due: dict[str, CameraStatus] = {}
         # (state, reason, since, when it was last written) of each camera
-        self._known: dict[str, tuple[CameraState, str | None, float, float]] = {}
+        self._known: dict[str, tuple[CameraState, str | None, bool, float, float]] = {}
         self._began: dict[str, float] = {}
 
     def update(self, now: float) -> None:
@@ -39,18 +39,21 @@ class Statuses:
             report = self._children.report(name) or {}
             state, reason = self._state(name, report, now)
             known = self._known.get(name)
-            same = known is not None and known[:2] == (state, reason)
-            if same and known is not None and now - known[3] < WRITE_EVERY_S:
+            fps = report.get("fps", 0.0)
+            # With its first frame a camera has no rate yet: that is written as soon as it has one.
+            has_rate = fps > 0
+            same = known is not None and known[:3] == (state, reason, has_rate)
+            if same and known is not None and now - known[4] < WRITE_EVERY_S:
                 continue
             if known is None and self._only_opens(name, report, now):
                 continue
-            since_ms = known[2] if known is not None and known[0] is state else time.time() * 1000
-            self._known[name] = state, reason, since_ms, now
+            since_ms = known[3] if known is not None and known[0] is state else time.time() * 1000
+            self._known[name] = state, reason, has_rate, since_ms, now
             status = CameraStatus(
                 state,
                 reason,
                 self._worker,
-                fps=report.get("fps", 0.0),
+                fps=fps,
                 cost=round(self._children.costs.of(name), 4),
                 width=report.get("width"),
                 height=report.get("height"),

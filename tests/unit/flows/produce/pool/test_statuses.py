@@ -67,3 +67,15 @@ def test_a_live_camera_says_what_is_not_as_it_should_be() -> None:
     children.reported = {**children.reported, "note": "The substream can't be used."}
     statuses.update(100.5)
     assert statuses.take()["gate"].reason == "The substream can't be used."
+
+
+def test_the_rate_is_written_as_soon_as_it_is_known() -> None:
+    statuses, children = _statuses({**OPENS, "state": "live", "frame_ms": 1, "fps": 0.0})
+    statuses.update(100.0)
+    assert statuses.take()["gate"].fps == 0
+    children.reported = {**children.reported, "fps": 15.0}
+    statuses.update(100.5)
+    assert statuses.take()["gate"].fps == 15
+    children.reported = {**children.reported, "fps": 14.0}
+    statuses.update(101.0)
+    assert statuses.take() == {}
