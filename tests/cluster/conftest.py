@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -34,7 +33,7 @@ from tests.cluster.own_cluster import bring_up, cluster_command
 from tests.cluster.traffic import Camera, Results, Watcher
 from tests.conftest import missing_tool
 from tests.support.manifests import PROJECT, generate, load
-from tests.support.ports import free_port
+from tests.support.ports import free_port, own_address
 from tests.support.waiting import wait_for
 
 # The tests' own type, so that its account contains only the tests' frames.
@@ -212,7 +211,7 @@ def installed(
     here = Installation(
         kubectl, registry, tag, node, folder, image_mb=sizes, pod_cidr=_pod_cidr(kubectl, nodes[0]), jpeg=_jpeg()
     )
-    here.here = _own_address(addresses["InternalIP"])
+    here.here = own_address(addresses["InternalIP"])
     kubectl.run("create", "namespace", kubectl.namespace)
     kubectl.run("label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce=restricted")
     try:
@@ -253,13 +252,6 @@ def _pod_cidr(kubectl: Kubectl, node: Mapping[str, Mapping[str, str]]) -> str:
     slices = kubectl.get("endpointslices", "-n", "kube-system")["items"]
     found = [a for each in slices for e in each.get("endpoints") or () for a in e["addresses"] if ":" not in a]
     return str(ipaddress.ip_network(f"{found[0]}/24", strict=False)) if found else ""
-
-
-def _own_address(node: str) -> str:
-    """The address with which this machine talks to a node."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((node, 9))
-        return str(probe.getsockname()[0])
 
 
 def _jpeg() -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 from elastic_inference import __version__
 from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.sheet import Demand, Measured, NodePlan
+from tests.elasticity import camera_pool
 from tests.elasticity.cluster import (
     GATEWAY_NODE_PORT,
     MONITORING,
@@ -23,6 +24,7 @@ from tests.elasticity.cluster import (
     TYPE,
     Cluster,
     cores,
+    digests_of,
     seconds,
     wait_until,
 )
@@ -58,18 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    chosen = [
-        *default(options.hold),
-        *(further(options.window, options.steps, options.seed, options.demand) if options.all else ()),
-    ]
+    every = [*default(options.hold), *further(options.window, options.steps, options.seed, options.demand)]
+    chosen = every if options.all else default(options.hold)
     if options.only:
-        every = [*default(options.hold), *further(options.window, options.steps, options.seed, options.demand)]
         chosen = [each for each in every if each.name in options.only.split(",")]
         if not chosen:
             print(f"--only {options.only}: expected some of {', '.join(each.name for each in every)}", file=sys.stderr)
             return 2
-    failed: list[str] = []
-    runs: list[Run] = []
+    digests = digests_of(options.digests, options.registry, options.tag)
+    if not digests:
+        print(f"{options.digests} does not name these images: a node that has some of this tag uses those", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="ei-elasticity-") as folder,
         Cluster(
@@ -79,6 +79,7 @@ def _main(options: argparse.Namespace) -> int:
             options.window,
             infer_type=options.type,
             beside=options.beside,
+            digests=digests,
         ) as cluster,
     ):
         try:
@@ -87,35 +88,44 @@ def _main(options: argparse.Namespace) -> int:
             with Load(url, cluster.type, cluster.secret("camera-password"), cluster.secret("admin-password")) as load:
                 if options.quotas:
                     return _quotas(cluster, load, options.quotas.split(","), options.out)
+                if options.camera_pool:
+                    return camera_pool.run(cluster, options.node, options.window, options.out)
                 if options.planner:
                     return _planner(cluster, load, options.planner, cores(options.cpu), options.out)
-                gateway = f"http://{options.node}:{GATEWAY_NODE_PORT}"
-                api = ModelApi(gateway, cluster.secret("gateway-token"), cluster.type)
-                pod_fps = options.pod_fps or _capacity(cluster, load)
-                print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} fps", flush=True)
-                for scenario in chosen:
-                    try:
-                        run = _run(cluster, load, api, scenario, pod_fps)
-                    except AssertionError as error:
-                        failed.append(f"{scenario.name}: {error}")
-                        print(failed[-1], flush=True)
-                        continue
-                    # Simulated pods have one size.
-                    if run.autoscaler != "hpa-cpu" and len(scenario.resizes()) == 1:
-                        run.simulated = simulate_run(run, scenario, options.window)
-                    problems = problems_of(run, scenario, options.window)
-                    failed += [f"{run.name}: {problem}" for problem in problems]
-                    _write(run, options.out)
-                    runs.append(run)
-                    print(line(run, scenario), *problems, sep="\n  ", flush=True)
+                runs, failed = _scenarios(cluster, load, chosen, options)
         finally:
             if not options.keep:
                 cluster.take_down()
     print(*wakes(runs), sep="\n")
-    for problem in failed:
-        print(f"FAILED {problem}")
-    print(f"{len(chosen)} scenarios, {len(failed)} bars missed")
+    print(*(f"FAILED {each}" for each in failed), f"{len(chosen)} scenarios, {len(failed)} bars missed", sep="\n")
     return 1 if failed else 0
+
+
+def _scenarios(
+    cluster: Cluster, load: Load, chosen: Sequence[Scenario], options: argparse.Namespace
+) -> tuple[list[Run], list[str]]:
+    """Runs them; returns what came of it, and the bars that were missed."""
+    runs, failed = list[Run](), list[str]()
+    gateway = f"http://{options.node}:{GATEWAY_NODE_PORT}"
+    api = ModelApi(gateway, cluster.secret("gateway-token"), cluster.type)
+    pod_fps = options.pod_fps or _capacity(cluster, load)
+    print(f"a pod of {options.cpu} CPU infers {pod_fps:.1f} fps", flush=True)
+    for scenario in chosen:
+        try:
+            run = _run(cluster, load, api, scenario, pod_fps)
+        except AssertionError as error:
+            failed.append(f"{scenario.name}: {error}")
+            print(failed[-1], flush=True)
+            continue
+        # Simulated pods have one size.
+        if run.autoscaler != "hpa-cpu" and len(scenario.resizes()) == 1:
+            run.simulated = simulate_run(run, scenario, options.window)
+        problems = problems_of(run, scenario, options.window)
+        failed += [f"{run.name}: {problem}" for problem in problems]
+        _write(run, options.out)
+        runs.append(run)
+        print(line(run, scenario), *problems, sep="\n  ", flush=True)
+    return runs, failed
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -129,8 +139,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FPS",
         help="only compare tools/plan-capacity with the pool at 1, 4 and 16 streams of this rate",
     )
+    parser.add_argument(
+        "--camera-pool", action="store_true", help="only: the source workers follow RTSP cameras of this machine"
+    )
     parser.add_argument("--registry", default="localhost:5000", help="registry of the images (%(default)s)")
     parser.add_argument("--tag", default=__version__, help="their tag (%(default)s)")
+    parser.add_argument(
+        "--digests", type=Path, default=PROJECT / "build" / "digests.txt", help="of the images, from container/build.sh"
+    )
     parser.add_argument("--node", default="127.0.0.1", help="address of the node ports (%(default)s)")
     parser.add_argument("--cpu", default="100m", help="CPU limit of a pod (%(default)s)")
     parser.add_argument("--window", type=int, default=60, help="seconds of the scale-in window (%(default)s)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import subprocess
 import time
 import urllib.error
@@ -18,11 +19,14 @@ import yaml
 from tests.elasticity.model_switch import with_models
 from tests.elasticity.wake import WATCH_S, Watch
 from tests.support.manifests import PROJECT, generate, load
-from tests.support.ports import free_port
+from tests.support.ports import free_port, own_address
 
 NAMESPACE = "ei-elasticity"
 MONITORING = "ei-monitoring"
 TYPE = "face"
+CAMERA_POOL = "ei-camera-pool-app"
+# The CPU limit of a source worker.
+WORKER_CORES = 0.3
 QUEUE_NODE_PORT = 31103
 GATEWAY_NODE_PORT = 31102
 TYPE_LABEL = "elastic-inference/type"
@@ -57,8 +61,11 @@ class Cluster:
         *,
         infer_type: str = TYPE,
         beside: bool = False,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         """`folder` is for the generated manifests; `images` are registry and tag; `cpu` limits a pod.
+
+        `digests` of images: a node keeps an image of a tag, whatever the registry has under it since.
 
         `window_s` is the scale-in window. With `beside`, only the type is installed and removed, in an installation
         that is there already.
@@ -66,6 +73,7 @@ class Cluster:
         self.type = infer_type
         self.pool = deployment_of(infer_type)
         self._beside = beside
+        self._digests = digests or {}
         self._folder, (self._registry, self._tag), self._window_s = folder, images, window_s
         self._cpu = cores(cpu)
         self._settings = {
@@ -73,6 +81,8 @@ class Cluster:
             # small requests, so that all pods fit a node of two cores
             "INFER_CPU_REQUEST": "20m",
             "REDIS_CPU_REQUEST": "20m",
+            "CAMERA_POOL_CPU_LIMIT": str(WORKER_CORES),
+            "CAMERA_POOL_CPU_REQUEST": "100m",
             "INFER_MEMORY_REQUEST": "128Mi",
             "MAX_REPLICAS": "8",
             "GATEWAY_REPLICAS": "1",
@@ -191,6 +201,8 @@ class Cluster:
             return
         if with_monitoring:
             self._monitor()
+        # For the cameras of this machine.
+        self._settings["CAMERA_NETWORKS"] = f"{self.here()}/32"
         self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
         self.kubectl("create", "namespace", NAMESPACE)
         self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
@@ -237,6 +249,18 @@ class Cluster:
             whole = load(*self._generate("keda", "-f", str(PROJECT / "kubernetes/scale/keda")))
             documents = [each for each in whole if each["kind"] == "TriggerAuthentication"] + documents
         self._apply(documents, NAMESPACE)
+
+    def here(self) -> str:
+        """The address of this machine for the pods."""
+        (found, *_) = (self.get("/api/v1/nodes") or {})["items"]
+        addresses = {each["type"]: each["address"] for each in found["status"]["addresses"]}
+        return own_address(addresses["InternalIP"])
+
+    def scale_cameras(self) -> None:
+        """The camera pool follows its ratio."""
+        self._settings.update(SCALE_DOWN_WINDOW_S=str(self._window_s))
+        made = load(*self._generate("hpa-ratio", "-f", str(PROJECT / "kubernetes/scale/hpa-ratio")))
+        self._apply([each for each in made if each["metadata"]["name"] == CAMERA_POOL], NAMESPACE)
 
     def has_keda(self) -> bool:
         """Whether KEDA is installed."""
@@ -286,8 +310,17 @@ class Cluster:
 
     def _apply(self, documents: Sequence[Mapping[str, Any]], namespace: str | None) -> None:
         where = ("-n", namespace) if namespace else ()
-        text = yaml.safe_dump_all(documents)
+        text = yaml.safe_dump_all(documents, width=math.inf)
+        for image, digest in self._digests.items():
+            text = text.replace(f"image: {image}\n", f"image: {image}@{digest}\n")
         self.kubectl(*where, "apply", "-f", "-", stdin=text)
+
+
+def digests_of(file: Path, registry: str, tag: str) -> dict[str, str]:
+    """The digests of a registry's images in a file of `container/build.sh`; none if it has not built these."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    found = dict(each.split() for each in lines if each.startswith(f"{registry}/"))
+    return {image: digest for image, digest in found.items() if image.endswith(f":{tag}")}
 
 
 def cores(quantity: str) -> float:
