@@ -6,7 +6,6 @@ Then so many are added at once that they need several workers, and later they ar
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import statistics
@@ -160,9 +159,9 @@ def _scenario(pool: CameraPool, traffic: PoolTraffic, window_s: float) -> list[s
     first = math.ceil((many - FEW) * ESTIMATE / WORKER_CORES / TARGET) + 1
     if peak > max(right + 1, first):
         problems.append(f"{peak} workers, {right} are needed, and {first} while the cameras' cost is not known")
-    fell = [later for earlier, later in itertools.pairwise(held) if later.replicas < earlier.replicas]
-    if fell:
-        problems.append(f"workers ended though the cameras stayed: {fell[0]}")
+    least = min(each.replicas for each in held if each.at_s >= grown.at_s)
+    if least < right:
+        problems.append(f"only {least} workers later, though the cameras stayed")
 
     down, since = pool.follow(0).at_s, time.time()
     pool.have(FEW)
