@@ -4,6 +4,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 pytest=.venv/bin/pytest
+unit_log=build/unit-tests.log
 
 # A machine that is busy with other things can make a test late. So what has failed (exit code 1) runs once more, with
 # nothing beside it, and is named. A fault fails again. No test runs if none is known to have failed.
@@ -13,14 +14,26 @@ once_more() { # exit-code command...
     "${@:2}" --last-failed --last-failed-no-failures none --maxfail 3 -v
 }
 
-# The slow files first, so that short ones fill the end. The tests of a file stay together, since they share services.
-# Each worker reads all files. On a fresh clone each would also compile all: two readers do that before.
+# Unit tests compute. The others wait three quarters of the time, so unit tests run beside them and take the CPU that
+# they leave. In both runs the slow files come first, so that short ones fill the end. The tests of a file stay
+# together, since they share services. Two runs cannot share pytest's cache, which keeps what has failed.
 side_by_side() { # workers
-    local tests=("$pytest" -m 'not alone and not load' tests/e2e tests/integration tests/unit)
-    [[ -d tests/unit/__pycache__ ]] || printf '%s\n' tests/integration tests/unit \
-        | xargs -P 2 -I{} "$pytest" --collect-only -qq {} >/dev/null
-    "${tests[@]}" -n "$1" --dist loadfile --no-loadscope-reorder
-    once_more $? "${tests[@]}"
+    local marks=(-m 'not alone and not load') order=(--dist loadfile --no-loadscope-reorder) cores others unit
+    local other_tests=("$pytest" "${marks[@]}" tests/e2e tests/integration)
+    local unit_tests=("$pytest" "${marks[@]}" tests/unit -o cache_dir=.pytest_cache/unit)
+    cores=$(nproc)
+    mkdir -p build
+    nice -n 5 "${unit_tests[@]}" -n "$(($1 < cores ? $1 : cores))" "${order[@]}" >"$unit_log" 2>&1 &
+    # Each worker reads all files. On a fresh clone each would also compile all: one reader does that before.
+    [[ -d tests/integration/__pycache__ ]] || "${other_tests[@]}" --collect-only -qq >/dev/null
+    "${other_tests[@]}" -n "$1" "${order[@]}"
+    others=$?
+    wait $!
+    unit=$?
+    cat "$unit_log"
+    once_more "$others" "${other_tests[@]}"
+    others=$?
+    once_more "$unit" "${unit_tests[@]}" && ((others == 0))
 }
 
 # Only the files that hold such tests: to read all files takes as long as some of these tests.
