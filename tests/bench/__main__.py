@@ -32,7 +32,7 @@ from tests.bench import (
 from tests.bench.camera_tables import tables
 from tests.bench.machine import describe, stolen_s
 from tests.bench.record import Context, Figure, LeftOut
-from tests.bench.report import head, line, markdown, merged, missed, refresh, write
+from tests.bench.report import head, line, merged, missed, refresh, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -158,7 +158,7 @@ def _write(
         figures, left_out, machine = merged(folder, figures, left_out, machine, measured=measured, order=NAMES)
     write(folder, machine, figures, left_out, spent)
     if folder == usual:
-        refresh(REPOSITORY / "doc" / "benchmarks.md", machine, markdown(figures, left_out), tables(figures))
+        refresh(REPOSITORY / "doc", machine, tables(figures))
     print(f"written to {folder}")
 
 

@@ -1,4 +1,4 @@
-"""The two tables of the part *cameras* in `doc/benchmarks.md`: CPU of each process, and cameras per core. Pure."""
+"""The tables of the part *cameras* in `doc/camera_benchmarks.md`: CPU of each process, and cameras per core. Pure."""
 
 from __future__ import annotations
 

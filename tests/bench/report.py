@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.bench.plots import bars
 from tests.bench.record import MISSED, Figure, LeftOut
-from tests.support.document import markdown_table
-
-_BEGIN, _END = "<!-- table begins, written by make bench -->", "<!-- table ends -->"
-_CAMERAS = "<!-- tables of cameras begin, written by make bench -->", "<!-- tables of cameras end -->"
+from tests.support.document import markdown_table, replace_between
 
 
 def line(figure: Figure) -> str:
@@ -31,7 +29,7 @@ def _number(value: float) -> str:
 
 
 def markdown(figures: Sequence[Figure], left_out: Sequence[LeftOut]) -> str:
-    """The whole table for `doc/benchmarks.md`."""
+    """The whole table."""
     rows = []
     for each in figures:
         spread = "" if each.spread is None else f"{each.spread:.3g}"
@@ -89,8 +87,8 @@ def merged(
     return by_part, [*missing, *left_out], told
 
 
-def refresh(document: Path, machine: dict[str, Any], table: str, cameras: str = "") -> None:
-    """Puts the table and the machine, and the tables of `cameras` if there are any, between marks of the document."""
+def refresh(documents: Path, machine: dict[str, Any], cameras: str = "") -> None:
+    """Puts the machine, and the tables of `cameras` if there are any, between marks of the documents in this folder."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     vectors = f" with {machine['vectors']}" if machine.get("vectors") else ""
     told = (
@@ -101,16 +99,13 @@ def refresh(document: Path, machine: dict[str, Any], table: str, cameras: str = 
     for part, other in machine.get("measured_again", {}).items():
         vectors = f" on a processor with {other['vectors']}" if other.get("vectors") else ""
         told += f" The part {part} was measured again alone{vectors}, load before {other['load_before']}."
-    text = _between(document.read_text(), (_BEGIN, _END), f"{told}\n\n{table}")
-    document.write_text(_between(text, _CAMERAS, f"\n{cameras}\n") if cameras else text)
+    _write(documents / "benchmarks.md", "machine", textwrap.fill(told, 120))
+    if cameras:
+        _write(documents / "camera_benchmarks.md", "cameras", cameras)
 
 
-def _between(text: str, marks: tuple[str, str], what: str) -> str:
-    before, begin, rest = text.partition(marks[0])
-    _, end, after = rest.partition(marks[1])
-    if not begin or not end:
-        raise ValueError(f"doc/benchmarks.md lacks {marks[0]} or {marks[1]}")
-    return f"{before}{begin}\n{what}{end}{after}"
+def _write(document: Path, name: str, what: str) -> None:
+    document.write_text(replace_between(document.read_text(), name, f"\n{what.strip()}\n\n"))
 
 
 def missed(figures: Sequence[Figure]) -> list[Figure]:
