@@ -34,7 +34,7 @@ MODEL = "face-detection-retail-0005_FP32"
 SECONDS = 10.0
 # A guess at the capacity of a pod without a quota on two cores, for the first flood.
 _GUESS_FPS = 300.0
-_DOCUMENT = REPOSITORY / "doc" / "dynamic_scale.md"
+_DOCUMENT = REPOSITORY / "doc" / "scaling_figures.md"
 _FOLDER = REPOSITORY / "doc" / "benchmarks"
 
 
@@ -99,7 +99,7 @@ def run(
 
 
 def table(records: Sequence[Record]) -> str:
-    """The table of `doc/dynamic_scale.md`; readings that miss their bar are bold."""
+    """The table of `doc/scaling_figures.md`; readings that miss their bar are bold."""
     rows = ["| quota | arrivals | demand over capacity → ratio |", "|---|---|---|"]
     for (quota, arrivals), group in groupby(records, lambda each: (each.quota, each.arrivals)):
         told = ", ".join(map(_cell, group))

@@ -1,4 +1,4 @@
-"""Writes the measured scenarios, their simulation and the sweep into doc/dynamic_scale.md.
+"""Writes the measured scenarios, their simulation and the sweep into doc/scaling_figures.md.
 
 `python -m tests.elasticity.report [--no-sweep]` reads doc/elasticity/*.json, which `make test-elasticity` writes. The
 file of its option `--planner` is read by `python -m tests.bench.planner --document`.
@@ -22,7 +22,7 @@ from tests.simulation.sweep import sweep, table
 from tests.support.document import markdown_table, replace_between
 from tests.support.manifests import PROJECT
 
-DOCUMENT = PROJECT / "doc" / "dynamic_scale.md"
+DOCUMENT = PROJECT / "doc" / "scaling_figures.md"
 FOLDER = PROJECT / "doc" / "elasticity"
 PLANNER = FOLDER / PLANNER_FILE
 QUOTAS = FOLDER / QUOTAS_FILE
