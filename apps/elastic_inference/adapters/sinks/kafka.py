@@ -30,6 +30,8 @@ _REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.IN
 # OpenSSL's reason, such as `certificate verify failed`.
 _SSL = re.compile(r"SSL routines::([a-zA-Z0-9 /]{1,100})")
 _TRY_S = 3.0
+# A publisher gets short answers; that about the topic has some 100 bytes for each of its partitions.
+_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 class Kafka(PlainSink):
@@ -104,6 +106,8 @@ class Kafka(PlainSink):
             "message.timeout.ms": int(spec.timeout_s * 1000),
             "socket.timeout.ms": max(1000, int(spec.timeout_s * 500)),
             "reconnect.backoff.max.ms": 2000,
+            # Otherwise a server may announce an answer of 100 MB, for which the library takes the memory at once.
+            "receive.message.max.bytes": _MAX_ANSWER_BYTES,
             "security.protocol": "SSL" if spec.tls else "PLAINTEXT",
             "error_cb": self._note,
             "logger": log_library,

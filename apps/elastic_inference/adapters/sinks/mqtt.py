@@ -26,6 +26,7 @@ from elastic_inference.adapters.sinks.base import (
     RefusedError,
     UnavailableError,
 )
+from elastic_inference.adapters.sinks.mqtt_client import PublishingClient
 from elastic_inference.adapters.sinks.mqtt_state import States, event_topic
 from elastic_inference.adapters.sinks.tls import ended_words, tls_context, tls_words
 from elastic_inference.domain.events.event import Event
@@ -53,7 +54,7 @@ class Mqtt:
         self._worker = worker
         self._states = States(spec.topic)
         self._found: set[tuple[str, str | None]] = set()
-        self._client: Client | None = None
+        self._client: PublishingClient | None = None
         self._limit: int | None = None
         # How the connection ended, and whether the broker said so.
         self._end: ReasonCode | None = None
@@ -153,8 +154,10 @@ class Mqtt:
 
     def _raise_end(self, delivered: int, *, done: bool, alone: bool) -> NoReturn:
         """Raises what the end of the connection, or its silence, says. `alone`: one message was on its way."""
-        end = self._end
+        end, problem = self._end, self._client.problem if self._client else ""
         self._drop()
+        if problem:
+            raise UnavailableError(f"{self._spec.destination} {problem}: see what runs there", delivered)
         if end is not None and end.value in _REFUSED and alone:
             raise RefusedError(f"the broker refuses the event ({end})", delivered)
         if end is not None and end.value in _REFUSED:
@@ -191,7 +194,7 @@ class Mqtt:
                 return condition()
         return True
 
-    def _connected(self) -> Client:
+    def _connected(self) -> PublishingClient:
         if self._client is not None and self._client.is_connected() and self._end is None:
             return self._client
         self._drop()
@@ -202,6 +205,8 @@ class Mqtt:
             if code is not None and code.value in _LOGIN:
                 words = f"{self._spec.destination} refuses the login ({code})"
                 raise LoginRefusedError(f"{words}: check `user` and `password`")
+            if code is None and client.problem:
+                raise UnavailableError(f"{self._spec.destination} {client.problem}: see what runs there")
             if code is None and self._spec.secure and self._end is not None:
                 raise UnavailableError(ended_words(self._spec))
             why = str(code) if code is not None else f"no answer within {self._spec.timeout_s:g} s"
@@ -216,14 +221,14 @@ class Mqtt:
                 raise
         return client
 
-    def _open(self) -> tuple[Client, list[ReasonCode]]:
+    def _open(self) -> tuple[PublishingClient, list[ReasonCode]]:
         """A client whose connection has been asked for, and the answer of the broker if there is one."""
         spec = self._spec
         parts = urlsplit(spec.url)
         host, secure = str(parts.hostname), parts.scheme == "mqtts"
         address = self._access.address(host)
         name = f"ei-{spec.topic.replace('/', '-')}-{spec.name}{self._worker}"
-        client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
+        client = PublishingClient(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
         client.connect_timeout = spec.timeout_s
         client.max_inflight_messages_set(IN_FLIGHT)
         if spec.user is not None:
@@ -239,7 +244,8 @@ class Mqtt:
         def on_connect(_client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
             self._limit = getattr(properties, "MaximumPacketSize", None)
             self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
-            answer.append(code)
+            if not answer:
+                answer.append(code)
 
         def on_publish(_client: Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
             self._codes[mid] = code.value

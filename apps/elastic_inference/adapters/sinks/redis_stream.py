@@ -12,11 +12,14 @@ from redis.retry import Retry
 
 from elastic_inference.adapters.sinks.access import SinkAccess
 from elastic_inference.adapters.sinks.base import Item, LoginRefusedError, PlainSink, RefusedError, UnavailableError
+from elastic_inference.adapters.sinks.bounded_socket import BoundedSocket
 from elastic_inference.adapters.sinks.tls import SinkContext, ended_words, tls_context, tls_words
 from elastic_inference.base.redis_url import parse_redis_url
 from elastic_inference.domain.sink_spec import RedisSink
 
 _TIMEOUT_S = 5.0
+# An answer consists of a hundred ids of entries.
+_MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class RedisStream(PlainSink):
@@ -103,7 +106,8 @@ class _RedisConnection(redis.Connection):
 
     def _connect(self) -> Any:
         plain = super()._connect()  # type: ignore[no-untyped-call]
-        return plain if self._tls is None else self._tls.wrap_socket(plain)
+        found = plain if self._tls is None else self._tls.wrap_socket(plain)
+        return BoundedSocket(found, _TIMEOUT_S, _MAX_ANSWER_BYTES)
 
 
 def _short(error: object) -> str:

@@ -129,9 +129,14 @@ class _SinkConnection(http.client.HTTPConnection):
 
 @contextlib.contextmanager
 def _deadline(connection: http.client.HTTPConnection, limit_s: float) -> Iterator[None]:
-    """Shuts the connection down after `limit_s`: a server that sends a byte now and then would never time out."""
+    """Shuts the connection down after `limit_s`: a server that sends a byte now and then would never time out.
+
+    Raises TimeoutError then: the end of the connection would look like the end of the answer's headers.
+    """
+    ended = threading.Event()
 
     def end() -> None:
+        ended.set()
         if connection.sock is not None:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
@@ -143,6 +148,8 @@ def _deadline(connection: http.client.HTTPConnection, limit_s: float) -> Iterato
         yield
     finally:
         timer.cancel()
+    if ended.is_set():
+        raise TimeoutError(f"the answer took more than {limit_s:g} s")
 
 
 def retry_after_s(text: str | None, now_s: float) -> float | None:
