@@ -13,9 +13,16 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata, from_mapping, is_metadata, read_yaml
+from elastic_inference.adapters.catalogue.export_metadata import (
+    MAX_LABEL_CHARACTERS,
+    ExportMetadata,
+    from_mapping,
+    is_metadata,
+    read_yaml,
+)
+from elastic_inference.adapters.catalogue.side_file_errors import no_switch, side_file_words
 from elastic_inference.domain.errors import ModelError
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
@@ -23,6 +30,8 @@ FAST_FILE = CATALOGUE_FILE.with_suffix(".json")
 PRECISIONS = ("FP32", "FP16", "FP16-INT8")
 MAX_LABEL = 10_000
 Side = Annotated[int, Field(ge=16, le=8192)]
+Label = Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 E = TypeVar("E", bound=BaseModel)
 
 
@@ -59,18 +68,20 @@ class Decoding(_Entry):
     """How to preprocess for a model and decode its outputs. These are the keys of a custom model's side file."""
 
     adapter: str | None = None
-    labels: dict[int, str] | tuple[str, ...] | None = None
+    labels: dict[int, Label] | tuple[Label, ...] | None = None
     threshold: float | None = Field(default=None, ge=0, le=1)
     task: str = "detection"
     licence: str = ""
     colour: str | None = Field(default=None, pattern=r"^(BGR|RGB|bgr|rgb)$")
-    mean: tuple[float, ...] | float | None = None
-    scale: tuple[float, ...] | float | None = None
+    mean: tuple[Number, ...] | Number | None = None
+    scale: tuple[Number, ...] | Number | None = None
     size: tuple[Side, Side] | Side | None = None
     layout: str | None = None
     overlap: float | None = Field(default=None, gt=0, le=1)
     wrapper: str | None = None
     configuration: dict[str, Any] | None = None
+
+    _no_switch = field_validator("threshold", "overlap", "mean", "scale", "size", mode="before")(no_switch)
 
     @property
     def width_height(self) -> tuple[int, int] | None:
@@ -210,6 +221,6 @@ def _checked(document: Mapping[str, Any], path: Path, kind: type[E], what: str) 
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ModelError(f"The {what} {path} is wrong at {where}: {first['msg']}.") from None
+        words = side_file_words(error, kind, max_label=MAX_LABEL_CHARACTERS)
+        end = "" if words.endswith("?") else "."
+        raise ModelError(f"The {what} {path} is wrong at {words}{end}") from None

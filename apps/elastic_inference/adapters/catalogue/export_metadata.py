@@ -22,8 +22,10 @@ from elastic_inference.domain.errors import ModelError
 
 FILE_NAME = "metadata.yaml"
 _MAX_CLASSES = 10_000
-# Names of 10,000 classes take a tenth of it.
+# Each detection contains its label.
+MAX_LABEL_CHARACTERS = 200
 _SIDE = re.compile(r"[0-9]{1,6}")
+# Names of 10,000 classes take a tenth of it.
 _MAX_TEXT_BYTES = 4 * 1024 * 1024
 
 
@@ -99,7 +101,10 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
     limits = YamlLimits(depth=50, nodes=500_000, aliases=True)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_TEXT_BYTES + 1)
+        if len(content) > _MAX_TEXT_BYTES:
+            raise YamlTextError(f"it is larger than {_MAX_TEXT_BYTES >> 20} MB")
         document, texts = read(content, limits).value, read_texts(content, limits)
     except (OSError, YamlTextError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -146,11 +151,11 @@ def _plain(value: Any) -> Any:
 
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
-        return tuple(_text(name) for name in value[: _MAX_CLASSES + 1])
+        return tuple(_text(name)[:MAX_LABEL_CHARACTERS] for name in value[: _MAX_CLASSES + 1])
     if not isinstance(value, dict):
         return ()
     try:
-        by_number = {int(number): _text(name) for number, name in value.items()}
+        by_number = {int(number): _text(name)[:MAX_LABEL_CHARACTERS] for number, name in value.items()}
     except (TypeError, ValueError, OverflowError):
         return ()
     if not by_number or min(by_number) < 0 or max(by_number) > _MAX_CLASSES:

@@ -99,8 +99,19 @@ def test_int8_is_shown_short() -> None:
     [
         ("adapter: [", "can't be read"),
         ("- ssd", "is not a mapping: expected the keys adapter, labels"),
-        ("adaptor: ssd", "wrong at adaptor"),
-        ("threshold: 2", "wrong at threshold"),
+        ("adaptor: ssd", r"wrong at adaptor: there is no such key\. Did you mean adapter\?"),
+        ("train: images\nnames: [a]", r"wrong at train: there is no such key\. Expected keys: adapter, labels"),
+        ("names: [a]", r"wrong at names: there is no such key\. Class names are given as `labels`"),
+        ("threshold: 2", "wrong at threshold: expected a number from 0 to 1"),
+        ("threshold: on", "wrong at threshold: expected a number: YAML reads on, off, yes and no as true and false"),
+        ("labels: person", r"wrong at labels: expected a list of names by class number"),
+        ("labels: {person: 0}", r"wrong at labels: expected a list of names by class number"),
+        (f"labels: [{'x' * 201}]", "each with at most 200 characters"),
+        ("size: 640x384", r"wrong at size: expected a number, or \[width, height\]"),
+        ("mean: .inf", "wrong at mean: expected a number from 0 to 255"),
+        ("scale: .nan", "wrong at scale: expected a number other than 0"),
+        ("scale: [1, 2, yes]", "wrong at scale: expected a number"),
+        ("labels: [a]\n#" + "x" * (4 << 20), "can't be read: it is larger than 4 MB"),
         ("labels: {-1: person}", "class numbers from 0 to"),
         ("scale: 0", "a scale other than 0"),
         ("mean: [1, 2]", "one or three numbers in mean"),
@@ -133,6 +144,15 @@ def test_labels_stay_as_they_were_written(tmp_path: Path, text: str, labels: tup
     file = tmp_path / "my.yaml"
     file.write_text(text)
     assert decoding_of(file).label_list == labels
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff"], ids=["plain", "with a BOM"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_side_file_from_any_editor_is_read(tmp_path: Path, before: str, end: str) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_bytes((before + end.join(("labels:", "- on", "- no", "threshold: 0.4", ""))).encode())
+    found = decoding_of(file)
+    assert (found.label_list, found.threshold) == (("on", "no"), 0.4)
 
 
 @pytest.mark.parametrize(("text", "size"), [("size: 640", (640, 640)), ("size: [640, 384]", (640, 384))])
