@@ -52,6 +52,7 @@ class RecordingPublisher:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.precisions: set[str] = set()
         self.tombstones: list[Tombstone] = []
         self.errors: list[Exception] = []
         self.refused: Set[int] = frozenset()
@@ -64,6 +65,7 @@ class RecordingPublisher:
             raise self.errors.pop(0)
         if batch:
             self.batches.append([result.order for result, _ in batch])
+            self.precisions |= {result.precision for result, _ in batch}
         self.tombstones += tombstones
         return self.refused
 

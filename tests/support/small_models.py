@@ -48,7 +48,11 @@ class Runner:
     def __init__(self, adapter: Adapter, prepared: PreparedModel) -> None:
         self.adapter = adapter
         self.prepared = prepared
-        self._compiled = load_openvino().Core().compile_model(prepared.model, "CPU", {"INFERENCE_NUM_THREADS": 1})
+        config = {
+            "INFERENCE_NUM_THREADS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+        }  # as a pod does; else bf16 where it can
+        self._compiled = load_openvino().Core().compile_model(prepared.model, "CPU", config)
         self._request = self._compiled.create_infer_request()
 
     def outputs(self, bgr: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:

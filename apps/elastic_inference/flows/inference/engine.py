@@ -111,6 +111,7 @@ class Engine:
         # The devices that run the model, such as `CPU` or `GPU.0`.
         self.device = device
         self._settled = False
+        self._running_precisions: tuple[str, ...] = ()
         # Whether requests are counted. Not on the CPU, where CPU time shows how busy it is.
         self.counts = True
         self.look_for_devices()
@@ -138,18 +139,29 @@ class Engine:
         """The precision in which the model runs, as results show it; `stored` is that of its file (`FP32`, `INT8` …).
 
         The layers of an INT8 model that are not quantised run in another precision: `INT8`, or `INT8/BF16`
-        where that is not FP32.
+        where that is not FP32. Several devices may each use their own: `FP16+FP32`.
         """
-        try:
-            hint = self._compiled.get_property("INFERENCE_PRECISION_HINT")
-        except RuntimeError:
+        names = self._running_precisions
+        if not names:
             return stored  # this plugin does not say
-        name = _PRECISIONS.get(getattr(hint, "get_type_name", lambda: str(hint))())
-        if name is None:
-            return stored
         if stored == "INT8":
-            return stored if name == "FP32" else f"{stored}/{name}"
-        return name
+            return stored if names == ("FP32",) else f"{stored}/{'+'.join(names)}"
+        return "+".join(names)
+
+    def _read_precisions(self) -> tuple[str, ...]:
+        """The precision of each device that runs the model; () if one is not known."""
+        try:
+            hints = [self._compiled.get_property("INFERENCE_PRECISION_HINT")]
+        except RuntimeError:
+            try:
+                # AUTO, HETERO and MULTI do not support the question, but pass on what their devices answer.
+                held = self._compiled.get_property("DEVICE_PROPERTIES")
+                hints = [held[device].get("INFERENCE_PRECISION_HINT") for device in self.devices]
+            except (RuntimeError, LookupError, TypeError, AttributeError):
+                return ()
+        names = {_PRECISIONS.get(getattr(hint, "get_type_name", lambda hint=hint: str(hint))()) for hint in hints}
+        known = tuple(sorted(name for name in names if name is not None))
+        return known if len(known) == len(names) else ()
 
     def look_for_devices(self) -> bool:
         """Asks which devices run the model now; True if they have changed. Costs nothing once they are final.
@@ -164,12 +176,14 @@ class Engine:
         except RuntimeError:
             self._settled = True  # this plugin does not say
             self.counts = not self.on_cpu
+            self._running_precisions = self._read_precisions()
             return False
         names = [found] if isinstance(found, str) else list(found)
         self.devices = tuple(name.strip("()") for name in names)
         self.device = ",".join(self.devices)
         self._settled = not any(name.startswith("(") for name in names)
         self.counts = not (self._settled and self.on_cpu)
+        self._running_precisions = self._read_precisions()
         return self.devices != before
 
     def requests(self, count: int | None = None) -> list[InferenceRequest]:

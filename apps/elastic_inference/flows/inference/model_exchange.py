@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.base.metrics import InferenceMetrics
@@ -101,6 +101,16 @@ class ModelExchange:
             self._watch(self._former, utilisation, now_s)
         elif self._offer is not None and not self._follower.compiling:
             self._take(self._offer, utilisation, now_s)
+
+    def moved(self) -> None:
+        """Main thread: other devices run the model now, perhaps in another precision, which results and metrics say."""
+        model = self.running
+        precision = model.engine.precision(model.spec.precision)
+        if precision == model.info.precision:
+            return
+        self.running = replace(model, info=replace(model.info, precision=precision))
+        self._workers.crew[1].info = self.running.info
+        self._models.run(model.info.model, precision)
 
     def _take(self, offer: _Offer, utilisation: Utilisation, now_s: float) -> None:
         former, crew = self.running, self._workers.crew

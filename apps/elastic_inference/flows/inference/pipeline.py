@@ -199,6 +199,7 @@ class Pipeline:
             engine = self._exchange.running.engine
             if engine.look_for_devices():
                 log.info("the model now runs on %s", engine.device)
+                self._exchange.moved()
                 utilisation = make_utilisation(engine)
             now_s = time.monotonic()
             self._side_work.count()

@@ -26,7 +26,7 @@ class ResultBuilder:
 
     def __init__(self, info: PodInfo, engine: Engine, server_ms: Callable[[float], float | None]) -> None:
         """`server_ms` turns a monotonic time of this process into the Redis server's time; see `ResultPublisher`."""
-        self._info = info
+        self.info = info
         self._engine = engine
         self._server_ms = server_ms
 
@@ -34,7 +34,7 @@ class ResultBuilder:
         self, stream: str, popped: PoppedFrame, detections: Sequence[Detection], *, damaged: bool = False
     ) -> Result:
         """The result of a frame whose inference has just ended; `damaged` if a part of its image was missing."""
-        info, frame = self._info, popped.frame
+        info, frame = self.info, popped.frame
         popped_ms = self._server_ms(popped.popped_monotonic)
         return Result(
             stream=stream,

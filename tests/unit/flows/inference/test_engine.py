@@ -19,14 +19,20 @@ class Compiled:
     No machine of the tests has an accelerator that AUTO could move to.
     """
 
-    def __init__(self, *answers: str | list[str] | None, hint: str = "f32") -> None:
+    def __init__(
+        self, *answers: str | list[str] | None, hint: str = "f32", by_device: dict[str, str] | None = None
+    ) -> None:
         self._answers = list(answers)
-        self._hint = hint
+        self._hint, self._by_device = hint, by_device
         self.asked = 0
 
     def get_property(self, name: str) -> Any:
         if name == "INFERENCE_PRECISION_HINT":
+            if self._by_device is not None:
+                raise RuntimeError("unsupported property")
             return Type(self._hint)
+        if name == "DEVICE_PROPERTIES":
+            return {name: {"INFERENCE_PRECISION_HINT": Type(hint)} for name, hint in (self._by_device or {}).items()}
         if name != "EXECUTION_DEVICES":
             return 1
         self.asked += 1
@@ -85,6 +91,28 @@ def test_a_cpu_calculates_in_f32_unless_told_otherwise(shared_models: Path) -> N
     assert [engine.precision(stored) for stored in ("FP32", "FP16", "", "INT8")] == ["FP32", "FP32", "FP32", "INT8"]
 
 
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "HETERO:CPU", "MULTI:CPU"])
+def test_a_device_of_several_shows_what_its_cpu_calculates_in(shared_models: Path, device: str) -> None:
+    core = make_core(CpuAllowance(None, 1))
+    path = shared_models / "face-detection-retail-0005" / "FP32" / "face-detection-retail-0005.xml"
+    bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for precision, shown in {"auto": "FP32", **({"bf16": "BF16"} if bf16 else {})}.items():
+        engine = compile_engine(core, path, None, AdapterOptions(), device, precision=precision)
+        assert engine.precision("FP16") == shown, "not what the file holds"
+
+
+def test_the_precision_follows_a_model_that_auto_has_moved() -> None:
+    engine = engine_of(Compiled(["(CPU)"], ["GPU.0"], by_device={"CPU": "f32", "GPU.0": "f16"}))
+    assert [engine.precision(stored) for stored in ("FP32", "INT8")] == ["FP32", "INT8"]
+    assert engine.look_for_devices()
+    assert [engine.precision(stored) for stored in ("FP32", "INT8")] == ["FP16", "INT8/FP16"]
+
+
+def test_several_devices_may_each_have_a_precision() -> None:
+    engine = engine_of(Compiled(["GPU.0", "CPU"], by_device={"CPU": "f32", "GPU.0": "f16"}), "HETERO:GPU,CPU")
+    assert engine.precision("FP32") == "FP16+FP32"
+
+
 class Type:
     def __init__(self, name: str) -> None:
         self._name = name
@@ -98,6 +126,6 @@ class Type:
     [("bf16", "FP32", "BF16"), ("bf16", "INT8", "INT8/BF16"), ("f16", "FP32", "FP16"), ("dynamic", "FP32", "FP32")],
 )
 def test_the_precision_that_runs_is_shown(hint: str, stored: str, shown: str) -> None:
-    """No machine of the tests has units for bf16 or f16."""
+    """Most machines of the tests have no units for bf16 or f16."""
     engine = engine_of(Compiled("CPU", hint=hint))
     assert engine.precision(stored) == shown

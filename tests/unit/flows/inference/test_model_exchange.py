@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,16 +41,21 @@ class Finder:
         return [PERSON]
 
 
+@dataclass
 class Model:
     """What the exchange asks of a `RunningModel`."""
 
-    def __init__(self, name: str) -> None:
-        self.engine: Any = IdleEngine()
-        self.info = PodInfo("face", "pod", name, "FP32")
-        self.compiled_for = CpuAllowance(None, 1)
-        self.make_detectors = list
-        self.model_bytes = 1
-        self.size = ModelSize(300, 300, letterbox=False)
+    info: PodInfo
+    spec: Any = None
+    engine: Any = field(default_factory=IdleEngine)
+    compiled_for: CpuAllowance = field(default_factory=lambda: CpuAllowance(None, 1))
+    make_detectors: Any = list
+    model_bytes: int = 1
+    size: ModelSize = field(default_factory=lambda: ModelSize(300, 300, letterbox=False))
+
+
+def model_of(name: str) -> Model:
+    return Model(PodInfo("face", "pod", name, "FP32"))
 
 
 class Follower:
@@ -75,7 +82,7 @@ class Pod:
 
     def __init__(self) -> None:
         self.parts = Parts(ahead=64)
-        self.old, self.new = Model("old"), Model("new")
+        self.old, self.new = model_of("old"), model_of("new")
         results = ResultBuilder(self.old.info, self.old.engine, lambda _: None)
         self.workers = WorkerPool([Finder() for _ in range(WORKERS)], results, self.parts.context, self.parts.sender)
         self.follower: Any = Follower()
@@ -176,3 +183,19 @@ def test_an_offer_waits_while_the_model_is_compiled_again(pod: Pod) -> None:
     pod.follower.compiling = False
     pod.exchange.look(pod.utilisation, 11.0)
     assert pod.exchange.running is pod.new
+
+
+def test_results_and_metrics_name_the_precision_of_the_device_that_auto_has_moved_to(pod: Pod) -> None:
+    class Moved(IdleEngine):
+        def precision(self, stored: str) -> str:
+            return {"FP32": "FP16"}[stored]
+
+    pod.old.spec, pod.old.engine = SimpleNamespace(precision="FP32"), Moved()
+    pod.exchange.moved()
+    assert pod.exchange.running.info.precision == "FP16"
+    infos = {"infer_type": "face", "model": "old", "role": "running"}
+    assert pod.registry.get_sample_value("ei_model_info", {**infos, "precision": "FP16"}) == 1
+    assert pod.registry.get_sample_value("ei_model_info", {**infos, "precision": "FP32"}) is None
+    pod.infer(1)
+    wait_for(lambda: bool(pod.parts.publisher.precisions), what="a result")
+    assert pod.parts.publisher.precisions == {"FP16"}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters.adapter import mismatch
+from elastic_inference.flows.inference.adapters.adapter import describe, mismatch
 from elastic_inference.flows.inference.adapters.layouts import (
     Facts,
     Layout,
@@ -60,7 +60,7 @@ def settle(model: Any, options: AdapterOptions) -> None:
     """Fixes what an export leaves open: additional inputs, a dynamic batch, and a dynamic size if one is known.
 
     The size is that of the side file, else that of the exporter's metadata. Another input for the frame's size becomes
-    a constant: the input's own size. Does nothing the second time.
+    a constant: the input's own size. Does nothing the second time. Raises ModelError for a batch of several images.
     """
     images = [port for port in model.inputs if _is_image(port)]
     if len(images) != 1:
@@ -68,6 +68,11 @@ def settle(model: Any, options: AdapterOptions) -> None:
     shape = images[0].partial_shape
     sides = [None if side.is_dynamic else int(side.get_length()) for side in shape]
     last = sides[3] == 3 and sides[1] != 3
+    if sides[0] is not None and sides[0] > 1 and 3 in (sides[1], sides[3]):
+        raise ModelError(
+            f"The model takes {sides[0]} images at once ({describe(model)}), but frames are inferred one by one: "
+            "export it with a batch of 1, or with a dynamic one."
+        )
     size = options.size or export_of(model, options.export).size
     wanted = [sides[0] or 1, *sides[1:]]
     if size is not None:

@@ -144,6 +144,13 @@ def test_any_type_of_input_gets_the_image_in_its_own_range(dtype: str) -> None:
     assert ran.outputs(SQUARE)[0].dtype == np.float32
 
 
+@pytest.mark.parametrize("shape", [[2, 3, SIDE, SIDE], [2, SIDE, SIDE, 3], [2, 3, -1, -1]])
+def test_a_fixed_batch_of_several_images_is_refused_with_what_to_do(shape: list[int]) -> None:
+    model = constant_model(shape, {"output0": np.repeat(columns(7, OBJECT), 2, axis=0)})
+    with pytest.raises(ModelError, match=r"takes 2 images at once .*: export it with a batch of 1, or with a dynamic"):
+        adapt(model, None, AdapterOptions(export=DETECT))
+
+
 @pytest.mark.parametrize("shape", [[-1, 3, SIDE, SIDE], [-1, 3, -1, -1], [-1, -1, -1, -1]])
 @pytest.mark.parametrize("told", ["side file", "metadata"])
 def test_a_dynamic_batch_and_size_are_settled(shape: list[int], told: str) -> None:
