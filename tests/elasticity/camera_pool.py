@@ -17,7 +17,7 @@ from typing import Any
 
 from elastic_inference.adapters.camera_registry.camera_values import read_status
 from elastic_inference.domain import keys
-from elastic_inference.flows.produce.pool.costs import ESTIMATE
+from elastic_inference.domain.camera import COST_ESTIMATE as ESTIMATE
 from tests.elasticity.cluster import CAMERA_POOL, NAMESPACE, QUEUE_NODE_PORT, WORKER_CORES, Cluster, wait_until
 from tests.elasticity.scenarios import GOES_S, TARGET
 from tests.support.camera_site import CameraSite
@@ -155,7 +155,7 @@ def _scenario(pool: CameraPool, traffic: PoolTraffic, window_s: float) -> list[s
     problems = []
     if not (grown.live == many and grown.ready >= right and grown.at_s - up <= LIVE_S):
         problems.append(f"expected {right} workers and {many} live cameras within {LIVE_S:.0f} s: {grown}")
-    # Until it is measured, a new camera counts as if it cost ESTIMATE.
+    # The most that new cameras may count for: ESTIMATE each, as if none had been measured.
     first = math.ceil((many - FEW) * ESTIMATE / WORKER_CORES / TARGET) + 1
     if peak > max(right + 1, first):
         problems.append(f"{peak} workers, {right} are needed, and {first} while the cameras' cost is not known")

@@ -10,7 +10,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import redis
 
@@ -32,6 +32,8 @@ BOUND_S = 1.7 * LEASE_S
 MAX_ROUNDS = 3
 ITEMS = tuple(f"cam-{number}" for number in range(8))
 COST = 0.2
+# A worker has room for all items, even where each counts four times what it costs.
+CAPACITY = 7.0
 RULES = config.QueueRules(stream_queue_depth=200)
 JPEG = tiny_jpeg()
 
@@ -70,6 +72,7 @@ class Worker:
     frozen: bool = False
     cut_off: bool = False
     draining: bool = False
+    wild: tuple[str, float] = ("", 0.0)  # an item, and the cost that it reports for it until it is mended
     said_draining: bool = False  # in its last round
     renewed: float = 0.0
 
@@ -105,7 +108,8 @@ class Pool:
 
     def fill(self) -> None:
         """The owner writes what is wanted."""
-        self.redis.hset(keys.wanted(GROUP), mapping={":known": "1"} | dict.fromkeys(ITEMS, f"1 {COST}"))
+        known = self.random.choice(("", "+"))
+        self.redis.hset(keys.wanted(GROUP), mapping={":known": "1"} | dict.fromkeys(ITEMS, f"1 {known}{COST}"))
 
     def join(self) -> None:
         self.made += 1
@@ -143,7 +147,12 @@ class Pool:
 
     def mend(self) -> None:
         for worker in self.workers:
-            worker.cut_off = False
+            worker.cut_off, worker.wild = False, ("", 0.0)
+
+    def go_wild(self) -> None:
+        """A worker measures nonsense for one of its items."""
+        worker = self.random.choice(self.workers)
+        worker.wild = self.random.choice(ITEMS), self.random.choice((1e-9, 0.0, 900.0))
 
     def drain(self) -> None:
         self.alone.clear()
@@ -222,6 +231,7 @@ class Pool:
             worker.running = {name: each for name, each in worker.running.items() if worker.clock() < each.until}
             return
         worker.said_draining = worker.draining
+        assert all(each.cost <= 4 * COST + 1e-6 for each in found.unassigned.values()), found.unassigned
         for name, claim in found.held.items():
             each = worker.running.get(name)
             if each is None:
@@ -242,8 +252,11 @@ class Pool:
     def renew(self, worker: Worker) -> Round | None:
         """A worker's call, None if Redis does not answer."""
         said = {name: Holding(each.lease.epoch, COST, each.lease.fenced_by) for name, each in worker.running.items()}
+        name, cost = worker.wild
+        if name in said:
+            said[name] = replace(said[name], cost=cost)
         with self.lost():
-            return worker.client.renew(said, 4.0, draining=worker.draining)
+            return worker.client.renew(said, CAPACITY, draining=worker.draining)
         return None
 
     def lost(self) -> contextlib.AbstractContextManager[None]:

@@ -35,6 +35,8 @@ from elastic_inference.domain.fields import CLOSED, Count, Name, Rate
 from elastic_inference.domain.hidden_url import hide_values
 
 MAX_CAMERAS = 4096
+# The cost of a camera, in CPU seconds a second, while no camera of the pool has been measured.
+COST_ESTIMATE = 0.15
 MAX_URL = 2048
 MAX_LABELS = 16
 _USB = "a USB camera cannot be in the pool: give it a service of its own (tools/run-css.sh -v 0)"
@@ -199,7 +201,7 @@ class CameraStatus:
     reason: Annotated[str | None, Field(description="The reason for the state, in a sentence.")] = None
     worker: Annotated[Name | None, Field(description="The source worker that runs it.")] = None
     fps: Annotated[Rate, Field(description="Frames a second that the source delivers, under the cap.")] = 0.0
-    cost: Annotated[Rate, Field(description="CPU seconds that it takes per second.")] = 0.0
+    cost: Annotated[Rate, Field(description="CPU seconds that it takes per second; expected until measured.")] = 0.0
     width: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
     height: Annotated[Count | None, Field(description="Of the last frame, pixels.")] = None
     reconnects: Annotated[Count, Field(description="How often it has been opened again.")] = 0

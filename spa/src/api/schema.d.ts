@@ -543,7 +543,7 @@ export interface components {
             worker?: string | null;
             /** @description Frames a second that the source delivers, under the cap. */
             fps?: number;
-            /** @description CPU seconds that it takes per second. */
+            /** @description CPU seconds that it takes per second; expected until measured. */
             cost?: number;
             /** @description Of the last frame, pixels. */
             width?: number | null;

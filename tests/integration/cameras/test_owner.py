@@ -275,6 +275,27 @@ async def test_the_measured_cost_is_what_leases_distribute(site: Site) -> None:
         site.sync.hset(keys.CAMERA_STATUS, "gone", status_value(CameraStatus(CameraState.LIVE)))
         await until(lambda: cost() == 0.4, "the measured cost")
         assert not site.sync.hexists(keys.CAMERA_STATUS, "gone")
+        # A worker that has just opened it has measured nothing yet.
+        site.sync.hset(keys.CAMERA_STATUS, "yard", status_value(CameraStatus(CameraState.LIVE)))
+        assert (await site.ask("patch", "yard", {"enabled": False})).status == 200
+        assert site.wanted() == {"gate"}
+        assert (await site.ask("patch", "yard", {"enabled": True})).status == 200
+        assert cost() == 0.4, "as measured before"
+
+
+async def test_a_new_camera_is_expected_to_cost_what_the_measured_ones_do(site: Site) -> None:
+    async with site.owner():
+        await until(lambda: len(site.revisions()) == 3, "three cameras")
+        for name in ("gate", "yard", "till"):
+            site.sync.hset(keys.CAMERA_STATUS, name, status_value(CameraStatus(CameraState.LIVE, cost=0.04)))
+        assert (await site.ask("create", "new", {"name": "new", "url": "rtsp://10.0.0.7/2"})).status == 201
+        assert read_wanted(site.sync.hget(keys.CAMERA_WANTED, "new")) == (site.revisions()["new"], 0.04)
+        # A value that the leases would not accept would end the camera.
+        site.sync.hset(keys.CAMERA_STATUS, "gate", status_value(CameraStatus(CameraState.LIVE, cost=1e12)))
+        await until(lambda: (read_wanted(site.sync.hget(keys.CAMERA_WANTED, "gate")) or (0, 0.0))[1] == 4, "a limit")
+        cost = read_wanted(site.sync.hget(keys.CAMERA_WANTED, "new"))
+        assert cost is not None
+        assert cost[1] < 0.1, "one value moves it little"
 
 
 async def test_requests_that_are_old_or_malformed_change_nothing(site: Site) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.support.failing_redis import FailingRedis
-from tests.support.lease_pool import Pool
+from tests.support.lease_pool import ITEMS, Pool
 from tests.support.waiting import wait_for
 
 SEEDS = int(os.environ.get("EI_LEASE_SEEDS", "4"))
@@ -25,6 +25,7 @@ Fault = Callable[[], None]
 def faults_of(pool: Pool) -> list[Fault]:
     return [
         *(pool.join, pool.kill, pool.freeze, pool.wake, pool.cut_off, pool.mend, pool.drain, pool.empty),
+        *(pool.go_wild, pool.go_wild),
         *(pool.shift_clock, pool.pause, pool.wait, pool.rounds, pool.rounds, pool.rounds, pool.rounds),
     ]
 
@@ -36,7 +37,7 @@ def end(pool: Pool) -> None:
     for worker in pool.workers:
         worker.draining = False
     wait_for(pool.settled, what="each item to have one worker that pushes", timeout_s=20)
-    assert pool.pushed > STEPS
+    assert pool.pushed > len(ITEMS)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

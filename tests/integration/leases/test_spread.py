@@ -79,3 +79,27 @@ def test_one_who_comes_just_after_another_gets_its_turn_to_look(client: redis.Re
         if abs(len(one.names) - len(two.names)) <= 1:
             break
     assert abs(len(one.names) - len(two.names)) <= 1
+
+
+def test_items_that_wait_cost_what_measured_ones_do_and_a_known_cost_stays(
+    client: redis.Redis, worker: NewWorker
+) -> None:
+    """The estimate of those that wait decides how many workers an autoscaler adds."""
+    for attempt in range(20):
+        client.flushall()
+        want(client, 5, 0.15)
+        only = worker(f"only{attempt}", capacity=0.3)
+        only.cost = 0.04
+        began = time.monotonic()
+        first = only.round()
+        assert [each.cost for each in first.unassigned.values()] == [0.15] * 3
+        client.hset(WANTED, mapping={"known": "1 +0.29", **{f"more-{number}": "1 0.15" for number in range(6)}})
+        time.sleep(MEASURED_S)
+        rounds(only, count=2)
+        if time.monotonic() - began < GUESSED_S:
+            break
+    costs = {name: each.cost for name, each in only.last.unassigned.items()}
+    assert costs.pop("known") == 0.29, "measured before, or taken from like ones"
+    assert len(only.names) == 7
+    assert len(costs) == 4
+    assert all(abs(cost - 0.04) < 0.001 for cost in costs.values()), costs

@@ -20,8 +20,6 @@ MAX_BYTES = 64 * 1024
 MAX_REVISION = 2**53
 # In CPU seconds a second: more than any machine has.
 MAX_COST = 4096.0
-# The cost of a camera that has not been measured yet.
-COST_ESTIMATE = 0.15
 _STATUS: TypeAdapter[CameraStatus] = TypeAdapter(CameraStatus)
 _REASON_CHARACTERS = 500
 # Maximum number of fields in a hash: twice the maximum number of cameras, and some marks.
@@ -68,9 +66,9 @@ def secrets_value(camera: CompleteCamera) -> bytes | None:
     return json.dumps({"revision": camera.revision, **found}, separators=(",", ":")).encode() if found else None
 
 
-def wanted_value(revision: int, cost: float) -> bytes:
-    """The value in `{cameras}:wanted`."""
-    return b"%d %.4f" % (revision, cost)
+def wanted_value(revision: int, cost: float, known: bool = False) -> bytes:
+    """The value in `{cameras}:wanted`. Without `known`, the cost is the first estimate, which leases may replace."""
+    return b"%d %s%.4f" % (revision, b"+" if known else b"", cost)
 
 
 def status_value(status: CameraStatus) -> bytes:

@@ -9,7 +9,6 @@ from typing import Any
 import redis.asyncio as aioredis
 
 from elastic_inference.adapters.camera_registry.camera_values import (
-    COST_ESTIMATE,
     RegisteredCamera,
     read_spec,
     read_status,
@@ -19,7 +18,7 @@ from elastic_inference.adapters.camera_registry.camera_values import (
 from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.redis_input import read_fields, read_name
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera import CameraStatus
+from elastic_inference.domain.camera import COST_ESTIMATE, CameraStatus
 from elastic_inference.domain.leases import Lease, WorkerLoad
 
 GROUP = "cameras"

@@ -34,6 +34,7 @@ def status_of(name: str, camera: RegisteredCamera, records: CameraRecords) -> Ca
         status = CameraStatus(CameraState.RECONNECTING, OPENING, lease.worker, cost=cost_of(name, records))
     else:
         status = replace(reported)
+    status.cost = status.cost or cost_of(name, records)
     if lease.quarantined:
         status.state, status.reason = CameraState.QUARANTINED, status.reason or QUARANTINE
     return status

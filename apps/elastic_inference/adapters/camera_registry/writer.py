@@ -14,7 +14,6 @@ import redis.asyncio as aioredis
 from redis.exceptions import NoScriptError
 
 from elastic_inference.adapters.camera_registry.camera_values import (
-    COST_ESTIMATE,
     CompleteCamera,
     complete,
     read_spec,
@@ -25,13 +24,15 @@ from elastic_inference.adapters.camera_registry.camera_values import (
     spec_value,
     wanted_value,
 )
+from elastic_inference.adapters.camera_registry.expected_costs import ExpectedCosts
 from elastic_inference.adapters.redis_input import read_fields, read_name
 from elastic_inference.domain import keys
+from elastic_inference.domain.camera import CameraStatus
 
 LOCK_LIFE_S = 5.0
 # A cost is written only if it changed by more than this share: workers need no more precision.
 _COST_STEP = 0.2
-_COST_FLOOR = 0.01
+_COST_FLOOR = 0.003
 # An extra field of `{cameras}:wanted`: it distinguishes an empty list from one that Redis has lost.
 KNOWN = b":known"
 _HASHES = (keys.CAMERA_SPECS, keys.CAMERA_SECRETS, keys.CAMERA_WANTED, keys.CAMERA_STATUS)
@@ -47,6 +48,7 @@ class RegistryWriter:
         self._lock = (Path(__file__).parent / "lock.lua").read_text()
         self._sha = ""
         self._lengths: tuple[int, ...] = ()
+        self._costs = ExpectedCosts()
 
     async def hold_lock(self, problem: str) -> bool:
         """Takes or renews the lock for 5 s, and stores in it why cameras can't be changed. Call it every second."""
@@ -87,8 +89,9 @@ class RegistryWriter:
         desired = {name.encode(): camera for name, camera in cameras.items()}
         new_specs = {name: spec_value(camera) for name, camera in desired.items()}
         new_secrets = {name: value for name, camera in desired.items() if (value := secrets_value(camera)) is not None}
+        costs = self._costs.note([camera.spec for camera in cameras.values()], _reports(statuses))
         new_wanted = {
-            name: _wanted(camera, wanted.get(name), statuses.get(name))
+            name: _wanted(camera, wanted.get(name), costs[camera.spec.name])
             for name, camera in desired.items()
             if camera.spec.enabled
         }
@@ -148,10 +151,15 @@ def _same_revision(before: object, after: object) -> bool:
     return one is not None and other is not None and one[0] == other[0]
 
 
-def _wanted(camera: CompleteCamera, raw: object, raw_status: object) -> bytes:
-    """The value in `{cameras}:wanted`: the measured cost, else the last one, else an estimate."""
-    held, status = read_wanted(raw), read_status(raw_status)
-    cost = held[1] if held else COST_ESTIMATE
-    if status is not None and status.cost > 0 and abs(status.cost - cost) > max(_COST_FLOOR, _COST_STEP * cost):
-        cost = status.cost
-    return wanted_value(camera.revision, cost)
+def _reports(statuses: Mapping[bytes, bytes]) -> dict[str, CameraStatus]:
+    """The statuses that are valid, by name."""
+    pairs = ((read_name(name), read_status(raw)) for name, raw in statuses.items())
+    return {name: status for name, status in pairs if name is not None and status is not None}
+
+
+def _wanted(camera: CompleteCamera, raw: object, costs: tuple[float, bool]) -> bytes:
+    """The value in `{cameras}:wanted`. A cost that has hardly changed stays as it is."""
+    held, (cost, known) = read_wanted(raw), costs
+    if held is not None and abs(held[1] - cost) <= max(_COST_FLOOR, _COST_STEP * held[1]):
+        cost = held[1]
+    return wanted_value(camera.revision, cost, known)

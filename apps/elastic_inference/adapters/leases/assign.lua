@@ -8,26 +8,43 @@ local settled = true
 -- The workers that may get items; the largest capacity, and the most room that one of them has.
 local candidates, largest, room = {}, 0, 0
 
--- New items count like the mean of measured ones, in each worker's call, or workers would not get equal shares.
--- Returns that mean, or nil.
+local function middle(list)
+  table.sort(list)
+  local half = math.floor(#list / 2)
+  if #list % 2 == 1 then return list[half + 1] end
+  return (list[half] + list[half + 1]) / 2
+end
+
+-- A cost that some worker has reported, not far from the wanted one: a wrong value must not keep an item from running.
+local function near(cost, want) return math.max(want.cost / LOWER, math.min(cost, want.cost * HIGHER)) end
+
+-- The cost of an item that has no worker yet. If it is only a first estimate, the median of measured items replaces it,
+-- in each worker's call, or workers would not get equal shares. A few wrong values hardly move a median.
+local function expected_cost(want, typical)
+  if want.known or not typical then return want.cost end
+  return near(typical, want)
+end
+
+-- Returns the median, or nil if no cost is measured yet.
 local function typical_cost()
-  local sum, measured, guessed = 0, 0, {}
+  local measured, guessed = {}, {}
   for name, row in pairs(held) do
     local want, age = wanted[name], now - row.epoch
-    if want and age < GUESSED and math.abs(row.cost - want.cost) < 1e-6 then
-      guessed[#guessed + 1] = row
+    if want and not want.known and age < GUESSED and math.abs(row.cost - want.cost) < 1e-6 then
+      guessed[#guessed + 1] = {row = row, want = want}
     elseif age >= YOUNG then
-      sum, measured = sum + row.cost, measured + 1
+      measured[#measured + 1] = row.cost
     elseif row.former == '-' then
       settled = false -- the cost of an item that was just opened is imprecise
     end
   end
-  if measured == 0 then return nil end
-  local typical = sum / measured
-  for _, row in ipairs(guessed) do
+  if #measured == 0 then return nil end
+  local typical = middle(measured)
+  for _, each in ipairs(guessed) do
+    local row, cost = each.row, expected_cost(each.want, typical)
     local worker = alive[row.worker]
-    if worker and (look or row.worker == me) then worker.load = worker.load + typical - row.cost end
-    row.cost = typical
+    if worker and (look or row.worker == me) then worker.load = worker.load + cost - row.cost end
+    row.cost = cost
   end
   return typical
 end
@@ -40,9 +57,9 @@ local function items_to_assign(typical)
   for name, want in pairs(wanted) do
     local row = held[name]
     if is_free(row) then
-      free[#free + 1] = {name = name, cost = row and row.cost or want.cost, likely = not row and typical or nil}
+      free[#free + 1] = {name = name, cost = row and near(row.cost, want) or expected_cost(want, typical)}
     elseif alive[row.worker] and alive[row.worker].draining then
-      handed[#handed + 1] = {name = name, cost = row.cost, former = row.worker}
+      handed[#handed + 1] = {name = name, cost = near(row.cost, want), former = row.worker}
     end
   end
   table.sort(free, dearest)
@@ -78,18 +95,17 @@ local function assign(item)
     steps = steps + #candidates
     if not best then room = found end
   end
-  if best then best.load = best.load + (item.likely or item.cost) end
+  if best then best.load = best.load + item.cost end
   return best
 end
 
 -- `former` is the worker that still runs the item, or '-'. Returns the item's new row.
 local function claim(item, former)
   local row = held[item.name]
-  local cost = item.likely or item.cost
-  held[item.name] = {epoch = new_epoch(), worker = me, cost = cost, moved = row and row.moved or 0,
+  held[item.name] = {epoch = new_epoch(), worker = me, cost = item.cost, moved = row and row.moved or 0,
     quarantine = row and row.quarantine or 0, former = former, left = former == '-' and 0 or now}
   changed[item.name], claims = true, claims + 1
-  own.load, own.count = own.load + cost, own.count + 1
+  own.load, own.count = own.load + item.cost, own.count + 1
   return held[item.name]
 end
 

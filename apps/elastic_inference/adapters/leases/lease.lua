@@ -31,6 +31,8 @@ local MINUTE, LEAVING, DAY = 60000000, 30000000, 86400000000
 local YOUNG, GUESSED = 3000000, 10000000
 -- Lower costs count as this one: differences below it are noise.
 local MIN_COST = 0.001
+-- What workers report changes the wanted cost of an item that waits by these factors at most.
+local LOWER, HIGHER = 16, 4
 -- A former worker continues until the queue refuses its frames, but for no longer than LEAVING.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -142,7 +144,8 @@ local function read_mine(text)
     '^(%S+) (%d+) (%S+) (%d+) (-?%d+) ([01])$')
   epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
   if epoch and cost and refused and is_name(name) then
-    if cost > 0 then cost = math.max(cost, MIN_COST) end
+    -- No item can take more than its worker has.
+    if cost > 0 then cost = math.max(math.min(cost, capacity > 0 and capacity or cost), MIN_COST) end
     highest = math.max(highest, epoch, refused)
     mine[name] = {epoch = epoch, cost = cost, refused = refused, quarantine = tonumber(quarantine),
       blocked = blocked == '1'}
@@ -168,17 +171,19 @@ else
   end
 end
 
--- The wanted items: revision and cost of each. Without the mark `:known` the list may be incomplete.
+-- The wanted items: revision and cost of each. A `+` before the cost says that it is known: measured before, or taken
+-- from items of like kind. Without it, the cost is a first estimate. Without the mark `:known` the list may be
+-- incomplete.
 local wanted, known = {}, false
 
 local function read_wanted()
   local rows = wanted_there and rows_of(wanted_key, names) or {}
   known = rows[':known'] ~= nil
   for name, row in pairs(rows) do
-    local revision, cost = string.match(string.sub(row, 1, 64), '^(%d+) (%S+)$')
+    local revision, sure, cost = string.match(string.sub(row, 1, 64), '^(%d+) (%+?)(%S+)$')
     revision, cost = number(revision, MAX_EPOCH), number(cost, MAX_COST)
     if revision and cost and is_name(name) then
-      wanted[name] = {revision = revision, cost = math.max(cost, MIN_COST)}
+      wanted[name] = {revision = revision, cost = math.max(cost, MIN_COST), known = sure == '+'}
     end
   end
 end

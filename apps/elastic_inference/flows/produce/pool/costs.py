@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-# The assumed cost while no camera has been measured; the registry assumes the same.
-ESTIMATE = 0.15
+from elastic_inference.domain.camera import COST_ESTIMATE
 
 
 class Rate:
@@ -49,7 +48,7 @@ class Costs:
     def of(self, name: str) -> float:
         """The cost of one camera, an estimate until it has been measured."""
         measured = self.measured(name)
-        return measured or self.typical() or ESTIMATE
+        return measured or self.typical() or COST_ESTIMATE
 
     def measured(self, name: str) -> float | None:
         """The measured cost of one camera; None until it is known."""

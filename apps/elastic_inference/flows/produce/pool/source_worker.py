@@ -165,7 +165,7 @@ class SourceWorker:
         costs = self._children.costs
         self._held = {
             name: Holding(
-                *(claim.epoch, costs.measured(name) or costs.typical(), self._fenced_by(name)),
+                *(claim.epoch, costs.measured(name) or 0.0, self._fenced_by(name)),
                 blocked=self._failures(name) >= REFUSALS,
             )
             for name, claim in claims.items()

@@ -24,8 +24,8 @@ class Statuses:
         self._children = children
         self._lock = threading.Lock()
         self._due: dict[str, CameraStatus] = {}
-        # (state, reason, since, when it was last written) of each camera
-        self._known: dict[str, tuple[CameraState, str | None, bool, float, float]] = {}
+        # (state, reason, whether rate and cost are known, since, when it was last written) of each camera
+        self._known: dict[str, tuple[CameraState, str | None, tuple[bool, bool], float, float]] = {}
         self._began: dict[str, float] = {}
 
     def update(self, now: float) -> None:
@@ -40,21 +40,22 @@ class Statuses:
             state, reason = self._state(name, report, now)
             known = self._known.get(name)
             fps = report.get("fps", 0.0)
-            # With its first frame a camera has no rate yet: that is written as soon as it has one.
-            has_rate = fps > 0
-            same = known is not None and known[:3] == (state, reason, has_rate)
+            # With its first frame a camera has no rate and no cost yet: they are written as soon as they are known.
+            cost = self._children.costs.measured(name) or 0.0
+            has_rates = fps > 0, cost > 0
+            same = known is not None and known[:3] == (state, reason, has_rates)
             if same and known is not None and now - known[4] < WRITE_EVERY_S:
                 continue
             if known is None and self._only_opens(name, report, now):
                 continue
             since_ms = known[3] if known is not None and known[0] is state else time.time() * 1000
-            self._known[name] = state, reason, has_rate, since_ms, now
+            self._known[name] = state, reason, has_rates, since_ms, now
             status = CameraStatus(
                 state,
                 reason,
                 self._worker,
                 fps=fps,
-                cost=round(self._children.costs.of(name), 4),
+                cost=round(cost, 4),
                 width=report.get("width"),
                 height=report.get("height"),
                 reconnects=report.get("reconnects", 0),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from elastic_inference.domain.camera import COST_ESTIMATE
 from elastic_inference.domain.leases import NoWorker, Unassigned
-from elastic_inference.flows.produce.pool.costs import ESTIMATE, Costs
+from elastic_inference.flows.produce.pool.costs import Costs
 from elastic_inference.flows.produce.pool.load import Load
 
 
 def test_a_camera_costs_what_its_threads_use() -> None:
     costs = Costs(5.0)
-    assert costs.of("new") == ESTIMATE
+    assert costs.of("new") == COST_ESTIMATE
     for second in range(10):
         costs.note("gate", 0.2 * second, float(second))
     assert costs.of("gate") == pytest.approx(0.2)

@@ -21,6 +21,7 @@ class _Children:
 
     def __init__(self, report: dict[str, Any]) -> None:
         self.reported = report
+        self.cost: float | None = None
         self.costs = self.records = self
 
     def names(self) -> set[str]:
@@ -29,8 +30,8 @@ class _Children:
     def report(self, name: str) -> dict[str, Any]:
         return self.reported
 
-    def of(self, name: str) -> float:
-        return 0.1
+    def measured(self, name: str) -> float | None:
+        return self.cost
 
     def sentence(self, name: str, now: float) -> str | None:
         return None
@@ -69,13 +70,17 @@ def test_a_live_camera_says_what_is_not_as_it_should_be() -> None:
     assert statuses.take()["gate"].reason == "The substream can't be used."
 
 
-def test_the_rate_is_written_as_soon_as_it_is_known() -> None:
+def test_rate_and_cost_are_written_as_soon_as_they_are_known() -> None:
     statuses, children = _statuses({**OPENS, "state": "live", "frame_ms": 1, "fps": 0.0})
     statuses.update(100.0)
     assert statuses.take()["gate"].fps == 0
     children.reported = {**children.reported, "fps": 15.0}
     statuses.update(100.5)
-    assert statuses.take()["gate"].fps == 15
+    found = statuses.take()["gate"]
+    assert (found.fps, found.cost) == (15, 0), "a guess would count as measured"
+    children.cost = 0.04
+    statuses.update(100.8)
+    assert statuses.take()["gate"].cost == 0.04
     children.reported = {**children.reported, "fps": 14.0}
     statuses.update(101.0)
     assert statuses.take() == {}
