@@ -16,7 +16,7 @@ from elastic_inference.adapters.camera_registry.requests import CameraRequests, 
 from elastic_inference.adapters.camera_registry.writer import RegistryWriter
 from elastic_inference.adapters.event_store.event_log import EventLog
 from elastic_inference.adapters.event_store.image_reader import ImageReader
-from elastic_inference.adapters.frame_queue import Janitor, QueueReader
+from elastic_inference.adapters.frame_queue import Janitor, QueueReader, Sweeper
 from elastic_inference.adapters.leases import Holding, LeaseClient
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.stream_broker.model_wishes import SWITCH, WishStore
@@ -27,7 +27,17 @@ from elastic_inference.domain.errors import DropReason
 from elastic_inference.domain.events.camera_counts import counts_json, no_counts
 from elastic_inference.domain.model_wish import Failure, ModelFailure, ModelWish, record_json
 from tests.support.jpeg import tiny_jpeg
-from tests.support.redis_commands import BROKER, FRAME_READS, IMAGE_WRITES, LISTING, SERVER, SUBSCRIBING, Command
+from tests.support.redis_commands import (
+    BROKER,
+    FRAME_READS,
+    IMAGE,
+    IMAGE_READS,
+    IMAGE_WRITES,
+    LISTING,
+    SERVER,
+    SUBSCRIBING,
+    Command,
+)
 from tests.support.redis_logins import POOL_USERS, RULES, Logins, frame
 from tests.support.redis_names import CHANNELS, FRAME, LEGACY, NAME, OTHER, RESULTS, STREAM, TYPE
 from tests.support.sentences import Tries
@@ -318,6 +328,24 @@ def housekeeping_closes(logins: Logins) -> None:
     with stranger:
         (number,) = [each["id"] for each in client.client_list() if each["user"] == "default"]
         assert client.client_kill_filter(_id=number) == 1
+
+
+@tries("housekeeping can give images of events, and requests for them, an expiry if pods left none.")
+async def housekeeping_gives_images_an_expiry(logins: Logins) -> None:
+    pod, admin = logins.client("worker"), logins.client("admin")
+    left = [IMAGE, keys.snapshot_requests("x"), keys.snapshot_answers("x")]
+    pod.set(left[0], "x")
+    pod.lpush(left[1], "x")
+    pod.rpush(left[2], "x")
+    reader = QueueReader(logins.target("housekeeping"), "ei-housekeeping")
+    await Sweeper(reader.clients, RULES).sweep([TYPE])
+    await reader.close()
+    assert all(0 < admin.ttl(key) <= 60 for key in left)
+
+
+@tries("housekeeping cannot read an image of an event.")
+def housekeeping_reads_no_image(logins: Logins) -> None:
+    logins.refuses("housekeeping", IMAGE_READS)
 
 
 @tries("housekeeping can remove `results_<type>`, see how many groups it has, and read its first and last result.")

@@ -115,6 +115,25 @@ async def test_requests_and_answers_of_the_pool_go_in_time(locked: EmbeddedValke
     await reader.close()
 
 
+async def test_what_pods_leave_of_images_goes_in_time(locked: EmbeddedValkey) -> None:
+    left, kept = keys.snapshot_image("left"), keys.snapshot_image("kept")
+    lists = keys.snapshot_requests("no-pod"), keys.snapshot_answers("no-worker")
+    with connect(login(locked, "worker")) as pod:
+        for key in (left, kept):
+            pod.set(key, "x")
+        for key in lists:
+            pod.rpush(key, "x")
+    with connect(login(locked, "admin")) as admin:
+        admin.expire(kept, 86_400)
+        for user, mended in (("viewer", False), ("housekeeping", True)):  # the former lacks the right
+            reader = QueueReader(login(locked, user))
+            await Sweeper(reader.clients, RULES).sweep([TYPE])
+            await reader.close()
+            assert [0 < admin.ttl(key) <= 60 for key in (left, *lists)] == [mended] * 3
+        assert admin.ttl(kept) > 86_000, "the event service keeps it"
+        admin.delete(left, kept, *lists)
+
+
 async def test_a_distant_expiry_is_none(locked: EmbeddedValkey) -> None:
     distant = (keys.frame(TYPE, "cam", "far"), "queue_bad!", keys.source(TYPE, "cam"), keys.waiting("made-up", "x"))
     near = keys.frame(TYPE, "cam", "near")

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom,allow-cross-slot-keys
 -- Gives keys an expiry. They are not declared as KEYS: Redis would then ask for the right to read them, but
 -- the caller may only write frames.
--- ARGV: LT (only keys without an expiry, or with a later one) or XX (only keys with one), life in ms, keys
+-- ARGV: LT (only keys without an expiry, or with a later one), NX (only those without) or XX (only those with one),
+--       life in ms, keys
 -- Returns how many keys got it. Keys that Redis refuses are skipped: an older users.acl lacks the right to some.
 if #ARGV > 16384 then return redis.error_reply('ERR too many keys') end
 local given = 0

@@ -39,9 +39,12 @@ ACCOUNT_EXTRA_S = 60.0
 _SCAN_COUNT = 1000
 # Maximum number of streams that one sweep passes to the janitor of a type.
 _MAX_FOUND = 256
-# Lists of requests and answers of the camera pool. Its other keys are kept by their owner.
-_POOL_LISTS = re.compile(rb"\{cameras\}:(?:reply:.*|requests|probes)", re.DOTALL)
-_POOL_LIST_LIFE_S = 60
+# Lists of requests and answers: of the camera pool, whose other keys its owner keeps, and about images of events.
+_LISTS = re.compile(rb"\{cameras\}:(?:reply:.*|requests|probes)|\{snapshots\}:(?:requests|answers):.*", re.DOTALL)
+_LIST_LIFE_S = 60
+# Pods write images with this expiry; the event service then gives those that it keeps a later one.
+_IMAGE = b"{snapshots}:image:"
+_IMAGE_LIFE_S = 60
 # What the Redis user `camera` may write (users.acl): its patterns allow more than valid keys.
 _OURS = re.compile(
     rb"queue_.*|\{queue_.*\}:(?:(?:frame|taken|waiting|source|epoch|want):.*|want|sources|tokens|dropped|plain)",
@@ -141,8 +144,10 @@ class Sweeper:
         for key in found:
             infer_type, kind, name = _parts(key)
             if not kind:
-                if _POOL_LISTS.fullmatch(key):
-                    expiries["LT", _POOL_LIST_LIFE_S * 1000].append(key)
+                if _LISTS.fullmatch(key):
+                    expiries["LT", _LIST_LIFE_S * 1000].append(key)
+                elif key.startswith(_IMAGE):
+                    expiries["NX", _IMAGE_LIFE_S * 1000].append(key)
                 elif _OURS.fullmatch(key):
                     expiries["LT", self._frame_ms].append(key)
             elif kind in self._lives_ms:
@@ -159,7 +164,7 @@ class Sweeper:
         mended = 0
         for (condition, life_ms), names in expiries.items():
             given = await _expire(client, condition, life_ms, names)
-            mended += given if condition == "LT" else 0
+            mended += given if condition != "XX" else 0
         return mended
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 READ_LIMIT_S = 3.0
 # Maximum number of concurrent searches, of all clients: each may parse thousands of events.
 MAX_READS = 4
+# A login that searches all the time gets a quarter of the event loop's time.
+_REST = 3.0
 FRESH_S = 0.4
 # The newest events, kept for all clients, and how many of them one client gets at once.
 _KEPT, _SENT = 500, 50
@@ -63,7 +65,7 @@ class EventReader:
     def __init__(self, source: EventLog, explain: Callable[[Exception], str]) -> None:
         self._source = source
         self._explain = explain
-        self._places = LoginQueues(MAX_READS)
+        self._places = LoginQueues(MAX_READS, _REST)
         self._newest: deque[Event] = deque(maxlen=_KEPT)
         self._since: dict[int, EntryId] = {}
         self._read_at_s = float("-inf")
