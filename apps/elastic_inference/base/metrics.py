@@ -257,6 +257,11 @@ class HousekeepingMetrics:
             "Streams of results that were removed because of what groups of readers kept there.",
             registry=registry,
         )
+        self.camera_files_refused = Counter(
+            "ei_camera_files_refused",
+            "How often CAMERAS_FILE could not be used, so that the last list of cameras stayed.",
+            registry=registry,
+        )
         # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(

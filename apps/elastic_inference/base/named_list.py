@@ -42,11 +42,14 @@ def read_named(content: bytes, form: ListForm, read_entry: Callable[[int, Any, A
         raise YamlTextError(f"expected at most {size}")
     document = read(content, form.limits)
     expected = f"expected `{form.key}:` and below it a list of {form.key}"
+    if document.value is None:
+        raise YamlTextError(f"the file is empty: {expected}. To have none, write `{form.key}: []`")
     if not isinstance(document.value, dict) or set(document.value) != {form.key}:
         raise YamlTextError(expected)
     entries, nodes = document.value[form.key], document.root.value[0][1]
     if entries is None:
-        return {}
+        # A file that was cut off, or a merge that went wrong, must not remove all.
+        raise YamlTextError(f"{line_of(nodes)}{expected}. To have none, write `{form.key}: []`")
     if not isinstance(entries, list):
         raise YamlTextError(f"{line_of(nodes)}{expected}")
     if len(entries) > form.max_entries:

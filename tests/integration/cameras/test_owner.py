@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,7 +43,11 @@ class Site:
         self._asking = aioredis.Redis(port=server.port)
         self.requests = CameraRequests(self._asking)
         self.problem: str | None = None
+        self.refused = 0
         self._port = server.port
+
+    def refuse(self) -> None:
+        self.refused += 1
 
     async def close(self) -> None:
         self.sync.close()
@@ -55,7 +60,7 @@ class Site:
         def report(problem: str | None) -> None:
             self.problem = problem
 
-        owner = CameraOwner(client, FileStore(path or self.path), name, report)
+        owner = CameraOwner(client, FileStore(path or self.path, self.refuse), name, report)
         task = asyncio.create_task(owner.run(stop))
         try:
             yield owner
@@ -166,6 +171,41 @@ async def test_a_broken_file_keeps_the_last_good_state_and_says_the_line_and_fie
         site.path.write_text(FIRST)
         await until(lambda: site.problem is None, "the mended file")
         assert site.revisions() == before
+
+
+@pytest.mark.parametrize("content", ["", "cameras:\n", "# cameras: later\n"])
+async def test_only_an_explicit_empty_list_removes_all(site: Site, content: str) -> None:
+    async with site.owner():
+        await until(lambda: len(site.revisions()) == 3, "three cameras")
+        before = site.revisions()
+        site.path.write_text(content)
+        await until(lambda: "write `cameras: []`" in str(site.problem), "the problem")
+        assert site.refused == 1
+        assert site.revisions() == before
+        site.path.write_text("cameras: []\n")
+        await until(lambda: not site.revisions(), "no cameras")
+        assert site.problem is None
+
+
+async def test_a_file_that_is_being_written_loses_no_camera(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elastic_inference.adapters.camera_registry.file_store.HALF_WRITTEN_S", 3.0)
+    async with site.owner():
+        await until(lambda: len(site.revisions()) == 3, "three cameras")
+        before = site.revisions()
+        half, rest = FIRST[: FIRST.index("  - {name: till")], FIRST[FIRST.index("  - {name: till") :]
+        for _ in range(3):
+            with site.path.open("w") as file:
+                file.write(half)
+                file.flush()
+                ends = time.monotonic() + 0.6
+                while time.monotonic() < ends:  # several rounds
+                    assert site.revisions() == before
+                    await asyncio.sleep(0.02)
+                file.write(rest)
+            await asyncio.sleep(0.6)
+        assert site.revisions() == before
+        site.path.write_text(half)
+        await until(lambda: site.revisions().keys() == {"gate", "yard"}, "what stays away")
 
 
 async def test_a_file_broken_at_the_start_leaves_the_registry_alone(site: Site) -> None:

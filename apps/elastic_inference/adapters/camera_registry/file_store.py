@@ -11,7 +11,8 @@ import errno
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from elastic_inference.adapters.camera_registry.camera_file import MAX_FILE_BYTES, CameraFileError, parse, render
@@ -21,13 +22,20 @@ from elastic_inference.domain.camera_errors import CameraRefusal, wrong_fields
 log = logging.getLogger(__name__)
 
 _MODE = 0o600
+# Cameras are removed only if the file stays without them for this long.
+HALF_WRITTEN_S = 0.4
 
 
 class FileStore:
     """A `CameraStore`. If the file is missing at the start, adding a camera creates it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, refused: Callable[[], None] = lambda: None) -> None:
+        """`refused` is called for each content of the file that can't be used."""
         self._path = path
+        self._refused = refused
+        # A content that lacks cameras, and when it was first seen (monotonic).
+        self._shorter: tuple[bytes, float] = b"", 0.0
+        self._unsure = False
         self._content: bytes | None = None
         self._cameras: dict[str, CameraSpec] | None = None
         self._changed: dict[str, CameraSpec] | None = None
@@ -46,7 +54,8 @@ class FileStore:
 
     async def refresh(self) -> None:
         """Reads the file. Drops changes that were not committed."""
-        self._changed = None
+        self._changed, self._unsure = None, False
+        shorter, self._shorter = self._shorter, (b"", 0.0)
         # In a thread, since the file's disk or network may be slow.
         content, why, self._fixed = await asyncio.to_thread(self._look)
         if why:
@@ -62,9 +71,21 @@ class FileStore:
             except CameraFileError as error:
                 self._say_broken(f"{self._path}: {error}; its last good state stays")
                 return
-            self._take(content, found)
+            self._unsure = self._may_be_half_written(content, found, shorter)
+            if not self._unsure:
+                self._take(content, found)
         else:
             self._broken = ""
+
+    def _may_be_half_written(
+        self, content: bytes, found: Mapping[str, CameraSpec], before: tuple[bytes, float]
+    ) -> bool:
+        """Whether it lacks cameras and may soon be longer, since a program writes it in pieces."""
+        if found.keys() >= (self._cameras or {}).keys():
+            return False
+        now = time.monotonic()
+        self._shorter = before if before[0] == content else (content, now)
+        return now - self._shorter[1] < HALF_WRITTEN_S
 
     async def create(self, spec: CameraSpec) -> None:
         """Adds a camera. Raises CameraRefusal."""
@@ -101,6 +122,8 @@ class FileStore:
     def _writable(self, spec: CameraSpec | None) -> dict[str, CameraSpec]:
         if self.problem:
             raise CameraRefusal(409, self.problem)
+        if self._unsure:
+            raise CameraRefusal(503, f"{self._path} has just been changed: try again in a moment.")
         if spec is not None and spec.login_secret is not None:
             raise wrong_fields(
                 {"login_secret": "Expected `login`: the cameras are in a file, which can't use a Kubernetes Secret."}
@@ -138,6 +161,7 @@ class FileStore:
     def _say_broken(self, why: str) -> None:
         if why != self._broken:
             log.warning("%s", why)
+            self._refused()
         self._broken = why
 
     def _why_not(self, error: OSError) -> str:

@@ -73,7 +73,7 @@ async def _serve(
         for part, target in targets.items()
         if part == "queue" or target != settings.queue
     ]
-    owner = asyncio.create_task(_own_cameras(settings, lifecycle, stop))
+    owner = asyncio.create_task(_own_cameras(settings, lifecycle, metrics, stop))
     watch = asyncio.create_task(MemoryWatch(relief, rounds.with_pods, metrics).run(stop))
     crowds = CrowdWatch(CrowdControl(reader.clients, settings.token_limit), rounds.types)
     bounds = ReaderBounds(settings.broker, CLIENT_NAME)
@@ -97,7 +97,9 @@ async def _serve(
         await broker.aclose()
 
 
-async def _own_cameras(settings: HousekeepingSettings, lifecycle: Lifecycle, stop: asyncio.Event) -> None:
+async def _own_cameras(
+    settings: HousekeepingSettings, lifecycle: Lifecycle, metrics: HousekeepingMetrics, stop: asyncio.Event
+) -> None:
     """Owns the cameras of CAMERAS_FILE, if it is set. A broken file degrades the service and does not end it."""
     path = settings.cameras_file
     if path is None:
@@ -106,7 +108,7 @@ async def _own_cameras(settings: HousekeepingSettings, lifecycle: Lifecycle, sto
     try:
         await CameraOwner(
             client,
-            FileStore(path),
+            FileStore(path, metrics.camera_files_refused.inc),
             keys.pod_name(),
             partial(lifecycle.set_degraded, "cameras"),
             lambda error: explain(error, settings.queue),

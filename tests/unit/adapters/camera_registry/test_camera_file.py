@@ -14,6 +14,13 @@ GATE = "- name: gate\n  url: http://10.0.0.8/v\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (
+            "",
+            "the file is empty: expected `cameras:` and below it a list of cameras. To have none,",
+        ),
+        ("# only a comment\n", "the file is empty"),
+        ("cameras:\n", "line 1: expected `cameras:` and below it a list of cameras. To have none, write `cameras: []`"),
+        ("cameras: ~\n", "line 1: expected `cameras:` and below it a list"),
         (f"cameras:\n{GATE}cameras:\n{GATE}{GATE}", "line 4: cameras: expected each key once, but line 1 has it too"),
         (f"cameras: none\ncameras:\n{GATE}", "line 2: cameras: expected each key once, but line 1 has it too"),
         (f"cameras:\n-\n- - a\ncameras:\n{GATE}", "line 4: cameras: expected each key once"),
@@ -59,4 +66,4 @@ def test_what_is_written_is_read_again() -> None:
         "1": CameraSpec.model_validate({"name": "1", "url": "file:///a", "labels": {"=": "<<", "1": "~"}}),
     }
     assert parse(render(cameras)) == cameras
-    assert parse(b"cameras:\n") == parse(b"cameras: []") == {}
+    assert parse(b"cameras: []") == {}
