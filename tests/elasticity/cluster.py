@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests.elasticity.model_switch import with_models
+from tests.elasticity.model_switch import running_labels, with_models
 from tests.elasticity.wake import WATCH_S, Watch
 from tests.support.manifests import PROJECT, generate, load
 from tests.support.ports import free_port, own_address
@@ -186,7 +186,9 @@ class Cluster:
 
     def models(self) -> dict[str, str]:
         """The model that each pod runs, by `ei_model_info`."""
-        found = self.query(f'ei_model_info{{namespace="{NAMESPACE}",role="running",type="{self.type}"}} == 1')
+        labels = {"namespace": NAMESPACE, **running_labels(self.type)}
+        selector = ",".join(f'{name}="{value}"' for name, value in labels.items())
+        found = self.query(f"ei_model_info{{{selector}}} == 1")
         return {each["metric"]["pod"]: each["metric"]["model"] for each in found}
 
     def secret(self, key: str) -> str:

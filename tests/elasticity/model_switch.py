@@ -82,6 +82,11 @@ def _add_models(pod: dict[str, Any], model: str) -> None:
     ]
 
 
+def running_labels(infer_type: str) -> dict[str, str]:
+    """The labels with which `ei_model_info` names the model that a pod of the type runs."""
+    return {"infer_type": infer_type, "role": "running"}
+
+
 class ModelApi:
     """The gateway's API of models, as `ei-model` uses it."""
 

@@ -14,7 +14,14 @@ import redis
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import result_json
 from tests.elasticity.load import Load
-from tests.elasticity.model_switch import FAILS, OTHER_MODEL, SETTINGS_MODEL, ModelApi, prepare_command
+from tests.elasticity.model_switch import (
+    FAILS,
+    OTHER_MODEL,
+    SETTINGS_MODEL,
+    ModelApi,
+    prepare_command,
+    running_labels,
+)
 from tests.support.gateway import RunningGateway
 from tests.support.inference_pod import Pod, running_pod
 from tests.support.redis_logins import PASSWORDS, Logins
@@ -40,7 +47,7 @@ def login(user: str) -> dict[str, str]:
 
 
 def runs(pod: Pod, model: str) -> bool:
-    return pod.metrics("ei_model_info", model=model, role="running") == (1,)
+    return pod.metrics("ei_model_info", model=model, **running_labels("face")) == (1,)
 
 
 def fails(api: ModelApi, reason: str) -> bool:
