@@ -241,3 +241,20 @@ def test_the_command_changes_and_shows_models(
     assert run("switch", "../x")[0] == 1
     assert command.main(["-g", "file:///etc/passwd", "face", "show"]) == 2
     assert command.main(["-g", "http://127.0.0.1:9", "face", "show"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [(f"{TYPE}/model", {"model": "b"}), (f"{TYPE}/canary", {"model": "b"}), ("/api/sinks/x", {"kind": "log"})],
+)
+def test_a_full_redis_refuses_a_change_and_is_not_called_silent(
+    gateway: RunningGateway, client: redis.Redis, path: str, change: dict[str, str]
+) -> None:
+    client.config_set("maxmemory", 1)
+    try:
+        answer = gateway.ask(path, "PUT", change)
+        assert gateway.ask("/api/types/face/model").status == 200, "it can be read"
+    finally:
+        client.config_set("maxmemory", 0)
+    assert answer.status == 503
+    assert "no memory left" in answer.json["error"]["message"]

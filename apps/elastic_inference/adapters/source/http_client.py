@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from elastic_inference.adapters.source.http_login import HttpLogin
@@ -21,6 +24,9 @@ from elastic_inference.base.url import hide_password, url_credentials
 from elastic_inference.domain.errors import SourceError
 
 MAX_REDIRECTS = 3
+# For all answers until the camera sends its stream. A time-out of each read is not enough: a camera that sends a byte
+# now and then would never be given up.
+ANSWERS_S = 20.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 # What a status means, and what to do.
 _REFUSALS = {
@@ -84,8 +90,9 @@ class HttpCamera:
         Raises SourceError without secrets.
         """
         url, redirects, logins = self._url, 0, 0
+        until = time.monotonic() + ANSWERS_S
         while True:
-            answer = self._ask(url)
+            answer = self._ask(url, until)
             status = answer.response.status
             if status == 200:
                 return answer
@@ -129,8 +136,9 @@ class HttpCamera:
             why = "answers {}, expected 200."
         return SourceError(f"The camera {self.shown} {why.format(f'HTTP {status}')}")
 
-    def _ask(self, url: str) -> Answer:
+    def _ask(self, url: str, until: float) -> Answer:
         connection: http.client.HTTPConnection | None = None
+        reader: _InTime | None = None
         parts = urlsplit(url)
         host = parts.hostname or ""
         address = host if self._rules is None else self._rules.resolve(host)
@@ -143,15 +151,20 @@ class HttpCamera:
                 connection.sock = socket.create_connection((address, parts.port or 80), self._timeout_s)
             # http.client drops its reference once the response is read; `interrupt` needs the socket.
             sock: socket.socket = connection.sock
+            reader = _InTime(sock, until, self._timeout_s)
+            connection.response_class = reader.response  # type: ignore[assignment]  # anything that makes one will do
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             headers = {"Accept": "multipart/x-mixed-replace, */*;q=0.1", "User-Agent": "elastic-inference"}
             if self._login is not None and (authorization := self._login.header("GET", target)):
                 headers["Authorization"] = authorization
             connection.request("GET", target, headers=headers)
-            return Answer(connection, sock, connection.getresponse())
+            answer = Answer(connection, sock, connection.getresponse())
+            reader.end()
+            return answer
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if connection is not None:
-                connection.close()
+            for each in (reader, connection):
+                if each is not None:
+                    each.close()
             raise SourceError(f"The camera {self.shown} {_reason(error)}") from None
 
     def _redirect(self, url: str, location: str) -> str:
@@ -163,6 +176,44 @@ class HttpCamera:
         if not allowed:
             raise SourceError(f"The camera {self.shown} redirects to another host, which is not followed.")
         return new.geturl()
+
+
+class _InTime(io.RawIOBase):
+    """Reads from a socket until a time; after `end`, without one."""
+
+    def __init__(self, sock: socket.socket, until: float, timeout_s: float) -> None:
+        self._sock = sock
+        # The socket stays open until this is closed, although the connection closes it after the head.
+        self._raw = sock.makefile("rb", buffering=0)
+        self._until: float | None = until
+        self._timeout_s = timeout_s
+
+    def response(self, sock: Any, *args: Any, **more: Any) -> http.client.HTTPResponse:
+        """A response that is read from here."""
+        found = http.client.HTTPResponse(sock, *args, **more)
+        found.fp.close()
+        found.fp = io.BufferedReader(self)
+        return found
+
+    def end(self) -> None:
+        """What comes now may take any time; each read still has the usual time-out."""
+        self._until = None
+        self._sock.settimeout(self._timeout_s)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._until is not None:
+            left_s = self._until - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._sock.settimeout(min(left_s, self._timeout_s))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _reason(error: Exception) -> str:

@@ -31,6 +31,8 @@ from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 65536
+# How long FFmpeg may read until it knows what a camera sends.
+OPEN_S = 20.0
 _STILL = ("image/jpeg", "image/jpg", "image/pjpeg")
 _MJPEG = ("video/x-motion-jpeg", "video/mjpeg")
 _TEXT = ("text/html", "application/json", "text/plain", "application/xhtml+xml")
@@ -291,9 +293,12 @@ class _Body(io.RawIOBase):
         self.error: SourceError | None = None
         self.begin = bytearray()  # what came first
         self._opening = True
+        self._open_until = time.monotonic() + OPEN_S
 
     def read(self, size: int = -1) -> bytes:
         try:
+            if self._opening and time.monotonic() > self._open_until:
+                raise SourceError(f"The camera {self._shown} sent too little within {OPEN_S:g} s to know its video.")
             data = _read_some(self._answer, self._shown, self._stall_s, size if size > 0 else _READ_BYTES)
             if len(self.begin) < _READ_BYTES and self._opening:
                 self.begin += data

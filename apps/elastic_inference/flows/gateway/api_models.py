@@ -11,6 +11,7 @@ from elastic_inference.domain.model_wish import TypeModel
 from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.model_editor import ModelRefusal
+from elastic_inference.flows.gateway.redis_refusal import words_of
 
 _ETAG = re.compile(r'"([0-9a-f]{16})"')
 UNAVAILABLE = "The models can't be read or changed now: Redis does not answer, or its users are of an older version."
@@ -40,8 +41,8 @@ class _ModelBase(BaseHandler):
             document, revision = await asked
         except ModelRefusal as refusal:
             raise ApiError(refusal.status, str(refusal)) from None
-        except (RedisError, OSError, TimeoutError):
-            raise ApiError(503, UNAVAILABLE, 2.0) from None
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ApiError(503, words_of(error, UNAVAILABLE), 2.0) from None
         self.set_header("Etag", f'"{revision}"')
         self.answer_json(document)
 

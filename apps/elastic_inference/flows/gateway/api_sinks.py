@@ -14,6 +14,7 @@ from elastic_inference.domain.rest import document_json
 from elastic_inference.domain.role import Role
 from elastic_inference.domain.sink_documents import SinkView
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
+from elastic_inference.flows.gateway.redis_refusal import words_of
 from elastic_inference.flows.gateway.sink_editor import SinkRefusal
 
 T = TypeVar("T")
@@ -50,8 +51,8 @@ class _SinkBase(BaseHandler):
             return await asked
         except SinkRefusal as refusal:
             raise ApiError(refusal.status, str(refusal), 2.0 if refusal.status in (429, 503) else None) from None
-        except (RedisError, OSError, TimeoutError):
-            raise ApiError(503, UNAVAILABLE, 2.0) from None
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ApiError(503, words_of(error, UNAVAILABLE), 2.0) from None
 
     def revision(self) -> str | None:
         """The revision of If-Match; None without it or for `*`, and empty, which no sink has, for any other text."""

@@ -34,6 +34,7 @@ from elastic_inference.domain.camera_errors import CameraRefusal
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.camera_state import NO_OWNER, camera_document, cameras_document
 from elastic_inference.flows.gateway.login_places import LoginPlaces
+from elastic_inference.flows.gateway.redis_refusal import words_of
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,6 @@ NO_RIGHTS = (
     "The gateway's Redis user may not read the cameras of the pool: give the gateway the user `gateway` "
     "(doc/security.md)."
 )
-_FULL = "Redis has no memory left and refuses changes: see the alert RedisMemoryHigh, and try again later."
 _UNAVAILABLE = "Redis is unavailable: try again in a moment."
 _NO_PROBE = (
     "Source workers are running, but none of them has answered in time: try again in a moment. If it stays so, see "
@@ -184,7 +184,7 @@ class PoolCameras:
         if note := self._throttle.note(type(error)):
             what = "changed" if full else "read"
             log.warning("the cameras of the pool can't be %s: %s %s", what, self._explain(error), note)
-        return CameraRefusal(503, _FULL if full else _UNAVAILABLE)
+        return CameraRefusal(503, words_of(error, _UNAVAILABLE))
 
 
 def _no_camera(name: str) -> CameraRefusal:
